@@ -1,0 +1,1 @@
+"""What the user set: config.toml, environment, flags; and where things live."""

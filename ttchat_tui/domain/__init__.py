@@ -1,0 +1,1 @@
+"""Pure data that every layer shares: standard library and msgspec only."""

@@ -1,0 +1,113 @@
+"""Everything the engine thread says, as one closed family of frozen, tagged structs (they also cross the pipe)."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from ttchat_tui.domain.generation import FinishReason, GenerationStats
+from ttchat_tui.domain.model_spec import EngineInfo
+
+EngineState: TypeAlias = Literal["empty", "loading", "ready", "generating", "unloading", "failed"]
+
+LoadPhase: TypeAlias = Literal["start", "download", "verify", "read", "convert", "compile", "warm up"]
+
+
+class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """An error for a person: what happened, and what to do about it."""
+
+    kind: str
+    """Stable word for programs: `model_missing`, `engine_died`, `prompt_too_long`, `out_of_memory` …"""
+    message: str
+    """One sentence, without a backtrace."""
+    cure: str = ""
+    """What to do or to run; empty when there is nothing to advise."""
+
+
+class EngineStateChanged(msgspec.Struct, frozen=True, tag=True):
+    """The host moved to another state."""
+
+    state: EngineState
+    detail: str = ""
+
+
+class LoadProgress(msgspec.Struct, frozen=True, tag=True):
+    """Where a load is. `total` is 0 while it is not known."""
+
+    phase: LoadPhase
+    done: int = 0
+    total: int = 0
+    unit: Literal["bytes", "layers", "tensors", "steps", ""] = ""
+    detail: str = ""
+    """A few words, for the status line: a file name, a source."""
+
+
+class EngineLoaded(msgspec.Struct, frozen=True, tag=True):
+    info: EngineInfo
+
+
+class EngineFailed(msgspec.Struct, frozen=True, tag=True):
+    """A load failed, or the engine died outside a reply. The host is in state `failed` (`empty` after a cancelled
+    load, whose kind is `load_cancelled`)."""
+
+    error: ErrorInfo
+
+
+class GenerationStarted(msgspec.Struct, frozen=True, tag=True):
+    """The prompt is built; prefill begins."""
+
+    request_id: int
+    prompt_tokens: int
+    cached_tokens: int
+    context_length: int
+    dropped_messages: int = 0
+    """Oldest messages left out because they did not fit."""
+
+
+class PrefillProgress(msgspec.Struct, frozen=True, tag=True):
+    request_id: int
+    done: int
+    """Prompt tokens in the KV cache so far, cached ones included."""
+    total: int
+
+
+class TokenEvent(msgspec.Struct, frozen=True, tag=True):
+    """One or more tokens, in order, with the text that became certain through them."""
+
+    request_id: int
+    token_ids: tuple[int, ...]
+    text: str
+    """May be empty: half a character, or the beginning of what may be a stop string, is held back."""
+    times_s: tuple[float, ...]
+    """One for each id: seconds from the engine's receipt of the request."""
+    logprobs: tuple[float, ...] = ()
+    """Natural log of each token's probability before truncation and temperature, where the engine gives it."""
+
+
+class GenerationFinished(msgspec.Struct, frozen=True, tag=True):
+    """The last event of every request, whatever happened."""
+
+    request_id: int
+    reason: FinishReason
+    stats: GenerationStats
+    text: str = ""
+    """Text that was still held back and belongs to the reply."""
+    error: ErrorInfo | None = None
+    """With reason `error`. Kind `prompt_too_long` means that nothing was generated and nothing should be kept."""
+
+
+class PromptCounted(msgspec.Struct, frozen=True, tag=True):
+    """The answer to a count: what a prompt would cost, before it is sent."""
+
+    count_id: int
+    prompt_tokens: int
+    context_length: int
+    dropped_messages: int = 0
+    """How many of the oldest messages would not fit."""
+
+
+GenerationEvent: TypeAlias = GenerationStarted | PrefillProgress | TokenEvent | GenerationFinished
+EngineEvent: TypeAlias = (
+    EngineStateChanged | LoadProgress | EngineLoaded | EngineFailed | GenerationEvent | PromptCounted
+)

@@ -1,0 +1,103 @@
+"""One reply: what is asked of an engine, how it is steered while it runs, how it ended."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.sampling import SamplingParams
+
+FinishReason: TypeAlias = Literal["stop", "length", "context", "cancelled", "error"]
+"""stop: end of turn or a stop string · length: max_tokens · context: the context is full · cancelled: the user
+stopped it · error: the engine failed; what came before is kept."""
+
+
+class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One reply to generate."""
+
+    id: int
+    """Unique in this process; every event of the reply carries it."""
+    messages: tuple[ChatMessage, ...]
+    """System prompt first if there is one, then the turns, the user's new message last (or, to continue a reply,
+    the unfinished assistant message last, with `continue_last`)."""
+    sampling: SamplingParams
+    seed: int
+    """Never random here: whoever asks has drawn it."""
+    continue_last: bool = False
+    """The last message is an assistant's that is to be continued, not answered."""
+
+
+class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of one reply. Times in seconds, on the engine's monotonic clock, from the engine's receipt of
+    the request; None where too few tokens came to say."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """Of the prompt, how many were found in the KV cache and not prefilled again."""
+    completion_tokens: int = 0
+    context_length: int = 0
+    """The most tokens that prompt and reply may have together."""
+    ttft_s: float | None = None
+    """Time to first token: template, tokenisation, prefill and the first sampled token."""
+    prefill_s: float | None = None
+    prefill_tps: float | None = None
+    """Tokens computed in prefill (prompt less cached) per second of prefill."""
+    decode_tps: float | None = None
+    """(n - 2) / (t_n - t_2): the first decode step is apart, it may compile or warm caches."""
+    first_step_s: float | None = None
+    """From the first token to the second."""
+    itl_p50_s: float | None = None
+    itl_p95_s: float | None = None
+    """Inter-token latency, the first step left out."""
+    total_s: float | None = None
+    dropped_messages: int = 0
+    """Oldest messages that did not fit and were left out of the prompt (nothing is deleted)."""
+
+
+class GenerationControl:
+    """How the UI reaches a running reply: cancel, and sampling parameters from the next token on.
+
+    Thread-safe. An engine reads it between steps; one that works elsewhere (another process) subscribes instead.
+    """
+
+    def __init__(self, sampling: SamplingParams) -> None:
+        self._lock = threading.Lock()
+        self._cancelled = threading.Event()
+        self._sampling = sampling
+        self._listeners: list[Callable[[GenerationControl], None]] = []
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    @property
+    def sampling(self) -> SamplingParams:
+        """The parameters for the next token. Replaced as a whole: never half of a change."""
+        return self._sampling
+
+    def cancel(self) -> None:
+        """Ask the engine to stop after the current step. Idempotent."""
+        self._cancelled.set()
+        self._notify()
+
+    def set_sampling(self, sampling: SamplingParams) -> None:
+        """Use these parameters from the next token on. The seed of a running reply does not change."""
+        self._sampling = sampling
+        self._notify()
+
+    def subscribe(self, listener: Callable[[GenerationControl], None]) -> None:
+        """Call `listener` after each change, on the thread that made it; at once if it is cancelled already."""
+        with self._lock:
+            self._listeners.append(listener)
+        if self.is_cancelled:
+            listener(self)
+
+    def _notify(self) -> None:
+        with self._lock:
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener(self)

@@ -1,0 +1,1 @@
+"""Everything between a conversation and a token."""

@@ -1,0 +1,89 @@
+"""The one contract for every engine: load, count, generate, unload; synchronous, on one thread for life."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeAlias
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import ErrorInfo, GenerationEvent, LoadProgress, PromptCounted
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
+
+ProgressReporter: TypeAlias = Callable[[LoadProgress], None]
+"""Called by `load` between its steps; raises `LoadCancelled` when the user has changed their mind."""
+
+
+class EngineError(Exception):
+    """Base of all that goes wrong in an engine. `str()` is a sentence for a person; `info` carries the cure."""
+
+    kind = "engine_error"
+
+    def __init__(self, message: str, cure: str = "", kind: str = "") -> None:
+        super().__init__(message)
+        self.info = ErrorInfo(kind=kind or self.kind, message=message, cure=cure)
+
+
+class ModelLoadError(EngineError):
+    """The model cannot be loaded: missing, unreadable, of an unknown kind."""
+
+    kind = "model_load"
+
+
+class MissingDependency(EngineError):
+    """A package that this engine needs is not installed."""
+
+    kind = "missing_dependency"
+
+
+class OutOfMemory(EngineError):
+    kind = "out_of_memory"
+
+
+class PromptTooLong(EngineError):
+    """A single message (with the system prompt) does not fit into the context."""
+
+    kind = "prompt_too_long"
+
+
+class EngineDied(EngineError):
+    """The engine's process ended, or stopped answering."""
+
+    kind = "engine_died"
+
+
+class LoadCancelled(EngineError):
+    kind = "load_cancelled"
+
+
+class Engine(Protocol):
+    """What the host drives. Every method is called on the engine thread only, one at a time."""
+
+    def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
+        """Load `spec`, reporting as it goes. An engine that holds a model unloads it first.
+
+        Raises:
+            EngineError: with a sentence and a cure; the engine is then empty.
+            LoadCancelled: passed on from `report`; the engine is then empty.
+        """
+        ...
+
+    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
+        """How many tokens `messages` would take through the chat template, and how many old ones would fall out."""
+        ...
+
+    def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
+        """Stream one reply: `GenerationStarted`, then progress and tokens, last `GenerationFinished`, always.
+
+        Errors end the stream as `GenerationFinished(reason="error")`; only `EngineDied` is raised, when nothing can
+        be generated any more without a new `load`.
+        """
+        ...
+
+    def unload(self) -> None:
+        """Free the model. Idempotent; the engine can load again."""
+        ...
+
+    def close(self) -> None:
+        """Release everything (process, device). Idempotent; the engine is of no use afterwards."""
+        ...

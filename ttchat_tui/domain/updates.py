@@ -1,0 +1,107 @@
+"""What a chat session tells whoever shows it (the screen, the plain REPL), as one closed family."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.domain.events import EngineState, ErrorInfo, LoadProgress
+from ttchat_tui.domain.model_spec import EngineInfo
+
+
+class ConversationOpened(msgspec.Struct, frozen=True):
+    """Another conversation (None: a new one, not stored before its first message) is on screen from here on."""
+
+    conversation: Conversation | None
+    messages: tuple[Message, ...]
+
+
+class MessageAdded(msgspec.Struct, frozen=True):
+    message: Message
+
+
+class MessageRemoved(msgspec.Struct, frozen=True):
+    message_id: int
+
+
+class ReplyBegan(msgspec.Struct, frozen=True):
+    """A reply streams into this message; its content is what it had before (a continued reply has some)."""
+
+    message: Message
+
+
+class ReplyStarted(msgspec.Struct, frozen=True):
+    """The prompt was built; `dropped_messages` of the oldest did not fit and were left out of it."""
+
+    message_id: int
+    dropped_messages: int
+
+
+class ReplyStreamed(msgspec.Struct, frozen=True):
+    message_id: int
+    text: str
+
+
+class ReplyEnded(msgspec.Struct, frozen=True):
+    """The reply's final state. `error` is set when the engine failed; what came before is in the message."""
+
+    message: Message
+    error: ErrorInfo | None = None
+
+
+class DraftReturned(msgspec.Struct, frozen=True):
+    """The message was not sent (see `error`); its text goes back to the prompt, so that nothing is lost."""
+
+    text: str
+    error: ErrorInfo
+
+
+class ConversationsChanged(msgspec.Struct, frozen=True):
+    """The list of conversations is not what it was: titles, order, one more or one less."""
+
+
+class PromptCost(msgspec.Struct, frozen=True):
+    """What the conversation with the draft would cost if it were sent now."""
+
+    prompt_tokens: int
+    context_length: int
+    dropped_messages: int
+
+
+class EngineChanged(msgspec.Struct, frozen=True):
+    state: EngineState
+    detail: str = ""
+
+
+class EngineProgress(msgspec.Struct, frozen=True):
+    progress: LoadProgress
+
+
+class EngineReady(msgspec.Struct, frozen=True):
+    info: EngineInfo
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something went wrong, or needs saying, that is not part of a reply."""
+
+    error: ErrorInfo
+
+
+Update: TypeAlias = (
+    ConversationOpened
+    | MessageAdded
+    | MessageRemoved
+    | ReplyBegan
+    | ReplyStarted
+    | ReplyStreamed
+    | ReplyEnded
+    | DraftReturned
+    | ConversationsChanged
+    | PromptCost
+    | EngineChanged
+    | EngineProgress
+    | EngineReady
+    | Notice
+)

@@ -1,0 +1,112 @@
+"""The one way from the engine thread to the screen: drain, merge, apply, show, and wait as long as showing cost."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from ttchat_tui.domain.events import EngineEvent, TokenEvent
+from ttchat_tui.domain.updates import Update
+from ttchat_tui.engine.host import EngineHost
+from ttchat_tui.session import CHECKPOINT_S, ChatSession
+
+SHORTEST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 0.25
+PAUSE_PER_CPU = 6.0
+"""The pause after a flush is six times its CPU time, within the two bounds: the screen takes at most a seventh of a
+core however long a reply gets, and is never behind by more than a quarter second."""
+
+
+def next_pause_s(flush_cpu_s: float) -> float:
+    return min(max(PAUSE_PER_CPU * flush_cpu_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
+
+
+def merge_tokens(events: Sequence[EngineEvent]) -> list[EngineEvent]:
+    """Neighbouring token events of one request as one; the order of everything else stays."""
+    merged: list[EngineEvent] = []
+    run: list[TokenEvent] = []
+
+    def close_run() -> None:
+        if not run:
+            return
+        merged.append(
+            msgspec.structs.replace(
+                run[0],
+                token_ids=tuple(token for event in run for token in event.token_ids),
+                text="".join(event.text for event in run),
+                times_s=tuple(time for event in run for time in event.times_s),
+                logprobs=tuple(value for event in run for value in event.logprobs),
+            )
+        )
+        run.clear()
+
+    for event in events:
+        if isinstance(event, TokenEvent):
+            if run and run[0].request_id != event.request_id:
+                close_run()
+            run.append(event)
+        else:
+            close_run()
+            merged.append(event)
+    close_run()
+    return merged
+
+
+class EnginePump:
+    """Runs on the UI's event loop for as long as the app does; asleep, without a timer, while nothing happens."""
+
+    def __init__(
+        self,
+        session: ChatSession,
+        host: EngineHost,
+        show: Callable[[Sequence[Update]], None],
+        flush: Callable[[], float],
+    ) -> None:
+        """`show` takes updates in order; `flush` paints what streamed in and returns the CPU seconds it took."""
+        self._session = session
+        self._host = host
+        self._show = show
+        self._flush = flush
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._host.set_waker(lambda: loop.call_soon_threadsafe(self._wake.set))
+        self._wake.set()
+        try:
+            while True:
+                await self._wait()
+                self._wake.clear()
+                await asyncio.sleep(next_pause_s(self.pump_once()))
+        finally:
+            self._host.set_waker(None)
+
+    async def _wait(self) -> None:
+        """Until there is an event; while a reply runs, at most until its next checkpoint is due."""
+        try:
+            await asyncio.wait_for(self._wake.wait(), CHECKPOINT_S if self._session.is_busy else None)
+        except asyncio.TimeoutError:
+            pass
+
+    def pump_once(self) -> float:
+        """Take what there is, now; returns the CPU seconds the flush took. Tests call it by hand."""
+        updates: list[Update] = []
+        for event in merge_tokens(self._host.drain()):
+            updates.extend(self._session.apply(event))
+        updates.extend(self._session.tick())
+        if updates:
+            self._show(updates)
+        cpu_s = self._flush()
+        self._tune_gc()
+        return cpu_s
+
+    def _tune_gc(self) -> None:
+        """No collection while a reply streams (each costs a stall of 100 ms and more in a grown app), one after."""
+        if self._session.is_busy and gc.isenabled():
+            gc.disable()
+        elif not self._session.is_busy and not gc.isenabled():
+            gc.enable()
+            gc.collect()

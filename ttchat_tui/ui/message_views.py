@@ -1,0 +1,68 @@
+"""Stored messages as the transcript shows them: who, when, and the one dim line of figures under a reply."""
+
+from __future__ import annotations
+
+import time
+
+from ttchat_tui.domain.conversation import Message, ReplyRecord
+from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.ui.widgets.transcript import MessageView
+
+ENDINGS = {
+    "length": "ended at max tokens",
+    "context": "ended: the context is full",
+    "cancelled": "stopped",
+}
+
+
+def view_of(message: Message, *, error_cure: str = "") -> MessageView:
+    """`message` for the transcript; `error_cure` follows a failed reply's error."""
+    reply = message.reply
+    return MessageView(
+        key=message.id,
+        role=message.role,
+        text=message.content,
+        status=message.status,
+        title=title_of(message),
+        time=clock_time(message.created_at),
+        figures=figures_of(reply.stats) if reply and reply.stats else "",
+        note=note_of(message.status, reply, error_cure),
+        siblings=(message.sibling_index, message.sibling_count),
+    )
+
+
+def title_of(message: Message) -> str:
+    if message.role == "user":
+        return "You"
+    return message.reply.model if message.reply and message.reply.model else "Assistant"
+
+
+def clock_time(created_at: float) -> str:
+    """`14:02` today, `21 Nov 14:02` before."""
+    then = time.localtime(created_at)
+    is_today = time.strftime("%Y%j", then) == time.strftime("%Y%j")
+    return time.strftime("%H:%M" if is_today else "%d %b %H:%M", then)
+
+
+def figures_of(stats: GenerationStats) -> str:
+    parts = [f"{stats.completion_tokens:,} tok"]
+    if stats.ttft_s is not None:
+        parts.append(f"TTFT {stats.ttft_s:.2f} s")
+    if stats.decode_tps is not None:
+        parts.append(f"{stats.decode_tps:.1f} tok/s")
+    if stats.cached_tokens:
+        parts.append(f"{stats.cached_tokens:,} of {stats.prompt_tokens:,} prompt tokens cached")
+    return " · ".join(parts)
+
+
+def note_of(status: str, reply: ReplyRecord | None, error_cure: str = "") -> str:
+    match status:
+        case "streaming":
+            return ""
+        case "error":
+            error = reply.error if reply and reply.error else "The reply failed."
+            return f"{error} {error_cure}".strip()
+        case "interrupted" if reply is None or reply.finish_reason != "cancelled":
+            return "interrupted"
+        case _:
+            return ENDINGS.get(reply.finish_reason or "", "") if reply else ""

@@ -1,0 +1,143 @@
+"""The one action table: key bindings, footer, palette, slash commands, help and the README's key list are drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from textual.binding import Binding
+
+from ttchat_tui.ui.keys import canonical_key, key_label, split_keys
+
+Group: TypeAlias = Literal["Reply", "Conversation", "Transcript", "Model", "View", "App"]
+
+Scope: TypeAlias = Literal["screen", "prompt"]
+"""Where a key works. `screen`: from everywhere in the chat. `prompt`: only there; the prompt itself acts on it, and
+its keys come from config's `ui.submit_keys` and `ui.newline_keys`."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing a user can do. The screen that offers it has a method `action_<name>`."""
+
+    name: str
+    """What config's `[keys]` calls it."""
+    title: str
+    """An imperative, as shown in palette and help."""
+    group: Group
+    help: str
+    """One sentence."""
+    keys: str = ""
+    """Default keys in Textual's spelling, comma between alternatives; empty: by palette or slash command only."""
+    slash: str = ""
+    """The slash command, `/` included; empty: none."""
+    argument: str = ""
+    """What the slash command takes, for the help (`file`); empty: nothing may follow it."""
+    footer: str = ""
+    """One or two words for the footer; empty: not shown there."""
+    scope: Scope = "screen"
+
+    @property
+    def usage(self) -> str:
+        """The slash command with its argument, as help shows it: `/save [file]`."""
+        return f"{self.slash} [{self.argument}]" if self.argument else self.slash
+
+
+# Keys the terminal cannot tell apart (ctrl+i is tab, ctrl+m enter, ctrl+h backspace), TextArea's editing keys,
+# tmux's and screen's prefixes (ctrl+b, ctrl+a) and keys that desktop terminals keep (f10, f11) are not used.
+TABLE: Final[tuple[Action, ...]] = (
+    Action("send", "Send the message", "Reply", "Send what stands in the prompt.", "enter", footer="send", scope="prompt"),
+    Action(
+        "newline", "New line in the prompt", "Reply", "Begin a new line (shift+enter where the terminal reports it).",
+        "ctrl+j,shift+enter,alt+enter", footer="newline", scope="prompt",
+    ),
+    Action("stop", "Stop the reply", "Reply", "Stop after the current token; what is there is kept.", "escape", "/stop", footer="stop"),
+    Action("regenerate", "Regenerate the last reply", "Reply", "Answer the last message again; the old reply stays as a sibling.", "ctrl+r", "/retry"),
+    Action("continue_reply", "Continue the last reply", "Reply", "Go on where the last reply was cut off or stopped.", slash="/continue"),
+    Action("edit_draft", "Edit the draft in $EDITOR", "Reply", "Open the draft in $VISUAL or $EDITOR and take it back.", "ctrl+g", "/edit"),
+    Action("new", "New conversation", "Conversation", "Begin an empty conversation; the present one is kept.", "ctrl+n", "/new", footer="new"),
+    Action("next_conversation", "Next conversation", "Conversation", "Open the conversation below in the list.", "alt+down"),
+    Action("previous_conversation", "Previous conversation", "Conversation", "Open the conversation above in the list.", "alt+up"),
+    Action("rename", "Rename the conversation", "Conversation", "Give the conversation another title.", "f2", "/rename", "title"),
+    Action("delete", "Delete the conversation", "Conversation", "Delete the conversation; it can be brought back.", slash="/delete"),
+    Action("undo_delete", "Undo the deletion", "Conversation", "Bring the conversation deleted last back.", slash="/undo"),
+    Action("save", "Save the transcript", "Conversation", "Write the conversation to a Markdown, JSON or JSONL file.", "ctrl+s", "/save", "file", footer="save"),
+    Action("copy_reply", "Copy the last reply", "Transcript", "Copy the last reply's Markdown source.", "f8", "/copy"),
+    Action("copy_code", "Copy a code block", "Transcript", "Copy the last reply's code block n (the last one without a number).", "f9", "/code", "n"),
+    Action("copy_message", "Copy a message", "Transcript", "Copy the selected message's source, or your own last message.", slash="/copy-message"),
+    Action("follow_end", "Scroll to the end", "Transcript", "Show the newest text and follow it again.", "ctrl+end", "/end"),
+    Action("model", "Choose a model", "Model", "Load another model; the conversation stays.", "ctrl+o", "/model", "name"),
+    Action("reload_model", "Reload the model", "Model", "Load the model again, after a fault or a new precision.", slash="/reload"),
+    Action("unload_model", "Unload the model", "Model", "Free the memory the model takes.", slash="/unload"),
+    Action("toggle_conversations", "Show or hide the conversations", "View", "Show or hide the list on the left.", "f3"),
+    Action("toggle_sampling", "Show or hide sampling and metrics", "View", "Show or hide the panel on the right.", "f4"),
+    Action("focus_prompt", "Go to the prompt", "View", "Put the cursor into the prompt.", "ctrl+l"),
+    Action("focus_history", "Find a conversation", "View", "Go to the list's filter.", "ctrl+f", "/find"),
+    Action("focus_transcript", "Go to the transcript", "View", "Scroll with the arrow keys, page up and page down.", "ctrl+t"),
+    Action("focus_sampling", "Go to the sampling panel", "View", "Change temperature, top-p and the rest.", "f5", "/sampling"),
+    Action("theme", "Choose a theme", "View", "Try the themes and keep one.", slash="/theme", argument="name"),
+    Action("show_log", "Show the log", "App", "Show what the app and the engine have logged.", slash="/log"),
+    Action("palette", "All commands", "App", "Search and run any command.", "ctrl+p", footer="commands"),
+    Action("help", "Help", "App", "Show keys and commands.", "f1", "/help", footer="help"),
+    Action("quit", "Quit", "App", "Close the app; everything is kept.", "ctrl+q", "/quit"),
+)  # fmt: skip
+
+BY_NAME: Final[dict[str, Action]] = {action.name: action for action in TABLE}
+
+
+def keys_of(action: Action, overrides: Mapping[str, str]) -> tuple[str, ...]:
+    """The keys that trigger `action`: config's if it names the action (empty or `none`: no key), else its own."""
+    chosen = overrides.get(action.name, action.keys)
+    if chosen.strip().lower() in {"", "none"}:
+        return ()
+    return tuple(canonical_key(key) for key in split_keys(chosen))
+
+
+def keys_label(action: Action, overrides: Mapping[str, str]) -> str:
+    """All keys of `action` as shown to a person: `ctrl+j, shift+enter`."""
+    return ", ".join(key_label(key) for key in keys_of(action, overrides))
+
+
+def bindings(table: Iterable[Action], overrides: Mapping[str, str]) -> list[Binding]:
+    """Textual bindings for the screen, one an action, with the action's name as id and as Textual action.
+
+    The prompt's own actions are left out. Only `quit` has priority: it works from every dialog.
+    """
+    return [
+        binding(action, keys)
+        for action in table
+        if action.scope == "screen" and (keys := keys_of(action, overrides))
+    ]
+
+
+def binding(action: Action, keys: Sequence[str]) -> Binding:
+    """The Textual binding of `action` to canonical `keys` (at least one)."""
+    return Binding(
+        ",".join(keys),
+        action.name,
+        action.footer or action.title,
+        show=bool(action.footer),
+        key_display=key_label(keys[0]),
+        tooltip=action.help,
+        priority=action.name == "quit",
+        id=action.name,
+    )
+
+
+def grouped(table: Sequence[Action]) -> list[tuple[Group, list[Action]]]:
+    """The table by group, both in the table's order."""
+    groups: dict[Group, list[Action]] = {}
+    for action in table:
+        groups.setdefault(action.group, []).append(action)
+    return list(groups.items())
+
+
+def docs_table(table: Sequence[Action] = TABLE) -> str:
+    """The table as Markdown, for the README."""
+    lines = ["| key | command | what it does |", "|---|---|---|"]
+    for action in table:
+        keys = " ".join(f"`{key_label(key)}`" for key in keys_of(action, {}))
+        slash = f"`{action.usage}`" if action.slash else ""
+        lines.append(f"| {keys} | {slash} | {action.help} |")
+    return "\n".join(lines) + "\n"

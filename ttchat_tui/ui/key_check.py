@@ -1,0 +1,75 @@
+"""Finds what is wrong with the `[keys]` of a config, before the app starts: a line for each fault."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from ttchat_tui.ui.commands import BY_NAME, TABLE, Action, keys_of
+from ttchat_tui.ui.keys import (
+    INDISTINCT,
+    SHADOWED,
+    canonical_key,
+    editing_keys,
+    is_known,
+    is_typed,
+    key_label,
+)
+
+_PROMPT_SETTINGS: Final = {"send": "ui.submit_keys", "newline": "ui.newline_keys"}
+
+
+def check_keys(overrides: Mapping[str, str], prompt_keys: Sequence[str] = ()) -> list[str]:
+    """What is wrong with `overrides` (action name → keys), as sentences; empty when all is well.
+
+    Unknown actions and keys, keys that would be typed, that edit the prompt, or that no terminal reports, and two
+    actions on one key. `prompt_keys` are config's submit and newline keys; the defaults when left out.
+    """
+    faults: list[str] = []
+    for name in overrides:
+        if name in _PROMPT_SETTINGS:
+            faults.append(
+                f"keys.{name}: the prompt has its own setting for this; write {_PROMPT_SETTINGS[name]}"
+            )
+        elif name in BY_NAME:
+            faults += _faults_of_keys(BY_NAME[name], overrides)
+        else:
+            close = difflib.get_close_matches(name, BY_NAME, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else "`ttchat-tui` F1 lists them"
+            faults.append(f"keys.{name}: there is no such action; {hint}")
+    return faults + _conflicts(overrides, prompt_keys)
+
+
+def _faults_of_keys(action: Action, overrides: Mapping[str, str]) -> list[str]:
+    editing = editing_keys()
+    faults: list[str] = []
+    for key in keys_of(action, overrides):
+        where = f"keys.{action.name}: {key_label(key)}"
+        if not is_known(key):
+            faults.append(f"{where} is not a key; write for example ctrl+n, alt+up or f5")
+        elif key in INDISTINCT:
+            faults.append(f"{where} cannot be told from {INDISTINCT[key]} in most terminals; choose another")
+        elif is_typed(key):
+            faults.append(f"{where} would be typed into the prompt; add ctrl or alt")
+        elif key in SHADOWED:
+            faults.append(f"{where} {SHADOWED[key]}; choose another")
+        elif key in editing:
+            faults.append(f"{where} edits the prompt's text; choose another")
+    return faults
+
+
+def _conflicts(overrides: Mapping[str, str], prompt_keys: Sequence[str]) -> list[str]:
+    holders: dict[str, list[str]] = {}
+    for key in dict.fromkeys(map(canonical_key, prompt_keys)):
+        holders[key] = ["the prompt"]
+    for action in TABLE:
+        if prompt_keys and action.scope == "prompt":
+            continue
+        for key in keys_of(action, overrides):
+            holders.setdefault(key, []).append(action.name)
+    return [
+        f"keys: {key_label(key)} is given to {' and '.join(names)}; change one of them"
+        for key, names in holders.items()
+        if len(names) > 1
+    ]

@@ -1,0 +1,89 @@
+"""Key names: how config spells them, how people read them, which of them no terminal or editor leaves to us."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from textual.widgets import TextArea
+
+_ALIASES: Final[dict[str, str]] = {
+    "esc": "escape", "return": "enter", "del": "delete", "ins": "insert", "pgup": "pageup", "pgdn": "pagedown",
+    "page_up": "pageup", "page_down": "pagedown", "control": "ctrl", "option": "alt", "meta": "alt", "cmd": "super",
+    "?": "question_mark", "/": "slash", ".": "full_stop", "-": "minus",
+}  # fmt: skip
+
+_LABELS: Final[dict[str, str]] = {
+    "escape": "esc", "question_mark": "?", "slash": "/", "full_stop": ".", "minus": "-", "pageup": "pgup",
+    "pagedown": "pgdn", "up": "↑", "down": "↓", "left": "←", "right": "→",
+}  # fmt: skip
+
+_MODIFIERS: Final = ("ctrl", "alt", "shift", "super")
+
+_NAMED: Final = {
+    "escape", "enter", "tab", "backspace", "delete", "insert", "home", "end", "pageup", "pagedown", "up", "down", "left",
+    "right", "space", *(f"f{number}" for number in range(1, 25)),
+}  # fmt: skip
+
+_PUNCTUATION: Final = {
+    "question_mark", "slash", "full_stop", "minus", "comma", "colon", "semicolon", "plus", "equals_sign", "underscore",
+    "backslash", "at", "tilde", "left_square_bracket", "right_square_bracket", "quotation_mark", "apostrophe",
+    "grave_accent", "number_sign", "asterisk",
+}  # fmt: skip
+
+INDISTINCT: Final[dict[str, str]] = {
+    "ctrl+i": "tab", "ctrl+m": "enter", "ctrl+h": "backspace", "ctrl+left_square_bracket": "escape",
+}  # fmt: skip
+"""Keys that most terminals send as another one."""
+
+SHADOWED: Final[dict[str, str]] = {
+    "ctrl+c": "copies the selection",
+    "tab": "moves the focus",
+    "shift+tab": "moves the focus",
+}
+"""Keys that Textual itself answers before the chat does."""
+
+
+def split_keys(keys: str) -> list[str]:
+    """`ctrl+j, shift+enter` → its parts, blanks dropped."""
+    return [key.strip() for key in keys.split(",") if key.strip()]
+
+
+def canonical_key(key: str) -> str:
+    """Textual's spelling of one key: modifiers alt, ctrl, shift, super in that (alphabetical) order, `esc` →
+    `escape`, `Ctrl-N` → `ctrl+n`, `?` → `question_mark`. An unknown name comes back as it is, lower case."""
+    parts = re.split(r"[+]|(?<=\w)-(?=\w)", key.strip().lower())
+    *modifiers, name = [_ALIASES.get(part, part) for part in parts]
+    return "+".join([*sorted(set(modifiers)), name])
+
+
+def key_label(key: str) -> str:
+    """One key as the footer and the help show it: `ctrl+n`, `esc`, `F1`, `alt+↓`."""
+    *modifiers, name = key.split("+")
+    label = _LABELS.get(name, name)
+    if re.fullmatch(r"f\d+", label):
+        label = label.upper()
+    return "+".join([*modifiers, label])
+
+
+def is_known(key: str) -> bool:
+    """Whether a canonical `key` can exist: known modifiers before one character or a key's name."""
+    *modifiers, name = key.split("+")
+    return all(modifier in _MODIFIERS for modifier in modifiers) and (
+        name in _NAMED or name in _PUNCTUATION or (len(name) == 1 and name.isalnum())
+    )
+
+
+def is_typed(key: str) -> bool:
+    """Whether `key` would put a character into the prompt instead of giving a command."""
+    *modifiers, name = key.split("+")
+    return set(modifiers) <= {"shift"} and (len(name) == 1 or name in _PUNCTUATION or name == "space")
+
+
+def editing_keys() -> frozenset[str]:
+    """The keys TextArea edits with: taken while the prompt has the focus, which is nearly always."""
+    keys: set[str] = set()
+    for binding in TextArea.BINDINGS:
+        spelled = binding[0] if isinstance(binding, tuple) else binding.key
+        keys.update(canonical_key(key) for key in split_keys(spelled))
+    return frozenset(keys)

@@ -1,0 +1,60 @@
+"""Slash commands typed into the prompt: `/save notes.md`. Drawn from the action table."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from ttchat_tui.ui.commands import TABLE, Action
+
+_COMMAND: Final = re.compile(r"/([a-z][a-z-]*)(?:[ \t]+(.*))?\s*", re.IGNORECASE)
+
+_BY_SLASH: Final[dict[str, Action]] = {action.slash: action for action in TABLE if action.slash}
+
+
+@dataclass(frozen=True)
+class PlainText:
+    """Not a command: to be sent. A leading `//` has become `/`."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class SlashCommand:
+    action: Action
+    argument: str
+    """What followed the command, stripped; empty when nothing did."""
+
+
+@dataclass(frozen=True)
+class SlashError:
+    """Looks like a command and is none; the draft should stay."""
+
+    sentence: str
+
+
+Submission: TypeAlias = PlainText | SlashCommand | SlashError
+
+
+def parse_submission(text: str) -> Submission:
+    """What a submitted text means.
+
+    Only one line that begins with a slash and a word is a command: `/usr/bin/env is …` and pasted code are text.
+    """
+    stripped = text.strip()
+    if stripped.startswith("//"):
+        return PlainText(text.replace("//", "/", 1))
+    match = _COMMAND.fullmatch(stripped)
+    if match is None:
+        return PlainText(text)
+    word, argument = f"/{match[1].lower()}", (match[2] or "").strip()
+    action = _BY_SLASH.get(word)
+    if action is None:
+        close = difflib.get_close_matches(word, _BY_SLASH, n=1)
+        hint = f"Did you mean {close[0]}?" if close else "F1 lists the commands."
+        return SlashError(f"There is no command {word}. {hint} To send it as text, begin with //")
+    if argument and not action.argument:
+        return SlashError(f"{word} takes nothing after it. To send this as text, begin with //")
+    return SlashCommand(action, argument)

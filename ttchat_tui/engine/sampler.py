@@ -1,0 +1,267 @@
+"""Logits → token, on the host, in numpy: exact, and never a sort of the whole vocabulary.
+
+Order: repetition, then frequency and presence penalty → temperature 0 is greedy → temperature → top-k → top-p →
+min-p → draw; each truncation renormalises what the one before it left. vLLM (`v1/sample/sampler.py`) has the same
+penalties and temperature but min-p before top-k and top-p; transformers (`_get_logits_processor`) applies
+temperature, top-k, top-p, min-p as here; llama.cpp (`common_params_sampling`) has top-k, top-p, min-p too, but the
+temperature last. Min-p compares with the most probable token, which no truncation removes: its place among them
+changes nothing but top-p's total.
+
+All truncation follows one order of tokens: higher score first, among equals the lower id. `_top_k` and `_nucleus`
+keep a prefix of that order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import EngineError
+
+Floats: TypeAlias = NDArray[np.float32]
+Ids: TypeAlias = NDArray[np.intp]
+
+_LEAST: Final = 2.0**-126
+"""Smallest normal float32: the least weight that is drawn (below it precision is lost), and the least temperature."""
+
+_BLOCK: Final = 256
+"""Weights that `_draw` takes together in its first step."""
+
+
+class NoUsableLogits(EngineError):
+    """Every logit is NaN or -inf: nothing can be drawn, and a made-up token would hide a broken model."""
+
+    kind = "no_usable_logits"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The model gave no usable scores for the next token: all are NaN or minus infinity.",
+            cure="Load the model again, or with another precision.",
+        )
+
+
+class Sampled(NamedTuple):
+    """One drawn token."""
+
+    token_id: int
+    logprob: float
+    """Natural log of its probability in the model's own distribution: no penalty, temperature 1, nothing cut."""
+
+
+class History:
+    """The tokens of a prompt and of the reply so far, as the penalties count them.
+
+    Ids outside the vocabulary (padding of the embedding) are ignored: the model cannot produce them.
+    """
+
+    def __init__(self, vocab_size: int, prompt_ids: Sequence[int] = ()) -> None:
+        prompt = np.unique(np.asarray(prompt_ids, dtype=np.intp))
+        prompt = prompt[(prompt >= 0) & (prompt < vocab_size)]
+        self._counts = np.zeros(vocab_size, dtype=np.int32)
+        self._is_seen = np.zeros(vocab_size, dtype=np.bool_)
+        self._is_seen[prompt] = True
+        self._seen = np.empty(vocab_size, dtype=np.intp)
+        self._seen[: len(prompt)] = prompt
+        self._n_seen = len(prompt)
+        self._replied = np.empty(vocab_size, dtype=np.intp)
+        self._n_replied = 0
+
+    def add(self, token_id: int) -> None:
+        """Count one more token of the reply."""
+        if self._counts[token_id] == 0:
+            self._replied[self._n_replied] = token_id
+            self._n_replied += 1
+        self._counts[token_id] += 1
+        if not self._is_seen[token_id]:
+            self._is_seen[token_id] = True
+            self._seen[self._n_seen] = token_id
+            self._n_seen += 1
+
+    @property
+    def seen_ids(self) -> Ids:
+        """Distinct ids of prompt and reply. A view: do not write."""
+        return self._seen[: self._n_seen]
+
+    @property
+    def reply_ids(self) -> Ids:
+        """Distinct ids of the reply. A view: do not write."""
+        return self._replied[: self._n_replied]
+
+    @property
+    def reply_counts(self) -> NDArray[np.int32]:
+        """How often each of `reply_ids` is in the reply."""
+        return self._counts[self.reply_ids]
+
+
+class Sampler:
+    """Draws the tokens of one reply.
+
+    One uniform number is used for each token, also for a greedy one: the i-th token depends on the seed, on i and on
+    its own logits and parameters, and a parameter changed and changed back leaves the later draws as they were. The
+    numbers are the raw words of a Philox generator, which numpy keeps stable between versions (NEP 19).
+    """
+
+    def __init__(self, vocab_size: int, seed: int, prompt_ids: Sequence[int] = ()) -> None:
+        self.history = History(vocab_size, prompt_ids)
+        self._bits = np.random.Philox(seed)
+
+    def sample(self, logits: Floats, params: SamplingParams) -> Sampled:
+        """Draw the next token from `logits`, float32 [vocab], which stay as they are, and count it in the history.
+
+        NaN and -inf are tokens that cannot be drawn; where there is a +inf, only tokens at +inf can be.
+
+        Raises:
+            NoUsableLogits: when no token can be drawn.
+        """
+        uniform = (int(self._bits.random_raw()) >> 11) * 2.0**-53
+        scores = _usable(logits)
+        ids, weights = _candidates(scores, params, self.history)
+        token_id = _draw(ids, weights, uniform)
+        self.history.add(token_id)
+        return Sampled(token_id, _logprob(scores, token_id))
+
+
+def distribution(logits: Floats, params: SamplingParams, history: History) -> tuple[Ids, NDArray[np.float64]]:
+    """What the next token would be drawn from: the ids that are left and their probabilities, most probable first.
+
+    The probabilities sum to 1; equal ones are in order of id. Pure: neither `logits` nor `history` changes.
+
+    Raises:
+        NoUsableLogits: when no token can be drawn.
+    """
+    ids, weights = _candidates(_usable(logits), params, history)
+    order = np.lexsort((ids, -weights))
+    probabilities = weights[order].astype(np.float64)
+    return ids[order], probabilities / probabilities.sum()
+
+
+def _usable(logits: Floats) -> Floats:
+    """`logits` as float32 with a finite maximum and no NaN; a copy only where something had to be changed."""
+    scores = np.asarray(logits, dtype=np.float32)
+    # The maximum of an array with a NaN is NaN: one pass finds both.
+    if math.isfinite(scores.max()):
+        return scores
+    scores = np.where(np.isnan(scores), np.float32(-np.inf), scores)
+    top = scores.max()
+    if top == -np.inf:
+        raise NoUsableLogits
+    if top == np.inf:
+        return np.where(scores == np.inf, np.float32(0.0), np.float32(-np.inf))
+    return scores
+
+
+@np.errstate(over="ignore")
+def _candidates(scores: Floats, params: SamplingParams, history: History) -> tuple[Ids, Floats]:
+    """The ids that may be drawn, ascending, and their unnormalised probabilities, all above 0."""
+    scores = _usable(_penalised(scores, params, history))
+    if params.temperature == 0.0:
+        return np.array([scores.argmax()], dtype=np.intp), np.ones(1, dtype=np.float32)
+    top = scores.max()
+    ids: Ids | None = None
+    if 0 < params.top_k < len(scores):
+        ids = _top_k(scores, params.top_k)
+        scores = scores[ids]
+    # Divided after the subtraction: no temperature, however small, makes a NaN, and the top weight is exactly 1.
+    weights: Floats = np.exp((scores - top) / np.float32(max(params.temperature, _LEAST)))
+    kept = _nucleus(weights, params.top_p, params.min_p)
+    return (kept if ids is None else ids[kept]), weights[kept]
+
+
+def _penalised(scores: Floats, params: SamplingParams, history: History) -> Floats:
+    """A copy of `scores` with the penalties applied; `scores` itself when there are none."""
+    is_repetition = params.repetition_penalty != 1.0
+    is_reply = params.presence_penalty != 0.0 or params.frequency_penalty != 0.0
+    if not (is_repetition or is_reply):
+        return scores
+    scores = np.array(scores)
+    if is_repetition:
+        seen = history.seen_ids
+        before = scores[seen]
+        factor = np.float32(params.repetition_penalty)
+        np.multiply(before, factor, out=before, where=before < 0)
+        np.divide(before, factor, out=before, where=before > 0)
+        scores[seen] = before
+    if is_reply:
+        penalties = params.presence_penalty + params.frequency_penalty * history.reply_counts
+        scores[history.reply_ids] -= penalties.astype(np.float32)
+    return scores
+
+
+def _top_k(scores: Floats, k: int) -> Ids:
+    """Positions of the `k` highest scores, ascending; among equal scores at the edge the lower ids stay."""
+    near = np.flatnonzero(scores >= _kth_highest_at_least(scores, k))
+    values = scores[near]
+    kth = np.partition(values, len(values) - k)[len(values) - k]
+    is_above = values > kth
+    ties = np.flatnonzero(values == kth)[: k - int(is_above.sum())]
+    is_above[ties] = True
+    return near[is_above]
+
+
+def _kth_highest_at_least(scores: Floats, k: int) -> float:
+    """A bound that the k-th highest score does not fall below, found in one pass.
+
+    Split the scores into groups and take each group's highest: k of these maxima are at least the k-th highest
+    maximum, so it bounds the k-th highest score from below. Few others pass it.
+    """
+    groups = max(1024, 4 * k)
+    width = len(scores) // groups
+    if width < 2:
+        return -math.inf
+    # Columns, not rows, are the groups: the maximum then runs over contiguous rows and vectorises.
+    maxima = np.reshape(scores[: width * groups], (width, groups)).max(axis=0)
+    return float(np.partition(maxima, groups - k)[groups - k])
+
+
+def _nucleus(weights: Floats, top_p: float, min_p: float) -> Ids:
+    """Positions, ascending, of the smallest set, most probable first, that holds at least `top_p` of all the weight;
+    of these only what weighs at least `min_p`, the heaviest being 1. At least one; among equals at the edge the
+    lower ids stay.
+
+    Instead of sorting: (1) leave out what is below (1 - top_p) / n of the total, since all such tokens together
+    cannot make up 1 - top_p, and what is below min_p, since both sets are prefixes of one order; (2) sum the rest
+    into bins by the leading bits of the float, which are in the order of the weights; (3) sort only the bin in
+    which the sum passes top_p.
+    """
+    if top_p >= 1.0:
+        return np.flatnonzero(weights >= max(min_p, _LEAST))
+    total = float(weights.sum(dtype=np.float64))
+    target = top_p * total
+    negligible = (1.0 - top_p) * total / len(weights)
+    near = np.flatnonzero(weights >= max(min_p, negligible, _LEAST))
+    values = weights[near]
+    # Sign, exponent and 6 bits of the mantissa: 8,129 bins up to 1.0, each at most 1.6 % wide.
+    bins: Ids = (np.frombuffer(values, dtype=np.uint32) >> 17).astype(np.intp)
+    from_top = np.cumsum(np.bincount(bins, weights=values)[::-1])
+    passed = int(np.searchsorted(from_top, target))
+    if passed == len(from_top):
+        return near  # min-p leaves less than top_p, or the sum falls short of it by rounding
+    edge = len(from_top) - 1 - passed
+    above = float(from_top[passed - 1]) if passed else 0.0
+    in_edge = np.flatnonzero(bins == edge)
+    ranked = in_edge[np.argsort(-values[in_edge], kind="stable")]
+    needed = int(np.searchsorted(above + np.cumsum(values[ranked], dtype=np.float64), target)) + 1
+    is_kept = bins > edge
+    is_kept[ranked[:needed]] = True
+    return near[is_kept]
+
+
+def _draw(ids: Ids, weights: Floats, uniform: float) -> int:
+    """The id at `uniform` (0 ≤ uniform < 1) of the cumulated weights, in two steps: which block, where in it."""
+    blocks = np.cumsum(np.add.reduceat(weights, np.arange(0, len(ids), _BLOCK), dtype=np.float64))
+    target = uniform * float(blocks[-1])
+    block = min(int(np.searchsorted(blocks, target, side="right")), len(blocks) - 1)
+    rest = target - (float(blocks[block - 1]) if block else 0.0)
+    inside = np.cumsum(weights[block * _BLOCK : (block + 1) * _BLOCK], dtype=np.float64)
+    position = min(int(np.searchsorted(inside, rest, side="right")), len(inside) - 1)
+    return int(ids[block * _BLOCK + position])
+
+
+def _logprob(scores: Floats, token_id: int) -> float:
+    top = scores.max()
+    return float(scores[token_id] - top) - math.log(float(np.exp(scores - top).sum(dtype=np.float64)))

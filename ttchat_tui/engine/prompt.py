@@ -1,0 +1,306 @@
+"""Messages → prompt: the model's chat template rendered into pieces, and the choice of messages that fit. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any, Final, NamedTuple, NoReturn
+
+import jinja2
+import jinja2.ext
+import jinja2.nodes
+import jinja2.parser
+import jinja2.sandbox
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.engine.base import EngineError, PromptTooLong
+
+PLAIN_TEMPLATE: Final = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message.role == 'system' %}{{ message.content }}\n\n"
+    "{% elif message.role == 'user' %}User: {{ message.content }}\n"
+    "{% else %}Assistant: {{ message.content }}\n{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+"""For models without a chat template: base models complete such a script well enough."""
+
+PLAIN_STOP: Final = ("\nUser:",)
+"""Ends a reply under `PLAIN_TEMPLATE`: the model would go on with the user's next line."""
+
+_PRIVATE_USE: Final = range(0xF0000, 0xFFFFE)
+"""Unicode's supplementary private use area A: characters that text has no meaning for."""
+
+
+class TemplateError(EngineError):
+    """The model's chat template cannot be compiled, or refuses these messages."""
+
+    kind = "chat_template"
+
+
+class Piece(NamedTuple):
+    """A stretch of the prompt: one control token, or text between control tokens."""
+
+    text: str
+    is_control: bool
+
+
+class ChatTemplate:
+    """A model's Jinja chat template, rendered as transformers' `apply_chat_template` renders it.
+
+    Control tokens come from the template alone. What a user types is hidden from the tokenizer's matching of special
+    tokens: before rendering, each control token inside a message's content is replaced by a private-use character,
+    and only after the rendered text has been split at control tokens is it put back, as ordinary text. Hiding only
+    those strings (not the whole content) leaves the template free to trim, test and split contents.
+    """
+
+    def __init__(self, source: str, special: Mapping[str, str], controls: Collection[str]) -> None:
+        """
+        Args:
+            source: Jinja source; empty for `PLAIN_TEMPLATE`.
+            special: what templates read by name: `bos_token`, `eos_token` …
+            controls: the text of every token that must only ever come from the template.
+        Raises:
+            TemplateError: the template is no valid Jinja.
+        """
+        self.is_fallback = not source
+        self.stop: tuple[str, ...] = PLAIN_STOP if self.is_fallback else ()
+        self._source = source or PLAIN_TEMPLATE
+        self._special = {"bos_token": "", "eos_token": "", **special}
+        # Longest first: an alternation takes the first that matches, tokenizers take the longest.
+        longest_first = sorted(filter(None, controls), key=len, reverse=True)
+        self._controls = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        try:
+            self._template = _environment().from_string(self._source)
+        except jinja2.TemplateError as error:
+            raise TemplateError(f"The model's chat template is broken: {error}") from error
+        self.has_system_role = self._accepts_system()
+
+    def render(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        add_generation_prompt: bool = True,
+        continue_last: bool = False,
+    ) -> str:
+        """The prompt as text. With `continue_last` it ends inside the last message.
+
+        Raises:
+            TemplateError: the template refuses these messages.
+        """
+        pieces = self.pieces(
+            messages, add_generation_prompt=add_generation_prompt, continue_last=continue_last
+        )
+        return "".join(piece.text for piece in pieces)
+
+    def pieces(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        add_generation_prompt: bool = True,
+        continue_last: bool = False,
+    ) -> tuple[Piece, ...]:
+        """The prompt, split at control tokens; empty stretches are left out.
+
+        Raises:
+            TemplateError: the template refuses these messages.
+        """
+        if not self.has_system_role:
+            messages = merge_system(messages)
+        hidden = _Hidden(self._controls, self._source, [message.content for message in messages])
+        dicts = [{"role": m.role, "content": hidden.hide(m.content)} for m in messages]
+        if continue_last:
+            dicts[-1]["content"] += hidden.end_mark + " "
+        text = self._run(dicts, add_generation_prompt and not continue_last)
+        if continue_last:
+            text = _cut_at(text, hidden.end_mark)
+        return tuple(self._split(text, hidden))
+
+    def _split(self, text: str, hidden: _Hidden) -> list[Piece]:
+        pieces: list[Piece] = []
+        position = 0
+        for match in self._controls.finditer(text):
+            if match.start() > position:
+                pieces.append(Piece(hidden.reveal(text[position : match.start()]), False))
+            pieces.append(Piece(match.group(), True))
+            position = match.end()
+        if position < len(text):
+            pieces.append(Piece(hidden.reveal(text[position:]), False))
+        return pieces
+
+    def _run(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        try:
+            return self._template.render(
+                messages=messages,
+                tools=None,
+                documents=None,
+                add_generation_prompt=add_generation_prompt,
+                **self._special,
+            )
+        # A template is a program of the model's author: it may raise what Python raises for wrong data.
+        except (
+            jinja2.TemplateError,
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:
+            raise TemplateError(f"The model's chat template refuses this conversation: {error}") from error
+
+    def _accepts_system(self) -> bool:
+        """Whether the template takes a system message and shows it (Gemma's raises, others leave it out)."""
+        probe = [{"role": "system", "content": "ttchat-probe"}, {"role": "user", "content": "hello"}]
+        try:
+            return "ttchat-probe" in self._run(probe, True)
+        except TemplateError:
+            return False
+
+
+class _Hidden:
+    """Stand-ins for control tokens inside contents, for one rendering."""
+
+    def __init__(self, controls: re.Pattern[str], source: str, contents: Sequence[str]) -> None:
+        taken = set(source).union(*contents)
+        free = (char for char in map(chr, _PRIVATE_USE) if char not in taken)
+        found = sorted({match.group() for content in contents for match in controls.finditer(content)})
+        self.end_mark = next(free)
+        """A character that is in no content: marks where a continued message ends."""
+        self._controls = controls
+        self._stand_in = dict(zip(found, islice(free, len(found)), strict=True))
+        self._back = str.maketrans({char: text for text, char in self._stand_in.items()})
+
+    def hide(self, content: str) -> str:
+        return self._controls.sub(lambda match: self._stand_in[match.group()], content)
+
+    def reveal(self, text: str) -> str:
+        return text.translate(self._back)
+
+
+def merge_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """The system prompt as the beginning of the first user message, for templates without a system role."""
+    if not messages or messages[0].role != "system":
+        return list(messages)
+    system, rest = messages[0], list(messages[1:])
+    for index, message in enumerate(rest):
+        if message.role == "user":
+            rest[index] = ChatMessage("user", f"{system.content}\n\n{message.content}")
+            return rest
+    return [ChatMessage("user", system.content), *rest]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Which messages a prompt is made of."""
+
+    messages: tuple[ChatMessage, ...]
+    tokens: int
+    """What they take, through the template."""
+    dropped: int
+    """How many of the oldest messages were left out."""
+
+
+def fit(
+    messages: Sequence[ChatMessage],
+    count: Callable[[Sequence[ChatMessage]], int],
+    limit: int,
+    reserve: int,
+) -> Plan:
+    """Leave out as few of the oldest turns as needed for the prompt to take at most `limit - reserve` tokens.
+
+    Never the system prompt, nor what stands from the last user message on; the first message kept is a user's. When
+    nothing more can go, the reply has to do with less than `reserve`, but with one token at least.
+
+    Args:
+        count: tokens of some messages through the template; must not grow when messages are left out.
+        limit: context length. reserve: room kept for the reply. Both in tokens.
+    Raises:
+        PromptTooLong: what cannot be left out takes `limit` tokens or more.
+    """
+    total = count(messages)
+    if total <= limit - reserve:
+        return Plan(tuple(messages), total, 0)
+    head = 1 if messages and messages[0].role == "system" else 0
+    users = [index for index, message in enumerate(messages) if index > head and message.role == "user"]
+    low, high = 0, len(users)  # Find the first cut that fits; `high` stays where none was found.
+    best: Plan | None = None
+    while low < high:
+        middle = (low + high) // 2
+        plan = _cut(messages, head, users[middle], count)
+        if plan.tokens <= limit - reserve:
+            best, high = plan, middle
+        else:
+            low = middle + 1
+    if best is not None:
+        return best
+    shortest = _cut(messages, head, users[-1], count) if users else Plan(tuple(messages), total, 0)
+    if shortest.tokens >= limit:
+        raise too_long(shortest.tokens, limit)
+    return shortest
+
+
+def too_long(tokens: int, limit: int) -> PromptTooLong:
+    """The refusal of a message that cannot fit, with both numbers."""
+    return PromptTooLong(
+        f"This message takes {tokens:,} tokens; the model's context holds {limit:,}, reply included.",
+        "Shorten the message or the system prompt, or load a model with a longer context.",
+    )
+
+
+def _cut(
+    messages: Sequence[ChatMessage], head: int, first: int, count: Callable[[Sequence[ChatMessage]], int]
+) -> Plan:
+    kept = (*messages[:head], *messages[first:])
+    return Plan(kept, count(kept), first - head)
+
+
+def _cut_at(text: str, mark: str) -> str:
+    """The text before `mark`; its trailing space goes too if the template trimmed the one that followed the mark."""
+    before, found, after = text.rpartition(mark)
+    if not found:
+        raise TemplateError("The model's chat template leaves out the message that is to be continued.")
+    return before if after.startswith(" ") else before.rstrip()
+
+
+def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
+    """The environment that chat templates are written for: transformers/utils/chat_template_utils.py."""
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlock, jinja2.ext.loopcontrols]
+    )
+    untyped: Any = environment  # jinja2 leaves the types of these two dictionaries open.
+    untyped.filters["tojson"] = _tojson
+    untyped.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now)
+    return environment
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """JSON without Jinja's HTML escapes: templates want the text itself."""
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
+
+
+def _strftime_now(pattern: str) -> str:
+    return datetime.now().strftime(pattern)
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)
+
+
+class _GenerationBlock(jinja2.ext.Extension):
+    """`{% generation %}…{% endgeneration %}` marks replies for training; here it is just its body."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)

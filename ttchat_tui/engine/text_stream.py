@@ -1,0 +1,100 @@
+"""Token ids → text that is certain: half a character and what may begin a stop string are held back.
+
+Two stages. `Utf8Decoder` turns ids into text through the bytes of each token, so nothing is ever decoded twice and a
+character spread over several tokens appears once, whole. `TextStream` holds back what could still become a stop string.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+
+class IncrementalDecoder(Protocol):
+    """Ids in, text out, as soon as no later id can change it."""
+
+    def push(self, token_id: int) -> str:
+        """The text that became certain through this id; may be empty."""
+        ...
+
+    def flush(self) -> str:
+        """What was held back, at the end of the reply."""
+        ...
+
+
+class Utf8Decoder:
+    """Decode ids through `token_bytes`; bytes that are no UTF-8 become U+FFFD as `bytes.decode("replace")` does it."""
+
+    def __init__(self, token_bytes: Callable[[int], bytes], *, strip_leading_space: bool = False) -> None:
+        """`token_bytes` gives b"" for special tokens: they are never text.
+
+        `strip_leading_space` drops one space before the first text: SentencePiece vocabularies write word starts as
+        "▁word", and a reply starts with a word.
+        """
+        self._token_bytes = token_bytes
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._must_strip = strip_leading_space
+
+    def push(self, token_id: int) -> str:
+        text = self._utf8.decode(self._token_bytes(token_id))
+        if text and self._must_strip:
+            self._must_strip = False
+            text = text.removeprefix(" ")
+        return text
+
+    def flush(self) -> str:
+        return self._utf8.decode(b"", final=True)
+
+
+class TextStream:
+    """Text of a reply, up to the first stop string.
+
+    The first stop string is the one that is complete first; of two that are complete at the same character, the one
+    that began first. The result does not depend on how the text is split into tokens.
+    """
+
+    def __init__(self, decoder: IncrementalDecoder, stop: Sequence[str] = ()) -> None:
+        self._decoder = decoder
+        self._stop = tuple(text for text in stop if text)
+        self._held = ""
+        self.is_stopped = False
+        """A stop string was found: the reply is over, further ids are ignored."""
+
+    def push(self, token_id: int) -> str:
+        """The text that became certain through this id; may be empty."""
+        return self._take(self._decoder.push(token_id))
+
+    def flush(self) -> str:
+        """The rest that was held back and, now that nothing follows, belongs to the reply."""
+        text = self._take(self._decoder.flush()) + self._held
+        self._held = ""
+        return text
+
+    def _take(self, text: str) -> str:
+        if self.is_stopped or not text:
+            return ""
+        pending = self._held + text
+        cut = self._first_stop(pending)
+        if cut is not None:
+            self.is_stopped = True
+            self._held = ""
+            return pending[:cut]
+        certain = len(pending) - self._length_of_possible_stop(pending)
+        self._held = pending[certain:]
+        return pending[:certain]
+
+    def _first_stop(self, text: str) -> int | None:
+        """Where the first stop string begins; None if there is none."""
+        found = [(start + len(stop), start) for stop in self._stop if (start := text.find(stop)) >= 0]
+        return min(found)[1] if found else None
+
+    def _length_of_possible_stop(self, text: str) -> int:
+        """Length of the longest end of `text` that is the beginning of a stop string."""
+        longest = 0
+        for stop in self._stop:
+            for length in range(min(len(stop) - 1, len(text)), longest, -1):
+                if text.endswith(stop[:length]):
+                    longest = length
+                    break
+        return longest

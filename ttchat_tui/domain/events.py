@@ -63,6 +63,8 @@ class GenerationStarted(msgspec.Struct, frozen=True, tag=True):
     context_length: int
     dropped_messages: int = 0
     """Oldest messages left out because they did not fit."""
+    time_s: float | None = None
+    """When prefill began: seconds from the engine's receipt of the request. None from an engine that cannot say."""
 
 
 class PrefillProgress(msgspec.Struct, frozen=True, tag=True):
@@ -70,6 +72,8 @@ class PrefillProgress(msgspec.Struct, frozen=True, tag=True):
     done: int
     """Prompt tokens in the KV cache so far, cached ones included."""
     total: int
+    time_s: float | None = None
+    """Seconds from the engine's receipt of the request. None from an engine that cannot say."""
 
 
 class TokenEvent(msgspec.Struct, frozen=True, tag=True):

@@ -1,0 +1,138 @@
+"""The figures of one reply, from the times of its events: `Meter` runs in the engine and, on its events, in the UI.
+
+No clock and no numpy in here: every time is given, in seconds from the engine's receipt of the request. What a
+figure means is written at the fields of `GenerationStats`.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+
+from ttchat_tui.domain.events import (
+    GenerationEvent,
+    GenerationFinished,
+    GenerationStarted,
+    PrefillProgress,
+    TokenEvent,
+)
+from ttchat_tui.domain.generation import GenerationStats
+
+
+class Meter:
+    """Feed it one reply, by the four calls or by `observe`. `stats` and `now_tps` may be asked at any time.
+
+    A token costs O(log n) comparisons and `stats` a constant, so that both may be called at any rate.
+    """
+
+    def __init__(self) -> None:
+        self._prompt_tokens = 0
+        self._cached_tokens = 0
+        self._context_length = 0
+        self._dropped_messages = 0
+        self._prefill_began_s: float | None = None
+        self._prefill_s: float | None = None
+        self._times_s: list[float] = []
+        self._latencies_s: list[float] = []
+        """Inter-token latencies without the first step, in ascending order: a percentile is a look-up."""
+        self._total_s: float | None = None
+        self._final: GenerationStats | None = None
+
+    def started(
+        self,
+        *,
+        prompt_tokens: int,
+        cached_tokens: int,
+        context_length: int,
+        dropped_messages: int = 0,
+        time_s: float | None = None,
+    ) -> None:
+        """The prompt is built; prefill begins at `time_s`."""
+        self._prompt_tokens = prompt_tokens
+        self._cached_tokens = cached_tokens
+        self._context_length = context_length
+        self._dropped_messages = dropped_messages
+        self._prefill_began_s = time_s
+
+    def prefilled(self, time_s: float) -> None:
+        """The whole prompt is in the KV cache and the first logits are there."""
+        if self._prefill_began_s is not None:
+            self._prefill_s = time_s - self._prefill_began_s
+
+    def token(self, time_s: float) -> None:
+        """One more token of the reply. Times must not decrease."""
+        if len(self._times_s) >= 2:
+            insort(self._latencies_s, time_s - self._times_s[-1])
+        self._times_s.append(time_s)
+
+    def finished(self, time_s: float) -> None:
+        """The reply is over."""
+        self._total_s = time_s
+
+    def observe(self, event: GenerationEvent) -> None:
+        """Take the figures from an event. From `GenerationFinished` on, `stats` are the engine's own."""
+        match event:
+            case GenerationStarted():
+                self.started(
+                    prompt_tokens=event.prompt_tokens,
+                    cached_tokens=event.cached_tokens,
+                    context_length=event.context_length,
+                    dropped_messages=event.dropped_messages,
+                    time_s=event.time_s,
+                )
+            case PrefillProgress():
+                if event.done >= event.total and event.time_s is not None:
+                    self.prefilled(event.time_s)
+            case TokenEvent():
+                for time_s in event.times_s:
+                    self.token(time_s)
+            case GenerationFinished():
+                self._final = event.stats
+
+    @property
+    def context_used(self) -> int:
+        """Tokens of prompt and reply together, so far."""
+        return self._prompt_tokens + len(self._times_s)
+
+    def stats(self) -> GenerationStats:
+        """The figures so far."""
+        if self._final is not None:
+            return self._final
+        times = self._times_s
+        return GenerationStats(
+            prompt_tokens=self._prompt_tokens,
+            cached_tokens=self._cached_tokens,
+            completion_tokens=len(times),
+            context_length=self._context_length,
+            ttft_s=times[0] if times else None,
+            prefill_s=self._prefill_s,
+            prefill_tps=_rate(self._prompt_tokens - self._cached_tokens, self._prefill_s),
+            decode_tps=_rate(len(times) - 2, times[-1] - times[1]) if len(times) > 2 else None,
+            first_step_s=times[1] - times[0] if len(times) > 1 else None,
+            itl_p50_s=_percentile(self._latencies_s, 0.50),
+            itl_p95_s=_percentile(self._latencies_s, 0.95),
+            total_s=self._total_s,
+            dropped_messages=self._dropped_messages,
+        )
+
+    def now_tps(self, window_s: float, now_s: float | None = None) -> float | None:
+        """Tokens per second over the last `window_s` before the last token (at least over the last two tokens).
+
+        With `now_s` (same clock) the window ends there instead, so that the rate falls while an engine stalls.
+        None before the second token.
+        """
+        times = self._times_s
+        if len(times) < 2:
+            return None
+        end_s = times[-1] if now_s is None else max(now_s, times[-1])
+        first = min(bisect_left(times, end_s - window_s), len(times) - 2)
+        return _rate(len(times) - 1 - first, end_s - times[first])
+
+
+def _rate(count: int, seconds: float | None) -> float | None:
+    return count / seconds if seconds is not None and seconds > 0.0 and count > 0 else None
+
+
+def _percentile(ascending: list[float], share: float) -> float | None:
+    """By nearest rank: the smallest value that at least `share` of all do not exceed; always a measured one."""
+    return ascending[math.ceil(share * len(ascending)) - 1] if ascending else None

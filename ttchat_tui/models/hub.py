@@ -1,0 +1,245 @@
+"""Fetch a repository's files from the Hugging Face Hub over HTTP, with resume. The only module here with httpx."""
+
+from __future__ import annotations
+
+import fnmatch
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+import httpx
+import msgspec
+
+from ttchat_tui.models import hub_settings
+from ttchat_tui.models.catalog import HuggingFace
+from ttchat_tui.models.errors import ModelError
+from ttchat_tui.models.verify import Meter, ProgressReporter, git_blob_id, sha256_of
+
+ATTEMPTS: Final = 5
+"""In a row without a single new byte, before a file is given up."""
+
+_PAUSES_S: Final = (0.5, 1.0, 2.0, 2.0, 2.0)
+"""Before the next attempt. Short: a cancellation is noticed only after it."""
+
+TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
+
+CHUNK: Final = 1 << 18
+
+
+class _Lfs(msgspec.Struct, frozen=True):
+    sha256: str
+
+
+class _Sibling(msgspec.Struct, frozen=True, rename="camel"):
+    """A file of a repository, as `/api/models/<repo>/revision/<rev>?blobs=true` lists it."""
+
+    rfilename: str = msgspec.field(name="rfilename")
+    size: int = 0
+    blob_id: str = ""
+    """git's id of the content; for LFS files that of the pointer."""
+    lfs: _Lfs | None = None
+
+
+class _Repository(msgspec.Struct, frozen=True):
+    sha: str
+    """The commit that the revision stands for."""
+    siblings: tuple[_Sibling, ...] = ()
+
+
+class _BrokenOff(Exception):
+    """A transfer ended early, or the server has a passing trouble: worth another try."""
+
+
+def fetch_repo(
+    source: HuggingFace,
+    work: Path,
+    report: ProgressReporter,
+    environ: Mapping[str, str],
+    pause: Callable[[float], None] = time.sleep,
+) -> Path:
+    """Leave the verified files of `source` in `work/<commit>` and return that folder.
+
+    `work` is ours alone (the caller holds the lock). Files and halves of files that an earlier attempt left for
+    the same commit are taken up again.
+
+    Raises:
+        ModelError: `offline`, `model_gated`, `model_unknown`, `model_broken`, `download_failed`.
+        Whatever `report` raises.
+    """
+    if hub_settings.is_offline(environ):
+        raise ModelError("HF_HUB_OFFLINE forbids asking the hub.", kind="offline")
+    with httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers=_headers(environ)) as client:
+        session = _Session(client, hub_settings.endpoint(environ), source, pause)
+        try:
+            repository = session.repository()
+            files = _wanted(source, repository)
+            folder = _folder_for(work, repository.sha)
+            meter = Meter(report, "download", sum(file.size for file in files), source.label)
+            done = 0
+            for file in files:
+                session.fetch(file, repository.sha, folder, meter, done)
+                done += file.size
+            for file in files:
+                _verify(file, folder, report)
+        except httpx.TransportError as error:
+            raise ModelError(f"{session.endpoint} cannot be reached ({error}).", kind="offline") from error
+        return folder
+
+
+class _Session:
+    """Requests for one repository: where they go, how patient they are, what their failures mean."""
+
+    def __init__(
+        self, client: httpx.Client, endpoint: str, source: HuggingFace, pause: Callable[[float], None]
+    ) -> None:
+        self._client = client
+        self.endpoint = endpoint
+        self._source = source
+        self._pause = pause
+
+    def repository(self) -> _Repository:
+        """The commit and the files of the source's revision."""
+        url = f"{self.endpoint}/api/models/{self._source.repo}/revision/{self._source.revision}"
+        for attempt in range(ATTEMPTS):
+            try:
+                response = self._client.get(url, params={"blobs": "true"})
+                self._check(response)
+                return msgspec.json.decode(response.content, type=_Repository)
+            except _BrokenOff:
+                self._pause(_PAUSES_S[attempt])
+            except msgspec.DecodeError as error:
+                raise ModelError(
+                    f"{self.endpoint} did not answer as the hub does ({error}).", kind="download_failed"
+                ) from error
+        raise self._given_up()
+
+    def fetch(self, file: _Sibling, commit: str, folder: Path, meter: Meter, before: int) -> None:
+        """Bring `file` into `folder`, going on with its `.part`; `before` bytes of other files are done already."""
+        target, part = folder / file.rfilename, folder / f"{file.rfilename}.part"
+        if target.is_file() and target.stat().st_size == file.size:
+            meter.at(before + file.size)
+            return
+        url = f"{self.endpoint}/{self._source.repo}/resolve/{commit}/{file.rfilename}"
+        failures = 0
+        while True:
+            had, cause = _size(part), None
+            try:
+                self._stream(url, part, meter, before)
+            except (_BrokenOff, httpx.TransportError) as error:
+                cause = error
+            have = _size(part)
+            if have == file.size and part.exists():
+                break
+            if have > file.size:
+                part.unlink()
+            failures = 0 if had < have < file.size else failures + 1
+            if failures >= ATTEMPTS:
+                raise self._given_up() from cause
+            self._pause(_PAUSES_S[failures])
+        part.replace(target)
+
+    def _stream(self, url: str, part: Path, meter: Meter, before: int) -> None:
+        """One request for what is missing of `part`."""
+        have = _size(part)
+        # The bytes on the disk must be the bytes of the file: no transfer compression, whose ranges would differ.
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+        with self._client.stream("GET", url, headers=headers) as response:
+            if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                part.unlink()
+                raise _BrokenOff
+            self._check(response)
+            is_resumed = response.status_code == HTTPStatus.PARTIAL_CONTENT
+            with part.open("ab" if is_resumed else "wb") as output:
+                for chunk in response.iter_raw(CHUNK):
+                    output.write(chunk)
+                    meter.at(before + output.tell())
+
+    def _check(self, response: httpx.Response) -> None:
+        """Raise for every status that is not a success; codes as the hub documents them in X-Error-Code."""
+        status, code = response.status_code, response.headers.get("X-Error-Code", "")
+        if response.is_success:
+            return
+        if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise _BrokenOff
+        repo = self._source.repo
+        if code == "RepoNotFound" or status == HTTPStatus.NOT_FOUND:
+            raise ModelError(
+                f"The hub has no repository {repo} (or not for you) with revision {self._source.revision}.",
+                kind="model_unknown",
+                cure=f"Look at {self.endpoint}/{repo}; for a private one set HF_TOKEN or run `hf auth login`.",
+            )
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise ModelError(
+                f"{repo} is gated: its makers want their licence accepted first.",
+                kind="model_gated",
+                cure=f"Accept it at {self.endpoint}/{repo}, then set HF_TOKEN or run `hf auth login`.",
+            )
+        raise ModelError(f"{self.endpoint} answered {status} for {repo}.", kind="download_failed")
+
+    def _given_up(self) -> ModelError:
+        return ModelError(
+            f"The transfer of {self._source.repo} broke off {ATTEMPTS} times without a new byte.",
+            kind="download_failed",
+            cure="What came is kept: pull again to go on from there.",
+        )
+
+
+def _headers(environ: Mapping[str, str]) -> dict[str, str]:
+    """The token goes to the endpoint only: httpx drops it when it is redirected to another host (LFS storage)."""
+    token = hub_settings.token(environ)
+    return {"User-Agent": "ttchat-tui", **({"Authorization": f"Bearer {token}"} if token else {})}
+
+
+def _wanted(source: HuggingFace, repository: _Repository) -> list[_Sibling]:
+    """The files to fetch, small ones first. Names come from a server: only plain ones of the top folder count."""
+    wanted = [
+        file
+        for file in repository.siblings
+        if "/" not in file.rfilename
+        and not file.rfilename.startswith(".")
+        and any(fnmatch.fnmatchcase(file.rfilename, pattern) for pattern in source.files)
+    ]
+    if not any(file.rfilename.endswith(".safetensors") for file in wanted):
+        raise ModelError(
+            f"{source.repo} has no safetensors weights.",
+            kind="model_broken",
+            cure="Download a .gguf file from there, if it has one, and start with --model /path/to/file.gguf.",
+        )
+    return sorted(wanted, key=lambda file: (file.size, file.rfilename))
+
+
+def _folder_for(work: Path, commit: str) -> Path:
+    """The folder for one commit; what lies there of others is of no use any more."""
+    name = "".join(letter for letter in commit if letter.isalnum())
+    folder = work / (name or "unnamed")
+    folder.mkdir(parents=True, exist_ok=True)
+    for other in work.iterdir():
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+    return folder
+
+
+def _verify(file: _Sibling, folder: Path, report: ProgressReporter) -> None:
+    """LFS files carry their SHA-256, others git's blob id. A wrong file is removed, so that the next pull mends it."""
+    path = folder / file.rfilename
+    if file.lfs is not None:
+        is_right = sha256_of(path, report) == file.lfs.sha256
+    else:
+        is_right = not file.blob_id or git_blob_id(path) == file.blob_id
+    if not is_right:
+        path.unlink()
+        raise ModelError(
+            f"{file.rfilename} arrived with another hash than the hub lists for it.",
+            kind="model_broken",
+            cure="It was thrown away; pull again.",
+        )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

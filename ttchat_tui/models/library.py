@@ -1,0 +1,175 @@
+"""What is here, how big, and from where: the facts behind `ttchat-tui models list|path|rm`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ttchat_tui.models import hub_settings
+from ttchat_tui.models.catalog import CatalogEntry, catalog, entry_for_repo
+from ttchat_tui.models.errors import ModelError
+from ttchat_tui.models.fetch import LOCKS, PARTIAL, origin_of
+from ttchat_tui.models.local import find_local, find_pulled, resolve
+from ttchat_tui.models.lock import exclusive
+from ttchat_tui.models.weights import size_on_disk
+
+TABLE_HEADER: Final = ("model", "state", "size", "parameters", "context", "licence", "source")
+
+
+class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One model, here or to be had."""
+
+    name: str
+    """What --model takes."""
+    is_default: bool = False
+    path: Path | None = None
+    """What an engine loads; None when the model is not here."""
+    size_bytes: int = 0
+    """On this disk when it is here, else what a pull would leave on it; 0 when not known."""
+    source: str = ""
+    """Where it came from, or would come from."""
+    parameters: int = 0
+    context_length: int = 0
+    licence: str = ""
+    is_gated: bool = False
+
+    @property
+    def is_here(self) -> bool:
+        return self.path is not None
+
+
+def list_models(models_dir: Path, environ: Mapping[str, str]) -> tuple[ModelRow, ...]:
+    """The catalog in its order, then what else is here, by name."""
+    known = catalog()
+    rows = [
+        _row(entry, models_dir, environ, is_default=entry.alias == known.default) for entry in known.models
+    ]
+    others = (_row(entry, models_dir, environ) for entry in _outside_catalog(models_dir, environ))
+    return (*rows, *sorted((row for row in others if row.is_here), key=lambda row: row.name.casefold()))
+
+
+def installed(models_dir: Path, environ: Mapping[str, str]) -> tuple[ModelRow, ...]:
+    """The models of the list that are here."""
+    return tuple(row for row in list_models(models_dir, environ) if row.is_here)
+
+
+def model_path(name: str, models_dir: Path, environ: Mapping[str, str]) -> Path:
+    """Where `name` lies.
+
+    Raises:
+        ModelError: `model_missing` when it is not here, and what `resolve` raises.
+    """
+    found = resolve(name, models_dir, environ)
+    if found.path is None:
+        raise ModelError(
+            f"{found.name} is not on this machine.",
+            kind="model_missing",
+            cure=f"`ttchat-tui models pull {found.name}` fetches it.",
+        )
+    return found.path
+
+
+def remove(name: str, models_dir: Path, environ: Mapping[str, str]) -> int:
+    """Delete our copy of `name`, with what an unfinished pull of it left; return the bytes that are free now.
+
+    A process that has the model loaded keeps it until it ends. Nothing outside `models_dir` is ever deleted.
+
+    Raises:
+        ModelError: `model_not_ours` for files of the user's or in the Hugging Face cache, `model_missing` when
+            there is nothing of it, and what `resolve` raises.
+    """
+    found = resolve(name, models_dir, environ)
+    if found.entry is None:
+        raise _not_ours(found.name, found.path)
+    folders = [models_dir / found.entry.folder, models_dir / PARTIAL / found.entry.folder]
+    with exclusive(models_dir / LOCKS / found.entry.folder, waiting=lambda: None):
+        there = [folder for folder in folders if folder.is_dir()]
+        if not there:
+            raise _not_ours(found.name, found.path)
+        freed = sum(size_on_disk(folder) for folder in there)
+        for folder in there:
+            shutil.rmtree(folder)
+    return freed
+
+
+def table_rows(rows: Sequence[ModelRow]) -> list[tuple[str, ...]]:
+    """`rows` as text cells under `TABLE_HEADER`, ready to be aligned and printed."""
+    return [
+        (
+            row.name,
+            _state(row),
+            format_size(row.size_bytes),
+            format_count(row.parameters),
+            f"{row.context_length:,}" if row.context_length else "",
+            f"{row.licence}{' (gated)' if row.is_gated else ''}",
+            row.source,
+        )
+        for row in rows
+    ]
+
+
+def format_size(size_bytes: int) -> str:
+    """Decimal units, as disks and downloads are counted: `98 MB`, `1.50 GB`; empty for 0."""
+    if size_bytes <= 0:
+        return ""
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 999.5e6 else f"{max(size_bytes / 1e6, 0.1):.3g} MB"
+
+
+def format_count(parameters: int) -> str:
+    """`135M`, `1.24B`; empty for 0."""
+    if parameters <= 0:
+        return ""
+    return f"{parameters / 1e9:.2f}B" if parameters >= 999.5e6 else f"{parameters / 1e6:.0f}M"
+
+
+def _state(row: ModelRow) -> str:
+    here = "here" if row.is_here else "to pull"
+    return f"{here}, default" if row.is_default else here
+
+
+def _row(
+    entry: CatalogEntry, models_dir: Path, environ: Mapping[str, str], *, is_default: bool = False
+) -> ModelRow:
+    path = find_local(entry, models_dir, environ)
+    return ModelRow(
+        name=entry.alias,
+        is_default=is_default,
+        path=path,
+        size_bytes=size_on_disk(path) if path else entry.size_bytes,
+        source=_source(entry, path, models_dir),
+        parameters=entry.parameters,
+        context_length=entry.context_length,
+        licence=entry.licence,
+        is_gated=entry.gated,
+    )
+
+
+def _source(entry: CatalogEntry, path: Path | None, models_dir: Path) -> str:
+    if path is None:
+        return entry.sources[0].label
+    if find_pulled(entry, models_dir) is None:
+        return "Hugging Face cache"
+    return origin_of(models_dir / entry.folder) or "copied by hand"
+
+
+def _outside_catalog(models_dir: Path, environ: Mapping[str, str]) -> Iterator[CatalogEntry]:
+    """Entries for hub ids that the catalog does not know and of which something lies in our or the hub's cache."""
+    folders = models_dir.iterdir() if models_dir.is_dir() else ()
+    pulled = {folder.name.replace("--", "/", 1) for folder in folders if "--" in folder.name}
+    for repo in pulled | set(hub_settings.cached_repos(environ)):
+        if catalog().find(repo) is None and repo.count("/") == 1:
+            yield entry_for_repo(repo)
+
+
+def _not_ours(name: str, path: Path | None) -> ModelError:
+    if path is None:
+        return ModelError(f"There is nothing of {name} to delete.", kind="model_missing")
+    return ModelError(
+        f"{name} was not pulled by ttchat-tui: it lies at {path}.",
+        kind="model_not_ours",
+        cure="Delete it there yourself (`hf cache` shows and clears the Hugging Face cache).",
+    )

@@ -1,0 +1,118 @@
+"""From what the user typed to what lies on this machine: alias, hub id, folder or .gguf file."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ttchat_tui.models import hub_settings
+from ttchat_tui.models.catalog import Catalog, CatalogEntry, HuggingFace, PypiWheel, catalog, entry_for_repo
+from ttchat_tui.models.errors import ModelError
+from ttchat_tui.models.weights import find_weights
+
+_HUB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A name made sense of."""
+
+    name: str
+    """As shown and recorded: the alias, the hub id, or the name of the file or folder."""
+    path: Path | None
+    """What an engine loads: a .gguf file or a folder. None: it has to be pulled first."""
+    entry: CatalogEntry | None
+    """What is known of it and where to pull it from; None for the user's own files."""
+
+
+def resolve(name: str, models_dir: Path, environ: Mapping[str, str]) -> ResolvedModel:
+    """Find the model that `name` means; nothing is fetched.
+
+    In order: alias (or hub id) of the catalog, something on the disk, hub id. A file or folder named like an alias
+    is reached as `./name`.
+
+    Raises:
+        ModelError: `model_unknown` (with near matches), or `model_broken` for a path that holds no whole model.
+    """
+    name = name.strip()
+    entry = catalog().find(name)
+    if entry is None and _is_path(name):
+        return _resolve_path(Path(name).expanduser())
+    if entry is None and _HUB_ID.fullmatch(name):
+        entry = entry_for_repo(name)
+    if entry is None:
+        raise _unknown(name, catalog())
+    return ResolvedModel(name=entry.alias, path=find_local(entry, models_dir, environ), entry=entry)
+
+
+def find_local(entry: CatalogEntry, models_dir: Path, environ: Mapping[str, str]) -> Path | None:
+    """Where a whole copy of `entry` lies: in our cache, else in the Hugging Face cache; None without one."""
+    if (own := find_pulled(entry, models_dir)) is not None:
+        return own
+    for source in entry.sources:
+        if isinstance(source, HuggingFace):
+            snapshot = hub_settings.cached_snapshot(source.repo, source.revision, environ)
+            if snapshot is not None and (path := _whole(snapshot)) is not None:
+                return path
+    return None
+
+
+def find_pulled(entry: CatalogEntry, models_dir: Path) -> Path | None:
+    """The whole copy of `entry` in our own cache, also one that was copied there by hand; None without one.
+
+    A file from a wheel is whole when its size is right: its hash was checked when it came.
+    """
+    folder = models_dir / entry.folder
+    for source in entry.sources:
+        match source:
+            case PypiWheel():
+                file = folder / source.file_name
+                if file.is_file() and file.stat().st_size == source.size_bytes:
+                    return file
+            case HuggingFace():
+                if _whole(folder) == folder:
+                    return folder
+    return None
+
+
+def _whole(folder: Path) -> Path | None:
+    try:
+        return find_weights(folder)
+    except ValueError:
+        return None
+
+
+def _is_path(name: str) -> bool:
+    """Whether `name` is meant as a path: it looks like one that no hub id can look like, or it is there."""
+    if not name:
+        return False
+    return name.startswith(("/", "./", "../", "~")) or name.endswith(".gguf") or Path(name).exists()
+
+
+def _resolve_path(path: Path) -> ResolvedModel:
+    try:
+        weights = find_weights(path)
+    except ValueError as error:
+        missing = not path.exists()
+        raise ModelError(
+            f"{path} {error}.",
+            kind="model_missing" if missing else "model_broken",
+            cure="Give a .gguf file, or a folder with config.json, tokenizer and safetensors.",
+        ) from error
+    return ResolvedModel(name=path.name or str(path), path=weights.absolute(), entry=None)
+
+
+def _unknown(name: str, known: Catalog) -> ModelError:
+    aliases = [entry.alias for entry in known.models]
+    near = difflib.get_close_matches(name.casefold(), aliases, n=3, cutoff=0.5)
+    cure = f"Did you mean {' or '.join(near)}? " if near else ""
+    return ModelError(
+        f"No model is called {name!r}.",
+        kind="model_unknown",
+        cure=cure
+        + "`ttchat-tui models list` shows all; a hub id (org/name), a folder or a .gguf file will do as well.",
+    )

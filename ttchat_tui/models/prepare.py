@@ -1,0 +1,51 @@
+"""From a name to a `ModelSpec` that an engine can load: what the engine host runs on its thread before a load."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from ttchat_tui.domain.model_spec import EngineKind, ModelSpec, Precision
+from ttchat_tui.models.fetch import pull
+from ttchat_tui.models.local import resolve
+from ttchat_tui.models.verify import ProgressReporter
+
+
+class Preparer(msgspec.Struct, frozen=True, kw_only=True):
+    """Resolves and pulls models for one engine with the settings that every load shares.
+
+    Called with a name and a reporter, as the engine host does.
+    """
+
+    models_dir: Path
+    engine: EngineKind = "cpu"
+    precision: Precision = "auto"
+    threads: int = 0
+    context_length: int = 0
+    """0: the model's own maximum."""
+    environ: Mapping[str, str] = msgspec.field(default_factory=lambda: os.environ)
+
+    def __call__(self, name: str, report: ProgressReporter) -> ModelSpec:
+        """Resolve `name`, pull the model when it is not here, and describe the load.
+
+        Raises:
+            ModelError: with kind, sentence and cure in `.info`.
+            Whatever `report` raises.
+        """
+        found = resolve(name, self.models_dir, self.environ)
+        path = found.path
+        if path is None:
+            assert found.entry is not None, "only a model with sources may lack a path"
+            path = pull(found.entry, self.models_dir, report, self.environ)
+        return ModelSpec(
+            engine=self.engine,
+            name=found.name,
+            path=str(path),
+            precision=self.precision,
+            threads=self.threads,
+            context_length=self.context_length,
+            recommended=found.entry.recommended if found.entry else None,
+        )

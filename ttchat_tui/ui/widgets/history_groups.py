@@ -1,0 +1,87 @@
+"""Conversations sorted into Today, Yesterday, This week and Older, with their ages as short words (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final, TypeAlias
+
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+_DAY: Final = 86_400
+
+
+@dataclass(frozen=True)
+class HistoryItem:
+    """One conversation in the list."""
+
+    id: int
+    title: str
+    updated_at: float
+    """Unix time, seconds."""
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A header between conversations."""
+
+    title: str
+
+
+@dataclass(frozen=True)
+class ConversationRow:
+    """One conversation as it is drawn."""
+
+    id: int
+    title: str
+    age: str
+    is_current: bool
+
+
+Row: TypeAlias = GroupRow | ConversationRow
+
+
+def rows_of(items: Iterable[HistoryItem], current: int | None, now: float) -> list[Row]:
+    """Newest first, a header before each group that has members. Groups go by local calendar days."""
+    today = date.fromtimestamp(now)
+    rows: list[Row] = []
+    group = ""
+    for item in sorted(items, key=lambda item: item.updated_at, reverse=True):
+        title = group_of(datetime.fromtimestamp(item.updated_at).date(), today)
+        if title != group:
+            group = title
+            rows.append(GroupRow(group))
+        rows.append(ConversationRow(item.id, item.title, age_of(item.updated_at, now), item.id == current))
+    return rows
+
+
+def group_of(day: date, today: date) -> str:
+    """The group of a conversation last used on `day`; days to come (a clock set back) count as today."""
+    if day >= today:
+        return "Today"
+    if day == today - timedelta(days=1):
+        return "Yesterday"
+    return "This week" if day > today - timedelta(days=7) else "Older"
+
+
+def age_of(then: float, now: float) -> str:
+    """At most four characters: `now`, `2m`, `1h`, `3d`, `5w`, and beyond a year `2y`."""
+    seconds = max(0, now - then)
+    if seconds < _MINUTE:
+        return "now"
+    if seconds < _HOUR:
+        return f"{int(seconds // _MINUTE)}m"
+    if seconds < _DAY:
+        return f"{int(seconds // _HOUR)}h"
+    if seconds < 14 * _DAY:
+        return f"{int(seconds // _DAY)}d"
+    return f"{int(seconds // (7 * _DAY))}w" if seconds < 365 * _DAY else f"{int(seconds // (365 * _DAY))}y"
+
+
+def matching(items: Sequence[HistoryItem], query: str) -> Sequence[HistoryItem]:
+    """The items whose titles hold every word of `query`, in any order, whatever the case; all for a blank one."""
+    words = query.casefold().split()
+    if not words:
+        return items
+    return [item for item in items if all(word in item.title.casefold() for word in words)]

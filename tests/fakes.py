@@ -1,0 +1,385 @@
+"""A scripted engine: instantaneous or stepped by hand, deterministic to the last figure, with faults on demand.
+
+In a thread:    engine = ScriptedEngine(Script(replies=("Hi!",)))
+By hand:        gate = Gate(); engine = ScriptedEngine(Script(stepped=True), gate); ...; gate.release(3)
+In a process:   IsolatedEngine(factory=SCRIPTED, environment=script.environment(), ...)
+For the UI:     host = scripted_host(Script(...)); host.start(); host.load("scripted"); Recorder(host).until(EngineLoaded)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+from zlib import crc32
+
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import (
+    EngineEvent,
+    ErrorInfo,
+    GenerationEvent,
+    GenerationFinished,
+    GenerationStarted,
+    LoadPhase,
+    LoadProgress,
+    PrefillProgress,
+    PromptCounted,
+    TokenEvent,
+)
+from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
+from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import EngineError, ModelLoadError, ProgressReporter, PromptTooLong
+from ttchat_tui.engine.host import EngineHost
+
+SCRIPTED = "tests.fakes:create_scripted"
+"""The factory name for `IsolatedEngine`."""
+SCRIPT_VARIABLE = "TTCHAT_TEST_SCRIPT"
+PREFILL_S, STEP_S = 0.1, 0.02
+"""The made-up clock: the first token comes after 0.1 s, each further one 0.02 s later (50 tokens/s)."""
+SHOUT = 2.0
+"""At this temperature the reply is in capitals: the visible effect of a change of sampling."""
+MODEL_MISSING = "missing"
+"""Loading a model of this name fails."""
+
+Fault = Literal["", "raise", "exit", "kill", "abort", "segfault", "hang", "hang_gil", "noise"]
+T = TypeVar("T")
+
+
+class Script(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine does. Empty `replies` echo the last message."""
+
+    replies: tuple[str, ...] = ("Hello! This is a scripted reply, twelve words long, as you see.",)
+    """Answer n goes to the n-th user message; after the last one they start again."""
+    context_length: int = 256
+    stepped: bool = False
+    """Every token waits for the gate."""
+    stepped_load: bool = False
+    """Every step of a load waits for the gate."""
+    gate: str = ""
+    """Path of a FIFO that `Gate(path)` made, for an engine in another process."""
+    load_steps: tuple[LoadPhase, ...] = ("start", "read", "convert", "warm up")
+    fault: Fault = ""
+    fault_at: int | Literal["load", "count"] = 0
+    """The token before which the fault happens (0-based), or the method."""
+
+    def environment(self) -> dict[str, str]:
+        """For the child of an `IsolatedEngine`."""
+        return {SCRIPT_VARIABLE: msgspec.json.encode(self).decode()}
+
+
+class Gate:
+    """Lets a stepped engine through, token by token; over a FIFO it reaches into another process."""
+
+    def __init__(self, path: str = "") -> None:
+        if path:
+            if not os.path.exists(path):
+                os.mkfifo(path)
+            self._reader = self._writer = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        else:
+            self._reader, self._writer = os.pipe()
+            os.set_blocking(self._reader, False)
+
+    def release(self, steps: int = 1) -> None:
+        """Let `steps` tokens (or load steps) pass."""
+        os.write(self._writer, b"." * steps)
+
+    def open(self) -> None:
+        """Let everything of the next few replies pass."""
+        self.release(4000)
+
+    def wait(self, asking: Callable[[], Any]) -> None:
+        """Wait for one step; calls `asking` every 10 ms, which raises to give up."""
+        while not select.select([self._reader], [], [], 0.01)[0]:
+            asking()
+        os.read(self._reader, 1)
+
+
+class _Cancelled(Exception):
+    """The gate was left because the reply was cancelled."""
+
+
+class ScriptedEngine:
+    """See `engine.base.Engine`; follows the whole contract, and `Script`."""
+
+    def __init__(self, script: Script | None = None, gate: Gate | None = None) -> None:
+        self.script = script or Script()
+        self.gate = gate or Gate(self.script.gate)
+        self.calls: list[str] = []
+        """Names of the methods called, in order: for tests of the host."""
+        self.requests: list[GenerationRequest] = []
+        self._spec: ModelSpec | None = None
+
+    def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
+        self.calls.append("load")
+        self._spec = None
+        steps = self.script.load_steps
+        for done, phase in enumerate(steps):
+            progress = LoadProgress(phase=phase, done=done, total=len(steps), unit="steps")
+            report(progress)
+            if self.script.fault_at == "load" and done == 1:
+                fail(self.script.fault)
+            if self.script.stepped_load:
+                self.gate.wait(lambda progress=progress: report(progress))
+        if spec.name == MODEL_MISSING:
+            raise ModelLoadError(f"There is no model {spec.name!r}.", cure="Choose another.")
+        self._spec = spec
+        return EngineInfo(
+            model=spec.name,
+            engine=spec.engine,
+            label="scripted",
+            context_length=self.script.context_length,
+            vocab_size=65_536,
+            load_s=0.5,
+            threads=1,
+            capabilities=Capabilities(kv_reuse=True),
+            recommended=SamplingParams(temperature=0.6),
+            parameters=134_515_008,
+        )
+
+    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
+        self.calls.append("count")
+        self._require_model()
+        if self.script.fault_at == "count":
+            fail(self.script.fault)
+        _, tokens, dropped = self._fit(messages)
+        return PromptCounted(count_id, tokens, self.script.context_length, dropped)
+
+    def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
+        self.calls.append("generate")
+        self.requests.append(request)
+        reply = _Reply(request, self.script.context_length)
+        try:
+            self._require_model()
+            _, reply.prompt_tokens, reply.dropped = self._fit(request.messages)
+            yield reply.started()
+            yield PrefillProgress(request.id, reply.prompt_tokens, reply.prompt_tokens)
+            yield from self._tokens(reply, control)
+        except EngineError as error:
+            yield reply.finished("error", error.info)
+
+    def unload(self) -> None:
+        self.calls.append("unload")
+        self._spec = None
+
+    def close(self) -> None:
+        self.calls.append("close")
+        self._spec = None
+
+    def _require_model(self) -> None:
+        if self._spec is None:
+            raise EngineError("No model is loaded.", kind="not_ready")
+
+    def _tokens(self, reply: _Reply, control: GenerationControl) -> Iterator[GenerationEvent]:
+        def asking() -> None:
+            if control.is_cancelled:
+                raise _Cancelled
+
+        for index, token in enumerate(tokenize(self._answer(reply.request))):
+            try:
+                asking()
+                if self.script.stepped:
+                    self.gate.wait(asking)
+            except _Cancelled:
+                yield reply.finished("cancelled")
+                return
+            if index == self.script.fault_at:
+                fail(self.script.fault)
+            yield reply.token(token.upper() if control.sampling.temperature >= SHOUT else token, control)
+            reason = reply.end(control.sampling)
+            if reason is not None:
+                yield reply.finished(reason)
+                return
+        yield reply.finished("stop")
+
+    def _answer(self, request: GenerationRequest) -> str:
+        said = [message.content for message in request.messages if message.role == "user"]
+        replies = self.script.replies
+        answer = replies[(len(said) - 1) % len(replies)] if replies else said[-1]
+        return answer.removeprefix(request.messages[-1].content) if request.continue_last else answer
+
+    def _fit(self, messages: Sequence[ChatMessage]) -> tuple[list[ChatMessage], int, int]:
+        """Drop the oldest turns until prompt and one token of reply fit."""
+        kept = list(messages)
+        oldest = 1 if kept and kept[0].role == "system" else 0
+        room = self.script.context_length - 1
+        while prompt_length(kept) > room and len(kept) - oldest > 1:
+            del kept[oldest]
+        tokens = prompt_length(kept)
+        if tokens > room:
+            raise PromptTooLong(f"The message needs {tokens} tokens, the model can take {room}.")
+        return kept, tokens, len(messages) - len(kept)
+
+
+class _Reply:
+    """One reply as it grows: ids, made-up times, and the text that may be the start of a stop string."""
+
+    def __init__(self, request: GenerationRequest, context_length: int) -> None:
+        self.request = request
+        self.context_length = context_length
+        self.prompt_tokens = 0
+        self.dropped = 0
+        self.count = 0
+        self.is_stopped = False
+        self._held = ""
+
+    def started(self) -> GenerationStarted:
+        return GenerationStarted(self.request.id, self.prompt_tokens, 0, self.context_length, self.dropped)
+
+    def token(self, text: str, control: GenerationControl) -> TokenEvent:
+        time_s = PREFILL_S + STEP_S * self.count
+        self.count += 1
+        return TokenEvent(
+            self.request.id, (token_id(text),), self._release(text, control.sampling.stop), (time_s,)
+        )
+
+    def end(self, sampling: SamplingParams) -> FinishReason | None:
+        if self.is_stopped:
+            return "stop"
+        if self.count >= sampling.max_tokens:
+            return "length"
+        return "context" if self.prompt_tokens + self.count >= self.context_length else None
+
+    def finished(self, reason: FinishReason, error: ErrorInfo | None = None) -> GenerationFinished:
+        return GenerationFinished(self.request.id, reason, self._stats(), self._held, error)
+
+    def _release(self, text: str, stop: tuple[str, ...]) -> str:
+        text = self._held + text
+        found = [text.index(string) for string in stop if string in text]
+        if found:
+            self.is_stopped, self._held = True, ""
+            return text[: min(found)]
+        starts = [at for at in range(len(text)) if any(string.startswith(text[at:]) for string in stop)]
+        sure = starts[0] if starts else len(text)
+        self._held = text[sure:]
+        return text[:sure]
+
+    def _stats(self) -> GenerationStats:
+        n = self.count
+        return GenerationStats(
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=n,
+            context_length=self.context_length,
+            ttft_s=PREFILL_S if n else None,
+            prefill_s=PREFILL_S if n else None,
+            prefill_tps=self.prompt_tokens / PREFILL_S if n else None,
+            decode_tps=1 / STEP_S if n > 2 else None,
+            first_step_s=STEP_S if n > 1 else None,
+            itl_p50_s=STEP_S if n > 2 else None,
+            itl_p95_s=STEP_S if n > 2 else None,
+            total_s=PREFILL_S + STEP_S * max(0, n - 1),
+            dropped_messages=self.dropped,
+        )
+
+
+def tokenize(text: str) -> list[str]:
+    """Words with the space before them, and what space is left at the end."""
+    return re.findall(r"\s*\S+|\s+$", text)
+
+
+def token_id(token: str) -> int:
+    return crc32(token.encode()) & 0xFFFF
+
+
+def prompt_length(messages: Sequence[ChatMessage]) -> int:
+    """Two tokens of template around each message, and one to open the reply."""
+    return 1 + sum(2 + len(tokenize(message.content)) for message in messages)
+
+
+def fail(fault: Fault) -> None:
+    """Make the fault happen, here and now."""
+    match fault:
+        case "raise":
+            raise EngineError("The script says so.", kind="scripted")
+        case "exit":
+            os._exit(7)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "abort":
+            os.write(2, b"TT_FATAL: the script says so\n")
+            os.abort()
+        case "segfault":
+            ctypes.string_at(0)
+        case "hang":
+            time.sleep(3600)
+        case "hang_gil":
+            ctypes.PyDLL(None).sleep(3600)
+        case "noise":
+            make_noise()
+        case "":
+            pass
+
+
+def make_noise() -> None:
+    """What native libraries do to a terminal: raw writes with escape sequences, warnings, progress bars."""
+    os.write(1, b"\x1b[2J\x1b[31mNOISE on fd 1\n")
+    os.write(2, b"\x1b]0;NOISE\x07 NOISE on fd 2\r\n")
+    print("NOISE by print", flush=True)
+    print("NOISE on stderr", file=sys.stderr, flush=True)
+
+
+def create_scripted(_kind: str) -> ScriptedEngine:
+    """The factory that a child process calls: the script comes in its environment."""
+    return ScriptedEngine(msgspec.json.decode(os.environ.get(SCRIPT_VARIABLE, "{}"), type=Script))
+
+
+def prepare_scripted(name: str, report: ProgressReporter) -> ModelSpec:
+    """Stands in for the download: always there."""
+    report(LoadProgress(phase="verify"))
+    return ModelSpec(name=name)
+
+
+def scripted_host(script: Script | None = None, gate: Gate | None = None) -> EngineHost:
+    """A host, not yet started, on a scripted engine in its own thread."""
+    return EngineHost(ScriptedEngine(script, gate), prepare_scripted)
+
+
+class Recorder:
+    """All events of a host in order; waits for the next ones without sleeping."""
+
+    def __init__(self, host: EngineHost) -> None:
+        self.events: list[EngineEvent] = []
+        self._host = host
+        self._news = threading.Event()
+        self._read = 0
+        host.set_waker(self._news.set)
+
+    def until(self, kind: type[T], timeout_s: float = 20.0, **fields: object) -> T:
+        """The next event of this kind (with these field values) that was not returned before.
+
+        Raises:
+            AssertionError: with everything seen, when it does not come.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._news.clear()
+            self.events += self._host.drain()
+            while self._read < len(self.events):
+                event = self.events[self._read]
+                self._read += 1
+                if isinstance(event, kind) and _matches(event, fields):
+                    return event
+            if not self._news.wait(max(0.0, deadline - time.monotonic())):
+                raise AssertionError(f"no {kind.__name__} {fields} among {self.events}")
+
+    def of(self, kind: type[T]) -> list[T]:
+        """All events of one kind seen so far."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def text(self, request_id: int) -> str:
+        """The reply's text as far as seen."""
+        parts = [e for e in self.events if isinstance(e, TokenEvent | GenerationFinished)]
+        return "".join(part.text for part in parts if part.request_id == request_id)
+
+
+def _matches(event: object, fields: Mapping[str, object]) -> bool:
+    return all(getattr(event, name) == value for name, value in fields.items())

@@ -1,0 +1,166 @@
+"""The engine's process as its parent sees it: spawn it, talk to it, notice that it died or hangs, end it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ttchat_tui.engine.base import EngineDied
+from ttchat_tui.engine.obituary import obituary
+from ttchat_tui.engine.wire import Command, Heartbeat, Launch, Reply, WireError, parent_channel
+
+log = logging.getLogger(__name__)
+
+TICK_S: Final = 0.1
+"""How often a wait looks up: was the load cancelled, has it lasted too long."""
+STACKS_SIGNAL: Final = signal.SIGUSR1
+"""On this signal the child writes the stacks of its threads to the log, even while native code holds the GIL."""
+_BOOT: Final = (
+    "import sys, json; launch = sys.argv[1]; sys.path[:] = json.loads(launch)['sys_path']; "
+    "from ttchat_tui.engine.worker import main; main(launch)"
+)
+"""Not `-m`: that would put the current folder first on the path, and a random.py in it before Python's own."""
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the child may be silent, in seconds, before it is taken for hung and killed."""
+
+    heartbeat_s: float = 1.0
+    """The child says that it is alive so often, while it works."""
+    silence_s: float = 5.0
+    """Without any sign of life while it works."""
+    load_silence_s: float = 30.0
+    """The same during a load, where imports and conversions may hold the interpreter."""
+    step_s: float | None = 60.0
+    """Alive, but without progress in a reply. None waits for ever: a first compilation may take minutes."""
+    cancel_s: float = 2.0
+    """From the wish to cancel a load, or to drop a reply, to the child's answer."""
+    farewell_s: float = 1.5
+    """For the engine to close, once the UI is gone or wants to go."""
+
+
+class Child:
+    """One child process, from spawn to end. `kill` may be called from any thread, all else from one."""
+
+    def __init__(
+        self,
+        log_path: Path,
+        factory: str,
+        warm: tuple[str, ...],
+        patience: Patience,
+        environment: Mapping[str, str],
+    ) -> None:
+        """Spawn; does not wait for the child. All its output goes to `log_path`, which gets mode 0600."""
+        self._patience = patience
+        self._log_path = log_path
+        ours, theirs = socket.socketpair()
+        launch = Launch(
+            socket_fd=theirs.fileno(),
+            factory=factory,
+            warm=warm,
+            sys_path=tuple(entry or str(Path.cwd()) for entry in sys.path),
+            heartbeat_s=patience.heartbeat_s,
+            deadman_s=patience.load_silence_s + patience.heartbeat_s,
+            farewell_s=patience.farewell_s,
+        )
+        with theirs, open(log_path, "ab", opener=_open_private) as log_file:
+            self._log_start = os.fstat(log_file.fileno()).st_size
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT, msgspec.json.encode(launch).decode()],
+                stdin=subprocess.DEVNULL,
+                stdout=log_file,
+                stderr=log_file,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # ctrl+c at the terminal is not meant for it
+                env={**os.environ, **environment},
+            )
+        self._channel = parent_channel(ours)
+        log.info("started the engine's process %d", self._process.pid)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def send(self, command: Command) -> None:
+        """Raises `EngineDied` when the child is gone or takes nothing any more."""
+        try:
+            self._channel.send(command, self._patience.silence_s)
+        except WireError as error:
+            raise self.died() from error
+
+    def replies(
+        self, silence_s: float, step_s: float | None = None, wake_fd: int = -1
+    ) -> Iterator[Reply | None]:
+        """What the child says, without end; None after each tick of silence, and when `wake_fd` can be read.
+
+        Raises:
+            EngineDied: the child ended; or said nothing for `silence_s`, or made no progress for `step_s` (other
+                than heartbeats), and was killed for it.
+        """
+        heard = progressed = time.monotonic()
+        while True:
+            waiting_since = time.monotonic()
+            try:
+                reply = self._channel.receive(TICK_S, wake_fd)
+            except WireError as error:
+                raise self.died() from error
+            now = time.monotonic()
+            if (
+                now - waiting_since > TICK_S + 1.0
+            ):  # it was this process that slept: ctrl+z, a stopped machine
+                heard = progressed = now
+            if isinstance(reply, Heartbeat):
+                heard = now
+            elif reply is not None:
+                heard = progressed = now
+                yield reply
+                continue
+            if now - heard > silence_s:
+                raise self._hung(f"gave no sign of life for {silence_s:g} s")
+            if step_s is not None and now - progressed > step_s:
+                raise self._hung(f"made no progress for {step_s:g} s")
+            yield None
+
+    def kill(self) -> None:
+        """End it at once; whoever waits for it gets `EngineDied`."""
+        self._process.kill()
+
+    def died(self, killed_for: str = "") -> EngineDied:
+        """Make sure that it has ended, and tell how. `killed_for`: why we ended it, if we did."""
+        status = self.reap(timeout_s=1.0)
+        error = obituary(status, killed_for, self._log_path, self._log_start)
+        log.warning("%s", error)
+        return error
+
+    def reap(self, timeout_s: float) -> int:
+        """Wait for its end, kill it after `timeout_s`; its exit status, negative for a signal."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self._channel.close()
+        return self._process.wait()
+
+    def _hung(self, killed_for: str) -> EngineDied:
+        self._process.send_signal(STACKS_SIGNAL)
+        time.sleep(TICK_S)  # to write them
+        self._process.kill()
+        return self.died(killed_for)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,56 @@
+"""Which class runs which kind of engine: the only match on kinds, and the only lazy import in the package.
+
+Lazy, because the UI's process imports this module and must never load torch; the engine's process calls it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from typing_extensions import assert_never
+
+from ttchat_tui.domain.model_spec import EngineKind
+from ttchat_tui.engine.base import Engine, EngineError, MissingDependency
+
+FACTORY: Final = "ttchat_tui.engine.factory:create_engine"
+"""The name under which the engine's process finds `create_engine`."""
+
+WARM_MODULES: Final[dict[EngineKind, tuple[str, ...]]] = {
+    "cpu": ("torch", "ttchat_tui.engine.torch_engine.engine"),
+    "tt": (),
+    "remote": (),
+}
+"""What is worth importing before the first load, while the user looks at the first frame."""
+
+
+def create_engine(kind: EngineKind) -> Engine:
+    """An empty engine of this kind.
+
+    Raises:
+        MissingDependency: a package that it needs is not installed.
+        EngineError: kind `engine_unavailable`: there is no such engine in this version.
+    """
+    match kind:
+        case "cpu":
+            try:
+                from ttchat_tui.engine.torch_engine.engine import TorchEngine
+            except ModuleNotFoundError as error:
+                raise _missing(error, "cpu") from error
+            return TorchEngine()
+        case "tt":
+            raise _unavailable("The Tenstorrent engine is not part of this version yet.")
+        case "remote":
+            raise _unavailable("The engine for remote endpoints is not part of this version yet.")
+        case _:
+            assert_never(kind)
+
+
+def _missing(error: ModuleNotFoundError, extra: str) -> MissingDependency:
+    return MissingDependency(
+        f"The {extra} engine needs the package {error.name!r}, which is not installed.",
+        cure=f"pip install 'ttchat-tui[{extra}]'",
+    )
+
+
+def _unavailable(message: str) -> EngineError:
+    return EngineError(message, cure="Choose a model for the CPU engine.", kind="engine_unavailable")

@@ -1,0 +1,364 @@
+"""The one engine thread, the commands it takes, the events it gives, and the state it is in.
+
+The UI's thread calls; nothing it calls waits, except `shutdown`. The engine thread does all the work, in the order of
+the calls; what it has to say is taken with `drain`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeAlias, runtime_checkable
+
+import msgspec
+from typing_extensions import assert_never
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import (
+    EngineEvent,
+    EngineFailed,
+    EngineLoaded,
+    EngineState,
+    EngineStateChanged,
+    ErrorInfo,
+    GenerationFinished,
+    LoadProgress,
+)
+from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
+from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
+from ttchat_tui.engine.base import Engine, EngineDied, LoadCancelled, ProgressReporter
+from ttchat_tui.engine.error_report import told
+from ttchat_tui.engine.event_queue import EventQueue
+from ttchat_tui.engine.meter import Meter
+from ttchat_tui.engine.process_memory import resident_bytes
+
+log = logging.getLogger(__name__)
+
+Prepare: TypeAlias = Callable[[str, ProgressReporter], ModelSpec]
+"""From the name of a model to its files: fetches what is missing, on the engine thread. May raise anything; an
+exception with an `info: ErrorInfo` is shown as it is."""
+
+LOOK_UP_S: Final = 1.0
+"""How often the idle engine thread looks whether the engine's process and the main thread still live."""
+
+
+@runtime_checkable
+class ProcessEngine(Protocol):
+    """What an engine offers besides, whose body runs in a process of its own."""
+
+    @property
+    def pid(self) -> int | None: ...
+
+    def check(self) -> None:
+        """Raises EngineDied if the process has ended."""
+        ...
+
+    def kill(self) -> None: ...
+
+
+class _Load(msgspec.Struct, frozen=True):
+    name: str
+    cancelled: threading.Event
+
+
+class _Unload(msgspec.Struct, frozen=True):
+    pass
+
+
+class _Generate(msgspec.Struct, frozen=True):
+    request: GenerationRequest
+    control: GenerationControl
+
+
+class _Count(msgspec.Struct, frozen=True):
+    count_id: int
+    messages: tuple[ChatMessage, ...]
+
+
+class _Close(msgspec.Struct, frozen=True):
+    pass
+
+
+_Command: TypeAlias = _Load | _Unload | _Generate | _Count | _Close
+
+
+class EngineHost:
+    """Runs one engine on one thread for life. See the module's docstring for who may call what."""
+
+    def __init__(self, engine: Engine, prepare: Prepare) -> None:
+        self._engine = engine
+        self._process_engine = engine if isinstance(engine, ProcessEngine) else None
+        self._prepare = prepare
+        self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
+        self._events = EventQueue()
+        self._state: EngineState = "empty"
+        self._info: EngineInfo | None = None
+        self._controls: dict[int, GenerationControl] = {}
+        self._loads: list[threading.Event] = []
+        self._count_ids = itertools.count(1)
+        self._last_count_id = 0
+        self._is_closing = False
+        # Not a daemon: the device is closed even when the UI crashed (see `_next`).
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=False)
+
+    # -- for the UI's thread
+
+    @property
+    def state(self) -> EngineState:
+        """Where the engine thread is now: it may be ahead of the events that were drained."""
+        return self._state
+
+    @property
+    def info(self) -> EngineInfo | None:
+        """The loaded model; None while there is none."""
+        return self._info
+
+    @property
+    def is_alive(self) -> bool:
+        """The engine thread runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start the engine thread. Once."""
+        self._thread.start()
+
+    def set_waker(self, waker: Callable[[], None] | None) -> None:
+        """Call `waker`, on the engine thread, when there are events: at most once until the next `drain`."""
+        self._events.set_waker(waker)
+
+    def drain(self) -> list[EngineEvent]:
+        """All events since the last call, in order."""
+        return self._events.drain()
+
+    def load(self, name: str) -> None:
+        """Load a model in place of what is loaded, loading or generating: that is cancelled first."""
+        self.cancel_load()
+        self._cancel_replies()
+        cancelled = threading.Event()
+        self._loads.append(cancelled)
+        self._commands.put(_Load(name, cancelled))
+
+    def cancel_load(self) -> None:
+        """Give up loads that run or wait. Each ends with `EngineFailed`, kind `load_cancelled`."""
+        for cancelled in self._loads:
+            cancelled.set()
+        self._loads.clear()
+
+    def unload(self) -> None:
+        """Free the model, after cancelling what runs."""
+        self.cancel_load()
+        self._cancel_replies()
+        self._commands.put(_Unload())
+
+    def generate(self, request: GenerationRequest) -> GenerationControl:
+        """Queue a reply. It always ends with `GenerationFinished`; with kind `not_ready` if, when its turn comes, no
+        model is loaded. A request made during a load waits for it."""
+        control = GenerationControl(request.sampling)
+        self._controls[request.id] = control
+        self._commands.put(_Generate(request, control))
+        if self._is_closing and not self.is_alive:
+            self._leave_undone()
+        return control
+
+    def count(self, messages: Sequence[ChatMessage]) -> int:
+        """Ask what a prompt would cost; returns the id that `PromptCounted` will carry. No answer comes to a count
+        that is overtaken by a newer one, or while no model is loaded."""
+        self._last_count_id = next(self._count_ids)
+        self._commands.put(_Count(self._last_count_id, tuple(messages)))
+        return self._last_count_id
+
+    def memory_bytes(self) -> int | None:
+        """Resident memory of the process that the engine runs in; None where the system does not tell."""
+        return resident_bytes(self._process_engine.pid if self._process_engine is not None else None)
+
+    def shutdown(self, force: bool = False, timeout_s: float = 5.0) -> bool:
+        """Cancel everything, unload, close, end the thread. Idempotent; `timeout_s=0` only begins.
+
+        `force` (for a second wish to quit) kills the engine's process; an engine in this process cannot be killed.
+
+        Returns:
+            Whether the thread has ended; if not, `state` tells what it waits for.
+        """
+        self.cancel_load()
+        self._cancel_replies()
+        if not self._is_closing:
+            self._is_closing = True
+            self._commands.put(_Close())
+        if force and self._process_engine is not None:
+            self._process_engine.kill()
+        if self.is_alive:
+            self._thread.join(timeout_s)
+        return not self.is_alive
+
+    def _cancel_replies(self) -> None:
+        for control in list(self._controls.values()):
+            control.cancel()
+
+    # -- the engine thread
+
+    def _run(self) -> None:
+        try:
+            while not isinstance(command := self._next(), _Close):
+                self._do(command)
+            self._unload_now()
+        except Exception:
+            log.exception("the engine thread ends")
+            self._set_state("failed", "internal error")
+        finally:
+            self._is_closing = True
+            self._engine.close()
+            self._leave_undone()
+
+    def _next(self) -> _Command:
+        """The next command; `_Close` when the UI crashed and the main thread waits for this one to end."""
+        while True:
+            try:
+                return self._commands.get(timeout=LOOK_UP_S)
+            except queue.Empty:
+                pass
+            if not threading.main_thread().is_alive():
+                return _Close()
+            self._check()
+
+    def _check(self) -> None:
+        """Notice the death of an idle engine."""
+        if self._process_engine is None or self._state != "ready":
+            return
+        try:
+            self._process_engine.check()
+        except EngineDied as error:
+            self._fail(error.info)
+
+    def _do(self, command: _Command) -> None:
+        match command:
+            case _Load():
+                self._load_now(command)
+            case _Unload():
+                self._unload_now()
+            case _Generate():
+                self._generate_now(command)
+            case _Count():
+                self._count_now(command)
+            case _Close():
+                pass
+            case _:
+                assert_never(command)
+
+    def _load_now(self, command: _Load) -> None:
+        self._unload_now()
+        self._set_state("loading", command.name)
+        report = self._reporter(command.cancelled)
+        try:
+            spec = self._prepare(command.name, report)
+            info = self._engine.load(spec, report)
+        except LoadCancelled as error:
+            self._set_state("empty")
+            self._events.post(EngineFailed(error.info))
+        except Exception as error:  # noqa: BLE001 (told, never dropped)
+            self._fail(told(error))
+        else:
+            self._info = info
+            self._events.post(EngineLoaded(info))
+            self._set_state("ready")
+
+    def _reporter(self, cancelled: threading.Event) -> ProgressReporter:
+        """Posts progress that is news, and raises when the load was cancelled; engines call it for either."""
+        last: LoadProgress | None = None
+
+        def report(progress: LoadProgress) -> None:
+            nonlocal last
+            if cancelled.is_set() or not threading.main_thread().is_alive():
+                raise LoadCancelled("The load was cancelled.")
+            if progress != last:
+                last = progress
+                self._events.post(progress)
+
+        return report
+
+    def _unload_now(self) -> None:
+        if self._state == "ready":
+            self._set_state("unloading")
+            try:
+                self._engine.unload()
+            except Exception as error:  # noqa: BLE001 (told, never dropped)
+                self._fail(told(error))
+                return
+        self._info = None
+        if self._state != "empty":
+            self._set_state("empty")
+
+    def _count_now(self, command: _Count) -> None:
+        if command.count_id != self._last_count_id or self._state != "ready":
+            return
+        try:
+            self._events.post(self._engine.count(command.count_id, command.messages))
+        except EngineDied as error:
+            self._fail(error.info)
+        except Exception:
+            log.exception("a prompt could not be counted")
+
+    def _generate_now(self, command: _Generate) -> None:
+        request, control = command.request, command.control
+        if control.is_cancelled:
+            self._finish(request, "cancelled")
+        elif self._state != "ready":
+            self._finish(request, "error", ErrorInfo(kind="not_ready", message="No model is loaded."))
+        else:
+            self._set_state("generating")
+            self._run_reply(request, control)
+
+    def _run_reply(self, request: GenerationRequest, control: GenerationControl) -> None:
+        """Pass a reply's events on; whatever the engine does, end it with exactly one GenerationFinished."""
+        meter = Meter()
+        try:
+            for event in self._engine.generate(request, control):
+                if isinstance(event, GenerationFinished):
+                    self._close_reply(event)
+                    self._set_state("ready")
+                    return
+                meter.observe(event)
+                self._events.post(event)
+                if not threading.main_thread().is_alive():
+                    control.cancel()
+            error = ErrorInfo(kind="internal", message="The engine ended the reply without saying how.")
+        except EngineDied as died:
+            self._finish(request, "error", died.info, meter.stats())
+            self._info = None
+            self._set_state("failed", died.info.message)
+            return
+        except Exception as raised:  # noqa: BLE001 (told, never dropped)
+            error = told(raised)
+        self._finish(request, "error", error, meter.stats())
+        self._set_state("ready")
+
+    def _finish(
+        self,
+        request: GenerationRequest,
+        reason: FinishReason,
+        error: ErrorInfo | None = None,
+        stats: GenerationStats | None = None,
+    ) -> None:
+        self._close_reply(GenerationFinished(request.id, reason, stats or GenerationStats(), error=error))
+
+    def _close_reply(self, event: GenerationFinished) -> None:
+        self._controls.pop(event.request_id, None)
+        self._events.post(event)
+
+    def _leave_undone(self) -> None:
+        """After the end: requests that still wait are cancelled."""
+        while not self._commands.empty():
+            command = self._commands.get()
+            if isinstance(command, _Generate):
+                self._finish(command.request, "cancelled")
+
+    def _fail(self, error: ErrorInfo) -> None:
+        self._info = None
+        self._set_state("failed", error.message)
+        self._events.post(EngineFailed(error))
+
+    def _set_state(self, state: EngineState, detail: str = "") -> None:
+        self._state = state
+        self._events.post(EngineStateChanged(state, detail))

@@ -1,0 +1,63 @@
+"""How the engine's process ended, in words: from its exit status and from what it wrote last."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Final
+
+from ttchat_tui.engine.base import EngineDied
+
+_TAIL_BYTES: Final = 16_384
+_LONGEST_QUOTE: Final = 200
+_FAULTHANDLER: Final = ("Fatal Python error:", "Timeout (", "Thread 0x", "Current thread 0x")
+"""What Python itself writes at a crash: the line before says more to a person."""
+
+
+def obituary(status: int, killed_for: str, log_path: Path, log_start: int) -> EngineDied:
+    """The error for a child that ended.
+
+    Args:
+        status: exit status; negative for a signal, as `subprocess` has it.
+        killed_for: why we killed it ourselves; empty if we did not.
+        log_path: where its output went.
+        log_start: size of the log before this child, in bytes.
+    """
+    last_words = _last_words(log_path, log_start)
+    if killed_for:
+        message = f"The engine stopped answering: it {killed_for}."
+    elif status == -signal.SIGKILL:
+        message = "The engine's process was killed (SIGKILL), by the system if memory ran out."
+    elif status < 0:
+        message = f"The engine's process crashed ({_signal_name(-status)}){_quote(last_words)}"
+    else:
+        message = f"The engine's process ended by itself (exit status {status}){_quote(last_words)}"
+    return EngineDied(message, cure=f"Load the model again. The engine's log: {log_path}")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _quote(last_words: str) -> str:
+    return f": {last_words}" if last_words else "."
+
+
+def _last_words(log_path: Path, log_start: int) -> str:
+    """The last line that the child wrote before Python's own report of the crash, printable characters only."""
+    try:
+        with log_path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(log_start, size - _TAIL_BYTES))
+            tail = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    words = ""
+    for line in tail.splitlines():
+        if line.startswith(_FAULTHANDLER):
+            break
+        words = "".join(character for character in line if character.isprintable()).strip() or words
+    return words[:_LONGEST_QUOTE]

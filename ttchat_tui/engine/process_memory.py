@@ -1,0 +1,15 @@
+"""How much memory a process holds, from /proc: no library, no subprocess, cheap enough for every second."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def resident_bytes(pid: int | None = None) -> int | None:
+    """Resident memory of process `pid` (None: of this one); None where there is no /proc, or no such process."""
+    try:
+        fields = Path(f"/proc/{os.getpid() if pid is None else pid}/statm").read_text().split()
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import numpy as np
@@ -101,14 +102,22 @@ def run_generation(
     Whatever the stepper raises ends it with `error` and keeps what came; only `EngineDied` is passed on.
     """
     reply = _Reply(
-        request, control, stepper, text_stream, frozenset(stop_ids), context_length, clock, received_s
+        request=request,
+        control=control,
+        prompt_ids=prompt_ids,
+        stepper=stepper,
+        text_stream=text_stream,
+        stop_ids=frozenset(stop_ids),
+        context_length=context_length,
+        clock=clock,
+        received_s=received_s,
     )
     error: ErrorInfo | None = None
     reason: FinishReason = "error"
     try:
-        reply.check(prompt_ids)
-        yield reply.start(prompt_ids, dropped_messages)
-        yield from reply.prefill(prompt_ids, prefill_chunk)
+        started = reply.start(dropped_messages)
+        yield started
+        yield from reply.prefill(started.cached_tokens, prefill_chunk)
         yield from reply.decode()
         reason = reply.reason
     except EngineDied:
@@ -117,87 +126,70 @@ def run_generation(
         reason = "cancelled"
     except EngineError as failure:
         error = failure.info
-    except Exception as failure:
-        _log.exception("generation %d failed", request.id)
-        error = ErrorInfo(
-            kind="internal",
-            message=f"The engine failed: {type(failure).__name__}: {failure}",
-            cure="What came is kept. The log has the details; load the model again if it goes on.",
-        )
+    except Exception as failure:  # noqa: BLE001 - the boundary: an engine's exceptions are not ours to know
+        _log.exception("reply %d failed", request.id)
+        error = _internal(failure)
     yield reply.finish(reason, error)
 
 
+@dataclass(kw_only=True)
 class _Reply:
     """The state of one running reply. `reason` is valid after `decode` has ended."""
 
-    def __init__(
-        self,
-        request: GenerationRequest,
-        control: GenerationControl,
-        stepper: Stepper,
-        text_stream: ReplyText,
-        stop_ids: frozenset[int],
-        context_length: int,
-        clock: Callable[[], float],
-        received_s: float,
-    ) -> None:
-        self._request = request
-        self._control = control
-        self._stepper = stepper
-        self._text_stream = text_stream
-        self._stop_ids = stop_ids
-        self._context_length = context_length
-        self._clock = clock
-        self._received_s = received_s
-        self._meter = Meter()
-        self._prompt_ids: Sequence[int] = ()
-        self._cached = 0
-        self._logits: NDArray[np.float32] = np.empty(0, dtype=np.float32)
-        self.reason: FinishReason = "cancelled"
+    request: GenerationRequest
+    control: GenerationControl
+    prompt_ids: Sequence[int]
+    stepper: Stepper
+    text_stream: ReplyText
+    stop_ids: Collection[int]
+    context_length: int
+    clock: Callable[[], float]
+    received_s: float
+    meter: Meter = field(default_factory=Meter)
+    logits: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+    reason: FinishReason = "cancelled"
 
-    def check(self, prompt_ids: Sequence[int]) -> None:
+    def start(self, dropped_messages: int) -> GenerationStarted:
         """Whoever builds the prompt trims it to fit; this is the last guard before the KV cache.
 
         Raises:
             PromptTooLong: no room for a single token of a reply.
         """
-        if len(prompt_ids) >= self._context_length:
+        total = len(self.prompt_ids)
+        if total >= self.context_length:
             raise PromptTooLong(
-                f"The prompt has {len(prompt_ids):,} tokens, the context holds {self._context_length:,}.",
+                f"The prompt has {total:,} tokens, the context holds {self.context_length:,}.",
                 cure="Shorten the message or start a new conversation.",
             )
-
-    def start(self, prompt_ids: Sequence[int], dropped_messages: int) -> GenerationStarted:
-        self._prompt_ids = prompt_ids
-        self._cached = self._stepper.cached_prefix(prompt_ids)
         event = GenerationStarted(
-            request_id=self._request.id,
-            prompt_tokens=len(prompt_ids),
-            cached_tokens=self._cached,
-            context_length=self._context_length,
+            request_id=self.request.id,
+            prompt_tokens=total,
+            cached_tokens=self.stepper.cached_prefix(self.prompt_ids),
+            context_length=self.context_length,
             dropped_messages=dropped_messages,
             time_s=self._now_s(),
         )
-        self._meter.observe(event)
+        self.meter.observe(event)
         return event
 
-    def prefill(self, prompt_ids: Sequence[int], chunk: int) -> Iterator[PrefillProgress]:
-        total = len(prompt_ids)
-        done = self._cached
+    def prefill(self, done: int, chunk: int) -> Iterator[PrefillProgress]:
+        """Bring the whole prompt into the KV cache, which holds `done` ids of it already."""
+        total = len(self.prompt_ids)
         while done < total:
-            if self._control.is_cancelled:
+            if self.control.is_cancelled:
                 raise PrefillAborted
             done = min(done + chunk, total)
-            self._logits = self._stepper.prefill(prompt_ids[:done], self._may_go_on)
-            event = PrefillProgress(request_id=self._request.id, done=done, total=total, time_s=self._now_s())
-            self._meter.observe(event)
+            self.logits = self.stepper.prefill(self.prompt_ids[:done], self._may_go_on)
+            event = PrefillProgress(request_id=self.request.id, done=done, total=total, time_s=self._now_s())
+            self.meter.observe(event)
             yield event
 
     def decode(self) -> Iterator[TokenEvent]:
-        sampler = Sampler(len(self._logits), self._request.seed, self._prompt_ids)
-        while not self._control.is_cancelled:
-            sampled = sampler.sample(self._logits, self._control.sampling)
-            if sampled.token_id in self._stop_ids:
+        """Tokens until one of the reasons to end; it is in `reason` afterwards."""
+        sampler = Sampler(len(self.logits), self.request.seed, self.prompt_ids)
+        while not self.control.is_cancelled:
+            sampled = sampler.sample(self.logits, self.control.sampling)
+            if sampled.token_id in self.stop_ids:
                 self.reason = "stop"
                 return
             yield self._token(sampled)
@@ -205,47 +197,53 @@ class _Reply:
             if ended is not None:
                 self.reason = ended
                 return
-            if not self._control.is_cancelled:
-                self._logits = self._stepper.step(sampled.token_id)
+            if not self.control.is_cancelled:
+                self.logits = self.stepper.step(sampled.token_id)
 
     def finish(self, reason: FinishReason, error: ErrorInfo | None) -> GenerationFinished:
+        """The last event; its text is what was still held back."""
         text = ""
         try:
-            text = self._text_stream.flush()
-        except Exception as failure:
-            _log.exception("reply %d: the held-back text is lost", self._request.id)
-            reason = "error"
-            error = error or ErrorInfo(
-                kind="internal", message=f"The end of the reply cannot be decoded: {failure}"
-            )
-        self._meter.finished(self._now_s())
+            text = self.text_stream.flush()
+        except Exception as failure:  # noqa: BLE001 - the contract promises a last event, whatever happened
+            _log.exception("reply %d: the held-back text is lost", self.request.id)
+            reason, error = "error", error or _internal(failure)
+        self.meter.finished(self._now_s())
         return GenerationFinished(
-            request_id=self._request.id, reason=reason, stats=self._meter.stats(), text=text, error=error
+            request_id=self.request.id, reason=reason, stats=self.meter.stats(), text=text, error=error
         )
 
     def _token(self, sampled: Sampled) -> TokenEvent:
         event = TokenEvent(
-            request_id=self._request.id,
+            request_id=self.request.id,
             token_ids=(sampled.token_id,),
-            text=self._text_stream.push(sampled.token_id),
+            text=self.text_stream.push(sampled.token_id),
             times_s=(self._now_s(),),
             logprobs=(sampled.logprob,),
         )
-        self._meter.observe(event)
+        self.meter.observe(event)
         return event
 
     def _end_after_token(self) -> FinishReason | None:
         """Why the reply is over with the token that just came; None when it goes on."""
-        if self._text_stream.is_stopped:
+        if self.text_stream.is_stopped:
             return "stop"
-        if self._meter.context_used - len(self._prompt_ids) >= self._control.sampling.max_tokens:
+        if self.meter.completion_tokens >= self.control.sampling.max_tokens:
             return "length"
-        if self._meter.context_used >= self._context_length:
+        if self.meter.context_used >= self.context_length:
             return "context"
         return None
 
     def _may_go_on(self, done: int, total: int) -> bool:
-        return not self._control.is_cancelled
+        return not self.control.is_cancelled
 
     def _now_s(self) -> float:
-        return self._clock() - self._received_s
+        return self.clock() - self.received_s
+
+
+def _internal(failure: Exception) -> ErrorInfo:
+    return ErrorInfo(
+        kind="internal",
+        message=f"The engine failed: {type(failure).__name__}: {failure}",
+        cure="What came is kept; the log has the details. If it goes on, load the model again.",
+    )

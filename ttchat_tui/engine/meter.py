@@ -90,9 +90,14 @@ class Meter:
                 self._final = event.stats
 
     @property
+    def completion_tokens(self) -> int:
+        """Tokens of the reply, so far."""
+        return len(self._times_s)
+
+    @property
     def context_used(self) -> int:
         """Tokens of prompt and reply together, so far."""
-        return self._prompt_tokens + len(self._times_s)
+        return self._prompt_tokens + self.completion_tokens
 
     def stats(self) -> GenerationStats:
         """The figures so far."""

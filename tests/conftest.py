@@ -1,0 +1,42 @@
+"""Every test runs in folders of its own; only the model in the user's cache is shared, since it never changes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ttchat_tui.config.paths import find_paths
+from ttchat_tui.models.catalog import catalog
+from ttchat_tui.models.fetch import pull
+
+_USER_ENVIRON = dict(os.environ)
+_USER_MODELS = find_paths(_USER_ENVIRON).models_dir
+_SCOPES = ("CONFIG", "DATA", "CACHE", "STATE")
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Take the user's settings away: TTCHAT_*, XDG and Hugging Face variables point below `tmp_path` or are gone.
+
+    The four folders of the app are `tmp_path/{config,data,cache,state}`; the fixture's value is `tmp_path`.
+    """
+    for name in _USER_ENVIRON:
+        if name.startswith(("TTCHAT_", "HF_", "HUGGING")):
+            monkeypatch.delenv(name)
+    for scope in _SCOPES:
+        monkeypatch.setenv(f"TTCHAT_{scope}_DIR", str(tmp_path / scope.lower()))
+        monkeypatch.setenv(f"XDG_{scope}_HOME", str(tmp_path / "xdg" / scope.lower()))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
+    yield tmp_path
+
+
+@pytest.fixture(scope="session")
+def default_model_path() -> Path:
+    """The default model in the user's cache; pulled, once, if it is not there (by one of several test processes)."""
+    known = catalog()
+    entry = known.find(known.default)
+    assert entry is not None
+    return pull(entry, _USER_MODELS, lambda progress: None, _USER_ENVIRON)

@@ -1,0 +1,69 @@
+"""Where things live. Nothing is created here: whoever writes a file makes its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import platformdirs
+
+APP: Final = "ttchat-tui"
+
+
+class Paths(msgspec.Struct, frozen=True, kw_only=True):
+    """The four folders, and what has its place in them."""
+
+    config_dir: Path
+    """The user's: config.toml and themes. Never written by the app."""
+    data_dir: Path
+    """What must not be lost: conversations, exports."""
+    cache_dir: Path
+    """What can be fetched again: models."""
+    state_dir: Path
+    """What the app remembers for convenience: looks, the log."""
+
+    @property
+    def config_file(self) -> Path:
+        return self.config_dir / "config.toml"
+
+    @property
+    def themes_dir(self) -> Path:
+        """The user's own themes; they come before shipped ones of the same name."""
+        return self.config_dir / "themes"
+
+    @property
+    def database(self) -> Path:
+        return self.data_dir / "conversations.db"
+
+    @property
+    def exports_dir(self) -> Path:
+        """Where transcripts go unless `storage.exports_dir` or a command names another place."""
+        return self.data_dir / "exports"
+
+    @property
+    def models_dir(self) -> Path:
+        return self.cache_dir / "models"
+
+    @property
+    def log_file(self) -> Path:
+        return self.state_dir / "ttchat-tui.log"
+
+    @property
+    def ui_state_file(self) -> Path:
+        return self.state_dir / "ui.json"
+
+
+def find_paths(environ: Mapping[str, str]) -> Paths:
+    """The platform's folders for this app (XDG on Linux), each overridden by TTCHAT_{CONFIG,DATA,CACHE,STATE}_DIR."""
+
+    def folder(variable: str, default: str) -> Path:
+        return Path(environ.get(variable) or default).expanduser().absolute()
+
+    return Paths(
+        config_dir=folder("TTCHAT_CONFIG_DIR", platformdirs.user_config_dir(APP)),
+        data_dir=folder("TTCHAT_DATA_DIR", platformdirs.user_data_dir(APP)),
+        cache_dir=folder("TTCHAT_CACHE_DIR", platformdirs.user_cache_dir(APP)),
+        state_dir=folder("TTCHAT_STATE_DIR", platformdirs.user_state_dir(APP)),
+    )

@@ -1,0 +1,143 @@
+"""Colour themes from TOML files: those that are shipped, and a user's own, which win over them by name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from textual.color import Color, ColorParseError
+from textual.theme import Theme
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
+
+DEFAULT_THEME: Final = "tenstorrent-dark"
+
+
+class Colors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The colours of one theme: `#rrggbb`, a CSS name, or `ansi_blue` and its like for the terminal's own."""
+
+    primary: str
+    foreground: str
+    background: str
+    secondary: str | None = None
+    accent: str | None = None
+    surface: str | None = None
+    panel: str | None = None
+    success: str | None = None
+    warning: str | None = None
+    error: str | None = None
+
+
+class ThemeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a theme file may say."""
+
+    name: str
+    """Lower case, digits and hyphens."""
+    colors: Colors
+    dark: bool = True
+    ansi: bool = False
+    """Send the terminal's 16 colours as they are, instead of turning them into RGB."""
+    variables: dict[str, str] = {}
+    """Textual's theme variables to set apart from the colours: `text-muted`, `border`, `footer-background` …"""
+
+
+class ThemeError(Exception):
+    """A theme file that cannot be used; `str()` names file, path and cure in one line."""
+
+    def __init__(self, file: Path, problem: str) -> None:
+        super().__init__(f"{file}: {problem}")
+
+
+def shipped_folder() -> Path:
+    """Where the app's own themes lie: beside the package's modules in a wheel, in the repo's `themes/` otherwise."""
+    installed = Path(str(resources.files("ttchat_tui"))) / "themes"
+    return installed if installed.is_dir() else Path(__file__).resolve().parents[2] / "themes"
+
+
+def load_themes(folders: Iterable[Path]) -> tuple[list[Theme], list[ThemeError]]:
+    """The themes in the shipped folder and then in `folders` (missing ones are skipped), sorted by name.
+
+    A later theme replaces an earlier one of its name. A file that cannot be used is an error in the list, and the
+    rest loads all the same.
+    """
+    themes: dict[str, Theme] = {}
+    errors: list[ThemeError] = []
+    for folder in (shipped_folder(), *folders):
+        for file in sorted(folder.glob("*.toml")) if folder.is_dir() else []:
+            try:
+                theme = read_theme(file)
+            except ThemeError as error:
+                errors.append(error)
+            else:
+                themes[theme.name] = theme
+    return [themes[name] for name in sorted(themes)], errors
+
+
+def read_theme(file: Path) -> Theme:
+    """The theme in `file`.
+
+    Raises:
+        ThemeError: unreadable, not TOML, an unknown or missing key, or a value that is no colour.
+    """
+    try:
+        parsed = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), ThemeFile)
+    except OSError as error:
+        raise ThemeError(file, f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ThemeError(file, "is not UTF-8 text; save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ThemeError(file, f"is not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise ThemeError(file, f"{error}; themes/{DEFAULT_THEME}.toml shows every key") from error
+    return _checked(parsed, file)
+
+
+def _checked(parsed: ThemeFile, file: Path) -> Theme:
+    if not parsed.name.replace("-", "").isalnum() or parsed.name != parsed.name.lower():
+        raise ThemeError(file, f"name: '{parsed.name}' must be lower-case letters, digits and hyphens")
+    colors: dict[str, str] = {
+        key: value for key, value in msgspec.to_builtins(parsed.colors).items() if value is not None
+    }
+    for key, value in colors.items():
+        try:
+            Color.parse(value)
+        except ColorParseError as error:
+            cure = "write #rrggbb, a CSS colour name, or ansi_blue"
+            raise ThemeError(file, f"colors.{key}: '{value}' is not a colour; {cure}") from error
+    theme = Theme(
+        name=parsed.name, dark=parsed.dark, ansi=parsed.ansi, variables=parsed.variables, **_typed(colors)
+    )
+    _check_variables(theme, file)
+    return theme
+
+
+def _check_variables(theme: Theme, file: Path) -> None:
+    """Variables must exist, or a slip of the pen would change nothing and say nothing."""
+    known = Theme(name=theme.name, primary=theme.primary, dark=theme.dark).to_color_system().generate()
+    for key in theme.variables:
+        if key not in known:
+            raise ThemeError(file, f"variables.{key}: there is no such variable; remove it")
+    for key, value in theme.variables.items():
+        # Styles (`bold`) and automatic colours (`auto 87%`) are not colours; a slip in them shows when drawn.
+        if value.startswith("#") and not _is_color(value):
+            raise ThemeError(file, f"variables.{key}: '{value}' is not a colour; write #rrggbb")
+
+
+def _is_color(value: str) -> bool:
+    try:
+        Color.parse(value.split()[0])
+    except ColorParseError:
+        return False
+    return True
+
+
+def _typed(colors: dict[str, str]) -> dict[str, Any]:
+    """Theme's own parameters mix strings and flags; these are all strings."""
+    return dict(colors)

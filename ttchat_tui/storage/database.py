@@ -1,0 +1,197 @@
+"""One SQLite file: opened privately, safe against kill -9 and power loss, shared with other instances of the app."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from ttchat_tui.storage.errors import explained, explaining
+from ttchat_tui.storage.migration import MIGRATIONS, migrate
+
+BUSY_TIMEOUT_MS: Final = 2_000
+"""How long a call waits for another writer. Ours hold the lock for under a millisecond; it is called on the UI
+thread, so that waiting longer would look like a hang."""
+
+CHECKED_BYTES: Final = 16 << 20
+"""Files up to this size are checked whole when opened (about 2 ms a MB); in larger ones damage shows when it is met."""
+
+Value: TypeAlias = str | int | float | bytes | None
+
+
+class Database:
+    """One connection, for one thread. Every error is a `StorageError` that names the file."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        """`path` is what errors name; the connection may be to a copy of it."""
+        self.path = path
+        self._connection = connection
+        connection.row_factory = sqlite3.Row
+        connection.create_function("folded", 1, _folded, deterministic=True)
+
+    def rows(self, sql: str, *values: Value) -> list[sqlite3.Row]:
+        with explaining(self.path):
+            return self._connection.execute(sql, values).fetchall()
+
+    def row(self, sql: str, *values: Value) -> sqlite3.Row | None:
+        with explaining(self.path):
+            return self._connection.execute(sql, values).fetchone()
+
+    @contextmanager
+    def transaction(self, *, is_durable: bool = False) -> Generator[sqlite3.Connection]:
+        """All of the block or nothing of it, committed when it ends.
+
+        A commit survives the death of the process in any case: the write-ahead log is in the kernel's hands.
+        `is_durable` also waits for the disk (0.3 ms on an SSD), so that it survives a power loss: for what a person
+        typed and for finished replies, not for the checkpoint of every second.
+        """
+        connection = self._connection
+        with explaining(self.path):
+            connection.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                # A full disk or an I/O error may have ended the transaction already.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Idempotent. The last connection to close merges the write-ahead log into the file."""
+        with explaining(self.path):
+            self._connection.close()
+
+
+def open_database(path: Path, *, migrations: Path = MIGRATIONS) -> Database:
+    """Open or create `path` for reading and writing, with the newest schema. It and its companions are 0600.
+
+    Raises:
+        StorageError: and the file is as it was, but for migrations that were complete.
+    """
+    with explaining(path):
+        _make_private(path)
+        connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
+        try:
+            _check(connection, path)
+            _use_write_ahead_log(connection)
+            migrate(connection, path, migrations)
+            connection.execute("PRAGMA foreign_keys = ON")
+            # SQLite opens a write-protected file without a word, and fails at the first write: make it now.
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except BaseException:
+            connection.close()
+            raise
+    return Database(connection, path)
+
+
+def open_copy(path: Path, *, migrations: Path = MIGRATIONS) -> Database:
+    """Everything in `path`, copied to memory: it can be read and added to, and the file stays as it is.
+
+    Raises:
+        StorageError: when `path` cannot be read either.
+    """
+    connection = _connect(":memory:")
+    try:
+        with explaining(path):
+            try:
+                _load(path, connection)
+            except sqlite3.Error as error:
+                # A database in WAL mode needs its shared memory file even to be read, and in a folder that is
+                # read-only there can be none: read a copy of both files instead.
+                if explained(error, path).info.kind not in {"database_unopenable", "database_read_only"}:
+                    raise
+                with tempfile.TemporaryDirectory(prefix="ttchat-") as folder:
+                    _load(_copied(path, Path(folder)), connection)
+            migrate(connection, path, migrations)
+            connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return Database(connection, path)
+
+
+def open_in_memory(path: Path) -> Database:
+    """An empty database that nothing keeps. `path` is what errors name."""
+    connection = _connect(":memory:")
+    migrate(connection, path)
+    connection.execute("PRAGMA foreign_keys = ON")
+    return Database(connection, path)
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    # Autocommit: transactions are begun by `Database.transaction`, never by the driver's guess.
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
+    # Deleted conversations are overwritten, not only unlinked.
+    connection.execute("PRAGMA secure_delete = ON")
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise `sqlite3.DatabaseError` for a file that is damaged."""
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if path.stat().st_size <= CHECKED_BYTES:
+        finding: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if finding != "ok":
+            raise sqlite3.DatabaseError(f"database disk image is malformed: {finding}")
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """So that readers and the one writer do not wait for each other.
+
+    File systems without shared memory (some network mounts) keep the rollback journal: all works there, slower.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # Two first starts at once: SQLite does not wait by itself for this one lock.
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _load(path: Path, into: sqlite3.Connection) -> None:
+    with closing(_connect(f"{path.absolute().as_uri()}?mode=ro")) as source:
+        _check(source, path)
+        source.backup(into)
+
+
+def _copied(path: Path, folder: Path) -> Path:
+    copy = folder / path.name
+    shutil.copyfile(path, copy)
+    with suppress(FileNotFoundError):  # no log: the file is complete
+        shutil.copyfile(f"{path}-wal", f"{copy}-wal")
+    return copy
+
+
+def _make_private(path: Path) -> None:
+    """Folders that are missing become 0700, the file 0600; SQLite gives its companions the file's mode.
+
+    An existing folder keeps its mode: it may be the user's own, and hold more than ours.
+    """
+    missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    # Never open a database past SQLite: closing it would drop the locks that this process holds on it (POSIX).
+    with suppress(FileExistsError):
+        path.touch(mode=0o600, exist_ok=False)
+    for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        # Someone else's file, or a read-only disk: opening says more about it than chmod could.
+        with suppress(OSError):
+            if file.stat().st_mode & 0o077:
+                file.chmod(0o600)
+
+
+def _folded(text: str) -> str:
+    return text.casefold()

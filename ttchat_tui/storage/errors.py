@@ -1,0 +1,117 @@
+"""StorageError: what went wrong with a file that keeps conversations, said so that a person can act on it."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from ttchat_tui.domain.events import ErrorInfo
+
+
+class StorageError(Exception):
+    """Everything that storage raises. `str()` is a sentence; `info` carries the kind and the cure.
+
+    Kinds: `not_found`, `reply_busy`, `not_a_leaf`, `invalid_settings`, `database_locked`, `database_read_only`,
+    `disk_full`, `database_corrupt`, `database_newer`, `permission_denied`, `database_unopenable`,
+    `storage_failed`, `export_failed`.
+    """
+
+    def __init__(self, info: ErrorInfo) -> None:
+        super().__init__(info.message)
+        self.info = info
+
+
+# SQLite's primary result codes (sqlite.org/rescode.html), and what its messages contain: Python gives the codes
+# from 3.11 on only.
+_SQLITE_KINDS: Final[tuple[tuple[str, frozenset[int], tuple[str, ...]], ...]] = (
+    ("database_locked", frozenset({5, 6, 15}), ("is locked", "locking protocol")),
+    ("database_read_only", frozenset({8}), ("readonly database",)),
+    ("disk_full", frozenset({13}), ("or disk is full",)),
+    ("database_corrupt", frozenset({11, 26}), ("malformed", "not a database")),
+    ("database_unopenable", frozenset({14}), ("unable to open",)),
+    ("permission_denied", frozenset({3, 23}), ("access permission", "authorization denied")),
+)
+
+_OS_KINDS: Final[dict[int | None, str]] = {
+    errno.ENOSPC: "disk_full",
+    errno.EDQUOT: "disk_full",
+    errno.EROFS: "database_read_only",
+    errno.EACCES: "permission_denied",
+    errno.EPERM: "permission_denied",
+}
+
+_SENTENCES: Final[dict[str, tuple[str, str]]] = {
+    "database_locked": (
+        "The conversations are locked by another program: {path}",
+        "Close what holds the file (`fuser {path}` names it), then try again.",
+    ),
+    "database_read_only": (
+        "The conversations cannot be written: {path} is read-only.",
+        "Make the file and its folder writable: chmod u+rw {path}; chmod u+rwx {folder}",
+    ),
+    "disk_full": (
+        "The disk is full: {path} could not be written.",
+        "Free some space (`df -h {folder}`), then try again; what was stored before is whole.",
+    ),
+    "database_corrupt": (
+        "The conversations are damaged: {path} is not a readable database.",
+        "Quit, recover with `sqlite3 {path} .recover | sqlite3 recovered.db`, and put recovered.db in its place.",
+    ),
+    "database_unopenable": (
+        "The conversations cannot be opened: {path}",
+        "Check that the folder exists and is yours: ls -ld {folder}",
+    ),
+    "permission_denied": (
+        "Not allowed to open {path}.",
+        "Make file and folder yours: chown -R $USER {folder}",
+    ),
+}
+
+
+def explained(error: sqlite3.Error | OSError, path: Path) -> StorageError:
+    """The same failure as a `StorageError` that names `path` and a cure."""
+    kind = _kind(error)
+    if kind not in _SENTENCES:
+        return StorageError(ErrorInfo(kind=kind, message=f"The conversations in {path} failed: {error}"))
+    message, cure = (text.format(path=path, folder=path.parent) for text in _SENTENCES[kind])
+    return StorageError(ErrorInfo(kind=kind, message=message, cure=cure))
+
+
+def _kind(error: sqlite3.Error | OSError) -> str:
+    if isinstance(error, OSError):
+        return _OS_KINDS.get(error.errno, "database_unopenable")
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    text = str(error)
+    for kind, codes, fragments in _SQLITE_KINDS:
+        # The low byte is the primary code; extended ones carry details above it.
+        if (code is not None and code & 0xFF in codes) or any(fragment in text for fragment in fragments):
+            return kind
+    return "storage_failed"
+
+
+@contextmanager
+def explaining(path: Path) -> Generator[None]:
+    """Turn what SQLite and the file system raise inside into `StorageError`.
+
+    Bugs of ours pass through: a `sqlite3.ProgrammingError` (a closed connection), a broken CHECK. A broken foreign
+    key is none: another window has deleted what this one still shows.
+    """
+    try:
+        yield
+    except sqlite3.ProgrammingError:
+        raise
+    except sqlite3.IntegrityError as error:
+        if "FOREIGN KEY" not in str(error):
+            raise
+        raise not_found("The message it belongs to") from error
+    except (sqlite3.Error, OSError) as error:
+        raise explained(error, path) from error
+
+
+def not_found(what: str) -> StorageError:
+    """`what` begins the sentence: a conversation or message that was deleted, here or in another window."""
+    return StorageError(ErrorInfo(kind="not_found", message=f"{what} is not stored (any more)."))

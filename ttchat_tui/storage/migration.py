@@ -1,0 +1,104 @@
+"""Bring a database to the newest schema: NNN.sql files, one transaction each, after a backup of what is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.storage.errors import StorageError
+
+MIGRATIONS: Final = Path(__file__).with_name("migrations")
+
+
+def steps(folder: Path) -> list[tuple[int, Path]]:
+    """The migrations in `folder`, by number: `NNN.sql` leads from version NNN-1 to NNN."""
+    return sorted((int(path.stem), path) for path in folder.glob("[0-9][0-9][0-9].sql"))
+
+
+def migrate(connection: sqlite3.Connection, path: Path, folder: Path = MIGRATIONS) -> None:
+    """Run what is missing. `connection` is in autocommit mode, with foreign keys off (tables may be rebuilt).
+
+    Several processes may do this at once: each step looks at the version again once it holds the write lock.
+
+    Raises:
+        StorageError: `database_newer`, when a later version of the app has been here.
+        sqlite3.Error, OSError: the step that failed left no trace; the backup stays.
+    """
+    known = steps(folder)
+    newest = known[-1][0]
+    version = user_version(connection)
+    if version > newest:
+        raise _newer(path, version, newest)
+    is_backed_up = version == 0
+    for number, script in known:
+        if number <= version:
+            continue
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = user_version(connection)
+            if number > version:
+                if not is_backed_up and version > 0:
+                    _back_up(connection, path, version)
+                is_backed_up = True
+                _run(connection, script, number)
+                version = number
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def user_version(connection: sqlite3.Connection) -> int:
+    """Which migration the database has seen last; 0 for a new file."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _run(connection: sqlite3.Connection, script: Path, number: int) -> None:
+    # Not executescript: that would commit the transaction it is to run in.
+    statement = ""
+    for line in script.read_text(encoding="utf-8").splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            connection.execute(statement)
+            statement = ""
+    if re.sub(r"--.*", "", statement).strip():
+        raise sqlite3.OperationalError(f"{script.name} ends in the middle of a statement")
+    if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
+        raise sqlite3.OperationalError(f"{script.name} leaves a reference to nothing")
+    connection.execute(f"PRAGMA user_version = {number:d}")
+
+
+def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """Copy the database to `<name>.bak-v<version>`. The caller holds the write lock: nobody changes it meanwhile."""
+    if is_in_memory(connection):
+        return
+    target = path.with_name(f"{path.name}.bak-v{version}")
+    partial = target.with_name(f"{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    # A connection of its own: it reads the last commit, whatever the caller's transaction has begun.
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as copy:
+        source.backup(copy)
+    os.replace(partial, target)
+
+
+def is_in_memory(connection: sqlite3.Connection) -> bool:
+    return not connection.execute("PRAGMA database_list").fetchone()[2]
+
+
+def _newer(path: Path, version: int, newest: int) -> StorageError:
+    return StorageError(
+        ErrorInfo(
+            kind="database_newer",
+            message=f"The conversations in {path} were written by a newer ttchat-tui (schema {version}, "
+            f"this one knows {newest}).",
+            cure="Use the newer version (pip install -U ttchat-tui), or another data folder.",
+        )
+    )

@@ -1,0 +1,51 @@
+"""How a database is opened so that the app always starts: to write, else a copy to read, else nothing but memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.database import Database, open_copy, open_database, open_in_memory
+from ttchat_tui.storage.errors import StorageError
+
+NOT_KEPT: Final = "Nothing of this session is kept unless you save its transcript."
+
+_READABLE: Final = frozenset({"database_read_only", "database_locked", "disk_full", "permission_denied"})
+"""Failures that may leave the file readable. A damaged file, or a newer app's, is not guessed at."""
+
+
+def open_store(path: Path, *, clock: Callable[[], float] = time.time) -> ConversationStore:
+    """The conversations in `path`, which is created if missing; purged of what was deleted 30 days ago.
+
+    Never raises `StorageError`: when `path` cannot be written, the store works on a copy in memory
+    (mode `read-only`), and when it cannot be read either, on nothing (mode `memory`). The file stays untouched, and
+    `notice` says why, what to do, and that this session is not kept.
+    """
+    try:
+        store = ConversationStore(open_database(path), clock=clock)
+    except StorageError as error:
+        return _open_without_writing(path, error, clock)
+    try:
+        store.purge_deleted()
+    except StorageError as error:
+        store.notice = error.info  # the next write says the same if it has not passed by then
+    return store
+
+
+def _open_without_writing(path: Path, error: StorageError, clock: Callable[[], float]) -> ConversationStore:
+    if error.info.kind in _READABLE | {"database_unopenable"} and path.exists():
+        try:
+            database: Database = open_copy(path)
+        except StorageError as reading:
+            error = reading if reading.info.kind == "database_corrupt" else error
+        else:
+            return ConversationStore(database, mode="read-only", notice=_notice(error.info), clock=clock)
+    return ConversationStore(open_in_memory(path), mode="memory", notice=_notice(error.info), clock=clock)
+
+
+def _notice(info: ErrorInfo) -> ErrorInfo:
+    return ErrorInfo(kind=info.kind, message=f"{info.message} {NOT_KEPT}", cure=info.cure)

@@ -1,0 +1,37 @@
+"""WCAG 2.1 contrast of colours as Textual resolves them, also for the terminal's own 16."""
+
+from __future__ import annotations
+
+from textual.color import Color
+
+XTERM = [
+    "#000000", "#cd0000", "#00cd00", "#cdcd00", "#0000ee", "#cd00cd", "#00cdcd", "#e5e5e5",
+    "#7f7f7f", "#ff0000", "#00ff00", "#ffff00", "#5c5cff", "#ff00ff", "#00ffff", "#ffffff",
+]  # fmt: skip
+"""xterm's own palette: what `ansi_*` looks like when nobody has chosen another one."""
+
+
+def ratio(foreground: Color, background: Color) -> float:
+    """(L1 + 0.05) / (L2 + 0.05) with the relative luminances of WCAG 2.1, the foreground blended in first."""
+    lighter, darker = sorted(
+        (_luminance(background.blend(foreground, foreground.a)), _luminance(background))
+    )[::-1]
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def resolve(value: str, background: Color, *, default: Color) -> Color:
+    """A theme variable's colour on `background`: `auto 60%`, `#112233`, `ansi_blue`, `ansi_default` (`default`)."""
+    name, _, share = value.partition(" ")
+    alpha = float(share.rstrip("%")) / 100 if share else 1.0
+    if name == "auto":
+        return background.get_contrast_text(alpha)
+    color = Color.parse(name)
+    if color.ansi is not None:
+        color = default if color.ansi < 0 else Color.parse(XTERM[color.ansi])
+    return color.multiply_alpha(alpha)
+
+
+def _luminance(color: Color) -> float:
+    channels = [c / 255 for c in color.rgb]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,0 +1,232 @@
+"""Themes: those shipped are readable everywhere, a user's own win, and a broken one says what is wrong with it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.color import Color
+from textual.theme import Theme
+from textual.widgets import Static
+
+from tests.ui.contrast import ratio, resolve
+from ttchat_tui.ui import theme_watch
+from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError, load_themes, read_theme, shipped_folder
+
+SHIPPED, SHIPPED_ERRORS = load_themes([])
+
+SURFACES = ("background", "surface", "panel")
+TEXTS = (
+    "foreground", "text", "text-muted", "primary", "secondary", "accent", "success", "warning", "error",
+    "text-primary", "text-secondary", "text-accent", "text-success", "text-warning", "text-error",
+)  # fmt: skip
+PAIRS = (
+    ("block-cursor-foreground", "block-cursor-background"),
+    ("block-cursor-blurred-foreground", "block-cursor-blurred-background"),
+    ("footer-key-foreground", "footer-background"),
+    ("footer-description-foreground", "footer-background"),
+    ("footer-foreground", "footer-background"),
+    ("foreground", "input-selection-background"),
+    ("foreground", "block-cursor-blurred-background"),
+    ("button-color-foreground", "primary"),
+    ("button-color-foreground", "error"),
+)
+"""Texts that stand on something else than the three surfaces."""
+
+ENOUGH = 4.5
+
+MINIMAL = """
+name = "mine"
+[colors]
+primary = "#aabbff"
+foreground = "#eeeeee"
+background = "#101010"
+"""
+
+
+def by_name(name: str) -> Theme:
+    return next(theme for theme in SHIPPED if theme.name == name)
+
+
+def contrasts(theme: Theme) -> dict[tuple[str, str], float]:
+    """Every text on everything it stands on, as the theme's resolved variables have it."""
+    variables = theme.to_color_system().generate()
+    paper = Color.parse("#000000" if theme.dark else "#ffffff")
+    ink = Color.parse("#e5e5e5" if theme.dark else "#000000")
+
+    def back(name: str) -> Color:
+        found = resolve(
+            "ansi_default" if variables[name] == "transparent" else variables[name], paper, default=paper
+        )
+        return paper.blend(found, found.a)
+
+    def one(text: str, surface: str) -> float:
+        # `input-selection-foreground: transparent` and the like keep the text's own colour.
+        return ratio(resolve(variables[text], back(surface), default=ink), back(surface))
+
+    pairs = [*((text, surface) for text in TEXTS for surface in SURFACES), *PAIRS]
+    if theme.ansi:
+        # With ANSI colours a selection sets both, and the coloured buttons are the terminal's reverse.
+        skipped = {
+            ("foreground", "input-selection-background"),
+            *(p for p in PAIRS if p[0].startswith("button")),
+        }
+        pairs = [
+            *(p for p in pairs if p not in skipped),
+            ("input-selection-foreground", "input-selection-background"),
+        ]
+    return {pair: one(*pair) for pair in pairs}
+
+
+def test_at_least_six_themes_are_shipped_with_a_light_a_high_contrast_and_an_ansi_one() -> None:
+    names = {theme.name for theme in SHIPPED}
+    assert SHIPPED_ERRORS == []
+    assert len(names) >= 6
+    assert {"tenstorrent-dark", "tenstorrent-light", "high-contrast", "ansi-16"} <= names
+    assert DEFAULT_THEME in names
+
+
+@pytest.mark.parametrize("theme", SHIPPED, ids=lambda theme: theme.name)
+def test_every_text_has_a_contrast_of_4_5_on_what_it_stands_on(theme: Theme) -> None:
+    poor = {pair: round(value, 2) for pair, value in contrasts(theme).items() if value < ENOUGH}
+    assert poor == {}
+
+
+def test_high_contrast_reaches_7_on_its_surfaces() -> None:
+    theme = by_name("high-contrast")
+    assert {pair: round(v, 2) for pair, v in contrasts(theme).items() if pair[1] in SURFACES and v < 7} == {}
+
+
+def test_the_contrast_check_finds_a_grey_that_cannot_be_read() -> None:
+    pale = Theme(
+        name="pale",
+        primary="#aabbff",
+        foreground="#eeeeee",
+        background="#101010",
+        variables={"text-muted": "#555555"},
+    )
+    assert contrasts(pale)["text-muted", "background"] < ENOUGH
+
+
+@pytest.mark.parametrize("name", ["ansi-16", "ansi-16-light"])
+def test_ansi_themes_name_only_the_terminals_own_colours(name: str) -> None:
+    theme = by_name(name)
+    colors = [
+        theme.primary,
+        theme.secondary,
+        theme.accent,
+        theme.foreground,
+        theme.background,
+        *theme.variables.values(),
+    ]
+    assert theme.ansi
+    assert all(color and color.startswith("ansi_") for color in colors)
+
+
+def test_a_users_theme_wins_over_a_shipped_one_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(MINIMAL.replace("mine", "paper"))
+    themes, errors = load_themes([tmp_path])
+    assert errors == []
+    assert [theme.primary for theme in themes if theme.name == "paper"] == ["#aabbff"]
+
+
+def test_a_missing_user_folder_is_no_error(tmp_path: Path) -> None:
+    themes, errors = load_themes([tmp_path / "nowhere"])
+    assert len(themes) == len(SHIPPED)
+    assert errors == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("#aabbff", "bluu"), "colors.primary: 'bluu' is not a colour; write #rrggbb"),
+        (("primary", "primry"), "unknown field `primry`"),
+        (('name = "mine"', ""), "missing required field `name`"),
+        (("mine", "My Theme"), "must be lower-case letters"),
+        (('"#aabbff"', "7"), "Expected `str"),
+        (("[colors]", "[colors"), "is not TOML"),
+        (
+            ("[colors]", '[variables]\ntext-mutd = "red"\n[colors]'),
+            "variables.text-mutd: there is no such variable",
+        ),
+        (
+            ("[colors]", '[variables]\ntext-muted = "#12"\n[colors]'),
+            "variables.text-muted: '#12' is not a colour",
+        ),
+    ],
+)
+def test_a_broken_theme_is_one_line_with_file_path_and_cure_and_the_rest_loads(
+    tmp_path: Path, change: tuple[str, str], said: str
+) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(MINIMAL.replace(*change))
+    themes, errors = load_themes([tmp_path])
+    assert len(themes) == len(SHIPPED)
+    assert [
+        str(file) in str(error) and said in str(error) and "\n" not in str(error) for error in errors
+    ] == [True]
+
+
+def test_bytes_that_are_not_text_are_said(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ThemeError, match="UTF-8"):
+        read_theme(tmp_path / "own.toml")
+
+
+def test_the_shipped_folder_holds_toml_files_only() -> None:
+    assert {file.suffix for file in shipped_folder().iterdir()} == {".toml"}
+
+
+async def test_a_saved_theme_file_is_told_with_all_themes_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = asyncio.Event()
+
+    async def awatch(folder: Path, *, recursive: bool):
+        await saved.wait()
+        yield {folder}
+
+    monkeypatch.setattr(theme_watch.watchfiles, "awatch", awatch)
+    changes = theme_watch.changed_themes(tmp_path)
+    coming = asyncio.ensure_future(anext(changes))
+    (tmp_path / "own.toml").write_text(MINIMAL)
+    saved.set()
+    themes, errors = await asyncio.wait_for(coming, 5)
+    assert "mine" in {theme.name for theme in themes}
+    assert errors == []
+
+
+class Colourful(App[None]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_theme(by_name(DEFAULT_THEME))
+        self.theme = DEFAULT_THEME
+
+    def compose(self) -> ComposeResult:
+        yield Static("one accent", id="text")
+
+    def on_mount(self) -> None:
+        self.query_one("#text").styles.color = "red"
+
+
+async def is_coloured() -> bool:
+    app = Colourful()
+    async with app.run_test(size=(20, 3)):
+        shown = app.query_one("#text").render_lines(app.query_one("#text").size.region)
+        colors = [
+            s.style.color.triplet
+            for line in shown
+            for s in line
+            if s.style and s.style.color and s.style.color.triplet
+        ]
+        assert colors
+        return any(len({c.red, c.green, c.blue}) > 1 for c in colors)
+
+
+async def test_no_color_leaves_greys_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert await is_coloured()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not await is_coloured()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ _SCOPES = ("CONFIG", "DATA", "CACHE", "STATE")
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Take the user's settings away: TTCHAT_*, XDG and Hugging Face variables point below `tmp_path` or are gone.
 
     The four folders of the app are `tmp_path/{config,data,cache,state}`; the fixture's value is `tmp_path`.
@@ -30,7 +29,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
         monkeypatch.setenv(f"TTCHAT_{scope}_DIR", str(tmp_path / scope.lower()))
         monkeypatch.setenv(f"XDG_{scope}_HOME", str(tmp_path / "xdg" / scope.lower()))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
-    yield tmp_path
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,9 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """`process`: the engine runs in a child process, whose crash the app survives. `thread`: within the app."""
 
 
-class SamplingDefaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class SamplingDefaults(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """Sampling for new conversations. What is not given is the model's own recommendation.
 
     Names and ranges are those of `SamplingParams`; the ranges are checked where the file is read.

@@ -1,0 +1,109 @@
+"""What a setting may be, in words, read from the schema's own types: for error messages and for reading variables."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+from msgspec import inspect
+
+from ttchat_tui.config.schema import Config
+from ttchat_tui.domain.sampling import SamplingParams
+
+ValueKind: TypeAlias = Literal["text", "list", "bool", "int", "float", "section"]
+
+
+def expectation(path: Sequence[str]) -> str:
+    """What belongs at `path`, as an order: `give a number from 0 to 2`. Empty for an unknown path."""
+    info = _find(path)
+    match info:
+        case inspect.FloatType() | inspect.IntType():
+            what = "a number" if isinstance(info, inspect.FloatType) else "a whole number"
+            return f"give {what}{_range(info)}"
+        case inspect.BoolType():
+            return "give true or false"
+        case inspect.LiteralType():
+            return f"give one of {', '.join(str(value) for value in info.values)}"
+        case inspect.StrType():
+            return 'give a text in "quotes"'
+        case inspect.VarTupleType():
+            return 'give a list of texts: ["…", "…"]'
+        case inspect.StructType():
+            return f"give a section: [{'.'.join(path)}]"
+        case inspect.DictType():
+            return 'give each action its keys, divided by commas: stop = "escape,ctrl+x"'
+        case _:
+            return ""
+
+
+def known_names(section: Sequence[str], name: str) -> str:
+    """The cure for an unknown `name` in `section`: what it was probably meant to be, else what there is."""
+    info = _find(section)
+    names = [field.name for field in info.fields] if isinstance(info, inspect.StructType) else []
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(names)}"
+
+
+def value_kind(path: Sequence[str]) -> ValueKind | None:
+    """How the text of an environment variable for `path` is to be read; None when there is no such setting."""
+    match _find(path):
+        case inspect.StrType() | inspect.LiteralType():
+            return "text"
+        case inspect.VarTupleType():
+            return "list"
+        case inspect.BoolType():
+            return "bool"
+        case inspect.IntType():
+            return "int"
+        case inspect.FloatType():
+            return "float"
+        case inspect.StructType() | inspect.DictType():
+            return "section"
+        case _:
+            return None
+
+
+def _find(path: Sequence[str]) -> inspect.Type | None:
+    """The type at `path`. Below `sampling` it is that of `SamplingParams`, which knows the ranges."""
+    info: inspect.Type = inspect.type_info(Config)
+    for depth, name in enumerate(path):
+        if isinstance(info, inspect.DictType):
+            info = info.value_type
+            continue
+        if not isinstance(info, inspect.StructType):
+            return None
+        field = next((field for field in info.fields if field.name == name), None)
+        if field is None:
+            return None
+        info = inspect.type_info(SamplingParams) if (depth, name) == (0, "sampling") else _bare(field.type)
+    return info
+
+
+def _bare(info: inspect.Type) -> inspect.Type:
+    """The one type of a union that is not None or unset; what carries a note (`Metadata`), without it."""
+    if isinstance(info, inspect.Metadata):
+        return _bare(info.type)
+    if isinstance(info, inspect.UnionType):
+        return next(_bare(kind) for kind in info.types if not isinstance(kind, inspect.NoneType))
+    return info
+
+
+def _range(info: inspect.FloatType | inspect.IntType) -> str:
+    low, high = info.ge, info.le
+    if low is not None and high is not None:
+        return (
+            f" from {low:g} to {high:,}"
+            if isinstance(info, inspect.IntType)
+            else f" from {low:g} to {high:g}"
+        )
+    if low is not None:
+        return f" of at least {low:g}"
+    return " above 0" if info.gt == 0 else ""
+
+
+def error_path(error: msgspec.ValidationError) -> tuple[str, str]:
+    """msgspec's message taken apart: what is wrong, and where as `$.sampling.top_k` (`$` for the whole)."""
+    what, _, path = str(error).partition(" - at `")
+    return what, path.removesuffix("`") or "$"

@@ -1,0 +1,184 @@
+"""One `Config` from all places, later ones winning: defaults < config.toml < TTCHAT_* variables < flags."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+import msgspec
+
+from ttchat_tui.config.describe import error_path, expectation, known_names, value_kind
+from ttchat_tui.config.errors import ConfigError
+from ttchat_tui.config.paths import Paths
+from ttchat_tui.config.schema import Config
+from ttchat_tui.domain.sampling import SamplingParams
+
+PREFIX: Final = "TTCHAT_"
+
+SHORT_VARIABLES: Final[dict[str, str]] = {
+    "TTCHAT_MODEL": "model.name",
+    "TTCHAT_ENGINE": "model.engine",
+    "TTCHAT_ISOLATION": "model.isolation",
+    "TTCHAT_SYSTEM_PROMPT": "system_prompt",
+    "TTCHAT_THEME": "ui.theme",
+    "TTCHAT_LOG_LEVEL": "log.level",
+}
+"""All settings can be written as TTCHAT_SECTION__NAME (TTCHAT_SAMPLING__TOP_K=20); the usual ones have a short form."""
+
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_TOML_PLACE: Final = re.compile(r"(.*?) \(at (line \d+, column \d+|end of document)\)$", re.DOTALL)
+
+
+class _Layer(msgspec.Struct, frozen=True):
+    where: str
+    """The file or variable, as an error names it."""
+    values: dict[str, Any]
+
+
+class _SamplingSection(msgspec.Struct):
+    """The part of a configuration whose ranges `SamplingDefaults` leaves to `SamplingParams`."""
+
+    sampling: SamplingParams = SamplingParams()
+
+
+def load_config(
+    paths: Paths,
+    *,
+    environ: Mapping[str, str],
+    file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Config:
+    """Read and check all settings.
+
+    `file` replaces the usual config.toml and has to exist then; the usual one may be missing. `flags` go by dotted
+    path (`{"model.name": "x", "sampling.temperature": 0.2}`); those that are None were not given.
+
+    Raises:
+        ConfigError: one line naming file or variable, setting, what is wrong, and the cure.
+    """
+    values: dict[str, Any] = {}
+    config = Config()
+    for layer in _layers(paths, environ, file, flags or {}):
+        values = _merged(values, layer.values)
+        config = _checked(values, layer.where)
+    return config
+
+
+def _layers(
+    paths: Paths, environ: Mapping[str, str], file: Path | None, flags: Mapping[str, Any]
+) -> Iterator[_Layer]:
+    if file is not None or os.path.lexists(paths.config_file):
+        chosen = file.expanduser() if file is not None else paths.config_file
+        yield _Layer(str(chosen), read_toml(chosen))
+    for variable, setting in SHORT_VARIABLES.items():
+        if text := environ.get(variable):
+            yield _variable_layer(variable, setting.split("."), text)
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX) and "__" in variable:
+            setting = variable.removeprefix(PREFIX).lower()
+            yield _variable_layer(variable, setting.split("__"), environ[variable])
+    for setting, value in flags.items():
+        if value is not None:
+            yield _Layer("command line", _nested(setting.split("."), value))
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        ConfigError: missing, a folder, unreadable, not UTF-8, or broken TOML (with line and column).
+    """
+    where = str(file)
+    try:
+        return msgspec.toml.decode(file.read_bytes(), type=dict[str, Any])
+    except FileNotFoundError as error:
+        raise ConfigError(where, "there is no such file", cure="correct the path, or leave it out") from error
+    except IsADirectoryError as error:
+        raise ConfigError(where, "is a folder", cure="name the file in it") from error
+    except OSError as error:
+        cure = "make it readable for you"
+        raise ConfigError(where, f"cannot be read ({error.strerror})", cure=cure) from error
+    except UnicodeDecodeError as error:
+        what = f"is not UTF-8 text (byte {error.object[error.start]:#04x} at offset {error.start})"
+        raise ConfigError(where, what, cure="save it as UTF-8") from error
+    except msgspec.DecodeError as error:
+        place = _TOML_PLACE.match(str(error))
+        what, at = place.groups() if place else (str(error), "TOML")
+        raise ConfigError(where, f"{at}: {what}", cure="mend the TOML there") from error
+
+
+def _variable_layer(variable: str, path: list[str], text: str) -> _Layer:
+    """One environment variable, its text read as what the setting wants; a text that does not fit stays a text,
+    so that checking it says what was expected."""
+    value: Any = text
+    match value_kind(path):
+        case "list":
+            value = [part.strip() for part in text.split(",") if part.strip()]
+        case "bool":
+            value = _converted(text, bool)
+        case "int":
+            value = _converted(text, int)
+        case "float":
+            value = _converted(text, float)
+        case "text" | "section" | None:
+            pass
+    return _Layer(variable, _nested(path, value))
+
+
+def _converted(text: str, kind: type[bool | int | float]) -> Any:
+    try:
+        return msgspec.convert(text.strip(), kind, strict=False)
+    except msgspec.ValidationError:
+        return text
+
+
+def _nested(path: list[str], value: Any) -> dict[str, Any]:
+    for name in reversed(path):
+        value = {name: value}
+    return cast("dict[str, Any]", value)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` laid over `below`, section by section; a list replaces a list."""
+    merged = dict(below)
+    for name, value in above.items():
+        under = merged.get(name)
+        if isinstance(under, dict) and isinstance(value, dict):
+            value = _merged(cast("dict[str, Any]", under), cast("dict[str, Any]", value))
+        merged[name] = value
+    return merged
+
+
+def _checked(values: dict[str, Any], where: str) -> Config:
+    """`values` as a `Config`; what is wrong came with `where`, since all before it was right."""
+    try:
+        config = msgspec.convert(values, Config)
+        msgspec.convert(values, _SamplingSection)
+    except msgspec.ValidationError as error:
+        raise _explained(error, where) from error
+    both = sorted(set(config.ui.submit_keys) & set(config.ui.newline_keys))
+    if both:
+        raise ConfigError(
+            where,
+            f"`{both[0]}` cannot both send the message and begin a new line",
+            setting="$.ui",
+            cure="take it out of submit_keys or newline_keys",
+        )
+    return config
+
+
+def _explained(error: msgspec.ValidationError, where: str) -> ConfigError:
+    what, path = error_path(error)
+    names = path.split(".")[1:]
+    unknown = _UNKNOWN.fullmatch(what)
+    if unknown:
+        name = unknown.group(1)
+        return ConfigError(
+            where, "there is no such setting", setting=f"{path}.{name}", cure=known_names(names, name)
+        )
+    return ConfigError(
+        where, what, setting=path, cure=expectation([re.sub(r"\[.*", "", name) for name in names])
+    )

@@ -1,0 +1,138 @@
+"""Copies text by every way that may reach the user's clipboard, also over ssh and tmux, and says honestly how it went.
+
+OSC 52 asks the terminal and never answers; a local tool answers with its exit status. Where nothing is sure the text
+goes into a file as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from shutil import which
+from typing import Any, Final, TypeAlias
+
+from textual.app import App
+
+TOOL_TIMEOUT_S: Final = 2.0
+
+OSC_LIMIT: Final = 74_994
+"""Bytes that most terminals take in one OSC 52: 100,000 in base64, less the frame (xterm, hterm, iTerm2)."""
+
+FILE_NAME: Final = "clipboard.txt"
+
+SCREEN_CHUNK: Final = 700
+"""GNU screen drops device control strings longer than 768 bytes."""
+
+RunTool: TypeAlias = Callable[[Sequence[str], bytes], Awaitable[bool]]
+"""Run a command with this input; whether it ended well in time."""
+
+
+async def copy(
+    text: str,
+    app: App[Any],
+    folder: Path | None = None,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    find: Callable[[str], str | None] = which,
+    run: RunTool | None = None,
+) -> str:
+    """Copy `text` and return one sentence on how it went. `folder` takes the file when no way is sure."""
+    data = text.encode("utf-8", errors="replace")
+    what = f"{len(text):,} characters"
+    # Textual keeps it for ctrl+v in its own fields, and sends a plain OSC 52.
+    app.copy_to_clipboard(text)
+    _send_wrapped(app, data, environment)
+    run = run or run_tool
+    for command in tools(environment, find):
+        if await run(command, data):
+            return f"Copied {what} ({Path(command[0]).name})."
+    return await asyncio.to_thread(_kept, data, what, folder)
+
+
+def tools(environment: Mapping[str, str], find: Callable[[str], str | None] = which) -> list[list[str]]:
+    """The commands that reach a clipboard from here, best first.
+
+    Over ssh the tools of this machine would fill the wrong clipboard: only tmux (which passes the text on to the
+    terminal) and a forwarded X display count.
+    """
+    is_remote = bool(environment.get("SSH_CONNECTION") or environment.get("SSH_TTY"))
+    candidates: list[list[str]] = []
+    if environment.get("TMUX"):
+        candidates.append(["tmux", "load-buffer", "-w", "-"])
+    if environment.get("WAYLAND_DISPLAY") and not is_remote:
+        candidates.append(["wl-copy"])
+    if environment.get("DISPLAY"):
+        candidates += [["xclip", "-selection", "clipboard"], ["xsel", "--clipboard", "--input"]]
+    if sys.platform == "darwin" and not is_remote:
+        candidates.append(["pbcopy"])
+    if environment.get("WSL_DISTRO_NAME"):
+        candidates.append(["clip.exe"])
+    return [command for command in candidates if find(command[0])]
+
+
+def osc52(data: bytes, environment: Mapping[str, str]) -> str:
+    """The sequence that asks the terminal, wrapped so that tmux or screen hands it through; empty when a plain one
+    (which Textual sends) is all that is needed."""
+    sequence = f"\x1b]52;c;{base64.b64encode(data).decode()}\x07"
+    if environment.get("TMUX"):
+        return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
+    if environment.get("TERM", "").startswith("screen"):
+        chunks = (sequence[at : at + SCREEN_CHUNK] for at in range(0, len(sequence), SCREEN_CHUNK))
+        return "".join(f"\x1bP{chunk}\x1b\\" for chunk in chunks)
+    return ""
+
+
+async def run_tool(command: Sequence[str], data: bytes) -> bool:
+    """Feed `data` to `command`. False when it cannot run, fails, or takes longer than `TOOL_TIMEOUT_S`."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            # xclip and wl-copy leave a process behind that serves the clipboard: it must not hold a pipe of ours.
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        return False
+    try:
+        await asyncio.wait_for(process.communicate(data), TOOL_TIMEOUT_S)
+    except (asyncio.TimeoutError, OSError):
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        return False
+    return process.returncode == 0
+
+
+def _send_wrapped(app: App[Any], data: bytes, environment: Mapping[str, str]) -> None:
+    wrapped = osc52(data, environment)
+    # Textual has no public way to write a control sequence; its own copy_to_clipboard does the same.
+    if wrapped and app._driver is not None:  # pyright: ignore[reportPrivateUsage]
+        app._driver.write(wrapped)  # pyright: ignore[reportPrivateUsage]
+
+
+def _kept(data: bytes, what: str, folder: Path | None) -> str:
+    asked = f"Sent {what} to the terminal's clipboard (OSC 52), which does not say whether it took them"
+    if len(data) > OSC_LIMIT:
+        asked = f"{what} may be more than the terminal's clipboard takes by OSC 52"
+    if folder is None:
+        return f"{asked}."
+    file = folder / FILE_NAME
+    try:
+        _write_private(file, data)
+    except OSError as error:
+        return f"{asked}, and no file could be written: {error.strerror}."
+    return f"{asked}. They are also in {file}"
+
+
+def _write_private(file: Path, data: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        out.write(data)
+    part.replace(file)

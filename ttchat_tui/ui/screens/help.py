@@ -1,0 +1,64 @@
+"""Keys and commands, drawn from the action table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from ttchat_tui.ui.commands import BY_NAME, TABLE, Action, grouped, keys_label, keys_of
+from ttchat_tui.ui.screens.dialog import Dialog
+
+EDITING = (
+    ("↑ ↓", "Earlier prompts, on the draft's first and last line"),
+    ("ctrl+a ctrl+e", "Start and end of the line"),
+    ("ctrl+w", "Delete the word before the cursor"),
+    ("ctrl+u ctrl+k", "Delete to the start or the end of the line"),
+    ("ctrl+z ctrl+y", "Undo, redo"),
+    ("//text", "Send text that begins with a slash"),
+)
+"""What the prompt does besides, in the same two columns."""
+
+HISTORY = (
+    ("enter", "Open the conversation"),
+    ("n  r  d", "New, rename, delete"),
+    ("/", "Filter by title"),
+)
+
+KEY_WIDTH = 24
+
+
+class HelpScreen(Dialog[None]):
+    """Scrolls with the arrow and page keys; Escape, F1 (or the key that help has) and q close it."""
+
+    heading = "Help"
+    AUTO_FOCUS = "VerticalScroll"
+    BINDINGS = [Binding("q", "cancel", "Close", show=False)]
+
+    def __init__(self, overrides: Mapping[str, str]) -> None:
+        super().__init__()
+        self._overrides = overrides
+        for key in keys_of(BY_NAME["help"], overrides):
+            self._bindings.bind(key, "cancel", "Close", show=False)
+
+    def body(self) -> ComposeResult:
+        with VerticalScroll():
+            for title, actions in grouped(TABLE):
+                yield Static(Content.styled(title, "bold $primary"), classes="group")
+                yield Static(Content("\n").join(self._line(action) for action in actions))
+            for title, lines in (("In the prompt", EDITING), ("In the list of conversations", HISTORY)):
+                yield Static(Content.styled(title, "bold $primary"), classes="group")
+                yield Static(Content("\n").join(two_columns(keys, text) for keys, text in lines))
+
+    def _line(self, action: Action) -> Content:
+        how = ", ".join(part for part in (keys_label(action, self._overrides), action.usage) if part)
+        return two_columns(how, action.title)
+
+
+def two_columns(keys: str, text: str) -> Content:
+    """Keys left, words right; keys too long for their column push the words on."""
+    return Content.assemble((keys.ljust(KEY_WIDTH), "$text-secondary"), " ", text)

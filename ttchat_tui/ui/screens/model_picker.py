@@ -1,0 +1,86 @@
+"""Lists the models one can load; anything else (a hub id, a folder, a .gguf file) can be typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.content import Content
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from ttchat_tui.domain.text import visible
+from ttchat_tui.models.library import ModelRow, format_size
+from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
+
+NAME_WIDTH = 30
+
+
+class ModelPicker(Dialog[str]):
+    """Result: the model's name as the user would type it after `--model`."""
+
+    heading = "Model"
+    AUTO_FOCUS = "Input"
+    BINDINGS = [
+        Binding("down", "move(1)", "Next", show=False),
+        Binding("up", "move(-1)", "Previous", show=False),
+    ]
+
+    def __init__(self, rows: Sequence[ModelRow], current: str = "") -> None:
+        super().__init__()
+        self._rows = list(rows)
+        self._current = current
+
+    def body(self) -> ComposeResult:
+        yield Input(placeholder="Filter, or a hub id, a folder, a .gguf file", compact=True)
+        yield OptionList(markup=False, compact=True)
+        yield Static("", classes="hint", markup=False)
+
+    def on_mount(self) -> None:
+        self._list_matching("")
+
+    def action_move(self, step: int) -> None:
+        """The arrows move through the list while one goes on typing."""
+        models = self.query_one(OptionList)
+        if step > 0:
+            models.action_cursor_down()
+        else:
+            models.action_cursor_up()
+
+    @on(Input.Changed)
+    def _filter_changed(self, event: Input.Changed) -> None:
+        self._list_matching(event.value)
+
+    def _list_matching(self, typed: str) -> None:
+        wanted = typed.strip().casefold()
+        rows = [row for row in self._rows if wanted in row.name.casefold()]
+        models = self.query_one(OptionList)
+        models.set_options(Option(self._line(row), id=row.name) for row in rows)
+        names = [row.name for row in rows]
+        if names:
+            models.highlighted = names.index(self._current) if self._current in names else 0
+        hint = "↑↓ choose   enter load   esc back" if names or not wanted else "enter loads what you typed"
+        self.query_one(".hint", Static).update(hint)
+
+    def _line(self, row: ModelRow) -> Content:
+        mark = "▌ " if row.name == self._current else "  "
+        name = pad_to_cells(cut_to_cells(visible(row.name), NAME_WIDTH), NAME_WIDTH)
+        size = f"{format_size(row.size_bytes) if row.size_bytes else '':>8}"
+        state = "here" if row.path is not None else "gated download" if row.is_gated else "download"
+        return Content.assemble(
+            (mark, "$primary"), name, " ", size, "  ", (state, "bold" if row.path else "dim")
+        )
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        option = self.query_one(OptionList).highlighted_option
+        name = option.id if option is not None else event.value.strip()
+        if name:
+            self.dismiss(name)
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(event.option_id)

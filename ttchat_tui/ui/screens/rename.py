@@ -1,0 +1,42 @@
+"""Asks for a conversation's title."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.widgets import Button, Input
+
+from ttchat_tui.ui.pasted_text import as_draft
+from ttchat_tui.ui.screens.dialog import Dialog
+
+MAX_LENGTH = 200
+
+
+class Rename(Dialog[str]):
+    """Result: the new title, one line, never blank."""
+
+    heading = "Rename the conversation"
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self._title = " ".join(as_draft(title).split())
+
+    def body(self) -> ComposeResult:
+        yield Input(self._title, max_length=MAX_LENGTH, placeholder="Title", compact=True)
+        with Horizontal(classes="buttons"):
+            yield Button("Cancel", id="cancel", compact=True)
+            yield Button("Rename", id="rename", variant="primary", compact=True)
+
+    @on(Input.Submitted)
+    @on(Button.Pressed, "#rename")
+    def _accept(self) -> None:
+        title = " ".join(as_draft(self.query_one(Input).value).split())
+        if title:
+            self.dismiss(title)
+        else:
+            self.app.bell()
+
+    @on(Button.Pressed, "#cancel")
+    def _cancel(self) -> None:
+        self.action_cancel()

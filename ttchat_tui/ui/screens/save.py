@@ -1,0 +1,88 @@
+"""Asks where and in which format to save a transcript."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.widgets import Button, Input, RadioButton, RadioSet, Static
+
+from ttchat_tui.ui.screens.dialog import Dialog
+
+FORMATS: Final[dict[str, tuple[str, str]]] = {
+    "markdown": (".md", "Markdown, to read"),
+    "json": (".json", "JSON, with every figure"),
+    "jsonl": (".jsonl", "JSONL, messages format"),
+}
+"""Format → file ending and what it is for."""
+
+MAX_NAME: Final = 60
+
+
+class SaveTranscript(Dialog[tuple[str, Path]]):
+    """Result: the format (a key of `FORMATS`) and the file to write."""
+
+    heading = "Save the transcript"
+    AUTO_FOCUS = "Input"
+
+    def __init__(self, folder: Path, title: str) -> None:
+        super().__init__()
+        self._format = "markdown"
+        self._suggested = str(folder / f"{file_name(title)}.md")
+
+    def body(self) -> ComposeResult:
+        with RadioSet(compact=True):
+            for name, (_, label) in FORMATS.items():
+                yield RadioButton(label, value=name == self._format, name=name)
+        yield Input(self._suggested, placeholder="File", compact=True)
+        yield Static("", classes="hint", markup=False)
+        with Horizontal(classes="buttons"):
+            yield Button("Cancel", id="cancel", compact=True)
+            yield Button("Save", id="save", variant="primary", compact=True)
+
+    @on(RadioSet.Changed)
+    def _format_chosen(self, event: RadioSet.Changed) -> None:
+        self._format = event.pressed.name or "markdown"
+        field = self.query_one(Input)
+        # Only an ending that one of the formats gave is changed: what the user typed stays.
+        if field.value.endswith(tuple(ending for ending, _ in FORMATS.values())):
+            field.value = str(Path(field.value).with_suffix(FORMATS[self._format][0]))
+
+    @on(Input.Changed)
+    def _path_changed(self, event: Input.Changed) -> None:
+        hint = self.query_one(".hint", Static)
+        target = target_of(event.value)
+        if target is None:
+            hint.update("Write a file's name.")
+        elif target.is_dir():
+            hint.update("This is a folder: add a file's name.")
+        else:
+            hint.update("The file is there and will be replaced." if target.exists() else "")
+
+    @on(Input.Submitted)
+    @on(Button.Pressed, "#save")
+    def _accept(self) -> None:
+        target = target_of(self.query_one(Input).value)
+        if target is None or target.is_dir():
+            self.app.bell()
+        else:
+            self.dismiss((self._format, target))
+
+    @on(Button.Pressed, "#cancel")
+    def _cancel(self) -> None:
+        self.action_cancel()
+
+
+def target_of(typed: str) -> Path | None:
+    """The file a user means, `~` expanded; None when nothing is written."""
+    return Path(typed.strip()).expanduser() if typed.strip() else None
+
+
+def file_name(title: str) -> str:
+    """A title as a file name without ending: letters and digits of any script, hyphens between them."""
+    words = re.sub(r"[^\w]+", "-", title.casefold()).strip("-_")
+    return words[:MAX_NAME].rstrip("-_") or "conversation"

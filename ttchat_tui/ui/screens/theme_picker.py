@@ -1,0 +1,47 @@
+"""Lets the user walk through the themes, each of them live on the whole screen."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.theme import BUILTIN_THEMES
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from ttchat_tui.ui.screens.dialog import Dialog
+
+
+class ThemePicker(Dialog[str]):
+    """Result: the theme chosen, already on screen. None: the one from before is back."""
+
+    heading = "Theme"
+    AUTO_FOCUS = "OptionList"
+
+    def body(self) -> ComposeResult:
+        self._before = self.app.theme
+        own = sorted(set(self.app.available_themes) - set(BUILTIN_THEMES))
+        names = own or sorted(self.app.available_themes)
+        with OptionList(*(self._option(name) for name in names), markup=False, compact=True) as themes:
+            themes.highlighted = names.index(self._before) if self._before in names else None
+        yield Static("↑↓ try   enter keep   esc back", classes="hint", markup=False)
+
+    def _option(self, name: str) -> Option:
+        theme = self.app.available_themes[name]
+        kind = "ansi" if theme.ansi else "dark" if theme.dark else "light"
+        return Option(Content.assemble(f"{name:<22}", (kind, "dim")), id=name)
+
+    @on(OptionList.OptionHighlighted)
+    def _preview(self, event: OptionList.OptionHighlighted) -> None:
+        if event.option_id is not None and event.option_id != self.app.theme:
+            self.app.theme = event.option_id
+
+    @on(OptionList.OptionSelected)
+    def _keep(self, event: OptionList.OptionSelected) -> None:
+        if event.option_id is not None:
+            self.app.theme = event.option_id
+        self.dismiss(event.option_id)
+
+    def action_cancel(self) -> None:
+        self.app.theme = self._before
+        self.dismiss(None)

@@ -36,6 +36,11 @@ def open_store(path: Path, *, clock: Callable[[], float] = time.time) -> Convers
     return store
 
 
+def open_scratch_store(*, clock: Callable[[], float] = time.time) -> ConversationStore:
+    """A store in memory, for a session that the user asked not to keep: mode `memory`, without a notice."""
+    return ConversationStore(open_in_memory(Path(":memory:")), mode="memory", clock=clock)
+
+
 def _open_without_writing(path: Path, error: StorageError, clock: Callable[[], float]) -> ConversationStore:
     if error.info.kind in _READABLE | {"database_unopenable"} and path.exists():
         try:

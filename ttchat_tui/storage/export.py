@@ -1,0 +1,140 @@
+"""Transcripts as files: Markdown to read, JSON with everything, JSONL in the messages format. Never over another."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, count
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.markdown import export_markdown
+
+ExportFormat: TypeAlias = Literal["markdown", "json", "jsonl"]
+
+FORMAT: Final = "ttchat-tui conversation"
+VERSION: Final = 1
+
+
+class ConversationFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The JSON format: decode with this struct. Additions keep the version, other changes raise it."""
+
+    format: Literal["ttchat-tui conversation"] = FORMAT
+    version: Literal[1] = VERSION
+    conversation: Conversation
+    messages: tuple[Message, ...]
+    """Parents before their children: the path on screen, or the whole tree (`conversation.head_id` names the path)."""
+
+
+def export_json(conversation: Conversation, messages: Sequence[Message]) -> str:
+    """All that is stored, a message a line, but for the unsent draft. `messages`: a path, or the whole tree."""
+    head = msgspec.json.encode(msgspec.structs.replace(conversation, draft="")).decode()
+    lines = ",\n".join(f"    {msgspec.json.encode(message).decode()}" for message in messages)
+    body = f"[\n{lines}\n  ]" if messages else "[]"
+    return (
+        f'{{\n  "format": "{FORMAT}",\n  "version": {VERSION},\n'
+        f'  "conversation": {head},\n  "messages": {body}\n}}\n'
+    )
+
+
+def export_jsonl(conversation: Conversation, messages: Sequence[Message]) -> str:
+    """One line, `{"messages": [{"role": …, "content": …}, …]}`: OpenAI's format. Empty messages are left out."""
+    turns = [ChatMessage("system", conversation.system_prompt)]
+    turns += [ChatMessage(message.role, message.content) for message in messages]
+    kept = [turn for turn in turns if turn.content.strip()]
+    return msgspec.json.encode({"messages": kept}).decode() + "\n"
+
+
+_WRITERS: Final[dict[str, tuple[str, Callable[[Conversation, Sequence[Message]], str]]]] = {
+    "markdown": (".md", export_markdown),
+    "json": (".json", export_json),
+    "jsonl": (".jsonl", export_jsonl),
+}
+
+
+def write_export(
+    folder_or_file: Path, format: ExportFormat | str, conversation: Conversation, messages: Sequence[Message]
+) -> Path:
+    """Write a transcript, 0600, and return where it is.
+
+    A path with a suffix that is not a folder is the file; else it is a folder, made if missing, and the title
+    gives the name. A name that is taken gets a number: `title-2.md`. The file is there whole or not at all.
+
+    Raises:
+        StorageError: `export_failed`.
+    """
+    if format not in _WRITERS:
+        raise _failed(f"There is no export format {format!r}.", f"Choose one of: {', '.join(_WRITERS)}.")
+    suffix, write = _WRITERS[format]
+    target = folder_or_file.expanduser()
+    if target.is_dir() or not target.suffix:
+        target = target / f"{file_name(conversation)}{suffix}"
+    try:
+        return _write_new(target, write(conversation, messages).encode("utf-8", "replace"))
+    except OSError as error:
+        raise _failed(
+            f"The transcript could not be written to {target}: {error.strerror or error}.",
+            "Free some space, or choose another folder.",
+        ) from error
+
+
+def file_name(conversation: Conversation) -> str:
+    """From the title: words of letters and digits, joined by hyphens; without a suffix, at most 120 bytes."""
+    title = unicodedata.normalize("NFC", conversation.title).lower()
+    name = "-".join(re.findall(r"\w+", title)).encode()[:120].decode(errors="ignore").strip("-_")
+    return name or f"conversation-{conversation.id}"
+
+
+def _write_new(target: Path, data: bytes) -> Path:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.")  # 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        final = _claimed(target)
+        os.replace(partial, final)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+    return final
+
+
+def _claimed(target: Path) -> Path:
+    """The first free name, taken: an empty file that nobody else can have made, to be replaced at once."""
+    for name in chain([target], _numbered(target)):
+        try:
+            name.touch(mode=0o600, exist_ok=False)
+        except FileExistsError:
+            continue
+        return name
+    raise AssertionError("numbers end")
+
+
+def _numbered(target: Path) -> Iterator[Path]:
+    for number in count(2):
+        yield target.with_name(f"{target.stem}-{number}{target.suffix}")
+
+
+def _sync_folder(folder: Path) -> None:
+    """So that the name survives a power loss as the content does."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _failed(message: str, cure: str) -> StorageError:
+    return StorageError(ErrorInfo(kind="export_failed", message=message, cure=cure))

@@ -1,0 +1,114 @@
+"""A conversation as a Markdown document: front matter, a heading for each turn, the text word for word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from typing import Any, Final
+
+import msgspec
+from markdown_it import MarkdownIt
+
+from ttchat_tui.domain.conversation import Conversation, Message, ReplyRecord
+from ttchat_tui.domain.sampling import SamplingParams
+
+_HEADINGS: Final = {"system": "System", "user": "You", "assistant": "Assistant"}
+
+_STATUS_WORDS: Final = {"streaming": "still being written", "interrupted": "interrupted", "error": "failed"}
+
+_BLOCKS: Final = MarkdownIt("commonmark").disable("inline")
+"""Blocks only: what is inside a paragraph cannot reach beyond it."""
+
+_NEXT: Final = "what-follows"
+
+_HTML_ENDS: Final = ("-->", "?>", ">", "]]>", "</script>", "</pre>", "</style>", "</textarea>")
+"""What ends the HTML blocks that a blank line does not end (CommonMark 0.31, section 4.6)."""
+
+
+def export_markdown(conversation: Conversation, messages: Sequence[Message]) -> str:
+    """`messages` from the first to the last of one path.
+
+    Content is word for word, but for what must be added after it: the end of a code block that the model left open.
+    """
+    parts = [_front_matter(conversation, messages), f"# {_one_line(conversation.title) or 'Conversation'}"]
+    if conversation.system_prompt.strip():
+        parts += ["## System", closed(conversation.system_prompt)]
+    for message in messages:
+        parts += [f"## {_HEADINGS[message.role]}", closed(message.content)]
+        if message.reply is not None:
+            parts.append(f"*{' · '.join(_figures(message, message.reply))}*")
+    return "\n\n".join(parts) + "\n"
+
+
+def closed(content: str) -> str:
+    """`content`, with a last line added where it takes one to end the block that it leaves open."""
+    if _is_closed(content):
+        return content
+    last = _BLOCKS.parse(content)[-1]
+    ends = (last.markup,) if last.type == "fence" else _HTML_ENDS
+    for end in ends:
+        text = f"{content}\n{end}"
+        if _is_closed(text):
+            return text
+    return content
+
+
+def _is_closed(content: str) -> bool:
+    """Whether a paragraph that follows would be one, outside of everything in `content`."""
+    tokens = _BLOCKS.parse(f"{content}\n\n{_NEXT}\n")
+    return len(tokens) >= 3 and tokens[-2].content == _NEXT and tokens[-3].level == 0
+
+
+def _front_matter(conversation: Conversation, messages: Sequence[Message]) -> str:
+    """YAML, each value written as JSON, which YAML includes: nothing in a title can break out of it."""
+    replies = [message.reply for message in messages if message.reply is not None]
+    last = replies[-1] if replies else None
+    fields: dict[str, Any] = {
+        "title": conversation.title,
+        "model": last.model if last else conversation.model,
+        "engine": last.engine if last else "",
+        "created": _iso(conversation.created_at),
+        "updated": _iso(conversation.updated_at),
+        "messages": len(messages),
+        "sampling": _sampling(conversation, last),
+        "timings": _timings(last),
+    }
+    lines = [f"{name}: {msgspec.json.encode(value).decode()}" for name, value in fields.items() if value]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _sampling(conversation: Conversation, last: ReplyRecord | None) -> SamplingParams | None:
+    return last.sampling if last else conversation.sampling
+
+
+def _timings(last: ReplyRecord | None) -> dict[str, float] | None:
+    """Of the last reply; seconds, and tokens per second."""
+    if last is None or last.stats is None:
+        return None
+    names = ("ttft_s", "prefill_tps", "decode_tps", "total_s")
+    figures = {name: getattr(last.stats, name) for name in names}
+    return {name: round(figure, 3) for name, figure in figures.items() if figure is not None}
+
+
+def _figures(message: Message, reply: ReplyRecord) -> Iterator[str]:
+    yield from filter(None, (_one_line(reply.model), _one_line(reply.engine)))
+    stats = reply.stats
+    if stats is not None:
+        yield f"{stats.completion_tokens:,} tok"
+        if stats.ttft_s is not None:
+            yield f"TTFT {stats.ttft_s:.2f} s"
+        if stats.decode_tps is not None:
+            yield f"{stats.decode_tps:.1f} tok/s"
+    yield f"seed {reply.seed}"
+    if message.status in _STATUS_WORDS:
+        yield _STATUS_WORDS[message.status]
+    if reply.error:
+        yield _one_line(reply.error)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _iso(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, tz=timezone.utc).isoformat(timespec="seconds")

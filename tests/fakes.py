@@ -51,7 +51,7 @@ SHOUT = 2.0
 MODEL_MISSING = "missing"
 """Loading a model of this name fails."""
 
-Fault = Literal["", "raise", "exit", "kill", "abort", "segfault", "hang", "hang_gil", "noise"]
+Fault = Literal["", "raise", "bug", "exit", "kill", "abort", "segfault", "hang", "hang_gil", "noise"]
 T = TypeVar("T")
 
 
@@ -300,6 +300,8 @@ def fail(fault: Fault) -> None:
     match fault:
         case "raise":
             raise EngineError("The script says so.", kind="scripted")
+        case "bug":
+            raise ZeroDivisionError("the script says so")
         case "exit":
             os._exit(7)
         case "kill":

@@ -1,0 +1,333 @@
+"""Blocks line by line, after CommonMark's own parsing strategy: what has been closed never changes again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from ttchat_tui.ui.markdown import block_starts as starts
+from ttchat_tui.ui.markdown.blocks import Container, Item, Leaf, LeafKind, ListBlock, Quote
+
+_BULLETS: Final = "•◦▪"
+_TAB: Final = 4
+
+
+class BlockParser:
+    """Feed it complete lines; `leaves` are the closed blocks in order, `tip` is the open one.
+
+    The cost of a line does not depend on how many came before. `clone` lets a caller see what an unfinished line
+    would do, without doing it.
+    """
+
+    def __init__(self, references: dict[str, object] | None = None) -> None:
+        self.leaves: list[Leaf] = []
+        self.tip: Leaf | None = None
+        self.references: dict[str, object] = {} if references is None else references
+        """Link definitions so far, by normalised label."""
+        self._containers: list[Container] = []
+        self._serial = 0
+        self._has_blank = False
+        self._line = ""
+        self._at = 0
+
+    def clone(self) -> BlockParser:
+        """A copy with the same open blocks and no closed ones."""
+        twin = BlockParser(dict(self.references))
+        twin.tip = self.tip.copy() if self.tip else None
+        twin._containers = [replace(container) for container in self._containers]
+        twin._serial = self._serial
+        twin._has_blank = self._has_blank
+        return twin
+
+    def feed_line(self, line: str) -> None:
+        """Take one line, without its newline."""
+        self._line = line.expandtabs(_TAB)
+        self._at = 0
+        matched = self._match_containers()
+        is_whole = matched == len(self._containers)
+        if is_whole and self.tip is not None and self._continue_tip(self.tip):
+            return
+        matched, has_started, is_done = self._open_blocks(matched, is_whole)
+        if not is_done:
+            self._take_text(matched, has_started, is_whole)
+
+    def finish(self) -> None:
+        """Close everything that is open."""
+        self._close_to(0)
+
+    # Where we are in the line. Tabs are spaces by now, so that an offset is a column.
+
+    def _indent(self) -> int:
+        rest = self._line[self._at :]
+        return len(rest) - len(rest.lstrip(" "))
+
+    def _rest(self) -> str:
+        """The rest of the line from its first character that is no space."""
+        return self._line[self._at :].lstrip(" ")
+
+    def _is_blank(self) -> bool:
+        return not self._line[self._at :].strip()
+
+    def _match_containers(self) -> int:
+        """Step over the markers and indents of the open containers; returns how many of them go on."""
+        for index, container in enumerate(self._containers):
+            indent = self._indent()
+            match container:
+                case Quote():
+                    if indent > 3 or not self._rest().startswith(">"):
+                        return index
+                    self._step_over_quote()
+                case ListBlock():
+                    pass
+                case Item(is_hollow=is_hollow, indent=needed):
+                    is_blank = self._is_blank()
+                    if is_blank and is_hollow:
+                        return index
+                    if indent >= needed:
+                        self._at += needed
+                    elif is_blank:
+                        self._at += indent
+                    else:
+                        return index
+        return len(self._containers)
+
+    def _step_over_quote(self) -> None:
+        self._at += self._indent() + 1
+        if self._line[self._at : self._at + 1] == " ":
+            self._at += 1
+
+    def _continue_tip(self, tip: Leaf) -> bool:
+        """Give the line to the open leaf if that is all it can be. Returns False to go on and look for starts."""
+        is_blank = self._is_blank()
+        if tip.kind == "code":
+            return self._continue_fence(tip) if tip.is_fenced else self._continue_indented(tip, is_blank)
+        if tip.kind == "html":
+            if is_blank and tip.ends_at_blank:
+                self._close_tip()
+                self._has_blank = True
+                return True
+            tip.lines.append(self._line[self._at :])
+            if tip.html_end is not None and not tip.ends_at_blank and tip.html_end.search(self._rest()):
+                self._close_tip()
+            return True
+        if is_blank:
+            self._close_tip()
+            self._has_blank = True
+        return is_blank
+
+    def _continue_fence(self, tip: Leaf) -> bool:
+        indent = self._indent()
+        if indent <= 3 and starts.closes_fence(self._rest(), tip.fence):
+            self._close_tip()
+        else:
+            tip.lines.append(self._line[self._at + min(indent, tip.fence_indent) :])
+        return True
+
+    def _continue_indented(self, tip: Leaf, is_blank: bool) -> bool:
+        if not is_blank and self._indent() < 4:
+            self._close_tip()
+            return False
+        tip.lines.append(self._line[self._at + 4 :])
+        self._has_blank = is_blank
+        return True
+
+    def _open_blocks(self, matched: int, is_whole: bool) -> tuple[int, bool, bool]:
+        """Open what begins on this line: (containers that go on, whether any block began, whether the line is used up)."""
+        has_started = False
+        while not self._is_blank():
+            in_paragraph = (
+                is_whole and not has_started and self.tip is not None and self.tip.kind == "paragraph"
+            )
+            if self._indent() >= 4:
+                if self.tip is None or self.tip.kind != "paragraph":
+                    self._close_to(matched)
+                    self._open_leaf("code").lines.append(self._line[self._at + 4 :])
+                    return matched, True, True
+                break
+            rest = self._rest()
+            if rest.startswith(">"):
+                self._close_to(matched)
+                self._drop_list()
+                self._step_over_quote()
+                self._push(Quote(self._next_serial()))
+            elif (in_paragraph and self._become_table_or_heading(rest)) or self._open_leaf_block(
+                rest, matched
+            ):
+                return matched, True, True
+            elif not self._open_item(rest, matched, in_paragraph):
+                break
+            has_started = True
+            matched = len(self._containers)
+        return matched, has_started, False
+
+    def _become_table_or_heading(self, rest: str) -> bool:
+        """Does the line make the open paragraph's last line a table header, or the paragraph a heading?"""
+        tip = self.tip
+        assert tip is not None
+        if aligns := starts.table_aligns(tip.lines[-1], rest):
+            header = tip.lines.pop()
+            if tip.lines:
+                self._close_tip()
+                self._open_leaf("table")
+            else:
+                tip.kind = "table"
+            assert self.tip is not None
+            self.tip.lines.append(header)
+            self.tip.aligns = aligns
+            return True
+        level = starts.setext_level(rest)
+        if not level:
+            return False
+        text = starts.take_definitions("\n".join(tip.lines), self.references).strip()
+        if not text:
+            return False
+        tip.lines, tip.kind, tip.level = text.split("\n"), "heading", level
+        self._close_tip()
+        return True
+
+    def _open_leaf_block(self, rest: str, matched: int) -> bool:
+        """Open the heading, fence, rule or HTML block that `rest` begins, if it does."""
+        if heading := starts.atx_heading(rest):
+            self._close_to(matched)
+            leaf = self._open_leaf("heading")
+            leaf.level, leaf.lines = heading.level, [heading.text]
+            self._close_tip()
+        elif fence := starts.fence(rest):
+            fence_indent = self._indent()
+            self._close_to(matched)
+            leaf = self._open_leaf("code")
+            leaf.is_fenced, leaf.fence, leaf.info = True, fence.marker, fence.info
+            leaf.fence_indent = fence_indent
+        elif (html := starts.html_start(rest)) and (html.can_interrupt or not self._is_interruptible()):
+            self._close_to(matched)
+            leaf = self._open_leaf("html")
+            leaf.html_end, leaf.ends_at_blank = html.end, html.ends_at_blank
+            leaf.lines.append(self._line[self._at :])
+            if not html.ends_at_blank and html.end.search(rest):
+                self._close_tip()
+        elif starts.is_rule(rest):
+            self._close_to(matched)
+            self._open_leaf("rule")
+            self._close_tip()
+        else:
+            return False
+        return True
+
+    def _is_interruptible(self) -> bool:
+        return self.tip is not None and self.tip.kind in ("paragraph", "table")
+
+    def _open_item(self, rest: str, matched: int, in_paragraph: bool) -> bool:
+        marker = starts.list_marker(rest)
+        if marker is None:
+            return False
+        is_ordered = marker.delimiter in ".)"
+        if in_paragraph and (marker.is_blank or (is_ordered and marker.number != 1)):
+            return False
+        offset = self._indent()
+        self._close_to(matched)
+        last = self._containers[-1] if self._containers else None
+        if not isinstance(last, ListBlock) or last.delimiter != marker.delimiter:
+            self._drop_list()
+            last = ListBlock(marker.delimiter, marker.number)
+            self._containers.append(last)
+        if is_ordered:
+            label = f"{last.number}{marker.delimiter}".rjust(3)
+        else:
+            depth = sum(isinstance(c, ListBlock) and not c.is_ordered for c in self._containers)
+            label = " " + _BULLETS[(depth - 1) % len(_BULLETS)]
+        last.number += 1
+        self._push(Item(self._next_serial(), label, offset + marker.indent, marker.is_blank))
+        self._at = min(self._at + offset + marker.indent, len(self._line))
+        return True
+
+    def _take_text(self, matched: int, has_started: bool, is_whole: bool) -> None:
+        """The rest of the line begins no block: it continues one, or is a paragraph."""
+        tip = self.tip
+        is_blank = self._is_blank()
+        if tip is not None and tip.kind == "paragraph" and not has_started and not is_blank:
+            tip.lines.append(
+                self._rest()
+            )  # Also the lazy line of a quote or an item that its marker is missing from.
+            return
+        if tip is not None and tip.kind == "table" and not has_started and is_whole and self._indent() < 4:
+            tip.lines.append(self._rest())
+            return
+        self._close_to(matched)
+        if is_blank:
+            self._has_blank = self._has_blank or not has_started
+            return
+        self._open_leaf("paragraph").lines.append(self._rest())
+
+    # Opening and closing.
+
+    def _next_serial(self) -> int:
+        self._serial += 1
+        return self._serial
+
+    def _push(self, container: Container) -> None:
+        self._fill_items()
+        self._containers.append(container)
+
+    def _fill_items(self) -> None:
+        for container in self._containers:
+            if isinstance(container, Item):
+                container.is_hollow = False
+
+    def _drop_list(self) -> None:
+        """A list holds items only: anything else ends it."""
+        if self._containers and isinstance(self._containers[-1], ListBlock):
+            self._containers.pop()
+
+    def _open_leaf(self, kind: LeafKind) -> Leaf:
+        self._drop_list()
+        self._fill_items()
+        around = [container for container in self._containers if not isinstance(container, ListBlock)]
+        self.tip = Leaf(kind, self._next_serial(), tuple(container.frame() for container in around))
+        self.tip.fresh = self._announce(around)
+        self.tip.has_blank_before, self._has_blank = self._has_blank, False
+        return self.tip
+
+    def _announce(self, around: list[Quote | Item]) -> int:
+        """Mark all items as shown; returns the index of the first that was not, or how many there are."""
+        fresh = len(around)
+        for index, container in enumerate(around):
+            if isinstance(container, Item) and not container.is_announced:
+                container.is_announced = True
+                fresh = min(fresh, index)
+        return fresh
+
+    def _close_to(self, depth: int) -> None:
+        """Close the open leaf, and all containers but the first `depth`."""
+        self._close_tip()
+        while len(self._containers) > depth:
+            last = self._containers[-1]
+            if isinstance(last, Item) and not last.is_announced:
+                self._open_leaf("empty")
+                self._close_tip()
+            self._containers.pop()
+
+    def _close_tip(self) -> None:
+        tip, self.tip = self.tip, None
+        if tip is None:
+            return
+        if tip.kind == "paragraph":
+            text = starts.take_definitions("\n".join(tip.lines), self.references).strip()
+            if not text:
+                self._forget(tip)
+                return
+            tip.lines = text.split("\n")
+            task = starts.task_state(tip.lines[0]) if tip.fresh < len(tip.path) else None
+            if task is not None and not tip.path[-1].is_quote:
+                tip.is_task_done, tip.lines[0] = task
+        elif tip.kind == "code" and not tip.is_fenced:
+            while tip.lines and not tip.lines[-1].strip():
+                tip.lines.pop()
+        self.leaves.append(tip)
+
+    def _forget(self, tip: Leaf) -> None:
+        """A paragraph of definitions only is not shown: whatever comes next takes its markers and its gap."""
+        self._has_blank = self._has_blank or tip.has_blank_before
+        hidden = {frame.serial for frame in tip.path[tip.fresh :]}
+        for container in self._containers:
+            if isinstance(container, Item) and container.serial in hidden:
+                container.is_announced = False

@@ -1,0 +1,155 @@
+"""How blocks begin: one recogniser for each construct of CommonMark 0.31 and GFM's tables. Pure functions."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import unescapeAll
+from markdown_it.rules_block.html_block import HTML_SEQUENCES
+
+from ttchat_tui.ui.markdown.blocks import Align
+
+_ATX: Final = re.compile(r"(#{1,6})(?: +|$)(.*)")
+_ATX_CLOSE: Final = re.compile(r"(?:^| +)#+ *$")
+_SETEXT: Final = re.compile(r"(=+|-+) *$")
+_RULE: Final = re.compile(r"(?:(?:\* *){3,}|(?:_ *){3,}|(?:- *){3,})$")
+_FENCE: Final = re.compile(r"(`{3,})([^`]*)$|(~{3,})(.*)$")
+_MARKER: Final = re.compile(r"([-+*])(?= |$)|(\d{1,9})([.)])(?= |$)")
+_TABLE_LINE: Final = re.compile(r"[-:|](?:[-:|]|(?<!^-) )[-:| ]*$")
+_TABLE_CELL: Final = re.compile(r":?-+:?$")
+_TASK: Final = re.compile(r"\[([ xX])\] +(?=\S)")
+
+
+class Heading(NamedTuple):
+    level: int
+    text: str
+
+
+class Fence(NamedTuple):
+    marker: str
+    info: str
+
+
+class Marker(NamedTuple):
+    """A list item's marker: where its content begins, and how its list is told from another."""
+
+    delimiter: str
+    number: int
+    indent: int
+    """Columns from the marker's first character to the content."""
+    is_blank: bool
+    """Nothing follows the marker on its line."""
+
+
+class HtmlStart(NamedTuple):
+    end: re.Pattern[str]
+    ends_at_blank: bool
+    can_interrupt: bool
+    """It may end a paragraph; only a lone unknown tag may not."""
+
+
+def atx_heading(text: str) -> Heading | None:
+    match = _ATX.match(text)
+    return Heading(len(match[1]), _ATX_CLOSE.sub("", match[2]).strip()) if match else None
+
+
+def setext_level(text: str) -> int:
+    """1 for an underline of `=`, 2 for one of `-`, 0 for anything else."""
+    match = _SETEXT.match(text)
+    return 0 if match is None else 1 if match[1][0] == "=" else 2
+
+
+def is_rule(text: str) -> bool:
+    return _RULE.match(text) is not None
+
+
+def fence(text: str) -> Fence | None:
+    match = _FENCE.match(text)
+    if match is None:
+        return None
+    return Fence(match[1] or match[3], unescapeAll((match[2] or match[4] or "").strip()))
+
+
+def closes_fence(text: str, marker: str) -> bool:
+    """Is `text` (indent removed) a line of at least as many of the marker's character, and nothing else?"""
+    bare = text.rstrip(" ")
+    return len(bare) >= len(marker) and not bare.strip(marker[0])
+
+
+def html_start(text: str) -> HtmlStart | None:
+    if not text.startswith("<"):
+        return None
+    for start, end, can_interrupt in HTML_SEQUENCES:
+        if start.search(text):
+            return HtmlStart(end, end.search("") is not None, can_interrupt)
+    return None
+
+
+def list_marker(text: str) -> Marker | None:
+    match = _MARKER.match(text)
+    if match is None:
+        return None
+    width = match.end()
+    spaces = len(text) - width - len(text[width:].lstrip(" "))
+    is_blank = width + spaces >= len(text)
+    # Five spaces or more begin indented code, one column after the marker.
+    indent = width + (1 if is_blank or spaces > 4 else spaces)
+    return Marker(match[1] or match[3], int(match[2] or 0), indent, is_blank)
+
+
+def task_state(text: str) -> tuple[bool, str] | None:
+    """For `[x] text` and `[ ] text`: whether it is done, and the text."""
+    match = _TASK.match(text)
+    return None if match is None else (match[1] != " ", text[match.end() :])
+
+
+def table_aligns(header: str, text: str) -> tuple[Align, ...]:
+    """The alignment of each column if `text` is the delimiter line under `header`; empty if it is not."""
+    if "|" not in header or not _TABLE_LINE.match(text):
+        return ()
+    cells = [cell.strip() for cell in text.split("|")]
+    if not cells[0]:
+        cells.pop(0)
+    if cells and not cells[-1]:
+        cells.pop()
+    if not cells or not all(_TABLE_CELL.match(cell) for cell in cells):
+        return ()
+    if len(table_cells(header)) != len(cells):
+        return ()
+    return tuple(_align(cell) for cell in cells)
+
+
+def _align(cell: str) -> Align:
+    if cell.endswith(":"):
+        return "center" if cell.startswith(":") else "right"
+    return "left" if cell.startswith(":") else ""
+
+
+def table_cells(line: str) -> list[str]:
+    r"""The cells of a table's line, outer pipes dropped; `\|` is a pipe inside a cell."""
+    parts = re.split(r"(?<!\\)\|", line.strip())
+    cells = [part.replace("\\|", "|").strip() for part in parts]
+    if cells and not parts[0]:
+        cells.pop(0)
+    if cells and not parts[-1]:
+        cells.pop()
+    return cells
+
+
+_DEFINITIONS: Final = MarkdownIt("zero").enable("reference")
+"""A parser that knows link definitions and paragraphs, nothing else."""
+
+
+def take_definitions(text: str, references: dict[str, object]) -> str:
+    """Move the link definitions at the head of a paragraph into `references`; returns what is left of it.
+
+    Keys are normalised labels and values what markdown-it's inline parser expects; the first definition of a
+    label wins.
+    """
+    if not text.startswith("["):
+        return text
+    env: dict[str, object] = {"references": references}
+    tokens = _DEFINITIONS.parse(text, env)
+    return "\n".join(token.content for token in tokens if token.type == "inline")

@@ -1,0 +1,169 @@
+"""Rows of code and of literal HTML: windows of at most 16 lines, each coloured from the state the last one left."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from textual.content import Content
+
+from ttchat_tui.ui.markdown.blocks import Leaf
+from ttchat_tui.ui.markdown.highlight import ROOT, Highlighter, State
+from ttchat_tui.ui.markdown.rows import Row, TextRow
+
+WINDOW_LINES: Final = 16
+WINDOW_CHARS: Final = 900
+LONG_LINE: Final = 1800
+"""Lines beyond this (minified code, base64) get no colours and are settled in pieces."""
+EXACT_CHARS: Final = 6000
+"""Code up to this size is coloured in one go when it is complete: a comment may have crossed a window's edge."""
+
+_FILL: Final = ".md-block"
+_FAINT: Final = ".md-faint"
+
+
+class CodeHeader(TextRow):
+    """The row above fenced code: its language. A click on it copies fence number `code_index`."""
+
+    def __init__(self, label: str, code_index: int, *, lead: Content, rest: Content) -> None:
+        text = Content.assemble((label, ".md-label"), (" · copy", ".md-label"))
+        super().__init__(text, lead=lead, rest=rest, style=_FILL, pad=1, cost=1 / WINDOW_LINES)
+        self.code_index = code_index
+
+    @property
+    def plain(self) -> str:
+        """Nothing: a selection across code holds code only."""
+        return ""
+
+
+class CodeRows:
+    """A fence, indented code or an HTML block."""
+
+    def __init__(self, lead: Content, rest: Content, code_index: int) -> None:
+        self._lead = lead
+        self._rest = rest
+        self._code_index = code_index
+        self._highlighter: Highlighter | None = None
+        self._settled: list[Row] = []
+        self._line = 0
+        """Lines that are settled."""
+        self._chars = 0
+        """Settled characters of the line after them, if it is a long one."""
+        self._state: State = ROOT
+        self._flow: TextRow | None = None
+
+    def fits(self, leaf: Leaf) -> bool:
+        return self._line + (self._chars > 0) <= len(leaf.lines)
+
+    def settle(self, leaf: Leaf) -> list[Row]:
+        rows: list[Row] = []
+        lines = leaf.lines
+        while self._line < len(lines):
+            if len(lines[self._line]) > LONG_LINE:
+                rows += self._settle_pieces(leaf, lines[self._line], self._line + 1 < len(lines))
+                if self._chars:
+                    break
+                continue
+            end = _window_end(lines, self._line)
+            if end >= len(lines):
+                break
+            coloured, self._state = self._colours(leaf).colour(lines[self._line : end], self._state)
+            rows += self._rows(leaf, coloured, is_first=self._line == 0 and not rows)
+            self._line = end
+        self._settled += rows
+        return rows
+
+    def rest(self, leaf: Leaf) -> list[Row]:
+        state, line = self._state, self._line
+        rows: list[Row] = []
+        is_first = not self._settled
+        if self._chars:
+            rows.append(self._row(leaf, Content(leaf.lines[line][self._chars :]), self._rest, self._flow))
+            line += 1
+        while line < len(leaf.lines):
+            end = _window_end(leaf.lines, line)
+            if end == line:
+                coloured, end = [Content(leaf.lines[line])], line + 1
+            else:
+                coloured, state = self._colours(leaf).colour(leaf.lines[line:end], state)
+            rows += self._rows(leaf, coloured, is_first=is_first and not rows)
+            line = end
+        return rows or self._rows(leaf, [], is_first=is_first)
+
+    def close(self, leaf: Leaf) -> list[Row] | None:
+        if not self._settled or not self.fits(leaf):
+            return None
+        if not _is_small(leaf):
+            return self.rest(leaf)
+        rows = self.whole(leaf)
+        settled = zip(self._settled, rows, strict=False)
+        return rows[len(self._settled) :] if all(old.looks_like(new) for old, new in settled) else None
+
+    def whole(self, leaf: Leaf) -> list[Row]:
+        if not _is_small(leaf):
+            return CodeRows(self._lead, self._rest, self._code_index).rest(leaf)
+        coloured, _ = self._colours(leaf).colour(leaf.lines)
+        return self._rows(leaf, coloured, is_first=True)
+
+    def _colours(self, leaf: Leaf) -> Highlighter:
+        if self._highlighter is None:
+            self._highlighter = Highlighter(_language(leaf))
+        return self._highlighter
+
+    def _settle_pieces(self, leaf: Leaf, line: str, is_complete: bool) -> list[Row]:
+        """Settle what can be of a long line: all but its last piece, and that too if the line is complete."""
+        rows: list[Row] = []
+        while len(line) - self._chars > WINDOW_CHARS or is_complete:
+            piece = Content(line[self._chars : self._chars + WINDOW_CHARS])
+            if not self._chars:
+                rows += self._rows(leaf, [piece], is_first=self._line == 0)
+            else:
+                rows.append(self._row(leaf, piece, self._rest, self._flow))
+            last = rows[-1]
+            self._flow = last if isinstance(last, TextRow) else None
+            self._chars += WINDOW_CHARS
+            if self._chars >= len(line):
+                self._line, self._chars, self._flow = self._line + 1, 0, None
+                break
+        return rows
+
+    def _rows(self, leaf: Leaf, lines: list[Content], *, is_first: bool) -> list[Row]:
+        rows: list[Row] = []
+        lead = self._lead if is_first else self._rest
+        if is_first and leaf.is_fenced:
+            label = _language(leaf) or "code"
+            rows.append(CodeHeader(label, self._code_index, lead=lead, rest=self._rest))
+            lead = self._rest
+        for line in lines:
+            rows.append(self._row(leaf, line, lead, None))
+            lead = self._rest
+        return rows
+
+    def _row(self, leaf: Leaf, line: Content, lead: Content, flow: TextRow | None) -> TextRow:
+        cost = max(1 / WINDOW_LINES, len(line) / WINDOW_CHARS)
+        if leaf.kind == "html":
+            return TextRow(
+                line.stylize_before(_FAINT), lead=lead, rest=self._rest, by_word=False, cost=cost, flow=flow
+            )
+        return TextRow(
+            line, lead=lead, rest=self._rest, style=_FILL, pad=1, by_word=False, cost=cost, flow=flow
+        )
+
+
+def _language(leaf: Leaf) -> str:
+    return leaf.info.split(maxsplit=1)[0].lower() if leaf.info else ""
+
+
+def _is_small(leaf: Leaf) -> bool:
+    """Is the code to be coloured in one go?"""
+    return sum(map(len, leaf.lines)) <= EXACT_CHARS and max(map(len, leaf.lines), default=0) <= LONG_LINE
+
+
+def _window_end(lines: list[str], start: int) -> int:
+    """The line after the window that begins at `start`; `start` itself if that is a long line."""
+    end, chars = start, 0
+    while end < len(lines) and end - start < WINDOW_LINES and chars < WINDOW_CHARS:
+        if len(lines[end]) > LONG_LINE:
+            break
+        chars += len(lines[end])
+        end += 1
+    return end

@@ -1,0 +1,239 @@
+"""One message's Markdown while it is written: source in, chunks of rows out, at a cost that does not grow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ttchat_tui.domain.text import visible
+from ttchat_tui.ui.markdown.block_parser import BlockParser
+from ttchat_tui.ui.markdown.blocks import Leaf
+from ttchat_tui.ui.markdown.leaf_rows import LeafRows, gap_rows, leaf_rows
+from ttchat_tui.ui.markdown.rows import Row
+from ttchat_tui.ui.markdown.text_rows import PIECE
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Rows that are drawn by one widget. It is full at a cost of 1, and then rows go to the next."""
+
+    rows: list[Row] = field(default_factory=list[Row])
+    cost: float = 0.0
+
+
+@dataclass(slots=True)
+class _Live:
+    """A leaf of which rows stand in the chunks though it is not complete."""
+
+    leaf: Leaf
+    rows: LeafRows
+    chunk: int
+    row: int
+    """Where its rows begin."""
+    previous: Leaf | None
+    is_sealed: bool = False
+    """All its rows stand there: right as long as the leaf stays as it is."""
+
+    def still_holds(self, leaf: Leaf) -> bool:
+        if leaf.serial != self.leaf.serial or leaf.kind != self.leaf.kind or leaf.path != self.leaf.path:
+            return False
+        return leaf == self.leaf if self.is_sealed else self.rows.fits(leaf)
+
+
+class Document:
+    """Feed it text, `update` it to see the chunks, `finish` it when the text is complete.
+
+    After `finish` the chunks look as if the whole text had come at once, however it was cut; before it, the only
+    difference is that a link whose definition has not come yet is shown as its source.
+    """
+
+    def __init__(self) -> None:
+        self.chunks: list[Chunk] = [Chunk()]
+        """Full chunks and the growing one; the last holds rows that may change with the next update."""
+        self._held = ""
+        self._partial = ""
+        self._lines: list[str] = []
+        self._begin({})
+
+    def _begin(self, references: dict[str, object]) -> None:
+        self._parser = BlockParser(references)
+        self._live: list[_Live] = []
+        self._previous: Leaf | None = None
+        self._fences = 0
+        self._tail = 0
+        self._first_changed = 0
+        self._fewest_references: int | None = None
+
+    def feed(self, text: str) -> None:
+        """Take more source. Cheap: complete lines go to the block parser, nothing is drawn."""
+        text = self._held + text
+        # A carriage return may be half of a line's end.
+        self._held = "\r" if text.endswith("\r") else ""
+        text = visible(text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n"))
+        first, *others = text.split("\n")
+        self._partial += first
+        for line in others:
+            self._take_line(self._partial)
+            self._partial = line
+
+    def update(self) -> int:
+        """Bring `chunks` up to date; returns the index of the first chunk that changed.
+
+        An unfinished last line is drawn as the block that it would be if it ended here.
+        """
+        self._drop_tail()
+        self._commit_closed()
+        probe = self._parser.clone()
+        if self._partial:
+            probe.feed_line(self._partial)
+        tip = probe.tip.serial if probe.tip is not None else 0
+        probe.finish()
+        self._keep_live(probe.leaves)
+        tail = self._draw_tail(probe, tip)
+        self.chunks[-1].rows += tail
+        self._tail = len(tail)
+        return self._take_first_changed()
+
+    def finish(self) -> int:
+        """The text is complete: draw it for good. Returns the index of the first chunk that changed."""
+        self._drop_tail()
+        if self._held:
+            self.feed("\n")
+        if self._partial:
+            self._take_line(self._partial)
+            self._partial = ""
+        self._parser.finish()
+        self._commit_closed()
+        references = self._parser.references
+        if self._fewest_references is not None and len(references) > self._fewest_references:
+            self._draw_again(references)
+        if not self.chunks[-1].rows and len(self.chunks) > 1:
+            self.chunks.pop()
+        return self._take_first_changed()
+
+    def _take_line(self, line: str) -> None:
+        self._lines.append(line)
+        self._parser.feed_line(line)
+
+    def _take_first_changed(self) -> int:
+        first = min(self._first_changed, len(self.chunks) - 1)
+        self._first_changed = len(self.chunks) - 1
+        return first
+
+    def _draw_again(self, references: dict[str, object]) -> None:
+        """Some link was drawn before its definition came: start over, now that all of them are known."""
+        self.chunks = [Chunk()]
+        self._begin(references)
+        for line in self._lines:
+            self._parser.feed_line(line)
+        self._parser.finish()
+        self._commit_closed()
+
+    # Leaves that are complete.
+
+    def _commit_closed(self) -> None:
+        for leaf in self._parser.leaves:
+            self._commit(leaf)
+        self._parser.leaves.clear()
+
+    def _commit(self, leaf: Leaf) -> None:
+        live = self._live[0] if self._live else None
+        if live is not None and live.still_holds(leaf):
+            if not live.is_sealed:
+                self._complete(live, leaf)
+            self._live.remove(live)
+        else:
+            self._cut_back(0)
+            self._add(gap_rows(leaf, self._previous))
+            self._add(self._rows_of(leaf, self._parser.references, self._fences).whole(leaf))
+        self._previous = leaf
+        self._fences += leaf.is_fenced
+
+    def _rows_of(self, leaf: Leaf, references: dict[str, object], fences: int) -> LeafRows:
+        if leaf.kind in ("paragraph", "heading", "table") and any("[" in line for line in leaf.lines):
+            known = len(references)
+            fewest = self._fewest_references
+            self._fewest_references = known if fewest is None else min(fewest, known)
+        return leaf_rows(leaf, references, fences)
+
+    # Leaves that may go on.
+
+    def _keep_live(self, leaves: list[Leaf]) -> None:
+        """Take back the rows of every live leaf that turned out to be something else."""
+        for index, live in enumerate(self._live):
+            if index >= len(leaves) or not live.still_holds(leaves[index]):
+                self._cut_back(index)
+                return
+
+    def _draw_tail(self, probe: BlockParser, tip: int) -> list[Row]:
+        """Settle what can be settled of the open leaves, and return the rows of the rest."""
+        tail: list[Row] = []
+        previous, fences = self._previous, self._fences
+        for index, leaf in enumerate(probe.leaves):
+            live = self._live[index] if index < len(self._live) else None
+            rows = live.rows if live else self._rows_of(leaf, probe.references, fences)
+            may_settle = not tail and (live is None or not live.is_sealed)
+            if live is None and not tail:
+                live = self._go_live(leaf, rows, previous)
+            if live is not None and may_settle and leaf.serial == tip:
+                self._settle(live, leaf)
+            elif live is not None and may_settle and len(self._partial) > PIECE:
+                # A long line has begun another leaf; this one is most likely complete.
+                self._seal(live, leaf)
+            if live is None or not live.is_sealed:
+                has_begun = live is not None and self._has_rows(live)
+                tail += ([] if has_begun else gap_rows(leaf, previous)) + rows.rest(leaf)
+            previous, fences = leaf, fences + leaf.is_fenced
+        return tail
+
+    def _go_live(self, leaf: Leaf, rows: LeafRows, previous: Leaf | None) -> _Live:
+        live = _Live(leaf, rows, len(self.chunks) - 1, len(self.chunks[-1].rows), previous)
+        self._live.append(live)
+        return live
+
+    def _settle(self, live: _Live, leaf: Leaf) -> None:
+        rows = live.rows.settle(leaf)
+        if rows:
+            self._add(rows if self._has_rows(live) else gap_rows(leaf, live.previous) + rows)
+        live.leaf = leaf
+
+    def _seal(self, live: _Live, leaf: Leaf) -> None:
+        self._complete(live, leaf)
+        live.leaf, live.is_sealed = leaf, True
+
+    def _complete(self, live: _Live, leaf: Leaf) -> None:
+        """Add the rows that are missing; draw the leaf anew if the settled ones are not as they should be."""
+        rows = live.rows.close(leaf) if self._has_rows(live) else None
+        if rows is None:
+            self._cut_back(self._live.index(live))
+            self._live.append(live)
+            rows = gap_rows(leaf, live.previous) + live.rows.whole(leaf)
+        self._add(rows)
+
+    def _has_rows(self, live: _Live) -> bool:
+        return (live.chunk, live.row) != (len(self.chunks) - 1, len(self.chunks[-1].rows))
+
+    # Chunks.
+
+    def _add(self, rows: list[Row]) -> None:
+        for row in rows:
+            if self.chunks[-1].cost >= 1:
+                self.chunks.append(Chunk())
+            self.chunks[-1].rows.append(row)
+            self.chunks[-1].cost += row.cost
+
+    def _drop_tail(self) -> None:
+        if self._tail:
+            del self.chunks[-1].rows[-self._tail :]
+        self._tail = 0
+
+    def _cut_back(self, index: int) -> None:
+        """Remove all rows from live leaf `index` on."""
+        if index >= len(self._live):
+            return
+        live = self._live[index]
+        del self._live[index:]
+        del self.chunks[live.chunk + 1 :]
+        last = self.chunks[-1]
+        del last.rows[live.row :]
+        last.cost = sum(row.cost for row in last.rows)
+        self._first_changed = min(self._first_changed, live.chunk)

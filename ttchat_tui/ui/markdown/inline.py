@@ -1,0 +1,112 @@
+"""The text inside a block: emphasis, code, links as styled content. Never markup, never an escape sequence."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from textual.content import Content, Span
+
+from ttchat_tui.domain.text import visible
+
+_PARSER: Final = MarkdownIt("commonmark").enable("strikethrough")
+
+_STYLES: Final = {"strong": "bold", "em": "italic", "s": "strike", "link": ".md-link"}
+
+_CODE: Final = ".md-code"
+_FAINT: Final = ".md-faint"
+
+_LOOSE: Final = re.compile(
+    r"""\*(?=\S)            # could open emphasis
+      | (?<![^\W_])_(?=\S)  # likewise, where no letter or digit comes before it
+      | ~~(?=\S)
+      | `                   # could open a code span
+      | <(?=[A-Za-z/!?])    # could open a tag or an autolink
+      | \](?=[(\[])         # a link whose target has not ended
+      | \\$                 # would escape what follows
+    """,
+    re.VERBOSE,
+)
+
+
+class Inline(NamedTuple):
+    """Styled text, and whether text that follows it could still change it."""
+
+    content: Content
+    """Line breaks of the source, soft and hard, are newlines in it."""
+    is_loose: bool
+    """Something in it may pair with what follows: a lone `*`, an open bracket, a backtick."""
+
+
+def parse_inline(text: str, references: dict[str, object]) -> Inline:
+    """Style `text`, a paragraph's or a cell's source. `references` are the link definitions, by normalised label.
+
+    A model's line break is kept as one: poems and addresses come with bare newlines, and a chat has no hard-wrapped
+    sources to join. A link's address is shown behind its text, unless it is the text.
+    """
+    tokens: list[Token] = []
+    _PARSER.inline.parse(text, _PARSER, {"references": references}, tokens)
+    builder = _Builder()
+    for token in tokens:
+        builder.add(token)
+    return Inline(builder.content(), _is_loose("".join(builder.literal)))
+
+
+def _is_loose(literal: str) -> bool:
+    return _LOOSE.search(literal) is not None or literal.count("[") != literal.count("]")
+
+
+class _Builder:
+    """Collects text and spans from a flat run of inline tokens."""
+
+    def __init__(self) -> None:
+        self.literal: list[str] = []
+        """What was read as plain text, for `_is_loose`."""
+        self._text: list[str] = []
+        self._spans: list[Span] = []
+        self._length = 0
+        self._open: list[tuple[int, str]] = []
+
+    def content(self) -> Content:
+        # Outer spans first, so that an inner style wins.
+        spans = sorted(self._spans, key=lambda span: (span.start, -span.end))
+        return Content("".join(self._text), spans, strip_control_codes=False)
+
+    def add(self, token: Token) -> None:
+        name = token.type
+        if name == "text":
+            self.literal.append(token.content)
+            self._append(token.content)
+        elif name.endswith("_open"):
+            self._open.append((self._length, str(token.attrGet("href") or "")))
+        elif name.endswith("_close"):
+            self._close(name.removesuffix("_close"))
+        elif name in ("softbreak", "hardbreak"):
+            self.literal.append("\n")
+            self._append("\n")
+        elif name == "image":
+            self._append(token.content or "image", "italic")
+            self._append(f" ‹{token.attrGet('src')}›", _FAINT)
+        elif name == "code_inline":
+            self._append(token.content, _CODE)
+        elif name == "html_inline":
+            self._append(token.content, _FAINT)
+        else:  # text_special: an escaped character or an entity, which pairs with nothing.
+            self._append(token.content)
+
+    def _append(self, text: str, style: str = "") -> None:
+        text = visible(text)
+        if style and text:
+            self._spans.append(Span(self._length, self._length + len(text), style))
+        self._text.append(text)
+        self._length += len(text)
+
+    def _close(self, name: str) -> None:
+        start, href = self._open.pop()
+        if self._length > start:
+            self._spans.append(Span(start, self._length, _STYLES[name]))
+        label = "".join(self._text)[start:]
+        if name == "link" and href and href not in (label, f"mailto:{label}"):
+            self._append(f" ‹{href}›", _FAINT)

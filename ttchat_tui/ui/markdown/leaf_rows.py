@@ -1,0 +1,126 @@
+"""From a leaf block to rows, in two speeds: what of it can no longer change is settled, the rest is drawn anew.
+
+What is settled and what is not never shows: `whole` gives rows that look the same as the settled ones and the rest
+together, and where they would not (a table grew wider, a paragraph became a heading) the caller takes `whole`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from textual.content import Content
+
+from ttchat_tui.ui.markdown.blocks import Frame, Leaf
+from ttchat_tui.ui.markdown.code_rows import CodeRows
+from ttchat_tui.ui.markdown.rows import EMPTY, Row, RuleRow, TextRow
+from ttchat_tui.ui.markdown.table_rows import TableRows
+from ttchat_tui.ui.markdown.text_rows import TextRows
+
+_APART: Final = frozenset({"code", "table", "rule"})
+"""Blocks with a blank line on both sides, whether the source has one or not."""
+
+_BAR: Final = Content.styled("▌ ", ".md-bar")
+
+
+class LeafRows(Protocol):
+    """Draws one leaf while it grows. `settle` and `rest` are called with ever longer versions of one leaf."""
+
+    def fits(self, leaf: Leaf) -> bool:
+        """Do the settled rows still belong to `leaf`?"""
+        ...
+
+    def settle(self, leaf: Leaf) -> list[Row]:
+        """The next rows that will not change, whatever comes; bounded rows stay behind in `rest`."""
+        ...
+
+    def rest(self, leaf: Leaf) -> list[Row]:
+        """All rows after the settled ones."""
+        ...
+
+    def close(self, leaf: Leaf) -> list[Row] | None:
+        """The rows after the settled ones, now that `leaf` is complete; None if `whole` would look different."""
+        ...
+
+    def whole(self, leaf: Leaf) -> list[Row]:
+        """All rows of a complete leaf."""
+        ...
+
+
+def leaf_rows(leaf: Leaf, references: dict[str, object], code_index: int) -> LeafRows:
+    """What draws `leaf`. `code_index` counts the fences before it, for copying."""
+    lead, rest = _prefixes(leaf)
+    match leaf.kind:
+        case "paragraph" | "heading":
+            return TextRows(lead, rest, references)
+        case "code" | "html":
+            return CodeRows(lead, rest, code_index)
+        case "table":
+            return TableRows(lead, rest, references)
+        case "rule":
+            return _FixedRows(RuleRow(lead=lead, cost=1 / 16))
+        case "empty":
+            return _FixedRows(TextRow(EMPTY, lead=lead, rest=rest, cost=1 / 16))
+
+
+def gap_rows(leaf: Leaf, previous: Leaf | None) -> list[Row]:
+    """The blank row between two leaves, if there is one: where the source has it, and around code and tables.
+
+    Only the two leaves decide, so that what follows in a list never loosens what came before.
+    """
+    if previous is None:
+        return []
+    shared = 0
+    for mine, its in zip(leaf.path, previous.path, strict=False):
+        if mine.serial != its.serial:
+            break
+        shared += 1
+    leaves_quote = any(frame.is_quote for frame in leaf.path[shared:] + previous.path[shared:])
+    is_apart = leaf.kind in _APART or previous.kind in _APART or leaf.kind == "heading"
+    if not (leaf.has_blank_before or leaves_quote or is_apart):
+        return []
+    return [TextRow(EMPTY, lead=_rest_prefix(leaf.path[:shared]))]
+
+
+def _prefixes(leaf: Leaf) -> tuple[Content, Content]:
+    parts: list[Content] = []
+    for index, frame in enumerate(leaf.path):
+        if frame.is_quote:
+            parts.append(_BAR)
+        elif index < leaf.fresh:
+            parts.append(_blank(frame))
+        elif index == len(leaf.path) - 1 and leaf.is_task_done is not None:
+            box = "✓" if leaf.is_task_done else "☐"
+            parts.append(Content.styled(box.rjust(len(frame.marker)) + " ", ".md-marker"))
+        else:
+            parts.append(Content.styled(frame.marker + " ", ".md-marker"))
+    return EMPTY.join(parts), _rest_prefix(leaf.path)
+
+
+def _rest_prefix(path: tuple[Frame, ...]) -> Content:
+    return EMPTY.join(_BAR if frame.is_quote else _blank(frame) for frame in path)
+
+
+def _blank(frame: Frame) -> Content:
+    return Content(" " * (len(frame.marker) + 1))
+
+
+class _FixedRows:
+    """A leaf of one row."""
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+
+    def fits(self, leaf: Leaf) -> bool:
+        return True
+
+    def settle(self, leaf: Leaf) -> list[Row]:
+        return []
+
+    def rest(self, leaf: Leaf) -> list[Row]:
+        return [self._row]
+
+    def close(self, leaf: Leaf) -> list[Row] | None:
+        return [self._row]
+
+    def whole(self, leaf: Leaf) -> list[Row]:
+        return [self._row]

@@ -1,0 +1,164 @@
+"""A row: one logical line of a message with what stands before it, able to wrap itself to any width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from textual.content import Content
+
+from ttchat_tui.ui.markdown.wrap import wrap_offsets
+
+EMPTY: Final = Content("")
+
+
+class Piece(NamedTuple):
+    """A run of text in one visual line."""
+
+    content: Content
+    x: int | None = None
+    """Offset of its first character in the row's `plain`; None for decoration, which cannot be selected."""
+    is_inside: bool = True
+    """It stands on the row's own style; the prefix of quotes and lists does not."""
+
+
+VisualLine = tuple[Piece, ...]
+
+
+class Row(Protocol):
+    """One logical line. Immutable but for its cache of lines."""
+
+    @property
+    def plain(self) -> str:
+        """The text that copying yields."""
+        ...
+
+    @property
+    def style(self) -> str:
+        """The style under the row's text and padding."""
+        ...
+
+    @property
+    def cost(self) -> float:
+        """Its share of what a chunk may hold: a chunk is full at 1."""
+        ...
+
+    @property
+    def flows_on(self) -> bool:
+        """The next row is the same line's continuation: copying puts no newline between them."""
+        ...
+
+    def lines(self, width: int) -> Sequence[VisualLine]: ...
+
+    def looks_like(self, other: Row) -> bool:
+        """Would both be drawn alike, at any width?"""
+        ...
+
+
+class TextRow:
+    """A row of text behind a prefix, which wrapped lines repeat as blanks and quote bars."""
+
+    def __init__(
+        self,
+        content: Content,
+        *,
+        lead: Content = EMPTY,
+        rest: Content = EMPTY,
+        style: str = "",
+        pad: int = 0,
+        by_word: bool = True,
+        cost: float = 0.0,
+        flow: TextRow | None = None,
+    ) -> None:
+        self.content = content
+        self.lead = lead
+        """Before the first visual line: markers of list items that begin here."""
+        self.rest = rest
+        """Before the others; as wide as `lead`."""
+        self.style = style
+        self.pad = pad
+        """Blank columns between the prefix and the text."""
+        self.by_word = by_word
+        self.cost = cost
+        self.flow = flow
+        """The row that this one continues in the middle of a line: its last visual line is drawn by this row."""
+        self.flows_on = False
+        if flow is not None:
+            flow.flows_on = True
+        self._cache: tuple[int, list[VisualLine], Content, Content] | None = None
+
+    @property
+    def plain(self) -> str:
+        return self.content.plain
+
+    def lines(self, width: int) -> Sequence[VisualLine]:
+        return self._laid_out(width)[1]
+
+    def looks_like(self, other: Row) -> bool:
+        return (
+            isinstance(other, TextRow)
+            and self.content.is_same(other.content)
+            and self.lead.is_same(other.lead)
+            and self.rest.is_same(other.rest)
+            and self.style == other.style
+            and (self.pad, self.by_word) == (other.pad, other.by_word)
+            and self.flow is other.flow
+            and self.flows_on == other.flows_on
+        )
+
+    def _laid_out(self, width: int) -> tuple[int, list[VisualLine], Content, Content]:
+        """(width, lines, the text of the line that the next row draws, the prefix that it begins with)."""
+        if self._cache is None or self._cache[0] != width:
+            self._cache = self._lay_out(width)
+        return self._cache
+
+    def _lay_out(self, width: int) -> tuple[int, list[VisualLine], Content, Content]:
+        carried, lead = EMPTY, self.lead
+        if self.flow is not None:
+            _, _, carried, lead = self.flow._laid_out(width)
+        text = carried + self.content if carried else self.content
+        room = width - max(lead.cell_length, self.rest.cell_length) - 2 * self.pad
+        offsets = wrap_offsets(text.plain, max(2, room), by_word=self.by_word)
+        carry = EMPTY
+        if self.flows_on:
+            carry = text[offsets.pop() :]
+            text = text[: len(text) - len(carry)]
+        parts = text.divide(offsets[1:]) if offsets else []
+        lines: list[VisualLine] = []
+        for part, offset in zip(parts, offsets, strict=True):
+            is_last = offset == offsets[-1] and not self.flows_on
+            shown = part if is_last or not self.by_word else part.rstrip()
+            lines.append(tuple(self._pieces(lead, shown, offset - len(carried))))
+            lead = self.rest
+        return width, lines, carry, lead
+
+    def _pieces(self, prefix: Content, part: Content, x: int) -> Iterator[Piece]:
+        if prefix:
+            yield Piece(prefix, None, False)
+        if self.pad:
+            yield Piece(Content(" " * self.pad))
+        if x >= 0:
+            yield Piece(part, x)
+            return
+        yield Piece(part[:-x])
+        if len(part) > -x:
+            yield Piece(part[-x:], 0)
+
+
+class RuleRow:
+    """A thematic break: a line across the row."""
+
+    plain = ""
+    style = ""
+    flows_on = False
+
+    def __init__(self, *, lead: Content = EMPTY, cost: float = 0.0) -> None:
+        self.lead = lead
+        self.cost = cost
+
+    def lines(self, width: int) -> Sequence[VisualLine]:
+        rule = Content.styled("─" * max(2, width - self.lead.cell_length), ".md-faint")
+        return [(Piece(self.lead, None, False), Piece(rule))]
+
+    def looks_like(self, other: Row) -> bool:
+        return isinstance(other, RuleRow) and self.lead.is_same(other.lead)

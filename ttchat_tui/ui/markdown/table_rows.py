@@ -1,0 +1,101 @@
+"""Rows of a table. The first rows set the columns while it streams; a complete table is laid out from all rows."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from textual.content import Content
+
+from ttchat_tui.ui.markdown.block_starts import table_cells
+from ttchat_tui.ui.markdown.blocks import Leaf
+from ttchat_tui.ui.markdown.inline import parse_inline
+from ttchat_tui.ui.markdown.rows import EMPTY, Row
+from ttchat_tui.ui.markdown.tables import Columns, TableRow, TableRule
+
+BATCH: Final = 16
+"""Rows that are settled together."""
+
+
+class TableRows:
+    """A GFM table."""
+
+    def __init__(self, lead: Content, rest: Content, references: dict[str, object]) -> None:
+        self._lead = lead
+        self._rest = rest
+        self._references = references
+        self._cells: list[tuple[Content, ...]] = []
+        """Of the lines that are complete."""
+        self._natural: list[int] = []
+        """The widest cell of each column among them."""
+        self._line = 0
+        """Lines that are settled."""
+        self._columns: Columns | None = None
+        """What the settled rows share."""
+        self._drawn: dict[int, TableRow] = {}
+        """Rows that are not settled yet, by line, for the columns they have."""
+
+    def fits(self, leaf: Leaf) -> bool:
+        return self._line <= len(leaf.lines)
+
+    def settle(self, leaf: Leaf) -> list[Row]:
+        self._read(leaf, len(leaf.lines) - 1)
+        rows: list[Row] = []
+        while len(self._cells) - self._line >= BATCH:
+            if self._columns is None:
+                self._columns = Columns(self._natural, leaf.aligns)
+            end = self._line + BATCH
+            rows += self._rows(self._cells[self._line : end], self._columns, self._line)
+            self._line = end
+            self._drawn.clear()
+        return rows
+
+    def rest(self, leaf: Leaf) -> list[Row]:
+        self._read(leaf, len(leaf.lines) - 1)
+        last = self._parse(leaf, leaf.lines[-1])
+        widest = [max(pair) for pair in zip(self._natural or _widths(last), _widths(last), strict=True)]
+        columns = self._columns or Columns(widest, leaf.aligns)
+        return self._rows([*self._cells[self._line :], last], columns, self._line)
+
+    def close(self, leaf: Leaf) -> list[Row] | None:
+        self._read(leaf, len(leaf.lines))
+        if self._columns is not None and self._columns.natural != tuple(self._natural):
+            return None
+        return self._rows(self._cells[self._line :], Columns(self._natural, leaf.aligns), self._line)
+
+    def whole(self, leaf: Leaf) -> list[Row]:
+        self._read(leaf, len(leaf.lines))
+        return self._rows(self._cells, Columns(self._natural, leaf.aligns), 0)
+
+    def _read(self, leaf: Leaf, end: int) -> None:
+        for line in leaf.lines[len(self._cells) : end]:
+            cells = self._parse(leaf, line)
+            widths = _widths(cells)
+            self._natural = [max(pair) for pair in zip(self._natural or widths, widths, strict=True)]
+            self._cells.append(cells)
+
+    def _parse(self, leaf: Leaf, line: str) -> tuple[Content, ...]:
+        """As many cells as there are columns: more are dropped, missing ones are empty, as GFM has it."""
+        sources = table_cells(line)[: len(leaf.aligns)]
+        cells = [parse_inline(source, self._references).content for source in sources]
+        return tuple(cells + [EMPTY] * (len(leaf.aligns) - len(cells)))
+
+    def _rows(self, lines: list[tuple[Content, ...]], columns: Columns, first: int) -> list[Row]:
+        rows: list[Row] = []
+        for index, cells in enumerate(lines, first):
+            row = self._drawn.get(index)
+            if row is None or row.columns != columns or row.cells is not cells:
+                row = self._row(cells, columns, is_header=index == 0)
+                self._drawn[index] = row
+            rows.append(row)
+            if index == 0:
+                rows.append(TableRule(columns, rest=self._rest))
+        return rows
+
+    def _row(self, cells: tuple[Content, ...], columns: Columns, *, is_header: bool) -> TableRow:
+        shown = [cell.stylize_before("bold") for cell in cells] if is_header else cells
+        lead = self._lead if is_header else self._rest
+        return TableRow(shown, columns, lead=lead, rest=self._rest, cost=1 / BATCH)
+
+
+def _widths(cells: tuple[Content, ...]) -> list[int]:
+    return [max(1, cell.cell_length) for cell in cells]

@@ -1,0 +1,104 @@
+"""Rows of paragraphs and headings. A long one is settled in pieces, cut where nothing can pair across the cut."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from textual.content import Content
+
+from ttchat_tui.ui.markdown.blocks import Leaf
+from ttchat_tui.ui.markdown.inline import parse_inline
+from ttchat_tui.ui.markdown.rows import Row, TextRow
+
+PIECE: Final = 900
+"""Characters after which a paragraph is cut."""
+_PATIENCE: Final = 3600
+"""Characters to wait for a good place to cut; then any place must do, and the closed paragraph is drawn anew."""
+_TRIES: Final = 3
+_STRIDE: Final = 300
+"""Characters to wait for before looking for a place to cut again."""
+_ROW_COST: Final = 1 / 12
+
+
+class TextRows:
+    """A paragraph or heading: one row for each line of the source."""
+
+    def __init__(self, lead: Content, rest: Content, references: dict[str, object]) -> None:
+        self._lead = lead
+        self._rest = rest
+        self._references = references
+        self._settled = ""
+        self._is_exact = True
+        self._look_again_at = 0
+        self._flow: TextRow | None = None
+
+    def fits(self, leaf: Leaf) -> bool:
+        return not self._settled or _source(leaf).startswith(self._settled)
+
+    def settle(self, leaf: Leaf) -> list[Row]:
+        rows: list[Row] = []
+        text = _source(leaf)
+        while len(text) - len(self._settled) > PIECE and (cut := self._find_cut(text)):
+            rows += self._rows(leaf, text[len(self._settled) : cut])
+            last = rows[-1]
+            self._flow = last if text[cut - 1] != "\n" and isinstance(last, TextRow) else None
+            self._settled = text[:cut]
+        return rows
+
+    def rest(self, leaf: Leaf) -> list[Row]:
+        return self._rows(leaf, _source(leaf)[len(self._settled) :])
+
+    def close(self, leaf: Leaf) -> list[Row] | None:
+        return self.rest(leaf) if self._is_exact and self.fits(leaf) else None
+
+    def whole(self, leaf: Leaf) -> list[Row]:
+        return TextRows(self._lead, self._rest, self._references).rest(leaf)
+
+    def _find_cut(self, text: str) -> int:
+        """Where the next piece ends, after a blank or a newline; 0 to wait for more text."""
+        start = len(self._settled)
+        if len(text) < self._look_again_at:
+            return 0
+        end = start + PIECE
+        for _ in range(_TRIES):
+            cut = self._last_break(text, start, end)
+            if not cut:
+                break
+            if not self._is_exact or not parse_inline(text[start:cut].rstrip(), self._references).is_loose:
+                return cut
+            end = cut - PIECE // 4
+        if len(text) - start <= _PATIENCE:
+            self._look_again_at = len(text) + _STRIDE
+            return 0
+        self._is_exact = False
+        return self._last_break(text, start, start + PIECE) or start + PIECE
+
+    @staticmethod
+    def _last_break(text: str, start: int, end: int) -> int:
+        """The last good place in `text[start:end]`: a line's end if it is not too early, or a blank between words."""
+        newline = text.rfind("\n", start, end)
+        if newline > start + PIECE // 2:
+            return newline + 1
+        blank = max(text.rfind(" ", start, end), newline)
+        return blank + 1 if blank > start else 0
+
+    def _rows(self, leaf: Leaf, source: str) -> list[Row]:
+        text = source.rstrip()
+        content = parse_inline(text, self._references).content
+        if leaf.kind == "heading":
+            content = content.stylize_before(f".md-h{min(leaf.level, 3)}")
+        blanks = source[len(text) :]
+        if blanks and "\n" not in blanks:
+            content += blanks
+        rows: list[Row] = []
+        flow = self._flow
+        lead = self._rest if self._settled else self._lead
+        for line in content.split("\n", allow_blank=True):
+            cost = max(len(line) / PIECE, _ROW_COST)
+            rows.append(TextRow(line, lead=lead, rest=self._rest, cost=cost, flow=flow))
+            lead, flow = self._rest, None
+        return rows
+
+
+def _source(leaf: Leaf) -> str:
+    return "\n".join(leaf.lines)

@@ -1,0 +1,83 @@
+"""Draws rows: Textual's Visual for one chunk, with text selection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.segment import Segment
+from textual.css.styles import RulesMap
+from textual.selection import Selection
+from textual.strip import Strip
+from textual.style import Style
+from textual.visual import RenderOptions, Visual
+
+from ttchat_tui.ui.markdown.rows import Row, VisualLine
+
+
+class RowsVisual(Visual):
+    """A chunk as it is drawn. The rows are not copied and must not change."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+
+    def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
+        return container_width
+
+    def get_height(self, rules: RulesMap, width: int) -> int:
+        return sum(len(row.lines(width)) for row in self.rows)
+
+    def render_strips(
+        self, width: int, height: int | None, style: Style, options: RenderOptions
+    ) -> list[Strip]:
+        strips: list[Strip] = []
+        for y, row in enumerate(self.rows):
+            base = style + options.get_style(row.style) if row.style else style
+            span = options.selection.get_span(y) if options.selection is not None else None
+            for line in row.lines(width):
+                strips.append(_draw(line, y, width, style, base, span, options))
+        return strips if height is None else strips[:height]
+
+    def selected_text(self, selection: Selection) -> str:
+        """The text under `selection`, whose y counts rows and whose x counts characters of a row's text."""
+        parts: list[str] = []
+        for y, row in enumerate(self.rows):
+            span = selection.get_span(y)
+            if span is None:
+                continue
+            start, end = span
+            parts.append(row.plain[start : None if end == -1 else end])
+            if not row.flows_on and y + 1 < len(self.rows):
+                parts.append("\n")
+        return "".join(parts).removesuffix("\n")
+
+
+def _draw(
+    line: VisualLine,
+    y: int,
+    width: int,
+    outside: Style,
+    inside: Style,
+    span: tuple[int, int] | None,
+    options: RenderOptions,
+) -> Strip:
+    """One visual line of row `y`; what is left of `width` has the style `inside`."""
+    segments: list[Segment] = []
+    cells = 0
+    for content, x, is_inside in line:
+        base = inside if is_inside else outside
+        shown = content
+        if span is not None and x is not None and options.selection_style is not None:
+            start, end = span
+            stop = len(content) if end == -1 else min(len(content), end - x)
+            if stop > max(0, start - x):
+                shown = content.stylize(options.selection_style, max(0, start - x), stop)
+        at = x
+        for text, text_style in shown.render(base, end="", parse_style=options.get_style):
+            combined = base + text_style
+            if at is None:
+                segments.append(Segment(text, combined.rich_style))
+            else:
+                segments.append(Segment(text, combined.rich_style_with_offset(at, y)))
+                at += len(text)
+        cells += content.cell_length
+    return Strip(segments, cells).adjust_cell_length(width, inside.rich_style)

@@ -1,0 +1,58 @@
+"""Where lines break: words as a rule, anywhere in wide scripts, in code and in words too long for a line."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from rich.cells import cell_len
+
+_WORDS: Final = re.compile(
+    # A wide character is a word of its own: Chinese and Japanese have no spaces to break at.
+    "((?:(?![\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\U00020000-\U0003fffd])\\S)+"
+    "|\\S|)(\\s*)"
+)
+
+
+def wrap_offsets(text: str, width: int, *, by_word: bool = True) -> list[int]:
+    """Offsets in `text` (one line) at which a new line begins when it is shown `width` columns wide; 0 is one.
+
+    Greedy and without memory: the breaks after an offset in the result depend only on the text after it. So a
+    long text may be wrapped piece by piece, each beginning with the last line of the one before.
+    """
+    if len(text) * 2 <= width or cell_len(text) <= width:
+        return [0]
+    if not by_word:
+        return _fold(text, 0, len(text), width, 0, [0])[0]
+    offsets = [0]
+    used = 0
+    for match in _WORDS.finditer(text):
+        word, space = match.groups()
+        cells = cell_len(word)
+        if used + cells > width:
+            if cells > width:
+                offsets, used = _fold(text, match.start(), match.end(1), width, used, offsets)
+                cells = 0
+            else:
+                offsets.append(match.start())
+                used = 0
+        used += cells + cell_len(space)
+    return offsets
+
+
+def _fold(
+    text: str, start: int, end: int, width: int, used: int, offsets: list[int]
+) -> tuple[list[int], int]:
+    """Add breaks so that `text[start:end]` fills the lines to the brim, the first of which has `used` columns."""
+    if text.isascii():
+        first = start + max(0, width - used)
+        breaks = list(range(first, end, width))
+        offsets.extend(offset for offset in breaks if offset > offsets[-1])
+        return offsets, (end - breaks[-1] if breaks else used + end - start)
+    for index in range(start, end):
+        cells = cell_len(text[index])
+        if used + cells > width and index > offsets[-1]:
+            offsets.append(index)
+            used = 0
+        used += cells
+    return offsets, used

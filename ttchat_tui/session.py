@@ -92,7 +92,9 @@ class ChatSession:
         host: EngineHost,
         *,
         model: str,
-        default_sampling: Callable[[SamplingParams | None], SamplingParams] = lambda base: base or SamplingParams(),
+        default_sampling: Callable[[SamplingParams | None], SamplingParams] = lambda base: (
+            base or SamplingParams()
+        ),
         system_prompt: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -112,6 +114,8 @@ class ChatSession:
         self._clock = clock
         self._request_ids = itertools.count(1)
         self._count_id = 0
+        self.recovered: tuple[Message, ...] = tuple(store.recover())
+        """Replies that were still running when an earlier process died; kept, marked as interrupted."""
 
     # --- what the conversation is
 
@@ -155,6 +159,11 @@ class ChatSession:
         self.conversation, self.path = conversation, path
         self._sampling, self.system_prompt = conversation.sampling, conversation.system_prompt
         return [*updates, ConversationOpened(conversation, tuple(path))]
+
+    def close(self) -> None:
+        """The app ends: a reply that runs ends here, with what it has. What cannot be written is left as it was at
+        the last checkpoint."""
+        self._leave()
 
     def _leave(self) -> list[Update]:
         """Before another conversation opens: the reply that runs here ends here, with what it has."""
@@ -274,6 +283,13 @@ class ChatSession:
         self.store.undelete(conversation_id)
         return [*self.open(conversation_id), ConversationsChanged()]
 
+    def save_draft(self, text: str) -> None:
+        """Keep what stands in the prompt, for the open conversation. Raises StorageError."""
+        if self.conversation is None:
+            self.store.set_new_draft(text)
+        else:
+            self.store.set_draft(self.conversation.id, text)
+
     def count(self, draft: str) -> None:
         """Ask what the conversation with `draft` would cost; `PromptCost` answers, for the newest question only."""
         messages = self._prompt(self.path)
@@ -352,7 +368,9 @@ class ChatSession:
         return [PromptCost(event.prompt_tokens, event.context_length, event.dropped_messages)]
 
     def _apply_to_reply(
-        self, running: RunningReply, event: GenerationStarted | PrefillProgress | TokenEvent | GenerationFinished
+        self,
+        running: RunningReply,
+        event: GenerationStarted | PrefillProgress | TokenEvent | GenerationFinished,
     ) -> list[Update]:
         match event:
             case GenerationStarted():
@@ -410,7 +428,11 @@ class ChatSession:
         return [*updates, *self._end(running, status, record, event.error)]
 
     def _end(
-        self, running: RunningReply, status: MessageStatus, record: ReplyRecord, error: ErrorInfo | None = None
+        self,
+        running: RunningReply,
+        status: MessageStatus,
+        record: ReplyRecord,
+        error: ErrorInfo | None = None,
     ) -> list[Update]:
         """One UPDATE with all that the reply came to. If it cannot be written, the reply stays on screen, and is said."""
         self.running = None

@@ -74,7 +74,11 @@ class EnginePump:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        self._host.set_waker(lambda: loop.call_soon_threadsafe(self._wake.set))
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(self._wake.set)
+
+        self._host.set_waker(wake)
         self._wake.set()
         try:
             while True:

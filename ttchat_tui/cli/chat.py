@@ -1,0 +1,169 @@
+"""The object graph of one chat, and what runs in it: the screen, one prompt, or the plain REPL."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ttchat_tui import terminal
+from ttchat_tui.cli.errors import DONE, ENGINE_ERROR
+from ttchat_tui.config.load import load_config
+from ttchat_tui.config.paths import Paths
+from ttchat_tui.config.schema import Config
+from ttchat_tui.config.ui_state import UiState, load_ui_state
+from ttchat_tui.domain.model_spec import EngineKind
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import Engine
+from ttchat_tui.engine.child import Patience
+from ttchat_tui.engine.factory import WARM_MODULES, create_engine
+from ttchat_tui.engine.host import EngineHost
+from ttchat_tui.engine.isolated import IsolatedEngine
+from ttchat_tui.engine.switching import SwitchingEngine
+from ttchat_tui.models.choice import choose_model
+from ttchat_tui.models.prepare import Preparer
+from ttchat_tui.session import ChatSession
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.opening import open_scratch_store, open_store
+
+log = logging.getLogger(__name__)
+
+SHUTDOWN_S: Final = 5.0
+"""How long quitting waits for the engine before it is killed."""
+
+
+class Invocation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line asked for."""
+
+    flags: dict[str, Any]
+    """Config keys (`sampling.temperature`) that flags set."""
+    config_file: Path | None
+    paths: Paths
+    prompt: str | None
+    output: str
+    save: bool
+    resume: bool
+    plain: bool
+
+
+def run(invocation: Invocation) -> int:
+    """One chat from start to end; returns the exit code.
+
+    Raises:
+        ConfigError: before anything was started.
+    """
+    paths = invocation.paths
+    config = load_config(paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags)
+    is_full_screen = invocation.prompt is None and not invocation.plain
+    if is_full_screen and not terminal.is_full_screen_possible():
+        sys.stderr.write("ttchat-tui: no full screen on this terminal: line by line instead (--plain).\n")
+        is_full_screen = False
+    _log_to(paths.log_file, config.log.level)
+    engine = _engine(config, paths)
+    if isinstance(engine, IsolatedEngine):
+        engine.start()  # under way while this process imports what draws the screen
+    state = load_ui_state(paths.ui_state_file)
+    with _session(invocation, config, state, engine) as session:
+        if is_full_screen:
+            return _run_screen(invocation, config, state, session)
+        headless = importlib.import_module("ttchat_tui.headless")
+        return int(headless.run(session, invocation))
+
+
+def _log_to(file: Path, level: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    logging.basicConfig(
+        filename=file, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+def _kind(config: Config) -> EngineKind:
+    return "cpu" if config.model.engine == "auto" else config.model.engine
+
+
+def _engine(config: Config, paths: Paths) -> Engine:
+    if config.model.isolation == "thread":
+        return SwitchingEngine(create_engine)
+    settings = config.engine
+    return IsolatedEngine(
+        paths.log_file,
+        warm=WARM_MODULES[_kind(config)],
+        patience=Patience(
+            silence_s=settings.hang_timeout_s,
+            load_silence_s=settings.load_hang_timeout_s,
+            step_s=settings.step_timeout_s or None,
+        ),
+    )
+
+
+def _store(invocation: Invocation, config: Config) -> ConversationStore:
+    if invocation.save and config.storage.autosave:
+        return open_store(invocation.paths.database)
+    return open_scratch_store()
+
+
+@contextmanager
+def _session(invocation: Invocation, config: Config, state: UiState, engine: Engine) -> Iterator[ChatSession]:
+    """The session with its engine thread running and its model loading; all of it ended afterwards."""
+    model = choose_model(
+        flag=str(invocation.flags.get("model.name", "")),
+        environ=os.environ,
+        configured=config.model.name,
+        last_used=state.last_model or "",
+    )
+    prepare = Preparer(
+        models_dir=invocation.paths.models_dir,
+        engine=_kind(config),
+        precision=config.model.precision,
+        threads=config.model.threads,
+        context_length=config.model.context_length,
+    )
+    host = EngineHost(engine, prepare)
+    store = _store(invocation, config)
+    host.start()
+    try:
+        host.load(model)
+        session = ChatSession(
+            store,
+            host,
+            model=model,
+            default_sampling=lambda recommended: config.sampling.over(recommended or SamplingParams()),
+            system_prompt=config.system_prompt,
+        )
+        try:
+            yield session
+        finally:
+            session.close()
+    finally:
+        _end(host)
+        store.close()
+
+
+def _end(host: EngineHost) -> None:
+    """Wait for the engine, say so if it takes long; a second wish to quit, or the time-out, kills it."""
+    try:
+        if host.shutdown(timeout_s=1.0):
+            return
+        sys.stderr.write("ttchat-tui: waiting for the engine to close (ctrl+c to kill it)\n")
+        is_closed = host.shutdown(timeout_s=SHUTDOWN_S)
+    except KeyboardInterrupt:
+        is_closed = False
+    if not is_closed:
+        host.shutdown(force=True)
+
+
+def _run_screen(invocation: Invocation, config: Config, state: UiState, session: ChatSession) -> int:
+    """The Textual app, imported only now: the engine's process is already at work on the other core."""
+    terminal.ensure_utf8()
+    with terminal.captured(invocation.paths.log_file):
+        # By name, because an import statement here would be one that linters move up.
+        launch = importlib.import_module("ttchat_tui.ui.launch")
+        code: int = launch.run(session, config, invocation.paths, state, invocation.resume)
+    return ENGINE_ERROR if code is None else code or DONE

@@ -1,0 +1,157 @@
+"""What `doctor` looks at: one function a subject, each a fact, whether it is good, and what to run when it is not."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from ttchat_tui import __version__
+from ttchat_tui.config.errors import ConfigError
+from ttchat_tui.config.load import load_config
+from ttchat_tui.config.paths import Paths
+from ttchat_tui.models import library
+from ttchat_tui.models.catalog import catalog
+from ttchat_tui.storage.opening import open_store
+
+Verdict: TypeAlias = Literal["ok", "note", "wrong"]
+"""note: works, but a person should know · wrong: something that the chat needs is missing."""
+
+CPU_PACKAGES: Final = ("torch", "tokenizers", "gguf", "safetensors", "numpy")
+OTHER_PACKAGES: Final = ("transformers", "accelerate", "ttnn", "textual")
+LITTLE_SPACE: Final = 2_000_000_000
+LITTLE_MEMORY: Final = 1_500_000_000
+
+
+class Check(msgspec.Struct, frozen=True):
+    subject: str
+    verdict: Verdict
+    fact: str
+    cure: str = ""
+
+
+def all_checks(paths: Paths, config_file: Path | None) -> Iterator[Check]:
+    """Every check, in the order in which a person would look."""
+    yield _python()
+    yield from _packages()
+    yield _configuration(paths, config_file)
+    yield _default_model(paths)
+    yield _conversations(paths)
+    yield from _machine(paths)
+    yield from _terminal()
+    yield _card()
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Check("program", "ok", f"ttchat-tui {__version__} on Python {version} ({sys.executable})")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _packages() -> Iterator[Check]:
+    missing = [name for name in CPU_PACKAGES if _version(name) is None]
+    found = ", ".join(f"{name} {_version(name)}" for name in CPU_PACKAGES if name not in missing)
+    if missing:
+        yield Check(
+            "cpu engine",
+            "wrong",
+            f"not installed: {', '.join(missing)}" + (f" (there: {found})" if found else ""),
+            "pip install 'ttchat-tui[cpu]'",
+        )
+    else:
+        yield Check("cpu engine", "ok", found)
+    there = [f"{name} {_version(name)}" for name in OTHER_PACKAGES if _version(name)]
+    absent = [name for name in OTHER_PACKAGES if not _version(name)]
+    yield Check("packages", "ok", ", ".join(there) + (f"; not here: {', '.join(absent)}" if absent else ""))
+
+
+def _configuration(paths: Paths, config_file: Path | None) -> Check:
+    file = config_file or paths.config_file
+    try:
+        load_config(paths, environ=os.environ, file=config_file)
+    except ConfigError as error:
+        return Check("config", "wrong", str(error), f"Mend {file}; config.example.toml shows every key.")
+    return Check("config", "ok", str(file) if file.exists() else f"defaults (no {file})")
+
+
+def _default_model(paths: Paths) -> Check:
+    here = library.installed(paths.models_dir, os.environ)
+    names = ", ".join(f"{row.name} ({library.format_size(row.size_bytes)})" for row in here)
+    if not any(row.is_default for row in here):
+        default = catalog().default
+        fact = f"the default model {default} is not here" + (f"; here: {names}" if names else "")
+        return Check("models", "note", fact, f"ttchat-tui models pull {default}")
+    return Check("models", "ok", names)
+
+
+def _conversations(paths: Paths) -> Check:
+    if not paths.database.exists():
+        return Check("conversations", "ok", f"none yet ({paths.database})")
+    store = open_store(paths.database)
+    try:
+        if store.notice is not None:
+            return Check("conversations", "wrong", store.notice.message, store.notice.cure)
+        return Check("conversations", "ok", f"{len(store.conversations(limit=10**9))} in {paths.database}")
+    finally:
+        store.close()
+
+
+def _machine(paths: Paths) -> Iterator[Check]:
+    yield Check("processor", "ok", f"{os.cpu_count()} cores")
+    memory = available_memory()
+    if memory is not None:
+        fact = f"{memory / 1e9:.1f} GB available"
+        little = memory < LITTLE_MEMORY
+        cure = "Close something: the default model takes about 1 GB." if little else ""
+        yield Check("memory", "note" if little else "ok", fact, cure)
+    folder = next(each for each in (paths.cache_dir, *paths.cache_dir.parents) if each.exists())
+    free = shutil.disk_usage(folder).free
+    little = free < LITTLE_SPACE
+    cure = f"Free some space: models go to {paths.models_dir}." if little else ""
+    yield Check("disk", "note" if little else "ok", f"{free / 1e9:.0f} GB free for models", cure)
+
+
+def available_memory() -> int | None:
+    """Bytes a process can still get without swapping (Linux's MemAvailable); None elsewhere."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        return None
+    return None
+
+
+def _terminal() -> Iterator[Check]:
+    term = os.environ.get("TERM", "")
+    if term in ("", "dumb"):
+        yield Check("terminal", "note", f"TERM is {term or 'not set'}: no full screen", "ttchat-tui --plain")
+    else:
+        colours = os.environ.get("COLORTERM") or "256 or fewer colours"
+        yield Check(
+            "terminal", "ok", f"{term}, {colours}" + (", NO_COLOR set" if "NO_COLOR" in os.environ else "")
+        )
+    encoding = (getattr(sys.stdout, "encoding", "") or "").lower()
+    if encoding.replace("-", "") != "utf8":
+        yield Check("encoding", "note", f"stdout is {encoding or 'unknown'}", "export LANG=C.UTF-8")
+
+
+def _card() -> Check:
+    devices = sorted(Path("/dev/tenstorrent").glob("*")) if Path("/dev/tenstorrent").is_dir() else []
+    if devices:
+        return Check(
+            "tenstorrent", "note", f"{len(devices)} device(s); this version runs models on the CPU only"
+        )
+    return Check("tenstorrent", "ok", "no card: models run on the CPU")

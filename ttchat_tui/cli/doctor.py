@@ -1,0 +1,51 @@
+"""`ttchat-tui doctor` and `ttchat-tui paths`."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import msgspec
+import typer
+
+from ttchat_tui.cli.checks import Verdict, all_checks
+from ttchat_tui.cli.errors import DONE, ENGINE_ERROR
+from ttchat_tui.config.paths import find_paths
+
+MARKS: dict[Verdict, str] = {"ok": "✓", "note": "!", "wrong": "✗"}
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")]
+
+
+def doctor(context: typer.Context, as_json: AsJson = False) -> None:
+    """Say what is here, what is missing, and what to run. Exits 1 when something needed is missing."""
+    checks = list(all_checks(find_paths(os.environ), context.obj))
+    is_well = all(check.verdict != "wrong" for check in checks)
+    if as_json:
+        typer.echo(msgspec.json.encode({"ok": is_well, "checks": checks}).decode())
+    else:
+        width = max(len(check.subject) for check in checks)
+        for check in checks:
+            typer.echo(f"{MARKS[check.verdict]} {check.subject:<{width}}  {check.fact}")
+            if check.cure:
+                typer.echo(f"  {'':<{width}}  → {check.cure}")
+    raise typer.Exit(DONE if is_well else ENGINE_ERROR)
+
+
+def paths(as_json: AsJson = False) -> None:
+    """Where config, conversations, models and logs lie."""
+    found = find_paths(os.environ)
+    named = {
+        "config": found.config_file,
+        "themes": found.themes_dir,
+        "conversations": found.database,
+        "exports": found.exports_dir,
+        "models": found.models_dir,
+        "log": found.log_file,
+        "state": found.ui_state_file,
+    }
+    if as_json:
+        typer.echo(msgspec.json.encode({name: str(path) for name, path in named.items()}).decode())
+        return
+    for name, path in named.items():
+        typer.echo(f"{name:<14} {path}")

@@ -1,0 +1,47 @@
+"""What reaches the shell when something is wrong: one line on stderr and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from ttchat_tui.config.errors import ConfigError
+from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.engine.base import EngineError
+from ttchat_tui.models.errors import ModelError
+from ttchat_tui.storage.errors import StorageError
+
+DONE: Final = 0
+ENGINE_ERROR: Final = 1
+USAGE_ERROR: Final = 2
+INTERRUPTED: Final = 130
+
+log = logging.getLogger(__name__)
+
+
+def say(info: ErrorInfo) -> None:
+    """The sentence and its cure, on stderr."""
+    text = f"{info.message} {info.cure}".strip()
+    sys.stderr.write(f"ttchat-tui: {text}\n")
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn the errors that the rooms raise into exit codes."""
+    try:
+        yield
+    except ConfigError as error:
+        sys.stderr.write(f"ttchat-tui: {error}\n")
+        sys.exit(USAGE_ERROR)
+    except (EngineError, ModelError, StorageError) as error:
+        say(error.info)
+        sys.exit(ENGINE_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader (`| head`) has gone: nothing is wrong, and nothing more may be written.
+        sys.stderr.close()
+        sys.exit(DONE)

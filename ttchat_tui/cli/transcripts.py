@@ -1,0 +1,70 @@
+"""`ttchat-tui export`: conversations as files, without the screen."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ttchat_tui.cli.errors import say
+from ttchat_tui.config.load import load_config
+from ttchat_tui.config.paths import find_paths
+from ttchat_tui.domain.conversation import Conversation
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.export import write_export
+from ttchat_tui.storage.opening import open_store
+
+
+class Format(str, Enum):
+    markdown = "markdown"
+    json = "json"
+    jsonl = "jsonl"
+
+
+def export(
+    context: typer.Context,
+    conversation: Annotated[
+        int | None, typer.Argument(help="Number of a conversation; the latest without it.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every conversation, a file each.")] = False,
+    list_only: Annotated[
+        bool, typer.Option("--list", help="Only list the conversations and their numbers.")
+    ] = False,
+    file_format: Annotated[Format, typer.Option("--format", "-f", help="What to write.")] = Format.markdown,
+    target: Annotated[Path | None, typer.Option("--to", "-o", help="File or folder.")] = None,
+) -> None:
+    """Save transcripts as Markdown, JSON or JSONL (messages format); prints the path of each file."""
+    paths = find_paths(os.environ)
+    config = load_config(paths, environ=os.environ, file=context.obj)
+    store = open_store(paths.database)
+    try:
+        if store.notice is not None:
+            say(store.notice)
+        if list_only:
+            for each in store.conversations(limit=10**9):
+                typer.echo(f"{each.id:>6}  {each.message_count:>4} messages  {each.title}")
+            return
+        for each in _chosen(store, conversation, every):
+            folder = target or (
+                Path(config.storage.exports_dir).expanduser()
+                if config.storage.exports_dir
+                else paths.exports_dir
+            )
+            messages = store.path(each.head_id) if each.head_id is not None else []
+            typer.echo(str(write_export(folder, file_format.value, each, messages)))
+    finally:
+        store.close()
+
+
+def _chosen(store: ConversationStore, number: int | None, every: bool) -> list[Conversation]:
+    if every:
+        return store.conversations(limit=10**9)
+    if number is not None:
+        return [store.conversation(number)]
+    latest = store.latest()
+    if latest is None:
+        raise typer.BadParameter("there is no conversation yet")
+    return [latest]

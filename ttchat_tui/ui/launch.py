@@ -1,0 +1,59 @@
+"""From the session to a running screen; returns the exit code when it is left."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ttchat_tui.config.errors import ConfigError
+from ttchat_tui.config.paths import Paths
+from ttchat_tui.config.schema import Config
+from ttchat_tui.config.ui_state import UiState, save_ui_state
+from ttchat_tui.session import ChatSession
+from ttchat_tui.ui.app import TtchatApp
+from ttchat_tui.ui.key_check import check_keys
+from ttchat_tui.ui.services import Services
+from ttchat_tui.ui.themes import load_themes
+
+log = logging.getLogger(__name__)
+
+
+def run(session: ChatSession, config: Config, paths: Paths, state: UiState, resume: bool) -> int:
+    """Show the app until the user leaves.
+
+    Raises:
+        ConfigError: keys in conflict, an unknown action, or an unknown theme.
+    """
+    problems = check_keys(config.keys)
+    if problems:
+        raise ConfigError(str(paths.config_file), problems[0], setting="$.keys")
+    themes, errors = load_themes([paths.themes_dir])
+    for error in errors:
+        log.warning("%s", error)
+    names = [theme.name for theme in themes]
+    if config.ui.theme and config.ui.theme not in names:
+        raise ConfigError(
+            str(paths.config_file),
+            f"there is no theme {config.ui.theme!r}",
+            setting="$.ui.theme",
+            cure=f"choose one of {', '.join(names)}",
+        )
+    services = Services(
+        session=session,
+        host=session.host,
+        config=config,
+        paths=paths,
+        ui_state=state,
+        save_ui_state=lambda changed: _keep(paths.ui_state_file, changed),
+        resume=resume,
+    )
+    app = TtchatApp(services, themes)
+    app.run()
+    return app.return_code or 0
+
+
+def _keep(file: Path, state: UiState) -> None:
+    try:
+        save_ui_state(file, state)
+    except OSError as error:
+        log.warning("the state of the app could not be kept: %s", error)

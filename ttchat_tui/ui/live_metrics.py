@@ -1,0 +1,62 @@
+"""The metrics sidebar's figures, put together from the session's meter and the host, at most four times a second."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.session import ChatSession
+from ttchat_tui.ui.widgets.metrics_panel import Metrics
+
+INTERVAL_S = 0.3
+HISTORY = 60
+"""Points of the sparkline."""
+
+RATE_WINDOW_S = 1.0
+
+
+class LiveMetrics:
+    """Samples at its own pace while a reply runs; between replies it shows the last one's figures."""
+
+    def __init__(self, session: ChatSession) -> None:
+        self._session = session
+        self._rates: deque[float] = deque(maxlen=HISTORY)
+        self._sampled_at = 0.0
+        self.phase = "starting"
+        self.last_stats: GenerationStats | None = None
+
+    def is_due(self) -> bool:
+        return time.monotonic() - self._sampled_at >= INTERVAL_S
+
+    def forget_rates(self) -> None:
+        self._rates.clear()
+
+    def sample(self) -> Metrics:
+        self._sampled_at = time.monotonic()
+        session = self._session
+        stats = session.meter.stats() if session.is_busy or self.last_stats is None else self.last_stats
+        now_tps = session.meter.now_tps(RATE_WINDOW_S) if session.is_busy else None
+        if now_tps is not None:
+            self._rates.append(now_tps)
+        info = session.info
+        return Metrics(
+            phase=self.phase,
+            ttft_s=stats.ttft_s,
+            prefill_tps=stats.prefill_tps,
+            decode_now_tps=now_tps,
+            decode_mean_tps=stats.decode_tps,
+            itl_p50_s=stats.itl_p50_s,
+            itl_p95_s=stats.itl_p95_s,
+            prompt_tokens=stats.prompt_tokens,
+            cached_tokens=stats.cached_tokens,
+            completion_tokens=stats.completion_tokens,
+            context_used=stats.prompt_tokens + stats.completion_tokens,
+            context_length=stats.context_length or (info.context_length if info else 0),
+            rss_bytes=session.host.memory_bytes(),
+            load_s=info.load_s if info else None,
+            model=info.model if info else "",
+            engine_label=info.label if info else "",
+            threads=info.threads if info else 0,
+            history=tuple(self._rates),
+        )

@@ -1,0 +1,337 @@
+"""The chat screen: the mediator between the session and the widgets. Messages in, updates out, nothing computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import getters, on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.events import Resize
+from textual.screen import Screen
+from textual.widgets import Footer
+from typing_extensions import assert_never
+
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.events import EngineState, ErrorInfo
+from ttchat_tui.domain.updates import (
+    ConversationOpened,
+    ConversationsChanged,
+    DraftReturned,
+    EngineChanged,
+    EngineProgress,
+    EngineReady,
+    MessageAdded,
+    MessageRemoved,
+    Notice,
+    PromptCost,
+    ReplyBegan,
+    ReplyEnded,
+    ReplyStarted,
+    ReplyStreamed,
+    Update,
+)
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.ui.commands import TABLE, bindings
+from ttchat_tui.ui.engine_pump import EnginePump
+from ttchat_tui.ui.live_metrics import LiveMetrics
+from ttchat_tui.ui.message_views import view_of
+from ttchat_tui.ui.screens.chat_actions import PANELS, ChatActions
+from ttchat_tui.ui.services import Services
+from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
+from ttchat_tui.ui.widgets.history_panel import HistoryItem, HistoryPanel
+from ttchat_tui.ui.widgets.metrics_panel import MetricsPanel
+from ttchat_tui.ui.widgets.prompt import Prompt
+from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
+from ttchat_tui.ui.widgets.status_line import StatusLine
+from ttchat_tui.ui.widgets.transcript import Transcript
+
+FITS = {"left": 80, "right": 110}
+"""Columns below which a sidebar hides and comes back as an overlay."""
+
+HISTORY_LENGTH = 200
+"""How many earlier prompts the up arrow goes back through."""
+
+PHASES: dict[EngineState, str] = {
+    "empty": "no model",
+    "loading": "loading",
+    "ready": "ready",
+    "generating": "generating",
+    "unloading": "unloading",
+    "failed": "failed",
+}
+
+
+class ChatScreen(ChatActions, Screen[None]):
+    """The app's one screen; dialogs open on top of it."""
+
+    AUTO_FOCUS = "Prompt"
+
+    status = getters.query_one(StatusLine)
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self.services = services
+        self.session = services.session
+        self.key_overrides = services.config.keys
+        for binding in bindings(TABLE, self.key_overrides):
+            self._bindings.key_to_bindings.setdefault(binding.key, []).append(binding)
+        self.metrics = LiveMetrics(self.session)
+        self.pump = EnginePump(self.session, services.host, self.show_updates, self._flush)
+        self.overlay = ""
+        self.deleted: list[int] = []
+
+    def compose(self) -> ComposeResult:
+        config = self.services.config.ui
+        yield StatusLine()
+        with Horizontal(id="columns"), Vertical(id="chat"):
+            yield Transcript()
+            yield Prompt(submit_keys=config.submit_keys, newline_keys=config.newline_keys)
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self._arrange(self.size.width)
+        self.call_after_refresh(self._mount_sidebars)
+        self.run_worker(self.pump.run(), group="pump", exit_on_error=True)
+
+    async def _mount_sidebars(self) -> None:
+        """After the first frame: what a person types into is there first."""
+        columns = self.query_one("#columns")
+        side = Vertical(SamplingPanel(), MetricsPanel(), id="side")
+        await columns.mount(HistoryPanel(), before="#chat")
+        await columns.mount(side, after="#chat")
+        self._show_recovered()
+        self.show_updates(self._first_conversation())
+        self._refresh_settings()
+        self._refresh_history()
+        notice = self.session.store.notice
+        if notice is not None:
+            self.say(notice)
+            self.status.set_notice("nothing is kept" if self.session.store.mode == "memory" else "read-only")
+
+    def _first_conversation(self) -> Sequence[Update]:
+        latest = self.session.store.latest() if self.services.resume else None
+        if latest is None:
+            self.prompt.set_draft(self.session.store.new_draft())
+            return self.session.new_conversation()
+        return self.session.open(latest.id)
+
+    def _show_recovered(self) -> None:
+        found = self.session.recovered
+        if found:
+            count = len(found)
+            what = "a reply was" if count == 1 else f"{count} replies were"
+            self.notify(
+                f"When the app last ended {what} still running. What came is kept; "
+                "-c and /continue go on with it.",
+                title="Interrupted",
+                markup=False,
+                timeout=10,
+            )
+
+    # --- updates from the session
+
+    def show_updates(self, updates: Sequence[Update]) -> None:
+        """Draw what changed. The one place where updates are told apart."""
+        for update in updates:
+            match update:
+                case ConversationOpened(conversation, messages):
+                    self._open(conversation.draft if conversation else None, messages)
+                case MessageAdded(message):
+                    self.transcript.add(view_of(message))
+                case MessageRemoved(message_id):
+                    self.transcript.remove(message_id)
+                case ReplyBegan(message):
+                    self.metrics.forget_rates()
+                    self.transcript.begin(view_of(message))
+                case ReplyStarted(_, dropped_messages):
+                    self._show_dropped(dropped_messages)
+                case ReplyStreamed(message_id, text):
+                    self.transcript.feed(message_id, text)
+                case ReplyEnded(message, error):
+                    self._end_reply(message, error)
+                case DraftReturned(text, error):
+                    self._return_draft(text, error)
+                case ConversationsChanged():
+                    self._refresh_history()
+                case PromptCost(tokens, context_length, dropped):
+                    self._show_cost(tokens, context_length, dropped)
+                case EngineChanged(state, detail):
+                    self.status.set_state(state, detail)
+                    self.metrics.phase = PHASES[state]
+                    self._refresh_metrics()
+                case EngineProgress(progress):
+                    self.status.set_progress(progress)
+                    self.metrics.phase = progress.phase
+                case EngineReady(info):
+                    self.status.set_progress(None)
+                    self.status.set_model(info.model, info.label)
+                    self.status.set_context(0, info.context_length)
+                    self.remember_model(self.session.model)
+                    self._refresh_settings()
+                    self.session.count(self.prompt.text)
+                case Notice(error):
+                    self.status.set_progress(None)
+                    self.say(error)
+                case _:
+                    assert_never(update)
+
+    def _open(self, draft: str | None, messages: Sequence[Message]) -> None:
+        self.transcript.show([view_of(message) for message in messages])
+        if not messages:
+            self.transcript.set_placeholder(welcome())
+        if draft is not None:
+            self.prompt.set_draft(draft)
+        self.prompt.set_history([message.content for message in messages if message.role == "user"])
+        self.metrics.last_stats = next((m.reply.stats for m in reversed(messages) if m.reply), None)
+        self._refresh_settings()
+        self._refresh_history()
+        self.session.count(self.prompt.text)
+
+    def _end_reply(self, message: Message, error: ErrorInfo | None) -> None:
+        self.transcript.finish(view_of(message, error_cure=error.cure if error else ""))
+        self.metrics.last_stats = message.reply.stats if message.reply else None
+        self._refresh_metrics()
+        if not self.app.app_focus:
+            self.app.bell()
+
+    def _return_draft(self, text: str, error: ErrorInfo) -> None:
+        if text and not self.prompt.text.strip():
+            self.prompt.set_draft(text)
+        self.say(error)
+
+    def _show_dropped(self, dropped_messages: int) -> None:
+        if dropped_messages:
+            self.notify(
+                f"The oldest {dropped_messages} messages did not fit into the context and were not sent. "
+                "They stay in the conversation.",
+                severity="warning",
+                markup=False,
+            )
+
+    def _show_cost(self, tokens: int, context_length: int, dropped: int) -> None:
+        self.status.set_context(tokens, context_length)
+        hint = f"{tokens:,} / {context_length:,} tok" if self.prompt.text.strip() else ""
+        self.prompt.set_token_hint(
+            f"{hint} · {dropped} oldest will not be sent" if dropped and hint else hint
+        )
+
+    def _refresh_settings(self) -> None:
+        for panel in self.query(SamplingPanel):
+            info = self.session.info
+            if info is not None:
+                panel.set_capabilities(info.capabilities)
+            panel.set_model_default(self.session.default_sampling)
+            panel.set_params(self.session.sampling)
+            panel.set_system_prompt(self.session.system_prompt)
+
+    def _refresh_history(self) -> None:
+        for panel in self.query(HistoryPanel):
+            current = self.session.conversation.id if self.session.conversation else None
+            items = [HistoryItem(c.id, c.title, c.updated_at) for c in self.session.store.conversations()]
+            panel.show(items, current)
+
+    def _refresh_metrics(self) -> None:
+        metrics = self.metrics.sample()
+        for panel in self.query(MetricsPanel):
+            panel.show(metrics)
+        if self.session.is_busy and metrics.context_used:
+            self.status.set_context(metrics.context_used, metrics.context_length or 0)
+
+    def _flush(self) -> float:
+        if self.session.is_busy and self.metrics.is_due():
+            self._refresh_metrics()
+        return self.transcript.flush()
+
+    # --- messages from the widgets
+
+    @on(Prompt.Submitted)
+    async def _submitted(self, event: Prompt.Submitted) -> None:
+        match parse_submission(event.text):
+            case PlainText(text):
+                self.prompt.clear_draft()
+                self.transcript.set_placeholder(None)
+                self.transcript.follow()
+                self.show_updates(self.session.submit(text))
+                self._save_draft("")
+            case SlashCommand(action, argument):
+                self.prompt.clear_draft()
+                await self.run_command(action, argument)
+            case SlashError(sentence):
+                self.say(ErrorInfo(kind="usage", message=sentence))
+
+    @on(Prompt.DraftChanged)
+    def _draft_changed(self, event: Prompt.DraftChanged) -> None:
+        self._save_draft(event.text)
+        self.session.count(event.text)
+
+    def _save_draft(self, text: str) -> None:
+        try:
+            self.session.save_draft(text)
+        except StorageError as error:
+            self.log.error(str(error))
+
+    @on(SamplingPanel.ParamsChanged)
+    def _params_changed(self, event: SamplingPanel.ParamsChanged) -> None:
+        try:
+            self.session.set_sampling(event.params)
+        except StorageError as error:
+            self.say(error.info)
+
+    @on(SamplingPanel.SystemPromptChanged)
+    def _system_prompt_changed(self, event: SamplingPanel.SystemPromptChanged) -> None:
+        try:
+            self.session.set_system_prompt(event.text)
+        except StorageError as error:
+            self.say(error.info)
+        self.session.count(self.prompt.text)
+
+    @on(HistoryPanel.ConversationChosen)
+    def _conversation_chosen(self, event: HistoryPanel.ConversationChosen) -> None:
+        self.open_conversation(event.id)
+        self.prompt.focus()
+
+    @on(HistoryPanel.NewRequested)
+    def _new_requested(self) -> None:
+        self.action_new()
+
+    @on(HistoryPanel.RenameRequested)
+    def _rename_requested(self, event: HistoryPanel.RenameRequested) -> None:
+        self.ask_title(event.id)
+
+    @on(HistoryPanel.DeleteRequested)
+    def _delete_requested(self, event: HistoryPanel.DeleteRequested) -> None:
+        self.delete_conversation(event.id)
+
+    @on(Transcript.CopyRequested)
+    def _copy_requested(self, event: Transcript.CopyRequested) -> None:
+        self.copy(event.text)
+
+    # --- the three columns
+
+    def on_resize(self, event: Resize) -> None:
+        self._arrange(event.size.width)
+
+    def _arrange(self, width: int) -> None:
+        """Sidebars that fit stand beside the chat; one that does not floats over it while it is asked for."""
+        if self.overlay and width >= FITS[self.overlay]:
+            self.overlay = ""
+        for side, fits in FITS.items():
+            self.set_class(width >= fits and self._is_wanted(side), f"-{side}")
+            self.set_class(self.overlay == side, f"-{side}-overlay")
+
+    def _is_wanted(self, side: str) -> bool:
+        chosen = getattr(self.services.ui_state, PANELS[side])
+        return bool(getattr(self.services.config.ui, PANELS[side]) if chosen is None else chosen)
+
+    def _fits(self, side: str) -> bool:
+        return self.size.width >= FITS[side]
+
+
+def welcome() -> Content:
+    return Content.assemble(
+        ("ttchat", "bold $primary"),
+        "\n\n",
+        ("Type below and press Enter. Ctrl+P lists everything, F1 explains it.", "$text-muted"),
+    )

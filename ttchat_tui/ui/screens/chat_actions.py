@@ -1,0 +1,333 @@
+"""What the chat screen does when asked: one method an entry of the action table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from textual import getters
+from textual.screen import Screen
+
+from ttchat_tui.domain.conversation import Conversation
+from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.updates import Update
+from ttchat_tui.models import library
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.export import write_export
+from ttchat_tui.ui import clipboard
+from ttchat_tui.ui.commands import Action
+from ttchat_tui.ui.screens.help import HelpScreen
+from ttchat_tui.ui.screens.log import LogScreen
+from ttchat_tui.ui.screens.model_picker import ModelPicker
+from ttchat_tui.ui.screens.rename import Rename
+from ttchat_tui.ui.screens.save import FORMATS, SaveTranscript
+from ttchat_tui.ui.screens.theme_picker import ThemePicker
+from ttchat_tui.ui.widgets.history_panel import HistoryPanel
+from ttchat_tui.ui.widgets.prompt import Prompt
+from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
+from ttchat_tui.ui.widgets.slider import Slider
+from ttchat_tui.ui.widgets.transcript import Transcript
+
+if TYPE_CHECKING:
+    from ttchat_tui.session import ChatSession
+    from ttchat_tui.ui.services import Services
+
+
+PANELS = {"left": "show_conversations", "right": "show_controls"}
+"""Which of `UiState`'s fields remembers each sidebar."""
+
+
+class ChatActions(Screen[None]):
+    """The actions, apart from the layout and the drawing in `ChatScreen`, which has the attributes used here."""
+
+    services: Services
+    session: ChatSession
+    prompt = getters.query_one(Prompt)
+    transcript = getters.query_one(Transcript)
+    overlay: str
+    deleted: list[int]
+    show_updates: Callable[[list[Update]], None]
+    _arrange: Callable[[int], None]
+
+    def say(self, error: ErrorInfo) -> None:
+        """One sentence and its cure, as a toast: never markup, never a backtrace."""
+        text = f"{error.message}\n{error.cure}" if error.cure else error.message
+        self.notify(text, severity="error", markup=False, timeout=8)
+
+    def attempt(self, action: Callable[[], list[Update]]) -> None:
+        """Run something that reads or writes the store; a failure is said and changes nothing."""
+        try:
+            updates = action()
+        except StorageError as error:
+            self.say(error.info)
+        else:
+            self.show_updates(updates)
+
+    async def run_command(self, action: Action, argument: str) -> None:
+        """A slash command: `/model name` and their like take an argument, the others are the plain action."""
+        if not argument:
+            await self.run_action(action.name)
+            return
+        match action.name:
+            case "rename":
+                self._rename_current(argument)
+            case "save":
+                self._save_as(argument)
+            case "copy_code":
+                self._copy_code(argument)
+            case "model":
+                self._load(argument)
+            case "theme":
+                self._use_theme(argument)
+            case _:
+                await self.run_action(action.name)
+
+    # --- replies
+
+    def action_stop(self) -> None:
+        """Esc: close an overlay, else stop the reply, else give up a load."""
+        if self.overlay:
+            self._set_overlay("")
+        elif not self.session.stop() and self.services.host.state == "loading":
+            self.services.host.cancel_load()
+        self.prompt.focus()
+
+    def action_regenerate(self) -> None:
+        self.transcript.follow()
+        self.show_updates(self.session.regenerate())
+
+    def action_continue_reply(self) -> None:
+        self.transcript.follow()
+        self.show_updates(self.session.continue_reply())
+
+    async def action_edit_draft(self) -> None:
+        await self.prompt.edit_in_editor()
+
+    # --- conversations
+
+    def action_new(self) -> None:
+        self.attempt(self.session.new_conversation)
+        self.prompt.set_draft("")
+        self.prompt.focus()
+
+    def open_conversation(self, conversation_id: int) -> None:
+        if self.session.conversation is None or self.session.conversation.id != conversation_id:
+            self.attempt(lambda: self.session.open(conversation_id))
+        self._set_overlay("")
+
+    def action_next_conversation(self) -> None:
+        self._open_neighbour(1)
+
+    def action_previous_conversation(self) -> None:
+        self._open_neighbour(-1)
+
+    def _open_neighbour(self, step: int) -> None:
+        ids = [conversation.id for conversation in self.session.store.conversations()]
+        current = self.session.conversation.id if self.session.conversation else None
+        place = ids.index(current) + step if current in ids else 0
+        if 0 <= place < len(ids):
+            self.open_conversation(ids[place])
+
+    def action_rename(self) -> None:
+        if self.session.conversation is not None:
+            self.ask_title(self.session.conversation.id)
+
+    def ask_title(self, conversation_id: int) -> None:
+        def rename(title: str | None) -> None:
+            if title:
+                self.attempt(lambda: self.session.rename(conversation_id, title))
+
+        self.app.push_screen(Rename(self.session.store.conversation(conversation_id).title), rename)
+
+    def _rename_current(self, title: str) -> None:
+        conversation = self.session.conversation
+        if conversation is not None:
+            self.attempt(lambda: self.session.rename(conversation.id, title))
+
+    def action_delete(self) -> None:
+        if self.session.conversation is not None:
+            self.delete_conversation(self.session.conversation.id)
+
+    def delete_conversation(self, conversation_id: int) -> None:
+        """No question asked: it can be undone."""
+        self.attempt(lambda: self.session.delete(conversation_id))
+        self.deleted.append(conversation_id)
+        self.notify("Deleted. /undo brings it back.", markup=False)
+
+    def action_undo_delete(self) -> None:
+        if self.deleted:
+            conversation_id = self.deleted.pop()
+            self.attempt(lambda: self.session.undelete(conversation_id))
+        else:
+            self.notify("Nothing was deleted since the app started.", markup=False)
+
+    def action_save(self) -> None:
+        conversation = self.session.conversation
+        if conversation is None:
+            self.notify("There is nothing to save yet.", markup=False)
+            return
+
+        def save(chosen: tuple[str, Path] | None) -> None:
+            if chosen is not None:
+                self._save_to(*chosen)
+
+        self.app.push_screen(SaveTranscript(self._exports_dir(), conversation.title), save)
+
+    def _exports_dir(self) -> Path:
+        configured = self.services.config.storage.exports_dir
+        return Path(configured).expanduser() if configured else self.services.paths.exports_dir
+
+    def _save_as(self, typed: str) -> None:
+        """`/save notes.json`: the ending names the format, Markdown without one; a bare name goes to the exports."""
+        target = self._exports_dir() / Path(typed).expanduser()
+        formats = {ending: name for name, (ending, _) in FORMATS.items()}
+        self._save_to(formats.get(target.suffix.lower(), "markdown"), target)
+
+    def _save_to(self, export_format: str, target: Path) -> None:
+        conversation: Conversation | None = self.session.conversation
+        if conversation is None:
+            self.notify("There is nothing to save yet.", markup=False)
+            return
+        try:
+            path = write_export(target, export_format, conversation, self.session.path)
+        except StorageError as error:
+            self.say(error.info)
+        else:
+            self.notify(f"Saved to {path}", markup=False)
+
+    # --- the transcript
+
+    def copy(self, text: str) -> None:
+        """To the clipboard, off the UI's loop: the tools may be slow or hang."""
+
+        async def run() -> None:
+            self.notify(await clipboard.copy(text, self.app, self.services.paths.state_dir), markup=False)
+
+        self.run_worker(run(), group="clipboard")
+
+    def action_copy_reply(self) -> None:
+        source = self.transcript.last_reply_source()
+        if source:
+            self.copy(source)
+        else:
+            self.notify("There is no reply to copy yet.", markup=False)
+
+    def action_copy_code(self) -> None:
+        self._copy_code("")
+
+    def _copy_code(self, number: str) -> None:
+        last = self.session.last_reply
+        blocks = self.transcript.code_blocks(last.id) if last else []
+        place = int(number) if number.isdigit() else len(blocks)
+        if 1 <= place <= len(blocks):
+            self.copy(blocks[place - 1])
+        else:
+            self.notify(f"The last reply has {len(blocks)} code blocks.", markup=False)
+
+    def action_copy_message(self) -> None:
+        asked = next((m for m in reversed(self.session.path) if m.role == "user"), None)
+        if asked is not None:
+            self.copy(asked.content)
+
+    def action_follow_end(self) -> None:
+        self.transcript.follow()
+
+    # --- the model
+
+    def action_model(self) -> None:
+        def load(name: str | None) -> None:
+            if name:
+                self._load(name)
+
+        rows = library.list_models(self.services.paths.models_dir, os.environ)
+        self.app.push_screen(ModelPicker(rows, self.session.model), load)
+
+    def _load(self, name: str) -> None:
+        self.session.model = name
+        self.services.host.load(name)
+
+    def action_reload_model(self) -> None:
+        self._load(self.session.model)
+
+    def action_unload_model(self) -> None:
+        self.services.host.unload()
+
+    def remember_model(self, name: str) -> None:
+        self._keep_ui_state(last_model=name)
+
+    # --- the view
+
+    def action_toggle_conversations(self) -> None:
+        self._toggle("left")
+
+    def action_toggle_sampling(self) -> None:
+        self._toggle("right")
+
+    def _toggle(self, side: str) -> None:
+        if self.has_class(f"-{side}"):
+            self._keep_ui_state(**{PANELS[side]: False})
+        elif self._fits(side):
+            self._keep_ui_state(**{PANELS[side]: True})
+        else:
+            self._set_overlay("" if self.overlay == side else side)
+        self._arrange(self.size.width)
+
+    def _fits(self, side: str) -> bool:
+        raise AssertionError("ChatScreen knows the widths")
+
+    def _set_overlay(self, side: str) -> None:
+        self.overlay = side
+        self._arrange(self.size.width)
+        if not side:
+            self.prompt.focus()
+
+    def _reveal(self, side: str) -> None:
+        if not self.has_class(f"-{side}") and self.overlay != side:
+            self._toggle(side)
+
+    def action_focus_prompt(self) -> None:
+        self._set_overlay("")
+        self.prompt.focus()
+
+    def action_focus_history(self) -> None:
+        self._reveal("left")
+        self.query_one(HistoryPanel).focus_filter()
+
+    def action_focus_transcript(self) -> None:
+        self.transcript.focus()
+
+    def action_focus_sampling(self) -> None:
+        self._reveal("right")
+        self.query_one(SamplingPanel).query(Slider).first().focus()
+
+    def action_theme(self) -> None:
+        self.app.push_screen(ThemePicker(), lambda name: self._keep_ui_state(theme=name) if name else None)
+
+    def _use_theme(self, name: str) -> None:
+        if name in self.app.available_themes:
+            self.app.theme = name
+            self._keep_ui_state(theme=name)
+        else:
+            self.say(ErrorInfo(kind="usage", message=f"There is no theme {name}.", cure="/theme lists them."))
+
+    def _keep_ui_state(self, **changes: object) -> None:
+        self.services.ui_state = msgspec.structs.replace(self.services.ui_state, **changes)
+        self.services.save_ui_state(self.services.ui_state)
+
+    # --- the app
+
+    def action_show_log(self) -> None:
+        self.app.push_screen(LogScreen(self.services.paths.log_file))
+
+    def action_palette(self) -> None:
+        self.app.action_command_palette()
+
+    def action_help(self) -> None:
+        self.app.push_screen(HelpScreen(self.services.config.keys))
+
+    def action_quit(self) -> None:
+        self.session.save_draft(self.prompt.text)
+        self.app.exit()

@@ -1,0 +1,51 @@
+"""The log's newest lines: what native libraries and the engine printed instead of tearing the screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.screen import ModalScreen
+from textual.widgets import RichLog, Static
+
+from ttchat_tui.domain.text import visible
+
+TAIL_BYTES = 128 * 1024
+
+
+class LogScreen(ModalScreen[None]):
+    """Read once when opened; `r` reads it again."""
+
+    BINDINGS = [
+        Binding("escape,q", "dismiss", "close"),
+        Binding("r", "reload", "reload"),
+    ]
+
+    def __init__(self, log_file: Path) -> None:
+        super().__init__()
+        self._log_file = log_file
+
+    def compose(self) -> ComposeResult:
+        yield Static(f"Log · {self._log_file} · r reloads, esc closes", id="log-title", markup=False)
+        yield RichLog(id="log", wrap=True, markup=False, highlight=False, auto_scroll=True)
+
+    def on_mount(self) -> None:
+        self.action_reload()
+
+    def action_reload(self) -> None:
+        log = self.query_one(RichLog)
+        log.clear()
+        for line in tail(self._log_file):
+            log.write(visible(line))
+
+
+def tail(path: Path) -> list[str]:
+    """The last 128 KiB of a file, as lines; a sentence instead when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError as error:
+        return [f"The log cannot be read: {error.strerror or error}"]
+    return text.splitlines() or ["The log is empty."]

@@ -1,0 +1,25 @@
+"""What the screen is given by the composition root: nothing in `ui` builds these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ttchat_tui.config.paths import Paths
+from ttchat_tui.config.schema import Config
+from ttchat_tui.config.ui_state import UiState
+from ttchat_tui.engine.host import EngineHost
+from ttchat_tui.session import ChatSession
+
+
+@dataclass
+class Services:
+    session: ChatSession
+    host: EngineHost
+    config: Config
+    paths: Paths
+    ui_state: UiState
+    save_ui_state: Callable[[UiState], None]
+    """Atomic; errors are logged, never raised: panels that come back closed are no reason to stop."""
+    resume: bool = False
+    """Open the latest conversation (`-c`) instead of a new one."""

@@ -208,45 +208,46 @@ def fit(
     limit: int,
     reserve: int,
 ) -> Plan:
-    """Leave out as few of the oldest turns as needed for the prompt to take at most `limit - reserve` tokens.
+    """As `shorten`, for a prompt that is to be answered.
 
-    Never the system prompt, nor what stands from the last user message on; the first message kept is a user's. When
-    nothing more can go, the reply has to do with less than `reserve`, but with one token at least.
+    Raises:
+        PromptTooLong: what cannot be left out takes `limit` tokens or more: no room for one token of a reply.
+    """
+    plan = shorten(messages, count, limit - reserve)
+    if plan.tokens >= limit:
+        raise PromptTooLong(
+            f"This message takes {plan.tokens:,} tokens; the model's context holds {limit:,}, reply included.",
+            "Shorten the message or the system prompt, or load a model with a longer context.",
+        )
+    return plan
+
+
+def shorten(
+    messages: Sequence[ChatMessage], count: Callable[[Sequence[ChatMessage]], int], budget: int
+) -> Plan:
+    """Leave out as few of the oldest turns as needed for the prompt to take at most `budget` tokens.
+
+    Never the system prompt, nor what stands from the last user message on; the first message kept is a user's. Where
+    that cannot be done, everything is left out that may be.
 
     Args:
         count: tokens of some messages through the template; must not grow when messages are left out.
-        limit: context length. reserve: room kept for the reply. Both in tokens.
-    Raises:
-        PromptTooLong: what cannot be left out takes `limit` tokens or more.
     """
     total = count(messages)
-    if total <= limit - reserve:
+    if total <= budget:
         return Plan(tuple(messages), total, 0)
     head = 1 if messages and messages[0].role == "system" else 0
     users = [index for index, message in enumerate(messages) if index > head and message.role == "user"]
-    low, high = 0, len(users)  # Find the first cut that fits; `high` stays where none was found.
-    best: Plan | None = None
+    if not users:
+        return Plan(tuple(messages), total, 0)
+    low, high = 0, len(users) - 1  # The first cut that fits, by halves; the last one is taken in any case.
     while low < high:
         middle = (low + high) // 2
-        plan = _cut(messages, head, users[middle], count)
-        if plan.tokens <= limit - reserve:
-            best, high = plan, middle
+        if _cut(messages, head, users[middle], count).tokens <= budget:
+            high = middle
         else:
             low = middle + 1
-    if best is not None:
-        return best
-    shortest = _cut(messages, head, users[-1], count) if users else Plan(tuple(messages), total, 0)
-    if shortest.tokens >= limit:
-        raise too_long(shortest.tokens, limit)
-    return shortest
-
-
-def too_long(tokens: int, limit: int) -> PromptTooLong:
-    """The refusal of a message that cannot fit, with both numbers."""
-    return PromptTooLong(
-        f"This message takes {tokens:,} tokens; the model's context holds {limit:,}, reply included.",
-        "Shorten the message or the system prompt, or load a model with a longer context.",
-    )
+    return _cut(messages, head, users[low], count)
 
 
 def _cut(

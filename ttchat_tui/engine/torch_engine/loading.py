@@ -1,0 +1,229 @@
+"""Spec → a model that runs: reader, precision, memory check, conversion, threads. Imports torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from ttchat_tui.domain.events import LoadPhase, LoadProgress
+from ttchat_tui.domain.model_spec import ModelSpec, Precision
+from ttchat_tui.domain.sampling import SamplingParams, checked
+from ttchat_tui.engine.base import ModelLoadError, ProgressReporter
+from ttchat_tui.engine.decode import Stepper
+from ttchat_tui.engine.prompt import ChatTemplate
+from ttchat_tui.engine.torch_engine.checkpoint import Checkpoint, TemplateData
+from ttchat_tui.engine.torch_engine.gguf_file import GgufFile
+from ttchat_tui.engine.torch_engine.linear import has_f16_kernel
+from ttchat_tui.engine.torch_engine.memory import available_bytes, check_memory, needed_bytes
+from ttchat_tui.engine.torch_engine.model import DecoderModel
+from ttchat_tui.engine.torch_engine.rope import RopeTable, rope_frequencies
+from ttchat_tui.engine.torch_engine.safetensors_file import (
+    SafetensorsFolder,
+    read_json,
+    read_json_if_there,
+    why_not_own,
+)
+from ttchat_tui.engine.torch_engine.stepper import TorchStepper
+from ttchat_tui.engine.torch_engine.tokenizer import ChatTokenizer
+from ttchat_tui.engine.torch_engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
+from ttchat_tui.engine.torch_engine.tokenizer_gguf import tokenizer_from_gguf
+from ttchat_tui.engine.torch_engine.warm_up import warm_up
+from ttchat_tui.engine.torch_engine.weights import ExactPrecision, convert_weights
+
+_AUTO_MODEL: Final = "ttchat_tui.engine.torch_engine.auto_model"
+_GREEDY: Final = SamplingParams(temperature=0.0, top_k=0, top_p=1.0)
+
+
+class ResettableStepper(Stepper, Protocol):
+    def reset(self) -> None:
+        """Forget all positions."""
+        ...
+
+
+class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that answering takes."""
+
+    stepper: ResettableStepper
+    tokenizer: ChatTokenizer
+    template: ChatTemplate
+    context_length: int
+    vocab_size: int
+    parameters: int
+    label: str
+    threads: int
+    recommended: SamplingParams | None
+    notes: tuple[str, ...]
+
+
+class _Runnable(msgspec.Struct, frozen=True, kw_only=True):
+    """A model before warm-up: what differs between our own forward and transformers'."""
+
+    stepper: ResettableStepper
+    tokenizer: ChatTokenizer
+    template: TemplateData
+    generation_config: Mapping[str, Any]
+    context_length: int
+    vocab_size: int
+    parameters: int
+    label: str
+    notes: tuple[str, ...] = ()
+
+
+def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
+    """Read, convert, warm up.
+
+    Raises:
+        ModelLoadError: missing, unreadable or of a kind that does not run here.
+        OutOfMemory: it would not fit.
+        LoadCancelled: from `report`.
+    """
+    path = Path(spec.path)
+    report(LoadProgress(phase="read", detail=path.name))
+    if not path.exists():
+        raise ModelLoadError(
+            f"There is no model at {path}.", "Fetch it with `ttchat-tui models pull`, or check the path."
+        )
+    if path.is_dir():
+        reason = why_not_own(read_json(path / "config.json"))
+        runnable = _load_auto(path, spec, reason, report) if reason else _load_folder(path, spec, report)
+    else:
+        runnable = _load_gguf(path, spec, report)
+    tokenizer, notes = runnable.tokenizer, list(runnable.notes)
+    template = ChatTemplate(runnable.template.source, runnable.template.special, tokenizer.controls)
+    if template.is_fallback:
+        notes.append(
+            "The model brings no chat template: turns are written as “User:” and “Assistant:” lines."
+        )
+    elif not template.has_system_role:
+        notes.append("The model's template has no system role: the system prompt opens the first message.")
+    context = runnable.context_length
+    if spec.context_length > context:
+        notes.append(
+            f"The context is {context:,} tokens, the model's maximum; {spec.context_length:,} were asked."
+        )
+    elif spec.context_length:
+        context = spec.context_length
+    threads = warm_up(runnable.stepper, spec.threads, _steps(report, "warm up", "steps"))
+    runnable.stepper.reset()
+    return LoadedModel(
+        stepper=runnable.stepper,
+        tokenizer=tokenizer,
+        template=template,
+        context_length=context,
+        vocab_size=runnable.vocab_size,
+        parameters=runnable.parameters,
+        label=runnable.label,
+        threads=threads,
+        recommended=recommended_sampling(runnable.generation_config) or spec.recommended,
+        notes=tuple(notes),
+    )
+
+
+def recommended_sampling(config: Mapping[str, Any]) -> SamplingParams | None:
+    """generation_config.json as sampling parameters; None when it recommends none.
+
+    What it does not name cuts nothing, as in vLLM (transformers would put its own top-k of 50 there).
+    """
+    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+    given = {name: config[name] for name in names if config.get(name) is not None}
+    if not given:
+        return None
+    base = _GREEDY if config.get("do_sample") is False else msgspec.structs.replace(_GREEDY, temperature=1.0)
+    try:
+        return checked(msgspec.structs.replace(base, **given))
+    except msgspec.ValidationError:
+        return None  # Out of our ranges: better no advice than half of it.
+
+
+def exact_precision(wanted: Precision) -> ExactPrecision:
+    """
+    Raises:
+        ModelLoadError: the CPU engine does not run this precision, here or at all.
+    """
+    match wanted:
+        case "fp32":
+            return "fp32"
+        case "auto":
+            return "f16" if has_f16_kernel() else "fp32"
+        case "f16" if has_f16_kernel():
+            return "f16"
+        case "f16":
+            raise ModelLoadError(
+                "This machine's torch has no working float16 kernel.", "Use precision auto or fp32."
+            )
+        case _:
+            raise ModelLoadError(
+                f"The CPU engine has no precision {wanted}.", "Use precision auto, f16 or fp32."
+            )
+
+
+def _load_gguf(path: Path, spec: ModelSpec, report: ProgressReporter) -> _Runnable:
+    file = GgufFile(path)
+    try:
+        tokenizer = tokenizer_from_gguf(file.metadata)
+        return _load_own(file, tokenizer, file.template, spec, report)
+    finally:
+        file.close()
+
+
+def _load_folder(path: Path, spec: ModelSpec, report: ProgressReporter) -> _Runnable:
+    folder = SafetensorsFolder(path)
+    return _load_own(folder, tokenizer_from_folder(path), template_from_folder(path), spec, report)
+
+
+def _load_own(
+    checkpoint: Checkpoint,
+    tokenizer: ChatTokenizer,
+    template: TemplateData,
+    spec: ModelSpec,
+    report: ProgressReporter,
+) -> _Runnable:
+    """Our own forward over a checkpoint of the Llama family."""
+    precision = exact_precision(spec.precision)
+    config = checkpoint.config
+    check_memory(needed_bytes(config, precision), available_bytes())
+    rope = RopeTable(rope_frequencies(config, checkpoint.rope_factors))
+    weights = convert_weights(checkpoint, precision, _steps(report, "convert", "layers"))
+    return _Runnable(
+        stepper=TorchStepper(DecoderModel(config, weights, rope)),
+        tokenizer=tokenizer,
+        template=template,
+        generation_config=dict(checkpoint.generation_config),
+        context_length=config.context_length,
+        vocab_size=config.vocab_size,
+        parameters=config.parameters(),
+        label=f"cpu {precision}",
+    )
+
+
+def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporter) -> _Runnable:
+    """transformers' forward."""
+    if spec.precision not in ("auto", "fp32"):
+        raise ModelLoadError(
+            f"Models that run through transformers have no precision {spec.precision}.",
+            "Use precision auto or fp32.",
+        )
+    tokenizer = tokenizer_from_folder(path)
+    weights = sum(file.stat().st_size for file in (*path.glob("*.safetensors"), *path.glob("*.bin")))
+    check_memory(2 * weights, available_bytes())  # Files are mostly 16-bit.
+    report(LoadProgress(phase="convert", detail="through transformers"))
+    stepper, context, vocab_size, parameters = importlib.import_module(_AUTO_MODEL).load_auto_model(path)
+    return _Runnable(
+        stepper=stepper,
+        tokenizer=tokenizer,
+        template=template_from_folder(path),
+        generation_config=read_json_if_there(path / "generation_config.json"),
+        context_length=context,
+        vocab_size=vocab_size,
+        parameters=parameters,
+        label="cpu transformers fp32",
+        notes=(f"Runs through transformers: the folder holds {reason}.",),
+    )
+
+
+def _steps(report: ProgressReporter, phase: LoadPhase, unit: Any) -> Callable[[int, int], None]:
+    return lambda done, total: report(LoadProgress(phase=phase, done=done, total=total, unit=unit))

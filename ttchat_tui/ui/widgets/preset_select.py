@@ -1,0 +1,111 @@
+"""The choice of a preset, with a word for settings that are none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Label, Select
+
+CUSTOM = "custom"
+"""What stands there while the settings are no preset's."""
+
+
+class PresetMenu(Select[str], inherit_bindings=False):
+    """A one-row select that leaves up and down to the panel; left and right choose without opening it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,space", "show_overlay", "Show presets", show=False),
+        Binding("left", "choose(-1)", "Previous preset", show=False),
+        Binding("right", "choose(1)", "Next preset", show=False),
+    ]
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__([(name, name) for name in names], prompt=CUSTOM, compact=True)
+        self.names = tuple(names)
+
+    def action_choose(self, direction: int) -> None:
+        """The neighbouring preset; from custom settings the first or the last."""
+        if self.selection is None:
+            self.value = self.names[0 if direction > 0 else -1]
+            return
+        place = self.names.index(self.selection) + direction
+        if 0 <= place < len(self.names):
+            self.value = self.names[place]
+
+
+class PresetField(Horizontal):
+    """Label and menu. `show` is silent; the user's choice posts `Chosen`."""
+
+    DEFAULT_CSS = """
+    PresetField { height: 1; }
+    PresetField > Label { width: 10; }
+    PresetField > PresetMenu { width: 1fr; height: 1; }
+    """
+
+    @dataclass
+    class Chosen(Message):
+        """The user chose a preset, by name."""
+
+        field: PresetField
+        preset: str
+
+        @property
+        def control(self) -> PresetField:
+            return self.field
+
+    def __init__(self, label: str, names: Sequence[str], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._label = label
+        self._names = tuple(names)
+        self._menu = PresetMenu(names)
+        self._preset: str | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Label(self._label, markup=False)
+        yield self._menu
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self._names
+
+    def on_mount(self) -> None:
+        self._offer()
+
+    def show(self, preset: str | None) -> None:
+        """Show which preset holds, None for custom settings; posts nothing."""
+        self._preset = preset
+        value = Select.NULL if preset is None else preset
+        if self._menu.is_mounted and self._menu.value != value:
+            self._menu.value = value
+
+    def set_names(self, names: Sequence[str]) -> None:
+        """Offer other presets; the one that is shown is kept if it is among them."""
+        self._names = tuple(names)
+        if self._preset not in self._names:
+            self._preset = None
+        if self._menu.is_mounted:
+            self._offer()
+
+    def _offer(self) -> None:
+        if self._names != self._menu.names:
+            self._menu.names = self._names
+            self._menu.set_options([(name, name) for name in self._names])
+        self.show(self._preset)
+
+    @on(Select.Changed)
+    def _choose(self, event: Select.Changed) -> None:
+        event.stop()
+        # What comes late from `show` tells what holds already; only the user's choice is news.
+        preset = self._menu.selection
+        if preset is None:
+            self.show(self._preset)  # Custom settings are made by changing one, not by choosing them.
+        elif preset != self._preset:
+            self._preset = preset
+            self.post_message(self.Chosen(self, preset))

@@ -1,0 +1,69 @@
+"""The sampling parameters as the panel shows them: order, labels, what each one does, and what may be typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from ttchat_tui.domain.sampling import SamplingParams
+
+
+@dataclass(frozen=True)
+class SliderField:
+    """One parameter with a slider."""
+
+    name: str
+    """The field of `SamplingParams`."""
+    label: str
+    help: str
+
+
+SLIDERS: Final = (
+    SliderField(
+        "temperature", "temperature", "How freely the next token is drawn; 0 always takes the most probable."
+    ),
+    SliderField(
+        "top_p", "top-p", "Keep the most probable tokens up to this share of probability; 1 keeps all."
+    ),
+    SliderField("min_p", "min-p", "Drop tokens below this share of the most probable one; 0 drops none."),
+    SliderField("top_k", "top-k", "Keep this many of the most probable tokens; 0 keeps all."),
+    SliderField(
+        "repetition_penalty",
+        "repetition",
+        "Above 1, tokens of the prompt and the reply become less probable.",
+    ),
+)
+
+MORE_SLIDERS: Final = (
+    SliderField(
+        "presence_penalty", "presence", "Above 0, tokens already in the reply become less probable, once."
+    ),
+    SliderField(
+        "frequency_penalty", "frequency", "Above 0, tokens become less probable each time they are repeated."
+    ),
+)
+
+SLIDER_KEYS: Final = "← → a step, shift ten · digits type a value · r resets"
+
+MAX_TOKENS_HELP: Final = "The longest reply, in tokens."
+SEED_HELP: Final = "The same seed draws the same reply; random draws another each time."
+STOP_HELP: Final = (
+    "The reply ends before any of these. Separate them by spaces or commas; "
+    'write "two words" in quotes, a line break as \\n. Enter applies.'
+)
+SYSTEM_HELP: Final = "What the model is told before the conversation."
+UNSUPPORTED: Final = "Not supported by this engine."
+
+
+def limits(name: str) -> tuple[float, float]:
+    """The range of a field as `SamplingParams` accepts it: wider than a slider's, where that shows the useful part."""
+    for field in msgspec.inspect.type_info(SamplingParams).fields:  # pyright: ignore[reportAttributeAccessIssue]
+        if field.name == name:
+            for kind in getattr(field.type, "types", (field.type,)):
+                if isinstance(kind, (msgspec.inspect.IntType, msgspec.inspect.FloatType)):
+                    assert kind.ge is not None
+                    assert kind.le is not None
+                    return kind.ge, kind.le
+    raise KeyError(f"no sampling parameter {name!r} with a range")

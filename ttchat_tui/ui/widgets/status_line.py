@@ -1,0 +1,209 @@
+"""The app's top row: what is loaded, what it is doing, how full the context is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Final
+
+from textual.content import Content
+from textual.widget import Widget
+
+from ttchat_tui.domain.events import EngineState, LoadProgress
+from ttchat_tui.ui.widgets.figures import bar_text, bytes_text, count_text, one_line, share
+
+APP_NAME: Final = "ttchat"
+SEPARATOR: Final = " · "
+METER_CELLS: Final = 8
+SHORTEST_MODEL: Final = 8
+"""A model's name is cut down to this many cells before anything is cut off at the right."""
+
+_SIGNS: Final[dict[EngineState, tuple[str, str]]] = {
+    "empty": ("○", "no model"),
+    "loading": ("●", "loading"),
+    "ready": ("●", "ready"),
+    "generating": ("●", "generating"),
+    "unloading": ("○", "unloading"),
+    "failed": ("✗", "failed"),
+}
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Everything the line says."""
+
+    model: str = ""
+    label: str = ""
+    state: EngineState = "empty"
+    detail: str = ""
+    progress: LoadProgress | None = None
+    used: int = 0
+    total: int = 0
+    notice: str = ""
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Which parts there is room for."""
+
+    name: bool = True
+    bars: bool = True
+    label: bool = True
+    amounts: bool = True
+    detail: bool = True
+    meter: bool = True
+
+
+_FITS: Final = (
+    _Fit(),
+    _Fit(name=False),
+    _Fit(name=False, bars=False),
+    _Fit(name=False, bars=False, label=False),
+    _Fit(name=False, bars=False, label=False, amounts=False),
+    _Fit(name=False, bars=False, label=False, amounts=False, detail=False),
+    _Fit(name=False, bars=False, label=False, amounts=False, detail=False, meter=False),
+)
+"""From everything to the least. The notice stays to the last: what nobody sees need not be said."""
+
+
+class StatusLine(Widget):
+    """One row, repainted only when a setter brings something new."""
+
+    ALLOW_SELECT = False
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "status-line--name",
+        "status-line--model",
+        "status-line--dim",
+        "status-line--notice",
+        "status-line--empty",
+        "status-line--loading",
+        "status-line--ready",
+        "status-line--generating",
+        "status-line--unloading",
+        "status-line--failed",
+        "status-line--meter",
+        "status-line--meter-high",
+        "status-line--meter-full",
+    }
+
+    DEFAULT_CSS = """
+    StatusLine { width: 1fr; height: 1; padding: 0 1; text-wrap: nowrap; }
+    """
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._shown = _Shown()
+
+    def set_model(self, model: str, label: str = "") -> None:
+        """The model's name, and what runs it; empty when nothing is loaded."""
+        self._show(replace(self._shown, model=one_line(model), label=one_line(label)))
+
+    def set_state(self, state: EngineState, detail: str = "") -> None:
+        """What the engine is doing; `detail` is a few words more. Progress lasts no longer than the loading."""
+        progress = self._shown.progress if state == "loading" else None
+        self._show(replace(self._shown, state=state, detail=one_line(detail), progress=progress))
+
+    def set_progress(self, progress: LoadProgress | None) -> None:
+        """Where the load is, shown while the state is `loading`."""
+        self._show(replace(self._shown, progress=progress))
+
+    def set_context(self, used: int, total: int) -> None:
+        """Tokens in the context; a total of 0 hides the meter."""
+        self._show(replace(self._shown, used=used, total=total))
+
+    def set_notice(self, notice: str) -> None:
+        """Something that holds as long as it is shown: `memory only: nothing is kept`. Empty hides it."""
+        self._show(replace(self._shown, notice=one_line(notice)))
+
+    def _show(self, shown: _Shown) -> None:
+        if shown != self._shown:
+            self._shown = shown
+            self.refresh()
+
+    def render(self) -> Content:
+        width = max(1, self.content_size.width)
+        model = self._shown.model
+        for fit in _FITS:
+            left, right = self._left(fit, model), self._meter(fit)
+            room = width - right.cell_length - (2 if right else 0)
+            if left.cell_length <= room:
+                return Content.assemble(left, " " * (width - left.cell_length - right.cell_length), right)
+        name = Content(model)
+        cells = max(SHORTEST_MODEL, name.cell_length - (self._left(_FITS[-1], model).cell_length - width))
+        shortened = name.truncate(cells, ellipsis=True).plain
+        return self._left(_FITS[-1], shortened).truncate(width, ellipsis=True)
+
+    def _left(self, fit: _Fit, model: str) -> Content:
+        shown = self._shown
+        dim = self.get_visual_style("status-line--dim")
+        parts: list[Content] = []
+        if model:
+            parts.append(Content.styled(model, self.get_visual_style("status-line--model")))
+        if shown.label and fit.label:
+            parts.append(Content.styled(shown.label, dim))
+        parts.append(self._phase(fit))
+        if shown.notice:
+            parts.append(Content.styled(shown.notice, self.get_visual_style("status-line--notice")))
+        line = Content.styled(SEPARATOR, dim).join(parts)
+        if not fit.name:
+            return line
+        return Content.assemble((APP_NAME, self.get_visual_style("status-line--name")), "   ", line)
+
+    def _phase(self, fit: _Fit) -> Content:
+        shown = self._shown
+        sign, word = _SIGNS[shown.state]
+        phase = Content.styled(f"{sign} {word}", self.get_visual_style(f"status-line--{shown.state}"))
+        if shown.state == "loading" and shown.progress is not None:
+            return Content.assemble(phase, " ", self._progress(fit, shown.progress))
+        if shown.detail and fit.detail:
+            return Content.assemble(phase, " ", (shown.detail, self.get_visual_style("status-line--dim")))
+        return phase
+
+    def _progress(self, fit: _Fit, progress: LoadProgress) -> Content:
+        dim = self.get_visual_style("status-line--dim")
+        parts = [Content.styled(progress.phase, dim)]
+        if progress.total > 0:
+            done = share(progress.done, progress.total)
+            if fit.bars:
+                full, rest = bar_text(done, METER_CELLS)
+                bar = self.get_visual_style("status-line--loading")
+                parts.append(Content.assemble((full, bar), (rest, dim)))
+            parts.append(Content.styled(f"{int(done * 100):3d} %", dim))
+        if fit.amounts and (amount := _amount(progress)):
+            parts.append(Content.styled(amount, dim))
+        if fit.detail and progress.detail:
+            parts.append(Content.styled(one_line(progress.detail), dim))
+        return Content(" ").join(parts)
+
+    def _meter(self, fit: _Fit) -> Content:
+        used, total = self._shown.used, self._shown.total
+        if total <= 0 or not fit.meter:
+            return Content("")
+        full_share = share(used, total)
+        level = "-full" if full_share >= 0.95 else "-high" if full_share >= 0.8 else ""
+        colour = self.get_visual_style(f"status-line--meter{level}")
+        dim = self.get_visual_style("status-line--dim")
+        total_text = count_text(total)
+        figures = Content.assemble(
+            (count_text(used).rjust(len(total_text)), colour), (f" / {total_text}", dim)
+        )
+        if not fit.bars:
+            return figures
+        full, rest = bar_text(full_share, METER_CELLS)
+        return Content.assemble(("context ", dim), (full, colour), (rest, dim), " ", figures)
+
+
+def _amount(progress: LoadProgress) -> str:
+    """`123 / 456 MB`, `12 / 30 layers`; without a total what is done so far."""
+    if not progress.unit or not (progress.done or progress.total):
+        return ""
+    if progress.unit == "bytes":
+        if not progress.total:
+            return " ".join(bytes_text(progress.done))
+        total, unit = bytes_text(progress.total)
+        done = f"{progress.done / 1e9:,.1f}" if unit == "GB" else f"{progress.done / 1e6:,.0f}"
+        return f"{done.rjust(len(total))} / {total} {unit}"
+    if not progress.total:
+        return f"{progress.done:,} {progress.unit}"
+    total = f"{progress.total:,}"
+    return f"{progress.done:,}".rjust(len(total)) + f" / {total} {progress.unit}"

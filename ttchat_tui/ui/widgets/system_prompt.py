@@ -1,0 +1,73 @@
+"""The system prompt: a small text area that tells its text after a pause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import on
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import TextArea
+
+PAUSE_S = 0.6
+"""How long nothing is typed before the text is told."""
+
+
+class SystemPrompt(TextArea):
+    """Posts `Edited` when the user pauses or leaves, and only when the text is another than was last told or set.
+
+    Tab leaves it: it is one field among others.
+    """
+
+    DEFAULT_CSS = """
+    SystemPrompt { height: 5; }
+    """
+
+    @dataclass
+    class Edited(Message):
+        """The user changed the system prompt."""
+
+        area: SystemPrompt
+        text: str
+
+        @property
+        def control(self) -> SystemPrompt:
+            return self.area
+
+    def __init__(self, *, placeholder: str = "", pause_s: float = PAUSE_S, id: str | None = None) -> None:
+        super().__init__(
+            id=id,
+            compact=True,
+            soft_wrap=True,
+            tab_behavior="focus",
+            placeholder=placeholder,
+            show_line_numbers=False,
+        )
+        self._told = ""
+        self._pause_s = pause_s
+        self._timer: Timer | None = None
+
+    def set_text(self, text: str) -> None:
+        """Show another system prompt; posts nothing, and forgets what was typed and not told.
+
+        The one that was last told or set is no other: what is being typed over it stays.
+        """
+        if text != self._told:
+            self._told = text
+            self.load_text(text)
+
+    @on(TextArea.Changed)
+    def _begin_pause(self, event: TextArea.Changed) -> None:
+        event.stop()
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = None if self.text == self._told else self.set_timer(self._pause_s, self.tell)
+
+    def on_blur(self) -> None:
+        self.tell()
+
+    def tell(self) -> None:
+        """Post what has not been told yet, now."""
+        if self.text != self._told:
+            self._told = self.text
+            self.post_message(self.Edited(self, self.text))

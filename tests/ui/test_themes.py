@@ -30,6 +30,7 @@ PAIRS = (
     ("footer-foreground", "footer-background"),
     ("foreground", "input-selection-background"),
     ("foreground", "block-cursor-blurred-background"),
+    ("text-muted", "block-cursor-blurred-background"),
     ("button-color-foreground", "primary"),
     ("button-color-foreground", "error"),
 )

@@ -49,4 +49,4 @@ class ActionProvider(Provider):
     def _with_key(self, title: Content, action: Action) -> Content:
         overrides: dict[str, str] = getattr(self.screen, "key_overrides", {})
         keys = keys_label(action, overrides) or action.slash
-        return Content.assemble(title, "  ", (keys, "dim")) if keys else title
+        return Content.assemble(title, "  ", (keys, "$text-muted")) if keys else title

@@ -10,7 +10,8 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from ttchat_tui.ui.commands import BY_NAME, TABLE, Action, grouped, keys_label, keys_of
+from ttchat_tui.ui.commands import BY_NAME, TABLE, Action, grouped, keys_of
+from ttchat_tui.ui.keys import key_label
 from ttchat_tui.ui.screens.dialog import Dialog
 
 EDITING = (
@@ -29,7 +30,10 @@ HISTORY = (
     ("/", "Filter by title"),
 )
 
-KEY_WIDTH = 24
+KEY_WIDTH = 22
+
+MOST_KEYS = 2
+"""More alternatives than this would not fit beside the words at 60 columns; the README lists all."""
 
 
 class HelpScreen(Dialog[None]):
@@ -55,7 +59,8 @@ class HelpScreen(Dialog[None]):
                 yield Static(Content("\n").join(two_columns(keys, text) for keys, text in lines))
 
     def _line(self, action: Action) -> Content:
-        how = ", ".join(part for part in (keys_label(action, self._overrides), action.usage) if part)
+        keys = [key_label(key) for key in keys_of(action, self._overrides)[:MOST_KEYS]]
+        how = ", ".join([*keys, action.usage] if action.usage else keys)
         return two_columns(how, action.title)
 
 

@@ -71,7 +71,7 @@ class ModelPicker(Dialog[str]):
         size = f"{format_size(row.size_bytes) if row.size_bytes else '':>8}"
         state = "here" if row.path is not None else "gated download" if row.is_gated else "download"
         return Content.assemble(
-            (mark, "$primary"), name, " ", size, "  ", (state, "bold" if row.path else "dim")
+            (mark, "$primary"), name, " ", size, "  ", (state, "bold" if row.path else "$text-muted")
         )
 
     @on(Input.Submitted)

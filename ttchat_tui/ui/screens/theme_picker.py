@@ -29,7 +29,7 @@ class ThemePicker(Dialog[str]):
     def _option(self, name: str) -> Option:
         theme = self.app.available_themes[name]
         kind = "ansi" if theme.ansi else "dark" if theme.dark else "light"
-        return Option(Content.assemble(f"{name:<22}", (kind, "dim")), id=name)
+        return Option(Content.assemble(f"{name:<22}", kind), id=name)
 
     @on(OptionList.OptionHighlighted)
     def _preview(self, event: OptionList.OptionHighlighted) -> None:

@@ -130,6 +130,12 @@ class Prompt(TextArea):
         if shown != self._border_subtitle:
             self.border_subtitle = shown
 
+    def tell_draft(self) -> None:
+        """Post `DraftChanged` now instead of after the pause, if the draft is not the one last told or set."""
+        if self.text != self._told:
+            self._told = self.text
+            self.post_message(self.DraftChanged(self, self._told))
+
     # --- actions
 
     def action_send(self) -> None:
@@ -212,7 +218,7 @@ class Prompt(TextArea):
         self._fit_height()
         if self._pause is not None:
             self._pause.stop()
-        self._pause = self.set_timer(DRAFT_PAUSE_S, self._tell_draft)
+        self._pause = self.set_timer(DRAFT_PAUSE_S, self.tell_draft)
 
     def on_resize(self) -> None:
         # The text wraps anew; the height follows once this layout is done.
@@ -232,11 +238,6 @@ class Prompt(TextArea):
         self.load_text(text)
         first_line_end = (0, len(self.document[0]))
         self.move_cursor(first_line_end if is_going_up else self.document.end)
-
-    def _tell_draft(self) -> None:
-        if self.text != self._told:
-            self._told = self.text
-            self.post_message(self.DraftChanged(self, self._told))
 
     def _fit_height(self) -> None:
         most = max(MIN_ROWS, min(MAX_ROWS, self.app.size.height // ROWS_SHARE))

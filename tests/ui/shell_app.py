@@ -1,0 +1,46 @@
+"""The smallest app around one of the shell's parts, which remembers the messages that reach it."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from textual.app import App, ComposeResult
+from textual.message import Message
+from textual.widget import Widget
+
+from ttchat_tui.ui.themes import DEFAULT_THEME, load_themes
+
+M = TypeVar("M", bound=Message)
+
+
+class ShellApp(App[None]):
+    """Shows `widgets`; `heard` holds the messages of the part's own kinds, in order."""
+
+    CSS_PATH = ["../../ttchat_tui/ui/styles/shell.tcss"]
+
+    def __init__(self, *widgets: Widget) -> None:
+        super().__init__()
+        self.widgets = widgets
+        self.heard: list[Message] = []
+        for theme in load_themes([])[0]:
+            self.register_theme(theme)
+        self.theme = DEFAULT_THEME
+
+    def compose(self) -> ComposeResult:
+        yield from self.widgets
+
+    async def _on_message(self, message: Message) -> None:
+        if type(message).__module__.startswith("ttchat_tui.ui"):
+            self.heard.append(message)
+        await super()._on_message(message)
+
+    def of(self, kind: type[M]) -> list[M]:
+        """What was heard of one kind."""
+        return [message for message in self.heard if isinstance(message, kind)]
+
+
+def screen_text(app: App[None]) -> list[str]:
+    """What is on screen, a string a row, blanks at the ends cut."""
+    width, height = app.size
+    strips = app.screen._compositor.render_strips()
+    return ["".join(segment.text for segment in strip)[:width].rstrip() for strip in strips[:height]]

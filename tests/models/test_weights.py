@@ -1,0 +1,87 @@
+"""Telling a whole model on the disk from half of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.models.builders import GGUF, write_folder
+from ttchat_tui.models.weights import find_weights, size_on_disk
+
+
+def test_a_gguf_file_stands_for_itself(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(GGUF)
+    assert find_weights(file) == file
+
+
+def test_a_folder_with_config_tokenizer_and_safetensors_stands_for_itself(tmp_path: Path) -> None:
+    assert find_weights(write_folder(tmp_path / "m")) == tmp_path / "m"
+
+
+def test_a_folder_with_one_gguf_file_stands_for_that_file(tmp_path: Path) -> None:
+    (tmp_path / "only.gguf").write_bytes(GGUF)
+    (tmp_path / "config.json").write_text("{}")  # GGUF repositories often carry one
+    assert find_weights(tmp_path) == tmp_path / "only.gguf"
+
+
+def test_a_folder_with_several_gguf_files_asks_for_one(tmp_path: Path) -> None:
+    for name in ("q4.gguf", "q8.gguf"):
+        (tmp_path / name).write_bytes(GGUF)
+    with pytest.raises(ValueError, match=r"several .gguf files: q4.gguf, q8.gguf"):
+        find_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("missing", "complaint"),
+    [
+        ("config.json", "neither config.json nor"),
+        ("tokenizer.json", "no tokenizer"),
+        ("model-00002-of-00003.safetensors", "lacks model-00002-of-00003.safetensors"),
+    ],
+)
+def test_what_a_folder_lacks_is_named(tmp_path: Path, missing: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        find_weights(write_folder(tmp_path, shards=3, missing=missing))
+
+
+def test_a_folder_without_weights_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no \.safetensors weights"):
+        find_weights(write_folder(tmp_path, missing="model-00001-of-00001.safetensors"))
+
+
+def test_a_broken_shard_index_is_told(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, shards=2)
+    (folder / "model.safetensors.index.json").write_text("{")
+    with pytest.raises(ValueError, match=r"broken model.safetensors.index.json"):
+        find_weights(folder)
+
+
+@pytest.mark.parametrize("name", ["x.gguf", "model-00001-of-00001.safetensors"])
+def test_a_git_lfs_pointer_is_told_from_the_file_it_stands_for(tmp_path: Path, name: str) -> None:
+    folder = tmp_path if name.endswith("gguf") else write_folder(tmp_path)
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    with pytest.raises(ValueError, match="git lfs pull"):
+        find_weights(folder)
+
+
+def test_a_file_that_is_not_gguf_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"<html>not found</html>")
+    with pytest.raises(ValueError, match="not a GGUF file"):
+        find_weights(file)
+
+
+def test_nothing_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="does not exist"):
+        find_weights(tmp_path / "gone.gguf")
+
+
+def test_the_size_of_a_folder_counts_all_files_and_follows_links(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_bytes(b"x" * 1000)
+    folder = tmp_path / "snapshot"
+    folder.mkdir()
+    (folder / "linked").symlink_to(tmp_path / "blob")
+    (folder / "own").write_bytes(b"y" * 10)
+    assert size_on_disk(folder) == 1010

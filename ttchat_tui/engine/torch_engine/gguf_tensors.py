@@ -5,12 +5,11 @@ Block layouts: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h. 3
 
 from __future__ import annotations
 
+import importlib
 import mmap
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-import gguf
-import gguf.quants
 import numpy as np
 import torch
 
@@ -27,23 +26,35 @@ def read_tensor(data: mmap.mmap, entry: TensorEntry) -> torch.Tensor:
         ModelLoadError: unknown type, or data that the file does not hold.
     """
     try:
-        kind = gguf.GGMLQuantizationType(entry.type_id)
-        per_block, block_bytes = gguf.GGML_QUANT_SIZES[kind]
-        size = entry.elements // per_block * block_bytes
-        # A copy in memory of our own, writable: torch warns of read-only buffers, and the map may be closed later.
-        raw = bytearray(data[entry.offset : entry.offset + size])
-        if len(raw) < size:
-            raise ValueError("the file was cut short")
-        unpack = _UNPACK.get(kind)
-        if unpack is None:
-            weight = gguf.quants.dequantize(np.frombuffer(raw, dtype=np.uint8), kind)
-            return torch.as_tensor(weight, dtype=torch.float32).reshape(entry.shape)
+        if entry.type_id not in _UNPACK:
+            return _read_with_gguf(data, entry)
+        per_block, block_bytes, unpack = _UNPACK[entry.type_id]
+        raw = _bytes_of(data, entry, entry.elements // per_block * block_bytes)
         return unpack(torch.frombuffer(raw, dtype=torch.uint8)).reshape(entry.shape)
     except (ValueError, KeyError, NotImplementedError) as error:
         raise ModelLoadError(
             f"The tensor {entry.name!r} (GGML type {entry.type_id}) cannot be read: {error}",
             "Download the file again, or choose another quantisation of the model.",
         ) from error
+
+
+def _bytes_of(data: mmap.mmap, entry: TensorEntry, size: int) -> bytearray:
+    # A copy in memory of our own, writable: torch warns of read-only buffers, and the map may be closed later.
+    raw = bytearray(data[entry.offset : entry.offset + size])
+    if len(raw) < size:
+        raise ValueError("the file was cut short")
+    return raw
+
+
+def _read_with_gguf(data: mmap.mmap, entry: TensorEntry) -> torch.Tensor:
+    """The gguf package knows all types. Imported when one needs it: that takes 0.2 s of a start that counts."""
+    gguf: Any = importlib.import_module("gguf")
+    quants: Any = importlib.import_module("gguf.quants")
+    kind = gguf.GGMLQuantizationType(entry.type_id)
+    per_block, block_bytes = gguf.GGML_QUANT_SIZES[kind]
+    raw = _bytes_of(data, entry, entry.elements // per_block * block_bytes)
+    weight = quants.dequantize(np.frombuffer(raw, dtype=np.uint8), kind)
+    return torch.as_tensor(weight, dtype=torch.float32).reshape(entry.shape)
 
 
 def _f32(raw: torch.Tensor) -> torch.Tensor:
@@ -85,11 +96,12 @@ def _nibbles(packed: torch.Tensor) -> torch.Tensor:
     return torch.cat((packed & 0x0F, packed >> 4), dim=1).float()
 
 
-_UNPACK: Final[dict[int, Callable[[torch.Tensor], torch.Tensor]]] = {
-    gguf.GGMLQuantizationType.F32: _f32,
-    gguf.GGMLQuantizationType.F16: _f16,
-    gguf.GGMLQuantizationType.BF16: _bf16,
-    gguf.GGMLQuantizationType.Q8_0: _q8_0,
-    gguf.GGMLQuantizationType.Q4_0: _q4_0,
-    gguf.GGMLQuantizationType.Q4_1: _q4_1,
+_UNPACK: Final[dict[int, tuple[int, int, Callable[[torch.Tensor], torch.Tensor]]]] = {
+    0: (1, 4, _f32),
+    1: (1, 2, _f16),
+    2: (_BLOCK, 18, _q4_0),
+    3: (_BLOCK, 20, _q4_1),
+    8: (_BLOCK, 34, _q8_0),
+    30: (1, 2, _bf16),
 }
+"""GGML type → weights in a block, bytes in a block, reader."""

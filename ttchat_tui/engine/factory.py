@@ -16,7 +16,7 @@ FACTORY: Final = "ttchat_tui.engine.factory:create_engine"
 """The name under which the engine's process finds `create_engine`."""
 
 WARM_MODULES: Final[dict[EngineKind, tuple[str, ...]]] = {
-    "cpu": ("torch", "ttchat_tui.engine.torch_engine.engine"),
+    "cpu": ("torch", "ttchat_tui.engine.torch_engine.loading", "ttchat_tui.engine.torch_engine.engine"),
     "tt": (),
     "remote": (),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,8 @@ _TAIL_BYTES: Final = 16_384
 _LONGEST_QUOTE: Final = 200
 _FAULTHANDLER: Final = ("Fatal Python error:", "Timeout (", "Thread 0x", "Current thread 0x")
 """What Python itself writes at a crash: the line before says more to a person."""
+_OWN_LOGGING: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
+"""How lines of `logging` begin: steps on the way, of this process as well where the two share a file."""
 
 
 def obituary(status: int, killed_for: str, log_path: Path, log_start: int) -> EngineDied:
@@ -59,5 +62,7 @@ def _last_words(log_path: Path, log_start: int) -> str:
     for line in tail.splitlines():
         if line.startswith(_FAULTHANDLER):
             break
+        if _OWN_LOGGING.match(line):
+            continue
         words = "".join(character for character in line if character.isprintable()).strip() or words
     return words[:_LONGEST_QUOTE]

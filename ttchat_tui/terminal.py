@@ -1,0 +1,131 @@
+"""The terminal around the full-screen app: native output kept off it, and the terminal itself given back as it was.
+
+Libraries in C and C++ write to file descriptors 1 and 2 whatever Python does with `sys.stdout`; on a screen that is
+drawn cell by cell, each such line is a scar. While the app runs, both descriptors lead to the log, and Textual draws
+on a duplicate of the terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import termios
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, TextIO, cast
+
+_DUMB: Final = frozenset({"", "dumb", "unknown"})
+_MOUSE_MODES: Final = (1000, 1002, 1003, 1006, 1015, 1016)
+_RESET: Final = (
+    "\x1b[?2026l"  # end of a synchronised update that was cut short
+    + "".join(f"\x1b[?{mode}l" for mode in _MOUSE_MODES)
+    + "\x1b[?1004l"  # focus reports
+    "\x1b[?2004l"  # bracketed paste
+    "\x1b[?2048l"  # reports of the window's size
+    "\x1b[<u"  # kitty's keyboard protocol: belongs to the alternate screen, so before leaving it
+    "\x1b[?1049l"  # the alternate screen
+    "\x1b[?7h"  # lines wrap
+    "\x1b[?25h"  # the cursor is shown
+    "\x1b[0m"
+)
+_ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
+
+
+def is_full_screen_possible(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether there is a terminal to draw on and to read keys from, and it can move its cursor."""
+    return environ.get("TERM", "") not in _DUMB and all(map(_is_terminal, (0, 1)))
+
+
+def ensure_utf8() -> None:
+    """Let `sys.stdout` and `sys.stderr` take any text, in whatever locale; what cannot be encoded becomes `?`."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError):  # replaced by something that is no file, or closed
+            cast("Any", stream).reconfigure(encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def captured(log_path: Path) -> Generator[None, None, None]:
+    """While this lasts, the terminal belongs to Textual alone.
+
+    File descriptors 1 and 2 lead to `log_path` (mode 0600), and `sys.__stderr__`, where Textual draws, to the
+    terminal. SIGTERM and SIGHUP become `SystemExit(128 + number)`, until the app has handlers of its own. Left by
+    an exception, it resets the terminal; in any case its line settings and the descriptors are as before.
+    """
+    attributes = _line_settings()
+    with _ending_signals_raise(), _native_output_in(log_path) as screen:
+        try:
+            yield
+        except BaseException:
+            restore_terminal(screen.fileno())
+            raise
+        finally:
+            _set_line_settings(attributes)
+
+
+def restore_terminal(fd: int) -> None:
+    """Leave every mode that Textual may have set on the terminal `fd`. A terminal that is gone is no error."""
+    with suppress(OSError):
+        os.write(fd, _RESET.encode())
+
+
+@contextmanager
+def _native_output_in(log_path: Path) -> Generator[TextIO, None, None]:
+    """Point descriptors 1 and 2 to the log; gives the terminal as a stream of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    saved = {1: os.dup(1), 2: os.dup(2)}
+    log_fd = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    screen = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8", errors="replace")
+    python_stderr = sys.__stderr__
+    os.dup2(log_fd, 1)
+    os.dup2(log_fd, 2)
+    os.close(log_fd)
+    sys.__stderr__ = screen  # type: ignore[misc]
+    try:
+        yield screen
+    finally:
+        sys.__stderr__ = python_stderr  # type: ignore[misc]
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        for fd, copy in saved.items():
+            os.dup2(copy, fd)
+            os.close(copy)
+        with suppress(OSError):  # the terminal is gone (SIGHUP)
+            screen.close()
+
+
+@contextmanager
+def _ending_signals_raise() -> Generator[None, None, None]:
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    previous = {number: signal.signal(number, end) for number in _ENDING_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _line_settings() -> list[Any] | None:
+    """The terminal's line settings (echo, line mode, …); None where stdin is no terminal."""
+    try:
+        return termios.tcgetattr(0)
+    except termios.error:
+        return None
+
+
+def _set_line_settings(attributes: list[Any] | None) -> None:
+    if attributes is not None:
+        with suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(0, termios.TCSANOW, attributes)
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False

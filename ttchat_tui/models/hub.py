@@ -26,8 +26,6 @@ _PAUSES_S: Final = (0.5, 1.0, 2.0, 2.0, 2.0)
 
 TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 
-CHUNK: Final = 1 << 18
-
 
 class _Lfs(msgspec.Struct, frozen=True):
     sha256: str
@@ -124,21 +122,20 @@ class _Session:
             return
         url = f"{self.endpoint}/{self._source.repo}/resolve/{commit}/{file.rfilename}"
         failures = 0
-        while True:
+        while not (part.exists() and _size(part) == file.size):
             had, cause = _size(part), None
             try:
                 self._stream(url, part, meter, before)
             except (_BrokenOff, httpx.TransportError) as error:
                 cause = error
             have = _size(part)
-            if have == file.size and part.exists():
-                break
             if have > file.size:
                 part.unlink()
-            failures = 0 if had < have < file.size else failures + 1
+            failures = 0 if had < have <= file.size or have == file.size == 0 else failures + 1
             if failures >= ATTEMPTS:
                 raise self._given_up() from cause
-            self._pause(_PAUSES_S[failures])
+            if failures:
+                self._pause(_PAUSES_S[failures])
         part.replace(target)
 
     def _stream(self, url: str, part: Path, meter: Meter, before: int) -> None:
@@ -153,7 +150,7 @@ class _Session:
             self._check(response)
             is_resumed = response.status_code == HTTPStatus.PARTIAL_CONTENT
             with part.open("ab" if is_resumed else "wb") as output:
-                for chunk in response.iter_raw(CHUNK):
+                for chunk in response.iter_raw():
                     output.write(chunk)
                     meter.at(before + output.tell())
 

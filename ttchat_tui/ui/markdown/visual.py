@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 
 from rich.segment import Segment
 from textual.css.styles import RulesMap
@@ -30,6 +32,7 @@ class RowsVisual(Visual):
         self, width: int, height: int | None, style: Style, options: RenderOptions
     ) -> list[Strip]:
         strips: list[Strip] = []
+        options = replace(options, get_style=cache(options.get_style))
         for y, row in enumerate(self.rows):
             base = style + options.get_style(row.style) if row.style else style
             span = options.selection.get_span(y) if options.selection is not None else None

@@ -1,0 +1,18 @@
+"""The fenced code of a message, as its source has it, for copying."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+_PARSER: Final = MarkdownIt("commonmark").enable("table")
+
+
+def fenced_code(source: str) -> list[str]:
+    """The contents of all fences in order, tabs and all, without the last newline."""
+    tokens: list[Token] = []
+    text = source.replace("\r\n", "\n").replace("\r", "\n")
+    _PARSER.block.parse(text, _PARSER, {}, tokens)
+    return [token.content.removesuffix("\n") for token in tokens if token.type == "fence"]

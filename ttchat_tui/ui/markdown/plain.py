@@ -1,0 +1,22 @@
+"""Text shown as it was typed: the user's messages and notices. No construct of Markdown is recognised in it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from textual.content import Content
+
+from ttchat_tui.domain.text import visible
+from ttchat_tui.ui.markdown.document import Chunk
+from ttchat_tui.ui.markdown.rows import TextRow
+
+_TAB: Final = 4
+_LINES: Final = 64
+"""Lines to a chunk: it is drawn once, not again and again."""
+
+
+def plain_chunks(text: str, style: str = "") -> list[Chunk]:
+    """`text` line by line, in chunks of bounded size."""
+    lines = visible(text.replace("\r\n", "\n").replace("\r", "\n")).rstrip("\n").split("\n")
+    rows = [TextRow(Content.styled(line.expandtabs(_TAB), style), cost=1 / _LINES) for line in lines]
+    return [Chunk(list(rows[start : start + _LINES])) for start in range(0, len(rows), _LINES)]

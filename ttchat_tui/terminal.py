@@ -50,8 +50,8 @@ def ensure_utf8() -> None:
 def captured(log_path: Path) -> Generator[None, None, None]:
     """While this lasts, the terminal belongs to Textual alone.
 
-    File descriptors 1 and 2 lead to `log_path` (mode 0600), and `sys.__stderr__`, where Textual draws, to the
-    terminal. SIGTERM and SIGHUP become `SystemExit(128 + number)`, until the app has handlers of its own. Left by
+    File descriptors 1 and 2 lead to `log_path` (mode 0600); `sys.__stderr__`, where Textual draws, and
+    `sys.__stdout__`, whose size it asks for, to the terminal. SIGTERM and SIGHUP become `SystemExit(128 + number)`, until the app has handlers of its own. Left by
     an exception, it resets the terminal; in any case its line settings and the descriptors are as before.
     """
     attributes = _line_settings()
@@ -79,15 +79,17 @@ def _native_output_in(log_path: Path) -> Generator[TextIO, None, None]:
     saved = {1: os.dup(1), 2: os.dup(2)}
     log_fd = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     screen = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8", errors="replace")
-    python_stderr = sys.__stderr__
+    python_stdout, python_stderr = sys.__stdout__, sys.__stderr__
     os.dup2(log_fd, 1)
     os.dup2(log_fd, 2)
     os.close(log_fd)
     sys.__stderr__ = screen  # type: ignore[misc]
+    # Textual asks `shutil.get_terminal_size`, which asks the descriptor of `sys.__stdout__`.
+    sys.__stdout__ = screen  # type: ignore[misc]
     try:
         yield screen
     finally:
-        sys.__stderr__ = python_stderr  # type: ignore[misc]
+        sys.__stdout__, sys.__stderr__ = python_stdout, python_stderr  # type: ignore[misc]
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         for fd, copy in saved.items():

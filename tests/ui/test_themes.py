@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from tests.ui.contrast import ratio, resolve
 from ttchat_tui.ui import theme_watch
+from ttchat_tui.ui import themes as themes_module
 from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError, load_themes, read_theme, shipped_folder
 
 SHIPPED, SHIPPED_ERRORS = load_themes([])
@@ -155,6 +156,14 @@ def test_a_missing_user_folder_is_no_error(tmp_path: Path) -> None:
         (
             ("[colors]", '[variables]\ntext-muted = "#12"\n[colors]'),
             "variables.text-muted: '#12' is not a colour",
+            (
+                ("[colors]", '[variables]\nborder = "redd"\n[colors]'),
+                "variables.border: 'redd' is not a colour",
+            ),
+            (
+                ("[colors]", '[variables]\nborder = "red 6O%"\n[colors]'),
+                "variables.border: 'red 6O%' is not a colour",
+            ),
         ),
     ],
 )
@@ -197,6 +206,23 @@ async def test_a_saved_theme_file_is_told_with_all_themes_anew(
     themes, errors = await asyncio.wait_for(coming, 5)
     assert "mine" in {theme.name for theme in themes}
     assert errors == []
+
+
+class WholeStyle(App[None]):
+    """Every style sheet of the app, as it will read the themes' variables."""
+
+    CSS_PATH = sorted((Path(themes_module.__file__).parent / "styles").glob("*.tcss"))
+
+
+async def test_every_theme_defines_every_variable_that_the_style_sheets_use() -> None:
+    app = WholeStyle()
+    async with app.run_test(size=(40, 10)) as pilot:
+        for theme in SHIPPED:
+            app.register_theme(theme)
+            app.theme = theme.name
+            # An undefined variable ends the app with an error here.
+            await pilot.pause()
+            assert app.current_theme.name == theme.name
 
 
 class Colourful(App[None]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from importlib import resources
@@ -18,6 +19,15 @@ else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 DEFAULT_THEME: Final = "tenstorrent-dark"
+
+
+ANSI_GAPS: Final[dict[str, str]] = {
+    "ansi-background": "ansi_default",
+    "ansi-foreground": "ansi_default",
+    "foreground-disabled": "ansi_default",
+    "surface-active": "ansi_default",
+}
+"""Variables that Textual 8.2.8 leaves undefined in themes of ANSI colours, although its own style sheets use them."""
 
 
 class Colors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,9 +121,8 @@ def _checked(parsed: ThemeFile, file: Path) -> Theme:
         except ColorParseError as error:
             cure = "write #rrggbb, a CSS colour name, or ansi_blue"
             raise ThemeError(file, f"colors.{key}: '{value}' is not a colour; {cure}") from error
-    theme = Theme(
-        name=parsed.name, dark=parsed.dark, ansi=parsed.ansi, variables=parsed.variables, **_typed(colors)
-    )
+    variables = {**(ANSI_GAPS if parsed.ansi else {}), **parsed.variables}
+    theme = Theme(name=parsed.name, dark=parsed.dark, ansi=parsed.ansi, variables=variables, **_typed(colors))
     _check_variables(theme, file)
     return theme
 
@@ -125,14 +134,17 @@ def _check_variables(theme: Theme, file: Path) -> None:
         if key not in known:
             raise ThemeError(file, f"variables.{key}: there is no such variable; remove it")
     for key, value in theme.variables.items():
-        # Styles (`bold`) and automatic colours (`auto 87%`) are not colours; a slip in them shows when drawn.
-        if value.startswith("#") and not _is_color(value):
-            raise ThemeError(file, f"variables.{key}: '{value}' is not a colour; write #rrggbb")
+        if not key.endswith("-style") and not _is_color(value):
+            raise ThemeError(file, f"variables.{key}: '{value}' is not a colour; write #rrggbb or auto 60%")
 
 
 def _is_color(value: str) -> bool:
+    """A colour or `auto`, with an opacity after it or not: what a style sheet takes for a colour."""
+    name, _, opacity = value.partition(" ")
+    if opacity and not re.fullmatch(r"\d+(\.\d+)?%", opacity):
+        return False
     try:
-        Color.parse(value.split()[0])
+        Color.parse(name if name != "auto" else "black")
     except ColorParseError:
         return False
     return True

@@ -1,0 +1,270 @@
+"""One table of actions: bindings, palette, slash commands, help and docs agree, and bad keys are found before the start."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textual.app import App
+from textual.binding import BindingsMap
+from textual.command import CommandPalette
+from textual.screen import Screen
+from textual.widgets import Footer, OptionList
+
+from tests.ui.shell_app import screen_text
+from ttchat_tui.ui.commands import BY_NAME, TABLE, bindings, docs_table, grouped, keys_of
+from ttchat_tui.ui.key_check import check_keys
+from ttchat_tui.ui.keys import canonical_key, editing_keys, is_known, key_label
+from ttchat_tui.ui.palette import ActionProvider
+from ttchat_tui.ui.screens.help import HelpScreen
+from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
+from ttchat_tui.ui.widgets.prompt import Prompt
+
+# --- the table
+
+
+def test_names_and_slash_commands_are_unique_and_well_formed() -> None:
+    slashes = [action.slash for action in TABLE if action.slash]
+    assert len(BY_NAME) == len(TABLE)
+    assert len(set(slashes)) == len(slashes)
+    assert all(re.fullmatch(r"/[a-z][a-z-]*", slash) for slash in slashes)
+    assert all(action.name.isidentifier() for action in TABLE)
+
+
+def test_every_action_of_the_screen_can_be_reached_by_key_or_slash_command() -> None:
+    assert [action.name for action in TABLE if not action.keys and not action.slash] == []
+
+
+def test_the_default_keys_have_no_conflicts_and_are_left_to_us_by_terminals_and_editor() -> None:
+    assert check_keys({}) == []
+    assert check_keys({action.name: action.keys for action in TABLE if action.scope == "screen"}) == []
+
+
+def test_no_default_key_of_the_screen_edits_text_or_is_tmuxs_or_screens_prefix() -> None:
+    taken = editing_keys() | {"ctrl+b", "ctrl+a", "f10", "f11"}
+    used = {key for action in TABLE if action.scope == "screen" for key in keys_of(action, {})}
+    assert used & taken == set()
+
+
+def test_the_keys_the_issue_names_are_the_defaults() -> None:
+    wanted = {"stop": "escape", "new": "ctrl+n", "regenerate": "ctrl+r", "save": "ctrl+s", "quit": "ctrl+q"}
+    wanted |= {"help": "f1", "palette": "ctrl+p", "send": "enter"}
+    assert {name: keys_of(BY_NAME[name], {})[0] for name in wanted} == wanted
+
+
+def test_groups_hold_every_action_once() -> None:
+    assert sorted(action.name for _, actions in grouped(TABLE) for action in actions) == sorted(BY_NAME)
+
+
+def test_the_docs_table_is_markdown_with_a_row_for_each_action() -> None:
+    lines = docs_table().splitlines()
+    assert len(lines) == len(TABLE) + 2
+    assert {line.count("|") for line in lines} == {4}
+    assert "| `ctrl+s` | `/save [file]` |" in docs_table()
+
+
+# --- keys from config
+
+
+def test_an_override_replaces_the_defaults_and_none_takes_the_key_away() -> None:
+    made = BindingsMap(bindings(TABLE, {"new": "Ctrl-Y, F7", "help": "none"})).key_to_bindings
+    assert {"ctrl+y", "f7"} <= set(made)
+    assert not {"ctrl+n", "f1"} & set(made)
+
+
+def test_only_quit_has_priority_over_dialogs() -> None:
+    assert [binding.action for binding in bindings(TABLE, {}) if binding.priority] == ["quit"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"nwe": "ctrl+n"}, "keys.nwe: there is no such action; did you mean 'new'?"),
+        ({"new": "ctrl+r"}, "keys: ctrl+r is given to regenerate and new"),
+        ({"new": "x"}, "keys.new: x would be typed"),
+        ({"new": "shift+?"}, "would be typed"),
+        ({"new": "ctrl+i"}, "keys.new: ctrl+i cannot be told from tab"),
+        ({"new": "ctrl+w"}, "keys.new: ctrl+w edits the prompt's text"),
+        ({"new": "ctrl+c"}, "keys.new: ctrl+c copies the selection"),
+        ({"new": "ctrl+nn"}, "keys.new: ctrl+nn is not a key"),
+        ({"new": "hyper+n"}, "keys.new: hyper+n is not a key"),
+        ({"new": "enter"}, "keys: enter is given to send and new"),
+        ({"send": "ctrl+y"}, "write ui.submit_keys"),
+    ],
+)
+def test_a_bad_key_is_one_line_with_the_cure(overrides: dict[str, str], said: str) -> None:
+    faults = check_keys(overrides)
+    assert any(said in fault for fault in faults), faults
+    assert not any("\n" in fault for fault in faults)
+
+
+def test_the_prompts_own_keys_take_part_in_the_conflict_check() -> None:
+    assert check_keys({}, ["ctrl+n"]) == ["keys: ctrl+n is given to the prompt and new; change one of them"]
+    assert check_keys({"new": "ctrl+y"}, ["enter"]) != []
+
+
+def test_swapping_two_keys_is_no_conflict() -> None:
+    assert check_keys({"new": "ctrl+r", "regenerate": "ctrl+n"}) == []
+
+
+@pytest.mark.parametrize(
+    ("spelled", "key"),
+    [("Ctrl+N", "ctrl+n"), ("ctrl-shift-a", "ctrl+shift+a"), ("shift+alt+up", "alt+shift+up"), ("Esc", "escape"),
+     ("PgUp", "pageup"), ("F5", "f5"), ("ctrl+/", "ctrl+slash"), ("option+down", "alt+down")],
+)  # fmt: skip
+def test_keys_may_be_spelled_as_people_do(spelled: str, key: str) -> None:
+    assert canonical_key(spelled) == key
+    assert is_known(key)
+
+
+@given(st.text(max_size=12))
+def test_the_spelling_of_a_key_settles_at_once(spelled: str) -> None:
+    assert canonical_key(canonical_key(spelled)) == canonical_key(spelled)
+
+
+def test_labels_are_what_people_read_on_their_keyboards() -> None:
+    labels = [key_label(key) for key in ("escape", "f1", "alt+down", "ctrl+n")]
+    assert labels == ["esc", "F1", "alt+↓", "ctrl+n"]
+
+
+# --- slash commands
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "argument"),
+    [
+        ("/new", "new", ""),
+        (" /NEW ", "new", ""),
+        ("/save my notes.md", "save", "my notes.md"),
+        ("/code 2", "copy_code", "2"),
+    ],
+)
+def test_a_slash_command_is_its_action_and_what_follows(typed: str, name: str, argument: str) -> None:
+    assert parse_submission(typed) == SlashCommand(BY_NAME[name], argument)
+
+
+@pytest.mark.parametrize(
+    "text", ["hello", "/usr/bin/env is what?", "/ alone", "/save a\nb", "see /new", "/5 of them"]
+)
+def test_text_that_only_looks_like_a_command_is_sent_as_it_is(text: str) -> None:
+    assert parse_submission(text) == PlainText(text)
+
+
+def test_two_slashes_send_one() -> None:
+    assert parse_submission("//new is a command") == PlainText("/new is a command")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [("/nwe", "Did you mean /new?"), ("/xyzzy", "F1 lists"), ("/new idea", "takes nothing after it")],
+)
+def test_a_command_that_is_none_says_how_to_send_it(typed: str, said: str) -> None:
+    result = parse_submission(typed)
+    assert isinstance(result, SlashError)
+    assert said in result.sentence
+    assert "//" in result.sentence
+
+
+@given(st.text())
+def test_no_text_is_lost_or_changed_but_for_the_escape(text: str) -> None:
+    result = parse_submission(text)
+    if isinstance(result, PlainText):
+        assert result.text == text or "/" + result.text.lstrip() == text.lstrip()
+
+
+# --- palette, footer and help on a screen
+
+
+class Chat(Screen[None]):
+    BINDINGS = bindings(TABLE, {})
+    key_overrides = {"new": "ctrl+y"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[str] = []
+
+    def compose(self):  # type: ignore[no-untyped-def]
+        yield Prompt()
+        yield Footer(show_command_palette=False)
+
+    def action_new(self) -> None:
+        self.done.append("new")
+
+    def action_quit(self) -> None:
+        self.done.append("quit")
+
+    def action_regenerate(self) -> None:
+        self.done.append("regenerate")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return None if action == "regenerate" else True
+
+
+class ChatApp(App[None]):
+    COMMANDS = {ActionProvider}
+    CSS_PATH = ["../../ttchat_tui/ui/styles/shell.tcss"]
+
+    def get_default_screen(self) -> Chat:
+        return Chat()
+
+
+async def palette_titles(app: App[None], pilot, typed: str) -> list[str]:  # type: ignore[no-untyped-def]
+    app.action_command_palette()
+    await pilot.pause()
+    await pilot.press(*typed)
+    await app.workers.wait_for_complete()
+    await pilot.pause()
+    return [str(option.hit.text) for option in app.screen.query_one(OptionList).options]  # type: ignore[attr-defined]
+
+
+async def test_the_palette_offers_what_the_screen_can_do_now_and_shows_its_keys() -> None:
+    app = ChatApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        assert await palette_titles(app, pilot, "") == ["New conversation", "Quit"]
+        assert any("New conversation  ctrl+y" in line for line in screen_text(app))
+
+
+async def test_the_palette_searches_titles_slash_commands_and_names_and_runs_the_hit() -> None:
+    app = ChatApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        chat = app.screen
+        assert (await palette_titles(app, pilot, "conver"))[0] == "New conversation"
+        await pilot.press("down", "enter")
+        await pilot.pause()
+        assert isinstance(chat, Chat)
+        assert not CommandPalette.is_open(app)
+        assert chat.done == ["new"]
+
+
+async def test_the_footer_shows_the_prompts_keys_and_the_screens() -> None:
+    app = ChatApp()
+    async with app.run_test(size=(100, 24)) as pilot:
+        app.screen.query_one(Prompt).focus()
+        await pilot.pause()
+        footer = screen_text(app)[-1]
+        assert re.search(r"enter +send +ctrl\+j +newline +esc +stop +ctrl\+n +new", footer)
+
+
+async def test_the_help_lists_every_action_with_its_keys_and_closes_by_each_of_its_keys() -> None:
+    app = ChatApp()
+    async with app.run_test(size=(84, 70)) as pilot:
+        for key in ("escape", "q", "f12"):
+            app.push_screen(HelpScreen({"help": "f12"}))
+            await pilot.pause()
+            shown = "\n".join(screen_text(app))
+            assert [action.title for action in TABLE if action.title not in shown] == []
+            assert re.search(r"F12, /help +Help", shown)
+            await pilot.press(key)
+            assert isinstance(app.screen, Chat)
+
+
+async def test_the_help_scrolls_on_a_small_screen() -> None:
+    app = ChatApp()
+    async with app.run_test(size=(60, 20)) as pilot:
+        app.push_screen(HelpScreen({}))
+        await pilot.pause()
+        await pilot.press("end")
+        await pilot.pause()
+        assert any("Filter by title" in line for line in screen_text(app))

@@ -1,0 +1,236 @@
+"""The dialogs: each gives its result by keyboard and by mouse, Escape gives none, and all fit 60x20."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, OptionList, RadioSet
+
+from tests.ui.shell_app import ShellApp, screen_text
+from ttchat_tui.models.library import ModelRow
+from ttchat_tui.ui.screens.confirm import Confirm
+from ttchat_tui.ui.screens.dialog import Dialog, DialogBox
+from ttchat_tui.ui.screens.help import HelpScreen
+from ttchat_tui.ui.screens.model_picker import ModelPicker
+from ttchat_tui.ui.screens.rename import Rename
+from ttchat_tui.ui.screens.save import SaveTranscript, file_name
+from ttchat_tui.ui.screens.theme_picker import ThemePicker
+
+UNANSWERED = object()
+
+MODELS = (
+    ModelRow(name="smollm2-135m-instruct", path=Path("/m/small.gguf"), size_bytes=98_000_000),
+    ModelRow(name="qwen3-0.6b", size_bytes=1_500_000_000),
+    ModelRow(name="llama-3.1-8b-instruct", size_bytes=16_000_000_000, is_gated=True),
+)
+
+Act = Callable[[Pilot[None]], Awaitable[None]]
+
+
+async def result_of(dialog: Dialog[Any], act: Act, size: tuple[int, int] = (60, 20)) -> object:
+    results: list[object] = []
+    app = ShellApp()
+    async with app.run_test(size=size) as pilot:
+        app.push_screen(dialog, results.append)
+        await pilot.pause()
+        await act(pilot)
+        await pilot.pause()
+    return results[0] if results else UNANSWERED
+
+
+def pressing(*keys: str) -> Act:
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press(*keys)
+
+    return act
+
+
+def clicking(selector: str | None, offset: tuple[int, int] = (0, 0)) -> Act:
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.click(selector, offset=offset)
+
+    return act
+
+
+def every_dialog() -> list[Dialog[Any]]:
+    return [
+        Confirm("Delete?", detail="They cannot be brought back."),
+        Rename("A title"),
+        SaveTranscript(Path("/nowhere"), "A title"),
+        ModelPicker(MODELS, "qwen3-0.6b"),
+        ThemePicker(),
+        HelpScreen({}),
+    ]
+
+
+@pytest.mark.parametrize("number", range(6))
+async def test_escape_and_a_click_beside_the_box_give_no_result(number: int) -> None:
+    assert await result_of(every_dialog()[number], pressing("escape")) is None
+    assert await result_of(every_dialog()[number], clicking(None, (0, 19))) is None
+
+
+@pytest.mark.parametrize("number", range(6))
+async def test_every_dialog_is_whole_at_60_by_20(number: int) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        box = pilot.app.screen.query_one(DialogBox).region
+        assert pilot.app.screen.region.contains_region(box)
+        for field in pilot.app.screen.query("Input, Button, RadioButton"):
+            assert box.contains_region(field.region), field
+        assert pilot.app.screen.query_one(DialogBox).scrollbars_enabled == (False, False)
+
+    await result_of(every_dialog()[number], act)
+
+
+# --- confirm
+
+
+@pytest.mark.parametrize(
+    ("act", "answer"),
+    [
+        (pressing("enter"), False),
+        (pressing("tab", "enter"), True),
+        (pressing("right", "enter"), True),
+        (pressing("y"), True),
+        (pressing("n"), False),
+        (clicking("#yes"), True),
+        (clicking("#no"), False),
+    ],
+)
+async def test_confirm_starts_on_the_harmless_answer(act: Act, answer: bool) -> None:
+    assert await result_of(Confirm("Delete [b]all[/b]?", yes="Delete"), act) is answer
+
+
+async def test_a_question_is_no_markup() -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        text = "\n".join(screen_text(pilot.app))
+        assert "Delete [b]x[/b]?" in text
+        assert "really [/] so" in text
+
+    await result_of(Confirm("Delete [b]x[/b]?", detail="really [/] so"), act)
+
+
+# --- rename
+
+
+async def test_rename_offers_the_old_title_selected_and_gives_the_new_one_on_one_line() -> None:
+    assert await result_of(Rename("Old"), pressing(*"New one ", "enter")) == "New one"
+    assert await result_of(Rename("Old"), clicking("#rename")) == "Old"
+    assert await result_of(Rename("Old\nwith a line \x1b[31m"), pressing("enter")) == "Old with a line"
+
+
+async def test_a_blank_title_is_not_taken() -> None:
+    assert await result_of(Rename("Old"), pressing("backspace", "space", "enter")) is UNANSWERED
+
+
+# --- save
+
+
+async def test_save_suggests_a_file_named_after_the_title(tmp_path: Path) -> None:
+    chosen = await result_of(SaveTranscript(tmp_path, "Mesh devices: how?"), pressing("enter"))
+    assert chosen == ("markdown", tmp_path / "mesh-devices-how.md")
+
+
+async def test_another_format_changes_the_ending(tmp_path: Path) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        pilot.app.screen.query_one(RadioSet).focus()
+        await pilot.press("down", "down", "enter")
+        await pilot.click("#save")
+
+    assert await result_of(SaveTranscript(tmp_path, "A"), act) == ("jsonl", tmp_path / "a.jsonl")
+
+
+async def test_an_ending_of_the_users_own_stays(tmp_path: Path) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        pilot.app.screen.query_one(Input).value = "~/notes.txt"
+        await pilot.click("RadioButton:last-child")
+        await pilot.click("#save")
+
+    assert await result_of(SaveTranscript(tmp_path, "A"), act) == ("jsonl", Path.home() / "notes.txt")
+
+
+async def test_a_file_that_is_there_is_said_and_a_folder_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "a.md").touch()
+
+    async def act(pilot: Pilot[None]) -> None:
+        assert any("will be replaced" in line for line in screen_text(pilot.app))
+        pilot.app.screen.query_one(Input).value = str(tmp_path)
+        await pilot.press("enter")
+        assert any("This is a folder" in line for line in screen_text(pilot.app))
+
+    assert await result_of(SaveTranscript(tmp_path, "A"), act, size=(120, 20)) is UNANSWERED
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("A b/c: d", "a-b-c-d"),
+        ("../../etc", "etc"),
+        ("日本 語", "日本-語"),
+        ("???", "conversation"),
+        ("x" * 99, "x" * 60),
+    ],
+)
+def test_file_names_hold_nothing_a_file_system_minds(title: str, name: str) -> None:
+    assert file_name(title) == name
+
+
+# --- models
+
+
+async def test_the_model_picker_starts_on_the_present_one_and_shows_what_is_here() -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        shown = screen_text(pilot.app)
+        assert any(line.strip("│ ").startswith("▌ qwen3-0.6b") for line in shown)
+        assert any("smollm2" in line and line.rstrip("│ ").endswith("here") for line in shown)
+        assert any("llama" in line and line.rstrip("│ ").endswith("gated download") for line in shown)
+        await pilot.press("enter")
+
+    assert await result_of(ModelPicker(MODELS, "qwen3-0.6b"), act, size=(80, 24)) == "qwen3-0.6b"
+
+
+async def test_arrows_move_while_typing_filters() -> None:
+    assert await result_of(ModelPicker(MODELS, ""), pressing("down", "enter")) == "qwen3-0.6b"
+    assert await result_of(ModelPicker(MODELS, ""), pressing(*"8b", "enter")) == "llama-3.1-8b-instruct"
+    assert await result_of(ModelPicker(MODELS, ""), clicking("OptionList", (4, 1))) == "qwen3-0.6b"
+
+
+async def test_a_name_that_is_not_listed_can_be_typed() -> None:
+    assert await result_of(ModelPicker(MODELS, ""), pressing(*"org/x", "enter")) == "org/x"
+    assert await result_of(ModelPicker((), ""), pressing("enter")) is UNANSWERED
+
+
+# --- themes
+
+
+async def theme_after(act: Act) -> tuple[str, object]:
+    results: list[object] = []
+    app = ShellApp()
+    async with app.run_test(size=(60, 20)) as pilot:
+        app.push_screen(ThemePicker(), results.append)
+        await pilot.pause()
+        await act(pilot)
+        await pilot.pause()
+        return app.theme, results[0] if results else UNANSWERED
+
+
+async def test_moving_through_the_themes_previews_each_and_enter_keeps_it() -> None:
+    assert await theme_after(pressing("down")) == ("tenstorrent-light", UNANSWERED)
+    assert await theme_after(pressing("down", "enter")) == ("tenstorrent-light", "tenstorrent-light")
+    assert await theme_after(clicking("OptionList", (3, 0))) == ("ansi-16", "ansi-16")
+
+
+async def test_escape_brings_the_theme_from_before_back() -> None:
+    assert await theme_after(pressing("down", "down", "escape")) == ("tenstorrent-dark", None)
+
+
+async def test_the_picker_offers_the_apps_themes_not_textuals() -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        names = {option.id for option in pilot.app.screen.query_one(OptionList).options}
+        assert {"tenstorrent-dark", "paper"} <= names
+        assert "textual-dark" not in names
+
+    await theme_after(act)

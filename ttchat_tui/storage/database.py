@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import stat
 import tempfile
 import time
 from collections.abc import Generator
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from ttchat_tui.storage.errors import explained, explaining
-from ttchat_tui.storage.migration import MIGRATIONS, migrate
+from ttchat_tui.storage.migration import MIGRATIONS, migrate, user_version
 
 BUSY_TIMEOUT_MS: Final = 2_000
 """How long a call waits for another writer. Ours hold the lock for under a millisecond; it is called on the UI
@@ -81,11 +82,9 @@ def open_database(path: Path, *, migrations: Path = MIGRATIONS) -> Database:
         try:
             _check(connection, path)
             _use_write_ahead_log(connection)
+            _try_to_write(connection)
             migrate(connection, path, migrations)
             connection.execute("PRAGMA foreign_keys = ON")
-            # SQLite opens a write-protected file without a word, and fails at the first write: make it now.
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
         except BaseException:
             connection.close()
             raise
@@ -161,6 +160,17 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
             return
 
 
+def _try_to_write(connection: sqlite3.Connection) -> None:
+    """SQLite opens a write-protected file without a word, and even begins a transaction: fail now, not at the first
+    message."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(f"PRAGMA user_version = {user_version(connection):d}")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
 def _load(path: Path, into: sqlite3.Connection) -> None:
     with closing(_connect(f"{path.absolute().as_uri()}?mode=ro")) as source:
         _check(source, path)
@@ -189,8 +199,9 @@ def _make_private(path: Path) -> None:
     for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
         # Someone else's file, or a read-only disk: opening says more about it than chmod could.
         with suppress(OSError):
-            if file.stat().st_mode & 0o077:
-                file.chmod(0o600)
+            mode = stat.S_IMODE(file.stat().st_mode)
+            if mode & 0o077:
+                file.chmod(mode & 0o700)  # the owner's own bits stay: it may be read-only on purpose
 
 
 def _folded(text: str) -> str:

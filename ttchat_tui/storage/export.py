@@ -6,8 +6,7 @@ import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, count
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -113,18 +112,15 @@ def _write_new(target: Path, data: bytes) -> Path:
 
 def _claimed(target: Path) -> Path:
     """The first free name, taken: an empty file that nobody else can have made, to be replaced at once."""
-    for name in chain([target], _numbered(target)):
+    name, number = target, 1
+    while True:
         try:
             name.touch(mode=0o600, exist_ok=False)
         except FileExistsError:
-            continue
-        return name
-    raise AssertionError("numbers end")
-
-
-def _numbered(target: Path) -> Iterator[Path]:
-    for number in count(2):
-        yield target.with_name(f"{target.stem}-{number}{target.suffix}")
+            number += 1
+            name = target.with_name(f"{target.stem}-{number}{target.suffix}")
+        else:
+            return name
 
 
 def _sync_folder(folder: Path) -> None:

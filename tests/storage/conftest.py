@@ -1,0 +1,31 @@
+"""A store on a real file, and a clock that the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.storage.examples import HandClock
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.opening import open_store
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "conversations.db"
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def store(path: Path, clock: HandClock) -> Iterator[ConversationStore]:
+    store = open_store(path, clock=clock)
+    assert store.mode == "read-write"
+    assert store.notice is None
+    yield store
+    store.close()

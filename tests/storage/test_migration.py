@@ -1,0 +1,112 @@
+"""From an old schema to a new one: a step whole or not at all, after a copy of what was there."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.storage.examples import ask, mode_of, version_of
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.database import open_database
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.migration import MIGRATIONS, steps
+
+STARS = """-- Stars; and a trigger, whose body has semicolons of its own.
+CREATE TABLE stars (message_id INTEGER PRIMARY KEY REFERENCES messages (id) ON DELETE CASCADE);
+CREATE TRIGGER starred AFTER INSERT ON stars BEGIN
+    UPDATE conversations SET title = title || '*';
+    UPDATE conversations SET title = title || '!';
+END;
+INSERT INTO stars SELECT id FROM messages;
+-- The end.
+"""
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    """The shipped steps, to which a test adds."""
+    return Path(shutil.copytree(MIGRATIONS, tmp_path / "migrations"))
+
+
+@pytest.fixture
+def old(path: Path, migrations: Path) -> Path:
+    """A database that the steps of today have made, with a message in it."""
+    store = ConversationStore(open_database(path, migrations=migrations))
+    ask(store, "Old?")
+    store.close()
+    return path
+
+
+def next_step(migrations: Path, script: str) -> int:
+    number = steps(migrations)[-1][0] + 1
+    (migrations / f"{number:03}.sql").write_text(script, encoding="utf-8")
+    return number
+
+
+def test_the_steps_that_are_shipped_have_no_gaps() -> None:
+    numbers = [number for number, _ in steps(MIGRATIONS)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_new_database_gets_every_step_and_no_backup(path: Path, migrations: Path) -> None:
+    number = next_step(migrations, STARS)
+    open_database(path, migrations=migrations).close()
+    assert version_of(path) == number
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_an_old_database_is_copied_and_then_changed(old: Path, migrations: Path) -> None:
+    number = next_step(migrations, STARS)
+    database = open_database(old, migrations=migrations)
+    assert database.rows("SELECT title FROM conversations")[0][0] == "Old?*!"
+    database.close()
+    backup = old.with_name(f"{old.name}.bak-v{number - 1}")
+    assert version_of(old) == number
+    assert version_of(backup) == number - 1
+    assert mode_of(backup) == 0o600
+    before = sqlite3.connect(backup)
+    assert before.execute("SELECT title, content FROM conversations, messages").fetchall() == [
+        ("Old?", "Old?")
+    ]
+    before.close()
+
+
+def test_one_backup_is_made_for_several_steps(old: Path, migrations: Path) -> None:
+    first = next_step(migrations, STARS)
+    next_step(migrations, "DROP TRIGGER starred;")
+    open_database(old, migrations=migrations).close()
+    backups = [file.name for file in old.parent.iterdir() if ".bak-" in file.name]
+    assert backups == [f"{old.name}.bak-v{first - 1}"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        f"{STARS}CREATE TABLE stars (id);",
+        f"{STARS}CREATE TABLE unfinished (id",
+        f"{STARS}INSERT INTO stars VALUES (999);",
+    ],
+    ids=["a statement fails", "a statement never ends", "a reference leads nowhere"],
+)
+def test_a_step_that_fails_leaves_no_trace(old: Path, migrations: Path, broken: str) -> None:
+    number = next_step(migrations, broken)
+    with pytest.raises(StorageError):
+        open_database(old, migrations=migrations)
+    assert version_of(old) == number - 1
+    database = open_database(old)
+    assert database.rows("SELECT name FROM sqlite_master WHERE name = 'stars'") == []
+    database.close()
+
+
+def test_a_newer_app_s_database_is_refused_and_left_alone(old: Path, migrations: Path) -> None:
+    next_step(migrations, STARS)
+    open_database(old, migrations=migrations).close()
+    before = old.read_bytes()
+    with pytest.raises(StorageError, match="newer ttchat-tui") as caught:
+        open_database(old)
+    assert caught.value.info.kind == "database_newer"
+    assert str(old) in caught.value.info.message
+    assert old.read_bytes() == before

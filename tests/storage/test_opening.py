@@ -1,0 +1,221 @@
+"""Whatever is wrong with the file, the app gets a store, and the file stays as it is."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.storage.examples import HandClock, answer, ask, mode_of, without_root
+from ttchat_tui.storage import database as database_module
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.opening import open_scratch_store, open_store
+
+
+def fill(path: Path) -> Path:
+    """A database with one question and one answer, closed."""
+    store = open_store(path)
+    answer(store, ask(store, "Kept?"), "Kept.")
+    store.close()
+    return path
+
+
+@pytest.fixture
+def filled(path: Path) -> Path:
+    return fill(path)
+
+
+def texts(store: ConversationStore) -> list[str]:
+    latest = store.latest()
+    assert latest is not None
+    assert latest.head_id is not None
+    return [message.content for message in store.path(latest.head_id)]
+
+
+def assert_reads_and_does_not_keep(store: ConversationStore, kinds: set[str], path: Path) -> None:
+    assert store.mode == "read-only"
+    assert store.notice is not None
+    assert store.notice.kind in kinds
+    assert str(path) in store.notice.message
+    assert "Nothing of this session is kept" in store.notice.message
+    assert store.notice.cure
+    assert texts(store) == ["Kept?", "Kept."]
+    latest = store.latest()
+    assert latest is not None
+    message = store.add_user_message(latest.id, latest.head_id, "Not kept.")
+    assert store.path(message.id)[-1] == message
+    store.close()
+    again = open_store(path)
+    assert texts(again) == ["Kept?", "Kept."]
+    again.close()
+
+
+@pytest.fixture
+def reachable_path() -> Iterator[Path]:
+    """Where any user may go, unlike pytest's own folders."""
+    with tempfile.TemporaryDirectory(prefix="ttchat-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder) / "data" / "conversations.db"
+        (Path(folder) / "data").chmod(0o700)
+
+
+def test_a_file_that_is_write_protected_is_read_and_stays_protected(reachable_path: Path) -> None:
+    path = fill(reachable_path)
+    path.chmod(0o444)
+    with without_root(path.parent):
+        store = open_store(path)
+        assert mode_of(path) == 0o400
+    assert_reads_and_does_not_keep(store, {"database_read_only"}, path)
+
+
+def test_a_folder_that_is_write_protected_is_read_although_the_log_needs_a_place(
+    reachable_path: Path,
+) -> None:
+    path = fill(reachable_path)
+    path.parent.chmod(0o500)
+    with without_root(path.parent):
+        store = open_store(path)
+    assert_reads_and_does_not_keep(store, {"database_read_only", "database_unopenable"}, path)
+
+
+def test_a_folder_where_nothing_may_be_made_gives_an_empty_store(reachable_path: Path) -> None:
+    reachable_path.parent.mkdir(mode=0o500)
+    with without_root(reachable_path.parent):
+        store = open_store(reachable_path)
+    assert store.mode == "memory"
+    assert store.notice is not None
+    assert store.notice.kind == "permission_denied"
+    assert texts_of_new_session(store) == ["Hello?", "Hello."]
+    store.close()
+
+
+DIES_WITH_A_LOG = """
+import os, sys
+from pathlib import Path
+from tests.storage.examples import ask, answer
+from ttchat_tui.storage.opening import open_store
+store = open_store(Path(sys.argv[1]))
+answer(store, ask(store, "Kept?"), "Kept.")
+os._exit(9)
+"""
+
+
+def test_a_log_that_a_crash_left_in_a_write_protected_folder_is_read_as_well(reachable_path: Path) -> None:
+    path = reachable_path
+    subprocess.run([sys.executable, "-c", DIES_WITH_A_LOG, str(path)], check=False, timeout=60)
+    log = Path(f"{path}-wal")
+    size = log.stat().st_size
+    assert size > 0
+    Path(f"{path}-shm").unlink()
+    path.parent.chmod(0o500)
+    with without_root(path.parent):
+        store = open_store(path)
+    assert store.mode == "read-only"
+    assert texts(store) == ["Kept?", "Kept."]
+    store.close()
+    assert log.stat().st_size == size
+
+
+def test_a_database_locked_for_good_is_read_where_that_is_possible(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 20)
+    other = sqlite3.connect(filled, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    store = open_store(filled)
+    other.execute("ROLLBACK")
+    other.close()
+    assert_reads_and_does_not_keep(store, {"database_locked"}, filled)
+
+
+def test_a_database_that_nobody_else_may_read_gives_an_empty_store(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 20)
+    other = sqlite3.connect(filled, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("PRAGMA journal_mode = DELETE")
+    other.execute("BEGIN EXCLUSIVE")
+    store = open_store(filled)
+    assert store.mode == "memory"
+    assert store.notice is not None
+    assert store.notice.kind == "database_locked"
+    store.close()
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("offset", "damage"),
+    [(0, b"This is a letter, not a database."), (4096, b"\xff" * 4096), (100, b"\x00" * 3000)],
+    ids=["no header", "a page of rubbish", "the schema gone"],
+)
+def test_a_damaged_file_is_left_untouched_and_the_session_starts_empty(
+    filled: Path, offset: int, damage: bytes
+) -> None:
+    content = bytearray(filled.read_bytes())
+    content[offset : offset + len(damage)] = damage
+    filled.write_bytes(content)
+    store = open_store(filled)
+    assert store.mode == "memory"
+    assert store.notice is not None
+    assert store.notice.kind == "database_corrupt"
+    assert str(filled) in store.notice.message
+    assert "Nothing of this session is kept" in store.notice.message
+    assert f"sqlite3 {filled} .recover" in store.notice.cure
+    assert store.conversations() == []
+    assert texts_of_new_session(store) == ["Hello?", "Hello."]
+    store.close()
+    assert filled.read_bytes() == bytes(content)
+
+
+def texts_of_new_session(store: ConversationStore) -> list[str]:
+    answer(store, ask(store))
+    return texts(store)
+
+
+def test_a_newer_app_s_database_gives_an_empty_store_that_says_so(filled: Path) -> None:
+    connection = sqlite3.connect(filled)
+    connection.execute("PRAGMA user_version = 4711")
+    connection.close()
+    store = open_store(filled)
+    assert store.mode == "memory"
+    assert store.notice is not None
+    assert store.notice.kind == "database_newer"
+    store.close()
+
+
+def test_a_folder_in_the_file_s_place_gives_an_empty_store(path: Path) -> None:
+    path.mkdir(parents=True)
+    store = open_store(path)
+    assert store.mode == "memory"
+    assert store.notice is not None
+    assert texts_of_new_session(store) == ["Hello?", "Hello."]
+    store.close()
+
+
+def test_a_scratch_store_keeps_nothing_and_says_nothing() -> None:
+    store = open_scratch_store()
+    assert (store.mode, store.notice) == ("memory", None)
+    assert texts_of_new_session(store) == ["Hello?", "Hello."]
+    store.close()
+
+
+def test_what_was_deleted_thirty_days_ago_is_gone_at_the_next_start(path: Path, clock: HandClock) -> None:
+    store = open_store(path, clock=clock)
+    old, recent = ask(store, "secret-of-old"), ask(store, "recent")
+    answer(store, old)
+    store.delete(old.conversation_id)
+    clock.now += 3600
+    store.delete(recent.conversation_id)
+    store.close()
+    clock.now += 30 * 24 * 3600 - 1800
+    store = open_store(path, clock=clock)
+    store.undelete(recent.conversation_id)
+    assert [each.id for each in store.conversations()] == [recent.conversation_id]
+    store.close()
+    assert b"secret-of-old" not in path.read_bytes()

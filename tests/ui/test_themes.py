@@ -156,14 +156,11 @@ def test_a_missing_user_folder_is_no_error(tmp_path: Path) -> None:
         (
             ("[colors]", '[variables]\ntext-muted = "#12"\n[colors]'),
             "variables.text-muted: '#12' is not a colour",
-            (
-                ("[colors]", '[variables]\nborder = "redd"\n[colors]'),
-                "variables.border: 'redd' is not a colour",
-            ),
-            (
-                ("[colors]", '[variables]\nborder = "red 6O%"\n[colors]'),
-                "variables.border: 'red 6O%' is not a colour",
-            ),
+        ),
+        (("[colors]", '[variables]\nborder = "redd"\n[colors]'), "variables.border: 'redd' is not a colour"),
+        (
+            ("[colors]", '[variables]\nborder = "red 6O%"\n[colors]'),
+            "variables.border: 'red 6O%' is not a colour",
         ),
     ],
 )

@@ -152,16 +152,21 @@ async def test_an_ending_of_the_users_own_stays(tmp_path: Path) -> None:
     assert await result_of(SaveTranscript(tmp_path, "A"), act) == ("jsonl", Path.home() / "notes.txt")
 
 
-async def test_a_file_that_is_there_is_said_and_a_folder_is_not_taken(tmp_path: Path) -> None:
+async def test_a_name_that_is_taken_and_a_folder_are_said_and_a_blank_is_not_accepted(tmp_path: Path) -> None:
     (tmp_path / "a.md").touch()
 
     async def act(pilot: Pilot[None]) -> None:
-        assert any("will be replaced" in line for line in screen_text(pilot.app))
-        pilot.app.screen.query_one(Input).value = str(tmp_path)
+        assert any("gets a number" in line for line in screen_text(pilot.app))
+        field = pilot.app.screen.query_one(Input)
+        field.value = "  "
         await pilot.press("enter")
-        assert any("This is a folder" in line for line in screen_text(pilot.app))
+        assert any("Write the name" in line for line in screen_text(pilot.app))
+        field.value = str(tmp_path)
+        await pilot.pause()
+        assert any("Into this folder" in line for line in screen_text(pilot.app))
+        await pilot.press("enter")
 
-    assert await result_of(SaveTranscript(tmp_path, "A"), act, size=(120, 20)) is UNANSWERED
+    assert await result_of(SaveTranscript(tmp_path, "A"), act) == ("markdown", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ MAX_NAME: Final = 60
 
 
 class SaveTranscript(Dialog[tuple[str, Path]]):
-    """Result: the format (a key of `FORMATS`) and the file to write."""
+    """Result: the format (a key of `FORMATS`) and the file, or the folder, to write to. Nothing is ever replaced."""
 
     heading = "Save the transcript"
     AUTO_FOCUS = "Input"
@@ -54,20 +54,13 @@ class SaveTranscript(Dialog[tuple[str, Path]]):
 
     @on(Input.Changed)
     def _path_changed(self, event: Input.Changed) -> None:
-        hint = self.query_one(".hint", Static)
-        target = target_of(event.value)
-        if target is None:
-            hint.update("Write a file's name.")
-        elif target.is_dir():
-            hint.update("This is a folder: add a file's name.")
-        else:
-            hint.update("The file is there and will be replaced." if target.exists() else "")
+        self.query_one(".hint", Static).update(hint_for(target_of(event.value)))
 
     @on(Input.Submitted)
     @on(Button.Pressed, "#save")
     def _accept(self) -> None:
         target = target_of(self.query_one(Input).value)
-        if target is None or target.is_dir():
+        if target is None:
             self.app.bell()
         else:
             self.dismiss((self._format, target))
@@ -80,6 +73,15 @@ class SaveTranscript(Dialog[tuple[str, Path]]):
 def target_of(typed: str) -> Path | None:
     """The file a user means, `~` expanded; None when nothing is written."""
     return Path(typed.strip()).expanduser() if typed.strip() else None
+
+
+def hint_for(target: Path | None) -> str:
+    """What saving to `target` would do that the user may not expect (see `storage.export.write_export`)."""
+    if target is None:
+        return "Write the name of a file or a folder."
+    if target.is_dir() or not target.suffix:
+        return "Into this folder; the conversation's title gives the name."
+    return "This name is taken: the new file gets a number." if target.exists() else ""
 
 
 def file_name(title: str) -> str:

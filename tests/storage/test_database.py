@@ -6,6 +6,7 @@ import errno
 import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_closing_merges_the_log_into_one_file(store: ConversationStore, path: Pa
 
 def test_an_error_within_a_transaction_leaves_nothing_of_it(path: Path) -> None:
     database = open_database(path)
-    with pytest.raises(RuntimeError), database.transaction() as transaction:
+    with suppress(RuntimeError), database.transaction() as transaction:
         transaction.execute("INSERT INTO app_state VALUES ('a', 'b')")
         raise RuntimeError
     assert database.rows("SELECT * FROM app_state") == []

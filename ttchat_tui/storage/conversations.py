@@ -33,6 +33,12 @@ StoreMode: TypeAlias = Literal["read-write", "read-only", "memory"]
 KEPT_AFTER_DELETE_S: Final = 30 * 24 * 3600.0
 """How long a deleted conversation can be brought back."""
 
+REPLY_BUSY: Final = ErrorInfo(
+    kind="reply_busy",
+    message="This reply is being written already.",
+    cure="Wait until it ends, or stop it where it runs.",
+)
+
 _LISTED: Final = f"""
     SELECT {CONVERSATION_COLUMNS} FROM conversations c
     WHERE deleted_at IS NULL
@@ -253,14 +259,10 @@ class ConversationStore:
                 (this_process().encoded(), self._clock(), message_id),
             )
         message = self.message(message_id)
+        if message.role != "assistant":
+            raise not_found("This reply")
         if changed.rowcount == 0:
-            raise StorageError(
-                ErrorInfo(
-                    kind="reply_busy",
-                    message="This reply is being written already.",
-                    cure="Wait until it ends, or stop it where it runs.",
-                )
-            )
+            raise StorageError(REPLY_BUSY)
         return message
 
     def remove_message(self, message_id: int) -> None:

@@ -1,0 +1,224 @@
+"""The list of conversations and what belongs to each: title, settings, head, draft."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.storage.examples import SAMPLING, STARTED, HandClock, answer, ask
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.opening import open_scratch_store, open_store
+from ttchat_tui.storage.titles import TITLE_LENGTH, title_from
+
+
+def test_a_conversation_is_as_it_was_after_a_restart(store: ConversationStore, path: Path) -> None:
+    made = store.create_conversation(title="T", model="m", system_prompt="Be brief.", sampling=SAMPLING)
+    asked = store.add_user_message(made.id, None, "Zero\x00, emoji 👩‍🚀, bidi \u202e, [bold]")
+    replied = answer(store, asked)
+    store.set_draft(made.id, "half a thou")
+    store.close()
+    again = open_store(path)
+    found = again.conversation(made.id)
+    assert (found.title, found.system_prompt, found.sampling) == ("T", "Be brief.", SAMPLING)
+    assert (found.head_id, found.draft, found.message_count) == (replied.id, "half a thou", 2)
+    assert found.model == replied.reply.model if replied.reply else False
+    assert again.path(replied.id) == [asked, replied]
+    again.close()
+
+
+def test_the_list_is_newest_first_and_leaves_out_the_empty_and_the_deleted(
+    store: ConversationStore, clock: HandClock
+) -> None:
+    messages = []
+    for _ in range(4):
+        messages.append(ask(store))
+        clock.now += 1
+    store.create_conversation(title="empty")
+    first, second, third, fourth = (message.conversation_id for message in messages)
+    store.delete(third)
+    answer(store, messages[0])
+    assert [each.id for each in store.conversations()] == [first, fourth, second]
+    assert [each.id for each in store.conversations(limit=1, offset=1)] == [fourth]
+    latest = store.latest()
+    assert latest is not None
+    assert latest.id == first
+
+
+def test_looking_at_a_conversation_does_not_move_it_up(store: ConversationStore, clock: HandClock) -> None:
+    older, newer = ask(store), ask(store)
+    clock.now += 1
+    store.rename(older.conversation_id, "Renamed")
+    store.set_head(older.conversation_id, older.id)
+    store.set_draft(older.conversation_id, "x")
+    store.set_settings(older.conversation_id, system_prompt="", sampling=SAMPLING, model="other")
+    assert [each.id for each in store.conversations()] == [newer.conversation_id, older.conversation_id]
+
+
+def test_the_filter_finds_titles_in_any_case_and_takes_every_character_literally(
+    store: ConversationStore,
+) -> None:
+    for title in ("Über Uhren", "100 % Wolle", "100 Schafe", "back_slash\\"):
+        ask(store, title)
+    found = {
+        text: [each.title for each in store.conversations(filter=text)]
+        for text in ("ÜBER", "%", "_", "\\", "é")
+    }
+    assert found == {
+        "ÜBER": ["Über Uhren"],
+        "%": ["100 % Wolle"],
+        "_": ["back_slash\\"],
+        "\\": ["back_slash\\"],
+        "é": [],
+    }
+
+
+def test_a_store_without_conversations_has_no_latest_one(store: ConversationStore) -> None:
+    store.create_conversation()
+    assert store.latest() is None
+
+
+def test_the_title_comes_from_the_first_message_and_only_from_it(store: ConversationStore) -> None:
+    asked = ask(store, "\n\n  What is\ta   mesh? \nIn detail.")
+    store.add_user_message(asked.conversation_id, asked.id, "And then?")
+    assert store.conversation(asked.conversation_id).title == "What is a mesh?"
+    named = store.create_conversation(title="Named")
+    store.add_user_message(named.id, None, "Hello")
+    assert store.conversation(named.id).title == "Named"
+
+
+def test_a_new_name_is_one_line(store: ConversationStore) -> None:
+    asked = ask(store)
+    store.rename(asked.conversation_id, "  two\nlines ")
+    assert store.conversation(asked.conversation_id).title == "two lines"
+
+
+@given(st.text())
+@example("word " * 40)
+@example("x" * 200)
+@example("\ud800")
+def test_a_title_is_one_line_of_whole_words_that_begins_the_message(content: str) -> None:
+    title = title_from(content)
+    assert len(title) <= TITLE_LENGTH
+    assert title == " ".join(title.split())
+    assert bool(title) == bool(content.strip())
+    assert " ".join(content.split()).startswith(title.removesuffix("…"))
+
+
+def test_a_title_that_is_cut_ends_with_a_whole_word() -> None:
+    content = "How does one divide a rather long matrix multiplication over eight chips?"
+    assert title_from(content) == "How does one divide a rather long matrix multiplication…"
+    assert title_from("y" * 61) == "y" * 59 + "…"
+    assert title_from("y" * 60) == "y" * 60
+
+
+def test_delete_hides_and_undelete_brings_everything_back(store: ConversationStore) -> None:
+    replied = answer(store, ask(store))
+    before = store.conversation(replied.conversation_id)
+    store.delete(before.id)
+    assert store.conversations() == []
+    for refused in (
+        lambda: store.conversation(before.id),
+        lambda: store.rename(before.id, "x"),
+        lambda: store.delete(before.id),
+        lambda: store.add_user_message(before.id, None, "x"),
+        lambda: store.begin_reply(before.id, replied.id, STARTED),
+    ):
+        with pytest.raises(StorageError) as caught:
+            refused()
+        assert caught.value.info.kind == "not_found"
+    store.undelete(before.id)
+    assert store.conversation(before.id) == before
+    assert store.path(replied.id)[-1] == replied
+
+
+def test_what_is_not_there_is_said(store: ConversationStore) -> None:
+    for missing in (
+        lambda: store.conversation(99),
+        lambda: store.undelete(99),
+        lambda: store.set_draft(99, "x"),
+        lambda: store.message(99),
+        lambda: store.path(99),
+        lambda: store.leaf_of(99),
+        lambda: store.remove_message(99),
+    ):
+        with pytest.raises(StorageError) as caught:
+            missing()
+        assert caught.value.info.kind == "not_found"
+
+
+def test_the_head_is_a_message_of_the_conversation_or_nothing(store: ConversationStore) -> None:
+    mine, other = ask(store), ask(store)
+    store.set_head(mine.conversation_id, None)
+    assert store.conversation(mine.conversation_id).head_id is None
+    with pytest.raises(StorageError, match="not stored"):
+        store.set_head(mine.conversation_id, other.id)
+
+
+def test_settings_are_replaced_as_a_whole(store: ConversationStore) -> None:
+    made = store.create_conversation(model="m", system_prompt="s", sampling=SAMPLING)
+    store.set_settings(made.id, system_prompt="", sampling=None, model="n")
+    found = store.conversation(made.id)
+    assert (found.system_prompt, found.sampling, found.model) == ("", None, "n")
+
+
+@pytest.mark.parametrize("sampling", [SamplingParams(temperature=9.0), SamplingParams(top_p=float("nan"))])
+def test_parameters_that_could_not_be_read_again_are_refused(
+    store: ConversationStore, sampling: SamplingParams
+) -> None:
+    made = store.create_conversation()
+    with pytest.raises(StorageError) as caught:
+        store.set_settings(made.id, system_prompt="", sampling=sampling, model="")
+    assert caught.value.info.kind == "invalid_settings"
+    assert store.conversation(made.id) == made
+
+
+def test_parameters_of_a_newer_version_are_left_out(path: Path) -> None:
+    store = open_store(path)
+    made = store.create_conversation(sampling=SAMPLING)
+    with store._database.transaction() as transaction:
+        transaction.execute("""UPDATE conversations SET sampling = '{"top_k": 3, "mirostat": 2}'""")
+    assert store.conversation(made.id).sampling == SamplingParams(top_k=3)
+    store.close()
+
+
+def test_a_row_that_makes_no_sense_is_an_error_of_storage(path: Path) -> None:
+    store = open_store(path)
+    made = store.create_conversation(sampling=SAMPLING)
+    with store._database.transaction() as transaction:
+        transaction.execute("""UPDATE conversations SET sampling = '{"top_k": -1}'""")
+    with pytest.raises(StorageError, match="top_k") as caught:
+        store.conversation(made.id)
+    assert caught.value.info.kind == "database_corrupt"
+    store.close()
+
+
+def test_the_draft_of_what_is_not_created_yet_survives_a_restart(
+    store: ConversationStore, path: Path
+) -> None:
+    assert store.new_draft() == ""
+    store.set_new_draft("one")
+    store.set_new_draft("two\nlines")
+    store.close()
+    again = open_store(path)
+    assert again.new_draft() == "two\nlines"
+    again.close()
+
+
+@given(st.text(alphabet=st.characters()))
+@example("\udcff half a byte")
+def test_any_text_is_kept_only_lone_surrogates_become_a_mark(text: str) -> None:
+    store = open_scratch_store()
+    kept = ask(store, text).content
+    assert kept == "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
+    store.close()
+
+
+def test_all_that_a_store_gives_can_cross_a_pipe(store: ConversationStore) -> None:
+    replied = answer(store, ask(store))
+    assert msgspec.json.decode(msgspec.json.encode(replied), type=type(replied)) == replied

@@ -1,0 +1,154 @@
+"""Questions and replies: branches, checkpoints, what a reply keeps, what may be taken out."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.storage.examples import FINISHED, STARTED, HandClock, answer, ask
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
+
+
+def test_a_reply_streams_and_then_keeps_all_that_belongs_to_it(
+    store: ConversationStore, clock: HandClock
+) -> None:
+    asked = ask(store)
+    reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
+    assert (reply.role, reply.status, reply.content, reply.reply) == ("assistant", "streaming", "", STARTED)
+    assert store.conversation(asked.conversation_id).head_id == reply.id
+    clock.now += 5
+    store.checkpoint(reply.id, "Hel", (1, 2))
+    partial = store.message(reply.id)
+    assert (partial.content, partial.status) == ("Hel", "streaming")
+    assert partial.reply == msgspec.structs.replace(STARTED, token_ids=(1, 2))
+    done = store.finish_reply(reply.id, "Hello.", "complete", FINISHED)
+    assert (done.content, done.status, done.reply) == ("Hello.", "complete", FINISHED)
+    assert store.conversation(asked.conversation_id).updated_at == clock.now
+    assert done == store.message(reply.id)
+
+
+def test_a_conversation_takes_the_model_of_its_last_reply(store: ConversationStore) -> None:
+    asked = ask(store)
+    reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
+    assert store.conversation(asked.conversation_id).model == "smollm2"
+    store.finish_reply(reply.id, "", "complete", msgspec.structs.replace(FINISHED, model="swapped"))
+    assert store.conversation(asked.conversation_id).model == "swapped"
+
+
+def test_a_late_checkpoint_does_not_touch_a_finished_reply(store: ConversationStore) -> None:
+    done = answer(store, ask(store), "Whole.")
+    store.checkpoint(done.id, "Who", (1,))
+    assert store.message(done.id) == done
+
+
+def test_a_failed_reply_keeps_its_error(store: ConversationStore) -> None:
+    asked = ask(store)
+    reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
+    record = msgspec.structs.replace(STARTED, finish_reason="error", error="The engine died.")
+    failed = store.finish_reply(reply.id, "Hal", "error", record)
+    assert failed.status == "error"
+    assert failed.reply == record
+
+
+def test_an_interrupted_reply_goes_on_from_what_it_has(store: ConversationStore) -> None:
+    asked = ask(store)
+    reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
+    stopped = msgspec.structs.replace(FINISHED, finish_reason="cancelled")
+    store.finish_reply(reply.id, "Half", "interrupted", stopped)
+    resumed = store.resume_reply(reply.id)
+    assert (resumed.status, resumed.content) == ("streaming", "Half")
+    assert resumed.reply is not None
+    assert (resumed.reply.finish_reason, resumed.reply.token_ids) == (None, FINISHED.token_ids)
+    with pytest.raises(StorageError) as caught:
+        store.resume_reply(reply.id)
+    assert caught.value.info.kind == "reply_busy"
+    assert store.finish_reply(reply.id, "Half and half", "complete", FINISHED).content == "Half and half"
+
+
+def test_only_a_reply_can_be_finished_or_resumed(store: ConversationStore) -> None:
+    asked = ask(store)
+    with pytest.raises(StorageError, match="This reply is not stored"):
+        store.finish_reply(asked.id, "x", "complete", FINISHED)
+    with pytest.raises(StorageError, match="This reply is not stored"):
+        store.resume_reply(asked.id)
+    with pytest.raises(StorageError, match="not stored"):
+        store.resume_reply(99)
+
+
+def test_siblings_know_their_place(store: ConversationStore) -> None:
+    asked = ask(store)
+    replies = [answer(store, asked, text) for text in "abc"]
+    found = store.children(asked.id, asked.conversation_id)
+    assert [(each.content, each.sibling_index, each.sibling_count) for each in found] == [
+        ("a", 0, 3),
+        ("b", 1, 3),
+        ("c", 2, 3),
+    ]
+    store.remove_message(replies[1].id)
+    last = store.path(replies[2].id)[-1]
+    assert (last.sibling_index, last.sibling_count) == (1, 2)
+
+
+def test_an_edited_first_message_is_a_second_root(store: ConversationStore) -> None:
+    asked = ask(store)
+    edited = store.add_user_message(asked.conversation_id, None, "Hello again?")
+    assert (edited.sibling_index, edited.sibling_count) == (1, 2)
+    roots = store.children(None, asked.conversation_id)
+    assert [each.id for each in roots] == [asked.id, edited.id]
+    ask(store, "elsewhere")
+    assert len(store.children(None, asked.conversation_id)) == 2
+
+
+def test_the_newest_leaf_below_a_message_is_the_branch_that_was_touched_last(
+    store: ConversationStore,
+) -> None:
+    asked = ask(store)
+    first, second = answer(store, asked, "a"), answer(store, asked, "b")
+    followed = store.add_user_message(asked.conversation_id, first.id, "Why a?")
+    assert store.leaf_of(asked.id).id == followed.id
+    assert store.leaf_of(first.id).id == followed.id
+    assert store.leaf_of(second.id).id == second.id
+
+
+def test_a_message_of_another_conversation_cannot_be_answered(store: ConversationStore) -> None:
+    mine, other = ask(store), ask(store)
+    with pytest.raises(StorageError) as caught:
+        store.begin_reply(mine.conversation_id, other.id, STARTED)
+    assert caught.value.info.kind == "not_found"
+    with pytest.raises(StorageError):
+        store.add_user_message(mine.conversation_id, 99, "x")
+    assert store.conversation(mine.conversation_id).head_id == mine.id
+
+
+def test_a_message_that_others_follow_cannot_be_taken_out(store: ConversationStore) -> None:
+    asked = ask(store)
+    answer(store, asked)
+    with pytest.raises(StorageError) as caught:
+        store.remove_message(asked.id)
+    assert caught.value.info.kind == "not_a_leaf"
+    assert store.message(asked.id) == store.children(None, asked.conversation_id)[0]
+
+
+def test_a_refused_prompt_leaves_nothing_behind_not_even_its_title(store: ConversationStore) -> None:
+    asked = ask(store, "Far too long")
+    reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
+    store.remove_message(reply.id)
+    assert store.conversation(asked.conversation_id).head_id == asked.id
+    store.remove_message(asked.id)
+    left = store.conversation(asked.conversation_id)
+    assert (left.title, left.head_id, left.message_count) == ("", None, 0)
+    assert store.conversations() == []
+    store.add_user_message(left.id, None, "Shorter")
+    assert store.conversation(left.id).title == "Shorter"
+
+
+def test_the_whole_tree_comes_parents_first(store: ConversationStore) -> None:
+    asked = ask(store)
+    replies = [answer(store, asked, text) for text in "ab"]
+    followed = store.add_user_message(asked.conversation_id, replies[0].id, "Why?")
+    assert [each.id for each in store.tree(asked.conversation_id)] == [
+        asked.id,
+        *(r.id for r in replies),
+        followed.id,
+    ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from textual import getters, on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import Resize
@@ -75,7 +76,7 @@ class ChatScreen(ChatActions, Screen[None]):
         self.services = services
         self.session = services.session
         self.key_overrides = services.config.keys
-        for binding in bindings(TABLE, self.key_overrides):
+        for binding in Binding.make_bindings(bindings(TABLE, self.key_overrides)):
             self._bindings.key_to_bindings.setdefault(binding.key, []).append(binding)
         self.metrics = LiveMetrics(self.session)
         self.pump = EnginePump(self.session, services.host, self.show_updates, self._flush)

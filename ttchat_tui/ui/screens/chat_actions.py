@@ -104,7 +104,7 @@ class ChatActions(Screen[None]):
         self.show_updates(self.session.continue_reply())
 
     async def action_edit_draft(self) -> None:
-        await self.prompt.edit_in_editor()
+        await self.prompt.edit_externally()
 
     # --- conversations
 

@@ -1,0 +1,119 @@
+"""The whole app on a scripted engine and a real database: what Pilot tests and snapshots start."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from tests.fakes import Gate, Script, ScriptedEngine, prepare_scripted
+from ttchat_tui.config.paths import Paths
+from ttchat_tui.config.schema import Config
+from ttchat_tui.config.ui_state import UiState
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.host import EngineHost
+from ttchat_tui.session import ChatSession
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.opening import open_store
+from ttchat_tui.ui.app import TtchatApp
+from ttchat_tui.ui.screens.chat import ChatScreen
+from ttchat_tui.ui.services import Services
+from ttchat_tui.ui.themes import load_themes
+
+
+def paths_in(folder: Path) -> Paths:
+    return Paths(
+        config_dir=folder / "config",
+        data_dir=folder / "data",
+        cache_dir=folder / "cache",
+        state_dir=folder / "state",
+    )
+
+
+class ChatApp:
+    """The app with everything a test wants to look at."""
+
+    def __init__(
+        self,
+        folder: Path,
+        script: Script | None = None,
+        gate: Gate | None = None,
+        *,
+        config: Config | None = None,
+        ui_state: UiState | None = None,
+        store: ConversationStore | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.paths = paths_in(folder)
+        self.engine = ScriptedEngine(script, gate)
+        self.host = EngineHost(self.engine, prepare_scripted)
+        self.store = store or open_store(self.paths.database)
+        config = config or Config()
+        self.session = ChatSession(
+            self.store,
+            self.host,
+            model="scripted",
+            default_sampling=lambda recommended: config.sampling.over(recommended or SamplingParams()),
+            system_prompt=config.system_prompt,
+        )
+        self.kept: list[UiState] = []
+        services = Services(
+            session=self.session,
+            host=self.host,
+            config=config,
+            paths=self.paths,
+            ui_state=ui_state or UiState(),
+            save_ui_state=self.kept.append,
+            resume=resume,
+        )
+        self.app = TtchatApp(services, load_themes([])[0])
+
+    @property
+    def screen(self) -> ChatScreen:
+        screen = self.app.screen_stack[0]
+        assert isinstance(screen, ChatScreen)
+        return screen
+
+    def toasts(self) -> list[str]:
+        return [str(notification.message) for notification in self.app._notifications]
+
+
+@asynccontextmanager
+async def running(chat: ChatApp, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Pilot[None]]:
+    """The app on a headless terminal, its sidebars mounted and its (scripted) model loaded."""
+    chat.host.start()
+    chat.host.load("scripted")
+    try:
+        async with chat.app.run_test(size=size) as pilot:
+            await until(
+                pilot, lambda: chat.host.state == "ready" and bool(chat.screen.query("SamplingPanel"))
+            )
+            await settle(pilot, chat)
+            yield pilot
+    finally:
+        chat.session.close()
+        chat.host.shutdown()
+        chat.store.close()
+
+
+async def until(pilot: Pilot[None], condition: object, rounds: int = 400) -> None:
+    """Let the app run until `condition()`; a test that waits for what never comes fails here."""
+    assert callable(condition)
+    for _ in range(rounds):
+        if condition():
+            return
+        await pilot.pause(0.01)
+    raise AssertionError("it never happened")
+
+
+async def settle(pilot: Pilot[None], chat: ChatApp) -> None:
+    """Pump by hand what the engine has said by now, and let the screen draw it."""
+    chat.screen.pump.pump_once()
+    await pilot.pause()
+
+
+async def reply_ended(pilot: Pilot[None], chat: ChatApp) -> None:
+    await until(pilot, lambda: not chat.session.is_busy)
+    await settle(pilot, chat)

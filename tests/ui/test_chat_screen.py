@@ -1,0 +1,272 @@
+"""The chat screen as a person uses it, on a scripted engine: one key press to one stored row, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import Gate, Script
+from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
+from ttchat_tui.config.schema import Config, UiSettings
+from ttchat_tui.config.ui_state import UiState
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.ui.screens.help import HelpScreen
+from ttchat_tui.ui.widgets.history_panel import HistoryPanel
+from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
+from ttchat_tui.ui.widgets.slider import Slider
+
+
+async def test_enter_sends_and_the_reply_streams_to_the_end(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("Hello **you**.",)))
+    async with running(chat) as pilot:
+        await pilot.press(*"hi", "enter")
+        await reply_ended(pilot, chat)
+        user, reply = chat.session.path
+        assert (user.content, reply.content) == ("hi", "Hello **you**.")
+        assert chat.screen.transcript.source_of(reply.id) == "Hello **you**."
+        assert chat.screen.prompt.text == ""
+        assert chat.store.message(reply.id).status == "complete"
+
+
+async def test_typing_is_possible_while_the_model_loads_and_the_message_waits_for_it(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("Ready.",), stepped_load=True), gate)
+    chat.host.start()
+    chat.host.load("scripted")
+    async with chat.app.run_test(size=(120, 40)) as pilot:
+        await pilot.press(*"early", "enter")
+        assert chat.host.state == "loading"
+        assert chat.session.is_busy
+        gate.open()
+        await reply_ended(pilot, chat)
+        assert chat.session.path[-1].content == "Ready."
+        assert chat.session.path[-1].reply is not None
+        assert chat.session.path[-1].reply.engine == "scripted"
+    chat.host.shutdown()
+    chat.store.close()
+
+
+async def test_escape_stops_the_reply_and_keeps_reply_and_draft(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two three",), stepped=True), gate)
+    async with running(chat) as pilot:
+        await pilot.press(*"go", "enter")
+        gate.release()
+        await until(pilot, lambda: chat.session.running is not None and chat.session.running.text == "one")
+        await pilot.press(*"next", "escape")
+        await reply_ended(pilot, chat)
+        assert (chat.session.path[-1].content, chat.session.path[-1].status) == ("one", "interrupted")
+        assert chat.screen.prompt.text == "next"
+
+
+async def test_a_message_sent_during_a_reply_goes_back_to_the_prompt(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(stepped=True), gate)
+    async with running(chat) as pilot:
+        await pilot.press(*"one", "enter")
+        await pilot.press(*"two", "enter")
+        await settle(pilot, chat)
+        assert chat.screen.prompt.text == "two"
+        assert any("still running" in toast for toast in chat.toasts())
+
+
+async def test_a_slider_moved_while_a_reply_streams_acts_on_the_next_token(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two three",), stepped=True), gate)
+    async with running(chat) as pilot:
+        await pilot.press(*"go", "enter")
+        gate.release()
+        await until(pilot, lambda: chat.session.running is not None and chat.session.running.text == "one")
+        chat.screen.query_one(SamplingPanel).query(Slider).first().focus()
+        await pilot.press("end")
+        await pilot.pause()
+        assert chat.session.sampling.temperature == 2.0
+        gate.open()
+        await reply_ended(pilot, chat)
+        assert chat.session.path[-1].content == "one TWO THREE"
+
+
+async def test_settings_are_those_of_the_conversation_on_screen(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.press(*"first", "enter")
+        await reply_ended(pilot, chat)
+        panel = chat.screen.query_one(SamplingPanel)
+        panel.query(Slider).first().focus()
+        await pilot.press("home")
+        await pilot.pause()
+        await pilot.press("ctrl+n")
+        await pilot.pause()
+        assert panel.params.temperature == 0.6, "the model's recommendation again"
+        chat.screen.open_conversation(1)
+        await pilot.pause()
+        assert panel.params.temperature == 0.0
+
+
+async def test_ctrl_r_answers_again_and_shows_which_of_how_many(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("Same.",)))
+    async with running(chat) as pilot:
+        await pilot.press(*"hi", "enter")
+        await reply_ended(pilot, chat)
+        await pilot.press("ctrl+r")
+        await reply_ended(pilot, chat)
+        assert chat.session.path[-1].sibling_count == 2
+        assert len(chat.session.path) == 2
+
+
+async def test_the_draft_comes_back_after_a_restart(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.press(*"half a th")
+        await until(pilot, lambda: chat.store.new_draft() == "half a th")
+    again = ChatApp(tmp_path)
+    async with running(again):
+        assert again.screen.prompt.text == "half a th"
+
+
+async def test_dash_c_opens_the_latest_conversation(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.press(*"remember me", "enter")
+        await reply_ended(pilot, chat)
+    again = ChatApp(tmp_path, resume=True)
+    async with running(again):
+        assert [message.content for message in again.session.path][0] == "remember me"
+        assert again.screen.transcript.source_of(again.session.path[0].id) == "remember me"
+
+
+async def test_a_deleted_conversation_comes_back_by_undo(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.press(*"keep", "enter")
+        await reply_ended(pilot, chat)
+        chat.screen.action_delete()
+        await pilot.pause()
+        assert chat.session.conversation is None
+        await pilot.press(*"/undo", "enter")
+        await pilot.pause()
+        assert [message.content for message in chat.session.path][0] == "keep"
+
+
+async def test_an_unknown_slash_command_says_so_and_stays_in_the_prompt(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.press(*"/sav", "enter")
+        await pilot.pause()
+        assert chat.screen.prompt.text == "/sav"
+        assert any("/save" in toast for toast in chat.toasts())
+        assert chat.session.path == []
+
+
+async def test_save_writes_the_file_it_names(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("Hello.",)))
+    async with running(chat) as pilot:
+        await pilot.press(*"hi", "enter")
+        await reply_ended(pilot, chat)
+        await pilot.press(*f"/save {tmp_path}/out.md", "enter")
+        await pilot.pause()
+        assert "Hello." in (tmp_path / "out.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("width", "left", "right"), [(120, True, True), (100, True, False), (60, False, False)]
+)
+async def test_sidebars_hide_where_there_is_no_room(
+    tmp_path: Path, width: int, left: bool, right: bool
+) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, (width, 20)):
+        assert chat.screen.query_one(HistoryPanel).display is left
+        assert chat.screen.query_one("#side").display is right
+        assert chat.screen.transcript.size.width >= 30
+
+
+async def test_a_hidden_sidebar_comes_as_an_overlay_and_escape_closes_it(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, (60, 20)) as pilot:
+        await pilot.press("f4")
+        await pilot.pause()
+        assert chat.screen.query_one("#side").display
+        await pilot.press("escape")
+        await pilot.pause()
+        assert not chat.screen.query_one("#side").display
+        assert chat.screen.prompt.has_focus
+
+
+async def test_a_toggled_sidebar_is_remembered(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.press("f3")
+        await pilot.pause()
+        assert not chat.screen.query_one(HistoryPanel).display
+        assert chat.kept[-1].show_conversations is False
+    again = ChatApp(tmp_path, ui_state=UiState(show_conversations=False))
+    async with running(again):
+        assert not again.screen.query_one(HistoryPanel).display
+
+
+async def test_an_engine_failure_is_said_and_the_next_load_works(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("fine",), fault="raise", fault_at=0))
+    async with running(chat) as pilot:
+        await pilot.press(*"hi", "enter")
+        await reply_ended(pilot, chat)
+        assert chat.session.path[-1].status == "error"
+        chat.engine.script = Script(replies=("fine",))
+        await pilot.press(*"/reload", "enter")
+        await until(pilot, lambda: chat.host.state == "ready")
+        await pilot.press("ctrl+r")
+        await reply_ended(pilot, chat)
+        assert chat.session.path[-1].content == "fine"
+
+
+async def test_a_missing_model_leaves_the_app_usable_and_names_the_cure(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.press(*"/model missing", "enter")
+        await until(pilot, lambda: chat.host.state == "failed")
+        await settle(pilot, chat)
+        assert any("There is no model" in toast for toast in chat.toasts())
+        await pilot.press(*"/model other", "enter")
+        await until(pilot, lambda: chat.host.state == "ready")
+        await settle(pilot, chat)
+        assert chat.session.info is not None
+        assert chat.session.info.model == "other"
+
+
+async def test_brackets_in_any_text_are_shown_as_they_are(tmp_path: Path) -> None:
+    hostile = "[bold]no[/bold] [/] [link=x]y \x1b[31mred"
+    chat = ChatApp(tmp_path, Script(replies=(hostile,)))
+    async with running(chat) as pilot:
+        chat.screen.prompt.set_draft(hostile)
+        await pilot.press("enter")
+        await reply_ended(pilot, chat)
+        screen = "\n".join(strip.text for strip in chat.screen._compositor.render_strips())
+        assert "[bold]no[/bold]" in screen
+        assert "\x1b" not in screen
+
+
+async def test_f1_opens_the_help(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.press("f1")
+        await pilot.pause()
+        assert isinstance(chat.app.screen, HelpScreen)
+
+
+async def test_keys_from_the_config_are_the_keys(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, config=Config(keys={"new": "f12"}, ui=UiSettings(submit_keys=("f6",))))
+    async with running(chat) as pilot:
+        await pilot.press(*"a", "enter", *"b", "f6")
+        await reply_ended(pilot, chat)
+        assert chat.session.path[0].content == "a\nb"
+        await pilot.press("f12")
+        await pilot.pause()
+        assert chat.session.conversation is None
+
+
+async def test_config_sampling_lies_over_the_models_recommendation(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat):
+        assert chat.session.sampling == SamplingParams(temperature=0.6)
+        assert chat.screen.query_one(SamplingPanel).params == SamplingParams(temperature=0.6)

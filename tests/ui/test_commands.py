@@ -39,7 +39,7 @@ def test_every_action_of_the_screen_can_be_reached_by_key_or_slash_command() -> 
 
 def test_the_default_keys_have_no_conflicts_and_are_left_to_us_by_terminals_and_editor() -> None:
     assert check_keys({}) == []
-    assert check_keys({action.name: action.keys for action in TABLE if action.scope == "screen"}) == []
+    assert check_keys({action.name: action.keys for action in TABLE if action.scope != "prompt"}) == []
 
 
 def test_no_default_key_of_the_screen_edits_text_or_is_tmuxs_or_screens_prefix() -> None:
@@ -74,8 +74,9 @@ def test_an_override_replaces_the_defaults_and_none_takes_the_key_away() -> None
     assert not {"ctrl+n", "f1"} & set(made)
 
 
-def test_only_quit_has_priority_over_dialogs() -> None:
-    assert [binding.action for binding in bindings(TABLE, {}) if binding.priority] == ["quit"]
+def test_only_quit_works_in_dialogs() -> None:
+    assert [(binding.action, binding.priority) for binding in bindings(TABLE, {}, "app")] == [("quit", True)]
+    assert not any(binding.priority for binding in bindings(TABLE, {}))
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from ttchat_tui.ui.keys import canonical_key, key_label, split_keys
 
 Group: TypeAlias = Literal["Reply", "Conversation", "Transcript", "Model", "View", "App"]
 
-Scope: TypeAlias = Literal["screen", "prompt"]
-"""Where a key works. `screen`: from everywhere in the chat. `prompt`: only there; the prompt itself acts on it, and
+Scope: TypeAlias = Literal["app", "screen", "prompt"]
+"""Where a key works. `app`: in dialogs too. `screen`: from everywhere in the chat. `prompt`: only there; the prompt itself acts on it, and
 its keys come from config's `ui.submit_keys` and `ui.newline_keys`."""
 
 
@@ -80,7 +80,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("show_log", "Show the log", "App", "Show what the app and the engine have logged.", slash="/log"),
     Action("palette", "All commands", "App", "Search and run any command.", "ctrl+p", footer="commands"),
     Action("help", "Help", "App", "Show keys and commands.", "f1", "/help", footer="help"),
-    Action("quit", "Quit", "App", "Close the app; everything is kept.", "ctrl+q", "/quit"),
+    Action("quit", "Quit", "App", "Close the app; everything is kept.", "ctrl+q", "/quit", scope="app"),
 )  # fmt: skip
 
 BY_NAME: Final[dict[str, Action]] = {action.name: action for action in TABLE}
@@ -99,15 +99,14 @@ def keys_label(action: Action, overrides: Mapping[str, str]) -> str:
     return ", ".join(key_label(key) for key in keys_of(action, overrides))
 
 
-def bindings(table: Iterable[Action], overrides: Mapping[str, str]) -> list[Binding]:
-    """Textual bindings for the screen, one an action, with the action's name as id and as Textual action.
-
-    The prompt's own actions are left out. Only `quit` has priority: it works from every dialog.
-    """
+def bindings(table: Iterable[Action], overrides: Mapping[str, str], scope: Scope = "screen") -> list[Binding]:
+    """Textual bindings for the chat screen (or, with scope `app`, for the app), one an action that has a key; the
+    action's name is the binding's id and its Textual action. Those of the app have priority: dialogs cannot take
+    them. The prompt makes its own."""
     return [
         binding(action, keys)
         for action in table
-        if action.scope == "screen" and (keys := keys_of(action, overrides))
+        if action.scope == scope and (keys := keys_of(action, overrides))
     ]
 
 
@@ -120,7 +119,7 @@ def binding(action: Action, keys: Sequence[str]) -> Binding:
         show=bool(action.footer),
         key_display=key_label(keys[0]),
         tooltip=action.help,
-        priority=action.name == "quit",
+        priority=action.scope == "app",
         id=action.name,
     )
 

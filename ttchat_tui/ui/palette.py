@@ -35,7 +35,7 @@ class ActionProvider(Provider):
 
     def _offered(self) -> Iterator[Action]:
         for action in TABLE:
-            if action.scope != "screen" or action.name == "palette":
+            if action.scope == "prompt" or action.name == "palette":
                 continue
             if hasattr(self.screen, f"action_{action.name}") and self.screen.check_action(action.name, ()):
                 yield action

@@ -1,0 +1,97 @@
+"""Tiny random models of each family, saved as transformers saves them: the oracle and our reader share the folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+VOCAB = 260
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_SHAPE: dict[str, Any] = {
+    "vocab_size": VOCAB, "hidden_size": 96, "intermediate_size": 112, "num_hidden_layers": 3,
+    "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 512,
+    "bos_token_id": 256, "eos_token_id": 258,
+}  # fmt: skip
+_LLAMA3 = {
+    "rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}  # fmt: skip
+
+
+def _llama(**options: Any) -> Any:
+    return LlamaForCausalLM(LlamaConfig(**_SHAPE, **options))
+
+
+def build(name: str) -> Any:
+    """A transformers model of float32 random weights, the same every time."""
+    torch.manual_seed(7)
+    match name:
+        case "llama":
+            model = _llama(tie_word_embeddings=False)
+        case "llama-tied":
+            model = _llama(tie_word_embeddings=True)
+        case "llama-bias":
+            model = _llama(attention_bias=True)
+        case "llama3-rope":
+            model = _llama(rope_parameters=_LLAMA3)
+        case "llama-linear-rope":
+            model = _llama(rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0})
+        case "mistral":
+            model = MistralForCausalLM(MistralConfig(**_SHAPE, sliding_window=50))
+        case "qwen2":
+            model = Qwen2ForCausalLM(Qwen2Config(**_SHAPE))
+        case "qwen2-sliding":
+            config = Qwen2Config(**_SHAPE, use_sliding_window=True, sliding_window=40, max_window_layers=1)
+            model = Qwen2ForCausalLM(config)
+        case "qwen3":
+            model = Qwen3ForCausalLM(Qwen3Config(**{**_SHAPE, "head_dim": 32}))
+        case "gpt2":
+            model = GPT2LMHeadModel(
+                GPT2Config(
+                    vocab_size=VOCAB, n_positions=256, n_embd=48, n_layer=2, n_head=4, eos_token_id=258
+                )
+            )
+        case _:
+            raise ValueError(name)
+    with torch.no_grad():
+        for weight in model.parameters():  # Norms and biases are born as ones and zeros, which hide mistakes.
+            weight.add_(torch.randn_like(weight) * (0.2 if weight.dim() == 1 else 0.1))
+    return model.float().eval()
+
+
+def save(model: Any, folder: Path, template: str = CHATML) -> Path:
+    """config.json, safetensors, a byte-level tokenizer and a chat template."""
+    model.save_pretrained(folder)
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab={char: n for n, char in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, merges=[]
+        )
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    names = ("<s>", "<|im_start|>", "<|im_end|>", "<pad>")
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"bos_token": "<s>", "eos_token": {"content": "<|im_end|>"}, "chat_template": template})
+    )
+    return folder

@@ -1,12 +1,13 @@
 """What reaches a terminal: no control bytes, whatever a model writes."""
 
+import json
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.text import json_escaped, visible
 
 ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=60)
 HOSTILE = st.text(st.sampled_from("a\n\t\r\x1b\x07\x00\x7f\x80\x9b\x9f\u202e\u2066\ud800é界🙂"), max_size=40)
@@ -51,3 +52,10 @@ def test_offsets_hold_and_twice_is_as_good_as_once(text: str) -> None:
 @given(HOSTILE, HOSTILE)
 def test_a_stream_may_be_cut_anywhere(head: str, tail: str) -> None:
     assert visible(head + tail) == visible(head) + visible(tail)
+
+
+@given(ANY_TEXT | HOSTILE)
+def test_json_keeps_its_value_and_loses_what_a_terminal_obeys(text: str) -> None:
+    document = json_escaped(json.dumps({"text": text}, ensure_ascii=False))
+    assert json.loads(document) == {"text": text}
+    assert visible(document) == document

@@ -35,5 +35,13 @@ def visible(text: str) -> str:
     return _UNSAFE.sub(_picture, text)
 
 
+def json_escaped(document: str) -> str:
+    r"""A JSON document with every such character written as \uXXXX: the same value, and nothing a terminal obeys.
+
+    JSON requires that for C0 only; DEL, C1, bidi controls and lone surrogates can only stand inside its strings.
+    """
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", document)
+
+
 def _picture(match: re.Match[str]) -> str:
     return _PICTURES.get(match.group(), _REPLACEMENT)

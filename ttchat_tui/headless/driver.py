@@ -1,0 +1,157 @@
+"""Drives a `ChatSession` from a thread that may wait: until the model is loaded, until the reply has ended."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from ttchat_tui.cli.errors import say
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.events import (
+    EngineEvent,
+    EngineFailed,
+    EngineLoaded,
+    ErrorInfo,
+    GenerationFinished,
+    LoadProgress,
+    TokenEvent,
+)
+from ttchat_tui.domain.model_spec import EngineInfo
+from ttchat_tui.domain.updates import DraftReturned, Notice, ReplyEnded, ReplyStarted, ReplyStreamed, Update
+from ttchat_tui.headless.interrupts import noted_interrupts
+from ttchat_tui.session import ChatSession
+
+LOOK_UP_S: Final = 0.1
+"""How often a wait looks for signals: an event that wakes it cannot be set from a signal's handler."""
+
+ShowLoad: TypeAlias = Callable[[LoadProgress], None]
+ShowText: TypeAlias = Callable[[TokenEvent | GenerationFinished, str], None]
+"""Takes an event and the text it brought. May raise BrokenPipeError: the reader has gone."""
+
+ENGINE_GONE: Final = ErrorInfo(
+    kind="engine_died", message="The engine thread has ended.", cure="Start again."
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """How a load ended: with `info`, or with `error`."""
+
+    info: EngineInfo | None = None
+    error: ErrorInfo | None = None
+    signal_number: int = 0
+
+
+@dataclass
+class Replied:
+    """How a reply ended. `message` is None when nothing was generated and nothing was kept."""
+
+    message: Message | None = None
+    error: ErrorInfo | None = None
+    signal_number: int = 0
+    is_reader_gone: bool = False
+
+
+class Driver:
+    """Takes the engine's events on the calling thread, which must be the main one: it has the signals."""
+
+    def __init__(self, session: ChatSession) -> None:
+        self.session = session
+        self._news = threading.Event()
+        session.host.set_waker(self._news.set)
+
+    def wait_for_load(self, show: ShowLoad) -> Loaded:
+        """Wait for a load that was asked for. An interrupt cancels it, and waits until it is cancelled.
+
+        Raises:
+            KeyboardInterrupt: on a second interrupt.
+        """
+        with noted_interrupts() as interrupts:
+            is_cancelled = False
+            for event in self._events():
+                if interrupts.signal_number and not is_cancelled:
+                    is_cancelled = True
+                    self.session.host.cancel_load()
+                match event:
+                    case None:
+                        if not self.session.host.is_alive:
+                            return Loaded(error=ENGINE_GONE)
+                        continue
+                    case LoadProgress():
+                        show(event)
+                    case EngineLoaded(info):
+                        self.session.apply(event)
+                        return Loaded(info=info, signal_number=interrupts.signal_number)
+                    case EngineFailed(error):
+                        return Loaded(error=error, signal_number=interrupts.signal_number)
+                    case _:
+                        pass
+                self.session.apply(event)
+        raise AssertionError("the stream of events does not end")
+
+    def wait_for_reply(self, begun: Sequence[Update], show: ShowText) -> Replied:
+        """Wait for the end of the reply that `begun` (of `submit` and the like) began; show its text as it comes.
+
+        An interrupt, or a reader that has gone, stops the reply; what came until then is kept.
+
+        Raises:
+            KeyboardInterrupt: on a second interrupt.
+        """
+        replied = Replied()
+        self._take(begun, replied)
+        if not self.session.is_busy:
+            return replied
+        with noted_interrupts() as interrupts:
+            for event in self._events():
+                if interrupts.signal_number:
+                    replied.signal_number = interrupts.signal_number
+                    self.session.stop()
+                if event is None:
+                    self._take(self.session.tick(), replied)
+                    if not self.session.host.is_alive:
+                        replied.error = ENGINE_GONE
+                        return replied
+                    continue
+                updates = self.session.apply(event)
+                self._show(event, updates, show, replied)
+                self._take(updates, replied)
+                if not self.session.is_busy:
+                    break
+        return replied
+
+    def _events(self) -> Iterator[EngineEvent | None]:
+        """Every event, in order, and None between them at least each `LOOK_UP_S`."""
+        while True:
+            self._news.clear()
+            yield from self.session.host.drain()
+            yield None
+            self._news.wait(LOOK_UP_S)
+
+    def _show(self, event: EngineEvent, updates: Sequence[Update], show: ShowText, replied: Replied) -> None:
+        if replied.is_reader_gone or not isinstance(event, TokenEvent | GenerationFinished):
+            return
+        try:
+            for update in updates:
+                if isinstance(update, ReplyStreamed):
+                    show(event, update.text)
+        except BrokenPipeError:
+            replied.is_reader_gone = True
+            self.session.stop()
+
+    @staticmethod
+    def _take(updates: Sequence[Update], replied: Replied) -> None:
+        for update in updates:
+            match update:
+                case ReplyEnded(message, error):
+                    replied.message, replied.error = message, error
+                case DraftReturned(_, error):
+                    replied.error = error
+                case Notice(error):
+                    say(error)
+                case ReplyStarted(_, dropped) if dropped:
+                    message = f"The {dropped} oldest messages did not fit into the context and were left out."
+                    say(ErrorInfo(kind="context_full", message=message))
+                case _:
+                    pass

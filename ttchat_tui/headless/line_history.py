@@ -1,0 +1,35 @@
+"""Line editing and the lines of earlier sessions, by readline where Python has it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+try:
+    import readline
+except ImportError:  # a Python built without it reads plain lines
+    readline = None
+
+LINES: Final = 1000
+
+
+@contextmanager
+def line_history(file: Path | None) -> Generator[None, None, None]:
+    """In this block `input` can bring back earlier lines; `file` (0600) keeps the newest 1,000. None: nothing."""
+    if readline is None or file is None:
+        yield
+        return
+    readline.set_history_length(LINES)
+    with suppress(OSError):
+        readline.read_history_file(file)
+    try:
+        yield
+    finally:
+        # A history that cannot be written is not worth a word at the end of a chat.
+        with suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
+            readline.write_history_file(file)

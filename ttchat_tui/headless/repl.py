@@ -1,0 +1,199 @@
+"""The plain REPL: a line in, a reply out, for dumb terminals and screen readers. Nothing on screen is ever redrawn."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from ttchat_tui.cli.errors import DONE, say
+from ttchat_tui.cli.progress import describe
+from ttchat_tui.config.paths import Paths
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.events import ErrorInfo, GenerationFinished, LoadProgress, TokenEvent
+from ttchat_tui.domain.text import visible
+from ttchat_tui.headless.driver import Driver
+from ttchat_tui.headless.line_history import line_history
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.export import write_export
+
+ASK, MORE = "> ", "... "
+
+HELP: Final = """\
+/help          this list
+/new           begin a new conversation; this one stays kept
+/save [WHERE]  save this conversation as Markdown, to a file or folder
+/model [NAME]  say which model runs, or load another: alias, hub id, folder or .gguf file
+/quit          leave (or ctrl+d)
+A line that ends with \\ goes on in the next one. A line that begins with // begins with / when it is sent.
+Ctrl+c stops a reply and keeps what came of it.
+"""
+
+NO_MODEL: Final = ErrorInfo(
+    kind="not_ready",
+    message="No model is loaded.",
+    cure="/model NAME loads one; ttchat-tui models list names them.",
+)
+NOTHING_TO_SAVE: Final = ErrorInfo(kind="nothing_to_do", message="Nothing has been said yet.")
+
+ENDINGS: Final = {"cancelled": "stopped", "length": "cut at max tokens", "context": "the context is full"}
+
+
+class Repl:
+    """Reads with `read` (which gets the prompt) until it raises EOFError; writes to stdout, errors to stderr."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        paths: Paths,
+        *,
+        keeps_history: bool,
+        read: Callable[[str], str] = input,
+    ) -> None:
+        self._driver = driver
+        self._session = driver.session
+        self._exports_dir = paths.exports_dir
+        self._history_file = paths.state_dir / "plain_history" if keeps_history else None
+        self._read_line = read
+        self._is_on_terminal = sys.stdin is not None and sys.stdin.isatty()
+
+    def run(self) -> int:
+        """Until the user leaves; returns the exit code."""
+        self._greet()
+        exit_code = self._wait_for_load()
+        with line_history(self._history_file if self._is_on_terminal else None):
+            while exit_code is None:
+                exit_code = self._turn()
+        return exit_code
+
+    def _greet(self) -> None:
+        conversation = self._session.conversation
+        if conversation is not None:
+            self._print(f"Going on with: {conversation.title} ({conversation.message_count} messages)")
+        if self._session.recovered:
+            self._print("A reply was cut off when the last session ended; what came of it is kept.")
+
+    def _turn(self) -> int | None:
+        """One line read and obeyed; the exit code if it was the last."""
+        try:
+            text = self._read()
+        except EOFError:
+            self._print("")
+            return DONE
+        except KeyboardInterrupt:
+            self._print("\n(ctrl+d or /quit leaves)")
+            return None
+        if text.startswith("/") and not text.startswith("//"):
+            return self._command(*text[1:].split(maxsplit=1))
+        if text.strip():
+            return self._send(text.removeprefix("/") if text.startswith("//") else text)
+        return None
+
+    def _read(self) -> str:
+        lines = [self._read_line(ASK if self._is_on_terminal else "")]
+        while lines[-1].endswith("\\"):
+            lines[-1] = lines[-1][:-1]
+            lines.append(self._read_line(MORE if self._is_on_terminal else ""))
+        return "\n".join(lines)
+
+    def _command(self, name: str = "help", argument: str = "") -> int | None:
+        match name:
+            case "help":
+                self._print(HELP, end="")
+            case "new":
+                self._session.new_conversation()
+                self._print("A new conversation.")
+            case "save":
+                self._save(argument)
+            case "model":
+                return self._model(argument)
+            case "quit":
+                return DONE
+            case _:
+                self._print(
+                    f"There is no command /{visible(name)}. /help lists them; // sends a line with a slash."
+                )
+        return None
+
+    def _save(self, where: str) -> None:
+        conversation = self._session.conversation
+        if conversation is None:
+            say(NOTHING_TO_SAVE)
+            return
+        target = Path(where).expanduser() if where else self._exports_dir
+        try:
+            self._print(f"Saved: {write_export(target, 'markdown', conversation, self._session.path)}")
+        except StorageError as error:
+            say(error.info)
+
+    def _model(self, name: str) -> int | None:
+        if name:
+            self._session.model = name
+            self._session.host.load(name)
+            return self._wait_for_load()
+        info = self._session.info
+        if info is None:
+            say(NO_MODEL)
+        else:
+            self._print(f"{visible(info.model)}, {info.label}, context of {info.context_length:,} tokens")
+        return None
+
+    def _wait_for_load(self) -> int | None:
+        """Tell a load, a line for each phase; the exit code if a signal wants the program to end."""
+        phases: list[str] = []
+
+        def show(progress: LoadProgress) -> None:
+            if progress.phase not in phases:
+                phases.append(progress.phase)
+                sys.stderr.write(f"{describe(progress)}\n")
+
+        loaded = self._driver.wait_for_load(show)
+        if loaded.info is not None:
+            self._print(
+                f"{visible(loaded.info.model)} is ready ({loaded.info.label}). /help lists the commands."
+            )
+        elif loaded.error is not None:
+            say(loaded.error)
+        return _exit_code(loaded.signal_number)
+
+    def _send(self, text: str) -> int | None:
+        if self._session.info is None:
+            say(NO_MODEL)
+            return None
+        replied = self._driver.wait_for_reply(self._session.submit(text), self._show)
+        if replied.message is not None:
+            self._print(f"\n[{_figures(replied.message)}]")
+        if replied.error is not None:
+            say(replied.error)
+        return DONE if replied.is_reader_gone else _exit_code(replied.signal_number)
+
+    def _show(self, event: TokenEvent | GenerationFinished, text: str) -> None:
+        self._print(visible(text), end="")
+
+    @staticmethod
+    def _print(text: str, end: str = "\n") -> None:
+        sys.stdout.write(text + end)
+        sys.stdout.flush()
+
+
+def _exit_code(signal_number: int) -> int | None:
+    """Ctrl+c ends a reply or a load and not the program; SIGTERM and SIGHUP do."""
+    return 128 + signal_number if signal_number not in (0, signal.SIGINT) else None
+
+
+def _figures(message: Message) -> str:
+    """`41 tokens, first after 0.14 s, 94.2 tokens/s`, and why the reply ended if not of itself."""
+    assert message.reply is not None
+    stats = message.reply.stats
+    words: list[str] = []
+    if stats is not None:
+        words.append(f"{stats.completion_tokens} tokens")
+        if stats.ttft_s is not None:
+            words.append(f"first after {stats.ttft_s:.2f} s")
+        if stats.decode_tps is not None:
+            words.append(f"{stats.decode_tps:.1f} tokens/s")
+    if message.reply.finish_reason in ENDINGS:
+        words.append(ENDINGS[message.reply.finish_reason])
+    return ", ".join(words)

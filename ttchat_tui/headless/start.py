@@ -1,0 +1,108 @@
+"""What runs without a screen: opens the conversation, then answers one prompt or hands over to the REPL."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+
+from ttchat_tui import terminal
+from ttchat_tui.cli.chat import Invocation
+from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, say
+from ttchat_tui.cli.progress import ProgressLine
+from ttchat_tui.domain.events import ErrorInfo, LoadProgress
+from ttchat_tui.domain.sampling import checked
+from ttchat_tui.headless.driver import Driver
+from ttchat_tui.headless.interrupts import exit_on_ending_signals
+from ttchat_tui.headless.outputs import OUTPUTS, Output
+from ttchat_tui.headless.repl import Repl
+from ttchat_tui.session import ChatSession
+
+SAMPLING_FLAG: Final = "sampling."
+
+NOTHING_TO_CONTINUE: Final = ErrorInfo(
+    kind="nothing_to_continue", message="There is no conversation to go on with; this is a new one."
+)
+
+
+def run(session: ChatSession, invocation: Invocation) -> int:
+    """Run to the end, and return the exit code. The model's load has been asked for already."""
+    terminal.ensure_utf8()
+    if session.store.notice is not None:
+        say(session.store.notice)
+    with exit_on_ending_signals():
+        if invocation.resume:
+            _resume(session, invocation.flags)
+        driver = Driver(session)
+        if invocation.prompt is None:
+            return Repl(driver, invocation.paths, keeps_history=invocation.save).run()
+        is_kept = invocation.save and session.store.mode == "read-write"
+        return run_prompt(driver, invocation.prompt, OUTPUTS[invocation.output](sys.stdout, is_kept))
+
+
+def _resume(session: ChatSession, flags: dict[str, Any]) -> None:
+    """Open the latest conversation. Its own settings hold, but for those that flags of this call name."""
+    latest = session.store.latest()
+    if latest is None:
+        say(NOTHING_TO_CONTINUE)
+        return
+    session.open(latest.id)
+    chosen = {key.removeprefix(SAMPLING_FLAG): flags[key] for key in flags if key.startswith(SAMPLING_FLAG)}
+    if chosen and latest.sampling is not None:
+        chosen["stop"] = tuple(chosen.get("stop", latest.sampling.stop))
+        session.set_sampling(checked(msgspec.structs.replace(latest.sampling, **chosen)))
+    if "system_prompt" in flags:
+        session.set_system_prompt(flags["system_prompt"])
+
+
+def run_prompt(driver: Driver, prompt: str, output: Output) -> int:
+    """Answer `prompt` on `output`; errors and progress go to stderr.
+
+    Returns 0, 1 after an engine error, or 128 + the signal that interrupted it (130 for ctrl+c); what came until
+    then is written and kept. A reader that goes away (`| head`) stops the reply and is no error.
+    """
+    try:
+        return _answer(driver, prompt, output)
+    except BrokenPipeError:
+        _abandon_stdout()
+        return DONE
+
+
+def _answer(driver: Driver, prompt: str, output: Output) -> int:
+    progress = ProgressLine()
+
+    def show(step: LoadProgress) -> None:
+        progress(step)
+        output.load(step)
+
+    try:
+        loaded = driver.wait_for_load(show)
+    finally:
+        progress.close()
+    if loaded.signal_number:
+        return 128 + loaded.signal_number
+    if loaded.info is None:
+        say(loaded.error or ErrorInfo(kind="internal", message="The model was not loaded."))
+        return ENGINE_ERROR
+    output.loaded(loaded.info)
+    replied = driver.wait_for_reply(driver.session.submit(prompt), output.streamed)
+    if replied.is_reader_gone:
+        _abandon_stdout()
+        return DONE
+    if replied.message is not None:
+        output.done(replied.message, loaded.info, replied.error)
+    if replied.error is not None:
+        say(replied.error)
+        return ENGINE_ERROR
+    return 128 + replied.signal_number if replied.signal_number else DONE
+
+
+def _abandon_stdout() -> None:
+    """Let what is still buffered for a reader that has gone end nowhere, instead of in a complaint at exit."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

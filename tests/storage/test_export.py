@@ -1,0 +1,156 @@
+"""Transcripts as files: complete, private, never over another, whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.storage.examples import SAMPLING, answer, mode_of
+from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.export import ConversationFile, export_json, export_jsonl, file_name, write_export
+
+TALK = Conversation(id=7, title="A talk", created_at=0.0, updated_at=1.0)
+
+
+def said(content: str) -> Message:
+    return Message(id=1, conversation_id=7, parent_id=None, role="user", content=content, created_at=0.0)
+
+
+@pytest.fixture
+def branched(store: ConversationStore) -> tuple[Conversation, list[Message], list[Message]]:
+    """A conversation, the path on screen, and the whole tree."""
+    made = store.create_conversation(system_prompt="Be brief.", sampling=SAMPLING)
+    asked = store.add_user_message(made.id, None, "Hello?\n\u2028 \x1b[31m ünï 👩‍🚀")
+    answer(store, asked, "First.")
+    last = answer(store, asked, "Second.")
+    return store.conversation(made.id), store.path(last.id), store.tree(made.id)
+
+
+def test_json_holds_everything_and_reads_back_equal(
+    branched: tuple[Conversation, list[Message], list[Message]],
+) -> None:
+    conversation, _, tree = branched
+    text = export_json(conversation, tree)
+    found = msgspec.json.decode(text, type=ConversationFile)
+    assert found.conversation == conversation
+    assert list(found.messages) == tree
+    assert json.loads(text)["version"] == 1
+    assert text.count("\n") == 7 + len(tree)
+
+
+def test_json_of_nothing_is_json() -> None:
+    assert msgspec.json.decode(export_json(TALK, []), type=ConversationFile).messages == ()
+
+
+def test_what_was_not_sent_is_not_exported() -> None:
+    assert "secret" not in export_json(msgspec.structs.replace(TALK, draft="secret"), [])
+
+
+def test_jsonl_is_one_line_in_the_messages_format(
+    branched: tuple[Conversation, list[Message], list[Message]],
+) -> None:
+    conversation, path, _ = branched
+    line = export_jsonl(conversation, path)
+    assert line.count("\n") == 1
+    assert json.loads(line) == {
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": path[0].content},
+            {"role": "assistant", "content": "Second."},
+        ]
+    }
+
+
+def test_jsonl_leaves_empty_messages_out() -> None:
+    assert json.loads(export_jsonl(TALK, [said(""), said("x")])) == {
+        "messages": [{"role": "user", "content": "x"}]
+    }
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("markdown", ".md"), ("json", ".json"), ("jsonl", ".jsonl")])
+def test_a_folder_is_made_and_the_file_named_after_the_title(tmp_path: Path, name: str, suffix: str) -> None:
+    written = write_export(tmp_path / "new" / "exports", name, TALK, [said("Hello")])
+    assert written == tmp_path / "new" / "exports" / f"a-talk{suffix}"
+    assert "Hello" in written.read_text(encoding="utf-8")
+    assert mode_of(written) == 0o600
+    assert list(written.parent.iterdir()) == [written]
+
+
+def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
+    written = [write_export(tmp_path, "markdown", TALK, [said(text)]) for text in "abc"]
+    assert [each.name for each in written] == ["a-talk.md", "a-talk-2.md", "a-talk-3.md"]
+    assert ["\na\n" in each.read_text() for each in written] == [True, False, False]
+    chosen = tmp_path / "my notes.v1.txt"
+    assert write_export(chosen, "json", TALK, []) == chosen
+    assert write_export(chosen, "json", TALK, []).name == "my notes.v1-2.txt"
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    (tmp_path / "a-talk.md").symlink_to(victim)
+    assert write_export(tmp_path, "markdown", TALK, []).name == "a-talk-2.md"
+    assert not victim.exists()
+
+
+def test_a_folder_with_a_dot_in_its_name_is_still_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "notes.d"
+    folder.mkdir()
+    assert write_export(folder, "json", TALK, []).parent == folder
+
+
+def test_home_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert write_export(Path("~/talk.md"), "markdown", TALK, []) == tmp_path / "talk.md"
+
+
+def test_a_write_that_fails_leaves_no_file_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left on device") as caught:
+        write_export(tmp_path, "markdown", TALK, [])
+    assert caught.value.info.kind == "export_failed"
+    assert str(tmp_path) in caught.value.info.message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="could not be written"):
+        write_export(tmp_path / "file" / "exports", "markdown", TALK, [])
+    with pytest.raises(StorageError, match="'pdf'"):
+        write_export(tmp_path, "pdf", TALK, [])
+
+
+@given(st.text(max_size=60))
+@example("../../etc/passwd")
+@example("..")
+@example("CON: a/b\\c\x00\n")
+@example("漢" * 60)
+@example("")
+def test_every_title_gives_a_harmless_name(title: str) -> None:
+    name = file_name(msgspec.structs.replace(TALK, title=title))
+    assert 0 < len(name.encode()) <= 120
+    assert not name.startswith((".", "-"))
+    assert all(char.isalnum() or char in "-_" for char in name)
+    name.encode("utf-8")
+
+
+def test_a_name_is_the_title_s_words() -> None:
+    assert file_name(TALK) == "a-talk"
+    assert (
+        file_name(msgspec.structs.replace(TALK, title="Ünïcode & Rust's `life-times`?"))
+        == "ünïcode-rust-s-life-times"
+    )
+    assert file_name(msgspec.structs.replace(TALK, title="?!")) == "conversation-7"

@@ -29,6 +29,9 @@ SHORT_VARIABLES: Final[dict[str, str]] = {
 """All settings can be written as TTCHAT_SECTION__NAME (TTCHAT_SAMPLING__TOP_K=20); the usual ones have a short form."""
 
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_INDEX: Final = re.compile(r"\[[^\]]*\]")
+"""The end of `$.sampling.stop[0]` and `$.keys[...]`: a place within a list or table."""
+
 _TOML_PLACE: Final = re.compile(r"(.*?) \(at (line \d+, column \d+|end of document)\)$", re.DOTALL)
 
 
@@ -172,13 +175,11 @@ def _checked(values: dict[str, Any], where: str) -> Config:
 
 def _explained(error: msgspec.ValidationError, where: str) -> ConfigError:
     what, path = error_path(error)
-    names = path.split(".")[1:]
+    names = _INDEX.sub("", path).split(".")[1:]
     unknown = _UNKNOWN.fullmatch(what)
     if unknown:
         name = unknown.group(1)
         return ConfigError(
             where, "there is no such setting", setting=f"{path}.{name}", cure=known_names(names, name)
         )
-    return ConfigError(
-        where, what, setting=path, cure=expectation([re.sub(r"\[.*", "", name) for name in names])
-    )
+    return ConfigError(where, what, setting=path, cure=expectation(names))

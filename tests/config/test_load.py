@@ -1,0 +1,236 @@
+"""One configuration from defaults, file, variables and flags; and every mistake as one line with its cure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttchat_tui.config.errors import ConfigError
+from ttchat_tui.config.load import SHORT_VARIABLES, load_config
+from ttchat_tui.config.paths import Paths
+from ttchat_tui.config.schema import Config
+from ttchat_tui.domain.sampling import SamplingParams
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    return Paths(config_dir=tmp_path, data_dir=tmp_path, cache_dir=tmp_path, state_dir=tmp_path)
+
+
+def write(paths: Paths, text: str | bytes) -> None:
+    paths.config_file.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def complaint(paths: Paths, environ: dict[str, str] | None = None, **more: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(paths, environ=environ or {}, **more)  # type: ignore[arg-type]
+    text = str(caught.value)
+    assert "\n" not in text
+    assert all(letter.isprintable() for letter in text)
+    return text
+
+
+def test_without_anything_the_defaults_hold(paths: Paths) -> None:
+    assert load_config(paths, environ={"PATH": "/bin", "TTCHAT_DATA_DIR": "/x"}) == Config()
+
+
+def test_an_empty_file_changes_nothing(paths: Paths) -> None:
+    write(paths, "")
+    assert load_config(paths, environ={}) == Config()
+
+
+def test_file_comes_before_defaults_variables_before_file_and_flags_before_all(paths: Paths) -> None:
+    write(paths, "[sampling]\ntemperature = 0.1\ntop_k = 1\ntop_p = 0.1\n")
+    config = load_config(
+        paths,
+        environ={"TTCHAT_SAMPLING__TEMPERATURE": "0.2", "TTCHAT_SAMPLING__TOP_K": "2"},
+        flags={"sampling.temperature": 0.3, "sampling.top_k": None},
+    )
+    sampling = config.sampling.over(SamplingParams())
+    assert (sampling.temperature, sampling.top_k, sampling.top_p) == (0.3, 2, 0.1)
+
+
+def test_a_file_that_is_named_replaces_the_usual_one(paths: Paths, tmp_path: Path) -> None:
+    write(paths, 'system_prompt = "usual"\n[model]\nthreads = 3\n')
+    other = tmp_path / "other.toml"
+    other.write_text('system_prompt = "other"\n')
+    config = load_config(paths, environ={}, file=other)
+    assert (config.system_prompt, config.model.threads) == ("other", 0)
+
+
+def test_a_file_that_is_named_has_to_exist(paths: Paths, tmp_path: Path) -> None:
+    gone = tmp_path / "gone.toml"
+    assert complaint(paths, file=gone) == f"{gone}: there is no such file; correct the path, or leave it out"
+
+
+@pytest.mark.parametrize("variable", SHORT_VARIABLES)
+def test_the_usual_settings_have_short_variables(paths: Paths, variable: str) -> None:
+    section, _, name = SHORT_VARIABLES[variable].rpartition(".")
+    value = {"TTCHAT_ENGINE": "cpu", "TTCHAT_ISOLATION": "thread", "TTCHAT_LOG_LEVEL": "debug"}.get(
+        variable, "x"
+    )
+    config = load_config(paths, environ={variable: value})
+    assert getattr(getattr(config, section) if section else config, name) == value
+
+
+def test_every_kind_of_setting_can_be_written_as_a_variable(paths: Paths) -> None:
+    config = load_config(
+        paths,
+        environ={
+            "TTCHAT_SYSTEM_PROMPT": "Be brief; 1 = 1.",
+            "TTCHAT_MODEL__NAME": "123",
+            "TTCHAT_MODEL__THREADS": " 2 ",
+            "TTCHAT_SAMPLING__STOP": "END, STOP",
+            "TTCHAT_SAMPLING__SEED": "7",
+            "TTCHAT_UI__REDUCED_MOTION": "true",
+            "TTCHAT_UI__SUBMIT_KEYS": "ctrl+enter",
+            "TTCHAT_STORAGE__AUTOSAVE": "0",
+            "TTCHAT_KEYS__STOP": "f2,ctrl+x",
+            "TTCHAT_ENGINE__STEP_TIMEOUT_S": "1",
+        },
+    )
+    assert config.system_prompt == "Be brief; 1 = 1."
+    assert (config.model.name, config.model.threads) == ("123", 2)
+    assert (config.sampling.stop, config.sampling.seed) == (("END", "STOP"), 7)
+    assert (config.ui.reduced_motion, config.ui.submit_keys) == (True, ("ctrl+enter",))
+    assert config.storage.autosave is False
+    assert config.keys == {"stop": "f2,ctrl+x"}
+    assert config.engine.step_timeout_s == 1.0
+
+
+def test_lists_are_replaced_and_sections_are_merged(paths: Paths) -> None:
+    write(paths, '[ui]\nsubmit_keys = ["ctrl+enter"]\nnewline_keys = ["enter"]\n[keys]\nstop = "f2"\n')
+    config = load_config(paths, environ={"TTCHAT_UI__SUBMIT_KEYS": "f5", "TTCHAT_KEYS__QUIT": "f10"})
+    assert (config.ui.submit_keys, config.ui.newline_keys) == (("f5",), ("enter",))
+    assert config.keys == {"stop": "f2", "quit": "f10"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "[sampling]\ntemperatures = 1",
+            "$.sampling.temperatures: there is no such setting; did you mean `temperature`?",
+        ),
+        ("[samplings]\ntop_k = 1", "$.samplings: there is no such setting; did you mean `sampling`?"),
+        ("[log]\nfile = 1", "$.log.file: there is no such setting; known here: level"),
+        (
+            "[sampling]\ntemperature = 5",
+            "$.sampling.temperature: Expected `float` <= 2.0; give a number from 0 to 2",
+        ),
+        (
+            "[sampling]\ntop_k = 1001",
+            "$.sampling.top_k: Expected `int` <= 1000; give a whole number from 0 to 1,000",
+        ),
+        (
+            '[model]\nengine = "gpu"',
+            "$.model.engine: Invalid enum value 'gpu'; give one of auto, cpu, remote, tt",
+        ),
+        (
+            "[model]\nthreads = 1.5",
+            "$.model.threads: Expected `int`, got `float`; give a whole number from 0 to 1,024",
+        ),
+        ("[model]\ncontext_length = -1", "give a whole number of at least 0"),
+        ("[engine]\nhang_timeout_s = 0", "give a number above 0"),
+        ("[storage]\nautosave = 1", "$.storage.autosave: Expected `bool`, got `int`; give true or false"),
+        ("sampling = 3", "$.sampling: Expected `object`, got `int`; give a section: [sampling]"),
+        ("system_prompt = 3", '$.system_prompt: Expected `str`, got `int`; give a text in "quotes"'),
+        ("[sampling]\nstop = [1]", "$.sampling.stop[0]: Expected `str`, got `int`; give a list of texts"),
+        ('[sampling]\nstop = ["a", ""]', "$.sampling.stop[1]: Expected `str` of length >= 1"),
+        ("[ui]\nsubmit_keys = []", "$.ui.submit_keys: Expected `array` of length >= 1"),
+        ("[keys]\nstop = 1", "divided by commas"),
+        (
+            '[ui]\nsubmit_keys = ["ctrl+j"]',
+            "$.ui: `ctrl+j` cannot both send the message and begin a new line",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_one_line_with_file_path_and_cure(paths: Paths, text: str, expected: str) -> None:
+    write(paths, text)
+    line = complaint(paths)
+    assert line.startswith(f"{paths.config_file}: $.")
+    assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a = 1\nb = = 2\n", "line 2, column 5: "),
+        ("[model\n", "line 1, column 7: "),
+        ('name = "open', "end of document: "),
+        ("a = 1\na = 2\n", "Cannot overwrite"),
+        (b'\xff\xfe = "utf-16"', "is not UTF-8 text (byte 0xff at offset 0); save it as UTF-8"),
+    ],
+)
+def test_broken_toml_is_told_with_line_and_column(paths: Paths, text: str | bytes, expected: str) -> None:
+    write(paths, text)
+    line = complaint(paths)
+    assert line.startswith(f"{paths.config_file}: ")
+    assert expected in line
+
+
+def test_a_folder_in_place_of_the_file_is_told(paths: Paths) -> None:
+    paths.config_file.mkdir()
+    assert "is a folder" in complaint(paths)
+
+
+def test_a_link_to_nowhere_is_not_taken_for_no_file(paths: Paths) -> None:
+    paths.config_file.symlink_to(paths.config_dir / "gone")
+    assert "there is no such file" in complaint(paths)
+
+
+def test_a_file_that_may_not_be_read_is_told(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(paths, "")
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert "cannot be read (Permission denied)" in complaint(paths)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "expected"),
+    [
+        ("TTCHAT_SAMPLING__TOP_K", "many", "$.sampling.top_k: Expected `int`, got `str`"),
+        ("TTCHAT_SAMPLING__TEMPERATURE", "3", "$.sampling.temperature: Expected `float` <= 2.0"),
+        ("TTCHAT_SAMPLNG__TOP_K", "1", "$.samplng: there is no such setting; did you mean `sampling`?"),
+        ("TTCHAT_UI__THEM", "x", "$.ui.them: there is no such setting; did you mean `theme`?"),
+        ("TTCHAT_MODEL__THREADS__X", "1", "$.model.threads"),
+        ("TTCHAT_ENGINE", "gpu", "$.model.engine: Invalid enum value 'gpu'"),
+        ("TTCHAT_UI__NEWLINE_KEYS", "enter", "`enter` cannot both send"),
+    ],
+)
+def test_a_wrong_variable_is_named_and_not_the_file(
+    paths: Paths, variable: str, text: str, expected: str
+) -> None:
+    write(paths, "[log]\n")
+    line = complaint(paths, {variable: text})
+    assert line.startswith(f"{variable}: $.")
+    assert expected in line
+
+
+def test_a_wrong_flag_is_the_command_lines_fault(paths: Paths) -> None:
+    line = complaint(paths, flags={"sampling.top_p": 2.0})
+    assert line == "command line: $.sampling.top_p: Expected `float` <= 1.0; give a number from 0 to 1"
+
+
+def test_control_characters_in_a_file_never_reach_the_terminal(paths: Paths) -> None:
+    write(paths, '"\\u001b[31mred\\nline" = 1\n')
+    assert "\x1b" not in complaint(paths)
+
+
+@given(text=st.text(max_size=60))
+def test_no_text_makes_it_fail_in_another_way(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    folder = tmp_path_factory.mktemp("config")
+    paths = Paths(config_dir=folder, data_dir=folder, cache_dir=folder, state_dir=folder)
+    paths.config_file.write_bytes(text.encode("utf-8", "surrogatepass"))
+    said = ""
+    try:
+        load_config(paths, environ={})
+    except ConfigError as error:
+        said = str(error)
+    assert "\n" not in said

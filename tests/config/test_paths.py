@@ -1,0 +1,49 @@
+"""Where things live, and how the user moves them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ttchat_tui.config.paths import find_paths
+
+
+def test_each_folder_can_be_moved(tmp_path: Path) -> None:
+    environ = {f"TTCHAT_{scope}_DIR": str(tmp_path / scope) for scope in ("CONFIG", "DATA", "CACHE", "STATE")}
+    paths = find_paths(environ)
+    assert (paths.config_dir, paths.data_dir, paths.cache_dir, paths.state_dir) == (
+        tmp_path / "CONFIG",
+        tmp_path / "DATA",
+        tmp_path / "CACHE",
+        tmp_path / "STATE",
+    )
+
+
+def test_without_a_wish_they_follow_the_platform(tmp_path: Path) -> None:
+    # tests/conftest.py points the XDG variables below tmp_path
+    assert find_paths({}).data_dir.name == "ttchat-tui"
+
+
+def test_a_relative_folder_and_a_home_folder_become_absolute(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = find_paths({"TTCHAT_DATA_DIR": "here", "TTCHAT_CACHE_DIR": "~/there"})
+    assert paths.data_dir == tmp_path / "here"
+    assert paths.cache_dir == Path.home() / "there"
+
+
+def test_an_empty_variable_is_no_wish() -> None:
+    assert find_paths({"TTCHAT_DATA_DIR": ""}) == find_paths({})
+
+
+def test_every_file_has_its_folder_and_nothing_is_made(tmp_path: Path) -> None:
+    environ = {f"TTCHAT_{scope}_DIR": str(tmp_path / scope) for scope in ("CONFIG", "DATA", "CACHE", "STATE")}
+    paths = find_paths(environ)
+    assert paths.config_file == tmp_path / "CONFIG" / "config.toml"
+    assert paths.themes_dir == tmp_path / "CONFIG" / "themes"
+    assert paths.database.parent == paths.exports_dir.parent == tmp_path / "DATA"
+    assert paths.models_dir == tmp_path / "CACHE" / "models"
+    assert paths.log_file.parent == paths.ui_state_file.parent == tmp_path / "STATE"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,62 @@
+"""From a name to what an engine loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.models.builders import GGUF, cancel, ignore, write_folder
+from tests.models.hub_server import REPO, Hub, serving
+from ttchat_tui.models.catalog import catalog
+from ttchat_tui.models.errors import ModelError
+from ttchat_tui.models.prepare import Preparer
+
+
+def test_a_model_that_is_here_is_described_at_once(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "qwen3-0.6b")
+    prepare = Preparer(models_dir=tmp_path, precision="f16", threads=2, context_length=4096, environ={})
+    spec = prepare("Qwen3-0.6B", cancel)
+    entry = catalog().find("qwen3-0.6b")
+    assert entry is not None
+    assert (spec.name, spec.path, spec.recommended) == ("qwen3-0.6b", str(folder), entry.recommended)
+    assert (spec.engine, spec.precision, spec.threads, spec.context_length) == ("cpu", "f16", 2, 4096)
+
+
+def test_the_users_own_file_comes_without_recommendation(tmp_path: Path) -> None:
+    file = tmp_path / "mine.gguf"
+    file.write_bytes(GGUF)
+    spec = Preparer(models_dir=tmp_path, environ={})(str(file), cancel)
+    assert (spec.name, spec.path, spec.recommended) == ("mine.gguf", str(file), None)
+
+
+def test_a_model_that_is_not_here_is_pulled(tmp_path: Path) -> None:
+    with serving(Hub()) as hub:
+        environ = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path)}
+        spec = Preparer(models_dir=tmp_path / "models", environ=environ)(REPO, ignore)
+    assert (spec.name, spec.path) == (REPO, str(tmp_path / "models" / "maker--toy"))
+
+
+def test_what_is_wrong_carries_kind_and_cure(tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        Preparer(models_dir=tmp_path, environ={})("no such model", ignore)
+    assert caught.value.info.kind == "model_unknown"
+    assert str(caught.value) == caught.value.info.message
+
+
+def test_nothing_heavy_is_imported_before_a_model_has_to_come_from_the_hub() -> None:
+    script = "import sys, ttchat_tui.models.prepare, ttchat_tui.models.library; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"httpx", "torch", "numpy", "transformers", "ssl"} & set(loaded)
+
+
+@pytest.mark.model
+def test_the_default_model_is_here_and_is_what_it_should_be(default_model_path: Path) -> None:
+    spec = Preparer(models_dir=default_model_path.parents[1], environ={})(catalog().default, cancel)
+    assert spec.path == str(default_model_path)
+    with default_model_path.open("rb") as file:
+        assert file.read(4) == b"GGUF"

@@ -97,6 +97,11 @@ class Gate:
         """Let everything of the next few replies pass."""
         self.release(4000)
 
+    def shut(self) -> None:
+        """Take back what was released and not used."""
+        while select.select([self._reader], [], [], 0)[0]:
+            os.read(self._reader, 4096)
+
     def wait(self, asking: Callable[[], Any]) -> None:
         """Wait for one step; calls `asking` every 10 ms, which raises to give up."""
         while not select.select([self._reader], [], [], 0.01)[0]:
@@ -151,7 +156,7 @@ class ScriptedEngine:
         self._require_model()
         if self.script.fault_at == "count":
             fail(self.script.fault)
-        _, tokens, dropped = self._fit(messages)
+        tokens, dropped = self._shorten(messages)
         return PromptCounted(count_id, tokens, self.script.context_length, dropped)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
@@ -160,7 +165,10 @@ class ScriptedEngine:
         reply = _Reply(request, self.script.context_length)
         try:
             self._require_model()
-            _, reply.prompt_tokens, reply.dropped = self._fit(request.messages)
+            tokens, reply.dropped = self._shorten(request.messages)
+            if tokens >= self.script.context_length:
+                raise PromptTooLong(f"The message needs {tokens} of {self.script.context_length} tokens.")
+            reply.prompt_tokens = tokens
             yield reply.started()
             yield PrefillProgress(request.id, reply.prompt_tokens, reply.prompt_tokens)
             yield from self._tokens(reply, control)
@@ -207,17 +215,13 @@ class ScriptedEngine:
         answer = replies[(len(said) - 1) % len(replies)] if replies else said[-1]
         return answer.removeprefix(request.messages[-1].content) if request.continue_last else answer
 
-    def _fit(self, messages: Sequence[ChatMessage]) -> tuple[list[ChatMessage], int, int]:
-        """Drop the oldest turns until prompt and one token of reply fit."""
+    def _shorten(self, messages: Sequence[ChatMessage]) -> tuple[int, int]:
+        """Drop the oldest turns until prompt and one token of reply fit; tokens that are left, messages dropped."""
         kept = list(messages)
         oldest = 1 if kept and kept[0].role == "system" else 0
-        room = self.script.context_length - 1
-        while prompt_length(kept) > room and len(kept) - oldest > 1:
+        while prompt_length(kept) >= self.script.context_length and len(kept) - oldest > 1:
             del kept[oldest]
-        tokens = prompt_length(kept)
-        if tokens > room:
-            raise PromptTooLong(f"The message needs {tokens} tokens, the model can take {room}.")
-        return kept, tokens, len(messages) - len(kept)
+        return prompt_length(kept), len(messages) - len(kept)
 
 
 class _Reply:

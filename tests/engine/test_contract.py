@@ -1,0 +1,397 @@
+"""What every engine has to do, in whichever process it runs. See `ttchat_tui.engine.base.Engine`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from tests.fakes import MODEL_MISSING, SCRIPTED, Gate, Script, ScriptedEngine
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import (
+    GenerationEvent,
+    GenerationFinished,
+    GenerationStarted,
+    LoadPhase,
+    LoadProgress,
+    PrefillProgress,
+    TokenEvent,
+)
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import Engine, EngineError, LoadCancelled
+from ttchat_tui.engine.factory import WARM_MODULES, create_engine
+from ttchat_tui.engine.isolated import IsolatedEngine
+
+CONTEXT = 256
+GREEDY = SamplingParams(temperature=0.0, max_tokens=64)
+SYSTEM = ChatMessage("system", "You are brief.")
+QUESTION = ChatMessage("user", "Count from one to one hundred in words, and nothing else.")
+LONG_REPLY = " ".join(f"word{n}" for n in range(100))
+PHASES: tuple[str, ...] = get_args(LoadPhase)
+
+
+class Subject:
+    """An engine under test: loaded on demand, once for many tests; a scripted one behind a gate."""
+
+    def __init__(self, engine: Engine, spec: ModelSpec, gate: Gate | None, late: int) -> None:
+        self.engine = engine
+        self.spec = spec
+        self.gate = gate
+        self.late = late
+        """Tokens that may still come after a change made from here: none in a thread."""
+        self.info: EngineInfo | None = None
+        self.progress: list[LoadProgress] = []
+        self._ids = iter(range(1, 1_000))
+
+    def load(self) -> EngineInfo:
+        self.progress.clear()
+        self.info = self.engine.load(self.spec, self.progress.append)
+        return self.info
+
+    def loaded(self) -> EngineInfo:
+        """Load it unless it is; every token may pass."""
+        if self.gate:
+            self.gate.shut()
+            self.gate.open()
+        return self.info or self.load()
+
+    def only(self, tokens: int) -> None:
+        """Let so many tokens pass and no more (an engine with no gate decides by itself)."""
+        if self.gate:
+            self.gate.shut()
+            self.gate.release(tokens)
+
+    def release(self, tokens: int) -> None:
+        if self.gate:
+            self.gate.release(tokens)
+
+    def request(
+        self, *messages: ChatMessage, continue_last: bool = False, **sampling: object
+    ) -> GenerationRequest:
+        params = {name: getattr(GREEDY, name) for name in GREEDY.__struct_fields__} | sampling
+        return GenerationRequest(
+            id=next(self._ids),
+            messages=messages or (QUESTION,),
+            sampling=SamplingParams(**params),
+            seed=1,
+            continue_last=continue_last,
+        )
+
+    def reply(self, request: GenerationRequest | None = None) -> list[GenerationEvent]:
+        request = request or self.request()
+        return list(self.engine.generate(request, GenerationControl(request.sampling)))
+
+    def refuses_to_generate(self) -> bool:
+        last = finished(self.reply())
+        return last.error is not None and last.error.kind == "not_ready"
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "scripted-thread",
+        "scripted-process",
+        pytest.param("torch-thread", marks=pytest.mark.model),
+        pytest.param("torch-process", marks=pytest.mark.model),
+    ],
+)
+def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
+    name: str = request.param
+    folder = tmp_path_factory.mktemp(name)
+    one = _scripted(name, folder) if name.startswith("scripted") else _torch(name, folder, request)
+    yield one
+    one.engine.close()
+
+
+def _scripted(name: str, folder: Path) -> Subject:
+    gate = Gate(str(folder / "gate"))
+    script = Script(stepped=True, gate=str(folder / "gate"), replies=(LONG_REPLY,), context_length=CONTEXT)
+    spec = ModelSpec(name="scripted", context_length=CONTEXT)
+    if name == "scripted-thread":
+        return Subject(ScriptedEngine(script), spec, gate, late=0)
+    engine = IsolatedEngine(folder / "log", factory=SCRIPTED, environment=script.environment())
+    return Subject(engine, spec, gate, late=3)
+
+
+def _torch(name: str, folder: Path, request: pytest.FixtureRequest) -> Subject:
+    path: Path = request.getfixturevalue("default_model_path")
+    spec = ModelSpec(name="smollm2-135m-instruct", path=str(path), context_length=CONTEXT)
+    if name == "torch-thread":
+        return Subject(create_engine("cpu"), spec, None, late=0)
+    return Subject(IsolatedEngine(folder / "log", warm=WARM_MODULES["cpu"]), spec, None, late=25)
+
+
+def finished(events: list[GenerationEvent]) -> GenerationFinished:
+    last = events[-1]
+    assert isinstance(last, GenerationFinished)
+    return last
+
+
+def tokens(events: list[GenerationEvent]) -> list[TokenEvent]:
+    return [event for event in events if isinstance(event, TokenEvent)]
+
+
+def ids(events: list[GenerationEvent]) -> list[int]:
+    return [token for event in tokens(events) for token in event.token_ids]
+
+
+def text(events: list[GenerationEvent]) -> str:
+    return "".join(event.text for event in tokens(events)) + finished(events).text
+
+
+def started(events: list[GenerationEvent]) -> GenerationStarted:
+    first = events[0]
+    assert isinstance(first, GenerationStarted)
+    return first
+
+
+# -- loading
+
+
+def test_load_phases_come_in_their_order_and_never_pass_their_end(subject: Subject) -> None:
+    subject.loaded()
+    subject.load()
+    order = [PHASES.index(progress.phase) for progress in subject.progress]
+    assert order == sorted(order)
+    assert {"start", "read", "warm up"} <= {progress.phase for progress in subject.progress}
+    assert all(progress.done <= progress.total for progress in subject.progress if progress.total)
+
+
+def test_the_engine_tells_what_it_loaded(subject: Subject) -> None:
+    info = subject.loaded()
+    assert (info.model, info.engine, info.context_length) == (subject.spec.name, "cpu", CONTEXT)
+    assert info.vocab_size > 1_000
+    assert info.load_s > 0
+    assert info.parameters > 1_000_000
+    assert info.threads >= 1
+    assert info.label
+
+
+def test_a_load_that_fails_says_so_and_leaves_the_engine_empty_and_usable(subject: Subject) -> None:
+    subject.loaded()
+    with pytest.raises(EngineError) as caught:
+        subject.engine.load(ModelSpec(name=MODEL_MISSING, path="/no/such/file.gguf"), subject.progress.append)
+    assert caught.value.info.message
+    assert caught.value.info.kind not in ("internal", "engine_died")
+    assert subject.refuses_to_generate()
+    subject.load()
+    assert ids(subject.reply())
+
+
+def test_a_load_is_cancelled_from_its_reporter(subject: Subject) -> None:
+    subject.loaded()
+    calls = iter([False, False])
+
+    def report(_progress: LoadProgress) -> None:
+        if next(calls, True):
+            raise LoadCancelled("cancelled")
+
+    with pytest.raises(LoadCancelled):
+        subject.engine.load(subject.spec, report)
+    assert subject.refuses_to_generate()
+    subject.load()
+    assert ids(subject.reply())
+
+
+def test_unloading_empties_the_engine_and_may_be_repeated(subject: Subject) -> None:
+    subject.loaded()
+    subject.engine.unload()
+    subject.engine.unload()
+    assert subject.refuses_to_generate()
+    with pytest.raises(EngineError):
+        subject.engine.count(1, [QUESTION])
+    subject.load()
+    assert ids(subject.reply())
+
+
+# -- one reply
+
+
+def test_a_reply_starts_once_and_ends_once_and_all_between_is_its_own(subject: Subject) -> None:
+    subject.loaded()
+    request = subject.request(max_tokens=6)
+    events = subject.reply(request)
+    kinds = [type(event) for event in events]
+    assert kinds[0] is GenerationStarted
+    assert kinds[-1] is GenerationFinished
+    assert (kinds.count(GenerationStarted), kinds.count(GenerationFinished)) == (1, 1)
+    assert {event.request_id for event in events} == {request.id}
+    assert started(events).context_length == CONTEXT
+
+
+def test_prefill_is_reported_up_to_the_whole_prompt_before_the_first_token(subject: Subject) -> None:
+    subject.loaded()
+    events = subject.reply(subject.request(max_tokens=3))
+    before = events[1 : events.index(tokens(events)[0])]
+    assert all(isinstance(event, PrefillProgress) for event in before)
+    done = [event.done for event in before if isinstance(event, PrefillProgress)]
+    assert done == sorted(done)
+    assert done[-1] == started(events).prompt_tokens
+
+
+def test_every_token_has_its_time_and_times_only_grow(subject: Subject) -> None:
+    subject.loaded()
+    events = subject.reply(subject.request(max_tokens=20))
+    assert all(len(event.token_ids) == len(event.times_s) >= 1 for event in tokens(events))
+    assert all(len(event.logprobs) in (0, len(event.token_ids)) for event in tokens(events))
+    times = [time for event in tokens(events) for time in event.times_s]
+    assert times == sorted(times)
+    assert times[0] > 0
+
+
+def test_the_figures_at_the_end_are_those_of_the_events(subject: Subject) -> None:
+    subject.loaded()
+    events = subject.reply(subject.request(max_tokens=20))
+    stats = finished(events).stats
+    times = [time for event in tokens(events) for time in event.times_s]
+    assert stats.completion_tokens == len(ids(events)) == 20
+    assert stats.prompt_tokens == started(events).prompt_tokens
+    assert stats.cached_tokens == started(events).cached_tokens
+    assert stats.ttft_s == pytest.approx(times[0])
+    assert stats.decode_tps == pytest.approx(18 / (times[-1] - times[1]))
+
+
+def test_the_same_request_twice_is_the_same_reply(subject: Subject) -> None:
+    subject.loaded()
+    first, second = (subject.reply(subject.request(max_tokens=24)) for _ in range(2))
+    assert ids(first) == ids(second)
+    assert text(first) == text(second) != ""
+
+
+def test_the_same_seed_is_the_same_reply_when_tokens_are_drawn(subject: Subject) -> None:
+    subject.loaded()
+    first, second = (subject.reply(subject.request(max_tokens=24, temperature=1.0)) for _ in range(2))
+    assert ids(first) == ids(second)
+
+
+def test_max_tokens_is_the_end(subject: Subject) -> None:
+    subject.loaded()
+    events = subject.reply(subject.request(max_tokens=5))
+    assert len(ids(events)) == 5
+    assert finished(events).reason == "length"
+
+
+def test_a_full_context_is_the_end(subject: Subject) -> None:
+    subject.loaded()
+    events = subject.reply(
+        subject.request(ChatMessage("user", "word " * 170), max_tokens=1_000, repetition_penalty=1.0)
+    )
+    used = started(events).prompt_tokens + len(ids(events))
+    reason = finished(events).reason
+    assert used <= CONTEXT
+    assert reason in ("context", "stop")
+    assert (reason == "context") == (used == CONTEXT)
+
+
+def test_a_stop_string_ends_the_reply_before_it(subject: Subject) -> None:
+    subject.loaded()
+    whole = text(subject.reply(subject.request(max_tokens=40)))
+    stop = re.findall(r"\w+\W+\w+", whole)[3]
+    events = subject.reply(subject.request(max_tokens=40, stop=(stop,)))
+    assert finished(events).reason == "stop"
+    assert text(events) == whole[: whole.index(stop)]
+
+
+def test_a_reply_can_be_continued(subject: Subject) -> None:
+    subject.loaded()
+    whole = text(subject.reply(subject.request(max_tokens=24)))
+    half = ChatMessage("assistant", whole[: len(whole) // 2])
+    events = subject.reply(subject.request(QUESTION, half, continue_last=True, max_tokens=8))
+    assert finished(events).reason in ("length", "stop")
+    assert ids(events)
+    assert started(events).prompt_tokens > subject.engine.count(1, [QUESTION]).prompt_tokens
+
+
+# -- steering
+
+
+def test_cancel_stops_within_a_step_and_keeps_what_came(subject: Subject) -> None:
+    subject.loaded()
+    subject.only(3)
+    request = subject.request(max_tokens=150)
+    control = GenerationControl(request.sampling)
+    events: list[GenerationEvent] = []
+    for event in subject.engine.generate(request, control):
+        events.append(event)
+        if len(ids(events)) == 3:
+            control.cancel()
+    assert finished(events).reason == "cancelled"
+    assert 3 <= len(ids(events)) <= 3 + subject.late
+    assert finished(events).stats.completion_tokens == len(ids(events))
+    assert text(events)
+
+
+def test_a_reply_cancelled_before_it_began_has_no_tokens(subject: Subject) -> None:
+    subject.loaded()
+    subject.only(0)
+    request = subject.request()
+    control = GenerationControl(request.sampling)
+    control.cancel()
+    events = list(subject.engine.generate(request, control))
+    assert finished(events).reason == "cancelled"
+    assert len(ids(events)) <= subject.late
+
+
+def test_sampling_changed_on_the_way_holds_from_the_next_token(subject: Subject) -> None:
+    subject.loaded()
+    subject.only(3)
+    request = subject.request(max_tokens=150)
+    control = GenerationControl(request.sampling)
+    events: list[GenerationEvent] = []
+    for event in subject.engine.generate(request, control):
+        events.append(event)
+        if len(ids(events)) == 3:
+            control.set_sampling(SamplingParams(temperature=0.0, max_tokens=5))
+        if len(ids(events)) >= 3:
+            subject.release(1)
+    assert finished(events).reason == "length"
+    assert 5 <= len(ids(events)) <= 5 + subject.late
+
+
+# -- the prompt
+
+
+def test_a_count_is_what_the_prompt_will_take(subject: Subject) -> None:
+    subject.loaded()
+    messages = (SYSTEM, QUESTION)
+    counted = subject.engine.count(41, messages)
+    assert (counted.count_id, counted.context_length, counted.dropped_messages) == (41, CONTEXT, 0)
+    assert (
+        counted.prompt_tokens
+        == started(subject.reply(subject.request(*messages, max_tokens=1))).prompt_tokens
+    )
+
+
+def test_what_does_not_fit_falls_out_from_the_oldest_on_and_is_told(subject: Subject) -> None:
+    subject.loaded()
+    turns = [ChatMessage(role, f"{n} " + "word " * 20) for n in range(10) for role in ("user", "assistant")]
+    messages = (SYSTEM, *turns, QUESTION)
+    counted = subject.engine.count(1, messages)
+    events = subject.reply(subject.request(*messages, max_tokens=2))
+    assert counted.dropped_messages > 0
+    assert (
+        started(events).dropped_messages
+        == finished(events).stats.dropped_messages
+        == counted.dropped_messages
+    )
+    assert started(events).prompt_tokens == counted.prompt_tokens < CONTEXT
+    left = (SYSTEM, *messages[1 + counted.dropped_messages :])
+    assert subject.engine.count(2, left).prompt_tokens == counted.prompt_tokens, (
+        "the newest and the system prompt stay"
+    )
+
+
+def test_a_message_that_cannot_fit_is_refused_with_both_numbers(subject: Subject) -> None:
+    subject.loaded()
+    events = subject.reply(subject.request(SYSTEM, ChatMessage("user", "word " * 2_000)))
+    last = finished(events)
+    assert not tokens(events)
+    assert last.error is not None
+    assert last.error.kind == "prompt_too_long"
+    assert len(re.findall(r"\d[\d,]*", last.error.message)) >= 2
+    assert ids(subject.reply()), "and the next one is answered"

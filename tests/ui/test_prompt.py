@@ -226,6 +226,25 @@ async def test_a_draft_is_told_once_after_typing_and_not_for_every_key(
     assert [message.text for message in (await with_prompt(act)).of(Prompt.DraftChanged)] == ["abc"]
 
 
+async def test_every_key_begins_the_pause_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[bool] = []
+
+    class Pause:
+        def __init__(self, delay: float, callback: object) -> None:
+            self.number = len(stopped)
+            stopped.append(False)
+
+        def stop(self) -> None:
+            stopped[self.number] = True
+
+    async def act(pilot: Pilot[None], prompt: Prompt) -> None:
+        monkeypatch.setattr(prompt, "set_timer", Pause)
+        await pilot.press("a", "b", "c")
+        assert stopped == [True, True, False]
+
+    await with_prompt(act)
+
+
 async def test_a_pause_in_typing_tells_the_draft(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompt_module, "DRAFT_PAUSE_S", 0.01)
     told = asyncio.Event()

@@ -113,6 +113,23 @@ def test_a_lock_that_does_not_pass_is_said_and_the_same_call_works_when_it_has(
     store.close()
 
 
+def test_a_first_start_waits_for_another_one_that_is_setting_the_file_up(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        other.close()
+
+    monkeypatch.setattr(database_module.time, "sleep", wait)
+    open_database(path).close()
+    assert len(waits) == 1
+
+
 FIRST_START = """
 import sys
 from pathlib import Path

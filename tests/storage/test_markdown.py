@@ -49,8 +49,8 @@ def test_a_transcript_reads_as_it_was_said() -> None:
 
 def test_a_reply_without_figures_says_how_it_ended() -> None:
     record = msgspec.structs.replace(FINISHED, stats=None, error="The engine\ndied.")
-    text = export_markdown(TALK, [message(2, "Hel", status="error", reply=record)])
-    assert text.endswith(f"Hel\n\n*smollm2 · cpu f16 · seed {2**63 - 1} · failed · The engine died.*\n")
+    text = export_markdown(TALK, [message(2, "He", status="error", reply=record)])
+    assert text.endswith(f"He\n\n*smollm2 · cpu f16 · seed {2**63 - 1} · failed · The engine died.*\n")
 
 
 def test_a_title_cannot_break_out_of_the_front_matter() -> None:

@@ -18,9 +18,9 @@ def test_a_reply_streams_and_then_keeps_all_that_belongs_to_it(
     assert (reply.role, reply.status, reply.content, reply.reply) == ("assistant", "streaming", "", STARTED)
     assert store.conversation(asked.conversation_id).head_id == reply.id
     clock.now += 5
-    store.checkpoint(reply.id, "Hel", (1, 2))
+    store.checkpoint(reply.id, "He", (1, 2))
     partial = store.message(reply.id)
-    assert (partial.content, partial.status) == ("Hel", "streaming")
+    assert (partial.content, partial.status) == ("He", "streaming")
     assert partial.reply == msgspec.structs.replace(STARTED, token_ids=(1, 2))
     done = store.finish_reply(reply.id, "Hello.", "complete", FINISHED)
     assert (done.content, done.status, done.reply) == ("Hello.", "complete", FINISHED)

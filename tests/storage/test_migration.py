@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.storage.examples import ask, mode_of, version_of
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.database import open_database
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.storage.migration import MIGRATIONS, steps
+from ttchat_tui.storage.migration import MIGRATIONS, migrate, steps, user_version
 
 STARS = """-- Stars; and a trigger, whose body has semicolons of its own.
 CREATE TABLE stars (message_id INTEGER PRIMARY KEY REFERENCES messages (id) ON DELETE CASCADE);
@@ -99,6 +100,26 @@ def test_a_step_that_fails_leaves_no_trace(old: Path, migrations: Path, broken: 
     database = open_database(old)
     assert database.rows("SELECT name FROM sqlite_master WHERE name = 'stars'") == []
     database.close()
+
+
+def test_a_step_that_another_process_has_just_done_is_not_done_again(old: Path, migrations: Path) -> None:
+    number = next_step(migrations, STARS)
+
+    class Overtaken(sqlite3.Connection):
+        """Before it gets the write lock, another process has had it."""
+
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if sql == "BEGIN IMMEDIATE":
+                open_database(old, migrations=migrations).close()
+            return super().execute(sql, *values)
+
+    connection = sqlite3.connect(old, isolation_level=None, factory=Overtaken)
+    migrate(connection, old, migrations)
+    assert user_version(connection) == number
+    assert connection.execute("SELECT title FROM conversations").fetchone() == ("Old?*!",)
+    connection.close()
+    backup = old.with_name(f"{old.name}.bak-v{number - 1}")
+    assert version_of(backup) == number - 1
 
 
 def test_a_newer_app_s_database_is_refused_and_left_alone(old: Path, migrations: Path) -> None:

@@ -132,7 +132,7 @@ async def test_dash_c_opens_the_latest_conversation(tmp_path: Path) -> None:
         await reply_ended(pilot, chat)
     again = ChatApp(tmp_path, resume=True)
     async with running(again):
-        assert [message.content for message in again.session.path][0] == "remember me"
+        assert again.session.path[0].content == "remember me"
         assert again.screen.transcript.source_of(again.session.path[0].id) == "remember me"
 
 
@@ -146,7 +146,7 @@ async def test_a_deleted_conversation_comes_back_by_undo(tmp_path: Path) -> None
         assert chat.session.conversation is None
         await pilot.press(*"/undo", "enter")
         await pilot.pause()
-        assert [message.content for message in chat.session.path][0] == "keep"
+        assert chat.session.path[0].content == "keep"
 
 
 async def test_an_unknown_slash_command_says_so_and_stays_in_the_prompt(tmp_path: Path) -> None:

@@ -1,0 +1,116 @@
+"""The real program in a real pseudo-terminal, its screen kept by pyte."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyte
+from ptyprocess import PtyProcess
+
+
+class App:
+    """`python -m ttchat_tui` on a terminal of its own."""
+
+    def __init__(
+        self, folder: Path, *arguments: str, size: tuple[int, int] = (100, 30), **environ: str
+    ) -> None:
+        self.columns, self.rows = size
+        self.screen = pyte.Screen(self.columns, self.rows)
+        self._stream = pyte.ByteStream(self.screen)
+        self.received = bytearray()
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("NO_COLOR")}
+        variables |= {
+            f"TTCHAT_{each}_DIR": str(folder / each.lower()) for each in ("CONFIG", "DATA", "CACHE", "STATE")
+        }
+        variables |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", **environ}
+        self.process = PtyProcess.spawn(
+            [sys.executable, "-m", "ttchat_tui", *arguments],
+            dimensions=(self.rows, self.columns),
+            env=variables,
+        )
+
+    def type(self, text: str) -> None:
+        self.process.write(text.encode())
+
+    def kill(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self.screen.display)
+
+    def read(self, timeout_s: float) -> bool:
+        """Take what comes within `timeout_s`; False at the end of the output."""
+        if not select.select([self.process.fd], [], [], timeout_s)[0]:
+            return True
+        try:
+            data = os.read(self.process.fd, 65536)
+        except OSError:
+            return False
+        self.received += data
+        self._stream.feed(data)
+        return bool(data)
+
+    def until(self, wanted: str | Callable[[str], bool], timeout_s: float = 60.0) -> str:
+        """Wait for a text (or a condition) on the screen; the screen's text."""
+        deadline = time.monotonic() + timeout_s
+        is_there = wanted if callable(wanted) else (lambda text: wanted in text)
+        while not is_there(self.text()):
+            if not self.read(0.2) or time.monotonic() > deadline:
+                raise AssertionError(f"{wanted!r} did not come; on screen:\n{self.text()}")
+        return self.text()
+
+    def until_end(self, timeout_s: float = 30.0) -> int:
+        """Wait until the program has ended; its exit code, negative for a signal."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and self.read(0.1):
+            pass
+        self.process.wait()
+        status = self.process.signalstatus
+        return -status if status else int(self.process.exitstatus or 0)
+
+    def close(self) -> None:
+        if self.process.isalive():
+            self.process.kill(signal.SIGKILL)
+        self.process.close(force=True)
+
+    def engine_pids(self) -> list[int]:
+        """The app's child processes that run an engine."""
+        found: list[int] = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    command = (entry / "cmdline").read_bytes()
+                    parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                except (OSError, IndexError, ValueError):
+                    continue
+                if parent == self.process.pid and b"ttchat_tui.engine.worker" in command:
+                    found.append(int(entry.name))
+        return found
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process lives; one that only waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def is_restored(received: bytes) -> bool:
+    """Whether the last word on each of the terminal's modes was to leave it: alternate screen, mouse, cursor."""
+    return all(
+        received.rfind(off) > received.rfind(on)
+        for on, off in (
+            (b"\x1b[?1049h", b"\x1b[?1049l"),
+            (b"\x1b[?1000h", b"\x1b[?1000l"),
+            (b"\x1b[?2004h", b"\x1b[?2004l"),
+            (b"\x1b[?25l", b"\x1b[?25h"),
+        )
+        if on in received
+    )

@@ -1,0 +1,134 @@
+"""The app in a real terminal with the real model: it streams, and whatever ends it leaves everything whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.terminal.pty_app import App, is_restored, is_running
+from ttchat_tui.storage.opening import open_store
+
+pytestmark = [pytest.mark.terminal, pytest.mark.model, pytest.mark.timeout(180)]
+
+ESSAY = "Write a long essay about the history of clocks."
+
+
+@pytest.fixture
+def start(tmp_path: Path, default_model_path: Path) -> Iterator[Callable[..., App]]:
+    apps: list[App] = []
+
+    def make(*arguments: str, size: tuple[int, int] = (79, 30), **environ: str) -> App:
+        apps.append(App(tmp_path, "--model", str(default_model_path), *arguments, size=size, **environ))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        app.close()
+
+
+def ask_for_an_essay(app: App) -> None:
+    """Send it, and wait until a few words of the reply are on screen."""
+    app.until("ready")
+    app.type(f"{ESSAY}\r")
+    app.until("generating")
+    app.until(lambda text: reply_words(text) > 8)
+
+
+def reply_words(screen: str) -> int:
+    """Words between the reply's title and the prompt, on a screen without sidebars."""
+    shown = screen.rpartition("Q4_1.gguf")[2].partition("╭")[0]
+    return len(re.findall(r"[A-Za-z]{2,}", shown))
+
+
+def replies(folder: Path) -> list[tuple[str, str]]:
+    """Status and text of every reply of the latest conversation, as another process finds them after a crash."""
+    store = open_store(folder / "data" / "conversations.db")
+    store.recover()
+    latest = store.latest()
+    assert latest is not None
+    assert latest.head_id is not None
+    found = [(m.status, m.content) for m in store.path(latest.head_id) if m.role == "assistant"]
+    store.close()
+    return found
+
+
+def test_a_question_is_answered_on_the_screen(start: Callable[..., App]) -> None:
+    app = start("--temperature", "0", size=(120, 40))
+    app.until("ready")
+    app.type("What is the capital of France?\r")
+    assert "Paris" in app.until(lambda text: "tok/s" in text and "TTFT" in text and "Paris" in text)
+    app.type("\x11")
+    assert app.until_end() == 0
+    assert is_restored(bytes(app.received))
+
+
+def test_escape_stops_at_once_and_the_reply_stays(start: Callable[..., App], tmp_path: Path) -> None:
+    app = start()
+    ask_for_an_essay(app)
+    app.type("\x1b")
+    app.until("stopped", timeout_s=10)
+    app.type("\x11")
+    app.until_end()
+    status, text = replies(tmp_path)[-1]
+    assert status == "interrupted"
+    assert len(text.split()) > 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_polite_signal_leaves_terminal_engine_and_conversation_whole(
+    start: Callable[..., App], tmp_path: Path, number: signal.Signals
+) -> None:
+    app = start()
+    ask_for_an_essay(app)
+    engines = app.engine_pids()
+    assert engines
+    app.kill(number)
+    assert app.until_end() == 128 + number
+    assert is_restored(bytes(app.received))
+    assert not any(is_running(pid) for pid in engines)
+    status, text = replies(tmp_path)[-1]
+    assert status == "interrupted"
+    assert len(text.split()) > 3
+
+
+def test_after_kill_9_the_next_start_shows_the_reply_as_interrupted(
+    start: Callable[..., App], tmp_path: Path
+) -> None:
+    app = start()
+    ask_for_an_essay(app)
+    app.until(lambda text: reply_words(text) > 60)  # well beyond the first checkpoint
+    engines = app.engine_pids()
+    app.kill(signal.SIGKILL)
+    assert app.until_end() == -signal.SIGKILL
+    again = start("-c")
+    shown = again.until("interrupted")
+    assert "history of clocks" in shown or "clocks" in shown
+    assert not any(is_running(pid) for pid in engines)
+    status, text = replies(tmp_path)[-1]
+    assert status == "interrupted"
+    assert len(text.split()) > 3
+    again.until("ready")
+    again.type("/continue\r")
+    again.until("generating")
+
+
+def test_the_death_of_the_engine_is_said_and_a_reload_brings_it_back(start: Callable[..., App]) -> None:
+    app = start()
+    ask_for_an_essay(app)
+    os.kill(app.engine_pids()[0], signal.SIGKILL)
+    app.until("failed", timeout_s=10)
+    app.type("/reload\r")
+    app.until("ready")
+
+
+def test_without_a_terminal_there_is_no_full_screen(start: Callable[..., App]) -> None:
+    app = start(TERM="dumb")
+    app.until("--plain")
+    app.type("/quit\r")
+    assert app.until_end() == 0
+    assert b"\x1b[?1049h" not in app.received

@@ -1,0 +1,293 @@
+"""One prompt without a screen: what goes to stdout, what to stderr, what is kept, which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import MODEL_MISSING, Gate, Script
+from tests.headless.scripted_chat import invocation, scripted_session
+from ttchat_tui.domain.events import GenerationFinished, TokenEvent
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.headless import run
+from ttchat_tui.headless.outputs import TextOutput
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.opening import open_scratch_store, open_store
+
+HOSTILE = "red \x1b[31m alert\x07 and \x9b2J \u202eover"
+
+
+def answer(
+    store: ConversationStore, script: Script, prompt: str = "Hello", output: str = "text", **changes: Any
+) -> int:
+    model = changes.pop("model", "scripted")
+    with scripted_session(script, store=store, model=model) as session:
+        return run(session, invocation(prompt, output, **changes))
+
+
+def test_text_is_the_reply_and_one_newline_and_the_rest_goes_to_stderr(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(store, Script(replies=("Hi there, you.",))) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "Hi there, you.\n"
+    assert [line.split()[0] for line in shown.err.splitlines()] == [
+        "verify",
+        "start",
+        "read",
+        "convert",
+        "warm",
+    ]
+
+
+def test_a_reply_that_ends_with_a_newline_gets_no_second_one(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(store, Script(replies=("Hi.\n",))) == 0
+    assert capsys.readouterr().out == "Hi.\n"
+
+
+def test_prompt_and_reply_are_kept(store: ConversationStore) -> None:
+    answer(store, Script(replies=("Hi.",)), "Hello you")
+    latest = store.latest()
+    assert latest is not None
+    assert latest.head_id is not None
+    kept = [(message.role, message.content, message.status) for message in store.path(latest.head_id)]
+    assert kept == [("user", "Hello you", "complete"), ("assistant", "Hi.", "complete")]
+
+
+def test_json_is_one_object_with_every_key(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(store, Script(replies=("One two three four",)), output="json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == [
+        "text",
+        "finish_reason",
+        "model",
+        "engine",
+        "seed",
+        "sampling",
+        "usage",
+        "timings",
+        "conversation_id",
+        "message_id",
+    ]
+    assert (found["text"], found["finish_reason"]) == ("One two three four", "stop")
+    assert (found["model"], found["engine"]) == ("scripted", "scripted")
+    assert found["sampling"]["temperature"] == 0.6
+    assert found["usage"] == {"prompt_tokens": 4, "completion_tokens": 4, "cached_tokens": 0}
+    assert found["timings"] == {
+        "load_s": 0.5,
+        "ttft_s": 0.1,
+        "prefill_tps": 40.0,
+        "decode_tps": 50.0,
+        "total_s": pytest.approx(0.16),
+    }
+    assert isinstance(found["seed"], int)
+    assert store.message(found["message_id"]).conversation_id == found["conversation_id"]
+
+
+def test_json_of_a_reply_that_is_not_kept_has_no_ids(capsys: pytest.CaptureFixture[str]) -> None:
+    answer(open_scratch_store(), Script(replies=("Hi.",)), output="json", save=False)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["conversation_id"], found["message_id"]) == (None, None)
+
+
+def test_json_lines_tell_load_tokens_and_the_end(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(store, Script(replies=("Hi there.",)), output="jsonl") == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    loads = [event for event in events if event["event"] == "load"]
+    assert [event["phase"] for event in loads] == ["verify", "start", "read", "convert", "warm up", "ready"]
+    tokens = [event for event in events if event["event"] == "token"]
+    assert "".join(event["text"] for event in tokens) == "Hi there."
+    assert all(len(event["token_ids"]) == len(event["times_s"]) == 1 for event in tokens)
+    assert events[-1]["event"] == "done"
+    assert events[-1]["text"] == "Hi there."
+    assert events[len(loads) :] == [*tokens, events[-1]]
+
+
+def test_json_lines_bring_the_text_that_was_held_back_at_the_end(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Script(replies=("and so ST",))
+    with scripted_session(script, store=store) as session:
+        session.set_sampling(SamplingParams(stop=("STOP",)))
+        run(session, invocation("Hello", "jsonl"))
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    tokens = [event for event in events if event["event"] == "token"]
+    assert "".join(event["text"] for event in tokens) == "and so ST"
+    assert (tokens[-1]["text"], tokens[-1]["token_ids"]) == ("ST", [])
+
+
+def test_control_bytes_of_a_model_reach_stdout_in_no_format(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for output in ("text", "json", "jsonl"):
+        answer(store, Script(replies=(HOSTILE,)), output=output)
+        assert not set(capsys.readouterr().out) & set("\x1b\x07\x9b\u202e")
+    answer(store, Script(replies=(HOSTILE,)), output="json")
+    assert json.loads(capsys.readouterr().out)["text"] == HOSTILE
+
+
+def test_a_model_that_cannot_be_loaded_is_one_line_on_stderr_and_exit_code_1(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(store, Script(), output="json", model=MODEL_MISSING) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "There is no model 'missing'. Choose another." in shown.err.splitlines()[-1]
+
+
+def test_an_engine_error_keeps_and_prints_what_came_and_exits_1(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(store, Script(replies=("one two three",), fault="raise", fault_at=2), output="json") == 1
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert (found["text"], found["finish_reason"], found["error"]["kind"]) == ("one two", "error", "scripted")
+    assert "The script says so." in shown.err
+
+
+def test_a_prompt_that_cannot_fit_is_refused_and_nothing_is_kept(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(store, Script(context_length=8), "word " * 20, output="json") == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "The message needs 24" in shown.err
+    latest = store.latest()
+    assert latest is None or latest.message_count == 0
+
+
+def test_continue_sends_what_was_said_before(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Script(replies=("first", "second"))
+    answer(store, script)
+    answer(store, script, "And now?", resume=True)
+    assert capsys.readouterr().out == "first\nsecond\n"
+    assert len(store.conversations()) == 1
+
+
+def test_continue_without_a_conversation_begins_one_and_says_so(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(store, Script(replies=("Hi.",)), resume=True) == 0
+    assert "no conversation to go on with" in capsys.readouterr().err
+
+
+def test_continue_keeps_the_conversations_settings_but_for_those_that_flags_name(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = SamplingParams(temperature=0.1, top_k=7)
+    conversation = store.create_conversation(model="scripted", system_prompt="Be brief.", sampling=own)
+    store.add_user_message(conversation.id, None, "Hello")
+    flags = {"sampling.temperature": 0.9, "sampling.stop": ["X"], "system_prompt": "Be long."}
+    assert answer(store, Script(replies=("Hi.",)), output="json", resume=True, flags=flags) == 0
+    sampling = json.loads(capsys.readouterr().out)["sampling"]
+    assert (sampling["temperature"], sampling["top_k"], sampling["stop"]) == (0.9, 7, ["X"])
+    assert store.conversation(conversation.id).system_prompt == "Be long."
+
+
+def test_an_interrupt_stops_the_reply_prints_and_keeps_it_and_exits_130(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    gate.release(2)
+    streamed = TextOutput.streamed
+
+    def interrupt_after_two(self: TextOutput, event: TokenEvent | GenerationFinished, text: str) -> None:
+        streamed(self, event, text)
+        if text == " two":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(TextOutput, "streamed", interrupt_after_two)
+    with scripted_session(Script(replies=("one two three",), stepped=True), gate, store=store) as session:
+        assert run(session, invocation("Hello")) == 130
+        assert session.last_reply is not None
+        assert (session.last_reply.content, session.last_reply.status) == ("one two", "interrupted")
+    assert capsys.readouterr().out == "one two\n"
+
+
+# -- in a process of its own
+
+
+def start(
+    own_folders: Path, script: Script, *arguments: str, stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.headless.scripted_chat", *arguments],
+        env={**os.environ, **script.environment(), "TTCHAT_DATA_DIR": str(own_folders / "data")},
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def last_reply(own_folders: Path) -> tuple[str, str]:
+    store = open_store(own_folders / "data" / "conversations.db")
+    latest = store.latest()
+    assert latest is not None
+    assert latest.head_id is not None
+    message = store.path(latest.head_id)[-1]
+    store.close()
+    return message.content, message.status
+
+
+@pytest.mark.parametrize("output", ["text", "json", "jsonl"])
+def test_a_reader_that_goes_away_is_no_error_and_nothing_is_said(own_folders: Path, output: str) -> None:
+    process = start(own_folders, Script(replies=("word " * 200,)), output, "Hello")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    err = process.stderr.read()
+    assert process.wait(20) == 0
+    assert "Traceback" not in err
+    assert "Broken pipe" not in err
+    assert "Exception ignored" not in err
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_in_the_middle_of_a_reply_ends_the_process_and_keeps_the_reply(
+    own_folders: Path, number: signal.Signals, code: int
+) -> None:
+    gate = Gate(str(own_folders / "gate"))
+    gate.release(2)
+    script = Script(replies=("one two three",), stepped=True, gate=str(own_folders / "gate"))
+    process = start(own_folders, script, "jsonl", "Hello")
+    assert process.stdout is not None
+    assert any('"text":" two"' in line for line in iter(process.stdout.readline, ""))
+    process.send_signal(number)
+    last = json.loads(process.stdout.read().splitlines()[-1])
+    assert process.wait(20) == code
+    assert (last["event"], last["finish_reason"], last["text"]) == ("done", "cancelled", "one two")
+    assert last_reply(own_folders) == ("one two", "interrupted")
+
+
+def test_an_interrupt_while_the_model_loads_exits_130(own_folders: Path) -> None:
+    Gate(str(own_folders / "gate"))
+    script = Script(stepped_load=True, gate=str(own_folders / "gate"))
+    process = start(own_folders, script, "jsonl", "Hello")
+    assert process.stdout is not None
+    assert any('"phase":"start"' in line for line in iter(process.stdout.readline, ""))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+
+
+def test_the_headless_chat_imports_neither_textual_nor_torch_nor_numpy() -> None:
+    heavy = {"textual", "torch", "numpy", "transformers", "httpx"}
+    probe = f"import sys, ttchat_tui.headless; print({heavy!r} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", probe], text=True) == "set()\n"

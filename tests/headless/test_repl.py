@@ -1,0 +1,236 @@
+"""The plain REPL: lines in, replies out, commands, ctrl+c and ctrl+d."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import ptyprocess
+import pytest
+
+from tests.fakes import MODEL_MISSING, Gate, Script
+from tests.headless.scripted_chat import invocation, scripted_session
+from ttchat_tui.headless.driver import Driver
+from ttchat_tui.headless.repl import Repl
+from ttchat_tui.session import ChatSession
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.opening import open_store
+
+
+def reader(*lines: str | type[BaseException]) -> Callable[[str], str]:
+    """Types these lines, then ctrl+d. An exception class stands for the key that raises it."""
+    typed = iter(lines)
+
+    def read(prompt: str) -> str:
+        line = next(typed, EOFError)
+        if isinstance(line, str):
+            return line
+        raise line
+
+    return read
+
+
+def chat(session: ChatSession, *lines: str | type[BaseException]) -> int:
+    paths = invocation(None).paths
+    return Repl(Driver(session), paths, keeps_history=False, read=reader(*lines)).run()
+
+
+def test_a_conversation_has_several_turns_and_is_kept(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with scripted_session(Script(replies=("First.", "Second.")), store=store) as session:
+        assert chat(session, "Hello", "  ", "And?") == 0
+        kept = [(message.role, message.content) for message in session.path]
+    assert kept == [("user", "Hello"), ("assistant", "First."), ("user", "And?"), ("assistant", "Second.")]
+    out = capsys.readouterr().out
+    assert "scripted is ready" in out
+    assert "First.\n[1 tokens, first after 0.10 s]\nSecond.\n[" in out
+
+
+def test_a_line_may_go_on_and_may_begin_with_a_slash(store: ConversationStore) -> None:
+    with scripted_session(Script(), store=store) as session:
+        chat(session, "one\\", "two", "//etc/hosts")
+        said = [message.content for message in session.path if message.role == "user"]
+    assert said == ["one\ntwo", "/etc/hosts"]
+
+
+def test_control_bytes_of_a_model_are_shown_and_not_sent_to_the_terminal(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with scripted_session(Script(replies=("\x1b[2J \x9b31m",)), store=store) as session:
+        chat(session, "Hello", "/\x1b[2J")
+    out = capsys.readouterr().out
+    assert "␛[2J" in out
+    assert not set(out) & set("\x1b\x9b")
+
+
+def test_ctrl_c_at_the_prompt_leaves_only_the_line(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with scripted_session(Script(replies=("Hi.",)), store=store) as session:
+        assert chat(session, KeyboardInterrupt, "Hello") == 0
+        assert [message.content for message in session.path] == ["Hello", "Hi."]
+    assert "ctrl+d or /quit leaves" in capsys.readouterr().out
+
+
+def test_ctrl_c_stops_a_reply_and_the_chat_goes_on(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    gate.release(2)
+    show = Repl._show
+
+    def interrupt_after_two(self: Repl, event: object, text: str) -> None:
+        show(self, event, text)  # type: ignore[arg-type]
+        if text == " two":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Repl, "_show", interrupt_after_two)
+    script = Script(replies=("one two three", "ok"), stepped=True)
+    with scripted_session(script, gate, store=store) as session:
+        assert chat(session, "Hello", "/model") == 0
+        assert [(m.content, m.status) for m in session.path][1:] == [("one two", "interrupted")]
+    out = capsys.readouterr().out
+    assert "one two\n[2 tokens, first after 0.10 s, stopped]\n" in out
+    assert out.rstrip().endswith("scripted, scripted, context of 256 tokens")
+
+
+@pytest.mark.parametrize("line", ["/help", "/", "/nonsense"])
+def test_help_is_never_far(store: ConversationStore, capsys: pytest.CaptureFixture[str], line: str) -> None:
+    with scripted_session(store=store) as session:
+        chat(session, line)
+    assert "/help" in capsys.readouterr().out.split("/help lists the commands.", 1)[1]
+
+
+def test_new_begins_another_conversation(store: ConversationStore) -> None:
+    with scripted_session(Script(replies=("Hi.",)), store=store) as session:
+        chat(session, "Hello", "/new", "Hello again")
+    assert sorted(conversation.message_count for conversation in store.conversations()) == [2, 2]
+
+
+def test_save_writes_a_transcript_where_it_is_told(
+    store: ConversationStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out.md"
+    with scripted_session(Script(replies=("Hi.",)), store=store) as session:
+        chat(session, "/save", "Hello", f"/save {target}", "/save")
+    shown = capsys.readouterr()
+    assert "Nothing has been said yet." in shown.err
+    assert "Hi." in target.read_text()
+    assert f"Saved: {target}" in shown.out
+    (default,) = invocation(None).paths.exports_dir.iterdir()
+    assert default.suffix == ".md"
+
+
+def test_model_says_and_changes_what_runs(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with scripted_session(Script(replies=("Hi.",)), store=store) as session:
+        chat(session, "/model", f"/model {MODEL_MISSING}", "Hello", "/model", "/model other", "Hello")
+        assert session.last_reply is not None
+        assert session.last_reply.reply is not None
+        assert session.last_reply.reply.model == "other"
+        assert [message.content for message in session.path] == ["Hello", "Hi."]
+    shown = capsys.readouterr()
+    assert shown.err.count("No model is loaded.") == 2
+    assert "There is no model 'missing'." in shown.err
+    assert "other is ready" in shown.out
+
+
+def test_quit_leaves(store: ConversationStore) -> None:
+    with scripted_session(store=store) as session:
+        assert chat(session, "/quit", "Hello") == 0
+        assert session.path == []
+
+
+def test_an_engine_error_is_said_and_the_chat_goes_on(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Script(replies=("one two",), fault="raise", fault_at=1)
+    with scripted_session(script, store=store) as session:
+        assert chat(session, "Hello", "/model") == 0
+    shown = capsys.readouterr()
+    assert "The script says so." in shown.err
+    assert shown.out.rstrip().endswith("context of 256 tokens")
+
+
+# -- in a process of its own
+
+
+PROGRAM = [sys.executable, "-m", "tests.headless.scripted_chat", "text"]
+
+
+def test_piped_lines_are_answered_without_prompts_in_between(own_folders: Path) -> None:
+    environment = {**os.environ, **Script(replies=("First.", "Second.")).environment()}
+    process = subprocess.run(
+        PROGRAM,
+        env=environment,
+        input="Hello\nAnd?\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert process.returncode == 0
+    lines = [line for line in process.stdout.splitlines() if not line.startswith("[")]
+    assert lines[1:] == ["First.", "Second.", ""]
+
+
+def read_until(terminal: ptyprocess.PtyProcess, text: bytes) -> bytes:
+    """What the terminal gets, up to and with `text`; fails when the program ends before."""
+    seen = b""
+    while text not in seen:
+        try:
+            seen += terminal.read(1024)
+        except (EOFError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EIO:
+                raise
+            raise AssertionError(f"{text!r} not in {seen!r}") from error
+    return seen
+
+
+@pytest.mark.terminal
+def test_on_a_terminal_ctrl_c_stops_the_reply_ctrl_d_leaves_and_lines_come_back(own_folders: Path) -> None:
+    gate = Gate(str(own_folders / "gate"))
+    gate.release(2)
+    script = Script(replies=("one two three",), stepped=True, gate=str(own_folders / "gate"))
+    terminal = ptyprocess.PtyProcess.spawn(
+        PROGRAM, env={**os.environ, **script.environment(), "TERM": "dumb"}
+    )
+    try:
+        read_until(terminal, b"> ")
+        terminal.write(b"Hello\r")
+        read_until(terminal, b"one two")
+        terminal.sendintr()
+        read_until(terminal, b"stopped]")
+        read_until(terminal, b"> ")
+        terminal.sendeof()
+        assert terminal.wait() == 0
+    finally:
+        terminal.terminate(force=True)
+    history = own_folders / "state" / "plain_history"
+    assert history.read_text().splitlines() == ["Hello"]
+    assert history.stat().st_mode & 0o777 == 0o600
+    opened = open_store(own_folders / "data" / "conversations.db")
+    latest = opened.latest()
+    assert latest is not None
+    assert latest.head_id is not None
+    assert [message.content for message in opened.path(latest.head_id)] == ["Hello", "one two"]
+    opened.close()
+
+
+@pytest.mark.terminal
+def test_sigterm_at_the_prompt_closes_everything(own_folders: Path) -> None:
+    environment = {**os.environ, **Script().environment(), "TERM": "dumb"}
+    terminal = ptyprocess.PtyProcess.spawn(PROGRAM, env=environment)
+    try:
+        read_until(terminal, b"> ")
+        terminal.kill(signal.SIGTERM)
+        assert terminal.wait() == 143
+    finally:
+        terminal.terminate(force=True)

@@ -57,7 +57,14 @@ class NumberField(ValueRow["int | None"]):
         self.none_text = none_text
 
     def shown(self, value: int | None) -> str:
-        return self.none_text if value is None else f"{value:,}"
+        if value is None:
+            return self.none_text
+        # Longer ones are no quantities but names, and the row is short.
+        return f"{value:,}" if abs(value) < 10**9 else str(value)
+
+    @property
+    def label_cells(self) -> int:
+        return len(self.label)
 
     def edit_text(self) -> str:
         return "" if self.value is None else str(self.value)

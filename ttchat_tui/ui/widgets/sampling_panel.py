@@ -164,7 +164,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         for name, row in {**self._rows(), "stop": self._stop}.items():
             is_supported = name in capabilities.sampling
             row.disabled = not is_supported
-            row.tooltip = Content(self._help[name] if is_supported else f"{self._help[name]}\n{UNSUPPORTED}")
+            row.tooltip = Content(self._help[name] if is_supported else f"{UNSUPPORTED}\n{self._help[name]}")
 
     def _rows(self) -> dict[str, Slider | NumberField]:
         return {**self._sliders, "max_tokens": self._max_tokens, "seed": self._seed}

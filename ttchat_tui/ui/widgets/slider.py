@@ -158,6 +158,11 @@ class Slider(ValueRow[float]):
         # Also when something else took the mouse away: a drag must never outlive its button.
         self._is_dragging = False
 
+    def watch_disabled(self, disabled: bool) -> None:
+        super().watch_disabled(disabled)
+        if disabled and self._is_dragging:
+            self.release_mouse()
+
     def _jump(self, cell: int) -> None:
         cells = self.track_width
         if cell == self.ticks.cell_of(self.default, cells):

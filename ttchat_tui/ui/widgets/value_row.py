@@ -25,7 +25,8 @@ class ValueRow(Widget, Generic[V], can_focus=True):
 
     `value` may be set freely (`set_value`, `data_bind`): it is shown as it is and nothing is posted. Only what the
     user does posts `Changed`. While a value is typed, the row keeps the keys of a line editor: Enter commits, Escape
-    abandons, leaving the row commits what is valid; an invalid text stays, beside the range that is allowed.
+    abandons, leaving the row commits what is valid; an invalid text stays, beside the range that is allowed, and the
+    row has the class `-rejected`.
 
     The wheel moves the value only of the row that has the focus and lies under the pointer; everywhere else it
     scrolls the panel.
@@ -82,7 +83,6 @@ class ValueRow(Widget, Generic[V], can_focus=True):
         self.set_reactive(ValueRow.value, value)
         self.set_reactive(ValueRow.default, default)
         self._edit: LineEdit | None = None
-        self._is_rejected = False
 
     # What a kind of row has to say.
 
@@ -149,12 +149,12 @@ class ValueRow(Widget, Generic[V], can_focus=True):
 
     def _begin(self, text: str) -> None:
         self._edit = LineEdit(text, allowed=self.TYPEABLE)
-        self._is_rejected = False
+        self.remove_class("-rejected")
         self.refresh()
 
     def _end(self) -> None:
         self._edit = None
-        self._is_rejected = False
+        self.remove_class("-rejected")
         self.refresh()
 
     def _commit(self) -> bool:
@@ -163,7 +163,7 @@ class ValueRow(Widget, Generic[V], can_focus=True):
         try:
             value = self.typed(self._edit.text.strip())
         except ValueError:
-            self._is_rejected = True
+            self.add_class("-rejected")
             self.refresh()
             return False
         self._end()
@@ -190,7 +190,7 @@ class ValueRow(Widget, Generic[V], can_focus=True):
         event.stop()
 
     def _typing_went_on(self) -> None:
-        self._is_rejected = False
+        self.remove_class("-rejected")
         self.refresh()
 
     def on_paste(self, event: events.Paste) -> None:
@@ -230,22 +230,28 @@ class ValueRow(Widget, Generic[V], can_focus=True):
     # How it looks.
 
     def render(self) -> Content:
-        width = self.content_size.width
-        label = Content.styled(
-            self.label[: self.LABEL_WIDTH].ljust(self.LABEL_WIDTH), self.get_visual_style("value-row--label")
-        )
-        rest = max(0, width - self.LABEL_WIDTH)
+        width, cells = self.content_size.width, self.label_cells
+        label = Content.styled(self.label[:cells].ljust(cells), self.get_visual_style("value-row--label"))
+        rest = max(0, width - cells)
         body = self._render_edit(rest) if self._edit is not None else self.render_body(rest)
         return Content.assemble(label, body)
+
+    @property
+    def label_cells(self) -> int:
+        """How wide the label is: a column, where something stands behind it that must be aligned."""
+        return self.LABEL_WIDTH
 
     def render_body(self, width: int) -> Content:
         """Everything behind the label, `width` cells."""
         return self.render_value(width)
 
     def render_value(self, width: int) -> Content:
-        """The value, right-aligned in `width` cells."""
+        """The value, right-aligned in `width` cells; what does not fit says that it is cut."""
+        text = self.shown(self.value)
+        if len(text) > width:
+            text = "…" + text[len(text) - width + 1 :]
         name = "value-row--modified" if self.is_modified else "value-row--value"
-        return Content.styled(self.shown(self.value).rjust(width)[:width], self.get_visual_style(name))
+        return Content.styled(text.rjust(width), self.get_visual_style(name))
 
     def _render_edit(self, width: int) -> Content:
         assert self._edit is not None
@@ -262,9 +268,7 @@ class ValueRow(Widget, Generic[V], can_focus=True):
         free = width - len(text)
         if len(hint) + 2 * GAP > free:
             hint = ""
-        name = "value-row--error" if self._is_rejected else "value-row--hint"
+        name = "value-row--error" if self.has_class("-rejected") else "value-row--hint"
         lead = (" " * GAP + hint).ljust(free)
         return Content.assemble((lead, self.get_visual_style(name)), field)
 
-    def watch_default(self) -> None:
-        self.refresh()

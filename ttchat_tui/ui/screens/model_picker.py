@@ -70,9 +70,7 @@ class ModelPicker(Dialog[str]):
         name = pad_to_cells(cut_to_cells(visible(row.name), NAME_WIDTH), NAME_WIDTH)
         size = f"{format_size(row.size_bytes) if row.size_bytes else '':>8}"
         state = "here" if row.path is not None else "gated download" if row.is_gated else "download"
-        return Content.assemble(
-            (mark, "$primary"), name, " ", size, "  ", (state, "bold" if row.path else "$text-muted")
-        )
+        return Content.assemble(mark, name, " ", size, "  ", (state, "bold" if row.path else ""))
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,10 +38,10 @@ def texts(store: ConversationStore) -> list[str]:
     return [message.content for message in store.path(latest.head_id)]
 
 
-def assert_reads_and_does_not_keep(store: ConversationStore, kinds: set[str], path: Path) -> None:
+def assert_reads_and_does_not_keep(store: ConversationStore, kind: str, path: Path) -> None:
     assert store.mode == "read-only"
     assert store.notice is not None
-    assert store.notice.kind in kinds
+    assert store.notice.kind == kind
     assert str(path) in store.notice.message
     assert "Nothing of this session is kept" in store.notice.message
     assert store.notice.cure
@@ -70,7 +71,7 @@ def test_a_file_that_is_write_protected_is_read_and_stays_protected(reachable_pa
     with without_root(path.parent):
         store = open_store(path)
         assert mode_of(path) == 0o400
-    assert_reads_and_does_not_keep(store, {"database_read_only"}, path)
+    assert_reads_and_does_not_keep(store, "database_read_only", path)
 
 
 def test_a_folder_that_is_write_protected_is_read_although_the_log_needs_a_place(
@@ -80,7 +81,7 @@ def test_a_folder_that_is_write_protected_is_read_although_the_log_needs_a_place
     path.parent.chmod(0o500)
     with without_root(path.parent):
         store = open_store(path)
-    assert_reads_and_does_not_keep(store, {"database_read_only", "database_unopenable"}, path)
+    assert_reads_and_does_not_keep(store, "database_read_only", path)
 
 
 def test_a_folder_where_nothing_may_be_made_gives_an_empty_store(reachable_path: Path) -> None:
@@ -92,6 +93,30 @@ def test_a_folder_where_nothing_may_be_made_gives_an_empty_store(reachable_path:
     assert store.notice.kind == "permission_denied"
     assert texts_of_new_session(store) == ["Hello?", "Hello."]
     store.close()
+
+
+def test_a_folder_that_may_not_be_entered_gives_an_empty_store(reachable_path: Path) -> None:
+    path = fill(reachable_path)
+    path.parent.chmod(0o000)
+    with without_root(path.parent):
+        store = open_store(path)
+    assert store.mode == "memory"
+    assert store.notice is not None
+    assert store.notice.kind == "permission_denied"
+    store.close()
+
+
+def test_no_room_for_shared_memory_is_a_full_disk_and_what_is_there_is_read(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(connection: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(database_module, "_use_write_ahead_log", fail)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=4096))
+    store = open_store(filled)
+    monkeypatch.undo()
+    assert_reads_and_does_not_keep(store, "disk_full", filled)
 
 
 DIES_WITH_A_LOG = """
@@ -130,7 +155,7 @@ def test_a_database_locked_for_good_is_read_where_that_is_possible(
     store = open_store(filled)
     other.execute("ROLLBACK")
     other.close()
-    assert_reads_and_does_not_keep(store, {"database_locked"}, filled)
+    assert_reads_and_does_not_keep(store, "database_locked", filled)
 
 
 def test_a_database_that_nobody_else_may_read_gives_an_empty_store(
@@ -178,15 +203,21 @@ def texts_of_new_session(store: ConversationStore) -> list[str]:
     return texts(store)
 
 
-def test_a_newer_app_s_database_gives_an_empty_store_that_says_so(filled: Path) -> None:
-    connection = sqlite3.connect(filled)
-    connection.execute("PRAGMA user_version = 4711")
-    connection.close()
+@pytest.mark.parametrize("is_locked", [False, True])
+def test_a_newer_app_s_database_gives_an_empty_store_that_says_so(
+    filled: Path, is_locked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 20)
+    other = sqlite3.connect(filled, isolation_level=None)
+    other.execute("PRAGMA user_version = 4711")
+    if is_locked:
+        other.execute("BEGIN IMMEDIATE")
     store = open_store(filled)
     assert store.mode == "memory"
     assert store.notice is not None
     assert store.notice.kind == "database_newer"
     store.close()
+    other.close()
 
 
 def test_a_folder_in_the_file_s_place_gives_an_empty_store(path: Path) -> None:

@@ -22,6 +22,8 @@ thread, so that waiting longer would look like a hang."""
 CHECKED_BYTES: Final = 16 << 20
 """Files up to this size are checked whole when opened (about 2 ms a MB); in larger ones damage shows when it is met."""
 
+_PLACELESS: Final = frozenset({"database_unopenable", "database_read_only", "disk_full"})
+
 Value: TypeAlias = str | int | float | bytes | None
 
 
@@ -103,9 +105,9 @@ def open_copy(path: Path, *, migrations: Path = MIGRATIONS) -> Database:
             try:
                 _load(path, connection)
             except sqlite3.Error as error:
-                # A database in WAL mode needs its shared memory file even to be read, and in a folder that is
-                # read-only there can be none: read a copy of both files instead.
-                if explained(error, path).info.kind not in {"database_unopenable", "database_read_only"}:
+                # A database in WAL mode needs its shared memory file even to be read, and on a full disk or in a
+                # read-only folder there can be none: read a copy of the files instead.
+                if explained(error, path).info.kind not in _PLACELESS:
                     raise
                 with tempfile.TemporaryDirectory(prefix="ttchat-") as folder:
                     _load(_copied(path, Path(folder)), connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -44,9 +45,12 @@ _OS_KINDS: Final[dict[int | None, str]] = {
     errno.EPERM: "permission_denied",
 }
 
+_ROOM_TO_OPEN: Final = 64 << 10
+"""Bytes: the shared memory file takes 32 KB, the log a few pages."""
+
 _SENTENCES: Final[dict[str, tuple[str, str]]] = {
     "database_locked": (
-        "The conversations are locked by another program: {path}",
+        "The conversations in {path} are locked by another program.",
         "Close what holds the file (`fuser {path}` names it), then try again.",
     ),
     "database_read_only": (
@@ -62,7 +66,7 @@ _SENTENCES: Final[dict[str, tuple[str, str]]] = {
         "Quit, recover with `sqlite3 {path} .recover | sqlite3 recovered.db`, and put recovered.db in its place.",
     ),
     "database_unopenable": (
-        "The conversations cannot be opened: {path}",
+        "The conversations in {path} cannot be opened.",
         "Check that the folder exists and is yours: ls -ld {folder}",
     ),
     "permission_denied": (
@@ -75,8 +79,27 @@ _SENTENCES: Final[dict[str, tuple[str, str]]] = {
 def explained(error: sqlite3.Error | OSError, path: Path) -> StorageError:
     """The same failure as a `StorageError` that names `path` and a cure."""
     kind = _kind(error)
+    if kind == "storage_failed" and _is_full(path.parent):
+        kind = "disk_full"
     if kind not in _SENTENCES:
-        return StorageError(ErrorInfo(kind=kind, message=f"The conversations in {path} failed: {error}"))
+        return StorageError(ErrorInfo(kind=kind, message=f"The conversations in {path} failed: {error}."))
+    return _of_kind(kind, path)
+
+
+def _is_full(folder: Path) -> bool:
+    """SQLite calls it an I/O error when its shared memory file does not fit on the disk any more."""
+    try:
+        return shutil.disk_usage(folder).free < _ROOM_TO_OPEN
+    except OSError:
+        return False
+
+
+def read_only(path: Path) -> StorageError:
+    """For a file that proved to be readable, whatever SQLite called what kept it from being written."""
+    return _of_kind("database_read_only", path)
+
+
+def _of_kind(kind: str, path: Path) -> StorageError:
     message, cure = (text.format(path=path, folder=path.parent) for text in _SENTENCES[kind])
     return StorageError(ErrorInfo(kind=kind, message=message, cure=cure))
 

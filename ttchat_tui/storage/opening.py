@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +10,13 @@ from typing import Final
 
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
-from ttchat_tui.storage.database import Database, open_copy, open_database, open_in_memory
-from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.database import open_copy, open_database, open_in_memory
+from ttchat_tui.storage.errors import StorageError, read_only
 
 NOT_KEPT: Final = "Nothing of this session is kept unless you save its transcript."
 
-_READABLE: Final = frozenset({"database_read_only", "database_locked", "disk_full", "permission_denied"})
-"""Failures that may leave the file readable. A damaged file, or a newer app's, is not guessed at."""
+_UNREADABLE: Final = frozenset({"database_corrupt", "database_newer"})
+"""A damaged file, or a newer app's, is not guessed at; what else failed may leave the file readable."""
 
 
 def open_store(path: Path, *, clock: Callable[[], float] = time.time) -> ConversationStore:
@@ -42,12 +43,14 @@ def open_scratch_store(*, clock: Callable[[], float] = time.time) -> Conversatio
 
 
 def _open_without_writing(path: Path, error: StorageError, clock: Callable[[], float]) -> ConversationStore:
-    if error.info.kind in _READABLE | {"database_unopenable"} and path.exists():
+    if error.info.kind not in _UNREADABLE and os.path.exists(path):
         try:
-            database: Database = open_copy(path)
+            database = open_copy(path)
         except StorageError as reading:
-            error = reading if reading.info.kind == "database_corrupt" else error
+            error = reading if reading.info.kind in _UNREADABLE else error
         else:
+            if error.info.kind == "database_unopenable":
+                error = read_only(path)
             return ConversationStore(database, mode="read-only", notice=_notice(error.info), clock=clock)
     return ConversationStore(open_in_memory(path), mode="memory", notice=_notice(error.info), clock=clock)
 

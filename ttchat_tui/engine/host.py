@@ -209,8 +209,14 @@ class EngineHost:
             self._set_state("failed", "internal error")
         finally:
             self._is_closing = True
-            self._engine.close()
+            self._close_engine()
             self._leave_undone()
+
+    def _close_engine(self) -> None:
+        try:
+            self._engine.close()
+        except Exception:
+            log.exception("the engine did not close properly")
 
     def _next(self) -> _Command:
         """The next command; `_Close` when the UI crashed and the main thread waits for this one to end."""

@@ -158,6 +158,8 @@ class IsolatedEngine:
 
     def close(self) -> None:
         child, self._child = self._child, None
+        self._wake_reader.close()
+        self._wake_writer.close()
         if child is None:
             return
         with contextlib.suppress(EngineDied):  # ended already: all the better

@@ -14,9 +14,12 @@ import os
 import queue
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
+from io import TextIOWrapper
+from typing import cast
 
 import msgspec
 from typing_extensions import assert_never
@@ -96,7 +99,8 @@ class Worker:
                     self._take(command)
         except WireError as error:
             log.info("ending: %s", error)
-        self._say_farewell()
+        finally:
+            self._say_farewell()
 
     def _take(self, command: Command) -> None:
         match command:
@@ -228,6 +232,8 @@ def main(launch_json: str) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s engine[%(process)d] %(levelname)s %(message)s"
     )
+    # What libraries print has to be in the log before a crash, not after it.
+    cast("TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
     faulthandler.enable()
     faulthandler.register(STACKS_SIGNAL, all_threads=True)  # works while native code holds the GIL
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -11,7 +11,7 @@ import torch
 
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.torch_engine.checkpoint import FAMILIES, Family, ModelConfig, RopeScaling, TemplateData
-from ttchat_tui.engine.torch_engine.gguf_container import GgufContainer
+from ttchat_tui.engine.torch_engine.gguf_container import GgufContainer, TensorEntry
 from ttchat_tui.engine.torch_engine.gguf_tensors import read_tensor
 
 _TOP: Final = {"token_embd.weight": "embed", "output_norm.weight": "norm", "output.weight": "head"}
@@ -86,9 +86,7 @@ class GgufFile:
         return TemplateData(source=self.metadata.get("tokenizer.chat_template", ""), special=special)
 
     def tensor(self, name: str) -> torch.Tensor:
-        if name not in self._entries:
-            raise ModelLoadError(f"The model file has no tensor {name!r}.", "Download the file again.")
-        weight = read_tensor(self._file.data, self._file.tensors[self._entries[name]])
+        weight = read_tensor(self._file.data, self._entry(name))
         part = name.rpartition(".")[2]
         if self._arch == "llama" and part in ("q", "k", "q_bias", "k_bias"):
             return half_split_rows(weight, self.config.heads if part[0] == "q" else self.config.kv_heads)
@@ -96,6 +94,11 @@ class GgufFile:
 
     def close(self) -> None:
         self._file.data.close()
+
+    def _entry(self, name: str) -> TensorEntry:
+        if name not in self._entries:
+            raise ModelLoadError(f"The model file has no tensor {name!r}.", "Download the file again.")
+        return self._file.tensors[self._entries[name]]
 
     @property
     def _arch(self) -> str:
@@ -110,7 +113,6 @@ class GgufFile:
         heads, hidden = self._number("attention.head_count"), self._number("embedding_length")
         if self._number("expert_count", 0):
             raise ModelLoadError("Mixture-of-experts GGUF files are not supported.")
-        embedding = self._file.tensors["token_embd.weight"].shape
         return ModelConfig(
             family=cast(Family, self._arch),
             hidden_size=hidden,
@@ -119,7 +121,7 @@ class GgufFile:
             heads=heads,
             kv_heads=self._number("attention.head_count_kv", heads),
             head_size=self._number("attention.key_length", hidden // heads),
-            vocab_size=embedding[0],
+            vocab_size=self._entry("embed").shape[0],
             context_length=self._number("context_length"),
             norm_eps=self._number("attention.layer_norm_rms_epsilon"),
             rope_theta=self._number("rope.freq_base", 10_000.0),

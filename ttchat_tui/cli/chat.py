@@ -149,7 +149,7 @@ def _session(invocation: Invocation, config: Config, state: UiState, engine: Eng
 def _end(host: EngineHost) -> None:
     """Wait for the engine, say so if it takes long; a second wish to quit, or the time-out, kills it."""
     try:
-        if host.shutdown(timeout_s=1.0):
+        if host.shutdown(timeout_s=2.0):
             return
         sys.stderr.write("ttchat-tui: waiting for the engine to close (ctrl+c to kill it)\n")
         is_closed = host.shutdown(timeout_s=SHUTDOWN_S)

@@ -170,6 +170,7 @@ class ChatScreen(ChatActions, Screen[None]):
                     self.status.set_model(info.model, info.label)
                     self.status.set_context(0, info.context_length)
                     self.remember_model(self.session.model)
+                    self._ring()
                     self._refresh_settings()
                     self.session.count(self.prompt.text)
                 case Notice(error):
@@ -194,7 +195,12 @@ class ChatScreen(ChatActions, Screen[None]):
         self.transcript.finish(view_of(message, error_cure=error.cure if error else ""))
         self.metrics.last_stats = message.reply.stats if message.reply else None
         self._refresh_metrics()
-        if not self.app.app_focus:
+        self._ring()
+
+    def _ring(self) -> None:
+        """The terminal's bell, when a wait is over and the user may be looking elsewhere."""
+        when = self.services.config.ui.notify
+        if when == "always" or (when == "unfocused" and not self.app.app_focus):
             self.app.bell()
 
     def _return_draft(self, text: str, error: ErrorInfo) -> None:

@@ -256,7 +256,9 @@ class ChatActions(Screen[None]):
         self.services.host.unload()
 
     def remember_model(self, name: str) -> None:
-        self._keep_ui_state(last_model=name)
+        """What `--model` would take to get it again, from any folder."""
+        path = Path(name).expanduser()
+        self._keep_ui_state(last_model=str(path.resolve()) if path.exists() else name)
 
     # --- the view
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
+import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import ptyprocess
@@ -181,38 +181,53 @@ def test_piped_lines_are_answered_without_prompts_in_between(own_folders: Path) 
     assert lines[1:] == ["First.", "Second.", ""]
 
 
-def read_until(terminal: ptyprocess.PtyProcess, text: bytes) -> bytes:
-    """What the terminal gets, up to and with `text`; fails when the program ends before."""
-    seen = b""
-    while text not in seen:
-        try:
-            seen += terminal.read(1024)
-        except (EOFError, OSError) as error:
-            if isinstance(error, OSError) and error.errno != errno.EIO:
-                raise
-            raise AssertionError(f"{text!r} not in {seen!r}") from error
-    return seen
+class Terminal:
+    """The REPL on a real pty. What was read beyond what was waited for is kept for the next wait."""
+
+    def __init__(self, script: Script) -> None:
+        environment = {**os.environ, **script.environment(), "TERM": "dumb"}
+        self.process = ptyprocess.PtyProcess.spawn(PROGRAM, env=environment)
+        self._unread = b""
+
+    def wait_for(self, text: bytes) -> None:
+        """Fails when the program ends, or says nothing for 20 s, before it has written `text`."""
+        while text not in self._unread:
+            assert select.select([self.process.fd], [], [], 20.0)[0], f"{text!r} not in {self._unread!r}"
+            try:
+                self._unread += self.process.read(1024)
+            except EOFError as error:
+                raise AssertionError(f"{text!r} not in {self._unread!r}") from error
+        self._unread = self._unread.partition(text)[2]
+
+
+@pytest.fixture
+def on_terminal() -> Iterator[Callable[[Script], Terminal]]:
+    opened: list[Terminal] = []
+
+    def spawn(script: Script) -> Terminal:
+        opened.append(Terminal(script))
+        return opened[-1]
+
+    yield spawn
+    for terminal in opened:
+        terminal.process.terminate(force=True)
 
 
 @pytest.mark.terminal
-def test_on_a_terminal_ctrl_c_stops_the_reply_ctrl_d_leaves_and_lines_come_back(own_folders: Path) -> None:
+def test_on_a_terminal_ctrl_c_stops_the_reply_ctrl_d_leaves_and_lines_come_back(
+    own_folders: Path, on_terminal: Callable[[Script], Terminal]
+) -> None:
     gate = Gate(str(own_folders / "gate"))
     gate.release(2)
-    script = Script(replies=("one two three",), stepped=True, gate=str(own_folders / "gate"))
-    terminal = ptyprocess.PtyProcess.spawn(
-        PROGRAM, env={**os.environ, **script.environment(), "TERM": "dumb"}
-    )
-    try:
-        read_until(terminal, b"> ")
-        terminal.write(b"Hello\r")
-        read_until(terminal, b"one two")
-        terminal.sendintr()
-        read_until(terminal, b"stopped]")
-        read_until(terminal, b"> ")
-        terminal.sendeof()
-        assert terminal.wait() == 0
-    finally:
-        terminal.terminate(force=True)
+    terminal = on_terminal(Script(replies=("one two three",), stepped=True, gate=str(own_folders / "gate")))
+    terminal.wait_for(b"> ")
+    terminal.process.write(b"Hello\r")
+    terminal.wait_for(b"one two")
+    terminal.process.sendintr()
+    terminal.wait_for(b"stopped]")
+    terminal.wait_for(b"> ")
+    terminal.process.sendeof()
+    assert terminal.process.wait() == 0
     history = own_folders / "state" / "plain_history"
     assert history.read_text().splitlines() == ["Hello"]
     assert history.stat().st_mode & 0o777 == 0o600
@@ -225,12 +240,8 @@ def test_on_a_terminal_ctrl_c_stops_the_reply_ctrl_d_leaves_and_lines_come_back(
 
 
 @pytest.mark.terminal
-def test_sigterm_at_the_prompt_closes_everything(own_folders: Path) -> None:
-    environment = {**os.environ, **Script().environment(), "TERM": "dumb"}
-    terminal = ptyprocess.PtyProcess.spawn(PROGRAM, env=environment)
-    try:
-        read_until(terminal, b"> ")
-        terminal.kill(signal.SIGTERM)
-        assert terminal.wait() == 143
-    finally:
-        terminal.terminate(force=True)
+def test_sigterm_at_the_prompt_closes_everything(on_terminal: Callable[[Script], Terminal]) -> None:
+    terminal = on_terminal(Script())
+    terminal.wait_for(b"> ")
+    terminal.process.kill(signal.SIGTERM)
+    assert terminal.process.wait() == 143

@@ -51,7 +51,7 @@ def figures_of(stats: GenerationStats) -> str:
     if stats.decode_tps is not None:
         parts.append(f"{stats.decode_tps:.1f} tok/s")
     if stats.cached_tokens:
-        parts.append(f"{stats.cached_tokens:,} of {stats.prompt_tokens:,} prompt tokens cached")
+        parts.append(f"{stats.cached_tokens:,}/{stats.prompt_tokens:,} cached")
     return " · ".join(parts)
 
 

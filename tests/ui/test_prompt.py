@@ -370,6 +370,13 @@ async def test_the_editor_gets_the_draft_with_its_own_arguments_and_its_text_com
     assert await edited_with(setting, monkeypatch, "my draft") == ("my text", [])
 
 
+async def test_the_editor_gets_whole_lines_and_the_draft_is_not_left_with_one_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = editor_script(tmp_path, 'echo added >> "$2"')
+    assert await edited_with(setting, monkeypatch, "one\ntwo") == ("one\ntwo\nadded", [])
+
+
 async def test_an_editor_that_fails_leaves_the_draft_and_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,13 +48,13 @@ async def edit_on_terminal(app: App[Any], text: str, command: Sequence[str]) -> 
     folder = Path(tempfile.mkdtemp(prefix="ttchat-draft-"))
     file = folder / "draft.md"
     try:
-        file.write_text(text, encoding="utf-8")
+        # Editors and line tools want the last line ended; the draft need not be.
+        file.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
         # batch_update keeps every repaint back: the screen belongs to the editor now.
         with app.batch_update(), app.suspend():
             status = await _run([*command, str(file)])
         if status:
             raise EditorError(f"{command[0]} ended with status {status}; the draft is unchanged.")
-        # Editors end the last line; the draft did not have to.
         edited = file.read_text(encoding="utf-8", errors="replace")
         return edited if text.endswith("\n") else edited.removesuffix("\n")
     except SuspendNotSupported as error:

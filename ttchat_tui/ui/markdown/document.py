@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from ttchat_tui.domain.text import visible
 from ttchat_tui.ui.markdown.block_parser import BlockParser
@@ -11,10 +12,13 @@ from ttchat_tui.ui.markdown.leaf_rows import LeafRows, gap_rows, leaf_rows
 from ttchat_tui.ui.markdown.rows import Row
 from ttchat_tui.ui.markdown.text_rows import PIECE
 
+PAGE: Final = 8
+"""Cost at which a closed chunk takes no more rows: 128 lines of code, 7,200 characters."""
+
 
 @dataclass(slots=True)
 class Chunk:
-    """Rows that are drawn by one widget. It is full at a cost of 1, and then rows go to the next."""
+    """Rows that are drawn by one widget. The growing one is full at a cost of 1; closed ones hold up to `PAGE`."""
 
     rows: list[Row] = field(default_factory=list[Row])
     cost: float = 0.0
@@ -34,9 +38,14 @@ class _Live:
     """All its rows stand there: right as long as the leaf stays as it is."""
 
     def still_holds(self, leaf: Leaf) -> bool:
-        if leaf.serial != self.leaf.serial or leaf.kind != self.leaf.kind or leaf.path != self.leaf.path:
+        if _identity(leaf) != _identity(self.leaf):
             return False
         return leaf == self.leaf if self.is_sealed else self.rows.fits(leaf)
+
+
+def _identity(leaf: Leaf) -> tuple[object, ...]:
+    """What the first rows of a leaf depend on, apart from its text."""
+    return leaf.serial, leaf.kind, leaf.path, leaf.fresh, leaf.is_task_done, leaf.level
 
 
 class Document:
@@ -217,9 +226,28 @@ class Document:
     def _add(self, rows: list[Row]) -> None:
         for row in rows:
             if self.chunks[-1].cost >= 1:
-                self.chunks.append(Chunk())
+                self._close_chunk()
             self.chunks[-1].rows.append(row)
             self.chunks[-1].cost += row.cost
+
+    def _close_chunk(self) -> None:
+        """Begin another chunk; the full one joins the page before it while that has room.
+
+        What grows is drawn again with every update and must be small; what is closed should be in few widgets.
+        """
+        last = self.chunks[-1]
+        page = self.chunks[-2] if len(self.chunks) > 1 else None
+        if page is None or page.cost >= PAGE:
+            self.chunks.append(Chunk())
+            return
+        place = len(self.chunks) - 1
+        for live in self._live:
+            if live.chunk == place:
+                live.chunk, live.row = place - 1, live.row + len(page.rows)
+        page.rows += last.rows
+        page.cost += last.cost
+        self.chunks[-1] = Chunk()
+        self._first_changed = min(self._first_changed, place - 1)
 
     def _drop_tail(self) -> None:
         if self._tail:

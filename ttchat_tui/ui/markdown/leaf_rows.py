@@ -19,7 +19,7 @@ from ttchat_tui.ui.markdown.text_rows import TextRows
 _APART: Final = frozenset({"code", "table", "rule"})
 """Blocks with a blank line on both sides, whether the source has one or not."""
 
-_BAR: Final = Content.styled("▌ ", ".md-bar")
+_BAR: Final = Content.styled("▎ ", ".md-bar")
 
 
 class LeafRows(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -19,8 +19,10 @@ from ttchat_tui.ui.markdown.rows import Row, VisualLine
 class RowsVisual(Visual):
     """A chunk as it is drawn. The rows are not copied and must not change."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[Row], style_named: Callable[[str], Style] | None = None) -> None:
         self.rows = rows
+        self._style_named = style_named
+        """What `.md-…` in rows and contents stands for; without it, the widget's component classes."""
 
     def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
         return container_width
@@ -32,13 +34,24 @@ class RowsVisual(Visual):
         self, width: int, height: int | None, style: Style, options: RenderOptions
     ) -> list[Strip]:
         strips: list[Strip] = []
-        options = replace(options, get_style=cache(options.get_style))
+        options = replace(options, get_style=self._resolver(options))
         for y, row in enumerate(self.rows):
             base = style + options.get_style(row.style) if row.style else style
             span = options.selection.get_span(y) if options.selection is not None else None
             for line in row.lines(width):
                 strips.append(_draw(line, y, width, style, base, span, options))
         return strips if height is None else strips[:height]
+
+    def _resolver(self, options: RenderOptions) -> Callable[[str | Style], Style]:
+        named = self._style_named
+
+        @cache
+        def resolve(style: str | Style) -> Style:
+            if named is not None and isinstance(style, str) and style.startswith("."):
+                return named(style[1:])
+            return options.get_style(style)
+
+        return resolve
 
     def selected_text(self, selection: Selection) -> str:
         """The text under `selection`, whose y counts rows and whose x counts characters of a row's text."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from textual import events
 from textual.message import Message
 from textual.selection import Selection
+from textual.style import Style
+from textual.widget import Widget
 from textual.widgets import Static
 
 from ttchat_tui.ui.markdown.code_rows import CodeHeader
@@ -29,7 +31,7 @@ class MessageChunk(Static):
 
     def __init__(self, rows: Sequence[Row], *, classes: str | None = None) -> None:
         self._rows = tuple(rows)
-        super().__init__(RowsVisual(self._rows), classes=classes)
+        super().__init__(RowsVisual(self._rows, self._style_named), classes=classes)
         self.redraws = 0
         self.layouts = 0
 
@@ -50,11 +52,25 @@ class MessageChunk(Static):
         has_new_height = self.height_of(width) != height if width else True
         self.redraws += 1
         self.layouts += has_new_height
-        self.update(RowsVisual(self._rows), layout=has_new_height)
+        self.update(RowsVisual(self._rows, self._style_named), layout=has_new_height)
 
     def height_of(self, width: int) -> int:
         """Lines that the rows take in `width` columns."""
         return sum(len(row.lines(width)) for row in self._rows)
+
+    def _style_named(self, name: str) -> Style:
+        """The looks of a component class of the nearest ancestor that has it.
+
+        `Widget.get_visual_style(partial=True)` would do, but it loses opaque backgrounds (textual 8.2.8).
+        """
+        for node in self.ancestors:
+            if isinstance(node, Widget) and name in node.COMPONENT_CLASSES:
+                styles = node.get_component_styles(name)
+                return Style(
+                    background=styles.background if styles.has_rule("background") else None,
+                    foreground=styles.color if styles.has_rule("color") else None,
+                ) + Style.from_rich_style(styles.text_style)
+        return Style()
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         flows_on = bool(self._rows) and self._rows[-1].flows_on

@@ -51,7 +51,7 @@ class HeaderRow:
 class MessageWidget(Widget, can_focus=False):
     """Shows `view`. A reply may be `begun`, fed and finished; every other message is drawn once."""
 
-    DEFAULT_CSS = "MessageWidget { layout: vertical; height: auto; }"
+    DEFAULT_CSS = "MessageWidget { layout: stream; height: auto; }"
 
     def __init__(self, view: MessageView) -> None:
         super().__init__(classes=f"-{view.role}")

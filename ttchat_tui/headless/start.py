@@ -101,7 +101,7 @@ def _answer(driver: Driver, prompt: str, output: Output) -> int:
 
 
 def _abandon_stdout() -> None:
-    """Let what is still buffered for a reader that has gone end nowhere, instead of in a complaint at exit."""
+    """What may still be buffered for a reader that has gone ends nowhere, as Python's note on SIGPIPE advises."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

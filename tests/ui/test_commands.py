@@ -82,7 +82,7 @@ def test_only_quit_works_in_dialogs() -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ({"nwe": "ctrl+n"}, "keys.nwe: there is no such action; did you mean 'new'?"),
+        ({"newx": "ctrl+n"}, "keys.newx: there is no such action; did you mean 'new'?"),
         ({"new": "ctrl+r"}, "keys: ctrl+r is given to regenerate and new"),
         ({"new": "x"}, "keys.new: x would be typed"),
         ({"new": "shift+?"}, "would be typed"),
@@ -159,7 +159,7 @@ def test_two_slashes_send_one() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "said"),
-    [("/nwe", "Did you mean /new?"), ("/xyzzy", "F1 lists"), ("/new idea", "takes nothing after it")],
+    [("/newx", "Did you mean /new?"), ("/xyzzy", "F1 lists"), ("/new idea", "takes nothing after it")],
 )
 def test_a_command_that_is_none_says_how_to_send_it(typed: str, said: str) -> None:
     result = parse_submission(typed)
@@ -231,7 +231,7 @@ async def test_the_palette_searches_titles_slash_commands_and_names_and_runs_the
     app = ChatApp()
     async with app.run_test(size=(80, 24)) as pilot:
         chat = app.screen
-        assert (await palette_titles(app, pilot, "conver"))[0] == "New conversation"
+        assert (await palette_titles(app, pilot, "conversa"))[0] == "New conversation"
         await pilot.press("down", "enter")
         await pilot.pause()
         assert isinstance(chat, Chat)

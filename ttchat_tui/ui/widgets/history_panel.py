@@ -166,7 +166,11 @@ class HistoryPanel(Vertical):
             self.query_one("#history-empty", Static).update(nothing)
         if rows == self._rows:
             return
-        highlighted, place, scroll_y = self.highlighted_id, self.conversations.highlighted, self.conversations.scroll_y
+        highlighted, place, scroll_y = (
+            self.highlighted_id,
+            self.conversations.highlighted,
+            self.conversations.scroll_y,
+        )
         self._rows = rows
         self.conversations.set_options(_option(row) for row in rows)
         self._restore(highlighted, place, scroll_y)

@@ -221,7 +221,7 @@ def test_a_message_that_cannot_fit_comes_back_as_a_draft(start: Callable[..., Ch
     returned = next(update for update in updates if isinstance(update, DraftReturned))
     assert returned.text == text
     assert "44" in returned.error.message
-    assert "15" in returned.error.message
+    assert "16" in returned.error.message
     assert chat.session.path == []
     chat.ask("short")
     assert [message.content for message in chat.engine.requests[-1].messages] == ["short"]

@@ -36,6 +36,7 @@ from ttchat_tui.domain.updates import (
     ConversationsChanged,
     DraftReturned,
     EngineChanged,
+    EngineFault,
     EngineProgress,
     EngineReady,
     MessageAdded,
@@ -350,7 +351,7 @@ class ChatSession:
             case EngineLoaded(info):
                 return [EngineReady(info)]
             case EngineFailed(error):
-                return [Notice(error)]
+                return [Notice(error) if error.kind == "load_cancelled" else EngineFault(error)]
             case PromptCounted():
                 return self._apply_count(event)
             case GenerationStarted() | PrefillProgress() | TokenEvent() | GenerationFinished():

@@ -17,6 +17,11 @@ from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
 from ttchat_tui.ui.widgets.slider import Slider
 
 
+def shown(chat: ChatApp) -> str:
+    """The text on the screen."""
+    return "\n".join(strip.text for strip in chat.screen._compositor.render_strips())
+
+
 async def test_enter_sends_and_the_reply_streams_to_the_end(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(replies=("Hello **you**.",)))
     async with running(chat) as pilot:
@@ -226,12 +231,13 @@ async def test_a_missing_model_leaves_the_app_usable_and_names_the_cure(tmp_path
         await pilot.press(*"/model missing", "enter")
         await until(pilot, lambda: chat.host.state == "failed")
         await settle(pilot, chat)
-        assert any("There is no model" in toast for toast in chat.toasts())
+        assert "There is no model" in shown(chat)
         await pilot.press(*"/model other", "enter")
         await until(pilot, lambda: chat.host.state == "ready")
         await settle(pilot, chat)
         assert chat.session.info is not None
         assert chat.session.info.model == "other"
+        assert "There is no model" not in shown(chat)
 
 
 async def test_brackets_in_any_text_are_shown_as_they_are(tmp_path: Path) -> None:
@@ -241,7 +247,7 @@ async def test_brackets_in_any_text_are_shown_as_they_are(tmp_path: Path) -> Non
         chat.screen.prompt.set_draft(hostile)
         await pilot.press("enter")
         await reply_ended(pilot, chat)
-        screen = "\n".join(strip.text for strip in chat.screen._compositor.render_strips())
+        screen = shown(chat)
         assert "[bold]no[/bold]" in screen
         assert "\x1b" not in screen
 
@@ -270,3 +276,25 @@ async def test_config_sampling_lies_over_the_models_recommendation(tmp_path: Pat
     async with running(chat):
         assert chat.session.sampling == SamplingParams(temperature=0.6)
         assert chat.screen.query_one(SamplingPanel).params == SamplingParams(temperature=0.6)
+
+
+async def test_up_brings_back_what_was_written_in_any_conversation(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.press(*"first", "enter")
+        await reply_ended(pilot, chat)
+        await pilot.press("ctrl+n", "up")
+        await pilot.pause()
+        assert chat.screen.prompt.text == "first"
+
+
+async def test_the_log_can_be_read_in_the_app(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    chat.paths.engine_log_file.parent.mkdir(parents=True, exist_ok=True)
+    chat.paths.engine_log_file.write_text("a native line \x1b[31m[red]\n")
+    async with running(chat) as pilot:
+        await pilot.press(*"/log", "enter")
+        await pilot.pause()
+        text = "\n".join(strip.text for strip in chat.app.screen._compositor.render_strips())
+        assert "a native line" in text
+        assert "[red]" in text

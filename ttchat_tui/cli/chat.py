@@ -93,7 +93,7 @@ def _engine(config: Config, paths: Paths) -> Engine:
         return SwitchingEngine(create_engine)
     settings = config.engine
     return IsolatedEngine(
-        paths.log_file,
+        paths.engine_log_file,
         warm=WARM_MODULES[_kind(config)],
         patience=Patience(
             silence_s=settings.hang_timeout_s,

@@ -42,6 +42,7 @@ def paths(as_json: AsJson = False) -> None:
         "exports": found.exports_dir,
         "models": found.models_dir,
         "log": found.log_file,
+        "engine log": found.engine_log_file,
         "state": found.ui_state_file,
     }
     if as_json:

@@ -51,6 +51,11 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
         return self.state_dir / "ttchat-tui.log"
 
     @property
+    def engine_log_file(self) -> Path:
+        """All that the engine's process prints, native libraries included."""
+        return self.state_dir / "engine.log"
+
+    @property
     def ui_state_file(self) -> Path:
         return self.state_dir / "ui.json"
 

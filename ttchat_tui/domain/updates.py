@@ -83,6 +83,12 @@ class EngineReady(msgspec.Struct, frozen=True):
     info: EngineInfo
 
 
+class EngineFault(msgspec.Struct, frozen=True):
+    """A load failed or the engine died: there is no model until another load succeeds."""
+
+    error: ErrorInfo
+
+
 class Notice(msgspec.Struct, frozen=True):
     """Something went wrong, or needs saying, that is not part of a reply."""
 
@@ -103,5 +109,6 @@ Update: TypeAlias = (
     | EngineChanged
     | EngineProgress
     | EngineReady
+    | EngineFault
     | Notice
 )

@@ -290,6 +290,15 @@ class ConversationStore:
         """Raises StorageError, kind `not_found`."""
         return tree.message(self._database, message_id)
 
+    def recent_prompts(self, limit: int = 200) -> list[str]:
+        """What the user wrote last, in any conversation that is not deleted, oldest first, repetitions left out."""
+        rows = self._database.rows(
+            "SELECT content FROM messages m JOIN conversations c ON c.id = m.conversation_id"
+            " WHERE m.role = 'user' AND c.deleted_at IS NULL ORDER BY m.id DESC LIMIT ?",
+            limit,
+        )
+        return list(dict.fromkeys(row["content"] for row in rows))[::-1]
+
     def path(self, message_id: int) -> list[Message]:
         """From the first message to this one. Raises StorageError, kind `not_found`."""
         return tree.path(self._database, message_id)

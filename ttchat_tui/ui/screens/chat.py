@@ -21,6 +21,7 @@ from ttchat_tui.domain.updates import (
     ConversationsChanged,
     DraftReturned,
     EngineChanged,
+    EngineFault,
     EngineProgress,
     EngineReady,
     MessageAdded,
@@ -46,13 +47,15 @@ from ttchat_tui.ui.widgets.metrics_panel import MetricsPanel
 from ttchat_tui.ui.widgets.prompt import Prompt
 from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
 from ttchat_tui.ui.widgets.status_line import StatusLine
-from ttchat_tui.ui.widgets.transcript import Transcript
+from ttchat_tui.ui.widgets.transcript import MessageView, Transcript
 
 FITS = {"left": 80, "right": 110}
 """Columns below which a sidebar hides and comes back as an overlay."""
 
-HISTORY_LENGTH = 200
-"""How many earlier prompts the up arrow goes back through."""
+FAULT_KEY = -1
+"""The transcript's key of the notice that no model is loaded; messages have positive ones."""
+
+RELOAD_HINT = "/reload loads the model again; ctrl+o chooses another."
 
 PHASES: dict[EngineState, str] = {
     "empty": "no model",
@@ -166,15 +169,16 @@ class ChatScreen(ChatActions, Screen[None]):
                     self.status.set_progress(progress)
                     self.metrics.phase = progress.phase
                 case EngineReady(info):
-                    self.status.set_progress(None)
+                    self.transcript.remove(FAULT_KEY)
                     self.status.set_model(info.model, info.label)
                     self.status.set_context(0, info.context_length)
                     self.remember_model(self.session.model)
                     self._ring()
                     self._refresh_settings()
                     self.session.count(self.prompt.text)
+                case EngineFault(error):
+                    self._show_fault(error)
                 case Notice(error):
-                    self.status.set_progress(None)
                     self.say(error)
                 case _:
                     assert_never(update)
@@ -185,7 +189,7 @@ class ChatScreen(ChatActions, Screen[None]):
             self.transcript.set_placeholder(welcome())
         if draft is not None:
             self.prompt.set_draft(draft)
-        self.prompt.set_history([message.content for message in messages if message.role == "user"])
+        self.prompt.set_history(self.session.store.recent_prompts())
         self.metrics.last_stats = next((m.reply.stats for m in reversed(messages) if m.reply), None)
         self._refresh_settings()
         self._refresh_history()
@@ -202,6 +206,21 @@ class ChatScreen(ChatActions, Screen[None]):
         when = self.services.config.ui.notify
         if when == "always" or (when == "unfocused" and not self.app.app_focus):
             self.app.bell()
+
+    def _show_fault(self, error: ErrorInfo) -> None:
+        """In the transcript, where it stays until a model is loaded: a toast would be gone before it is read."""
+        self.transcript.remove(FAULT_KEY)
+        self.transcript.add(
+            MessageView(
+                key=FAULT_KEY,
+                role="notice",
+                status="error",
+                title="No model",
+                text="",
+                note=f"{error.message}\n{error.cure or RELOAD_HINT}",
+            )
+        )
+        self._ring()
 
     def _return_draft(self, text: str, error: ErrorInfo) -> None:
         if text and not self.prompt.text.strip():

@@ -322,7 +322,7 @@ class ChatActions(Screen[None]):
     # --- the app
 
     def action_show_log(self) -> None:
-        self.app.push_screen(LogScreen(self.services.paths.log_file))
+        self.app.push_screen(LogScreen(self.services.paths.log_file, self.services.paths.engine_log_file))
 
     def action_palette(self) -> None:
         self.app.action_command_palette()

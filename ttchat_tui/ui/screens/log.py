@@ -1,9 +1,10 @@
-"""The log's newest lines: what native libraries and the engine printed instead of tearing the screen."""
+"""The logs' newest lines: what the app noted, and what native libraries printed instead of tearing the screen."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.screen import ModalScreen
@@ -22,12 +23,12 @@ class LogScreen(ModalScreen[None]):
         Binding("r", "reload", "reload"),
     ]
 
-    def __init__(self, log_file: Path) -> None:
+    def __init__(self, *files: Path) -> None:
         super().__init__()
-        self._log_file = log_file
+        self._files = files
 
     def compose(self) -> ComposeResult:
-        yield Static(f"Log · {self._log_file} · r reloads, esc closes", id="log-title", markup=False)
+        yield Static("Log · r reloads, esc closes", id="log-title", markup=False)
         yield RichLog(id="log", wrap=True, markup=False, highlight=False, auto_scroll=True)
 
     def on_mount(self) -> None:
@@ -36,8 +37,10 @@ class LogScreen(ModalScreen[None]):
     def action_reload(self) -> None:
         log = self.query_one(RichLog)
         log.clear()
-        for line in tail(self._log_file):
-            log.write(visible(line))
+        for file in self._files:
+            log.write(Text(str(file), style="bold"))
+            for line in tail(file):
+                log.write(visible(line))
 
 
 def tail(path: Path) -> list[str]:
@@ -46,6 +49,8 @@ def tail(path: Path) -> list[str]:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))
             text = file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ["Nothing yet."]
     except OSError as error:
         return [f"The log cannot be read: {error.strerror or error}"]
     return text.splitlines() or ["The log is empty."]

@@ -1,0 +1,84 @@
+"""Takes the README's pictures: the real app with the real model, on a headless terminal.
+
+    .venv/bin/python docs/screenshot.py [folder]      writes *.svg, to docs/images without an argument
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from ttchat_tui.cli.chat import Invocation, _session
+from ttchat_tui.config.load import load_config
+from ttchat_tui.config.paths import Paths, find_paths
+from ttchat_tui.config.ui_state import UiState
+from ttchat_tui.engine.factory import create_engine
+from ttchat_tui.engine.switching import SwitchingEngine
+from ttchat_tui.ui.app import TtchatApp
+from ttchat_tui.ui.screens.chat import ChatScreen
+from ttchat_tui.ui.services import Services
+from ttchat_tui.ui.themes import load_themes
+
+QUESTIONS = (
+    "Write a Python function that returns the n-th Fibonacci number, and explain it in two sentences.",
+    "What is a mesh device?",
+)
+PICTURES = (
+    ("streaming", (140, 40), "tenstorrent-dark", True),
+    ("light", (120, 36), "tenstorrent-light", False),
+    ("small", (60, 20), "tenstorrent-dark", False),
+)
+
+
+async def picture(name: str, size: tuple[int, int], theme: str, in_mid_reply: bool, paths: Paths, to: Path) -> None:
+    invocation = Invocation(
+        flags={"ui.theme": theme, "sampling.seed": 7},
+        config_file=None, paths=paths, prompt=None, output="text", save=True, resume=False, plain=False,
+    )  # fmt: skip
+    config = load_config(paths, environ={}, flags=invocation.flags)
+    with _session(invocation, config, UiState(), SwitchingEngine(create_engine)) as session:
+        services = Services(
+            session=session, host=session.host, config=config, paths=paths, ui_state=UiState(),
+            save_ui_state=lambda state: None,
+        )  # fmt: skip
+        app = TtchatApp(services, load_themes([])[0])
+        async with app.run_test(size=size) as pilot:
+            await until(pilot, lambda: session.host.state == "ready")
+            screen = app.screen_stack[0]
+            assert isinstance(screen, ChatScreen)
+            for question in QUESTIONS[: 1 if in_mid_reply else 2]:
+                screen.prompt.set_draft(question)
+                await pilot.press("enter")
+                if in_mid_reply:
+                    await until(pilot, lambda: session.meter.completion_tokens > 150 or not session.is_busy)
+                else:
+                    await until(pilot, lambda: not session.is_busy)
+            await pilot.pause(0.5)
+            app.save_screenshot(f"{name}.svg", path=str(to))
+
+
+async def until(pilot: Pilot[None], condition: object) -> None:
+    assert callable(condition)
+    while not condition():
+        await pilot.pause(0.05)
+
+
+def main() -> None:
+    to = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent / "images")
+    to.mkdir(exist_ok=True)
+    models = find_paths(os.environ).cache_dir
+    for name, size, theme, in_mid_reply in PICTURES:
+        with tempfile.TemporaryDirectory() as folder:
+            here = Path(folder)
+            paths = Paths(config_dir=here / "c", data_dir=here / "d", cache_dir=models, state_dir=here / "s")
+            asyncio.run(picture(name, size, theme, in_mid_reply, paths, to))
+        print(to / f"{name}.svg")
+
+
+if __name__ == "__main__":
+    main()

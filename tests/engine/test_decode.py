@@ -196,9 +196,9 @@ def test_every_token_carries_its_logprob() -> None:
 
 
 def test_max_tokens_ends_with_length_and_does_not_compute_a_token_too_many() -> None:
-    stepper = RecitingStepper("Hello")
+    stepper = RecitingStepper("Yes, sir")
     events = Run(stepper, SamplingParams(temperature=0.0, max_tokens=3)).events
-    assert (finished(events).reason, text_of(events), stepper.spoken) == ("length", "Hel", 2)
+    assert (finished(events).reason, text_of(events), stepper.spoken) == ("length", "Yes", 2)
 
 
 def test_a_full_context_ends_with_context_when_prompt_and_reply_fill_it() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from textual.app import App
 from textual.pilot import Pilot
 
 from tests.ui.shell_app import ShellApp, screen_text
@@ -55,7 +56,7 @@ async def with_panel(
     return app
 
 
-def lines(app: ShellApp) -> list[str]:
+def lines(app: App[None]) -> list[str]:
     return [line.strip("│ ") for line in screen_text(app)]
 
 

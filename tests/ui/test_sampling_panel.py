@@ -274,7 +274,7 @@ async def test_wrong_stop_strings_are_explained_until_they_are_right_or_given_up
         error = field.query_one(".stop-field--error")
         await use(pilot, field.query_one(Input), "quotation_mark", *"END", "enter")
         assert error.display
-        assert "quote" in str(error.render())
+        assert "open" in str(error.render())
         await pilot.press("quotation_mark", "enter")
         await pilot.pause()
         assert not error.display

@@ -52,12 +52,12 @@ def test_text_is_read_as_it_looks(text: str, items: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('"open', "quote"),
-        ('a"b', "quote"),
-        ('"a"b', "quote"),
+        ('"open', "open"),
+        ('a"b', "open"),
+        ('"a"b', "open"),
         ('""', "empty"),
         (r"\q", "escape"),
-        ("a\\", "quote"),
+        ("a\\", "open"),
         (r"\ud800", "no character"),
         (r"\U00110000", "no character"),
         ("x" * 257, "256"),

@@ -38,7 +38,7 @@ def parse_stop_strings(text: str) -> tuple[str, ...]:
             continue
         match = _ITEM.match(text, position)
         if match is None:
-            raise StopStringsError("a quote is open, or not set apart")
+            raise StopStringsError('a " or a \\ is left open')
         item = _ESCAPE.sub(_unescaped, match[1] if match[1] is not None else match[2])
         if not item:
             raise StopStringsError("an empty string would stop at once")

@@ -271,4 +271,3 @@ class ValueRow(Widget, Generic[V], can_focus=True):
         name = "value-row--error" if self.has_class("-rejected") else "value-row--hint"
         lead = (" " * GAP + hint).ljust(free)
         return Content.assemble((lead, self.get_visual_style(name)), field)
-

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,16 @@ def test_an_unloaded_engine_says_so(engine: TorchEngine) -> None:
     error = finished(reply(engine, HELLO)).error
     assert error is not None
     assert error.kind == "not_ready"
+
+
+def test_an_unloaded_model_is_freed(engine: TorchEngine) -> None:
+    reply(engine, HELLO)
+    loaded = engine._model  # pyright: ignore[reportPrivateUsage]
+    assert loaded is not None
+    stepper = weakref.ref(loaded.stepper)
+    del loaded
+    engine.unload()
+    assert stepper() is None
 
 
 def test_a_shorter_context_is_kept_and_a_longer_one_noted(folder: Path) -> None:

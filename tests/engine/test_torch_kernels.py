@@ -1,0 +1,158 @@
+"""What the CPU engine asks of the machine: kernels that compute what they should, memory, threads, libraries."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from ttchat_tui.engine.base import OutOfMemory
+from ttchat_tui.engine.torch_engine import linear as linear_module
+from ttchat_tui.engine.torch_engine import warm_up as warm_up_module
+from ttchat_tui.engine.torch_engine.checkpoint import ModelConfig
+from ttchat_tui.engine.torch_engine.linear import F16Linear, Fp32Head, Fp32Linear, fits_f16, has_f16_kernel
+from ttchat_tui.engine.torch_engine.memory import available_bytes, check_memory, needed_bytes
+from ttchat_tui.engine.torch_engine.warm_up import thread_counts, warm_up
+
+CONFIG = ModelConfig(
+    family="llama", hidden_size=576, ffn_size=1536, layers=30, heads=9, kv_heads=3, head_size=64, vocab_size=49152,
+    context_length=8192, norm_eps=1e-5, rope_theta=1e5, is_head_tied=True,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("kind", [Fp32Linear, F16Linear])
+def test_products_are_those_of_the_weights_as_they_are_held(kind: Any, rows: int) -> None:
+    weight, bias, x = torch.randn(48, 32).half().float(), torch.randn(48), torch.randn(rows, 32)
+    torch.testing.assert_close(kind(weight, bias)(x), x @ weight.t() + bias, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(kind(weight)(x), x @ weight.t(), atol=1e-4, rtol=1e-5)
+
+
+def test_a_head_is_the_same_product() -> None:
+    weight, x = torch.randn(100, 32), torch.randn(1, 32)
+    torch.testing.assert_close(Fp32Head(weight)(x), x @ weight.t(), atol=1e-4, rtol=1e-5)
+
+
+class _Wrong:
+    """A kernel that exists and computes something else."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+        self._rows = weight.shape[0]
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(x.shape[0], self._rows)
+
+
+class _Absent:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+        raise RuntimeError("Didn't find engine for operation quantized::linear_prepack_fp16")
+
+
+@pytest.mark.parametrize("kernel", [_Wrong, _Absent])
+def test_a_kernel_that_is_wrong_or_not_there_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, kernel: Any
+) -> None:
+    monkeypatch.setattr(linear_module, "F16Linear", kernel)
+    assert not has_f16_kernel()
+
+
+def test_weights_beyond_float16_are_seen() -> None:
+    assert fits_f16(torch.tensor([65000.0, -1.0]))
+    assert not fits_f16(torch.tensor([1.0, -70000.0]))
+
+
+def test_f16_takes_about_half_the_memory_of_fp32() -> None:
+    f16, fp32 = needed_bytes(CONFIG, "f16"), needed_bytes(CONFIG, "fp32")
+    assert 500e6 < f16 < fp32 < 1.6e9
+
+
+def test_untied_heads_count_as_weights() -> None:
+    untied = msgspec.structs.replace(CONFIG, is_head_tied=False)
+    assert untied.parameters() - CONFIG.parameters() == 49152 * 576
+
+
+def test_a_model_that_fits_is_let_through() -> None:
+    check_memory(10, 10)
+    check_memory(10, None)
+    with pytest.raises(OutOfMemory, match=r"11\.0 GB.*9\.0 GB"):
+        check_memory(11 * 10**9, 9 * 10**9)
+
+
+def test_available_memory_is_the_lesser_of_machine_and_control_group(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    assert available_bytes(meminfo, tmp_path) is None
+    meminfo.write_text("MemTotal:  9000 kB\nMemAvailable:   4000 kB\n")
+    assert available_bytes(meminfo, tmp_path) == 4000 * 1024
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("5000\n")
+    assert available_bytes(meminfo, tmp_path) == 4000 * 1024
+    (tmp_path / "memory.max").write_text("105000\n")
+    assert available_bytes(meminfo, tmp_path) == 100_000
+
+
+@pytest.mark.parametrize(
+    ("cores", "counts"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (12, [1, 2, 4, 8, 12])]
+)
+def test_thread_counts_go_up_to_all_cores(cores: int, counts: list[int]) -> None:
+    assert thread_counts(cores) == counts
+
+
+class _Scripted:
+    """A stepper whose steps take as long as the script says for the number of threads that torch is set to."""
+
+    def __init__(self, clock: _Clock, seconds: dict[int, float]) -> None:
+        self._clock, self._seconds = clock, seconds
+
+    def cached_prefix(self, ids: Sequence[int]) -> int:
+        return 0
+
+    def prefill(self, ids: Sequence[int], report: Any) -> NDArray[np.float32]:
+        return np.zeros(1, np.float32)
+
+    def step(self, token_id: int) -> NDArray[np.float32]:
+        self._clock.now += self._seconds[torch.get_num_threads()]
+        return np.zeros(1, np.float32)
+
+
+class _Clock:
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best"),
+    [({1: 0.02, 2: 0.01}, 2), ({1: 0.01, 2: 0.02}, 1), ({1: 0.0100, 2: 0.0098}, 1)],
+    ids=["two are faster", "two collapse", "two gain nothing"],
+)
+def test_the_threads_that_decode_fastest_are_used(
+    monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float], best: int
+) -> None:
+    clock, before, reports = _Clock(), torch.get_num_threads(), []
+    monkeypatch.setattr(warm_up_module, "time", clock)
+    monkeypatch.setattr(warm_up_module.os, "sched_getaffinity", lambda _pid: {0, 1})
+    try:
+        assert warm_up(_Scripted(clock, seconds), 0, lambda *step: reports.append(step)) == best
+        assert torch.get_num_threads() == best
+        assert reports == [(0, 2), (1, 2), (2, 2)]
+        assert warm_up(_Scripted(clock, seconds), 2, lambda *step: None) == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_torch_imports_with_its_libraries_mapped_before() -> None:
+    code = (
+        "from ttchat_tui.engine.torch_engine.preload import import_torch; import sys; import_torch(); import_torch();"
+        "print(sys.modules['torch'].ones(2).sum().item())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "2.0"

@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parent / "results" / "ui_stream.json"
 STYLES = Path(ui_app.__file__).parent / "styles" / "transcript.tcss"
 LENGTHS = (500, 2_000, 8_000, 20_000)
 TOKEN, TOKENS_A_FLUSH = 4, 5
-ROUNDS, FLUSHES_A_ROUND = 4, 30
+ROUNDS, FLUSHES_A_ROUND = 3, 24
 RATIO, P95_MS = 2.0, 40.0
 
 PROSE = (
@@ -78,11 +78,11 @@ class Stream:
         return "".join(itertools.islice(self.text, tokens * TOKEN))
 
     async def grow(self) -> None:
-        """Bring the reply to its length, in larger steps."""
+        """Bring the reply to its length, in large steps."""
         self.transcript.begin(MessageView(1, "assistant", "", "streaming", title="bench", time="12:00"))
         self.transcript.feed(1, self.head)
-        for _ in range(self.tokens // 100):
-            self.transcript.feed(1, self.take(100))
+        for _ in range(self.tokens // 200):
+            self.transcript.feed(1, self.take(200))
             self.transcript.flush()
         await self.drawn()
 
@@ -127,7 +127,6 @@ async def main() -> None:
 
 async def lengths_of(content: str) -> dict[str, dict[str, float]]:
     """Samples of all lengths, taken in turn: an app for each is on its own screen at the same time."""
-    streams: list[Stream] = []
     samples: dict[int, list[float]] = {tokens: [] for tokens in LENGTHS}
     for _ in range(ROUNDS):
         for tokens in LENGTHS:
@@ -140,7 +139,6 @@ async def lengths_of(content: str) -> dict[str, dict[str, float]]:
                 await stream.measure()
                 gc.enable()
                 samples[tokens] += stream.samples_ms
-                streams.append(stream)
     return {
         str(tokens): {
             "mean_ms": statistics.mean(found),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from textual.content import Content
@@ -74,7 +75,7 @@ def _runs(content: Content) -> list[Run]:
             content.plain[start:stop],
             tuple(str(span.style) for span in content.spans if span.start <= start and stop <= span.end),
         )
-        for start, stop in zip(edges, edges[1:], strict=False)
+        for start, stop in itertools.pairwise(edges)
     ]
 
 

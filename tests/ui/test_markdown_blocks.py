@@ -1,0 +1,92 @@
+"""The block parser finds what markdown-it finds in the complete text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.ui.markdown_reference import our_leaves, reference_leaves
+
+EXAMPLES = json.loads((Path(__file__).parent / "data" / "markdown_examples.json").read_text(encoding="utf-8"))
+
+FRAGMENTS = (
+    *(
+        "- ",
+        "* ",
+        "+ x",
+        "1. x",
+        "2. y",
+        "7) z",
+        "> ",
+        "# ",
+        "## x",
+        "#",
+        "```",
+        "~~~",
+        "```py",
+        "<div>",
+        "</div>",
+    ),
+    *(
+        "    ",
+        "  ",
+        " ",
+        "   ",
+        "foo",
+        "bar **b**",
+        "***",
+        "---",
+        "===",
+        "<a b>",
+        "<!-- x",
+        "-->",
+        "<script>",
+    ),
+    *("</script>", "*", "_", "`", "\\", "[x] ", "[ ] do", "[b]", "- - ", "123456789. a"),
+)
+"""Beginnings of blocks, and text that may or may not continue one. Tables and definitions have tests of their own:
+markdown-it lets them begin where GFM and CommonMark's own parser do not."""
+
+LINES = st.lists(st.lists(st.sampled_from(FRAGMENTS), max_size=4).map("".join), max_size=9)
+
+PARAGRAPHS = st.sampled_from(
+    [
+        "text\nmore",
+        "| a | b |\n|---|:-:|\n| 1 | 2 |\n| 3 |",
+        "text\na | b\n--|--\n1 | 2 | 3",
+        "| one |\n| --- |\nno pipes\n\n| x\\|y |\n|-|",
+        "> | q | r |\n> |:--|--:|\n> | 1 | 2 |\nlazy",
+        "- | in | item |\n  |----|------|\n  | x | y |\n- z",
+        "| a | b |\n|---|---|\n- list ends it",
+        "| a |\n|---|---|\n| not a table |",
+        "[a]: /u",
+        "[a]: /u 'title'\n[b]: <v>",
+        "[a]:\n/u\n'two\nlines'",
+        "[no definition",
+        "- [a]: /u\n\n  text",
+        "[a]: /u\ntext after it",
+    ]
+)
+
+
+@pytest.mark.parametrize("source", EXAMPLES)
+def test_each_construct_is_found_as_markdown_it_finds_it(source: str) -> None:
+    assert our_leaves(source) == reference_leaves(source)
+
+
+@settings(max_examples=600, deadline=None)
+@given(LINES)
+def test_any_mix_of_block_starts_is_found_as_markdown_it_finds_it(lines: list[str]) -> None:
+    source = "\n".join(lines)
+    assert our_leaves(source) == reference_leaves(source)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(PARAGRAPHS, min_size=1, max_size=4))
+def test_tables_and_definitions_are_found_as_markdown_it_finds_them(paragraphs: list[str]) -> None:
+    source = "\n\n".join(paragraphs)
+    assert our_leaves(source) == reference_leaves(source)

@@ -73,7 +73,7 @@ def run(invocation: Invocation) -> int:
     with _session(invocation, config, state, engine) as session:
         if is_full_screen:
             return _run_screen(invocation, config, state, session)
-        headless = importlib.import_module("ttchat_tui.headless")
+        headless = importlib.import_module("ttchat_tui.cli.headless")
         return int(headless.run(session, invocation))
 
 

@@ -1,6 +1,6 @@
 """The headless chat on a scripted engine: as a session for tests, and as a program for what takes a process.
 
-As a program: `python -m tests.headless.scripted_chat OUTPUT [PROMPT]` (no prompt: the REPL), the script in its
+As a program: `python -m tests.cli.headless.scripted_chat OUTPUT [PROMPT]` (no prompt: the REPL), the script in its
 environment, conversations in TTCHAT_DATA_DIR.
 """
 
@@ -15,8 +15,8 @@ import msgspec
 
 from tests.fakes import SCRIPT_VARIABLE, Gate, Script, scripted_host
 from ttchat_tui.cli.chat import Invocation
+from ttchat_tui.cli.headless import run
 from ttchat_tui.config.paths import find_paths
-from ttchat_tui.headless import run
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_store

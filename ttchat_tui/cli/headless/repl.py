@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from ttchat_tui.cli.errors import DONE, say
+from ttchat_tui.cli.headless.driver import Driver
+from ttchat_tui.cli.headless.line_history import line_history
 from ttchat_tui.cli.progress import describe
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import ErrorInfo, GenerationFinished, LoadProgress, TokenEvent
 from ttchat_tui.domain.text import visible
-from ttchat_tui.headless.driver import Driver
-from ttchat_tui.headless.line_history import line_history
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import write_export
 

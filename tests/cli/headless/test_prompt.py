@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from tests.cli.headless.scripted_chat import invocation, scripted_session
 from tests.fakes import MODEL_MISSING, Gate, Script
-from tests.headless.scripted_chat import invocation, scripted_session
+from ttchat_tui.cli.headless import run
+from ttchat_tui.cli.headless.outputs import TextOutput
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.headless import run
-from ttchat_tui.headless.outputs import TextOutput
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_scratch_store, open_store
 
@@ -226,7 +226,7 @@ def start(
     own_folders: Path, script: Script, *arguments: str, stdin: int = subprocess.DEVNULL
 ) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.headless.scripted_chat", *arguments],
+        [sys.executable, "-m", "tests.cli.headless.scripted_chat", *arguments],
         env={**os.environ, **script.environment(), "TTCHAT_DATA_DIR": str(own_folders / "data")},
         stdin=stdin,
         stdout=subprocess.PIPE,
@@ -289,5 +289,5 @@ def test_an_interrupt_while_the_model_loads_exits_130(own_folders: Path) -> None
 
 def test_the_headless_chat_imports_neither_textual_nor_torch_nor_numpy() -> None:
     heavy = {"textual", "torch", "numpy", "transformers", "httpx"}
-    probe = f"import sys, ttchat_tui.headless; print({heavy!r} & set(sys.modules))"
+    probe = f"import sys, ttchat_tui.cli.headless; print({heavy!r} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", probe], text=True) == "set()\n"

@@ -13,10 +13,10 @@ from pathlib import Path
 import ptyprocess
 import pytest
 
+from tests.cli.headless.scripted_chat import invocation, scripted_session
 from tests.fakes import MODEL_MISSING, Gate, Script
-from tests.headless.scripted_chat import invocation, scripted_session
-from ttchat_tui.headless.driver import Driver
-from ttchat_tui.headless.repl import Repl
+from ttchat_tui.cli.headless.driver import Driver
+from ttchat_tui.cli.headless.repl import Repl
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_store
@@ -162,7 +162,7 @@ def test_an_engine_error_is_said_and_the_chat_goes_on(
 # -- in a process of its own
 
 
-PROGRAM = [sys.executable, "-m", "tests.headless.scripted_chat", "text"]
+PROGRAM = [sys.executable, "-m", "tests.cli.headless.scripted_chat", "text"]
 
 
 def test_piped_lines_are_answered_without_prompts_in_between(own_folders: Path) -> None:

@@ -12,13 +12,13 @@ import msgspec
 from ttchat_tui import terminal
 from ttchat_tui.cli.chat import Invocation
 from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, say
+from ttchat_tui.cli.headless.driver import Driver
+from ttchat_tui.cli.headless.interrupts import exit_on_ending_signals
+from ttchat_tui.cli.headless.outputs import OUTPUTS, Output
+from ttchat_tui.cli.headless.repl import Repl
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.domain.events import ErrorInfo, LoadProgress
 from ttchat_tui.domain.sampling import checked
-from ttchat_tui.headless.driver import Driver
-from ttchat_tui.headless.interrupts import exit_on_ending_signals
-from ttchat_tui.headless.outputs import OUTPUTS, Output
-from ttchat_tui.headless.repl import Repl
 from ttchat_tui.session import ChatSession
 
 SAMPLING_FLAG: Final = "sampling."

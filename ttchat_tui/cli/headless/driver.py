@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from ttchat_tui.cli.errors import say
+from ttchat_tui.cli.headless.interrupts import noted_interrupts
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import (
     EngineEvent,
@@ -20,7 +21,6 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.updates import DraftReturned, Notice, ReplyEnded, ReplyStarted, ReplyStreamed, Update
-from ttchat_tui.headless.interrupts import noted_interrupts
 from ttchat_tui.session import ChatSession
 
 LOOK_UP_S: Final = 0.1

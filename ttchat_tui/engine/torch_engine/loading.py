@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -28,6 +29,7 @@ from ttchat_tui.engine.torch_engine.safetensors_file import (
     why_not_own,
 )
 from ttchat_tui.engine.torch_engine.stepper import TorchStepper
+from ttchat_tui.engine.torch_engine.thread_governor import GovernedStepper
 from ttchat_tui.engine.torch_engine.tokenizer import ChatTokenizer
 from ttchat_tui.engine.torch_engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
 from ttchat_tui.engine.torch_engine.tokenizer_gguf import tokenizer_from_gguf
@@ -47,7 +49,7 @@ class ResettableStepper(Stepper, Protocol):
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that answering takes."""
 
-    stepper: ResettableStepper
+    stepper: Stepper
     tokenizer: ChatTokenizer
     template: ChatTemplate
     context_length: int
@@ -110,7 +112,7 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
     threads = warm_up(runnable.stepper, spec.threads, _steps(report, "warm up", "steps"))
     runnable.stepper.reset()
     return LoadedModel(
-        stepper=runnable.stepper,
+        stepper=_governed(runnable.stepper, spec.threads, threads),
         tokenizer=tokenizer,
         template=template,
         context_length=context,
@@ -121,6 +123,15 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
         recommended=recommended_sampling(runnable.generation_config) or spec.recommended,
         notes=tuple(notes),
     )
+
+
+def _governed(stepper: Stepper, wanted: int, measured: int) -> Stepper:
+    """Threads are chosen again while replies run, unless the user has said how many or there is one core."""
+    cores = len(os.sched_getaffinity(0))
+    if wanted or cores == 1:
+        return stepper
+    # One was fastest at warm-up: that may have been the load of the moment.
+    return GovernedStepper(stepper, cores if measured == 1 else measured, measured)
 
 
 def recommended_sampling(config: Mapping[str, Any]) -> SamplingParams | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeGuard
 
 from pygments.lexer import Lexer, RegexLexer
 from pygments.lexers import get_lexer_by_name
@@ -47,13 +47,13 @@ class Highlighter:
     def colour(self, lines: list[str], state: State = ROOT) -> tuple[list[Content], State]:
         """`lines` in colours, and the state in which the next line begins.
 
-        Lexers that are not made of regular expressions have no state to carry: each window stands for itself.
+        Lexers with a loop of their own have no state to carry: each window stands for itself.
         """
         if self._lexer is None or not lines:
             return [Content(line, strip_control_codes=False) for line in lines], state
         text = "\n".join(lines) + "\n"
         stack = list(state)
-        if isinstance(self._lexer, RegexLexer):
+        if _has_plain_states(self._lexer):
             spans = _merge(_lex(self._lexer, text, stack), len(text))
         else:
             found = self._lexer.get_tokens_unprocessed(text)
@@ -69,6 +69,12 @@ def _lexer(language: str) -> Lexer | None:
         return get_lexer_by_name(language)
     except ClassNotFound:
         return None
+
+
+def _has_plain_states(lexer: Lexer) -> TypeGuard[RegexLexer]:
+    """Is it driven by states alone? Some lexers (YAML, PHP, Lua) wrap that loop in one of their own."""
+    loop = type(lexer).get_tokens_unprocessed
+    return isinstance(lexer, RegexLexer) and loop is RegexLexer.get_tokens_unprocessed
 
 
 _Found = tuple[int, _TokenType, int]

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from ttchat_tui.engine.base import OutOfMemory
 from ttchat_tui.engine.torch_engine import linear as linear_module
 from ttchat_tui.engine.torch_engine import warm_up as warm_up_module
-from ttchat_tui.engine.torch_engine.checkpoint import ModelConfig
+from ttchat_tui.engine.torch_engine.checkpoint import ModelConfig, RopeScaling
 from ttchat_tui.engine.torch_engine.linear import F16Linear, Fp32Head, Fp32Linear, fits_f16, has_f16_kernel
 from ttchat_tui.engine.torch_engine.memory import available_bytes, check_memory, needed_bytes
+from ttchat_tui.engine.torch_engine.rope import rope_frequencies
 from ttchat_tui.engine.torch_engine.warm_up import thread_counts, warm_up
 
 CONFIG = ModelConfig(
@@ -96,6 +97,16 @@ def test_available_memory_is_the_lesser_of_machine_and_control_group(tmp_path: P
     assert available_bytes(meminfo, tmp_path) == 4000 * 1024
     (tmp_path / "memory.max").write_text("105000\n")
     assert available_bytes(meminfo, tmp_path) == 100_000
+
+
+def test_ready_made_rope_factors_divide_the_frequencies() -> None:
+    """GGUF files of Llama 3 carry the result of its scaling as a tensor."""
+    scaling = RopeScaling(kind="llama3", factor=8.0)
+    scaled = rope_frequencies(msgspec.structs.replace(CONFIG, rope_scaling=scaling), None)
+    plain = rope_frequencies(CONFIG, None)
+    torch.testing.assert_close(rope_frequencies(CONFIG, plain / scaled), scaled)
+    assert (plain / scaled).min() == 1.0
+    assert (plain / scaled).max() == pytest.approx(8.0)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -33,7 +32,7 @@ from ttchat_tui.engine.torch_engine.thread_governor import GovernedStepper
 from ttchat_tui.engine.torch_engine.tokenizer import ChatTokenizer
 from ttchat_tui.engine.torch_engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
 from ttchat_tui.engine.torch_engine.tokenizer_gguf import tokenizer_from_gguf
-from ttchat_tui.engine.torch_engine.warm_up import warm_up
+from ttchat_tui.engine.torch_engine.warm_up import usable_cores, warm_up
 from ttchat_tui.engine.torch_engine.weights import ExactPrecision, convert_weights
 
 _AUTO_MODEL: Final = "ttchat_tui.engine.torch_engine.auto_model"
@@ -127,7 +126,7 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
 
 def _governed(stepper: Stepper, wanted: int, measured: int) -> Stepper:
     """Threads are chosen again while replies run, unless the user has said how many or there is one core."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     if wanted or cores == 1:
         return stepper
     # One was fastest at warm-up: that may have been the load of the moment.

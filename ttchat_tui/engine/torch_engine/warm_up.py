@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Final
@@ -25,7 +26,7 @@ def warm_up(stepper: Stepper, threads: int, report: Callable[[int, int], None]) 
     Returns:
         The number of threads that torch is set to.
     """
-    candidates = [threads] if threads else thread_counts(len(os.sched_getaffinity(0)))
+    candidates = [threads] if threads else thread_counts(usable_cores())
     best, best_s = candidates[0], float("inf")
     for index, count in enumerate(candidates):
         report(index, len(candidates))
@@ -36,6 +37,13 @@ def warm_up(stepper: Stepper, threads: int, report: Callable[[int, int], None]) 
     torch.set_num_threads(best)
     report(len(candidates), len(candidates))
     return best
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on; where the system does not say (macOS), all."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def thread_counts(cores: int) -> list[int]:

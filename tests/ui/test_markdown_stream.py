@@ -35,7 +35,7 @@ LONG = {
     "one line of code": "```\n" + "{a:1}" * 900 + "\n```\n",
     "emphasis across a long paragraph": "- " + "*a " * 400 + "b* c\n",
     "brackets that never close": "[x " * 400 + "y\n",
-    "a code span across a long paragraph": "`" + "code " * 400 + "`\n",
+    "a code span across a long paragraph": "`" + "code " * 1000 + "`\n",
     "a long paragraph that becomes a heading": "word " * 400 + "\nmore\n---\n",
     "a long paragraph with a table at its end": "word " * 400 + "\n| a | b |\n|---|---|\n",
     "text without blanks": "z" * 2500 + "\n",

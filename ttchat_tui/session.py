@@ -186,7 +186,7 @@ class ChatSession:
             self.running.control.set_sampling(sampling)
         self._store_settings()
 
-    def set_system_prompt(self, text: str) -> None:
+    def set_system_prompt(self, text: str) -> list[Update]:
         """For this conversation, from the next message on.
 
         Raises:
@@ -194,6 +194,7 @@ class ChatSession:
         """
         self.system_prompt = text
         self._store_settings()
+        return []
 
     def _store_settings(self) -> None:
         if self.conversation is not None:

@@ -298,3 +298,31 @@ async def test_the_log_can_be_read_in_the_app(tmp_path: Path) -> None:
         text = "\n".join(strip.text for strip in chat.app.screen._compositor.render_strips())
         assert "a native line" in text
         assert "[red]" in text
+
+
+async def test_ctrl_q_leaves_from_a_dialog_too_and_keeps_the_draft(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.press(*"not yet", "f1", "ctrl+q")
+        await pilot.pause()
+        assert chat.store.new_draft() == "not yet"
+        assert chat.app.return_code == 0
+
+
+async def test_page_up_in_the_prompt_scrolls_the_transcript(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("\n\n".join(f"Line {n}." for n in range(80)),)))
+    async with running(chat) as pilot:
+        await pilot.press(*"hi", "enter")
+        await reply_ended(pilot, chat)
+        assert chat.screen.transcript.is_following
+        await pilot.press("pageup")
+        await pilot.pause()
+        assert not chat.screen.transcript.is_following
+
+
+async def test_keys_of_one_app_do_not_reach_the_next(tmp_path: Path) -> None:
+    first = ChatApp(tmp_path, config=Config(keys={"new": "f12"}))
+    second = ChatApp(tmp_path)
+    async with running(second):
+        assert "f12" not in second.screen._bindings.key_to_bindings
+    first.store.close()

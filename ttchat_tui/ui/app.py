@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import logging
 import signal
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from textual.app import App
 from textual.theme import Theme
 
+from ttchat_tui.ui.commands import TABLE, bind, bindings
 from ttchat_tui.ui.palette import ActionProvider
 from ttchat_tui.ui.screens.chat import ChatScreen
 from ttchat_tui.ui.services import Services
@@ -21,17 +23,20 @@ STYLES = ("shell", "controls", "transcript", "chat")
 log = logging.getLogger(__name__)
 
 
-class TtchatApp(App[None]):
+class TtchatApp(App[None], inherit_bindings=False):
     """A chat with a model that runs in this program's engine."""
 
     TITLE = "ttchat"
     CSS_PATH = [f"styles/{name}.tcss" for name in STYLES]
     COMMANDS = {ActionProvider}
-    ENABLE_COMMAND_PALETTE = True
+    ENABLE_COMMAND_PALETTE = False
+    """Textual's own binding for it has priority and cannot be rebound; the action table has one."""
 
     def __init__(self, services: Services, themes: Sequence[Theme]) -> None:
         super().__init__()
         self.services = services
+        self.use_command_palette = True
+        bind(self, bindings(TABLE, services.config.keys, "app"))
         for theme in themes:
             self.register_theme(theme)
         wanted = services.config.ui.theme or services.ui_state.theme
@@ -44,8 +49,31 @@ class TtchatApp(App[None]):
 
     def on_mount(self) -> None:
         self._exit_on_signals()
+        if self.services.paths.themes_dir.is_dir():
+            self.run_worker(self._reload_themes(), group="themes", exit_on_error=False)
         # What is imported by now stays for good: no collection needs to look at it again.
         gc.freeze()
+
+    async def action_quit(self) -> None:
+        """From any screen, dialogs included: the draft is kept first."""
+        self.chat.keep_draft()
+        self.exit()
+
+    @property
+    def chat(self) -> ChatScreen:
+        screen = self.screen_stack[0]
+        assert isinstance(screen, ChatScreen)
+        return screen
+
+    async def _reload_themes(self) -> None:
+        """Show a user's own theme while it is being edited."""
+        watch = importlib.import_module("ttchat_tui.ui.theme_watch")  # only where there is a folder to watch
+        async for themes, errors in watch.changed_themes(self.services.paths.themes_dir):
+            for theme in themes:
+                self.register_theme(theme)
+            for error in errors:
+                self.notify(str(error), title="Theme", severity="warning", markup=False)
+            self.refresh_css(animate=False)
 
     def _exit_on_signals(self) -> None:
         """A polite kill leaves by the same door as ctrl+q: the terminal, the engine and the conversation are whole."""
@@ -57,4 +85,5 @@ class TtchatApp(App[None]):
                 log.info("no handler for signal %s: %s", number, error)
 
     def _leave(self, number: int) -> None:
+        self.chat.keep_draft()
         self.exit(return_code=128 + number)

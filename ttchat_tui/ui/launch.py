@@ -24,7 +24,7 @@ def run(session: ChatSession, config: Config, paths: Paths, state: UiState, resu
     Raises:
         ConfigError: keys in conflict, an unknown action, or an unknown theme.
     """
-    problems = check_keys(config.keys)
+    problems = check_keys(config.keys, [*config.ui.submit_keys, *config.ui.newline_keys])
     if problems:
         raise ConfigError(str(paths.config_file), problems[0], setting="$.keys")
     themes, errors = load_themes([paths.themes_dir])

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from textual import getters, on
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import Resize
@@ -35,7 +34,7 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.ui.commands import TABLE, bindings
+from ttchat_tui.ui.commands import TABLE, bind, bindings
 from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.message_views import view_of
@@ -79,8 +78,7 @@ class ChatScreen(ChatActions, Screen[None]):
         self.services = services
         self.session = services.session
         self.key_overrides = services.config.keys
-        for binding in Binding.make_bindings(bindings(TABLE, self.key_overrides)):
-            self._bindings.key_to_bindings.setdefault(binding.key, []).append(binding)
+        bind(self, bindings(TABLE, self.key_overrides))
         self.metrics = LiveMetrics(self.session)
         self.pump = EnginePump(self.session, services.host, self.show_updates, self._flush)
         self.overlay = ""
@@ -147,6 +145,7 @@ class ChatScreen(ChatActions, Screen[None]):
                 case MessageRemoved(message_id):
                     self.transcript.remove(message_id)
                 case ReplyBegan(message):
+                    self.prompt.set_busy(True)
                     self.metrics.forget_rates()
                     self.transcript.begin(view_of(message))
                 case ReplyStarted(_, dropped_messages):
@@ -196,6 +195,7 @@ class ChatScreen(ChatActions, Screen[None]):
         self.session.count(self.prompt.text)
 
     def _end_reply(self, message: Message, error: ErrorInfo | None) -> None:
+        self.prompt.set_busy(self.session.is_busy)
         self.transcript.finish(view_of(message, error_cure=error.cure if error else ""))
         self.metrics.last_stats = message.reply.stats if message.reply else None
         self._refresh_metrics()
@@ -223,6 +223,7 @@ class ChatScreen(ChatActions, Screen[None]):
         self._ring()
 
     def _return_draft(self, text: str, error: ErrorInfo) -> None:
+        self.prompt.set_busy(self.session.is_busy)
         if text and not self.prompt.text.strip():
             self.prompt.set_draft(text)
         self.say(error)
@@ -276,11 +277,12 @@ class ChatScreen(ChatActions, Screen[None]):
     async def _submitted(self, event: Prompt.Submitted) -> None:
         match parse_submission(event.text):
             case PlainText(text):
+                self.take_settings()
                 self.prompt.clear_draft()
                 self.transcript.set_placeholder(None)
                 self.transcript.follow()
                 self.show_updates(self.session.submit(text))
-                self._save_draft("")
+                self.keep_draft()
             case SlashCommand(action, argument):
                 self.prompt.clear_draft()
                 await self.run_command(action, argument)
@@ -289,14 +291,15 @@ class ChatScreen(ChatActions, Screen[None]):
 
     @on(Prompt.DraftChanged)
     def _draft_changed(self, event: Prompt.DraftChanged) -> None:
-        self._save_draft(event.text)
+        self.keep_draft()
         self.session.count(event.text)
 
-    def _save_draft(self, text: str) -> None:
-        try:
-            self.session.save_draft(text)
-        except StorageError as error:
-            self.log.error(str(error))
+    @on(Prompt.ScrollRequested)
+    def _scroll_requested(self, event: Prompt.ScrollRequested) -> None:
+        if event.pages < 0:
+            self.transcript.action_page_up()
+        else:
+            self.transcript.action_page_down()
 
     @on(SamplingPanel.ParamsChanged)
     def _params_changed(self, event: SamplingPanel.ParamsChanged) -> None:

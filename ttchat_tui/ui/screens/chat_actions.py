@@ -28,7 +28,6 @@ from ttchat_tui.ui.screens.theme_picker import ThemePicker
 from ttchat_tui.ui.widgets.history_panel import HistoryPanel
 from ttchat_tui.ui.widgets.prompt import Prompt
 from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
-from ttchat_tui.ui.widgets.slider import Slider
 from ttchat_tui.ui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -108,15 +107,31 @@ class ChatActions(Screen[None]):
 
     # --- conversations
 
+    def take_settings(self) -> None:
+        """The system prompt as it stands: the panel tells of it only once the typing has paused."""
+        for panel in self.query(SamplingPanel):
+            if panel.system_prompt != self.session.system_prompt:
+                self.attempt(lambda panel=panel: self.session.set_system_prompt(panel.system_prompt))
+
     def action_new(self) -> None:
+        self.take_settings()
         self.attempt(self.session.new_conversation)
         self.prompt.set_draft("")
         self.prompt.focus()
 
     def open_conversation(self, conversation_id: int) -> None:
         if self.session.conversation is None or self.session.conversation.id != conversation_id:
+            self.take_settings()
+            self.keep_draft()
             self.attempt(lambda: self.session.open(conversation_id))
         self._set_overlay("")
+
+    def keep_draft(self) -> None:
+        """What stands in the prompt, now: the prompt tells of it only once the typing has paused."""
+        try:
+            self.session.save_draft(self.prompt.text)
+        except StorageError as error:
+            self.log.error(str(error))
 
     def action_next_conversation(self) -> None:
         self._open_neighbour(1)
@@ -303,7 +318,7 @@ class ChatActions(Screen[None]):
 
     def action_focus_sampling(self) -> None:
         self._reveal("right")
-        self.query_one(SamplingPanel).query(Slider).first().focus()
+        self.query_one(SamplingPanel).focus_first()
 
     def action_theme(self) -> None:
         self.app.push_screen(ThemePicker(), lambda name: self._keep_ui_state(theme=name) if name else None)
@@ -328,8 +343,6 @@ class ChatActions(Screen[None]):
         self.app.action_command_palette()
 
     def action_help(self) -> None:
-        self.app.push_screen(HelpScreen(self.services.config.keys))
-
-    def action_quit(self) -> None:
-        self.session.save_draft(self.prompt.text)
-        self.app.exit()
+        ui = self.services.config.ui
+        prompt_keys = {"send": ",".join(ui.submit_keys), "newline": ",".join(ui.newline_keys)}
+        self.app.push_screen(HelpScreen({**self.services.config.keys, **prompt_keys}))

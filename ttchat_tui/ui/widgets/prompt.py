@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import TextArea
 
-from ttchat_tui.ui.commands import BY_NAME, binding
+from ttchat_tui.ui.commands import BY_NAME, bind, binding
 from ttchat_tui.ui.external_editor import EditorError, edit_on_terminal, editor_command
 from ttchat_tui.ui.keys import canonical_key
 from ttchat_tui.ui.pasted_text import as_draft
@@ -97,11 +97,7 @@ class Prompt(TextArea):
         # The footer shows these while the prompt has the focus; `on_key` acts before they could.
         for name, keys in (("send", self._submit_keys), ("newline", self._newline_keys)):
             if keys:
-                made = binding(BY_NAME[name], keys)
-                for key in keys:
-                    self._bindings.key_to_bindings.setdefault(key, []).insert(
-                        0, made.with_key(key, made.key_display)
-                    )
+                bind(self, [binding(BY_NAME[name], keys)])
 
     # --- what the screen uses
 

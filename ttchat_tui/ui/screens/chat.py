@@ -199,6 +199,7 @@ class ChatScreen(ChatActions, Screen[None]):
         self.transcript.finish(view_of(message, error_cure=error.cure if error else ""))
         self.metrics.last_stats = message.reply.stats if message.reply else None
         self._refresh_metrics()
+        self.session.count(self.prompt.text)
         self._ring()
 
     def _ring(self) -> None:

@@ -1,0 +1,34 @@
+"""The README says what is true: its key table is the action table, its files and commands exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from ttchat_tui.cli.main import app
+from ttchat_tui.ui.commands import docs_table
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_key_table_is_the_action_table() -> None:
+    assert docs_table() in README, "paste ttchat_tui.ui.commands.docs_table() into README.md"
+
+
+def test_every_linked_file_is_there() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if not link.startswith("http")]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_flag_and_subcommand_it_shows_exists() -> None:
+    shown = "\n".join(line for line in README.splitlines() if line.startswith(("ttchat-tui", "git diff")))
+    known = CliRunner().invoke(app, ["--help"]).output
+    known += CliRunner().invoke(app, ["export", "--help"]).output
+    known += CliRunner().invoke(app, ["models", "--help"]).output
+    flags = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", shown))
+    assert flags
+    assert {flag for flag in flags if flag not in known} == set()

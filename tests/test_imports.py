@@ -32,7 +32,7 @@ def loaded_by(statement: str) -> set[str]:
 def test_the_command_line_loads_neither_a_screen_nor_an_engine() -> None:
     loaded = loaded_by("import ttchat_tui.cli")
     assert "ttchat_tui" in loaded
-    assert not loaded & (HEAVY | {"textual", "rich", "asyncio", "jinja2"})
+    assert not loaded & (HEAVY | {"textual", "rich", "asyncio", "jinja2", "typer", "pydantic"})
 
 
 def test_the_screen_loads_nothing_of_an_engine() -> None:

@@ -1,5 +1,5 @@
 """The command line: flags, subcommands, and the composition root. Nothing else builds objects."""
 
-from ttchat_tui.cli.main import main
+from ttchat_tui.cli.entry import main
 
 __all__ = ["main"]

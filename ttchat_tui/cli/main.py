@@ -12,7 +12,6 @@ import typer
 
 from ttchat_tui import __version__
 from ttchat_tui.cli import chat, doctor, models, transcripts
-from ttchat_tui.cli.errors import USAGE_ERROR, exit_codes
 from ttchat_tui.config.paths import find_paths
 
 
@@ -152,10 +151,3 @@ def _prompt_text(prompt: str | None) -> str | None:
     if not text.strip():
         raise typer.BadParameter("the prompt is empty", param_hint="-p")
     return text
-
-
-def main() -> None:
-    """The console script. Exit codes: 0 done, 1 engine error, 2 usage or config error, 130 interrupted."""
-    with exit_codes():
-        app(prog_name="ttchat-tui")
-    sys.exit(USAGE_ERROR)

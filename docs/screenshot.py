@@ -1,6 +1,6 @@
 """Takes the README's pictures: the real app with the real model, on a headless terminal.
 
-    .venv/bin/python docs/screenshot.py [folder]      writes *.svg, to docs/images without an argument
+.venv/bin/python docs/screenshot.py [folder]      writes *.svg, to docs/images without an argument
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ PICTURES = (
 )
 
 
-async def picture(name: str, size: tuple[int, int], theme: str, in_mid_reply: bool, paths: Paths, to: Path) -> None:
+async def picture(
+    name: str, size: tuple[int, int], theme: str, in_mid_reply: bool, paths: Paths, to: Path
+) -> None:
     invocation = Invocation(
         flags={"ui.theme": theme, "sampling.seed": 7},
         config_file=None, paths=paths, prompt=None, output="text", save=True, resume=False, plain=False,
@@ -77,7 +79,7 @@ def main() -> None:
             here = Path(folder)
             paths = Paths(config_dir=here / "c", data_dir=here / "d", cache_dir=models, state_dir=here / "s")
             asyncio.run(picture(name, size, theme, in_mid_reply, paths, to))
-        print(to / f"{name}.svg")
+        sys.stdout.write(f"{to / name}.svg\n")
 
 
 if __name__ == "__main__":

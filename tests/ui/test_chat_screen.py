@@ -157,9 +157,9 @@ async def test_a_deleted_conversation_comes_back_by_undo(tmp_path: Path) -> None
 async def test_an_unknown_slash_command_says_so_and_stays_in_the_prompt(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
-        await pilot.press(*"/sav", "enter")
+        await pilot.press(*"/sve", "enter")
         await pilot.pause()
-        assert chat.screen.prompt.text == "/sav"
+        assert chat.screen.prompt.text == "/sve"
         assert any("/save" in toast for toast in chat.toasts())
         assert chat.session.path == []
 

@@ -1,50 +1,80 @@
 # Everything a person or CI runs. `make run` and `make test` are enough on a fresh machine with python3.
 PYTHON ?= python3
+ARGS ?=
+
 VENV := .venv
 BIN := $(VENV)/bin
-ARGS ?=
-STAMP := $(VENV)/.ttchat-installed
-# The CPU engine's torch, pinned: newer versions on the registry are CUDA builds of several GB.
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+# Made when an installation is whole; older than pyproject.toml, it is made again.
+APP := $(VENV)/.app-installed
+DEV := $(VENV)/.dev-installed
+
+# On Linux, PyPI's torch is a CUDA build with gigabytes of libraries that nothing here uses. The build for the CPU has
+# a version of its own; `make run TORCH=torch` takes what the package index has.
+ifeq ($(shell uname -s),Linux)
+TORCH := torch==2.13.0+cpu
+else
 TORCH := torch==2.13.0
+endif
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format lint types imports bench test-tt test-remote clean
+.PHONY: help setup run test check format lint types imports bench clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-$(STAMP): pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check "$(TORCH)"
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[cpu,web,dev]'
-	@touch $@
-
-setup: $(STAMP)  ## Make the venv, install everything, fetch the default model
-	$(BIN)/ttchat-tui models pull smollm2-135m-instruct
-
-run: $(STAMP)  ## Start the chat; make run ARGS='-p "Hello"' passes arguments on
+run: $(APP)  ## Start the chat; make run ARGS='-p "Hello"' passes arguments on
 	@$(BIN)/ttchat-tui $(ARGS)
 
+setup: $(DEV)  ## Make the venv, install everything, fetch the default model
+	@$(BIN)/ttchat-tui models pull
+
 test: setup  ## Run all tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
-check: format lint types imports  ## Format, lint, types, imports, spelling (no tests)
+check: format lint types imports  ## Format, lint, spelling, types, import contracts; no tests
 
-format: $(STAMP)
+bench: setup  ## Run every benchmark; figures to benchmarks/results/
+	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+clean:  ## Remove the venv and what was built; models and conversations stay
+	rm -rf $(VENV) build dist *.egg-info
+
+format: $(DEV)
 	$(BIN)/ruff format --check .
 
-lint: $(STAMP)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/codespell
 
-types: $(STAMP)
+types: $(DEV)
 	$(BIN)/pyright
 
-imports: $(STAMP)
+imports: $(DEV)
 	$(BIN)/lint-imports
 
-bench: setup  ## Run every benchmark; figures to benchmarks/results/
-	@for f in benchmarks/bench_*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
+# Makes the venv, also anew where one was broken off half-way (a python without pip) or lost its interpreter.
+define make_venv
+$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+    echo "$(PYTHON) must be Python 3.10 or newer; or: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 1; }; \
+  $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+    echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }; \
+  $(PYTHON) -m venv --clear $(VENV); }
+endef
 
-clean:
-	rm -rf $(VENV) build dist *.egg-info
+$(APP): pyproject.toml
+	@$(make_venv)
+	@echo "Installing into $(VENV): first torch for the CPU (200 MB), then the rest; minutes, once."
+	@$(PIP) install --no-deps "$(TORCH)" 2>/dev/null \
+	  || $(PIP) install --no-deps --index-url $(TORCH_INDEX) "$(TORCH)" \
+	  || { echo "No $(TORCH) in the configured package indexes or at $(TORCH_INDEX)."; \
+	       echo "With TORCH=torch you get the package index's own build (on Linux CUDA's, several GB)."; exit 1; }
+	@$(PIP) install --editable '.[cpu,web]'
+	@touch $@
+
+$(DEV): $(APP)
+	@echo "Installing the tools for tests and checks."
+	@$(PIP) install --editable '.[cpu,web,dev]'
+	@touch $@

@@ -6,7 +6,7 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,6 @@ from typing import Any, Final
 import msgspec
 
 from ttchat_tui import terminal
-from ttchat_tui.cli.errors import DONE, ENGINE_ERROR
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
@@ -110,7 +109,9 @@ def _store(invocation: Invocation, config: Config) -> ConversationStore:
 
 
 @contextmanager
-def _session(invocation: Invocation, config: Config, state: UiState, engine: Engine) -> Iterator[ChatSession]:
+def _session(
+    invocation: Invocation, config: Config, state: UiState, engine: Engine
+) -> Generator[ChatSession, None, None]:
     """The session with its engine thread running and its model loading; all of it ended afterwards."""
     model = choose_model(
         flag=str(invocation.flags.get("model.name", "")),
@@ -165,5 +166,4 @@ def _run_screen(invocation: Invocation, config: Config, state: UiState, session:
     with terminal.captured(invocation.paths.log_file):
         # By name, because an import statement here would be one that linters move up.
         launch = importlib.import_module("ttchat_tui.ui.launch")
-        code: int = launch.run(session, config, invocation.paths, state, invocation.resume)
-    return ENGINE_ERROR if code is None else code or DONE
+        return int(launch.run(session, config, invocation.paths, state, invocation.resume))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
@@ -29,7 +29,7 @@ def say(info: ErrorInfo) -> None:
 
 
 @contextmanager
-def exit_codes() -> Iterator[None]:
+def exit_codes() -> Generator[None, None, None]:
     """Turn the errors that the rooms raise into exit codes."""
     try:
         yield

@@ -94,6 +94,8 @@ class ChatScreen(ChatActions, Screen[None]):
 
     def on_mount(self) -> None:
         self._arrange(self.size.width)
+        # Now, not with the sidebars: what is typed from the first frame on must not be replaced by a stored draft.
+        self.show_updates(self._first_conversation())
         self.call_after_refresh(self._mount_sidebars)
         self.run_worker(self.pump.run(), group="pump", exit_on_error=True)
 
@@ -104,7 +106,6 @@ class ChatScreen(ChatActions, Screen[None]):
         await columns.mount(HistoryPanel(), before="#chat")
         await columns.mount(side, after="#chat")
         self._show_recovered()
-        self.show_updates(self._first_conversation())
         self._refresh_settings()
         self._refresh_history()
         notice = self.session.store.notice

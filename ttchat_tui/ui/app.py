@@ -51,8 +51,10 @@ class TtchatApp(App[None], inherit_bindings=False):
         self._exit_on_signals()
         if self.services.paths.themes_dir.is_dir():
             self.run_worker(self._reload_themes(), group="themes", exit_on_error=False)
-        # What is imported by now stays for good: no collection needs to look at it again.
+        # What is imported by now stays for good: no collection needs to look at it again. Who starts the app switches
+        # collection off for the time before.
         gc.freeze()
+        gc.enable()
 
     async def action_quit(self) -> None:
         """From any screen, dialogs included: the draft is kept first."""

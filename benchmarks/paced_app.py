@@ -1,0 +1,48 @@
+"""The app as `ttchat_tui.cli.chat` puts it together, on the paced engine in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the engine's process as well
+
+from benchmarks.paced_engine import FACTORY
+from tests.fakes import prepare_scripted
+from ttchat_tui import terminal
+from ttchat_tui.config.paths import find_paths
+from ttchat_tui.config.schema import Config
+from ttchat_tui.config.ui_state import UiState
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.host import EngineHost
+from ttchat_tui.engine.isolated import IsolatedEngine
+from ttchat_tui.session import ChatSession
+from ttchat_tui.storage.opening import open_store
+from ttchat_tui.ui import launch
+
+MAX_TOKENS = 100_000
+
+
+def main() -> int:
+    paths = find_paths(os.environ)
+    paths.log_file.parent.mkdir(parents=True, exist_ok=True)
+    engine = IsolatedEngine(paths.engine_log_file, factory=FACTORY)
+    host = EngineHost(engine, prepare_scripted)
+    store = open_store(paths.database)
+    host.start()
+    host.load("paced")
+    session = ChatSession(
+        store, host, model="paced", default_sampling=lambda _: SamplingParams(max_tokens=MAX_TOKENS)
+    )
+    try:
+        with terminal.captured(paths.log_file):
+            return launch.run(session, Config(), paths, UiState(), resume=False)
+    finally:
+        session.close()
+        host.shutdown()
+        store.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""A program on a pseudo-terminal of its own, watched byte by byte: nothing is interpreted, so watching costs little."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from ptyprocess import PtyProcess
+
+ROOT = Path(__file__).resolve().parents[1]
+COLUMNS, ROWS = 200, 50
+APP = (sys.executable, "-m", "ttchat_tui")
+
+
+class Terminal:
+    """Starts `command`; times are seconds since then. Ends it when left."""
+
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
+        self.started = time.perf_counter()
+        self.process = PtyProcess.spawn(list(command), cwd=str(ROOT), dimensions=(ROWS, COLUMNS), env=environ)
+        self.received = bytearray()
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def now_s(self) -> float:
+        return time.perf_counter() - self.started
+
+    def type(self, text: str) -> None:
+        os.write(self.process.fd, text.encode())
+
+    def read(self, timeout_s: float) -> bool:
+        """Take what comes within `timeout_s`; whether anything came. Raises EOFError when the program has ended."""
+        if not select.select([self.process.fd], [], [], timeout_s)[0]:
+            return False
+        try:
+            data = os.read(self.process.fd, 1 << 16)
+        except OSError as error:
+            raise EOFError(self.tail()) from error
+        self.received += data
+        return True
+
+    def until(self, text: str, since: int = 0, timeout_s: float = 60.0) -> float:
+        """Wait until `text` is written after the first `since` bytes; when that was.
+
+        The text must come in one run of one style: the bytes between two styles are not taken out.
+        """
+        wanted, looked = text.encode(), since
+        deadline = time.perf_counter() + timeout_s
+        while self.received.find(wanted, looked) < 0:
+            looked = max(since, len(self.received) - len(wanted))
+            self.read(0.5)
+            if time.perf_counter() > deadline:
+                raise TimeoutError(f"{text!r} did not come; last bytes: {self.tail()}")
+        return self.now_s()
+
+    def drain(self, seconds: float) -> None:
+        """Take everything for so long."""
+        deadline = time.perf_counter() + seconds
+        while (left := deadline - time.perf_counter()) > 0:
+            self.read(left)
+
+    def tail(self) -> str:
+        return self.received[-2000:].decode(errors="replace")
+
+    def end(self, timeout_s: float = 15.0) -> None:
+        """Ask it to end, read what it still says, and kill it after `timeout_s`."""
+        if self.process.isalive():
+            self.process.kill(signal.SIGTERM)
+        deadline = time.perf_counter() + timeout_s
+        try:
+            while self.process.isalive() and time.perf_counter() < deadline:
+                self.read(0.05)
+        except EOFError:
+            pass
+        self.process.close(force=True)
+
+
+def app_environ(folder: Path | None = None, **more: str) -> dict[str, str]:
+    """The environment of a fresh user (the model's cache is the real one), with settings below `folder`."""
+    folder = folder or Path(tempfile.mkdtemp(prefix="ttchat-bench-"))
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(("TTCHAT_", "NO_COLOR"))
+    }
+    for each in ("CONFIG", "DATA", "STATE"):
+        environ[f"TTCHAT_{each}_DIR"] = str(folder / each.lower())
+    return environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", **more}

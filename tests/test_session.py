@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,14 @@ import pytest
 
 from tests.fakes import Gate, Recorder, Script, ScriptedEngine, prepare_scripted
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import EngineEvent, EngineLoaded, ErrorInfo, GenerationFinished, TokenEvent
+from ttchat_tui.domain.events import (
+    EngineEvent,
+    EngineLoaded,
+    EngineStateChanged,
+    ErrorInfo,
+    GenerationFinished,
+    TokenEvent,
+)
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import (
     ConversationOpened,
@@ -23,7 +31,8 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.engine.host import EngineHost
-from ttchat_tui.session import ChatSession, join_turns
+from ttchat_tui.session import ChatSession
+from ttchat_tui.session.opened import join_turns
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_store
@@ -145,7 +154,6 @@ def test_a_stalled_reply_is_checkpointed_by_the_pump(start: Callable[..., Chat])
     gate.release()
     chat.until(TokenEvent)
     assert chat.session.running is not None
-    assert chat.session.running.is_dirty
     chat.now = 1.1
     chat.session.tick()
     assert chat.store.message(chat.session.running.message.id).content == "one"
@@ -227,13 +235,165 @@ def test_a_message_that_cannot_fit_comes_back_as_a_draft(start: Callable[..., Ch
     assert [message.content for message in chat.engine.requests[-1].messages] == ["short"]
 
 
-def test_a_refused_regeneration_keeps_the_users_message(start: Callable[..., Chat]) -> None:
+def test_a_refused_regeneration_keeps_message_and_reply(start: Callable[..., Chat]) -> None:
     chat = start(Script(replies=("Yes.",), context_length=16))
     chat.ask("fits")
     chat.session.set_system_prompt("much too long " * 20)
     chat.session.regenerate()
     chat.until(GenerationFinished)
-    assert [message.content for message in chat.session.path] == ["fits"]
+    assert [message.content for message in chat.session.path] == ["fits", "Yes."]
+    assert chat.session.conversation is not None
+    chat.session.open(chat.session.conversation.id)
+    assert [message.content for message in chat.session.path] == ["fits", "Yes."]
+
+
+def test_a_regeneration_that_fails_leaves_the_reply_before_it(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("Good.",)))
+    chat.ask("hello")
+    chat.host.unload()
+    chat.until(EngineStateChanged, state="empty")
+    updates = [*chat.session.regenerate(), *chat.until(GenerationFinished)]
+    assert any(isinstance(update, Notice) for update in updates)
+    assert chat.session.conversation is not None
+    chat.session.open(chat.session.conversation.id)
+    assert [message.content for message in chat.session.path] == ["hello", "Good."]
+
+
+def test_a_refused_continuation_keeps_the_reply_as_it_was(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("a b c d e f g h i j k l m n o p",), context_length=20))
+    chat.ask("go")
+    before = chat.session.last_reply
+    assert before is not None
+    assert before.reply is not None
+    assert before.reply.finish_reason == "context"
+    chat.session.set_system_prompt("long " * 40)
+    updates = [*chat.session.continue_reply(), *chat.until(GenerationFinished)]
+    assert any(isinstance(update, Notice) for update in updates)
+    after = chat.store.message(before.id)
+    assert (after.content, after.status, after.reply) == (before.content, before.status, before.reply)
+
+
+def test_a_reply_that_could_not_be_written_is_written_later(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = start(Script(replies=("Fine.",)))
+    full = StorageError(ErrorInfo(kind="disk_full", message="The disk is full."))
+
+    def refuse(*_: object) -> None:
+        raise full
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chat.store, "finish_reply", refuse)
+        assert chat.ask("now").count(Notice(full.info)) == 1
+        chat.now += 60
+        assert chat.session.tick() == [], "a fault that lasts is said once"
+    assert chat.session.has_work
+    chat.now += 60
+    chat.session.tick()
+    assert not chat.session.has_work
+    stored = chat.store.message(chat.session.path[-1].id)
+    assert (stored.content, stored.status) == ("Fine.", "complete")
+
+
+def test_a_database_that_stays_locked_is_tried_less_and_less_often(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("one two",), stepped=True), gate)
+    chat.session.submit("count")
+    gate.release()
+    chat.until(TokenEvent)
+    tries: list[float] = []
+
+    def locked(*_: object) -> None:
+        tries.append(chat.now)
+        raise StorageError(ErrorInfo(kind="database_locked", message="Locked."))
+
+    monkeypatch.setattr(chat.store, "checkpoint", locked)
+    for _ in range(400):
+        chat.now += 0.1
+        chat.session.tick()
+    gaps = [later - earlier for earlier, later in itertools.pairwise(tries)]
+    assert 3 <= len(tries) <= 6
+    assert gaps == sorted(gaps)
+
+
+def test_a_message_sent_during_the_load_takes_the_models_recommendation(tmp_path: Path) -> None:
+    gate = Gate()
+    host = EngineHost(ScriptedEngine(Script(stepped_load=True), gate), prepare_scripted)
+    store = open_store(tmp_path / "other.db")
+    session = ChatSession(store, host, model="scripted")
+    recorder = Recorder(host)
+    host.start()
+    host.load("scripted")
+    session.submit("early")
+    gate.open()
+    recorder.until(GenerationFinished)
+    for event in recorder.events:
+        session.apply(event)
+    assert session.last_reply is not None
+    assert session.last_reply.reply is not None
+    assert session.last_reply.reply.sampling.temperature == 0.6
+    assert session.loaded_model == "scripted"
+    host.shutdown()
+    store.close()
+
+
+def test_a_message_that_waits_for_a_load_can_be_given_up(tmp_path: Path) -> None:
+    gate = Gate()
+    host = EngineHost(ScriptedEngine(Script(stepped_load=True), gate), prepare_scripted)
+    store = open_store(tmp_path / "other.db")
+    session = ChatSession(store, host, model="scripted")
+    host.start()
+    host.load("scripted")
+    session.submit("early")
+    ended = session.give_up()[0]
+    assert isinstance(ended, ReplyEnded)
+    assert not session.is_busy
+    assert [message.content for message in session.path] == ["early", ""]
+    host.shutdown()
+    store.close()
+
+
+def test_the_draft_of_a_new_conversation_is_gone_once_it_is_sent(start: Callable[..., Chat]) -> None:
+    chat = start()
+    chat.session.save_draft("hello")
+    chat.ask("hello")
+    assert chat.store.new_draft() == ""
+
+
+def test_a_failed_deletion_changes_nothing(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = start()
+    chat.ask("first")
+    conversation = chat.session.conversation
+    assert conversation is not None
+
+    def refuse(_: int) -> None:
+        raise StorageError(ErrorInfo(kind="database_locked", message="Locked."))
+
+    monkeypatch.setattr(chat.store, "delete", refuse)
+    with pytest.raises(StorageError):
+        chat.session.delete(conversation.id)
+    assert chat.session.conversation == conversation
+
+
+def test_resuming_lets_what_was_asked_for_now_win(start: Callable[..., Chat]) -> None:
+    chat = start()
+    chat.session.set_sampling(SamplingParams(temperature=1.0, top_k=5))
+    chat.ask("first")
+    chat.session.new_conversation()
+    chat.session.resume({"temperature": 0.0}, "Now this.")
+    assert (chat.session.sampling.temperature, chat.session.sampling.top_k) == (0.0, 5)
+    assert chat.session.system_prompt == "Now this."
+
+
+def test_an_empty_conversation_costs_nothing(start: Callable[..., Chat]) -> None:
+    chat = start()
+    chat.ask("first")
+    chat.session.new_conversation()
+    assert chat.session.count("") == [PromptCost(0, 256, 0)]
 
 
 def test_what_falls_out_of_the_context_is_said_and_stays_stored(start: Callable[..., Chat]) -> None:

@@ -1,0 +1,109 @@
+"""The conversation on screen: its path through the tree, and the settings that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.storage.conversations import ConversationStore
+
+
+class OpenConversation:
+    """A stored conversation, or (conversation None) one that is stored with its first message."""
+
+    def __init__(self, store: ConversationStore, default_system_prompt: str) -> None:
+        self._store = store
+        self._default_system_prompt = default_system_prompt
+        self.conversation: Conversation | None = None
+        self.path: list[Message] = []
+        """From the first message to the last on screen."""
+        self.sampling: SamplingParams | None = None
+        """None until the user changes something: then the defaults hold."""
+        self.system_prompt = default_system_prompt
+
+    @property
+    def last_reply(self) -> Message | None:
+        return next((message for message in reversed(self.path) if message.role == "assistant"), None)
+
+    def clear(self) -> None:
+        self.conversation, self.path = None, []
+        self.sampling, self.system_prompt = None, self._default_system_prompt
+
+    def show(self, conversation: Conversation, path: Sequence[Message]) -> None:
+        self.conversation, self.path = conversation, list(path)
+        self.sampling, self.system_prompt = conversation.sampling, conversation.system_prompt
+
+    def set_sampling(self, sampling: SamplingParams) -> None:
+        """Raises StorageError: it holds for this session, but could not be kept."""
+        self.sampling = sampling
+        self._store_settings()
+
+    def set_system_prompt(self, text: str) -> None:
+        """Raises StorageError: it holds for this session, but could not be kept."""
+        self.system_prompt = text
+        self._store_settings()
+
+    def _store_settings(self) -> None:
+        if self.conversation is not None:
+            self._store.set_settings(
+                self.conversation.id,
+                system_prompt=self.system_prompt,
+                sampling=self.sampling,
+                model=self.conversation.model,
+            )
+
+    def save_draft(self, text: str) -> None:
+        """Raises StorageError."""
+        if self.conversation is None:
+            self._store.set_new_draft(text)
+        else:
+            self._store.set_draft(self.conversation.id, text)
+
+    def add_user_message(self, text: str, model: str) -> Message:
+        """Store a message at the end of the path; with the first one, the conversation. Raises StorageError."""
+        if self.conversation is None:
+            self.conversation = self._store.create_conversation(
+                model=model, system_prompt=self.system_prompt, sampling=self.sampling
+            )
+            self._store.set_new_draft("")
+        parent_id = self.path[-1].id if self.path else None
+        message = self._store.add_user_message(self.conversation.id, parent_id, text)
+        self.path.append(message)
+        return message
+
+    def replace(self, message: Message) -> None:
+        """Take over a newer version of a message of the path."""
+        self.path = [message if known.id == message.id else known for known in self.path]
+
+    def drop(self, ids: set[int]) -> None:
+        self.path = [message for message in self.path if message.id not in ids]
+
+    def refresh(self) -> None:
+        """Read the conversation's own row again: a reply changes its model and time. Raises StorageError."""
+        if self.conversation is not None:
+            self.conversation = self._store.conversation(self.conversation.id)
+
+    def prompt(self, draft: str = "") -> tuple[ChatMessage, ...]:
+        """What a model gets: the system prompt, the path without empty messages, then `draft`."""
+        messages = [
+            ChatMessage(message.role, message.content) for message in self.path if message.content.strip()
+        ]
+        if self.system_prompt.strip():
+            messages.insert(0, ChatMessage("system", self.system_prompt))
+        if draft.strip():
+            messages.append(ChatMessage("user", draft))
+        return join_turns(messages)
+
+
+def join_turns(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
+    """Merge neighbours of one role: a turn whose reply stayed empty leaves two user messages in a row, which many
+    chat templates refuse."""
+    joined: list[ChatMessage] = []
+    for message in messages:
+        if joined and joined[-1].role == message.role:
+            joined[-1] = ChatMessage(message.role, f"{joined[-1].content}\n\n{message.content}")
+        else:
+            joined.append(message)
+    return tuple(joined)

@@ -1,0 +1,287 @@
+"""Runs replies in the open conversation, one at a time: from the request to the row that stays."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+from typing_extensions import assert_never
+
+from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
+from ttchat_tui.domain.events import (
+    ErrorInfo,
+    GenerationFinished,
+    GenerationStarted,
+    PrefillProgress,
+    TokenEvent,
+)
+from ttchat_tui.domain.generation import GenerationRequest
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.updates import (
+    ConversationsChanged,
+    DraftReturned,
+    MessageAdded,
+    MessageRemoved,
+    Notice,
+    ReplyBegan,
+    ReplyEnded,
+    ReplyStarted,
+    ReplyStreamed,
+    Update,
+)
+from ttchat_tui.engine.host import EngineHost
+from ttchat_tui.engine.meter import Meter
+from ttchat_tui.session.opened import OpenConversation
+from ttchat_tui.session.reply import RunningReply, UnsavedReplies, write_end
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+ReplyEvent: TypeAlias = GenerationStarted | PrefillProgress | TokenEvent | GenerationFinished
+
+
+class Replies:
+    """The reply that runs (at most one), and those that ended but could not be written yet."""
+
+    def __init__(
+        self, store: ConversationStore, host: EngineHost, opened: OpenConversation, clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._host = host
+        self._opened = opened
+        self._clock = clock
+        self._request_ids = itertools.count(1)
+        self._unsaved = UnsavedReplies(store)
+        self._said_kind = ""
+        self.running: RunningReply | None = None
+        self.meter = Meter()
+
+    @property
+    def has_work(self) -> bool:
+        """`tick` has something to do."""
+        return self.running is not None or bool(self._unsaved)
+
+    # --- beginnings
+
+    def begin(
+        self,
+        sampling: SamplingParams,
+        model: str,
+        *,
+        asked: Message | None = None,
+        replaced: Message | None = None,
+    ) -> list[Update]:
+        """Answer the last message of the path. `asked` and `replaced` are as in `RunningReply`."""
+        info = self._host.info
+        record = ReplyRecord(
+            model=info.model if info else model,
+            engine=info.label if info else "",
+            sampling=sampling,
+            seed=sampling.seed if sampling.seed is not None else secrets.randbits(32),
+        )
+        parent = self._opened.path[-1]
+        try:
+            message = self._store.begin_reply(parent.conversation_id, parent.id, record)
+        except StorageError as error:
+            return [Notice(error.info)]
+        self._opened.path.append(message)
+        return self._generate(message, sampling, asked=asked, replaced=replaced)
+
+    def go_on(self, last: Message, sampling: SamplingParams) -> list[Update]:
+        """Continue the last reply of the path where it ended."""
+        try:
+            self._unsaved.retry(self._clock(), at_once=True)
+            message = self._store.resume_reply(last.id)
+        except StorageError as error:
+            return [Notice(error.info)]
+        self._opened.replace(message)
+        return self._generate(message, sampling, continued=last)
+
+    def _generate(
+        self,
+        message: Message,
+        sampling: SamplingParams,
+        *,
+        asked: Message | None = None,
+        replaced: Message | None = None,
+        continued: Message | None = None,
+    ) -> list[Update]:
+        assert message.reply is not None
+        request = GenerationRequest(
+            id=next(self._request_ids),
+            messages=self._opened.prompt(),
+            sampling=sampling,
+            seed=message.reply.seed,
+            continue_last=continued is not None,
+        )
+        self.meter = Meter()
+        self.running = RunningReply(
+            message,
+            request,
+            self._host.generate(request),
+            asked=asked,
+            replaced=replaced,
+            continued=continued,
+            now=self._clock(),
+        )
+        return [ReplyBegan(message)]
+
+    # --- what the engine says
+
+    def adopt_defaults(self, sampling: SamplingParams) -> None:
+        """The model is loaded: a reply that waited for it takes the model's recommendation after all."""
+        running = self.running
+        if running is not None and not running.has_started:
+            running.control.set_sampling(sampling)
+            running.record = msgspec.structs.replace(running.record, sampling=sampling)
+
+    def apply(self, event: ReplyEvent) -> list[Update]:
+        """Events of requests that were left are dropped."""
+        running = self.running
+        if running is None or event.request_id != running.request.id:
+            return []
+        self.meter.observe(event)
+        match event:
+            case GenerationStarted():
+                running.has_started = True
+                self._adopt_engine(running)
+                return [ReplyStarted(running.message.id, event.dropped_messages)]
+            case PrefillProgress():
+                return []
+            case TokenEvent():
+                running.take(event)
+                return [ReplyStreamed(running.message.id, event.text), *self.tick()]
+            case GenerationFinished():
+                return self._finish(running, event)
+            case _:
+                assert_never(event)
+
+    def _adopt_engine(self, running: RunningReply) -> None:
+        """A reply that waited for a load learns here what really runs it."""
+        if (info := self._host.info) is not None:
+            running.record = msgspec.structs.replace(running.record, model=info.model, engine=info.label)
+
+    def tick(self) -> list[Update]:
+        """Put on disk what is due."""
+        try:
+            if self.running is not None:
+                self.running.checkpoint(self._store, self._clock)
+            self._unsaved.retry(self._clock())
+        except StorageError as error:
+            return self._say_once(error.info)
+        self._said_kind = ""
+        return []
+
+    def _say_once(self, error: ErrorInfo) -> list[Update]:
+        """A fault that lasts is told once, not with every try."""
+        if error.kind == self._said_kind:
+            return []
+        self._said_kind = error.kind
+        return [Notice(error)]
+
+    # --- endings
+
+    def leave(self) -> list[Update]:
+        """End the reply that runs here and now, with what it has; the engine hears of it."""
+        if self.running is None:
+            return []
+        running = self.running
+        running.control.cancel()
+        record = msgspec.structs.replace(running.record, finish_reason="cancelled", stats=self.meter.stats())
+        return self._end(running, "interrupted", record)
+
+    def close(self) -> None:
+        """The last chance to write what is not on disk."""
+        self.leave()
+        try:
+            self._unsaved.retry(self._clock(), at_once=True)
+        except StorageError as error:
+            log.error("a reply could not be kept: %s", error)
+
+    def _finish(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
+        if event.error is not None and event.error.kind == "prompt_too_long":
+            return self._refuse(running, event.error)
+        is_nothing = not running.text and not event.text
+        if running.replaced is not None and is_nothing and event.reason in ("cancelled", "error"):
+            return [*self._take_back(running), *([Notice(event.error)] if event.error else [])]
+        updates: list[Update] = []
+        if event.text:
+            running.take_held_back(event.text)
+            updates.append(ReplyStreamed(running.message.id, event.text))
+        record = msgspec.structs.replace(
+            running.record,
+            finish_reason=event.reason,
+            stats=event.stats,
+            error=event.error.message if event.error else "",
+        )
+        status: MessageStatus = "complete"
+        if event.error is not None:
+            status = "error"
+        elif event.reason == "cancelled":
+            status = "interrupted"
+        return [*updates, *self._end(running, status, record, event.error)]
+
+    def _end(
+        self,
+        running: RunningReply,
+        status: MessageStatus,
+        record: ReplyRecord,
+        error: ErrorInfo | None = None,
+    ) -> list[Update]:
+        """Write all that the reply came to. If that fails, it stays on screen, and is tried again (`tick`)."""
+        self.running = None
+        message = running.ended(status, record)
+        notices: list[Update] = []
+        try:
+            message = write_end(self._store, message)
+        except StorageError as failure:
+            self._unsaved.add(message, self._clock())
+            notices = self._say_once(failure.info)
+        else:
+            self._refresh_conversation()
+        self._opened.replace(message)
+        return [ReplyEnded(message, error), ConversationsChanged(), *notices]
+
+    def _refresh_conversation(self) -> None:
+        try:
+            self._opened.refresh()
+        except StorageError as error:  # deleted in another window: the next message will say so
+            log.info("the conversation could not be read again: %s", error)
+
+    def _refuse(self, running: RunningReply, error: ErrorInfo) -> list[Update]:
+        """The prompt is too long and nothing was generated: everything is as before, and the text is given back."""
+        if running.continued is not None:
+            before = running.continued
+            assert before.reply is not None
+            return [*self._end(running, before.status, before.reply), Notice(error)]
+        if running.replaced is not None:
+            return [*self._take_back(running), Notice(error)]
+        text = running.asked.content if running.asked else ""
+        return [*self._take_back(running), DraftReturned(text, error)]
+
+    def _take_back(self, running: RunningReply) -> list[Update]:
+        """Take out what this request stored, and show again what it replaced."""
+        added = [message for message in (running.message, running.asked) if message is not None]
+        replaced = running.replaced
+        try:
+            for message in added:
+                self._store.remove_message(message.id)
+            if replaced is not None:
+                self._store.set_head(replaced.conversation_id, replaced.id)
+        except StorageError as failure:
+            record = msgspec.structs.replace(
+                running.record, finish_reason="error", error=failure.info.message
+            )
+            return [*self._end(running, "error", record), Notice(failure.info)]
+        self.running = None
+        self._opened.drop({message.id for message in added})
+        updates: list[Update] = [MessageRemoved(message.id) for message in added]
+        if replaced is not None:
+            self._opened.path.append(replaced)
+            updates.append(MessageAdded(replaced))
+        return [*updates, ConversationsChanged()]

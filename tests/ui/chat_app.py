@@ -19,7 +19,7 @@ from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_store
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.screens.chat import ChatScreen
-from ttchat_tui.ui.services import Services
+from ttchat_tui.ui.services import Resume, Services
 from ttchat_tui.ui.themes import load_themes
 
 
@@ -44,7 +44,7 @@ class ChatApp:
         config: Config | None = None,
         ui_state: UiState | None = None,
         store: ConversationStore | None = None,
-        resume: bool = False,
+        resume: Resume | None = None,
     ) -> None:
         self.paths = paths_in(folder)
         self.engine = ScriptedEngine(script, gate)

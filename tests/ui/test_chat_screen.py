@@ -11,7 +11,9 @@ from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from ttchat_tui.config.schema import Config, UiSettings
 from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.storage.opening import open_store
 from ttchat_tui.ui.screens.help import HelpScreen
+from ttchat_tui.ui.services import Resume
 from ttchat_tui.ui.widgets.history_panel import HistoryPanel
 from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
 from ttchat_tui.ui.widgets.slider import Slider
@@ -135,7 +137,7 @@ async def test_dash_c_opens_the_latest_conversation(tmp_path: Path) -> None:
     async with running(chat) as pilot:
         await pilot.press(*"remember me", "enter")
         await reply_ended(pilot, chat)
-    again = ChatApp(tmp_path, resume=True)
+    again = ChatApp(tmp_path, resume=Resume({}))
     async with running(again):
         assert again.session.path[0].content == "remember me"
         assert again.screen.transcript.source_of(again.session.path[0].id) == "remember me"
@@ -225,19 +227,112 @@ async def test_an_engine_failure_is_said_and_the_next_load_works(tmp_path: Path)
         assert chat.session.path[-1].content == "fine"
 
 
-async def test_a_missing_model_leaves_the_app_usable_and_names_the_cure(tmp_path: Path) -> None:
+async def test_a_model_that_cannot_be_loaded_is_said_until_another_one_is(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
-        await pilot.press(*"/model missing", "enter")
+        chat.engine.script = Script(fault="raise", fault_at="load")
+        await pilot.press(*"/model qwen3-0.6b", "enter")
         await until(pilot, lambda: chat.host.state == "failed")
         await settle(pilot, chat)
-        assert "There is no model" in shown(chat)
-        await pilot.press(*"/model other", "enter")
+        assert "The script says so." in shown(chat)
+        await pilot.press(*"kept", "enter")
+        await pilot.pause()
+        assert chat.screen.prompt.text == "kept", "nothing is sent to no model"
+        assert chat.session.path == []
+        chat.engine.script = Script()
+        chat.screen.prompt.set_draft("/model smollm2-360m-instruct")
+        await pilot.press("enter")
         await until(pilot, lambda: chat.host.state == "ready")
         await settle(pilot, chat)
         assert chat.session.info is not None
-        assert chat.session.info.model == "other"
-        assert "There is no model" not in shown(chat)
+        assert chat.session.info.model == "smollm2-360m-instruct"
+        assert "The script says so." not in shown(chat)
+        assert chat.kept[-1].last_model == "smollm2-360m-instruct"
+
+
+async def test_a_slip_of_the_pen_does_not_cost_the_model_that_is_loaded(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.press(*"/model qwen3-0.5b", "enter")
+        await pilot.pause()
+        assert any("No model is called" in toast for toast in chat.toasts())
+        assert chat.host.state == "ready"
+        assert chat.engine.calls.count("load") == 1
+
+
+async def test_a_draft_stays_with_its_conversation(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.press(*"first", "enter")
+        await reply_ended(pilot, chat)
+        await pilot.press(*"half", "ctrl+n")
+        await pilot.pause()
+        assert chat.screen.prompt.text == ""
+        await pilot.press(*"new", "alt+down")
+        await pilot.pause()
+        assert chat.screen.prompt.text == "half"
+        await pilot.press("ctrl+n")
+        await pilot.pause()
+        assert chat.screen.prompt.text == "new"
+
+
+async def test_a_refused_message_is_put_before_what_was_typed_since(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(context_length=16, stepped_load=True), gate)
+    chat.host.start()
+    chat.host.load("scripted")
+    async with chat.app.run_test(size=(120, 40)) as pilot:
+        chat.screen.prompt.set_draft("much too long " * 9)
+        await pilot.press("enter", *"next")
+        gate.open()
+        await reply_ended(pilot, chat)
+        assert chat.screen.prompt.text == "much too long " * 9 + "\n\nnext"
+        assert chat.store.new_draft() or chat.store.conversation(1).draft
+    chat.host.shutdown()
+    chat.store.close()
+
+
+async def test_a_conversation_deleted_in_another_window_costs_a_toast(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.press(*"first", "enter")
+        await reply_ended(pilot, chat)
+        other = open_store(chat.paths.database)
+        other.delete(1)
+        other.close()
+        await pilot.press("f2")
+        await pilot.pause()
+        assert any("not stored" in toast for toast in chat.toasts())
+
+
+async def test_odd_arguments_of_commands_are_said(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("```\ncode\n```",)))
+    async with running(chat) as pilot:
+        await pilot.press(*"hi", "enter")
+        await reply_ended(pilot, chat)
+        for command in ("/code ²", "/code x", "/save ~nosuchuser/x.md"):
+            chat.screen.prompt.set_draft(command)
+            await pilot.press("enter")
+            await pilot.pause()
+        assert sum("1 code blocks" in toast for toast in chat.toasts()) == 2
+        assert any("no home folder" in toast for toast in chat.toasts())
+
+
+async def test_escape_gives_up_a_message_that_waits_for_a_load_and_then_the_load(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(stepped_load=True), gate)
+    chat.host.start()
+    chat.host.load("scripted")
+    async with chat.app.run_test(size=(120, 40)) as pilot:
+        await pilot.press(*"early", "enter")
+        await until(pilot, lambda: chat.host.state == "loading")
+        await pilot.press("escape")
+        await pilot.pause()
+        assert not chat.session.is_busy
+        await pilot.press("escape")
+        await until(pilot, lambda: chat.host.state == "empty")
+    chat.host.shutdown()
+    chat.store.close()
 
 
 async def test_brackets_in_any_text_are_shown_as_they_are(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,20 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     resume: bool
     plain: bool
 
+    @property
+    def sampling_flags(self) -> dict[str, Any]:
+        """What the command line says of sampling, by the names of `SamplingParams`."""
+        prefix = "sampling."
+        given = {
+            key.removeprefix(prefix): value for key, value in self.flags.items() if key.startswith(prefix)
+        }
+        return {name: tuple(value) if name == "stop" else value for name, value in given.items()}
+
+    @property
+    def system_flag(self) -> str | None:
+        """The system prompt of the command line."""
+        return self.flags.get("system_prompt")
+
 
 def run(invocation: Invocation) -> int:
     """One chat from start to end; returns the exit code.
@@ -65,7 +80,8 @@ def run(invocation: Invocation) -> int:
     if is_full_screen and not terminal.is_full_screen_possible():
         sys.stderr.write("ttchat-tui: no full screen on this terminal: line by line instead (--plain).\n")
         is_full_screen = False
-    _log_to(paths.log_file, config.log.level)
+    paths = _with_a_log(paths, config.log.level)
+    invocation = msgspec.structs.replace(invocation, paths=paths)
     engine = _engine(config, paths)
     if isinstance(engine, IsolatedEngine):
         engine.start()  # under way while this process imports what draws the screen
@@ -77,8 +93,26 @@ def run(invocation: Invocation) -> int:
         return int(headless.run(session, invocation))
 
 
-def _log_to(file: Path, level: str) -> None:
+def _with_a_log(paths: Paths, level: str) -> Paths:
+    """Log to the state folder (for the user's eyes only); to a fresh one among the temporary files, and say so, when
+    it cannot be written."""
+    try:
+        _open_log(paths.log_file, level)
+    except OSError as error:
+        state_dir = Path(tempfile.mkdtemp(prefix="ttchat-tui-"))
+        paths = msgspec.structs.replace(paths, state_dir=state_dir)
+        sys.stderr.write(
+            f"ttchat-tui: {error.filename or paths.state_dir} cannot be written ({error.strerror}); "
+            f"logs and what the app remembers go to {state_dir} this time.\n"
+        )
+        _open_log(paths.log_file, level)
+    return paths
+
+
+def _open_log(file: Path, level: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    file.chmod(0o600)
     logging.basicConfig(
         filename=file, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -165,7 +199,15 @@ def _run_screen(invocation: Invocation, config: Config, state: UiState, session:
     """The Textual app, imported only now: the engine's process is already at work on the other core."""
     terminal.ensure_utf8()
     gc.disable()  # until the app has its first frame: imports make garbage of nothing, and looking for it costs 65 ms
+    # By name, because an import statement here would be one that linters move up.
+    launch = importlib.import_module("ttchat_tui.ui.launch")
+    app = launch.build(
+        session,
+        config,
+        invocation.paths,
+        state,
+        resume=(invocation.sampling_flags, invocation.system_flag) if invocation.resume else None,
+    )
     with terminal.captured(invocation.paths.log_file):
-        # By name, because an import statement here would be one that linters move up.
-        launch = importlib.import_module("ttchat_tui.ui.launch")
-        return int(launch.run(session, config, invocation.paths, state, invocation.resume))
+        app.run()
+    return int(app.return_code or 0)

@@ -14,7 +14,7 @@ from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.conversation import Conversation
 from ttchat_tui.storage.conversations import ConversationStore
-from ttchat_tui.storage.export import write_export
+from ttchat_tui.storage.export import file_path, write_export
 from ttchat_tui.storage.opening import open_store
 
 
@@ -49,9 +49,7 @@ def export(
             return
         for each in _chosen(store, conversation, every):
             folder = target or (
-                Path(config.storage.exports_dir).expanduser()
-                if config.storage.exports_dir
-                else paths.exports_dir
+                file_path(config.storage.exports_dir) if config.storage.exports_dir else paths.exports_dir
             )
             messages = store.path(each.head_id) if each.head_id is not None else []
             typer.echo(str(write_export(folder, file_format.value, each, messages)))

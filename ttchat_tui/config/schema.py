@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ttchat_tui.domain.model_spec import Isolation, Precision
+from ttchat_tui.domain.model_spec import Isolation
 from ttchat_tui.domain.sampling import SamplingParams, checked
 
 EngineChoice: TypeAlias = Literal["auto", "cpu", "tt", "remote"]
+PrecisionChoice: TypeAlias = Literal["auto", "fp32", "f16"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 Key: TypeAlias = Annotated[str, Meta(min_length=1)]
 """A key as Textual names it: `ctrl+j`, `f1`, `escape`."""
@@ -23,7 +24,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Alias, hub id, folder or .gguf file; empty: the one last used, at first the default of the catalog."""
     engine: EngineChoice = "auto"
     """`auto` takes the best that this machine has."""
-    precision: Precision = "auto"
+    precision: PrecisionChoice = "auto"
     """What weights are computed in; `auto` lets the engine choose."""
     threads: Annotated[int, Meta(ge=0, le=1024)] = 0
     """CPU threads for one forward; 0 lets the engine choose."""

@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
@@ -117,6 +118,11 @@ class EngineHost:
         return self._info
 
     @property
+    def is_loading(self) -> bool:
+        """A load runs or waits for its turn."""
+        return bool(self._loads)
+
+    @property
     def is_alive(self) -> bool:
         """The engine thread runs."""
         return self._thread.is_alive()
@@ -143,7 +149,7 @@ class EngineHost:
 
     def cancel_load(self) -> None:
         """Give up loads that run or wait. Each ends with `EngineFailed`, kind `load_cancelled`."""
-        for cancelled in self._loads:
+        for cancelled in list(self._loads):
             cancelled.set()
         self._loads.clear()
 
@@ -254,6 +260,13 @@ class EngineHost:
                 assert_never(command)
 
     def _load_now(self, command: _Load) -> None:
+        try:
+            self._try_load(command)
+        finally:
+            with suppress(ValueError):  # it was cancelled, and is forgotten already
+                self._loads.remove(command.cancelled)
+
+    def _try_load(self, command: _Load) -> None:
         self._unload_now()
         self._set_state("loading", command.name)
         report = self._reporter(command.cancelled)

@@ -50,6 +50,9 @@ from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 
 BUSY = ErrorInfo(kind="busy", message="A reply is still running.", cure="Esc stops it; then send.")
+NO_MODEL = ErrorInfo(
+    kind="not_ready", message="No model is loaded.", cure="Load one (/reload, /model), then send."
+)
 NOTHING_TO_DO = ErrorInfo(kind="nothing_to_do", message="There is no reply to work on yet.")
 
 
@@ -225,6 +228,8 @@ class ChatSession:
         """Send a message: it is on disk before anything else happens."""
         if self.is_busy:
             return [DraftReturned(text, BUSY)]
+        if self.host.info is None and not self.host.is_loading:
+            return [DraftReturned(text, NO_MODEL)]
         is_first = not self.path
         try:
             message = self._opened.add_user_message(text, self.model)

@@ -74,7 +74,7 @@ def write_export(
     if format not in _WRITERS:
         raise _failed(f"There is no export format {format!r}.", f"Choose one of: {', '.join(_WRITERS)}.")
     suffix, write = _WRITERS[format]
-    target = folder_or_file.expanduser()
+    target = file_path(str(folder_or_file))
     if target.is_dir() or not target.suffix:
         target = target / f"{file_name(conversation)}{suffix}"
     try:
@@ -84,6 +84,18 @@ def write_export(
             f"The transcript could not be written to {target}: {error.strerror or error}.",
             "Free some space, or choose another folder.",
         ) from error
+
+
+def file_path(typed: str) -> Path:
+    """The path that somebody typed, `~` and `~user` resolved.
+
+    Raises:
+        StorageError: kind `export_failed`: there is no such user.
+    """
+    try:
+        return Path(typed).expanduser()
+    except RuntimeError as error:
+        raise _failed(f"There is no home folder for {typed}.", "Write the path in full.") from error
 
 
 def file_name(conversation: Conversation) -> str:

@@ -63,7 +63,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("rename", "Rename the conversation", "Conversation", "Give the conversation another title.", "f2", "/rename", "title"),
     Action("delete", "Delete the conversation", "Conversation", "Delete the conversation; it can be brought back.", slash="/delete"),
     Action("undo_delete", "Undo the deletion", "Conversation", "Bring the conversation deleted last back.", slash="/undo"),
-    Action("save", "Save the transcript", "Conversation", "Write the conversation to a Markdown, JSON or JSONL file.", "ctrl+s", "/save", "file", footer="save"),
+    Action("save", "Save the transcript", "Conversation", "Write the conversation to a Markdown, JSON or JSONL file.", "ctrl+s", "/save", "file"),
     Action("copy_reply", "Copy the last reply", "Transcript", "Copy the last reply's Markdown source.", "f8", "/copy"),
     Action("copy_code", "Copy a code block", "Transcript", "Copy the last reply's code block n (the last one without a number).", "f9", "/code", "n"),
     Action("copy_message", "Copy a message", "Transcript", "Copy the selected message's source, or your own last message.", slash="/copy-message"),

@@ -89,9 +89,9 @@ class EnginePump:
             self._host.set_waker(None)
 
     async def _wait(self) -> None:
-        """Until there is an event; while a reply runs, at most until its next checkpoint is due."""
+        """Until there is an event; while something is to be written, at most until that is due."""
         try:
-            await asyncio.wait_for(self._wake.wait(), CHECKPOINT_S if self._session.is_busy else None)
+            await asyncio.wait_for(self._wake.wait(), CHECKPOINT_S if self._session.has_work else None)
         except asyncio.TimeoutError:
             pass
 

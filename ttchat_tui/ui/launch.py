@@ -1,8 +1,9 @@
-"""From the session to a running screen; returns the exit code when it is left."""
+"""From the session to an app that can be run."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from ttchat_tui.config.errors import ConfigError
@@ -10,16 +11,25 @@ from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState, save_ui_state
 from ttchat_tui.session import ChatSession
+from ttchat_tui.ui import paste_parser
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.key_check import check_keys
-from ttchat_tui.ui.services import Services
+from ttchat_tui.ui.services import Resume, Services
 from ttchat_tui.ui.themes import load_themes
 
 log = logging.getLogger(__name__)
 
 
-def run(session: ChatSession, config: Config, paths: Paths, state: UiState, resume: bool) -> int:
-    """Show the app until the user leaves.
+def build(
+    session: ChatSession,
+    config: Config,
+    paths: Paths,
+    state: UiState,
+    *,
+    resume: tuple[Mapping[str, object], str | None] | None = None,
+) -> TtchatApp:
+    """The app, ready to run. `resume` goes on with the latest conversation: sampling and system prompt that win over
+    its own.
 
     Raises:
         ConfigError: keys in conflict, an unknown action, or an unknown theme.
@@ -45,11 +55,10 @@ def run(session: ChatSession, config: Config, paths: Paths, state: UiState, resu
         paths=paths,
         ui_state=state,
         save_ui_state=lambda changed: _keep(paths.ui_state_file, changed),
-        resume=resume,
+        resume=Resume(*resume) if resume else None,
     )
-    app = TtchatApp(services, themes)
-    app.run()
-    return app.return_code or 0
+    paste_parser.install()
+    return TtchatApp(services, themes)
 
 
 def _keep(file: Path, state: UiState) -> None:

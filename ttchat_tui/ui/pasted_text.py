@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+PASTED_ESCAPE: Final = "\uf01b"
+"""Stands for ESC in a paste (a private-use character), where the terminal's parser must not see one."""
+
 _NEWLINES: Final = re.compile("\r\n?|\u2028|\u2029")
 
 _DROPPED: Final = re.compile(
@@ -20,4 +23,4 @@ _DROPPED: Final = re.compile(
 
 def as_draft(text: str) -> str:
     """`text` as the prompt holds it: `\\n` for every newline, tabs kept, terminal control dropped."""
-    return _DROPPED.sub("", _NEWLINES.sub("\n", text))
+    return _DROPPED.sub("", _NEWLINES.sub("\n", text.replace(PASTED_ESCAPE, "\x1b")))

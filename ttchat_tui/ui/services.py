@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ttchat_tui.config.paths import Paths
@@ -10,6 +10,14 @@ from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.session import ChatSession
+
+
+@dataclass(frozen=True)
+class Resume:
+    """What flags of this start say against the settings of the conversation that is gone on with."""
+
+    sampling: Mapping[str, object]
+    system_prompt: str | None = None
 
 
 @dataclass
@@ -21,5 +29,5 @@ class Services:
     ui_state: UiState
     save_ui_state: Callable[[UiState], None]
     """Atomic; errors are logged, never raised: panels that come back closed are no reason to stop."""
-    resume: bool = False
+    resume: Resume | None = None
     """Open the latest conversation (`-c`) instead of a new one."""

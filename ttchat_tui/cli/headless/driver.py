@@ -62,6 +62,11 @@ class Driver:
         self._news = threading.Event()
         session.host.set_waker(self._news.set)
 
+    def take_pending(self) -> None:
+        """Apply what the engine has said while nobody waited."""
+        for event in self.session.host.drain():
+            self.session.apply(event)
+
     def wait_for_load(self, show: ShowLoad) -> Loaded:
         """Wait for a load that was asked for. An interrupt cancels it, and waits until it is cancelled.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from ttchat_tui.cli.errors import DONE, say
@@ -17,7 +16,7 @@ from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import ErrorInfo, GenerationFinished, LoadProgress, TokenEvent
 from ttchat_tui.domain.text import visible
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.storage.export import write_export
+from ttchat_tui.storage.export import file_path, write_export
 
 ASK, MORE = "> ", "... "
 
@@ -122,16 +121,16 @@ class Repl:
         if conversation is None:
             say(NOTHING_TO_SAVE)
             return
-        target = Path(where).expanduser() if where else self._exports_dir
         try:
+            target = file_path(where) if where else self._exports_dir
             self._print(f"Saved: {write_export(target, 'markdown', conversation, self._session.path)}")
         except StorageError as error:
             say(error.info)
 
     def _model(self, name: str) -> int | None:
         if name:
-            self._session.model = name
-            self._session.host.load(name)
+            self._driver.take_pending()  # a fault from before must not be taken for the end of this load
+            self._session.load(name)
             return self._wait_for_load()
         info = self._session.info
         if info is None:

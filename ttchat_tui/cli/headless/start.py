@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from ttchat_tui import terminal
 from ttchat_tui.cli.chat import Invocation
@@ -18,7 +16,6 @@ from ttchat_tui.cli.headless.outputs import OUTPUTS, Output
 from ttchat_tui.cli.headless.repl import Repl
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.domain.events import ErrorInfo, LoadProgress
-from ttchat_tui.domain.sampling import checked
 from ttchat_tui.session import ChatSession
 
 SAMPLING_FLAG: Final = "sampling."
@@ -35,7 +32,7 @@ def run(session: ChatSession, invocation: Invocation) -> int:
         say(session.store.notice)
     with exit_on_ending_signals():
         if invocation.resume:
-            _resume(session, invocation.flags)
+            _resume(session, invocation)
         driver = Driver(session)
         if invocation.prompt is None:
             return Repl(driver, invocation.paths, keeps_history=invocation.save).run()
@@ -43,19 +40,10 @@ def run(session: ChatSession, invocation: Invocation) -> int:
         return run_prompt(driver, invocation.prompt, OUTPUTS[invocation.output](sys.stdout, is_kept))
 
 
-def _resume(session: ChatSession, flags: dict[str, Any]) -> None:
+def _resume(session: ChatSession, invocation: Invocation) -> None:
     """Open the latest conversation. Its own settings hold, but for those that flags of this call name."""
-    latest = session.store.latest()
-    if latest is None:
+    if not session.resume(invocation.sampling_flags, invocation.system_flag):
         say(NOTHING_TO_CONTINUE)
-        return
-    session.open(latest.id)
-    chosen = {key.removeprefix(SAMPLING_FLAG): flags[key] for key in flags if key.startswith(SAMPLING_FLAG)}
-    if chosen and latest.sampling is not None:
-        chosen["stop"] = tuple(chosen.get("stop", latest.sampling.stop))
-        session.set_sampling(checked(msgspec.structs.replace(latest.sampling, **chosen)))
-    if "system_prompt" in flags:
-        session.set_system_prompt(flags["system_prompt"])
 
 
 def run_prompt(driver: Driver, prompt: str, output: Output) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from textual import getters, on
 from textual.app import ComposeResult
@@ -13,7 +14,7 @@ from textual.screen import Screen
 from textual.widgets import Footer
 from typing_extensions import assert_never
 
-from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.events import EngineState, ErrorInfo
 from ttchat_tui.domain.updates import (
     ConversationOpened,
@@ -50,6 +51,9 @@ from ttchat_tui.ui.widgets.transcript import MessageView, Transcript
 
 FITS = {"left": 80, "right": 110}
 """Columns below which a sidebar hides and comes back as an overlay."""
+
+LISTED = 10_000
+"""Conversations in the list: all of them, as far as anybody has that many."""
 
 FAULT_KEY = -1
 """The transcript's key of the notice that no model is loaded; messages have positive ones."""
@@ -114,11 +118,13 @@ class ChatScreen(ChatActions, Screen[None]):
             self.status.set_notice("nothing is kept" if self.session.store.mode == "memory" else "read-only")
 
     def _first_conversation(self) -> Sequence[Update]:
-        latest = self.session.store.latest() if self.services.resume else None
-        if latest is None:
-            self.prompt.set_draft(self.session.store.new_draft())
-            return self.session.new_conversation()
-        return self.session.open(latest.id)
+        resume = self.services.resume
+        try:
+            resumed = self.session.resume(resume.sampling, resume.system_prompt) if resume else []
+        except StorageError as error:
+            self.say(error.info)
+            resumed = []
+        return resumed or self.session.new_conversation()
 
     def _show_recovered(self) -> None:
         found = self.session.recovered
@@ -136,71 +142,88 @@ class ChatScreen(ChatActions, Screen[None]):
     # --- updates from the session
 
     def show_updates(self, updates: Sequence[Update]) -> None:
-        """Draw what changed. The one place where updates are told apart."""
+        """Draw what changed. A database that cannot be read meanwhile is said, and costs what it would have shown."""
         for update in updates:
-            match update:
-                case ConversationOpened(conversation, messages):
-                    self._open(conversation.draft if conversation else None, messages)
-                case MessageAdded(message):
-                    self.transcript.add(view_of(message))
-                case MessageRemoved(message_id):
-                    self.transcript.remove(message_id)
-                case ReplyBegan(message):
-                    self.prompt.set_busy(True)
-                    self.metrics.forget_rates()
-                    self.transcript.begin(view_of(message))
-                case ReplyStarted(_, dropped_messages):
-                    self._show_dropped(dropped_messages)
-                case ReplyStreamed(message_id, text):
-                    self.transcript.feed(message_id, text)
-                case ReplyEnded(message, error):
-                    self._end_reply(message, error)
-                case DraftReturned(text, error):
-                    self._return_draft(text, error)
-                case ConversationsChanged():
-                    self._refresh_history()
-                case PromptCost(tokens, context_length, dropped):
-                    self._show_cost(tokens, context_length, dropped)
-                case EngineChanged(state, detail):
-                    self.status.set_state(state, detail)
-                    self.metrics.phase = PHASES[state]
-                    self._refresh_metrics()
-                case EngineProgress(progress):
-                    self.status.set_progress(progress)
-                    self.metrics.phase = progress.phase
-                case EngineReady(info):
-                    self.transcript.remove(FAULT_KEY)
-                    self.status.set_model(info.model, info.label)
-                    self.status.set_context(0, info.context_length)
-                    self.remember_model(self.session.model)
-                    self._ring()
-                    self._refresh_settings()
-                    self.session.count(self.prompt.text)
-                case EngineFault(error):
-                    self._show_fault(error)
-                case Notice(error):
-                    self.say(error)
-                case _:
-                    assert_never(update)
+            try:
+                self._show_update(update)
+            except StorageError as error:
+                self.say(error.info)
 
-    def _open(self, draft: str | None, messages: Sequence[Message]) -> None:
+    def _show_update(self, update: Update) -> None:
+        """The one place where updates are told apart."""
+        match update:
+            case ConversationOpened(conversation, messages):
+                self._open(conversation, messages)
+            case MessageAdded(message):
+                self.transcript.add(view_of(message))
+            case MessageRemoved(message_id):
+                self.transcript.remove(message_id)
+                self._welcome_if_empty()
+            case ReplyBegan(message):
+                self.prompt.set_busy(True)
+                self.metrics.forget_rates()
+                self.transcript.begin(replace(view_of(message), figures="", note=""))
+            case ReplyStarted(_, dropped_messages):
+                self._show_dropped(dropped_messages)
+            case ReplyStreamed(message_id, text):
+                self.transcript.feed(message_id, text)
+            case ReplyEnded(message, error):
+                self._end_reply(message, error)
+            case DraftReturned(text, error):
+                self._return_draft(text, error)
+            case ConversationsChanged():
+                self._refresh_history()
+            case PromptCost(tokens, context_length, dropped):
+                self._show_cost(tokens, context_length, dropped)
+            case EngineChanged(state, detail):
+                self.status.set_state(state, detail)
+                self.metrics.phase = PHASES[state]
+                self._refresh_metrics()
+            case EngineProgress(progress):
+                self.status.set_progress(progress)
+                self.metrics.phase = progress.phase
+            case EngineReady(info):
+                self.transcript.remove(FAULT_KEY)
+                self.status.set_model(info.model, info.label)
+                self.status.set_context(0, info.context_length)
+                self.remember_model(self.session.loaded_model)
+                self._ring()
+                self._refresh_settings()
+                self.count()
+            case EngineFault(error):
+                self._show_fault(error)
+            case Notice(error):
+                self.say(error)
+            case _:
+                assert_never(update)
+
+    def _open(self, conversation: Conversation | None, messages: Sequence[Message]) -> None:
         self.transcript.show([view_of(message) for message in messages])
-        if not messages:
-            self.transcript.set_placeholder(welcome())
-        if draft is not None:
-            self.prompt.set_draft(draft)
+        self.transcript.set_placeholder(None if messages else welcome())
+        self.prompt.set_draft(conversation.draft if conversation else self.session.store.new_draft())
         self.prompt.set_history(self.session.store.recent_prompts())
+        self.prompt.set_busy(self.session.is_busy)
         self.metrics.last_stats = next((m.reply.stats for m in reversed(messages) if m.reply), None)
         self._refresh_settings()
         self._refresh_history()
-        self.session.count(self.prompt.text)
+        self._refresh_metrics()
+        self.count()
+
+    def _welcome_if_empty(self) -> None:
+        if not self.session.path:
+            self.transcript.set_placeholder(welcome())
+
+    def count(self) -> None:
+        """Ask what sending would cost. Not while a reply streams: its own tokens are not part of a message yet."""
+        if not self.session.is_busy:
+            self.show_updates(self.session.count(self.prompt.text))
 
     def _end_reply(self, message: Message, error: ErrorInfo | None) -> None:
         self.prompt.set_busy(self.session.is_busy)
         self.transcript.finish(view_of(message, error_cure=error.cure if error else ""))
         self.metrics.last_stats = message.reply.stats if message.reply else None
         self._refresh_metrics()
-        self.session.count(self.prompt.text)
+        self.count()
         self._ring()
 
     def _ring(self) -> None:
@@ -211,6 +234,7 @@ class ChatScreen(ChatActions, Screen[None]):
 
     def _show_fault(self, error: ErrorInfo) -> None:
         """In the transcript, where it stays until a model is loaded: a toast would be gone before it is read."""
+        self.status.set_model("")
         self.transcript.remove(FAULT_KEY)
         self.transcript.add(
             MessageView(
@@ -219,15 +243,17 @@ class ChatScreen(ChatActions, Screen[None]):
                 status="error",
                 title="No model",
                 text="",
-                note=f"{error.message}\n{error.cure or RELOAD_HINT}",
+                note="\n".join(part for part in (error.message, error.cure, RELOAD_HINT) if part),
             )
         )
         self._ring()
 
     def _return_draft(self, text: str, error: ErrorInfo) -> None:
         self.prompt.set_busy(self.session.is_busy)
-        if text and not self.prompt.text.strip():
-            self.prompt.set_draft(text)
+        if text:
+            written_since = self.prompt.text.strip()
+            self.prompt.set_draft(f"{text}\n\n{written_since}" if written_since else text)
+            self.keep_draft()
         self.say(error)
 
     def _show_dropped(self, dropped_messages: int) -> None:
@@ -258,7 +284,8 @@ class ChatScreen(ChatActions, Screen[None]):
     def _refresh_history(self) -> None:
         for panel in self.query(HistoryPanel):
             current = self.session.conversation.id if self.session.conversation else None
-            items = [HistoryItem(c.id, c.title, c.updated_at) for c in self.session.store.conversations()]
+            found = self.session.store.conversations(limit=LISTED)
+            items = [HistoryItem(c.id, c.title, c.updated_at) for c in found]
             panel.show(items, current)
 
     def _refresh_metrics(self) -> None:
@@ -294,7 +321,7 @@ class ChatScreen(ChatActions, Screen[None]):
     @on(Prompt.DraftChanged)
     def _draft_changed(self, event: Prompt.DraftChanged) -> None:
         self.keep_draft()
-        self.session.count(event.text)
+        self.count()
 
     @on(Prompt.ScrollRequested)
     def _scroll_requested(self, event: Prompt.ScrollRequested) -> None:
@@ -316,7 +343,7 @@ class ChatScreen(ChatActions, Screen[None]):
             self.session.set_system_prompt(event.text)
         except StorageError as error:
             self.say(error.info)
-        self.session.count(self.prompt.text)
+        self.count()
 
     @on(HistoryPanel.ConversationChosen)
     def _conversation_chosen(self, event: HistoryPanel.ConversationChosen) -> None:

@@ -14,9 +14,10 @@ from textual.screen import Screen
 from ttchat_tui.domain.conversation import Conversation
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.domain.updates import Update
-from ttchat_tui.models import library
+from ttchat_tui.models import library, local
+from ttchat_tui.models.errors import ModelError
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.storage.export import write_export
+from ttchat_tui.storage.export import file_path, write_export
 from ttchat_tui.ui import clipboard
 from ttchat_tui.ui.commands import Action
 from ttchat_tui.ui.screens.help import HelpScreen
@@ -56,14 +57,15 @@ class ChatActions(Screen[None]):
         text = f"{error.message}\n{error.cure}" if error.cure else error.message
         self.notify(text, severity="error", markup=False, timeout=8)
 
-    def attempt(self, action: Callable[[], list[Update]]) -> None:
-        """Run something that reads or writes the store; a failure is said and changes nothing."""
+    def attempt(self, action: Callable[[], list[Update] | None]) -> bool:
+        """Run something that reads or writes the store; a failure is said, and changes nothing. Whether it went."""
         try:
             updates = action()
         except StorageError as error:
             self.say(error.info)
-        else:
-            self.show_updates(updates)
+            return False
+        self.show_updates(updates or [])
+        return True
 
     async def run_command(self, action: Action, argument: str) -> None:
         """A slash command: `/model name` and their like take an argument, the others are the plain action."""
@@ -74,7 +76,7 @@ class ChatActions(Screen[None]):
             case "rename":
                 self._rename_current(argument)
             case "save":
-                self._save_as(argument)
+                self.attempt(lambda: self._save_as(argument))
             case "copy_code":
                 self._copy_code(argument)
             case "model":
@@ -87,10 +89,14 @@ class ChatActions(Screen[None]):
     # --- replies
 
     def action_stop(self) -> None:
-        """Esc: close an overlay, else stop the reply, else give up a load."""
+        """Esc: close an overlay, else stop the reply (or give up one that waits for a load), else give up the load."""
         if self.overlay:
             self._set_overlay("")
-        elif not self.session.stop() and self.services.host.state == "loading":
+        elif self.services.host.state != "loading":
+            self.session.stop()
+        elif self.session.is_busy:
+            self.show_updates(self.session.give_up())
+        else:
             self.services.host.cancel_load()
         self.prompt.focus()
 
@@ -115,8 +121,8 @@ class ChatActions(Screen[None]):
 
     def action_new(self) -> None:
         self.take_settings()
+        self.keep_draft()
         self.attempt(self.session.new_conversation)
-        self.prompt.set_draft("")
         self.prompt.focus()
 
     def open_conversation(self, conversation_id: int) -> None:
@@ -140,11 +146,10 @@ class ChatActions(Screen[None]):
         self._open_neighbour(-1)
 
     def _open_neighbour(self, step: int) -> None:
-        ids = [conversation.id for conversation in self.session.store.conversations()]
         current = self.session.conversation.id if self.session.conversation else None
-        place = ids.index(current) + step if current in ids else 0
-        if 0 <= place < len(ids):
-            self.open_conversation(ids[place])
+        neighbour = self.query_one(HistoryPanel).neighbour(current, step)
+        if neighbour is not None:
+            self.open_conversation(neighbour)
 
     def action_rename(self) -> None:
         if self.session.conversation is not None:
@@ -155,7 +160,10 @@ class ChatActions(Screen[None]):
             if title:
                 self.attempt(lambda: self.session.rename(conversation_id, title))
 
-        self.app.push_screen(Rename(self.session.store.conversation(conversation_id).title), rename)
+        def ask() -> None:
+            self.app.push_screen(Rename(self.session.store.conversation(conversation_id).title), rename)
+
+        self.attempt(ask)
 
     def _rename_current(self, title: str) -> None:
         conversation = self.session.conversation
@@ -168,14 +176,16 @@ class ChatActions(Screen[None]):
 
     def delete_conversation(self, conversation_id: int) -> None:
         """No question asked: it can be undone."""
-        self.attempt(lambda: self.session.delete(conversation_id))
-        self.deleted.append(conversation_id)
-        self.notify("Deleted. /undo brings it back.", markup=False)
+        self.keep_draft()
+        if self.attempt(lambda: self.session.delete(conversation_id)):
+            self.deleted.append(conversation_id)
+            self.notify("Deleted. /undo brings it back.", markup=False)
 
     def action_undo_delete(self) -> None:
         if self.deleted:
-            conversation_id = self.deleted.pop()
-            self.attempt(lambda: self.session.undelete(conversation_id))
+            self.keep_draft()
+            if self.attempt(lambda: self.session.undelete(self.deleted[-1])):
+                self.deleted.pop()
         else:
             self.notify("Nothing was deleted since the app started.", markup=False)
 
@@ -193,11 +203,11 @@ class ChatActions(Screen[None]):
 
     def _exports_dir(self) -> Path:
         configured = self.services.config.storage.exports_dir
-        return Path(configured).expanduser() if configured else self.services.paths.exports_dir
+        return file_path(configured) if configured else self.services.paths.exports_dir
 
     def _save_as(self, typed: str) -> None:
         """`/save notes.json`: the ending names the format, Markdown without one; a bare name goes to the exports."""
-        target = self._exports_dir() / Path(typed).expanduser()
+        target = self._exports_dir() / file_path(typed)
         formats = {ending: name for name, (ending, _) in FORMATS.items()}
         self._save_to(formats.get(target.suffix.lower(), "markdown"), target)
 
@@ -236,7 +246,7 @@ class ChatActions(Screen[None]):
     def _copy_code(self, number: str) -> None:
         last = self.session.last_reply
         blocks = self.transcript.code_blocks(last.id) if last else []
-        place = int(number) if number.isdigit() else len(blocks)
+        place = int(number) if number.isdecimal() else len(blocks) if not number else 0
         if 1 <= place <= len(blocks):
             self.copy(blocks[place - 1])
         else:
@@ -261,11 +271,16 @@ class ChatActions(Screen[None]):
         self.app.push_screen(ModelPicker(rows, self.session.model), load)
 
     def _load(self, name: str) -> None:
-        self.session.model = name
-        self.services.host.load(name)
+        """Load another model, if there is such a thing: a slip of the pen must not cost the one that is loaded."""
+        try:
+            local.resolve(name, self.services.paths.models_dir, os.environ)
+        except ModelError as error:
+            self.say(error.info)
+        else:
+            self.session.load(name)
 
     def action_reload_model(self) -> None:
-        self._load(self.session.model)
+        self.session.load(self.session.model)
 
     def action_unload_model(self) -> None:
         self.services.host.unload()

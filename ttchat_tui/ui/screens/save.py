@@ -11,6 +11,8 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Button, Input, RadioButton, RadioSet, Static
 
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.export import file_path
 from ttchat_tui.ui.screens.dialog import Dialog
 
 FORMATS: Final[dict[str, tuple[str, str]]] = {
@@ -72,7 +74,10 @@ class SaveTranscript(Dialog[tuple[str, Path]]):
 
 def target_of(typed: str) -> Path | None:
     """The file a user means, `~` expanded; None when nothing is written."""
-    return Path(typed.strip()).expanduser() if typed.strip() else None
+    try:
+        return file_path(typed.strip()) if typed.strip() else None
+    except StorageError:
+        return None
 
 
 def hint_for(target: Path | None) -> str:

@@ -150,6 +150,13 @@ class HistoryPanel(Vertical):
     def focus_list(self) -> None:
         self.conversations.focus()
 
+    def neighbour(self, current: int | None, step: int) -> int | None:
+        """The conversation `step` below (above, if negative) `current` in the list; the newest if that is new. None
+        at the ends."""
+        ids = [item.id for item in self._items]
+        place = ids.index(current) + step if current in ids else 0
+        return ids[place] if 0 <= place < len(ids) else None
+
     @property
     def highlighted_id(self) -> int | None:
         """The conversation under the list's cursor."""

@@ -226,6 +226,15 @@ def test_a_hang_is_ended_and_its_stack_is_in_the_log(
     assert "in fail" in log_path.read_text(), "the function that hangs"
 
 
+def test_a_hang_in_mid_reply_is_noticed_at_the_pace_of_the_reply(make: Make) -> None:
+    engine = make(
+        Script(fault="hang", fault_at=6), patience=Patience(heartbeat_s=0.1, step_s=60, least_step_s=0.8)
+    )
+    engine.load(SPEC, ignore)
+    with pytest.raises(EngineDied, match=r"no progress for 0\.8 s"):
+        reply(engine)
+
+
 def test_a_stopped_child_is_taken_for_hung(make: Make) -> None:
     engine = make(patience=Patience(heartbeat_s=0.1, silence_s=0.4))
     engine.load(SPEC, ignore)

@@ -33,7 +33,7 @@ def start(tmp_path: Path, default_model_path: Path) -> Iterator[Callable[..., Ap
 
 def ask_for_an_essay(app: App) -> None:
     """Send it, and wait until a few words of the reply are on screen."""
-    app.until("ready")
+    app.until("● ready")
     app.type(f"{ESSAY}\r")
     app.until("generating")
     app.until(lambda text: reply_words(text) > 8)
@@ -59,7 +59,7 @@ def replies(folder: Path) -> list[tuple[str, str]]:
 
 def test_a_question_is_answered_on_the_screen(start: Callable[..., App]) -> None:
     app = start("--temperature", "0", size=(120, 40))
-    app.until("ready")
+    app.until("● ready")
     app.type("What is the capital of France?\r")
     assert "Paris" in app.until(lambda text: "tok/s" in text and "TTFT" in text and "Paris" in text)
     app.type("\x11")
@@ -112,7 +112,7 @@ def test_after_kill_9_the_next_start_shows_the_reply_as_interrupted(
     status, text = replies(tmp_path)[-1]
     assert status == "interrupted"
     assert len(text.split()) > 3
-    again.until("ready")
+    again.until("● ready")
     again.type("/continue\r")
     again.until("generating")
 
@@ -123,7 +123,7 @@ def test_the_death_of_the_engine_is_said_and_a_reload_brings_it_back(start: Call
     os.kill(app.engine_pids()[0], signal.SIGKILL)
     app.until("failed", timeout_s=10)
     app.type("/reload\r")
-    app.until("ready")
+    app.until("● ready")
 
 
 def test_without_a_terminal_there_is_no_full_screen(start: Callable[..., App]) -> None:

@@ -101,7 +101,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     load_hang_timeout_s: Annotated[float, Meta(gt=0)] = 30.0
     """The same while it loads: large reads and imports hold everything up."""
     step_timeout_s: Annotated[float, Meta(ge=0)] = 60.0
-    """For one decode step; 0 waits for ever (a first step may compile)."""
+    """For prefill and the first decode steps; once the pace is known, 30 times the longest step, at least 8 s, is
+    enough. 0 waits for ever."""
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +41,8 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     """Without any sign of life while it works."""
     load_silence_s: float = 30.0
     """The same during a load, where imports and conversions may hold the interpreter."""
+    least_step_s: float = 8.0
+    """The shortest limit for a step, however fast the ones before were (see `StepPatience`)."""
     step_s: float | None = 60.0
     """Alive, but without progress in a reply. None waits for ever: a first compilation may take minutes."""
     cancel_s: float = 2.0
@@ -103,12 +105,12 @@ class Child:
             raise self.died() from error
 
     def replies(
-        self, silence_s: float, step_s: float | None = None, wake_fd: int = -1
+        self, silence_s: float, step_limit_s: Callable[[], float | None] = lambda: None, wake_fd: int = -1
     ) -> Iterator[Reply | None]:
         """What the child says, without end; None after each tick of silence, and when `wake_fd` can be read.
 
         Raises:
-            EngineDied: the child ended; or said nothing for `silence_s`, or made no progress for `step_s` (other
+            EngineDied: the child ended; or said nothing for `silence_s`, or made no progress for `step_limit_s()` (other
                 than heartbeats), and was killed for it.
         """
         heard = progressed = time.monotonic()
@@ -131,6 +133,7 @@ class Child:
                 continue
             if now - heard > silence_s:
                 raise self._hung(f"gave no sign of life for {silence_s:g} s")
+            step_s = step_limit_s()
             if step_s is not None and now - progressed > step_s:
                 raise self._hung(f"made no progress for {step_s:g} s")
             yield None

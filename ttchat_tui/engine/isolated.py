@@ -30,6 +30,7 @@ from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 from ttchat_tui.engine.base import EngineDied, EngineError, LoadCancelled, ProgressReporter
 from ttchat_tui.engine.child import Child, Patience
 from ttchat_tui.engine.factory import FACTORY
+from ttchat_tui.engine.step_patience import StepPatience
 from ttchat_tui.engine.wire import (
     Cancel,
     CancelLoad,
@@ -186,8 +187,10 @@ class IsolatedEngine:
         """The replies to a running request; between them, what the user changes goes out at once."""
         sampling, is_cancelled = request.sampling, False
         patience = self._patience
-        wake_fd = self._wake_reader.fileno()
-        for reply in child.replies(patience.silence_s, patience.step_s, wake_fd):
+        steps = StepPatience(patience.step_s, patience.least_step_s)
+        for reply in child.replies(patience.silence_s, steps.limit_s, self._wake_reader.fileno()):
+            if isinstance(reply, TokenEvent):
+                steps.saw(reply)
             if reply is None:
                 self._swallow_wakes()
             if control.sampling is not sampling:

@@ -31,7 +31,7 @@ setup: $(DEV)  ## Make the venv, install everything, fetch the default model
 	@$(BIN)/ttchat-tui models pull
 
 test: setup  ## Run all tests
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto
 
 check: format lint types imports  ## Format, lint, spelling, types, import contracts; no tests
 

@@ -8,9 +8,11 @@ on a duplicate of the terminal.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import termios
+import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,8 +37,15 @@ _ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 def is_full_screen_possible(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether there is a terminal to draw on and to read keys from, and it can move its cursor."""
+    """Whether there is a terminal to draw on and to read keys from that can move its cursor, or a server in its place."""
+    if is_drawn_by_a_server(environ):
+        return True
     return environ.get("TERM", "") not in _DUMB and all(map(_is_terminal, (0, 1)))
+
+
+def is_drawn_by_a_server(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether descriptors 0 and 1 are pipes to a server that draws in a browser (`ttchat-tui serve`)."""
+    return bool(environ.get("TEXTUAL_DRIVER"))
 
 
 def ensure_utf8() -> None:
@@ -53,8 +62,11 @@ def captured(log_path: Path) -> Generator[None, None, None]:
     File descriptors 1 and 2 lead to `log_path` (mode 0600); `sys.__stderr__`, where Textual draws, and
     `sys.__stdout__`, whose size it asks for, to the terminal. SIGTERM and SIGHUP become `SystemExit(128 + number)`, until the app has handlers of its own. Left by
     an exception, it resets the terminal; in any case its line settings and the descriptors are as before.
+    A server in the terminal's place ends the app by closing the pipe to its stdin, however the server itself ended.
     """
     attributes = _line_settings()
+    if is_drawn_by_a_server():
+        threading.Thread(target=_end_with_stdin, name="stdin-watch", daemon=True).start()
     with _ending_signals_raise(), _native_output_in(log_path) as screen:
         try:
             yield
@@ -66,9 +78,10 @@ def captured(log_path: Path) -> Generator[None, None, None]:
 
 
 def restore_terminal(fd: int) -> None:
-    """Leave every mode that Textual may have set on the terminal `fd`. A terminal that is gone is no error."""
-    with suppress(OSError):
-        os.write(fd, _RESET.encode())
+    """Leave every mode that Textual may have set on `fd`, if it is a terminal. One that is gone is no error."""
+    if _is_terminal(fd):
+        with suppress(OSError):
+            os.write(fd, _RESET.encode())
 
 
 @contextmanager
@@ -110,6 +123,14 @@ def _ending_signals_raise() -> Generator[None, None, None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _end_with_stdin() -> None:
+    """Wait until nobody holds the other end of stdin, then end this process as politely as SIGTERM does."""
+    hangup = select.poll()
+    hangup.register(0, 0)
+    hangup.poll()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _line_settings() -> list[Any] | None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ttchat_tui import __version__
-from ttchat_tui.cli import chat, doctor, models, transcripts
+from ttchat_tui.cli import chat, doctor, models, serve, transcripts
 from ttchat_tui.config.paths import find_paths
 
 
@@ -49,6 +49,7 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.command("export")(transcripts.export)
+app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.command("paths")(doctor.paths)
 
@@ -144,7 +145,9 @@ def _prompt_text(prompt: str | None) -> str | None:
     """`-p -` is stdin alone; piped stdin is appended to any other text, a blank line between."""
     if prompt is None:
         return None
-    piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
+    piped = (
+        "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read().decode("utf-8", "replace")
+    )
     text = (
         piped if prompt == "-" else "\n\n".join(part for part in (prompt, piped.strip("\n")) if part.strip())
     )

@@ -56,6 +56,14 @@ class TtchatApp(App[None], inherit_bindings=False):
         gc.freeze()
         gc.enable()
 
+    def on_app_focus(self) -> None:
+        """A browser's page begins without focus, before there is a prompt that could be given it back."""
+        self.call_later(self._focus_prompt_if_nothing_is)  # after Textual's own handler
+
+    def _focus_prompt_if_nothing_is(self) -> None:
+        if self.screen is self.chat and self.screen.focused is None:
+            self.chat.prompt.focus()
+
     async def action_quit(self) -> None:
         """From any screen, dialogs included: the draft is kept first."""
         self.chat.keep_draft()

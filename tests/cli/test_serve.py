@@ -1,0 +1,167 @@
+"""The chat in a browser, seen from the browser's side: the page, the websocket behind it, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import aiohttp
+import pyte
+import pytest
+from typer.testing import CliRunner
+
+from ttchat_tui.cli import serve
+from ttchat_tui.cli.main import app
+from ttchat_tui.terminal import is_full_screen_possible
+
+pytestmark = pytest.mark.timeout(90)
+
+SIZE = (100, 30)
+PROMPT = "Write a message"
+
+
+class Page:
+    """One server, and what a browser that opened its page has on screen."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.screen = pyte.Screen(*SIZE)
+        self.stream = pyte.ByteStream(self.screen)
+        # A model that is not there: the screen comes up all the same, and nothing is fetched or loaded.
+        flags = ["serve", "--port", str(self.port), "--", "--model", str(folder / "missing.gguf")]
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "ttchat_tui", *flags], stderr=subprocess.PIPE, text=True
+        )
+        assert self.server.stderr is not None
+        assert self.url in self.server.stderr.readline()
+
+    def text(self) -> str:
+        return "\n".join(self.screen.display)
+
+    def chats(self) -> list[int]:
+        """Process ids of the server's children."""
+        return [
+            int(word)
+            for word in Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text().split()
+        ]
+
+    async def until(
+        self, websocket: aiohttp.ClientWebSocketResponse, is_there: Callable[[str], bool]
+    ) -> None:
+        """Draw what comes until `is_there(text)`."""
+        deadline = time.monotonic() + 30
+        while not is_there(self.text()):
+            assert time.monotonic() < deadline, f"it did not come; on screen:\n{self.text()}"
+            message = await websocket.receive(timeout=30)
+            assert message.type is aiohttp.WSMsgType.BINARY, f"{message}; on screen:\n{self.text()}"
+            self.stream.feed(message.data)
+
+    async def drain(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+        """What a browser does all the time: read, and answer when the server says goodbye."""
+        async for _message in websocket:
+            pass
+
+    def websocket_url(self) -> str:
+        return f"{self.url}/ws?width={SIZE[0]}&height={SIZE[1]}"
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Page]:
+    served = Page(tmp_path)
+    yield served
+    served.server.kill()
+    served.server.communicate()
+
+
+def has_ended(pid: int, within_s: float) -> bool:
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([process], [], [], within_s)[0])
+    finally:
+        os.close(process)
+
+
+async def test_the_page_shows_the_prompt_and_takes_keys(page: Page) -> None:
+    async with aiohttp.ClientSession() as browser:
+        async with browser.get(page.url) as answer:
+            assert answer.status == 200
+            assert page.websocket_url().split("?")[0].replace("http:", "ws:") in await answer.text()
+        async with browser.ws_connect(page.websocket_url(), headers={"Origin": page.url}) as websocket:
+            await page.until(websocket, lambda text: PROMPT in text)
+            await websocket.send_json(["focus"])
+            await websocket.send_json(["stdin", "Hello browser"])
+            await page.until(websocket, lambda text: "Hello browser" in text)
+            chats = page.chats()
+            assert len(chats) == 1
+        assert await asyncio.to_thread(has_ended, chats[0], 20), "a page that is closed ends its chat"
+
+
+async def test_pages_of_other_sites_are_kept_out(page: Page) -> None:
+    async with aiohttp.ClientSession() as browser:
+        for origin in ("http://evil.example", f"http://evil.example:{page.port}", "null"):
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+                await browser.ws_connect(page.websocket_url(), headers={"Origin": origin})
+        assert page.chats() == []
+        localhost = f"http://localhost:{page.port}"
+        async with browser.ws_connect(page.websocket_url(), headers={"Origin": localhost}) as websocket:
+            await page.until(websocket, lambda text: PROMPT in text)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_no_chat_outlives_its_server(page: Page, number: signal.Signals) -> None:
+    async with aiohttp.ClientSession() as browser, browser.ws_connect(page.websocket_url()) as websocket:
+        await page.until(websocket, lambda text: PROMPT in text)
+        (chat,) = page.chats()
+        page.server.send_signal(number)
+        drained = asyncio.create_task(page.drain(websocket))
+        assert await asyncio.to_thread(has_ended, chat, 20)
+        await asyncio.to_thread(page.server.wait, 20)
+        await drained
+
+
+def test_a_port_that_is_taken_is_said_in_a_sentence(page: Page) -> None:
+    again = subprocess.run(
+        [sys.executable, "-m", "ttchat_tui", "serve", "--port", str(page.port)],
+        capture_output=True,
+        text=True,
+    )
+    assert again.returncode == 1
+    assert f"Cannot listen on 127.0.0.1:{page.port}" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = CliRunner().invoke(app, ["serve"])
+    assert result.exit_code == 1
+    assert "pip install 'ttchat-tui[web]'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("0.0.0.0", f"http://{socket.gethostname()}:8000"),
+    ],
+)
+def test_the_page_is_where_a_browser_finds_it(host: str, url: str) -> None:
+    assert serve.page_url(host, 8000) == url
+
+
+def test_a_server_in_the_terminals_place_can_show_the_full_screen() -> None:
+    assert is_full_screen_possible({"TEXTUAL_DRIVER": "textual.drivers.web_driver:WebDriver"})

@@ -67,6 +67,12 @@ def test_a_question_is_answered_on_the_screen(start: Callable[..., App]) -> None
     assert is_restored(bytes(app.received))
 
 
+def test_what_is_typed_before_the_first_frame_is_in_the_prompt(start: Callable[..., App]) -> None:
+    app = start()
+    app.type("typed at once")
+    app.until("│ typed at once")
+
+
 def test_escape_stops_at_once_and_the_reply_stays(start: Callable[..., App], tmp_path: Path) -> None:
     app = start()
     ask_for_an_essay(app)

@@ -9,7 +9,7 @@ from textual import getters, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.events import Resize
+from textual.events import Key, Resize
 from textual.screen import Screen
 from textual.widgets import Footer
 from typing_extensions import assert_never
@@ -87,6 +87,7 @@ class ChatScreen(ChatActions, Screen[None]):
         self.pump = EnginePump(self.session, services.host, self.show_updates, self._flush)
         self.overlay = ""
         self.deleted: list[int] = []
+        self._is_started = False
 
     def compose(self) -> ComposeResult:
         config = self.services.config.ui
@@ -105,6 +106,7 @@ class ChatScreen(ChatActions, Screen[None]):
 
     async def _mount_sidebars(self) -> None:
         """After the first frame: what a person types into is there first."""
+        self._is_started = True
         columns = self.query_one("#columns")
         side = Vertical(SamplingPanel(), MetricsPanel(), id="side")
         await columns.mount(HistoryPanel(), before="#chat")
@@ -365,6 +367,12 @@ class ChatScreen(ChatActions, Screen[None]):
     @on(Transcript.CopyRequested)
     def _copy_requested(self, event: Transcript.CopyRequested) -> None:
         self.copy(event.text)
+
+    def on_key(self, event: Key) -> None:
+        """What was typed while the app started was addressed to the screen, before the prompt had the focus."""
+        if not self._is_started and event.is_printable and event.character is not None:
+            self.prompt.insert(event.character)
+            event.stop()
 
     # --- the three columns
 

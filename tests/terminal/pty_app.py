@@ -18,7 +18,13 @@ class App:
     """`python -m ttchat_tui` on a terminal of its own."""
 
     def __init__(
-        self, folder: Path, *arguments: str, size: tuple[int, int] = (100, 30), **environ: str
+        self,
+        folder: Path,
+        *arguments: str,
+        size: tuple[int, int] = (100, 30),
+        python: str = sys.executable,
+        cwd: str | None = None,
+        **environ: str,
     ) -> None:
         self.columns, self.rows = size
         self.screen = pyte.Screen(self.columns, self.rows)
@@ -30,7 +36,8 @@ class App:
         }
         variables |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", **environ}
         self.process = PtyProcess.spawn(
-            [sys.executable, "-m", "ttchat_tui", *arguments],
+            [python, "-m", "ttchat_tui", *arguments],
+            cwd=cwd,
             dimensions=(self.rows, self.columns),
             env=variables,
         )

@@ -9,8 +9,10 @@ from textual import getters, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.css.query import NoMatches
 from textual.events import Key, Resize
 from textual.screen import Screen
+from textual.widget import MountError
 from textual.widgets import Footer
 from typing_extensions import assert_never
 
@@ -107,10 +109,13 @@ class ChatScreen(ChatActions, Screen[None]):
     async def _mount_sidebars(self) -> None:
         """After the first frame: what a person types into is there first."""
         self._is_started = True
-        columns = self.query_one("#columns")
         side = Vertical(SamplingPanel(), MetricsPanel(), id="side")
-        await columns.mount(HistoryPanel(), before="#chat")
-        await columns.mount(side, after="#chat")
+        try:
+            columns = self.query_one("#columns")
+            await columns.mount(HistoryPanel(), before="#chat")
+            await columns.mount(side, after="#chat")
+        except (NoMatches, MountError):
+            return  # the app is being left already
         self._show_recovered()
         self._refresh_settings()
         self._refresh_history()

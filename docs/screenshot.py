@@ -57,7 +57,7 @@ async def picture(
                 screen.prompt.set_draft(question)
                 await pilot.press("enter")
                 if in_mid_reply:
-                    await until(pilot, lambda: session.meter.completion_tokens > 150 or not session.is_busy)
+                    await until(pilot, lambda: session.meter.completion_tokens > 90 or not session.is_busy)
                 else:
                     await until(pilot, lambda: not session.is_busy)
             await pilot.pause(0.5)

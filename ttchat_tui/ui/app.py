@@ -35,6 +35,7 @@ class TtchatApp(App[None], inherit_bindings=False):
     def __init__(self, services: Services, themes: Sequence[Theme]) -> None:
         super().__init__()
         self.services = services
+        self._return_code_wanted: int | None = None
         self.use_command_palette = True
         bind(self, bindings(TABLE, services.config.keys, "app"))
         for theme in themes:
@@ -65,9 +66,24 @@ class TtchatApp(App[None], inherit_bindings=False):
             self.chat.prompt.focus()
 
     async def action_quit(self) -> None:
-        """From any screen, dialogs included: the draft is kept first."""
+        """From any screen, dialogs included."""
+        self._leave(0)
+
+    def _leave(self, return_code: int) -> None:
+        """Keep the draft, and exit as soon as the screen is whole; at once for those who ask again.
+
+        Textual takes widgets that are removed while they mount for a crash.
+        """
         self.chat.keep_draft()
-        self.exit()
+        is_asked_again = self._return_code_wanted is not None
+        self._return_code_wanted = return_code
+        if self.chat.is_whole or is_asked_again:
+            self.exit(return_code=return_code)
+
+    def on_chat_screen_completed(self) -> None:
+        """Leave, if that was asked for meanwhile."""
+        if self._return_code_wanted is not None:
+            self.exit(return_code=self._return_code_wanted)
 
     @property
     def chat(self) -> ChatScreen:
@@ -90,10 +106,6 @@ class TtchatApp(App[None], inherit_bindings=False):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             try:
-                loop.add_signal_handler(number, self._leave, number)
+                loop.add_signal_handler(number, self._leave, 128 + number)
             except (RuntimeError, ValueError, NotImplementedError) as error:
                 log.info("no handler for signal %s: %s", number, error)
-
-    def _leave(self, number: int) -> None:
-        self.chat.keep_draft()
-        self.exit(return_code=128 + number)

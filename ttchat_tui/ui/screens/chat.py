@@ -9,10 +9,9 @@ from textual import getters, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.css.query import NoMatches
 from textual.events import Key, Resize
+from textual.message import Message as TextualMessage
 from textual.screen import Screen
-from textual.widget import MountError
 from textual.widgets import Footer
 from typing_extensions import assert_never
 
@@ -77,6 +76,9 @@ class ChatScreen(ChatActions, Screen[None]):
 
     AUTO_FOCUS = "Prompt"
 
+    class Completed(TextualMessage):
+        """The sidebars are there too."""
+
     status = getters.query_one(StatusLine)
 
     def __init__(self, services: Services) -> None:
@@ -90,6 +92,7 @@ class ChatScreen(ChatActions, Screen[None]):
         self.overlay = ""
         self.deleted: list[int] = []
         self._is_started = False
+        self.is_whole = False
 
     def compose(self) -> ComposeResult:
         config = self.services.config.ui
@@ -109,13 +112,12 @@ class ChatScreen(ChatActions, Screen[None]):
     async def _mount_sidebars(self) -> None:
         """After the first frame: what a person types into is there first."""
         self._is_started = True
+        columns = self.query_one("#columns")
         side = Vertical(SamplingPanel(), MetricsPanel(), id="side")
-        try:
-            columns = self.query_one("#columns")
-            await columns.mount(HistoryPanel(), before="#chat")
-            await columns.mount(side, after="#chat")
-        except (NoMatches, MountError):
-            return  # the app is being left already
+        await columns.mount(HistoryPanel(), before="#chat")
+        await columns.mount(side, after="#chat")
+        self.is_whole = True
+        self.post_message(self.Completed())
         self._show_recovered()
         self._refresh_settings()
         self._refresh_history()

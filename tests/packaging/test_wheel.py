@@ -1,4 +1,4 @@
-"""The wheel holds all that the app needs, and starts from an empty environment in another folder."""
+"""The wheel alone, in an empty environment and another folder: it has everything, and says what else a chat needs."""
 
 from __future__ import annotations
 
@@ -6,79 +6,110 @@ import json
 import os
 import subprocess
 import sys
-import venv
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.terminal.pty_app import App
-
-ROOT = Path(__file__).parents[2]
+from tests.terminal.pty_app import App, is_restored
+from ttchat_tui import __version__
 
 pytestmark = [pytest.mark.packaging, pytest.mark.timeout(300), pytest.mark.xdist_group("packaging")]
+
+ROOT = Path(__file__).parents[2]
+LEFT_ALONE = ("torch", "transformers", "tokenizers", "numpy", "pydantic")
+"""An environment that runs models has these in versions of its own: the core must not ask for them."""
+
+
+def run(*command: str | Path, cwd: Path, code: int = 0) -> str:
+    """The stdout of a command that ends with `code`."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from the checkout without a network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True)
-    return next(folder.glob("*.whl"))
+    folder = tmp_path_factory.mktemp("dist")
+    build = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
+    run(*build, cwd=folder)
+    (built,) = folder.glob("*.whl")
+    return built
 
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment that holds the wheel and its core dependencies, nothing else."""
-    folder = tmp_path_factory.mktemp("installed")
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)]
-    subprocess.run(install, check=True, capture_output=True)
-    return python
+    """The `bin` folder of an environment with the wheel and its core dependencies."""
+    folder = tmp_path_factory.mktemp("environment")
+    run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
+    programs = folder / "venv" / "bin"
+    run(programs / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check", wheel, cwd=folder)
+    return programs
 
 
-def run(python: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(python.parent / "ttchat-tui"), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+def test_the_wheel_carries_every_file_of_the_package(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    package = {
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "ttchat_tui").rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    themes = {f"ttchat_tui/themes/{file.name}" for file in (ROOT / "themes").glob("*.toml")}
+    assert names == package | themes
+    assert len(themes) >= 6
+    assert {"ttchat_tui/models/catalog.toml", "ttchat_tui/storage/migrations/001.sql"} <= names
+    assert any(name.startswith("ttchat_tui/ui/styles/") for name in names)
 
 
-def test_the_wheel_carries_themes_styles_migrations_and_catalog_and_no_tests(wheel: Path) -> None:
-    names = zipfile.ZipFile(wheel).namelist()
-    themes = sorted(path.name for path in (ROOT / "themes").glob("*.toml"))
-    assert sorted(Path(name).name for name in names if name.startswith("ttchat_tui/themes/")) == themes
-    for folder, ending in (("ui/styles", "tcss"), ("storage/migrations", "sql"), ("models", "toml")):
-        there = {str(path.relative_to(ROOT)) for path in (ROOT / "ttchat_tui" / folder).glob(f"*.{ending}")}
-        assert there
-        assert there <= set(names)
-    assert not [name for name in names if name.startswith(("tests", "benchmarks", "docs"))]
+def test_the_core_asks_for_nothing_that_a_model_environment_pins(installed: Path, tmp_path: Path) -> None:
+    listed = run(installed / "python", "-m", "pip", "list", "--format=json", cwd=tmp_path)
+    assert not {each["name"].lower() for each in json.loads(listed)} & set(LEFT_ALONE)
+    run(installed / "python", "-m", "pip", "check", cwd=tmp_path)
 
 
-def test_the_core_brings_none_of_what_an_existing_environment_has_its_own_of(installed: Path) -> None:
-    listed = subprocess.run(
-        [str(installed), "-m", "pip", "list", "--format", "json"], capture_output=True, check=True
+def test_the_installed_commands_work_from_another_folder(installed: Path, tmp_path: Path) -> None:
+    program = installed / "ttchat-tui"
+    assert run(program, "--version", cwd=tmp_path) == f"ttchat-tui {__version__}\n"
+    assert "smollm2-135m-instruct" in run(program, "models", "list", cwd=tmp_path)
+    assert "state" in run(program, "paths", cwd=tmp_path)
+
+
+def test_doctor_says_that_torch_is_missing_and_what_to_run(installed: Path, tmp_path: Path) -> None:
+    said = run(installed / "ttchat-tui", "doctor", cwd=tmp_path, code=1)
+    assert "not installed: torch" in said
+    assert "pip install 'ttchat-tui[cpu]'" in said
+
+
+@pytest.fixture
+def app(installed: Path, tmp_path: Path, default_model_path: Path) -> Iterator[App]:
+    started = App(
+        tmp_path,
+        "--model",
+        str(default_model_path),
+        python=str(installed / "python"),
+        cwd=str(tmp_path),
     )
-    names = {package["name"].lower() for package in json.loads(listed.stdout)}
-    assert names.isdisjoint({"torch", "transformers", "numpy", "pydantic", "ttnn", "tokenizers"})
+    yield started
+    started.close()
 
 
-def test_it_starts_from_another_folder_and_says_what_is_missing(installed: Path, tmp_path: Path) -> None:
-    assert run(installed, tmp_path, "--version").stdout.startswith("ttchat-tui ")
-    assert "smollm2-135m-instruct" in run(installed, tmp_path, "models", "list").stdout
-    doctor = run(installed, tmp_path, "doctor")
-    assert doctor.returncode == 1
-    assert "pip install 'ttchat-tui[cpu]'" in doctor.stdout
-
-
-def test_without_torch_the_app_opens_and_says_what_to_run(
-    installed: Path, tmp_path: Path, default_model_path: Path
-) -> None:
-    app = App(tmp_path, "--model", str(default_model_path), python=str(installed), cwd=str(tmp_path))
-    try:
-        app.until("ttchat-tui[cpu]")
-        app.type("\x11")
-        assert app.until_end() == 0
-    finally:
-        app.close()
-    assert os.listdir(tmp_path / "data") != []
+@pytest.mark.model
+@pytest.mark.terminal
+def test_without_torch_the_screen_comes_up_and_says_what_to_install(app: App) -> None:
+    app.until("Write a message")
+    shown = app.until(lambda text: "torch" in text and "[cpu]" in text)
+    assert "Traceback" not in shown
+    app.type("\x11")
+    assert app.until_end() == 0
+    assert is_restored(bytes(app.received))

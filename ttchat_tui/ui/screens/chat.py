@@ -136,13 +136,14 @@ class ChatScreen(ChatActions, Screen[None]):
         return resumed or self.session.new_conversation()
 
     def _show_recovered(self) -> None:
-        found = self.session.recovered
+        on_screen = {message.id for message in self.session.path}
+        found = [message for message in self.session.recovered if message.id not in on_screen]
         if found:
             count = len(found)
             what = "a reply was" if count == 1 else f"{count} replies were"
             self.notify(
-                f"When the app last ended {what} still running. What came is kept; "
-                "-c and /continue go on with it.",
+                f"When the app last ended {what} still running. What came is kept in its conversation; "
+                "/continue goes on with it there.",
                 title="Interrupted",
                 markup=False,
                 timeout=10,

@@ -19,6 +19,8 @@ from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.themes import DEFAULT_THEME
 
 STYLES = ("shell", "controls", "transcript", "chat")
+MOUNTING_S = 1.0
+"""The sidebars take a tenth of it; a screen that nobody sees any more may never have them."""
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ class TtchatApp(App[None], inherit_bindings=False):
         self._leave(0)
 
     def _leave(self, return_code: int) -> None:
-        """Keep the draft, and exit as soon as the screen is whole; at once for those who ask again.
+        """Keep the draft, and exit as soon as the screen is whole, but within `MOUNTING_S`; at once if asked again.
 
         Textual takes widgets that are removed while they mount for a crash.
         """
@@ -79,6 +81,8 @@ class TtchatApp(App[None], inherit_bindings=False):
         self._return_code_wanted = return_code
         if self.chat.is_whole or is_asked_again:
             self.exit(return_code=return_code)
+        else:
+            self.set_timer(MOUNTING_S, self.on_chat_screen_completed)
 
     def on_chat_screen_completed(self) -> None:
         """Leave, if that was asked for meanwhile."""

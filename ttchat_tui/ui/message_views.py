@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import time
 
+from textual.content import Content
+
 from ttchat_tui.domain.conversation import Message, ReplyRecord
+from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.ui.widgets.transcript import MessageView
+
+FAULT_KEY = -1
+"""The transcript's key of the notice that no model is loaded; messages have positive ones."""
+
+RELOAD_HINT = "/reload loads the model again; ctrl+o chooses another."
 
 ENDINGS = {
     "length": "ended at max tokens",
@@ -66,3 +74,24 @@ def note_of(status: str, reply: ReplyRecord | None, error_cure: str = "") -> str
             return "interrupted · /continue goes on with it"
         case _:
             return ENDINGS.get(reply.finish_reason or "", "") if reply else ""
+
+
+def fault_view(error: ErrorInfo) -> MessageView:
+    """That there is no model, and why: it stays in the transcript until one is loaded."""
+    return MessageView(
+        key=FAULT_KEY,
+        role="notice",
+        status="error",
+        title="No model",
+        text="",
+        note="\n".join(part for part in (error.message, error.cure, RELOAD_HINT) if part),
+    )
+
+
+def welcome() -> Content:
+    """What an empty transcript shows."""
+    return Content.assemble(
+        ("ttchat", "bold $primary"),
+        "\n\n",
+        ("Type below and press Enter. Ctrl+P lists everything, F1 explains it.", "$text-muted"),
+    )

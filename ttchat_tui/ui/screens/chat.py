@@ -8,7 +8,6 @@ from dataclasses import replace
 from textual import getters, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.events import Key, Resize
 from textual.message import Message as TextualMessage
 from textual.screen import Screen
@@ -39,7 +38,7 @@ from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.commands import TABLE, bind, bindings
 from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.live_metrics import LiveMetrics
-from ttchat_tui.ui.message_views import view_of
+from ttchat_tui.ui.message_views import FAULT_KEY, fault_view, view_of, welcome
 from ttchat_tui.ui.screens.chat_actions import PANELS, ChatActions
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
@@ -48,18 +47,13 @@ from ttchat_tui.ui.widgets.metrics_panel import MetricsPanel
 from ttchat_tui.ui.widgets.prompt import Prompt
 from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
 from ttchat_tui.ui.widgets.status_line import StatusLine
-from ttchat_tui.ui.widgets.transcript import MessageView, Transcript
+from ttchat_tui.ui.widgets.transcript import Transcript
 
 FITS = {"left": 80, "right": 110}
 """Columns below which a sidebar hides and comes back as an overlay."""
 
 LISTED = 10_000
 """Conversations in the list: all of them, as far as anybody has that many."""
-
-FAULT_KEY = -1
-"""The transcript's key of the notice that no model is loaded; messages have positive ones."""
-
-RELOAD_HINT = "/reload loads the model again; ctrl+o chooses another."
 
 PHASES: dict[EngineState, str] = {
     "empty": "no model",
@@ -246,16 +240,7 @@ class ChatScreen(ChatActions, Screen[None]):
         """In the transcript, where it stays until a model is loaded: a toast would be gone before it is read."""
         self.status.set_model("")
         self.transcript.remove(FAULT_KEY)
-        self.transcript.add(
-            MessageView(
-                key=FAULT_KEY,
-                role="notice",
-                status="error",
-                title="No model",
-                text="",
-                note="\n".join(part for part in (error.message, error.cure, RELOAD_HINT) if part),
-            )
-        )
+        self.transcript.add(fault_view(error))
         self._ring()
 
     def _return_draft(self, text: str, error: ErrorInfo) -> None:
@@ -401,11 +386,3 @@ class ChatScreen(ChatActions, Screen[None]):
 
     def _fits(self, side: str) -> bool:
         return self.size.width >= FITS[side]
-
-
-def welcome() -> Content:
-    return Content.assemble(
-        ("ttchat", "bold $primary"),
-        "\n\n",
-        ("Type below and press Enter. Ctrl+P lists everything, F1 explains it.", "$text-muted"),
-    )

@@ -24,7 +24,7 @@ Verdict: TypeAlias = Literal["ok", "note", "wrong"]
 """note: works, but a person should know · wrong: something that the chat needs is missing."""
 
 CPU_PACKAGES: Final = ("torch", "tokenizers", "gguf", "safetensors", "numpy")
-OTHER_PACKAGES: Final = ("transformers", "accelerate", "ttnn", "textual")
+OTHER_PACKAGES: Final = ("transformers", "ttnn", "textual")
 LITTLE_SPACE: Final = 2_000_000_000
 LITTLE_MEMORY: Final = 1_500_000_000
 

@@ -33,7 +33,7 @@ class DecoderModel:
         """Run `ids` [rows] at the positions after `cache.length`, add them to the cache.
 
         Returns:
-            The hidden state after the last id, float32 [1, hidden], for `logits`.
+            The hidden state after each id, float32 [rows, hidden]; `logits` takes any of its rows.
         """
         rows = ids.shape[0]
         cache.reserve(cache.length + rows)
@@ -44,12 +44,12 @@ class DecoderModel:
             gate, up = layer.gate_up(self._norm(x)).chunk(2, dim=-1)
             x = x + layer.down(functional.silu(gate).mul_(up))
         cache.length += rows
-        return x[-1:]
+        return x
 
     @torch.inference_mode()
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """float32 [vocab] for one hidden state [1, hidden]."""
-        return self._weights.head(self._norm(hidden)).view(-1)
+        """float32 [rows, vocab] for hidden states [rows, hidden]."""
+        return self._weights.head(self._norm(hidden))
 
     def _norm(self, x: torch.Tensor) -> torch.Tensor:
         """RMSNorm (Zhang and Sennrich 2019) over the last axis; its weight is in the matrix that follows."""

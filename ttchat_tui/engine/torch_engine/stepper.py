@@ -43,6 +43,15 @@ class TorchStepper:
     def step(self, token_id: int) -> NDArray[np.float32]:
         return self._logits(self._forward((token_id,)))
 
+    def step_many(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Append `ids` in one forward; logits after each, float32 [len(ids), vocab], valid until the next call."""
+        logits: Any = self._model.logits(self._forward(ids)).numpy()
+        return logits
+
+    def crop(self, length: int) -> None:
+        """Forget all positions from `length` on."""
+        self._keep(length)
+
     def reset(self) -> None:
         """Forget all positions."""
         self._keep(0)
@@ -57,7 +66,8 @@ class TorchStepper:
         return hidden
 
     def _logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
-        logits: Any = self._model.logits(hidden).numpy()  # Shares the tensor's memory.
+        """After the last row only: the head is as dear as ten layers."""
+        logits: Any = self._model.logits(hidden[-1:])[0].numpy()  # Shares the tensor's memory.
         return logits
 
 

@@ -38,7 +38,7 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.base import EngineError, ModelLoadError, ProgressReporter, PromptTooLong
+from ttchat_tui.engine.base import EngineError, ModelLoadError, ProgressReporter, PromptTooLong, require_batch
 from ttchat_tui.engine.host import EngineHost
 
 SCRIPTED = "tests.fakes:create_scripted"
@@ -61,6 +61,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     replies: tuple[str, ...] = ("Hello! This is a scripted reply, twelve words long, as you see.",)
     """Answer n goes to the n-th user message; after the last one they start again."""
     context_length: int = 256
+    batch_sizes: tuple[int, ...] = (1,)
     stepped: bool = False
     """Every token waits for the gate."""
     stepped_load: bool = False
@@ -146,7 +147,7 @@ class ScriptedEngine:
             vocab_size=65_536,
             load_s=0.5,
             threads=1,
-            capabilities=Capabilities(kv_reuse=True),
+            capabilities=Capabilities(kv_reuse=True, batch_sizes=self.script.batch_sizes),
             recommended=SamplingParams(temperature=0.6),
             parameters=134_515_008,
         )
@@ -165,6 +166,7 @@ class ScriptedEngine:
         reply = _Reply(request, self.script.context_length)
         try:
             self._require_model()
+            require_batch(request, self.script.batch_sizes)
             tokens, reply.dropped = self._shorten(request.messages)
             if tokens >= self.script.context_length:
                 raise PromptTooLong(f"The message needs {tokens} of {self.script.context_length} tokens.")

@@ -87,10 +87,32 @@ class TokenEvent(msgspec.Struct, frozen=True, tag=True):
     """One for each id: seconds from the engine's receipt of the request."""
     logprobs: tuple[float, ...] = ()
     """Natural log of each token's probability before truncation and temperature, where the engine gives it."""
+    row: int = 0
+    """Which reply of a batch; 0 where the request has no candidates."""
+
+
+class RowFinished(msgspec.Struct, frozen=True, tag=True):
+    """One row of a batch is over; the others may go on. Comes once for each row, row 0 too, before the batch's
+    `GenerationFinished` (rows that a cancel or an error ended included), unless the prompt was refused or the engine
+    died. Requests without candidates have none."""
+
+    request_id: int
+    row: int
+    reason: FinishReason
+    stats: GenerationStats
+    """Of this row alone."""
+    text: str = ""
+    """Text that was still held back and belongs to this row's reply."""
+    error: ErrorInfo | None = None
+    """With reason `error`."""
 
 
 class GenerationFinished(msgspec.Struct, frozen=True, tag=True):
-    """The last event of every request, whatever happened."""
+    """The last event of every request, whatever happened.
+
+    Of a batch: the reason is `error` or `cancelled` if that ended any row, else row 0's; the stats are the batch's;
+    there is no text, each row's came with its `RowFinished`.
+    """
 
     request_id: int
     reason: FinishReason
@@ -111,7 +133,9 @@ class PromptCounted(msgspec.Struct, frozen=True, tag=True):
     """How many of the oldest messages would not fit."""
 
 
-GenerationEvent: TypeAlias = GenerationStarted | PrefillProgress | TokenEvent | GenerationFinished
+GenerationEvent: TypeAlias = (
+    GenerationStarted | PrefillProgress | TokenEvent | RowFinished | GenerationFinished
+)
 EngineEvent: TypeAlias = (
     EngineStateChanged | LoadProgress | EngineLoaded | EngineFailed | GenerationEvent | PromptCounted
 )

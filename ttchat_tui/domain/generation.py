@@ -16,8 +16,18 @@ FinishReason: TypeAlias = Literal["stop", "length", "context", "cancelled", "err
 stopped it · error: the engine failed; what came before is kept."""
 
 
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One more reply to the same prompt, generated in the same batch: a row beside row 0."""
+
+    seed: int
+    """Never random here: whoever asks has drawn it."""
+    sampling: SamplingParams | None = None
+    """Its own parameters, max_tokens and stop strings included, fixed for the whole row; None: those of row 0, live
+    changes included."""
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One reply to generate."""
+    """One reply to generate; with `candidates`, a batch of replies to the same prompt."""
 
     id: int
     """Unique in this process; every event of the reply carries it."""
@@ -29,11 +39,19 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Never random here: whoever asks has drawn it."""
     continue_last: bool = False
     """The last message is an assistant's that is to be continued, not answered."""
+    candidates: tuple[Candidate, ...] = ()
+    """Rows 1, 2 … of the batch. Row 0 is the request's own seed and sampling."""
+
+    @property
+    def rows(self) -> int:
+        """How many replies are generated at once."""
+        return 1 + len(self.candidates)
 
 
 class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one reply. Times in seconds, on the engine's monotonic clock, from the engine's receipt of
-    the request; None where too few tokens came to say."""
+    """The figures of one reply, or of a whole batch: then tokens are counted over its rows, and rates are of all rows
+    together. Times in seconds, on the engine's monotonic clock, from the engine's receipt of the request; None where
+    too few tokens came to say."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -47,7 +65,8 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     prefill_tps: float | None = None
     """Tokens computed in prefill (prompt less cached) per second of prefill."""
     decode_tps: float | None = None
-    """(n - 2) / (t_n - t_2): the first decode step is apart, it may compile or warm caches."""
+    """(n - 2) / (t_n - t_2): the first decode step is apart, it may compile or warm caches. Of a batch: the sum of
+    all rows' n - 2, from the earliest t_2 to the last token."""
     first_step_s: float | None = None
     """From the first token to the second."""
     itl_p50_s: float | None = None

@@ -40,6 +40,12 @@ class OutOfMemory(EngineError):
     kind = "out_of_memory"
 
 
+class BatchTooLarge(EngineError):
+    """More rows were asked for than the engine generates at once."""
+
+    kind = "batch_too_large"
+
+
 class PromptTooLong(EngineError):
     """A single message (with the system prompt) does not fit into the context."""
 
@@ -76,7 +82,9 @@ class Engine(Protocol):
         """Stream one reply: `GenerationStarted`, then progress and tokens, last `GenerationFinished`, always.
 
         Errors end the stream as `GenerationFinished(reason="error")`; only `EngineDied` is raised, when nothing can
-        be generated any more without a new `load`.
+        be generated any more without a new `load`. A request with candidates is a batch: tokens carry their row, each
+        row ends with a `RowFinished`, and row i is what a request of its own with row i's seed and sampling would
+        give. One with more rows than the largest of `Capabilities.batch_sizes` is refused (`require_batch`).
         """
         ...
 
@@ -87,3 +95,18 @@ class Engine(Protocol):
     def close(self) -> None:
         """Release everything (process, device). Idempotent; the engine is of no use afterwards."""
         ...
+
+
+def require_batch(request: GenerationRequest, batch_sizes: Sequence[int]) -> None:
+    """Check that an engine with these batch sizes can take `request`.
+
+    Raises:
+        BatchTooLarge: it has more rows than the largest of them.
+    """
+    largest = max(batch_sizes)
+    if request.rows > largest:
+        can = f"generates at most {largest} at once" if largest > 1 else "generates one reply at a time"
+        raise BatchTooLarge(
+            f"{request.rows} candidates were asked for; this engine {can}.",
+            cure=f"Ask for {largest} or fewer." if largest > 1 else "Ask without candidates.",
+        )

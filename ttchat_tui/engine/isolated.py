@@ -23,6 +23,7 @@ from ttchat_tui.domain.events import (
     LoadProgress,
     PrefillProgress,
     PromptCounted,
+    RowFinished,
     TokenEvent,
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
@@ -46,7 +47,7 @@ from ttchat_tui.engine.wire import (
 )
 
 _DEFAULT_PATIENCE: Final = Patience()
-_GENERATION_EVENTS: Final = (GenerationStarted, PrefillProgress, TokenEvent, GenerationFinished)
+_GENERATION_EVENTS: Final = (GenerationStarted, PrefillProgress, TokenEvent, RowFinished, GenerationFinished)
 
 
 class IsolatedEngine:

@@ -1,4 +1,4 @@
-"""The figures of one reply, from the times of its events: `Meter` runs in the engine and, on its events, in the UI.
+"""The figures of a reply, or of a batch, from the times of its events: in the engine and, on its events, in the UI.
 
 No clock and no numpy in here: every time is given, in seconds from the engine's receipt of the request. What a
 figure means is written at the fields of `GenerationStats`.
@@ -14,6 +14,7 @@ from ttchat_tui.domain.events import (
     GenerationFinished,
     GenerationStarted,
     PrefillProgress,
+    RowFinished,
     TokenEvent,
 )
 from ttchat_tui.domain.generation import GenerationStats
@@ -33,6 +34,11 @@ class Meter:
         self._prefill_began_s: float | None = None
         self._prefill_s: float | None = None
         self._times_s: list[float] = []
+        """Of all rows' tokens."""
+        self._rows: dict[int, tuple[int, float]] = {}
+        """For each row how many tokens it has and when the last one came."""
+        self._second_s: float | None = None
+        """When the first of all rows had its second token: from here on is steady decoding."""
         self._latencies_s: list[float] = []
         """Inter-token latencies without the first step, in ascending order: a percentile is a look-up."""
         self._total_s: float | None = None
@@ -59,10 +65,14 @@ class Meter:
         if self._prefill_began_s is not None:
             self._prefill_s = time_s - self._prefill_began_s
 
-    def token(self, time_s: float) -> None:
-        """One more token of the reply. Times must not decrease."""
-        if len(self._times_s) >= 2:
-            insort(self._latencies_s, time_s - self._times_s[-1])
+    def token(self, time_s: float, row: int = 0) -> None:
+        """One more token of a row. Times must not decrease."""
+        count, last_s = self._rows.get(row, (0, 0.0))
+        if count >= 2:
+            insort(self._latencies_s, time_s - last_s)
+        elif count == 1 and self._second_s is None:
+            self._second_s = time_s
+        self._rows[row] = (count + 1, time_s)
         self._times_s.append(time_s)
 
     def finished(self, time_s: float) -> None:
@@ -85,25 +95,27 @@ class Meter:
                     self.prefilled(event.time_s)
             case TokenEvent():
                 for time_s in event.times_s:
-                    self.token(time_s)
+                    self.token(time_s, event.row)
+            case RowFinished():
+                pass  # the sum is in the batch's
             case GenerationFinished():
                 self._final = event.stats
 
     @property
     def completion_tokens(self) -> int:
-        """Tokens of the reply, so far."""
+        """Tokens of the reply (of all rows of a batch), so far."""
         return len(self._times_s)
 
     @property
     def context_used(self) -> int:
-        """Tokens of prompt and reply together, so far."""
-        return self._prompt_tokens + self.completion_tokens
+        """Tokens of prompt and reply (of a batch: its longest row) together, so far."""
+        return self._prompt_tokens + max((count for count, _ in self._rows.values()), default=0)
 
     def stats(self) -> GenerationStats:
         """The figures so far."""
         if self._final is not None:
             return self._final
-        times = self._times_s
+        times, second_s = self._times_s, self._second_s
         return GenerationStats(
             prompt_tokens=self._prompt_tokens,
             cached_tokens=self._cached_tokens,
@@ -112,8 +124,8 @@ class Meter:
             ttft_s=times[0] if times else None,
             prefill_s=self._prefill_s,
             prefill_tps=_rate(self._prompt_tokens - self._cached_tokens, self._prefill_s),
-            decode_tps=_rate(len(times) - 2, times[-1] - times[1]) if len(times) > 2 else None,
-            first_step_s=times[1] - times[0] if len(times) > 1 else None,
+            decode_tps=None if second_s is None else _rate(len(self._latencies_s), times[-1] - second_s),
+            first_step_s=None if second_s is None else second_s - times[0],
             itl_p50_s=_percentile(self._latencies_s, 0.50),
             itl_p95_s=_percentile(self._latencies_s, 0.95),
             total_s=self._total_s,

@@ -25,6 +25,9 @@ class StepPatience:
         self._longest_step_s = 0.0
 
     def saw(self, event: TokenEvent) -> None:
+        """Rows of a batch step together: row 0 tells the pace, as long as it goes on."""
+        if event.row != 0:
+            return
         for time_s in event.times_s:
             if self._tokens:
                 self._longest_step_s = max(self._longest_step_s, time_s - self._last_s)

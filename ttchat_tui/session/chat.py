@@ -23,6 +23,7 @@ from ttchat_tui.domain.events import (
     LoadProgress,
     PrefillProgress,
     PromptCounted,
+    RowFinished,
     TokenEvent,
 )
 from ttchat_tui.domain.model_spec import EngineInfo
@@ -314,7 +315,9 @@ class ChatSession:
                 if event.count_id != self._count_id:
                     return []
                 return [PromptCost(event.prompt_tokens, event.context_length, event.dropped_messages)]
-            case GenerationStarted() | PrefillProgress() | TokenEvent() | GenerationFinished():
+            case (
+                GenerationStarted() | PrefillProgress() | TokenEvent() | RowFinished() | GenerationFinished()
+            ):
                 return self._replies.apply(event)
             case _:
                 assert_never(event)

@@ -17,6 +17,7 @@ from ttchat_tui.domain.events import (
     GenerationFinished,
     GenerationStarted,
     PrefillProgress,
+    RowFinished,
     TokenEvent,
 )
 from ttchat_tui.domain.generation import GenerationRequest
@@ -42,7 +43,7 @@ from ttchat_tui.storage.errors import StorageError
 
 log = logging.getLogger(__name__)
 
-ReplyEvent: TypeAlias = GenerationStarted | PrefillProgress | TokenEvent | GenerationFinished
+ReplyEvent: TypeAlias = GenerationStarted | PrefillProgress | TokenEvent | RowFinished | GenerationFinished
 
 
 class Replies:
@@ -151,7 +152,9 @@ class Replies:
                 running.has_started = True
                 self._adopt_engine(running)
                 return [ReplyStarted(running.message.id, event.dropped_messages)]
-            case PrefillProgress():
+            case PrefillProgress() | RowFinished():
+                return []
+            case TokenEvent() if event.row != 0:
                 return []
             case TokenEvent():
                 running.take(event)

@@ -25,7 +25,7 @@ def next_pause_s(flush_cpu_s: float) -> float:
 
 
 def merge_tokens(events: Sequence[EngineEvent]) -> list[EngineEvent]:
-    """Neighbouring token events of one request as one; the order of everything else stays."""
+    """Neighbouring token events of one row of one request as one; the order of everything else stays."""
     merged: list[EngineEvent] = []
     run: list[TokenEvent] = []
 
@@ -45,7 +45,7 @@ def merge_tokens(events: Sequence[EngineEvent]) -> list[EngineEvent]:
 
     for event in events:
         if isinstance(event, TokenEvent):
-            if run and run[0].request_id != event.request_id:
+            if run and (run[0].request_id, run[0].row) != (event.request_id, event.row):
                 close_run()
             run.append(event)
         else:

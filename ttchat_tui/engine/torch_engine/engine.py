@@ -24,7 +24,13 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
-from ttchat_tui.engine.base import EngineError, MissingDependency, OutOfMemory, ProgressReporter
+from ttchat_tui.engine.base import (
+    EngineError,
+    MissingDependency,
+    OutOfMemory,
+    ProgressReporter,
+    require_batch,
+)
 from ttchat_tui.engine.prompt_builder import Prompt, PromptBuilder
 from ttchat_tui.engine.text_stream import TextStream
 from ttchat_tui.engine.torch_engine.preload import import_torch
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
 
 _LOADING = "ttchat_tui.engine.torch_engine.loading"
 _DECODE = "ttchat_tui.engine.decode"
+_BATCH_SIZES = (1,)
 _NOT_LOADED = ErrorInfo(kind="not_ready", message="No model is loaded.", cure="Load a model first.")
 
 
@@ -92,6 +99,7 @@ class TorchEngine:
             yield _refusal(request, _NOT_LOADED)
             return
         try:
+            require_batch(request, _BATCH_SIZES)
             prompt = self._prompts.build(request.messages, continue_last=request.continue_last)
         except EngineError as error:
             yield _refusal(request, error.info)

@@ -35,9 +35,11 @@ def main() -> int:
     session = ChatSession(
         store, host, model="paced", default_sampling=lambda _: SamplingParams(max_tokens=MAX_TOKENS)
     )
+    app = launch.build(session, Config(), paths, UiState())
     try:
         with terminal.captured(paths.log_file):
-            return launch.run(session, Config(), paths, UiState(), resume=False)
+            app.run()
+        return int(app.return_code or 0)
     finally:
         session.close()
         host.shutdown()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ttchat_tui.domain.model_spec import Isolation
+from ttchat_tui.domain.model_spec import Isolation, TenstorrentOptions
 from ttchat_tui.domain.sampling import SamplingParams, checked
 
 EngineChoice: TypeAlias = Literal["auto", "cpu", "tt", "remote"]
@@ -123,4 +123,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Action → its keys, divided by commas: `stop = "escape,ctrl+x"`. The screen's table knows the actions."""
     storage: StorageSettings = StorageSettings()
     engine: EngineSettings = EngineSettings()
+    tt: TenstorrentOptions = TenstorrentOptions()
     log: LogSettings = LogSettings()

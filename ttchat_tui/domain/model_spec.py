@@ -14,6 +14,35 @@ Precision: TypeAlias = Literal["auto", "fp32", "f16", "bf16", "int8", "int4"]
 Isolation: TypeAlias = Literal["process", "thread"]
 
 
+class TenstorrentOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What only the Tenstorrent engine wants to know; also the `[tt]` section of config.toml."""
+
+    home: str = ""
+    """A tt-metal checkout; empty: TT_METAL_HOME, TT_METAL_RUNTIME_ROOT, ~/tt-metal, the current folder."""
+    api: Literal["auto", "generator", "package"] = "auto"
+    """`generator`: models.tt_transformers of a checkout. `package`: the standalone tt_transformers."""
+    mesh_device: str = ""
+    """N150, N300, T3K, P150 … or rows x columns (`1x2`); empty: MESH_DEVICE, else all chips in one row."""
+    optimizations: Literal["performance", "accuracy"] = "performance"
+    """Which of tt_transformers' precision tables is used."""
+    max_batch_size: Literal[1, 2, 4, 8, 16, 32] = 1
+    """Rows that are decoded at once: as many candidates can be had. Fixed at load; the KV cache is divided by it."""
+    trace: bool = True
+    """Record the decode step once and replay it: several times as fast."""
+    prefill_trace: bool = False
+    """Replay prefill as well, where the release can. Upstream reports of garbage make this an expert's option."""
+    device_sampling: bool = False
+    """Sample on the card where the release can: faster over several chips; fewer parameters, no alternatives."""
+    kv_reuse: bool = False
+    """Prefill only what the KV cache does not hold. Experimental, only with the newest releases; checks itself."""
+    trace_region_bytes: Annotated[int, Meta(ge=0)] = 0
+    """Memory on the card for traces; 0 takes what upstream measured for this model and card."""
+    cache_dir: str = ""
+    """Converted weights; empty: TT_CACHE_PATH, else `tenstorrent` in the models folder's cache."""
+    operation_timeout_s: Annotated[int, Meta(ge=0)] = 60
+    """After so long without an answer the card counts as hung. 0 waits for ever."""
+
+
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A model that lies on this machine (or behind an endpoint), ready to be loaded."""
 
@@ -29,6 +58,9 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens of prompt and reply together; 0 is the model's own maximum."""
     recommended: SamplingParams | None = None
     """From the catalog; the model's own generation_config comes before it."""
+    repo: str = ""
+    """The hub's id of the model where it is known: tt_transformers looks its settings up by the name in it."""
+    tenstorrent: TenstorrentOptions = TenstorrentOptions()
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):

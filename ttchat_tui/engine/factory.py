@@ -38,7 +38,11 @@ def create_engine(kind: EngineKind) -> Engine:
                 raise _missing(error, "cpu") from error
             return TorchEngine()
         case "tt":
-            raise _unavailable("The Tenstorrent engine is not part of this version yet.")
+            try:
+                from ttchat_tui.engine.tenstorrent.tt_engine import TenstorrentEngine
+            except ModuleNotFoundError as error:
+                raise _missing(error, "tt") from error
+            return TenstorrentEngine()
         case "remote":
             raise _unavailable("The engine for remote endpoints is not part of this version yet.")
         case _:

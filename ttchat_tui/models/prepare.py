@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from ttchat_tui.domain.model_spec import EngineKind, ModelSpec, Precision
+from ttchat_tui.domain.model_spec import EngineKind, ModelSpec, Precision, TenstorrentOptions
 from ttchat_tui.models.fetch import pull
 from ttchat_tui.models.local import resolve
 from ttchat_tui.models.verify import ProgressReporter
@@ -26,6 +26,7 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 0
     context_length: int = 0
     """0: the model's own maximum."""
+    tenstorrent: TenstorrentOptions = TenstorrentOptions()
     environ: Mapping[str, str] = msgspec.field(default_factory=lambda: os.environ)
 
     def __call__(self, name: str, report: ProgressReporter) -> ModelSpec:
@@ -48,4 +49,6 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
             threads=self.threads,
             context_length=self.context_length,
             recommended=found.entry.recommended if found.entry else None,
+            repo=next(iter(found.entry.repos), "") if found.entry else "",
+            tenstorrent=self.tenstorrent,
         )

@@ -1,0 +1,161 @@
+"""Where tt-metal is, and the environment that it reads: all of it set before `import ttnn`, which reads it once."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from ttchat_tui.engine.base import MissingDependency, ModelLoadError
+
+Api: TypeAlias = Literal["generator", "package"]
+
+_GENERATOR: Final = Path("models", "tt_transformers", "tt", "generator.py")
+_ROOT_VARIABLES: Final = ("TT_METAL_HOME", "TT_METAL_RUNTIME_ROOT")
+_INSTALL: Final = (
+    "pip install 'ttchat-tui[tt]' (Python 3.10 or 3.12), or start ttchat-tui in tt-metal's own venv."
+)
+
+
+class Checkout(msgspec.Struct, frozen=True):
+    """A tt-metal tree that holds models/tt_transformers."""
+
+    root: Path
+    found_by: str
+    """What named it: a variable, the configuration, a usual place."""
+
+
+def find_checkout(
+    configured: str, environ: Mapping[str, str], *, home: Path, current: Path
+) -> Checkout | None:
+    """The first of: TT_METAL_HOME, TT_METAL_RUNTIME_ROOT, `[tt] home`, ~/tt-metal, the current folder.
+
+    A place that was named and holds no tt_transformers is passed over only when it is a variable that native code
+    uses for other things as well (a wheel's runtime root has no models/).
+
+    Raises:
+        ModelLoadError: `[tt] home` names a folder without models/tt_transformers.
+    """
+    for variable in _ROOT_VARIABLES:
+        if (value := environ.get(variable, "").strip()) and _is_checkout(root := Path(value).expanduser()):
+            return Checkout(root, variable)
+    if configured:
+        root = Path(configured).expanduser()
+        if not _is_checkout(root):
+            raise ModelLoadError(
+                f"[tt] home = {configured!r} holds no {_GENERATOR}.",
+                "Name the root of a tt-metal checkout, or leave it out.",
+            )
+        return Checkout(root, "[tt] home")
+    for root, name in ((home / "tt-metal", "~/tt-metal"), (current, "the current folder")):
+        if _is_checkout(root):
+            return Checkout(root, name)
+    return None
+
+
+def choose_api(wanted: Literal["auto", "generator", "package"], checkout: Checkout | None) -> Api:
+    """The API to drive. With both at hand the checkout's Generator wins: it knows more models and cards.
+
+    Raises:
+        MissingDependency: ttnn, or what drives it, is not there.
+    """
+    if not _is_importable("ttnn"):
+        raise MissingDependency("The Tenstorrent engine needs ttnn, which is not installed.", _INSTALL)
+    has_generator = checkout is not None or _is_importable("models", "models.tt_transformers")
+    has_package = _is_importable("tt_transformers", "tt_transformers.llm_runtime")
+    if wanted != "package" and has_generator:
+        return "generator"
+    if wanted != "generator" and has_package:
+        return "package"
+    looked_for = "the tt_transformers package" if wanted == "package" else "models.tt_transformers"
+    raise MissingDependency(
+        f"ttnn is installed, but {looked_for} was not found.",
+        "Clone tt-metal at the release of your ttnn and set TT_METAL_HOME to it (or [tt] home in config.toml).",
+    )
+
+
+def put_on_path(checkout: Checkout) -> None:
+    """Make `import models` find the checkout's; before everything else, for others have a package of that name."""
+    root = str(checkout.root)
+    if root in sys.path:
+        sys.path.remove(root)
+    sys.path.insert(0, root)
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What the environment is made from."""
+
+    hf_model: str
+    """The hub's id, or a folder."""
+    is_local: bool
+    """The model lies on this machine: nothing may be asked of the hub."""
+    cache_dir: Path
+    """Converted weights, absolute: tt_transformers' own default is relative to the current folder."""
+    checkout: Checkout | None
+    operation_timeout_s: int
+
+
+def variables(wanted: Wanted, environ: Mapping[str, str]) -> dict[str, str]:
+    """What to set before `import ttnn`. What the user has set stays, but for the model, which is chosen here."""
+    defaults = {
+        "TT_CACHE_PATH": str(wanted.cache_dir),
+        # At the level `info` a card writes hundreds of lines; errors arrive as exceptions as well.
+        "TT_LOGGER_LEVEL": "error",
+        "LOGURU_LEVEL": "INFO",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if wanted.operation_timeout_s:
+        # Without it a hang is for ever; with it, it is an exception (rtoptions.cpp).
+        defaults["TT_METAL_OPERATION_TIMEOUT_SECONDS"] = str(wanted.operation_timeout_s)
+    if wanted.checkout is not None:
+        defaults["TT_METAL_HOME"] = str(wanted.checkout.root)
+    changes = {name: value for name, value in defaults.items() if not environ.get(name)}
+    changes["HF_MODEL"] = wanted.hf_model
+    if wanted.is_local:
+        changes["HF_HUB_OFFLINE"] = "1"
+    return changes
+
+
+def model_folder(path: Path, repo: str, links_dir: Path) -> Path:
+    """`path` under a name that tt_transformers knows: it looks settings up by the folder's base name.
+
+    A folder that is called otherwise than the model (a cache's snapshot, an alias) is reached through a symbolic link
+    in `links_dir`, which is made here.
+
+    Raises:
+        ModelLoadError: the link cannot be made.
+    """
+    name = repo.rpartition("/")[2]
+    if not name or path.name == name:
+        return path
+    if not re.fullmatch(r"[\w.-]+", name):
+        return path
+    link = links_dir / name
+    try:
+        links_dir.mkdir(parents=True, exist_ok=True)
+        if link.is_symlink() and link.resolve() != path.resolve():
+            link.unlink()
+        if not link.exists():
+            link.symlink_to(path.resolve(), target_is_directory=True)
+    except OSError as error:
+        raise ModelLoadError(
+            f"{link} cannot be made ({error.strerror}).",
+            f"tt_transformers knows models by their folder's name: put this one into a folder called {name}.",
+        ) from error
+    return link
+
+
+def _is_checkout(root: Path) -> bool:
+    return (root / _GENERATOR).is_file()
+
+
+def _is_importable(parent: str, *children: str) -> bool:
+    """Found, without being imported; a parent is looked for before its child, which would import it."""
+    return all(importlib.util.find_spec(name) is not None for name in (parent, *children))

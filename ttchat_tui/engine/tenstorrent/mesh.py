@@ -1,0 +1,174 @@
+"""The mesh device: which shape, opened and closed in the order that leaves the card usable."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from ttchat_tui.engine.base import EngineError, ModelLoadError
+
+log = logging.getLogger(__name__)
+
+SHAPES: Final[dict[str, tuple[int, int]]] = {
+    "N150": (1, 1),
+    "P100": (1, 1),
+    "P150": (1, 1),
+    "N300": (1, 2),
+    "P300": (1, 2),
+    "N150X4": (1, 4),
+    "P150X4": (1, 4),
+    "T3K": (1, 8),
+    "P150X8": (1, 8),
+    "TG": (8, 4),
+    "BHGLX": (8, 4),
+}
+"""MESH_DEVICE as tt-metal's demos read it (models/tt_transformers/demo/simple_text_demo.py)."""
+
+_ROWS_COLUMNS: Final = re.compile(r"(\d+)x(\d+)")
+_TRACE_REGION_MISSED: Final = re.compile(r"Creating trace buffers of size (\d+)\s*B")
+
+DEFAULT_TRACE_REGION: Final = 50_000_000
+"""Bytes; the demo's default."""
+
+TRACE_REGIONS: Final[tuple[tuple[str, str, int], ...]] = (
+    ("Llama-3.1-8B", "N150", 25_000_000),
+    ("Llama-3.1-8B", "N300", 38_000_000),
+    ("Llama-3.1-8B", "P150", 64_000_000),
+    ("Llama-3.1-8B", "P300", 64_000_000),
+    ("Llama-3.3-70B", "P150X4", 96_000_000),
+    ("Llama-3.3-70B", "P150X8", 84_000_000),
+    ("Llama-3.3-70B", "TG", 80_000_000),
+    ("Llama-3.3-70B", "", 90_000_000),
+    ("Llama-3.1-70B", "", 90_000_000),
+    ("Qwen3-32B", "TG", 200_000_000),
+    ("Qwen3-32B", "", 90_000_000),
+    ("Qwen2.5-72B", "", 70_000_000),
+    ("gemma-3-27b", "", 70_000_000),
+    ("Llama-3.2-3B", "N150", 10_000_000),
+)
+"""Model name begins with, device (empty: any), bytes. tt_transformers/demo/trace_region_config.py of 2026-06; 8B on
+P150 and P300 raised to what its CI was seen to need (60.8 MB, tt-inference-server#4005)."""
+
+
+class Ttnn(Protocol):
+    """What is used of the ttnn module."""
+
+    FabricConfig: Any
+    MeshShape: Callable[..., Any]
+
+    def get_device_ids(self) -> Sequence[int]: ...
+    def set_fabric_config(self, config: Any) -> None: ...
+    def open_mesh_device(self, **settings: Any) -> Any: ...
+    def close_mesh_device(self, device: Any) -> None: ...
+    def synchronize_device(self, device: Any) -> None: ...
+
+
+def mesh_shape(name: str, chips: int) -> tuple[int, int]:
+    """Rows and columns for a MESH_DEVICE (or `1x2`); without a name, all `chips` in one row.
+
+    Raises:
+        ModelLoadError: the name is unknown, or asks for more chips than there are.
+    """
+    wanted = name.strip()
+    if not wanted:
+        return (1, max(1, chips))
+    if match := _ROWS_COLUMNS.fullmatch(wanted):
+        shape = (int(match[1]), int(match[2]))
+    elif wanted.upper() in SHAPES:
+        shape = SHAPES[wanted.upper()]
+    else:
+        raise ModelLoadError(
+            f"MESH_DEVICE {wanted!r} is not known.",
+            f"Use one of {', '.join(SHAPES)}, or rows x columns such as 1x2; unset it to use all chips.",
+        )
+    if shape[0] * shape[1] > chips:
+        raise ModelLoadError(
+            f"MESH_DEVICE {wanted} needs {shape[0] * shape[1]} chips, {chips} can be used.",
+            "Choose a smaller mesh, or unset MESH_DEVICE; `ttchat-tui doctor` shows what is there.",
+        )
+    return shape
+
+
+def trace_region_bytes(model: str, device: str) -> int:
+    """Memory for traces that upstream measured for this model (its base name) on this device."""
+    for prefix, on, size in TRACE_REGIONS:
+        if model.lower().startswith(prefix.lower()) and on in ("", device.upper()):
+            return size
+    return DEFAULT_TRACE_REGION
+
+
+def needed_trace_region(message: str) -> int | None:
+    """What "Creating trace buffers of size …B" asks for, with a quarter more; None for any other message."""
+    match = _TRACE_REGION_MISSED.search(message)
+    return int(match[1]) * 5 // 4 if match else None
+
+
+class Mesh:
+    """An open mesh device. `close` it, whatever happened in between: a card left open may need a reset."""
+
+    def __init__(self, ttnn: Ttnn, shape: tuple[int, int], trace_region: int) -> None:
+        """
+        Raises:
+            EngineError: passed on from ttnn as it comes (RuntimeError); fabric is off again then.
+        """
+        self._ttnn = ttnn
+        self.shape = shape
+        self.trace_region = trace_region
+        self._has_fabric = shape != (1, 1)
+        self.device: Any = None
+        if self._has_fabric:
+            ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D)
+        try:
+            self.device = ttnn.open_mesh_device(
+                mesh_shape=ttnn.MeshShape(*shape), trace_region_size=trace_region, num_command_queues=1
+            )
+        except BaseException:
+            self._end_fabric()
+            raise
+
+    def close(self) -> None:
+        """Wait for what runs, close submeshes, then the mesh, then the fabric. Idempotent.
+
+        Raises:
+            EngineError: the mesh would not close.
+        """
+        device, self.device = self.device, None
+        if device is None:
+            return
+        gc.collect()  # Tensors that linger in cycles would be freed after their device.
+        try:
+            with _logged("waiting for the card"):
+                self._ttnn.synchronize_device(device)
+            for submesh in _submeshes(device):
+                with _logged("closing a submesh"):
+                    self._ttnn.close_mesh_device(submesh)
+            self._ttnn.close_mesh_device(device)
+        except RuntimeError as error:
+            raise EngineError(
+                f"The card did not close: {error}", "Run `tt-smi -r` before the next load.", "device_close"
+            ) from error
+        finally:
+            self._end_fabric()
+
+    def _end_fabric(self) -> None:
+        if self._has_fabric:
+            with _logged("ending the fabric"):
+                self._ttnn.set_fabric_config(self._ttnn.FabricConfig.DISABLED)
+
+
+def _submeshes(device: Any) -> list[Any]:
+    get = getattr(device, "get_submeshes", None)
+    return [mesh for mesh in get() if mesh is not device] if get is not None else []
+
+
+@contextlib.contextmanager
+def _logged(doing: str) -> Any:
+    """Closing goes on after a step that failed: each one frees something."""
+    try:
+        yield
+    except RuntimeError:
+        log.exception("%s failed", doing)

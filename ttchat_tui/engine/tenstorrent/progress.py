@@ -1,0 +1,87 @@
+"""Load progress out of what tt_transformers prints: loguru lines, and tqdm's bars over layers."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from typing import Final
+
+from ttchat_tui.domain.events import LoadPhase, LoadProgress
+
+_BAR: Final = re.compile(r"(\d+)/(\d+) \[")
+"""tqdm: `Loading layers:  34%|███▍      | 11/32 [00:05<00:09,  2.2it/s]`."""
+
+LINES: Final[tuple[tuple[str, LoadPhase, str], ...]] = (
+    ("Inferring device name", "start", "card"),
+    ("Checkpoint directory", "read", "checkpoint"),
+    ("Cache directory", "read", "checkpoint"),
+    ("Loading checkpoint", "read", "checkpoint"),
+    ("Warming up prefill for sequence length", "compile", "prefill"),
+    ("Done Compiling Model", "compile", "decode"),
+    ("Done Capturing Decode Trace", "warm up", "decode trace"),
+)
+"""A line's beginning → what it means. Words of models/tt_transformers, 2025-05 to 2026-06."""
+
+
+class NativeProgress:
+    """Turns lines into `LoadProgress`, through `report`; what it raises is kept for `check`.
+
+    A logging sink must not raise into native code: the wish to cancel waits until the engine is back in its own.
+    """
+
+    def __init__(self, report: Callable[[LoadProgress], None]) -> None:
+        self._report = report
+        self._raised: BaseException | None = None
+
+    def line(self, text: str) -> None:
+        """One line of loguru's."""
+        text = str(text)  # loguru hands over a str with a record attached.
+        for beginning, phase, detail in LINES:
+            if text.lstrip().startswith(beginning):
+                self._say(LoadProgress(phase=phase, detail=detail))
+                return
+
+    def bar(self, text: str) -> None:
+        """What tqdm wrote, possibly several states of its bar."""
+        states = _BAR.findall(text)
+        if states:
+            done, total = states[-1]
+            self._say(LoadProgress(phase="convert", done=int(done), total=int(total), unit="layers"))
+
+    def check(self) -> None:
+        """Raise what `report` raised in between (`LoadCancelled`)."""
+        raised, self._raised = self._raised, None
+        if raised is not None:
+            raise raised
+
+    def _say(self, progress: LoadProgress) -> None:
+        try:
+            self._report(progress)
+        except Exception as error:  # noqa: BLE001 - raised again by `check`
+            self._raised = self._raised or error
+
+
+class BarStream(io.TextIOBase):
+    """Stands in for sys.stderr during a load: passes everything on to it and shows bars to `progress`."""
+
+    def __init__(self, underlying: io.TextIOBase, progress: NativeProgress) -> None:
+        super().__init__()
+        self._underlying = underlying
+        self._progress = progress
+
+    def write(self, text: str, /) -> int:
+        self._progress.bar(text)
+        return self._underlying.write(text)
+
+    def flush(self) -> None:
+        self._underlying.flush()
+
+    def fileno(self) -> int:
+        return self._underlying.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return False

@@ -1,0 +1,186 @@
+"""The Tenstorrent engine: `Engine` over a model that stays on the card."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import (
+    ErrorInfo,
+    GenerationEvent,
+    GenerationFinished,
+    LoadProgress,
+    PromptCounted,
+    TokenEvent,
+)
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, GenerationStats
+from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
+from ttchat_tui.engine.base import EngineError, ModelLoadError, ProgressReporter, require_batch
+from ttchat_tui.engine.decode import run_generation
+from ttchat_tui.engine.prompt import ChatTemplate
+from ttchat_tui.engine.prompt_builder import PromptBuilder
+from ttchat_tui.engine.tenstorrent import environment
+from ttchat_tui.engine.tenstorrent.errors import explain, explained
+from ttchat_tui.engine.tenstorrent.loading import LoadedCard, load_card
+from ttchat_tui.engine.tenstorrent.stepper import CardStepper
+from ttchat_tui.engine.text_stream import TextStream
+from ttchat_tui.engine.torch_engine.loading import recommended_sampling
+from ttchat_tui.engine.torch_engine.safetensors_file import read_json, read_json_if_there
+from ttchat_tui.engine.torch_engine.tokenizer import ChatTokenizer
+from ttchat_tui.engine.torch_engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
+
+_NOT_LOADED = ErrorInfo(kind="not_ready", message="No model is loaded.", cure="Load a model first.")
+
+
+class _Loaded(msgspec.Struct, kw_only=True):
+    card: LoadedCard
+    stepper: CardStepper
+    tokenizer: ChatTokenizer
+    template: ChatTemplate
+    prompts: PromptBuilder
+
+
+class TenstorrentEngine:
+    """An `Engine`. One process, one card: what ttnn read from the environment at its import stays."""
+
+    def __init__(self) -> None:
+        self._loaded: _Loaded | None = None
+
+    def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
+        self.unload()
+        started = time.perf_counter()
+        report(LoadProgress(phase="start", detail="ttnn"))
+        folder = self._prepare(spec)
+        tokenizer = tokenizer_from_folder(folder)
+        data = template_from_folder(folder)
+        template = ChatTemplate(data.source, data.special, tokenizer.controls)
+        options = spec.tenstorrent
+        mesh_name = options.mesh_device or os.environ.get("MESH_DEVICE", "")
+        with explained():
+            card = load_card(
+                folder.name, options, mesh_name, spec.context_length, _longest_context(folder), report
+            )
+        assert card.model is not None
+        self._loaded = _Loaded(
+            card=card,
+            stepper=CardStepper(card.model),
+            tokenizer=tokenizer,
+            template=template,
+            prompts=PromptBuilder(template, tokenizer, card.context_length),
+        )
+        return EngineInfo(
+            model=spec.name,
+            engine="tt",
+            label=f"tt {card.profile} {options.optimizations}",
+            context_length=card.context_length,
+            vocab_size=card.vocab_size,
+            load_s=time.perf_counter() - started,
+            capabilities=Capabilities(logprobs=True),
+            recommended=recommended_sampling(read_json_if_there(folder / "generation_config.json"))
+            or spec.recommended,
+        )
+
+    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
+        loaded = self._loaded
+        if loaded is None:
+            raise EngineError(_NOT_LOADED.message, _NOT_LOADED.cure, _NOT_LOADED.kind)
+        plan = loaded.prompts.count(messages)
+        return PromptCounted(
+            count_id=count_id,
+            prompt_tokens=plan.tokens,
+            context_length=loaded.card.context_length,
+            dropped_messages=plan.dropped,
+        )
+
+    def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
+        received_s = time.perf_counter()
+        loaded = self._loaded
+        if loaded is None:
+            yield _refusal(request, _NOT_LOADED)
+            return
+        try:
+            require_batch(request, (1,))
+            prompt = loaded.prompts.build(request.messages, continue_last=request.continue_last)
+        except EngineError as error:
+            yield _refusal(request, error.info)
+            return
+        decoder = loaded.tokenizer.new_decoder(is_start=not request.continue_last)
+        reply_ids: list[int] = []
+        try:
+            for event in run_generation(
+                request,
+                control,
+                prompt_ids=prompt.ids,
+                stepper=loaded.stepper,
+                text_stream=TextStream(decoder, (*request.sampling.stop, *loaded.template.stop)),
+                stop_ids=loaded.tokenizer.end_ids,
+                context_length=loaded.card.context_length,
+                clock=time.perf_counter,
+                received_s=received_s,
+                dropped_messages=prompt.dropped,
+                prefill_chunk=len(prompt.ids),
+            ):
+                if isinstance(event, TokenEvent):
+                    reply_ids.extend(event.token_ids)
+                yield event
+        finally:
+            loaded.prompts.remember(prompt, reply_ids, loaded.tokenizer.decode(reply_ids))
+
+    def unload(self) -> None:
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            with explained():
+                loaded.card.close()
+
+    def close(self) -> None:
+        self.unload()
+
+    def _prepare(self, spec: ModelSpec) -> Path:
+        """Environment and path, as ttnn and tt_transformers read them; the folder that they will read.
+
+        Raises:
+            EngineError: what is missing, and how to get it.
+        """
+        options = spec.tenstorrent
+        checkout = environment.find_checkout(options.home, os.environ, home=Path.home(), current=Path.cwd())
+        environment.choose_api(options.api, checkout)
+        path = Path(spec.path)
+        if not path.is_dir():
+            raise ModelLoadError(
+                f"{path.name} is no folder with config.json and safetensors.",
+                "The Tenstorrent engine runs Hugging Face checkpoints; choose one (`ttchat-tui models list`).",
+            )
+        cache = Path(options.cache_dir).expanduser() if options.cache_dir else path.parent / "tenstorrent"
+        folder = environment.model_folder(path, spec.repo, cache / "names")
+        wanted = environment.Wanted(
+            hf_model=str(folder),
+            is_local=True,
+            cache_dir=cache.absolute(),
+            checkout=checkout,
+            operation_timeout_s=options.operation_timeout_s,
+        )
+        os.environ.update(environment.variables(wanted, os.environ))
+        if checkout is not None:
+            environment.put_on_path(checkout)
+        return folder
+
+
+def _longest_context(folder: Path) -> int:
+    config: dict[str, Any] = dict(read_json(folder / "config.json"))
+    value = config.get("max_position_embeddings") or config.get("text_config", {}).get(
+        "max_position_embeddings"
+    )
+    return int(value or 4096)
+
+
+def _refusal(request: GenerationRequest, error: ErrorInfo) -> GenerationFinished:
+    return GenerationFinished(request_id=request.id, reason="error", stats=GenerationStats(), error=error)
+
+
+__all__ = ["TenstorrentEngine", "explain"]

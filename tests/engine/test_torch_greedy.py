@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import pytest
 import torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer
 
+from tests.engine.reference_model import reference_model
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
@@ -37,31 +38,6 @@ PROMPTS: Final = (
     "Why is the sky blue?",
     "List three prime numbers.",
 )
-_HF_NAMES: Final = {
-    "attn_norm": "input_layernorm", "q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj",
-    "o": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm", "gate": "mlp.gate_proj", "up": "mlp.up_proj",
-    "down": "mlp.down_proj", "embed": "embed_tokens", "norm": "norm",
-}  # fmt: skip
-
-
-def reference_model(file: GgufFile) -> Any:
-    """transformers' own forward over the dequantised weights, in float32."""
-    config = file.config
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=config.vocab_size, hidden_size=config.hidden_size, intermediate_size=config.ffn_size,
-            num_hidden_layers=config.layers, num_attention_heads=config.heads, num_key_value_heads=config.kv_heads,
-            max_position_embeddings=config.context_length, rms_norm_eps=config.norm_eps,
-            rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta}, tie_word_embeddings=True,
-        )
-    )  # fmt: skip
-    state: dict[str, torch.Tensor] = {}
-    for name in file.names:
-        *layer, part = name.split(".")
-        state[".".join(["model", *layer, _HF_NAMES[part], "weight"])] = file.tensor(name)
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    assert (missing, unexpected) == (["lm_head.weight"], [])
-    return model.eval()
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
+from tests.divergence import divergence
 from tests.real_text import all_real_text_ids
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
@@ -19,7 +25,8 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decode import run_generation
 from ttchat_tui.engine.prompt_builder import PromptBuilder
 from ttchat_tui.engine.text_stream import TextStream
-from ttchat_tui.engine.torch_engine.preload import import_torch
+from ttchat_tui.engine.torch_engine.gguf_file import GgufFile
+from ttchat_tui.engine.torch_engine.loading import load_model
 
 from .turn import serve
 
@@ -28,14 +35,25 @@ class OwnEngine:
     """The engine's loop over ids, so that all contenders get the same ones and none stops before the others."""
 
     def __init__(self, path: str, threads: int, precision: Any) -> None:
-        import_torch()
-        from ttchat_tui.engine.torch_engine.loading import load_model
-
         spec = ModelSpec(name="benchmark", path=path, threads=threads, precision=precision)
+        self._path = path
         self._model = load_model(spec, lambda _progress: None)
 
     def describe(self) -> dict[str, Any]:
         return {"label": self._model.label, "threads": self._model.threads, "notes": self._model.notes}
+
+    def shape(self) -> dict[str, int]:
+        """For `roofline.decoder_shape`."""
+        config = GgufFile(Path(self._path)).config
+        return {
+            "hidden": config.hidden_size,
+            "ffn": config.ffn_size,
+            "layers": config.layers,
+            "heads": config.heads,
+            "kv_heads": config.kv_heads,
+            "head_size": config.head_size,
+            "vocab": config.vocab_size,
+        }
 
     def encode(self, text: str) -> list[int]:
         """The prompt that one user message makes."""
@@ -85,9 +103,46 @@ class OwnEngine:
             times.append(time.perf_counter() - start)
         return {"ids": made, "times_s": times}
 
+    def logits(self, ids: Sequence[int], rows: int, file: str) -> None:
+        """Logits after every id, float32 [len(ids), vocab] as .npy, computed `rows` ids at a time: 1 decodes them."""
+        stepper: Any = self._model.stepper
+        self._forget(ids[0])
+        found = np.empty((len(ids), self._model.vocab_size), np.float32)
+        found[0] = stepper.prefill(ids[:1], _go_on)
+        for begin in range(1, len(ids), rows):
+            part = ids[begin : begin + rows]
+            found[begin : begin + len(part)] = stepper.step(part[0]) if rows == 1 else stepper.step_many(part)
+        np.save(file, found)
+
     def _forget(self, first: int) -> None:
         """Leave nothing in the cache that a prompt beginning with `first` could use."""
         self._model.stepper.prefill([first + 1], _go_on)
+
+
+class Memory:
+    """Reading more than the caches hold, with the threads that the engine uses."""
+
+    def __init__(self) -> None:
+        self._data: Any = None
+
+    def read_gbps(self) -> float:
+        """Bytes read a second, in 10^9: the better of two ways to add up 512 MB of float32."""
+        if self._data is None:
+            self._data = torch.ones(2**27)
+        data = self._data
+        ways = (data.sum, lambda: torch.dot(data, data))
+        return max(data.nbytes / _seconds(way) for way in ways) / 1e9
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def compare(reference: str, other: str) -> dict[str, Any]:
+    """`tests.divergence` of two files of logits."""
+    return asdict(divergence(np.load(reference, mmap_mode="r"), np.load(other, mmap_mode="r")))
 
 
 def _go_on(_done: int, _total: int) -> bool:
@@ -96,7 +151,12 @@ def _go_on(_done: int, _total: int) -> bool:
 
 def load() -> Mapping[str, Callable[..., Any]]:
     engine = OwnEngine(sys.argv[1], int(sys.argv[2]), sys.argv[3])
-    return {name: getattr(engine, name) for name in ("describe", "encode", "real_text", "generate", "steps")}
+    names = ("describe", "shape", "encode", "real_text", "generate", "steps", "logits")
+    return {
+        "compare": compare,
+        "read_gbps": Memory().read_gbps,
+        **{name: getattr(engine, name) for name in names},
+    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,97 @@
+"""Rows of what the machine sets: memory bandwidth, peak memory, start."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from .contender import Contender
+from .decode_rows import BEST, LONG, SAME, SHORT, TOKENS
+from .result import Line, Result
+from .roofline import LARGER, Shape, decoder_shape, held_bits
+from .setup import PeerMissing, Setup, reply
+
+MEMORY_TARGET_GB, START_TARGET_S = 1.0, 3.0
+STARTS = 5
+POSITIONS = SHORT + TOKENS // 2
+"""In the middle of the reply that is measured."""
+
+
+def bandwidth(setup: Setup) -> Result:
+    """Decode rate over what the memory would allow, and what that makes of larger models."""
+    own = setup.own()
+    ids, label = own.ask("real_text")[:SHORT], own.ask("describe")["label"]
+    turns = [
+        ("memory", lambda: {"gbps": own.ask("read_gbps")}),
+        ("own", reply(own, ids=ids, tokens=TOKENS)),
+    ]
+    rounds = setup.take_turns(turns, 9)
+    shape = decoder_shape(**own.ask("shape"))
+    gbps, rate = rounds.median("memory", "gbps"), rounds.median("own", "decode_tps")
+    read = shape.bytes_a_token(*held_bits(label), POSITIONS, 4)
+    share = rate * read / (gbps * 1e9)
+    figure = f"{share:.2f}: {read / 1e6:.0f} MB a token, {rate:.0f} of {gbps * 1e9 / read:.0f} tok/s at {gbps:.0f} GB/s"
+    lines = [Line(f"decode rate / memory bandwidth ({label})", "the bound", figure)]
+    for name, larger in LARGER.items():
+        lines.append(_estimate(name, larger, label, gbps, share))
+    return Result(lines, rounds.counted, {**rounds.record(), "bytes_a_token": read, "share": share})
+
+
+def _estimate(name: str, shape: Shape, label: str, gbps: float, share: float) -> Line:
+    bound = gbps * 1e9 / shape.bytes_a_token(*held_bits(label), 500, 4)
+    return Line(
+        f"{name} at 500 tokens of context, not run",
+        "the bound",
+        f"about {bound * share:.0f} tok/s of {bound:.0f}",
+    )
+
+
+def memory(setup: Setup) -> Result:
+    """Peak resident memory of a process that has loaded, read a prompt of 1,033 tokens and answered with 128."""
+    found: dict[str, float] = {}
+    ids: list[int] = []
+    for start in (setup.own, lambda: setup.llama(SAME), lambda: setup.llama(BEST)):
+        try:
+            contender = start()
+        except PeerMissing as missing:
+            print(f"left out: {missing}")
+            break
+        ids = ids or contender.ask("real_text")[:LONG]
+        contender.ask("generate", ids=ids, tokens=TOKENS)
+        found[contender.name] = contender.peak_rss_mb()
+        setup.stop(contender)
+    peers = ", ".join(f"{name} {found[name]:.0f} MB" for name in found if name != "own")
+    own_gb = found["own"] / 1e3
+    line = Line(
+        "peak RSS", peers, f"{own_gb:.2f} GB", f"< {MEMORY_TARGET_GB:g} GB", own_gb < MEMORY_TARGET_GB
+    )
+    return Result([line], "once each", dict(found))
+
+
+def start(setup: Setup) -> Result:
+    """From the start of a process to a model that is ready to answer, files in the page cache."""
+    seconds: dict[str, list[float]] = {}
+    starters: list[Any] = [setup.own]
+    try:
+        setup.stop(setup.llama(SAME))
+        starters.append(lambda: setup.llama(SAME))
+    except PeerMissing as missing:
+        print(f"left out: {missing}")
+    setup.stop(setup.own())  # Fills the page cache.
+    for _ in range(STARTS):
+        for starter in starters:
+            contender: Contender = starter()
+            seconds.setdefault(contender.name, []).append(contender.ready_s)
+            setup.stop(contender)
+    own_s = statistics.median(seconds["own"])
+    peers = ", ".join(
+        f"{name} {statistics.median(times):.1f} s" for name, times in seconds.items() if name != "own"
+    )
+    line = Line(
+        "process start to ready, warm",
+        peers,
+        f"{own_s:.1f} s",
+        f"<= {START_TARGET_S:g} s",
+        own_s <= START_TARGET_S,
+    )
+    return Result([line], f"{STARTS} starts", dict(seconds))

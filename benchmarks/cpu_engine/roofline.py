@@ -1,0 +1,51 @@
+"""Bytes that a decode step has to read, and what they allow: rate <= read bandwidth / bytes a token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+BITS: Final = {"fp32": 32.0, "f16": 16.0, "bf16": 16.0, "int8": 8.0, "int4": 5.0}
+"""A weight, by precision. int4: 4 bits, and a bfloat16 scale and zero point to 32 of them."""
+HEAD_BITS: Final = {"int4": 16.0, "int8": 16.0}
+"""Where the head is held in another precision."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a model reads for one token."""
+
+    layer_weights: int
+    head_weights: int
+    """Rows of the embedding that are looked up do not count, a head that is tied to it does."""
+    kv_values: int
+    """Keys and values of one position in all layers."""
+
+    def bytes_a_token(self, layer_bits: float, head_bits: float, positions: int, kv_bytes: int) -> float:
+        weights = (self.layer_weights * layer_bits + self.head_weights * head_bits) / 8
+        return weights + self.kv_values * positions * kv_bytes
+
+
+def decoder_shape(
+    *, hidden: int, ffn: int, layers: int, heads: int, kv_heads: int, head_size: int, vocab: int
+) -> Shape:
+    """Of a model of the Llama family."""
+    attention = hidden * head_size * (2 * heads + 2 * kv_heads)
+    return Shape(layers * (attention + 3 * hidden * ffn), vocab * hidden, layers * 2 * kv_heads * head_size)
+
+
+LARGER: Final = {
+    "Llama 3.2 1B": decoder_shape(
+        hidden=2048, ffn=8192, layers=16, heads=32, kv_heads=8, head_size=64, vocab=128_256
+    ),
+    "Llama 3.2 3B": decoder_shape(
+        hidden=3072, ffn=8192, layers=28, heads=24, kv_heads=8, head_size=128, vocab=128_256
+    ),
+}
+"""Their published shapes; nothing of them was run."""
+
+
+def held_bits(label: str) -> tuple[float, float]:
+    """Bits of a weight in the layers and in the head, from an engine's label such as `cpu int4`."""
+    precision = next(word for word in label.split() if word in BITS)
+    return BITS[precision], HEAD_BITS.get(precision, BITS[precision])

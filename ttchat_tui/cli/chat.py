@@ -160,6 +160,7 @@ def _session(
         precision=config.model.precision,
         threads=config.model.threads,
         context_length=config.model.context_length,
+        speculation=config.engine.speculation,
         tenstorrent=config.tt,
     )
     host = EngineHost(engine, prepare)

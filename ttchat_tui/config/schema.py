@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ttchat_tui.domain.model_spec import Isolation, TenstorrentOptions
+from ttchat_tui.domain.model_spec import Isolation, Speculation, TenstorrentOptions
 from ttchat_tui.domain.sampling import SamplingParams, checked
 
 EngineChoice: TypeAlias = Literal["auto", "cpu", "tt", "remote"]
@@ -94,7 +94,7 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long an engine may be silent before it counts as dead. Seconds."""
+    """How long an engine may be silent before it counts as dead, in seconds; and how it decodes."""
 
     hang_timeout_s: Annotated[float, Meta(gt=0)] = 5.0
     """Without a sign of life from the engine's process while it works."""
@@ -103,6 +103,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     step_timeout_s: Annotated[float, Meta(ge=0)] = 60.0
     """For prefill and the first decode steps; once the pace is known, 30 times the longest step, at least 8 s, is
     enough. 0 waits for ever."""
+    speculation: Speculation = "auto"
+    """CPU engine: `auto` drafts text that repeats earlier text, several tokens to a forward; the reply is the same."""
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

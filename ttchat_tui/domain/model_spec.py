@@ -12,6 +12,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 EngineKind: TypeAlias = Literal["cpu", "tt", "remote"]
 Precision: TypeAlias = Literal["auto", "fp32", "f16", "bf16", "int8", "int4"]
 Isolation: TypeAlias = Literal["process", "thread"]
+Speculation: TypeAlias = Literal["auto", "off"]
 
 
 class TenstorrentOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,6 +57,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Threads for one forward; 0 lets the engine choose."""
     context_length: Annotated[int, Meta(ge=0)] = 0
     """Tokens of prompt and reply together; 0 is the model's own maximum."""
+    speculation: Speculation = "auto"
+    """`auto`: text that repeats earlier text is drafted from it, where the engine can and it pays; the text is the same."""
     recommended: SamplingParams | None = None
     """From the catalog; the model's own generation_config comes before it."""
     repo: str = ""
@@ -94,5 +97,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The model's generation_config (or the catalog's) as sampling parameters; None when it has none."""
     parameters: int = 0
     """Weights in the model, 0 when not known."""
+    is_speculating: bool = False
+    """Ids are drafted from earlier text and run several to a forward, where that pays."""
     notes: tuple[str, ...] = ()
     """What a user should know of this load, a line each: a fallback taken, a template that was missing."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from ttchat_tui.domain.model_spec import EngineKind, ModelSpec, Precision, TenstorrentOptions
+from ttchat_tui.domain.model_spec import EngineKind, ModelSpec, Precision, Speculation, TenstorrentOptions
 from ttchat_tui.models.fetch import pull
 from ttchat_tui.models.local import resolve
 from ttchat_tui.models.verify import ProgressReporter
@@ -26,6 +26,7 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 0
     context_length: int = 0
     """0: the model's own maximum."""
+    speculation: Speculation = "auto"
     tenstorrent: TenstorrentOptions = TenstorrentOptions()
     environ: Mapping[str, str] = msgspec.field(default_factory=lambda: os.environ)
 
@@ -48,6 +49,7 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
             precision=self.precision,
             threads=self.threads,
             context_length=self.context_length,
+            speculation=self.speculation,
             recommended=found.entry.recommended if found.entry else None,
             repo=next(iter(found.entry.repos), "") if found.entry else "",
             tenstorrent=self.tenstorrent,

@@ -79,6 +79,7 @@ class TorchEngine:
             capabilities=Capabilities(logprobs=True, kv_reuse=True),
             recommended=model.recommended,
             parameters=model.parameters,
+            is_speculating=model.lookup is not None,
             notes=model.notes,
         )
 

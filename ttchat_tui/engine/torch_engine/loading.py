@@ -14,6 +14,7 @@ from ttchat_tui.domain.model_spec import ModelSpec, Precision
 from ttchat_tui.domain.sampling import SamplingParams, checked
 from ttchat_tui.engine.base import ModelLoadError, ProgressReporter
 from ttchat_tui.engine.decode import Stepper
+from ttchat_tui.engine.lookup import LookupStepper
 from ttchat_tui.engine.prompt import ChatTemplate
 from ttchat_tui.engine.torch_engine.checkpoint import Checkpoint, TemplateData
 from ttchat_tui.engine.torch_engine.gguf_file import GgufFile
@@ -49,6 +50,8 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that answering takes."""
 
     stepper: Stepper
+    lookup: LookupStepper | None
+    """`stepper` itself, where it speculates."""
     tokenizer: ChatTokenizer
     template: ChatTemplate
     context_length: int
@@ -110,8 +113,14 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
         context = spec.context_length
     threads = warm_up(runnable.stepper, spec.threads, _steps(report, "warm up", "steps"))
     runnable.stepper.reset()
+    stepper = _governed(runnable.stepper, spec.threads, threads)
+    lookup = None
+    if spec.speculation == "auto" and isinstance(runnable.stepper, TorchStepper):
+        # Around the governor, which times single steps: a draft's forward has another time.
+        lookup = LookupStepper(stepper, runnable.stepper, context)
     return LoadedModel(
-        stepper=_governed(runnable.stepper, spec.threads, threads),
+        stepper=lookup or stepper,
+        lookup=lookup,
         tokenizer=tokenizer,
         template=template,
         context_length=context,

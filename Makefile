@@ -19,7 +19,7 @@ endif
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format lint types imports bench clean
+.PHONY: help setup run test check format lint types imports bench peers clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -37,6 +37,9 @@ check: format lint types imports  ## Format, lint, spelling, types, import contr
 
 bench: setup  ## Run every benchmark; figures to benchmarks/results/
 	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+peers: setup  ## Compile llama.cpp for this machine (20 minutes), which the CPU engine is measured against
+	CMAKE_ARGS=-DGGML_NATIVE=ON $(PIP) install --editable '.[bench]'
 
 clean:  ## Remove the venv and what was built; models and conversations stay
 	rm -rf $(VENV) build dist *.egg-info

@@ -21,6 +21,8 @@ MODULES = {
     "textual_serve": "textual-serve",
 }
 """Import names that differ from the name on the package index."""
+TOOLS = ("dev", "bench")
+"""Extras for working on the package, which it does not import."""
 NOT_IMPORTED_BY_STATEMENT = {
     "gguf": "by name, when a GGUF file has quantised tensors",
     "aiohttp": "textual-serve's own framework: its version is textual-serve's to choose",
@@ -40,7 +42,7 @@ def imported() -> Iterator[str]:
 def declared() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    every = [*project["dependencies"], *(line for name in extras if name != "dev" for line in extras[name])]
+    every = [*project["dependencies"], *(line for name in extras if name not in TOOLS for line in extras[name])]
     return {re.split(r"[^\w.-]", line, maxsplit=1)[0].lower() for line in every}
 
 

@@ -1,0 +1,121 @@
+"""Twenty chats answered in two precisions, greedily and with the model's default sampling, side by side for a reader.
+
+Writes benchmarks/results/chat_samples.md and prints which replies repeat themselves: a phrase of 8 words that comes three
+times, or an end that is one phrase over and over. Not a measurement of speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from bench_cpu_engine import default_model
+from machine import RESULTS
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import GenerationFinished, TokenEvent
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import Engine
+from ttchat_tui.engine.factory import create_engine
+from ttchat_tui.models.catalog import catalog
+
+TOKENS, SEED, PHRASE = 160, 7, 8
+CHATS: tuple[tuple[str, ...], ...] = (
+    ("What is the capital of France, and what is it known for?",),
+    ("Explain in three sentences why the sky is blue.",),
+    ("Write a Python function that reverses a string, with an example.",),
+    ("Give me a recipe for pancakes as a numbered list.",),
+    ("Translate 'Good morning, how are you?' into Spanish and French.",),
+    ("Write a haiku about an old clock.",),
+    ("List five animals that live in the sea.",),
+    ("What is 17 + 26? Show the steps.",),
+    ("Summarise the story of Romeo and Juliet in two sentences.",),
+    ("Write a short, polite e-mail that moves a meeting from Tuesday to Thursday.",),
+    ("What is the difference between a list and a tuple in Python?",),
+    ("Tell me a joke about computers.",),
+    ("How do I boil an egg?",),
+    ("Name the planets of the solar system in order.",),
+    ("Write a bash command that counts the lines of all .py files in a folder.",),
+    ("Is a whale a fish? Answer with one word and one reason.",),
+    ("My name is Ada and I like chess.", "What is my name, and what do I like?"),
+    ("Give me three names for a cat.", "Now three for a dog.", "Which of the six is the funniest?"),
+    ("Write one sentence about the moon.", "Make it longer."),
+    ("Count from one to twenty in words.",),
+)
+"""Turns of the user; the replies between them are the engine's own."""
+
+
+def answer(engine: Engine, turns: tuple[str, ...], sampling: SamplingParams) -> list[str]:
+    """The replies, with the reason why each ended."""
+    messages: list[ChatMessage] = []
+    replies: list[str] = []
+    for number, turn in enumerate(turns):
+        messages.append(ChatMessage("user", turn))
+        request = GenerationRequest(id=number, messages=tuple(messages), sampling=sampling, seed=SEED)
+        text, reason = "", ""
+        for event in engine.generate(request, GenerationControl(sampling)):
+            if isinstance(event, TokenEvent | GenerationFinished):
+                text += event.text
+            if isinstance(event, GenerationFinished):
+                reason = event.reason
+        messages.append(ChatMessage("assistant", text))
+        replies.append(f"{text}  [{reason}]")
+    return replies
+
+
+def repeats(text: str) -> bool:
+    """Whether a phrase of 8 words comes three times."""
+    words = text.split()
+    phrases = Counter(tuple(words[at : at + PHRASE]) for at in range(len(words) - PHRASE + 1))
+    return max(phrases.values(), default=0) >= 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "auto"])
+    asked = parser.parse_args()
+    path = asked.model or default_model()
+    known = catalog()
+    entry = known.find(known.default)
+    usual = entry.recommended if entry and entry.recommended else SamplingParams()
+    samplings = {
+        "greedy": SamplingParams(temperature=0.0, top_k=0, top_p=1.0, max_tokens=TOKENS),
+        "default": SamplingParams(
+            temperature=usual.temperature, top_k=usual.top_k, top_p=usual.top_p, max_tokens=TOKENS
+        ),
+    }
+    replies: dict[tuple[str, str], list[list[str]]] = {}
+    for precision in asked.precisions:
+        engine = create_engine("cpu")
+        info = engine.load(
+            ModelSpec(name="samples", path=str(path), precision=precision), lambda progress: None
+        )
+        for name, sampling in samplings.items():
+            replies[name, f"{precision}: {info.label}"] = [answer(engine, turns, sampling) for turns in CHATS]
+        engine.close()
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "chat_samples.md").write_text(page(replies), encoding="utf-8")
+    for (name, label), answers in replies.items():
+        found = [number for number, texts in enumerate(answers, 1) if repeats(" ".join(texts))]
+        print(f"{name:>8}, {label:<24} chats with a loop: {len(found)} of {len(CHATS)} {found}")
+
+
+def page(replies: dict[tuple[str, str], list[list[str]]]) -> str:
+    """Chat by chat, the replies of all precisions beneath each other."""
+    lines: list[str] = []
+    for number, turns in enumerate(CHATS):
+        lines.append(f"\n## {number + 1}. {' → '.join(turns)}\n")
+        for (name, label), answers in replies.items():
+            lines.append(f"**{name}, {label}**")
+            lines.extend(f"> {text}\n" for text in answers[number])
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -42,7 +42,10 @@ def imported() -> Iterator[str]:
 def declared() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    every = [*project["dependencies"], *(line for name in extras if name not in TOOLS for line in extras[name])]
+    every = [
+        *project["dependencies"],
+        *(line for name in extras if name not in TOOLS for line in extras[name]),
+    ]
     return {re.split(r"[^\w.-]", line, maxsplit=1)[0].lower() for line in every}
 
 

@@ -136,7 +136,7 @@ def _run(
         request,
         control,
         prompt_ids=prompt.ids,
-        stepper=model.stepper,
+        stepper=model.lookup or model.stepper,
         text_stream=TextStream(decoder, (*request.sampling.stop, *model.template.stop)),
         stop_ids=model.tokenizer.end_ids,
         context_length=model.context_length,

@@ -50,8 +50,9 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that answering takes."""
 
     stepper: Stepper
+    """One id, one forward."""
     lookup: LookupStepper | None
-    """`stepper` itself, where it speculates."""
+    """`stepper` speculating, over the same KV cache; None where that is off or cannot be."""
     tokenizer: ChatTokenizer
     template: ChatTemplate
     context_length: int
@@ -119,7 +120,7 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
         # Around the governor, which times single steps: a draft's forward has another time.
         lookup = LookupStepper(stepper, runnable.stepper, context)
     return LoadedModel(
-        stepper=lookup or stepper,
+        stepper=stepper,
         lookup=lookup,
         tokenizer=tokenizer,
         template=template,

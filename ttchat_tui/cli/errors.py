@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
+from ttchat_tui.cli.standard_output import abandon_output, flush_output, unwritable
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.engine.base import EngineError
@@ -30,7 +31,22 @@ def say(info: ErrorInfo) -> None:
 
 @contextmanager
 def exit_codes() -> Generator[None, None, None]:
-    """Turn the errors that the rooms raise into exit codes."""
+    """Turn the errors that the rooms raise into exit codes. A reader of stdout that has gone (`| head`) is no error."""
+    try:
+        with _writing(), _errors_said():
+            try:
+                yield
+            finally:
+                flush_output()  # here, and not at the interpreter's end, where an error would be a traceback
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # typer makes exit code 1 of it
+            abandon_output()
+            sys.exit(DONE)
+        raise
+
+
+@contextmanager
+def _errors_said() -> Generator[None, None, None]:
     try:
         yield
     except ConfigError as error:
@@ -41,7 +57,19 @@ def exit_codes() -> Generator[None, None, None]:
         sys.exit(ENGINE_ERROR)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def _writing() -> Generator[None, None, None]:
+    try:
+        yield
     except BrokenPipeError:
-        # The reader (`| head`) has gone: nothing is wrong, and nothing more may be written.
-        sys.stderr.close()
+        abandon_output()
         sys.exit(DONE)
+    except OSError as error:
+        info = unwritable(error)
+        if info is None:
+            raise
+        abandon_output()
+        say(info)
+        sys.exit(ENGINE_ERROR)

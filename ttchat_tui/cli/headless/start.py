@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from contextlib import suppress
 from typing import Final
 
 from ttchat_tui import terminal
@@ -15,6 +13,7 @@ from ttchat_tui.cli.headless.interrupts import exit_on_ending_signals
 from ttchat_tui.cli.headless.outputs import OUTPUTS, Output
 from ttchat_tui.cli.headless.repl import Repl
 from ttchat_tui.cli.progress import ProgressLine
+from ttchat_tui.cli.standard_output import abandon_output
 from ttchat_tui.domain.events import ErrorInfo, LoadProgress
 from ttchat_tui.session import ChatSession
 
@@ -55,7 +54,7 @@ def run_prompt(driver: Driver, prompt: str, output: Output) -> int:
     try:
         return _answer(driver, prompt, output)
     except BrokenPipeError:
-        _abandon_stdout()
+        abandon_output()
         return DONE
 
 
@@ -78,7 +77,7 @@ def _answer(driver: Driver, prompt: str, output: Output) -> int:
     output.loaded(loaded.info)
     replied = driver.wait_for_reply(driver.session.submit(prompt), output.streamed)
     if replied.is_reader_gone:
-        _abandon_stdout()
+        abandon_output()
         return DONE
     if replied.message is not None:
         output.done(replied.message, loaded.info, replied.error)
@@ -86,11 +85,3 @@ def _answer(driver: Driver, prompt: str, output: Output) -> int:
         say(replied.error)
         return ENGINE_ERROR
     return 128 + replied.signal_number if replied.signal_number else DONE
-
-
-def _abandon_stdout() -> None:
-    """What may still be buffered for a reader that has gone ends nowhere, as Python's note on SIGPIPE advises."""
-    with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)

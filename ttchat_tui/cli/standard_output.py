@@ -1,0 +1,54 @@
+"""The end of stdout: a reader that goes away (`| head`) is no error, a disk that is full is one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from contextlib import suppress
+from typing import Final
+
+from ttchat_tui.domain.events import ErrorInfo
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def flush_output() -> None:
+    """Write out what stdout still holds; nothing where there is no stdout.
+
+    Raises:
+        BrokenPipeError: the reader has gone.
+        OSError: the disk is full, or worse.
+    """
+    with suppress(AttributeError, ValueError):  # started without one, or closed
+        sys.stdout.flush()
+
+
+def abandon_output() -> None:
+    """What stdout and stderr cannot write ends nowhere, as Python's note on SIGPIPE advises: the interpreter flushes
+    both at its end, and would complain and exit with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _lead_nowhere(stream.fileno())
+        except (AttributeError, ValueError):
+            continue
+
+
+def unwritable(error: OSError) -> ErrorInfo | None:
+    """What to say when a write failed because there is no space; None for any other reason."""
+    if error.errno not in _FULL:
+        return None
+    return ErrorInfo(
+        kind="no_space",
+        message=f"{error.filename or 'The output'} could not be written: {error.strerror}.",
+        cure="Free some space, or write elsewhere.",
+    )
+
+
+def _lead_nowhere(descriptor: int) -> None:
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)

@@ -75,6 +75,8 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     total_s: float | None = None
     dropped_messages: int = 0
     """Oldest messages that did not fit and were left out of the prompt (nothing is deleted)."""
+    decode_forwards: int | None = None
+    """Forwards that the tokens after the first took; fewer than those where drafts were right. None: not counted."""
 
 
 class GenerationControl:

@@ -83,7 +83,12 @@ def test_json_is_one_object_with_every_key(
     assert (found["text"], found["finish_reason"]) == ("One two three four", "stop")
     assert (found["model"], found["engine"]) == ("scripted", "scripted")
     assert found["sampling"]["temperature"] == 0.6
-    assert found["usage"] == {"prompt_tokens": 4, "completion_tokens": 4, "cached_tokens": 0}
+    assert found["usage"] == {
+        "prompt_tokens": 4,
+        "completion_tokens": 4,
+        "cached_tokens": 0,
+        "decode_forwards": None,
+    }
     assert found["timings"] == {
         "load_s": 0.5,
         "ttft_s": 0.1,

@@ -128,6 +128,7 @@ def result(message: Message, info: EngineInfo, error: ErrorInfo | None, is_kept:
             "prompt_tokens": stats.prompt_tokens,
             "completion_tokens": stats.completion_tokens,
             "cached_tokens": stats.cached_tokens,
+            "decode_forwards": stats.decode_forwards,
         },
         "timings": {
             "load_s": info.load_s,

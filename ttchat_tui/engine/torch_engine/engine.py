@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     ErrorInfo,
@@ -36,6 +38,7 @@ from ttchat_tui.engine.text_stream import TextStream
 from ttchat_tui.engine.torch_engine.preload import import_torch
 
 if TYPE_CHECKING:
+    from ttchat_tui.engine.lookup import LookupStepper
     from ttchat_tui.engine.torch_engine.loading import LoadedModel
 
 _LOADING = "ttchat_tui.engine.torch_engine.loading"
@@ -110,7 +113,7 @@ class TorchEngine:
             for event in _run(self._model, request, control, prompt, received_s):
                 if isinstance(event, TokenEvent):
                     reply_ids.extend(event.token_ids)
-                yield event
+                yield _with_forwards(event, self._model.lookup)
         finally:
             self._prompts.remember(prompt, reply_ids, self._model.tokenizer.decode(reply_ids))
 
@@ -144,6 +147,14 @@ def _run(
         received_s=received_s,
         dropped_messages=prompt.dropped,
     )
+
+
+def _with_forwards(event: GenerationEvent, lookup: LookupStepper | None) -> GenerationEvent:
+    """The last event tells what speculation was worth; the decode loop does not know of it."""
+    if lookup is None or not isinstance(event, GenerationFinished) or event.stats.completion_tokens == 0:
+        return event
+    stats = msgspec.structs.replace(event.stats, decode_forwards=lookup.forwards)
+    return msgspec.structs.replace(event, stats=stats)
 
 
 def _import_loading() -> Any:

@@ -68,6 +68,11 @@ class GgufContainer:
             raise ModelLoadError("This is no GGUF file: it does not begin with GGUF.", "Check the path.")
         cursor = _Cursor(self.data, 4)
         version = cursor.scalar("I")
+        if version & 0xFFFF == 0:
+            raise ModelLoadError(
+                "The GGUF file is big-endian: it was made for another kind of machine.",
+                "Download the little-endian file, which is the usual one.",
+            )
         if version not in (2, 3):
             raise ModelLoadError(f"GGUF version {version} is not supported; 2 and 3 are.")
         tensor_count, field_count = cursor.scalar("Q"), cursor.scalar("Q")

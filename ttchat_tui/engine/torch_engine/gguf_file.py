@@ -112,7 +112,10 @@ class GgufFile:
             )
         heads, hidden = self._number("attention.head_count"), self._number("embedding_length")
         if self._number("expert_count", 0):
-            raise ModelLoadError("Mixture-of-experts GGUF files are not supported.")
+            raise ModelLoadError(
+                "Mixture-of-experts GGUF files are not supported.",
+                "Use the model's safetensors folder instead: it runs through transformers.",
+            )
         return ModelConfig(
             family=cast(Family, self._arch),
             hidden_size=hidden,
@@ -136,7 +139,10 @@ class GgufFile:
         if kind in ("none", "") or factor == 1.0:
             return None
         if kind != "linear":
-            raise ModelLoadError(f"Rope scaling {kind!r} is not supported in GGUF files.")
+            raise ModelLoadError(
+                f"Rope scaling {kind!r} is not supported in GGUF files.",
+                "Use the model's safetensors folder instead: it runs through transformers.",
+            )
         return RopeScaling(kind="linear", factor=factor)
 
     def _number(self, key: str, default: float | None = None) -> Any:

@@ -20,6 +20,7 @@ from typing import Any
 from cpu_engine.accuracy_rows import accuracy
 from cpu_engine.context_rows import far_context, new_turn
 from cpu_engine.decode_rows import against_transformers, decode, first_token
+from cpu_engine.lookup_row import lookup
 from cpu_engine.machine_rows import bandwidth, memory, start
 from cpu_engine.result import Line, Result, table
 from cpu_engine.setup import Setup
@@ -32,6 +33,7 @@ from ttchat_tui.models.fetch import pull
 NAME = "cpu_engine"
 ROWS: dict[str, Callable[[Setup], Result]] = {
     "decode": decode,
+    "lookup": lookup,
     "transformers": against_transformers,
     "first_token": first_token,
     "new_turn": new_turn,

@@ -64,8 +64,13 @@ class OwnEngine:
     def real_text(self) -> list[int]:
         return all_real_text_ids(self._model.tokenizer)
 
-    def generate(self, ids: Sequence[int], tokens: int, keep: int = 0) -> dict[str, Any]:
-        """Prefill and decode greedily, as `llama.LlamaCpp.generate`; with `keep` the engine finds what it holds."""
+    def generate(
+        self, ids: Sequence[int], tokens: int, keep: int = 0, is_speculating: bool = False
+    ) -> dict[str, Any]:
+        """Prefill and decode greedily, as `llama.LlamaCpp.generate`; with `keep` the engine finds what it holds.
+
+        One forward a token, as every contender, unless `is_speculating`.
+        """
         model = self._model
         if not keep:
             self._forget(ids[0])
@@ -77,7 +82,7 @@ class OwnEngine:
             request,
             GenerationControl(sampling),
             prompt_ids=ids,
-            stepper=model.stepper,
+            stepper=model.lookup if is_speculating and model.lookup else model.stepper,
             text_stream=TextStream(model.tokenizer.new_decoder(is_start=True), ()),
             stop_ids=frozenset(),
             context_length=model.context_length,

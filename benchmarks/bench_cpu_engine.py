@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cpu_engine.accuracy_rows import accuracy
+from cpu_engine.batch_row import batch
 from cpu_engine.context_rows import far_context, new_turn
 from cpu_engine.decode_rows import against_transformers, decode, first_token
 from cpu_engine.lookup_row import lookup
@@ -37,6 +38,7 @@ ROWS: dict[str, Callable[[Setup], Result]] = {
     "transformers": against_transformers,
     "first_token": first_token,
     "new_turn": new_turn,
+    "batch": batch,
     "far_context": far_context,
     "bandwidth": bandwidth,
     "memory": memory,

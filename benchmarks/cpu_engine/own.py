@@ -19,9 +19,10 @@ from tests.divergence import divergence
 from tests.real_text import all_real_text_ids
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
-from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.batch_decode import run_batch
 from ttchat_tui.engine.decode import run_generation
 from ttchat_tui.engine.prompt_builder import PromptBuilder
 from ttchat_tui.engine.text_stream import TextStream
@@ -96,6 +97,27 @@ class OwnEngine:
                 raise RuntimeError(event.error.message)
         return {"ids": made, "times_s": times}
 
+    def batch(self, ids: Sequence[int], tokens: int, rows: int) -> dict[str, float]:
+        """`rows` sampled candidates of one prompt, `tokens` each: the decode rate of all together."""
+        model = self._model
+        sampling = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=tokens)
+        others = tuple(Candidate(seed) for seed in range(1, rows))
+        request = GenerationRequest(id=1, messages=(), sampling=sampling, seed=0, candidates=others)
+        *_, last = run_batch(
+            request,
+            GenerationControl(sampling),
+            prompt_ids=ids,
+            stepper=model.batch_stepper,
+            text_streams=[TextStream(model.tokenizer.new_decoder(is_start=True), ()) for _ in range(rows)],
+            stop_ids=frozenset(),
+            context_length=model.context_length,
+            clock=time.perf_counter,
+            received_s=time.perf_counter(),
+        )
+        assert isinstance(last, GenerationFinished)
+        assert last.stats.completion_tokens == rows * tokens, last
+        return {"decode_tps": last.stats.decode_tps or 0.0}
+
     def steps(self, ids: Sequence[int], tokens: int) -> dict[str, Any]:
         """The same through the stepper and argmax alone: what the loop around them costs is the difference."""
         stepper = self._model.stepper
@@ -156,7 +178,7 @@ def _go_on(_done: int, _total: int) -> bool:
 
 def load() -> Mapping[str, Callable[..., Any]]:
     engine = OwnEngine(sys.argv[1], int(sys.argv[2]), sys.argv[3])
-    names = ("describe", "shape", "encode", "real_text", "generate", "steps", "logits")
+    names = ("describe", "shape", "encode", "real_text", "generate", "batch", "steps", "logits")
     return {
         "compare": compare,
         "read_gbps": Memory().read_gbps,

@@ -31,11 +31,11 @@ class Rounds:
         self.foreign: list[float] = []
 
     def run(self, turns: Sequence[Turn], pids: set[int], count: int, budget_s: float) -> Rounds:
-        """`count` quiet rounds, or as many rounds as begin within `budget_s`. Who begins changes every round."""
-        end = time.monotonic() + budget_s
+        """`count` quiet rounds, or as many rounds as begin within `budget_s`, but one. Who begins changes every round."""
         for _, turn in turns:
             turn()  # Warm; not counted.
-        while len(self._quiet()) < count and time.monotonic() < end:
+        end = time.monotonic() + budget_s
+        while not self.figures or (len(self._quiet()) < count and time.monotonic() < end):
             shift = len(self.figures) % len(turns)
             load = ForeignLoad(pids)
             found: dict[str, Figures] = {}

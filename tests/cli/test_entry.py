@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ttchat_tui.cli import chat
-from ttchat_tui.cli.entry import bare_invocation, is_bare
+from ttchat_tui.cli.entry import is_bare
 from ttchat_tui.cli.main import app
 
 
@@ -23,7 +23,7 @@ def test_no_arguments_mean_what_the_parser_makes_of_them(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(chat, "run", run)
     assert CliRunner().invoke(app, []).exit_code == 0
-    assert parsed == [bare_invocation(os.environ)]
+    assert parsed == [chat.bare_invocation(os.environ)]
 
 
 def test_only_a_plain_start_takes_the_short_way() -> None:

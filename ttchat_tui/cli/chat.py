@@ -8,7 +8,8 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Generator
+import threading
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -17,25 +18,26 @@ import msgspec
 
 from ttchat_tui import terminal
 from ttchat_tui.config.load import load_config
-from ttchat_tui.config.paths import Paths
+from ttchat_tui.config.paths import Paths, find_paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState, load_ui_state
-from ttchat_tui.domain.model_spec import EngineKind
+from ttchat_tui.domain.model_spec import EngineKind, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.base import Engine
+from ttchat_tui.engine.base import Engine, ProgressReporter
 from ttchat_tui.engine.child import Patience
 from ttchat_tui.engine.factory import WARM_MODULES, create_engine
-from ttchat_tui.engine.host import EngineHost
+from ttchat_tui.engine.host import EngineHost, Prepare
 from ttchat_tui.engine.isolated import IsolatedEngine
 from ttchat_tui.engine.switching import SwitchingEngine
 from ttchat_tui.models.choice import choose_model
-from ttchat_tui.models.prepare import Preparer
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_scratch_store, open_store
 
 log = logging.getLogger(__name__)
 
+FIRST_FRAME_S: Final = 1.0
+"""How long the first load waits for the screen at most."""
 SHUTDOWN_S: Final = 5.0
 """How long quitting waits for the engine before it is killed."""
 
@@ -68,6 +70,20 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
         return self.flags.get("system_prompt")
 
 
+def bare_invocation(environ: Mapping[str, str]) -> Invocation:
+    """What the parser makes of no arguments."""
+    return Invocation(
+        flags={},
+        config_file=None,
+        paths=find_paths(environ),
+        prompt=None,
+        output="text",
+        save=True,
+        resume=False,
+        plain=False,
+    )
+
+
 def run(invocation: Invocation) -> int:
     """One chat from start to end; returns the exit code.
 
@@ -86,9 +102,12 @@ def run(invocation: Invocation) -> int:
     if isinstance(engine, IsolatedEngine):
         engine.start()  # under way while this process imports what draws the screen
     state = load_ui_state(paths.ui_state_file)
-    with _session(invocation, config, state, engine) as session:
+    screen_stands = threading.Event()
+    with _session(invocation, config, state, engine, screen_stands) as session:
         if is_full_screen:
-            return _run_screen(invocation, config, state, session)
+            return _run_screen(invocation, config, state, session, screen_stands)
+        screen_stands.set()
+        gc.enable()
         headless = importlib.import_module("ttchat_tui.cli.headless")
         return int(headless.run(session, invocation))
 
@@ -143,9 +162,33 @@ def _store(invocation: Invocation, config: Config) -> ConversationStore:
     return open_scratch_store()
 
 
+def _prepare_after(screen_stands: threading.Event, config: Config, paths: Paths) -> Prepare:
+    """`models.prepare`, imported and run once the screen stands.
+
+    It would hold the first frame up by 20 ms, and no load gets slower by the wait: the engine's process, which has to
+    take the model in, is busy with imports of its own for longer.
+    """
+
+    def prepare(name: str, report: ProgressReporter) -> ModelSpec:
+        screen_stands.wait(FIRST_FRAME_S)
+        preparer = importlib.import_module("ttchat_tui.models.prepare").Preparer(
+            models_dir=paths.models_dir,
+            engine=_kind(config),
+            precision=config.model.precision,
+            threads=config.model.threads,
+            context_length=config.model.context_length,
+            speculation=config.engine.speculation,
+            tenstorrent=config.tt,
+        )
+        spec: ModelSpec = preparer(name, report)
+        return spec
+
+    return prepare
+
+
 @contextmanager
 def _session(
-    invocation: Invocation, config: Config, state: UiState, engine: Engine
+    invocation: Invocation, config: Config, state: UiState, engine: Engine, screen_stands: threading.Event
 ) -> Generator[ChatSession, None, None]:
     """The session with its engine thread running and its model loading; all of it ended afterwards."""
     model = choose_model(
@@ -154,16 +197,7 @@ def _session(
         configured=config.model.name,
         last_used=state.last_model or "",
     )
-    prepare = Preparer(
-        models_dir=invocation.paths.models_dir,
-        engine=_kind(config),
-        precision=config.model.precision,
-        threads=config.model.threads,
-        context_length=config.model.context_length,
-        speculation=config.engine.speculation,
-        tenstorrent=config.tt,
-    )
-    host = EngineHost(engine, prepare)
+    host = EngineHost(engine, _prepare_after(screen_stands, config, invocation.paths))
     store = _store(invocation, config)
     host.start()
     try:
@@ -197,10 +231,16 @@ def _end(host: EngineHost) -> None:
         host.shutdown(force=True)
 
 
-def _run_screen(invocation: Invocation, config: Config, state: UiState, session: ChatSession) -> int:
+def _run_screen(
+    invocation: Invocation,
+    config: Config,
+    state: UiState,
+    session: ChatSession,
+    screen_stands: threading.Event,
+) -> int:
     """The Textual app, imported only now: the engine's process is already at work on the other core."""
     terminal.ensure_utf8()
-    gc.disable()  # until the app has its first frame: imports make garbage of nothing, and looking for it costs 65 ms
+    gc.disable()  # where the command line has not yet, until the app is mounted: imports make garbage of nothing, and looking for it costs 65 ms
     # By name, because an import statement here would be one that linters move up.
     launch = importlib.import_module("ttchat_tui.ui.launch")
     app = launch.build(
@@ -208,8 +248,12 @@ def _run_screen(invocation: Invocation, config: Config, state: UiState, session:
         config,
         invocation.paths,
         state,
+        screen_stands=screen_stands.set,
         resume=(invocation.sampling_flags, invocation.system_flag) if invocation.resume else None,
     )
-    with terminal.captured(invocation.paths.log_file):
-        app.run()
+    try:
+        with terminal.captured(invocation.paths.log_file):
+            app.run()
+    finally:
+        screen_stands.set()  # or leaving early would wait for a load that waits for the screen
     return int(app.return_code or 0)

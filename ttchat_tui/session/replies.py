@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-import secrets
+import os
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -83,7 +83,7 @@ class Replies:
             model=info.model if info else model,
             engine=info.label if info else "",
             sampling=sampling,
-            seed=sampling.seed if sampling.seed is not None else secrets.randbits(32),
+            seed=sampling.seed if sampling.seed is not None else int.from_bytes(os.urandom(4), "big"),
         )
         parent = self._opened.path[-1]
         try:

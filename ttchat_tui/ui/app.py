@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from textual.app import App
 from textual.theme import Theme
 
+from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import TABLE, bind, bindings
 from ttchat_tui.ui.palette import ActionProvider
 from ttchat_tui.ui.screens.chat import ChatScreen
@@ -59,6 +60,14 @@ class TtchatApp(App[None], inherit_bindings=False):
         gc.freeze()
         gc.enable()
 
+    def refresh_css(self, animate: bool = True) -> None:
+        """As Textual's. Before there is a screen to style only the variables count: the sheets are parsed with the screen,
+        and once more here would cost 11 ms of the way to the first frame."""
+        if self.screen_stack:
+            super().refresh_css(animate)
+        else:
+            self.stylesheet.set_variables(self.get_css_variables())
+
     def on_app_focus(self) -> None:
         """A browser's page begins without focus, before there is a prompt that could be given it back."""
         self.call_later(self._focus_prompt_if_nothing_is)  # after Textual's own handler
@@ -85,9 +94,15 @@ class TtchatApp(App[None], inherit_bindings=False):
             self.set_timer(MOUNTING_S, self.on_chat_screen_completed)
 
     def on_chat_screen_completed(self) -> None:
-        """Leave, if that was asked for meanwhile."""
+        """Leave, if that was asked for meanwhile; else import what the first frame did without."""
         if self._return_code_wanted is not None:
             self.exit(return_code=self._return_code_wanted)
+        else:
+            self.run_worker(self._import_the_rest(), group="imports")
+
+    async def _import_the_rest(self) -> None:
+        await deferred.import_all()
+        gc.freeze()  # see `on_mount`
 
     @property
     def chat(self) -> ChatScreen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ttchat_tui.config.errors import ConfigError
@@ -14,7 +14,7 @@ from ttchat_tui.session import ChatSession
 from ttchat_tui.ui import paste_parser
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.key_check import check_keys
-from ttchat_tui.ui.services import Resume, Services
+from ttchat_tui.ui.services import Resume, Services, nothing
 from ttchat_tui.ui.themes import load_themes
 
 log = logging.getLogger(__name__)
@@ -26,10 +26,11 @@ def build(
     paths: Paths,
     state: UiState,
     *,
+    screen_stands: Callable[[], None] = nothing,
     resume: tuple[Mapping[str, object], str | None] | None = None,
 ) -> TtchatApp:
-    """The app, ready to run. `resume` goes on with the latest conversation: sampling and system prompt that win over
-    its own.
+    """The app, ready to run. `screen_stands` is called once, when first frame and sidebars are there. `resume` goes on
+    with the latest conversation: sampling and system prompt that win over its own.
 
     Raises:
         ConfigError: keys in conflict, an unknown action, or an unknown theme.
@@ -55,6 +56,7 @@ def build(
         paths=paths,
         ui_state=state,
         save_ui_state=lambda changed: _keep(paths.ui_state_file, changed),
+        screen_stands=screen_stands,
         resume=Resume(*resume) if resume else None,
     )
     paste_parser.install()

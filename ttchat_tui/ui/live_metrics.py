@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from typing import TYPE_CHECKING
 
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.session import ChatSession
-from ttchat_tui.ui.widgets.metrics_panel import Metrics
+from ttchat_tui.ui import deferred
+
+if TYPE_CHECKING:
+    from ttchat_tui.ui.widgets.metrics_panel import Metrics
 
 INTERVAL_S = 0.3
 HISTORY = 60
@@ -40,7 +44,7 @@ class LiveMetrics:
         if now_tps is not None:
             self._rates.append(now_tps)
         info = session.info
-        return Metrics(
+        return deferred.metrics_panel.Metrics(
             phase=self.phase,
             ttft_s=stats.ttft_s,
             prefill_tps=stats.prefill_tps,

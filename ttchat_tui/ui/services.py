@@ -12,6 +12,10 @@ from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.session import ChatSession
 
 
+def nothing() -> None:
+    """For those who do not wait for the screen."""
+
+
 @dataclass(frozen=True)
 class Resume:
     """What flags of this start say against the settings of the conversation that is gone on with."""
@@ -29,5 +33,7 @@ class Services:
     ui_state: UiState
     save_ui_state: Callable[[UiState], None]
     """Atomic; errors are logged, never raised: panels that come back closed are no reason to stop."""
+    screen_stands: Callable[[], None] = nothing
+    """Called once, when the first frame is out and the sidebars stand: what can wait begins now."""
     resume: Resume | None = None
     """Open the latest conversation (`-c`) instead of a new one."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Iterable
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,8 +67,9 @@ class ThemeError(Exception):
 
 def shipped_folder() -> Path:
     """Where the app's own themes lie: beside the package's modules in a wheel, in the repo's `themes/` otherwise."""
-    installed = Path(str(resources.files("ttchat_tui"))) / "themes"
-    return installed if installed.is_dir() else Path(__file__).resolve().parents[2] / "themes"
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "themes"
+    return installed if installed.is_dir() else package.parent / "themes"
 
 
 def load_themes(folders: Iterable[Path]) -> tuple[list[Theme], list[ThemeError]]:
@@ -129,13 +130,18 @@ def _checked(parsed: ThemeFile, file: Path) -> Theme:
 
 def _check_variables(theme: Theme, file: Path) -> None:
     """Variables must exist, or a slip of the pen would change nothing and say nothing."""
-    known = Theme(name=theme.name, primary=theme.primary, dark=theme.dark).to_color_system().generate()
     for key in theme.variables:
-        if key not in known:
+        if key not in _variable_names():
             raise ThemeError(file, f"variables.{key}: there is no such variable; remove it")
     for key, value in theme.variables.items():
         if not key.endswith("-style") and not _is_color(value):
             raise ThemeError(file, f"variables.{key}: '{value}' is not a colour; write #rrggbb or auto 60%")
+
+
+@functools.cache
+def _variable_names() -> frozenset[str]:
+    """The names that Textual makes for every theme, whatever its colours."""
+    return frozenset(Theme(name="any", primary="white").to_color_system().generate())
 
 
 def _is_color(value: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from textual import getters, on
 from textual.app import ComposeResult
@@ -35,6 +36,7 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import TABLE, bind, bindings
 from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.live_metrics import LiveMetrics
@@ -42,12 +44,13 @@ from ttchat_tui.ui.message_views import FAULT_KEY, fault_view, view_of, welcome
 from ttchat_tui.ui.screens.chat_actions import PANELS, ChatActions
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
-from ttchat_tui.ui.widgets.history_panel import HistoryItem, HistoryPanel
-from ttchat_tui.ui.widgets.metrics_panel import MetricsPanel
 from ttchat_tui.ui.widgets.prompt import Prompt
-from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
 from ttchat_tui.ui.widgets.status_line import StatusLine
 from ttchat_tui.ui.widgets.transcript import Transcript
+
+if TYPE_CHECKING:
+    from ttchat_tui.ui.widgets.history_panel import HistoryPanel
+    from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
 
 FITS = {"left": 80, "right": 110}
 """Columns below which a sidebar hides and comes back as an overlay."""
@@ -89,6 +92,8 @@ class ChatScreen(ChatActions, Screen[None]):
         self.is_whole = False
 
     def compose(self) -> ComposeResult:
+        # Before there is anything below that a change of classes would have to restyle.
+        self._arrange(self.size.width)
         config = self.services.config.ui
         yield StatusLine()
         with Horizontal(id="columns"), Vertical(id="chat"):
@@ -97,7 +102,6 @@ class ChatScreen(ChatActions, Screen[None]):
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
-        self._arrange(self.size.width)
         # Now, not with the sidebars: what is typed from the first frame on must not be replaced by a stored draft.
         self.show_updates(self._first_conversation())
         self.call_after_refresh(self._mount_sidebars)
@@ -107,9 +111,11 @@ class ChatScreen(ChatActions, Screen[None]):
         """After the first frame: what a person types into is there first."""
         self._is_started = True
         columns = self.query_one("#columns")
-        side = Vertical(SamplingPanel(), MetricsPanel(), id="side")
-        await columns.mount(HistoryPanel(), before="#chat")
-        await columns.mount(side, after="#chat")
+        history = deferred.history_panel.HistoryPanel()
+        await columns.mount(history, before="#chat")
+        sampling, metrics = deferred.sampling_panel.SamplingPanel(), deferred.metrics_panel.MetricsPanel()
+        await columns.mount(Vertical(sampling, metrics, id="side"), after="#chat")
+        self.history_panel, self.sampling_panel, self.metrics_panel = history, sampling, metrics
         self.is_whole = True
         self.post_message(self.Completed())
         self._show_recovered()
@@ -119,6 +125,7 @@ class ChatScreen(ChatActions, Screen[None]):
         if notice is not None:
             self.say(notice)
             self.status.set_notice("nothing is kept" if self.session.store.mode == "memory" else "read-only")
+        self.services.screen_stands()
 
     def _first_conversation(self) -> Sequence[Update]:
         resume = self.services.resume
@@ -268,25 +275,28 @@ class ChatScreen(ChatActions, Screen[None]):
         )
 
     def _refresh_settings(self) -> None:
-        for panel in self.query(SamplingPanel):
-            info = self.session.info
-            if info is not None:
-                panel.set_capabilities(info.capabilities)
-            panel.set_model_default(self.session.default_sampling)
-            panel.set_params(self.session.sampling)
-            panel.set_system_prompt(self.session.system_prompt)
+        panel, info = self.sampling_panel, self.session.info
+        if panel is None:
+            return
+        if info is not None:
+            panel.set_capabilities(info.capabilities)
+        panel.set_model_default(self.session.default_sampling)
+        panel.set_params(self.session.sampling)
+        panel.set_system_prompt(self.session.system_prompt)
 
     def _refresh_history(self) -> None:
-        for panel in self.query(HistoryPanel):
-            current = self.session.conversation.id if self.session.conversation else None
-            found = self.session.store.conversations(limit=LISTED)
-            items = [HistoryItem(c.id, c.title, c.updated_at) for c in found]
-            panel.show(items, current)
+        if self.history_panel is None:
+            return
+        current = self.session.conversation.id if self.session.conversation else None
+        found = self.session.store.conversations(limit=LISTED)
+        items = [deferred.history_panel.HistoryItem(c.id, c.title, c.updated_at) for c in found]
+        self.history_panel.show(items, current)
 
     def _refresh_metrics(self) -> None:
+        if self.metrics_panel is None:
+            return
         metrics = self.metrics.sample()
-        for panel in self.query(MetricsPanel):
-            panel.show(metrics)
+        self.metrics_panel.show(metrics)
         if self.session.is_busy and metrics.context_used:
             self.status.set_context(metrics.context_used, metrics.context_length or 0)
 
@@ -325,36 +335,32 @@ class ChatScreen(ChatActions, Screen[None]):
         else:
             self.transcript.action_page_down()
 
-    @on(SamplingPanel.ParamsChanged)
-    def _params_changed(self, event: SamplingPanel.ParamsChanged) -> None:
+    # Those of the sidebars are found by name: their classes come after this one.
+
+    def on_sampling_panel_params_changed(self, event: SamplingPanel.ParamsChanged) -> None:
         try:
             self.session.set_sampling(event.params)
         except StorageError as error:
             self.say(error.info)
 
-    @on(SamplingPanel.SystemPromptChanged)
-    def _system_prompt_changed(self, event: SamplingPanel.SystemPromptChanged) -> None:
+    def on_sampling_panel_system_prompt_changed(self, event: SamplingPanel.SystemPromptChanged) -> None:
         try:
             self.session.set_system_prompt(event.text)
         except StorageError as error:
             self.say(error.info)
         self.count()
 
-    @on(HistoryPanel.ConversationChosen)
-    def _conversation_chosen(self, event: HistoryPanel.ConversationChosen) -> None:
+    def on_history_panel_conversation_chosen(self, event: HistoryPanel.ConversationChosen) -> None:
         self.open_conversation(event.id)
         self.prompt.focus()
 
-    @on(HistoryPanel.NewRequested)
-    def _new_requested(self) -> None:
+    def on_history_panel_new_requested(self) -> None:
         self.action_new()
 
-    @on(HistoryPanel.RenameRequested)
-    def _rename_requested(self, event: HistoryPanel.RenameRequested) -> None:
+    def on_history_panel_rename_requested(self, event: HistoryPanel.RenameRequested) -> None:
         self.ask_title(event.id)
 
-    @on(HistoryPanel.DeleteRequested)
-    def _delete_requested(self, event: HistoryPanel.DeleteRequested) -> None:
+    def on_history_panel_delete_requested(self, event: HistoryPanel.DeleteRequested) -> None:
         self.delete_conversation(event.id)
 
     @on(Transcript.CopyRequested)

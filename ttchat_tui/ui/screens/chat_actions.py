@@ -14,26 +14,19 @@ from textual.screen import Screen
 from ttchat_tui.domain.conversation import Conversation
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.domain.updates import Update
-from ttchat_tui.models import library, local
 from ttchat_tui.models.errors import ModelError
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.storage.export import file_path, write_export
-from ttchat_tui.ui import clipboard
+from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import Action
-from ttchat_tui.ui.screens.help import HelpScreen
-from ttchat_tui.ui.screens.log import LogScreen
-from ttchat_tui.ui.screens.model_picker import ModelPicker
-from ttchat_tui.ui.screens.rename import Rename
-from ttchat_tui.ui.screens.save import FORMATS, SaveTranscript
-from ttchat_tui.ui.screens.theme_picker import ThemePicker
-from ttchat_tui.ui.widgets.history_panel import HistoryPanel
 from ttchat_tui.ui.widgets.prompt import Prompt
-from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
 from ttchat_tui.ui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
     from ttchat_tui.session import ChatSession
     from ttchat_tui.ui.services import Services
+    from ttchat_tui.ui.widgets.history_panel import HistoryPanel
+    from ttchat_tui.ui.widgets.metrics_panel import MetricsPanel
+    from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
 
 
 PANELS = {"left": "show_conversations", "right": "show_controls"}
@@ -47,6 +40,10 @@ class ChatActions(Screen[None]):
     session: ChatSession
     prompt = getters.query_one(Prompt)
     transcript = getters.query_one(Transcript)
+    # The sidebars' panels; None until they stand, which is after the first frame.
+    history_panel: HistoryPanel | None = None
+    sampling_panel: SamplingPanel | None = None
+    metrics_panel: MetricsPanel | None = None
     overlay: str
     deleted: list[int]
     show_updates: Callable[[list[Update]], None]
@@ -115,9 +112,9 @@ class ChatActions(Screen[None]):
 
     def take_settings(self) -> None:
         """The system prompt as it stands: the panel tells of it only once the typing has paused."""
-        for panel in self.query(SamplingPanel):
-            if panel.system_prompt != self.session.system_prompt:
-                self.attempt(lambda panel=panel: self.session.set_system_prompt(panel.system_prompt))
+        panel = self.sampling_panel
+        if panel is not None and panel.system_prompt != self.session.system_prompt:
+            self.attempt(lambda: self.session.set_system_prompt(panel.system_prompt))
 
     def action_new(self) -> None:
         self.take_settings()
@@ -147,7 +144,7 @@ class ChatActions(Screen[None]):
 
     def _open_neighbour(self, step: int) -> None:
         current = self.session.conversation.id if self.session.conversation else None
-        neighbour = self.query_one(HistoryPanel).neighbour(current, step)
+        neighbour = self.history_panel.neighbour(current, step) if self.history_panel else None
         if neighbour is not None:
             self.open_conversation(neighbour)
 
@@ -161,7 +158,8 @@ class ChatActions(Screen[None]):
                 self.attempt(lambda: self.session.rename(conversation_id, title))
 
         def ask() -> None:
-            self.app.push_screen(Rename(self.session.store.conversation(conversation_id).title), rename)
+            current = self.session.store.conversation(conversation_id).title
+            self.app.push_screen(deferred.rename.Rename(current), rename)
 
         self.attempt(ask)
 
@@ -199,16 +197,17 @@ class ChatActions(Screen[None]):
             if chosen is not None:
                 self._save_to(*chosen)
 
-        self.app.push_screen(SaveTranscript(self._exports_dir(), conversation.title), save)
+        dialog = deferred.save.SaveTranscript(self._exports_dir(), conversation.title)
+        self.app.push_screen(dialog, save)
 
     def _exports_dir(self) -> Path:
         configured = self.services.config.storage.exports_dir
-        return file_path(configured) if configured else self.services.paths.exports_dir
+        return deferred.export.file_path(configured) if configured else self.services.paths.exports_dir
 
     def _save_as(self, typed: str) -> None:
         """`/save notes.json`: the ending names the format, Markdown without one; a bare name goes to the exports."""
-        target = self._exports_dir() / file_path(typed)
-        formats = {ending: name for name, (ending, _) in FORMATS.items()}
+        target = self._exports_dir() / deferred.export.file_path(typed)
+        formats = {ending: name for name, (ending, _) in deferred.save.FORMATS.items()}
         self._save_to(formats.get(target.suffix.lower(), "markdown"), target)
 
     def _save_to(self, export_format: str, target: Path) -> None:
@@ -217,7 +216,7 @@ class ChatActions(Screen[None]):
             self.notify("There is nothing to save yet.", markup=False)
             return
         try:
-            path = write_export(target, export_format, conversation, self.session.path)
+            path = deferred.export.write_export(target, export_format, conversation, self.session.path)
         except StorageError as error:
             self.say(error.info)
         else:
@@ -229,7 +228,8 @@ class ChatActions(Screen[None]):
         """To the clipboard, off the UI's loop: the tools may be slow or hang."""
 
         async def run() -> None:
-            self.notify(await clipboard.copy(text, self.app, self.services.paths.state_dir), markup=False)
+            said = await deferred.clipboard.copy(text, self.app, self.services.paths.state_dir)
+            self.notify(said, markup=False)
 
         self.run_worker(run(), group="clipboard")
 
@@ -267,13 +267,13 @@ class ChatActions(Screen[None]):
             if name:
                 self._load(name)
 
-        rows = library.list_models(self.services.paths.models_dir, os.environ)
-        self.app.push_screen(ModelPicker(rows, self.session.model), load)
+        rows = deferred.library.list_models(self.services.paths.models_dir, os.environ)
+        self.app.push_screen(deferred.model_picker.ModelPicker(rows, self.session.model), load)
 
     def _load(self, name: str) -> None:
         """Load another model, if there is such a thing: a slip of the pen must not cost the one that is loaded."""
         try:
-            local.resolve(name, self.services.paths.models_dir, os.environ)
+            deferred.local.resolve(name, self.services.paths.models_dir, os.environ)
         except ModelError as error:
             self.say(error.info)
         else:
@@ -326,17 +326,23 @@ class ChatActions(Screen[None]):
 
     def action_focus_history(self) -> None:
         self._reveal("left")
-        self.query_one(HistoryPanel).focus_filter()
+        if self.history_panel is not None:
+            self.history_panel.focus_filter()
 
     def action_focus_transcript(self) -> None:
         self.transcript.focus()
 
     def action_focus_sampling(self) -> None:
         self._reveal("right")
-        self.query_one(SamplingPanel).focus_first()
+        if self.sampling_panel is not None:
+            self.sampling_panel.focus_first()
 
     def action_theme(self) -> None:
-        self.app.push_screen(ThemePicker(), lambda name: self._keep_ui_state(theme=name) if name else None)
+        def keep(name: str | None) -> None:
+            if name:
+                self._keep_ui_state(theme=name)
+
+        self.app.push_screen(deferred.theme_picker.ThemePicker(), keep)
 
     def _use_theme(self, name: str) -> None:
         if name in self.app.available_themes:
@@ -352,7 +358,8 @@ class ChatActions(Screen[None]):
     # --- the app
 
     def action_show_log(self) -> None:
-        self.app.push_screen(LogScreen(self.services.paths.log_file, self.services.paths.engine_log_file))
+        paths = self.services.paths
+        self.app.push_screen(deferred.log.LogScreen(paths.log_file, paths.engine_log_file))
 
     def action_palette(self) -> None:
         self.app.action_command_palette()
@@ -360,4 +367,4 @@ class ChatActions(Screen[None]):
     def action_help(self) -> None:
         ui = self.services.config.ui
         prompt_keys = {"send": ",".join(ui.submit_keys), "newline": ",".join(ui.newline_keys)}
-        self.app.push_screen(HelpScreen({**self.services.config.keys, **prompt_keys}))
+        self.app.push_screen(deferred.help.HelpScreen({**self.services.config.keys, **prompt_keys}))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from textual import events, on
+from textual import events
 from textual._arrange import DockArrangeResult
 from textual.await_remove import AwaitRemove
 from textual.containers import VerticalScroll
@@ -19,13 +19,15 @@ from textual.scrollbar import ScrollBar
 from textual.widget import Widget
 from textual.widgets import Static
 
-from ttchat_tui.ui.markdown.fenced_code import fenced_code
+from ttchat_tui.ui import deferred
 from ttchat_tui.ui.widgets import transcript_window as windows
-from ttchat_tui.ui.widgets.message_chunk import MessageChunk
 from ttchat_tui.ui.widgets.message_view import MessageView
-from ttchat_tui.ui.widgets.message_widget import MessageWidget
 from ttchat_tui.ui.widgets.transcript_place import Place, place_at, y_of
 from ttchat_tui.ui.widgets.transcript_window import Window
+
+if TYPE_CHECKING:
+    from ttchat_tui.ui.widgets.message_chunk import MessageChunk
+    from ttchat_tui.ui.widgets.message_widget import MessageWidget
 
 __all__ = ["MessageView", "Transcript"]
 
@@ -227,13 +229,12 @@ class Transcript(VerticalScroll):
 
     def code_blocks(self, key: int) -> list[str]:
         """The contents of the message's fences, in order."""
-        return fenced_code(self.source_of(key))
+        return deferred.fenced_code.fenced_code(self.source_of(key))
 
-    @on(MessageChunk.CodeHeaderClicked)
-    def _code_header_clicked(self, event: MessageChunk.CodeHeaderClicked) -> None:
+    def on_message_chunk_code_header_clicked(self, event: MessageChunk.CodeHeaderClicked) -> None:
         event.stop()
         message = event.chunk.parent
-        if isinstance(message, MessageWidget):
+        if isinstance(message, deferred.message_widget.MessageWidget):
             blocks = self.code_blocks(message.view.key)
             if event.code_index < len(blocks):
                 self.post_message(self.CopyRequested(blocks[event.code_index]))
@@ -338,7 +339,7 @@ class Transcript(VerticalScroll):
         old = self._widgets.get(view.key)
         if old is None:
             return
-        fresh = self._widgets[view.key] = MessageWidget(view)
+        fresh = self._widgets[view.key] = deferred.message_widget.MessageWidget(view)
         if self.is_attached:
             self.mount(fresh, after=old)
             old.remove()
@@ -360,7 +361,9 @@ class Transcript(VerticalScroll):
         keys = {view.key for view in wanted}
         gone = [widget for key, widget in self._widgets.items() if is_new or key not in keys]
         kept = {} if is_new else {key: w for key, w in self._widgets.items() if key in keys}
-        self._widgets = {view.key: kept.get(view.key) or MessageWidget(view) for view in wanted}
+        self._widgets = {
+            view.key: kept.get(view.key) or deferred.message_widget.MessageWidget(view) for view in wanted
+        }
         if not self._pill.is_attached:
             return
         with self.app.batch_update():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from textual.widget import Widget
+if TYPE_CHECKING:
+    from textual.widget import Widget
 
-from ttchat_tui.ui.widgets.message_widget import MessageWidget
+    from ttchat_tui.ui.widgets.message_widget import MessageWidget
 
 
 class Place(NamedTuple):

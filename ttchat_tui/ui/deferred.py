@@ -1,0 +1,73 @@
+"""The modules that the first frame does without: each is imported when it is first used, all of them soon after.
+
+The one place for it; every other import in `ui` stands at the top of its module. `deferred.help.HelpScreen` is the class
+as ever, for type checkers and import contracts too: only the moment differs. What the first frame does need must not
+come through here. tests/ui/test_first_frame.py holds what is loaded before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from ttchat_tui.models import library as library
+    from ttchat_tui.models import local as local
+    from ttchat_tui.storage import export as export
+    from ttchat_tui.ui import clipboard as clipboard
+    from ttchat_tui.ui.markdown import fenced_code as fenced_code
+    from ttchat_tui.ui.screens import help as help
+    from ttchat_tui.ui.screens import log as log
+    from ttchat_tui.ui.screens import model_picker as model_picker
+    from ttchat_tui.ui.screens import rename as rename
+    from ttchat_tui.ui.screens import save as save
+    from ttchat_tui.ui.screens import theme_picker as theme_picker
+    from ttchat_tui.ui.widgets import history_panel as history_panel
+    from ttchat_tui.ui.widgets import message_widget as message_widget
+    from ttchat_tui.ui.widgets import metrics_panel as metrics_panel
+    from ttchat_tui.ui.widgets import sampling_panel as sampling_panel
+
+MODULES: Final[dict[str, str]] = {
+    "history_panel": "ttchat_tui.ui.widgets.history_panel",
+    "sampling_panel": "ttchat_tui.ui.widgets.sampling_panel",
+    "metrics_panel": "ttchat_tui.ui.widgets.metrics_panel",
+    "message_widget": "ttchat_tui.ui.widgets.message_widget",
+    "fenced_code": "ttchat_tui.ui.markdown.fenced_code",
+    "clipboard": "ttchat_tui.ui.clipboard",
+    "help": "ttchat_tui.ui.screens.help",
+    "model_picker": "ttchat_tui.ui.screens.model_picker",
+    "library": "ttchat_tui.models.library",
+    "local": "ttchat_tui.models.local",
+    "save": "ttchat_tui.ui.screens.save",
+    "export": "ttchat_tui.storage.export",
+    "rename": "ttchat_tui.ui.screens.rename",
+    "theme_picker": "ttchat_tui.ui.screens.theme_picker",
+    "log": "ttchat_tui.ui.screens.log",
+}
+"""Name here → module, in the order in which a user is likely to need them."""
+
+PAUSE_S: Final = 0.02
+"""Between two imports in the background: a frame, in which what was typed meanwhile is drawn."""
+
+if not TYPE_CHECKING:  # or a slip of the pen in a name would pass for a module
+
+    def __getattr__(name: str) -> ModuleType:
+        if name not in MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = globals()[name] = importlib.import_module(MODULES[name])
+        return module
+
+
+async def import_all() -> None:
+    """Import what is still missing, with a pause after each module in which keys are echoed.
+
+    Soon and not only on use, so that a dialog opens at once, and is of the version that was started although the
+    package may be replaced while the app runs.
+    """
+    for name in MODULES.values():
+        if name not in sys.modules:
+            importlib.import_module(name)
+            await asyncio.sleep(PAUSE_S)

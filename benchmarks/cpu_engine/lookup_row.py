@@ -1,54 +1,44 @@
-"""The row of prompt lookup: replies that repeat their prompt, with speculation and without, and whether they are equal."""
+"""The row of prompt lookup: what `bench_lookup.py` finds, in a process of its own."""
 
 from __future__ import annotations
 
+import json
+import statistics
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
-from .contender import ROOT, Contender
-from .result import Line, Result, at_least
-from .rounds import Turn
-from .setup import Setup, reply
+from machine import RESULTS
 
-TOKENS = 192
-_TEXTS = ROOT / "tests" / "data" / "real_text"
+from .contender import ROOT
+from .result import Line, Result
+from .setup import Setup
 
-
-def _first_lines(name: str, count: int) -> str:
-    return "\n".join(Path(_TEXTS, name).read_text(encoding="utf-8").splitlines()[:count])
-
-
-PROMPTS = {
-    "code editing": "Rename `capacity` to `limit` in this Python file. Answer with the whole file.\n\n```python\n"
-    + _first_lines("code.txt", 32)
-    + "\n```",
-    "quoting": "Repeat this text word for word.\n\n" + _first_lines("prose.txt", 1),
-    "neither": "Write a long essay about the history of clocks.",
-}
-"""The last one shows what it costs where there is nothing to find."""
+TARGETS = {"code": 1.4, "quote": 1.4, "prose": None}
+"""Prose is what it must not slow down."""
 
 
 def lookup(setup: Setup) -> Result:
-    """Greedy; the same ids are asked for and counted, the kernels' rounding may differ between one row and several."""
-    own = setup.own()
-    prompts = {kind: own.ask("encode", text=text) for kind, text in PROMPTS.items()}
-    lengths = {kind: _equal_ids(own, ids) for kind, ids in prompts.items()}
-    turns: list[Turn] = []
-    for kind, ids in prompts.items():
-        turns.append((f"{kind}, plain", reply(own, ids=ids, tokens=TOKENS)))
-        turns.append((kind, reply(own, ids=ids, tokens=TOKENS, is_speculating=True)))
-    rounds = setup.take_turns(turns, 5)
-    lines: list[Line] = []
-    for kind in prompts:
-        ratio = rounds.ratio("decode_tps", kind, f"{kind}, plain")
-        note = f"{rounds.median(kind, 'decode_tps'):.0f} tok/s, {lengths[kind]} of {TOKENS} ids the same"
-        target = None if kind == "neither" else 1.4
-        lines.append(at_least(f"prompt lookup, {kind}", "itself without", ratio, target, note))
-    return Result(lines, rounds.counted, {**rounds.record(), "equal_ids": lengths})
+    """Median prompt of each kind: decode rate with speculation over that without, and whether all ids are equal."""
+    script = Path(ROOT, "benchmarks", "bench_lookup.py")
+    options = ["--precision", setup.precision, "--threads", str(setup.threads), "--model", str(setup.model)]
+    subprocess.run([sys.executable, script, *options, "--rounds", "3"], cwd=ROOT, check=True)
+    newest = max(RESULTS.glob("lookup_*.json"), key=lambda path: path.stat().st_mtime)
+    found = json.loads(newest.read_text())
+    lines = [_line(kind, target, found["prompts"]) for kind, target in TARGETS.items()]
+    return Result(lines, f"{found['label']}, 3 rounds a prompt", found)
 
 
-def _equal_ids(own: Contender, ids: list[int]) -> int:
-    """How many ids of a reply are the same with speculation and without, up to the first other one."""
-    plain, found = (
-        own.ask("generate", ids=ids, tokens=TOKENS, is_speculating=each)["ids"] for each in (False, True)
+def _line(kind: str, target: float | None, prompts: list[dict[str, Any]]) -> Line:
+    ratios = [one["ratio"] for one in prompts if one["kind"] == kind]
+    same = sum(one["is_same"] for one in prompts if one["kind"] == kind)
+    ratio = statistics.median(ratios)
+    figure = f"{ratio:.2f} ({min(ratios):.2f}-{max(ratios):.2f}), same ids in {same} of {len(ratios)} prompts"
+    return Line(
+        f"decode with prompt lookup, {kind}",
+        "itself without",
+        figure,
+        "stated" if target is None else f">= {target:g}",
+        None if target is None else ratio >= target and same == len(ratios),
     )
-    return next((at for at, pair in enumerate(zip(plain, found, strict=True)) if pair[0] != pair[1]), TOKENS)

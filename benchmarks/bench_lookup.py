@@ -1,0 +1,190 @@
+"""Decoding with speculation by prompt lookup against the same engine without: same ids, alternating rounds.
+
+One loaded model, one KV cache, two steppers that take turns on the same prompts, greedily. Three kinds of prompt: code to
+be edited and text to be quoted (what it is for), and prose about nothing in the prompt (what it must not slow down).
+Prints the figures, the claim last, and writes benchmarks/results/lookup.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from machine import keep
+
+from ttchat_tui.config.paths import find_paths
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.decode import run_generation
+from ttchat_tui.engine.prompt_builder import PromptBuilder
+from ttchat_tui.engine.text_stream import TextStream
+from ttchat_tui.engine.torch_engine.loading import LoadedModel, load_model
+from ttchat_tui.models.catalog import catalog
+from ttchat_tui.models.fetch import pull
+
+TOKENS = 120
+TARGET = 1.4
+CODE = """def total(prices):
+    result = 0
+    for price in prices:
+        result = result + price
+    return result
+
+
+def average(prices):
+    if len(prices) == 0:
+        return 0
+    return total(prices) / len(prices)
+
+
+def largest(prices):
+    best = prices[0]
+    for price in prices:
+        if price > best:
+            best = price
+    return best
+"""
+PROSE = (
+    "The harbour was quiet that morning. Two boats lay at the pier, and a man with a red scarf mended his nets beside "
+    "the smaller one. Nobody had told him that the ferry would not come. He looked up when the bell rang, counted the "
+    "strokes, and went on with his work."
+)
+PROMPTS = {
+    "code": {
+        "type hints": f"Add type hints to all functions in this file and show the complete file.\n```python\n{CODE}```",
+        "comments": f"Here is a Python file:\n```python\n{CODE}```\nRewrite the whole file, with a comment above each "
+        "function.",
+        "rename": f"```python\n{CODE}```\nCopy this code, with the function `largest` renamed to `maximum`.",
+    },
+    "quote": {
+        "repeat": f"Repeat the following text word for word:\n\n{PROSE}",
+        "spelling": "Correct the spelling mistakes in this text and write out the corrected text:\n\n"
+        + PROSE.replace("quiet", "quite").replace("strokes", "stroks"),
+        "whole": f'Quote the whole passage below, then say who is in it.\n\n"{PROSE}"',
+    },
+    "prose": {
+        "story": "Write a story about a lighthouse keeper who finds a letter.",
+        "sky": "Why is the sky blue? Explain in detail.",
+    },
+}
+
+
+class Rounds(msgspec.Struct):
+    """What one prompt gave."""
+
+    kind: str
+    name: str
+    tokens: int
+    is_same: bool
+    tokens_per_forward: float
+    plain_tps: list[float]
+    speculating_tps: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """Median of the paired ratios."""
+        pairs = zip(self.plain_tps, self.speculating_tps, strict=True)
+        return statistics.median(with_ / without for without, with_ in pairs)
+
+
+def generate(model: LoadedModel, stepper: Any, prompt: str, tokens: int) -> tuple[list[int], float]:
+    """A greedy reply: its ids, and tokens a second from the first one on."""
+    builder = PromptBuilder(model.template, model.tokenizer, model.context_length)
+    sampling = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, max_tokens=tokens)
+    request = GenerationRequest(id=1, messages=(ChatMessage("user", prompt),), sampling=sampling, seed=0)
+    ids: list[int] = []
+    times: list[float] = []
+    for event in run_generation(
+        request,
+        GenerationControl(sampling),
+        prompt_ids=builder.build(request.messages).ids,
+        stepper=stepper,
+        text_stream=TextStream(model.tokenizer.new_decoder(is_start=True), ()),
+        stop_ids=model.tokenizer.end_ids,
+        context_length=model.context_length,
+        clock=time.perf_counter,
+        received_s=0.0,
+    ):
+        ids += getattr(event, "token_ids", ())
+        times += getattr(event, "times_s", ())
+    return ids, (len(ids) - 1) / (times[-1] - times[0])
+
+
+def measure(model: LoadedModel, kind: str, name: str, rounds: int, tokens: int = TOKENS) -> Rounds:
+    """One prompt in turn without and with; the first round, which fills caches and learns, is not counted."""
+    prompt = PROMPTS[kind][name]
+    found = Rounds(kind, name, 0, True, 0.0, [], [])
+    for number in range(rounds + 1):
+        plain, plain_tps = generate(model, model.stepper, prompt, tokens)
+        assert model.lookup is not None
+        same, tps = generate(model, model.lookup, prompt, tokens)
+        found.tokens = len(same)
+        found.is_same = found.is_same and same == plain
+        found.tokens_per_forward = (len(same) - 1) / model.lookup.forwards
+        if number:
+            found.plain_tps.append(plain_tps)
+            found.speculating_tps.append(tps)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=TOKENS)
+    parser.add_argument("--kind", choices=PROMPTS, action="append", help="only this; may be given again")
+    parser.add_argument("--model", type=Path, help="a GGUF file; the default model")
+    asked = parser.parse_args()
+    path = asked.model or default_model()
+    spec = ModelSpec(name="model", path=str(path), precision=asked.precision, threads=asked.threads)
+    model = load_model(spec, lambda _progress: None)
+    found = [
+        measure(model, kind, name, asked.rounds, asked.tokens)
+        for kind in asked.kind or PROMPTS
+        for name in PROMPTS[kind]
+    ]
+    for one in found:
+        print(
+            f"{one.kind:<6} {one.name:<11} {one.tokens:>4} tokens, {one.tokens_per_forward:4.2f} a forward, "
+            f"{statistics.median(one.plain_tps):6.1f} → {statistics.median(one.speculating_tps):6.1f} tok/s, "
+            f"{one.ratio:4.2f} times, {'same ids' if one.is_same else 'OTHER IDS'}"
+        )
+    rows = [{**msgspec.structs.asdict(one), "ratio": one.ratio} for one in found]
+    keep(
+        f"lookup_{model.label.replace(' ', '_')}",
+        {"label": model.label, "threads": asked.threads, "prompts": rows},
+    )
+    print(summary(model.label, found))
+
+
+def summary(label: str, found: list[Rounds]) -> str:
+    """The claim: the median prompt of each kind."""
+    parts: list[str] = []
+    for kind in PROMPTS:
+        ratios = [one.ratio for one in found if one.kind == kind]
+        if ratios:
+            parts.append(f"{kind} {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    parted = sum(not one.is_same for one in found)
+    ids = "the same ids in all" if not parted else f"other ids in {parted} of {len(found)}"
+    return f"lookup, {label}: times as fast as without: {', '.join(parts)}; {ids}; target {TARGET} for code and quotes"
+
+
+def default_model() -> Path:
+    known = catalog()
+    entry = known.find(known.default)
+    assert entry is not None
+    return pull(entry, find_paths(os.environ).models_dir, lambda progress: None, os.environ)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import select
 import signal
 import sys
@@ -18,24 +17,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
-from zlib import crc32
 
 import msgspec
 
+from tests.scripted_reply import ScriptedReply, batch_finished, tokenize
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     EngineEvent,
-    ErrorInfo,
     GenerationEvent,
     GenerationFinished,
-    GenerationStarted,
     LoadPhase,
     LoadProgress,
     PrefillProgress,
     PromptCounted,
     TokenEvent,
 )
-from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
+from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError, ModelLoadError, ProgressReporter, PromptTooLong, require_batch
@@ -44,8 +41,6 @@ from ttchat_tui.engine.host import EngineHost
 SCRIPTED = "tests.fakes:create_scripted"
 """The factory name for `IsolatedEngine`."""
 SCRIPT_VARIABLE = "TTCHAT_TEST_SCRIPT"
-PREFILL_S, STEP_S = 0.1, 0.02
-"""The made-up clock: the first token comes after 0.1 s, each further one 0.02 s later (50 tokens/s)."""
 SHOUT = 2.0
 """At this temperature the reply is in capitals: the visible effect of a change of sampling."""
 MODEL_MISSING = "missing"
@@ -163,7 +158,11 @@ class ScriptedEngine:
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         self.calls.append("generate")
         self.requests.append(request)
-        reply = _Reply(request, self.script.context_length)
+        reply = ScriptedReply(request, self.script.context_length)
+        rows = [
+            reply,
+            *(ScriptedReply(request, self.script.context_length, row) for row in range(1, request.rows)),
+        ]
         try:
             self._require_model()
             require_batch(request, self.script.batch_sizes)
@@ -173,7 +172,7 @@ class ScriptedEngine:
             reply.prompt_tokens = tokens
             yield reply.started()
             yield PrefillProgress(request.id, reply.prompt_tokens, reply.prompt_tokens)
-            yield from self._tokens(reply, control)
+            yield from self._rows(rows, control) if request.candidates else self._tokens(reply, control)
         except EngineError as error:
             yield reply.finished("error", error.info)
 
@@ -189,16 +188,10 @@ class ScriptedEngine:
         if self._spec is None:
             raise EngineError("No model is loaded.", kind="not_ready")
 
-    def _tokens(self, reply: _Reply, control: GenerationControl) -> Iterator[GenerationEvent]:
-        def asking() -> None:
-            if control.is_cancelled:
-                raise _Cancelled
-
+    def _tokens(self, reply: ScriptedReply, control: GenerationControl) -> Iterator[GenerationEvent]:
         for index, token in enumerate(tokenize(self._answer(reply.request))):
             try:
-                asking()
-                if self.script.stepped:
-                    self.gate.wait(asking)
+                self._await_step(control)
             except _Cancelled:
                 yield reply.finished("cancelled")
                 return
@@ -211,11 +204,55 @@ class ScriptedEngine:
                 return
         yield reply.finished("stop")
 
-    def _answer(self, request: GenerationRequest) -> str:
+    def _rows(self, rows: list[ScriptedReply], control: GenerationControl) -> Iterator[GenerationEvent]:
+        """A batch: the gate lets one step of all rows pass."""
+        request = rows[0].request
+        words = {reply.row: tokenize(self._answer(request, reply.seed)) for reply in rows}
+        live = list(rows)
+        step = 0
+        while live:
+            try:
+                self._await_step(control)
+            except _Cancelled:
+                for reply in live:
+                    yield reply.row_finished("cancelled")
+                break
+            if step == self.script.fault_at:
+                fail(self.script.fault)
+            for reply in live:
+                yield from self._row_step(reply, words[reply.row][step:][:1], control)
+            live = [reply for reply in live if not reply.reason]
+            step += 1
+        yield batch_finished(rows)
+
+    def _row_step(
+        self, reply: ScriptedReply, word: list[str], control: GenerationControl
+    ) -> Iterator[GenerationEvent]:
+        sampling = reply.sampling(control)
+        reason: FinishReason | None = "stop"
+        if word:
+            yield reply.token(word[0].upper() if sampling.temperature >= SHOUT else word[0], control)
+            reason = reply.end(sampling)
+        if reason is not None:
+            yield reply.row_finished(reason)
+
+    def _await_step(self, control: GenerationControl) -> None:
+        def asking() -> None:
+            if control.is_cancelled:
+                raise _Cancelled
+
+        asking()
+        if self.script.stepped:
+            self.gate.wait(asking)
+
+    def _answer(self, request: GenerationRequest, seed: int | None = None) -> str:
+        """To another seed than the request's the same answer, said by another."""
         said = [message.content for message in request.messages if message.role == "user"]
         replies = self.script.replies
         answer = replies[(len(said) - 1) % len(replies)] if replies else said[-1]
-        return answer.removeprefix(request.messages[-1].content) if request.continue_last else answer
+        if request.continue_last:
+            answer = answer.removeprefix(request.messages[-1].content)
+        return answer if seed in (None, request.seed) else f"{answer} (seed {seed})"
 
     def _shorten(self, messages: Sequence[ChatMessage]) -> tuple[int, int]:
         """Drop the oldest turns until prompt and one token of reply fit; tokens that are left, messages dropped."""
@@ -224,76 +261,6 @@ class ScriptedEngine:
         while prompt_length(kept) >= self.script.context_length and len(kept) - oldest > 1:
             del kept[oldest]
         return prompt_length(kept), len(messages) - len(kept)
-
-
-class _Reply:
-    """One reply as it grows: ids, made-up times, and the text that may be the start of a stop string."""
-
-    def __init__(self, request: GenerationRequest, context_length: int) -> None:
-        self.request = request
-        self.context_length = context_length
-        self.prompt_tokens = 0
-        self.dropped = 0
-        self.count = 0
-        self.is_stopped = False
-        self._held = ""
-
-    def started(self) -> GenerationStarted:
-        return GenerationStarted(self.request.id, self.prompt_tokens, 0, self.context_length, self.dropped)
-
-    def token(self, text: str, control: GenerationControl) -> TokenEvent:
-        time_s = PREFILL_S + STEP_S * self.count
-        self.count += 1
-        return TokenEvent(
-            self.request.id, (token_id(text),), self._release(text, control.sampling.stop), (time_s,)
-        )
-
-    def end(self, sampling: SamplingParams) -> FinishReason | None:
-        if self.is_stopped:
-            return "stop"
-        if self.count >= sampling.max_tokens:
-            return "length"
-        return "context" if self.prompt_tokens + self.count >= self.context_length else None
-
-    def finished(self, reason: FinishReason, error: ErrorInfo | None = None) -> GenerationFinished:
-        return GenerationFinished(self.request.id, reason, self._stats(), self._held, error)
-
-    def _release(self, text: str, stop: tuple[str, ...]) -> str:
-        text = self._held + text
-        found = [text.index(string) for string in stop if string in text]
-        if found:
-            self.is_stopped, self._held = True, ""
-            return text[: min(found)]
-        starts = [at for at in range(len(text)) if any(string.startswith(text[at:]) for string in stop)]
-        sure = starts[0] if starts else len(text)
-        self._held = text[sure:]
-        return text[:sure]
-
-    def _stats(self) -> GenerationStats:
-        n = self.count
-        return GenerationStats(
-            prompt_tokens=self.prompt_tokens,
-            completion_tokens=n,
-            context_length=self.context_length,
-            ttft_s=PREFILL_S if n else None,
-            prefill_s=PREFILL_S if n else None,
-            prefill_tps=self.prompt_tokens / PREFILL_S if n else None,
-            decode_tps=1 / STEP_S if n > 2 else None,
-            first_step_s=STEP_S if n > 1 else None,
-            itl_p50_s=STEP_S if n > 2 else None,
-            itl_p95_s=STEP_S if n > 2 else None,
-            total_s=PREFILL_S + STEP_S * max(0, n - 1),
-            dropped_messages=self.dropped,
-        )
-
-
-def tokenize(text: str) -> list[str]:
-    """Words with the space before them, and what space is left at the end."""
-    return re.findall(r"\s*\S+|\s+$", text)
-
-
-def token_id(token: str) -> int:
-    return crc32(token.encode()) & 0xFFFF
 
 
 def prompt_length(messages: Sequence[ChatMessage]) -> int:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from tests.fakes import MODEL_MISSING, SCRIPTED, Gate, Script, ScriptedEngine
+from tests.engine.engine_subject import (
+    CONTEXT,
+    QUESTION,
+    SYSTEM,
+    Subject,
+    finished,
+    ids,
+    started,
+    text,
+    tokens,
+)
+from tests.fakes import MODEL_MISSING
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     GenerationEvent,
@@ -18,136 +27,13 @@ from ttchat_tui.domain.events import (
     LoadPhase,
     LoadProgress,
     PrefillProgress,
-    TokenEvent,
 )
-from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
-from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
+from ttchat_tui.domain.generation import GenerationControl
+from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.base import Engine, EngineError, LoadCancelled
-from ttchat_tui.engine.factory import WARM_MODULES, create_engine
-from ttchat_tui.engine.isolated import IsolatedEngine
+from ttchat_tui.engine.base import EngineError, LoadCancelled
 
-CONTEXT = 256
-GREEDY = SamplingParams(temperature=0.0, max_tokens=64)
-SYSTEM = ChatMessage("system", "You are brief.")
-QUESTION = ChatMessage("user", "Count from one to one hundred in words, and nothing else.")
-LONG_REPLY = " ".join(f"word{n}" for n in range(100))
 PHASES: tuple[str, ...] = get_args(LoadPhase)
-
-
-class Subject:
-    """An engine under test: loaded on demand, once for many tests; a scripted one behind a gate."""
-
-    def __init__(self, engine: Engine, spec: ModelSpec, gate: Gate | None, late: int) -> None:
-        self.engine = engine
-        self.spec = spec
-        self.gate = gate
-        self.late = late
-        """Tokens that may still come after a change made from here: none in a thread."""
-        self.info: EngineInfo | None = None
-        self.progress: list[LoadProgress] = []
-        self._ids = iter(range(1, 1_000))
-
-    def load(self) -> EngineInfo:
-        self.progress.clear()
-        self.info = self.engine.load(self.spec, self.progress.append)
-        return self.info
-
-    def loaded(self) -> EngineInfo:
-        """Load it unless it is; every token may pass."""
-        if self.gate:
-            self.gate.shut()
-            self.gate.open()
-        return self.info or self.load()
-
-    def only(self, tokens: int) -> None:
-        """Let so many tokens pass and no more (an engine with no gate decides by itself)."""
-        if self.gate:
-            self.gate.shut()
-            self.gate.release(tokens)
-
-    def release(self, tokens: int) -> None:
-        if self.gate:
-            self.gate.release(tokens)
-
-    def request(
-        self, *messages: ChatMessage, continue_last: bool = False, **sampling: object
-    ) -> GenerationRequest:
-        params = {name: getattr(GREEDY, name) for name in GREEDY.__struct_fields__} | sampling
-        return GenerationRequest(
-            id=next(self._ids),
-            messages=messages or (QUESTION,),
-            sampling=SamplingParams(**params),
-            seed=1,
-            continue_last=continue_last,
-        )
-
-    def reply(self, request: GenerationRequest | None = None) -> list[GenerationEvent]:
-        request = request or self.request()
-        return list(self.engine.generate(request, GenerationControl(request.sampling)))
-
-    def refuses_to_generate(self) -> bool:
-        last = finished(self.reply())
-        return last.error is not None and last.error.kind == "not_ready"
-
-
-@pytest.fixture(
-    scope="module",
-    params=[
-        "scripted-thread",
-        "scripted-process",
-        pytest.param("torch-thread", marks=pytest.mark.model),
-        pytest.param("torch-process", marks=pytest.mark.model),
-    ],
-)
-def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
-    name: str = request.param
-    folder = tmp_path_factory.mktemp(name)
-    one = _scripted(name, folder) if name.startswith("scripted") else _torch(name, folder, request)
-    yield one
-    one.engine.close()
-
-
-def _scripted(name: str, folder: Path) -> Subject:
-    gate = Gate(str(folder / "gate"))
-    script = Script(stepped=True, gate=str(folder / "gate"), replies=(LONG_REPLY,), context_length=CONTEXT)
-    spec = ModelSpec(name="scripted", context_length=CONTEXT)
-    if name == "scripted-thread":
-        return Subject(ScriptedEngine(script), spec, gate, late=0)
-    engine = IsolatedEngine(folder / "log", factory=SCRIPTED, environment=script.environment())
-    return Subject(engine, spec, gate, late=3)
-
-
-def _torch(name: str, folder: Path, request: pytest.FixtureRequest) -> Subject:
-    path: Path = request.getfixturevalue("default_model_path")
-    spec = ModelSpec(name="smollm2-135m-instruct", path=str(path), context_length=CONTEXT)
-    if name == "torch-thread":
-        return Subject(create_engine("cpu"), spec, None, late=0)
-    return Subject(IsolatedEngine(folder / "log", warm=WARM_MODULES["cpu"]), spec, None, late=25)
-
-
-def finished(events: list[GenerationEvent]) -> GenerationFinished:
-    last = events[-1]
-    assert isinstance(last, GenerationFinished)
-    return last
-
-
-def tokens(events: list[GenerationEvent]) -> list[TokenEvent]:
-    return [event for event in events if isinstance(event, TokenEvent)]
-
-
-def ids(events: list[GenerationEvent]) -> list[int]:
-    return [token for event in tokens(events) for token in event.token_ids]
-
-
-def text(events: list[GenerationEvent]) -> str:
-    return "".join(event.text for event in tokens(events)) + finished(events).text
-
-
-def started(events: list[GenerationEvent]) -> GenerationStarted:
-    first = events[0]
-    assert isinstance(first, GenerationStarted)
-    return first
 
 
 # -- loading

@@ -1,0 +1,115 @@
+"""What every engine has to do with a request for several candidates, in whichever process it runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.engine.engine_subject import CONTEXT, QUESTION, Subject, finished
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import (
+    GenerationEvent,
+    GenerationFinished,
+    GenerationStarted,
+    RowFinished,
+    TokenEvent,
+)
+from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import BatchTooLarge
+
+SHORT = SamplingParams(temperature=0.0, max_tokens=5)
+
+
+def tokens(events: list[GenerationEvent], row: int) -> list[TokenEvent]:
+    return [event for event in events if isinstance(event, TokenEvent) and event.row == row]
+
+
+def ids(events: list[GenerationEvent], row: int) -> list[int]:
+    return [token_id for event in tokens(events, row) for token_id in event.token_ids]
+
+
+def ends(events: list[GenerationEvent]) -> dict[int, RowFinished]:
+    return {event.row: event for event in events if isinstance(event, RowFinished)}
+
+
+def batch(subject: Subject, *candidates: Candidate, **sampling: object) -> GenerationRequest:
+    """Skips the test where the engine generates one reply at a time."""
+    info = subject.loaded()
+    if max(info.capabilities.batch_sizes) < 1 + len(candidates):
+        pytest.skip(f"{info.label} takes batches of {info.capabilities.batch_sizes}")
+    return subject.request(candidates=candidates, **sampling)
+
+
+def test_every_row_streams_ends_once_and_the_batch_ends_last(subject: Subject) -> None:
+    request = batch(subject, Candidate(seed=2), Candidate(seed=3, sampling=SHORT), max_tokens=9)
+    events = subject.reply(request)
+    assert [type(event) for event in events].count(GenerationStarted) == 1
+    assert len([event for event in events if isinstance(event, RowFinished)]) == 3
+    assert isinstance(events[-1], GenerationFinished)
+    assert [len(ids(events, row)) for row in range(3)] == [9, 9, 5]
+    assert {row: end.reason for row, end in ends(events).items()} == dict.fromkeys(range(3), "length")
+    for row, end in ends(events).items():
+        assert end.stats.completion_tokens == len(ids(events, row))
+        assert events.index(end) > events.index(tokens(events, row)[-1])
+    assert events.index(ends(events)[2]) < events.index(tokens(events, 0)[-1]), "told as soon as it is over"
+    last = finished(events)
+    assert (last.reason, last.text, last.stats.completion_tokens) == ("length", "", 23)
+
+
+def test_greedy_rows_start_as_a_reply_of_its_own_does(subject: Subject) -> None:
+    """Only for a few tokens: reduced precision may part two equally probable ways later."""
+    request = batch(subject, Candidate(seed=1), max_tokens=4)
+    rows = subject.reply(request)
+    alone = subject.reply(subject.request(max_tokens=4))
+    assert ids(rows, 0) == ids(rows, 1) == ids(alone, 0)
+
+
+def test_another_seed_gives_another_reply(subject: Subject) -> None:
+    request = batch(subject, Candidate(seed=98), temperature=1.5, top_k=0, top_p=1.0, max_tokens=140)
+    events = subject.reply(request)
+    assert ids(events, 0) != ids(events, 1)
+
+
+def test_cancel_ends_all_rows_and_keeps_what_came(subject: Subject) -> None:
+    request = batch(subject, Candidate(seed=2), Candidate(seed=3), max_tokens=100)
+    subject.only(3)
+    control = GenerationControl(request.sampling)
+    events: list[GenerationEvent] = []
+    for event in subject.engine.generate(request, control):
+        events.append(event)
+        if isinstance(event, TokenEvent) and len(ids(events, 2)) == 3:
+            control.cancel()
+    assert finished(events).reason == "cancelled"
+    assert {end.reason for end in ends(events).values()} == {"cancelled"}
+    assert len(ends(events)) == 3
+    for row in range(3):
+        assert 3 <= len(ids(events, row)) <= 3 + subject.late
+
+
+def test_a_batch_leaves_the_engine_as_a_reply_does(subject: Subject) -> None:
+    request = batch(subject, Candidate(seed=2), max_tokens=6)
+    subject.reply(request)
+    reply = subject.reply(subject.request(max_tokens=6))
+    assert finished(reply).reason == "length"
+    assert not ends(reply), "a request without candidates has no rows"
+
+
+def test_more_rows_than_the_engine_takes_are_refused_with_both_numbers(subject: Subject) -> None:
+    largest = max(subject.loaded().capabilities.batch_sizes)
+    request = subject.request(candidates=tuple(Candidate(seed=n) for n in range(largest)))
+    (only,) = subject.reply(request)
+    assert isinstance(only, GenerationFinished)
+    assert only.error is not None
+    assert only.error.kind == BatchTooLarge.kind
+    assert str(largest + 1) in only.error.message
+    assert only.error.cure
+
+
+def test_a_prompt_that_cannot_fit_is_refused_once(subject: Subject) -> None:
+    batch(subject, Candidate(seed=2))
+    message = ChatMessage("user", "word " * 2_000)
+    (only,) = subject.reply(subject.request(message, QUESTION, message, candidates=(Candidate(seed=2),)))
+    assert isinstance(only, GenerationFinished)
+    assert only.error is not None
+    assert only.error.kind == "prompt_too_long"
+    assert f"{CONTEXT}" in only.error.message

@@ -1,0 +1,123 @@
+"""One reply of the scripted engine: its words as tokens, made-up times, and its end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from zlib import crc32
+
+import msgspec
+
+from ttchat_tui.domain.events import (
+    ErrorInfo,
+    GenerationFinished,
+    GenerationStarted,
+    RowFinished,
+    TokenEvent,
+)
+from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
+from ttchat_tui.domain.sampling import SamplingParams
+
+PREFILL_S, STEP_S = 0.1, 0.02
+"""The made-up clock: the first token comes after 0.1 s, each further one 0.02 s later (50 tokens/s)."""
+
+
+class ScriptedReply:
+    """One reply as it grows: ids, made-up times, and the text that may be the start of a stop string."""
+
+    def __init__(self, request: GenerationRequest, context_length: int, row: int = 0) -> None:
+        self.request = request
+        self.row = row
+        candidate = request.candidates[row - 1] if row else None
+        self.seed = candidate.seed if candidate else request.seed
+        self.own = candidate.sampling if candidate else None
+        self.reason: FinishReason | None = None
+        self.context_length = context_length
+        self.prompt_tokens = 0
+        self.dropped = 0
+        self.count = 0
+        self.is_stopped = False
+        self._held = ""
+
+    def started(self) -> GenerationStarted:
+        return GenerationStarted(self.request.id, self.prompt_tokens, 0, self.context_length, self.dropped)
+
+    def sampling(self, control: GenerationControl) -> SamplingParams:
+        return self.own or control.sampling
+
+    def token(self, text: str, control: GenerationControl) -> TokenEvent:
+        time_s = PREFILL_S + STEP_S * self.count
+        self.count += 1
+        return TokenEvent(
+            self.request.id,
+            (token_id(text),),
+            self._release(text, self.sampling(control).stop),
+            (time_s,),
+            row=self.row,
+        )
+
+    def end(self, sampling: SamplingParams) -> FinishReason | None:
+        if self.is_stopped:
+            return "stop"
+        if self.count >= sampling.max_tokens:
+            return "length"
+        return "context" if self.prompt_tokens + self.count >= self.context_length else None
+
+    def finished(self, reason: FinishReason, error: ErrorInfo | None = None) -> GenerationFinished:
+        return GenerationFinished(self.request.id, reason, self._stats(), self._held, error)
+
+    def row_finished(self, reason: FinishReason) -> RowFinished:
+        self.reason = reason
+        return RowFinished(self.request.id, self.row, reason, self._stats(), self._held)
+
+    def _release(self, text: str, stop: tuple[str, ...]) -> str:
+        text = self._held + text
+        found = [text.index(string) for string in stop if string in text]
+        if found:
+            self.is_stopped, self._held = True, ""
+            return text[: min(found)]
+        starts = [at for at in range(len(text)) if any(string.startswith(text[at:]) for string in stop)]
+        sure = starts[0] if starts else len(text)
+        self._held = text[sure:]
+        return text[:sure]
+
+    def _stats(self) -> GenerationStats:
+        n = self.count
+        return GenerationStats(
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=n,
+            context_length=self.context_length,
+            ttft_s=PREFILL_S if n else None,
+            prefill_s=PREFILL_S if n else None,
+            prefill_tps=self.prompt_tokens / PREFILL_S if n else None,
+            decode_tps=1 / STEP_S if n > 2 else None,
+            first_step_s=STEP_S if n > 1 else None,
+            itl_p50_s=STEP_S if n > 2 else None,
+            itl_p95_s=STEP_S if n > 2 else None,
+            total_s=PREFILL_S + STEP_S * max(0, n - 1),
+            dropped_messages=self.dropped,
+        )
+
+
+def batch_finished(rows: Sequence[ScriptedReply]) -> GenerationFinished:
+    """The figures of all rows together, as if one had waited for the longest."""
+    stats = [reply.row_finished(reply.reason or "error").stats for reply in rows]
+    longest = max(stats, key=lambda one: one.completion_tokens)
+    rates = [one.decode_tps for one in stats if one.decode_tps]
+    together = msgspec.structs.replace(
+        longest,
+        completion_tokens=sum(one.completion_tokens for one in stats),
+        decode_tps=sum(rates) if rates else None,
+    )
+    was_cancelled = any(reply.reason == "cancelled" for reply in rows)
+    reason = "cancelled" if was_cancelled else rows[0].reason or "error"
+    return GenerationFinished(rows[0].request.id, reason, together)
+
+
+def tokenize(text: str) -> list[str]:
+    """Words with the space before them, and what space is left at the end."""
+    return re.findall(r"\s*\S+|\s+$", text)
+
+
+def token_id(token: str) -> int:
+    return crc32(token.encode()) & 0xFFFF

@@ -46,8 +46,8 @@ class CardModel(Protocol):
     batch: int
     """Rows of every decode; a prefill may have fewer."""
 
-    def prefill(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Bring row i's KV pages to hold `rows[i]`, from position 0.
+    def prefill(self, rows: Sequence[Sequence[int]], *, first_row: int) -> NDArray[np.float32]:
+        """Bring the KV pages of row `first_row + i` to hold `rows[i]`, from position 0.
 
         Returns:
             Logits after the last id of each row, float32 [len(rows), vocab].
@@ -136,14 +136,15 @@ class GeneratorModel:
             else generator.decode_forward
         )
 
-    def prefill(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    def prefill(self, rows: Sequence[Sequence[int]], *, first_row: int) -> NDArray[np.float32]:
         count = len(rows)
+        slots = range(first_row, first_row + count)
         lengths = [len(row) for row in rows]
         tokens = torch.zeros(count, max(lengths), dtype=torch.long)
         for index, row in enumerate(rows):
             tokens[index, : len(row)] = torch.tensor(row)
         wanted: dict[str, Any] = {
-            "empty_slots": list(range(count)),
+            "empty_slots": list(slots),
             # A live prefill trace may be overwritten by what is allocated later; upstream reports garbage and hangs.
             "enable_trace": False,
             # The buckets are compiled at load, by our own warm-up: this one would sweep sampling as well.
@@ -152,7 +153,7 @@ class GeneratorModel:
         named = {name: value for name, value in wanted.items() if name in self._profile.prefill_keywords}
         output = self._generator.prefill_forward_text(
             tokens,
-            page_table=self._page_table[:count],
+            page_table=self._page_table[slots.start : slots.stop],
             kv_cache=self._kv_cache,
             prompt_lens=lengths,
             **named,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
-import inspect
+import logging
 import sys
+import traceback
 from collections.abc import Callable, Generator
 from typing import Any, Final, cast
 
@@ -15,10 +16,20 @@ import msgspec
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.engine.base import ProgressReporter
+from ttchat_tui.engine.tenstorrent import package
 from ttchat_tui.engine.tenstorrent.adapter import CardModel, adapt, page_table
 from ttchat_tui.engine.tenstorrent.buckets import prefill_buckets
-from ttchat_tui.engine.tenstorrent.mesh import Mesh, mesh_shape, needed_trace_region, trace_region_bytes
+from ttchat_tui.engine.tenstorrent.environment import Api
+from ttchat_tui.engine.tenstorrent.mesh import (
+    RINGS,
+    Mesh,
+    mesh_shape,
+    needed_trace_region,
+    trace_region_bytes,
+)
 from ttchat_tui.engine.tenstorrent.progress import BarStream, NativeProgress
+
+log = logging.getLogger(__name__)
 
 BLOCK_SIZE: Final = 32
 """Positions in one page of the KV cache; upstream's own for single users."""
@@ -37,7 +48,6 @@ class LoadedCard(msgspec.Struct, kw_only=True):
     """Generator, model, arguments and cache, kept alive here and dropped in this order."""
     profile: str
     context_length: int
-    vocab_size: int
 
     def close(self) -> None:
         """Release traces, drop the model, close the mesh: the order of upstream's tests. Idempotent.
@@ -63,52 +73,66 @@ def context_positions(wanted: int, model_maximum: int, batch: int) -> int:
     return 1 << (most.bit_length() - 1)
 
 
-def load_card(
-    name: str,
-    options: TenstorrentOptions,
-    mesh_name: str,
-    wanted: int,
-    model_maximum: int,
-    report: ProgressReporter,
-) -> LoadedCard:
-    """Load the model that HF_MODEL names.
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be put on the card."""
 
-    Args:
-        name: base name of the model, for the tables.
-        mesh_name: MESH_DEVICE; may be empty.
-        wanted: positions of one row; 0 for as many as fit.
+    api: Api
+    name: str
+    """Base name of the model, for tables."""
+    hf_model: str
+    mesh_name: str
+    """MESH_DEVICE; may be empty."""
+    wanted_context: int
+    """Positions of one row; 0 for as many as fit."""
+    model_context: int
+    """The model's own maximum."""
+    options: TenstorrentOptions
+
+
+def load_card(plan: Plan, report: ProgressReporter) -> LoadedCard:
+    """Open the mesh, build the model; once more with a larger trace region where the first was too small.
+
     Raises:
-        Whatever native code raises; the mesh is closed then. LoadCancelled from `report`.
+        Whatever native code raises, and LoadCancelled from `report`; the mesh is closed then.
     """
+    report(LoadProgress(phase="start", detail="ttnn"))
     ttnn: Any = importlib.import_module("ttnn")
     report(LoadProgress(phase="start", detail="card"))
-    shape = mesh_shape(mesh_name, len(ttnn.get_device_ids()))
-    region = options.trace_region_bytes or trace_region_bytes(name, mesh_name)
-    if not options.trace:
-        region = options.trace_region_bytes
+    shape = mesh_shape(plan.mesh_name, len(ttnn.get_device_ids()))
+    region = _first_region(plan)
+    ring = plan.api == "package" and plan.mesh_name.upper() in RINGS
     while True:
-        mesh = Mesh(ttnn, shape, region)
+        mesh = Mesh(ttnn, shape, region, "FABRIC_1D_RING" if ring else "FABRIC_1D")
         try:
-            return _build(ttnn, mesh, options, wanted, model_maximum, report)
+            build = _build_generator if plan.api == "generator" else _build_package
+            return build(ttnn, mesh, plan, report)
         except BaseException as error:
-            gc.collect()
-            mesh.close()
             larger = needed_trace_region(str(error))
+            _let_go(error)
+            mesh.close()
             if larger is None or larger <= region:
                 raise
+            log.warning("the trace region of %d bytes was too small: %d", region, larger)
             region = larger
 
 
-def _build(
-    ttnn: Any,
-    mesh: Mesh,
-    options: TenstorrentOptions,
-    wanted: int,
-    model_maximum: int,
-    report: ProgressReporter,
-) -> LoadedCard:
+def _first_region(plan: Plan) -> int:
+    if plan.options.trace_region_bytes or not plan.options.trace:
+        return plan.options.trace_region_bytes
+    return trace_region_bytes(plan.name, plan.mesh_name)
+
+
+def _let_go(error: BaseException) -> None:
+    """Drop what a failed build left on the card: its frames hold tensors, which must go before their device."""
+    traceback.clear_frames(error.__traceback__)
+    gc.collect()
+
+
+def _build_generator(ttnn: Any, mesh: Mesh, plan: Plan, report: ProgressReporter) -> LoadedCard:
+    """S1 to S6."""
+    options = plan.options
     batch = options.max_batch_size
-    context = context_positions(wanted, model_maximum, batch)
+    context = context_positions(plan.wanted_context, plan.model_context, batch)
     pages = context // BLOCK_SIZE
     with native_progress(report) as progress:
         common: Any = importlib.import_module("models.tt_transformers.tt.common")
@@ -139,21 +163,53 @@ def _build(
             trace=options.trace,
             release_trace=ttnn.release_trace,
         )
-        loaded = LoadedCard(
+        longest = int(getattr(arguments, "max_prefill_chunk_size", None) or context)
+        buckets = prefill_buckets(profile.name, min(context, longest))
+        try:
+            warm_up(card_model, buckets, progress, report)
+        except BaseException:
+            card_model.close()
+            raise
+        return LoadedCard(
             mesh=mesh,
             model=card_model,
             parts=[generator, model, arguments, kv_cache],
             profile=profile.name,
             context_length=context,
-            vocab_size=int(arguments.vocab_size),
         )
+
+
+def _build_package(ttnn: Any, mesh: Mesh, plan: Plan, report: ProgressReporter) -> LoadedCard:
+    """S7: the standalone package compiles and records by itself."""
+    options = plan.options
+    batch = options.max_batch_size
+    context = package.positions(plan.wanted_context, plan.model_context, _KV_POSITIONS // batch)
+    with native_progress(report) as progress:
+        llm = package.build(
+            package.package_for(plan.name),
+            mesh.device,
+            hf_model=plan.hf_model,
+            batch=batch,
+            max_seq_len=context,
+            optimizations=options.optimizations,
+            trace=options.trace,
+        )
+        progress.check()
+        report(LoadProgress(phase="compile"))
+        table = page_table(batch, context // BLOCK_SIZE)
         try:
-            longest = int(getattr(arguments, "max_prefill_chunk_size", None) or context)
-            warm_up(card_model, prefill_buckets(profile.name, min(context, longest)), progress, report)
+            card_model = package.ExecutorModel(llm, table, trace=options.trace)
         except BaseException:
-            card_model.close()
+            llm.cleanup()
             raise
-        return loaded
+        progress.check()
+        return LoadedCard(
+            mesh=mesh,
+            model=card_model,
+            parts=[llm],
+            profile="S7",
+            context_length=context,
+        )
 
 
 def warm_up(model: CardModel, buckets: list[int], progress: NativeProgress, report: ProgressReporter) -> None:
@@ -164,7 +220,7 @@ def warm_up(model: CardModel, buckets: list[int], progress: NativeProgress, repo
         report(
             LoadProgress(phase="compile", done=done, total=total, unit="steps", detail=f"prefill {length:,}")
         )
-        model.prefill([[0] * length])
+        model.prefill([[0] * length], first_row=0)
         progress.check()
     report(LoadProgress(phase="compile", done=len(buckets), total=total, unit="steps", detail="decode"))
     idle = model.batch - 1
@@ -195,8 +251,3 @@ def native_progress(report: ProgressReporter) -> Generator[NativeProgress, None,
         if loguru is not None and sink is not None:
             with contextlib.suppress(ValueError):  # Removed by someone's logger.remove().
                 loguru.logger.remove(sink)
-
-
-def takes(function: Any, name: str) -> bool:
-    """Whether `function` names this parameter."""
-    return name in inspect.signature(function).parameters

@@ -31,6 +31,9 @@ SHAPES: Final[dict[str, tuple[int, int]]] = {
 _ROWS_COLUMNS: Final = re.compile(r"(\d+)x(\d+)")
 _TRACE_REGION_MISSED: Final = re.compile(r"Creating trace buffers of size (\d+)\s*B")
 
+RINGS: Final = frozenset({"T3K", "P300", "P150X4"})
+"""Where the standalone tt_transformers package joins the chips to a ring (its examples/common/runtime.py)."""
+
 DEFAULT_TRACE_REGION: Final = 50_000_000
 """Bytes; the demo's default."""
 
@@ -110,8 +113,11 @@ def needed_trace_region(message: str) -> int | None:
 class Mesh:
     """An open mesh device. `close` it, whatever happened in between: a card left open may need a reset."""
 
-    def __init__(self, ttnn: Ttnn, shape: tuple[int, int], trace_region: int) -> None:
-        """
+    def __init__(
+        self, ttnn: Ttnn, shape: tuple[int, int], trace_region: int, fabric: str = "FABRIC_1D"
+    ) -> None:
+        """`fabric` (a member of ttnn.FabricConfig) joins several chips; a single one has none.
+
         Raises:
             EngineError: passed on from ttnn as it comes (RuntimeError); fabric is off again then.
         """
@@ -121,7 +127,7 @@ class Mesh:
         self._has_fabric = shape != (1, 1)
         self.device: Any = None
         if self._has_fabric:
-            ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D)
+            ttnn.set_fabric_config(getattr(ttnn.FabricConfig, fabric))
         try:
             self.device = ttnn.open_mesh_device(
                 mesh_shape=ttnn.MeshShape(*shape), trace_region_size=trace_region, num_command_queues=1

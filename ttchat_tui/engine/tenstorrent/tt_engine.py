@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ from ttchat_tui.engine.decode import run_generation
 from ttchat_tui.engine.prompt import ChatTemplate
 from ttchat_tui.engine.prompt_builder import PromptBuilder
 from ttchat_tui.engine.tenstorrent import environment
-from ttchat_tui.engine.tenstorrent.errors import explain, explained
-from ttchat_tui.engine.tenstorrent.loading import LoadedCard, load_card
+from ttchat_tui.engine.tenstorrent.errors import explained
+from ttchat_tui.engine.tenstorrent.loading import LoadedCard, Plan, load_card
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
 from ttchat_tui.engine.text_stream import TextStream
 from ttchat_tui.engine.torch_engine.loading import recommended_sampling
@@ -56,7 +56,8 @@ class TenstorrentEngine:
         self.unload()
         started = time.perf_counter()
         report(LoadProgress(phase="start", detail="ttnn"))
-        folder = self._prepare(spec)
+        api, folder = self._prepare(spec)
+        config = read_json(folder / "config.json")
         tokenizer = tokenizer_from_folder(folder)
         data = template_from_folder(folder)
         template = ChatTemplate(data.source, data.special, tokenizer.controls)
@@ -64,7 +65,16 @@ class TenstorrentEngine:
         mesh_name = options.mesh_device or os.environ.get("MESH_DEVICE", "")
         with explained():
             card = load_card(
-                folder.name, options, mesh_name, spec.context_length, _longest_context(folder), report
+                Plan(
+                    api=api,
+                    name=folder.name,
+                    hf_model=str(folder),
+                    mesh_name=mesh_name,
+                    wanted_context=spec.context_length,
+                    model_context=_longest_context(config),
+                    options=options,
+                ),
+                report,
             )
         assert card.model is not None
         self._loaded = _Loaded(
@@ -79,7 +89,7 @@ class TenstorrentEngine:
             engine="tt",
             label=f"tt {card.profile} {options.optimizations}",
             context_length=card.context_length,
-            vocab_size=card.vocab_size,
+            vocab_size=int(config["vocab_size"]),
             load_s=time.perf_counter() - started,
             capabilities=Capabilities(logprobs=True),
             recommended=recommended_sampling(read_json_if_there(folder / "generation_config.json"))
@@ -141,7 +151,7 @@ class TenstorrentEngine:
     def close(self) -> None:
         self.unload()
 
-    def _prepare(self, spec: ModelSpec) -> Path:
+    def _prepare(self, spec: ModelSpec) -> tuple[environment.Api, Path]:
         """Environment and path, as ttnn and tt_transformers read them; the folder that they will read.
 
         Raises:
@@ -149,7 +159,7 @@ class TenstorrentEngine:
         """
         options = spec.tenstorrent
         checkout = environment.find_checkout(options.home, os.environ, home=Path.home(), current=Path.cwd())
-        environment.choose_api(options.api, checkout)
+        api = environment.choose_api(options.api, checkout)
         path = Path(spec.path)
         if not path.is_dir():
             raise ModelLoadError(
@@ -168,11 +178,10 @@ class TenstorrentEngine:
         os.environ.update(environment.variables(wanted, os.environ))
         if checkout is not None:
             environment.put_on_path(checkout)
-        return folder
+        return api, folder
 
 
-def _longest_context(folder: Path) -> int:
-    config: dict[str, Any] = dict(read_json(folder / "config.json"))
+def _longest_context(config: Mapping[str, Any]) -> int:
     value = config.get("max_position_embeddings") or config.get("text_config", {}).get(
         "max_position_embeddings"
     )
@@ -181,6 +190,3 @@ def _longest_context(folder: Path) -> int:
 
 def _refusal(request: GenerationRequest, error: ErrorInfo) -> GenerationFinished:
     return GenerationFinished(request_id=request.id, reason="error", stats=GenerationStats(), error=error)
-
-
-__all__ = ["TenstorrentEngine", "explain"]

@@ -175,6 +175,7 @@ def _prepare_after(screen_stands: threading.Event, config: Config, paths: Paths)
             models_dir=paths.models_dir,
             engine=_kind(config),
             precision=config.model.precision,
+            prefill_copy=config.model.prefill_copy,
             threads=config.model.threads,
             context_length=config.model.context_length,
             speculation=config.engine.speculation,

@@ -26,6 +26,9 @@ class PrecisionChoice(str, Enum):
     auto = "auto"
     fp32 = "fp32"
     f16 = "f16"
+    bf16 = "bf16"
+    int8 = "int8"
+    int4 = "int4"
 
 
 class IsolationChoice(str, Enum):

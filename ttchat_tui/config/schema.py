@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ttchat_tui.domain.model_spec import Isolation, Speculation, TenstorrentOptions
+from ttchat_tui.domain.model_spec import Isolation, Precision, PrefillCopy, Speculation, TenstorrentOptions
 from ttchat_tui.domain.sampling import SamplingParams, checked
 
 EngineChoice: TypeAlias = Literal["auto", "cpu", "tt", "remote"]
-PrecisionChoice: TypeAlias = Literal["auto", "fp32", "f16"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 Key: TypeAlias = Annotated[str, Meta(min_length=1)]
 """A key as Textual names it: `ctrl+j`, `f1`, `escape`."""
@@ -24,8 +23,10 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Alias, hub id, folder or .gguf file; empty: the one last used, at first the default of the catalog."""
     engine: EngineChoice = "auto"
     """`auto` takes the best that this machine has."""
-    precision: PrecisionChoice = "auto"
-    """What weights are computed in; `auto` lets the engine choose."""
+    precision: Precision = "auto"
+    """What the CPU engine holds weights in; `auto`: the file's own 4 bits where it has them, else float16."""
+    prefill_copy: PrefillCopy = "auto"
+    """With 4-bit and 8-bit weights, a bfloat16 copy that computes prompts faster; `auto`: where memory is plenty."""
     threads: Annotated[int, Meta(ge=0, le=1024)] = 0
     """CPU threads for one forward; 0 lets the engine choose."""
     context_length: Annotated[int, Meta(ge=0)] = 0

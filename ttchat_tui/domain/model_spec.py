@@ -13,6 +13,7 @@ EngineKind: TypeAlias = Literal["cpu", "tt", "remote"]
 Precision: TypeAlias = Literal["auto", "fp32", "f16", "bf16", "int8", "int4"]
 Isolation: TypeAlias = Literal["process", "thread"]
 Speculation: TypeAlias = Literal["auto", "off"]
+PrefillCopy: TypeAlias = Literal["auto", "on", "off"]
 
 
 class TenstorrentOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,6 +54,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
     """A .gguf file, or a folder with config.json, tokenizer and safetensors."""
     precision: Precision = "auto"
+    prefill_copy: PrefillCopy = "auto"
+    """With 4-bit and 8-bit weights, a bfloat16 copy that computes prompts faster; `auto`: where memory is plenty."""
     threads: Annotated[int, Meta(ge=0)] = 0
     """Threads for one forward; 0 lets the engine choose."""
     context_length: Annotated[int, Meta(ge=0)] = 0

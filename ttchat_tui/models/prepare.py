@@ -8,7 +8,14 @@ from pathlib import Path
 
 import msgspec
 
-from ttchat_tui.domain.model_spec import EngineKind, ModelSpec, Precision, Speculation, TenstorrentOptions
+from ttchat_tui.domain.model_spec import (
+    EngineKind,
+    ModelSpec,
+    Precision,
+    PrefillCopy,
+    Speculation,
+    TenstorrentOptions,
+)
 from ttchat_tui.models.fetch import pull
 from ttchat_tui.models.local import resolve
 from ttchat_tui.models.verify import ProgressReporter
@@ -23,6 +30,7 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
     models_dir: Path
     engine: EngineKind = "cpu"
     precision: Precision = "auto"
+    prefill_copy: PrefillCopy = "auto"
     threads: int = 0
     context_length: int = 0
     """0: the model's own maximum."""
@@ -47,6 +55,7 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
             name=found.name,
             path=str(path),
             precision=self.precision,
+            prefill_copy=self.prefill_copy,
             threads=self.threads,
             context_length=self.context_length,
             speculation=self.speculation,

@@ -13,6 +13,8 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 import msgspec
 import torch
 
+from ttchat_tui.engine.torch_engine.int4_blocks import Int4Blocks
+
 Family: TypeAlias = Literal["llama", "mistral", "qwen2", "qwen3"]
 """Architectures that `model.py` runs. SmolLM2 is a llama."""
 
@@ -94,11 +96,24 @@ class Checkpoint(Protocol):
         """The authors' recommended sampling, by transformers' names; empty when there is none."""
         ...
 
+    @property
+    def is_4_bit(self) -> bool:
+        """Whether some weights are held as 4-bit blocks."""
+        ...
+
     def tensor(self, name: str) -> torch.Tensor:
         """The weight of this canonical name as float32, a copy.
 
         Raises:
             ModelLoadError: it is not there, or of a type that cannot be read.
+        """
+        ...
+
+    def int4_blocks(self, name: str) -> Int4Blocks | None:
+        """The weight of this canonical name as the file's own 4-bit blocks; None where it holds it otherwise.
+
+        Raises:
+            ModelLoadError: it is not there, or cannot be read.
         """
         ...
 

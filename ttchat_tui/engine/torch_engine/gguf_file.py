@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -12,7 +13,8 @@ import torch
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.torch_engine.checkpoint import FAMILIES, Family, ModelConfig, RopeScaling, TemplateData
 from ttchat_tui.engine.torch_engine.gguf_container import GgufContainer, TensorEntry
-from ttchat_tui.engine.torch_engine.gguf_tensors import read_tensor
+from ttchat_tui.engine.torch_engine.gguf_tensors import holds_int4, read_int4, read_tensor
+from ttchat_tui.engine.torch_engine.int4_blocks import Int4Blocks
 
 _TOP: Final = {"token_embd.weight": "embed", "output_norm.weight": "norm", "output.weight": "head"}
 _LAYER: Final = {
@@ -85,15 +87,31 @@ class GgufFile:
                 special[name] = tokens[token_id]
         return TemplateData(source=self.metadata.get("tokenizer.chat_template", ""), special=special)
 
+    @property
+    def is_4_bit(self) -> bool:
+        return any(holds_int4(entry) for entry in self._file.tensors.values())
+
     def tensor(self, name: str) -> torch.Tensor:
         weight = read_tensor(self._file.data, self._entry(name))
-        part = name.rpartition(".")[2]
-        if self._arch == "llama" and part in ("q", "k", "q_bias", "k_bias"):
-            return half_split_rows(weight, self.config.heads if part[0] == "q" else self.config.kv_heads)
-        return weight
+        heads = self._permuted_heads(name)
+        return half_split_rows(weight, heads) if heads else weight
+
+    def int4_blocks(self, name: str) -> Int4Blocks | None:
+        blocks = read_int4(self._file.data, self._entry(name))
+        heads = self._permuted_heads(name)
+        if blocks is None or not heads:
+            return blocks
+        return blocks.map_rows(partial(half_split_rows, heads=heads))
 
     def close(self) -> None:
         self._file.data.close()
+
+    def _permuted_heads(self, name: str) -> int:
+        """In how many heads llama.cpp's converter permuted the rows of this weight; 0 where it did not."""
+        part = name.rpartition(".")[2]
+        if self._arch != "llama" or part not in ("q", "k", "q_bias", "k_bias"):
+            return 0
+        return self.config.heads if part[0] == "q" else self.config.kv_heads
 
     def _entry(self, name: str) -> TensorEntry:
         if name not in self._entries:

@@ -1,4 +1,4 @@
-"""GGML tensor data → float32. The common types in torch (two threads, 0.4 s for SmolLM2); the rest by the gguf package.
+"""GGML tensor data → float32, or its own 4-bit blocks. The common types in torch (two threads, 0.4 s for SmolLM2); the rest by the gguf package.
 
 Block layouts: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h. 32 weights to a block.
 """
@@ -8,15 +8,18 @@ from __future__ import annotations
 import importlib
 import mmap
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.torch_engine.gguf_container import TensorEntry
+from ttchat_tui.engine.torch_engine.int4_blocks import GROUP, Int4Blocks
 
-_BLOCK: Final = 32
+_T = TypeVar("_T")
+
+_BLOCK: Final = GROUP
 
 
 def read_tensor(data: mmap.mmap, entry: TensorEntry) -> torch.Tensor:
@@ -26,16 +29,52 @@ def read_tensor(data: mmap.mmap, entry: TensorEntry) -> torch.Tensor:
         ModelLoadError: unknown type, or data that the file does not hold.
     """
     try:
-        if entry.type_id not in _UNPACK:
+        blocks = read_int4(data, entry)
+        if blocks is not None:
+            return blocks.dequantized()
+        if entry.type_id not in _FLOAT:
             return _read_with_gguf(data, entry)
-        per_block, block_bytes, unpack = _UNPACK[entry.type_id]
-        raw = _bytes_of(data, entry, entry.elements // per_block * block_bytes)
-        return unpack(torch.frombuffer(raw, dtype=torch.uint8)).reshape(entry.shape)
+        per_block, block_bytes, unpack = _FLOAT[entry.type_id]
+        return unpack(_raw(data, entry, per_block, block_bytes)).reshape(entry.shape)
     except (ValueError, KeyError, NotImplementedError) as error:
-        raise ModelLoadError(
-            f"The tensor {entry.name!r} (GGML type {entry.type_id}) cannot be read: {error}",
-            "Download the file again, or choose another quantisation of the model.",
-        ) from error
+        raise _unreadable(entry, error) from error
+
+
+def holds_int4(entry: TensorEntry) -> bool:
+    """Whether `read_int4` has blocks for it."""
+    return entry.type_id in _INT4
+
+
+def read_int4(data: mmap.mmap, entry: TensorEntry) -> Int4Blocks | None:
+    """The tensor's 4-bit blocks without loss, a copy; None for other types.
+
+    Raises:
+        ModelLoadError: data that the file does not hold.
+    """
+    if entry.type_id not in _INT4:
+        return None
+    per_block, block_bytes, unpack = _INT4[entry.type_id]
+    try:
+        blocks = unpack(_raw(data, entry, per_block, block_bytes))
+    except ValueError as error:
+        raise _unreadable(entry, error) from error
+    groups = (*entry.shape[:-1], entry.shape[-1] // GROUP)
+    return Int4Blocks(
+        blocks.codes.reshape(entry.shape), blocks.scale.reshape(groups), blocks.least.reshape(groups)
+    )
+
+
+def _unreadable(entry: TensorEntry, error: Exception) -> ModelLoadError:
+    return ModelLoadError(
+        f"The tensor {entry.name!r} (GGML type {entry.type_id}) cannot be read: {error}",
+        "Download the file again, or choose another quantisation of the model.",
+    )
+
+
+def _raw(data: mmap.mmap, entry: TensorEntry, per_block: int, block_bytes: int) -> torch.Tensor:
+    """uint8 [blocks, block_bytes]."""
+    raw = _bytes_of(data, entry, entry.elements // per_block * block_bytes)
+    return torch.frombuffer(raw, dtype=torch.uint8).view(-1, block_bytes)
 
 
 def _bytes_of(data: mmap.mmap, entry: TensorEntry, size: int) -> bytearray:
@@ -71,37 +110,53 @@ def _bf16(raw: torch.Tensor) -> torch.Tensor:
 
 def _q8_0(raw: torch.Tensor) -> torch.Tensor:
     """w = d * q: float16 d, 32 int8."""
-    blocks = raw.view(-1, 2 + _BLOCK)
-    scale = blocks[:, :2].contiguous().view(torch.float16).float()
-    return blocks[:, 2:].contiguous().view(torch.int8).float() * scale
+    return raw[:, 2:].contiguous().view(torch.int8).float() * _half(raw, 0)
 
 
-def _q4_0(raw: torch.Tensor) -> torch.Tensor:
+def _q4_0(raw: torch.Tensor) -> Int4Blocks:
     """w = d * (q - 8): float16 d, 32 nibbles."""
-    blocks = raw.view(-1, 2 + _BLOCK // 2)
-    scale = blocks[:, :2].contiguous().view(torch.float16).float()
-    return (_nibbles(blocks[:, 2:]) - 8.0) * scale
+    scale = _half(raw, 0)
+    return Int4Blocks(_nibbles(raw[:, 2:]), scale, -8.0 * scale)
 
 
-def _q4_1(raw: torch.Tensor) -> torch.Tensor:
+def _q4_1(raw: torch.Tensor) -> Int4Blocks:
     """w = d * q + m: float16 d and m, 32 nibbles."""
-    blocks = raw.view(-1, 4 + _BLOCK // 2)
-    scale = blocks[:, :2].contiguous().view(torch.float16).float()
-    least = blocks[:, 2:4].contiguous().view(torch.float16).float()
-    return _nibbles(blocks[:, 4:]) * scale + least
+    return Int4Blocks(_nibbles(raw[:, 4:]), _half(raw, 0), _half(raw, 2))
+
+
+def _q4_k(raw: torch.Tensor) -> Int4Blocks:
+    """w = d * s * q - dmin * m: float16 d and dmin, 8 6-bit pairs s and m in 12 bytes, 256 nibbles in 4 runs of 64."""
+    low, high, mixed = raw[:, 4:8], raw[:, 8:12], raw[:, 12:16]
+    # Of pairs 0 to 3 the lower 6 bits; of 4 to 7 four bits in `mixed` and the two that 0 to 3 leave free.
+    s = torch.cat((low & 0x3F, (mixed & 0x0F) | (low >> 6 << 4)), dim=1)
+    m = torch.cat((high & 0x3F, (mixed >> 4) | (high >> 6 << 4)), dim=1)
+    codes = _nibbles(raw[:, 16:].reshape(-1, _BLOCK))
+    return Int4Blocks(codes, _half(raw, 0) * s, -_half(raw, 2) * m)
+
+
+def _half(raw: torch.Tensor, at: int) -> torch.Tensor:
+    """The float16 at this byte of each block, float32 [blocks, 1]."""
+    return raw[:, at : at + 2].contiguous().view(torch.float16).float()
 
 
 def _nibbles(packed: torch.Tensor) -> torch.Tensor:
-    """[blocks, 16] bytes → [blocks, 32] float32: the low halves first, then the high ones."""
-    return torch.cat((packed & 0x0F, packed >> 4), dim=1).float()
+    """uint8 [blocks, n] → [blocks, 2 n]: the low halves first, then the high ones."""
+    return torch.cat((packed & 0x0F, packed >> 4), dim=1)
 
 
-_UNPACK: Final[dict[int, tuple[int, int, Callable[[torch.Tensor], torch.Tensor]]]] = {
-    0: (1, 4, _f32),
-    1: (1, 2, _f16),
+_Layout: TypeAlias = tuple[int, int, Callable[[torch.Tensor], _T]]
+"""Weights in a block, bytes in a block, reader of uint8 [blocks, bytes]."""
+
+_INT4: Final[dict[int, _Layout[Int4Blocks]]] = {
     2: (_BLOCK, 18, _q4_0),
     3: (_BLOCK, 20, _q4_1),
+    12: (256, 144, _q4_k),
+}
+"""By GGML type. Q4_0, Q4_1, Q4_K."""
+_FLOAT: Final[dict[int, _Layout[torch.Tensor]]] = {
+    0: (1, 4, _f32),
+    1: (1, 2, _f16),
     8: (_BLOCK, 34, _q8_0),
     30: (1, 2, _bf16),
 }
-"""GGML type → weights in a block, bytes in a block, reader."""
+"""By GGML type. F32, F16, Q8_0, BF16."""

@@ -1,51 +1,64 @@
-"""Matrix products in the two exact precisions: float32, and float16 weights with float32 activations (fbgemm)."""
+"""Matrix products: exact ones in float32 and with float16 weights, rounded ones in bfloat16 and with 8-bit weights."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
 import torch
 from torch.nn import functional
 
-_PROBE_TOLERANCE: Final = 2e-5
-"""Relative to the largest output: float32 sums of float16 products in another order, not less precise ones."""
-
 _F16_MAX: Final = 65504.0
+_INT8_MAX: Final = 127.0
+_BATCH_HINT: Final = 256
+"""Rows that oneDNN packs bfloat16 weights for: those of a whole chunk of a prompt."""
 
 
 class Linear(Protocol):
-    """x [rows, in] float32 → x @ weight.T + bias [rows, out] float32."""
+    """x [rows, in] → x @ weight.T + bias [rows, out], in x's type.
+
+    `dtype` is what it computes with, float32 or bfloat16: x of that type saves two conversions.
+    """
+
+    @property
+    def dtype(self) -> torch.dtype: ...
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor: ...
 
 
 Packed: TypeAlias = Any
-"""An opaque `LinearPackedParamsBase` of torch's quantized library."""
+"""Weights in an order of the kernel's own: a tensor, or an opaque `LinearPackedParamsBase` of torch's."""
 
 
 class Fp32Linear:
     """Plain float32."""
+
+    dtype: Final = torch.float32
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
         self._weight = weight
         self._bias = bias
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.linear(x, self._weight, self._bias)
+        return functional.linear(x.float(), self._weight, self._bias).to(x.dtype)
 
 
 class Fp32Head:
     """Plain float32 over the transposed weight: MKL's one-row product with a tall matrix is twice as fast so."""
 
+    dtype: Final = torch.float32
+
     def __init__(self, weight: torch.Tensor) -> None:
         self._transposed = weight.t().contiguous()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.mm(x, self._transposed)
+        return torch.mm(x.float(), self._transposed)
 
 
 class F16Linear:
     """float16 weights, packed for fbgemm; products and sums are float32. Half the memory traffic of float32."""
+
+    dtype: Final = torch.float32
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
         # Called through torch.ops: `quantized::linear_dynamic_fp16` has no other public name.
@@ -53,26 +66,73 @@ class F16Linear:
         self._run: Any = torch.ops.quantized.linear_dynamic_fp16.default
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return self._run(x, self._packed)
+        if x.dtype is torch.float32:
+            return self._run(x, self._packed)
+        return self._run(x.float(), self._packed).to(x.dtype)
 
 
-def has_f16_kernel() -> bool:
-    """Whether this machine's torch has the float16 kernel and it computes what it should, for one row and for many."""
-    generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(96, 64, generator=generator).half().float()
-    bias = torch.randn(96, generator=generator)
-    try:
-        linear = F16Linear(weight, bias)
-        return all(
-            _agrees(linear, weight, bias, torch.randn(rows, 64, generator=generator)) for rows in (1, 7)
-        )
-    except (RuntimeError, AttributeError, NotImplementedError):
-        return False  # No fbgemm in this build, or none for this CPU.
+class BF16Linear:
+    """bfloat16 weights and activations, packed for oneDNN, sums in float32: the fastest for many rows."""
+
+    dtype: Final = torch.bfloat16
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+        self._packed: Packed = torch.ops.mkldnn._reorder_linear_weight(weight.bfloat16(), _BATCH_HINT)
+        self._bias = bias
+        self._run: Any = torch.ops.mkldnn._linear_pointwise.default
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        y = self._run(x.bfloat16(), self._packed, None, "none", [], "")
+        return with_bias(y, self._bias, x.dtype)
 
 
-def _agrees(linear: Linear, weight: torch.Tensor, bias: torch.Tensor, x: torch.Tensor) -> bool:
-    exact = (x.double() @ weight.double().t() + bias.double()).float()
-    return bool((linear(x) - exact).abs().max() <= _PROBE_TOLERANCE * exact.abs().max())
+class Int8Linear:
+    """8-bit weights with one scale a row, bfloat16 activations, sums in float32. A quarter of float32's memory."""
+
+    dtype: Final = torch.bfloat16
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+        largest = weight.abs().amax(dim=1)
+        # Rounded first, as the kernel holds it: codes then make up for the rounding.
+        self._scale = (largest / _INT8_MAX).clamp_(min=1e-30).bfloat16()
+        codes = (weight / self._scale.float().unsqueeze(1)).round_().clamp_(-_INT8_MAX, _INT8_MAX)
+        self._codes = codes.to(torch.int8)
+        self._bias = bias
+        self._run: Any = torch.ops.aten._weight_int8pack_mm.default
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        y = self._run(x.bfloat16(), self._codes, self._scale)
+        return with_bias(y, self._bias, x.dtype)
+
+
+class ByRows:
+    """The same product by two kernels: `few` up to `limit` rows, `many` beyond."""
+
+    def __init__(self, few: Linear, many: Linear, limit: int) -> None:
+        self.few = few
+        self.many = many
+        self.limit = limit
+        self.dtype = few.dtype
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self.few(x) if x.shape[0] <= self.limit else self.many(x)
+
+
+class JoinedLinear:
+    """Several matrices over the same input, their outputs one after the other: rows of different formats."""
+
+    dtype: Final = torch.float32
+
+    def __init__(self, parts: Sequence[Linear]) -> None:
+        self._parts = parts
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([part(x) for part in self._parts], dim=1)
+
+
+def with_bias(y: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor:
+    """y + bias, summed in float32, in `dtype`."""
+    return y.to(dtype) if bias is None else y.float().add_(bias).to(dtype)
 
 
 def fits_f16(weight: torch.Tensor) -> bool:

@@ -10,17 +10,24 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from ttchat_tui.domain.events import LoadPhase, LoadProgress
-from ttchat_tui.domain.model_spec import ModelSpec, Precision
+from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams, checked
 from ttchat_tui.engine.base import ModelLoadError, ProgressReporter
+from ttchat_tui.engine.batch_decode import BatchStepper
 from ttchat_tui.engine.decode import Stepper
 from ttchat_tui.engine.lookup import LookupStepper
 from ttchat_tui.engine.prompt import ChatTemplate
 from ttchat_tui.engine.torch_engine.checkpoint import Checkpoint, TemplateData
 from ttchat_tui.engine.torch_engine.gguf_file import GgufFile
-from ttchat_tui.engine.torch_engine.linear import has_f16_kernel
-from ttchat_tui.engine.torch_engine.memory import available_bytes, check_memory, needed_bytes
+from ttchat_tui.engine.torch_engine.kernels import working_kernels
+from ttchat_tui.engine.torch_engine.memory import (
+    available_bytes,
+    check_memory,
+    needed_bytes,
+    with_prefill_copy,
+)
 from ttchat_tui.engine.torch_engine.model import DecoderModel
+from ttchat_tui.engine.torch_engine.precision import plan_weights
 from ttchat_tui.engine.torch_engine.rope import RopeTable, rope_frequencies
 from ttchat_tui.engine.torch_engine.safetensors_file import (
     SafetensorsFolder,
@@ -34,7 +41,7 @@ from ttchat_tui.engine.torch_engine.tokenizer import ChatTokenizer
 from ttchat_tui.engine.torch_engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
 from ttchat_tui.engine.torch_engine.tokenizer_gguf import tokenizer_from_gguf
 from ttchat_tui.engine.torch_engine.warm_up import usable_cores, warm_up
-from ttchat_tui.engine.torch_engine.weights import ExactPrecision, convert_weights
+from ttchat_tui.engine.torch_engine.weights import convert_weights
 
 _AUTO_MODEL: Final = "ttchat_tui.engine.torch_engine.auto_model"
 _GREEDY: Final = SamplingParams(temperature=0.0, top_k=0, top_p=1.0)
@@ -53,6 +60,8 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """One id, one forward."""
     lookup: LookupStepper | None
     """`stepper` speculating, over the same KV cache; None where that is off or cannot be."""
+    batch: BatchStepper | None
+    """For candidates, over the same KV cache; None through transformers."""
     tokenizer: ChatTokenizer
     template: ChatTemplate
     context_length: int
@@ -115,13 +124,15 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
     threads = warm_up(runnable.stepper, spec.threads, _steps(report, "warm up", "steps"))
     runnable.stepper.reset()
     stepper = _governed(runnable.stepper, spec.threads, threads)
+    own = runnable.stepper if isinstance(runnable.stepper, TorchStepper) else None
     lookup = None
-    if spec.speculation == "auto" and isinstance(runnable.stepper, TorchStepper):
+    if spec.speculation == "auto" and own is not None:
         # Around the governor, which times single steps: a draft's forward has another time.
-        lookup = LookupStepper(stepper, runnable.stepper, context)
+        lookup = LookupStepper(stepper, own, context)
     return LoadedModel(
         stepper=stepper,
         lookup=lookup,
+        batch=own,
         tokenizer=tokenizer,
         template=template,
         context_length=context,
@@ -159,28 +170,6 @@ def recommended_sampling(config: Mapping[str, Any]) -> SamplingParams | None:
         return None  # Out of our ranges: better no advice than half of it.
 
 
-def exact_precision(wanted: Precision) -> ExactPrecision:
-    """
-    Raises:
-        ModelLoadError: the CPU engine does not run this precision, here or at all.
-    """
-    match wanted:
-        case "fp32":
-            return "fp32"
-        case "auto":
-            return "f16" if has_f16_kernel() else "fp32"
-        case "f16" if has_f16_kernel():
-            return "f16"
-        case "f16":
-            raise ModelLoadError(
-                "This machine's torch has no working float16 kernel.", "Use precision auto or fp32."
-            )
-        case _:
-            raise ModelLoadError(
-                f"The CPU engine has no precision {wanted}.", "Use precision auto, f16 or fp32."
-            )
-
-
 def _load_gguf(path: Path, spec: ModelSpec, report: ProgressReporter) -> _Runnable:
     file = GgufFile(path)
     try:
@@ -203,11 +192,12 @@ def _load_own(
     report: ProgressReporter,
 ) -> _Runnable:
     """Our own forward over a checkpoint of the Llama family."""
-    precision = exact_precision(spec.precision)
-    config = checkpoint.config
-    check_memory(needed_bytes(config, precision), available_bytes())
+    config, kernels, available = checkpoint.config, working_kernels(), available_bytes()
+    plan = plan_weights(spec.precision, kernels, is_4_bit=checkpoint.is_4_bit)
+    check_memory(needed_bytes(config, plan), available)
+    plan = with_prefill_copy(plan, spec.prefill_copy, kernels, config, available)
     rope = RopeTable(rope_frequencies(config, checkpoint.rope_factors))
-    weights = convert_weights(checkpoint, precision, _steps(report, "convert", "layers"))
+    weights = convert_weights(checkpoint, plan, _steps(report, "convert", "layers"))
     return _Runnable(
         stepper=TorchStepper(DecoderModel(config, weights, rope)),
         tokenizer=tokenizer,
@@ -216,7 +206,8 @@ def _load_own(
         context_length=config.context_length,
         vocab_size=config.vocab_size,
         parameters=config.parameters(),
-        label=f"cpu {precision}",
+        label=f"cpu {plan.format}",
+        notes=plan.notes,
     )
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from ttchat_tui.domain.model_spec import PrefillCopy
 from ttchat_tui.engine.base import OutOfMemory
 from ttchat_tui.engine.torch_engine.checkpoint import ModelConfig
-from ttchat_tui.engine.torch_engine.weights import ExactPrecision
+from ttchat_tui.engine.torch_engine.kernels import Kernel
+from ttchat_tui.engine.torch_engine.precision import WeightFormat, WeightPlan
 
 _RUNTIME: Final = 300 * 2**20
 """Bytes for torch itself, the vocabulary and working space."""
@@ -17,15 +22,44 @@ _CGROUP: Final = Path("/sys/fs/cgroup")
 _MEMINFO: Final = Path("/proc/meminfo")
 
 
-def needed_bytes(config: ModelConfig, precision: ExactPrecision) -> int:
+_WEIGHT_BYTES: Final[dict[WeightFormat, float]] = {
+    "fp32": 4.0, "f16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 0.625,
+}  # fmt: skip
+"""A weight in a matrix; with 4 bits the scale and zero of its group included."""
+
+
+def needed_bytes(config: ModelConfig, plan: WeightPlan) -> int:
     """About what a load takes at its peak: weights, one float32 layer and head in the making, the first KV cache."""
-    size = 2 if precision == "f16" else 4
     table = config.vocab_size * config.hidden_size
+    tables = table if config.is_head_tied else 2 * table
+    layers = config.parameters() - tables
+    looked_up = table * (4 if plan.format == "fp32" else 2)
     # A tied head is a second table: the embedding is looked up by row, the head is packed for its product.
-    weights = (config.parameters() + (table if config.is_head_tied else 0)) * size
-    layer = (config.parameters() - table) // config.layers
+    head = table * (0.625 if plan.format == "int4" else 4 if plan.format == "fp32" else 2)
+    if plan.format == "int4" and not config.is_head_tied:
+        head += 2 * table  # Its rows, to score from again.
+    weights = looked_up + head + layers * _WEIGHT_BYTES[plan.format] + 2 * layers * plan.prefill_copy
     cache = config.layers * 2 * config.kv_heads * config.head_size * _FIRST_POSITIONS * 4
-    return weights + max(2 * layer, table) * 4 + cache + _RUNTIME
+    return int(weights + max(2 * layers // config.layers, table) * 4 + cache + _RUNTIME)
+
+
+def with_prefill_copy(
+    plan: WeightPlan,
+    wanted: PrefillCopy,
+    kernels: Collection[Kernel],
+    config: ModelConfig,
+    available: int | None,
+) -> WeightPlan:
+    """The plan, with a bfloat16 copy of the layers for prompts where that helps and is `wanted`.
+
+    `auto` makes it where half of the available memory stays free, and not where that is unknown.
+    """
+    if wanted == "off" or plan.format not in ("int4", "int8") or "bf16" not in kernels:
+        return plan
+    copied = msgspec.structs.replace(plan, prefill_copy=True)
+    if wanted == "auto" and (available is None or needed_bytes(config, copied) > available // 2):
+        return plan
+    return copied
 
 
 def check_memory(needed: int, available: int | None) -> None:
@@ -37,7 +71,7 @@ def check_memory(needed: int, available: int | None) -> None:
         return
     raise OutOfMemory(
         f"The model needs about {needed / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are free.",
-        "Close other programs, choose a smaller model, or precision f16.",
+        "Close other programs, choose a smaller model, or precision auto or int4.",
     )
 
 

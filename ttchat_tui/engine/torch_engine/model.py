@@ -24,6 +24,8 @@ class DecoderModel:
         self._config = config
         self._weights = weights
         self._rope = rope
+        self.config, self.weights, self.rope = config, weights, rope  # `batch_forward` runs on the same.
+        self._zero = torch.zeros(1)
 
     def new_cache(self) -> KVCache:
         return KVCache(self._config.layers, self._config.kv_heads, self._config.head_size)
@@ -40,8 +42,8 @@ class DecoderModel:
         x = functional.embedding(ids, self._weights.embed).float()
         turns = self._rope.turns(cache.length, rows)
         for index, layer in enumerate(self._weights.layers):
-            x = x + layer.o(self._attention(index, layer, self._norm(x), turns, cache))
-            gate, up = layer.gate_up(self._norm(x)).chunk(2, dim=-1)
+            x = x + layer.o(self._attention(index, layer, self._norm(x, layer.attn_norm), turns, cache))
+            gate, up = layer.gate_up(self._norm(x, layer.ffn_norm)).chunk(2, dim=-1)
             x = x + layer.down(functional.silu(gate).mul_(up))
         cache.length += rows
         return x
@@ -51,13 +53,15 @@ class DecoderModel:
         """float32 [rows, vocab] for hidden states [rows, hidden]."""
         return self._weights.head(self._norm(hidden))
 
-    def _norm(self, x: torch.Tensor) -> torch.Tensor:
-        """RMSNorm (Zhang and Sennrich 2019) over the last axis; its weight is in the matrix that follows."""
+    def _norm(self, x: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """RMSNorm (Zhang and Sennrich 2019) over the last axis; the final one's weight is in the head."""
         eps = self._config.norm_eps
         if x.shape[0] == 1:
             row = x.view(-1)
-            return x * (1.0 / math.sqrt(torch.dot(row, row).item() / row.shape[0] + eps))
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+            scale = 1.0 / math.sqrt(torch.dot(row, row).item() / row.shape[0] + eps)
+            return x * scale if weight is None else torch.addcmul(self._zero, x, weight, value=scale)
+        normed = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+        return normed if weight is None else normed.mul_(weight)
 
     def _attention(
         self, index: int, layer: LayerWeights, x: torch.Tensor, turns: torch.Tensor, cache: KVCache

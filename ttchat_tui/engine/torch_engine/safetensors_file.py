@@ -68,6 +68,13 @@ class SafetensorsFolder:
         except (OSError, safetensors.SafetensorError) as error:
             raise ModelLoadError(f"{path} cannot be read: {error}", "Download the model again.") from error
 
+    @property
+    def is_4_bit(self) -> bool:
+        return False
+
+    def int4_blocks(self, name: str) -> None:
+        """None: these folders hold no 4-bit blocks of this kind."""
+
     def close(self) -> None:
         """Nothing is kept open."""
 

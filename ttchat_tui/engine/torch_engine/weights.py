@@ -1,7 +1,7 @@
-"""Checkpoint → the fused, folded weights that the forward runs on.
+"""Checkpoint → the fused weights that the forward runs on.
 
-Folded once, so that no token pays for it: each RMSNorm's weight into the matrix that follows it, the attention scale
-into q (or its norm), rotary order into the rows of q and k. q, k and v are one matrix, gate and up another.
+Done once, so that no token pays for it: the attention scale goes into q (or its norm), the final norm's weight into the
+head, rotary order into the rows of q and k. q, k and v are one matrix, gate and up another.
 """
 
 from __future__ import annotations
@@ -9,19 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Literal, TypeAlias
+from functools import partial
 
 import msgspec
 import torch
 
 from ttchat_tui.engine.torch_engine.checkpoint import Checkpoint, ModelConfig
-from ttchat_tui.engine.torch_engine.linear import F16Linear, Fp32Head, Fp32Linear, Linear, fits_f16
+from ttchat_tui.engine.torch_engine.linear import Linear, fits_f16
+from ttchat_tui.engine.torch_engine.matrices import MatrixBuilder, Rows
+from ttchat_tui.engine.torch_engine.precision import WeightPlan
 from ttchat_tui.engine.torch_engine.rope import pair_rows
-
-ExactPrecision: TypeAlias = Literal["fp32", "f16"]
 
 
 class LayerWeights(msgspec.Struct, frozen=True):
+    attn_norm: torch.Tensor
+    """float32 [hidden], weight of the norm before attention. Not in the matrix behind it: 4-bit blocks could not hold it."""
+    ffn_norm: torch.Tensor
+    """float32 [hidden], weight of the norm before the feed-forward layer."""
     qkv: Linear
     """hidden → (heads + 2 * kv_heads) * head_size."""
     o: Linear
@@ -42,13 +46,10 @@ class Weights(msgspec.Struct, frozen=True):
     """hidden → vocab, the final norm folded in."""
 
 
-def convert_weights(
-    checkpoint: Checkpoint, precision: ExactPrecision, report: Callable[[int, int], None]
-) -> Weights:
+def convert_weights(checkpoint: Checkpoint, plan: WeightPlan, report: Callable[[int, int], None]) -> Weights:
     """Read and convert all weights; `report(done, total)` after each layer, on the caller's thread; it may raise.
 
-    Layers are converted side by side, one core each: packing for fbgemm is serial code (SmolLM2 on two cores: 1.3 s
-    instead of 2.4). The calls release the GIL.
+    Layers are converted side by side, one core each: packing is serial code. The calls release the GIL.
 
     Raises:
         ModelLoadError: a weight is missing or cannot be read.
@@ -61,8 +62,8 @@ def convert_weights(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="convert")
     try:
         # The head first: it takes the longest.
-        head = pool.submit(_convert_ends, checkpoint, precision)
-        layers = [pool.submit(_convert_layer, checkpoint, index, precision) for index in range(config.layers)]
+        head = pool.submit(_convert_ends, checkpoint, plan)
+        layers = [pool.submit(_convert_layer, checkpoint, index, plan) for index in range(config.layers)]
         for done, _ in enumerate(as_completed([head, *layers]), start=1):
             report(done, total)
         embed, linear = head.result()
@@ -72,45 +73,44 @@ def convert_weights(
         torch.set_num_threads(threads)
 
 
-def _convert_ends(checkpoint: Checkpoint, precision: ExactPrecision) -> tuple[torch.Tensor, Linear]:
+def _convert_ends(checkpoint: Checkpoint, plan: WeightPlan) -> tuple[torch.Tensor, Linear]:
     """The embedding and the head."""
-    embed = checkpoint.tensor("embed")
-    head = embed if checkpoint.config.is_head_tied else checkpoint.tensor("head")
-    head = head * checkpoint.tensor("norm")
-    if precision == "f16" and fits_f16(head):
-        return embed.half(), F16Linear(head)
-    return embed, Fp32Head(head)
+    embed = _table(checkpoint.tensor("embed"), plan)
+    build = MatrixBuilder(checkpoint, plan)
+    if checkpoint.config.is_head_tied:
+        return embed, build.head("embed", embed)
+    return embed, build.head("head", _table(checkpoint.tensor("head"), plan))
 
 
-def _convert_layer(checkpoint: Checkpoint, index: int, precision: ExactPrecision) -> LayerWeights:
-    config = checkpoint.config
+def _table(weight: torch.Tensor, plan: WeightPlan) -> torch.Tensor:
+    """A matrix to look rows up in."""
+    return weight.half() if plan.format != "fp32" and fits_f16(weight) else weight
 
-    def get(name: str) -> torch.Tensor:
-        return checkpoint.tensor(f"layers.{index}.{name}")
 
-    def has(name: str) -> bool:
-        return f"layers.{index}.{name}" in checkpoint.names
+def _convert_layer(checkpoint: Checkpoint, index: int, plan: WeightPlan) -> LayerWeights:
+    config, build = checkpoint.config, MatrixBuilder(checkpoint, plan)
 
-    def pack(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Linear:
-        kind = F16Linear if precision == "f16" and fits_f16(weight) else Fp32Linear
-        return kind(weight, bias)
+    def has(part: str) -> bool:
+        return f"layers.{index}.{part}" in checkpoint.names
+
+    def get(part: str) -> torch.Tensor:
+        return checkpoint.tensor(f"layers.{index}.{part}")
+
+    def rows(part: str, heads: int = 0, factor: float = 1.0) -> Rows:
+        name, bias = f"layers.{index}.{part}", f"layers.{index}.{part}_bias"
+        reorder = partial(pair_rows, heads=heads) if heads else None
+        return Rows(name, bias if has(f"{part}_bias") else "", reorder, factor)
 
     scale = 1.0 / math.sqrt(config.head_size)
     # A norm over q would undo a scale in front of it: there it goes into the norm's weight.
     q_scale = 1.0 if has("q_norm") else scale
-    qkv = torch.cat(
-        (pair_rows(get("q"), config.heads) * q_scale, pair_rows(get("k"), config.kv_heads), get("v"))
-    )
-    bias = None
-    if has("q_bias"):
-        q_bias = pair_rows(get("q_bias"), config.heads) * q_scale
-        bias = torch.cat((q_bias, pair_rows(get("k_bias"), config.kv_heads), get("v_bias")))
-    gate_up = torch.cat((get("gate"), get("up")))
     return LayerWeights(
-        qkv=pack(qkv * get("attn_norm"), bias),
-        o=pack(get("o"), get("o_bias") if has("o_bias") else None),
-        gate_up=pack(gate_up * get("ffn_norm")),
-        down=pack(get("down")),
+        attn_norm=get("attn_norm"),
+        ffn_norm=get("ffn_norm"),
+        qkv=build.matrix(rows("q", config.heads, q_scale), rows("k", config.kv_heads), rows("v")),
+        o=build.matrix(rows("o")),
+        gate_up=build.matrix(rows("gate"), rows("up")),
+        down=build.matrix(rows("down")),
         qk_norm=_qk_norm(config, get("q_norm") * scale, get("k_norm")) if has("q_norm") else None,
         window=config.window_of(index),
     )

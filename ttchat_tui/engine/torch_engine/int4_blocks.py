@@ -1,0 +1,71 @@
+"""4-bit weights as codes with a scale and a least weight for each 32 inputs: w = code * scale + least.
+
+llama.cpp's formats are this without any rounding: Q4_1 as it stands, Q4_0 with a least weight of -8 scales, Q4_K, whose
+blocks of 256 carry a scale and a minimum for each 32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+import torch
+
+GROUP: Final = 32
+"""Weights along the input axis that share a scale and a zero."""
+CENTRE: Final = 8
+"""The code that the kernel takes for 0: w = (code - 8) * scale + zero."""
+_LEVELS: Final = 15
+
+
+class Int4Blocks(msgspec.Struct, frozen=True):
+    """A matrix [out, in] of 4-bit weights."""
+
+    codes: torch.Tensor
+    """uint8 [out, in], 0 to 15."""
+    scale: torch.Tensor
+    """float32 [out, in / 32]."""
+    least: torch.Tensor
+    """float32 [out, in / 32]."""
+
+    @property
+    def zero(self) -> torch.Tensor:
+        """The weight of code 8, float32 [out, in / 32]."""
+        return self.least + CENTRE * self.scale
+
+    def map_rows(self, reorder: Callable[[torch.Tensor], torch.Tensor]) -> Int4Blocks:
+        """Rows in the order that `reorder` gives those of any tensor."""
+        return Int4Blocks(reorder(self.codes), reorder(self.scale), reorder(self.least))
+
+    def times(self, factor: float) -> Int4Blocks:
+        return Int4Blocks(self.codes, self.scale * factor, self.least * factor)
+
+    def dequantized(self) -> torch.Tensor:
+        """float32 [out, in]."""
+        grouped = self.codes.view(*self.scale.shape, GROUP).float()
+        return grouped.mul_(self.scale.unsqueeze(-1)).add_(self.least.unsqueeze(-1)).flatten(1)
+
+
+def concatenated(parts: Sequence[Int4Blocks]) -> Int4Blocks:
+    """The parts' rows one after the other."""
+    return Int4Blocks(
+        torch.cat([part.codes for part in parts]),
+        torch.cat([part.scale for part in parts]),
+        torch.cat([part.least for part in parts]),
+    )
+
+
+def quantized(weight: torch.Tensor) -> Int4Blocks:
+    """float32 [out, in] to the nearest of 16 levels between the least and the greatest weight of each group.
+
+    Scale and zero are chosen among bfloat16 numbers, which the kernel holds them in, before the codes are: rounding them
+    afterwards would move every weight of a group the same way.
+    """
+    grouped = weight.view(weight.shape[0], -1, GROUP)
+    least, most = grouped.aminmax(dim=-1)
+    scale = ((most - least) / _LEVELS).bfloat16().float()
+    zero = (least + CENTRE * scale).bfloat16().float()
+    steps = torch.where(scale > 0, scale, 1.0).unsqueeze(-1)
+    codes = (grouped - zero.unsqueeze(-1)).div_(steps).round_().add_(CENTRE).clamp_(0, _LEVELS)
+    return Int4Blocks(codes.to(torch.uint8).flatten(1), scale, zero - CENTRE * scale)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import gguf
 import gguf.quants
+import msgspec
 import numpy as np
 import pytest
 import torch
 
+from tests.engine.gguf_files import permuted, write_gguf
 from tests.engine.tiny_models import build, save
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.torch_engine.checkpoint import RopeScaling
@@ -20,48 +21,6 @@ from ttchat_tui.engine.torch_engine.gguf_tensors import read_tensor
 from ttchat_tui.engine.torch_engine.safetensors_file import SafetensorsFolder
 
 Q = gguf.GGMLQuantizationType
-_NAMES = {"embed": "token_embd", "norm": "output_norm", "head": "output", "o": "attn_output", "gate": "ffn_gate",
-          "up": "ffn_up", "down": "ffn_down", "q": "attn_q", "k": "attn_k", "v": "attn_v", "attn_norm": "attn_norm",
-          "ffn_norm": "ffn_norm"}  # fmt: skip
-
-
-def permuted(weight: torch.Tensor, heads: int) -> torch.Tensor:
-    """`LlamaModel.permute` of llama.cpp's converter, as it is written there."""
-    return (
-        weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:])
-        .swapaxes(1, 2)
-        .reshape(weight.shape)
-    )
-
-
-def write_llama(folder: Path, path: Path, **fields: Any) -> None:
-    """A tiny llama as llama.cpp's converter would write it; `fields` are further numbers or strings."""
-    checkpoint = SafetensorsFolder(folder)
-    config = checkpoint.config
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_block_count(config.layers)
-    writer.add_context_length(config.context_length)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.ffn_size)
-    writer.add_head_count(config.heads)
-    writer.add_head_count_kv(config.kv_heads)
-    writer.add_layer_norm_rms_eps(config.norm_eps)
-    writer.add_rope_freq_base(config.rope_theta)
-    writer.add_token_list(["a", "b"])
-    for key, value in fields.items():
-        add = writer.add_string if isinstance(value, str) else writer.add_float32
-        add(key.replace("__", "."), value)
-    for name in checkpoint.names:
-        *layer, part = name.split(".")
-        weight = checkpoint.tensor(name)
-        if part in ("q", "k"):
-            weight = permuted(weight, config.heads if part == "q" else config.kv_heads)
-        full = f"blk.{layer[1]}.{_NAMES[part]}.weight" if layer else f"{_NAMES[part]}.weight"
-        writer.add_tensor(full, weight.numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +29,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_gguf_file_and_a_safetensors_folder_are_the_same_checkpoint(llama: Path, tmp_path: Path) -> None:
-    write_llama(llama, tmp_path / "x.gguf")
+    write_gguf(llama, tmp_path / "x.gguf")
     file, folder = GgufFile(tmp_path / "x.gguf"), SafetensorsFolder(llama)
     assert set(file.names) == set(folder.names)
     for name in folder.names:
@@ -88,22 +47,23 @@ def test_a_rotary_permutation_is_undone() -> None:
 
 
 def test_linear_rope_scaling_is_read(llama: Path, tmp_path: Path) -> None:
-    write_llama(
+    write_gguf(
         llama, tmp_path / "x.gguf", llama__rope__scaling__type="linear", llama__rope__scaling__factor=4.0
     )
     assert GgufFile(tmp_path / "x.gguf").config.rope_scaling == RopeScaling(kind="linear", factor=4.0)
 
 
 def test_other_rope_scaling_is_refused(llama: Path, tmp_path: Path) -> None:
-    write_llama(
+    write_gguf(
         llama, tmp_path / "x.gguf", llama__rope__scaling__type="yarn", llama__rope__scaling__factor=4.0
     )
-    with pytest.raises(ModelLoadError, match="yarn"):
+    with pytest.raises(ModelLoadError, match="yarn") as caught:
         GgufFile(tmp_path / "x.gguf")
+    assert "safetensors" in caught.value.info.cure
 
 
 def test_recommended_sampling_and_template_are_read(llama: Path, tmp_path: Path) -> None:
-    write_llama(llama, tmp_path / "x.gguf", general__sampling__temp=0.5, tokenizer__chat_template="{{ 1 }}")
+    write_gguf(llama, tmp_path / "x.gguf", general__sampling__temp=0.5, tokenizer__chat_template="{{ 1 }}")
     file = GgufFile(tmp_path / "x.gguf")
     assert file.generation_config == {"temperature": 0.5}
     assert file.template.source == "{{ 1 }}"
@@ -171,7 +131,7 @@ def read_all(path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 3, 10, 40, 200, -100_000])
 def test_a_file_that_was_cut_short_is_refused(llama: Path, tmp_path: Path, size: int) -> None:
-    write_llama(llama, tmp_path / "whole.gguf")
+    write_gguf(llama, tmp_path / "whole.gguf")
     (tmp_path / "x.gguf").write_bytes((tmp_path / "whole.gguf").read_bytes()[:size])
     with pytest.raises(ModelLoadError):
         read_all(tmp_path / "x.gguf")
@@ -186,6 +146,36 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.gguf").write_bytes(b"GGML" + bytes(100))
     with pytest.raises(ModelLoadError, match="no GGUF"):
         GgufFile(tmp_path / "x.gguf")
+
+
+def test_a_big_endian_file_is_refused_as_such(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "x.gguf", "llama", endianess=gguf.GGUFEndian.BIG)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ModelLoadError, match="big-endian"):
+        GgufFile(tmp_path / "x.gguf")
+
+
+def test_a_version_from_the_future_is_refused_with_its_number(tmp_path: Path) -> None:
+    (tmp_path / "x.gguf").write_bytes(b"GGUF" + (4).to_bytes(4, "little") + bytes(100))
+    with pytest.raises(ModelLoadError, match="version 4"):
+        GgufFile(tmp_path / "x.gguf")
+
+
+def test_a_tensor_type_that_nobody_knows_is_refused_with_name_and_number(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "x.gguf", "llama")
+    writer.add_tensor("w", np.ones((2, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    container = GgufContainer(tmp_path / "x.gguf")
+    unknown = msgspec.structs.replace(container.tensors["w"], type_id=99)
+    with pytest.raises(ModelLoadError, match=r"'w' .*99") as caught:
+        read_tensor(container.data, unknown)
+    assert "another quantisation" in caught.value.info.cure
 
 
 def test_another_architecture_is_refused_with_a_cure(tmp_path: Path) -> None:

@@ -90,6 +90,37 @@ def test_the_engine_runs_it_and_says_how(folder: Path) -> None:
     assert prompts[1].cached_tokens > prompts[0].prompt_tokens
 
 
+@pytest.mark.parametrize(("model", "kind"), [("llama-yarn", "'yarn'"), ("llama-dynamic-rope", "'dynamic'")])
+def test_rope_scalings_that_our_forward_lacks_run_through_transformers(
+    model: str, kind: str, tmp_path: Path
+) -> None:
+    folder, engine = save(build(model), tmp_path), TorchEngine()
+    info = engine.load(ModelSpec(name="tiny", path=str(folder), threads=1), lambda _progress: None)
+    assert info.label == "cpu transformers fp32"
+    assert any(f"{kind} rope scaling" in note for note in info.notes)
+    assert not info.is_speculating
+    engine.close()
+    ids = [n * 7 % VOCAB for n in range(90)]
+    with torch.inference_mode():
+        expected = build(model)(torch.tensor([ids])).logits[0, -1].numpy()
+    np.testing.assert_allclose(stepper(folder).prefill(ids, go_on), expected, atol=1e-4)
+
+
+def test_a_reply_can_be_cancelled(folder: Path) -> None:
+    engine, sampling = TorchEngine(), SamplingParams(temperature=0.0, max_tokens=50)
+    engine.load(ModelSpec(name="tiny", path=str(folder), threads=1), lambda _progress: None)
+    control = GenerationControl(sampling)
+    request = GenerationRequest(id=1, messages=(ChatMessage("user", "hello"),), sampling=sampling, seed=0)
+    tokens = 0
+    for event in engine.generate(request, control):
+        if isinstance(event, TokenEvent):
+            tokens += 1
+            control.cancel()
+        if isinstance(event, GenerationFinished):
+            assert event.reason == "cancelled"
+    assert tokens == 1
+
+
 def test_other_precisions_are_refused(folder: Path) -> None:
     with pytest.raises(ModelLoadError, match="f16"):
         TorchEngine().load(ModelSpec(name="tiny", path=str(folder), precision="f16"), lambda _progress: None)

@@ -35,6 +35,7 @@ _LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }  # fmt: skip
+_STRETCHED = {"rope_theta": 500.0, "factor": 4.0, "original_max_position_embeddings": 64}
 
 
 def _llama(**options: Any) -> Any:
@@ -55,6 +56,10 @@ def build(name: str) -> Any:
             model = _llama(rope_parameters=_LLAMA3)
         case "llama-linear-rope":
             model = _llama(rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0})
+        case "llama-yarn":
+            model = _llama(rope_parameters={**_STRETCHED, "rope_type": "yarn"})
+        case "llama-dynamic-rope":
+            model = _llama(rope_parameters={**_STRETCHED, "rope_type": "dynamic"})
         case "mistral":
             model = MistralForCausalLM(MistralConfig(**_SHAPE, sliding_window=50))
         case "qwen2":

@@ -1,12 +1,15 @@
 """The forward of the Llama family: Llama 2 and 3, SmolLM2, Mistral, Qwen2, Qwen2.5, Qwen3 (dense).
 
-One row (decode) takes cheaper calls than many rows (prefill) where dispatch, not arithmetic, is the cost: a dot product
-instead of `rms_norm` (43 µs × 61 a token), two `bmm` instead of scaled_dot_product_attention (50 µs × 30).
+At one row (decode) a call costs as much as what it computes, so that there are few of them: a dot product instead of
+`rms_norm` (10 µs × 61 a token), two `bmm` instead of scaled_dot_product_attention, sums in place, and one buffer for q,
+k and v whose views are made once (`RowSpace`). The residual stream is float32 whatever the weights are held in; a matrix
+is given the type that it computes with.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import torch
 from torch.nn import functional
@@ -16,19 +19,22 @@ from ttchat_tui.engine.torch_engine.kv_cache import KVCache
 from ttchat_tui.engine.torch_engine.rope import RopeTable
 from ttchat_tui.engine.torch_engine.weights import LayerWeights, Weights
 
+FEW_ROWS: Final = 16
+"""Up to here two `bmm` over the cache are faster than the flash kernel, which is made for blocks of queries."""
+
 
 class DecoderModel:
     """Ids in, logits out; the cache holds everything that lasts."""
 
     def __init__(self, config: ModelConfig, weights: Weights, rope: RopeTable) -> None:
-        self._config = config
-        self._weights = weights
-        self._rope = rope
-        self.config, self.weights, self.rope = config, weights, rope  # `batch_forward` runs on the same.
-        self._zero = torch.zeros(1)
+        self.config = config
+        self.weights = weights
+        self.rope = rope
+        self._space = RowSpace(config)
+        self._zero = torch.zeros(1, config.hidden_size)
 
     def new_cache(self) -> KVCache:
-        return KVCache(self._config.layers, self._config.kv_heads, self._config.head_size)
+        return KVCache(self.config.layers, self.config.kv_heads, self.config.head_size)
 
     @torch.inference_mode()
     def forward(self, ids: torch.Tensor, cache: KVCache) -> torch.Tensor:
@@ -39,69 +45,129 @@ class DecoderModel:
         """
         rows = ids.shape[0]
         cache.reserve(cache.length + rows)
-        x = functional.embedding(ids, self._weights.embed).float()
-        turns = self._rope.turns(cache.length, rows)
-        for index, layer in enumerate(self._weights.layers):
-            x = x + layer.o(self._attention(index, layer, self._norm(x, layer.attn_norm), turns, cache))
-            gate, up = layer.gate_up(self._norm(x, layer.ffn_norm)).chunk(2, dim=-1)
-            x = x + layer.down(functional.silu(gate).mul_(up))
+        x = functional.embedding(ids, self.weights.embed).float()
+        turns = self.rope.turns(cache.length, rows)
+        masks = self._masks(cache.length, rows)
+        for index, layer in enumerate(self.weights.layers):
+            qkv = layer.qkv(self._norm(x, layer.attn_norm).to(layer.qkv.dtype))
+            if rows == 1:
+                attended = self._attend_one(index, layer, qkv, turns, cache)
+            else:
+                attended = self._attend_many(index, layer, qkv, turns, cache, masks[layer.window])
+            x.add_(layer.o(attended.to(layer.o.dtype)))
+            gate_up = layer.gate_up(self._norm(x, layer.ffn_norm).to(layer.gate_up.dtype))
+            gate, up = gate_up.chunk(2, dim=-1)
+            x.add_(layer.down(functional.silu(gate).mul_(up)))
         cache.length += rows
         return x
 
     @torch.inference_mode()
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """float32 [rows, vocab] for hidden states [rows, hidden]."""
-        return self._weights.head(self._norm(hidden))
+        return self.weights.head(hidden * _rms_scale(hidden, self.config.norm_eps))
 
-    def _norm(self, x: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-        """RMSNorm (Zhang and Sennrich 2019) over the last axis; the final one's weight is in the head."""
-        eps = self._config.norm_eps
-        if x.shape[0] == 1:
-            row = x.view(-1)
-            scale = 1.0 / math.sqrt(torch.dot(row, row).item() / row.shape[0] + eps)
-            return x * scale if weight is None else torch.addcmul(self._zero, x, weight, value=scale)
-        normed = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
-        return normed if weight is None else normed.mul_(weight)
-
-    def _attention(
-        self, index: int, layer: LayerWeights, x: torch.Tensor, turns: torch.Tensor, cache: KVCache
-    ) -> torch.Tensor:
-        """Attention of the new rows over the cache and themselves: [rows, hidden] → [rows, heads * head_size]."""
-        config, rows = self._config, x.shape[0]
-        rotated = config.heads + config.kv_heads
-        qkv = layer.qkv(x).view(rows, rotated + config.kv_heads, config.head_size)
-        if layer.qk_norm is not None:
-            qk = qkv.narrow(1, 0, rotated)
-            qk.mul_(torch.rsqrt(qk.square().mean(-1, keepdim=True) + config.norm_eps)).mul_(layer.qk_norm)
-        pairs = torch.view_as_complex(qkv.view(rows, -1, config.head_size // 2, 2))
-        pairs.narrow(1, 0, rotated).mul_(turns)
-        keys, values = cache.store(index, qkv.narrow(1, config.heads, 2 * config.kv_heads))
-        q = qkv.narrow(1, 0, config.heads)
-        if rows == 1:
-            return self._attend_one(q, keys, values, layer.window)
-        return _attend_many(q, keys, values, layer.window)
+    def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """RMSNorm (Zhang and Sennrich 2019) over the last axis of float32 [rows, hidden]."""
+        if x.shape[0] > 1:
+            return (x * _rms_scale(x, self.config.norm_eps)).mul_(weight)
+        row = x.view(-1)
+        scale = 1.0 / math.sqrt(torch.dot(row, row).item() / row.shape[0] + self.config.norm_eps)
+        return torch.addcmul(self._zero, x, weight, value=scale)
 
     def _attend_one(
-        self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, window: int
+        self, index: int, layer: LayerWeights, qkv: torch.Tensor, turns: torch.Tensor, cache: KVCache
     ) -> torch.Tensor:
-        """q [1, heads, head_size]; heads that share a key-value head are the rows of one product."""
+        """Attention of one new row over the cache and itself: qkv [1, outputs] → [1, heads * head_size]."""
+        space = self._space
+        space.qkv.copy_(qkv)
+        if layer.qk_norm is not None:
+            _norm_heads(space.rotated, layer.qk_norm, self.config.norm_eps)
+        space.pairs.mul_(turns)
+        keys, values = cache.store(index, space.new)
         positions = keys.shape[1]
-        if 0 < window < positions:
-            keys = keys.narrow(1, positions - window, window)
-            values = values.narrow(1, positions - window, window)
-        grouped = q.view(self._config.kv_heads, -1, self._config.head_size)
-        scores = torch.bmm(grouped, keys.transpose(1, 2))
-        return torch.bmm(scores.softmax(-1), values).view(1, -1)
+        if 0 < layer.window < positions:
+            keys = keys.narrow(1, positions - layer.window, layer.window)
+            values = values.narrow(1, positions - layer.window, layer.window)
+        weights = torch.bmm(space.grouped, keys.transpose(1, 2)).softmax(-1)
+        return torch.bmm(weights, values).view(1, -1)
+
+    def _attend_many(
+        self,
+        index: int,
+        layer: LayerWeights,
+        qkv: torch.Tensor,
+        turns: torch.Tensor,
+        cache: KVCache,
+        mask: torch.Tensor,
+    ) -> torch.Tensor:
+        """The same for several rows, each over what `mask` [rows, positions] leaves it."""
+        config, rows = self.config, qkv.shape[0]
+        rotated = config.heads + config.kv_heads
+        heads = qkv.float().view(rows, rotated + config.kv_heads, config.head_size)
+        if layer.qk_norm is not None:
+            _norm_heads(heads.narrow(1, 0, rotated), layer.qk_norm, config.norm_eps)
+        pairs = torch.view_as_complex(heads.view(rows, -1, config.head_size // 2, 2))
+        pairs.narrow(1, 0, rotated).mul_(turns)
+        keys, values = cache.store(index, heads.narrow(1, config.heads, 2 * config.kv_heads))
+        q = heads.narrow(1, 0, config.heads).transpose(0, 1)
+        if rows <= FEW_ROWS:
+            return _attend_few(q, keys, values, mask)
+        # The scale is in q's weights already.
+        attended = functional.scaled_dot_product_attention(
+            q[None], keys[None], values[None], attn_mask=mask, scale=1.0, enable_gqa=True
+        )
+        return attended[0].transpose(0, 1).reshape(rows, -1)
+
+    def _masks(self, start: int, rows: int) -> dict[int, torch.Tensor]:
+        """For each window among the layers, what is added to the scores of rows from `start` on: 0, or -inf for
+        positions that a row does not see. float32 [rows, start + rows]. One row needs none."""
+        if rows == 1:
+            return {}
+        return {
+            window: _mask(start, rows, window) for window in {layer.window for layer in self.weights.layers}
+        }
 
 
-def _attend_many(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, window: int) -> torch.Tensor:
-    """q [rows, heads, head_size], the last rows of `keys`' positions; causal, within the window."""
-    rows, positions = q.shape[0], keys.shape[1]
-    mask = torch.ones(rows, positions, dtype=torch.bool).tril(positions - rows)
+class RowSpace:
+    """q, k and v of one row, float32, and the views of them that every layer takes."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        rotated = config.heads + config.kv_heads
+        self.qkv = torch.empty(1, (rotated + config.kv_heads) * config.head_size)
+        heads = self.qkv.view(1, -1, config.head_size)
+        self.rotated = heads.narrow(1, 0, rotated)
+        """q and k, [1, heads + kv_heads, head_size]."""
+        self.pairs = torch.view_as_complex(self.rotated.view(1, rotated, -1, 2))
+        self.grouped = heads.narrow(1, 0, config.heads).view(config.kv_heads, -1, config.head_size)
+        """q: the heads that share a key-value head are the rows of one product."""
+        self.new = heads.narrow(1, config.heads, 2 * config.kv_heads)
+        """k and v, as `KVCache.store` takes them."""
+
+
+def _attend_few(
+    q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """q [heads, rows, head_size]; rows of heads that share a key-value head are the rows of one product."""
+    kv_heads, heads, rows = len(keys), q.shape[0], q.shape[1]
+    repeated = mask.repeat(heads // kv_heads, 1)
+    scores = torch.baddbmm(repeated, q.reshape(kv_heads, -1, q.shape[2]), keys.transpose(1, 2))
+    attended = torch.bmm(scores.softmax(-1), values).view(heads, rows, -1)
+    return attended.transpose(0, 1).reshape(rows, -1)
+
+
+def _mask(start: int, rows: int, window: int) -> torch.Tensor:
+    """Causal, within the window if there is one (0 is none)."""
+    seen = torch.ones(rows, start + rows, dtype=torch.bool).tril(start)
     if window:
-        mask = mask.triu(positions - rows - window + 1)
-    # The scale is in q's weights already.
-    attended = functional.scaled_dot_product_attention(
-        q.transpose(0, 1)[None], keys[None], values[None], attn_mask=mask, scale=1.0, enable_gqa=True
-    )
-    return attended[0].transpose(0, 1).reshape(rows, -1)
+        seen = seen.triu(start - window + 1)
+    return torch.zeros(seen.shape).masked_fill_(~seen, -math.inf)
+
+
+def _rms_scale(x: torch.Tensor, eps: float) -> torch.Tensor:
+    """1 / root mean square over the last axis, which is kept at size 1."""
+    return torch.rsqrt(x.square().mean(-1, keepdim=True).add_(eps))
+
+
+def _norm_heads(heads: torch.Tensor, weight: torch.Tensor, eps: float) -> None:
+    """RMSNorm over each head [rows, heads, head_size], in place (Qwen3)."""
+    heads.mul_(_rms_scale(heads, eps)).mul_(weight)

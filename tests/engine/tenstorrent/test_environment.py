@@ -1,0 +1,125 @@
+"""Where tt-metal is found, and what its environment is set to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ttchat_tui.engine.base import MissingDependency, ModelLoadError
+from ttchat_tui.engine.tenstorrent import environment
+from ttchat_tui.engine.tenstorrent.environment import (
+    Checkout,
+    Wanted,
+    choose_api,
+    find_checkout,
+    model_folder,
+    variables,
+)
+
+
+def checkout_at(root: Path) -> Path:
+    file = root / "models" / "tt_transformers" / "tt" / "generator.py"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    return root
+
+
+def test_the_variables_come_before_the_configuration_and_the_usual_places(tmp_path: Path) -> None:
+    places = {name: checkout_at(tmp_path / name) for name in ("home", "runtime", "configured", "here")}
+    checkout_at(tmp_path / "user" / "tt-metal")
+    environ = {"TT_METAL_HOME": str(places["home"]), "TT_METAL_RUNTIME_ROOT": str(places["runtime"])}
+    user, here = tmp_path / "user", places["here"]
+
+    def found(configured: str = "", **kept: str) -> Checkout | None:
+        return find_checkout(configured, kept, home=user, current=here)
+
+    assert found(str(places["configured"]), **environ) == Checkout(places["home"], "TT_METAL_HOME")
+    del environ["TT_METAL_HOME"]
+    assert found(str(places["configured"]), **environ) == Checkout(places["runtime"], "TT_METAL_RUNTIME_ROOT")
+    assert found(str(places["configured"])) == Checkout(places["configured"], "[tt] home")
+    assert found() == Checkout(user / "tt-metal", "~/tt-metal")
+    assert find_checkout("", {}, home=tmp_path, current=here) == Checkout(here, "the current folder")
+    assert find_checkout("", {}, home=tmp_path, current=tmp_path) is None
+
+
+def test_a_runtime_root_without_models_is_passed_over(tmp_path: Path) -> None:
+    here = checkout_at(tmp_path / "here")
+    found = find_checkout("", {"TT_METAL_RUNTIME_ROOT": str(tmp_path)}, home=tmp_path, current=here)
+    assert found is not None
+    assert found.root == here
+
+
+def test_a_configured_home_without_models_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"\[tt\] home"):
+        find_checkout(str(tmp_path), {}, home=tmp_path, current=tmp_path)
+
+
+def importable(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    def is_importable(parent: str, *children: str) -> bool:
+        return {parent, *children} <= set(names)
+
+    monkeypatch.setattr(environment, "_is_importable", is_importable)
+
+
+def test_with_both_apis_at_hand_the_generator_is_driven(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    importable(monkeypatch, "ttnn", "tt_transformers", "tt_transformers.llm_runtime")
+    assert choose_api("auto", Checkout(tmp_path, "TT_METAL_HOME")) == "generator"
+    assert choose_api("auto", None) == "package"
+    assert choose_api("package", Checkout(tmp_path, "TT_METAL_HOME")) == "package"
+
+
+def test_what_is_missing_is_said_with_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    importable(monkeypatch)
+    with pytest.raises(MissingDependency) as no_ttnn:
+        choose_api("auto", None)
+    assert "ttnn" in str(no_ttnn.value)
+    assert "ttchat-tui[tt]" in no_ttnn.value.info.cure
+    # tt-metal/models on the path gives a tt_transformers as well, which is not the standalone package.
+    importable(monkeypatch, "ttnn", "tt_transformers")
+    with pytest.raises(MissingDependency) as no_models:
+        choose_api("auto", None)
+    assert "TT_METAL_HOME" in no_models.value.info.cure
+
+
+def wanted(**changes: object) -> Wanted:
+    settings: dict[str, object] = {
+        "hf_model": "/models/Llama",
+        "is_local": True,
+        "cache_dir": Path("/cache"),
+        "checkout": Checkout(Path("/tt-metal"), "~/tt-metal"),
+        "operation_timeout_s": 60,
+        **changes,
+    }
+    return Wanted(**settings)  # pyright: ignore[reportArgumentType]
+
+
+def test_what_the_user_has_set_stays_but_for_the_model() -> None:
+    theirs = {"TT_CACHE_PATH": "/theirs", "TT_LOGGER_LEVEL": "debug", "HF_MODEL": "another"}
+    changes = variables(wanted(), theirs)
+    assert changes["HF_MODEL"] == "/models/Llama"
+    assert not {"TT_CACHE_PATH", "TT_LOGGER_LEVEL"} & changes.keys()
+    assert changes["TT_METAL_HOME"] == "/tt-metal"
+    assert changes["TT_METAL_OPERATION_TIMEOUT_SECONDS"] == "60"
+
+
+def test_without_a_limit_nothing_is_said_of_time_outs() -> None:
+    assert "TT_METAL_OPERATION_TIMEOUT_SECONDS" not in variables(wanted(operation_timeout_s=0), {})
+
+
+def test_a_folder_under_another_name_is_reached_through_the_models_own(tmp_path: Path) -> None:
+    snapshot = tmp_path / "snapshots" / "0123abcd"
+    snapshot.mkdir(parents=True)
+    links = tmp_path / "links"
+    named = model_folder(snapshot, "meta-llama/Llama-3.1-8B-Instruct", links)
+    assert named.name == "Llama-3.1-8B-Instruct"
+    assert named.resolve() == snapshot
+    moved = tmp_path / "snapshots" / "4567"
+    moved.mkdir()
+    assert model_folder(moved, "meta-llama/Llama-3.1-8B-Instruct", links).resolve() == moved
+    own = tmp_path / "Llama-3.1-8B-Instruct"
+    own.mkdir()
+    assert model_folder(own, "meta-llama/Llama-3.1-8B-Instruct", links) == own
+    assert model_folder(snapshot, "", links) == snapshot

@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 
 _LOADING = "ttchat_tui.engine.torch_engine.loading"
 _DECODE = "ttchat_tui.engine.decode"
-_BATCH_SIZES = (1,)
+_BATCH_DECODE = "ttchat_tui.engine.batch_decode"
+_LARGEST_BATCH = 8
+"""More rows still gain (a step of 8 costs about two of one row), but each holds a tail of keys and values."""
 _NOT_LOADED = ErrorInfo(kind="not_ready", message="No model is loaded.", cure="Load a model first.")
 
 
@@ -79,7 +81,7 @@ class TorchEngine:
             vocab_size=model.vocab_size,
             load_s=time.perf_counter() - started,
             threads=model.threads,
-            capabilities=Capabilities(logprobs=True, kv_reuse=True),
+            capabilities=Capabilities(logprobs=True, kv_reuse=True, batch_sizes=_batch_sizes(model)),
             recommended=model.recommended,
             parameters=model.parameters,
             is_speculating=model.lookup is not None,
@@ -103,7 +105,7 @@ class TorchEngine:
             yield _refusal(request, _NOT_LOADED)
             return
         try:
-            require_batch(request, _BATCH_SIZES)
+            require_batch(request, _batch_sizes(self._model))
             prompt = self._prompts.build(request.messages, continue_last=request.continue_last)
         except EngineError as error:
             yield _refusal(request, error.info)
@@ -111,9 +113,9 @@ class TorchEngine:
         reply_ids: list[int] = []
         try:
             for event in _run(self._model, request, control, prompt, received_s):
-                if isinstance(event, TokenEvent):
+                if isinstance(event, TokenEvent) and event.row == 0:
                     reply_ids.extend(event.token_ids)
-                yield _with_forwards(event, self._model.lookup)
+                yield event if request.candidates else _with_forwards(event, self._model.lookup)
         finally:
             self._prompts.remember(prompt, reply_ids, self._model.tokenizer.decode(reply_ids))
 
@@ -134,19 +136,33 @@ def _run(
     prompt: Prompt,
     received_s: float,
 ) -> Iterator[GenerationEvent]:
-    decoder = model.tokenizer.new_decoder(is_start=not request.continue_last)
+    samplings = (request.sampling, *(row.sampling or request.sampling for row in request.candidates))
+    texts = [
+        TextStream(
+            model.tokenizer.new_decoder(is_start=not request.continue_last),
+            (*sampling.stop, *model.template.stop),
+        )
+        for sampling in samplings
+    ]
+    common: dict[str, Any] = {
+        "prompt_ids": prompt.ids,
+        "stop_ids": model.tokenizer.end_ids,
+        "context_length": model.context_length,
+        "clock": time.perf_counter,
+        "received_s": received_s,
+        "dropped_messages": prompt.dropped,
+    }
+    if request.candidates:
+        return importlib.import_module(_BATCH_DECODE).run_batch(
+            request, control, stepper=model.batch, text_streams=texts, **common
+        )
     return importlib.import_module(_DECODE).run_generation(
-        request,
-        control,
-        prompt_ids=prompt.ids,
-        stepper=model.lookup or model.stepper,
-        text_stream=TextStream(decoder, (*request.sampling.stop, *model.template.stop)),
-        stop_ids=model.tokenizer.end_ids,
-        context_length=model.context_length,
-        clock=time.perf_counter,
-        received_s=received_s,
-        dropped_messages=prompt.dropped,
+        request, control, stepper=model.lookup or model.stepper, text_stream=texts[0], **common
     )
+
+
+def _batch_sizes(model: LoadedModel) -> tuple[int, ...]:
+    return tuple(range(1, _LARGEST_BATCH + 1)) if model.batch is not None else (1,)
 
 
 def _with_forwards(event: GenerationEvent, lookup: LookupStepper | None) -> GenerationEvent:

@@ -17,9 +17,18 @@ class KVCache:
     """
 
     def __init__(self, layers: int, kv_heads: int, head_size: int) -> None:
-        self._kv_heads = kv_heads
+        self.kv_heads = kv_heads
+        self.head_size = head_size
         self._layers = [torch.empty(2 * kv_heads, 0, head_size) for _ in range(layers)]
         self.length = 0
+
+    @property
+    def layers(self) -> int:
+        return len(self._layers)
+
+    def layer(self, index: int) -> torch.Tensor:
+        """All of one layer's tensor; positions from `length` on mean nothing. Another one after `reserve`."""
+        return self._layers[index]
 
     @property
     def capacity(self) -> int:
@@ -48,4 +57,4 @@ class KVCache:
         buffer = self._layers[layer]
         buffer.narrow(1, self.length, rows).copy_(new.transpose(0, 1))
         filled = buffer.narrow(1, 0, self.length + rows)
-        return filled.narrow(0, 0, self._kv_heads), filled.narrow(0, self._kv_heads, self._kv_heads)
+        return filled.narrow(0, 0, self.kv_heads), filled.narrow(0, self.kv_heads, self.kv_heads)

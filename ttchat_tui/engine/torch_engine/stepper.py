@@ -1,8 +1,9 @@
-"""`decode.Stepper` over `DecoderModel`: one KV cache, fed with ids, and the ids that it holds."""
+"""`batch_decode.BatchStepper` over `DecoderModel`: one KV cache, fed with ids, and the ids that it holds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -10,26 +11,44 @@ import torch
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.decode import PrefillAborted
+from ttchat_tui.engine.torch_engine.batch_forward import BatchForward
+from ttchat_tui.engine.torch_engine.kv_fork import KVFork
 from ttchat_tui.engine.torch_engine.model import DecoderModel
 
 CHUNK: Final = 256
 """Prompt tokens in one forward: long enough for the matrix products, short enough for progress and cancel."""
 
 
+@dataclass
+class _Forked:
+    """The batch that runs, or the last one: what its rows added."""
+
+    kv: KVFork
+    ids: list[list[int]]
+    is_joined: bool = False
+
+
 class TorchStepper:
-    """Keeps the longest common prefix of what the cache holds and what is asked for."""
+    """A `BatchStepper`. Keeps the longest common prefix of what it holds and what is asked for; after a batch, of any
+    row."""
 
     def __init__(self, model: DecoderModel, chunk: int = CHUNK) -> None:
         self._model = model
         self._cache = model.new_cache()
         self._chunk = chunk
         self._ids: list[int] = []
+        self._batch = BatchForward(model)
+        self._forked: _Forked | None = None
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
-        return common_prefix(self._ids, ids)
+        return self._longest(ids)[1]
 
     def prefill(self, ids: Sequence[int], report: Callable[[int, int], bool]) -> NDArray[np.float32]:
-        self._keep(self.cached_prefix(ids))
+        row, known = self._longest(ids)
+        if row is not None and self._forked is not None:
+            self._forked.kv.give_back(row, known - len(self._ids))
+            self._ids.extend(self._forked.ids[row])
+        self._keep(known)
         total = len(ids)
         while True:
             done = len(self._ids)
@@ -48,6 +67,29 @@ class TorchStepper:
         logits: Any = self._model.logits(self._forward(ids)).numpy()
         return logits
 
+    def fork(self, rows: int) -> None:
+        self._forked = _Forked(KVFork(self._cache, rows), [[] for _ in range(rows)])
+
+    def step_rows(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        forked = self._in_batch()
+        numbers = sorted(forked.kv.slots)
+        of_row = dict(zip(numbers, ids, strict=True))
+        hidden = self._batch.step(torch.tensor([of_row[row] for row in forked.kv.slots]), forked.kv)
+        for row, token_id in of_row.items():
+            forked.ids[row].append(token_id)
+        slots = forked.kv.slots
+        if slots != numbers:
+            hidden = hidden[[slots.index(row) for row in numbers]]
+        logits: Any = self._model.logits(hidden).numpy()
+        return logits
+
+    def freeze(self, row: int) -> None:
+        self._in_batch().kv.freeze(row)
+
+    def join(self) -> None:
+        """What the rows have is kept until the next prompt, which may go on with any of them."""
+        self._in_batch().is_joined = True
+
     def crop(self, length: int) -> None:
         """Forget all positions from `length` on."""
         self._keep(length)
@@ -56,11 +98,29 @@ class TorchStepper:
         """Forget all positions."""
         self._keep(0)
 
+    def _in_batch(self) -> _Forked:
+        forked = self._forked
+        assert forked, "no batch runs"
+        assert not forked.is_joined, "no batch runs"
+        return forked
+
+    def _longest(self, ids: Sequence[int]) -> tuple[int | None, int]:
+        """Leading ids that are held, and the row of the last batch that holds them; None: the cache itself does."""
+        row, known = None, common_prefix(self._ids, ids)
+        if self._forked is not None and known == len(self._ids):
+            for number, tail in enumerate(self._forked.ids):
+                length = common_prefix((*self._ids, *tail), ids)
+                if length > known:
+                    row, known = number, length
+        return row, known
+
     def _keep(self, length: int) -> None:
+        self._forked = None
         del self._ids[length:]
         self._cache.length = length
 
     def _forward(self, ids: Sequence[int]) -> torch.Tensor:
+        self._forked = None
         hidden = self._model.forward(torch.tensor(ids), self._cache)
         self._ids.extend(ids)
         return hidden

@@ -1,4 +1,5 @@
-"""Our forward gives transformers' float32 logits: every family, any chunking, step by step, after cropping."""
+"""Our forward gives transformers' float32 logits: every family, any chunking, step by step, after cropping; from
+safetensors and from GGUF."""
 
 from __future__ import annotations
 
@@ -11,25 +12,32 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.engine.gguf_files import write_gguf
 from tests.engine.tiny_models import VOCAB, build, save
 from ttchat_tui.engine.decode import PrefillAborted
+from ttchat_tui.engine.torch_engine.checkpoint import Checkpoint
+from ttchat_tui.engine.torch_engine.gguf_file import GgufFile
 from ttchat_tui.engine.torch_engine.model import DecoderModel
+from ttchat_tui.engine.torch_engine.precision import WeightFormat, WeightPlan
 from ttchat_tui.engine.torch_engine.rope import RopeTable, rope_frequencies
 from ttchat_tui.engine.torch_engine.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.torch_engine.stepper import TorchStepper
-from ttchat_tui.engine.torch_engine.weights import ExactPrecision, convert_weights
+from ttchat_tui.engine.torch_engine.weights import convert_weights
 
 FAMILIES = (
     "llama", "llama-tied", "llama-bias", "llama3-rope", "llama-linear-rope", "mistral", "qwen2", "qwen2-sliding",
     "qwen3",
 )  # fmt: skip
-LENGTH = 300
+LENGTH = 512
 TOLERANCE = 1e-4
 
 
-def stepper_of(folder: Path, precision: ExactPrecision = "fp32", chunk: int = 256) -> TorchStepper:
-    checkpoint = SafetensorsFolder(folder)
-    weights = convert_weights(checkpoint, precision, lambda _done, _total: None)
+def stepper_of(model: Path, precision: WeightFormat = "fp32", chunk: int = 256) -> TorchStepper:
+    """Of a folder or a GGUF file."""
+    checkpoint: Checkpoint = SafetensorsFolder(model) if model.is_dir() else GgufFile(model)
+    weights = convert_weights(
+        checkpoint, WeightPlan(format=precision, rest="f16"), lambda _done, _total: None
+    )
     rope = RopeTable(rope_frequencies(checkpoint.config, checkpoint.rope_factors))
     return TorchStepper(DecoderModel(checkpoint.config, weights, rope), chunk)
 
@@ -71,6 +79,33 @@ def test_prefill_agrees_at_every_position_it_is_asked_for(oracle: Any, chunk: in
 def test_step_by_step_agrees_at_every_position(oracle: Any) -> None:
     folder, ids, expected = oracle
     stepper = stepper_of(folder)
+    got = [stepper.prefill(ids[:1], go_on).copy()] + [stepper.step(i).copy() for i in ids[1:]]
+    np.testing.assert_allclose(np.stack(got), expected, atol=TOLERANCE, rtol=0)
+
+
+def test_ids_that_are_run_together_give_what_they_give_one_by_one(oracle: Any) -> None:
+    folder, ids, expected = oracle
+    stepper = stepper_of(folder)
+    stepper.prefill(ids[:60], go_on)
+    done = 60
+    for rows in (1, 2, 4, 8, 16, 33):
+        wrong = [(i + 1) % VOCAB for i in ids[done : done + rows]]
+        stepper.step_many(wrong)
+        stepper.crop(done)
+        got = stepper.step_many(ids[done : done + rows])
+        np.testing.assert_allclose(got, expected[done : done + rows], atol=TOLERANCE, rtol=0)
+        done += rows
+    np.testing.assert_allclose(stepper.step(ids[done]), expected[done], atol=TOLERANCE, rtol=0)
+
+
+def test_the_same_model_from_a_gguf_file_agrees_at_every_position(oracle: Any, tmp_path: Path) -> None:
+    folder, ids, expected = oracle
+    if SafetensorsFolder(folder).config.sliding_layers:
+        pytest.skip("GGUF files do not say which layers have a window")
+    write_gguf(folder, tmp_path / "x.gguf")
+    stepper = stepper_of(tmp_path / "x.gguf")
+    np.testing.assert_allclose(stepper.prefill(ids, go_on), expected[-1], atol=TOLERANCE, rtol=0)
+    stepper.reset()
     got = [stepper.prefill(ids[:1], go_on).copy()] + [stepper.step(i).copy() for i in ids[1:]]
     np.testing.assert_allclose(np.stack(got), expected, atol=TOLERANCE, rtol=0)
 

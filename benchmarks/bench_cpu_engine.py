@@ -20,7 +20,7 @@ from typing import Any
 from cpu_engine.accuracy_rows import accuracy
 from cpu_engine.batch_row import batch
 from cpu_engine.context_rows import far_context, new_turn
-from cpu_engine.decode_rows import against_transformers, decode, first_token
+from cpu_engine.decode_rows import against_transformers, decode, first_token, loop
 from cpu_engine.lookup_row import lookup
 from cpu_engine.machine_rows import bandwidth, memory, start
 from cpu_engine.result import Line, Result, table
@@ -34,6 +34,7 @@ from ttchat_tui.models.fetch import pull
 NAME = "cpu_engine"
 ROWS: dict[str, Callable[[Setup], Result]] = {
     "decode": decode,
+    "loop": loop,
     "lookup": lookup,
     "transformers": against_transformers,
     "first_token": first_token,
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--only", choices=ROWS, action="append", help="measure this row; may be given again")
     parser.add_argument("--precision", default="auto", help="of this project's engine")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--budget", type=float, default=110, help="seconds of rounds a row; 110")
+    parser.add_argument("--budget", type=float, default=60, help="seconds of rounds a row; 60")
     parser.add_argument("--model", type=Path, help="a GGUF file; the default model")
     parser.add_argument(
         "--llama-python", default=sys.executable, help="an interpreter that has llama-cpp-python"

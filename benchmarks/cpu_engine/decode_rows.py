@@ -18,25 +18,28 @@ def decode(setup: Setup) -> Result:
     own = setup.own()
     ids = own.ask("real_text")[:SHORT]
     peers = _peers(setup)
-    turns = [
-        ("own", reply(own, ids=ids, tokens=TOKENS)),
-        ("bare", reply(own, "steps", ids=ids, tokens=TOKENS)),
-    ]
-    turns += [(peer.name, reply(peer, ids=ids, tokens=TOKENS)) for peer in peers]
+    turns = [(each.name, reply(each, ids=ids, tokens=TOKENS)) for each in (own, *peers)]
     rounds = setup.take_turns(turns, 15)
-    lines = [
-        Line(
-            f"decode, {TOKENS} tokens, {setup.threads} threads",
-            f"the bare stepper {rounds.median('bare', 'decode_tps'):.0f} tok/s",
-            f"{rounds.median('own', 'decode_tps'):.1f} tok/s ({own.ask('describe')['label']})",
-        )
-    ]
+    rate = f"{rounds.median('own', 'decode_tps'):.0f} tok/s"
+    lines = [] if peers else [Line(f"decode, {TOKENS} tokens", "llama.cpp: left out", rate)]
     for peer, target in zip(peers, (1.0, None), strict=False):
-        note = f"{rounds.median(peer.name, 'decode_tps'):.0f} tok/s"
         ratio = rounds.ratio("decode_tps", "own", peer.name)
-        lines.append(at_least(f"decode, {TOKENS} tokens", f"{peer.name}, {note}", ratio, target))
+        named = f"{peer.name}, {rounds.median(peer.name, 'decode_tps'):.0f} tok/s"
+        lines.append(at_least(f"decode, {TOKENS} tokens", named, ratio, target, rate))
     lines += _first_token_lines(rounds, peers, SHORT, 2.0)
     return Result(lines, rounds.counted, rounds.record())
+
+
+def loop(setup: Setup) -> Result:
+    """What sampler, text and events cost: the whole decode loop over the bare stepper and argmax."""
+    own = setup.own()
+    ids = own.ask("real_text")[:SHORT]
+    turns = [(op, reply(own, op, ids=ids, tokens=TOKENS)) for op in ("generate", "steps")]
+    rounds = setup.take_turns(turns, 9)
+    rates = " and ".join(f"{rounds.median(op, 'decode_tps'):.0f}" for op, _ in turns)
+    ratio = rounds.ratio("decode_tps", "generate", "steps")
+    line = at_least("decode loop / bare stepper", "itself", ratio, None, f"{rates} tok/s")
+    return Result([line], rounds.counted, rounds.record())
 
 
 def first_token(setup: Setup) -> Result:

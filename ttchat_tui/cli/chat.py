@@ -51,6 +51,8 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     paths: Paths
     prompt: str | None
     output: str
+    candidates: int = 1
+    """How many replies to `prompt`."""
     save: bool
     resume: bool
     plain: bool

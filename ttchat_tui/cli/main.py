@@ -91,6 +91,9 @@ def start(
         list[str] | None, typer.Option(help="End the reply before this text; may be repeated.")
     ] = None,
     output: Annotated[OutputChoice, typer.Option(help="With -p: what goes to stdout.")] = OutputChoice.text,
+    candidates: Annotated[
+        int, typer.Option(min=1, help="With -p: so many replies at once, from seeds of their own.")
+    ] = 1,
     no_save: Annotated[bool, typer.Option("--no-save", help="Keep nothing of this on disk.")] = False,
     resume: Annotated[
         bool, typer.Option("--continue", "-c", help="Go on with the latest conversation.")
@@ -110,6 +113,8 @@ def start(
         return
     if prompt is None and output is not OutputChoice.text:
         raise typer.BadParameter("it goes with -p TEXT", param_hint="--output")
+    if prompt is None and candidates != 1:
+        raise typer.BadParameter("it goes with -p TEXT", param_hint="--candidates")
     sampling = {
         "max_tokens": max_tokens,
         "temperature": temperature,
@@ -137,6 +142,7 @@ def start(
         paths=find_paths(os.environ),
         prompt=_prompt_text(prompt),
         output=output.value,
+        candidates=candidates,
         save=not no_save,
         resume=resume,
         plain=plain,

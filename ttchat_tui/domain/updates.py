@@ -8,6 +8,7 @@ import msgspec
 
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.events import EngineState, ErrorInfo, LoadProgress
+from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
 
 
@@ -49,6 +50,10 @@ class ReplyEnded(msgspec.Struct, frozen=True):
 
     message: Message
     error: ErrorInfo | None = None
+    siblings: tuple[Message, ...] = ()
+    """Other candidates of the same batch, stored beside the message in order of row; what came to nothing is left out."""
+    batch: GenerationStats | None = None
+    """Of all candidates together; None where there was one."""
 
 
 class DraftReturned(msgspec.Struct, frozen=True):

@@ -103,10 +103,15 @@ def require_batch(request: GenerationRequest, batch_sizes: Sequence[int]) -> Non
     Raises:
         BatchTooLarge: it has more rows than the largest of them.
     """
+    require_rows(request.rows, batch_sizes)
+
+
+def require_rows(rows: int, batch_sizes: Sequence[int]) -> None:
+    """As `require_batch`, before there is a request."""
     largest = max(batch_sizes)
-    if request.rows > largest:
+    if rows > largest:
         can = f"generates at most {largest} at once" if largest > 1 else "generates one reply at a time"
         raise BatchTooLarge(
-            f"{request.rows} candidates were asked for; this engine {can}.",
+            f"{rows} candidates were asked for; this engine {can}.",
             cure=f"Ask for {largest} or fewer." if largest > 1 else "Ask without candidates.",
         )

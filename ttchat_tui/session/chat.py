@@ -225,8 +225,9 @@ class ChatSession:
         self.model = model
         self.host.load(model)
 
-    def submit(self, text: str) -> list[Update]:
-        """Send a message: it is on disk before anything else happens."""
+    def submit(self, text: str, candidates: int = 1) -> list[Update]:
+        """Send a message: it is on disk before anything else happens. Of several candidates the first streams as the
+        reply, the others become its siblings when all have ended."""
         if self.is_busy:
             return [DraftReturned(text, BUSY)]
         if self.host.info is None and not self.host.is_loading:
@@ -236,7 +237,7 @@ class ChatSession:
             message = self._opened.add_user_message(text, self.model)
         except StorageError as error:
             return [DraftReturned(text, error.info)]
-        began = self._replies.begin(self.sampling, self.model, asked=message)
+        began = self._replies.begin(self.sampling, self.model, asked=message, rows=candidates)
         return [MessageAdded(message), *([ConversationsChanged()] if is_first else []), *began]
 
     def regenerate(self) -> list[Update]:

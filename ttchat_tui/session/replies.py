@@ -20,7 +20,7 @@ from ttchat_tui.domain.events import (
     RowFinished,
     TokenEvent,
 )
-from ttchat_tui.domain.generation import GenerationRequest
+from ttchat_tui.domain.generation import Candidate, GenerationRequest
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import (
     ConversationsChanged,
@@ -36,6 +36,7 @@ from ttchat_tui.domain.updates import (
 )
 from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.engine.meter import Meter
+from ttchat_tui.session.candidates import draw_candidates
 from ttchat_tui.session.opened import OpenConversation
 from ttchat_tui.session.reply import RunningReply, UnsavedReplies, write_end
 from ttchat_tui.storage.conversations import ConversationStore
@@ -76,8 +77,10 @@ class Replies:
         *,
         asked: Message | None = None,
         replaced: Message | None = None,
+        rows: int = 1,
     ) -> list[Update]:
-        """Answer the last message of the path. `asked` and `replaced` are as in `RunningReply`."""
+        """Answer the last message of the path with `rows` candidates. `asked` and `replaced` are as in
+        `RunningReply`."""
         info = self._host.info
         record = ReplyRecord(
             model=info.model if info else model,
@@ -91,7 +94,8 @@ class Replies:
         except StorageError as error:
             return [Notice(error.info)]
         self._opened.path.append(message)
-        return self._generate(message, sampling, asked=asked, replaced=replaced)
+        candidates = draw_candidates(sampling, rows)
+        return self._generate(message, sampling, asked=asked, replaced=replaced, candidates=candidates)
 
     def go_on(self, last: Message, sampling: SamplingParams) -> list[Update]:
         """Continue the last reply of the path where it ended."""
@@ -111,6 +115,7 @@ class Replies:
         asked: Message | None = None,
         replaced: Message | None = None,
         continued: Message | None = None,
+        candidates: tuple[Candidate, ...] = (),
     ) -> list[Update]:
         assert message.reply is not None
         request = GenerationRequest(
@@ -119,6 +124,7 @@ class Replies:
             sampling=sampling,
             seed=message.reply.seed,
             continue_last=continued is not None,
+            candidates=candidates,
         )
         self.meter = Meter()
         self.running = RunningReply(
@@ -152,13 +158,19 @@ class Replies:
                 running.has_started = True
                 self._adopt_engine(running)
                 return [ReplyStarted(running.message.id, event.dropped_messages)]
-            case PrefillProgress() | RowFinished():
+            case PrefillProgress():
+                return []
+            case RowFinished():
+                running.candidates.take_end(event)
                 return []
             case TokenEvent() if event.row != 0:
-                return []
+                running.candidates.take(event)
+                return self.tick()
             case TokenEvent():
                 running.take(event)
                 return [ReplyStreamed(running.message.id, event.text), *self.tick()]
+            case GenerationFinished() if running.request.candidates:
+                return self._finish_batch(running, event)
             case GenerationFinished():
                 return self._finish(running, event)
             case _:
@@ -228,6 +240,28 @@ class Replies:
         elif event.reason == "cancelled":
             status = "interrupted"
         return [*updates, *self._end(running, status, record, event.error)]
+
+    def _finish_batch(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
+        """Row 0 ends like any reply, with its own reason and figures; then the others are put beside it."""
+        first = running.candidates.first_end
+        own = event
+        if first is not None:
+            own = msgspec.structs.replace(
+                event, reason=first.reason, stats=first.stats, text=first.text, error=first.error
+            )
+        updates: list[Update] = []
+        for update in self._finish(running, own):
+            if isinstance(update, ReplyEnded):
+                try:
+                    siblings = running.candidates.store(self._store, update.message, running.record, event)
+                    message = self._store.message(update.message.id)  # It knows its siblings now.
+                except StorageError as error:
+                    updates.extend(self._say_once(error.info))
+                else:
+                    self._opened.replace(message)
+                    update = ReplyEnded(message, update.error, siblings, event.stats)
+            updates.append(update)
+        return updates
 
     def _end(
         self,

@@ -10,6 +10,7 @@ import msgspec
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
 from ttchat_tui.domain.events import TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.session.candidates import CandidateRows
 from ttchat_tui.storage.conversations import ConversationStore
 
 CHECKPOINT_S: Final = 1.0
@@ -49,6 +50,7 @@ class RunningReply:
         self.replaced = replaced
         self.continued = continued
         self.record: ReplyRecord = message.reply
+        self.candidates = CandidateRows(request.candidates)
         self.has_started = False
         """The engine has begun with it; before, it only waits (for a load, for instance)."""
         self._parts = [message.content] if message.content else []

@@ -17,8 +17,10 @@ from ttchat_tui.domain.events import (
     ErrorInfo,
     GenerationFinished,
     LoadProgress,
+    RowFinished,
     TokenEvent,
 )
+from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.updates import DraftReturned, Notice, ReplyEnded, ReplyStarted, ReplyStreamed, Update
 from ttchat_tui.session import ChatSession
@@ -26,8 +28,10 @@ from ttchat_tui.session import ChatSession
 LOOK_UP_S: Final = 0.1
 """How often a wait looks for signals: an event that wakes it cannot be set from a signal's handler."""
 
+TextEvent: TypeAlias = TokenEvent | RowFinished | GenerationFinished
+"""What brings text."""
 ShowLoad: TypeAlias = Callable[[LoadProgress], None]
-ShowText: TypeAlias = Callable[[TokenEvent | GenerationFinished, str], None]
+ShowText: TypeAlias = Callable[[TextEvent, str], None]
 """Takes an event and the text it brought. May raise BrokenPipeError: the reader has gone."""
 
 ENGINE_GONE: Final = ErrorInfo(
@@ -49,6 +53,10 @@ class Replied:
     """How a reply ended. `message` is None when nothing was generated and nothing was kept."""
 
     message: Message | None = None
+    siblings: tuple[Message, ...] = ()
+    """The other candidates of a batch."""
+    batch: GenerationStats | None = None
+    """Of all candidates together."""
     error: ErrorInfo | None = None
     signal_number: int = 0
     is_reader_gone: bool = False
@@ -135,9 +143,11 @@ class Driver:
             self._news.wait(LOOK_UP_S)
 
     def _show(self, event: EngineEvent, updates: Sequence[Update], show: ShowText, replied: Replied) -> None:
-        if replied.is_reader_gone or not isinstance(event, TokenEvent | GenerationFinished):
+        if replied.is_reader_gone or not isinstance(event, TextEvent):
             return
         try:
+            if isinstance(event, TokenEvent | RowFinished) and event.row:
+                show(event, event.text)  # The session streams row 0 only.
             for update in updates:
                 if isinstance(update, ReplyStreamed):
                     show(event, update.text)
@@ -149,8 +159,9 @@ class Driver:
     def _take(updates: Sequence[Update], replied: Replied) -> None:
         for update in updates:
             match update:
-                case ReplyEnded(message, error):
+                case ReplyEnded(message, error, siblings, batch):
                     replied.message, replied.error = message, error
+                    replied.siblings, replied.batch = siblings, batch
                 case DraftReturned(_, error):
                     replied.error = error
                 case Notice(error):

@@ -7,8 +7,9 @@ from typing import Any, Final, Protocol, TextIO
 
 import msgspec
 
-from ttchat_tui.domain.conversation import Message
-from ttchat_tui.domain.events import ErrorInfo, GenerationFinished, LoadProgress, TokenEvent
+from ttchat_tui.cli.headless.driver import Replied, TextEvent
+from ttchat_tui.domain.conversation import Message, ReplyRecord
+from ttchat_tui.domain.events import LoadProgress, TokenEvent
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.text import json_escaped, visible
@@ -21,11 +22,13 @@ class Output(Protocol):
 
     def loaded(self, info: EngineInfo) -> None: ...
 
-    def streamed(self, event: TokenEvent | GenerationFinished, text: str) -> None:
-        """`text` came with `event`; GenerationFinished brings what was still held back."""
+    def streamed(self, event: TextEvent, text: str) -> None:
+        """`text` came with `event`; what ends a reply brings what was still held back."""
         ...
 
-    def done(self, message: Message, info: EngineInfo, error: ErrorInfo | None) -> None: ...
+    def done(self, message: Message, info: EngineInfo, replied: Replied) -> None:
+        """`message` is that of `replied`, which has one."""
+        ...
 
 
 class TextOutput:
@@ -41,15 +44,31 @@ class TextOutput:
     def loaded(self, info: EngineInfo) -> None:
         """Nothing: stderr tells."""
 
-    def streamed(self, event: TokenEvent | GenerationFinished, text: str) -> None:
+    def streamed(self, event: TextEvent, text: str) -> None:
         self._last = text or self._last
         self._stdout.write(visible(text))
         self._stdout.flush()
 
-    def done(self, message: Message, info: EngineInfo, error: ErrorInfo | None) -> None:
+    def done(self, message: Message, info: EngineInfo, replied: Replied) -> None:
         if self._last and not self._last.endswith("\n"):
             self._stdout.write("\n")
             self._stdout.flush()
+
+
+class CandidatesTextOutput(TextOutput):
+    """All candidates when the last has ended, each under a line with its number and seed."""
+
+    def streamed(self, event: TextEvent, text: str) -> None:
+        """Nothing: rows stream side by side, and would mix."""
+
+    def done(self, message: Message, info: EngineInfo, replied: Replied) -> None:
+        candidates = (message, *replied.siblings)
+        for number, candidate in enumerate(candidates, start=1):
+            assert candidate.reply is not None
+            text = visible(candidate.content).rstrip("\n")
+            self._stdout.write(f"[{number}/{len(candidates)}, seed {candidate.reply.seed}]\n{text}\n")
+            self._stdout.write("\n" if number < len(candidates) else "")
+        self._stdout.flush()
 
 
 class JsonOutput:
@@ -65,11 +84,11 @@ class JsonOutput:
     def loaded(self, info: EngineInfo) -> None:
         """Nothing: its figures are in the result."""
 
-    def streamed(self, event: TokenEvent | GenerationFinished, text: str) -> None:
+    def streamed(self, event: TextEvent, text: str) -> None:
         """Nothing: the text is in the result."""
 
-    def done(self, message: Message, info: EngineInfo, error: ErrorInfo | None) -> None:
-        _write_object(self._stdout, result(message, info, error, self._is_kept))
+    def done(self, message: Message, info: EngineInfo, replied: Replied) -> None:
+        _write_object(self._stdout, result(message, info, replied, self._is_kept))
 
 
 class JsonLinesOutput:
@@ -87,12 +106,13 @@ class JsonLinesOutput:
         about = {"model": info.model, "engine": info.label, "context_length": info.context_length}
         _write_object(self._stdout, {"event": "load", "phase": "ready", **about, "load_s": info.load_s})
 
-    def streamed(self, event: TokenEvent | GenerationFinished, text: str) -> None:
+    def streamed(self, event: TextEvent, text: str) -> None:
         tokens = event if isinstance(event, TokenEvent) else None
         _write_object(
             self._stdout,
             {
                 "event": "token",
+                "row": getattr(event, "row", 0),
                 "text": text,
                 "token_ids": tokens.token_ids if tokens else (),
                 "times_s": tokens.times_s if tokens else (),
@@ -100,8 +120,8 @@ class JsonLinesOutput:
             },
         )
 
-    def done(self, message: Message, info: EngineInfo, error: ErrorInfo | None) -> None:
-        _write_object(self._stdout, {"event": "done", **result(message, info, error, self._is_kept)})
+    def done(self, message: Message, info: EngineInfo, replied: Replied) -> None:
+        _write_object(self._stdout, {"event": "done", **result(message, info, replied, self._is_kept)})
 
 
 OUTPUTS: Final[dict[str, Callable[[TextIO, bool], Output]]] = {
@@ -112,8 +132,19 @@ OUTPUTS: Final[dict[str, Callable[[TextIO, bool], Output]]] = {
 """By the value of `--output`; made with stdout and whether the conversation is kept on disk."""
 
 
-def result(message: Message, info: EngineInfo, error: ErrorInfo | None, is_kept: bool) -> dict[str, Any]:
-    """The object that `--output json` prints. `error` is there only if there is one; ids are null if nothing is kept."""
+def output_for(choice: str, stdout: TextIO, *, is_kept: bool, candidates: int) -> Output:
+    """By the value of `--output`. `is_kept`: the conversation is stored on disk."""
+    if choice == "text" and candidates > 1:
+        return CandidatesTextOutput(stdout, is_kept)
+    return OUTPUTS[choice](stdout, is_kept)
+
+
+def result(message: Message, info: EngineInfo, replied: Replied, is_kept: bool) -> dict[str, Any]:
+    """The object that `--output json` prints. `error` is there only if there is one; ids are null if nothing is kept.
+
+    Of several candidates the first is told as a single reply is; `candidates` has all of them, in order, and `batch`
+    the figures of all together.
+    """
     record = message.reply
     assert record is not None
     stats = record.stats or GenerationStats()
@@ -128,21 +159,40 @@ def result(message: Message, info: EngineInfo, error: ErrorInfo | None, is_kept:
             "prompt_tokens": stats.prompt_tokens,
             "completion_tokens": stats.completion_tokens,
             "cached_tokens": stats.cached_tokens,
-            "decode_forwards": stats.decode_forwards,
         },
         "timings": {
             "load_s": info.load_s,
             "ttft_s": stats.ttft_s,
             "prefill_tps": stats.prefill_tps,
-            "decode_tps": stats.decode_tps,
-            "total_s": stats.total_s,
+            "decode_forwards": stats.decode_forwards,
+            **_rates(stats),
         },
         "conversation_id": message.conversation_id if is_kept else None,
         "message_id": message.id if is_kept else None,
     }
-    if error is not None:
-        found["error"] = msgspec.to_builtins(error)
+    if replied.batch is not None:
+        found["candidates"] = [
+            _candidate(one, one.reply, is_kept) for one in (message, *replied.siblings) if one.reply
+        ]
+        found["batch"] = {"completion_tokens": replied.batch.completion_tokens, **_rates(replied.batch)}
+    if replied.error is not None:
+        found["error"] = msgspec.to_builtins(replied.error)
     return found
+
+
+def _candidate(message: Message, record: ReplyRecord, is_kept: bool) -> dict[str, Any]:
+    stats = record.stats or GenerationStats()
+    return {
+        "text": message.content,
+        "finish_reason": record.finish_reason,
+        "seed": record.seed,
+        "completion_tokens": stats.completion_tokens,
+        "message_id": message.id if is_kept else None,
+    }
+
+
+def _rates(stats: GenerationStats) -> dict[str, float | None]:
+    return {"decode_tps": stats.decode_tps, "total_s": stats.total_s}
 
 
 def _write_object(stdout: TextIO, fields: dict[str, Any]) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Final
 
 from ttchat_tui.cli.errors import DONE, say
-from ttchat_tui.cli.headless.driver import Driver
+from ttchat_tui.cli.headless.driver import Driver, TextEvent
 from ttchat_tui.cli.headless.line_history import line_history
 from ttchat_tui.cli.progress import describe
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.domain.conversation import Message
-from ttchat_tui.domain.events import ErrorInfo, GenerationFinished, LoadProgress, TokenEvent
+from ttchat_tui.domain.events import ErrorInfo, LoadProgress
 from ttchat_tui.domain.text import visible
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import file_path, write_export
@@ -168,7 +168,7 @@ class Repl:
             say(replied.error)
         return DONE if replied.is_reader_gone else _exit_code(replied.signal_number)
 
-    def _show(self, event: TokenEvent | GenerationFinished, text: str) -> None:
+    def _show(self, event: TextEvent, text: str) -> None:
         self._print(visible(text), end="")
 
     @staticmethod

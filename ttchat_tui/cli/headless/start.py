@@ -10,11 +10,12 @@ from ttchat_tui.cli.chat import Invocation
 from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, say
 from ttchat_tui.cli.headless.driver import Driver
 from ttchat_tui.cli.headless.interrupts import exit_on_ending_signals
-from ttchat_tui.cli.headless.outputs import OUTPUTS, Output
+from ttchat_tui.cli.headless.outputs import Output, output_for
 from ttchat_tui.cli.headless.repl import Repl
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.standard_output import abandon_output
 from ttchat_tui.domain.events import ErrorInfo, LoadProgress
+from ttchat_tui.engine.base import BatchTooLarge, require_rows
 from ttchat_tui.session import ChatSession
 
 SAMPLING_FLAG: Final = "sampling."
@@ -36,7 +37,8 @@ def run(session: ChatSession, invocation: Invocation) -> int:
         if invocation.prompt is None:
             return Repl(driver, invocation.paths, keeps_history=invocation.save).run()
         is_kept = invocation.save and session.store.mode == "read-write"
-        return run_prompt(driver, invocation.prompt, OUTPUTS[invocation.output](sys.stdout, is_kept))
+        output = output_for(invocation.output, sys.stdout, is_kept=is_kept, candidates=invocation.candidates)
+        return run_prompt(driver, invocation.prompt, output, invocation.candidates)
 
 
 def _resume(session: ChatSession, invocation: Invocation) -> None:
@@ -45,20 +47,20 @@ def _resume(session: ChatSession, invocation: Invocation) -> None:
         say(NOTHING_TO_CONTINUE)
 
 
-def run_prompt(driver: Driver, prompt: str, output: Output) -> int:
-    """Answer `prompt` on `output`; errors and progress go to stderr.
+def run_prompt(driver: Driver, prompt: str, output: Output, candidates: int = 1) -> int:
+    """Answer `prompt` on `output`, with several candidates where they are asked for; errors and progress go to stderr.
 
     Returns 0, 1 after an engine error, or 128 + the signal that interrupted it (130 for ctrl+c); what came until
     then is written and kept. A reader that goes away (`| head`) stops the reply and is no error.
     """
     try:
-        return _answer(driver, prompt, output)
+        return _answer(driver, prompt, output, candidates)
     except BrokenPipeError:
         abandon_output()
         return DONE
 
 
-def _answer(driver: Driver, prompt: str, output: Output) -> int:
+def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int:
     progress = ProgressLine()
 
     def show(step: LoadProgress) -> None:
@@ -74,13 +76,18 @@ def _answer(driver: Driver, prompt: str, output: Output) -> int:
     if loaded.info is None:
         say(loaded.error or ErrorInfo(kind="internal", message="The model was not loaded."))
         return ENGINE_ERROR
+    try:
+        require_rows(candidates, loaded.info.capabilities.batch_sizes)
+    except BatchTooLarge as error:  # Before anything is stored.
+        say(error.info)
+        return ENGINE_ERROR
     output.loaded(loaded.info)
-    replied = driver.wait_for_reply(driver.session.submit(prompt), output.streamed)
+    replied = driver.wait_for_reply(driver.session.submit(prompt, candidates), output.streamed)
     if replied.is_reader_gone:
         abandon_output()
         return DONE
     if replied.message is not None:
-        output.done(replied.message, loaded.info, replied.error)
+        output.done(replied.message, loaded.info, replied)
     if replied.error is not None:
         say(replied.error)
         return ENGINE_ERROR

@@ -84,9 +84,9 @@ def _attend(q: torch.Tensor, prompt: torch.Tensor, tails: torch.Tensor) -> torch
 
 def _by_head(of_rows: torch.Tensor, rows: int) -> torch.Tensor:
     """[rows * kv_heads, group, n] → [kv_heads, rows * group, n]: for each key-value head one matrix."""
-    return of_rows.unflatten(0, (rows, -1)).transpose(0, 1).flatten(1, 2)
+    return of_rows.view(rows, -1, *of_rows.shape[1:]).transpose(0, 1).flatten(1, 2)
 
 
 def _by_row(of_heads: torch.Tensor, rows: int) -> torch.Tensor:
     """[kv_heads, rows * group, n] → [rows * kv_heads, group, n]: the way back."""
-    return of_heads.unflatten(1, (rows, -1)).transpose(0, 1).flatten(0, 1)
+    return of_heads.view(of_heads.shape[0], rows, -1, of_heads.shape[2]).transpose(0, 1).flatten(0, 1)

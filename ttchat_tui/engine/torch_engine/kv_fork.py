@@ -91,7 +91,7 @@ class KVFork:
         of_tail = hidden - of_prompt
         prompt = self._prompt.layer(layer).narrow(1, of_prompt, self._start - of_prompt)
         tails = buffer.flatten(1, 2).narrow(2, of_tail, self.length + 1 - of_tail)
-        return prompt.unflatten(0, (2, heads)), tails
+        return prompt.view(2, heads, *prompt.shape[1:]), tails
 
     def advance(self) -> None:
         """The position that was stored in every layer counts."""

@@ -1,0 +1,98 @@
+"""The further rows of a batch: kept while they stream, stored as siblings of row 0's reply when the batch is over."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
+from ttchat_tui.domain.events import GenerationFinished, RowFinished, TokenEvent
+from ttchat_tui.domain.generation import Candidate, GenerationStats
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.storage.conversations import ConversationStore
+
+_SEEDS: Final = 2**63
+"""Seeds are below this: SQLite's integers hold them."""
+
+
+def draw_candidates(sampling: SamplingParams, rows: int) -> tuple[Candidate, ...]:
+    """Rows 1 to `rows` - 1: the seeds that follow a fixed one, else fresh ones."""
+    if sampling.seed is None:
+        return tuple(Candidate(seed=secrets.randbits(32)) for _ in range(1, rows))
+    return tuple(Candidate(seed=(sampling.seed + row) % _SEEDS) for row in range(1, rows))
+
+
+def status_of(end: RowFinished) -> MessageStatus:
+    """As what a row that ended so is kept."""
+    if end.error is not None:
+        return "error"
+    return "interrupted" if end.reason == "cancelled" else "complete"
+
+
+@dataclass
+class _Row:
+    seed: int
+    parts: list[str] = field(default_factory=list[str])
+    token_ids: list[int] = field(default_factory=list[int])
+    end: RowFinished | None = None
+
+
+class CandidateRows:
+    """Rows 0, 1 … of one request; of row 0, which is a reply like any other, only its end."""
+
+    def __init__(self, candidates: tuple[Candidate, ...]) -> None:
+        self._rows = [_Row(candidate.seed) for candidate in candidates]
+        self.first_end: RowFinished | None = None
+        """How row 0 ended."""
+
+    def take(self, event: TokenEvent) -> None:
+        row = self._rows[event.row - 1]
+        row.parts.append(event.text)
+        row.token_ids.extend(event.token_ids)
+
+    def take_end(self, event: RowFinished) -> None:
+        if event.row == 0:
+            self.first_end = event
+            return
+        row = self._rows[event.row - 1]
+        row.parts.append(event.text)
+        row.end = event
+
+    def store(
+        self, store: ConversationStore, first: Message, record: ReplyRecord, batch: GenerationFinished
+    ) -> tuple[Message, ...]:
+        """Keep every row that says something as a sibling of `first`, in order; `first` stays the head.
+
+        Args:
+            record: of row 0, for what all rows have in common.
+            batch: how rows ended whose own end never came (the engine died).
+        Raises:
+            StorageError: the rows from the one that could not be written on are lost.
+        """
+        parent_id, stored = first.parent_id, list[Message]()
+        assert parent_id is not None
+        for number, row in enumerate(self._rows, start=1):
+            text = "".join(row.parts)
+            end = row.end or RowFinished(
+                batch.request_id, number, batch.reason, GenerationStats(), error=batch.error
+            )
+            if not row.token_ids and end.reason != "stop":
+                continue
+            begun = store.begin_reply(
+                first.conversation_id, parent_id, msgspec.structs.replace(record, seed=row.seed)
+            )
+            assert begun.reply is not None
+            ended = msgspec.structs.replace(
+                begun.reply,
+                token_ids=tuple(row.token_ids),
+                finish_reason=end.reason,
+                stats=end.stats,
+                error=end.error.message if end.error else "",
+            )
+            stored.append(store.finish_reply(begun.id, text, status_of(end), ended))
+        if stored:
+            store.set_head(first.conversation_id, first.id)
+        return tuple(stored)

@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.events import Key, Resize
 from textual.message import Message as TextualMessage
-from textual.screen import Screen
 from textual.widgets import Footer
 from typing_extensions import assert_never
 
@@ -39,6 +38,7 @@ from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import TABLE, bind, bindings
 from ttchat_tui.ui.engine_pump import EnginePump
+from ttchat_tui.ui.frugal_compositor import FrugalScreen
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.message_views import FAULT_KEY, fault_view, view_of, welcome
 from ttchat_tui.ui.screens.chat_actions import PANELS, ChatActions
@@ -68,7 +68,7 @@ PHASES: dict[EngineState, str] = {
 }
 
 
-class ChatScreen(ChatActions, Screen[None]):
+class ChatScreen(ChatActions, FrugalScreen[None]):
     """The app's one screen; dialogs open on top of it."""
 
     AUTO_FOCUS = "Prompt"

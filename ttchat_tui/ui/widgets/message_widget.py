@@ -15,6 +15,7 @@ from ttchat_tui.ui.markdown.plain import plain_chunks
 from ttchat_tui.ui.markdown.rows import Piece, Row, TextRow, VisualLine
 from ttchat_tui.ui.widgets.message_chunk import MessageChunk
 from ttchat_tui.ui.widgets.message_view import MessageView
+from ttchat_tui.ui.widgets.single_pass import SinglePass
 
 _EMPTY_ROW: Final = TextRow(Content(""))
 
@@ -48,7 +49,7 @@ class HeaderRow:
         )
 
 
-class MessageWidget(Widget, can_focus=False):
+class MessageWidget(SinglePass, Widget, can_focus=False):
     """Shows `view`. A reply may be `begun`, fed and finished; every other message is drawn once."""
 
     DEFAULT_CSS = "MessageWidget { layout: stream; height: auto; }"

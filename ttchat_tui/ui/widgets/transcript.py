@@ -22,6 +22,7 @@ from textual.widgets import Static
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.widgets import transcript_window as windows
 from ttchat_tui.ui.widgets.message_view import MessageView
+from ttchat_tui.ui.widgets.single_pass import SinglePass
 from ttchat_tui.ui.widgets.transcript_place import Place, place_at, y_of
 from ttchat_tui.ui.widgets.transcript_window import Window
 
@@ -61,7 +62,7 @@ class NewTextPill(Static):
         self.display = False
 
 
-class Transcript(VerticalScroll):
+class Transcript(SinglePass, VerticalScroll):
     """Messages by key, in order.
 
     `feed` only stores text; `flush` draws it, at a cost that does not depend on how much there is already. While it

@@ -15,8 +15,15 @@ from numpy.typing import NDArray
 
 from tests.engine.test_torch_families import go_on, stepper_of
 from tests.engine.tiny_models import VOCAB, build, save
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import TokenEvent
+from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
+from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.torch_engine.engine import TorchEngine
 
 TOLERANCE = 1e-4
+HOT = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=40)
 FAMILIES = ("llama", "qwen2-sliding", "qwen3")
 """Grouped heads; a window of 40 positions in one layer; a norm over each head."""
 
@@ -132,6 +139,30 @@ def test_a_row_that_ended_costs_nothing_and_the_prompt_is_held_once(pair: Pair) 
     assert forked is not None
     assert forked.kv.capacity < 200
     stepper.join()
+
+
+def ids_of(engine: TorchEngine, seed: int, candidates: tuple[Candidate, ...] = ()) -> dict[int, list[int]]:
+    """Of each row, the ids of a reply to the same question."""
+    request = GenerationRequest(
+        id=1, messages=(ChatMessage("user", "hello"),), sampling=HOT, seed=seed, candidates=candidates
+    )
+    rows: dict[int, list[int]] = {row: [] for row in range(request.rows)}
+    for event in engine.generate(request, GenerationControl(HOT)):
+        if isinstance(event, TokenEvent):
+            rows[event.row].extend(event.token_ids)
+    return rows
+
+
+def test_each_row_of_a_batch_draws_the_ids_of_a_reply_with_its_seed(tmp_path: Path) -> None:
+    engine = TorchEngine()
+    path = str(save(build("llama"), tmp_path))
+    info = engine.load(ModelSpec(name="tiny", path=path, threads=1, precision="fp32"), lambda _progress: None)
+    seeds = range(max(info.capabilities.batch_sizes))
+    rows = ids_of(engine, seeds[0], tuple(Candidate(seed=seed) for seed in seeds[1:]))
+    assert len({tuple(ids) for ids in rows.values()}) == len(seeds)
+    for row, seed in enumerate(seeds):
+        assert rows[row] == ids_of(engine, seed)[0]
+    engine.close()
 
 
 def test_outside_of_a_batch_there_are_no_rows(pair: Pair) -> None:

@@ -159,12 +159,12 @@ def result(message: Message, info: EngineInfo, replied: Replied, is_kept: bool) 
             "prompt_tokens": stats.prompt_tokens,
             "completion_tokens": stats.completion_tokens,
             "cached_tokens": stats.cached_tokens,
+            "decode_forwards": stats.decode_forwards,
         },
         "timings": {
             "load_s": info.load_s,
             "ttft_s": stats.ttft_s,
             "prefill_tps": stats.prefill_tps,
-            "decode_forwards": stats.decode_forwards,
             **_rates(stats),
         },
         "conversation_id": message.conversation_id if is_kept else None,

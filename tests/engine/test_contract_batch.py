@@ -57,11 +57,11 @@ def test_every_row_streams_ends_once_and_the_batch_ends_last(subject: Subject) -
 
 
 def test_greedy_rows_start_as_a_reply_of_its_own_does(subject: Subject) -> None:
-    """Only for a few tokens: in reduced precision the kernels for one row and for several round apart."""
-    request = batch(subject, Candidate(seed=1), max_tokens=3)
+    """Only as long as the choice is clear: in reduced precision the kernels for one row and for several round apart."""
+    request = batch(subject, Candidate(seed=1), max_tokens=2)
     subject.reply(subject.request(max_tokens=1))  # The prompt is in the KV cache from here on, for both.
     rows = subject.reply(request)
-    alone = subject.reply(subject.request(max_tokens=3))
+    alone = subject.reply(subject.request(max_tokens=2))
     assert ids(rows, 0) == ids(rows, 1) == ids(alone, 0)
 
 

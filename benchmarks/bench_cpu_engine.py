@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cpu_engine.accuracy_rows import accuracy
+from cpu_engine.accuracy_rows import accuracy, accuracy_of_peers
 from cpu_engine.batch_row import batch
 from cpu_engine.context_rows import far_context, new_turn
 from cpu_engine.decode_rows import against_transformers, decode, first_token, loop
@@ -45,6 +45,7 @@ ROWS: dict[str, Callable[[Setup], Result]] = {
     "memory": memory,
     "start": start,
     "accuracy": accuracy,
+    "accuracy_of_peers": accuracy_of_peers,
 }
 
 

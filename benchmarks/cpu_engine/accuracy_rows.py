@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from .contender import Contender
@@ -10,51 +11,61 @@ from .result import Line, Result
 from .setup import PeerMissing, Setup
 
 KL_TARGET, TOP1_TARGET = 0.003, 0.95
-CHUNK = 256
-"""Ids computed at once: what a prompt goes through. One at a time is what a reply goes through."""
-OTHERS = ("f16",)
-"""Precisions shown beside the one under test."""
+REPLY, PROMPT = 1, 256
+"""Ids computed at once: what a reply goes through, and what a prompt does."""
 
 
-def accuracy(setup: Setup) -> Result:
-    """The precision under test, others of ours, and llama.cpp on the same file, on the same 2,324 tokens."""
-    reference = setup.own("fp32")
-    ids = reference.ask("real_text")
-    expected = str(setup.folder / "fp32.npy")
-    reference.ask("logits", ids=ids, rows=CHUNK, file=expected)
+class _Judge:
+    """float32's logits along the text, and how far others are from them."""
 
-    def judge(contender: Contender, rows: int) -> dict[str, Any]:
-        file = setup.folder / "other.npy"
-        contender.ask("logits", ids=ids, rows=rows, file=str(file))
-        found: dict[str, Any] = reference.ask("compare", reference=expected, other=str(file))
+    def __init__(self, setup: Setup) -> None:
+        self._own = setup.own("fp32")
+        self._folder = setup.folder
+        self._expected = str(setup.folder / "fp32.npy")
+        self.ids: list[int] = self._own.ask("real_text")
+        self._own.ask("logits", ids=self.ids, rows=PROMPT, file=self._expected)
+
+    def __call__(self, contender: Contender, rows: int) -> dict[str, Any]:
+        file = self._folder / "other.npy"
+        contender.ask("logits", ids=self.ids, rows=rows, file=str(file))
+        found: dict[str, Any] = self._own.ask("compare", reference=self._expected, other=str(file))
         file.unlink()
         return found
 
-    lines: list[Line] = []
-    details: dict[str, Any] = {}
-    for contender, is_ours in _candidates(setup):
-        name = contender.ask("describe")["label"] if contender.name == "own" else contender.name
-        for rows in (1, CHUNK):
-            found = details[f"{name}, {rows} at once"] = judge(contender, rows)
-            lines.append(_line(f"{name}, {'reply' if rows == 1 else 'prompt'} path", found, is_ours))
-        setup.stop(contender)
-    return Result(lines, f"{len(ids):,} tokens", details)
+
+def accuracy(setup: Setup) -> Result:
+    """The precision under test, the way of a reply and the way of a prompt."""
+    judge, own = _Judge(setup), setup.own()
+    label = own.ask("describe")["label"]
+    found = {f"{label}, {path}": judge(own, rows) for path, rows in (("reply", REPLY), ("prompt", PROMPT))}
+    target = f"KL <= {KL_TARGET}, top-1 >= {TOP1_TARGET}"
+    lines = [
+        Line(name, "fp32", _figure(one), target, one["kl"] <= KL_TARGET and one["top1"] >= TOP1_TARGET)
+        for name, one in found.items()
+    ]
+    return Result(lines, f"{len(judge.ids):,} tokens", found)
 
 
-def _candidates(setup: Setup) -> Any:
-    yield setup.own(), True
-    for precision in OTHERS:
-        yield setup.own(precision), True
-    for quantisation in (SAME, BEST):
+def accuracy_of_peers(setup: Setup) -> Result:
+    """float16 and llama.cpp on both files, on the same tokens, the way of a prompt."""
+    judge = _Judge(setup)
+    found: dict[str, Any] = {}
+    for start in _starters(setup):
         try:
-            yield setup.llama(quantisation), False
+            contender = start()
         except PeerMissing as missing:
             print(f"left out: {missing}")
+            break
+        name = "own f16" if contender.name == "own" else contender.name
+        found[name] = judge(contender, PROMPT)
+        setup.stop(contender)
+    lines = [Line(f"{name}, prompt", "fp32", _figure(one)) for name, one in found.items()]
+    return Result(lines, f"{len(judge.ids):,} tokens", found)
 
 
-def _line(what: str, found: dict[str, Any], is_ours: bool) -> Line:
-    figure = f"KL {found['kl']:.5f}, top-1 {found['top1']:.3f}"
-    if not is_ours:
-        return Line(what, "fp32", figure)
-    is_met = found["kl"] <= KL_TARGET and found["top1"] >= TOP1_TARGET
-    return Line(what, "fp32", figure, f"KL <= {KL_TARGET}, top-1 >= {TOP1_TARGET}", is_met)
+def _starters(setup: Setup) -> Sequence[Any]:
+    return (lambda: setup.own("f16"), lambda: setup.llama(SAME), lambda: setup.llama(BEST))
+
+
+def _figure(found: dict[str, Any]) -> str:
+    return f"KL {found['kl']:.5f}, top-1 {found['top1']:.3f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from ttchat_tui.ui.services import Resume
 from ttchat_tui.ui.widgets.history_panel import HistoryPanel
 from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
 from ttchat_tui.ui.widgets.slider import Slider
+
+CONTEXT = re.compile(r"\d+ / \d+(?= )")
 
 
 def shown(chat: ChatApp) -> str:
@@ -314,7 +317,7 @@ async def test_odd_arguments_of_commands_are_said(tmp_path: Path) -> None:
             chat.screen.prompt.set_draft(command)
             await pilot.press("enter")
             await pilot.pause()
-        assert sum("1 code blocks" in toast for toast in chat.toasts()) == 2
+        assert sum("1 code block." in toast for toast in chat.toasts()) == 2
         assert any("no home folder" in toast for toast in chat.toasts())
 
 
@@ -421,3 +424,40 @@ async def test_keys_of_one_app_do_not_reach_the_next(tmp_path: Path) -> None:
     async with running(second):
         assert "f12" not in second.screen._bindings.key_to_bindings
     first.store.close()
+
+
+async def test_the_selected_message_is_copied_as_markdown_without_its_figures(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("**first** reply", "second reply")))
+    async with running(chat) as pilot:
+        copied: list[str] = []
+        chat.screen.copy = copied.append  # type: ignore[method-assign]
+        for word in ("one", "two"):
+            await pilot.press(*word, "enter")
+            await reply_ended(pilot, chat)
+        await pilot.press("f8")
+        await pilot.press("ctrl+up", "ctrl+up", "ctrl+up", "f8")
+        await pilot.press("ctrl+up", "f8")
+        assert copied == ["second reply", "**first** reply", "one"]
+        await pilot.press("escape", "f8")
+        assert copied[-1] == "second reply"
+
+
+async def test_the_status_line_and_the_metrics_say_the_same_of_the_context(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("one two three",)))
+    async with running(chat) as pilot:
+        await pilot.press(*"hi", "enter")
+        await reply_ended(pilot, chat)
+        for draft in ("", "a longer draft"):
+            chat.screen.prompt.insert(draft)
+            await until(pilot, lambda: chat.screen.prompt.text == "" or not chat.session.is_busy)
+            chat.screen.count()
+            await settle(pilot, chat)
+            await settle(pilot, chat)
+            figures = [
+                word
+                for line in shown(chat).splitlines()
+                if "context" in line
+                for word in CONTEXT.findall(line)
+            ]
+            assert len(figures) == 2, figures
+            assert figures[0] == figures[1]

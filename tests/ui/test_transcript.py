@@ -14,6 +14,7 @@ from tests.ui.markdown_screen import drawn_text, whole
 from ttchat_tui.ui.themes import DEFAULT_THEME, load_themes
 from ttchat_tui.ui.widgets.message_chunk import MessageChunk
 from ttchat_tui.ui.widgets.message_widget import MessageWidget
+from ttchat_tui.ui.widgets.new_text_pill import NewTextPill
 from ttchat_tui.ui.widgets.transcript import MessageView, Transcript
 
 REPLY = "# Title\n\nSome **text** [not markup] \x1b[31m.\n\n```python\nx = 1\n```\n\n- a\n- b\n"
@@ -169,13 +170,13 @@ async def test_it_follows_the_end_until_the_reader_scrolls_up_and_again_at_the_e
         await stream(app, pilot, ["more\n\n"] * 12)
         assert app.transcript.scroll_y == at
         assert app.lines()[:-1] == before[:-1]
-        assert "↓ new" in app.lines()[-1]
+        assert "↓ 24 new lines" in app.lines()[-1]
         await pilot.press("end")
         await pilot.pause()
         assert app.transcript.scroll_y == app.transcript.max_scroll_y
         await stream(app, pilot, ["last\n\n"] * 3)
         assert app.transcript.scroll_y == app.transcript.max_scroll_y
-        assert "↓ new" not in app.lines()[-1]
+        assert "↓" not in app.lines()[-1]
         assert app.follows == [False, True]
 
 
@@ -348,3 +349,76 @@ async def test_colours_follow_the_theme() -> None:
         await pilot.pause()
         light = [str(segment.style) for segment in app.query(MessageChunk)[1].render_line(1)]
         assert dark != light
+
+
+async def test_the_pill_counts_the_lines_that_came_since_the_reader_left_the_end() -> None:
+    app = TranscriptApp()
+    async with app.run_test(size=(60, 20)) as pilot:
+        app.transcript.show([*talk(8), reply(99, "", status="streaming")])
+        await pilot.pause()
+        app.transcript.scroll_relative(y=-12, animate=False)
+        await pilot.pause()
+        await stream(app, pilot, ["one\n\n"])
+        first = app.query_one(NewTextPill).label
+        await stream(app, pilot, ["two\n\n", "three\n\n", "four\n\n"])
+        assert (first, app.query_one(NewTextPill).label) == ("↓ 1 new line", "↓ 7 new lines")
+        await pilot.resize_terminal(40, 20)
+        await stream(app, pilot, ["five\n\n"])
+        assert app.query_one(NewTextPill).label == "↓ 9 new lines"
+
+
+async def test_the_pill_counts_nothing_it_cannot_know() -> None:
+    app = TranscriptApp()
+    async with app.run_test(size=(60, 20)) as pilot:
+        app.transcript.show(talk(500))
+        app.transcript.action_scroll_home()
+        await pilot.pause()
+        app.transcript.begin(reply(999, ""))
+        await stream(app, pilot, ["text\n\n"] * 3, key=999)
+        assert app.query_one(NewTextPill).label == "↓ new"
+
+
+async def test_a_message_is_selected_by_key_and_comes_into_view() -> None:
+    app = TranscriptApp()
+    async with app.run_test(size=(60, 20)) as pilot:
+        app.transcript.show(talk(500))
+        await pilot.pause()
+        for _ in range(60):
+            app.transcript.select_neighbour(-1)
+            await pilot.pause()
+        assert app.transcript.selected == 440
+        assert [
+            widget.view.key for widget in app.query("MessageWidget.-selected").results(MessageWidget)
+        ] == [440]
+        assert next(filter(None, app.lines())).startswith("SmolLM2")
+        assert "answer 440" in " ".join(app.lines())
+        app.transcript.select_neighbour(1)
+        assert app.transcript.selected == 441
+
+
+async def test_below_the_last_message_none_is_selected_and_the_end_is_followed() -> None:
+    app = TranscriptApp()
+    async with app.run_test(size=(60, 20)) as pilot:
+        app.transcript.show(talk(8))
+        await pilot.pause()
+        app.transcript.select_neighbour(-1)
+        assert app.transcript.selected == 7
+        app.transcript.select_neighbour(1)
+        assert app.transcript.selected is None
+        assert app.transcript.is_following
+
+
+async def test_a_click_selects_a_message_and_a_second_one_none() -> None:
+    app = TranscriptApp()
+    async with app.run_test(size=(60, 20)) as pilot:
+        app.transcript.show([user(1), reply(2, "answer")])
+        await pilot.pause()
+        text = app.query(MessageWidget).last().chunks[0]
+        await pilot.click(text)
+        assert app.transcript.selected == 2
+        app.transcript.add(reply(2, "another answer"))
+        await pilot.pause()
+        assert len(app.query("MessageWidget.-selected")) == 1
+        app.screen.selections = {}
+        await pilot.click(app.query(MessageWidget).last().chunks[0], offset=(3, 0))
+        assert app.transcript.selected is None

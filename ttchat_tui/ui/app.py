@@ -14,6 +14,7 @@ from textual.theme import Theme
 
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import TABLE, bind, bindings
+from ttchat_tui.ui.no_color import honour_no_color
 from ttchat_tui.ui.palette import ActionProvider
 from ttchat_tui.ui.screens.chat import ChatScreen
 from ttchat_tui.ui.services import Services
@@ -37,6 +38,7 @@ class TtchatApp(App[None], inherit_bindings=False):
 
     def __init__(self, services: Services, themes: Sequence[Theme]) -> None:
         super().__init__()
+        honour_no_color(self)
         self.services = services
         self._return_code_wanted: int | None = None
         self.use_command_palette = True

@@ -88,6 +88,7 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
         self.pump = EnginePump(self.session, services.host, self.show_updates, self._flush)
         self.overlay = ""
         self.deleted: list[int] = []
+        self._context_shown: dict[str, int] = {}  # of a running reply, else of what sending would take
         self._is_started = False
         self.is_whole = False
 
@@ -196,7 +197,7 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
             case EngineReady(info):
                 self.transcript.remove(FAULT_KEY)
                 self.status.set_model(info.model, info.label)
-                self.status.set_context(0, info.context_length)
+                self._show_context(0, info.context_length)
                 self.remember_model(self.session.loaded_model)
                 self._ring()
                 self._refresh_settings()
@@ -268,7 +269,8 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
             )
 
     def _show_cost(self, tokens: int, context_length: int, dropped: int) -> None:
-        self.status.set_context(tokens, context_length)
+        self._show_context(tokens, context_length)
+        self._refresh_metrics()
         hint = f"{tokens:,} / {context_length:,} tok" if self.prompt.text.strip() else ""
         self.prompt.set_token_hint(
             f"{hint} · {dropped} oldest will not be sent" if dropped and hint else hint
@@ -296,9 +298,13 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
         if self.metrics_panel is None:
             return
         metrics = self.metrics.sample()
-        self.metrics_panel.show(metrics)
         if self.session.is_busy and metrics.context_used:
-            self.status.set_context(metrics.context_used, metrics.context_length or 0)
+            self._show_context(metrics.context_used, metrics.context_length or 0)
+        self.metrics_panel.show(replace(metrics, **self._context_shown))
+
+    def _show_context(self, used: int, length: int) -> None:
+        self._context_shown = {"context_used": used, "context_length": length}
+        self.status.set_context(used, length)
 
     def _flush(self) -> float:
         if self.session.is_busy and self.metrics.is_due():

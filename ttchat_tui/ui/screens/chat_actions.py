@@ -86,9 +86,12 @@ class ChatActions(Screen[None]):
     # --- replies
 
     def action_stop(self) -> None:
-        """Esc: close an overlay, else stop the reply (or give up one that waits for a load), else give up the load."""
+        """Esc: close an overlay, else stop the reply (or give up one that waits for a load), else select no message, else
+        give up the load."""
         if self.overlay:
             self._set_overlay("")
+        elif self.transcript.selected is not None and not self.session.is_busy:
+            self.transcript.select(None)
         elif self.services.host.state != "loading":
             self.session.stop()
         elif self.session.is_busy:
@@ -245,17 +248,26 @@ class ChatActions(Screen[None]):
 
     def _copy_code(self, number: str) -> None:
         last = self.session.last_reply
-        blocks = self.transcript.code_blocks(last.id) if last else []
+        key = self.transcript.selected or (last.id if last else None)
+        blocks = self.transcript.code_blocks(key) if key is not None else []
         place = int(number) if number.isdecimal() else len(blocks) if not number else 0
         if 1 <= place <= len(blocks):
             self.copy(blocks[place - 1])
         else:
-            self.notify(f"The last reply has {len(blocks)} code blocks.", markup=False)
+            which = "selected message" if self.transcript.selected else "last reply"
+            self.notify(f"The {which} has {len(blocks)} code block{'s' * (len(blocks) != 1)}.", markup=False)
 
     def action_copy_message(self) -> None:
-        asked = next((m for m in reversed(self.session.path) if m.role == "user"), None)
-        if asked is not None:
-            self.copy(asked.content)
+        if self.transcript.selected is None:
+            self.action_copy_reply()
+        else:
+            self.copy(self.transcript.source_of(self.transcript.selected))
+
+    def action_select_previous(self) -> None:
+        self.transcript.select_neighbour(-1)
+
+    def action_select_next(self) -> None:
+        self.transcript.select_neighbour(1)
 
     def action_follow_end(self) -> None:
         self.transcript.follow()

@@ -116,6 +116,12 @@ class MessageWidget(SinglePass, Widget, can_focus=False):
             return line
         return 1 + line + sum(chunk.height_of(self._text_width) for chunk in self._chunks[:index])
 
+    def last_line(self) -> tuple[int, int]:
+        """Where the text ends, as `row_at` says it; the header where there is none yet."""
+        if not self._chunks:
+            return -1, 0
+        return len(self._chunks) - 1, max(0, self._chunks[-1].height_of(self._text_width) - 1)
+
     @property
     def _text_width(self) -> int:
         return max(1, self._header.size.width)

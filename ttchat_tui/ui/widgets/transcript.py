@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, cast
 from textual import events
 from textual._arrange import DockArrangeResult
 from textual.await_remove import AwaitRemove
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
@@ -21,9 +20,11 @@ from textual.widgets import Static
 
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.widgets import transcript_window as windows
+from ttchat_tui.ui.widgets.message_selection import MessageSelection
 from ttchat_tui.ui.widgets.message_view import MessageView
+from ttchat_tui.ui.widgets.new_text_pill import NewTextPill
 from ttchat_tui.ui.widgets.single_pass import SinglePass
-from ttchat_tui.ui.widgets.transcript_place import Place, place_at, y_of
+from ttchat_tui.ui.widgets.transcript_place import Place, end_of, lines_since, place_at, y_of
 from ttchat_tui.ui.widgets.transcript_window import Window
 
 if TYPE_CHECKING:
@@ -35,34 +36,14 @@ __all__ = ["MessageView", "Transcript"]
 NEAR: Final = 2
 """Rows from the end within which scrolling down follows again."""
 
-STYLES: Final = frozenset(
-    f"{name}"
-    for name in (
-        *("md-code", "md-link", "md-faint", "md-bar", "md-marker", "md-h1", "md-h2", "md-h3"),
-        *(
-            "md-block",
-            "md-label",
-            "md-comment",
-            "md-keyword",
-            "md-number",
-            "md-string",
-            "md-builtin",
-            "md-name",
-        ),
-        *("role-user", "role-assistant", "role-system", "role-notice", "note", "note-error"),
-    )
-)
+STYLES: Final = frozenset({
+    "md-code", "md-link", "md-faint", "md-bar", "md-marker", "md-h1", "md-h2", "md-h3", "md-block", "md-label",
+    "md-comment", "md-keyword", "md-number", "md-string", "md-builtin", "md-name",
+    "role-user", "role-assistant", "role-system", "role-notice", "note", "note-error",
+})  # fmt: skip
 
 
-class NewTextPill(Static):
-    """Floats over the end while there is text below that the reader has not seen."""
-
-    def __init__(self) -> None:
-        super().__init__(" ↓ new ", markup=False)
-        self.display = False
-
-
-class Transcript(SinglePass, VerticalScroll):
+class Transcript(SinglePass, MessageSelection):
     """Messages by key, in order.
 
     `feed` only stores text; `flush` draws it, at a cost that does not depend on how much there is already. While it
@@ -73,7 +54,7 @@ class Transcript(SinglePass, VerticalScroll):
 
     DEFAULT_CSS = """
     Transcript { layers: base pill; }
-    Transcript NewTextPill { layer: pill; dock: bottom; width: auto; height: 1; }
+    Transcript NewTextPill { layer: pill; }
     Transcript #placeholder { width: 1fr; height: auto; }
     """
 
@@ -100,6 +81,8 @@ class Transcript(SinglePass, VerticalScroll):
         self._fed: dict[int, str] = {}
         """Text that streaming messages got and do not show yet."""
         self._place: Place | None = None
+        self._seen: Place | None = None
+        """The end of the text when the reader left it."""
         self._held_y = 0.0
         self._is_moving = False
         self._frame_s = 0.0
@@ -116,7 +99,7 @@ class Transcript(SinglePass, VerticalScroll):
         """Show these messages instead, from their end; only the newest are mounted."""
         self._views = list(messages)
         self._fed.clear()
-        self._place = None
+        self._place = self._seen = self._selected = None
         self._move_to(windows.newest(self._views), is_new=True)
         self.follow()
 
@@ -151,6 +134,8 @@ class Transcript(SinglePass, VerticalScroll):
             return self.remove_children([])
         del self._views[index]
         self._fed.pop(key, None)
+        if key == self._selected:
+            self._selected = None
         first, end = self._window.first, self._window.end
         self._window = Window(first - (index < first), end - (index < end))
         widget = self._widgets.pop(key, None)
@@ -209,6 +194,7 @@ class Transcript(SinglePass, VerticalScroll):
 
     def _note_frame(self, start: float) -> None:
         self._frame_s = time.thread_time() - start
+        self._announce_unseen()
 
     # For copying.
 
@@ -290,6 +276,11 @@ class Transcript(SinglePass, VerticalScroll):
         self._hold(y)
         return result
 
+    def hold(self, place: Place) -> None:
+        self._set_following(False)
+        self._place = place
+        self.refresh(layout=True)
+
     def _hold(self, y: float) -> None:
         """Scroll without a second layout: what the compositor does for an anchored widget."""
         self._held_y = y
@@ -298,26 +289,35 @@ class Transcript(SinglePass, VerticalScroll):
         self.vertical_scrollbar.set_reactive(cast("Reactive[float]", ScrollBar.position), y)
 
     def on_resize(self, event: events.Resize) -> None:
-        self._pill.styles.offset = (max(0, event.size.width - 12), 0)
+        self._pill.stand_right_in(event.size.width)
 
     def on_click(self, event: events.Click) -> None:
         if event.widget is self._pill:
-            event.stop()
+            event.stop().prevent_default()  # a click that selects nothing
             self.follow()
 
     def _set_following(self, is_following: bool) -> None:
         if is_following:
+            self._seen = None
             self._pill.display = False
         if self.is_following == is_following:
             return
         self.is_following = is_following
         if not is_following:
             self._place = place_at(self._mounted(), round(self.scroll_y))
+            self._seen = end_of(self._mounted())
         self.post_message(self.FollowChanged(is_following))
 
     def _mark_unseen(self) -> None:
         if not self.is_following and not self._pill.display:
-            self._pill.display = True
+            self._pill.announce(0)
+
+    def _announce_unseen(self) -> None:
+        """How much is new, in lines: as far as they are mounted, and laid out by now."""
+        if not self.is_following and self._pill.display:
+            is_end_mounted = self._window.end == len(self._views)
+            is_known = self._seen is not None and is_end_mounted
+            self._pill.announce(lines_since(self._seen, self._mounted()) if is_known else 0)
 
     # Which messages are mounted.
 
@@ -344,6 +344,7 @@ class Transcript(SinglePass, VerticalScroll):
         if self.is_attached:
             self.mount(fresh, after=old)
             old.remove()
+        self.mark_selected()
 
     def _grow(self, window: Window) -> None:
         """Move the window because the reader came near its end, one step at a time."""
@@ -365,6 +366,7 @@ class Transcript(SinglePass, VerticalScroll):
         self._widgets = {
             view.key: kept.get(view.key) or deferred.message_widget.MessageWidget(view) for view in wanted
         }
+        self.mark_selected()
         if not self._pill.is_attached:
             return
         with self.app.batch_update():

@@ -31,3 +31,20 @@ def y_of(place: Place, tops: Mapping[Widget, int]) -> int | None:
     """Where the line is now, given where each message begins; None if its message is not there any more."""
     top = tops.get(place.message)
     return None if top is None else top + place.message.y_of(place.chunk, place.line)
+
+
+def end_of(messages: Sequence[MessageWidget]) -> Place | None:
+    """The last line of text there is; None if there are no messages there yet."""
+    if not messages or not messages[-1].is_attached:
+        return None
+    return Place(messages[-1], *messages[-1].last_line())
+
+
+def lines_since(place: Place | None, messages: Sequence[MessageWidget]) -> int:
+    """Lines of text that came after `place`; 0 if it, or the end, is not on screen."""
+    end = end_of(messages)
+    if place is None or end is None:
+        return 0
+    tops: dict[Widget, int] = {message: message.virtual_region.y for message in messages}
+    before, now = y_of(place, tops), y_of(end, tops)
+    return max(0, now - before) if before is not None and now is not None else 0

@@ -48,6 +48,11 @@ def oldest(views: Sequence[MessageView]) -> Window:
     return Window(0, end)
 
 
+def around(views: Sequence[MessageView], at: int) -> Window:
+    """Message `at` with some before and some after it."""
+    return moved_down(views, _back_from(views, at + 1, FIRST_LINES, STEP))
+
+
 def moved_up(views: Sequence[MessageView], window: Window) -> Window:
     """Some older messages more, and fewer newer ones if it gets too large."""
     first = _back_from(views, window.first, MOST_LINES // 2, STEP).first

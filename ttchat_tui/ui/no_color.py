@@ -1,0 +1,77 @@
+"""NO_COLOR (no-color.org): no colour reaches the terminal, and what only a background showed is in reverse video.
+
+Textual's own answer to NO_COLOR is greys. Here the terminal's own two colours are all there is: cursor, selection,
+highlighted rows and the scrollbar's thumb have backgrounds that stand out, so they are reversed; bold, underline and
+the rest stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final
+
+from rich.color import ColorType
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import App
+from textual.color import Color
+from textual.filter import LineFilter
+
+STANDS_OUT: Final = 1.4
+"""WCAG contrast to the screen's background from which a background means something. The shipped themes' surfaces and
+panels have at most 1.36, their selections, cursors and scrollbars at least 1.5."""
+
+
+class Colourless(LineFilter):
+    """Takes the colours out of every line."""
+
+    def __init__(self, ground: Callable[[], Color]) -> None:
+        """`ground` tells the screen's background, which changes with the theme."""
+        super().__init__()
+        self._ground = ground
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        ground = self._ground()
+        return [
+            Segment(text, style if style is None else without_colours(style, ground), control)
+            for text, style, control in segments
+        ]
+
+
+def honour_no_color(app: App[Any]) -> None:
+    """Where NO_COLOR is set, put `Colourless` in the place of Textual's filters."""
+    if app.no_color:
+        # Textual has no public way to choose them; Monochrome, which it has chosen by now, sends greys.
+        app._filters[:] = [Colourless(lambda: _ground_of(app))]
+
+
+@lru_cache(4096)
+def without_colours(style: Style, ground: Color) -> Style:
+    """`style` with its attributes, links and meta data only; reversed if its background stands out from `ground`."""
+    plain = style.without_color
+    if style.meta:
+        plain += Style(meta=style.meta)
+    return plain + Style(reverse=True) if _stands_out(style, ground) else plain
+
+
+def _stands_out(style: Style, ground: Color) -> bool:
+    background = style.bgcolor
+    if background is None or background.type is ColorType.DEFAULT:
+        return False
+    if background.triplet is None:  # one of the terminal's own 16: themes use them for nothing else
+        return True
+    lighter, darker = sorted((luminance(Color(*background.triplet)), luminance(ground)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05) >= STANDS_OUT
+
+
+def luminance(color: Color) -> float:
+    """WCAG's relative luminance, within 0 and 1."""
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in color.normalized
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _ground_of(app: App[Any]) -> Color:
+    return app.screen_stack[0].styles.background if app.screen_stack else Color(0, 0, 0)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ttchat_tui.engine.prompt import Piece
-from ttchat_tui.engine.torch_engine.tokenizer import ChatTokenizer
+from ttchat_tui.engine.tokenizer import ChatTokenizer
 
 FOLDER = Path(__file__).parent / "data" / "real_text"
 KINDS = ("prose", "code", "list", "chat")

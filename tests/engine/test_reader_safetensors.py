@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 
 from tests.engine.tiny_models import CHATML, build, save
 from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
 from ttchat_tui.engine.torch_engine.checkpoint import RopeScaling
 from ttchat_tui.engine.torch_engine.safetensors_file import SafetensorsFolder, read_config, why_not_own
-from ttchat_tui.engine.torch_engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
 
 BASE: dict[str, Any] = {
     "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4,

@@ -26,11 +26,11 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError, LoadCancelled, MissingDependency, ModelLoadError, OutOfMemory
+from ttchat_tui.engine.generation_config import recommended_sampling
 from ttchat_tui.engine.torch_engine import engine as engine_module
 from ttchat_tui.engine.torch_engine import loading
 from ttchat_tui.engine.torch_engine.engine import TorchEngine
 from ttchat_tui.engine.torch_engine.kernels import working_kernels
-from ttchat_tui.engine.torch_engine.loading import recommended_sampling
 
 GREEDY = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, max_tokens=12)
 HELLO = (ChatMessage("user", "hello"),)

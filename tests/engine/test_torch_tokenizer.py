@@ -18,8 +18,8 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.prompt import ChatTemplate, Piece
 from ttchat_tui.engine.text_stream import TextStream
+from ttchat_tui.engine.tokenizer import ChatTokenizer
 from ttchat_tui.engine.torch_engine.gguf_file import GgufFile
-from ttchat_tui.engine.torch_engine.tokenizer import ChatTokenizer
 from ttchat_tui.engine.torch_engine.tokenizer_gguf import LLAMA3_SPLIT, merges_by_score, tokenizer_from_gguf
 
 TRICKY = [

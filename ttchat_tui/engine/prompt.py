@@ -48,6 +48,15 @@ class Piece(NamedTuple):
     is_control: bool
 
 
+class TemplateData(msgspec.Struct, frozen=True, kw_only=True):
+    """What the chat template needs from the model file."""
+
+    source: str = ""
+    """Jinja; empty when the model brings none."""
+    special: Mapping[str, str] = {}
+    """`bos_token`, `eos_token` … as text."""
+
+
 class ChatTemplate:
     """A model's Jinja chat template, rendered as transformers' `apply_chat_template` renders it.
 

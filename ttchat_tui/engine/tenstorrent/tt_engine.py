@@ -23,6 +23,8 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, G
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.engine.base import EngineError, ModelLoadError, ProgressReporter, require_batch
 from ttchat_tui.engine.decode import run_generation
+from ttchat_tui.engine.generation_config import recommended_sampling
+from ttchat_tui.engine.json_file import read_json, read_json_if_there
 from ttchat_tui.engine.prompt import ChatTemplate
 from ttchat_tui.engine.prompt_builder import PromptBuilder
 from ttchat_tui.engine.tenstorrent import environment
@@ -30,10 +32,8 @@ from ttchat_tui.engine.tenstorrent.errors import explained
 from ttchat_tui.engine.tenstorrent.loading import LoadedCard, Plan, load_card
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
 from ttchat_tui.engine.text_stream import TextStream
-from ttchat_tui.engine.torch_engine.loading import recommended_sampling
-from ttchat_tui.engine.torch_engine.safetensors_file import read_json, read_json_if_there
-from ttchat_tui.engine.torch_engine.tokenizer import ChatTokenizer
-from ttchat_tui.engine.torch_engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
+from ttchat_tui.engine.tokenizer import ChatTokenizer
+from ttchat_tui.engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
 
 _NOT_LOADED = ErrorInfo(kind="not_ready", message="No model is loaded.", cure="Load a model first.")
 

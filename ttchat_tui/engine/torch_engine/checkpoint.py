@@ -66,15 +66,6 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
         return self.layers * layer + self.vocab_size * self.hidden_size * (1 if self.is_head_tied else 2)
 
 
-class TemplateData(msgspec.Struct, frozen=True, kw_only=True):
-    """What the chat template needs from the model file."""
-
-    source: str = ""
-    """Jinja; empty when the model brings none."""
-    special: Mapping[str, str] = {}
-    """`bos_token`, `eos_token` … as text."""
-
-
 class Checkpoint(Protocol):
     """An open model file or folder. Weights are read from a memory map when asked for."""
 

@@ -11,7 +11,8 @@ from typing import Any, Final, cast
 import torch
 
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.torch_engine.checkpoint import FAMILIES, Family, ModelConfig, RopeScaling, TemplateData
+from ttchat_tui.engine.prompt import TemplateData
+from ttchat_tui.engine.torch_engine.checkpoint import FAMILIES, Family, ModelConfig, RopeScaling
 from ttchat_tui.engine.torch_engine.gguf_container import GgufContainer, TensorEntry
 from ttchat_tui.engine.torch_engine.gguf_tensors import holds_int4, read_int4, read_tensor
 from ttchat_tui.engine.torch_engine.int4_blocks import Int4Blocks

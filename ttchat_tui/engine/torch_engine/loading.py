@@ -11,13 +11,17 @@ import msgspec
 
 from ttchat_tui.domain.events import LoadPhase, LoadProgress
 from ttchat_tui.domain.model_spec import ModelSpec
-from ttchat_tui.domain.sampling import SamplingParams, checked
+from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import ModelLoadError, ProgressReporter
 from ttchat_tui.engine.batch_decode import BatchStepper
 from ttchat_tui.engine.decode import Stepper
+from ttchat_tui.engine.generation_config import recommended_sampling
+from ttchat_tui.engine.json_file import read_json, read_json_if_there
 from ttchat_tui.engine.lookup import LookupStepper
-from ttchat_tui.engine.prompt import ChatTemplate
-from ttchat_tui.engine.torch_engine.checkpoint import Checkpoint, TemplateData
+from ttchat_tui.engine.prompt import ChatTemplate, TemplateData
+from ttchat_tui.engine.tokenizer import ChatTokenizer
+from ttchat_tui.engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
+from ttchat_tui.engine.torch_engine.checkpoint import Checkpoint
 from ttchat_tui.engine.torch_engine.gguf_file import GgufFile
 from ttchat_tui.engine.torch_engine.kernels import working_kernels
 from ttchat_tui.engine.torch_engine.memory import (
@@ -31,20 +35,15 @@ from ttchat_tui.engine.torch_engine.precision import plan_weights
 from ttchat_tui.engine.torch_engine.rope import RopeTable, rope_frequencies
 from ttchat_tui.engine.torch_engine.safetensors_file import (
     SafetensorsFolder,
-    read_json,
-    read_json_if_there,
     why_not_own,
 )
 from ttchat_tui.engine.torch_engine.stepper import TorchStepper
 from ttchat_tui.engine.torch_engine.thread_governor import GovernedStepper
-from ttchat_tui.engine.torch_engine.tokenizer import ChatTokenizer
-from ttchat_tui.engine.torch_engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
 from ttchat_tui.engine.torch_engine.tokenizer_gguf import tokenizer_from_gguf
 from ttchat_tui.engine.torch_engine.warm_up import usable_cores, warm_up
 from ttchat_tui.engine.torch_engine.weights import convert_weights
 
 _AUTO_MODEL: Final = "ttchat_tui.engine.torch_engine.auto_model"
-_GREEDY: Final = SamplingParams(temperature=0.0, top_k=0, top_p=1.0)
 
 
 class ResettableStepper(Stepper, Protocol):
@@ -152,22 +151,6 @@ def _governed(stepper: Stepper, wanted: int, measured: int) -> Stepper:
         return stepper
     # One was fastest at warm-up: that may have been the load of the moment.
     return GovernedStepper(stepper, cores if measured == 1 else measured, measured)
-
-
-def recommended_sampling(config: Mapping[str, Any]) -> SamplingParams | None:
-    """generation_config.json as sampling parameters; None when it recommends none.
-
-    What it does not name cuts nothing, as in vLLM (transformers would put its own top-k of 50 there).
-    """
-    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-    given = {name: config[name] for name in names if config.get(name) is not None}
-    if not given:
-        return None
-    base = _GREEDY if config.get("do_sample") is False else msgspec.structs.replace(_GREEDY, temperature=1.0)
-    try:
-        return checked(msgspec.structs.replace(base, **given))
-    except msgspec.ValidationError:
-        return None  # Out of our ranges: better no advice than half of it.
 
 
 def _load_gguf(path: Path, spec: ModelSpec, report: ProgressReporter) -> _Runnable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
@@ -13,6 +12,7 @@ import safetensors
 import torch
 
 from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.json_file import read_json, read_json_if_there
 from ttchat_tui.engine.torch_engine.checkpoint import FAMILIES, Family, ModelConfig, RopeScaling
 
 _TOP: Final = {"model.embed_tokens.weight": "embed", "model.norm.weight": "norm", "lm_head.weight": "head"}
@@ -125,25 +125,6 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
         )
     except KeyError as error:
         raise ModelLoadError(f"config.json lacks {error}.", "Download the model again.") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """
-    Raises:
-        ModelLoadError: missing or no JSON object.
-    """
-    try:
-        value: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelLoadError(f"{path} cannot be read: {error}", "Download the model again.") from error
-    if not isinstance(value, dict):
-        raise ModelLoadError(f"{path} holds no JSON object.", "Download the model again.")
-    return cast(dict[str, Any], value)
-
-
-def read_json_if_there(path: Path) -> dict[str, Any]:
-    """As `read_json`; empty for a file that does not exist."""
-    return read_json(path) if path.exists() else {}
 
 
 def _rope(raw: Mapping[str, Any]) -> Mapping[str, Any]:

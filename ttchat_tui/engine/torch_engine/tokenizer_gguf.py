@@ -8,7 +8,7 @@ from typing import Any, Final
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.torch_engine.tokenizer import ChatTokenizer
+from ttchat_tui.engine.tokenizer import ChatTokenizer
 
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
 """`tokenizer.ggml.token_type`, from llama.cpp's llama_token_type."""

@@ -9,9 +9,9 @@ from typing import Any, cast
 from tokenizers import Tokenizer
 
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.torch_engine.checkpoint import TemplateData
-from ttchat_tui.engine.torch_engine.safetensors_file import read_json_if_there
-from ttchat_tui.engine.torch_engine.tokenizer import ChatTokenizer
+from ttchat_tui.engine.json_file import read_json_if_there
+from ttchat_tui.engine.prompt import TemplateData
+from ttchat_tui.engine.tokenizer import ChatTokenizer
 
 
 def tokenizer_from_folder(folder: Path) -> ChatTokenizer:

@@ -1,0 +1,28 @@
+"""JSON files of a model folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from ttchat_tui.engine.base import ModelLoadError
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """
+    Raises:
+        ModelLoadError: missing or no JSON object.
+    """
+    try:
+        value: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(f"{path} cannot be read: {error}", "Download the model again.") from error
+    if not isinstance(value, dict):
+        raise ModelLoadError(f"{path} holds no JSON object.", "Download the model again.")
+    return cast(dict[str, Any], value)
+
+
+def read_json_if_there(path: Path) -> dict[str, Any]:
+    """As `read_json`; empty for a file that does not exist."""
+    return read_json(path) if path.exists() else {}

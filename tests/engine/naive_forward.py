@@ -39,6 +39,9 @@ class RandomCheckpoint:
     def tensor(self, name: str) -> torch.Tensor:
         return self._weights[name].clone()
 
+    def int4_blocks(self, name: str) -> None:
+        """Nothing is held in 4 bits."""
+
     def close(self) -> None:
         pass
 

@@ -30,16 +30,16 @@ class Int4Linear:
             RuntimeError: the kernel is not there, or not for this shape (`fits_int4`).
         """
         # Called through torch.ops: they have no public name.
-        self._packed: Packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(blocks.codes.int(), 1)
-        self._scale_zero = torch.stack((blocks.scale.t(), blocks.zero.t()), dim=-1).bfloat16().contiguous()
-        self._bias = bias
+        self.packed: Packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(blocks.codes.int(), 1)
+        self.scale_zero = torch.stack((blocks.scale.t(), blocks.zero.t()), dim=-1).bfloat16().contiguous()
+        self.bias = bias
         self._run: Any = torch.ops.aten._weight_int4pack_mm_for_cpu.default
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        if x.dtype is torch.bfloat16 and self._bias is None:
-            return self._run(x, self._packed, GROUP, self._scale_zero)
-        y = self._run(x.bfloat16(), self._packed, GROUP, self._scale_zero)
-        return with_bias(y, self._bias, x.dtype)
+        if x.dtype is torch.bfloat16 and self.bias is None:
+            return self._run(x, self.packed, GROUP, self.scale_zero)
+        y = self._run(x.bfloat16(), self.packed, GROUP, self.scale_zero)
+        return with_bias(y, self.bias, x.dtype)
 
 
 class RescoredHead:

@@ -2,8 +2,8 @@
 
 At one row (decode) a call costs as much as what it computes, so that there are few of them: a dot product instead of
 `rms_norm` (10 µs × 61 a token), two `bmm` instead of scaled_dot_product_attention, sums in place, and one buffer for q,
-k and v whose views are made once (`RowSpace`). The residual stream is float32 whatever the weights are held in; a matrix
-is given the type that it computes with.
+k and v whose views are made once (`RowSpace`); over 4-bit layers `one_row` takes that step as one call. The residual
+stream is float32 whatever the weights are held in; a matrix is given the type that it computes with.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ttchat_tui.engine.torch_engine.checkpoint import ModelConfig
 from ttchat_tui.engine.torch_engine.kv_cache import KVCache
+from ttchat_tui.engine.torch_engine.one_row import one_row_of
 from ttchat_tui.engine.torch_engine.rope import RopeTable
 from ttchat_tui.engine.torch_engine.weights import LayerWeights, Weights
 
@@ -32,6 +33,7 @@ class DecoderModel:
         self.rope = rope
         self._space = RowSpace(config)
         self._zero = torch.zeros(1, config.hidden_size)
+        self._one_row = one_row_of(config, weights.layers)
 
     def new_cache(self) -> KVCache:
         return KVCache(self.config.layers, self.config.kv_heads, self.config.head_size)
@@ -47,6 +49,17 @@ class DecoderModel:
         cache.reserve(cache.length + rows)
         x = functional.embedding(ids, self.weights.embed).float()
         turns = self.rope.turns(cache.length, rows)
+        if rows == 1 and self._one_row is not None:
+            layers = [cache.layer(index) for index in range(cache.layers)]
+            self._one_row(x, turns, cache.length, layers)
+        else:
+            self._run_layers(x, turns, cache)
+        cache.length += rows
+        return x
+
+    def _run_layers(self, x: torch.Tensor, turns: torch.Tensor, cache: KVCache) -> None:
+        """All layers on x float32 [rows, hidden], in place."""
+        rows = x.shape[0]
         masks = self._masks(cache.length, rows)
         for index, layer in enumerate(self.weights.layers):
             qkv = layer.qkv(self._norm(x, layer.attn_norm).to(layer.qkv.dtype))
@@ -58,8 +71,6 @@ class DecoderModel:
             gate_up = layer.gate_up(self._norm(x, layer.ffn_norm).to(layer.gate_up.dtype))
             gate, up = gate_up.chunk(2, dim=-1)
             x.add_(layer.down(functional.silu(gate).mul_(up)))
-        cache.length += rows
-        return x
 
     @torch.inference_mode()
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:

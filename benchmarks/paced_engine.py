@@ -13,6 +13,8 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 
 FACTORY = "benchmarks.paced_engine:create"
 RATE = "TTCHAT_BENCH_TOKENS_PER_S"
+CONTENT = "TTCHAT_BENCH_CONTENT"
+"""`mixed` (also when unset) or `prose`."""
 
 SECTION = """## Sharding a weight
 
@@ -40,6 +42,13 @@ def shard(tensor, mesh, dim=1):
 """
 """Every kind of block, about 250 tokens."""
 
+PARAGRAPH = """The history of clocks is a long one, in which each age has measured the hours with the means it had at \
+hand, from the shadow of a stick to the beat of an atom. Water clocks stood in the temples of Egypt, candles burned \
+down in the halls of kings, and the monks of the North rang their bells by wheels and weights that they had to set by \
+the sun each noon.
+
+"""
+
 
 class PacedEngine(ScriptedEngine):
     """Waits before each token until it is due; what was late is caught up with, as an engine's rate is a mean."""
@@ -56,6 +65,6 @@ class PacedEngine(ScriptedEngine):
 
 def create(_kind: str) -> PacedEngine:
     """For the child process. A reply lasts longer than any measurement."""
-    words = len(re.findall(r"\S+", SECTION))
-    sections = 200_000 // words
-    return PacedEngine(Script(replies=(SECTION * sections,), context_length=1_000_000))
+    section = PARAGRAPH if os.environ.get(CONTENT) == "prose" else SECTION
+    sections = 200_000 // len(re.findall(r"\S+", section))
+    return PacedEngine(Script(replies=(section * sections,), context_length=1_000_000))

@@ -6,8 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeAlias
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import ErrorInfo, GenerationEvent, LoadProgress, PromptCounted
-from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.events import (
+    ErrorInfo,
+    GenerationEvent,
+    GenerationFinished,
+    LoadProgress,
+    PromptCounted,
+)
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 
 ProgressReporter: TypeAlias = Callable[[LoadProgress], None]
@@ -115,3 +121,13 @@ def require_rows(rows: int, batch_sizes: Sequence[int]) -> None:
             f"{rows} candidates were asked for; this engine {can}.",
             cure=f"Ask for {largest} or fewer." if largest > 1 else "Ask without candidates.",
         )
+
+
+def not_loaded() -> EngineError:
+    """For whoever asks an empty engine."""
+    return EngineError("No model is loaded.", "Load a model first.", "not_ready")
+
+
+def refusal(request: GenerationRequest, error: ErrorInfo) -> GenerationFinished:
+    """The one event of a request that was not begun."""
+    return GenerationFinished(request_id=request.id, reason="error", stats=GenerationStats(), error=error)

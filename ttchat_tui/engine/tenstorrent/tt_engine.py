@@ -12,38 +12,27 @@ import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
-    ErrorInfo,
     GenerationEvent,
-    GenerationFinished,
     LoadProgress,
     PromptCounted,
-    TokenEvent,
 )
-from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, GenerationStats
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
-from ttchat_tui.engine.base import EngineError, ModelLoadError, ProgressReporter, require_batch
-from ttchat_tui.engine.decode import run_generation
+from ttchat_tui.engine.base import ModelLoadError, ProgressReporter, not_loaded, refusal
 from ttchat_tui.engine.generation_config import recommended_sampling
 from ttchat_tui.engine.json_file import read_json, read_json_if_there
 from ttchat_tui.engine.prompt import ChatTemplate
-from ttchat_tui.engine.prompt_builder import PromptBuilder
+from ttchat_tui.engine.replies import Replies
 from ttchat_tui.engine.tenstorrent import environment
 from ttchat_tui.engine.tenstorrent.errors import explained
 from ttchat_tui.engine.tenstorrent.loading import LoadedCard, Plan, load_card
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
-from ttchat_tui.engine.text_stream import TextStream
-from ttchat_tui.engine.tokenizer import ChatTokenizer
 from ttchat_tui.engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
-
-_NOT_LOADED = ErrorInfo(kind="not_ready", message="No model is loaded.", cure="Load a model first.")
 
 
 class _Loaded(msgspec.Struct, kw_only=True):
     card: LoadedCard
-    stepper: CardStepper
-    tokenizer: ChatTokenizer
-    template: ChatTemplate
-    prompts: PromptBuilder
+    replies: Replies
 
 
 class TenstorrentEngine:
@@ -77,12 +66,19 @@ class TenstorrentEngine:
                 report,
             )
         assert card.model is not None
+        batch_sizes = tuple(range(1, card.model.batch + 1))
+        stepper = CardStepper(card.model)
         self._loaded = _Loaded(
             card=card,
-            stepper=CardStepper(card.model),
-            tokenizer=tokenizer,
-            template=template,
-            prompts=PromptBuilder(template, tokenizer, card.context_length),
+            replies=Replies(
+                tokenizer=tokenizer,
+                template=template,
+                context_length=card.context_length,
+                stepper=stepper,
+                batch=stepper,
+                batch_sizes=batch_sizes,
+                prefill_chunk=card.context_length,
+            ),
         )
         return EngineInfo(
             model=spec.name,
@@ -91,56 +87,21 @@ class TenstorrentEngine:
             context_length=card.context_length,
             vocab_size=int(config["vocab_size"]),
             load_s=time.perf_counter() - started,
-            capabilities=Capabilities(logprobs=True),
+            capabilities=Capabilities(logprobs=True, batch_sizes=batch_sizes),
             recommended=recommended_sampling(read_json_if_there(folder / "generation_config.json"))
             or spec.recommended,
         )
 
     def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
-        loaded = self._loaded
-        if loaded is None:
-            raise EngineError(_NOT_LOADED.message, _NOT_LOADED.cure, _NOT_LOADED.kind)
-        plan = loaded.prompts.count(messages)
-        return PromptCounted(
-            count_id=count_id,
-            prompt_tokens=plan.tokens,
-            context_length=loaded.card.context_length,
-            dropped_messages=plan.dropped,
-        )
+        if self._loaded is None:
+            raise not_loaded()
+        return self._loaded.replies.count(count_id, messages)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
-        received_s = time.perf_counter()
-        loaded = self._loaded
-        if loaded is None:
-            yield _refusal(request, _NOT_LOADED)
+        if self._loaded is None:
+            yield refusal(request, not_loaded().info)
             return
-        try:
-            require_batch(request, (1,))
-            prompt = loaded.prompts.build(request.messages, continue_last=request.continue_last)
-        except EngineError as error:
-            yield _refusal(request, error.info)
-            return
-        decoder = loaded.tokenizer.new_decoder(is_start=not request.continue_last)
-        reply_ids: list[int] = []
-        try:
-            for event in run_generation(
-                request,
-                control,
-                prompt_ids=prompt.ids,
-                stepper=loaded.stepper,
-                text_stream=TextStream(decoder, (*request.sampling.stop, *loaded.template.stop)),
-                stop_ids=loaded.tokenizer.end_ids,
-                context_length=loaded.card.context_length,
-                clock=time.perf_counter,
-                received_s=received_s,
-                dropped_messages=prompt.dropped,
-                prefill_chunk=len(prompt.ids),
-            ):
-                if isinstance(event, TokenEvent):
-                    reply_ids.extend(event.token_ids)
-                yield event
-        finally:
-            loaded.prompts.remember(prompt, reply_ids, loaded.tokenizer.decode(reply_ids))
+        yield from self._loaded.replies.generate(request, control)
 
     def unload(self) -> None:
         loaded, self._loaded = self._loaded, None
@@ -186,7 +147,3 @@ def _longest_context(config: Mapping[str, Any]) -> int:
         "max_position_embeddings"
     )
     return int(value or 4096)
-
-
-def _refusal(request: GenerationRequest, error: ErrorInfo) -> GenerationFinished:
-    return GenerationFinished(request_id=request.id, reason="error", stats=GenerationStats(), error=error)

@@ -13,48 +13,38 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
-    ErrorInfo,
     GenerationEvent,
-    GenerationFinished,
     LoadProgress,
     PromptCounted,
-    TokenEvent,
 )
-from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, GenerationStats
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.engine.base import (
-    EngineError,
     MissingDependency,
     OutOfMemory,
     ProgressReporter,
-    require_batch,
+    not_loaded,
+    refusal,
 )
-from ttchat_tui.engine.prompt_builder import Prompt, PromptBuilder
-from ttchat_tui.engine.text_stream import TextStream
 from ttchat_tui.engine.torch_engine.preload import import_torch
 
 if TYPE_CHECKING:
-    from ttchat_tui.engine.lookup import LookupStepper
+    from ttchat_tui.engine.replies import Replies
     from ttchat_tui.engine.torch_engine.loading import LoadedModel
 
 _LOADING = "ttchat_tui.engine.torch_engine.loading"
-_DECODE = "ttchat_tui.engine.decode"
-_BATCH_DECODE = "ttchat_tui.engine.batch_decode"
+_REPLIES = "ttchat_tui.engine.replies"
 _LARGEST_BATCH = 8
 """More rows still gain (a step of 8 costs about two of one row), but each holds a tail of keys and values."""
-_NOT_LOADED = ErrorInfo(kind="not_ready", message="No model is loaded.", cure="Load a model first.")
 
 
 class TorchEngine:
     """An `Engine`. The KV cache lives on between replies: a new turn computes only what it does not hold."""
 
     def __init__(self) -> None:
-        self._model: LoadedModel | None = None
-        self._prompts: PromptBuilder | None = None
+        self._replies: Replies | None = None
 
     def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
         self.unload()
@@ -71,8 +61,7 @@ class TorchEngine:
             raise
         finally:
             _release_memory()
-        self._model = model
-        self._prompts = PromptBuilder(model.template, model.tokenizer, model.context_length)
+        self._replies = _replies(model)
         return EngineInfo(
             model=spec.name,
             engine="cpu",
@@ -89,88 +78,41 @@ class TorchEngine:
         )
 
     def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
-        if self._model is None or self._prompts is None:
-            raise EngineError(_NOT_LOADED.message, _NOT_LOADED.cure, _NOT_LOADED.kind)
-        plan = self._prompts.count(messages)
-        return PromptCounted(
-            count_id=count_id,
-            prompt_tokens=plan.tokens,
-            context_length=self._model.context_length,
-            dropped_messages=plan.dropped,
-        )
+        if self._replies is None:
+            raise not_loaded()
+        return self._replies.count(count_id, messages)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
-        received_s = time.perf_counter()
-        if self._model is None or self._prompts is None:
-            yield _refusal(request, _NOT_LOADED)
+        if self._replies is None:
+            yield refusal(request, not_loaded().info)
             return
-        try:
-            require_batch(request, _batch_sizes(self._model))
-            prompt = self._prompts.build(request.messages, continue_last=request.continue_last)
-        except EngineError as error:
-            yield _refusal(request, error.info)
-            return
-        reply_ids: list[int] = []
-        try:
-            for event in _run(self._model, request, control, prompt, received_s):
-                if isinstance(event, TokenEvent) and event.row == 0:
-                    reply_ids.extend(event.token_ids)
-                yield event if request.candidates else _with_forwards(event, self._model.lookup)
-        finally:
-            self._prompts.remember(prompt, reply_ids, self._model.tokenizer.decode(reply_ids))
+        yield from self._replies.generate(request, control)
 
     def unload(self) -> None:
-        if self._model is None:
+        if self._replies is None:
             return
-        self._model = self._prompts = None
+        self._replies = None
         _release_memory()
 
     def close(self) -> None:
         self.unload()
 
 
-def _run(
-    model: LoadedModel,
-    request: GenerationRequest,
-    control: GenerationControl,
-    prompt: Prompt,
-    received_s: float,
-) -> Iterator[GenerationEvent]:
-    samplings = (request.sampling, *(row.sampling or request.sampling for row in request.candidates))
-    texts = [
-        TextStream(
-            model.tokenizer.new_decoder(is_start=not request.continue_last),
-            (*sampling.stop, *model.template.stop),
-        )
-        for sampling in samplings
-    ]
-    common: dict[str, Any] = {
-        "prompt_ids": prompt.ids,
-        "stop_ids": model.tokenizer.end_ids,
-        "context_length": model.context_length,
-        "clock": time.perf_counter,
-        "received_s": received_s,
-        "dropped_messages": prompt.dropped,
-    }
-    if request.candidates:
-        return importlib.import_module(_BATCH_DECODE).run_batch(
-            request, control, stepper=model.batch, text_streams=texts, **common
-        )
-    return importlib.import_module(_DECODE).run_generation(
-        request, control, stepper=model.lookup or model.stepper, text_stream=texts[0], **common
+def _replies(model: LoadedModel) -> Replies:
+    """Over one KV cache: speculating where that is on, in batches for candidates."""
+    replies: Replies = importlib.import_module(_REPLIES).Replies(
+        tokenizer=model.tokenizer,
+        template=model.template,
+        context_length=model.context_length,
+        stepper=model.lookup or model.stepper,
+        batch=model.batch,
+        batch_sizes=_batch_sizes(model),
     )
+    return replies
 
 
 def _batch_sizes(model: LoadedModel) -> tuple[int, ...]:
     return tuple(range(1, _LARGEST_BATCH + 1)) if model.batch is not None else (1,)
-
-
-def _with_forwards(event: GenerationEvent, lookup: LookupStepper | None) -> GenerationEvent:
-    """The last event tells what speculation was worth; the decode loop does not know of it."""
-    if lookup is None or not isinstance(event, GenerationFinished) or event.stats.completion_tokens == 0:
-        return event
-    stats = msgspec.structs.replace(event.stats, decode_forwards=lookup.forwards)
-    return msgspec.structs.replace(event, stats=stats)
 
 
 def _import_loading() -> Any:
@@ -187,10 +129,6 @@ def _import_loading() -> Any:
             f"The CPU engine needs the package {error.name!r}, which is not installed.",
             "pip install 'ttchat-tui[cpu]'",
         ) from error
-
-
-def _refusal(request: GenerationRequest, error: ErrorInfo) -> GenerationFinished:
-    return GenerationFinished(request_id=request.id, reason="error", stats=GenerationStats(), error=error)
 
 
 def _out_of_memory() -> OutOfMemory:

@@ -56,7 +56,7 @@ def test_without_the_variable_there_are_colours(start: Callable[..., App]) -> No
 def test_commands_without_a_screen_send_none(start: Callable[..., App], arguments: list[str]) -> None:
     app = start(*arguments, NO_COLOR="1")
     if "--plain" in arguments:
-        app.until("> ")
+        app.until(lambda text: text.rstrip().endswith(">"))
         app.type("/quit\r")
     app.until_end()
     assert colours_in(bytes(app.received)) == set()

@@ -13,11 +13,12 @@ from ttchat_tui.domain.updates import Update
 from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.session import CHECKPOINT_S, ChatSession
 
-SHORTEST_PAUSE_S = 0.05
+SHORTEST_PAUSE_S = 0.08
+"""Twelve flushes a second: three or four tokens each at 50 tokens/s. Eight more would cost a third of the screen's CPU."""
 LONGEST_PAUSE_S = 0.25
-PAUSE_PER_CPU = 6.0
-"""The pause after a flush is six times its CPU time, within the two bounds: the screen takes at most a seventh of a
-core however long a reply gets, and is never behind by more than a quarter second."""
+PAUSE_PER_CPU = 10.0
+"""The pause after a flush is ten times its CPU time, within the two bounds: flushes take at most an eleventh of a core
+however long a reply gets, and the screen is never behind by more than a quarter second."""
 
 
 def next_pause_s(flush_cpu_s: float) -> float:

@@ -1,4 +1,4 @@
-"""The metrics sidebar's figures, put together from the session's meter and the host, at most four times a second."""
+"""The metrics sidebar's figures, put together from the session's meter and the host, at most twice a second."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ttchat_tui.ui import deferred
 if TYPE_CHECKING:
     from ttchat_tui.ui.widgets.metrics_panel import Metrics
 
-INTERVAL_S = 0.3
+INTERVAL_S = 0.5
 HISTORY = 60
 """Points of the sparkline."""
 

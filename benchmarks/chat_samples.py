@@ -1,12 +1,13 @@
 """Twenty chats answered in two precisions, greedily and with the model's default sampling, side by side for a reader.
 
-Writes benchmarks/results/chat_samples.md and prints which replies repeat themselves: a phrase of 8 words that comes three
-times, or an end that is one phrase over and over. Not a measurement of speed.
+Writes benchmarks/results/chat_samples.md and prints which chats have a loop: three words that come eight times in a
+row of replies, digits and signs left out. Not a measurement of speed.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from ttchat_tui.engine.base import Engine
 from ttchat_tui.engine.factory import create_engine
 from ttchat_tui.models.catalog import catalog
 
-TOKENS, SEED, PHRASE = 160, 7, 8
+TOKENS, SEED, PHRASE, TIMES = 160, 7, 3, 8
 CHATS: tuple[tuple[str, ...], ...] = (
     ("What is the capital of France, and what is it known for?",),
     ("Explain in three sentences why the sky is blue.",),
@@ -66,11 +67,11 @@ def answer(engine: Engine, turns: tuple[str, ...], sampling: SamplingParams) -> 
     return replies
 
 
-def repeats(text: str) -> bool:
-    """Whether a phrase of 8 words comes three times."""
-    words = text.split()
+def has_loop(text: str) -> bool:
+    """Whether a phrase of three words comes eight times."""
+    words = re.findall(r"[a-z]+", text.lower())
     phrases = Counter(tuple(words[at : at + PHRASE]) for at in range(len(words) - PHRASE + 1))
-    return max(phrases.values(), default=0) >= 3
+    return max(phrases.values(), default=0) >= TIMES
 
 
 def main() -> None:
@@ -102,7 +103,7 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "chat_samples.md").write_text(page(replies), encoding="utf-8")
     for (name, label), answers in replies.items():
-        found = [number for number, texts in enumerate(answers, 1) if repeats(" ".join(texts))]
+        found = [number for number, texts in enumerate(answers, 1) if has_loop(" ".join(texts))]
         print(f"{name:>8}, {label:<24} chats with a loop: {len(found)} of {len(CHATS)} {found}")
 
 

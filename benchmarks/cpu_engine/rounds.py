@@ -30,12 +30,14 @@ class Rounds:
         self.figures: list[dict[str, Figures]] = []
         self.foreign: list[float] = []
 
-    def run(self, turns: Sequence[Turn], pids: set[int], count: int, budget_s: float) -> Rounds:
-        """`count` quiet rounds, or as many rounds as begin within `budget_s`, but one. Who begins changes every round."""
+    def run(self, turns: Sequence[Turn], pids: set[int], count: int, end_s: float) -> Rounds:
+        """`count` quiet rounds, or those that begin before the monotonic clock reads `end_s`; one at the least.
+
+        Who begins changes every round.
+        """
         for _, turn in turns:
             turn()  # Warm; not counted.
-        end = time.monotonic() + budget_s
-        while not self.figures or (len(self._quiet()) < count and time.monotonic() < end):
+        while not self.figures or (len(self._quiet()) < count and time.monotonic() < end_s):
             shift = len(self.figures) % len(turns)
             load = ForeignLoad(pids)
             found: dict[str, Figures] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,7 +26,7 @@ class Setup:
         self.model = model
         self.precision = precision
         self.threads = threads
-        self.budget_s = budget_s
+        self._end_s = time.monotonic() + budget_s
         self._llama_python = llama_python
         self._stack = ExitStack()
         self._pids: set[int] = set()
@@ -66,7 +67,7 @@ class Setup:
         self._pids.discard(contender.pid)
 
     def take_turns(self, turns: list[Turn], rounds: int) -> Rounds:
-        return Rounds().run(turns, self._pids, rounds, self.budget_s)
+        return Rounds().run(turns, self._pids, rounds, self._end_s)
 
     def _q4_0(self) -> Path:
         target = self.folder / "q4_0.gguf"

@@ -27,7 +27,15 @@ HOT = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=40)
 FAMILIES = ("llama", "qwen2-sliding", "qwen3")
 """Grouped heads; a window of 40 positions in one layer; a norm over each head."""
 
-Ids = st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=60)
+
+def drawn(length: int, seed: int) -> list[int]:
+    ids: list[int] = np.random.default_rng(seed).integers(VOCAB, size=length).tolist()
+    return ids
+
+
+def ids_up_to(length: int) -> st.SearchStrategy[list[int]]:
+    """By their number: lists that hypothesis builds are mostly too short to leave a window."""
+    return st.builds(drawn, st.integers(1, length), st.integers(0, 99))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -67,11 +75,11 @@ def properties(examples: int) -> Callable[[Any], Any]:
 
 @properties(25)
 @given(
-    prompt=Ids,
-    tails=st.lists(Ids, min_size=1, max_size=6),
-    resumed=st.integers(0, 5),
-    kept=st.integers(0, 60),
-    more=Ids,
+    prompt=ids_up_to(60),
+    tails=st.lists(ids_up_to(30), min_size=1, max_size=5),
+    resumed=st.integers(0, 4),
+    kept=st.integers(0, 30),
+    more=ids_up_to(20),
 )
 def test_any_batch_gives_the_logits_of_straight_runs_and_any_row_can_be_gone_on_with(
     pair: Pair, prompt: list[int], tails: list[list[int]], resumed: int, kept: int, more: list[int]
@@ -87,7 +95,8 @@ def test_any_batch_gives_the_logits_of_straight_runs_and_any_row_can_be_gone_on_
         logits = stepper.step_rows([tails[row][step] for row in live])
         assert len(logits) == len(live)
         for row, scores in zip(live, logits, strict=True):
-            pair.agrees(scores, prompt + tails[row][: step + 1])
+            if step % 8 == 0 or step + 1 == len(tails[row]):
+                pair.agrees(scores, prompt + tails[row][: step + 1])
     stepper.join()
     tail = tails[resumed % len(tails)][:kept]
     after = [*prompt, *tail, *more]
@@ -97,7 +106,11 @@ def test_any_batch_gives_the_logits_of_straight_runs_and_any_row_can_be_gone_on_
 
 
 @properties(25)
-@given(ids=Ids, cuts=st.lists(st.tuples(st.integers(0, 120), Ids), max_size=5), chunk=st.integers(1, 70))
+@given(
+    ids=ids_up_to(60),
+    cuts=st.lists(st.tuples(st.integers(0, 120), ids_up_to(60)), max_size=5),
+    chunk=st.integers(1, 70),
+)
 def test_any_cropping_and_growing_again_in_any_chunks_gives_the_logits_of_a_straight_run(
     pair: Pair, ids: list[int], cuts: list[tuple[int, list[int]]], chunk: int
 ) -> None:

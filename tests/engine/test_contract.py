@@ -132,10 +132,10 @@ def test_every_token_has_its_time_and_times_only_grow(subject: Subject) -> None:
 
 def test_the_figures_at_the_end_are_those_of_the_events(subject: Subject) -> None:
     subject.loaded()
-    events = subject.reply(subject.request(max_tokens=20))
+    events = subject.reply(subject.request(max_tokens=12))
     stats = finished(events).stats
     times = [time for event in tokens(events) for time in event.times_s]
-    assert stats.completion_tokens == len(ids(events)) == 20
+    assert stats.completion_tokens == len(ids(events)) == 12
     assert stats.prompt_tokens == started(events).prompt_tokens
     assert stats.cached_tokens == started(events).cached_tokens
     assert stats.ttft_s == pytest.approx(times[0])

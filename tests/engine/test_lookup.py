@@ -247,6 +247,13 @@ def test_an_aborted_prompt_leaves_nothing_behind() -> None:
     assert ids_of(generate(stepper, [4, 5, 6])) == ids_of(generate(Model(habitual), [4, 5, 6]))
 
 
+def test_a_forward_has_no_more_rows_than_are_allowed() -> None:
+    model = Model(reciting([7, 8]))
+    stepper = LookupStepper(model, model, 1000, 8, clock=model.clock)
+    generate(stepper, [7, 8, 7, 8])
+    assert max(model.rows) == 8
+
+
 class TestContext:
     def test_what_followed_the_latest_occurrence_is_guessed(self) -> None:
         context = LookupContext()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ttchat_tui.engine.decode import Stepper
 from ttchat_tui.engine.lookup_context import LookupContext
-from ttchat_tui.engine.lookup_policy import DraftPolicy
+from ttchat_tui.engine.lookup_policy import DRAFTS, DraftPolicy
 
 
 class RowsStepper(Protocol):
@@ -43,15 +43,19 @@ class LookupStepper:
         stepper: Stepper,
         rows: RowsStepper,
         context_length: int,
+        most_rows: int = 1 + DRAFTS[-1],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`stepper` for single ids and prompts, `rows` for drafts: of one KV cache, and perhaps the same object."""
+        """`stepper` for single ids and prompts, `rows` for drafts: of one KV cache, and perhaps the same object.
+
+        `most_rows` is how many rows give the same logits together as one by one.
+        """
         self._stepper = stepper
         self._rows = rows
         self._context_length = context_length
         self._clock = clock
         self._context = LookupContext()
-        self._policy = DraftPolicy()
+        self._policy = DraftPolicy(most_rows)
         self._draft: list[int] = []
         """Ids in the KV cache that have not been sampled yet."""
         self._logits: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)

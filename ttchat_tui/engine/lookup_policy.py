@@ -26,7 +26,9 @@ class DraftPolicy:
     off, text that does turns it on again. Costs are ratios of the fastest of the last times.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_rows: int = 1 + DRAFTS[-1]) -> None:
+        """A forward has `most_rows` at most, the sampled id's included."""
+        self._lengths = [length for length in DRAFTS if length < most_rows]
         self._chance = list(_PRIOR)
         self._times_s: dict[int, deque[float]] = {}
         """Rows → seconds of the last forwards of so many rows."""
@@ -53,7 +55,7 @@ class DraftPolicy:
         best, best_rate = 0, 1.0
         tokens = chance = 1.0
         drafted = 0
-        for length in DRAFTS:
+        for length in self._lengths:
             while drafted < length:
                 chance *= self._chance[min(match + drafted, len(self._chance) - 1)]
                 tokens += chance

@@ -22,6 +22,7 @@ from ttchat_tui.engine.prompt import ChatTemplate, TemplateData
 from ttchat_tui.engine.tokenizer import ChatTokenizer
 from ttchat_tui.engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
 from ttchat_tui.engine.torch_engine.checkpoint import Checkpoint
+from ttchat_tui.engine.torch_engine.few_rows import rows_as_one
 from ttchat_tui.engine.torch_engine.gguf_file import GgufFile
 from ttchat_tui.engine.torch_engine.kernels import working_kernels
 from ttchat_tui.engine.torch_engine.memory import (
@@ -83,6 +84,8 @@ class _Runnable(msgspec.Struct, frozen=True, kw_only=True):
     vocab_size: int
     parameters: int
     label: str
+    draft_rows: int = 1
+    """Rows of a speculative step, at most; 1 is none."""
     notes: tuple[str, ...] = ()
 
 
@@ -125,9 +128,9 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
     stepper = _governed(runnable.stepper, spec.threads, threads)
     own = runnable.stepper if isinstance(runnable.stepper, TorchStepper) else None
     lookup = None
-    if spec.speculation == "auto" and own is not None:
+    if spec.speculation == "auto" and own is not None and runnable.draft_rows > 1:
         # Around the governor, which times single steps: a draft's forward has another time.
-        lookup = LookupStepper(stepper, own, context)
+        lookup = LookupStepper(stepper, own, context, runnable.draft_rows)
     return LoadedModel(
         stepper=stepper,
         lookup=lookup,
@@ -190,6 +193,7 @@ def _load_own(
         vocab_size=config.vocab_size,
         parameters=config.parameters(),
         label=f"cpu {plan.format}",
+        draft_rows=rows_as_one(plan.format),
         notes=plan.notes,
     )
 

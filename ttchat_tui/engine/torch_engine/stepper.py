@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ttchat_tui.engine.decode import PrefillAborted
 from ttchat_tui.engine.torch_engine.batch_forward import BatchForward
+from ttchat_tui.engine.torch_engine.few_rows import FEW_ROWS, FewRows
 from ttchat_tui.engine.torch_engine.kv_fork import KVFork
 from ttchat_tui.engine.torch_engine.model import DecoderModel
 
@@ -38,6 +39,7 @@ class TorchStepper:
         self._chunk = chunk
         self._ids: list[int] = []
         self._batch = BatchForward(model)
+        self._few = FewRows(model)
         self._forked: _Forked | None = None
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
@@ -50,9 +52,13 @@ class TorchStepper:
             self._ids.extend(self._forked.ids[row])
         self._keep(known)
         total = len(ids)
+        # Where several rows are computed otherwise than one, the last id goes alone: a prompt that was cached but for
+        # it must give the same logits, for the same seed to give the same reply.
+        together = total - 1 if self._few.is_needed else total
         while True:
             done = len(self._ids)
-            hidden = self._forward(ids[done : done + self._chunk])
+            end = total if done >= together else min(done + self._chunk, together)
+            hidden = self._forward(ids[done:end])
             done = len(self._ids)
             if not report(done, total):
                 raise PrefillAborted
@@ -63,7 +69,10 @@ class TorchStepper:
         return self._logits(self._forward((token_id,)))
 
     def step_many(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """Append `ids` in one forward; logits after each, float32 [len(ids), vocab], valid until the next call."""
+        """Append `ids` in one forward; logits after each, float32 [len(ids), vocab], valid until the next call.
+
+        Up to `few_rows.rows_as_one` ids give what `step` gives for one after the other.
+        """
         logits: Any = self._model.logits(self._forward(ids)).numpy()
         return logits
 
@@ -121,7 +130,9 @@ class TorchStepper:
 
     def _forward(self, ids: Sequence[int]) -> torch.Tensor:
         self._forked = None
-        hidden = self._model.forward(torch.tensor(ids), self._cache)
+        is_few = self._few.is_needed and 1 < len(ids) <= FEW_ROWS
+        forward = self._few.forward if is_few else self._model.forward
+        hidden = forward(torch.tensor(ids), self._cache)
         self._ids.extend(ids)
         return hidden
 

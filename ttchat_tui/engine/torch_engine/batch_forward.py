@@ -33,9 +33,11 @@ class BatchForward:
         x = functional.embedding(ids, self._weights.embed).float()
         turns = self._rope.turns(fork.position, 1)
         for index, layer in enumerate(self._weights.layers):
-            x += layer.o(self._attention(index, layer, self._norm(x, layer.attn_norm), turns, fork))
-            gate, up = layer.gate_up(self._norm(x, layer.ffn_norm)).chunk(2, dim=-1)
-            x += layer.down(functional.silu(gate).mul_(up))
+            qkv = layer.qkv(self._norm(x, layer.attn_norm).to(layer.qkv.dtype))
+            x.add_(layer.o(self._attention(index, layer, qkv.float(), turns, fork).to(layer.o.dtype)))
+            gate_up = layer.gate_up(self._norm(x, layer.ffn_norm).to(layer.gate_up.dtype))
+            gate, up = gate_up.chunk(2, dim=-1)
+            x.add_(layer.down(functional.silu(gate).mul_(up)))
         fork.advance()
         return x
 
@@ -45,12 +47,12 @@ class BatchForward:
         return (x * scale).mul_(weight)
 
     def _attention(
-        self, index: int, layer: LayerWeights, x: torch.Tensor, turns: torch.Tensor, fork: KVFork
+        self, index: int, layer: LayerWeights, qkv: torch.Tensor, turns: torch.Tensor, fork: KVFork
     ) -> torch.Tensor:
-        """Attention of each row over the prompt, its tail and itself: [rows, hidden] → [rows, heads * head_size]."""
-        config, rows = self._config, x.shape[0]
+        """Attention of each row over the prompt, its tail and itself: [rows, outputs] → [rows, heads * head_size]."""
+        config, rows = self._config, qkv.shape[0]
         rotated = config.heads + config.kv_heads
-        qkv = layer.qkv(x).view(rows, rotated + config.kv_heads, config.head_size)
+        qkv = qkv.view(rows, rotated + config.kv_heads, config.head_size)
         if layer.qk_norm is not None:
             qk = qkv.narrow(1, 0, rotated)
             qk.mul_(torch.rsqrt(qk.square().mean(-1, keepdim=True) + config.norm_eps)).mul_(layer.qk_norm)

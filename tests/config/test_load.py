@@ -90,8 +90,10 @@ def test_every_kind_of_setting_can_be_written_as_a_variable(paths: Paths) -> Non
             "TTCHAT_STORAGE__AUTOSAVE": "0",
             "TTCHAT_KEYS__STOP": "f2,ctrl+x",
             "TTCHAT_ENGINE__STEP_TIMEOUT_S": "1",
+            "TTCHAT_TT__MAX_BATCH_SIZE": "8",
         },
     )
+    assert config.tt.max_batch_size == 8
     assert config.system_prompt == "Be brief; 1 = 1."
     assert (config.model.name, config.model.threads) == ("123", 2)
     assert (config.sampling.stop, config.sampling.seed) == (("END", "STOP"), 7)

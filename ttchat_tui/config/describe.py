@@ -49,6 +49,8 @@ def known_names(section: Sequence[str], name: str) -> str:
 def value_kind(path: Sequence[str]) -> ValueKind | None:
     """How the text of an environment variable for `path` is to be read; None when there is no such setting."""
     match _find(path):
+        case inspect.LiteralType(values) if all(isinstance(value, int) for value in values):
+            return "int"
         case inspect.StrType() | inspect.LiteralType():
             return "text"
         case inspect.VarTupleType():

@@ -20,6 +20,7 @@ from pathlib import Path
 from textual.app import App, ComposeResult
 
 from ttchat_tui.ui import app as ui_app
+from ttchat_tui.ui.frugal_compositor import FrugalScreen
 from ttchat_tui.ui.themes import DEFAULT_THEME, load_themes
 from ttchat_tui.ui.widgets.transcript import MessageView, Transcript
 
@@ -58,6 +59,9 @@ class Bench(App[None]):
         for theme in load_themes([])[0]:
             self.register_theme(theme)
         self.theme = DEFAULT_THEME
+
+    def get_default_screen(self) -> FrugalScreen[None]:
+        return FrugalScreen()
 
     def compose(self) -> ComposeResult:
         yield Transcript()

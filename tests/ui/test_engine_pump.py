@@ -1,0 +1,46 @@
+"""From the engine thread to the screen: neighbouring tokens are one, and the pause follows what a flush cost."""
+
+from __future__ import annotations
+
+from ttchat_tui.domain.events import PrefillProgress, TokenEvent
+from ttchat_tui.ui.engine_pump import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, merge_tokens, next_pause_s
+
+
+def token(number: int, request_id: int = 1) -> TokenEvent:
+    return TokenEvent(
+        request_id=request_id,
+        token_ids=(number,),
+        text=f"t{number} ",
+        times_s=(number / 10,),
+        logprobs=(-0.5,),
+    )
+
+
+def test_neighbouring_tokens_of_a_request_are_one_event_with_all_that_they_said() -> None:
+    assert merge_tokens([token(1), token(2), token(3)]) == [
+        TokenEvent(
+            request_id=1,
+            token_ids=(1, 2, 3),
+            text="t1 t2 t3 ",
+            times_s=(0.1, 0.2, 0.3),
+            logprobs=(-0.5, -0.5, -0.5),
+        )
+    ]
+
+
+def test_what_is_not_a_token_of_the_same_request_stays_where_it_was() -> None:
+    progress = PrefillProgress(request_id=2, done=1, total=2, time_s=0.0)
+    events = [token(1), progress, token(2), token(3, request_id=2)]
+    assert merge_tokens(events) == events
+
+
+def test_a_cheap_flush_is_followed_by_the_shortest_pause_and_a_dear_one_by_the_longest() -> None:
+    assert next_pause_s(0.0) == SHORTEST_PAUSE_S
+    assert next_pause_s(1.0) == LONGEST_PAUSE_S
+
+
+def test_between_the_bounds_flushes_take_less_than_a_tenth_of_a_core() -> None:
+    for flush_cpu_s in (0.009, 0.015, 0.024):
+        pause_s = next_pause_s(flush_cpu_s)
+        assert SHORTEST_PAUSE_S < pause_s < LONGEST_PAUSE_S
+        assert flush_cpu_s / (flush_cpu_s + pause_s) < 0.1

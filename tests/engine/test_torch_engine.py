@@ -194,10 +194,10 @@ def test_an_unloaded_engine_says_so(engine: TorchEngine) -> None:
 
 def test_an_unloaded_model_is_freed(engine: TorchEngine) -> None:
     reply(engine, HELLO)
-    loaded = engine._model  # pyright: ignore[reportPrivateUsage]
-    assert loaded is not None
-    stepper = weakref.ref(loaded.stepper)
-    del loaded
+    replies = engine._replies  # pyright: ignore[reportPrivateUsage]
+    assert replies is not None
+    stepper = weakref.ref(replies._stepper)  # pyright: ignore[reportPrivateUsage]
+    del replies
     engine.unload()
     assert stepper() is None
 

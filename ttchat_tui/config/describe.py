@@ -32,6 +32,8 @@ def expectation(path: Sequence[str]) -> str:
             return 'give a list of texts: ["…", "…"]'
         case inspect.StructType():
             return f"give a section: [{'.'.join(path)}]"
+        case inspect.DictType(value_type=inspect.StructType()):
+            return f"give a section for each name: [{'.'.join(path)}.NAME]"
         case inspect.DictType():
             return 'give each action its keys, divided by commas: stop = "escape,ctrl+x"'
         case _:

@@ -25,8 +25,10 @@ SHORT_VARIABLES: Final[dict[str, str]] = {
     "TTCHAT_SYSTEM_PROMPT": "system_prompt",
     "TTCHAT_THEME": "ui.theme",
     "TTCHAT_LOG_LEVEL": "log.level",
+    "OPENAI_BASE_URL": "remote.base_url",
 }
-"""All settings can be written as TTCHAT_SECTION__NAME (TTCHAT_SAMPLING__TOP_K=20); the usual ones have a short form."""
+"""All settings can be written as TTCHAT_SECTION__NAME (TTCHAT_SAMPLING__TOP_K=20); the usual ones have a short form, and
+one has a name that other programs read as well."""
 
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _INDEX: Final = re.compile(r"\[[^\]]*\]")

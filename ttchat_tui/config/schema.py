@@ -7,7 +7,14 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ttchat_tui.domain.model_spec import Isolation, Precision, PrefillCopy, Speculation, TenstorrentOptions
+from ttchat_tui.domain.model_spec import (
+    Isolation,
+    Precision,
+    PrefillCopy,
+    RemoteOptions,
+    Speculation,
+    TenstorrentOptions,
+)
 from ttchat_tui.domain.sampling import SamplingParams, checked
 
 EngineChoice: TypeAlias = Literal["auto", "cpu", "tt", "remote"]
@@ -127,4 +134,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     storage: StorageSettings = StorageSettings()
     engine: EngineSettings = EngineSettings()
     tt: TenstorrentOptions = TenstorrentOptions()
+    remote: RemoteOptions = RemoteOptions()
     log: LogSettings = LogSettings()

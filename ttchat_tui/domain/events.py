@@ -65,6 +65,8 @@ class GenerationStarted(msgspec.Struct, frozen=True, tag=True):
     """Oldest messages left out because they did not fit."""
     time_s: float | None = None
     """When prefill began: seconds from the engine's receipt of the request. None from an engine that cannot say."""
+    is_estimate: bool = False
+    """`prompt_tokens` is a guess from the length of the text; the figures at the end may know better."""
 
 
 class PrefillProgress(msgspec.Struct, frozen=True, tag=True):
@@ -81,10 +83,12 @@ class TokenEvent(msgspec.Struct, frozen=True, tag=True):
 
     request_id: int
     token_ids: tuple[int, ...]
+    """Empty from a server that sends text only."""
     text: str
     """May be empty: half a character, or the beginning of what may be a stop string, is held back."""
     times_s: tuple[float, ...]
-    """One for each id: seconds from the engine's receipt of the request."""
+    """One for each token (for each piece of text where a server does not say how many tokens it is): seconds from the
+    engine's receipt of the request."""
     logprobs: tuple[float, ...] = ()
     """Natural log of each token's probability before truncation and temperature, where the engine gives it."""
     row: int = 0
@@ -131,6 +135,8 @@ class PromptCounted(msgspec.Struct, frozen=True, tag=True):
     context_length: int
     dropped_messages: int = 0
     """How many of the oldest messages would not fit."""
+    is_estimate: bool = False
+    """`prompt_tokens` is a guess from the length of the text: nobody could count."""
 
 
 GenerationEvent: TypeAlias = (

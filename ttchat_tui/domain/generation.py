@@ -77,6 +77,12 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     """Oldest messages that did not fit and were left out of the prompt (nothing is deleted)."""
     decode_forwards: int | None = None
     """Forwards that the tokens after the first took; fewer than those where drafts were right. None: not counted."""
+    chunks: int | None = None
+    """Pieces that the reply came in over a network; `ttft_s` and `total_s` have the network in them then, and the
+    inter-token figures are between pieces. None: the engine runs on this machine and times tokens."""
+    is_estimate: bool = False
+    """The server told no token counts: `prompt_tokens` is a guess from the text, `completion_tokens` and `decode_tps`
+    count pieces."""
 
 
 class GenerationControl:

@@ -45,6 +45,46 @@ class TenstorrentOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """After so long without an answer the card counts as hung. 0 waits for ever."""
 
 
+class RemoteEndpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A server with an OpenAI-compatible API that has a name; a section `[remote.endpoints.NAME]` of config.toml."""
+
+    base_url: str = ""
+    """Up to and with `/v1`: `http://127.0.0.1:8000/v1`."""
+    api_key_env: str = ""
+    """The environment variable that holds the key, never the key itself; empty: none is sent."""
+    model: str = ""
+    """What is asked for when no model is named; empty: the first that the server lists."""
+    key_over_plain_http: bool = False
+    """Send the key over http to an address that is not this machine: whoever is on the way can read it."""
+
+
+class RemoteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What only the remote engine wants to know; also the `[remote]` section of config.toml."""
+
+    base_url: str = ""
+    """The server, where `endpoint` names none; empty: OPENAI_BASE_URL, else the usual ports of this machine are
+    looked at."""
+    endpoint: str = ""
+    """A name in `endpoints`."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key for `base_url`, never the key itself."""
+    key_over_plain_http: bool = False
+    """Send that key over http to an address that is not this machine: whoever is on the way can read it."""
+    connect_timeout_s: Annotated[float, Meta(gt=0)] = 5.0
+    """Name look-up, connection and TLS together."""
+    first_token_timeout_s: Annotated[float, Meta(gt=0)] = 120.0
+    """From the request to the first piece of the reply: waiting in the server's queue and prefill are in it."""
+    token_timeout_s: Annotated[float, Meta(gt=0)] = 30.0
+    """Between two pieces of a reply."""
+    retries: Annotated[int, Meta(ge=0, le=10)] = 3
+    """Times that a request is sent again before its first token, where it was surely not served: no connection,
+    429, 502 to 504."""
+    logprobs: bool = False
+    """Ask for each token's probability where the server gives it; costs the server some percent of its speed."""
+    endpoints: dict[str, RemoteEndpoint] = {}
+    """By name."""
+
+
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A model that lies on this machine (or behind an endpoint), ready to be loaded."""
 
@@ -67,6 +107,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     repo: str = ""
     """The hub's id of the model where it is known: tt_transformers looks its settings up by the name in it."""
     tenstorrent: TenstorrentOptions = TenstorrentOptions()
+    remote: RemoteOptions = RemoteOptions()
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +132,9 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     """Short, for the status line and the record: `cpu f16`, `cpu transformers fp32`."""
     context_length: int
+    """Tokens of prompt and reply together; 0: a server that does not tell."""
     vocab_size: int
+    """0: a server that does not tell."""
     load_s: float
     """Seconds that `load` took, download not included."""
     threads: int = 0
@@ -102,5 +145,9 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Weights in the model, 0 when not known."""
     is_speculating: bool = False
     """Ids are drafted from earlier text and run several to a forward, where that pays."""
+    endpoint: str = ""
+    """Remote engine: the endpoint's name, else host and port; empty where the model runs on this machine's engine."""
+    served: tuple[str, ...] = ()
+    """Remote engine: the names of all models of this endpoint, as a load takes them (`remote:lab/llama-3`)."""
     notes: tuple[str, ...] = ()
     """What a user should know of this load, a line each: a fallback taken, a template that was missing."""

@@ -79,7 +79,7 @@ class CandidateRows:
             end = row.end or RowFinished(
                 batch.request_id, number, batch.reason, GenerationStats(), error=batch.error
             )
-            if not row.token_ids and end.reason != "stop":
+            if not row.token_ids and not text and end.reason != "stop":
                 continue
             begun = store.begin_reply(
                 first.conversation_id, parent_id, msgspec.structs.replace(record, seed=row.seed)

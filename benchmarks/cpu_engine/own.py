@@ -100,14 +100,16 @@ class OwnEngine:
     def batch(self, ids: Sequence[int], tokens: int, rows: int) -> dict[str, float]:
         """`rows` sampled candidates of one prompt, `tokens` each: the decode rate of all together."""
         model = self._model
+        if model.batch is None:
+            raise RuntimeError(f"{model.label} decodes no batches")
         sampling = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=tokens)
-        others = tuple(Candidate(seed) for seed in range(1, rows))
+        others = tuple(Candidate(seed=seed) for seed in range(1, rows))
         request = GenerationRequest(id=1, messages=(), sampling=sampling, seed=0, candidates=others)
         *_, last = run_batch(
             request,
             GenerationControl(sampling),
             prompt_ids=ids,
-            stepper=model.batch_stepper,
+            stepper=model.batch,
             text_streams=[TextStream(model.tokenizer.new_decoder(is_start=True), ()) for _ in range(rows)],
             stop_ids=frozenset(),
             context_length=model.context_length,

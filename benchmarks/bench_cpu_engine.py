@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--only", choices=ROWS, action="append", help="measure this row; may be given again")
     parser.add_argument("--precision", default="auto", help="of this project's engine")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--budget", type=float, default=75, help="seconds a row, loading included; 75")
+    parser.add_argument("--budget", type=float, default=60, help="seconds a row, loading included; 60")
     parser.add_argument("--model", type=Path, help="a GGUF file; the default model")
     parser.add_argument(
         "--llama-python", default=sys.executable, help="an interpreter that has llama-cpp-python"

@@ -110,7 +110,7 @@ def _bf16(raw: torch.Tensor) -> torch.Tensor:
 
 def _q8_0(raw: torch.Tensor) -> torch.Tensor:
     """w = d * q: float16 d, 32 int8."""
-    return raw[:, 2:].contiguous().view(torch.int8).float() * _half(raw, 0)
+    return raw[:, 2:].contiguous().view(torch.int8).float().mul_(_half(raw, 0))
 
 
 def _q4_0(raw: torch.Tensor) -> Int4Blocks:

@@ -10,7 +10,8 @@ import torch
 
 from ttchat_tui.engine.torch_engine.checkpoint import Checkpoint
 from ttchat_tui.engine.torch_engine.int4_blocks import Int4Blocks, concatenated, quantized
-from ttchat_tui.engine.torch_engine.int4_linear import Int4Linear, RescoredHead, fits_int4
+from ttchat_tui.engine.torch_engine.int4_linear import Int4Linear, fits_int4
+from ttchat_tui.engine.torch_engine.int8_head import RescoredHead
 from ttchat_tui.engine.torch_engine.linear import (
     BF16Linear,
     ByRows,
@@ -69,12 +70,12 @@ class MatrixBuilder:
 
         Args:
             name: of the head's weight: `embed` where it is tied.
-            rows: that weight of any float type, to score from again; may be the embedding.
+            rows: that weight as it is held to look rows up in.
         """
         norm = self._checkpoint.tensor("norm")
-        weight = self._checkpoint.tensor(name) * norm
-        if self._plan.format == "int4" and fits_int4(*weight.shape):
-            return RescoredHead(quantized(weight), rows, norm)
+        if self._plan.has_int8_head:
+            return RescoredHead(rows, norm)
+        weight = self._checkpoint.tensor(name).mul_(norm)
         is_f16 = self._plan.format != "fp32" and self._plan.rest == "f16" and fits_f16(weight)
         return F16Linear(weight) if is_f16 else Fp32Head(weight)
 

@@ -35,8 +35,8 @@ def needed_bytes(config: ModelConfig, plan: WeightPlan) -> int:
     layers = config.parameters() - tables
     looked_up = table * (4 if plan.format == "fp32" else 2)
     # A tied head is a second table: the embedding is looked up by row, the head is packed for its product.
-    head = table * (0.625 if plan.format == "int4" else 4 if plan.format == "fp32" else 2)
-    if plan.format == "int4" and not config.is_head_tied:
+    head = table * (1 if plan.has_int8_head else 4 if plan.format == "fp32" else 2)
+    if plan.has_int8_head and not config.is_head_tied:
         head += 2 * table  # Its rows, to score from again.
     weights = looked_up + head + layers * _WEIGHT_BYTES[plan.format] + 2 * layers * plan.prefill_copy
     cache = config.layers * 2 * config.kv_heads * config.head_size * _FIRST_POSITIONS * 4

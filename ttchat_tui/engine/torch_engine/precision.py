@@ -35,6 +35,8 @@ class WeightPlan(msgspec.Struct, frozen=True, kw_only=True):
     """For matrices that the format does not take: with int4, those that the file holds in more bits."""
     requantize: bool = False
     """With int4, round those to 4 bits instead."""
+    has_int8_head: bool = False
+    """With int4 and int8, the head as well; otherwise it is float16 or float32."""
     prefill_copy: bool = False
     """With int4 and int8, a bfloat16 copy of the layers for many rows at once."""
     notes: tuple[str, ...] = ()
@@ -57,15 +59,18 @@ def plan_weights(wanted: Precision, kernels: Collection[Kernel], *, is_4_bit: bo
         raise ModelLoadError(
             f"This machine's torch has no working {_NAMES[wanted]} kernel.", "Use precision auto or fp32."
         )
+    has_int8_head = wanted in ("int4", "int8") and "int8_head" in kernels
     notes = () if wanted == "int4" and is_4_bit else _LOSSES.get(wanted, ())
-    return WeightPlan(format=wanted, rest=rest, requantize=wanted == "int4", notes=notes)
+    return WeightPlan(
+        format=wanted, rest=rest, requantize=wanted == "int4", has_int8_head=has_int8_head, notes=notes
+    )
 
 
 def _automatic(rest: Literal["f16", "fp32"], kernels: Collection[Kernel], is_4_bit: bool) -> WeightPlan:
     if not is_4_bit:
         return WeightPlan(format=rest, rest=rest)
     if "int4" in kernels:
-        return WeightPlan(format="int4", rest=rest)
+        return WeightPlan(format="int4", rest=rest, has_int8_head="int8_head" in kernels)
     note = (
         f"No working 4-bit kernel on this machine: the file's 4-bit weights run as {rest}, slower and larger."
     )

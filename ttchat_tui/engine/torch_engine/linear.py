@@ -33,7 +33,7 @@ Packed: TypeAlias = Any
 class Fp32Linear:
     """Plain float32."""
 
-    dtype: Final = torch.float32
+    dtype: torch.dtype = torch.float32
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
         self._weight = weight
@@ -46,7 +46,7 @@ class Fp32Linear:
 class Fp32Head:
     """Plain float32 over the transposed weight: MKL's one-row product with a tall matrix is twice as fast so."""
 
-    dtype: Final = torch.float32
+    dtype: torch.dtype = torch.float32
 
     def __init__(self, weight: torch.Tensor) -> None:
         self._transposed = weight.t().contiguous()
@@ -58,7 +58,7 @@ class Fp32Head:
 class F16Linear:
     """float16 weights, packed for fbgemm; products and sums are float32. Half the memory traffic of float32."""
 
-    dtype: Final = torch.float32
+    dtype: torch.dtype = torch.float32
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
         # Called through torch.ops: `quantized::linear_dynamic_fp16` has no other public name.
@@ -74,7 +74,7 @@ class F16Linear:
 class BF16Linear:
     """bfloat16 weights and activations, packed for oneDNN, sums in float32: the fastest for many rows."""
 
-    dtype: Final = torch.bfloat16
+    dtype: torch.dtype = torch.bfloat16
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
         self._packed: Packed = torch.ops.mkldnn._reorder_linear_weight(weight.bfloat16(), _BATCH_HINT)
@@ -89,7 +89,7 @@ class BF16Linear:
 class Int8Linear:
     """8-bit weights with one scale a row, bfloat16 activations, sums in float32. A quarter of float32's memory."""
 
-    dtype: Final = torch.bfloat16
+    dtype: torch.dtype = torch.bfloat16
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
         largest = weight.abs().amax(dim=1)
@@ -121,7 +121,7 @@ class ByRows:
 class JoinedLinear:
     """Several matrices over the same input, their outputs one after the other: rows of different formats."""
 
-    dtype: Final = torch.float32
+    dtype: torch.dtype = torch.float32
 
     def __init__(self, parts: Sequence[Linear]) -> None:
         self._parts = parts

@@ -87,9 +87,7 @@ async def running(chat: ChatApp, size: tuple[int, int] = (120, 40)) -> AsyncIter
     chat.host.load("scripted")
     try:
         async with chat.app.run_test(size=size) as pilot:
-            await until(
-                pilot, lambda: chat.host.state == "ready" and bool(chat.screen.query("SamplingPanel"))
-            )
+            await until(pilot, lambda: chat.host.state == "ready" and chat.screen.is_whole)
             await settle(pilot, chat)
             yield pilot
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -23,8 +24,9 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineDied, EngineError, LoadCancelled
-from ttchat_tui.engine.child import Patience
+from ttchat_tui.engine.child import REST_S, Patience
 from ttchat_tui.engine.isolated import IsolatedEngine
+from ttchat_tui.engine.wire import Channel, Command, Reply
 
 SPEC = ModelSpec(name="m")
 REQUEST = GenerationRequest(
@@ -326,6 +328,44 @@ def test_cancel_from_another_thread_arrives_without_waiting_for_a_token(make: Ma
     assert time.monotonic() - began < 1.0
 
 
+def test_tokens_are_taken_in_bursts(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the parent rests, the child says all the rest; one read takes it."""
+    gate = Gate(str(tmp_path / "gate"))
+    engine = make(Script(stepped=True, gate=str(tmp_path / "gate")))
+    engine.load(SPEC, ignore)
+    rests: list[float] = []
+
+    def rest(channel: Channel[Command, Reply], duration_s: float, wake_fd: int = -1) -> None:
+        if not rests:
+            gate.open()
+            assert wait_until(lambda: b"GenerationFinished" in waiting(channel), 5)
+        rests.append(duration_s)
+
+    monkeypatch.setattr(Channel, "rest", rest)
+    reads = 0
+    fill = Channel[Command, Reply]._fill
+
+    def count(channel: Channel[Command, Reply]) -> None:
+        nonlocal reads
+        reads += bool(rests)
+        fill(channel)
+
+    monkeypatch.setattr(Channel, "_fill", count)
+    gate.release()
+    tokens = [event for event in reply(engine) if isinstance(event, TokenEvent)]
+    assert len(tokens) > 5
+    assert rests == [REST_S] * len(tokens)
+    assert reads == 1
+
+
+def waiting(channel: Channel[Command, Reply]) -> bytes:
+    """What has come and was not read."""
+    try:
+        return channel._socket.recv(1 << 16, socket.MSG_PEEK)
+    except BlockingIOError:
+        return b""
+
+
 def test_closing_ends_the_child_and_may_be_repeated(make: Make) -> None:
     engine = make()
     engine.load(SPEC, ignore)
@@ -344,8 +384,9 @@ from tests.fakes import SCRIPTED, Script
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from tests.engine.test_isolated import REQUEST, SPEC, ignore
 from ttchat_tui.domain.generation import GenerationControl
-from ttchat_tui.engine.child import Patience
+from ttchat_tui.engine.child import REST_S, Patience
 from ttchat_tui.engine.isolated import IsolatedEngine
+from ttchat_tui.engine.wire import Channel, Command, Reply
 
 script = Script(fault={fault!r}, fault_at=1)
 patience = Patience(heartbeat_s=0.1, load_silence_s=2.0, silence_s=60)

@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -200,6 +201,29 @@ def test_waiting_ends_when_woken(ends: Ends) -> None:
     reader, writer = os.pipe()
     os.write(writer, b".")
     assert ends[0].receive(30, wake_fd=reader) is None
+    os.close(reader)
+    os.close(writer)
+
+
+def test_resting_leaves_what_comes_until_the_time_is_over(ends: Ends) -> None:
+    parent, child = ends
+    child.send(Heartbeat())
+    began = time.monotonic()
+    parent.rest(0.03)
+    assert time.monotonic() - began >= 0.03
+    assert parent.receive(0) == Heartbeat()
+
+
+def test_there_is_no_rest_while_a_whole_frame_waits_or_after_a_wake(ends: Ends) -> None:
+    parent, child = ends
+    for _ in range(2):
+        child.send(Heartbeat())
+    assert parent.receive(5) == Heartbeat()
+    parent.rest(60)
+    assert parent.receive(0) == Heartbeat()
+    reader, writer = os.pipe()
+    os.write(writer, b".")
+    parent.rest(60, reader)
     os.close(reader)
     os.close(writer)
 

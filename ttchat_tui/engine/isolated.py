@@ -189,7 +189,8 @@ class IsolatedEngine:
         sampling, is_cancelled = request.sampling, False
         patience = self._patience
         steps = StepPatience(patience.step_s, patience.least_step_s)
-        for reply in child.replies(patience.silence_s, steps.limit_s, self._wake_reader.fileno()):
+        wake_fd = self._wake_reader.fileno()
+        for reply in child.replies(patience.silence_s, steps.limit_s, wake_fd):
             if isinstance(reply, TokenEvent):
                 steps.saw(reply)
             if reply is None:
@@ -202,6 +203,8 @@ class IsolatedEngine:
                 child.send(Cancel(request.id))
             if reply is not None:
                 yield reply
+            if isinstance(reply, TokenEvent):
+                child.rest(wake_fd)
 
     def _abandon_load(self, child: Child) -> None:
         """Get the child out of a load; a new child, where native code does not let go in time."""

@@ -159,8 +159,21 @@ class Channel(Generic[Sent, Received]):
                 return None
             self._fill()
 
+    def rest(self, duration_s: float, wake_fd: int = -1) -> None:
+        """Leave what comes where it is for so long, and take it with one wake-up then: each costs a switch of threads,
+        on a core that the other side may be using. Not while a whole frame is here; `wake_fd` ends it when it can be read.
+        """
+        if not self._has_frame():
+            _wait(duration_s, wake_fd)
+
     def close(self) -> None:
         self._socket.close()
+
+    def _has_frame(self) -> bool:
+        if len(self._buffer) < _LENGTH.size:
+            return False
+        (length,) = _LENGTH.unpack_from(self._buffer)
+        return len(self._buffer) >= _LENGTH.size + length
 
     def _framed(self, frame: Sent) -> memoryview:
         body = self._encoder.encode(frame)

@@ -46,7 +46,7 @@ LARGER: Final = {
 def held_bits(label: str) -> tuple[float, float]:
     """Bits of a weight in the layers and in the head, from an engine's label such as `cpu int4`.
 
-    The rows of an int4 head that are scored again, half a percent of it, are left out.
+    Beside 4-bit layers the head is scanned in 8 bits; its few rows that are scored again are left out.
     """
     bits = BITS[next(word for word in label.split() if word in BITS)]
-    return bits, bits
+    return bits, max(bits, 8.0)

@@ -1,69 +1,48 @@
-"""What ttnn, tt-metal and the hub raise, in words: a part of the native text → what it means → what to do."""
+"""Native errors for a person: the sentence and the cure on screen, the backtrace in the log only."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import msgspec
-
 from ttchat_tui.engine.base import EngineError
+from ttchat_tui.engine.tenstorrent.cures import CURES, Cure
 
 log = logging.getLogger(__name__)
 
-
-class Cure(msgspec.Struct, frozen=True):
-    part: str
-    """A regular expression that the native text contains."""
-    kind: str
-    meaning: str
-    cure: str
-
-
-CURES: Final[tuple[Cure, ...]] = (
-    Cure(
-        r"No chips detected in the cluster",
-        "no_card",
-        "No Tenstorrent card was found.",
-        "Check that /dev/tenstorrent/* exists (driver loaded, card seated); a container needs --device /dev/tenstorrent.",
-    ),
-    Cure(
-        r"Not enough space to allocate",
-        "out_of_memory",
-        "The card has not enough memory for this model with this context.",
-        'Lower --context-length or [tt] max_batch_size, or use optimizations = "performance".',
-    ),
-    Cure(
-        r"TIMEOUT: device timeout|device timeout in fetch queue wait",
-        "device_hung",
-        "The card stopped answering.",
-        "Quit, run `tt-smi -r` (Galaxy: `tt-smi -glx_reset`), start again.",
-    ),
-)
+_LONGEST_QUOTE: Final = 240
 
 
 def explain(error: BaseException) -> EngineError:
-    """`error` for a person. The whole native text, backtrace included, goes to the log."""
+    """`error` for a person. The whole native text, backtrace included, goes to the log.
+
+    What made `error` (`raise … from`) is looked at after it: transformers hides the hub's own words in there.
+    """
     if isinstance(error, EngineError):
         return error
-    text = str(error)
-    log.error("native error: %s: %s", type(error).__name__, text)
-    for entry in CURES:
-        if re.search(entry.part, text):
-            return EngineError(entry.meaning, entry.cure, entry.kind)
+    log.error("native error: %s: %s", type(error).__name__, error)
+    found = next((entry for each in _chain(error) if (entry := cure_for(_named(each)))), None)
+    if found is not None:
+        return EngineError(f"{found.meaning}{_quoted(str(error))}", found.cure, found.kind)
     return EngineError(
-        f"The Tenstorrent engine failed: {native_line(text) or type(error).__name__}",
+        f"The Tenstorrent engine failed: {native_line(str(error)) or type(error).__name__}",
         "The log has the details (`ttchat-tui paths`).",
         "native",
     )
 
 
+def cure_for(text: str) -> Cure | None:
+    """The first entry that matches; of a native text only what stands before its backtrace is looked at."""
+    body = _without_backtrace(text)
+    return next((entry for entry in CURES if re.search(entry.part, body, re.DOTALL)), None)
+
+
 def native_line(text: str) -> str:
-    """The human part of a TT_FATAL: its `info:` block, without the backtrace."""
-    body = text.split("\nbacktrace:", 1)[0]
+    """The human part of a TT_FATAL or TT_THROW: its `info:` block, without the backtrace; else all of the text."""
+    body = _without_backtrace(text)
     _, found, info = body.partition("\ninfo:\n")
     return " ".join((info if found else body).split())[:400]
 
@@ -77,3 +56,26 @@ def explained() -> Generator[None, None, None]:
         raise
     except Exception as error:
         raise explain(error) from error
+
+
+def _without_backtrace(text: str) -> str:
+    return text.split("\nbacktrace:", 1)[0]
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _quoted(text: str) -> str:
+    """The `info:` block behind our own sentence: it has the figures. Python's own errors say no more than we do."""
+    if "\ninfo:\n" not in text:
+        return ""
+    line = native_line(text)
+    return f" ({line if len(line) <= _LONGEST_QUOTE else line[: _LONGEST_QUOTE - 1] + '…'})"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    at: BaseException | None = error
+    while at is not None:
+        yield at
+        at = at.__cause__

@@ -10,7 +10,7 @@ from typing import Final
 from typing_extensions import assert_never
 
 from ttchat_tui.domain.model_spec import EngineKind
-from ttchat_tui.engine.base import Engine, EngineError, MissingDependency
+from ttchat_tui.engine.base import Engine, MissingDependency
 
 FACTORY: Final = "ttchat_tui.engine.factory:create_engine"
 """The name under which the engine's process finds `create_engine`."""
@@ -28,7 +28,6 @@ def create_engine(kind: EngineKind) -> Engine:
 
     Raises:
         MissingDependency: a package that it needs is not installed.
-        EngineError: kind `engine_unavailable`: there is no such engine in this version.
     """
     match kind:
         case "cpu":
@@ -44,7 +43,9 @@ def create_engine(kind: EngineKind) -> Engine:
                 raise _missing(error, "tt") from error
             return TenstorrentEngine()
         case "remote":
-            raise _unavailable("The engine for remote endpoints is not part of this version yet.")
+            from ttchat_tui.engine.remote.remote_engine import RemoteEngine
+
+            return RemoteEngine()
         case _:
             assert_never(kind)
 
@@ -54,7 +55,3 @@ def _missing(error: ModuleNotFoundError, extra: str) -> MissingDependency:
         f"The {extra} engine needs the package {error.name!r}, which is not installed.",
         cure=f"pip install 'ttchat-tui[{extra}]'",
     )
-
-
-def _unavailable(message: str) -> EngineError:
-    return EngineError(message, cure="Choose a model for the CPU engine.", kind="engine_unavailable")

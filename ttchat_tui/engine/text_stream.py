@@ -47,6 +47,16 @@ class Utf8Decoder:
         return self._utf8.decode(b"", final=True)
 
 
+class WholeText:
+    """The decoder of a reply that comes as text: nothing is in ids, and nothing is held back."""
+
+    def push(self, token_id: int) -> str:
+        return ""
+
+    def flush(self) -> str:
+        return ""
+
+
 class TextStream:
     """Text of a reply, up to the first stop string.
 
@@ -63,15 +73,16 @@ class TextStream:
 
     def push(self, token_id: int) -> str:
         """The text that became certain through this id; may be empty."""
-        return self._take(self._decoder.push(token_id))
+        return self.take(self._decoder.push(token_id))
 
     def flush(self) -> str:
         """The rest that was held back and, now that nothing follows, belongs to the reply."""
-        text = self._take(self._decoder.flush()) + self._held
+        text = self.take(self._decoder.flush()) + self._held
         self._held = ""
         return text
 
-    def _take(self, text: str) -> str:
+    def take(self, text: str) -> str:
+        """As `push`, of text that came as text."""
         if self.is_stopped or not text:
             return ""
         pending = self._held + text

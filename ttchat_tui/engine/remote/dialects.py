@@ -1,0 +1,138 @@
+"""What each kind of server takes beyond OpenAI's own parameters, as data; and how a server is told from its answers.
+
+Sources: vLLM `vllm/entrypoints/openai/protocol.py`; llama.cpp `tools/server/README.md`; llama-cpp-python
+`llama_cpp/server/types.py`; transformers `cli/serving/chat_completion.py`; Ollama `docs/openai.md`; OpenAI's API reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+Counting: TypeAlias = Literal["none", "vllm", "llama.cpp", "llama-cpp-python"]
+"""Which way of counting a prompt the server offers (see `counting`)."""
+
+
+class Field(msgspec.Struct, frozen=True):
+    """How one sampling parameter is written in a request."""
+
+    name: str
+    off: float | None = None
+    """What is sent for 0 where the server wants another word for "off"."""
+    shift: float = 0.0
+    """Added to the value."""
+
+
+class Dialect(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of server."""
+
+    name: str
+    fields: Mapping[str, Field]
+    """Names of `SamplingParams` fields → how they are sent. `stop` is there always: the client cuts as well."""
+    stream_options: Mapping[str, bool] = msgspec.field(default_factory=lambda: {"include_usage": True})
+    """Empty: the server refuses the field, or tells the usage unasked."""
+    extra: Mapping[str, Any] = {}
+    """Sent with every request."""
+    continuing: Mapping[str, Any] | None = None
+    """Sent to continue the last message; None: the server would begin another message."""
+    seed_bits: int = 63
+    logprobs: bool = False
+    most_rows: int = 1
+    """Requests that the server works on side by side; candidates are one request each."""
+    counting: Counting = "none"
+    is_loading_on_demand: bool = False
+    """Takes models that its list does not name."""
+
+
+def _fields(**others: Field) -> dict[str, Field]:
+    same = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "max_tokens", "stop")
+    return {**{name: Field(name) for name in same}, **others}
+
+
+_LLAMA_CPP: Final = _fields(
+    top_k=Field("top_k"), min_p=Field("min_p"), repetition_penalty=Field("repeat_penalty")
+)
+
+VLLM: Final = Dialect(
+    name="vLLM",
+    fields=_fields(
+        top_k=Field("top_k", off=-1),
+        min_p=Field("min_p"),
+        repetition_penalty=Field("repetition_penalty"),
+    ),
+    # With the usage in every chunk it is known how many tokens each chunk is.
+    stream_options={"include_usage": True, "continuous_usage_stats": True},
+    continuing={"continue_final_message": True, "add_generation_prompt": False},
+    logprobs=True,
+    most_rows=8,
+    counting="vllm",
+)
+LLAMA_CPP: Final = Dialect(
+    name="llama.cpp",
+    fields=_LLAMA_CPP,
+    extra={"return_progress": True},
+    continuing={},
+    seed_bits=32,
+    logprobs=True,
+    counting="llama.cpp",
+)
+LLAMA_CPP_PYTHON: Final = Dialect(
+    name="llama-cpp-python",
+    fields=_LLAMA_CPP,
+    stream_options={},
+    seed_bits=32,
+    counting="llama-cpp-python",
+)
+TRANSFORMERS: Final = Dialect(
+    name="transformers serve",
+    fields={
+        **{name: Field(name) for name in ("temperature", "top_p", "seed", "max_tokens", "stop")},
+        "repetition_penalty": Field("frequency_penalty", shift=-1.0),  # it adds 1 and takes it as CTRL's
+    },
+    stream_options={},
+    is_loading_on_demand=True,
+)
+OLLAMA: Final = Dialect(name="Ollama", fields=_fields(), continuing={}, seed_bits=32)
+OPENAI_ITSELF: Final = Dialect(
+    name="OpenAI", fields=_fields(max_tokens=Field("max_completion_tokens")), most_rows=8
+)
+OPENAI: Final = Dialect(name="OpenAI-compatible", fields=_fields())
+
+DIALECTS: Final = (VLLM, LLAMA_CPP, LLAMA_CPP_PYTHON, TRANSFORMERS, OLLAMA, OPENAI_ITSELF, OPENAI)
+
+
+class Signs(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server has said of itself."""
+
+    host: str = ""
+    owners: frozenset[str] = frozenset()
+    """`owned_by` of its models."""
+    server: str = ""
+    """Its `Server` header."""
+    has_props: bool = False
+    """GET /props gave `default_generation_settings`."""
+    has_ollama_version: bool = False
+    """GET /api/version gave a `version`."""
+    has_version: bool = False
+    """GET /version gave a `version`."""
+    openapi_title: str = ""
+    openapi_paths: frozenset[str] = frozenset()
+
+
+def recognise(signs: Signs) -> Dialect:
+    """The dialect that these signs speak for; plain OpenAI where they speak for none."""
+    if signs.has_props or signs.server.lower() == "llama.cpp" or "llamacpp" in signs.owners:
+        return LLAMA_CPP
+    if "vllm" in signs.owners:
+        return VLLM
+    if signs.has_ollama_version:
+        return OLLAMA
+    if "llama.cpp python" in signs.openapi_title.lower():
+        return LLAMA_CPP_PYTHON
+    if {"/load_model", "/v1/chat/completions"} <= signs.openapi_paths:
+        return TRANSFORMERS
+    if signs.has_version and "/tokenize" in signs.openapi_paths:
+        return VLLM  # served under another owner's name, as inference platforms do
+    return OPENAI_ITSELF if signs.host == "api.openai.com" else OPENAI

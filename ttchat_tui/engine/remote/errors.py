@@ -1,0 +1,213 @@
+"""What went wrong between here and a server, in words: the place and the cure."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeVar
+
+import httpx
+import msgspec
+
+from ttchat_tui.engine.base import EngineError
+from ttchat_tui.engine.remote.chunks import one_line, server_message
+from ttchat_tui.engine.remote.endpoint import Endpoint
+from ttchat_tui.engine.remote.exchange import BodyTooLarge
+
+_E = TypeVar("_E", bound=BaseException)
+
+_CONTEXT_ERROR: Final = re.compile(
+    r"context[ _](?:length|size|window)|exceed_context|input is too long", re.IGNORECASE
+)
+_LIMIT: Final = (
+    re.compile(r"maximum context length is ([\d,]+)", re.IGNORECASE),
+    re.compile(r'"n_ctx":\s*(\d+)'),
+    re.compile(r"context (?:size|window|length)[^\d]{0,20}\(?([\d,]+)", re.IGNORECASE),
+)
+_PROMPT: Final = (
+    re.compile(r"\(([\d,]+) in the messages", re.IGNORECASE),
+    re.compile(
+        r"(?:request|prompt) (?:has|contains) (?:at least )?([\d,]+) (?:input )?tokens", re.IGNORECASE
+    ),
+    re.compile(r'"n_prompt_tokens":\s*(\d+)'),
+    re.compile(r"resulted in ([\d,]+) tokens", re.IGNORECASE),
+    re.compile(r"requested(?: tokens)? \(?([\d,]+)", re.IGNORECASE),
+)
+
+
+class Overflow(msgspec.Struct, frozen=True):
+    """A server's refusal of too long a request. 0: it does not tell."""
+
+    prompt_tokens: int
+    limit: int
+
+
+def explained(error: Exception, endpoint: Endpoint) -> EngineError:
+    """The error of an exchange that came to no answer, or broke in it."""
+    if isinstance(error, EngineError):
+        return error
+    name = endpoint.name
+    if isinstance(error, httpx.ConnectTimeout):
+        return timed_out(endpoint, None)
+    if isinstance(error, httpx.ConnectError):
+        return _no_connection(error, endpoint)
+    if isinstance(error, BodyTooLarge):
+        return protocol(endpoint, f"sent {error}")
+    if isinstance(error, httpx.TooManyRedirects):
+        return protocol(endpoint, "redirects in a circle")
+    if isinstance(error, httpx.DecodingError):
+        return protocol(endpoint, "sent compressed data that is broken")
+    if isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError, httpx.TimeoutException)):
+        return EngineError(
+            f"{name} closed the connection in the middle.",
+            cure="What came is kept. See whether the server still runs, then continue the reply or send again.",
+            kind="connection_lost",
+        )
+    return EngineError(
+        f"The request to {name} failed: {type(error).__name__}: {one_line(str(error))}", kind="endpoint_error"
+    )
+
+
+def _no_connection(error: httpx.ConnectError, endpoint: Endpoint) -> EngineError:
+    name = endpoint.name
+    if (certificate := _cause(error, ssl.SSLCertVerificationError)) is not None:
+        return EngineError(
+            f"The certificate of {name} was not accepted: {certificate.verify_message}.",
+            cure="Put the certificate of its authority into a file and set SSL_CERT_FILE to it.",
+            kind="endpoint_tls",
+        )
+    if _cause(error, ssl.SSLError) is not None:
+        return EngineError(
+            f"{name} does not speak TLS on this port.",
+            cure="Is the base URL http:// and not https://?",
+            kind="endpoint_tls",
+        )
+    if _cause(error, socket.gaierror) is not None:
+        return EngineError(
+            f"The name of {name} was not found.",
+            cure=f"Check the spelling of {endpoint.base_url}, and the network.",
+            kind="endpoint_dns",
+        )
+    if _cause(error, ConnectionRefusedError) is not None:
+        return EngineError(
+            f"Nothing answers at {name}: the connection was refused.",
+            cure="Start the server, or correct the base URL (--base-url).",
+            kind="endpoint_refused",
+        )
+    return EngineError(
+        f"There is no connection to {name}: {one_line(str(error))}.",
+        cure="Check the network and the base URL.",
+        kind="endpoint_unreachable",
+    )
+
+
+def _cause(error: BaseException | None, kind: type[_E]) -> _E | None:
+    while error is not None:
+        if isinstance(error, kind):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def timed_out(endpoint: Endpoint, timeout_s: float | None, what: str = "did not answer") -> EngineError:
+    """`timeout_s` None: the connection was not made in time."""
+    if timeout_s is None:
+        message, cure = f"{endpoint.name} could not be reached in time.", "Check the network and the base URL"
+        setting = "connect_timeout_s"
+    else:
+        message, cure = f"{endpoint.name} {what} for {timeout_s:g} s.", "See what the server does"
+        setting = "first_token_timeout_s"
+    return EngineError(message, cure=f"{cure}; [remote] {setting} is the limit.", kind="endpoint_timeout")
+
+
+def silent(endpoint: Endpoint, timeout_s: float) -> EngineError:
+    """The server stopped in the middle of a reply."""
+    return EngineError(
+        f"{endpoint.name} sent nothing more for {timeout_s:g} s.",
+        cure="What came is kept: continue the reply. [remote] token_timeout_s is the limit.",
+        kind="connection_lost",
+    )
+
+
+def cut_off(endpoint: Endpoint) -> EngineError:
+    """The stream ended, and nothing had said that the reply was over."""
+    return EngineError(
+        f"{endpoint.name} ended the stream before the reply was over.",
+        cure="What came is kept: continue the reply, or send again.",
+        kind="connection_lost",
+    )
+
+
+def protocol(endpoint: Endpoint, what: str) -> EngineError:
+    """It answers, but not as a chat server does."""
+    return EngineError(
+        f"{endpoint.name} {what}.",
+        cure=f"Is {endpoint.base_url} an OpenAI-compatible API? Its URL ends in /v1 most often.",
+        kind="endpoint_protocol",
+    )
+
+
+def refused(
+    status: int, body: bytes, endpoint: Endpoint, *, has_key: bool, model: str, known: Sequence[str] = ()
+) -> EngineError:
+    """An HTTP error status with its body."""
+    name, said = endpoint.name, server_message(body)
+    tail = f": {said}" if said else "."
+    variable = endpoint.api_key_env
+    if status in (401, 403):
+        what = "refused the key" if has_key else "wants a key"
+        if has_key:
+            cure = f"Check the key in {variable}."
+        elif variable:
+            cure = f"Put the key into the environment variable {variable}."
+        else:
+            cure = "Name the variable that holds the key: api_key_env of the endpoint in config.toml."
+        return EngineError(f"{name} {what} ({status}){tail}", cure, "endpoint_auth")
+    if status == 404 and "model" in said.lower():
+        return model_missing(model, known, endpoint)
+    if status in (404, 405):
+        hint = "" if endpoint.base_url.endswith("/v1") else " It should end in /v1 most often."
+        cure = f"Check the base URL {endpoint.base_url}.{hint}"
+        return EngineError(f"{name} knows no such address ({status}){tail}", cure, "endpoint_not_found")
+    if status == 429:
+        return EngineError(
+            f"{name} is busy or the quota is used up (429){tail}", "Wait, then send again.", "rate_limited"
+        )
+    if status >= 500:
+        return EngineError(
+            f"{name} failed ({status}){tail}", "See the server's log, then send again.", "endpoint_error"
+        )
+    return EngineError(f"{name} refuses the request ({status}){tail}", kind="endpoint_error")
+
+
+def model_missing(model: str, known: Sequence[str], endpoint: Endpoint) -> EngineError:
+    """With what is there, as many as a line holds."""
+    there = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
+    return EngineError(
+        f"{endpoint.name} does not serve {model!r}" + (f"; there: {there}." if known else "."),
+        cure=f"Choose one of them: --model {endpoint.model_name(known[0])}" if known else "",
+        kind="model_missing",
+    )
+
+
+def overflow(status: int, body: bytes) -> Overflow | None:
+    """Whether this refuses too long a request, with the numbers that the server names."""
+    text = body.decode("utf-8", "replace")
+    if status not in (400, 413, 422, 500) or not _CONTEXT_ERROR.search(text):
+        return None
+    return Overflow(_number(_PROMPT, text), _number(_LIMIT, text))
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """`Retry-After` in seconds; None where it is missing or a date (clocks differ)."""
+    try:
+        return max(0.0, float(headers.get("retry-after", "")))
+    except ValueError:
+        return None
+
+
+def _number(patterns: Sequence[re.Pattern[str]], text: str) -> int:
+    found = next((match.group(1) for pattern in patterns if (match := pattern.search(text))), "0")
+    return int(found.replace(",", "") or 0)

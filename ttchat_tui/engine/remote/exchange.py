@@ -1,0 +1,136 @@
+"""One HTTP exchange on a thread of its own, its arrivals in a queue: so that the engine thread is never stuck in a read.
+
+Whoever waits on the queue is woken by a cancel at once, whatever the exchange does (name look-up, connecting, TLS,
+reading), keeps its own deadlines, and closes: the socket is shut down, which ends a read that blocks in another thread
+(closing the file descriptor under it would not, and could hit one that was given out again).
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import httpx
+
+_log = logging.getLogger(__name__)
+
+_SOCKET_EVENTS: Final = ("connection.connect_tcp.complete", "connection.start_tls.complete")
+_SENT_EVENT: Final = "http11.send_request_headers.started"
+
+
+class Connected(NamedTuple):
+    """The connection stands (TLS too), the request goes out."""
+
+    tag: int
+    time_s: float
+    """`time.perf_counter()`, on the reading thread, as in all of these."""
+
+
+class Answered(NamedTuple):
+    tag: int
+    time_s: float
+    status: int
+    headers: Mapping[str, str]
+    url: str
+    """Where the answer came from in the end: redirects are followed."""
+
+
+class Received(NamedTuple):
+    """Some bytes of the answer's body, decompressed."""
+
+    tag: int
+    time_s: float
+    data: bytes
+
+
+class Ended(NamedTuple):
+    """The body is complete, as far as the transport can tell."""
+
+    tag: int
+    time_s: float
+
+
+class Broke(NamedTuple):
+    tag: int
+    time_s: float
+    error: Exception
+
+
+class Woken(NamedTuple):
+    """Not from the network: the reply was cancelled, look at its control."""
+
+    tag: int = -1
+
+
+Arrival: TypeAlias = Connected | Answered | Received | Ended | Broke | Woken
+Inbox: TypeAlias = "queue.SimpleQueue[Arrival]"
+
+
+class BodyTooLarge(Exception):
+    """The answer is larger than any that was asked for."""
+
+
+class Exchange:
+    """Starts at once. What arrives carries `tag`: after `close` something may still be on its way."""
+
+    def __init__(
+        self, client: httpx.Client, request: httpx.Request, inbox: Inbox, tag: int, most_bytes: int
+    ) -> None:
+        self._client = client
+        self._request = request
+        self._inbox = inbox
+        self._tag = tag
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._is_closed = False
+        request.extensions = {**request.extensions, "trace": self._trace}
+        # A daemon: a name look-up that hangs must not hold up the end of the program.
+        threading.Thread(target=self._run, name=f"remote-{tag}", daemon=True).start()
+
+    def close(self) -> None:
+        """End it now, from any thread. Idempotent."""
+        with self._lock:
+            self._is_closed = True
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):  # it is closed already
+                # Not SSLSocket's own shutdown: that takes the TLS state away from the thread that reads.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def _trace(self, name: str, info: Mapping[str, Any]) -> None:
+        if name in _SOCKET_EVENTS:
+            with self._lock:
+                self._socket = info["return_value"].get_extra_info("socket")
+                if self._is_closed:
+                    self._shut()
+        elif name == _SENT_EVENT:
+            self._inbox.put(Connected(self._tag, time.perf_counter()))
+
+    def _run(self) -> None:
+        tag, put = self._tag, self._inbox.put
+        try:
+            response = self._client.send(self._request, stream=True)
+            with closing(response):
+                url = str(response.url)
+                put(Answered(tag, time.perf_counter(), response.status_code, response.headers, url))
+                left = self._most_bytes
+                for data in response.iter_bytes():
+                    left -= len(data)
+                    if left < 0:
+                        raise BodyTooLarge(f"more than {self._most_bytes:,} bytes")
+                    put(Received(tag, time.perf_counter(), data))
+            put(Ended(tag, time.perf_counter()))
+        except Exception as error:  # noqa: BLE001 - handed to the thread that waits, which tells it
+            if not self._is_closed:
+                put(Broke(tag, time.perf_counter(), error))
+            else:
+                _log.debug("an exchange that was closed ended with %s", type(error).__name__)

@@ -1,0 +1,221 @@
+"""One row of a request on its way: sent, sent again where that is safe, received, over."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from ttchat_tui.domain.events import ErrorInfo, PrefillProgress, TokenEvent
+from ttchat_tui.domain.generation import FinishReason
+from ttchat_tui.domain.model_spec import RemoteOptions
+from ttchat_tui.engine.base import EngineError
+from ttchat_tui.engine.remote.answer_stream import AnswerStream, BadAnswer, ServerFailed
+from ttchat_tui.engine.remote.caller import Caller
+from ttchat_tui.engine.remote.chunks import Chunk
+from ttchat_tui.engine.remote.errors import cut_off, explained, protocol, retry_after_s, silent, timed_out
+from ttchat_tui.engine.remote.exchange import (
+    Answered,
+    Arrival,
+    Broke,
+    Connected,
+    Ended,
+    Exchange,
+    Inbox,
+    Received,
+)
+from ttchat_tui.engine.remote.reply import RemoteReply
+
+RETRIED: Final = frozenset({429, 502, 503, 504})
+UNREACHED: Final = frozenset({"endpoint_refused", "endpoint_dns", "endpoint_unreachable"})
+"""Errors after which the request has certainly not reached a server."""
+
+MOST_ROWS: Final = 64
+LONGEST_WAIT_S: Final = 30.0
+"""A server that wants more patience than this before another try is told about instead."""
+_FIRST_WAIT_S: Final = 0.5
+_LONGEST_ERROR: Final = 64 << 10
+_BYTES_A_TOKEN: Final = 16 << 10
+"""Most bytes of a stream for each token asked for: many times what any server sends, but a bound."""
+
+Objection = Callable[[int, bytes], "dict[str, Any] | EngineError"]
+"""From status and body of a refusal: another request body that the server may take, or the error in words."""
+
+
+class Transport(msgspec.Struct, frozen=True):
+    """What all rows of a request are sent with."""
+
+    caller: Caller
+    options: RemoteOptions
+    inbox: Inbox
+    objection: Objection
+    received_s: float
+    """When the engine got the request, `time.perf_counter()`."""
+
+
+class Row:
+    """Feed it its arrivals and mind its deadline; `reason` says that it is over."""
+
+    def __init__(self, number: int, reply: RemoteReply, body: dict[str, Any], transport: Transport) -> None:
+        self.number = number
+        self.reply = reply
+        self.reason: FinishReason | None = None
+        self.error: ErrorInfo | None = None
+        self.deadline_s = 0.0
+        """On `time.perf_counter`: when `expire` is to be called."""
+        self._tag = number
+        """Of the arrivals that belong to the last try; modulo `MOST_ROWS` it is the row."""
+        self._body = body
+        self._transport = transport
+        self._exchange: Exchange | None = None
+        self._tries = 0
+        self._is_waiting = False
+        """Between two tries."""
+        self._is_sent = False
+        self._status = 0
+        self._headers: Mapping[str, str] = {}
+        self._stream = AnswerStream()
+        self._refusal = bytearray()
+
+    def send(self, now_s: float) -> None:
+        """Try, or try again."""
+        self._is_waiting = self._is_sent = False
+        self._tag += MOST_ROWS
+        self._status, self._stream, self._refusal = 0, AnswerStream(), bytearray()
+        transport = self._transport
+        self.deadline_s = now_s + transport.options.connect_timeout_s
+        tokens = self._body.get("max_tokens") or self._body.get("max_completion_tokens") or 1 << 16
+        self._exchange = transport.caller.start(
+            transport.caller.url("/chat/completions"),
+            self._body,
+            transport.inbox,
+            tag=self._tag,
+            most_bytes=_BYTES_A_TOKEN * (64 + int(tokens)),
+        )
+
+    def take(self, arrival: Arrival) -> Iterator[TokenEvent | PrefillProgress]:
+        """What an arrival brings; to be used up."""
+        if self.reason is not None or self._is_waiting or arrival.tag != self._tag:
+            return
+        options = self._transport.options
+        match arrival:
+            case Connected():
+                self._is_sent = True
+                self.deadline_s = arrival.time_s + options.first_token_timeout_s
+            case Answered():
+                self._status, self._headers = arrival.status, arrival.headers
+            case Received() if self._status != 200:
+                self._refusal += arrival.data
+                if len(self._refusal) > _LONGEST_ERROR:
+                    self._refused(arrival.time_s)
+            case Received():
+                yield from self._passed_on(self._stream.feed(arrival.data), arrival.time_s)
+            case Ended() if self._status != 200:
+                self._refused(arrival.time_s)
+            case Ended():
+                yield from self._passed_on(self._stream.end(), arrival.time_s)
+                self._settle(is_all=True)
+            case Broke():
+                self._broke(explained(arrival.error, self._transport.caller.endpoint), arrival.time_s)
+            case _:
+                pass
+
+    def expire(self, now_s: float) -> None:
+        """The deadline has passed: time for another try, or too long a silence."""
+        endpoint, options = self._transport.caller.endpoint, self._transport.options
+        if self._is_waiting:
+            self.send(now_s)
+        elif self.reply.has_begun:
+            self.fail(silent(endpoint, options.token_timeout_s))
+        elif self._is_sent:
+            self.fail(timed_out(endpoint, options.first_token_timeout_s, "sent no token"))
+        else:
+            self.fail(timed_out(endpoint, None))
+
+    def cancel(self) -> None:
+        """End it where it is."""
+        self._end("cancelled")
+
+    def fail(self, error: EngineError) -> None:
+        """End it with an error; what came stays."""
+        self.error = self.error or error.info
+        self._end("error")
+
+    def close(self) -> None:
+        """Give the connection up. Idempotent."""
+        if self._exchange is not None:
+            self._exchange.close()
+
+    def _end(self, reason: FinishReason) -> None:
+        if self.reason is None:
+            self.reason = reason
+            self.close()
+
+    def _passed_on(self, chunks: Iterator[Chunk], time_s: float) -> Iterator[TokenEvent | PrefillProgress]:
+        options, endpoint = self._transport.options, self._transport.caller.endpoint
+        try:
+            for chunk in chunks:
+                for event in self.reply.take(chunk, time_s - self._transport.received_s):
+                    yield event
+                    if isinstance(event, TokenEvent):
+                        self.deadline_s = time_s + options.token_timeout_s
+                if self.reply.text.is_stopped:
+                    self._end("stop")
+                    return
+            if self._stream.is_done:
+                self._settle(is_all=False)
+        except ServerFailed as error:
+            self.fail(
+                EngineError(f"{endpoint.name} failed: {error}", "See the server's log.", "endpoint_error")
+            )
+        except BadAnswer as error:
+            self.fail(protocol(endpoint, str(error)))
+
+    def _settle(self, *, is_all: bool) -> None:
+        """The server has said that it is done, or (`is_all`) there is nothing more."""
+        if self.reason is not None:
+            return
+        reply, endpoint = self.reply, self._transport.caller.endpoint
+        if reply.reason is not None:
+            self._end(reply.reason)
+        elif reply.finish_reason:
+            why = f"{endpoint.name} ended the reply: {reply.finish_reason[:60]}"
+            self.fail(EngineError(f"{why}.", kind="endpoint_error"))
+        elif self._stream.is_done:
+            self._end("stop")
+        elif is_all and (reply.has_begun or self._status == 200):
+            self.fail(cut_off(endpoint))
+
+    def _broke(self, error: EngineError, time_s: float) -> None:
+        if self.reply.reason is not None:  # all that matters was here already
+            self._end(self.reply.reason)
+        elif error.info.kind in UNREACHED and not self._is_sent and self._may_wait(None, time_s):
+            return
+        else:
+            self.fail(error)
+
+    def _refused(self, time_s: float) -> None:
+        status, body = self._status, bytes(self._refusal)
+        if status in RETRIED and self._may_wait(retry_after_s(self._headers), time_s):
+            return
+        answer = self._transport.objection(status, body)
+        if isinstance(answer, EngineError):
+            self.fail(answer)
+            return
+        self.close()
+        self._body = answer
+        self.send(time_s)
+
+    def _may_wait(self, asked_s: float | None, now_s: float) -> bool:
+        """Prepare another try; False where there have been enough, or the server wants too long a wait."""
+        backoff_s = _FIRST_WAIT_S * 2**self._tries * random.uniform(0.8, 1.2)  # not all clients at once
+        wait_s = backoff_s if asked_s is None else asked_s
+        if self._tries >= self._transport.options.retries or wait_s > LONGEST_WAIT_S:
+            return False
+        self.close()
+        self._tries += 1
+        self._is_waiting = True
+        self.deadline_s = now_s + wait_s
+        return True

@@ -1,0 +1,102 @@
+"""Bytes → server-sent events (HTML standard, 9.2), however the bytes are cut, with a bound on what is kept.
+
+Not httpx-sse: it collects lines and events of any length, and a server must not be able to fill this machine's memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+LONGEST_EVENT: Final = 1 << 20
+"""Bytes of one event; a chunk of a reply has some hundred."""
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class EventTooLong(ValueError):
+    """More bytes without an end of event than any reply has."""
+
+
+class ServerEvent(NamedTuple):
+    """One event; only these fields matter to a chat."""
+
+    data: str
+    kind: str = ""
+    """`event:`; or "error" for the field `error:` that llama.cpp's server has sent in place of data."""
+
+
+class EventDecoder:
+    """Feed it the stream's bytes in order; any split of the same bytes gives the same events."""
+
+    def __init__(self, longest: int = LONGEST_EVENT) -> None:
+        self._longest = longest
+        self._rest = bytearray()
+        self._seen = 0
+        """Bytes of `_rest` in which no end of line was found."""
+        self._data: list[bytes] = []
+        self._size = 0
+        self._kind = ""
+        self._is_first = True
+        self._skip_newline = False
+
+    def feed(self, data: bytes) -> Iterator[ServerEvent]:
+        """The events that these bytes complete; to be used up before the next call.
+
+        Raises:
+            EventTooLong: after the events before it; the stream is of no use any more.
+        """
+        self._rest += data
+        while (line := self._next_line()) is not None:
+            if (event := self._take(line)) is not None:
+                yield event
+        if len(self._rest) + self._size > self._longest:
+            raise EventTooLong(f"an event of more than {self._longest:,} bytes")
+
+    def end(self) -> list[ServerEvent]:
+        """What stood unfinished when the stream ended: servers leave out the last newline, and its data counts."""
+        events = [self._take(bytes(self._rest))] if self._rest else []
+        self._rest.clear()
+        return [event for event in (*events, self._take(b"")) if event is not None]
+
+    def _next_line(self) -> bytes | None:
+        """The next whole line, without its end: LF, CR or CR LF."""
+        if self._skip_newline and self._rest:  # the LF of a CR LF that came in two pieces
+            self._skip_newline = False
+            if self._rest.startswith(b"\n"):
+                del self._rest[:1]
+        ends = [
+            at for at in (self._rest.find(b"\n", self._seen), self._rest.find(b"\r", self._seen)) if at >= 0
+        ]
+        if not ends:
+            self._seen = len(self._rest)
+            return None
+        at = min(ends)
+        line = bytes(self._rest[:at])
+        self._skip_newline = self._rest.startswith(b"\r", at)
+        del self._rest[: at + 1]
+        self._seen = 0
+        return line
+
+    def _take(self, line: bytes) -> ServerEvent | None:
+        if self._is_first:
+            self._is_first = False
+            line = line.removeprefix(_BOM)
+        if not line:
+            return self._dispatch()
+        name, _, value = line.partition(b":")  # a comment has an empty name
+        value = value.removeprefix(b" ")
+        if name == b"event":
+            self._kind = value.decode("utf-8", "replace")
+        elif name in (b"data", b"error"):
+            self._data.append(value)
+            self._size += len(value) + 1
+            self._kind = "error" if name == b"error" else self._kind
+            if self._size > self._longest:
+                raise EventTooLong(f"an event of more than {self._longest:,} bytes")
+        return None
+
+    def _dispatch(self) -> ServerEvent | None:
+        data, kind = self._data, self._kind
+        self._data, self._kind, self._size = [], "", 0
+        return ServerEvent(b"\n".join(data).decode("utf-8", "replace"), kind) if data else None

@@ -170,3 +170,24 @@ async def test_a_panel_with_room_for_everything_is_no_stop_of_the_tab_key() -> N
     async with app.run_test(size=(34, 50)) as pilot:
         await pilot.press("tab")
         assert app.focused is None
+
+
+async def test_over_a_network_the_first_token_is_named_with_it_and_steps_are_gaps() -> None:
+    panel = MetricsPanel()
+    async with ControlsApp(panel).run_test(size=(34, 40)) as pilot:
+        panel.show(replace(SOME, is_over_network=True))
+        await pilot.pause()
+        assert [line.split() for line in rows(panel)][3:6] == [
+            ["TTFT+net", "0.14", "s"],
+            ["gap", "p50", "10.4", "ms"],
+            ["gap", "p95", "12.1", "ms"],
+        ]
+
+
+async def test_guessed_figures_are_marked() -> None:
+    panel = MetricsPanel()
+    async with ControlsApp(panel).run_test(size=(34, 40)) as pilot:
+        panel.show(replace(SOME, is_estimate=True))
+        await pilot.pause()
+        marked = [line.split()[0] for line in rows(panel) if "~" in line]
+        assert marked == ["decode", "mean", "prompt", "reply"]

@@ -72,7 +72,10 @@ class PromptCost(msgspec.Struct, frozen=True):
 
     prompt_tokens: int
     context_length: int
+    """0: not known."""
     dropped_messages: int
+    is_estimate: bool = False
+    """`prompt_tokens` is a guess from the length of the text."""
 
 
 class EngineChanged(msgspec.Struct, frozen=True):

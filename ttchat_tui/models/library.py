@@ -36,6 +36,8 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int = 0
     licence: str = ""
     is_gated: bool = False
+    endpoint: str = ""
+    """The server that has it; empty for a model that runs on this machine's engines."""
 
     @property
     def is_here(self) -> bool:

@@ -315,7 +315,11 @@ class ChatSession:
             case PromptCounted():
                 if event.count_id != self._count_id:
                     return []
-                return [PromptCost(event.prompt_tokens, event.context_length, event.dropped_messages)]
+                return [
+                    PromptCost(
+                        event.prompt_tokens, event.context_length, event.dropped_messages, event.is_estimate
+                    )
+                ]
             case (
                 GenerationStarted() | PrefillProgress() | TokenEvent() | RowFinished() | GenerationFinished()
             ):

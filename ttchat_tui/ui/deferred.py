@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ttchat_tui.models import local as local
     from ttchat_tui.storage import export as export
     from ttchat_tui.ui import clipboard as clipboard
+    from ttchat_tui.ui import model_rows as model_rows
     from ttchat_tui.ui.markdown import fenced_code as fenced_code
     from ttchat_tui.ui.screens import help as help
     from ttchat_tui.ui.screens import log as log
@@ -40,6 +41,7 @@ MODULES: Final[dict[str, str]] = {
     "help": "ttchat_tui.ui.screens.help",
     "model_picker": "ttchat_tui.ui.screens.model_picker",
     "library": "ttchat_tui.models.library",
+    "model_rows": "ttchat_tui.ui.model_rows",
     "local": "ttchat_tui.models.local",
     "save": "ttchat_tui.ui.screens.save",
     "export": "ttchat_tui.storage.export",

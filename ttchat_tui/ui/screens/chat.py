@@ -40,7 +40,7 @@ from ttchat_tui.ui.commands import TABLE, bind, bindings
 from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.frugal_compositor import FrugalScreen
 from ttchat_tui.ui.live_metrics import LiveMetrics
-from ttchat_tui.ui.message_views import FAULT_KEY, fault_view, view_of, welcome
+from ttchat_tui.ui.message_views import FAULT_KEY, cost_hint, fault_view, view_of, welcome
 from ttchat_tui.ui.screens.chat_actions import PANELS, ChatActions
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
@@ -185,8 +185,8 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
                 self._return_draft(text, error)
             case ConversationsChanged():
                 self._refresh_history()
-            case PromptCost(tokens, context_length, dropped):
-                self._show_cost(tokens, context_length, dropped)
+            case PromptCost():
+                self._show_cost(update)
             case EngineChanged(state, detail):
                 self.status.set_state(state, detail)
                 self.metrics.phase = PHASES[state]
@@ -268,13 +268,10 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
                 markup=False,
             )
 
-    def _show_cost(self, tokens: int, context_length: int, dropped: int) -> None:
-        self._show_context(tokens, context_length)
+    def _show_cost(self, cost: PromptCost) -> None:
+        self._show_context(cost.prompt_tokens, cost.context_length)
         self._refresh_metrics()
-        hint = f"{tokens:,} / {context_length:,} tok" if self.prompt.text.strip() else ""
-        self.prompt.set_token_hint(
-            f"{hint} · {dropped} oldest will not be sent" if dropped and hint else hint
-        )
+        self.prompt.set_token_hint(cost_hint(cost) if self.prompt.text.strip() else "")
 
     def _refresh_settings(self) -> None:
         panel, info = self.sampling_panel, self.session.info

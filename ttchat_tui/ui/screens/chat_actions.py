@@ -279,13 +279,16 @@ class ChatActions(Screen[None]):
             if name:
                 self._load(name)
 
-        rows = deferred.library.list_models(self.services.paths.models_dir, os.environ)
+        local = deferred.library.list_models(self.services.paths.models_dir, os.environ)
+        endpoints = self.services.config.remote.endpoints
+        rows = deferred.model_rows.offered(local, self.session.info, endpoints)
         self.app.push_screen(deferred.model_picker.ModelPicker(rows, self.session.model), load)
 
     def _load(self, name: str) -> None:
         """Load another model, if there is such a thing: a slip of the pen must not cost the one that is loaded."""
         try:
-            deferred.local.resolve(name, self.services.paths.models_dir, os.environ)
+            if not name.startswith(deferred.model_rows.REMOTE_PREFIX):  # that only its server can say
+                deferred.local.resolve(name, self.services.paths.models_dir, os.environ)
         except ModelError as error:
             self.say(error.info)
         else:

@@ -13,6 +13,7 @@ from textual.widgets.option_list import Option
 
 from ttchat_tui.domain.text import visible
 from ttchat_tui.models.library import ModelRow, format_size
+from ttchat_tui.ui.model_rows import REMOTE_PREFIX
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
 
@@ -67,7 +68,10 @@ class ModelPicker(Dialog[str]):
 
     def _line(self, row: ModelRow) -> Content:
         mark = "▌ " if row.name == self._current else "  "
-        name = pad_to_cells(cut_to_cells(visible(row.name), NAME_WIDTH), NAME_WIDTH)
+        shown = row.name.removeprefix(REMOTE_PREFIX).removeprefix(f"{row.endpoint}/")
+        name = pad_to_cells(cut_to_cells(visible(shown or "its first model"), NAME_WIDTH), NAME_WIDTH)
+        if row.endpoint:
+            return Content.assemble(mark, name, "  ", ("at ", "dim"), visible(row.endpoint))
         size = f"{format_size(row.size_bytes) if row.size_bytes else '':>8}"
         state = "here" if row.path is not None else "gated download" if row.is_gated else "download"
         return Content.assemble(mark, name, " ", size, "  ", (state, "bold" if row.path else ""))

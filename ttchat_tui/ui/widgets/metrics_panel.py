@@ -55,6 +55,10 @@ class Metrics:
     model: str = ""
     engine_label: str = ""
     threads: int | None = None
+    is_over_network: bool = False
+    """The TTFT has the network in it, and steps are the gaps between the pieces that came."""
+    is_estimate: bool = False
+    """Tokens and their rates are guessed: the server does not tell. Marked with `~`."""
     history: tuple[float, ...] = ()
     """Decode rates, oldest first."""
 
@@ -91,15 +95,17 @@ class MetricsTable(Widget):
 
     def _lines(self, width: int) -> Iterator[Content]:
         m = self._metrics
-        yield self._row(width, "decode", rate_text(m.decode_now_tps), "tok/s", is_headline=True)
-        yield self._row(width, "mean", rate_text(m.decode_mean_tps), "tok/s")
+        step, first = ("gap", "TTFT+net") if m.is_over_network else ("step", "TTFT")
+        about = "~" if m.is_estimate else ""
+        yield self._row(width, "decode", about + rate_text(m.decode_now_tps), "tok/s", is_headline=True)
+        yield self._row(width, "mean", about + rate_text(m.decode_mean_tps), "tok/s")
         yield self._row(width, "prefill", rate_text(m.prefill_tps), "tok/s")
-        yield self._row(width, "TTFT", seconds_text(m.ttft_s), "s")
-        yield self._row(width, "step p50", milliseconds_text(m.itl_p50_s), "ms")
-        yield self._row(width, "step p95", milliseconds_text(m.itl_p95_s), "ms")
-        yield self._row(width, "prompt", count_text(m.prompt_tokens), "tokens")
+        yield self._row(width, first, seconds_text(m.ttft_s), "s")
+        yield self._row(width, f"{step} p50", milliseconds_text(m.itl_p50_s), "ms")
+        yield self._row(width, f"{step} p95", milliseconds_text(m.itl_p95_s), "ms")
+        yield self._row(width, "prompt", about + count_text(m.prompt_tokens), "tokens")
         yield self._row(width, "cached", count_text(m.cached_tokens), "tokens")
-        yield self._row(width, "reply", count_text(m.completion_tokens), "tokens")
+        yield self._row(width, "reply", about + count_text(m.completion_tokens), "tokens")
         yield self._context_row(width)
         yield self._row(width, "memory", *bytes_text(m.rss_bytes))
         yield self._row(width, "load", seconds_text(m.load_s), "s")

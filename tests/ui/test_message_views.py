@@ -1,0 +1,25 @@
+"""The line of figures under a reply, and the hint of what sending costs."""
+
+from __future__ import annotations
+
+from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.domain.updates import PromptCost
+from ttchat_tui.ui.message_views import cost_hint, figures_of
+
+
+def test_figures_of_this_machine_are_exact() -> None:
+    stats = GenerationStats(completion_tokens=41, ttft_s=0.14, decode_tps=93.8)
+    assert figures_of(stats) == "41 tok · TTFT 0.14 s · 93.8 tok/s"
+
+
+def test_figures_over_a_network_say_so_and_mark_what_is_guessed() -> None:
+    stats = GenerationStats(completion_tokens=41, ttft_s=0.14, decode_tps=93.8, chunks=41)
+    assert figures_of(stats) == "41 tok · TTFT with network 0.14 s · 93.8 tok/s"
+    guessed = GenerationStats(completion_tokens=1234, decode_tps=93.8, chunks=41, is_estimate=True)
+    assert figures_of(guessed) == "~1,234 tok · ~93.8 tok/s"
+
+
+def test_a_cost_has_its_limit_where_it_is_known() -> None:
+    assert cost_hint(PromptCost(612, 8192, 0)) == "612 / 8,192 tok"
+    assert cost_hint(PromptCost(612, 8192, 2)) == "612 / 8,192 tok · 2 oldest will not be sent"
+    assert cost_hint(PromptCost(612, 0, 0, is_estimate=True)) == "~612 tok"

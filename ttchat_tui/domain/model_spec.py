@@ -43,6 +43,8 @@ class TenstorrentOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """Converted weights; empty: TT_CACHE_PATH, else `tenstorrent` in the models folder's cache."""
     operation_timeout_s: Annotated[int, Meta(ge=0)] = 60
     """After so long without an answer the card counts as hung. 0 waits for ever."""
+    ignore_holders: bool = False
+    """Open a card although another process has it open: for one that only watches it."""
 
 
 class RemoteEndpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

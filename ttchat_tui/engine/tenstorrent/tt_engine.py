@@ -25,6 +25,7 @@ from ttchat_tui.engine.prompt import ChatTemplate
 from ttchat_tui.engine.replies import Replies
 from ttchat_tui.engine.tenstorrent import environment
 from ttchat_tui.engine.tenstorrent.errors import explained
+from ttchat_tui.engine.tenstorrent.holders import require_free
 from ttchat_tui.engine.tenstorrent.loading import LoadedCard, Plan, load_card
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
 from ttchat_tui.engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
@@ -46,6 +47,8 @@ class TenstorrentEngine:
         started = time.perf_counter()
         report(LoadProgress(phase="start", detail="ttnn"))
         api, folder = self._prepare(spec)
+        if not spec.tenstorrent.ignore_holders:
+            require_free(os.environ)
         config = read_json(folder / "config.json")
         tokenizer = tokenizer_from_folder(folder)
         data = template_from_folder(folder)

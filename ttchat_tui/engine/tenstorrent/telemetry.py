@@ -1,0 +1,123 @@
+"""Cards as the kernel sees them: sysfs, hwmon and proc of tt-kmd, read-only.
+
+Never tt-smi, pyluwen or tt_umd: these go over the bus that the running model uses. What the driver or an older firmware
+does not tell is left out, and a card that vanishes between two reads is no error. (Attributes: tt-kmd 2.x, 4af7192.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ttchat_tui.domain.telemetry import CardReading, Holder
+
+ROOT_VARIABLE: Final = "TTCHAT_SYSTEM_ROOT"
+"""For tests and demonstrations: a folder that holds sys, proc and dev in place of `/`."""
+
+_DEVICE: Final = re.compile(r"tenstorrent!(\d+)")
+_HWMON_NAMES: Final = ("wormhole", "blackhole")
+
+
+class System(msgspec.Struct, frozen=True):
+    """Where sys, proc and dev are."""
+
+    root: Path = Path("/")
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> System:
+        return cls(Path(environ.get(ROOT_VARIABLE) or "/"))
+
+    def card_numbers(self) -> list[int]:
+        """N of every card: those of the driver's class, or of /dev/tenstorrent where a container shows only that."""
+        found = {int(match[1]) for each in _listed(self._class) if (match := _DEVICE.fullmatch(each.name))}
+        found |= {int(each.name) for each in _listed(self.root / "dev/tenstorrent") if each.name.isdigit()}
+        return sorted(found)
+
+    def read_cards(self) -> tuple[CardReading, ...]:
+        """One reading of every card. Takes well under a millisecond a card; a card in trouble may take longer."""
+        sensors = self._sensors()
+        return tuple(self._card(number, sensors) for number in self.card_numbers())
+
+    def holders(self, number: int) -> tuple[Holder, ...]:
+        """Processes that have the card open, in the order of the driver, each once."""
+        text = _text(self.root / f"proc/driver/tenstorrent/{number}/pids")
+        pids = dict.fromkeys(int(word) for word in text.split() if word.isdigit())
+        return tuple(Holder(pid, _text(self.root / f"proc/{pid}/comm")) for pid in pids)
+
+    def driver_version(self) -> str:
+        """Of the loaded tt-kmd; empty when none is."""
+        return _text(self.root / "sys/module/tenstorrent/version")
+
+    @property
+    def _class(self) -> Path:
+        return self.root / "sys/class/tenstorrent"
+
+    def _sensors(self) -> dict[Path, Path]:
+        """The hwmon folder of each PCI device that is a card."""
+        folders = _listed(self.root / "sys/class/hwmon")
+        return {
+            _real(each / "device"): each
+            for each in folders
+            if _text(each / "name") in _HWMON_NAMES and (each / "device").exists()
+        }
+
+    def _card(self, number: int, sensors: Mapping[Path, Path]) -> CardReading:
+        folder = self._class / f"tenstorrent!{number}"
+        hwmon = sensors.get(_real(folder / "device")) if (folder / "device").exists() else None
+        heartbeat = _number(folder / "tt_heartbeat")
+        return CardReading(
+            index=number,
+            card_type=_text(folder / "tt_card_type"),
+            serial=_text(folder / "tt_serial"),
+            firmware=_text(folder / "tt_fw_bundle_ver"),
+            clock_mhz=_number(folder / "tt_aiclk"),
+            temperature_c=_sensor(hwmon, "temp1_input", 1e3),
+            temperature_max_c=_sensor(hwmon, "temp1_max", 1e3),
+            voltage_v=_sensor(hwmon, "in0_input", 1e3),
+            current_a=_sensor(hwmon, "curr1_input", 1e3),
+            power_w=_sensor(hwmon, "power1_input", 1e6),
+            power_max_w=_sensor(hwmon, "power1_max", 1e6),
+            fan_rpm=_sensor(hwmon, "fan1_input", 1),
+            heartbeat=None if heartbeat is None else int(heartbeat),
+            holders=self.holders(number),
+        )
+
+
+def _sensor(hwmon: Path | None, name: str, units: float) -> float | None:
+    value = None if hwmon is None else _number(hwmon / name)
+    return None if value is None else value / units
+
+
+def _number(file: Path) -> float | None:
+    """None for what is missing, unreadable, or no number."""
+    text = _text(file)
+    try:
+        return float(int(text, 0)) if text else None
+    except ValueError:
+        return None
+
+
+def _text(file: Path) -> str:
+    """Empty when the attribute is missing or cannot be read: a firmware that is busy answers EIO, a reset ENODEV."""
+    try:
+        return file.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _real(link: Path) -> Path:
+    try:
+        return link.resolve()
+    except OSError:
+        return link

@@ -72,7 +72,7 @@ def expected(fp32: Any) -> tuple[list[list[int]], NDArray[np.float32]]:
     return texts, np.concatenate([prompt_logits(fp32.stepper, ids) for ids in texts])
 
 
-@pytest.fixture(scope="module", params=["f16"])
+@pytest.fixture(scope="module", params=["f16", "auto"])
 def reduced(request: pytest.FixtureRequest, default_model_path: Path) -> Any:
     return load(default_model_path, request.param)
 

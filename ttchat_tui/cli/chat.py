@@ -28,8 +28,9 @@ from ttchat_tui.engine.child import Patience
 from ttchat_tui.engine.factory import WARM_MODULES, create_engine
 from ttchat_tui.engine.host import EngineHost, Prepare
 from ttchat_tui.engine.isolated import IsolatedEngine
+from ttchat_tui.engine.routing import RoutingEngine
 from ttchat_tui.engine.switching import SwitchingEngine
-from ttchat_tui.models.choice import choose_model
+from ttchat_tui.models.choice import DEFAULT, choose_model, split_kind
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_scratch_store, open_store
@@ -100,12 +101,13 @@ def run(invocation: Invocation) -> int:
         is_full_screen = False
     paths = _with_a_log(paths, config.log.level)
     invocation = msgspec.structs.replace(invocation, paths=paths)
-    engine = _engine(config, paths)
-    if isinstance(engine, IsolatedEngine):
-        engine.start()  # under way while this process imports what draws the screen
     state = load_ui_state(paths.ui_state_file)
+    model = _model(invocation, config, state)
+    engine = _engine(config, paths)
+    if isinstance(engine, RoutingEngine) and (split_kind(model)[0] or _kind(config)) != "remote":
+        engine.start()  # under way while this process imports what draws the screen
     screen_stands = threading.Event()
-    with _session(invocation, config, state, engine, screen_stands) as session:
+    with _session(invocation, config, model, engine, screen_stands) as session:
         if is_full_screen:
             return _run_screen(invocation, config, state, session, screen_stands)
         screen_stands.set()
@@ -147,7 +149,7 @@ def _engine(config: Config, paths: Paths) -> Engine:
     if config.model.isolation == "thread":
         return SwitchingEngine(create_engine)
     settings = config.engine
-    return IsolatedEngine(
+    isolated = IsolatedEngine(
         paths.engine_log_file,
         warm=WARM_MODULES[_kind(config)],
         patience=Patience(
@@ -156,6 +158,26 @@ def _engine(config: Config, paths: Paths) -> Engine:
             step_s=settings.step_timeout_s or None,
         ),
     )
+    return RoutingEngine(isolated, create_engine)
+
+
+def _model(invocation: Invocation, config: Config, state: UiState) -> str:
+    """What to load first: of the engine that was chosen, where one was."""
+    is_remote = config.model.engine == "remote"
+    last_used = state.last_model or ""
+    if config.model.engine != "auto" and (split_kind(last_used)[0] == "remote") != is_remote:
+        last_used = ""
+    environ = {name: value for name, value in os.environ.items() if name != "HF_MODEL" or not is_remote}
+    if is_remote and config.remote.base_url:  # a server that was just named need not have the one last used
+        last_used = ""
+    name = choose_model(
+        flag=str(invocation.flags.get("model.name", "")),
+        environ=environ,
+        configured=config.model.name,
+        last_used=last_used,
+        default="remote:" if is_remote else DEFAULT,
+    )
+    return f"remote:{name}" if is_remote and split_kind(name)[0] is None else name
 
 
 def _store(invocation: Invocation, config: Config) -> ConversationStore:
@@ -182,6 +204,7 @@ def _prepare_after(screen_stands: threading.Event, config: Config, paths: Paths)
             context_length=config.model.context_length,
             speculation=config.engine.speculation,
             tenstorrent=config.tt,
+            remote=config.remote,
         )
         spec: ModelSpec = preparer(name, report)
         return spec
@@ -191,15 +214,9 @@ def _prepare_after(screen_stands: threading.Event, config: Config, paths: Paths)
 
 @contextmanager
 def _session(
-    invocation: Invocation, config: Config, state: UiState, engine: Engine, screen_stands: threading.Event
+    invocation: Invocation, config: Config, model: str, engine: Engine, screen_stands: threading.Event
 ) -> Generator[ChatSession, None, None]:
     """The session with its engine thread running and its model loading; all of it ended afterwards."""
-    model = choose_model(
-        flag=str(invocation.flags.get("model.name", "")),
-        environ=os.environ,
-        configured=config.model.name,
-        last_used=state.last_model or "",
-    )
     host = EngineHost(engine, _prepare_after(screen_stands, config, invocation.paths))
     store = _store(invocation, config)
     host.start()

@@ -67,9 +67,15 @@ def _print_version(wanted: bool) -> None:
 def start(
     context: typer.Context,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Alias, hub id, folder with safetensors, or .gguf file.")
+        str,
+        typer.Option(
+            "--model", "-m", help="Alias, hub id, folder with safetensors, .gguf file, or remote:ID."
+        ),
     ] = "",
     engine: Annotated[EngineChoice | None, typer.Option(help="What runs the model.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Server of the remote engine: http://127.0.0.1:8000/v1.")
+    ] = None,
     precision: Annotated[PrecisionChoice | None, typer.Option(help="Weights of the CPU engine.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the CPU engine; 0 measures.")] = None,
     context_length: Annotated[
@@ -127,7 +133,9 @@ def start(
     }
     flags: dict[str, object] = {
         "model.name": model or None,
-        "model.engine": engine.value if engine else None,
+        "model.engine": engine.value if engine else "remote" if base_url else None,
+        "remote.base_url": base_url,
+        "remote.endpoint": "" if base_url else None,
         "model.precision": precision.value if precision else None,
         "model.threads": threads,
         "model.context_length": context_length,

@@ -159,9 +159,13 @@ class IsolatedEngine:
             self._ask(Unload(), self._patience.load_silence_s)
 
     def close(self) -> None:
-        child, self._child = self._child, None
         self._wake_reader.close()
         self._wake_writer.close()
+        self.stop()
+
+    def stop(self) -> None:
+        """End the child, if there is one; the next `load` starts another."""
+        child, self._child = self._child, None
         if child is None:
             return
         with contextlib.suppress(EngineDied):  # ended already: all the better

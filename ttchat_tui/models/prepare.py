@@ -13,9 +13,11 @@ from ttchat_tui.domain.model_spec import (
     ModelSpec,
     Precision,
     PrefillCopy,
+    RemoteOptions,
     Speculation,
     TenstorrentOptions,
 )
+from ttchat_tui.models.choice import split_kind
 from ttchat_tui.models.fetch import pull
 from ttchat_tui.models.local import resolve
 from ttchat_tui.models.verify import ProgressReporter
@@ -36,22 +38,32 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
     """0: the model's own maximum."""
     speculation: Speculation = "auto"
     tenstorrent: TenstorrentOptions = TenstorrentOptions()
+    remote: RemoteOptions = RemoteOptions()
     environ: Mapping[str, str] = msgspec.field(default_factory=lambda: os.environ)
 
     def __call__(self, name: str, report: ProgressReporter) -> ModelSpec:
         """Resolve `name`, pull the model when it is not here, and describe the load.
 
+        A name may say its engine (`cpu:smollm2-135m-instruct`, `remote:lab/llama-3`). A served model is taken as it is
+        named: only its server knows what there is.
+
         Raises:
             ModelError: with kind, sentence and cure in `.info`.
             Whatever `report` raises.
         """
+        kind, name = split_kind(name)
+        engine = kind or self.engine
+        if engine == "remote":
+            return ModelSpec(
+                engine="remote", name=name, context_length=self.context_length, remote=self.remote
+            )
         found = resolve(name, self.models_dir, self.environ)
         path = found.path
         if path is None:
             assert found.entry is not None, "only a model with sources may lack a path"
             path = pull(found.entry, self.models_dir, report, self.environ)
         return ModelSpec(
-            engine=self.engine,
+            engine=engine,
             name=found.name,
             path=str(path),
             precision=self.precision,

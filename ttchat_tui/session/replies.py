@@ -44,6 +44,9 @@ from ttchat_tui.storage.errors import StorageError
 
 log = logging.getLogger(__name__)
 
+CONNECTION_LOST = "connection_lost"
+"""The kind of error after which a reply counts as interrupted, not as failed: it can be continued."""
+
 ReplyEvent: TypeAlias = GenerationStarted | PrefillProgress | TokenEvent | RowFinished | GenerationFinished
 
 
@@ -236,7 +239,7 @@ class Replies:
         )
         status: MessageStatus = "complete"
         if event.error is not None:
-            status = "error"
+            status = "interrupted" if event.error.kind == CONNECTION_LOST else "error"
         elif event.reason == "cancelled":
             status = "interrupted"
         return [*updates, *self._end(running, status, record, event.error)]

@@ -51,7 +51,7 @@ class Logprobs(msgspec.Struct, frozen=True):
 
 
 class Delta(msgspec.Struct, frozen=True):
-    content: Any = None
+    content: object = None
     """Text; of some servers a list of parts."""
     reasoning_content: str | None = None
     reasoning: Any = None

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.tenstorrent.fakes.card import STEP_S, misuses
+from tests.engine.tenstorrent.fakes.installation import GENERATIONS, Installation
 from tests.fakes import SCRIPTED, Gate, Script, ScriptedEngine
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
@@ -24,6 +26,8 @@ from ttchat_tui.engine.factory import WARM_MODULES, create_engine
 from ttchat_tui.engine.isolated import IsolatedEngine
 
 CONTEXT = 256
+CARD_CONTEXT = 1024
+"""The least that a card's page table is made for."""
 GREEDY = SamplingParams(temperature=0.0, max_tokens=64)
 SYSTEM = ChatMessage("system", "You are brief.")
 QUESTION = ChatMessage("user", "Count from one to one hundred in words, and nothing else.")
@@ -35,6 +39,7 @@ class Subject:
 
     def __init__(self, engine: Engine, spec: ModelSpec, gate: Gate | None, late: int) -> None:
         self.engine = engine
+        self.context = spec.context_length
         self.spec = spec
         self.gate = gate
         self.late = late
@@ -98,11 +103,16 @@ class Subject:
         "scripted-process",
         pytest.param("torch-thread", marks=pytest.mark.model),
         pytest.param("torch-process", marks=pytest.mark.model),
+        *(f"tt-{generation}-thread" for generation in GENERATIONS),
+        "tt-s5-process",
     ],
 )
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     name: str = request.param
     folder = tmp_path_factory.mktemp(name)
+    if name.startswith("tt-"):
+        yield from _card(name, folder)
+        return
     one = _scripted(name, folder) if name.startswith("scripted") else _torch(name, folder, request)
     yield one
     one.engine.close()
@@ -130,6 +140,16 @@ def _torch(name: str, folder: Path, request: pytest.FixtureRequest) -> Subject:
     if name == "torch-thread":
         return Subject(create_engine("cpu"), spec, None, late=0)
     return Subject(IsolatedEngine(folder / "log", warm=WARM_MODULES["cpu"]), spec, None, late=25)
+
+
+def _card(name: str, folder: Path) -> Iterator[Subject]:
+    _, generation, isolation = name.split("-")
+    with Installation(generation, folder, {STEP_S: "0.004"} if isolation == "process" else {}) as installed:
+        spec = installed.spec(CARD_CONTEXT)
+        engine = IsolatedEngine(folder / "log") if isolation == "process" else create_engine("tt")
+        yield Subject(engine, spec, None, late=100 if isolation == "process" else 0)
+        engine.close()
+        assert not misuses()
 
 
 def finished(events: list[GenerationEvent]) -> GenerationFinished:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine.engine_subject import CONTEXT, QUESTION, Subject, finished
+from tests.engine.engine_subject import QUESTION, Subject, finished
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     GenerationEvent,
@@ -113,4 +113,4 @@ def test_a_prompt_that_cannot_fit_is_refused_once(subject: Subject) -> None:
     assert isinstance(only, GenerationFinished)
     assert only.error is not None
     assert only.error.kind == "prompt_too_long"
-    assert f"{CONTEXT}" in only.error.message
+    assert f"{subject.context:,}" in only.error.message

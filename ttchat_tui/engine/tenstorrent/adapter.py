@@ -67,7 +67,8 @@ class CardModel(Protocol):
         ...
 
     def close(self) -> None:
-        """Release recorded traces. The mesh stays open."""
+        """Release recorded traces and let go of all that is on the card; nothing else is called after. The mesh stays
+        open. Idempotent."""
         ...
 
 
@@ -125,12 +126,12 @@ class GeneratorModel:
         """
         self._release_trace = release_trace
         self.batch = int(page_table.shape[0])
-        self._generator = generator
+        self._generator: Any = generator
         self._profile = profile
-        self._kv_cache = [kv_cache]
+        self._kv_cache: list[Any] | None = [kv_cache]
         self._page_table = page_table
         self._trace = trace
-        self._decode: Callable[..., Any] = (
+        self._decode: Any = (
             generator.decode_forward_text
             if hasattr(generator, "decode_forward_text")
             else generator.decode_forward
@@ -176,7 +177,10 @@ class GeneratorModel:
         return _logits(output, self.batch)
 
     def close(self) -> None:
-        release_traces(self._generator, self._release_trace)
+        """Lets go of the Generator as well: S5 and later release their traces when they are deleted."""
+        if self._generator is not None:
+            release_traces(self._generator, self._release_trace)
+        self._generator = self._decode = self._kv_cache = None
 
     def _flags(self, is_first: bool) -> dict[str, bool]:
         """What makes the card take tokens and positions from the host, in this generation's words."""

@@ -60,9 +60,10 @@ def package_for(name: str) -> Any:
 
 
 def positions(wanted: int, model_maximum: int, default: int) -> int:
-    """Positions of one row: a multiple of 256 (the page table is eight pages of 32 wide, or a multiple)."""
-    most = min(wanted or default, model_maximum)
-    return max(256, most // 256 * 256)
+    """Positions of one row: a power of two of at least 1,024, so that no prompt that fits is padded to a bucket that
+    was not compiled (128, 1,024, then powers of two). The page table is a multiple of eight pages of 32 wide then."""
+    most = max(1024, min(wanted or default, model_maximum))
+    return 1 << (most.bit_length() - 1)
 
 
 def build(
@@ -87,7 +88,7 @@ def build(
             warmup=dataclasses.replace(
                 before.config.warmup,
                 prefill_seq_lens=tuple(prefill_lengths(max_seq_len)),
-                prefill_batch_sizes=(1, batch) if batch > 1 else (1,),
+                prefill_batch_sizes=(1,),  # Rows are prefilled one after the other (`CardStepper.fork`).
             ),
         )
         llm.executor = type(before)(llm.model, llm.runtime_config, config)
@@ -104,10 +105,10 @@ class ExecutorModel:
 
     def __init__(self, llm: Any, page_table: torch.Tensor, *, trace: bool) -> None:
         self.batch = int(page_table.shape[0])
-        self._llm = llm
-        self._executor = llm.executor
+        self._llm: Any = llm
+        self._executor: Any = llm.executor
         self._page_table = page_table
-        self._kv = self._executor.allocate_kv_cache()  # Once: a second call raises.
+        self._kv: Any = self._executor.allocate_kv_cache()  # Once: a second call raises.
         named = inspect.signature(self._executor.decode_forward).parameters
         # The host path loads every input in each step; older states say so with reset_batch alone.
         self._reload = {"reset_batch": True} if "reset_batch" in named else {"reload_inputs": True}
@@ -144,8 +145,10 @@ class ExecutorModel:
         return _rows(logits, self.batch)
 
     def close(self) -> None:
-        """Releases traces, caches and weights; final."""
-        self._llm.cleanup()
+        """Releases traces, caches and weights; final. Idempotent."""
+        if self._llm is not None:
+            self._llm.cleanup()
+        self._llm = self._executor = self._kv = None
 
     def _record(self) -> None:
         """Compile, then record the decode step: the order of the package's own `_prepare_execution`."""

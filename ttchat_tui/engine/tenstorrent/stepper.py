@@ -43,10 +43,14 @@ class CardStepper:
         return self.step_rows([token_id])[0]
 
     def fork(self, rows: int) -> None:
-        """Give the other rows pages of their own with the prompt in them: pages are not shared."""
+        """Give the other rows pages of their own with the prompt in them: pages are not shared.
+
+        One row after the other: a pass of several would be a shape that was not compiled before the trace, and from
+        S5 on such a pass holds the slots from 0 on only.
+        """
         with explained():
-            if rows > 1:
-                self._model.prefill([self._prompt] * (rows - 1), first_row=1)
+            for row in range(1, rows):
+                self._model.prefill([self._prompt], first_row=row)
         self._use_rows(rows)
 
     def step_rows(self, ids: Sequence[int]) -> NDArray[np.float32]:

@@ -1,0 +1,228 @@
+"""What S1 to S6 have in common: arguments, `create_tt_model`, and decode steps that run plain or by a recorded trace.
+
+Each generation's module holds its own signatures and decides when a replay gets its inputs from the host.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from tests.engine.tenstorrent.fakes import native
+from tests.engine.tenstorrent.fakes.card import Mesh, Transformer, argmax, take_a_steps_time
+from tests.engine.tenstorrent.fakes.checkpoint import VOCAB
+
+_BATCHES: Final = (1, 2, 4, 8, 16, 32)
+
+
+class PagedAttentionConfig:
+    """S1 common.py:23 to S5 common.py:75."""
+
+    def __init__(self, block_size: int = 32, max_num_blocks: int = 1024) -> None:
+        self.block_size = block_size
+        self.max_num_blocks = max_num_blocks
+
+
+@dataclass(frozen=True)
+class DecodersPrecision:
+    """S1 model_config.py:2316 to S5 model_config.py:4420."""
+
+    layers: int
+
+    @classmethod
+    def performance(cls, num_decoders: int, model_name: str) -> DecodersPrecision:
+        return cls(num_decoders)
+
+    @classmethod
+    def accuracy(cls, num_decoders: int, model_name: str) -> DecodersPrecision:
+        return cls(num_decoders)
+
+
+@dataclass
+class ModelArgs:
+    mesh_device: Mesh
+    max_batch_size: int
+    max_seq_len: int
+    model_name: str
+    vocab_size: int = VOCAB
+    n_layers: int = 2
+    max_prefill_chunk_size: int = 128 * 1024
+    tokenizer: str = "tokenizer"
+
+
+def create(
+    mesh_device: Mesh,
+    instruct: bool,
+    max_batch_size: int,
+    optimizations: Callable[[ModelArgs], DecodersPrecision],
+    max_seq_len: int,
+    paged_attention_config: PagedAttentionConfig | None,
+    *,
+    dtype: Any,
+    needs_power_of_two: bool = False,
+) -> tuple[ModelArgs, Transformer, Any, dict[str, Any]]:
+    """(model_args, model, tt_kv_cache, state_dict), as every generation; the model comes from HF_MODEL alone.
+
+    Raises:
+        ValueError: a batch that is none of 1, 2, 4, 8, 16, 32 (S5 model_config.py:608).
+        AssertionError: S5 and later want a power of two (model_config.py:1126).
+    """
+    native.logger.info("Inferring device name: N150")
+    name = os.environ["HF_MODEL"]
+    native.logger.info(f"Checkpoint directory: {name}")
+    assert Path(os.environ["TT_CACHE_PATH"]).is_absolute(), "weights would be cached below the current folder"
+    if max_batch_size not in _BATCHES:
+        raise ValueError(f"Batch size {max_batch_size} not supported")
+    if needs_power_of_two:
+        assert max_seq_len & (max_seq_len - 1) == 0, (
+            f"capped_warmup_seq_len must be a power of 2, but got {max_seq_len}"
+        )
+    args = ModelArgs(mesh_device, max_batch_size, max_seq_len, Path(name).name)
+    assert isinstance(optimizations(args), DecodersPrecision)
+    assert dtype == native.bfloat8_b
+    assert paged_attention_config is not None, "only paged attention is imitated"
+    sys.stderr.write("\rLoading layers: 100%|##########| 2/2 [00:00<00:00, 9.9it/s]\n")
+    paging = paged_attention_config
+    model = Transformer(
+        mesh_device,
+        batch=max_batch_size,
+        max_seq_len=max_seq_len,
+        blocks=paging.max_num_blocks,
+        block_size=paging.block_size,
+    )
+    return args, model, model.kv_cache, {"weights": "on the host"}
+
+
+class Replayer:
+    """Prefill of one user after the other, and decode with stale inputs where a generation leaves them stale."""
+
+    def __init__(
+        self, model: Sequence[Transformer], model_args: Sequence[ModelArgs], mesh_device: Mesh
+    ) -> None:
+        assert isinstance(model, list)
+        assert isinstance(model_args, list)
+        self.model = model
+        self.model_args = model_args
+        self.mesh_device = mesh_device
+        self.swallowed: set[str] = set()
+        """Names that went into `**kwargs` and did nothing."""
+        self._inputs: dict[bool, list[torch.Tensor]] = {}
+        """Tokens, positions and page table on the card, of each recorded trace."""
+
+    def _check(self, page_table: Any, kv_cache: Any) -> None:
+        assert isinstance(page_table, torch.Tensor), "page_table mush be torch.Tensor"
+        assert isinstance(kv_cache, list)
+        assert kv_cache[0] is self.model[0].kv_cache, "another model's cache, or one that is not in a list"
+
+    def _prefill_user(
+        self, tokens: torch.Tensor, table: torch.Tensor, length: int, padded: int, *, start: int = 0
+    ) -> torch.Tensor:
+        """One user's logits [vocab]; tokens [≥ length], table [pages]."""
+        native.logger.info(f"Prefilling User 1 up to {length} tokens")
+        self.model[0].compile(1, padded)
+        return self.model[0].prefill(tokens[start:length], table, start)
+
+    def _step(
+        self,
+        tokens: torch.Tensor,
+        start_pos: torch.Tensor,
+        page_table: Any,
+        kv_cache: Any,
+        *,
+        trace: bool,
+        on_device: bool,
+        refresh: bool,
+        refresh_table: bool = False,
+    ) -> torch.Tensor:
+        """Logits [batch, 1, vocab]. `refresh`: a replay takes tokens, positions and pages from the host."""
+        take_a_steps_time()
+        self._check(page_table, kv_cache)
+        batch = self.model_args[0].max_batch_size
+        assert len(start_pos) == len(tokens), "Batch size mismatch"
+        assert len(tokens) == batch, f"Batch size {len(tokens)} must be equal to max_batch_size {batch}"
+        given = [tokens.reshape(-1).clone(), start_pos.clone(), page_table.clone()]
+        if not trace:
+            return self.model[0].decode(*given)
+        if on_device not in self._inputs:
+            self._record(given, on_device)
+        elif refresh:
+            self._inputs[on_device] = given
+        elif refresh_table:
+            self._inputs[on_device][2] = given[2]
+        inputs = self._inputs[on_device]
+        logits = self.model[0].replay(*inputs)
+        if on_device:  # The card feeds itself: the next step needs nothing from the host.
+            positions = inputs[1]
+            self._inputs[on_device] = [argmax(logits), positions + (positions >= 0).long(), inputs[2]]
+        return logits
+
+    def _record(self, given: list[torch.Tensor], on_device: bool) -> None:
+        self.model[0].decode(*given)
+        native.logger.info("Done Compiling Model")
+        self._keep_trace(self.mesh_device.record(), on_device)
+        self._inputs[on_device] = given
+        native.logger.info("Done Capturing Decode Trace")
+
+    def _keep_trace(self, trace: int, on_device: bool) -> None:
+        """Under the attribute of this generation."""
+        raise AssertionError("each generation has its own")
+
+
+class FeedsWhenTheTableChanged(Replayer):
+    """S3 and S4: with sampling on the card, a replay copies host inputs only where the page table is another one.
+
+    S3 generator.py:397, S4 generator.py:665. With sampling on the host they are copied in each step.
+    """
+
+    prev_page_table: Any = None
+
+    def _is_fed(self, page_table: torch.Tensor, on_device: bool) -> bool:
+        is_same = self.prev_page_table is not None and torch.equal(self.prev_page_table[0], page_table)
+        if not is_same:
+            self.prev_page_table = (page_table.clone(),)
+        return not on_device or not is_same
+
+
+class Vision:
+    """S1 to S4 have a `decode_forward` that is the Llama vision model's (S1 generator.py:550, S4 generator.py:1018)."""
+
+    def decode_forward(
+        self,
+        start_pos: Any,
+        tokens: Any,
+        prefill_cross_attention_masks: Any,
+        prefill_full_text_row_masked_out_mask: Any,
+        decode_cross_attention_masks: Any,
+        decode_full_text_row_masked_out_mask: Any,
+        xattn_caches: Any = None,
+        page_table: Any = None,
+        kv_cache: Any = None,
+        cross_page_table: Any = None,
+        enable_trace: bool = True,
+        read_from_device: bool = True,
+    ) -> Any:
+        raise AssertionError("this is the vision model's decode")
+
+
+def greedy_only(sampling_params: Any) -> bool:
+    """S1 to S3 (S1 generator.py:210): whether to sample on the card."""
+    assert sampling_params is None or sampling_params.temperature == 0, (
+        "Currently only supporting greedy decoding (temperature=0) on device"
+    )
+    return sampling_params is not None
+
+
+def padded_old(length: int) -> int:
+    """S1 to S4, common.py:412."""
+    return 128 if length <= 128 else min(1 << (length - 1).bit_length(), -(-length // 2048) * 2048)
+
+
+def padded_new(length: int) -> int:
+    """S5, common.py:715."""
+    return 128 if length <= 128 else 1024 if length <= 1024 else 1 << (length - 1).bit_length()

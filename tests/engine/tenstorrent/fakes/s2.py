@@ -1,0 +1,13 @@
+"""S2: tt-metal of 2025-07-03 (#24471; flexaihq/tt-metal): as S1 in all that is called (generator.py :40, :205)."""
+
+from __future__ import annotations
+
+from tests.engine.tenstorrent.fakes.s1 import (
+    DecodersPrecision,
+    Generator,
+    PagedAttentionConfig,
+    SamplingParams,
+    create_tt_model,
+)
+
+__all__ = ["DecodersPrecision", "Generator", "PagedAttentionConfig", "SamplingParams", "create_tt_model"]

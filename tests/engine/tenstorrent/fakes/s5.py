@@ -1,0 +1,182 @@
+"""S5: tt-metal of 2026-06-22 (#47392; nyoshifujiTT/tt-metal).
+
+generator.py: prefill :528 takes several users of one padded length in one pass whose rows are their slots (:638 to :706),
+and sweeps all lengths and samplings at its first call unless `warmup_prefill=False`; decode :1205 has `reset_batch`, false
+unless it is said, and returns a pair always; `__del__` :2793 releases traces. model_config.py:1126: a power of two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+
+from tests.engine.tenstorrent.fakes import native
+from tests.engine.tenstorrent.fakes.card import EVENTS, argmax
+from tests.engine.tenstorrent.fakes.generator import (
+    DecodersPrecision,
+    PagedAttentionConfig,
+    Replayer,
+    create,
+    padded_new,
+)
+
+__all__ = ["DecodersPrecision", "Generator", "PagedAttentionConfig", "SamplingParams", "create_tt_model"]
+
+_WAVES: Final = (1, 2, 4, 8, 16, 32)
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    temperature: float | list[float]
+    top_k: int | list[int]
+    top_p: float | list[float]
+    presence_penalty: float | list[float] = 0.0
+    frequency_penalty: float | list[float] = 0.0
+    repetition_penalty: float | list[float] = 1.0
+    seed: int | list[int] | None = None
+    enable_log_probs: bool | list[bool] = False
+    num_logprobs: int | list[int] = 0
+
+
+def create_tt_model(
+    mesh_device: Any,
+    instruct: bool,
+    max_batch_size: int,
+    optimizations: Any,
+    max_seq_len: int,
+    paged_attention_config: Any = None,
+    dtype: Any = native.bfloat8_b,
+    state_dict: Any = None,
+    num_layers: int | None = None,
+    use_prefetcher: bool = False,
+    use_hf_rope: bool = False,
+) -> Any:
+    return create(
+        mesh_device,
+        instruct,
+        max_batch_size,
+        optimizations,
+        max_seq_len,
+        paged_attention_config,
+        dtype=dtype,
+        needs_power_of_two=True,
+    )
+
+
+class PrefillsInWaves(Replayer):
+    """Construction, prefill and end of S5 and S6."""
+
+    def __init__(
+        self, model: Any, model_args: Any, mesh_device: Any, processor: Any = None, tokenizer: Any = None
+    ) -> None:
+        super().__init__(model, model_args, mesh_device)
+        assert processor is None, "a tokenizer was given as the fourth argument"
+        self.tokenizer = tokenizer
+        self.prev_page_table: Any = None
+        self.trace_ids_decode: dict[bool, Any] = defaultdict(lambda: None)
+        self.trace_id_prefill: dict[str, Any] = defaultdict(lambda: None)
+        self._was_prefilled = False
+
+    def prefill_forward_text(
+        self,
+        tokens: torch.Tensor,
+        page_table: Any = None,
+        kv_cache: Any = None,
+        prompt_lens: Any = None,
+        empty_slots: Any = None,
+        enable_trace: bool = True,
+        model_id_warmup: int | None = None,
+        sampling_params: SamplingParams | None = None,
+        start_pos: list[int] | None = None,
+        return_hidden_states: bool = False,
+        warmup_prefill: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        self.swallowed |= kwargs.keys()
+        self._was_prefilled = True
+        if warmup_prefill:
+            EVENTS.append("misuse: prefill's own warm-up sweeps every length and sampling")
+        if enable_trace:
+            EVENTS.append("misuse: prefill was traced")
+        self._check(page_table, kv_cache)
+        slots = list(range(len(tokens))) if empty_slots is None else empty_slots
+        lengths = [
+            int(n) for n in (prompt_lens if prompt_lens is not None else [tokens.shape[1]] * len(slots))
+        ]
+        starts = [0] * len(lengths) if start_pos is None else start_pos
+        assert all(0 <= start < length for start, length in zip(starts, lengths, strict=True))
+        padded = [padded_new(length - start) for start, length in zip(starts, lengths, strict=True)]
+        self._compile(slots, padded, starts)
+        logits = torch.zeros(len(slots), 1, self.model_args[0].vocab_size)
+        for index, length in enumerate(lengths):
+            logits[index, 0] = self.model[0].prefill(
+                tokens[index, starts[index] : length], page_table[index], starts[index]
+            )
+        return (argmax(logits).view(-1, 1), torch.ones(len(slots))) if sampling_params else logits
+
+    def _compile(self, slots: list[int], padded: list[int], starts: list[int]) -> None:
+        """One pass for all, with a row for each slot, or one after the other.
+
+        Raises:
+            IndexError: a slot that is no row of the pass: upstream takes it that slots are filled from 0 on.
+        """
+        most = self.model_args[0].max_batch_size
+        wave = next(size for size in _WAVES if size >= len(slots))
+        if len(slots) > 1 and len(set(padded)) == 1 and wave <= most and not any(starts):
+            last_tokens = [0] * wave
+            for slot in slots:
+                last_tokens[slot] = padded[0] - 1
+            self.model[0].compile(wave, padded[0])
+            return
+        for length in padded:
+            self.model[0].compile(1, length)
+
+    def _keep_trace(self, trace: int, on_device: bool) -> None:
+        self.trace_ids_decode[on_device] = {0: trace}
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):  # Its __init__ failed.
+            for traces in self.trace_ids_decode.values():
+                native.release_trace(self.mesh_device, traces[0])
+
+
+class Generator(PrefillsInWaves):
+    def decode_forward(
+        self,
+        tokens: torch.Tensor,
+        start_pos: torch.Tensor,
+        page_table: Any = None,
+        kv_cache: Any = None,
+        enable_trace: bool = True,
+        read_from_device: bool = True,
+        sampling_params: SamplingParams | None = None,
+        reset_batch: bool = False,
+        prompt_tokens: torch.Tensor | None = None,
+        output_tokens: torch.Tensor | None = None,
+        slot_remap: Any = None,
+        defer_device_sampling: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, Any]:
+        """After a prefill, with `reset_batch` or with sampling on the host, inputs are the host's (:1240, :1506)."""
+        self.swallowed |= kwargs.keys()
+        on_device = sampling_params is not None
+        has_switched, self._was_prefilled = self._was_prefilled, False
+        logits = self._step(
+            tokens,
+            start_pos,
+            page_table,
+            kv_cache,
+            trace=enable_trace,
+            on_device=on_device,
+            refresh=reset_batch or has_switched or not on_device,
+            refresh_table=True,
+        )
+        return (argmax(logits) if on_device else logits), torch.ones(len(tokens))
+
+    def decode_forward_llama_vision(self, start_pos: Any, tokens: Any, *masks: Any) -> Any:
+        """Renamed here (:1929)."""
+        raise AssertionError("this is the vision model's decode")

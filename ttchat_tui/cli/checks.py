@@ -45,7 +45,6 @@ def all_checks(paths: Paths, config_file: Path | None) -> Iterator[Check]:
     yield _conversations(paths)
     yield from _machine(paths)
     yield from _terminal()
-    yield _card()
 
 
 def _python() -> Check:
@@ -146,12 +145,3 @@ def _terminal() -> Iterator[Check]:
     encoding = (getattr(sys.stdout, "encoding", "") or "").lower()
     if encoding.replace("-", "") != "utf8":
         yield Check("encoding", "note", f"stdout is {encoding or 'unknown'}", "export LANG=C.UTF-8")
-
-
-def _card() -> Check:
-    devices = sorted(Path("/dev/tenstorrent").glob("*")) if Path("/dev/tenstorrent").is_dir() else []
-    if devices:
-        return Check(
-            "tenstorrent", "note", f"{len(devices)} device(s); this version runs models on the CPU only"
-        )
-    return Check("tenstorrent", "ok", "no card: models run on the CPU")

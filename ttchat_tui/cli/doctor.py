@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from ttchat_tui.cli.card_checks import card_checks
 from ttchat_tui.cli.checks import Verdict, all_checks
 from ttchat_tui.cli.errors import DONE, ENGINE_ERROR
 from ttchat_tui.config.paths import find_paths
@@ -19,7 +20,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of
 
 def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     """Say what is here, what is missing, and what to run. Exits 1 when something needed is missing."""
-    checks = list(all_checks(find_paths(os.environ), context.obj))
+    found = find_paths(os.environ)
+    checks = [*all_checks(found, context.obj), *card_checks(found, context.obj, os.environ)]
     is_well = all(check.verdict != "wrong" for check in checks)
     if as_json:
         typer.echo(msgspec.json.encode({"ok": is_well, "checks": checks}).decode())

@@ -18,8 +18,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+import msgspec
+
 from tests.engine.remote.shapes import CONTEXT, MODEL, VLLM, Shape, context_exceeded
-from tests.fakes import Gate, Script, ScriptedEngine, prompt_length
+from tests.fakes import Script, ScriptedEngine, prompt_length
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
@@ -52,13 +54,55 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+class StreamGate:
+    """Lets every stream through to the same token; the scripted engine of each has a `passage` of its own."""
+
+    def __init__(self) -> None:
+        self.allowed = 0
+        self._changed = threading.Condition()
+
+    def release(self, steps: int = 1) -> None:
+        """Let `steps` more tokens of each stream pass."""
+        with self._changed:
+            self.allowed += steps
+            self._changed.notify_all()
+
+    def open(self) -> None:
+        """Let everything pass."""
+        self.release(4000)
+
+    def shut(self) -> None:
+        """Let nothing pass."""
+        self.allowed = 0
+
+    def passage(self) -> _Passage:
+        return _Passage(self, self._changed)
+
+
+class _Passage:
+    """Stands in for a `Gate`."""
+
+    def __init__(self, gate: StreamGate, changed: threading.Condition) -> None:
+        self._gate = gate
+        self._changed = changed
+        self._passed = 0
+
+    def wait(self, asking: Callable[[], Any]) -> None:
+        """Wait for one step; calls `asking` every 10 ms, which raises to give up."""
+        with self._changed:
+            while self._passed >= self._gate.allowed:
+                asking()
+                self._changed.wait(0.01)
+        self._passed += 1
+
+
 @dataclass
 class ScriptedServer:
     """What is served, and how it misbehaves. `requests` is what it was asked, in order."""
 
     shape: Shape = VLLM
     script: Script = field(default_factory=lambda: Script(context_length=CONTEXT, batch_sizes=(1,)))
-    gate: Gate | None = None
+    gate: StreamGate | None = None
     wire: Wire = iter
     answers: list[Answer] = field(default_factory=list)
     """Chat requests get these first, one each."""
@@ -114,7 +158,10 @@ class ScriptedServer:
         yield from self.shape.ending(finish, usage if wanted else None)
 
     def _generate(self, body: Json, has_left: Callable[[], bool]) -> Iterator[object]:
-        engine = ScriptedEngine(self.script, self.gate)
+        seed = body.get("seed") or 1
+        said = (reply if seed == 1 else f"{reply} (seed {seed})" for reply in self.script.replies)
+        script = msgspec.structs.replace(self.script, replies=tuple(said))
+        engine = ScriptedEngine(script, self.gate.passage() if self.gate else None)
         engine.load(ModelSpec(name=MODEL), lambda progress: None)
         sampling = SamplingParams(
             temperature=body.get("temperature", 1.0),

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.engine.engine_subject import finished, text
-from tests.engine.remote.scripted_server import Answer, Hush, Reset, ScriptedServer, Wire, serving
+from tests.engine.remote.scripted_server import Answer, Hush, Reset, ScriptedServer, StreamGate, Wire, serving
 from tests.engine.remote.shapes import CONTEXT, MODEL, OPENAI, SHAPES, VLLM, Shape
-from tests.fakes import Gate, Script
+from tests.fakes import Script
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import ErrorInfo, GenerationEvent, GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
@@ -238,7 +238,7 @@ def test_a_web_page_with_status_200_is_named_as_one() -> None:
 
 
 def test_cancel_closes_the_stream_within_a_tenth_of_a_second() -> None:
-    gate = Gate()
+    gate = StreamGate()
     script = Script(stepped=True, replies=("one two three four five six seven",), context_length=CONTEXT)
     gate.release(3)
     with serving(ScriptedServer(script=script, gate=gate)) as server:

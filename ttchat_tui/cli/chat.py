@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -114,6 +114,23 @@ def run(invocation: Invocation) -> int:
         gc.enable()
         headless = importlib.import_module("ttchat_tui.cli.headless")
         return int(headless.run(session, invocation))
+
+
+def engine_alone(invocation: Invocation) -> tuple[Engine, Callable[[ProgressReporter], ModelSpec]]:
+    """An engine without session and screen, and what prepares the model that `invocation` means.
+
+    Raises:
+        ConfigError: before anything was started.
+    """
+    config = load_config(
+        invocation.paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags
+    )
+    paths = _with_a_log(invocation.paths, config.log.level)
+    name = _model(invocation, config, load_ui_state(paths.ui_state_file))
+    no_screen = threading.Event()
+    no_screen.set()
+    prepare = _prepare_after(no_screen, config, paths)
+    return _engine(config, paths), lambda report: prepare(name, report)
 
 
 def _with_a_log(paths: Paths, level: str) -> Paths:

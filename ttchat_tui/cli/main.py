@@ -11,15 +11,9 @@ from typing import Annotated
 import typer
 
 from ttchat_tui import __version__
-from ttchat_tui.cli import chat, doctor, models, serve, transcripts
+from ttchat_tui.cli import bench, chat, doctor, models, serve, transcripts
+from ttchat_tui.cli.choices import EngineChoice
 from ttchat_tui.config.paths import find_paths
-
-
-class EngineChoice(str, Enum):
-    auto = "auto"
-    cpu = "cpu"
-    tt = "tt"
-    remote = "remote"
 
 
 class PrecisionChoice(str, Enum):
@@ -53,6 +47,7 @@ app = typer.Typer(
 app.add_typer(models.app, name="models")
 app.command("export")(transcripts.export)
 app.command("serve")(serve.serve)
+app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 app.command("paths")(doctor.paths)
 

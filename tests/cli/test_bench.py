@@ -1,0 +1,148 @@
+"""`bench` gives the field's figures for any engine, and upstream's beside those of a card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from tests.fakes import Script, ScriptedEngine
+from ttchat_tui.cli import chat
+from ttchat_tui.cli.bench_run import Workload, measure, measure_concurrently
+from ttchat_tui.cli.main import app
+from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, TokenEvent
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, GenerationStats
+from ttchat_tui.domain.model_spec import EngineKind, ModelSpec
+from ttchat_tui.engine.base import BatchTooLarge, EngineError
+from ttchat_tui.engine.tenstorrent.references import references_for
+
+LONG = " ".join(f"word{number}" for number in range(300))
+KEYS = {"load_s", "compile_prefill_s", "ttft_ms", "prefill_tps", "decode_tps_user", "decode_tps", "token_ms"}
+
+
+class Clockwork(ScriptedEngine):
+    """Its prefill takes 2 s the first time and 0.5 s after; its first step 1 s, each other 0.01 s."""
+
+    def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
+        self.requests.append(request)
+        tokens = request.sampling.max_tokens
+        prefill = 2.0 if len(self.requests) == 1 else 0.5
+        steps = [prefill, *(prefill + 1 + 0.01 * step for step in range(tokens - 1))]
+        for at in steps:
+            for row in range(request.rows):
+                yield TokenEvent(request.id, (1,), "x", (at,), row=row)
+        stats = GenerationStats(
+            prompt_tokens=100, prefill_s=prefill, prefill_tps=100 * request.rows / prefill, ttft_s=9
+        )
+        yield GenerationFinished(request.id, "length", stats)
+
+
+def nothing(_progress: object) -> None:
+    """Nobody looks at the load."""
+
+
+def clockwork() -> Clockwork:
+    return Clockwork(Script(context_length=4096, batch_sizes=(1, 2, 4), replies=(LONG,)))
+
+
+SPEC = ModelSpec(name="scripted")
+
+
+def test_the_first_prefill_and_the_first_step_are_kept_apart() -> None:
+    figures = measure(clockwork(), SPEC, Workload(tokens=130), nothing)
+    assert figures.compile_prefill_s == 2.0
+    assert figures.ttft_ms == pytest.approx(500)
+    assert figures.decode_tps_user == pytest.approx(100)
+    assert figures.decode_tps == pytest.approx(100)
+    assert figures.tokens == 130
+    assert figures.token_ms == pytest.approx({"1": 10, "128": 10})
+
+
+def test_a_batch_divides_the_ttft_and_multiplies_the_rate() -> None:
+    figures = measure(clockwork(), SPEC, Workload(tokens=20, batch=4), nothing)
+    assert figures.ttft_ms == pytest.approx(125)
+    assert figures.decode_tps_user == pytest.approx(100)
+    assert figures.decode_tps == pytest.approx(400)
+
+
+def test_requests_at_once_are_summed() -> None:
+    engines = [clockwork(), clockwork(), clockwork()]
+    figures = measure_concurrently(engines, SPEC, Workload(tokens=20), nothing)
+    assert (figures.concurrency, figures.decode_tps) == (3, pytest.approx(300))
+
+
+@pytest.mark.parametrize("wanted", [60, 128, 333])
+def test_the_prompt_has_the_length_that_was_asked_for(wanted: int) -> None:
+    figures = measure(
+        ScriptedEngine(Script(context_length=4096, replies=(LONG,))),
+        SPEC,
+        Workload(prompt_tokens=wanted, tokens=8),
+        nothing,
+    )
+    assert figures.prompt_tokens == wanted
+
+
+def test_the_measured_prompt_shares_no_head_with_the_first() -> None:
+    engine = clockwork()
+    measure(engine, SPEC, Workload(tokens=8), nothing)
+    first, second = engine.requests
+    assert first.messages[0].content[0] != second.messages[0].content[0]
+    assert first.messages[1] == second.messages[1]
+
+
+def test_more_rows_than_the_engine_takes_are_refused() -> None:
+    with pytest.raises(BatchTooLarge, match="8 candidates"):
+        measure(clockwork(), SPEC, Workload(batch=8), nothing)
+
+
+def test_an_error_of_the_engine_is_the_benchs() -> None:
+    engine = ScriptedEngine(Script(context_length=4096, fault="raise"))
+    with pytest.raises(EngineError):
+        measure(engine, SPEC, Workload(tokens=8), nothing)
+
+
+@pytest.fixture
+def scripted_command(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    def alone(_invocation: object, kind: EngineKind = "tt"):
+        spec = ModelSpec(name="meta-llama/Llama-3.1-8B-Instruct", engine=kind)
+        return clockwork(), lambda _report: spec
+
+    monkeypatch.setattr(chat, "engine_alone", alone)
+    monkeypatch.setenv("MESH_DEVICE", "N150")
+    return monkeypatch
+
+
+def test_json_has_the_keys_of_the_figures_and_the_references(scripted_command: pytest.MonkeyPatch) -> None:
+    result = CliRunner().invoke(app, ["bench", "--tokens", "20", "--json"])
+    assert result.exit_code == 0, result.output
+    decoded = msgspec.json.decode(result.stdout)
+    assert decoded.keys() >= KEYS
+    assert {(each["device"], each["decode_tps_user"]) for each in decoded["references"]} == {
+        ("N150", 28.3),
+        ("N150", 22.3),
+    }
+
+
+def test_upstreams_figures_stand_below_those_of_a_card_with_their_source(
+    scripted_command: pytest.MonkeyPatch,
+) -> None:
+    result = CliRunner().invoke(app, ["bench", "--tokens", "20"])
+    assert "28.3 tok/s/user, TTFT 104 ms" in result.stdout
+    assert "PERF.md" in result.stdout
+
+
+def test_concurrency_is_refused_for_an_engine_of_this_machine(scripted_command: pytest.MonkeyPatch) -> None:
+    result = CliRunner().invoke(app, ["bench", "--concurrency", "2"])
+    assert result.exit_code == 2
+    assert "--engine remote" in result.output
+
+
+def test_references_are_found_by_the_base_name_of_the_model() -> None:
+    assert [each.device for each in references_for("/models/Llama-3.2-1B-Instruct")] == [
+        "N150",
+        "N300",
+        "T3K",
+    ]
+    assert references_for("SmolLM2-135M-Instruct") == ()

@@ -53,7 +53,13 @@ def test_the_engines_process_loads_no_screen_and_no_transformers() -> None:
 
 
 @pytest.mark.parametrize(
-    "room", ["ttchat_tui.engine.isolated", "ttchat_tui.engine.host", "ttchat_tui.engine.factory"]
+    "room",
+    [
+        "ttchat_tui.engine.isolated",
+        "ttchat_tui.engine.host",
+        "ttchat_tui.engine.factory",
+        "ttchat_tui.engine.routing",
+    ],
 )
 def test_driving_an_engine_needs_none_of_its_libraries(room: str) -> None:
     assert not loaded_by(f"import {room}") & (HEAVY | {"textual", "jinja2"})

@@ -31,6 +31,7 @@ class RawServer:
         self.heard: list[Heard] = []
         self.gone = threading.Event()
         """A client has gone away while its answer was under way."""
+        self._is_closed = False
         self._chat = chat or stream(said("Hi"), end("stop"))
         self._other = other or listed
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -39,9 +40,11 @@ class RawServer:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
-        """Nothing answers at its port from here on."""
-        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accept that waits
-        self._listener.close()
+        """Nothing answers at its port from here on. Idempotent."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accept that waits
+            self._listener.close()
 
     @property
     def chats(self) -> list[Heard]:

@@ -58,9 +58,10 @@ class Delta(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        if isinstance(self.content, str):
-            return self.content
-        parts = cast("list[Any]", self.content) if isinstance(self.content, list) else []
+        found: Any = self.content
+        if isinstance(found, str):
+            return found
+        parts = cast("list[Any]", found) if isinstance(found, list) else []
         fields = (cast("dict[str, Any]", part) for part in parts if isinstance(part, dict))
         return "".join(str(field.get("text") or "") for field in fields)
 

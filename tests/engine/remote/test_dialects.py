@@ -1,0 +1,93 @@
+"""Servers are told apart, and spoken to in their own words."""
+
+from __future__ import annotations
+
+import pytest
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.remote import dialects
+from ttchat_tui.engine.remote.dialects import DIALECTS, Dialect, Signs, recognise
+from ttchat_tui.engine.remote.errors import Overflow, overflow
+from ttchat_tui.engine.remote.request import body_of, is_thinking
+
+SAMPLING = SamplingParams(top_k=0, repetition_penalty=1.25, stop=tuple("abcdef"))
+MESSAGES = (ChatMessage("user", "Hi"), ChatMessage("assistant", "He"))
+
+
+@pytest.mark.parametrize(
+    ("signs", "dialect"),
+    [
+        (Signs(owners=frozenset({"vllm"}), has_version=True), dialects.VLLM),
+        (Signs(owners=frozenset({"llamacpp"})), dialects.LLAMA_CPP),
+        (Signs(owners=frozenset({"me"}), has_props=True), dialects.LLAMA_CPP),
+        (Signs(owners=frozenset({"library"}), has_ollama_version=True), dialects.OLLAMA),
+        (Signs(owners=frozenset({"me"}), openapi_title="🦙 llama.cpp Python API"), dialects.LLAMA_CPP_PYTHON),
+        (Signs(openapi_paths=frozenset({"/load_model", "/v1/chat/completions"})), dialects.TRANSFORMERS),
+        (Signs(has_version=True, openapi_paths=frozenset({"/tokenize"})), dialects.VLLM),
+        (Signs(host="api.openai.com"), dialects.OPENAI_ITSELF),
+        (Signs(host="elsewhere"), dialects.OPENAI),
+    ],
+)
+def test_a_server_is_known_by_its_signs(signs: Signs, dialect: Dialect) -> None:
+    assert recognise(signs) is dialect
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda each: each.name)
+def test_nothing_is_sent_that_the_dialect_does_not_name(dialect: Dialect) -> None:
+    body = body_of(dialect, "m", MESSAGES[:1], SAMPLING, 2**40, max_tokens=7, logprobs=True)
+    known = {field.name for field in dialect.fields.values()} | set(dialect.extra)
+    known |= {"model", "messages", "stream", "stream_options"} | ({"logprobs"} if dialect.logprobs else set())
+    assert set(body) <= known
+    assert len(body["stop"]) <= 4
+    assert body["seed"] < 2**dialect.seed_bits
+
+
+def test_each_server_gets_its_own_words() -> None:
+    def body(dialect: Dialect, *, continue_last: bool = False) -> dict[str, object]:
+        return body_of(dialect, "m", MESSAGES, SAMPLING, 1, max_tokens=7, continue_last=continue_last)
+
+    assert body(dialects.VLLM)["top_k"] == -1
+    assert body(dialects.LLAMA_CPP)["top_k"] == 0
+    assert body(dialects.LLAMA_CPP)["repeat_penalty"] == 1.25
+    assert body(dialects.TRANSFORMERS)["frequency_penalty"] == 0.25
+    assert "stream_options" not in body(dialects.TRANSFORMERS)
+    assert body(dialects.OPENAI_ITSELF)["max_completion_tokens"] == 7
+    assert body(dialects.VLLM, continue_last=True)["continue_final_message"] is True
+    assert body(dialects.VLLM, continue_last=True)["add_generation_prompt"] is False
+
+
+def test_a_reply_that_broke_off_in_its_thoughts_goes_on_in_them() -> None:
+    assert is_thinking([ChatMessage("assistant", "<think>\nHm")])
+    assert not is_thinking([ChatMessage("assistant", "<think>\nHm\n</think>\n\nYes")])
+    assert not is_thinking([ChatMessage("user", "<think>")])
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        (
+            (
+                "This model's maximum context length is 2048 tokens. However, you requested 2060 tokens "
+                "(12 in the messages, 2048 in the completion)."
+            ),
+            (12, 2048),
+        ),
+        (
+            (
+                "'max_tokens' is too large: 5000. This model's maximum context length is 4096 tokens and your request "
+                "has 12 input tokens (5000 > 4096 - 12)."
+            ),
+            (12, 4096),
+        ),
+        ('{"error":{"type":"exceed_context_size_error","n_prompt_tokens":900,"n_ctx":512}}', (900, 512)),
+        ("Input is too long for this model", (0, 0)),
+    ],
+)
+def test_both_numbers_are_read_from_a_refusal(text: str, numbers: tuple[int, int]) -> None:
+    assert overflow(400, text.encode()) == Overflow(*numbers)
+
+
+def test_other_refusals_are_not_taken_for_a_full_context() -> None:
+    assert overflow(400, b"temperature must be non-negative") is None
+    assert overflow(401, b"context length") is None

@@ -32,6 +32,19 @@ def test_the_users_own_file_comes_without_recommendation(tmp_path: Path) -> None
     assert (spec.name, spec.path, spec.recommended) == ("mine.gguf", str(file), None)
 
 
+def test_a_file_goes_to_the_cpu_unless_the_card_was_asked_for(tmp_path: Path) -> None:
+    """A card's engine reads folders. Chosen by us it must not stand in the way; chosen by the user it says why."""
+    file = tmp_path / "own.gguf"
+    file.write_bytes(b"GGUF")
+
+    by_us = Preparer(models_dir=tmp_path, engine="tt", is_automatic=True, environ={})
+    by_the_user = Preparer(models_dir=tmp_path, engine="tt", environ={})
+
+    assert by_us(str(file), cancel).engine == "cpu"
+    assert by_the_user(str(file), cancel).engine == "tt"
+    assert by_us(f"tt:{file}", cancel).engine == "tt"
+
+
 def test_a_model_that_is_not_here_is_pulled(tmp_path: Path) -> None:
     with serving(Hub()) as hub:
         environ = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path)}

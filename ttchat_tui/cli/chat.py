@@ -17,14 +17,14 @@ from typing import Any, Final
 import msgspec
 
 from ttchat_tui import terminal
+from ttchat_tui.cli import engine_choice
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import Paths, find_paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState, load_ui_state
-from ttchat_tui.domain.model_spec import EngineKind, ModelSpec
+from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import Engine, ProgressReporter
-from ttchat_tui.engine.child import Patience
 from ttchat_tui.engine.factory import WARM_MODULES, create_engine
 from ttchat_tui.engine.host import EngineHost, Prepare
 from ttchat_tui.engine.isolated import IsolatedEngine
@@ -39,8 +39,6 @@ log = logging.getLogger(__name__)
 
 FIRST_FRAME_S: Final = 1.0
 """How long the first load waits for the screen at most."""
-SHUTDOWN_S: Final = 5.0
-"""How long quitting waits for the engine before it is killed."""
 
 
 class Invocation(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +102,10 @@ def run(invocation: Invocation) -> int:
     state = load_ui_state(paths.ui_state_file)
     model = _model(invocation, config, state)
     engine = _engine(config, paths)
-    if isinstance(engine, RoutingEngine) and (split_kind(model)[0] or _kind(config)) != "remote":
+    if (
+        isinstance(engine, RoutingEngine)
+        and (split_kind(model)[0] or engine_choice.chosen_kind(config)) != "remote"
+    ):
         engine.start()  # under way while this process imports what draws the screen
     screen_stands = threading.Event()
     with _session(invocation, config, model, engine, screen_stands) as session:
@@ -158,22 +159,13 @@ def _open_log(file: Path, level: str) -> None:
     )
 
 
-def _kind(config: Config) -> EngineKind:
-    return "cpu" if config.model.engine == "auto" else config.model.engine
-
-
 def _engine(config: Config, paths: Paths) -> Engine:
     if config.model.isolation == "thread":
         return SwitchingEngine(create_engine)
-    settings = config.engine
     isolated = IsolatedEngine(
         paths.engine_log_file,
-        warm=WARM_MODULES[_kind(config)],
-        patience=Patience(
-            silence_s=settings.hang_timeout_s,
-            load_silence_s=settings.load_hang_timeout_s,
-            step_s=settings.step_timeout_s or None,
-        ),
+        warm=WARM_MODULES[engine_choice.chosen_kind(config)],
+        patience=engine_choice.patience(config),
     )
     return RoutingEngine(isolated, create_engine)
 
@@ -214,7 +206,8 @@ def _prepare_after(screen_stands: threading.Event, config: Config, paths: Paths)
         screen_stands.wait(FIRST_FRAME_S)
         preparer = importlib.import_module("ttchat_tui.models.prepare").Preparer(
             models_dir=paths.models_dir,
-            engine=_kind(config),
+            engine=engine_choice.chosen_kind(config),
+            is_automatic=config.model.engine == "auto",
             precision=config.model.precision,
             prefill_copy=config.model.prefill_copy,
             threads=config.model.threads,
@@ -251,17 +244,17 @@ def _session(
         finally:
             session.close()
     finally:
-        _end(host)
+        _end(host, engine_choice.shutdown_s(config))
         store.close()
 
 
-def _end(host: EngineHost) -> None:
+def _end(host: EngineHost, patience_s: float) -> None:
     """Wait for the engine, say so if it takes long; a second wish to quit, or the time-out, kills it."""
     try:
         if host.shutdown(timeout_s=2.0):
             return
         sys.stderr.write("ttchat-tui: waiting for the engine to close (ctrl+c to kill it)\n")
-        is_closed = host.shutdown(timeout_s=SHUTDOWN_S)
+        is_closed = host.shutdown(timeout_s=patience_s)
     except KeyboardInterrupt:
         is_closed = False
     if not is_closed:

@@ -31,6 +31,8 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
 
     models_dir: Path
     engine: EngineKind = "cpu"
+    is_automatic: bool = False
+    """Nobody asked for `engine`: a file that it cannot read (a card's engine reads folders) goes to the CPU."""
     precision: Precision = "auto"
     prefill_copy: PrefillCopy = "auto"
     threads: int = 0
@@ -62,6 +64,8 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
         if path is None:
             assert found.entry is not None, "only a model with sources may lack a path"
             path = pull(found.entry, self.models_dir, report, self.environ)
+        if engine == "tt" and self.is_automatic and kind is None and not path.is_dir():
+            engine = "cpu"
         return ModelSpec(
             engine=engine,
             name=found.name,

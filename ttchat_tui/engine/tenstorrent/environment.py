@@ -104,6 +104,8 @@ def variables(wanted: Wanted, environ: Mapping[str, str]) -> dict[str, str]:
     """What to set before `import ttnn`. What the user has set stays, but for the model, which is chosen here."""
     defaults = {
         "TT_CACHE_PATH": str(wanted.cache_dir),
+        # Its default is `generated` in the current folder, which is the user's.
+        "TT_METAL_LOGS_PATH": str(wanted.cache_dir / "native"),
         # At the level `info` a card writes hundreds of lines; errors arrive as exceptions as well.
         "TT_LOGGER_LEVEL": "error",
         "LOGURU_LEVEL": "INFO",

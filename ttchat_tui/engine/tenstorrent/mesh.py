@@ -153,6 +153,7 @@ class Mesh:
                 with _logged("closing a submesh"):
                     self._ttnn.close_mesh_device(submesh)
             self._ttnn.close_mesh_device(device)
+            log.info("the card is closed")
         except RuntimeError as error:
             raise EngineError(
                 f"The card did not close: {error}", "Run `tt-smi -r` before the next load.", "device_close"

@@ -1,0 +1,75 @@
+"""Which engine a start takes, and how much time it gives it."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ttchat_tui.cli import engine_choice
+from ttchat_tui.config.schema import Config
+from ttchat_tui.engine.card_patience import card_patience
+from ttchat_tui.engine.child import Patience
+from ttchat_tui.engine.tenstorrent.telemetry import ROOT_VARIABLE
+
+
+def configured(engine: str) -> Config:
+    return msgspec.convert({"model": {"engine": engine}}, Config)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of a machine with ttnn and no card."""
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+    found = importlib.machinery.ModuleSpec("ttnn", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found if name == "ttnn" else None)
+    return tmp_path
+
+
+def seat_a_card(machine: Path) -> None:
+    (machine / "dev/tenstorrent").mkdir(parents=True)
+    (machine / "dev/tenstorrent/0").touch()
+
+
+def test_without_a_card_auto_is_the_cpu(machine: Path) -> None:
+    assert engine_choice.chosen_kind(configured("auto")) == "cpu"
+
+
+def test_a_card_and_ttnn_make_auto_the_card(machine: Path) -> None:
+    seat_a_card(machine)
+    assert engine_choice.chosen_kind(configured("auto")) == "tt"
+
+
+def test_a_card_without_ttnn_is_left_alone(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seat_a_card(machine)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert engine_choice.chosen_kind(configured("auto")) == "cpu"
+
+
+def test_an_engine_that_was_named_is_taken_whatever_there_is(machine: Path) -> None:
+    assert engine_choice.chosen_kind(configured("tt")) == "tt"
+    seat_a_card(machine)
+    assert engine_choice.chosen_kind(configured("cpu")) == "cpu"
+
+
+def test_quitting_waits_for_a_card_to_close(machine: Path) -> None:
+    card = configured("tt")
+    assert engine_choice.patience(card).farewell_s >= 20
+    assert engine_choice.shutdown_s(card) > engine_choice.patience(card).farewell_s
+    assert engine_choice.shutdown_s(configured("cpu")) == engine_choice.SHUTDOWN_S
+    assert engine_choice.patience(configured("cpu")).farewell_s < 5
+
+
+def test_a_card_has_time_to_say_itself_that_it_hangs() -> None:
+    """ttnn's time-out (60 s unless it is changed) names the cure; our kill would leave a card to be reset."""
+    patience = card_patience(Patience(least_step_s=8.0, silence_s=5.0, step_s=60.0))
+    assert min(patience.least_step_s, patience.silence_s, patience.load_silence_s) > 60
+    assert patience.step_s == 600
+
+
+def test_longer_times_of_the_user_are_kept() -> None:
+    assert card_patience(Patience(silence_s=1000.0, step_s=None)).silence_s == 1000.0
+    assert card_patience(Patience(step_s=None)).step_s is None

@@ -1,0 +1,45 @@
+"""Which engine a start means, and how long it may take: by the configuration, and by what this machine has."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import Final
+
+from ttchat_tui.config.schema import Config
+from ttchat_tui.domain.model_spec import EngineKind
+from ttchat_tui.engine.card_patience import FAREWELL_S, card_patience
+from ttchat_tui.engine.child import Patience
+from ttchat_tui.engine.tenstorrent.telemetry import System
+
+SHUTDOWN_S: Final = 5.0
+"""How long quitting waits for the engine before it is killed."""
+_CARD_SHUTDOWN_S: Final = FAREWELL_S + 2.0
+
+
+def chosen_kind(config: Config) -> EngineKind:
+    """`[model] engine`; for `auto` the card where there is one and ttnn for it, else the CPU."""
+    if config.model.engine != "auto":
+        return config.model.engine
+    return "tt" if has_card() else "cpu"
+
+
+def has_card() -> bool:
+    """A Tenstorrent card, and an installed ttnn. Neither is opened nor imported for the answer."""
+    return bool(System.of(os.environ).card_numbers()) and importlib.util.find_spec("ttnn") is not None
+
+
+def patience(config: Config) -> Patience:
+    """When the engine's process counts as hung."""
+    settings = config.engine
+    base = Patience(
+        silence_s=settings.hang_timeout_s,
+        load_silence_s=settings.load_hang_timeout_s,
+        step_s=settings.step_timeout_s or None,
+    )
+    return card_patience(base) if chosen_kind(config) == "tt" else base
+
+
+def shutdown_s(config: Config) -> float:
+    """How long quitting waits before it kills: a card that is not closed may have to be reset."""
+    return _CARD_SHUTDOWN_S if chosen_kind(config) == "tt" else SHUTDOWN_S

@@ -31,12 +31,6 @@ class TenstorrentOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """Rows that are decoded at once: as many candidates can be had. Fixed at load; the KV cache is divided by it."""
     trace: bool = True
     """Record the decode step once and replay it: several times as fast."""
-    prefill_trace: bool = False
-    """Replay prefill as well, where the release can. Upstream reports of garbage make this an expert's option."""
-    device_sampling: bool = False
-    """Sample on the card where the release can: faster over several chips; fewer parameters, no alternatives."""
-    kv_reuse: bool = False
-    """Prefill only what the KV cache does not hold. Experimental, only with the newest releases; checks itself."""
     trace_region_bytes: Annotated[int, Meta(ge=0)] = 0
     """Memory on the card for traces; 0 takes what upstream measured for this model and card."""
     cache_dir: str = ""

@@ -207,7 +207,7 @@ CURES: Final[tuple[Cure, ...]] = (
         r"Allocating device buffers is unsafe|potentially unsafe due to the existence of an active trace",
         "trace_unsafe",
         "Memory was allocated on the card while a trace exists: the trace may overwrite it.",
-        "If replies turn to garbage: [tt] prefill_trace = false, then /reload.",
+        "If replies turn to garbage: [tt] trace = false, then /reload.",
     ),
     Cure(
         r"TraceCoverageError|Required prefill trace is unavailable|after trace activation",

@@ -1,0 +1,249 @@
+"""The engine over each generation of tt_transformers: the same text from all, and a card left as it should be."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.engine.tenstorrent.fakes import card, s1, s5, s7
+from tests.engine.tenstorrent.fakes.card import EVENTS, TRACE_BYTES, Mesh, Transformer, misuses
+from tests.engine.tenstorrent.fakes.installation import GENERATIONS, Installation
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, TokenEvent
+from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import EngineError, ModelLoadError
+from ttchat_tui.engine.prompt import ChatTemplate
+from ttchat_tui.engine.prompt_builder import PromptBuilder
+from ttchat_tui.engine.tenstorrent.adapter import identify
+from ttchat_tui.engine.tenstorrent.tt_engine import TenstorrentEngine
+from ttchat_tui.engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
+
+GREEDY = SamplingParams(temperature=0.0, max_tokens=24)
+DRAWN = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=12)
+FIRST = (ChatMessage("user", "Say something."),)
+SECOND = (*FIRST, ChatMessage("assistant", " buli fado"), ChatMessage("user", "word " * 150))
+
+
+@pytest.fixture(params=GENERATIONS)
+def installed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+    with Installation(request.param, tmp_path) as installation:
+        yield installation
+
+
+@pytest.fixture
+def engine(installed: Installation) -> Iterator[TenstorrentEngine]:
+    engine = TenstorrentEngine()
+    yield engine
+    engine.close()
+
+
+def load(engine: TenstorrentEngine, installed: Installation, **options: object) -> str:
+    return engine.load(installed.spec(**options), lambda progress: None).label  # type: ignore[arg-type]
+
+
+def reply(
+    engine: TenstorrentEngine,
+    messages: tuple[ChatMessage, ...] = FIRST,
+    sampling: SamplingParams = GREEDY,
+    seed: int = 1,
+    *candidates: Candidate,
+) -> list[list[int]]:
+    """Ids of each row."""
+    request = GenerationRequest(
+        id=1, messages=messages, sampling=sampling, seed=seed, candidates=tuple(candidates)
+    )
+    rows: list[list[int]] = [[] for _ in range(request.rows)]
+    for event in engine.generate(request, GenerationControl(sampling)):
+        if isinstance(event, TokenEvent):
+            rows[event.row].extend(event.token_ids)
+        elif isinstance(event, GenerationFinished):
+            assert event.error is None, event.error
+        elif isinstance(event, GenerationStarted):
+            assert event.cached_tokens == 0
+    return rows
+
+
+def expected(
+    installed: Installation, messages: tuple[ChatMessage, ...] = FIRST, count: int = 24
+) -> list[int]:
+    """Greedy ids by a card that is fed the whole text anew for each of them."""
+    tokenizer = tokenizer_from_folder(installed.checkpoint)
+    data = template_from_folder(installed.checkpoint)
+    template = ChatTemplate(data.source, data.special, tokenizer.controls)
+    ids = list(PromptBuilder(template, tokenizer, 1024).build(messages, continue_last=False).ids)
+    table = torch.arange(32, dtype=torch.int32)
+    start = len(ids)
+    for _ in range(count):
+        mesh = Mesh((1, 1), 0, has_dynamic_traces=True)
+        fresh = Transformer(mesh, batch=1, max_seq_len=1024, blocks=32, block_size=32)
+        ids.append(int(fresh.prefill(torch.tensor(ids), table).argmax()))
+    return ids[start:]
+
+
+def test_each_generation_says_what_a_card_says_that_is_fed_all_of_it_anew(
+    engine: TenstorrentEngine, installed: Installation
+) -> None:
+    wanted = [expected(installed, messages) for messages in (FIRST, SECOND)]
+    load(engine, installed)
+    said = [reply(engine, messages)[0] for messages in (FIRST, SECOND, FIRST)]
+    assert said == [*wanted, wanted[0]]
+
+
+def test_without_a_trace_the_text_is_the_same(engine: TenstorrentEngine, installed: Installation) -> None:
+    load(engine, installed)
+    traced = reply(engine)
+    assert "trace 1" in EVENTS
+    EVENTS.clear()
+    load(engine, installed, trace=False)
+    EVENTS.remove("release 1")
+    assert reply(engine) == traced
+    assert not [event for event in EVENTS if event.startswith(("trace", "release"))]
+
+
+def test_each_row_of_a_batch_is_the_reply_of_its_own_seed(
+    engine: TenstorrentEngine, installed: Installation
+) -> None:
+    """Three rows of four: one is idle, and the rows end one after the other."""
+    load(engine, installed)
+    short = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=5)
+    rows = reply(engine, FIRST, DRAWN, 7, Candidate(seed=8, sampling=short), Candidate(seed=9))
+    alone = [reply(engine, FIRST, DRAWN, seed)[0] for seed in (7, 8, 9)]
+    assert rows == [alone[0], alone[1][:5], alone[2]]
+    assert [len(row) for row in rows] == [12, 5, 12]
+    assert len({tuple(row[:5]) for row in rows}) == 3
+
+
+def test_nothing_is_swallowed_misused_or_left_on_the_card(
+    engine: TenstorrentEngine, installed: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generators: list[Any] = []
+    if installed.api == "generator":
+        module: Any = importlib.import_module(f"tests.engine.tenstorrent.fakes.{_name(installed)}")
+        first = module.Generator.__init__
+
+        def keep(self: Any, *args: Any, **settings: Any) -> None:
+            first(self, *args, **settings)
+            generators.append(self.swallowed)
+
+        monkeypatch.setattr(module.Generator, "__init__", keep)
+    load(engine, installed)
+    reply(engine)
+    reply(engine, SECOND, DRAWN, 1, Candidate(seed=2), Candidate(seed=3))
+    engine.unload()
+    assert not any(generators)
+    assert not misuses()
+    end = ["cleanup"] if installed.api == "package" else []
+    in_order = ["open", "trace 1", *end, "release 1", "synchronize", "close"]
+    assert in_order == EVENTS
+
+
+def _name(installed: Installation) -> str:
+    folder = Path(installed.variables["TT_METAL_HOME"], "models", "tt_transformers", "tt")
+    return (folder / "generator.py").read_text().split(".fakes.")[1].split()[0]
+
+
+def test_a_trace_region_that_is_too_small_is_asked_for_again_once_closed(
+    engine: TenstorrentEngine, installed: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TRACE_BYTES, "60817408")
+    load(engine, installed, trace_region_bytes=50_000_000)
+    assert EVENTS[-2:] == ["open", "trace 1"]
+    assert EVENTS.count("open") == 2
+    assert EVENTS.index("close") < len(EVENTS) - 2
+    assert not misuses()
+    assert len(reply(engine)[0]) == 24
+
+
+def test_a_load_that_fails_half_way_leaves_the_mesh_closed(
+    engine: TenstorrentEngine, installed: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("TT_FATAL @ x.cpp:1: no\ninfo:\nOut of luck\nbacktrace:\n --- native")
+
+    monkeypatch.setattr(card.Transformer, "decode", fail)
+    with pytest.raises(EngineError, match="Out of luck") as caught:
+        load(engine, installed)
+    assert "backtrace" not in str(caught.value)
+    assert EVENTS[-1] == "close"
+    assert not misuses()
+    monkeypatch.undo()
+    with Installation(GENERATIONS[0], Path(installed.site.parent, "again")) as again:
+        load(engine, again)
+        assert reply(engine)
+
+
+def test_an_error_in_mid_reply_is_told_and_the_next_reply_is_whole(
+    engine: TenstorrentEngine, installed: Installation
+) -> None:
+    load(engine, installed)
+    whole = reply(engine)
+    control = GenerationControl(GREEDY)
+    events = []
+    with pytest.MonkeyPatch.context() as patch:
+        for event in engine.generate(
+            GenerationRequest(id=2, messages=FIRST, sampling=GREEDY, seed=1), control
+        ):
+            events.append(event)
+            if len([e for e in events if isinstance(e, TokenEvent)]) == 3:
+                patch.setattr(card.Transformer, "_logits", lambda *_: 1 / 0)
+    assert isinstance(events[-1], GenerationFinished)
+    assert events[-1].reason == "error"
+    assert events[-1].stats.completion_tokens >= 3
+    assert reply(engine) == whole
+
+
+@pytest.mark.parametrize(
+    ("generation", "profile"),
+    [("s1", "S1"), ("s2", "S1"), ("s3", "S3"), ("s4", "S4"), ("s5", "S5"), ("s6", "S6")],
+)
+def test_a_generation_is_told_by_its_signatures(generation: str, profile: str) -> None:
+    module: Any = importlib.import_module(f"tests.engine.tenstorrent.fakes.{generation}")
+    found = identify(module.Generator)
+    assert found.name == profile
+    assert found.has_start_pos == (generation == "s6")
+    assert ("warmup_prefill" in found.prefill_keywords) == (generation in ("s5", "s6"))
+    assert ("enable_trace" in found.prefill_keywords) == (generation in ("s4", "s5", "s6"))
+
+
+def test_a_generator_whose_only_decode_is_the_vision_models_is_refused_with_what_was_found() -> None:
+    class Vision(s1.Generator):
+        decode_forward_text = None  # type: ignore[assignment]
+
+    with pytest.raises(EngineError, match="start_pos, tokens") as caught:
+        identify(Vision)
+    assert caught.value.info.kind == "unknown_generation"
+    assert "tt-metal" in caught.value.info.cure
+
+
+def test_a_contract_with_other_flags_is_refused() -> None:
+    class Newer(s5.PrefillsInWaves):
+        def decode_forward(
+            self, tokens: Any, start_pos: Any, *, reload_inputs: bool, reload_all: bool
+        ) -> None:
+            """Half of the contract."""
+
+    with pytest.raises(EngineError, match="reload_all"):
+        identify(Newer)
+
+
+def test_the_packages_older_executor_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s7, "ReloadingExecutor", s7.Executor)
+    with Installation("s7", tmp_path) as installed:
+        engine = TenstorrentEngine()
+        load(engine, installed)
+        assert reply(engine)[0] == expected(installed)
+        engine.close()
+
+
+def test_a_package_without_executors_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with Installation("s7", tmp_path) as installed:
+        (installed.site / "tt_transformers" / "models" / "llama32_1b" / "hf_generator.py").unlink()
+        with pytest.raises(ModelLoadError, match="hf_generator") as caught:
+            load(TenstorrentEngine(), installed)
+    assert "Update" in caught.value.info.cure

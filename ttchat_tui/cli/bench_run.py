@@ -97,12 +97,11 @@ def measure_concurrently(
     filler = prompt_of(engines[0], workload.prompt_tokens)
     first = _run(engines[0], "1", filler, min(_WARM_TOKENS, workload.tokens), 1)
     with ThreadPoolExecutor(len(engines)) as threads:
-        runs = list(
-            threads.map(
-                lambda numbered: _run(numbered[1], str(numbered[0]), filler, workload.tokens, 1),
-                enumerate(engines, start=2),
-            )
-        )
+        begun = [
+            threads.submit(_run, engine, str(number), filler, workload.tokens, 1)
+            for number, engine in enumerate(engines, start=2)
+        ]
+        runs = [each.result() for each in begun]
     return _figures(infos[0], workload, first, runs)
 
 

@@ -30,6 +30,7 @@ from ttchat_tui.engine.host import EngineHost, Prepare
 from ttchat_tui.engine.isolated import IsolatedEngine
 from ttchat_tui.engine.routing import RoutingEngine
 from ttchat_tui.engine.switching import SwitchingEngine
+from ttchat_tui.engine.tenstorrent.telemetry import System
 from ttchat_tui.models.choice import DEFAULT, choose_model, split_kind
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.conversations import ConversationStore
@@ -273,12 +274,14 @@ def _run_screen(
     gc.disable()  # where the command line has not yet, until the app is mounted: imports make garbage of nothing, and looking for it costs 65 ms
     # By name, because an import statement here would be one that linters move up.
     launch = importlib.import_module("ttchat_tui.ui.launch")
+    system = System.of(os.environ)
     app = launch.build(
         session,
         config,
         invocation.paths,
         state,
         screen_stands=screen_stands.set,
+        read_cards=system.read_cards if system.card_numbers() else None,
         resume=(invocation.sampling_flags, invocation.system_flag) if invocation.resume else None,
     )
     try:

@@ -10,6 +10,7 @@ from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState, save_ui_state
+from ttchat_tui.domain.telemetry import CardReading
 from ttchat_tui.session import ChatSession
 from ttchat_tui.ui import paste_parser
 from ttchat_tui.ui.app import TtchatApp
@@ -27,6 +28,7 @@ def build(
     state: UiState,
     *,
     screen_stands: Callable[[], None] = nothing,
+    read_cards: Callable[[], tuple[CardReading, ...]] | None = None,
     resume: tuple[Mapping[str, object], str | None] | None = None,
 ) -> TtchatApp:
     """The app, ready to run. `screen_stands` is called once, when first frame and sidebars are there. `resume` goes on
@@ -57,6 +59,7 @@ def build(
         ui_state=state,
         save_ui_state=lambda changed: _keep(paths.ui_state_file, changed),
         screen_stands=screen_stands,
+        read_cards=read_cards,
         resume=Resume(*resume) if resume else None,
     )
     paste_parser.install()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState
+from ttchat_tui.domain.telemetry import CardReading
 from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.session import ChatSession
 
@@ -35,5 +36,7 @@ class Services:
     """Atomic; errors are logged, never raised: panels that come back closed are no reason to stop."""
     screen_stands: Callable[[], None] = nothing
     """Called once, when the first frame is out and the sidebars stand: what can wait begins now."""
+    read_cards: Callable[[], tuple[CardReading, ...]] | None = None
+    """What the driver tells of the Tenstorrent cards, where there are any. Thread-safe; may take its time."""
     resume: Resume | None = None
     """Open the latest conversation (`-c`) instead of a new one."""

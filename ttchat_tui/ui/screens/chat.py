@@ -114,7 +114,8 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
         columns = self.query_one("#columns")
         history = deferred.history_panel.HistoryPanel()
         await columns.mount(history, before="#chat")
-        sampling, metrics = deferred.sampling_panel.SamplingPanel(), deferred.metrics_panel.MetricsPanel()
+        sampling = deferred.sampling_panel.SamplingPanel()
+        metrics = deferred.metrics_panel.MetricsPanel(self.services.read_cards)
         await columns.mount(Vertical(sampling, metrics, id="side"), after="#chat")
         self.history_panel, self.sampling_panel, self.metrics_panel = history, sampling, metrics
         self.is_whole = True

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Sparkline
 
+from ttchat_tui.ui.widgets.card_rows import CardRows, ReadCards
 from ttchat_tui.ui.widgets.figures import (
     NOTHING,
     bar_text,
@@ -151,25 +152,38 @@ class MetricsTable(Widget):
 
 
 class MetricsPanel(VerticalScroll):
-    """Shows the last `Metrics` it was given. It has no timer: whoever pumps events calls `show`, at 2 to 4 Hz.
+    """Shows the last `Metrics` it was given. For them it has no timer: whoever pumps events calls `show`, at 2 to 4 Hz.
 
     The rows stand in the order of their weight: on a low screen the last ones have to be scrolled to.
     """
 
     DEFAULT_CSS = """
     MetricsPanel { height: auto; max-height: 50%; }
+    MetricsPanel.-with-cards { max-height: 65%; }
     MetricsPanel > Sparkline { width: 1fr; height: 1; }
     """
 
-    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(
+        self,
+        read_cards: ReadCards | None = None,
+        *,
+        name: str | None = None,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        """`read_cards` is given where there are cards: they get rows of their own, which have their own timer."""
         super().__init__(name=name, id=id, classes=classes)
         self.border_title = "Metrics"
         self._sparkline = Sparkline(())
         self._table = MetricsTable()
+        self._cards = CardRows(read_cards) if read_cards is not None else None
+        self.set_class(read_cards is not None, "-with-cards")
 
     def compose(self) -> ComposeResult:
         yield self._sparkline
         yield self._table
+        if self._cards is not None:
+            yield self._cards
 
     def show(self, metrics: Metrics) -> None:
         """Show these figures, also before they are on screen; nothing is repainted when nothing changed."""

@@ -3,6 +3,7 @@ PYTHON ?= python3
 ARGS ?=
 
 VENV := .venv
+VENV_TT := .venv-tt
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 # Made when an installation is whole; older than pyproject.toml, it is made again.
@@ -18,8 +19,13 @@ TORCH := torch==2.13.0
 endif
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
+# Servers for `make test-remote`, in venvs of their own. A wheel of llama-cpp-python that was compiled before is taken
+# with PIP_FIND_LINKS=folder; else pip compiles it.
+REMOTE_LLAMA := .venv-remote-llama/.installed
+REMOTE_TRANSFORMERS := .venv-remote-transformers/.installed
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format lint types imports bench peers clean
+.PHONY: help setup run test test-tt check format lint types imports bench peers clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -33,6 +39,12 @@ setup: $(DEV)  ## Make the venv, install everything, fetch the default model
 test: setup  ## Run all tests
 	$(BIN)/python -m pytest -n auto
 
+test-tt:  ## Run the tests over real ttnn on a mock card; TT_METAL_HOME=/path/to/tt-metal for the whole engine
+	@VENV=$(VENV_TT) sh tests/tt/run.sh $(ARGS)
+
+test-remote: setup $(REMOTE_LLAMA) $(REMOTE_TRANSFORMERS)  ## Test the remote engine on two real servers, on loopback
+	TTCHAT_TEST_REMOTE=1 $(BIN)/python -m pytest tests/remote -v -rsP --durations=3
+
 check: format lint types imports  ## Format, lint, spelling, types, import contracts; no tests
 
 bench: setup  ## Run every benchmark; figures to benchmarks/results/
@@ -42,7 +54,7 @@ peers: setup  ## Compile llama.cpp for this machine (20 minutes), which the CPU 
 	CMAKE_ARGS=-DGGML_NATIVE=ON $(PIP) install --editable '.[bench]'
 
 clean:  ## Remove the venv and what was built; models and conversations stay
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(VENV_TT) build dist *.egg-info
 
 format: $(DEV)
 	$(BIN)/ruff format --check .
@@ -56,6 +68,20 @@ types: $(DEV)
 
 imports: $(DEV)
 	$(BIN)/lint-imports
+
+$(REMOTE_LLAMA): pyproject.toml
+	@echo "Installing llama-cpp-python's server into $(@D)."
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/pip install -qq 'llama-cpp-python[server]>=0.3.36'
+	@touch $@
+
+$(REMOTE_TRANSFORMERS): pyproject.toml
+	@echo "Installing transformers serve into $(@D), torch for the CPU first."
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/pip install -qq --no-deps "$(TORCH)" 2>/dev/null \
+	  || $(@D)/bin/pip install -qq --no-deps --index-url $(TORCH_INDEX) "$(TORCH)"
+	@$(@D)/bin/pip install -qq 'transformers[serving]>=5.23'
+	@touch $@
 
 # Makes the venv, also anew where one was broken off half-way (a python without pip) or lost its interpreter.
 define make_venv

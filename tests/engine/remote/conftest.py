@@ -25,6 +25,7 @@ from ttchat_tui.engine.base import ProgressReporter
 from ttchat_tui.engine.remote.remote_engine import RemoteEngine
 
 REAL_URL = os.environ.get("TTCHAT_TEST_REMOTE_URL", "")
+REAL_MODEL = os.environ.get("TTCHAT_TEST_REMOTE_MODEL", "")
 
 
 class NumberedTokens:
@@ -56,7 +57,7 @@ class NumberedTokens:
 @pytest.fixture(scope="session", params=["real"] if REAL_URL else ["vllm", "llama.cpp"])
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     with ExitStack() as stack:
-        gate, url, model, context = None, REAL_URL, "", 0
+        gate, url, model, context = None, REAL_URL, REAL_MODEL, 0
         if not REAL_URL:
             gate, model, context = StreamGate(), MODEL, CONTEXT
             script = Script(stepped=True, replies=(LONG_REPLY,), context_length=CONTEXT)

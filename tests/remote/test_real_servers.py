@@ -1,0 +1,158 @@
+"""The remote engine on servers that no one here wrote. `make test-remote` runs it; `make test` skips it and says so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engine.engine_subject import finished, text
+from tests.remote.real_server import ROOT, RealServer
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import GenerationEvent, TokenEvent
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import EngineError
+from ttchat_tui.engine.remote.remote_engine import RemoteEngine
+
+pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
+COUNT = ChatMessage("user", "Count from one to one hundred in words, and nothing else.")
+
+
+def connect(server: RealServer, *, logprobs: bool = False) -> tuple[RemoteEngine, EngineInfo]:
+    engine = RemoteEngine(environ={})
+    options = RemoteOptions(base_url=server.base_url, connect_timeout_s=10.0, logprobs=logprobs)
+    return engine, engine.load(ModelSpec(engine="remote", name=server.model, remote=options), lambda _: None)
+
+
+@pytest.fixture
+def engine(server: RealServer) -> Iterator[RemoteEngine]:
+    one, _ = connect(server)
+    yield one
+    one.close()
+
+
+def asking(*messages: ChatMessage, max_tokens: int = 24, **sampling: object) -> GenerationRequest:
+    params = SamplingParams(**{"temperature": 0.0, "max_tokens": max_tokens, **sampling})
+    return GenerationRequest(id=1, messages=messages or (COUNT,), sampling=params, seed=1)
+
+
+def stream(engine: RemoteEngine, request: GenerationRequest) -> list[GenerationEvent]:
+    return list(engine.generate(request, GenerationControl(request.sampling)))
+
+
+def test_it_is_told_by_what_it_answers(server: RealServer) -> None:
+    engine, info = connect(server)
+    engine.close()
+    assert server.name in info.label
+    assert f"127.0.0.1:{server.port}" in info.label
+
+
+def test_a_chat_of_two_turns(engine: RemoteEngine) -> None:
+    first = text(stream(engine, asking()))
+    assert first
+    turns = (COUNT, ChatMessage("assistant", first), ChatMessage("user", "And now backwards."))
+    second = stream(engine, asking(*turns))
+    assert text(second)
+    assert finished(second).error is None
+    stats = finished(second).stats
+    assert stats.ttft_s
+    assert stats.chunks
+
+
+def test_the_length_is_kept(engine: RemoteEngine) -> None:
+    last = finished(stream(engine, asking(max_tokens=5)))
+    assert last.reason == "length"
+    assert last.stats.completion_tokens <= 5
+
+
+def test_log_probabilities_where_they_are_offered(server: RealServer) -> None:
+    engine, info = connect(server, logprobs=True)
+    events = stream(engine, asking(max_tokens=4))
+    engine.close()
+    if not info.capabilities.logprobs:
+        pytest.skip(f"{server.name} does not offer log-probabilities in chat")
+    assert all(value <= 0.0 for event in events if isinstance(event, TokenEvent) for value in event.logprobs)
+
+
+def test_cancel_ends_the_reply_within_a_tenth_of_a_second_and_the_server_goes_on(
+    engine: RemoteEngine,
+) -> None:
+    request = asking(max_tokens=400, temperature=0.7)
+    control = GenerationControl(request.sampling)
+    cancelled_s = 0.0
+    events: list[GenerationEvent] = []
+    for event in engine.generate(request, control):
+        events.append(event)
+        if isinstance(event, TokenEvent) and not cancelled_s:
+            cancelled_s = time.perf_counter()
+            control.cancel()
+    assert time.perf_counter() - cancelled_s < 0.1
+    assert finished(events).reason == "cancelled"
+    assert text(stream(engine, asking(max_tokens=4)))
+
+
+def test_sixteen_streams_at_once_all_end(server: RealServer) -> None:
+    ends: list[GenerationEvent] = []
+
+    def one() -> None:
+        engine, _ = connect(server)
+        ends.append(stream(engine, asking(max_tokens=6))[-1])
+        engine.close()
+
+    threads = [threading.Thread(target=one) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(200)
+    assert [finished([end]).error for end in ends] == [None] * 16
+
+
+def test_a_server_killed_under_a_reply_leaves_what_came_and_serves_again_after_a_restart(
+    server: RealServer, engine: RemoteEngine
+) -> None:
+    request = asking(max_tokens=400, temperature=0.7)
+    events: list[GenerationEvent] = []
+    for event in engine.generate(request, GenerationControl(request.sampling)):
+        events.append(event)
+        if sum(isinstance(each, TokenEvent) for each in events) == 3:
+            server.kill()
+    try:
+        last = finished(events)
+        assert last.error is not None
+        assert last.error.kind == "connection_lost"
+        assert text(events)
+        refused = finished(stream(engine, asking(max_tokens=4))).error
+        assert refused is not None
+        assert refused.kind == "endpoint_refused"
+        with pytest.raises(EngineError):
+            connect(server)
+    finally:
+        server.start()
+    again = (COUNT, ChatMessage("assistant", text(events)), ChatMessage("user", "Go on."))
+    assert text(stream(engine, asking(*again, max_tokens=8))), "the same engine goes on"
+
+
+def test_the_engine_contract(server: RealServer) -> None:
+    environ = {
+        **os.environ,
+        "TTCHAT_TEST_REMOTE_URL": server.base_url,
+        "TTCHAT_TEST_REMOTE_MODEL": server.model,
+    }
+    path = "tests/engine/remote/test_contract_over_http.py"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rs", "--timeout", "60", path],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    print(done.stdout[-3000:])
+    assert done.returncode == 0, done.stdout[-6000:]

@@ -22,11 +22,13 @@ def ignore(_progress: LoadProgress) -> None:
     pass
 
 
-@pytest.mark.parametrize("kind", ["tt", "remote"])
-def test_an_engine_that_is_not_there_yet_says_so(kind: EngineKind) -> None:
-    with pytest.raises(EngineError, match="not part of this version") as caught:
-        create_engine(kind)
-    assert caught.value.info.kind == "engine_unavailable"
+def test_the_remote_engine_is_made_without_a_server_and_without_packages_of_the_others() -> None:
+    code = (
+        "import sys; from ttchat_tui.engine.factory import create_engine; create_engine('remote').close();"
+        "print(sorted({'torch', 'numpy', 'tokenizers', 'ttnn', 'textual'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_the_cpu_engine_without_its_packages_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

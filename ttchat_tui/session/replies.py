@@ -47,6 +47,9 @@ log = logging.getLogger(__name__)
 CONNECTION_LOST = "connection_lost"
 """The kind of error after which a reply counts as interrupted, not as failed: it can be continued."""
 
+REFUSALS = ("prompt_too_long", "cannot_continue")
+"""Kinds of error after which everything is as it was before the request: nothing was generated."""
+
 ReplyEvent: TypeAlias = GenerationStarted | PrefillProgress | TokenEvent | RowFinished | GenerationFinished
 
 
@@ -222,7 +225,7 @@ class Replies:
             log.error("a reply could not be kept: %s", error)
 
     def _finish(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
-        if event.error is not None and event.error.kind == "prompt_too_long":
+        if event.error is not None and event.error.kind in REFUSALS:
             return self._refuse(running, event.error)
         is_nothing = not running.text and not event.text
         if running.replaced is not None and is_nothing and event.reason in ("cancelled", "error"):

@@ -15,11 +15,18 @@ import torch
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.base import OutOfMemory
-from ttchat_tui.engine.torch_engine import linear as linear_module
+from ttchat_tui.engine.torch_engine import kernels as kernels_module
 from ttchat_tui.engine.torch_engine import warm_up as warm_up_module
 from ttchat_tui.engine.torch_engine.checkpoint import ModelConfig, RopeScaling
-from ttchat_tui.engine.torch_engine.linear import F16Linear, Fp32Head, Fp32Linear, fits_f16, has_f16_kernel
-from ttchat_tui.engine.torch_engine.memory import available_bytes, check_memory, needed_bytes
+from ttchat_tui.engine.torch_engine.kernels import working_kernels
+from ttchat_tui.engine.torch_engine.linear import F16Linear, Fp32Head, Fp32Linear, fits_f16
+from ttchat_tui.engine.torch_engine.memory import (
+    available_bytes,
+    check_memory,
+    needed_bytes,
+    with_prefill_copy,
+)
+from ttchat_tui.engine.torch_engine.precision import WeightPlan
 from ttchat_tui.engine.torch_engine.rope import rope_frequencies
 from ttchat_tui.engine.torch_engine.warm_up import thread_counts, warm_up
 
@@ -45,24 +52,44 @@ def test_a_head_is_the_same_product() -> None:
 class _Wrong:
     """A kernel that exists and computes something else."""
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
-        self._rows = weight.shape[0]
+    dtype = torch.float32
+
+    def __init__(self, weight: Any, bias: torch.Tensor | None = None) -> None:
+        pass
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.zeros(x.shape[0], self._rows)
+        return torch.zeros(x.shape[0], 1)
 
 
 class _Absent:
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+    def __init__(self, weight: Any, bias: torch.Tensor | None = None) -> None:
         raise RuntimeError("Didn't find engine for operation quantized::linear_prepack_fp16")
 
 
-@pytest.mark.parametrize("kernel", [_Wrong, _Absent])
+@pytest.mark.parametrize("fake", [_Wrong, _Absent])
+@pytest.mark.parametrize(
+    ("kernel", "name"),
+    [
+        ("f16", "F16Linear"),
+        ("bf16", "BF16Linear"),
+        ("int8", "Int8Linear"),
+        ("int4", "Int4Linear"),
+        ("int8_head", "Int8Scan"),
+    ],
+)
 def test_a_kernel_that_is_wrong_or_not_there_is_not_used(
-    monkeypatch: pytest.MonkeyPatch, kernel: Any
+    monkeypatch: pytest.MonkeyPatch, fake: Any, kernel: str, name: str
 ) -> None:
-    monkeypatch.setattr(linear_module, "F16Linear", kernel)
-    assert not has_f16_kernel()
+    before = working_kernels()
+    monkeypatch.setattr(kernels_module, name, fake)
+    assert working_kernels() == before - {kernel}
+
+
+def test_a_processor_without_vectors_uses_no_small_formats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels_module.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(kernels_module.torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    monkeypatch.setattr(kernels_module.torch.cpu, "get_capabilities", dict)
+    assert working_kernels() <= {"f16"}
 
 
 def test_weights_beyond_float16_are_seen() -> None:
@@ -70,9 +97,34 @@ def test_weights_beyond_float16_are_seen() -> None:
     assert not fits_f16(torch.tensor([1.0, -70000.0]))
 
 
-def test_f16_takes_about_half_the_memory_of_fp32() -> None:
-    f16, fp32 = needed_bytes(CONFIG, "f16"), needed_bytes(CONFIG, "fp32")
-    assert 500e6 < f16 < fp32 < 1.6e9
+def test_fewer_bits_need_less_memory() -> None:
+    needed = [
+        needed_bytes(CONFIG, plan)
+        for plan in (
+            WeightPlan(format="int4", has_int8_head=True),
+            WeightPlan(format="f16", rest="f16"),
+            WeightPlan(format="fp32"),
+        )
+    ]
+    assert needed == sorted(needed)
+    with_copy = needed_bytes(CONFIG, WeightPlan(format="int4", has_int8_head=True, prefill_copy=True))
+    assert with_copy - needed[0] == pytest.approx(212e6, rel=0.01)  # 106 million weights of two bytes.
+    assert 500e6 < needed[0] < needed[-1] < 1.6e9
+
+
+@pytest.mark.parametrize(
+    ("wanted", "free_gb", "is_made"),
+    [("auto", 4, True), ("auto", 1, False), ("auto", None, False), ("on", 1, True), ("off", 4, False)],
+)
+def test_the_copy_for_prompts_is_made_where_it_was_asked_for_or_memory_is_plenty(
+    wanted: Any, free_gb: float | None, is_made: bool
+) -> None:
+    free = None if free_gb is None else int(free_gb * 1e9)
+    plan = WeightPlan(format="int4", has_int8_head=True)
+    assert with_prefill_copy(plan, wanted, {"bf16"}, CONFIG, free).prefill_copy is is_made
+    assert not with_prefill_copy(plan, wanted, {"f16"}, CONFIG, free).prefill_copy
+    f16 = WeightPlan(format="f16")
+    assert with_prefill_copy(f16, wanted, {"bf16"}, CONFIG, free) is f16
 
 
 def test_untied_heads_count_as_weights() -> None:

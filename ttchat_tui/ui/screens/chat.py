@@ -122,6 +122,7 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
         self.post_message(self.Completed())
         self._show_recovered()
         self._refresh_settings()
+        self._refresh_metrics()
         self._refresh_history()
         notice = self.session.store.notice
         if notice is not None:

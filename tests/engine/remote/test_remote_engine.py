@@ -111,11 +111,11 @@ def error_of(events: list[GenerationEvent]) -> ErrorInfo:
 
 
 def test_a_reply_streams_with_the_figures_of_the_server(serve: Serve) -> None:
-    client = serve(stream(said("Hel"), said("lo"), end("stop"), usage(11, 5, cached=8), DONE))
+    client = serve(stream(said("Good"), said("bye"), end("stop"), usage(11, 5, cached=8), DONE))
     events = client.reply()
     stats = last(events).stats
     assert isinstance(events[0], GenerationStarted)
-    assert (text(events), last(events).reason) == ("Hello", "stop")
+    assert (text(events), last(events).reason) == ("Goodbye", "stop")
     assert (stats.prompt_tokens, stats.cached_tokens, stats.completion_tokens, stats.chunks) == (11, 8, 5, 2)
     assert not stats.is_estimate
     assert stats.ttft_s is not None

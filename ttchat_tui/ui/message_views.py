@@ -56,7 +56,7 @@ def clock_time(created_at: float) -> str:
 def figures_of(stats: GenerationStats) -> str:
     """`41 tok · TTFT 0.14 s · 93.8 tok/s`; over a network the TTFT is named with it, and `~` marks estimates."""
     about = "~" if stats.is_estimate else ""
-    parts = [f"{about}{stats.completion_tokens:,} tok"]
+    parts = [f"{about if stats.completion_tokens else ''}{stats.completion_tokens:,} tok"]
     if stats.ttft_s is not None:
         parts.append(f"TTFT {'with network ' if stats.chunks is not None else ''}{stats.ttft_s:.2f} s")
     if stats.decode_tps is not None:

@@ -97,16 +97,15 @@ class MetricsTable(Widget):
     def _lines(self, width: int) -> Iterator[Content]:
         m = self._metrics
         step, first = ("gap", "TTFT+net") if m.is_over_network else ("step", "TTFT")
-        about = "~" if m.is_estimate else ""
-        yield self._row(width, "decode", about + rate_text(m.decode_now_tps), "tok/s", is_headline=True)
-        yield self._row(width, "mean", about + rate_text(m.decode_mean_tps), "tok/s")
+        yield self._row(width, "decode", self._guess(rate_text(m.decode_now_tps)), "tok/s", is_headline=True)
+        yield self._row(width, "mean", self._guess(rate_text(m.decode_mean_tps)), "tok/s")
         yield self._row(width, "prefill", rate_text(m.prefill_tps), "tok/s")
         yield self._row(width, first, seconds_text(m.ttft_s), "s")
         yield self._row(width, f"{step} p50", milliseconds_text(m.itl_p50_s), "ms")
         yield self._row(width, f"{step} p95", milliseconds_text(m.itl_p95_s), "ms")
-        yield self._row(width, "prompt", about + count_text(m.prompt_tokens), "tokens")
+        yield self._row(width, "prompt", self._guess(count_text(m.prompt_tokens)), "tokens")
         yield self._row(width, "cached", count_text(m.cached_tokens), "tokens")
-        yield self._row(width, "reply", about + count_text(m.completion_tokens), "tokens")
+        yield self._row(width, "reply", self._guess(count_text(m.completion_tokens)), "tokens")
         yield self._context_row(width)
         yield self._row(width, "memory", *bytes_text(m.rss_bytes))
         yield self._row(width, "load", seconds_text(m.load_s), "s")
@@ -114,6 +113,10 @@ class MetricsTable(Widget):
         yield self._text_row(width, "model", m.model)
         yield self._text_row(width, "engine", m.engine_label + threads)
         yield self._text_row(width, "phase", m.phase)
+
+    def _guess(self, number: str) -> str:
+        """With the mark of a guess where it is one; nothing and none are sure."""
+        return f"~{number}" if self._metrics.is_estimate and number not in (NOTHING, "0") else number
 
     def _row(self, width: int, label: str, number: str, unit: str, *, is_headline: bool = False) -> Content:
         name = "metrics--headline" if is_headline else "metrics--number"

@@ -73,3 +73,8 @@ def test_a_card_has_time_to_say_itself_that_it_hangs() -> None:
 def test_longer_times_of_the_user_are_kept() -> None:
     assert card_patience(Patience(silence_s=1000.0, step_s=None)).silence_s == 1000.0
     assert card_patience(Patience(step_s=None)).step_s is None
+
+
+def test_after_a_death_the_card_may_want_a_reset(machine: Path) -> None:
+    assert "tt-smi -r" in engine_choice.advice(configured("tt"))
+    assert engine_choice.advice(configured("cpu")) == ""

@@ -55,3 +55,8 @@ def test_our_own_kill_says_why(log: Path) -> None:
 
 def test_an_unknown_signal_and_a_missing_log_are_no_errors(log: Path) -> None:
     assert str(obituary(-60, "", log, 0)) == "The engine's process crashed (signal 60)."
+
+
+def test_the_cure_has_what_this_kind_of_engine_wants_besides_a_new_load(log: Path) -> None:
+    cure = obituary(-signal.SIGABRT, "", log, 0, "Reset the card.").info.cure
+    assert cure == f"Load the model again. Reset the card. The engine's log: {log}"

@@ -40,6 +40,15 @@ def patience(config: Config) -> Patience:
     return card_patience(base) if chosen_kind(config) == "tt" else base
 
 
+def advice(config: Config) -> str:
+    """What a user does after the engine's process died, besides loading again."""
+    if chosen_kind(config) != "tt":
+        return ""
+    return (
+        "If that fails, the card wants a reset: quit, `tt-smi -r` (Galaxy: `tt-smi -glx_reset`), start again."
+    )
+
+
 def shutdown_s(config: Config) -> float:
     """How long quitting waits before it kills: a card that is not closed may have to be reset."""
     return _CARD_SHUTDOWN_S if chosen_kind(config) == "tt" else SHUTDOWN_S

@@ -64,8 +64,13 @@ class Child:
         warm: tuple[str, ...],
         patience: Patience,
         environment: Mapping[str, str],
+        advice: str = "",
     ) -> None:
-        """Spawn; does not wait for the child. All its output goes to `log_path`, which gets mode 0600."""
+        """Spawn; does not wait for the child. All its output goes to `log_path`, which gets mode 0600.
+
+        `advice` is for the user, should it die (`obituary`).
+        """
+        self._advice = advice
         self._patience = patience
         self._log_path = log_path
         ours, theirs = socket.socketpair()
@@ -152,7 +157,7 @@ class Child:
     def died(self, killed_for: str = "") -> EngineDied:
         """Make sure that it has ended, and tell how. `killed_for`: why we ended it, if we did."""
         status = self.reap(timeout_s=1.0)
-        error = obituary(status, killed_for, self._log_path, self._log_start)
+        error = obituary(status, killed_for, self._log_path, self._log_start, self._advice)
         log.warning("%s", error)
         return error
 

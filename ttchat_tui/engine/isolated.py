@@ -61,6 +61,7 @@ class IsolatedEngine:
         warm: tuple[str, ...] = (),
         patience: Patience = _DEFAULT_PATIENCE,
         environment: Mapping[str, str] | None = None,
+        advice: str = "",
     ) -> None:
         """Starts nothing yet.
 
@@ -70,12 +71,14 @@ class IsolatedEngine:
             warm: modules the child imports before its first command (`factory.WARM_MODULES`).
             patience: when the child counts as hung.
             environment: variables for the child on top of this process's own.
+            advice: what to do, besides a new load, when the child died; a sentence.
         """
         self._log_path = log_path
         self._factory = factory
         self._warm = warm
         self._patience = patience
         self._environment = dict(environment or {})
+        self._advice = advice
         self._child: Child | None = None
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -93,7 +96,9 @@ class IsolatedEngine:
             return
         if self._child is not None:
             self._child.reap(timeout_s=0)
-        self._child = Child(self._log_path, self._factory, self._warm, self._patience, self._environment)
+        self._child = Child(
+            self._log_path, self._factory, self._warm, self._patience, self._environment, self._advice
+        )
 
     def check(self) -> None:
         """Raise `EngineDied` if the child has ended since it was started: for times when nobody talks to it."""

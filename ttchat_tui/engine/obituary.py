@@ -17,7 +17,7 @@ _OWN_LOGGING: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
 """How lines of `logging` begin: steps on the way, of this process as well where the two share a file."""
 
 
-def obituary(status: int, killed_for: str, log_path: Path, log_start: int) -> EngineDied:
+def obituary(status: int, killed_for: str, log_path: Path, log_start: int, advice: str = "") -> EngineDied:
     """The error for a child that ended.
 
     Args:
@@ -25,6 +25,7 @@ def obituary(status: int, killed_for: str, log_path: Path, log_start: int) -> En
         killed_for: why we killed it ourselves; empty if we did not.
         log_path: where its output went.
         log_start: size of the log before this child, in bytes.
+        advice: what this kind of engine wants besides a new load; a sentence.
     """
     last_words = _last_words(log_path, log_start)
     if killed_for:
@@ -35,7 +36,8 @@ def obituary(status: int, killed_for: str, log_path: Path, log_start: int) -> En
         message = f"The engine's process crashed ({_signal_name(-status)}){_quote(last_words)}"
     else:
         message = f"The engine's process ended by itself (exit status {status}){_quote(last_words)}"
-    return EngineDied(message, cure=f"Load the model again. The engine's log: {log_path}")
+    cures = ("Load the model again.", advice, f"The engine's log: {log_path}")
+    return EngineDied(message, cure=" ".join(cure for cure in cures if cure))
 
 
 def _signal_name(number: int) -> str:

@@ -1,0 +1,56 @@
+"""What the tests over real ttnn need: the venv of `make test-tt`, a mock card, a tt-metal checkout for the engine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+HERE: Final = Path(__file__).parent
+MOCK: Final = HERE / "mock"
+CARDS: Final = ("wormhole_n150", "blackhole_p150")
+_GENERATOR: Final = Path("models", "tt_transformers", "tt", "generator.py")
+
+
+def _missing() -> str:
+    """Why none of these tests can run; empty when they can."""
+    if importlib.util.find_spec("ttnn") is None:
+        return "ttnn is not installed here; `make test-tt` runs these in a venv of its own"
+    if shutil.which("riscv64-unknown-elf-gcc") is None:
+        return "riscv64-unknown-elf-gcc is missing: apt-get install gcc-riscv64-unknown-elf"
+    return ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reason = _missing()
+    for item in items:
+        if reason and HERE in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def mock_card(name: str) -> dict[str, str]:
+    """Variables that make ttnn find this card and none other."""
+    return {"TT_METAL_MOCK_CLUSTER_DESC_PATH": str(MOCK / f"{name}.yaml"), "TT_LOGGER_LEVEL": "info"}
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The tt-metal checkout that TT_METAL_HOME names; skips without."""
+    home = os.environ.get("TT_METAL_HOME", "")
+    if not home:
+        pytest.skip("TT_METAL_HOME names no tt-metal checkout (of 2026-06; its models/ is enough)")
+    if not (Path(home) / _GENERATOR).is_file():
+        pytest.skip(f"TT_METAL_HOME={home} holds no {_GENERATOR}")
+    return Path(home)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of two layers with random weights, written once."""
+    from tests.tt.tiny_llama import write_model  # torch is not in every venv that collects this file
+
+    return write_model(tmp_path_factory.mktemp("models"))

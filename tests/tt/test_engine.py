@@ -1,0 +1,180 @@
+"""The whole engine over real ttnn and the Generator of the checkout, in its child process, on a mock N150 and P150.
+
+The card has no numerics: every token is id 0, "!". What is seen here is that all calls, shapes, orders and ends are
+such as ttnn and tt_transformers take them; the text is the fakes' business (tests/engine/tenstorrent).
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pytest
+
+from tests.tt.conftest import CARDS, mock_card
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import (
+    GenerationEvent,
+    GenerationFinished,
+    GenerationStarted,
+    LoadProgress,
+    RowFinished,
+    TokenEvent,
+)
+from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
+from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, TenstorrentOptions
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import LoadCancelled
+from ttchat_tui.engine.card_patience import card_patience
+from ttchat_tui.engine.child import Patience
+from ttchat_tui.engine.isolated import IsolatedEngine
+
+CONTEXT: Final = 1024
+_IDS: Final = itertools.count(1)
+pytestmark = pytest.mark.timeout(200)
+
+
+class Card(msgspec.Struct):
+    engine: IsolatedEngine
+    spec: ModelSpec
+    info: EngineInfo
+    phases: list[str]
+    log: Path
+
+
+@pytest.fixture(scope="module", params=CARDS)
+def card(
+    request: pytest.FixtureRequest,
+    checkout: Path,
+    model_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Card]:
+    """The engine in its process with the model on a mock card; two rows, no trace."""
+    folder = tmp_path_factory.mktemp(request.param)
+    log = folder / "engine.log"
+    engine = IsolatedEngine(
+        log,
+        patience=card_patience(Patience()),
+        environment={**mock_card(request.param), "TT_METAL_HOME": str(checkout)},
+    )
+    spec = ModelSpec(
+        engine="tt",
+        name="tiny",
+        path=str(model_folder),
+        context_length=CONTEXT,
+        tenstorrent=TenstorrentOptions(trace=False, max_batch_size=2, cache_dir=str(folder / "cache")),
+    )
+    phases: list[str] = []
+    info = engine.load(spec, lambda progress: phases.append(progress.phase))
+    yield Card(engine, spec, info, phases, log)
+    engine.close()
+    assert "the card is closed" in log.read_text(errors="replace")
+
+
+def request_for(*messages: ChatMessage, tokens: int = 4, rows: int = 1) -> GenerationRequest:
+    return GenerationRequest(
+        id=next(_IDS),
+        messages=messages or (ChatMessage("user", "Hello"),),
+        sampling=SamplingParams(temperature=0.0, max_tokens=tokens),
+        seed=1,
+        candidates=tuple(Candidate(seed=2 + row) for row in range(rows - 1)),
+    )
+
+
+def reply(
+    engine: IsolatedEngine, request: GenerationRequest, cancel_after: int = 0
+) -> tuple[list[GenerationEvent], GenerationFinished]:
+    control = GenerationControl(request.sampling)
+    events: list[GenerationEvent] = []
+    for event in engine.generate(request, control):
+        events.append(event)
+        if cancel_after and text(events).count("!") >= cancel_after:
+            control.cancel()
+    last = events[-1]
+    assert isinstance(last, GenerationFinished)
+    return events, last
+
+
+def text(events: list[GenerationEvent], row: int = 0) -> str:
+    return "".join(event.text for event in events if isinstance(event, TokenEvent) and event.row == row)
+
+
+def test_a_load_tells_its_phases_and_its_generation(card: Card) -> None:
+    assert {"start", "read", "convert", "compile"} <= set(card.phases)
+    assert card.info.label.startswith("tt S5")
+    assert card.info.context_length == CONTEXT
+    assert card.info.capabilities.batch_sizes == (1, 2)
+
+
+def test_two_turns_are_answered_in_one_load(card: Card) -> None:
+    events, first = reply(card.engine, request_for())
+    assert (text(events), first.reason) == ("!!!!", "length")
+
+    events, second = reply(
+        card.engine,
+        request_for(
+            ChatMessage("user", "Hello"), ChatMessage("assistant", "!!!!"), ChatMessage("user", "More")
+        ),
+    )
+
+    assert (text(events), second.reason) == ("!!!!", "length")
+    assert second.stats.prompt_tokens > first.stats.prompt_tokens
+    started = events[0]
+    assert isinstance(started, GenerationStarted)
+    assert started.cached_tokens == 0
+
+
+def test_a_prompt_of_another_bucket_is_answered_as_well(card: Card) -> None:
+    events, last = reply(card.engine, request_for(ChatMessage("user", "word " * 60)))
+    assert last.stats.prompt_tokens > 128
+    assert text(events) == "!!!!"
+
+
+def test_a_cancel_in_mid_reply_keeps_what_came_and_the_card_goes_on(card: Card) -> None:
+    events, last = reply(card.engine, request_for(tokens=500), cancel_after=3)
+    assert last.reason == "cancelled"
+    assert 3 <= text(events).count("!") < 500
+
+    events, last = reply(card.engine, request_for())
+    assert (text(events), last.reason) == ("!!!!", "length")
+
+
+def test_two_candidates_are_decoded_as_one_batch(card: Card) -> None:
+    events, last = reply(card.engine, request_for(rows=2))
+    assert [text(events, row) for row in (0, 1)] == ["!!!!", "!!!!"]
+    assert sorted(event.row for event in events if isinstance(event, RowFinished)) == [0, 1]
+    assert last.error is None
+
+
+def test_a_reply_ends_where_the_context_does(card: Card) -> None:
+    filler = "x" * (CONTEXT - 60)
+    events, last = reply(card.engine, request_for(ChatMessage("user", filler), tokens=500))
+    assert last.reason == "context"
+    assert last.stats.prompt_tokens + last.stats.completion_tokens <= CONTEXT
+    assert text(events).count("!") == last.stats.completion_tokens
+
+
+def test_a_load_that_is_cancelled_closes_the_card_and_the_next_one_opens_it(card: Card) -> None:
+    """Reload, in the same process: what ttnn holds of the model before is gone."""
+    pid = card.engine.pid
+    wish = threading.Event()
+
+    def report(progress: LoadProgress) -> None:
+        if progress.phase == "compile":
+            wish.set()
+        if wish.is_set():
+            raise LoadCancelled("enough")
+
+    with pytest.raises(LoadCancelled):
+        card.engine.load(card.spec, report)
+    assert card.log.read_text(errors="replace").count("the card is closed") >= 2
+
+    card.engine.load(card.spec, lambda progress: None)
+
+    assert card.engine.pid == pid
+    events, _ = reply(card.engine, request_for())
+    assert text(events) == "!!!!"

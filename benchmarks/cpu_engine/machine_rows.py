@@ -26,19 +26,20 @@ def bandwidth(setup: Setup) -> Result:
         ("own", reply(own, ids=ids, tokens=TOKENS)),
     ]
     rounds = setup.take_turns(turns, 9)
+    bits = held_bits(label, setup.precision)
     shape = decoder_shape(**own.ask("shape"))
     gbps, rate = rounds.median("memory", "gbps"), rounds.median("own", "decode_tps")
-    read = shape.bytes_a_token(*held_bits(label), POSITIONS, 4)
+    read = shape.bytes_a_token(*bits, POSITIONS, 4)
     share = rate * read / (gbps * 1e9)
     figure = f"{share:.2f}: {read / 1e6:.0f} MB a token, {rate:.0f} of {gbps * 1e9 / read:.0f} tok/s at {gbps:.0f} GB/s"
     lines = [Line(f"decode rate / memory bandwidth ({label})", "the bound", figure)]
     for name, larger in LARGER.items():
-        lines.append(_estimate(name, larger, label, gbps, share))
+        lines.append(_estimate(name, larger, bits, gbps, share))
     return Result(lines, rounds.counted, {**rounds.record(), "bytes_a_token": read, "share": share})
 
 
-def _estimate(name: str, shape: Shape, label: str, gbps: float, share: float) -> Line:
-    bound = gbps * 1e9 / shape.bytes_a_token(*held_bits(label), 500, 4)
+def _estimate(name: str, shape: Shape, bits: tuple[float, float], gbps: float, share: float) -> Line:
+    bound = gbps * 1e9 / shape.bytes_a_token(*bits, 500, 4)
     return Line(
         f"{name} at 500 tokens of context, not run",
         "the bound",

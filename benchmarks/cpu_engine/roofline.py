@@ -43,10 +43,12 @@ LARGER: Final = {
 """Their published shapes; nothing of them was run."""
 
 
-def held_bits(label: str) -> tuple[float, float]:
-    """Bits of a weight in the layers and in the head, from an engine's label such as `cpu int4`.
+def held_bits(label: str, wanted: str) -> tuple[float, float]:
+    """Bits of a weight in the layers and in the head.
 
-    Beside 4-bit layers the head is scanned in 8 bits; its few rows that are scored again are left out.
+    Args:
+        label: the engine's, such as `cpu int4`.
+        wanted: the precision asked for. `auto` keeps the head in 16 bits beside 4-bit layers, `int4` in 8.
     """
     bits = BITS[next(word for word in label.split() if word in BITS)]
-    return bits, max(bits, 8.0)
+    return bits, max(bits, 16.0 if wanted == "auto" else 8.0)

@@ -34,7 +34,11 @@ class RealServer:
 
     def start(self) -> None:
         """Start it and wait until it lists its models."""
-        environ = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+        cache = self._log.with_name("huggingface")
+        (cache / "hub").mkdir(
+            parents=True, exist_ok=True
+        )  # without it transformers serve fails to list its models
+        environ = os.environ | {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environ

@@ -123,3 +123,9 @@ def test_a_folder_under_another_name_is_reached_through_the_models_own(tmp_path:
     own.mkdir()
     assert model_folder(own, "meta-llama/Llama-3.1-8B-Instruct", links) == own
     assert model_folder(snapshot, "", links) == snapshot
+
+
+def test_nothing_native_is_written_into_the_users_folder() -> None:
+    changes = variables(wanted(), {})
+    written = [changes[name] for name in ("TT_CACHE_PATH", "TT_METAL_LOGS_PATH")]
+    assert all(Path(folder).is_absolute() for folder in written)

@@ -287,7 +287,11 @@ def test_too_long_a_wait_is_told_and_not_waited_for(serve: Serve) -> None:
     assert (error_of(events).kind, len(client.server.chats)) == ("rate_limited", 1)
 
 
-@pytest.mark.parametrize("chat", [sends(answer(500, {})), sends(b""), stream(said("Hi"))], ids=str)
+@pytest.mark.parametrize(
+    "chat",
+    [sends(answer(500, {})), sends(b""), stream(said("Hi"))],
+    ids=["server error", "nothing", "broken off"],
+)
 def test_what_may_have_been_served_is_never_sent_twice(serve: Serve, chat: Handler) -> None:
     client = serve(chat)
     assert last(client.reply()).reason == "error"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import mmap
+import sys
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -79,9 +80,14 @@ def _raw(data: mmap.mmap, entry: TensorEntry, per_block: int, block_bytes: int) 
 
 def _bytes_of(data: mmap.mmap, entry: TensorEntry, size: int) -> bytearray:
     # A copy in memory of our own, writable: torch warns of read-only buffers, and the map may be closed later.
-    raw = bytearray(data[entry.offset : entry.offset + size])
+    with memoryview(data) as view:
+        raw = bytearray(view[entry.offset : entry.offset + size])
     if len(raw) < size:
         raise ValueError("the file was cut short")
+    if sys.platform == "linux":
+        # Out of this process's memory, where the file would stand beside its own weights; the system keeps its cache.
+        start = entry.offset // mmap.PAGESIZE * mmap.PAGESIZE
+        data.madvise(mmap.MADV_DONTNEED, start, entry.offset + size - start)
     return raw
 
 

@@ -137,4 +137,5 @@ def with_bias(y: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype) ->
 
 def fits_f16(weight: torch.Tensor) -> bool:
     """Whether no weight is beyond float16's range: fbgemm would clip it."""
-    return bool(weight.abs().max() < _F16_MAX)
+    least, most = weight.aminmax()  # abs() would be a second copy of what may be the largest matrix.
+    return bool(least > -_F16_MAX and most < _F16_MAX)

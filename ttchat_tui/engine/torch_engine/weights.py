@@ -57,17 +57,17 @@ def convert_weights(checkpoint: Checkpoint, plan: WeightPlan, report: Callable[[
     config = checkpoint.config
     total = config.layers + 1
     report(0, total)
+    # Before the layers, not beside them: the embedding in float32 is the most that a small model takes at once.
+    embed, head = _convert_ends(checkpoint, plan)
+    report(1, total)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # Holds for the pool's threads as well.
     pool = ThreadPoolExecutor(threads, thread_name_prefix="convert")
     try:
-        # The head first: it takes the longest.
-        head = pool.submit(_convert_ends, checkpoint, plan)
         layers = [pool.submit(_convert_layer, checkpoint, index, plan) for index in range(config.layers)]
-        for done, _ in enumerate(as_completed([head, *layers]), start=1):
+        for done, _ in enumerate(as_completed(layers), start=2):
             report(done, total)
-        embed, linear = head.result()
-        return Weights(embed, [layer.result() for layer in layers], linear)
+        return Weights(embed, [layer.result() for layer in layers], head)
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)

@@ -244,7 +244,7 @@ def test_on_a_terminal_ctrl_c_stops_the_reply_ctrl_d_leaves_and_lines_come_back(
 def test_sigterm_at_the_prompt_closes_everything(on_terminal: Callable[[Script], Terminal]) -> None:
     terminal = on_terminal(Script())
     terminal.wait_for(b"> ")
-    # Again after a second: one that comes between readline's prompt and its wait is seen only at the next wake-up.
+    # Again after a second: one was lost here once, perhaps between readline's prompt and its wait. Not established.
     while terminal.process.isalive():
         terminal.process.kill(signal.SIGTERM)
         threading.Event().wait(1.0)

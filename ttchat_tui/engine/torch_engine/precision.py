@@ -70,7 +70,7 @@ def _automatic(rest: Literal["f16", "fp32"], kernels: Collection[Kernel], is_4_b
     if not is_4_bit:
         return WeightPlan(format=rest, rest=rest)
     if "int4" in kernels:
-        # A float16 head is exact and, on two threads, the faster: 1.7 ms a token of SmolLM2's against 2.0 in 8 bits.
+        # A float16 head is exact. Whether it is faster than the one in 8 bits is not settled: docs/performance.md.
         return WeightPlan(format="int4", rest=rest, has_int8_head=rest != "f16" and "int8_head" in kernels)
     note = (
         f"No working 4-bit kernel on this machine: the file's 4-bit weights run as {rest}, slower and larger."

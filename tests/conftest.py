@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,13 @@ _SCOPES = ("CONFIG", "DATA", "CACHE", "STATE")
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Take the user's settings away: TTCHAT_*, XDG and Hugging Face variables point below `tmp_path` or are gone.
 
-    The four folders of the app are `tmp_path/{config,data,cache,state}`; the fixture's value is `tmp_path`.
+    The four folders of the app are `tmp_path/{config,data,cache,state}`; the fixture's value is `tmp_path`. What a test
+    leaves in the environment (an engine in this process sets what its libraries read) is gone after it.
     """
+    before = dict(os.environ)
     for name in _USER_ENVIRON:
         if name.startswith(("TTCHAT_", "HF_", "HUGGING")):
             monkeypatch.delenv(name)
@@ -29,7 +32,10 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(f"TTCHAT_{scope}_DIR", str(tmp_path / scope.lower()))
         monkeypatch.setenv(f"XDG_{scope}_HOME", str(tmp_path / "xdg" / scope.lower()))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
-    return tmp_path
+    yield tmp_path
+    monkeypatch.undo()
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

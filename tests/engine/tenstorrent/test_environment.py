@@ -11,6 +11,7 @@ from ttchat_tui.engine.tenstorrent import environment
 from ttchat_tui.engine.tenstorrent.environment import (
     Checkout,
     Wanted,
+    applied,
     choose_api,
     find_checkout,
     model_folder,
@@ -103,6 +104,15 @@ def test_what_the_user_has_set_stays_but_for_the_model() -> None:
     assert not {"TT_CACHE_PATH", "TT_LOGGER_LEVEL"} & changes.keys()
     assert changes["TT_METAL_HOME"] == "/tt-metal"
     assert changes["TT_METAL_OPERATION_TIMEOUT_SECONDS"] == "60"
+
+
+def test_what_is_of_one_load_is_taken_back_after_it() -> None:
+    environ = {"HF_MODEL": "theirs"}
+    with applied(variables(wanted(), environ), environ):
+        assert (environ["HF_MODEL"], environ["HF_HUB_OFFLINE"]) == ("/models/Llama", "1")
+    assert environ["HF_MODEL"] == "theirs"
+    assert "HF_HUB_OFFLINE" not in environ
+    assert environ["TT_CACHE_PATH"] == "/cache"
 
 
 def test_without_a_limit_nothing_is_said_of_time_outs() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -123,6 +124,29 @@ def variables(wanted: Wanted, environ: Mapping[str, str]) -> dict[str, str]:
     if wanted.is_local:
         changes["HF_HUB_OFFLINE"] = "1"
     return changes
+
+
+_OF_ONE_LOAD: Final = ("HF_MODEL", "HF_HUB_OFFLINE")
+"""Of what `variables` sets, what concerns the model that is being loaded and nothing after it."""
+
+
+@contextlib.contextmanager
+def applied(changes: Mapping[str, str], environ: MutableMapping[str, str]) -> Generator[None, None, None]:
+    """Set `changes`, and take back what is of one load when the block is left.
+
+    With `isolation = "thread"` the environment is the whole app's: HF_HUB_OFFLINE left in it would keep every later
+    model from being fetched. What ttnn reads once at its import stays.
+    """
+    before = {name: environ.get(name) for name in _OF_ONE_LOAD if name in changes}
+    environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                environ.pop(name, None)
+            else:
+                environ[name] = value
 
 
 def model_folder(path: Path, repo: str, links_dir: Path) -> Path:

@@ -36,6 +36,14 @@ class _Loaded(msgspec.Struct, kw_only=True):
     replies: Replies
 
 
+class _Prepared(msgspec.Struct, frozen=True):
+    api: environment.Api
+    folder: Path
+    """The model's, under a name that tt_transformers knows."""
+    variables: dict[str, str]
+    """To be set before ttnn is imported."""
+
+
 class TenstorrentEngine:
     """An `Engine`. One process, one card: what ttnn read from the environment at its import stays."""
 
@@ -46,7 +54,14 @@ class TenstorrentEngine:
         self.unload()
         started = time.perf_counter()
         report(LoadProgress(phase="start", detail="ttnn"))
-        api, folder = self._prepare(spec)
+        prepared = self._prepare(spec)
+        with environment.applied(prepared.variables, os.environ):
+            return self._load(spec, prepared, report, started)
+
+    def _load(
+        self, spec: ModelSpec, prepared: _Prepared, report: ProgressReporter, started: float
+    ) -> EngineInfo:
+        folder = prepared.folder
         if not spec.tenstorrent.ignore_holders:
             require_free(os.environ)
         config = read_json(folder / "config.json")
@@ -58,7 +73,7 @@ class TenstorrentEngine:
         with explained():
             card = load_card(
                 Plan(
-                    api=api,
+                    api=prepared.api,
                     name=folder.name,
                     hf_model=str(folder),
                     mesh_name=mesh_name,
@@ -115,8 +130,8 @@ class TenstorrentEngine:
     def close(self) -> None:
         self.unload()
 
-    def _prepare(self, spec: ModelSpec) -> tuple[environment.Api, Path]:
-        """Environment and path, as ttnn and tt_transformers read them; the folder that they will read.
+    def _prepare(self, spec: ModelSpec) -> _Prepared:
+        """The path as tt_transformers reads it is set, the environment is told.
 
         Raises:
             EngineError: what is missing, and how to get it.
@@ -139,10 +154,9 @@ class TenstorrentEngine:
             checkout=checkout,
             operation_timeout_s=options.operation_timeout_s,
         )
-        os.environ.update(environment.variables(wanted, os.environ))
         if checkout is not None:
             environment.put_on_path(checkout)
-        return api, folder
+        return _Prepared(api, folder, environment.variables(wanted, os.environ))
 
 
 def _longest_context(config: Mapping[str, Any]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from ttchat_tui.domain.events import PrefillProgress, TokenEvent
 from ttchat_tui.ui.engine_pump import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, merge_tokens, next_pause_s
 
@@ -26,6 +28,11 @@ def test_neighbouring_tokens_of_a_request_are_one_event_with_all_that_they_said(
             logprobs=(-0.5, -0.5, -0.5),
         )
     ]
+
+
+def test_probabilities_are_told_of_all_tokens_of_an_event_or_of_none() -> None:
+    drawn_by_a_device = msgspec.structs.replace(token(2), logprobs=())
+    assert [event.logprobs for event in merge_tokens([token(1), drawn_by_a_device])] == [()]  # type: ignore[union-attr]
 
 
 def test_what_is_not_a_token_of_the_same_request_stays_where_it_was() -> None:

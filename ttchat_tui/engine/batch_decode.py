@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from ttchat_tui.domain.events import ErrorInfo, GenerationEvent, GenerationFinished
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.decode import PREFILL_CHUNK, PromptRun, Stepper
+from ttchat_tui.engine.decode import PREFILL_CHUNK, AnyStepper, PromptRun
 from ttchat_tui.engine.meter import Meter
-from ttchat_tui.engine.reply_row import Ending, ReplyRow, ReplyText
+from ttchat_tui.engine.reply_row import Drawn, Ending, ReplyRow, ReplyText
 
 
-class BatchStepper(Stepper, Protocol):
+class BatchStepper(AnyStepper, Protocol):
     """A stepper whose KV cache can be forked into rows that go on apart from one prompt.
 
     `prefill`, `fork`, any number of `step_rows` and `freeze`, `join`; in between no other call.
@@ -27,11 +27,12 @@ class BatchStepper(Stepper, Protocol):
         """Begin a batch: `rows` rows, numbered from 0, each of which has what the KV cache holds. All are live."""
         ...
 
-    def step_rows(self, ids: Sequence[int]) -> NDArray[np.float32]:
+    def step_rows(self, ids: Sequence[int]) -> NDArray[np.float32] | Sequence[Drawn]:
         """Append one id to each live row, in order of row number.
 
         Returns:
-            Logits after them, float32 [live rows, vocab], in the same order; valid until the next call.
+            Logits after them, float32 [live rows, vocab], in the same order, valid until the next call; or what the
+            device drew from them, one token for each.
         """
         ...
 
@@ -139,19 +140,21 @@ class _Batch(Ending):
     def _decode(self) -> Iterator[GenerationEvent]:
         """Tokens until every row has ended or the batch is cancelled."""
         live = list(self._rows)
-        logits: Sequence[NDArray[np.float32]] | NDArray[np.float32] = [self._prompt.logits] * len(live)
+        following: Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32] = [self._prompt.logits] * len(
+            live
+        )
         while live and not self._is_cancelled:
-            for row, scores in zip(live, logits, strict=True):
-                yield from self._take(row, scores)
+            for row, own in zip(live, following, strict=True):
+                yield from self._take(row, own)
             live = [row for row in live if row.reason is None]
             if live and not self._is_cancelled:
-                logits = self._stepper.step_rows([row.last_id for row in live])
+                following = self._stepper.step_rows([row.last_id for row in live])
 
-    def _take(self, row: ReplyRow, logits: NDArray[np.float32]) -> Iterator[GenerationEvent]:
+    def _take(self, row: ReplyRow, following: NDArray[np.float32] | Drawn) -> Iterator[GenerationEvent]:
         """The next token of `row`, and its end where that is it."""
         token = None
         with row.guard(f"row {row.row} of batch {self._prompt.request.id}"):
-            token = row.take(logits)
+            token = row.take(following)
         if token is not None:
             self._meter.observe(token)
             yield token

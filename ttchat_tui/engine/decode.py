@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ttchat_tui.domain.events import GenerationEvent, GenerationStarted, PrefillProgress, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.engine.base import PromptTooLong
-from ttchat_tui.engine.reply_row import ReplyRow, ReplyText
+from ttchat_tui.engine.reply_row import Drawn, ReplyRow, ReplyText
 
 PREFILL_CHUNK: Final = 256
 """Prompt tokens between two progress events: at 500 tokens a second, two events a second."""
@@ -25,8 +25,11 @@ class PrefillAborted(Exception):
     """Raised by `Stepper.prefill` when `report` returned False. The KV cache holds what was computed until then."""
 
 
-class Stepper(Protocol):
-    """A model with one KV cache, fed with token ids. It knows nothing of text, sampling or the end of a turn."""
+class AnyStepper(Protocol):
+    """A model with one KV cache, fed with token ids. It knows nothing of text or the end of a turn.
+
+    What comes next is drawn by the host from its logits, or by the model's own device: `step` says which.
+    """
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
         """How many leading ids the KV cache already holds; at most `len(ids) - 1`, so that there is one to compute."""
@@ -45,6 +48,15 @@ class Stepper(Protocol):
         """
         ...
 
+    def step(self, token_id: int) -> NDArray[np.float32] | Drawn:
+        """Append one id to the KV cache; logits after it, float32 [vocab], valid until the next call, or the token
+        that the device drew from them."""
+        ...
+
+
+class Stepper(AnyStepper, Protocol):
+    """A stepper that leaves the drawing to the host: it knows nothing of sampling either."""
+
     def step(self, token_id: int) -> NDArray[np.float32]:
         """Append one id to the KV cache; logits after it, float32 [vocab], valid until the next call."""
         ...
@@ -55,7 +67,7 @@ def run_generation(
     control: GenerationControl,
     *,
     prompt_ids: Sequence[int],
-    stepper: Stepper,
+    stepper: AnyStepper,
     text_stream: ReplyText,
     stop_ids: Collection[int],
     context_length: int,
@@ -72,6 +84,7 @@ def run_generation(
     progress out between two chunks; what is cached is not computed again.
 
     The reply ends with `length` when it has max_tokens, with `context` when prompt and reply fill the context.
+    The first token is drawn from the prefill's logits, here on the host; the others by whoever `stepper.step` says.
     Whatever the stepper raises ends it with `error` and keeps what came; only `EngineDied` is passed on.
     """
     prompt = PromptRun(
@@ -103,11 +116,11 @@ def run_generation(
     yield row.finished()
 
 
-def _decode(row: ReplyRow, prompt: PromptRun, stepper: Stepper) -> Iterator[TokenEvent]:
+def _decode(row: ReplyRow, prompt: PromptRun, stepper: AnyStepper) -> Iterator[TokenEvent]:
     """Tokens until the row has a reason to end."""
-    logits = prompt.logits
+    following: NDArray[np.float32] | Drawn = prompt.logits
     while not prompt.control.is_cancelled:
-        token = row.take(logits)
+        token = row.take(following)
         if token is None:
             return
         yield token
@@ -115,7 +128,7 @@ def _decode(row: ReplyRow, prompt: PromptRun, stepper: Stepper) -> Iterator[Toke
         if row.reason is not None:
             return
         if not prompt.control.is_cancelled:
-            logits = stepper.step(row.last_id)
+            following = stepper.step(row.last_id)
     row.reason = "cancelled"
 
 
@@ -126,7 +139,7 @@ class PromptRun:
     request: GenerationRequest
     control: GenerationControl
     ids: Sequence[int]
-    stepper: Stepper
+    stepper: AnyStepper
     context_length: int
     clock: Callable[[], float]
     received_s: float

@@ -13,7 +13,7 @@ from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, Prompt
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.engine.base import EngineError, refusal, require_batch
 from ttchat_tui.engine.batch_decode import BatchStepper, run_batch
-from ttchat_tui.engine.decode import PREFILL_CHUNK, Stepper, run_generation
+from ttchat_tui.engine.decode import PREFILL_CHUNK, AnyStepper, run_generation
 from ttchat_tui.engine.lookup import LookupStepper
 from ttchat_tui.engine.prompt import ChatTemplate
 from ttchat_tui.engine.prompt_builder import Prompt, PromptBuilder
@@ -41,7 +41,7 @@ class Replies:
         tokenizer: ReplyTokenizer,
         template: ChatTemplate,
         context_length: int,
-        stepper: Stepper,
+        stepper: AnyStepper,
         batch: BatchStepper | None = None,
         batch_sizes: Sequence[int] = (1,),
         prefill_chunk: int = PREFILL_CHUNK,

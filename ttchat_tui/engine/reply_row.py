@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,12 @@ class ReplyText(Protocol):
         ...
 
 
+class Drawn(NamedTuple):
+    """A token that the model's own device drew: its logits never came to the host, so its probability is not known."""
+
+    token_id: int
+
+
 class Ending:
     """How something ended, errors included; `reason` is None while it goes on."""
 
@@ -65,7 +71,7 @@ class Ending:
 
 
 class ReplyRow(Ending):
-    """One reply: logits in, token events out, until `reason` says why it is over."""
+    """One reply: logits or drawn tokens in, token events out, until `reason` says why it is over."""
 
     def __init__(
         self,
@@ -97,28 +103,36 @@ class ReplyRow(Ending):
         self._now_s = now_s
         self._sampler: Sampler | None = None
 
-    def take(self, logits: NDArray[np.float32]) -> TokenEvent | None:
-        """Sample the next token from `logits` [vocab]; None, and `reason` stop, where it is the end of the turn.
+    def take(self, following: NDArray[np.float32] | Drawn) -> TokenEvent | None:
+        """The next token: sampled from logits [vocab], or as it was drawn; None, and `reason` stop, where it is the
+        end of the turn.
 
         After the event has gone out, `settle` says whether the reply goes on.
         """
-        if self._sampler is None:
-            self._sampler = Sampler(len(logits), self._seed, self._prompt_ids)
-        sampled = self._sampler.sample(logits, self._sampling())
-        if sampled.token_id in self._stop_ids:
+        token_id, logprobs = self._drawn(following)
+        if token_id in self._stop_ids:
             self.reason = "stop"
             return None
-        self.last_id = sampled.token_id
+        self.last_id = token_id
         event = TokenEvent(
             request_id=self._request_id,
-            token_ids=(sampled.token_id,),
-            text=self._text_stream.push(sampled.token_id),
+            token_ids=(token_id,),
+            text=self._text_stream.push(token_id),
             times_s=(self._now_s(),),
-            logprobs=(sampled.logprob,),
+            logprobs=logprobs,
             row=self.row,
         )
         self.meter.observe(event)
         return event
+
+    def _drawn(self, following: NDArray[np.float32] | Drawn) -> tuple[int, tuple[float, ...]]:
+        """A token, and its log probability where the host has seen the logits."""
+        if isinstance(following, Drawn):
+            return following.token_id, ()
+        if self._sampler is None:
+            self._sampler = Sampler(len(following), self._seed, self._prompt_ids)
+        sampled = self._sampler.sample(following, self._sampling())
+        return sampled.token_id, (sampled.logprob,)
 
     def settle(self) -> None:
         """Find the reason for which the reply is over with the token that just came, if there is one."""

@@ -39,7 +39,10 @@ def merge_tokens(events: Sequence[EngineEvent]) -> list[EngineEvent]:
                 token_ids=tuple(token for event in run for token in event.token_ids),
                 text="".join(event.text for event in run),
                 times_s=tuple(time for event in run for time in event.times_s),
-                logprobs=tuple(value for event in run for value in event.logprobs),
+                # Of a token that a device drew there is none: a list with gaps would be about other tokens.
+                logprobs=tuple(value for event in run for value in event.logprobs)
+                if all(event.logprobs for event in run)
+                else (),
             )
         )
         run.clear()

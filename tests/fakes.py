@@ -57,6 +57,10 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """Answer n goes to the n-th user message; after the last one they start again."""
     context_length: int = 256
     batch_sizes: tuple[int, ...] = (1,)
+    honours: frozenset[str] = Capabilities().sampling
+    """Sampling parameters that the engine says it honours."""
+    notes: tuple[str, ...] = ()
+    """What it says of the load."""
     stepped: bool = False
     """Every token waits for the gate."""
     stepped_load: bool = False
@@ -142,7 +146,10 @@ class ScriptedEngine:
             vocab_size=65_536,
             load_s=0.5,
             threads=1,
-            capabilities=Capabilities(kv_reuse=True, batch_sizes=self.script.batch_sizes),
+            capabilities=Capabilities(
+                sampling=self.script.honours, kv_reuse=True, batch_sizes=self.script.batch_sizes
+            ),
+            notes=self.script.notes,
             recommended=SamplingParams(temperature=0.6),
             parameters=134_515_008,
         )

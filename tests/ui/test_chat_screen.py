@@ -216,6 +216,17 @@ async def test_a_toggled_sidebar_is_remembered(tmp_path: Path) -> None:
         assert not again.screen.query_one(HistoryPanel).display
 
 
+async def test_what_a_load_cannot_do_is_said_and_greyed_out(tmp_path: Path) -> None:
+    script = Script(notes=("No min-p on this [card].",), honours=frozenset({"temperature", "max_tokens"}))
+    async with running(chat := ChatApp(tmp_path, script)):
+        assert chat.toasts() == ["No min-p on this [card]."]
+        panel = chat.screen.sampling_panel
+        assert panel is not None
+        greyed = {name for name, row in panel._rows().items() if row.disabled}
+        assert {"min_p", "top_k", "seed"} <= greyed
+        assert "temperature" not in greyed
+
+
 async def test_an_engine_failure_is_said_and_the_next_load_works(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(replies=("fine",), fault="raise", fault_at=0))
     async with running(chat) as pilot:

@@ -25,7 +25,11 @@ log = logging.getLogger(__name__)
 
 def say(info: ErrorInfo) -> None:
     """The sentence and its cure, on stderr."""
-    text = f"{info.message} {info.cure}".strip()
+    tell(f"{info.message} {info.cure}".strip())
+
+
+def tell(text: str) -> None:
+    """A sentence, on stderr."""
     sys.stderr.write(f"ttchat-tui: {text}\n")
 
 

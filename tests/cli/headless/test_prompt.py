@@ -47,6 +47,15 @@ def test_text_is_the_reply_and_one_newline_and_the_rest_goes_to_stderr(
     ]
 
 
+def test_what_a_load_did_otherwise_than_was_wished_is_said_on_stderr(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(store, Script(replies=("Hi.",), notes=("The card draws the tokens.",))) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "Hi.\n"
+    assert "ttchat-tui: The card draws the tokens.\n" in shown.err
+
+
 def test_a_reply_that_ends_with_a_newline_gets_no_second_one(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

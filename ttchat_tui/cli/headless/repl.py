@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from ttchat_tui.cli.errors import DONE, say
+from ttchat_tui.cli.errors import DONE, say, tell
 from ttchat_tui.cli.headless.driver import Driver, TextEvent
 from ttchat_tui.cli.headless.line_history import line_history
 from ttchat_tui.cli.progress import describe
@@ -150,6 +150,8 @@ class Repl:
 
         loaded = self._driver.wait_for_load(show)
         if loaded.info is not None:
+            for note in loaded.info.notes:
+                tell(note)
             self._print(
                 f"{visible(loaded.info.model)} is ready ({loaded.info.label}). /help lists the commands."
             )
@@ -183,12 +185,14 @@ def _exit_code(signal_number: int) -> int | None:
 
 
 def _figures(message: Message) -> str:
-    """`41 tokens, first after 0.14 s, 94.2 tokens/s`, and why the reply ended if not of itself."""
+    """`41 tokens, 64 of 90 prompt tokens cached, first after 0.14 s, 94.2 tokens/s`, and why the reply ended if not of itself."""
     assert message.reply is not None
     stats = message.reply.stats
     words: list[str] = []
     if stats is not None:
         words.append(f"{stats.completion_tokens} tokens")
+        if stats.cached_tokens:
+            words.append(f"{stats.cached_tokens:,} of {stats.prompt_tokens:,} prompt tokens cached")
         if stats.ttft_s is not None:
             words.append(f"first after {stats.ttft_s:.2f} s")
         if stats.decode_tps is not None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from ttchat_tui import terminal
 from ttchat_tui.cli.chat import Invocation
-from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, say
+from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, say, tell
 from ttchat_tui.cli.headless.driver import Driver
 from ttchat_tui.cli.headless.interrupts import exit_on_ending_signals
 from ttchat_tui.cli.headless.outputs import Output, output_for
@@ -81,6 +81,8 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
     except BatchTooLarge as error:  # Before anything is stored.
         say(error.info)
         return ENGINE_ERROR
+    for note in loaded.info.notes:
+        tell(note)
     output.loaded(loaded.info)
     replied = driver.wait_for_reply(driver.session.submit(prompt, candidates), output.streamed)
     if replied.is_reader_gone:

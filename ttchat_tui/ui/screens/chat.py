@@ -200,6 +200,7 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
                 self.transcript.remove(FAULT_KEY)
                 self.status.set_model(info.model, info.label)
                 self._show_context(0, info.context_length)
+                self.tell(info.notes)
                 self.remember_model(self.session.loaded_model)
                 self._ring()
                 self._refresh_settings()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,11 @@ class ChatActions(Screen[None]):
         """One sentence and its cure, as a toast: never markup, never a backtrace."""
         text = f"{error.message}\n{error.cure}" if error.cure else error.message
         self.notify(text, severity="error", markup=False, timeout=8)
+
+    def tell(self, notes: Sequence[str]) -> None:
+        """What a load did otherwise than was wished, a toast for each."""
+        for note in notes:
+            self.notify(note, severity="warning", markup=False, timeout=8)
 
     def attempt(self, action: Callable[[], list[Update] | None]) -> bool:
         """Run something that reads or writes the store; a failure is said, and changes nothing. Whether it went."""

@@ -105,6 +105,8 @@ class Subject:
         pytest.param("torch-process", marks=pytest.mark.model),
         *(f"tt-{generation}-thread" for generation in GENERATIONS),
         "tt-s5-process",
+        *(f"tt-{generation}-thread-device" for generation in ("s4", "s5", "s6", "s7")),
+        "tt-s6-thread-reuse",
     ],
 )
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
@@ -143,9 +145,11 @@ def _torch(name: str, folder: Path, request: pytest.FixtureRequest) -> Subject:
 
 
 def _card(name: str, folder: Path) -> Iterator[Subject]:
-    _, generation, isolation = name.split("-")
+    """`tt-GENERATION-ISOLATION`, and what else is wished for."""
+    _, generation, isolation, *wishes = name.split("-")
+    options: dict[str, object] = {"sampling": "device" if "device" in wishes else "host"}
     with Installation(generation, folder, {STEP_S: "0.004"} if isolation == "process" else {}) as installed:
-        spec = installed.spec(CARD_CONTEXT)
+        spec = installed.spec(CARD_CONTEXT, kv_reuse="reuse" in wishes, **options)
         engine = IsolatedEngine(folder / "log") if isolation == "process" else create_engine("tt")
         yield Subject(engine, spec, None, late=100 if isolation == "process" else 0)
         engine.close()

@@ -29,6 +29,12 @@ class TenstorrentOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """Which of tt_transformers' precision tables is used."""
     max_batch_size: Literal[1, 2, 4, 8, 16, 32] = 1
     """Rows that are decoded at once: as many candidates can be had. Fixed at load; the KV cache is divided by it."""
+    sampling: Literal["host", "device"] = "host"
+    """Who draws the tokens. `device`: the card, where the generation and the vocabulary allow it: no logits cross the
+    bus, top-k is at most 32, no min-p, no probabilities; the first token of a reply is the host's still."""
+    kv_reuse: bool = False
+    """A new turn prefills only what the KV cache does not hold; where the generation does it right, and it passes a
+    check at load. Experimental upstream."""
     trace: bool = True
     """Record the decode step once and replay it: several times as fast."""
     trace_region_bytes: Annotated[int, Meta(ge=0)] = 0

@@ -8,26 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from tests.engine.tenstorrent.fakes import card, s1, s5, s7
-from tests.engine.tenstorrent.fakes.card import EVENTS, TRACE_BYTES, Mesh, Transformer, misuses
+from tests.engine.tenstorrent.fakes.card import EVENTS, TRACE_BYTES, misuses
 from tests.engine.tenstorrent.fakes.installation import GENERATIONS, Installation
-from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, TokenEvent
+from tests.engine.tenstorrent.talk import DRAWN, FIRST, GREEDY, SECOND, expected, load, reply
+from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError, ModelLoadError
-from ttchat_tui.engine.prompt import ChatTemplate
-from ttchat_tui.engine.prompt_builder import PromptBuilder
 from ttchat_tui.engine.tenstorrent.adapter import identify
 from ttchat_tui.engine.tenstorrent.tt_engine import TenstorrentEngine
-from ttchat_tui.engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
-
-GREEDY = SamplingParams(temperature=0.0, max_tokens=24)
-DRAWN = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=12)
-FIRST = (ChatMessage("user", "Say something."),)
-SECOND = (*FIRST, ChatMessage("assistant", " buli fado"), ChatMessage("user", "word " * 150))
 
 
 @pytest.fixture(params=GENERATIONS)
@@ -41,49 +32,6 @@ def engine(installed: Installation) -> Iterator[TenstorrentEngine]:
     engine = TenstorrentEngine()
     yield engine
     engine.close()
-
-
-def load(engine: TenstorrentEngine, installed: Installation, **options: object) -> str:
-    return engine.load(installed.spec(**options), lambda progress: None).label  # type: ignore[arg-type]
-
-
-def reply(
-    engine: TenstorrentEngine,
-    messages: tuple[ChatMessage, ...] = FIRST,
-    sampling: SamplingParams = GREEDY,
-    seed: int = 1,
-    *candidates: Candidate,
-) -> list[list[int]]:
-    """Ids of each row."""
-    request = GenerationRequest(
-        id=1, messages=messages, sampling=sampling, seed=seed, candidates=tuple(candidates)
-    )
-    rows: list[list[int]] = [[] for _ in range(request.rows)]
-    for event in engine.generate(request, GenerationControl(sampling)):
-        if isinstance(event, TokenEvent):
-            rows[event.row].extend(event.token_ids)
-        elif isinstance(event, GenerationFinished):
-            assert event.error is None, event.error
-        elif isinstance(event, GenerationStarted):
-            assert event.cached_tokens == 0
-    return rows
-
-
-def expected(
-    installed: Installation, messages: tuple[ChatMessage, ...] = FIRST, count: int = 24
-) -> list[int]:
-    """Greedy ids by a card that is fed the whole text anew for each of them."""
-    tokenizer = tokenizer_from_folder(installed.checkpoint)
-    data = template_from_folder(installed.checkpoint)
-    template = ChatTemplate(data.source, data.special, tokenizer.controls)
-    ids = list(PromptBuilder(template, tokenizer, 1024).build(messages, continue_last=False).ids)
-    table = torch.arange(32, dtype=torch.int32)
-    start = len(ids)
-    for _ in range(count):
-        mesh = Mesh((1, 1), 0, has_dynamic_traces=True)
-        fresh = Transformer(mesh, batch=1, max_seq_len=1024, blocks=32, block_size=32)
-        ids.append(int(fresh.prefill(torch.tensor(ids), table).argmax()))
-    return ids[start:]
 
 
 def test_each_generation_says_what_a_card_says_that_is_fed_all_of_it_anew(

@@ -23,7 +23,8 @@ def explain(error: BaseException) -> EngineError:
     """
     if isinstance(error, EngineError):
         return error
-    log.error("native error: %s: %s", type(error).__name__, error)
+    # Its text only: a record that keeps the error keeps its frames, and the card's tensors in them.
+    log.error("native error: %s: %s", type(error).__name__, str(error))
     found = next((entry for each in _chain(error) if (entry := cure_for(_named(each)))), None)
     if found is not None:
         return EngineError(f"{found.meaning}{_quoted(str(error))}", found.cure, found.kind)

@@ -8,7 +8,7 @@ import importlib
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -17,9 +17,10 @@ from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.engine.base import ProgressReporter
 from ttchat_tui.engine.tenstorrent import package
-from ttchat_tui.engine.tenstorrent.adapter import CardModel, adapt, page_table
+from ttchat_tui.engine.tenstorrent.adapter import CardModel, identify
 from ttchat_tui.engine.tenstorrent.buckets import prefill_buckets
 from ttchat_tui.engine.tenstorrent.environment import Api
+from ttchat_tui.engine.tenstorrent.families import adapt, has_sampler, page_table
 from ttchat_tui.engine.tenstorrent.mesh import (
     RINGS,
     Mesh,
@@ -28,6 +29,9 @@ from ttchat_tui.engine.tenstorrent.mesh import (
     trace_region_bytes,
 )
 from ttchat_tui.engine.tenstorrent.progress import BarStream, NativeProgress
+from ttchat_tui.engine.tenstorrent.sampler_choice import choose, choose_package
+from ttchat_tui.engine.tenstorrent.stepper import CardStepper
+from ttchat_tui.engine.tenstorrent.warm_up import verify_prefix, warm_up
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +48,14 @@ class LoadedCard(msgspec.Struct, kw_only=True):
 
     mesh: Mesh
     model: CardModel | None
+    stepper: CardStepper | None
+    """Over `model`."""
     parts: list[Any]
     """Generator, model, arguments and cache, kept alive here and dropped in this order."""
     profile: str
     context_length: int
+    notes: tuple[str, ...]
+    """What was wished for and is not to be had, a line each."""
 
     def close(self) -> None:
         """Release traces, drop the model, close the mesh: the order of upstream's tests. Idempotent.
@@ -59,7 +67,7 @@ class LoadedCard(msgspec.Struct, kw_only=True):
             if self.model is not None:
                 self.model.close()
         finally:
-            self.model = None
+            self.model = self.stepper = None
             while self.parts:
                 self.parts.pop(0)
             gc.collect()
@@ -86,6 +94,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Positions of one row; 0 for as many as fit."""
     model_context: int
     """The model's own maximum."""
+    probe: Sequence[int]
+    """Ids of `kv_prefix.PROBE`."""
     options: TenstorrentOptions
 
 
@@ -156,27 +166,54 @@ def _build_generator(ttnn: Any, mesh: Mesh, plan: Plan, report: ProgressReporter
         generator = generators.Generator(
             model=[model], model_args=[arguments], mesh_device=mesh.device, tokenizer=arguments.tokenizer
         )
-        card_model, profile = adapt(
+        profile = identify(generator)
+        choice = choose(
+            options,
+            generators,
+            model,
+            name=plan.name,
+            has_parameters=has_sampler(profile),
+            label=profile.name,
+        )
+        card_model = adapt(
             generator,
+            profile,
             kv_cache=kv_cache,
             page_table=page_table(batch, pages),
             trace=options.trace,
             release_trace=ttnn.release_trace,
+            sampling_params=choice.kind,
         )
         longest = int(getattr(arguments, "max_prefill_chunk_size", None) or context)
         buckets = prefill_buckets(profile.name, min(context, longest))
+        stepper = CardStepper(card_model)
+        reuses = options.kv_reuse and profile.has_start_pos
         try:
-            warm_up(card_model, buckets, progress, report)
+            warm_up(card_model, buckets, progress, report, starts_behind=reuses)
+            notes = verify_prefix(stepper, plan.probe) if reuses else _no_reuse(options, profile.name)
         except BaseException:
             card_model.close()
             raise
         return LoadedCard(
             mesh=mesh,
             model=card_model,
+            stepper=stepper,
             parts=[generator, model, arguments, kv_cache],
             profile=profile.name,
             context_length=context,
+            notes=(*choice.notes, *notes),
         )
+
+
+def _no_reuse(options: TenstorrentOptions, profile: str) -> tuple[str, ...]:
+    """Why a wish for it is not met."""
+    if not options.kv_reuse:
+        return ()
+    note = (
+        f"[tt] kv_reuse: only tt-metal from 2026-08 on starts behind a cached prefix rightly; this one is {profile}. "
+        "Each turn prefills the whole conversation."
+    )
+    return (note,)
 
 
 def _build_package(ttnn: Any, mesh: Mesh, plan: Plan, report: ProgressReporter) -> LoadedCard:
@@ -184,6 +221,7 @@ def _build_package(ttnn: Any, mesh: Mesh, plan: Plan, report: ProgressReporter) 
     options = plan.options
     batch = options.max_batch_size
     context = package.positions(plan.wanted_context, plan.model_context, _KV_POSITIONS // batch)
+    choice = choose_package(options)
     with native_progress(report) as progress:
         llm = package.build(
             package.package_for(plan.name),
@@ -193,12 +231,13 @@ def _build_package(ttnn: Any, mesh: Mesh, plan: Plan, report: ProgressReporter) 
             max_seq_len=context,
             optimizations=options.optimizations,
             trace=options.trace,
+            draws=choice.kind is not None,
         )
         progress.check()
         report(LoadProgress(phase="compile"))
         table = page_table(batch, context // BLOCK_SIZE)
         try:
-            card_model = package.ExecutorModel(llm, table, trace=options.trace)
+            card_model = package.ExecutorModel(llm, table, trace=options.trace, sampling_params=choice.kind)
         except BaseException:
             llm.cleanup()
             raise
@@ -206,27 +245,12 @@ def _build_package(ttnn: Any, mesh: Mesh, plan: Plan, report: ProgressReporter) 
         return LoadedCard(
             mesh=mesh,
             model=card_model,
+            stepper=CardStepper(card_model),
             parts=[llm],
             profile="S7",
             context_length=context,
+            notes=(*choice.notes, *_no_reuse(options, "S7")),
         )
-
-
-def warm_up(model: CardModel, buckets: list[int], progress: NativeProgress, report: ProgressReporter) -> None:
-    """Compile every prefill length, then the decode step: what is allocated after a trace was recorded may be
-    overwritten by it, so nothing may be left to compile."""
-    total = len(buckets) + 1
-    for done, length in enumerate(buckets):
-        report(
-            LoadProgress(phase="compile", done=done, total=total, unit="steps", detail=f"prefill {length:,}")
-        )
-        model.prefill([[0] * length], first_row=0)
-        progress.check()
-    report(LoadProgress(phase="compile", done=len(buckets), total=total, unit="steps", detail="decode"))
-    idle = model.batch - 1
-    for index in range(2):  # The first compiles and records, the second replays.
-        model.decode([0] * model.batch, [buckets[0] + index] + [-1] * idle, is_first=index == 0)
-        progress.check()
 
 
 def _optimizations(config: Any, options: TenstorrentOptions) -> Callable[[Any], Any]:

@@ -1,4 +1,4 @@
-"""S7: the standalone `tt_transformers` package (TTTv2): one package per model, an executor with host logits.
+"""S7: the standalone `tt_transformers` package (TTTv2): one package per model, an executor.
 
 Written from its sources (states S7b and S7c of docs/tenstorrent.md); no card has run it. `generate()` of the package
 has no streaming and no cancel, so the executor is driven directly, as its own `hf_generation` does it.
@@ -10,7 +10,7 @@ import dataclasses
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.tenstorrent.card_sampling import KINDS, Draws, honoured, native
+from ttchat_tui.engine.tenstorrent.families import padded
 
 MODELS: Final[dict[str, str]] = {
     "llama-3.2-1b-instruct": "llama32_1b",
@@ -34,6 +36,9 @@ MODELS: Final[dict[str, str]] = {
     "qwen2.5-coder-32b-instruct": "qwen25_coder_32b",
 }
 """Base name of the hub's id, in lower case → tt_transformers.models.<this>. There is no generic loader."""
+
+_RELOADS: Final = frozenset({"reload_inputs", "reload_sampling_params", "reset_sampling_state"})
+"""State S7c; before, `reset_batch` does all of it."""
 
 _ROOT: Final = "tt_transformers.models"
 
@@ -67,9 +72,18 @@ def positions(wanted: int, model_maximum: int, default: int) -> int:
 
 
 def build(
-    module: Any, mesh: Any, *, hf_model: str, batch: int, max_seq_len: int, optimizations: str, trace: bool
+    module: Any,
+    mesh: Any,
+    *,
+    hf_model: str,
+    batch: int,
+    max_seq_len: int,
+    optimizations: str,
+    trace: bool,
+    draws: bool = False,
 ) -> Any:
-    """`from_pretrained`, then an executor that records the decode step if `trace`. Nothing is allocated yet."""
+    """`from_pretrained`, then an executor that records the decode step if `trace`, and can draw tokens if `draws`: both
+    are fixed at its construction. Nothing is allocated yet."""
     wanted = {
         "hf_model": hf_model,
         "max_batch_size": batch,
@@ -80,16 +94,18 @@ def build(
     llm: Any = module.from_pretrained(
         mesh, **{name: value for name, value in wanted.items() if name in named}
     )
-    if trace:
+    if trace or draws:
         before = llm.executor
         config = dataclasses.replace(
             before.config,
-            trace=dataclasses.replace(before.config.trace, mode="decode_only"),
+            trace=dataclasses.replace(before.config.trace, mode="decode_only" if trace else "none"),
             warmup=dataclasses.replace(
                 before.config.warmup,
                 prefill_seq_lens=tuple(prefill_lengths(max_seq_len)),
                 prefill_batch_sizes=(1,),  # Rows are prefilled one after the other (`CardStepper.fork`).
+                include_decode_top_k=draws,
             ),
+            device_sampling_enabled=draws,
         )
         llm.executor = type(before)(llm.model, llm.runtime_config, config)
     return llm
@@ -103,46 +119,65 @@ def prefill_lengths(max_seq_len: int) -> list[int]:
 class ExecutorModel:
     """A `CardModel` over `llm.executor`."""
 
-    def __init__(self, llm: Any, page_table: torch.Tensor, *, trace: bool) -> None:
+    def __init__(
+        self, llm: Any, page_table: torch.Tensor, *, trace: bool, sampling_params: type[Any] | None = None
+    ) -> None:
+        """`sampling_params` is the package's class, for an executor that was built to draw; None: the host draws."""
         self.batch = int(page_table.shape[0])
         self._llm: Any = llm
         self._executor: Any = llm.executor
         self._page_table = page_table
+        self._sampling_params = sampling_params
         self._kv: Any = self._executor.allocate_kv_cache()  # Once: a second call raises.
-        named = inspect.signature(self._executor.decode_forward).parameters
-        # The host path loads every input in each step; older states say so with reset_batch alone.
-        self._reload = {"reset_batch": True} if "reset_batch" in named else {"reload_inputs": True}
+        self._named = frozenset(inspect.signature(self._executor.decode_forward).parameters)
         if trace:
             self._record()
 
-    def prefill(self, rows: Sequence[Sequence[int]], *, first_row: int) -> NDArray[np.float32]:
-        count = len(rows)
-        slots = range(first_row, first_row + count)
-        lengths = [len(row) for row in rows]
-        tokens = torch.zeros(count, max(lengths), dtype=torch.long)
-        for index, row in enumerate(rows):
-            tokens[index, : len(row)] = torch.tensor(row)
+    @property
+    def draws(self) -> frozenset[str] | None:
+        if self._sampling_params is None:
+            return None
+        return honoured([field.name for field in dataclasses.fields(self._sampling_params)])
+
+    def prefill(
+        self, rows: Sequence[Sequence[int]], *, first_row: int, start: int = 0
+    ) -> NDArray[np.float32]:
+        assert start == 0, "a shape behind a prefix is not compiled"
+        slots = range(first_row, first_row + len(rows))
         logits = self._executor.prefill_forward(
-            tokens,
+            padded(rows),
             self._page_table[slots.start : slots.stop],
-            prompt_lens=torch.tensor(lengths),  # Lists are refused.
+            prompt_lens=torch.tensor([len(row) for row in rows]),  # Lists are refused.
             empty_slots=list(slots),
             kv_cache=self._kv,
         )
-        return _rows(logits, count)
+        return _rows(logits, len(rows))
 
     def decode(
         self, tokens: Sequence[int], positions: Sequence[int], *, is_first: bool
     ) -> NDArray[np.float32]:
-        logits, _ = self._executor.decode_forward(
-            torch.tensor(tokens, dtype=torch.long),
-            torch.tensor(positions, dtype=torch.long),
-            self._page_table,
-            kv_cache=self._kv,
-            read_from_device=True,
-            **self._reload,
-        )
+        # The host path loads every input in each step, whatever is first.
+        logits, _ = self._run(tokens, positions, self._loaded())
         return _rows(logits, self.batch)
+
+    def draw(
+        self,
+        tokens: Sequence[int],
+        positions: Sequence[int],
+        draws: Draws,
+        *,
+        is_first: bool,
+        is_traced: bool = True,
+    ) -> list[int]:
+        """Traced or not is the executor's from its construction on."""
+        if draws.is_anew:
+            self._forget_sampling()
+        flags = self._drawn_flags(is_first, draws.is_anew)
+        histories = draws.histories() if any(flags.values()) else {}
+        more = {**flags, **{name: value for name, value in histories.items() if name in self._named}}
+        ids, _ = self._run(tokens, positions, {"sampling_params": self._native(draws), **more})
+        ids = ids.reshape(-1)
+        return [int(ids[row]) for row in range(self.batch)]
 
     def close(self) -> None:
         """Releases traces, caches and weights; final. Idempotent."""
@@ -150,8 +185,44 @@ class ExecutorModel:
             self._llm.cleanup()
         self._llm = self._executor = self._kv = None
 
+    def _run(self, tokens: Sequence[int], positions: Sequence[int], more: Mapping[str, Any]) -> Any:
+        return self._executor.decode_forward(
+            torch.tensor(tokens, dtype=torch.long),
+            torch.tensor(positions, dtype=torch.long),
+            self._page_table,
+            kv_cache=self._kv,
+            read_from_device=True,
+            **more,
+        )
+
+    def _native(self, draws: Draws) -> Any:
+        assert self._sampling_params is not None
+        return native(self._sampling_params, draws)
+
+    def _loaded(self) -> dict[str, bool]:
+        """Every input is the host's, in the words of this state."""
+        return {"reset_batch" if "reset_batch" in self._named else "reload_inputs": True}
+
+    def _drawn_flags(self, is_first: bool, is_anew: bool) -> dict[str, bool]:
+        """What the card has to take from the host. Older states know only all or nothing, seeds included."""
+        if self._named >= _RELOADS:
+            is_fed = is_first or is_anew
+            return {
+                "reload_inputs": is_fed,
+                "reload_sampling_params": is_anew,
+                "reset_sampling_state": is_anew,
+            }
+        return {"reset_batch": is_first or is_anew}
+
+    def _forget_sampling(self) -> None:
+        """Some states keep what a request drew beside the executor."""
+        controller: Any = getattr(self._executor, "sampling_state_controller", None)
+        if controller is not None:
+            controller.reset(self._executor.sampling_state)
+
     def _record(self) -> None:
-        """Compile, then record the decode step: the order of the package's own `_prepare_execution`."""
+        """Compile, then record the decode step: the order of the package's own `_prepare_execution`. Decode comes
+        before prefill, and with each kind of drawing."""
         executor = self._executor
         prefill: dict[str, Any] = {
             "kv_cache": self._kv,
@@ -163,13 +234,34 @@ class ExecutorModel:
             "start_pos": torch.tensor([1] + [-1] * (self.batch - 1)),
             "page_table": self._page_table,
             "kv_cache": self._kv,
-            **self._reload,
+            **self._loaded(),
         }
-        executor.compile_decode(**step, execution=executor.eager_execution)
+        steps = [step, *({**step, "sampling_params": sampling} for sampling in self._warm_samplings())]
+        for each in steps:
+            executor.compile_decode(**each, execution=executor.eager_execution)
         executor.warmup_model_prefill(enable_trace=False, **prefill)
         executor.warmup_model_decode(enable_trace=False, **decode)
-        executor.compile_decode(**step)
+        for each in steps:
+            executor.compile_decode(**each)
         executor.warmup_model_decode(enable_trace=True, **decode)
+
+    def _warm_samplings(self) -> list[Any]:
+        """One of each kind that the card's sampler has a program for; none where the host draws."""
+        if self._sampling_params is None:
+            return []
+        rows = self.batch
+        return [
+            self._native(
+                Draws(
+                    sampling=(sampling,) * rows,
+                    seeds=(0,) * rows,
+                    is_anew=True,
+                    prompt=(),
+                    replies=[()] * rows,
+                )
+            )
+            for sampling in KINDS
+        ]
 
 
 def _rows(logits: Any, rows: int) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""`decode.Stepper` and `batch_decode.BatchStepper` over a `CardModel`, whose decode always runs all of its rows."""
+"""`decode.AnyStepper` and `batch_decode.BatchStepper` over a `CardModel`, whose decode always runs all of its rows."""
 
 from __future__ import annotations
 
@@ -7,39 +7,53 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decode import PrefillAborted
+from ttchat_tui.engine.reply_row import Drawn
 from ttchat_tui.engine.tenstorrent.adapter import IDLE, CardModel
+from ttchat_tui.engine.tenstorrent.card_sampling import GREEDY, Draws
 from ttchat_tui.engine.tenstorrent.errors import explained
+from ttchat_tui.engine.tenstorrent.kv_prefix import reusable
 
 
 class CardStepper:
-    """Row 0 for a single reply, as many rows as there are candidates for a batch; the rest is idle.
-
-    Every prompt is prefilled whole: most generations cannot start behind a cached prefix.
-    """
+    """Row 0 for a single reply, as many rows as there are candidates for a batch; the rest is idle."""
 
     def __init__(self, model: CardModel) -> None:
         self._model = model
+        self.reuses_prefix = False
+        """Prompts are prefilled from the end of what row 0's pages hold already; whole otherwise."""
+        self._held: list[int] = []
+        """Ids that row 0's pages hold, from position 0 on."""
         self._prompt: list[int] = []
         self._positions = [IDLE] * model.batch
         self._live: list[int] = []
         """Numbers of the rows in use, in order."""
         self._is_first = True
+        self._card = _CardDraws(model.batch) if model.draws is not None else None
+
+    def draw_by(self, rows: Sequence[tuple[int, Callable[[], SamplingParams]]]) -> None:
+        """Seed and sampling of each row of the next reply, where the card draws; sampling is asked anew in each step."""
+        if self._card is not None:
+            self._card.begin(rows)
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
-        return 0
+        return reusable(self._held, ids) if self.reuses_prefix else 0
 
     def prefill(self, ids: Sequence[int], report: Callable[[int, int], bool]) -> NDArray[np.float32]:
         """All of `ids` in one call: the card's own chunks give no progress, and a call cannot be broken off."""
+        start = self.cached_prefix(ids)
+        self._held = []
         with explained():
-            logits = self._model.prefill([ids], first_row=0)[0]
+            logits = self._model.prefill([ids], first_row=0, start=start)[0]
+        self._held = list(ids)
         self._prompt = list(ids)
         self._use_rows(1)
         if not report(len(ids), len(ids)):
             raise PrefillAborted
         return logits
 
-    def step(self, token_id: int) -> NDArray[np.float32]:
+    def step(self, token_id: int) -> NDArray[np.float32] | Drawn:
         return self.step_rows([token_id])[0]
 
     def fork(self, rows: int) -> None:
@@ -53,16 +67,18 @@ class CardStepper:
                 self._model.prefill([self._prompt], first_row=row)
         self._use_rows(rows)
 
-    def step_rows(self, ids: Sequence[int]) -> NDArray[np.float32]:
+    def step_rows(self, ids: Sequence[int]) -> NDArray[np.float32] | list[Drawn]:
         tokens = [0] * self._model.batch
         for row, token_id in zip(self._live, ids, strict=True):
             tokens[row] = token_id
         with explained():
-            logits = self._model.decode(tokens, self._positions, is_first=self._is_first)
+            following = self._decode(tokens) if self._card is None else self._draw(self._card, tokens)
         self._is_first = False
+        if 0 in self._live:
+            self._held.append(tokens[0])
         for row in self._live:
             self._positions[row] += 1
-        return logits if len(self._live) == len(logits) else logits[self._live]
+        return following
 
     def freeze(self, row: int) -> None:
         """An idle row writes nothing; to be left out, its position has to reach the card."""
@@ -71,10 +87,54 @@ class CardStepper:
         self._is_first = True
 
     def join(self) -> None:
-        """The next prompt is prefilled anew."""
+        """What row 0 fed can be found again in its pages; those of the other rows are not looked at."""
         self._use_rows(0)
+
+    def forget(self) -> None:
+        """The next prompt is prefilled whole."""
+        self._held = []
+
+    def _decode(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        logits = self._model.decode(tokens, self._positions, is_first=self._is_first)
+        return logits if len(self._live) == len(logits) else logits[self._live]
+
+    def _draw(self, card: _CardDraws, tokens: Sequence[int]) -> list[Drawn]:
+        draws = card.next(self._live, tokens, self._prompt)
+        ids = self._model.draw(tokens, self._positions, draws, is_first=self._is_first)
+        return [Drawn(ids[row]) for row in self._live]
 
     def _use_rows(self, rows: int) -> None:
         self._live = list(range(rows))
         self._positions = [len(self._prompt)] * rows + [IDLE] * (self._model.batch - rows)
         self._is_first = True
+
+
+class _CardDraws:
+    """What the card is told of drawing, and what it was told last."""
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self.begin([(0, lambda: GREEDY)])
+
+    def begin(self, rows: Sequence[tuple[int, Callable[[], SamplingParams]]]) -> None:
+        """A new reply, with seed and sampling of each of its rows."""
+        idle = self._batch - len(rows)
+        self._seeds = (*(seed for seed, _ in rows), *([0] * idle))
+        self._samplings: list[Callable[[], SamplingParams]] = [sampling for _, sampling in rows]
+        self._told: tuple[SamplingParams, ...] = ()
+        self._replies: list[list[int]] = [[] for _ in range(self._batch)]
+
+    def next(self, live: Sequence[int], tokens: Sequence[int], prompt: Sequence[int]) -> Draws:
+        """For the step that feeds `tokens` [batch]."""
+        for row in live:
+            self._replies[row].append(tokens[row])
+        idle = self._batch - len(self._samplings)
+        sampling = (*(each() for each in self._samplings), *([GREEDY] * idle))
+        is_anew, self._told = sampling != self._told, sampling
+        return Draws(
+            sampling=sampling,
+            seeds=self._seeds,
+            is_anew=is_anew,
+            prompt=prompt,
+            replies=self._replies,
+        )

@@ -21,11 +21,13 @@ from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.engine.base import ModelLoadError, ProgressReporter, not_loaded, refusal
 from ttchat_tui.engine.generation_config import recommended_sampling
 from ttchat_tui.engine.json_file import read_json, read_json_if_there
-from ttchat_tui.engine.prompt import ChatTemplate
+from ttchat_tui.engine.prompt import ChatTemplate, Piece
 from ttchat_tui.engine.replies import Replies
 from ttchat_tui.engine.tenstorrent import environment
+from ttchat_tui.engine.tenstorrent.card_sampling import LimitedControl, limited_request, row_samplings
 from ttchat_tui.engine.tenstorrent.errors import explained
 from ttchat_tui.engine.tenstorrent.holders import require_free
+from ttchat_tui.engine.tenstorrent.kv_prefix import PROBE
 from ttchat_tui.engine.tenstorrent.loading import LoadedCard, Plan, load_card
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
 from ttchat_tui.engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
@@ -33,6 +35,9 @@ from ttchat_tui.engine.tokenizer_folder import template_from_folder, tokenizer_f
 
 class _Loaded(msgspec.Struct, kw_only=True):
     card: LoadedCard
+    stepper: CardStepper
+    draws: frozenset[str] | None
+    """What of the sampling parameters holds where the card draws; None: all, the host does."""
     replies: Replies
 
 
@@ -79,15 +84,19 @@ class TenstorrentEngine:
                     mesh_name=mesh_name,
                     wanted_context=spec.context_length,
                     model_context=_longest_context(config),
+                    probe=tokenizer.encode_pieces((Piece(PROBE, False),))[0],
                     options=options,
                 ),
                 report,
             )
-        assert card.model is not None
-        batch_sizes = tuple(range(1, card.model.batch + 1))
-        stepper = CardStepper(card.model)
+        model, stepper = card.model, card.stepper
+        assert model is not None
+        assert stepper is not None
+        batch_sizes = tuple(range(1, model.batch + 1))
         self._loaded = _Loaded(
             card=card,
+            stepper=stepper,
+            draws=model.draws,
             replies=Replies(
                 tokenizer=tokenizer,
                 template=template,
@@ -101,11 +110,17 @@ class TenstorrentEngine:
         return EngineInfo(
             model=spec.name,
             engine="tt",
-            label=f"tt {card.profile} {options.optimizations}",
+            label=f"tt {card.profile} {options.optimizations}" + (" device sampling" if model.draws else ""),
             context_length=card.context_length,
             vocab_size=int(config["vocab_size"]),
             load_s=time.perf_counter() - started,
-            capabilities=Capabilities(logprobs=True, batch_sizes=batch_sizes),
+            capabilities=Capabilities(
+                sampling=Capabilities().sampling if model.draws is None else model.draws,
+                logprobs=model.draws is None,
+                batch_sizes=batch_sizes,
+                kv_reuse=stepper.reuses_prefix,
+            ),
+            notes=card.notes,
             recommended=recommended_sampling(read_json_if_there(folder / "generation_config.json"))
             or spec.recommended,
         )
@@ -119,7 +134,12 @@ class TenstorrentEngine:
         if self._loaded is None:
             yield refusal(request, not_loaded().info)
             return
-        yield from self._loaded.replies.generate(request, control)
+        loaded = self._loaded
+        if loaded.draws is not None:
+            request = limited_request(request, loaded.draws)
+            control = LimitedControl(control, loaded.draws)
+            loaded.stepper.draw_by(row_samplings(request, control))
+        yield from loaded.replies.generate(request, control)
 
     def unload(self) -> None:
         loaded, self._loaded = self._loaded, None

@@ -90,23 +90,29 @@ class Transformer:
         self.kv_cache: list[list[str]] = [["keys", "values"]]
         """The handle that the caller hands back with each call."""
         self.is_on_card = True
+        self._supports_on_device_sampling: bool
+        """From S4 on; before, there is no such attribute."""
         self._pages = np.zeros((blocks, block_size), dtype=np.uint64)
         self._weights = _mix(np.arange(max_seq_len + block_size, dtype=np.uint64)) | np.uint64(1)
-        self._compiled: set[tuple[int, int]] = set()
+        self._compiled: set[tuple[int, int, bool]] = set()
         self._is_clobbered = False
         mesh.models.add(self)
 
-    def compile(self, rows: int, length: int) -> None:
-        """What a kernel's first run allocates may lie where a live trace writes: from then on replays are garbage."""
-        if (rows, length) in self._compiled:
+    def compile(self, rows: int, length: int, *, is_behind: bool = False) -> None:
+        """What a kernel's first run allocates may lie where a live trace writes: from then on replays are garbage.
+
+        `is_behind` a cached prefix is a program of its own.
+        """
+        shape = (rows, length, is_behind)
+        if shape in self._compiled:
             return
-        self._compiled.add((rows, length))
+        self._compiled.add(shape)
         if self.mesh.live_traces:
-            EVENTS.append(f"misuse: prefill {rows} x {length} compiled while a trace was live")
+            EVENTS.append(f"misuse: prefill {shape} compiled while a trace was live")
             self._is_clobbered = True
 
     def is_compiled(self, rows: int, length: int) -> bool:
-        return (rows, length) in self._compiled
+        return (rows, length, False) in self._compiled
 
     def prefill(self, tokens: torch.Tensor, table: torch.Tensor, start: int = 0) -> torch.Tensor:
         """Write `tokens` [n] at positions from `start` on; float32 [vocab] after the last one."""
@@ -139,7 +145,10 @@ class Transformer:
         self._pages[blocks, positions % self.block_size] = _mix(contents)
 
     def _logits(self, table: torch.Tensor, position: int) -> torch.Tensor:
-        pages = table[: position // self.block_size + 1].long().numpy()
+        pages = np.zeros(
+            position // self.block_size + 1, dtype=np.int64
+        )  # Behind the table's end: some block.
+        pages[: len(table)] = table[: len(pages)].long().numpy()
         found = self._pages[pages].reshape(-1)[: position + 1]
         state = _mix(np.array([(found * self._weights[: position + 1]).sum()], dtype=np.uint64))
         noise = np.random.Generator(np.random.Philox(key=state[0])).standard_normal(VOCAB, dtype=np.float32)

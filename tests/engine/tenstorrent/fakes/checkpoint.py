@@ -13,10 +13,10 @@ from tests.tt.tiny_llama import NAME, SPECIALS, TEMPLATE
 
 _LETTERS: Final = sorted(pre_tokenizers.ByteLevel.alphabet())
 _SYLLABLES: Final = ["".join(pair) for pair in product("bdfgklmnprstvz", "aeiou")]
-_WORDS: Final = [f"Ġ{first}{second}" for first, second in product(_SYLLABLES[:12], _SYLLABLES)]
+WORDS: Final = [f"Ġ{first}{second}" for first, second in product(_SYLLABLES[:12], _SYLLABLES)]
 
 FIRST_WORD: Final = len(_LETTERS)
-LAST_WORD: Final = FIRST_WORD + len(_WORDS)
+LAST_WORD: Final = FIRST_WORD + len(WORDS)
 """Ids that the card says lie between these: a word each, with the space before it."""
 VOCAB: Final = 1152
 """More than there are tokens: as real models, padded."""
@@ -56,7 +56,7 @@ def write_checkpoint(parent: Path) -> Path:
 
 
 def _tokenizer() -> Tokenizer:
-    names = [*_LETTERS, *_WORDS, "word", "Ġword"]
+    names = [*_LETTERS, *WORDS, "word", "Ġword"]
     tokenizer = Tokenizer(
         models.BPE(vocab={name: i for i, name in enumerate(names)}, merges=[], ignore_merges=True)
     )

@@ -10,13 +10,19 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import torch
 
 from tests.engine.tenstorrent.fakes import native
-from tests.engine.tenstorrent.fakes.card import Mesh, Transformer, argmax, take_a_steps_time
+from tests.engine.tenstorrent.fakes.card import EVENTS, Mesh, Transformer, argmax, take_a_steps_time
 from tests.engine.tenstorrent.fakes.checkpoint import VOCAB
+
+Draw: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Logits [batch, 1, vocab] and positions [batch] → ids int64 [batch]: sampling on the card."""
+
+NO_SAMPLER: Final = "FAKE_CARD_NO_SAMPLER"
+"""Variable: the vocabulary is too long for sampling on the card (S4 model.py:136, S5 model.py:156)."""
 
 _BATCHES: Final = (1, 2, 4, 8, 16, 32)
 
@@ -66,6 +72,7 @@ def create(
     *,
     dtype: Any,
     needs_power_of_two: bool = False,
+    has_sampler: bool = False,
 ) -> tuple[ModelArgs, Transformer, Any, dict[str, Any]]:
     """(model_args, model, tt_kv_cache, state_dict), as every generation; the model comes from HF_MODEL alone.
 
@@ -96,6 +103,8 @@ def create(
         blocks=paging.max_num_blocks,
         block_size=paging.block_size,
     )
+    if has_sampler:
+        model._supports_on_device_sampling = NO_SAMPLER not in os.environ
     return args, model, model.kv_cache, {"weights": "on the host"}
 
 
@@ -136,11 +145,17 @@ class Replayer:
         kv_cache: Any,
         *,
         trace: bool,
-        on_device: bool,
+        draw: Draw | None,
         refresh: bool,
         refresh_table: bool = False,
     ) -> torch.Tensor:
-        """Logits [batch, 1, vocab]. `refresh`: a replay takes tokens, positions and pages from the host."""
+        """Logits [batch, 1, vocab], or what the card draws from them, int64 [batch].
+
+        Args:
+            draw: logits and positions → ids, where the card samples.
+            refresh: a replay takes tokens, positions and pages from the host.
+        """
+        on_device = draw is not None
         take_a_steps_time()
         self._check(page_table, kv_cache)
         batch = self.model_args[0].max_batch_size
@@ -148,7 +163,8 @@ class Replayer:
         assert len(tokens) == batch, f"Batch size {len(tokens)} must be equal to max_batch_size {batch}"
         given = [tokens.reshape(-1).clone(), start_pos.clone(), page_table.clone()]
         if not trace:
-            return self.model[0].decode(*given)
+            logits = self.model[0].decode(*given)
+            return logits if draw is None else draw(logits, given[1])
         if on_device not in self._inputs:
             self._record(given, on_device)
         elif refresh:
@@ -157,12 +173,16 @@ class Replayer:
             self._inputs[on_device][2] = given[2]
         inputs = self._inputs[on_device]
         logits = self.model[0].replay(*inputs)
-        if on_device:  # The card feeds itself: the next step needs nothing from the host.
-            positions = inputs[1]
-            self._inputs[on_device] = [argmax(logits), positions + (positions >= 0).long(), inputs[2]]
-        return logits
+        if draw is None:
+            return logits
+        ids, positions = draw(logits, inputs[1]), inputs[1]
+        # The card feeds itself: the next step needs nothing from the host.
+        self._inputs[on_device] = [ids.clone(), positions + (positions >= 0).long(), inputs[2]]
+        return ids
 
     def _record(self, given: list[torch.Tensor], on_device: bool) -> None:
+        if self._inputs:
+            EVENTS.append("misuse: a trace for sampling on the host and one for the card")
         self.model[0].decode(*given)
         native.logger.info("Done Compiling Model")
         self._keep_trace(self.mesh_device.record(), on_device)
@@ -210,12 +230,12 @@ class Vision:
         raise AssertionError("this is the vision model's decode")
 
 
-def greedy_only(sampling_params: Any) -> bool:
-    """S1 to S3 (S1 generator.py:210): whether to sample on the card."""
+def greedy_only(sampling_params: Any) -> Draw | None:
+    """S1 to S3 (S1 generator.py:210): the most probable token, or sampling on the host."""
     assert sampling_params is None or sampling_params.temperature == 0, (
         "Currently only supporting greedy decoding (temperature=0) on device"
     )
-    return sampling_params is not None
+    return None if sampling_params is None else lambda logits, positions: argmax(logits)
 
 
 def padded_old(length: int) -> int:

@@ -37,7 +37,8 @@ class Installation:
         _module(self.site / "loguru.py", "native")
         _module(self.site / "ttnn.py", "native", "import loguru")
         if generation == "s7":
-            _package(self.site / "tt_transformers", "llm_runtime", "models", "models/llama32_1b")
+            _package(self.site / "tt_transformers", "llm_runtime", "models", "models/llama32_1b", "sampling")
+            _module(self.site / "tt_transformers/sampling/sampling_params.py", "s7")
             _module(self.site / "tt_transformers/models/llama32_1b/hf_generator.py", "s7")
         else:
             _package(checkout, "models", "models/tt_transformers", _TT)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from tests.engine.tenstorrent.fakes import native
-from tests.engine.tenstorrent.fakes.card import argmax
 from tests.engine.tenstorrent.fakes.generator import (
     DecodersPrecision,
     PagedAttentionConfig,
@@ -88,17 +87,16 @@ class Generator(Vision, Replayer):
         read_from_device: bool = True,
         sampling_params: SamplingParams | None = None,
     ) -> torch.Tensor:
-        on_device = greedy_only(sampling_params)
-        logits = self._step(
+        draw = greedy_only(sampling_params)
+        return self._step(
             tokens,
             start_pos,
             page_table,
             kv_cache,
             trace=enable_trace,
-            on_device=on_device,
+            draw=draw,
             refresh=True,
         )
-        return argmax(logits) if on_device else logits
 
     def _keep_trace(self, trace: int, on_device: bool) -> None:
         self.trace_ids_text = {0: trace}

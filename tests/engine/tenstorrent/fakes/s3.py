@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from tests.engine.tenstorrent.fakes.card import argmax
 from tests.engine.tenstorrent.fakes.generator import (
     DecodersPrecision,
     FeedsWhenTheTableChanged,
@@ -66,17 +65,16 @@ class Generator(Vision, FeedsWhenTheTableChanged):
         read_from_device: bool = True,
         sampling_params: SamplingParams | None = None,
     ) -> torch.Tensor:
-        on_device = greedy_only(sampling_params)
-        logits = self._step(
+        draw = greedy_only(sampling_params)
+        return self._step(
             tokens,
             start_pos,
             page_table,
             kv_cache,
             trace=enable_trace,
-            on_device=on_device,
-            refresh=self._is_fed(page_table, on_device),
+            draw=draw,
+            refresh=self._is_fed(page_table, draw is not None),
         )
-        return argmax(logits) if on_device else logits
 
     def _keep_trace(self, trace: int, on_device: bool) -> None:
         self.trace_ids_text = {on_device: {0: trace}}

@@ -1,7 +1,8 @@
 """S4: tt-metal of 2025-12-03 (#33543; mcrl/ttt-s2-tt-metal).
 
 generator.py: prefill :233 records traces unless `enable_trace=False` is said, all of them at its first call (:103); decode
-:458 has `reset_batch`, true unless it is said, and the page table's trap (:665). Sampling parameters :33.
+:458 has `reset_batch`, true unless it is said, and the page table's trap (:665). Sampling parameters :33, as many as there
+are rows; they are loaded in each step, seeds and earlier tokens with `reset_batch`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from typing import Any
 
 import torch
 
-from tests.engine.tenstorrent.fakes.card import argmax
+from tests.engine.tenstorrent.fakes import native
 from tests.engine.tenstorrent.fakes.generator import (
     DecodersPrecision,
     FeedsWhenTheTableChanged,
     PagedAttentionConfig,
     Vision,
+    create,
     padded_old,
 )
-from tests.engine.tenstorrent.fakes.s1 import create_tt_model
+from tests.engine.tenstorrent.fakes.sampler import Sampler
 
 __all__ = ["DecodersPrecision", "Generator", "PagedAttentionConfig", "SamplingParams", "create_tt_model"]
 
@@ -36,6 +38,29 @@ class SamplingParams:
     seed: int | list[int] = 0
 
 
+def create_tt_model(
+    mesh_device: Any,
+    instruct: bool,
+    max_batch_size: int,
+    optimizations: Any,
+    max_seq_len: int,
+    paged_attention_config: Any = None,
+    dtype: Any = native.bfloat8_b,
+    state_dict: Any = None,
+    num_layers: int | None = None,
+) -> Any:
+    return create(
+        mesh_device,
+        instruct,
+        max_batch_size,
+        optimizations,
+        max_seq_len,
+        paged_attention_config,
+        dtype=dtype,
+        has_sampler=True,
+    )
+
+
 class Generator(Vision, FeedsWhenTheTableChanged):
     def __init__(
         self, model: Any, model_args: Any, mesh_device: Any, processor: Any = None, tokenizer: Any = None
@@ -47,6 +72,7 @@ class Generator(Vision, FeedsWhenTheTableChanged):
         self.trace_ids_decode: dict[bool, Any] = defaultdict(lambda: None)
         self.trace_id_prefill: dict[str, Any] = defaultdict(lambda: None)
         self.enable_split_sampling = True
+        self.sampler = Sampler(mesh_device, model_args[0].max_batch_size, "draw")
 
     def prefill_forward_text(
         self,
@@ -87,17 +113,21 @@ class Generator(Vision, FeedsWhenTheTableChanged):
         prompt_tokens: torch.Tensor | None = None,
         output_tokens: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        on_device = sampling_params is not None
-        logits = self._step(
+        draw = None
+        if sampling_params is not None:
+            self.sampler.load(sampling_params)
+            if reset_batch:
+                self.sampler.reset(prompt_tokens, output_tokens)
+            draw = self.sampler.sample
+        return self._step(
             tokens,
             start_pos,
             page_table,
             kv_cache,
             trace=enable_trace,
-            on_device=on_device,
-            refresh=self._is_fed(page_table, on_device),
+            draw=draw,
+            refresh=self._is_fed(page_table, draw is not None),
         )
-        return argmax(logits) if on_device else logits
 
     def _keep_trace(self, trace: int, on_device: bool) -> None:
         self.trace_ids_decode[on_device] = {0: trace}

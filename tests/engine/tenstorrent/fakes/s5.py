@@ -23,6 +23,7 @@ from tests.engine.tenstorrent.fakes.generator import (
     create,
     padded_new,
 )
+from tests.engine.tenstorrent.fakes.sampler import Sampler
 
 __all__ = ["DecodersPrecision", "Generator", "PagedAttentionConfig", "SamplingParams", "create_tt_model"]
 
@@ -64,6 +65,7 @@ def create_tt_model(
         paged_attention_config,
         dtype=dtype,
         needs_power_of_two=True,
+        has_sampler=True,
     )
 
 
@@ -79,7 +81,8 @@ class PrefillsInWaves(Replayer):
         self.prev_page_table: Any = None
         self.trace_ids_decode: dict[bool, Any] = defaultdict(lambda: None)
         self.trace_id_prefill: dict[str, Any] = defaultdict(lambda: None)
-        self._was_prefilled = False
+        self.sampler = Sampler(mesh_device, model_args[0].max_batch_size, "position")
+        self._prefilled: set[int] = set()
 
     def prefill_forward_text(
         self,
@@ -97,13 +100,13 @@ class PrefillsInWaves(Replayer):
         **kwargs: Any,
     ) -> Any:
         self.swallowed |= kwargs.keys()
-        self._was_prefilled = True
         if warmup_prefill:
             EVENTS.append("misuse: prefill's own warm-up sweeps every length and sampling")
         if enable_trace:
             EVENTS.append("misuse: prefill was traced")
         self._check(page_table, kv_cache)
         slots = list(range(len(tokens))) if empty_slots is None else empty_slots
+        self._prefilled.update(slots)
         lengths = [
             int(n) for n in (prompt_lens if prompt_lens is not None else [tokens.shape[1]] * len(slots))
         ]
@@ -113,10 +116,15 @@ class PrefillsInWaves(Replayer):
         self._compile(slots, padded, starts)
         logits = torch.zeros(len(slots), 1, self.model_args[0].vocab_size)
         for index, length in enumerate(lengths):
+            table = self._user_table(page_table[index], length, starts[index])
             logits[index, 0] = self.model[0].prefill(
-                tokens[index, starts[index] : length], page_table[index], starts[index]
+                tokens[index, starts[index] : length], table, starts[index]
             )
         return (argmax(logits).view(-1, 1), torch.ones(len(slots))) if sampling_params else logits
+
+    def _user_table(self, table: torch.Tensor, length: int, start: int) -> torch.Tensor:
+        """The pages that a prefill from `start` to `length` goes through."""
+        return table
 
     def _compile(self, slots: list[int], padded: list[int], starts: list[int]) -> None:
         """One pass for all, with a row for each slot, or one after the other.
@@ -132,8 +140,12 @@ class PrefillsInWaves(Replayer):
                 last_tokens[slot] = padded[0] - 1
             self.model[0].compile(wave, padded[0])
             return
-        for length in padded:
-            self.model[0].compile(1, length)
+        for length, start in zip(padded, starts, strict=True):
+            if start % (256 if length >= 2048 else 64):
+                EVENTS.append(
+                    f"misuse: a prefill of {length} behind {start}: keys and values would be shifted"
+                )
+            self.model[0].compile(1, length, is_behind=start > 0)
 
     def _keep_trace(self, trace: int, on_device: bool) -> None:
         self.trace_ids_decode[on_device] = {0: trace}
@@ -161,21 +173,48 @@ class Generator(PrefillsInWaves):
         defer_device_sampling: bool = False,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, Any]:
-        """After a prefill, with `reset_batch` or with sampling on the host, inputs are the host's (:1240, :1506)."""
+        """After a prefill, with `reset_batch` or with sampling on the host, inputs are the host's (:1240, :1506).
+
+        Sampling parameters are loaded in each step; earlier tokens, for the penalties, with `reset_batch` alone.
+        """
         self.swallowed |= kwargs.keys()
-        on_device = sampling_params is not None
-        has_switched, self._was_prefilled = self._was_prefilled, False
-        logits = self._step(
+        draw = None
+        if sampling_params is not None:
+            self.sampler.load(sampling_params)
+            if reset_batch:
+                self.sampler.reset(prompt_tokens, output_tokens)
+            draw = self.sampler.sample
+        has_switched = bool(self._prefilled)
+        if draw is not None and (reset_batch or has_switched):
+            tokens, start_pos = self._merged(tokens, start_pos)
+        self._prefilled = set()
+        output = self._step(
             tokens,
             start_pos,
             page_table,
             kv_cache,
             trace=enable_trace,
-            on_device=on_device,
-            refresh=reset_batch or has_switched or not on_device,
+            draw=draw,
+            refresh=reset_batch or has_switched or draw is None,
             refresh_table=True,
         )
-        return (argmax(logits) if on_device else logits), torch.ones(len(tokens))
+        return output, torch.ones(len(tokens))
+
+    def _merged(self, tokens: torch.Tensor, start_pos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The card's own token and position stay where they go on from the host's, but for slots that were prefilled
+        (:1252 to :1299): vLLM's are one step late."""
+        if True not in self._inputs:
+            return tokens, start_pos
+        own_tokens, own_positions, _ = self._inputs[True]
+        goes_on = (own_positions == start_pos) | (own_positions == start_pos + 1)
+        for slot in self._prefilled:
+            goes_on[slot] = False
+        merged = torch.where(goes_on, own_tokens, tokens.reshape(-1)).view(tokens.shape)
+        return merged, torch.where(goes_on, own_positions, start_pos)
+
+    def _user_table(self, table: torch.Tensor, length: int, start: int) -> torch.Tensor:
+        """Cut to the length of what is behind the prefix (:2780): new keys and values go to block 0."""
+        return table[: -(-(length - start) // self.model[0].block_size)] if start else table
 
     def decode_forward_llama_vision(self, start_pos: Any, tokens: Any, *masks: Any) -> Any:
         """Renamed here (:1929)."""

@@ -2,7 +2,8 @@
 
 models/common/decode_contract.py, version 1: what a traced decode takes from the host is said in four flags that are
 keyword-only and mandatory; `reset_batch` is gone. Nothing but `reload_inputs` brings tokens and positions to the card,
-with sampling on the host as well.
+with sampling on the host as well; nothing but `reload_sampling_params` brings parameters, and nothing but
+`reset_sampling_state` earlier tokens.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from typing import Any
 
 import torch
 
-from tests.engine.tenstorrent.fakes.card import argmax
 from tests.engine.tenstorrent.fakes.generator import DecodersPrecision, PagedAttentionConfig
 from tests.engine.tenstorrent.fakes.s5 import PrefillsInWaves, SamplingParams, create_tt_model
 
@@ -44,15 +44,25 @@ class Generator(PrefillsInWaves):
             raise ValueError("reload_inputs already reloads the page table")
         if reset_sampling_state and not reload_inputs:
             raise ValueError("reset_sampling_state requires reload_inputs")
-        on_device = sampling_params is not None
-        logits = self._step(
+        if not (enable_trace or reload_inputs):
+            raise ValueError("an untraced decode takes its inputs from the host: reload_inputs")
+        draw = None
+        if sampling_params is not None:
+            if reload_sampling_params:
+                self.sampler.load(sampling_params)
+            if reset_sampling_state:
+                self.sampler.reset(prompt_tokens, output_tokens)
+            draw = self.sampler.sample
+        elif reload_sampling_params or reset_sampling_state:
+            raise ValueError("there are no sampling_params to reload or to reset")
+        output = self._step(
             tokens,
             start_pos,
             page_table,
             kv_cache,
             trace=enable_trace,
-            on_device=on_device,
+            draw=draw,
             refresh=reload_inputs,
             refresh_table=reload_page_table,
         )
-        return (argmax(logits) if on_device else logits), torch.ones(len(tokens))
+        return output, torch.ones(len(tokens))

@@ -14,6 +14,10 @@ import torch
 from tests.engine.tenstorrent.fakes.card import EVENTS, Mesh, Transformer, take_a_steps_time
 from tests.engine.tenstorrent.fakes.checkpoint import CONTEXT, VOCAB
 from tests.engine.tenstorrent.fakes.generator import padded_new
+from tests.engine.tenstorrent.fakes.s5 import SamplingParams
+from tests.engine.tenstorrent.fakes.sampler import Sampler
+
+__all__ = ["SamplingParams", "from_pretrained"]
 
 _BLOCK: Final = 32
 
@@ -54,7 +58,8 @@ class RuntimeConfig:
 
 
 class Executor:
-    """Host logits only. Everything that was not compiled before the trace became active is refused after it."""
+    """Everything that was not compiled before the trace became active is refused after it. With a trace, tokens and
+    positions stay on the card unless a reset says that they are the host's."""
 
     def __init__(
         self, model: Transformer, runtime_config: RuntimeConfig, config: LlamaExecutorConfig
@@ -66,6 +71,11 @@ class Executor:
         self._kv: Any = None
         self._trace: int | None = None
         self._is_terminal = False
+        self._compiled_prefill = 0
+        self._inputs: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._sampled: set[tuple[bool, bool]] = set()
+        """Kinds of sampling that were compiled."""
+        self.sampler = Sampler(model.mesh, self._rows, "draw")
 
     def allocate_kv_cache(self) -> Any:
         if self._kv is not None:
@@ -96,14 +106,25 @@ class Executor:
         page_table: torch.Tensor,
         kv_cache: Any = None,
         sampling_params: Any = None,
+        prompt_tokens: torch.Tensor | None = None,
+        output_tokens: torch.Tensor | None = None,
         reset_batch: bool = False,
         execution: Any = None,
     ) -> None:
-        self._decode(tokens, start_pos, page_table, kv_cache)
+        self._check(kv_cache)
+        self.model.decode(tokens, start_pos, page_table)
+        if sampling_params is not None:
+            self._require_sampler()
+            kind = _kind(sampling_params)
+            assert kind in self._sampled or not self._compiled_prefill, "decode is compiled before prefill"
+            self._sampled.add(kind)
+            self.sampler.load(sampling_params)
+            self.sampler.compile()
 
     def warmup_model_prefill(self, *, kv_cache: Any, can_sample_on_device: bool, enable_trace: bool) -> None:
         self._check(kv_cache)
         assert can_sample_on_device == self.config.device_sampling_enabled
+        self._compiled_prefill += 1
         for length in self.config.warmup.prefill_seq_lens or (128, 1024):
             for rows in self.config.warmup.prefill_batch_sizes:
                 self.model.compile(rows, length)
@@ -164,12 +185,15 @@ class Executor:
         *,
         kv_cache: Any = None,
         sampling_params: Any = None,
+        prompt_tokens: torch.Tensor | None = None,
+        output_tokens: torch.Tensor | None = None,
         reset_batch: bool = False,
         read_from_device: bool = True,
         execution: Any = None,
-    ) -> tuple[torch.Tensor, None]:
-        take_a_steps_time()
-        return self._decode(tokens, start_pos, page_table, kv_cache), None
+    ) -> tuple[torch.Tensor, Any]:
+        if sampling_params is not None and reset_batch:
+            self._load(sampling_params, prompt_tokens, output_tokens, is_loaded=True, is_reset=True)
+        return self._step(tokens, start_pos, page_table, kv_cache, sampling_params, is_fed=reset_batch)
 
     def cleanup(self) -> None:
         if self._trace is not None:
@@ -186,15 +210,59 @@ class Executor:
                 raise RuntimeError(f"prefill {wave} x {length} was not compiled after trace activation")
             self.model.compile(wave, length)
 
-    def _decode(
+    def _require_sampler(self) -> None:
+        if not (self.config.device_sampling_enabled and self.config.warmup.include_decode_top_k):
+            raise ValueError("device sampling is not enabled for this executor")
+
+    def _load(
+        self,
+        sampling_params: Any,
+        prompt_tokens: torch.Tensor | None,
+        output_tokens: torch.Tensor | None,
+        *,
+        is_loaded: bool,
+        is_reset: bool,
+    ) -> None:
+        self._require_sampler()
+        if self._trace is not None and _kind(sampling_params) not in self._sampled:
+            raise RuntimeError(f"sampling {_kind(sampling_params)} was not compiled after trace activation")
+        if is_loaded:
+            self.sampler.load(sampling_params)
+        if is_reset:
+            self.sampler.reset(prompt_tokens, output_tokens)
+
+    def _step(
+        self,
+        tokens: torch.Tensor,
+        start_pos: torch.Tensor,
+        page_table: torch.Tensor,
+        kv_cache: Any,
+        sampling_params: Any,
+        *,
+        is_fed: bool,
+    ) -> tuple[torch.Tensor, Any]:
+        """The pair of logits, or of ids int64 [rows], that every decode returns."""
+        take_a_steps_time()
+        self._require_shapes(tokens, start_pos, page_table, kv_cache)
+        if self._trace is None or is_fed or self._inputs is None:
+            self._inputs = (tokens.clone(), start_pos.clone())
+        inputs, positions = self._inputs
+        logits = self.model.decode(inputs, positions, page_table)
+        if sampling_params is None:
+            return logits, None
+        self._require_sampler()
+        ids = self.sampler.sample(logits, positions)
+        self._inputs = (ids.clone(), positions + (positions >= 0).long())
+        return ids, torch.zeros(self._rows)
+
+    def _require_shapes(
         self, tokens: torch.Tensor, start_pos: torch.Tensor, page_table: torch.Tensor, kv_cache: Any
-    ) -> torch.Tensor:
+    ) -> None:
         self._check(kv_cache)
         if tokens.shape != (self._rows,) or start_pos.shape != (self._rows,) or len(page_table) != self._rows:
             raise ValueError(f"decode batch {tuple(tokens.shape)} must equal lane capacity {self._rows}")
         if int(start_pos.max()) >= page_table.shape[1] * _BLOCK:
             raise ValueError("decode position exceeds the configured paged-KV capacity")
-        return self.model.decode(tokens, start_pos, page_table)
 
     def _check(self, kv_cache: Any) -> None:
         if self._is_terminal:
@@ -214,6 +282,8 @@ class ReloadingExecutor(Executor):
         *,
         kv_cache: Any = None,
         sampling_params: Any = None,
+        prompt_tokens: torch.Tensor | None = None,
+        output_tokens: torch.Tensor | None = None,
         reset_batch: bool = False,
         reload_inputs: bool | None = None,
         reload_page_table: bool = False,
@@ -221,9 +291,29 @@ class ReloadingExecutor(Executor):
         reset_sampling_state: bool = False,
         read_from_device: bool = True,
         execution: Any = None,
-    ) -> tuple[torch.Tensor, None]:
-        take_a_steps_time()
-        return self._decode(tokens, start_pos, page_table, kv_cache), None
+    ) -> tuple[torch.Tensor, Any]:
+        if sampling_params is not None:
+            self._load(
+                sampling_params,
+                prompt_tokens,
+                output_tokens,
+                is_loaded=reset_batch or reload_sampling_params,
+                is_reset=reset_batch or reset_sampling_state,
+            )
+        is_fed = reset_batch if reload_inputs is None else reload_inputs
+        return self._step(tokens, start_pos, page_table, kv_cache, sampling_params, is_fed=is_fed)
+
+
+def _kind(sampling_params: Any) -> tuple[bool, bool]:
+    """Which program it takes: penalties, all greedy."""
+    penalties = zip(
+        sampling_params.presence_penalty,
+        sampling_params.frequency_penalty,
+        sampling_params.repetition_penalty,
+        strict=True,
+    )
+    has_penalties = any(penalty != (0.0, 0.0, 1.0) for penalty in penalties)
+    return has_penalties, not any(sampling_params.temperature)
 
 
 class LlamaForCausalLM:

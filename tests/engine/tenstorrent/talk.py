@@ -1,0 +1,105 @@
+"""Conversations with the engine over a scripted card, and what a card says that is fed all of one anew for each token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from tests.engine.tenstorrent.fakes.card import Mesh, Transformer
+from tests.engine.tenstorrent.fakes.checkpoint import VOCAB, WORDS
+from tests.engine.tenstorrent.fakes.installation import Installation
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, TokenEvent
+from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
+from ttchat_tui.domain.model_spec import EngineInfo
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.prompt import ChatTemplate
+from ttchat_tui.engine.prompt_builder import PromptBuilder
+from ttchat_tui.engine.sampler import Sampler
+from ttchat_tui.engine.tenstorrent.tt_engine import TenstorrentEngine
+from ttchat_tui.engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
+
+GREEDY = SamplingParams(temperature=0.0, max_tokens=24)
+DRAWN = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=12)
+FIRST = (ChatMessage("user", "Say something."),)
+SECOND = (*FIRST, ChatMessage("assistant", " buli fado"), ChatMessage("user", "word " * 150))
+WORDY = (ChatMessage("user", "Say it again: " + " ".join(word.lstrip("Ġ") for word in WORDS[::2])),)
+"""Half of all words that there are: what a penalty does with a prompt's tokens shows."""
+_CONTEXT = 1024
+
+
+def load(engine: TenstorrentEngine, installed: Installation, **options: object) -> EngineInfo:
+    return engine.load(installed.spec(**options), lambda progress: None)  # type: ignore[arg-type]
+
+
+def reply(
+    engine: TenstorrentEngine,
+    messages: tuple[ChatMessage, ...] = FIRST,
+    sampling: SamplingParams = GREEDY,
+    seed: int = 1,
+    *candidates: Candidate,
+    cached: list[int] | None = None,
+    change: dict[int, SamplingParams] | None = None,
+) -> list[list[int]]:
+    """Ids of each row.
+
+    Args:
+        cached: `cached_tokens` is appended here; without it there must be none.
+        change: sampling parameters that are set when so many tokens of row 0 have come.
+    """
+    request = GenerationRequest(
+        id=1, messages=messages, sampling=sampling, seed=seed, candidates=tuple(candidates)
+    )
+    control = GenerationControl(sampling)
+    rows: list[list[int]] = [[] for _ in range(request.rows)]
+    for event in engine.generate(request, control):
+        if isinstance(event, TokenEvent):
+            rows[event.row].extend(event.token_ids)
+            if change and event.row == 0 and len(rows[0]) in change:
+                control.set_sampling(change[len(rows[0])])
+        elif isinstance(event, GenerationFinished):
+            assert event.error is None, event.error
+        elif isinstance(event, GenerationStarted):
+            if cached is None:
+                assert event.cached_tokens == 0
+            else:
+                cached.append(event.cached_tokens)
+    return rows
+
+
+def prompt_ids(installed: Installation, messages: tuple[ChatMessage, ...]) -> list[int]:
+    tokenizer = tokenizer_from_folder(installed.checkpoint)
+    data = template_from_folder(installed.checkpoint)
+    template = ChatTemplate(data.source, data.special, tokenizer.controls)
+    return list(PromptBuilder(template, tokenizer, _CONTEXT).build(messages, continue_last=False).ids)
+
+
+def anew(ids: Sequence[int]) -> torch.Tensor:
+    """Logits [vocab] after `ids`, by a card that holds nothing else."""
+    mesh = Mesh((1, 1), 0, has_dynamic_traces=True)
+    fresh = Transformer(mesh, batch=1, max_seq_len=_CONTEXT, blocks=32, block_size=32)
+    return fresh.prefill(torch.tensor(ids), torch.arange(32, dtype=torch.int32))
+
+
+def expected(
+    installed: Installation,
+    messages: tuple[ChatMessage, ...] = FIRST,
+    count: int = 24,
+    sampling: Callable[[int], SamplingParams] = lambda place: GREEDY,
+    so_far: Sequence[int] = (),
+) -> list[int]:
+    """A reply by a card that is fed the whole text anew for each token, and the host's own sampler.
+
+    Args:
+        sampling: parameters of the token at this place of the reply; greedy ones.
+        so_far: how the reply begins.
+    """
+    prompt = prompt_ids(installed, messages)
+    said = list(so_far)
+    sampler = Sampler(VOCAB, 0, prompt)
+    for token in said:
+        sampler.history.add(token)
+    while len(said) < count:
+        said.append(sampler.sample(anew([*prompt, *said]).numpy(), sampling(len(said))).token_id)
+    return said

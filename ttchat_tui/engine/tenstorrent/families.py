@@ -1,0 +1,292 @@
+"""One small class for each family of generations: a `CardModel` over tt-metal's Generator.
+
+They differ in one question: what makes the card take tokens, positions and, where it draws by itself, sampling
+parameters from the host. docs/tenstorrent-generations.md has the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, Final, cast
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ttchat_tui.engine.tenstorrent.adapter import CONTRACT_FLAGS, CardModel, Profile
+from ttchat_tui.engine.tenstorrent.card_sampling import Draws, greedy, honoured, native
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What a family has to know of a decode step to say it in its own words."""
+
+    is_fed: bool
+    """What the card remembers of tokens and positions is stale: it has to take the host's."""
+    is_traced: bool
+    draws: Draws | None
+    """None: the host draws."""
+
+    @property
+    def is_anew(self) -> bool:
+        """Inputs or, where the card draws, parameters are not those it holds."""
+        return self.is_fed or (self.draws is not None and self.draws.is_anew)
+
+    def histories(self) -> dict[str, torch.Tensor]:
+        """Earlier tokens for the card's penalties; they are read when something is reset."""
+        return self.draws.histories() if self.draws is not None and self.is_anew else {}
+
+
+class GeneratorModel:
+    """S1 and S2: host inputs are copied before each step, there is nothing to reset. Their card draws the most probable
+    token or none."""
+
+    has_sampler = False
+    """The card's drawing has parameters."""
+
+    def __init__(
+        self,
+        generator: Any,
+        profile: Profile,
+        *,
+        kv_cache: Any,
+        page_table: torch.Tensor,
+        trace: bool,
+        release_trace: Callable[[Any, Any], None],
+        sampling_params: type[Any] | None = None,
+    ) -> None:
+        """
+        Args:
+            kv_cache: what `create_tt_model` returned.
+            page_table: int32 [batch, pages of one row]; the same object for the whole session.
+            release_trace: ttnn's.
+            sampling_params: the generation's `SamplingParams`; None: the host draws.
+        """
+        self._release_trace = release_trace
+        self.batch = int(page_table.shape[0])
+        self._generator: Any = generator
+        self._profile = profile
+        self._kv_cache: list[Any] | None = [kv_cache]
+        self._page_table = page_table
+        self._trace = trace
+        self._sampling_params = sampling_params
+        self._decode: Any = (
+            generator.decode_forward_text
+            if hasattr(generator, "decode_forward_text")
+            else generator.decode_forward
+        )
+
+    @property
+    def draws(self) -> frozenset[str] | None:
+        if self._sampling_params is None:
+            return None
+        named = [field.name for field in fields(self._sampling_params)]
+        return honoured(named if self.has_sampler else ())
+
+    def prefill(
+        self, rows: Sequence[Sequence[int]], *, first_row: int, start: int = 0
+    ) -> NDArray[np.float32]:
+        count = len(rows)
+        slots = range(first_row, first_row + count)
+        lengths = [len(row) for row in rows]
+        wanted: dict[str, Any] = {
+            "empty_slots": list(slots),
+            # A live prefill trace may be overwritten by what is allocated later; upstream reports garbage and hangs.
+            "enable_trace": False,
+            # The buckets are compiled at load, by our own warm-up: this one would sweep sampling as well.
+            "warmup_prefill": False,
+        }
+        named = {name: value for name, value in wanted.items() if name in self._profile.prefill_keywords}
+        if start:
+            assert self._profile.has_start_pos, "this generation does not start behind a prefix"
+            named["start_pos"] = [start] * count
+        output = self._generator.prefill_forward_text(
+            padded(rows),
+            page_table=self._page_table[slots.start : slots.stop],
+            kv_cache=self._kv_cache,
+            prompt_lens=lengths,
+            **named,
+        )
+        return _logits(output, count)
+
+    def decode(
+        self, tokens: Sequence[int], positions: Sequence[int], *, is_first: bool
+    ) -> NDArray[np.float32]:
+        step = Step(is_fed=is_first, is_traced=self._trace, draws=None)
+        return _logits(self._run(tokens, positions, step), self.batch)
+
+    def draw(
+        self,
+        tokens: Sequence[int],
+        positions: Sequence[int],
+        draws: Draws,
+        *,
+        is_first: bool,
+        is_traced: bool = True,
+    ) -> list[int]:
+        step = Step(is_fed=is_first, is_traced=self._trace and is_traced, draws=draws)
+        ids: Any = _first(self._run(tokens, positions, step)).reshape(-1)
+        return [int(ids[row]) for row in range(self.batch)]
+
+    def close(self) -> None:
+        """Lets go of the Generator as well: S5 and later release their traces when they are deleted, but for those of
+        the card's sampler."""
+        if self._generator is not None:
+            for model in self._generator.model:
+                reset: Any = getattr(getattr(model, "sampling", None), "reset_trace", None)
+                if reset is not None:
+                    reset()
+            release_traces(self._generator, self._release_trace)
+        self._generator = self._decode = self._kv_cache = None
+
+    def _run(self, tokens: Sequence[int], positions: Sequence[int], step: Step) -> Any:
+        return self._decode(
+            torch.tensor(tokens, dtype=torch.long).view(self.batch, 1),
+            torch.tensor(positions, dtype=torch.long),
+            page_table=self._page_table,
+            kv_cache=self._kv_cache,
+            enable_trace=step.is_traced,
+            read_from_device=True,
+            sampling_params=self._native(step.draws),
+            **self._flags(step),
+        )
+
+    def _native(self, draws: Draws | None) -> Any:
+        if draws is None or self._sampling_params is None:
+            return None
+        return native(self._sampling_params, draws) if self.has_sampler else greedy(self._sampling_params)
+
+    def _flags(self, step: Step) -> dict[str, Any]:
+        """What makes the card take from the host what is new, in this generation's words."""
+        return {}
+
+
+class PageTableModel(GeneratorModel):
+    """S3: inputs are copied anew when the page table seems to have changed."""
+
+    def _flags(self, step: Step) -> dict[str, Any]:
+        if step.is_fed:
+            self._generator.prev_page_table = None
+        return {}
+
+
+class LegacyResetModel(PageTableModel):
+    """S4: the page table as in S3. `reset_batch`, which is true unless it is said, begins the card's drawing anew: the
+    seeds with it, so it is not said where only inputs are new."""
+
+    has_sampler = True
+
+    def _flags(self, step: Step) -> dict[str, Any]:
+        super()._flags(step)
+        if step.draws is None:
+            return {"reset_batch": step.is_fed}
+        return {"reset_batch": step.draws.is_anew, **(step.histories() if step.draws.is_anew else {})}
+
+
+class ResetModel(GeneratorModel):
+    """S5: `reset_batch`, which is false unless it is said, for inputs and drawing alike."""
+
+    has_sampler = True
+
+    def _flags(self, step: Step) -> dict[str, Any]:
+        return {"reset_batch": step.is_anew, **step.histories()}
+
+
+class ContractModel(GeneratorModel):
+    """S6: four flags, all to be said. Inputs are loaded in each step where the host draws or nothing is recorded."""
+
+    has_sampler = True
+
+    def _flags(self, step: Step) -> dict[str, Any]:
+        is_drawn_anew = step.draws is not None and step.is_anew
+        return {
+            **dict.fromkeys(CONTRACT_FLAGS, False),
+            "reload_inputs": step.is_anew or step.draws is None or not step.is_traced,
+            "reload_sampling_params": is_drawn_anew,
+            "reset_sampling_state": is_drawn_anew,
+            **step.histories(),
+        }
+
+
+_FAMILIES: Final[dict[str, type[GeneratorModel]]] = {
+    "S1": GeneratorModel,
+    "S3": PageTableModel,
+    "S4": LegacyResetModel,
+    "S5": ResetModel,
+    "S6": ContractModel,
+}
+
+
+def adapt(
+    generator: Any,
+    profile: Profile,
+    *,
+    kv_cache: Any,
+    page_table: torch.Tensor,
+    trace: bool,
+    release_trace: Callable[[Any, Any], None],
+    sampling_params: type[Any] | None = None,
+) -> CardModel:
+    """The `CardModel` for a Generator of the generation that `identify` found; arguments as in `GeneratorModel`."""
+    return _FAMILIES[profile.name](
+        generator,
+        profile,
+        kv_cache=kv_cache,
+        page_table=page_table,
+        trace=trace,
+        release_trace=release_trace,
+        sampling_params=sampling_params,
+    )
+
+
+def has_sampler(profile: Profile) -> bool:
+    """Whether this generation's card draws by parameters, rather than the most probable token only."""
+    return _FAMILIES[profile.name].has_sampler
+
+
+def release_traces(generator: Any, release_trace: Callable[[Any, Any], None]) -> None:
+    """Release what S1 to S4 leave recorded (`release_trace(mesh, trace)`); later ones do it when they are deleted.
+
+    A trace that outlives its mesh leaks device memory until the next reset.
+    """
+    if callable(getattr(generator, "__del__", None)):
+        return
+    mesh = generator.model_args[0].mesh_device
+    for name in ("trace_ids_text", "trace_ids_decode", "trace_id_prefill"):
+        traces: Any = getattr(generator, name, None)
+        for trace in _leaves(traces):
+            release_trace(mesh, trace)
+        if isinstance(traces, dict):
+            cast("dict[Any, Any]", traces).clear()
+
+
+def _leaves(traces: Any) -> list[Any]:
+    """Trace ids out of dictionaries of dictionaries, without the places that were never filled."""
+    if isinstance(traces, dict):
+        return [leaf for value in cast("dict[Any, Any]", traces).values() for leaf in _leaves(value)]
+    return [] if traces is None else [traces]
+
+
+def page_table(batch: int, pages: int) -> torch.Tensor:
+    """int32 [batch, pages]: row i owns the pages from i * pages on."""
+    return torch.arange(batch * pages, dtype=torch.int32).view(batch, pages)
+
+
+def padded(rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Prompts as prefill takes them: int64 [rows, longest], 0 behind the end."""
+    tokens = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+    for index, row in enumerate(rows):
+        tokens[index, : len(row)] = torch.tensor(row)
+    return tokens
+
+
+def _first(output: Any) -> torch.Tensor:
+    """S1 to S4 return a tensor, later ones a pair with log probabilities."""
+    tensor: torch.Tensor = output if torch.is_tensor(output) else output[0]
+    return tensor.detach()
+
+
+def _logits(output: Any, rows: int) -> NDArray[np.float32]:
+    array: Any = _first(output).reshape(rows, -1).float().numpy()
+    return array

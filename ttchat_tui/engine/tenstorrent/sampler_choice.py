@@ -1,0 +1,82 @@
+"""Who draws the tokens: the card where that is wished for and can be had, else the host, which says why."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+from typing import Any, Final
+
+import msgspec
+
+from ttchat_tui.domain.model_spec import TenstorrentOptions
+
+log = logging.getLogger(__name__)
+
+EXCLUDED: Final = ("Mistral-7B",)
+"""Base names that upstream's own demo samples on the host (tt-metal #34763)."""
+
+_LIMITS: Final = "The card draws the tokens, among the 32 most probable at most: no min-p, and no token's probability is known."
+_GREEDY_ONLY: Final = (
+    "The card draws the tokens: this tt-metal's can only take the most probable one, so temperature, top-k, top-p, "
+    "penalties and seed do nothing."
+)
+
+
+class Choice(msgspec.Struct, frozen=True):
+    kind: type[Any] | None
+    """The generation's `SamplingParams`; None: the host draws."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of it."""
+
+
+def choose(
+    options: TenstorrentOptions, generators: Any, model: Any, *, name: str, has_parameters: bool, label: str
+) -> Choice:
+    """For S1 to S6.
+
+    Args:
+        generators: the module of `Generator`; up to S5 it names `SamplingParams` as well.
+        model: the Transformer; from S4 on it knows whether its vocabulary is short enough for its chips.
+        name: base name of the model.
+        has_parameters: this generation's card does more than take the most probable token.
+        label: of the generation.
+    """
+    if options.sampling == "host":
+        return Choice(None)
+    kind = _sampling_params(generators)
+    if kind is None:
+        return _host(f"this tt-metal ({label}) has no SamplingParams")
+    if name.startswith(EXCLUDED):
+        return _host(f"upstream samples {name} on the host as well (tt-metal #34763)")
+    if has_parameters and not getattr(model, "_supports_on_device_sampling", False):
+        return _host("the model's vocabulary is too long for so few chips (64 × 1,024 entries on each)")
+    return Choice(kind, (_LIMITS if has_parameters else _GREEDY_ONLY,))
+
+
+def choose_package(options: TenstorrentOptions) -> Choice:
+    """For S7, where it is said before the model is built."""
+    if options.sampling == "host":
+        return Choice(None)
+    module = "tt_transformers.sampling.sampling_params"
+    if not _is_there("tt_transformers", "tt_transformers.sampling", module):
+        return _host("the installed tt_transformers has no SamplingParams")
+    return Choice(importlib.import_module(module).SamplingParams, (_LIMITS,))
+
+
+def _sampling_params(generators: Any) -> type[Any] | None:
+    found: type[Any] | None = getattr(generators, "SamplingParams", None)
+    if found is None and _is_there("models", "models.common", "models.common.sampling"):
+        sampling: Any = importlib.import_module("models.common.sampling")
+        found = getattr(sampling, "SamplingParams", None)
+    return found
+
+
+def _is_there(*modules: str) -> bool:
+    """A module, its parents before it: to look for it where they are missing raises."""
+    return all(importlib.util.find_spec(module) is not None for module in modules)
+
+
+def _host(reason: str) -> Choice:
+    log.warning("tokens are drawn on the host: %s", reason)
+    return Choice(None, (f"[tt] sampling = device cannot be had: {reason}. Tokens are drawn on the host.",))

@@ -1,0 +1,89 @@
+"""What has to have run once before the first reply: what is allocated after a trace was recorded may be overwritten by
+it, so nothing may be left to compile."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from ttchat_tui.domain.events import LoadProgress
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import ProgressReporter
+from ttchat_tui.engine.tenstorrent import kv_prefix
+from ttchat_tui.engine.tenstorrent.adapter import IDLE, CardModel
+from ttchat_tui.engine.tenstorrent.card_sampling import GREEDY, KINDS, Draws
+from ttchat_tui.engine.tenstorrent.progress import NativeProgress
+from ttchat_tui.engine.tenstorrent.stepper import CardStepper
+
+log = logging.getLogger(__name__)
+
+
+def warm_up(
+    model: CardModel,
+    buckets: Sequence[int],
+    progress: NativeProgress,
+    report: ProgressReporter,
+    *,
+    starts_behind: bool = False,
+) -> None:
+    """Compile every prefill length, behind a cached prefix too if `starts_behind`, then the decode step and the card's
+    drawing; last record the step.
+
+    Args:
+        buckets: padded lengths of prefill, ascending; the last one is no longer than a row.
+    """
+    shapes = [(length, 0) for length in buckets]
+    if starts_behind:
+        shapes += [(length, kv_prefix.start_for(length)) for length in buckets]
+    total = len(shapes) + 1
+    for done, (length, start) in enumerate(shapes):
+        detail = f"prefill {length:,}" + (f" behind {start}" if start else "")
+        report(LoadProgress(phase="compile", done=done, total=total, unit="steps", detail=detail))
+        model.prefill([[0] * min(length + start, buckets[-1])], first_row=0, start=start)
+        progress.check()
+    report(LoadProgress(phase="compile", done=len(shapes), total=total, unit="steps", detail="decode"))
+    if model.draws is not None:
+        for sampling in KINDS:
+            _step(model, buckets[0], sampling, is_first=True, is_traced=False)
+            progress.check()
+    for index in range(2):  # The first compiles and records, the second replays.
+        _step(model, buckets[0] + index, GREEDY, is_first=index == 0, is_traced=True)
+        progress.check()
+
+
+def _step(
+    model: CardModel, position: int, sampling: SamplingParams, *, is_first: bool, is_traced: bool
+) -> None:
+    """One step of row 0, at `position`."""
+    idle = model.batch - 1
+    tokens, positions = [0] * model.batch, [position, *[IDLE] * idle]
+    if model.draws is None:
+        model.decode(tokens, positions, is_first=is_first)
+        return
+    draws = Draws(
+        sampling=(sampling, *[GREEDY] * idle),
+        seeds=(0,) * model.batch,
+        is_anew=is_first,
+        prompt=[0],
+        replies=[[0], *[[]] * idle],
+    )
+    model.draw(tokens, positions, draws, is_first=is_first, is_traced=is_traced)
+
+
+def verify_prefix(stepper: CardStepper, probe: Sequence[int]) -> tuple[str, ...]:
+    """Have `stepper` reuse prefixes if the card does it right; else say why it does not.
+
+    Args:
+        probe: ids of `kv_prefix.PROBE`.
+    """
+    stepper.reuses_prefix = True
+    if kv_prefix.is_right(stepper, probe):
+        log.info("KV reuse: a prompt behind a cached prefix goes on as in full; it is on")
+        return ()
+    stepper.reuses_prefix = False
+    log.error("KV reuse: a prompt behind a cached prefix does not go on as in full; it is off")
+    note = (
+        "[tt] kv_reuse is off: on this card a prompt behind a cached prefix does not go on as the same prompt in full. "
+        "Each turn prefills the whole conversation."
+    )
+    return (note,)

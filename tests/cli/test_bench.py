@@ -121,6 +121,7 @@ def test_json_has_the_keys_of_the_figures_and_the_references(scripted_command: p
     assert decoded.keys() >= KEYS
     assert {(each["device"], each["decode_tps_user"]) for each in decoded["references"]} == {
         ("N150", 28.3),
+        ("N150", 25.2),
         ("N150", 22.3),
     }
 
@@ -131,6 +132,23 @@ def test_upstreams_figures_stand_below_those_of_a_card_with_their_source(
     result = CliRunner().invoke(app, ["bench", "--tokens", "20"])
     assert "28.3 tok/s/user, TTFT 104 ms" in result.stdout
     assert "PERF.md" in result.stdout
+
+
+@pytest.mark.parametrize(("rows", "at_load"), [("2", "2"), ("3", "4"), ("17", "32")])
+def test_a_card_is_loaded_with_as_many_rows_as_the_batch_wants(
+    scripted_command: pytest.MonkeyPatch, rows: str, at_load: str
+) -> None:
+    """Whichever way the engine was chosen: the number is fixed at load, and a power of two."""
+    seen: list[str] = []
+    alone = chat.engine_alone
+
+    def look(invocation: chat.Invocation):
+        seen.append(invocation.flags["tt.max_batch_size"])
+        return alone(invocation)
+
+    scripted_command.setattr(chat, "engine_alone", look)
+    CliRunner().invoke(app, ["bench", "--tokens", "20", "--batch", rows])
+    assert seen == [at_load]
 
 
 def test_concurrency_is_refused_for_an_engine_of_this_machine(scripted_command: pytest.MonkeyPatch) -> None:

@@ -107,6 +107,22 @@ def test_nothing_is_wrong_where_there_is_no_card_to_be_used(machine: FakeSystem,
     assert "wrong" not in {check.verdict for check in checks.values()}
 
 
+def test_a_setting_that_the_checkout_does_not_meet_is_said(
+    machine: FakeSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTCHAT_TT__KV_REUSE", "true")
+    monkeypatch.setenv("TTCHAT_TT__SAMPLING", "device")
+    older = S5.replace("decode_forward", "decode_forward_text").replace("reset_batch=False, ", "")
+    checks = examine(machine, {"TT_METAL_HOME": str(checkout(tmp_path / "s3", older))})
+    assert "S3" in checks["tt-metal"].fact
+    assert "S3" in checks["kv_reuse"].fact
+    assert "most probable" in checks["sampling"].fact
+    assert "host" in checks["sampling"].cure
+    checks = examine(machine, {"TT_METAL_HOME": str(checkout(tmp_path / "s5", S5))})
+    assert "S5" in checks["kv_reuse"].fact
+    assert "sampling" not in checks
+
+
 def test_a_checkout_without_a_card_says_how_a_container_gets_one(machine: FakeSystem, tmp_path: Path) -> None:
     home = checkout(tmp_path / "metal", S5)
     assert "--device /dev/tenstorrent" in examine(machine, {"TT_METAL_HOME": str(home)})["card"].cure

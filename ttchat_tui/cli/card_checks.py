@@ -67,6 +67,7 @@ def _all(
         yield _hugepages(system)
     yield _ttnn(ttnn)
     yield from _checkout(checkout)
+    yield from _wishes(options, checkout)
     yield from _variables(options, environ)
     yield from _model(environ)
     yield _kernel_cache(environ)
@@ -181,6 +182,19 @@ def _checkout(checkout: Checkout | None) -> Iterator[Check]:
     else:
         yield Check("tt-metal", "ok", f"{where}: API generation {name}")
     yield _transformers(checkout)
+
+
+def _wishes(options: TenstorrentOptions, checkout: Checkout | None) -> Iterator[Check]:
+    """Settings that this generation meets in part, or not at all; none where it is not known."""
+    name = generation(checkout.root) if checkout is not None else "S7" if _has_package() else ""
+    if not name:
+        return
+    if options.kv_reuse and name != "S6":
+        fact = f"wants tt-metal from 2026-08 on (S6), this is {name}: turns are prefilled whole"
+        yield Check("kv_reuse", "note", fact, "[tt] kv_reuse = false, or a newer checkout")
+    if options.sampling == "device" and name in ("S1", "S3"):
+        fact = f"device: by {name} the card takes the most probable token only"
+        yield Check("sampling", "note", fact, '[tt] sampling = "host"')
 
 
 def _has_package() -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 
 from ttchat_tui.engine.base import EngineError, LoadCancelled
-from ttchat_tui.engine.tenstorrent.cures import CURES
+from ttchat_tui.engine.tenstorrent.cures import CURES, Cure
 from ttchat_tui.engine.tenstorrent.errors import cure_for, explain, explained
 
 
@@ -17,6 +18,14 @@ def fatal(info: str, condition: str = "condition", file: str = "tt_metal/impl/so
         f"TT_FATAL @ /project/{file}: {condition}\ninfo:\n{info}\nbacktrace:\n"
         " --- tt::tt_metal::detail::CreateDevices(std::vector<int> const&)\n --- reload_inputs(gated repo)\n"
     )
+
+
+class GatedRepoError(OSError):
+    """As huggingface_hub calls it."""
+
+
+class LocalEntryNotFoundError(OSError):
+    """As huggingface_hub calls it."""
 
 
 NATIVE: list[tuple[BaseException, str, str]] = [
@@ -36,9 +45,11 @@ NATIVE: list[tuple[BaseException, str, str]] = [
     (OSError("You are trying to access a gated repo.\nMake sure to have access to it at https://huggingface.co/m"), "model_gated", "licence"),
     (OSError("401 Client Error: Unauthorized for url: https://huggingface.co/x/resolve/main/config.json"), "model_gated", "HF_TOKEN"),
     (OSError("Access to model meta-llama/Llama-3.1-8B is restricted. You must have access to it"), "model_gated", "licence"),
+    (GatedRepoError("Cannot access this repository."), "model_gated", "licence"),
     (OSError("403 Client Error: Forbidden for url: https://huggingface.co/x"), "model_gated", "wait"),
     (OSError("Your request to access model meta-llama/X is awaiting a review from the repo authors."), "model_gated", "wait"),
     (OSError("We couldn't connect to 'https://huggingface.co' to load the files"), "model_missing", "models pull"),
+    (LocalEntryNotFoundError("Cannot find an appropriate cached snapshot folder for the specified revision."), "model_missing", "models pull"),
     (OSError("Cannot reach https://huggingface.co/api: offline mode is enabled."), "model_missing", "HF_HUB_OFFLINE"),
     (fatal("No chips detected in the cluster", "num_chips > 0", "tt_metal/llrt/tt_cluster.cpp:181"), "no_card", "/dev/tenstorrent"),
     (RuntimeError("Waiting for lock 'CHIP_IN_USE_0_PCIe' which is currently held by thread TID: 4242, PID: 4242"), "card_in_use", "doctor"),
@@ -90,6 +101,10 @@ NATIVE: list[tuple[BaseException, str, str]] = [
     (RuntimeWarning("potentially unsafe due to the existence of an active trace"), "trace_unsafe", "[tt] trace"),
     (RuntimeError("TraceCoverageError: Required prefill trace is unavailable"), "trace_coverage", "trace = false"),
     (RuntimeError("prefill shape (1, 4096) was not compiled after trace activation"), "trace_coverage", "trace = false"),
+    (AssertionError("Currently only supporting greedy decoding (temperature=0) on device"), "device_sampling", 'sampling = "host"'),
+    (AssertionError("Sampling batch size must be a multiple of 32, got 1"), "device_sampling", 'sampling = "host"'),
+    (AssertionError("Sampling module not found in model for sampling on device."), "device_sampling", 'sampling = "host"'),
+    (ValueError("device sampling is not enabled for this executor"), "device_sampling", 'sampling = "host"'),
     (AssertionError("page_table must be provided for chunked prefill"), "adapter", "log"),
     (TypeError("Generator.decode_forward() missing 4 required keyword-only arguments: 'reload_inputs', 'reload_page_table'"), "adapter", "update"),
     (TypeError("reset_batch is not part of the decode input-update contract"), "adapter", "update"),
@@ -113,6 +128,16 @@ def test_a_native_error_becomes_a_sentence_and_a_cure(error: BaseException, kind
 def test_every_entry_of_the_table_is_reached_by_a_native_text() -> None:
     texts = [f"{type(error).__name__}: {error}" for error, _, _ in NATIVE]
     assert {cure_for(text) for text in texts} == set(CURES)
+
+
+@pytest.mark.parametrize("cure", CURES, ids=lambda cure: cure.part[:40])
+def test_every_text_that_an_entry_looks_for_is_shown_to_it(cure: Cure) -> None:
+    texts = [f"{type(error).__name__}: {error}".partition("\nbacktrace:")[0] for error, _, _ in NATIVE]
+    insensitive, flags = cure.part.removeprefix("(?i)"), re.DOTALL
+    if insensitive != cure.part:
+        flags |= re.IGNORECASE
+    looked_for = [part for part in re.split(r"\|(?![^(]*\))", insensitive) if part]
+    assert [part for part in looked_for if not any(re.search(part, text, flags) for text in texts)] == []
 
 
 def test_the_figures_of_a_tt_fatal_stay_and_its_backtrace_goes_to_the_log(

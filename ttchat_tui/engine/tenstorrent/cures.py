@@ -215,6 +215,13 @@ CURES: Final[tuple[Cure, ...]] = (
         "The tt_transformers package met a shape that it did not record at load.",
         "Reload the model; with [tt] trace = false every shape runs, slower.",
     ),
+    Cure(
+        r"Currently only supporting greedy decoding|Sampling batch size must be a multiple of 32|"
+        r"device sampling is not enabled|Sampling module not found in model",
+        "device_sampling",
+        "The card of this tt-metal does not draw tokens in the way it was asked to.",
+        'Set [tt] sampling = "host" and load again.',
+    ),
     # -- this engine against a newer tt-metal
     Cure(
         r"page_table must be provided for chunked prefill",

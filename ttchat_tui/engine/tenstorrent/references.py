@@ -10,6 +10,7 @@ PERF_MD: Final = (
     "tt-metal models/tt_transformers/PERF.md of 2026-06, performance mode, batch 1, 128-token prompt"
 )
 PERF_MD_32: Final = "tt-metal models/tt_transformers/PERF.md of 2026-06, performance mode, batch 32"
+PERF_MD_ACCURACY: Final = "tt-metal models/tt_transformers/PERF.md of 2026-06, accuracy mode, batch 1"
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -37,6 +38,9 @@ REFERENCES: Final[tuple[Reference, ...]] = (
     Reference("Llama-3.1-8B", "N150", 22.3, 119, 32, PERF_MD_32),
     Reference("Llama-3.1-8B", "N300", 33.5, 80, 32, PERF_MD_32),
     Reference("Llama-3.1-8B", "T3K", 45.6, 64, 32, PERF_MD_32),
+    Reference("Llama-3.1-8B", "N150", 25.2, 138, 1, PERF_MD_ACCURACY),
+    Reference("Llama-3.1-8B", "N300", 38.8, 79, 1, PERF_MD_ACCURACY),
+    Reference("Llama-3.1-8B", "T3K", 60.8, 81, 1, PERF_MD_ACCURACY),
     Reference("Mistral-7B", "N150", 29.75, 100),
     Reference("Mistral-7B", "N300", 47.0, 66),
     Reference("Mistral-7B", "T3K", 67.8, 54),

@@ -56,6 +56,9 @@ def main() -> None:
     parser.add_argument("--only", choices=ROWS, action="append", help="measure this row; may be given again")
     parser.add_argument("--precision", default="auto", help="of this project's engine")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--kernel", choices=("auto", "off"), default="auto", help="the compiled one, or torch's"
+    )
     parser.add_argument("--budget", type=float, default=60, help="seconds a row, loading included; 60")
     parser.add_argument("--model", type=Path, help="a GGUF file; the default model")
     parser.add_argument(
@@ -66,8 +69,11 @@ def main() -> None:
     rows = recorded()
     if not asked.show:
         model = asked.model or default_model()
+        kernels = str(find_paths(os.environ).kernels_dir) if asked.kernel == "auto" else ""
         for name in asked.only or ROWS:
-            with Setup(model, asked.precision, asked.threads, asked.llama_python, asked.budget) as setup:
+            with Setup(
+                model, asked.precision, asked.threads, kernels, asked.llama_python, asked.budget
+            ) as setup:
                 result = ROWS[name](setup)
             rows[name] = {**result.record(), "machine": machine(), "at": time.strftime("%Y-%m-%d %H:%M %Z")}
             keep(NAME, {"rows": rows})

@@ -32,6 +32,7 @@ from ttchat_tui.storage.opening import open_store
 
 ROUNDS, TOKENS, TARGET = 20, 256, 0.97
 QUIET_CORES = 0.05
+KERNELS = find_paths(os.environ).kernels_dir
 ATTEMPTS_A_ROUND = 3
 """So many times as many rounds are tried until enough were quiet."""
 PROMPT = "Write a long essay about the history of clocks."
@@ -47,7 +48,8 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.factory import create_engine
 
 engine = create_engine("cpu")
-engine.load(ModelSpec(name="bare", path=sys.argv[1], threads=int(sys.argv[2])), lambda progress: None)
+spec = ModelSpec(name="bare", path=sys.argv[1], threads=int(sys.argv[2]), kernel_dir=sys.argv[4])
+engine.load(spec, lambda progress: None)
 sampling = SamplingParams(temperature=0.0, max_tokens=int(sys.argv[3]))
 print("loaded", flush=True)
 for number, _ in enumerate(sys.stdin):
@@ -66,7 +68,7 @@ class BareEngine:
     def __init__(self, model: Path, threads: int, tokens: int) -> None:
         self._tokens = tokens
         self._process = subprocess.Popen(
-            [sys.executable, "-c", BARE, str(model), str(threads), str(tokens)],
+            [sys.executable, "-c", BARE, str(model), str(threads), str(tokens), str(KERNELS)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

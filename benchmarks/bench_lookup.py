@@ -152,7 +152,14 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a GGUF file; the default model")
     asked = parser.parse_args()
     path = asked.model or default_model()
-    spec = ModelSpec(name="model", path=str(path), precision=asked.precision, threads=asked.threads)
+    kernels = find_paths(os.environ).kernels_dir
+    spec = ModelSpec(
+        name="model",
+        path=str(path),
+        precision=asked.precision,
+        threads=asked.threads,
+        kernel_dir=str(kernels),
+    )
     model = load_model(spec, lambda _progress: None)
     found = [
         measure(model, kind, name, asked.rounds, asked.tokens)

@@ -7,6 +7,7 @@ row of replies, digits and signs left out. Not a measurement of speed.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from bench_cpu_engine import default_model
 from machine import RESULTS
 
+from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
@@ -24,6 +26,7 @@ from ttchat_tui.engine.factory import create_engine
 from ttchat_tui.models.catalog import catalog
 
 TOKENS, SEED, PHRASE, TIMES = 160, 7, 3, 8
+KERNELS = find_paths(os.environ).kernels_dir
 CHATS: tuple[tuple[str, ...], ...] = (
     ("What is the capital of France, and what is it known for?",),
     ("Explain in three sentences why the sky is blue.",),
@@ -95,7 +98,8 @@ def main() -> None:
     for precision in asked.precisions:
         engine = create_engine("cpu")
         info = engine.load(
-            ModelSpec(name="samples", path=str(path), precision=precision), lambda progress: None
+            ModelSpec(name="samples", path=str(path), precision=precision, kernel_dir=str(KERNELS)),
+            lambda progress: None,
         )
         for name, sampling in samplings.items():
             replies[name, f"{precision}: {info.label}"] = [answer(engine, turns, sampling) for turns in CHATS]

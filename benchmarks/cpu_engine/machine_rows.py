@@ -8,7 +8,7 @@ from typing import Any
 from .contender import Contender
 from .decode_rows import BEST, LONG, SAME, SHORT, TOKENS
 from .result import Line, Result
-from .roofline import LARGER, Shape, decoder_shape, held_bits
+from .roofline import LARGER, Shape, decoder_shape, held_bits, kv_bytes
 from .setup import PeerMissing, Setup, reply
 
 MEMORY_TARGET_GB, START_TARGET_S = 1.0, 3.0
@@ -29,17 +29,19 @@ def bandwidth(setup: Setup) -> Result:
     bits = held_bits(label, setup.precision)
     shape = decoder_shape(**own.ask("shape"))
     gbps, rate = rounds.median("memory", "gbps"), rounds.median("own", "decode_tps")
-    read = shape.bytes_a_token(*bits, POSITIONS, 4)
+    read = shape.bytes_a_token(*bits, POSITIONS, kv_bytes(label))
     share = rate * read / (gbps * 1e9)
     figure = f"{share:.2f}: {read / 1e6:.0f} MB a token, {rate:.0f} of {gbps * 1e9 / read:.0f} tok/s at {gbps:.0f} GB/s"
     lines = [Line(f"decode rate / memory bandwidth ({label})", "the bound", figure)]
     for name, larger in LARGER.items():
-        lines.append(_estimate(name, larger, bits, gbps, share))
+        lines.append(_estimate(name, larger, bits, kv_bytes(label), gbps, share))
     return Result(lines, rounds.counted, {**rounds.record(), "bytes_a_token": read, "share": share})
 
 
-def _estimate(name: str, shape: Shape, bits: tuple[float, float], gbps: float, share: float) -> Line:
-    bound = gbps * 1e9 / shape.bytes_a_token(*bits, 500, 4)
+def _estimate(
+    name: str, shape: Shape, bits: tuple[float, float], of_kv: int, gbps: float, share: float
+) -> Line:
+    bound = gbps * 1e9 / shape.bytes_a_token(*bits, 500, of_kv)
     return Line(
         f"{name} at 500 tokens of context, not run",
         "the bound",

@@ -1,6 +1,6 @@
 """Contender: this project's CPU engine: its loading, its decode loop with sampler, text and events; no screen or pipe.
 
-Usage: python -m benchmarks.cpu_engine.own MODEL THREADS PRECISION
+Usage: python -m benchmarks.cpu_engine.own MODEL THREADS PRECISION KERNEL_DIR, the last empty for torch's kernels alone
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ from .turn import serve
 class OwnEngine:
     """The engine's loop over ids, so that all contenders get the same ones and none stops before the others."""
 
-    def __init__(self, path: str, threads: int, precision: Any) -> None:
-        spec = ModelSpec(name="benchmark", path=path, threads=threads, precision=precision)
+    def __init__(self, path: str, threads: int, precision: Any, kernel_dir: str) -> None:
+        spec = ModelSpec(
+            name="benchmark", path=path, threads=threads, precision=precision, kernel_dir=kernel_dir
+        )
         self._path = path
         self._model = load_model(spec, lambda _progress: None)
 
@@ -179,7 +181,7 @@ def _go_on(_done: int, _total: int) -> bool:
 
 
 def load() -> Mapping[str, Callable[..., Any]]:
-    engine = OwnEngine(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    engine = OwnEngine(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4])
     names = ("describe", "shape", "encode", "real_text", "generate", "batch", "steps", "logits")
     return {
         "compare": compare,

@@ -22,10 +22,13 @@ class PeerMissing(Exception):
 class Setup:
     """One row's surroundings; a context manager that ends the contenders it has started."""
 
-    def __init__(self, model: Path, precision: str, threads: int, llama_python: str, budget_s: float) -> None:
+    def __init__(
+        self, model: Path, precision: str, threads: int, kernel_dir: str, llama_python: str, budget_s: float
+    ) -> None:
         self.model = model
         self.precision = precision
         self.threads = threads
+        self.kernel_dir = kernel_dir
         self._end_s = time.monotonic() + budget_s
         self._llama_python = llama_python
         self._stack = ExitStack()
@@ -41,7 +44,8 @@ class Setup:
 
     def own(self, precision: str = "", *options: str) -> Contender:
         """This project's engine, in the precision under test unless another one is named."""
-        arguments = [str(self.model), str(self.threads), precision or self.precision, *options]
+        named = precision or self.precision
+        arguments = [str(self.model), str(self.threads), named, self.kernel_dir, *options]
         return self._start("own", "own", arguments, sys.executable)
 
     def llama(self, quantisation: str) -> Contender:

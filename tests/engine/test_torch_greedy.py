@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from tests.engine.native_kernel import kernel_folder
 from tests.engine.reference_model import reference_model
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
@@ -57,13 +58,13 @@ def reference(default_model_path: Path) -> Any:
     return logits_along
 
 
-def greedy_replies(path: Path, precision: Any) -> Iterator[tuple[str, list[int], str]]:
+def greedy_replies(path: Path, precision: Any, kernel_dir: str = "") -> Iterator[tuple[str, list[int], str]]:
     """Prompt, the reply's ids and why it ended."""
     engine = TorchEngine()
     # One thread: with two, the barriers of OpenMP collapse where other tests run beside this one.
-    spec = ModelSpec(name="smollm2", path=str(path), precision=precision, threads=1)
+    spec = ModelSpec(name="smollm2", path=str(path), precision=precision, threads=1, kernel_dir=kernel_dir)
     info = engine.load(spec, lambda _progress: None)
-    assert info.label == f"cpu {precision}"
+    assert info.label == ("cpu int4 native" if kernel_dir else f"cpu {precision}")
     sampling = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, max_tokens=TOKENS)
     for number, prompt in enumerate(PROMPTS):
         messages = (ChatMessage("user", prompt),)
@@ -96,16 +97,19 @@ def test_fp32_replies_are_those_of_transformers(reference: Any, default_model_pa
 
 
 @pytest.mark.timeout(300)
-def test_f16_replies_part_from_transformers_float32_at_ties_only(
-    reference: Any, default_model_path: Path
+@pytest.mark.parametrize("kernel", ["torch's", "native"])
+def test_f16_and_native_replies_part_from_transformers_float32_at_ties_only(
+    reference: Any, default_model_path: Path, kernel: str
 ) -> None:
-    """float16 weights move logits by 0.004 (rms): where the best two are nearer than that, either may be chosen."""
+    """float16 weights move logits by 0.004 (rms), the compiled kernel by less: where the best two are nearer than that,
+    either may be chosen."""
+    held = ("auto", str(kernel_folder())) if kernel == "native" else ("f16", "")
     equal = 0
-    for prompt, ids, reason in greedy_replies(default_model_path, "f16"):
+    for prompt, ids, reason in greedy_replies(default_model_path, *held):
         chosen = torch.tensor(choices(ids, reason))
         logits = reference(prompt, ids)[: len(chosen)]
         behind = logits.max(-1).values - logits.gather(1, chosen[:, None])[:, 0]
         assert behind.max() <= TIE, (prompt, behind.max())
         equal += int(behind.max() == 0)
-    print(f"{equal} of {len(PROMPTS)} f16 replies equal float32's, token for token")
+    print(f"{equal} of {len(PROMPTS)} {held[0]} replies equal float32's, token for token")
     assert equal >= len(PROMPTS) - 1

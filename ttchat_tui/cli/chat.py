@@ -215,6 +215,7 @@ def _prepare_after(screen_stands: threading.Event, config: Config, paths: Paths)
             threads=config.model.threads,
             context_length=config.model.context_length,
             speculation=config.engine.speculation,
+            kernel_dir=str(paths.kernels_dir) if config.engine.kernel == "auto" else "",
             tenstorrent=config.tt,
             remote=config.remote,
         )

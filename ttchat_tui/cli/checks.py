@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import platform
 import shutil
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from ttchat_tui import __version__
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import Paths
+from ttchat_tui.engine.torch_engine.native import build
 from ttchat_tui.models import library
 from ttchat_tui.models.catalog import catalog
 from ttchat_tui.storage.opening import open_store
@@ -40,6 +42,7 @@ def all_checks(paths: Paths, config_file: Path | None) -> Iterator[Check]:
     """Every check, in the order in which a person would look."""
     yield _python()
     yield from _packages()
+    yield _compiler()
     yield _configuration(paths, config_file)
     yield _default_model(paths)
     yield _conversations(paths)
@@ -74,6 +77,17 @@ def _packages() -> Iterator[Check]:
     there = [f"{name} {_version(name)}" for name in OTHER_PACKAGES if _version(name)]
     absent = [name for name in OTHER_PACKAGES if not _version(name)]
     yield Check("packages", "ok", ", ".join(there) + (f"; not here: {', '.join(absent)}" if absent else ""))
+
+
+def _compiler() -> Check:
+    """What the decode kernel of the CPU engine is compiled with."""
+    if platform.machine().lower() not in build.MACHINES:
+        return Check("decode kernel", "ok", f"torch's own: there is none of ours for {platform.machine()}")
+    command = build.compiler(os.environ)
+    if command is None:
+        fact = "no C compiler on the PATH: 4-bit models run at about half their speed"
+        return Check("decode kernel", "note", fact, "Debian and Ubuntu: sudo apt install gcc; or set CC.")
+    return Check("decode kernel", "ok", f"compiled for this processor by {command[0]}")
 
 
 def _configuration(paths: Paths, config_file: Path | None) -> Check:

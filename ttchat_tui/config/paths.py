@@ -20,7 +20,7 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Path
     """What must not be lost: conversations, exports."""
     cache_dir: Path
-    """What can be fetched again: models."""
+    """What can be fetched or made again: models, kernels."""
     state_dir: Path
     """What the app remembers for convenience: looks, the log."""
 
@@ -45,6 +45,11 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def models_dir(self) -> Path:
         return self.cache_dir / "models"
+
+    @property
+    def kernels_dir(self) -> Path:
+        """What was compiled for this machine."""
+        return self.cache_dir / "kernels"
 
     @property
     def log_file(self) -> Path:

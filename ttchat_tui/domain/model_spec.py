@@ -104,6 +104,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens of prompt and reply together; 0 is the model's own maximum."""
     speculation: Speculation = "auto"
     """`auto`: text that repeats earlier text is drafted from it, where the engine can and it pays; the text is the same."""
+    kernel_dir: str = ""
+    """Where the CPU engine keeps the decode kernel that it compiles for this machine; empty: it compiles none."""
     recommended: SamplingParams | None = None
     """From the catalog; the model's own generation_config comes before it."""
     repo: str = ""

@@ -39,6 +39,8 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int = 0
     """0: the model's own maximum."""
     speculation: Speculation = "auto"
+    kernel_dir: str = ""
+    """Empty: no kernel is compiled."""
     tenstorrent: TenstorrentOptions = TenstorrentOptions()
     remote: RemoteOptions = RemoteOptions()
     environ: Mapping[str, str] = msgspec.field(default_factory=lambda: os.environ)
@@ -75,6 +77,7 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
             threads=self.threads,
             context_length=self.context_length,
             speculation=self.speculation,
+            kernel_dir=self.kernel_dir,
             recommended=found.entry.recommended if found.entry else None,
             repo=next(iter(found.entry.repos), "") if found.entry else "",
             tenstorrent=self.tenstorrent,

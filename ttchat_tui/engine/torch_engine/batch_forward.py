@@ -19,6 +19,7 @@ class BatchForward:
 
     def __init__(self, model: DecoderModel) -> None:
         self._config = model.config
+        self._native = model.native
         self._weights = model.weights
         self._rope = model.rope
 
@@ -32,6 +33,10 @@ class BatchForward:
         fork.reserve()
         x = functional.embedding(ids, self._weights.embed).float()
         turns = self._rope.turns(fork.position, 1)
+        if self._native is not None:
+            self._native.run_fork(x, turns, fork)
+            fork.advance()
+            return x
         for index, layer in enumerate(self._weights.layers):
             qkv = layer.qkv(self._norm(x, layer.attn_norm).to(layer.qkv.dtype))
             x.add_(layer.o(self._attention(index, layer, qkv.float(), turns, fork).to(layer.o.dtype)))

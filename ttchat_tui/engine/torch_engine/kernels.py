@@ -17,11 +17,15 @@ from ttchat_tui.engine.torch_engine.int4_blocks import CENTRE, GROUP, Int4Blocks
 from ttchat_tui.engine.torch_engine.int4_linear import Int4Linear
 from ttchat_tui.engine.torch_engine.int8_head import Int8Scan
 from ttchat_tui.engine.torch_engine.linear import BF16Linear, F16Linear, Int8Linear, Linear
+from ttchat_tui.engine.torch_engine.native.library import Library
+from ttchat_tui.engine.torch_engine.native.linear import NativeLinear
 
 Kernel: TypeAlias = Literal["f16", "bf16", "int8", "int4", "int8_head"]
 
 _OUT, _IN = 112, 64
 """Outputs that are no multiple of a kernel's block of 64, inputs of more than one group."""
+_NATIVE_OUT: Final = 96
+"""Three tiles of the compiled kernel, which takes nothing less than a tile."""
 _ROWS: Final = (1, 3, 9)
 _SUM_TOLERANCE: Final = 5e-5
 """Relative to the largest output: float32 sums of exact products in another order, or activations rounded to 16 bits."""
@@ -39,7 +43,14 @@ def working_kernels() -> frozenset[Kernel]:
     )
 
 
-def _works(kernel: Kernel, build: Callable[[torch.Generator], _Probe]) -> bool:
+def is_native_right(library: Library) -> bool:
+    """Whether the compiled kernel computes what it should."""
+    return _works("compiled 4-bit", lambda generator: _native(library, generator, 4)) and _works(
+        "compiled 8-bit", lambda generator: _native(library, generator, 8)
+    )
+
+
+def _works(kernel: str, build: Callable[[torch.Generator], _Probe]) -> bool:
     generator = torch.Generator().manual_seed(0)
     try:
         linear, weight, bias = build(generator)
@@ -92,6 +103,21 @@ def _int4(generator: torch.Generator) -> _Probe:
     blocks = Int4Blocks(codes, scale, zero - CENTRE * scale)
     bias = torch.randn(_OUT, generator=generator)
     return Int4Linear(blocks, bias), blocks.dequantized(), bias
+
+
+def _native(library: Library, generator: torch.Generator, bits: int) -> _Probe:
+    bias = torch.randn(_NATIVE_OUT, generator=generator)
+    if bits == 4:
+        codes = torch.randint(0, 16, (_NATIVE_OUT, _IN), generator=generator, dtype=torch.uint8)
+        scale, least = (
+            torch.randn(_NATIVE_OUT, _IN // GROUP, generator=generator).half().float() for _ in range(2)
+        )
+        blocks = Int4Blocks(codes, scale, least)
+        return NativeLinear(library, blocks, bias), blocks.dequantized(), bias
+    weight = torch.randint(-127, 128, (_NATIVE_OUT, _IN), generator=generator).float()
+    weight[:, ::GROUP] = 127.0  # So that the scale which it finds is the scale.
+    weight *= 2.0 ** -torch.randint(5, 9, (_NATIVE_OUT, 1), generator=generator)
+    return NativeLinear(library, weight, bias), weight, bias
 
 
 def _int8_head(generator: torch.Generator) -> _Probe:

@@ -20,7 +20,10 @@ class KVFork:
     """
 
     def __init__(self, prompt: KVCache, rows: int) -> None:
-        self._prompt = prompt
+        self.prompt = prompt
+        """Shared by all rows; as long as it was."""
+        self.rows = rows
+        """Live ones and frozen ones."""
         self._start = prompt.length
         self._layers = [
             prompt.layer(index).new_empty(2, rows, prompt.kv_heads, 0, prompt.head_size)
@@ -33,6 +36,11 @@ class KVFork:
         """Positions of each row, frozen ones too."""
         self.length = 0
         """Positions of each live row's tail; advanced by `advance`, after all layers."""
+
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """Of each layer; others after `reserve`."""
+        return self._layers
 
     @property
     def slots(self) -> list[int]:
@@ -83,13 +91,13 @@ class KVFork:
             What the rows see: of the prompt [2, kv_heads, positions, head_size], of their tails
             [2, live rows * kv_heads, positions, head_size]; keys first. Views.
         """
-        live, heads = new.shape[0], self._prompt.kv_heads
+        live, heads = new.shape[0], self.prompt.kv_heads
         buffer = self._layers[layer].narrow(1, 0, live)
         buffer.select(3, self.length).copy_(new.view(live, 2, heads, -1).transpose(0, 1))
         hidden = max(0, self.position + 1 - window) if window else 0
         of_prompt = min(hidden, self._start)
         of_tail = hidden - of_prompt
-        prompt = self._prompt.layer(layer).narrow(1, of_prompt, self._start - of_prompt)
+        prompt = self.prompt.layer(layer).narrow(1, of_prompt, self._start - of_prompt)
         tails = buffer.flatten(1, 2).narrow(2, of_tail, self.length + 1 - of_tail)
         return prompt.view(2, heads, *prompt.shape[1:]), tails
 
@@ -102,11 +110,11 @@ class KVFork:
     @torch.inference_mode()
     def give_back(self, row: int, positions: int) -> None:
         """Copy the first `positions` of a row's tail behind the prompt, in the cache that the fork was made of."""
-        assert self._prompt.length == self._start
+        assert self.prompt.length == self._start
         assert positions <= self._lengths[row]
         slot = self._slots.index(row)
-        self._prompt.reserve(self._start + positions)
+        self.prompt.reserve(self._start + positions)
         for index, layer in enumerate(self._layers):
-            target = self._prompt.layer(index).narrow(1, self._start, positions)
+            target = self.prompt.layer(index).narrow(1, self._start, positions)
             target.copy_(layer[:, slot, :, :positions].flatten(0, 1))
-        self._prompt.length = self._start + positions
+        self.prompt.length = self._start + positions

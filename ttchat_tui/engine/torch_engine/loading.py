@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
+import torch
 
 from ttchat_tui.domain.events import LoadPhase, LoadProgress
 from ttchat_tui.domain.model_spec import ModelSpec
@@ -24,7 +27,7 @@ from ttchat_tui.engine.tokenizer_folder import template_from_folder, tokenizer_f
 from ttchat_tui.engine.torch_engine.checkpoint import Checkpoint
 from ttchat_tui.engine.torch_engine.few_rows import rows_as_one
 from ttchat_tui.engine.torch_engine.gguf_file import GgufFile
-from ttchat_tui.engine.torch_engine.kernels import working_kernels
+from ttchat_tui.engine.torch_engine.kernels import is_native_right, working_kernels
 from ttchat_tui.engine.torch_engine.memory import (
     available_bytes,
     check_memory,
@@ -32,6 +35,9 @@ from ttchat_tui.engine.torch_engine.memory import (
     with_prefill_copy,
 )
 from ttchat_tui.engine.torch_engine.model import DecoderModel
+from ttchat_tui.engine.torch_engine.native import build, library
+from ttchat_tui.engine.torch_engine.native.library import Library
+from ttchat_tui.engine.torch_engine.native.step import fits_step
 from ttchat_tui.engine.torch_engine.precision import plan_weights
 from ttchat_tui.engine.torch_engine.rope import RopeTable, rope_frequencies
 from ttchat_tui.engine.torch_engine.safetensors_file import (
@@ -43,6 +49,8 @@ from ttchat_tui.engine.torch_engine.thread_governor import GovernedStepper
 from ttchat_tui.engine.torch_engine.tokenizer_gguf import tokenizer_from_gguf
 from ttchat_tui.engine.torch_engine.warm_up import usable_cores, warm_up
 from ttchat_tui.engine.torch_engine.weights import convert_weights
+
+_log = logging.getLogger(__name__)
 
 _AUTO_MODEL: Final = "ttchat_tui.engine.torch_engine.auto_model"
 
@@ -87,6 +95,7 @@ class _Runnable(msgspec.Struct, frozen=True, kw_only=True):
     draft_rows: int = 1
     """Rows of a speculative step, at most; 1 is none."""
     notes: tuple[str, ...] = ()
+    set_threads: Callable[[int], None] = torch.set_num_threads
 
 
 def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
@@ -123,9 +132,10 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
         )
     elif spec.context_length:
         context = spec.context_length
-    threads = warm_up(runnable.stepper, spec.threads, _steps(report, "warm up", "steps"))
+    set_threads = runnable.set_threads
+    threads = warm_up(runnable.stepper, spec.threads, _steps(report, "warm up", "steps"), set_threads)
     runnable.stepper.reset()
-    stepper = _governed(runnable.stepper, spec.threads, threads)
+    stepper = _governed(runnable.stepper, spec.threads, threads, set_threads)
     own = runnable.stepper if isinstance(runnable.stepper, TorchStepper) else None
     lookup = None
     if spec.speculation == "auto" and own is not None and runnable.draft_rows > 1:
@@ -147,13 +157,13 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
     )
 
 
-def _governed(stepper: Stepper, wanted: int, measured: int) -> Stepper:
+def _governed(stepper: Stepper, wanted: int, measured: int, set_threads: Callable[[int], None]) -> Stepper:
     """Threads are chosen again while replies run, unless the user has said how many or there is one core."""
     cores = usable_cores()
     if wanted or cores == 1:
         return stepper
     # One was fastest at warm-up: that may have been the load of the moment.
-    return GovernedStepper(stepper, cores if measured == 1 else measured, measured)
+    return GovernedStepper(stepper, cores if measured == 1 else measured, measured, set_threads)
 
 
 def _load_gguf(path: Path, spec: ModelSpec, report: ProgressReporter) -> _Runnable:
@@ -179,23 +189,51 @@ def _load_own(
 ) -> _Runnable:
     """Our own forward over a checkpoint of the Llama family."""
     config, kernels, available = checkpoint.config, working_kernels(), available_bytes()
-    plan = plan_weights(spec.precision, kernels, is_4_bit=checkpoint.is_4_bit)
+    compiled = _compiled_kernel(spec, report) if fits_step(config) else None
+    plan = plan_weights(
+        spec.precision, kernels, is_4_bit=checkpoint.is_4_bit, has_native=compiled is not None
+    )
     check_memory(needed_bytes(config, plan), available)
     plan = with_prefill_copy(plan, spec.prefill_copy, kernels, config, available)
     rope = RopeTable(rope_frequencies(config, checkpoint.rope_factors))
-    weights = convert_weights(checkpoint, plan, _steps(report, "convert", "layers"))
+    weights = convert_weights(checkpoint, plan, _steps(report, "convert", "layers"), compiled)
     return _Runnable(
-        stepper=TorchStepper(DecoderModel(config, weights, rope)),
+        stepper=TorchStepper(DecoderModel(config, weights, rope, compiled)),
         tokenizer=tokenizer,
         template=template,
         generation_config=dict(checkpoint.generation_config),
         context_length=config.context_length,
         vocab_size=config.vocab_size,
         parameters=config.parameters(),
-        label=f"cpu {plan.format}",
+        label=f"cpu {plan.format} native" if plan.is_native else f"cpu {plan.format}",
         draft_rows=rows_as_one(plan.format),
         notes=plan.notes,
+        set_threads=_thread_setter(compiled) if plan.is_native else torch.set_num_threads,
     )
+
+
+def _compiled_kernel(spec: ModelSpec, report: ProgressReporter) -> Library | None:
+    """None where none is wanted, it cannot be had, or what the compiler made of it computes something else."""
+    if not spec.kernel_dir or spec.precision not in ("auto", "int4"):
+        return None
+    report(LoadProgress(phase="compile", detail="decode kernel"))
+    try:
+        compiled = library.load(Path(spec.kernel_dir), os.environ)
+    except build.Unavailable as reason:
+        _log.info("no compiled decode kernel: %s", reason)
+        return None
+    return compiled if is_native_right(compiled) else None
+
+
+def _thread_setter(compiled: Library | None) -> Callable[[int], None]:
+    """For torch, which computes attention over prompts, and for the kernel."""
+
+    def set_threads(count: int) -> None:
+        torch.set_num_threads(count)
+        if compiled is not None:
+            compiled.set_threads(count)
+
+    return set_threads
 
 
 def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporter) -> _Runnable:

@@ -23,6 +23,9 @@ from ttchat_tui.engine.torch_engine.linear import (
     Linear,
     fits_f16,
 )
+from ttchat_tui.engine.torch_engine.native.library import Library
+from ttchat_tui.engine.torch_engine.native.linear import NativeHead, NativeLinear
+from ttchat_tui.engine.torch_engine.native.packing import fits
 from ttchat_tui.engine.torch_engine.precision import WeightPlan
 
 _INT4_ROWS: Final = 8
@@ -47,18 +50,24 @@ class Rows(msgspec.Struct, frozen=True):
 class MatrixBuilder:
     """Reads, fuses and packs. Keeps nothing between calls: several threads may use one."""
 
-    def __init__(self, checkpoint: Checkpoint, plan: WeightPlan) -> None:
+    def __init__(self, checkpoint: Checkpoint, plan: WeightPlan, library: Library | None = None) -> None:
+        """`library`: what the plan's `is_native` means."""
         self._checkpoint = checkpoint
         self._plan = plan
+        self._library = library if plan.is_native else None
 
-    def matrix(self, *parts: Rows) -> Linear:
+    def matrix(self, *parts: Rows, is_gate_up: bool = False) -> Linear:
         """The parts' rows one after the other; one product where all are of one format.
+
+        `is_gate_up`: there are two, whose outputs are multiplied with each other.
 
         Raises:
             ModelLoadError: a weight is missing or cannot be read.
         """
         if self._plan.format == "int4":
             blocks = [self._blocks(part) for part in parts]
+            if self._library is not None:
+                return self._native(self._library, parts, blocks, is_gate_up)
             if len(parts) > 1 and None in blocks:
                 return JoinedLinear([self.matrix(part) for part in parts])
             if held := [part for part in blocks if part is not None]:
@@ -73,11 +82,28 @@ class MatrixBuilder:
             rows: that weight as it is held to look rows up in.
         """
         norm = self._checkpoint.tensor("norm")
+        if self._library is not None:
+            return NativeHead(self._library, rows, norm)
         if self._plan.has_int8_head:
             return RescoredHead(rows, norm)
         weight = self._checkpoint.tensor(name).mul_(norm)
         is_f16 = self._plan.format != "fp32" and self._plan.rest == "f16" and fits_f16(weight)
         return F16Linear(weight) if is_f16 else Fp32Head(weight)
+
+    def _native(
+        self, library: Library, parts: Sequence[Rows], blocks: Sequence[Int4Blocks | None], is_gate_up: bool
+    ) -> Linear:
+        """4 bits where all parts have them, else 8."""
+        held = [part for part in blocks if part is not None]
+        weight = (
+            concatenated(held)
+            if len(held) == len(parts)
+            else torch.cat([self._weight(part) for part in parts])
+        )
+        shape = weight.codes.shape if isinstance(weight, Int4Blocks) else weight.shape
+        if not fits(*shape):
+            return self._plain(torch.cat([self._weight(part) for part in parts]), self._bias(parts))
+        return NativeLinear(library, weight, self._bias(parts), is_paired=is_gate_up)
 
     def _weight(self, part: Rows) -> torch.Tensor:
         return _placed(self._checkpoint.tensor(part.name), part)

@@ -35,7 +35,7 @@ def needed_bytes(config: ModelConfig, plan: WeightPlan) -> int:
     layers = config.parameters() - tables
     looked_up = table * (4 if plan.format == "fp32" else 2)
     # A tied head is a second table: the embedding is looked up by row, the head is packed for its product.
-    head = table * (1 if plan.has_int8_head else 4 if plan.format == "fp32" else 2)
+    head = table * (1 if plan.has_int8_head or plan.is_native else 4 if plan.format == "fp32" else 2)
     if plan.has_int8_head and not config.is_head_tied:
         head += 2 * table  # Its rows, to score from again.
     weights = looked_up + head + layers * _WEIGHT_BYTES[plan.format] + 2 * layers * plan.prefill_copy
@@ -52,9 +52,9 @@ def with_prefill_copy(
 ) -> WeightPlan:
     """The plan, with a bfloat16 copy of the layers for prompts where that helps and is `wanted`.
 
-    `auto` makes it where half of the available memory stays free, and not where that is unknown.
+    The compiled kernel needs none. `auto` makes it where half of the available memory stays free, and not where that is unknown.
     """
-    if wanted == "off" or plan.format not in ("int4", "int8") or "bf16" not in kernels:
+    if plan.is_native or wanted == "off" or plan.format not in ("int4", "int8") or "bf16" not in kernels:
         return plan
     copied = msgspec.structs.replace(plan, prefill_copy=True)
     if wanted == "auto" and (available is None or needed_bytes(config, copied) > available // 2):

@@ -16,6 +16,8 @@ from torch.nn import functional
 
 from ttchat_tui.engine.torch_engine.checkpoint import ModelConfig
 from ttchat_tui.engine.torch_engine.kv_cache import KVCache
+from ttchat_tui.engine.torch_engine.native.library import MOST_ROWS, Library
+from ttchat_tui.engine.torch_engine.native.step import CACHE_TYPE, native_step_of
 from ttchat_tui.engine.torch_engine.one_row import one_row_of
 from ttchat_tui.engine.torch_engine.rope import RopeTable
 from ttchat_tui.engine.torch_engine.weights import LayerWeights, Weights
@@ -28,16 +30,22 @@ one row was measured (25 µs against 30 at 128 positions, 353 against 367 at 2,0
 class DecoderModel:
     """Ids in, logits out; the cache holds everything that lasts."""
 
-    def __init__(self, config: ModelConfig, weights: Weights, rope: RopeTable) -> None:
+    def __init__(
+        self, config: ModelConfig, weights: Weights, rope: RopeTable, library: Library | None = None
+    ) -> None:
+        """`library` runs steps of a few rows where the weights are in its formats."""
         self.config = config
         self.weights = weights
         self.rope = rope
         self._space = RowSpace(config)
         self._zero = torch.zeros(1, config.hidden_size)
+        self.native = native_step_of(library, config, weights.layers)
+        """Takes up to MOST_ROWS rows at once; None where there is no compiled kernel for these weights."""
         self._one_row = one_row_of(config, weights.layers)
 
     def new_cache(self) -> KVCache:
-        return KVCache(self.config.layers, self.config.kv_heads, self.config.head_size)
+        dtype = torch.float32 if self.native is None else CACHE_TYPE
+        return KVCache(self.config.layers, self.config.kv_heads, self.config.head_size, dtype)
 
     @torch.inference_mode()
     def forward(self, ids: torch.Tensor, cache: KVCache) -> torch.Tensor:
@@ -50,7 +58,9 @@ class DecoderModel:
         cache.reserve(cache.length + rows)
         x = functional.embedding(ids, self.weights.embed).float()
         turns = self.rope.turns(cache.length, rows)
-        if rows == 1 and self._one_row is not None:
+        if self.native is not None and rows <= MOST_ROWS:
+            self.native.run(x, turns, cache)
+        elif rows == 1 and self._one_row is not None:
             layers = [cache.layer(index) for index in range(cache.layers)]
             self._one_row(x, turns, cache.length, layers)
         else:

@@ -37,22 +37,30 @@ class WeightPlan(msgspec.Struct, frozen=True, kw_only=True):
     """With int4, round those to 4 bits instead."""
     has_int8_head: bool = False
     """With int4 and int8, the head as well; otherwise it is float16 or float32."""
+    is_native: bool = False
+    """With int4, all matrices and the head for the compiled kernel; those that the file holds in more bits, in 8."""
     prefill_copy: bool = False
     """With int4 and int8, a bfloat16 copy of the layers for many rows at once."""
     notes: tuple[str, ...] = ()
     """What a user should know of it."""
 
 
-def plan_weights(wanted: Precision, kernels: Collection[Kernel], *, is_4_bit: bool) -> WeightPlan:
+def plan_weights(
+    wanted: Precision, kernels: Collection[Kernel], *, is_4_bit: bool, has_native: bool = False
+) -> WeightPlan:
     """`auto` is the fastest that loses next to nothing: the file's own 4 bits, else float16, else float32.
 
     Args:
         kernels: those that work here.
         is_4_bit: the file holds matrices in 4 bits.
+        has_native: the compiled kernel works here, and with models of this shape.
     Raises:
         ModelLoadError: the precision was asked for by name, and its kernel is not here.
     """
     rest: Literal["f16", "fp32"] = "f16" if "f16" in kernels else "fp32"
+    if has_native and (wanted == "int4" or (wanted == "auto" and is_4_bit)):
+        notes = () if is_4_bit else _LOSSES["int4"]
+        return WeightPlan(format="int4", rest=rest, is_native=True, requantize=wanted == "int4", notes=notes)
     if wanted == "auto":
         return _automatic(rest, kernels, is_4_bit)
     if wanted != "fp32" and wanted not in kernels:

@@ -69,9 +69,15 @@ class ThreadGovernor:
 class GovernedStepper:
     """A stepper whose decode steps a governor times. Prompts are computed on whichever number was chosen last."""
 
-    def __init__(self, stepper: Stepper, many: int, threads: int) -> None:
+    def __init__(
+        self,
+        stepper: Stepper,
+        many: int,
+        threads: int,
+        set_threads: Callable[[int], None] = torch.set_num_threads,
+    ) -> None:
         self._stepper = stepper
-        self._governor = ThreadGovernor(many, torch.set_num_threads, threads)
+        self._governor = ThreadGovernor(many, set_threads, threads)
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
         return self._stepper.cached_prefix(ids)

@@ -18,23 +18,28 @@ _GAIN: Final = 0.95
 """More threads must be at least 5 % faster: each one is a core that the rest of the machine does not have."""
 
 
-def warm_up(stepper: Stepper, threads: int, report: Callable[[int, int], None]) -> int:
+def warm_up(
+    stepper: Stepper,
+    threads: int,
+    report: Callable[[int, int], None],
+    set_threads: Callable[[int], None] = torch.set_num_threads,
+) -> int:
     """Run a short prompt and a few steps; `report(done, total)` may raise.
 
     Args:
         threads: 0 measures 1, 2, 4 … up to all cores and keeps the best; else that many are used.
     Returns:
-        The number of threads that torch is set to.
+        The number of threads that `set_threads` was told last.
     """
     candidates = [threads] if threads else thread_counts(usable_cores())
     best, best_s = candidates[0], float("inf")
     for index, count in enumerate(candidates):
         report(index, len(candidates))
-        torch.set_num_threads(count)
+        set_threads(count)
         seconds = _seconds_per_step(stepper)
         if seconds < best_s * _GAIN:
             best, best_s = count, seconds
-    torch.set_num_threads(best)
+    set_threads(best)
     report(len(candidates), len(candidates))
     return best
 

@@ -17,6 +17,7 @@ import torch
 from ttchat_tui.engine.torch_engine.checkpoint import Checkpoint, ModelConfig
 from ttchat_tui.engine.torch_engine.linear import Linear, fits_f16
 from ttchat_tui.engine.torch_engine.matrices import MatrixBuilder, Rows
+from ttchat_tui.engine.torch_engine.native.library import Library
 from ttchat_tui.engine.torch_engine.precision import WeightPlan
 from ttchat_tui.engine.torch_engine.rope import pair_rows
 
@@ -46,7 +47,12 @@ class Weights(msgspec.Struct, frozen=True):
     """hidden → vocab, the final norm folded in."""
 
 
-def convert_weights(checkpoint: Checkpoint, plan: WeightPlan, report: Callable[[int, int], None]) -> Weights:
+def convert_weights(
+    checkpoint: Checkpoint,
+    plan: WeightPlan,
+    report: Callable[[int, int], None],
+    library: Library | None = None,
+) -> Weights:
     """Read and convert all weights; `report(done, total)` after each layer, on the caller's thread; it may raise.
 
     Layers are converted side by side, one core each: packing is serial code. The calls release the GIL.
@@ -58,13 +64,14 @@ def convert_weights(checkpoint: Checkpoint, plan: WeightPlan, report: Callable[[
     total = config.layers + 1
     report(0, total)
     # Before the layers, not beside them: the embedding in float32 is the most that a small model takes at once.
-    embed, head = _convert_ends(checkpoint, plan)
+    build = MatrixBuilder(checkpoint, plan, library)
+    embed, head = _convert_ends(checkpoint, plan, build)
     report(1, total)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # Holds for the pool's threads as well.
     pool = ThreadPoolExecutor(threads, thread_name_prefix="convert")
     try:
-        layers = [pool.submit(_convert_layer, checkpoint, index, plan) for index in range(config.layers)]
+        layers = [pool.submit(_convert_layer, checkpoint, index, build) for index in range(config.layers)]
         for done, _ in enumerate(as_completed(layers), start=2):
             report(done, total)
         return Weights(embed, [layer.result() for layer in layers], head)
@@ -73,10 +80,11 @@ def convert_weights(checkpoint: Checkpoint, plan: WeightPlan, report: Callable[[
         torch.set_num_threads(threads)
 
 
-def _convert_ends(checkpoint: Checkpoint, plan: WeightPlan) -> tuple[torch.Tensor, Linear]:
+def _convert_ends(
+    checkpoint: Checkpoint, plan: WeightPlan, build: MatrixBuilder
+) -> tuple[torch.Tensor, Linear]:
     """The embedding and the head."""
     embed = _table(checkpoint.tensor("embed"), plan)
-    build = MatrixBuilder(checkpoint, plan)
     if checkpoint.config.is_head_tied:
         return embed, build.head("embed", embed)
     return embed, build.head("head", _table(checkpoint.tensor("head"), plan))
@@ -87,8 +95,8 @@ def _table(weight: torch.Tensor, plan: WeightPlan) -> torch.Tensor:
     return weight.half() if plan.format != "fp32" and fits_f16(weight) else weight
 
 
-def _convert_layer(checkpoint: Checkpoint, index: int, plan: WeightPlan) -> LayerWeights:
-    config, build = checkpoint.config, MatrixBuilder(checkpoint, plan)
+def _convert_layer(checkpoint: Checkpoint, index: int, build: MatrixBuilder) -> LayerWeights:
+    config = checkpoint.config
 
     def has(part: str) -> bool:
         return f"layers.{index}.{part}" in checkpoint.names
@@ -109,7 +117,7 @@ def _convert_layer(checkpoint: Checkpoint, index: int, plan: WeightPlan) -> Laye
         ffn_norm=get("ffn_norm"),
         qkv=build.matrix(rows("q", config.heads, q_scale), rows("k", config.kv_heads), rows("v")),
         o=build.matrix(rows("o")),
-        gate_up=build.matrix(rows("gate"), rows("up")),
+        gate_up=build.matrix(rows("gate"), rows("up"), is_gate_up=True),
         down=build.matrix(rows("down")),
         qk_norm=_qk_norm(config, get("q_norm") * scale, get("k_norm")) if has("q_norm") else None,
         window=config.window_of(index),

@@ -1,0 +1,143 @@
+/* Attention of one position over a KV cache in float16, in blocks of positions that are merged afterwards: blocks can be
+ * computed side by side, and their bounds depend on nothing but the position, so that the result has the same bits however
+ * the cache is laid out. Source of the merge: Milakov and Gimelshein 2018, arXiv:1805.02867. */
+#ifndef ATTENTION_H
+#define ATTENTION_H
+
+#include <math.h>
+#include <stddef.h>
+#include "lanes.h"
+
+#define BLOCK 256     /* positions */
+#define MOST_HEAD 256 /* elements of a head */
+
+typedef struct {
+    float largest, total;   /* of exp(score - largest) */
+    float sum[MOST_HEAD];   /* of values, weighted so */
+} Partial;
+
+/* Where the cache of one key-value head lies: positions before `shared` in one place, later ones in another. */
+typedef struct {
+    const uint16_t *keys, *values, *own_keys, *own_values; /* [positions][head_size], float16 */
+    int shared;
+} Places;
+
+/* e^x for x <= 0, to 2 units in the last place: 2^n by the exponent's bits, the rest by a polynomial (Cephes, expf). In
+ * plain C, which the compiler turns into vectors. */
+INLINE float exp_negative(float x) {
+    x = x < -87.0f ? -87.0f : x;
+    float n = x * 1.44269504f + 12582912.0f;
+    n -= 12582912.0f;
+    float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    union { int32_t bits; float value; } power = { ((int32_t)n + 127) << 23 };
+    return p * power.value;
+}
+
+INLINE const uint16_t *row_of(const uint16_t *shared, const uint16_t *own, int split, int position, int head_size) {
+    return position < split ? shared + (ptrdiff_t)position * head_size : own + (ptrdiff_t)(position - split) * head_size;
+}
+
+/* `heads` queries that share the key-value head, over positions from .. to - 1 of one block. `vectors` is head_size / 16;
+ * it and `heads` are known to the compiler, so that queries and sums stay in registers. */
+INLINE void attend(const float *q, const int heads, const int vectors, Places places, int from, int to,
+                   Partial *partials, int stride) {
+    const int head_size = vectors * LANES;
+    float scores[4][BLOCK];
+    F16 held[4][MOST_HEAD / LANES];
+    for (int h = 0; h < heads; h++)
+        for (int v = 0; v < vectors; v++)
+            held[h][v] = f_load(q + h * head_size + v * LANES);
+    for (int position = from; position < to; position++) {
+        const uint16_t *key = row_of(places.keys, places.own_keys, places.shared, position, head_size);
+        F16 sums[4];
+        for (int h = 0; h < heads; h++)
+            sums[h] = f_zero();
+        for (int v = 0; v < vectors; v++) {
+            F16 part = f_load_half(key + v * LANES);
+            for (int h = 0; h < heads; h++)
+                sums[h] = f_fma(held[h][v], part, sums[h]);
+        }
+        for (int h = 0; h < heads; h++)
+            scores[h][position - from] = f_sum(sums[h]);
+    }
+    const int count = to - from;
+    for (int h = 0; h < heads; h++) {
+        float largest = scores[h][0];
+        for (int i = 1; i < count; i++)
+            largest = scores[h][i] > largest ? scores[h][i] : largest;
+        float totals[LANES] = { 0 };
+        for (int i = 0; i < count; i++)
+            scores[h][i] = exp_negative(scores[h][i] - largest);
+        for (int i = 0; i < count; i++)
+            totals[i % LANES] += scores[h][i];
+        float total = 0;
+        for (int i = 0; i < LANES; i++)
+            total += totals[i];
+        partials[(size_t)h * stride].largest = largest;
+        partials[(size_t)h * stride].total = total;
+        for (int v = 0; v < vectors; v++)
+            held[h][v] = f_zero();
+    }
+    for (int position = from; position < to; position++) {
+        const uint16_t *value = row_of(places.values, places.own_values, places.shared, position, head_size);
+        for (int v = 0; v < vectors; v++) {
+            F16 part = f_load_half(value + v * LANES);
+            for (int h = 0; h < heads; h++)
+                held[h][v] = f_fma(f_set(scores[h][position - from]), part, held[h][v]);
+        }
+    }
+    for (int h = 0; h < heads; h++)
+        for (int v = 0; v < vectors; v++)
+            f_store(partials[(size_t)h * stride].sum + v * LANES, held[h][v]);
+}
+
+/* All queries of a key-value head, as many at once as registers hold. Partials of one head are `stride` apart. */
+static void attend_heads(
+    const float *q, int heads, int head_size, Places places, int from, int to, Partial *partials, int stride) {
+    while (heads > 0) {
+        int count = 1;
+        if (head_size == 64 && heads >= 4)
+            attend(q, count = 4, 4, places, from, to, partials, stride);
+        else if (head_size == 64 && heads == 3)
+            attend(q, count = 3, 4, places, from, to, partials, stride);
+        else if (head_size == 64 && heads == 2)
+            attend(q, count = 2, 4, places, from, to, partials, stride);
+        else if (head_size == 64)
+            attend(q, 1, 4, places, from, to, partials, stride);
+        else if (head_size == 128 && heads >= 2)
+            attend(q, count = 2, 8, places, from, to, partials, stride);
+        else if (head_size == 128)
+            attend(q, 1, 8, places, from, to, partials, stride);
+        else
+            attend(q, 1, head_size / LANES, places, from, to, partials, stride);
+        q += count * head_size;
+        partials += (size_t)count * stride;
+        heads -= count;
+    }
+}
+
+/* One head's partials, in order of position, to its output. */
+static void merge(const Partial *partials, int count, int head_size, float *out) {
+    float largest = partials[0].largest, total = 0;
+    for (int i = 1; i < count; i++)
+        largest = partials[i].largest > largest ? partials[i].largest : largest;
+    for (int d = 0; d < head_size; d++)
+        out[d] = 0;
+    for (int i = 0; i < count; i++) {
+        float weight = exp_negative(partials[i].largest - largest);
+        total += weight * partials[i].total;
+        for (int d = 0; d < head_size; d++)
+            out[d] += weight * partials[i].sum[d];
+    }
+    for (int d = 0; d < head_size; d++)
+        out[d] /= total;
+}
+
+#endif

@@ -1,0 +1,120 @@
+"""Compile the C of this folder for this machine, once, and load it: nothing but a C compiler is needed.
+
+The result is kept under a name that stands for source, compiler and processor, so that a new version of any of them
+compiles anew, and a folder that several machines share holds one for each.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+_HERE: Final = Path(__file__).parent
+_SOURCE: Final = "decode.c"
+# Products and sums in the order that the source says; but no NaN is looked for, and none appears from weights without.
+_FLAGS: Final = (
+    "-std=gnu11", "-O3", "-fPIC", "-shared", "-pthread",
+    "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-ffinite-math-only",
+)  # fmt: skip
+MACHINES: Final = ("x86_64", "amd64")
+"""What `platform.machine` calls the processors that lanes.h is written for."""
+_COMPILERS: Final = ("cc", "gcc", "clang")
+_TIMEOUT_S: Final = 120.0
+_CPUINFO: Final = Path("/proc/cpuinfo")
+
+
+class Unavailable(Exception):
+    """There is no compiled kernel here; `str()` says why, in half a sentence."""
+
+
+def compiler(environ: Mapping[str, str]) -> tuple[str, ...] | None:
+    """The C compiler as a command: CC, else the first of the usual ones on the PATH; None where there is none."""
+    wanted = shlex.split(environ.get("CC", ""))
+    for name in [wanted[0]] if wanted else _COMPILERS:
+        if found := shutil.which(name, path=environ.get("PATH")):
+            return (found, *wanted[1:])
+    return None
+
+
+def load(folder: Path, environ: Mapping[str, str], processor: str = "native") -> ctypes.CDLL:
+    """The library from `folder`, compiled now if it is not there: some seconds.
+
+    Args:
+        processor: for `-march`: `native` is this machine's.
+    Raises:
+        Unavailable: no compiler, another processor than x86-64, or it does not compile.
+    """
+    if platform.machine().lower() not in MACHINES:
+        raise Unavailable(f"it is written for x86-64, this is {platform.machine()}")
+    command = compiler(environ)
+    if command is None:
+        raise Unavailable("there is no C compiler (cc, gcc or clang) on the PATH")
+    try:
+        path = folder / f"decode-{_digest(command, processor)}.so"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _compile((*command, f"-march={processor}"), path)
+        return ctypes.CDLL(str(path))
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(str(error)) from error
+
+
+def _digest(command: Sequence[str], processor: str) -> str:
+    version = subprocess.run([*command, "--version"], capture_output=True, timeout=_TIMEOUT_S, check=False)
+    digest = hashlib.sha256()
+    for part in (
+        *(file.read_bytes() for file in _sources()),
+        *(flag.encode() for flag in (*command, processor, *_FLAGS)),
+    ):
+        digest.update(part)
+    digest.update(version.stdout)
+    digest.update(_processor())
+    return digest.hexdigest()[:16]
+
+
+def _sources() -> list[Path]:
+    return sorted(file for file in _HERE.iterdir() if file.suffix in (".c", ".h"))
+
+
+def _processor() -> bytes:
+    """What `-march=native` goes by."""
+    try:
+        lines = _CPUINFO.read_bytes().splitlines()
+    except OSError:
+        return platform.processor().encode()
+    return b"\n".join(sorted({line for line in lines if line.startswith((b"flags", b"model name"))}))
+
+
+def _compile(command: Sequence[str], path: Path) -> None:
+    """To a name of its own first: two processes that compile at once do not disturb each other."""
+    handle, scratch = tempfile.mkstemp(dir=path.parent, suffix=".so")
+    os.close(handle)
+    try:
+        run = subprocess.run(
+            [*command, *_FLAGS, str(_HERE / _SOURCE), "-o", scratch, "-lm"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+        if run.returncode != 0:
+            raise Unavailable(f"{command[0]} does not compile it: {_first_error(run.stderr)}")
+        os.replace(scratch, path)
+    finally:
+        Path(scratch).unlink(missing_ok=True)
+
+
+def _first_error(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return next((line for line in lines if "error" in line), lines[0] if lines else "it says nothing")

@@ -1,0 +1,323 @@
+/* A decode step of a Llama-like model over 4-bit weights: up to 8 rows through all layers in one call, without Python and
+ * without allocation. The same computation as model.py, whose comments say what is folded into which weight. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "attention.h"
+#include "matrix.h"
+#include "pool.h"
+
+typedef struct {
+    const float *attn_norm, *ffn_norm; /* [hidden] */
+    const float *qk_norm;              /* [heads + kv_heads][head_size], or none */
+    Matrix qkv, o, gate_up, down;
+    int32_t window; /* positions that a row sees; 0 is all */
+} Layer;
+
+typedef struct {
+    int32_t hidden, ffn, heads, kv_heads, head_size, layers;
+    float eps;
+    const Layer *layer;
+} Model;
+
+/* Where a row stands, and where its keys and values are. */
+typedef struct {
+    int32_t position;
+    int32_t shared; /* positions below are in the cache that all rows share; later ones in the row's own */
+    int32_t slot;   /* of its own: which */
+} Row;
+
+/* float16 [2 * kv_heads][capacity][head_size] for each layer, keys first; own ones [2][slots][kv_heads][capacity][head_size]. */
+typedef struct {
+    uint16_t *const *shared;
+    uint16_t *const *own;
+    int32_t shared_capacity, own_capacity, own_slots;
+} Caches;
+
+typedef struct {
+    const Model *model;
+    const Layer *layer;
+    const Caches *caches;
+    const Row *places;
+    int rows, index, blocks;
+    float *x;         /* [rows][hidden] */
+    float *qkv;       /* [rows][(heads + 2 * kv_heads) * head_size] */
+    float *attended;  /* [rows][heads * head_size] */
+    Group *input;     /* [rows][hidden or heads * head_size] */
+    Group *gated;     /* [rows][ffn] */
+    Partial *partials; /* [rows][heads][blocks] */
+} Step;
+
+/* Tiles in one piece: large enough to be worth taking, small enough that nobody waits long for the last. */
+#define PIECE 2
+#define PRODUCT_PIECE 8
+
+static int pieces_of(int tiles, int piece) { return (tiles + piece - 1) / piece; }
+
+/* x / root mean square * weight, as 16-bit codes. */
+static void norm(const float *x, const float *weight, float eps, int size, Group *out) {
+    float squares[LANES] = { 0 };
+    for (int i = 0; i < size; i += LANES)
+        for (int lane = 0; lane < LANES; lane++)
+            squares[lane] += x[i + lane] * x[i + lane];
+    float total = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        total += squares[lane];
+    float scale = 1.0f / sqrtf(total / (float)size + eps);
+    float normed[GROUP];
+    for (int g = 0; g < size / GROUP; g++) {
+        for (int i = 0; i < GROUP; i++)
+            normed[i] = x[g * GROUP + i] * scale * weight[g * GROUP + i];
+        quantize_group(normed, out + g);
+    }
+}
+
+static int until(int piece, int size, const Matrix *m) {
+    return (piece + 1) * size < tiles_of(m) ? (piece + 1) * size : tiles_of(m);
+}
+
+static void qkv_piece(void *context, int piece) {
+    const Step *s = context;
+    const Matrix *m = &s->layer->qkv;
+    F16 totals[2][MOST_ROWS];
+    for (int tile = piece * PIECE; tile < until(piece, PIECE, m); tile++) {
+        multiply_tile(m, tile, s->input, s->rows, totals);
+        for (int t = 0; t < 2; t++)
+            for (int row = 0; row < s->rows; row++)
+                f_store(s->qkv + (size_t)row * m->outputs + tile * WIDTH + t * LANES, totals[t][row]);
+    }
+}
+
+/* x += matrix * groups. */
+static void add_product(const Step *s, const Matrix *m, const Group *groups, int piece) {
+    F16 totals[2][MOST_ROWS];
+    for (int tile = piece * PIECE; tile < until(piece, PIECE, m); tile++) {
+        multiply_tile(m, tile, groups, s->rows, totals);
+        for (int t = 0; t < 2; t++)
+            for (int row = 0; row < s->rows; row++) {
+                float *to = s->x + (size_t)row * m->outputs + tile * WIDTH + t * LANES;
+                f_store(to, f_add(f_load(to), totals[t][row]));
+            }
+    }
+}
+
+static void o_piece(void *context, int piece) {
+    const Step *s = context;
+    add_product(s, &s->layer->o, s->input, piece);
+}
+
+static void down_piece(void *context, int piece) {
+    const Step *s = context;
+    add_product(s, &s->layer->down, s->gated, piece);
+}
+
+/* One group of 32 of silu(gate) * up, quantised: two tiles. */
+static void gate_up_piece(void *context, int piece) {
+    const Step *s = context;
+    F16 totals[2][2][MOST_ROWS];
+    for (int i = 0; i < 2; i++)
+        multiply_tile(&s->layer->gate_up, piece * 2 + i, s->input, s->rows, totals[i]);
+    for (int row = 0; row < s->rows; row++) {
+        float gate[GROUP], up[GROUP];
+        for (int i = 0; i < 2; i++) {
+            f_store(gate + i * LANES, totals[i][0][row]);
+            f_store(up + i * LANES, totals[i][1][row]);
+        }
+        for (int i = 0; i < GROUP; i++) {
+            float small = exp_negative(-fabsf(gate[i]));
+            gate[i] *= up[i] * (gate[i] < 0 ? small : 1.0f) / (1.0f + small);
+        }
+        quantize_group(gate, s->gated + (size_t)row * (s->model->ffn / GROUP) + piece);
+    }
+}
+
+/* One key-value head of one row, one block of positions. */
+static void attention_piece(void *context, int piece) {
+    const Step *s = context;
+    const Model *m = s->model;
+    const int group = m->heads / m->kv_heads, block = piece % s->blocks;
+    const int head = piece / s->blocks % m->kv_heads, row = piece / s->blocks / m->kv_heads;
+    const Row *place = s->places + row;
+    const int first = s->layer->window && place->position >= s->layer->window ? place->position - s->layer->window + 1 : 0;
+    const int from = block * BLOCK > first ? block * BLOCK : first;
+    const int to = (block + 1) * BLOCK < place->position + 1 ? (block + 1) * BLOCK : place->position + 1;
+    if (from >= to)
+        return;
+    const Caches *caches = s->caches;
+    const size_t shared = (size_t)caches->shared_capacity * m->head_size, own = (size_t)caches->own_capacity * m->head_size;
+    const uint16_t *cache = caches->shared[s->index] + head * shared;
+    Places places = { cache, cache + m->kv_heads * shared, 0, 0, place->shared };
+    if (caches->own) {
+        places.own_keys = caches->own[s->index] + ((size_t)place->slot * m->kv_heads + head) * own;
+        places.own_values = places.own_keys + (size_t)caches->own_slots * m->kv_heads * own;
+    }
+    const int q = head * group;
+    attend_heads(s->qkv + (size_t)row * (m->heads + 2 * m->kv_heads) * m->head_size + q * m->head_size, group, m->head_size,
+                 places, from, to, s->partials + ((size_t)row * m->heads + q) * s->blocks + block, s->blocks);
+}
+
+/* RMSNorm over one head, in place. */
+static void norm_head(float *head, const float *weight, float eps, int size) {
+    float squares[LANES] = { 0 }, total = 0;
+    for (int i = 0; i < size; i += LANES)
+        for (int lane = 0; lane < LANES; lane++)
+            squares[lane] += head[i + lane] * head[i + lane];
+    for (int lane = 0; lane < LANES; lane++)
+        total += squares[lane];
+    float scale = 1.0f / sqrtf(total / (float)size + eps);
+    for (int i = 0; i < size; i++)
+        head[i] *= scale * weight[i];
+}
+
+/* Rotary embedding of q and k; k and v into the cache. `turns` is [head_size / 2] pairs of cosine and sine. */
+static void place_row(const Step *s, int row, const float *turns) {
+    const Model *m = s->model;
+    const int size = m->head_size, rotated = m->heads + m->kv_heads;
+    float *qkv = s->qkv + (size_t)row * (rotated + m->kv_heads) * size;
+    for (int head = 0; head < rotated; head++) {
+        float *pairs = qkv + head * size;
+        if (s->layer->qk_norm)
+            norm_head(pairs, s->layer->qk_norm + head * size, m->eps, size);
+        for (int i = 0; i < size; i += 2) {
+            float even = pairs[i], odd = pairs[i + 1];
+            pairs[i] = even * turns[i] - odd * turns[i + 1];
+            pairs[i + 1] = even * turns[i + 1] + odd * turns[i];
+        }
+    }
+    const Row *place = s->places + row;
+    const Caches *c = s->caches;
+    const int is_own = place->position >= place->shared;
+    for (int head = 0; head < 2 * m->kv_heads; head++) {
+        size_t part = head / m->kv_heads, number = head % m->kv_heads;
+        size_t of = is_own ? ((part * c->own_slots + place->slot) * m->kv_heads + number) * c->own_capacity
+                               + place->position - place->shared
+                           : (size_t)head * c->shared_capacity + place->position;
+        uint16_t *to = (is_own ? c->own : c->shared)[s->index] + of * size;
+        for (int i = 0; i < size; i += LANES)
+            f_store_half(to + i, f_load(qkv + (m->heads + head) * size + i));
+    }
+}
+
+static void gather_attention(const Step *s, int row) {
+    const Model *m = s->model;
+    const Row *place = s->places + row;
+    const int first = s->layer->window && place->position >= s->layer->window ? place->position - s->layer->window + 1 : 0;
+    const int from = first / BLOCK, to = place->position / BLOCK + 1;
+    for (int head = 0; head < m->heads; head++)
+        merge(s->partials + ((size_t)row * m->heads + head) * s->blocks + from, to - from, m->head_size,
+              s->attended + ((size_t)row * m->heads + head) * m->head_size);
+    const int width = m->heads * m->head_size;
+    quantize(s->attended + (size_t)row * width, s->input + (size_t)row * (width / GROUP), width);
+}
+
+static void run_layer(Step *s, const float *turns, int turn_stride) {
+    const Model *m = s->model;
+    const Layer *layer = s->layer;
+    const int hidden = m->hidden, groups = hidden / GROUP;
+    for (int row = 0; row < s->rows; row++)
+        norm(s->x + (size_t)row * hidden, layer->attn_norm, m->eps, hidden, s->input + (size_t)row * groups);
+    share_out(qkv_piece, s, pieces_of(tiles_of(&layer->qkv), PIECE));
+    for (int row = 0; row < s->rows; row++)
+        place_row(s, row, turns + (size_t)row * turn_stride);
+    share_out(attention_piece, s, s->rows * m->kv_heads * s->blocks);
+    for (int row = 0; row < s->rows; row++)
+        gather_attention(s, row);
+    share_out(o_piece, s, pieces_of(tiles_of(&layer->o), PIECE));
+    for (int row = 0; row < s->rows; row++)
+        norm(s->x + (size_t)row * hidden, layer->ffn_norm, m->eps, hidden, s->input + (size_t)row * groups);
+    share_out(gate_up_piece, s, m->ffn / GROUP);
+    share_out(down_piece, s, pieces_of(tiles_of(&layer->down), PIECE));
+}
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static int reserve(void **space, size_t *has, size_t bytes) {
+    if (bytes <= *has)
+        return 1;
+    free(*space);
+    *space = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    *has = *space ? bytes : 0;
+    return *space != 0;
+}
+
+/* Runs `rows` rows (at most MOST_ROWS) of hidden states through all layers, in place, and adds them to the caches.
+ *
+ * x: [rows][hidden]. turns: for each row [head_size / 2] pairs of cosine and sine, `turn_stride` floats apart.
+ * Returns 0, or 1 where memory ran out. */
+int32_t run_layers(const Model *model, int32_t rows, float *x, const float *turns, int32_t turn_stride, const Row *places,
+                   const Caches *caches) {
+    static void *space;
+    static size_t has;
+    int last = 0;
+    for (int row = 0; row < rows; row++)
+        last = places[row].position > last ? places[row].position : last;
+    const int blocks = last / BLOCK + 1, width = model->heads * model->head_size;
+    const size_t qkv = (size_t)rows * (model->heads + 2 * model->kv_heads) * model->head_size * sizeof(float);
+    const size_t attended = (size_t)rows * width * sizeof(float);
+    const size_t input = rows * larger(model->hidden, width) / GROUP * sizeof(Group);
+    const size_t gated = (size_t)rows * model->ffn / GROUP * sizeof(Group);
+    const size_t partials = (size_t)rows * model->heads * blocks * sizeof(Partial);
+    if (!reserve(&space, &has, qkv + attended + input + gated + partials))
+        return 1;
+    char *at = space;
+    Step step = { .model = model, .caches = caches, .places = places, .rows = rows, .blocks = blocks, .x = x };
+    step.qkv = (float *)at;
+    step.attended = (float *)(at += qkv);
+    step.input = (Group *)(at += attended);
+    step.gated = (Group *)(at += input);
+    step.partials = (Partial *)(at += gated);
+    wake();
+    for (step.index = 0; step.index < model->layers; step.index++) {
+        step.layer = model->layer + step.index;
+        run_layer(&step, turns, turn_stride);
+    }
+    let_sleep();
+    return 0;
+}
+
+typedef struct {
+    const Matrix *matrix;
+    const Group *input;
+    float *out;
+    int rows, piece;
+} Product;
+
+static void product_piece(void *context, int piece) {
+    const Product *p = context;
+    const Matrix *m = p->matrix;
+    F16 totals[2][MOST_ROWS];
+    for (int tile = piece * p->piece; tile < until(piece, p->piece, m); tile++)
+        for (int first = 0; first < p->rows; first += MOST_ROWS) {
+            const int rows = p->rows - first < MOST_ROWS ? p->rows - first : MOST_ROWS;
+            multiply_tile(m, tile, p->input + (size_t)first * (m->inputs / GROUP), rows, totals);
+            for (int t = 0; t < 2; t++)
+                for (int row = 0; row < rows; row++)
+                    f_store(p->out + (size_t)(first + row) * m->outputs + first_output(m, tile, t), totals[t][row]);
+        }
+}
+
+typedef struct {
+    const float *x;
+    Group *out;
+    int size;
+} Quantization;
+
+static void quantize_piece(void *context, int row) {
+    const Quantization *q = context;
+    quantize(q->x + (size_t)row * q->size, q->out + (size_t)row * (q->size / GROUP), q->size);
+}
+
+/* out [rows][outputs] = x [rows][inputs] * matrix + bias, for any number of rows. Returns 0, or 1 where memory ran out. */
+int32_t multiply(const Matrix *matrix, const float *x, int32_t rows, float *out) {
+    static void *space;
+    static size_t has;
+    if (!reserve(&space, &has, (size_t)rows * (matrix->inputs / GROUP) * sizeof(Group)))
+        return 1;
+    Quantization quantization = { x, space, matrix->inputs };
+    Product product = { matrix, space, out, rows, rows > MOST_ROWS ? 1 : PRODUCT_PIECE };
+    wake();
+    share_out(quantize_piece, &quantization, rows);
+    share_out(product_piece, &product, pieces_of(tiles_of(matrix), product.piece));
+    let_sleep();
+    return 0;
+}

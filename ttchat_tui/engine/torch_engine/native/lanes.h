@@ -1,0 +1,109 @@
+/* Sixteen lanes of int32 or float: one AVX-512 register, or two of AVX2. A lane is a row of a weight matrix, or a dimension
+ * of a head. What a lane computes does not depend on which of the two it is, but for the rounding of `fma`: none. */
+#ifndef LANES_H
+#define LANES_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#define LANES 16
+#define INLINE static inline __attribute__((always_inline))
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VNNI__)
+
+typedef __m512i I16;
+typedef __m512 F16;
+
+INLINE I16 i_zero(void) { return _mm512_setzero_si512(); }
+INLINE F16 f_zero(void) { return _mm512_setzero_ps(); }
+INLINE F16 f_set(float x) { return _mm512_set1_ps(x); }
+INLINE F16 f_load(const float *p) { return _mm512_loadu_ps(p); }
+INLINE void f_store(float *p, F16 x) { _mm512_storeu_ps(p, x); }
+INLINE F16 f_add(F16 a, F16 b) { return _mm512_add_ps(a, b); }
+INLINE F16 f_mul(F16 a, F16 b) { return _mm512_mul_ps(a, b); }
+INLINE F16 f_fma(F16 a, F16 b, F16 c) { return _mm512_fmadd_ps(a, b, c); }
+INLINE F16 f_from_int(I16 x) { return _mm512_cvtepi32_ps(x); }
+INLINE F16 f_load_half(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
+INLINE void f_store_half(void *p, F16 x) { _mm256_storeu_si256(p, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT)); }
+INLINE float f_sum(F16 x) { return _mm512_reduce_add_ps(x); }
+INLINE I16 i_load(const void *p) { return _mm512_loadu_si512(p); }
+INLINE I16 i_low(I16 x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
+INLINE I16 i_high(I16 x) { return _mm512_and_si512(_mm512_srli_epi16(x, 4), _mm512_set1_epi8(15)); }
+INLINE I16 i_add(I16 a, I16 b) { return _mm512_add_epi32(a, b); }
+INLINE I16 i_sub(I16 a, I16 b) { return _mm512_sub_epi32(a, b); }
+INLINE I16 i_set(int32_t x) { return _mm512_set1_epi32(x); }
+INLINE I16 i_times_256(I16 x) { return _mm512_slli_epi32(x, 8); }
+/* sum[lane] + the products of 4 unsigned bytes w[lane] with the 4 signed bytes x, the same for all lanes. */
+INLINE I16 i_dot(I16 sum, I16 w, int32_t x) { return _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(x)); }
+INLINE I16 i_dot_any(I16 sum, I16 w, int32_t x) { return i_dot(sum, w, x); }
+
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+
+typedef struct { __m256i a, b; } I16;
+typedef struct { __m256 a, b; } F16;
+#define BOTH_I(call_a, call_b) ((I16){ call_a, call_b })
+#define BOTH_F(call_a, call_b) ((F16){ call_a, call_b })
+
+INLINE I16 i_zero(void) { return BOTH_I(_mm256_setzero_si256(), _mm256_setzero_si256()); }
+INLINE F16 f_zero(void) { return BOTH_F(_mm256_setzero_ps(), _mm256_setzero_ps()); }
+INLINE F16 f_set(float x) { return BOTH_F(_mm256_set1_ps(x), _mm256_set1_ps(x)); }
+INLINE F16 f_load(const float *p) { return BOTH_F(_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)); }
+INLINE void f_store(float *p, F16 x) { _mm256_storeu_ps(p, x.a), _mm256_storeu_ps(p + 8, x.b); }
+INLINE F16 f_add(F16 x, F16 y) { return BOTH_F(_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)); }
+INLINE F16 f_mul(F16 x, F16 y) { return BOTH_F(_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)); }
+INLINE F16 f_fma(F16 x, F16 y, F16 z) { return BOTH_F(_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)); }
+INLINE F16 f_from_int(I16 x) { return BOTH_F(_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)); }
+INLINE F16 f_load_half(const void *p) {
+    const __m128i *halves = p;
+    return BOTH_F(_mm256_cvtph_ps(_mm_loadu_si128(halves)), _mm256_cvtph_ps(_mm_loadu_si128(halves + 1)));
+}
+INLINE void f_store_half(void *p, F16 x) {
+    __m128i *halves = p;
+    _mm_storeu_si128(halves, _mm256_cvtps_ph(x.a, _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128(halves + 1, _mm256_cvtps_ph(x.b, _MM_FROUND_TO_NEAREST_INT));
+}
+INLINE float f_sum(F16 x) {
+    __m256 s = _mm256_add_ps(x.a, x.b);
+    __m128 t = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+    t = _mm_add_ps(t, _mm_movehl_ps(t, t));
+    return _mm_cvtss_f32(_mm_add_ss(t, _mm_movehdup_ps(t)));
+}
+INLINE I16 i_load(const void *p) {
+    const __m256i *halves = p;
+    return BOTH_I(_mm256_loadu_si256(halves), _mm256_loadu_si256(halves + 1));
+}
+INLINE __m256i nibbles(__m256i x) { return _mm256_and_si256(x, _mm256_set1_epi8(15)); }
+INLINE I16 i_low(I16 x) { return BOTH_I(nibbles(x.a), nibbles(x.b)); }
+INLINE I16 i_high(I16 x) { return BOTH_I(nibbles(_mm256_srli_epi16(x.a, 4)), nibbles(_mm256_srli_epi16(x.b, 4))); }
+INLINE I16 i_add(I16 x, I16 y) { return BOTH_I(_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)); }
+INLINE I16 i_sub(I16 x, I16 y) { return BOTH_I(_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)); }
+INLINE I16 i_set(int32_t x) { return BOTH_I(_mm256_set1_epi32(x), _mm256_set1_epi32(x)); }
+INLINE I16 i_times_256(I16 x) { return BOTH_I(_mm256_slli_epi32(x.a, 8), _mm256_slli_epi32(x.b, 8)); }
+INLINE __m256i dot8(__m256i sum, __m256i w, __m256i x) {
+#ifdef __AVXVNNI__
+    return _mm256_dpbusd_avx_epi32(sum, w, x);
+#else
+    /* Pairs are summed in 16 bits: no overflow as long as w is at most 15. */
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
+#endif
+}
+/* As above, for w of at most 15. */
+INLINE I16 i_dot(I16 sum, I16 w, int32_t x) {
+    __m256i broadcast = _mm256_set1_epi32(x);
+    return BOTH_I(dot8(sum.a, w.a, broadcast), dot8(sum.b, w.b, broadcast));
+}
+INLINE __m256i dot8_any(__m256i sum, __m256i w, __m256i x) {
+    __m256i high = dot8(_mm256_setzero_si256(), nibbles(_mm256_srli_epi16(w, 4)), x);
+    return _mm256_add_epi32(dot8(sum, nibbles(w), x), _mm256_slli_epi32(high, 4));
+}
+/* For w of any size. */
+INLINE I16 i_dot_any(I16 sum, I16 w, int32_t x) {
+    __m256i broadcast = _mm256_set1_epi32(x);
+    return BOTH_I(dot8_any(sum.a, w.a, broadcast), dot8_any(sum.b, w.b, broadcast));
+}
+
+#else
+#error "needs AVX-512 with VNNI, or AVX2 with FMA and F16C"
+#endif
+
+#endif

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from tests.fakes import Script, ScriptedEngine
 from ttchat_tui.cli import chat
+from ttchat_tui.cli.bench import lines
 from ttchat_tui.cli.bench_run import Workload, measure, measure_concurrently
 from ttchat_tui.cli.main import app
 from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, TokenEvent
@@ -67,10 +68,28 @@ def test_a_batch_divides_the_ttft_and_multiplies_the_rate() -> None:
     assert figures.decode_tps == pytest.approx(400)
 
 
-def test_requests_at_once_are_summed() -> None:
+def test_requests_at_once_have_figures_of_their_own() -> None:
     engines = [clockwork(), clockwork(), clockwork()]
     figures = measure_concurrently(engines, SPEC, Workload(tokens=20), nothing)
-    assert (figures.concurrency, figures.decode_tps) == (3, pytest.approx(300))
+    assert (figures.concurrency, figures.decode_tps) == (3, None)
+    assert [each.ttft_ms for each in figures.streams] == pytest.approx([500, 2000, 2000]), "the first is warm"
+    assert [each.tokens for each in figures.streams] == [20] * 3
+    assert [each.decode_tps for each in figures.streams] == [pytest.approx(100)] * 3
+
+
+def test_the_sum_of_requests_at_once_is_by_the_clock_and_not_the_sum_of_their_rates() -> None:
+    figures = measure_concurrently([clockwork(), clockwork()], SPEC, Workload(tokens=20), nothing)
+    last_token_s = 2 + 1 + 0.01 * 18
+    assert figures.total_tps == pytest.approx(2 * 20 / last_token_s, rel=0.1)
+
+
+def test_requests_at_once_are_told_each_and_in_sum() -> None:
+    shown = "\n".join(
+        lines(measure_concurrently([clockwork(), clockwork()], SPEC, Workload(tokens=20), nothing), ())
+    )
+    assert "stream 2         TTFT 2,000.0 ms, 100.0 tok/s  (20 tokens)" in shown
+    assert "2 at once, first request to last token" in shown
+    assert "decode, all" not in shown
 
 
 @pytest.mark.parametrize("wanted", [60, 128, 333])

@@ -19,6 +19,7 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
+from ttchat_tui.engine.remote.local_count import LocalCounter
 from ttchat_tui.engine.remote.remote_engine import RemoteEngine
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
@@ -26,7 +27,7 @@ COUNT = ChatMessage("user", "Count from one to one hundred in words, and nothing
 
 
 def connect(server: RealServer, *, logprobs: bool = False) -> tuple[RemoteEngine, EngineInfo]:
-    engine = RemoteEngine(environ={})
+    engine = RemoteEngine(environ={}, counter_at=LocalCounter)
     options = RemoteOptions(base_url=server.base_url, connect_timeout_s=10.0, logprobs=logprobs)
     return engine, engine.load(ModelSpec(engine="remote", name=server.model, remote=options), lambda _: None)
 
@@ -38,9 +39,13 @@ def engine(server: RealServer) -> Iterator[RemoteEngine]:
     one.close()
 
 
-def asking(*messages: ChatMessage, max_tokens: int = 24, **sampling: object) -> GenerationRequest:
+def asking(
+    *messages: ChatMessage, max_tokens: int = 24, continue_last: bool = False, **sampling: object
+) -> GenerationRequest:
     params = SamplingParams(**{"temperature": 0.0, "max_tokens": max_tokens, **sampling})
-    return GenerationRequest(id=1, messages=messages or (COUNT,), sampling=params, seed=1)
+    return GenerationRequest(
+        id=1, messages=messages or (COUNT,), sampling=params, seed=1, continue_last=continue_last
+    )
 
 
 def stream(engine: RemoteEngine, request: GenerationRequest) -> list[GenerationEvent]:
@@ -64,6 +69,15 @@ def test_a_chat_of_two_turns(engine: RemoteEngine) -> None:
     stats = finished(second).stats
     assert stats.ttft_s
     assert stats.chunks
+
+
+def test_a_local_tokenizer_counts_as_the_server_does(server: RealServer, engine: RemoteEngine) -> None:
+    counted = engine.count(1, [COUNT])
+    if counted.is_estimate:
+        pytest.skip(f"{server.name} calls its model {server.model!r}: no tokenizer here has that name")
+    stats = finished(stream(engine, asking(max_tokens=2))).stats
+    assert counted.prompt_tokens == stats.prompt_tokens
+    assert not engine.count(2, [COUNT, COUNT]).is_estimate, "the server's figure bears it out"
 
 
 def test_the_length_is_kept(engine: RemoteEngine) -> None:
@@ -135,8 +149,9 @@ def test_a_server_killed_under_a_reply_leaves_what_came_and_serves_again_after_a
             connect(server)
     finally:
         server.start()
-    again = (COUNT, ChatMessage("assistant", text(events)), ChatMessage("user", "Go on."))
-    assert text(stream(engine, asking(*again, max_tokens=8))), "the same engine goes on"
+    unfinished = (COUNT, ChatMessage("assistant", text(events)))
+    rest = asking(*unfinished, max_tokens=8, continue_last=True)
+    assert text(stream(engine, rest)), "the same engine goes on with the reply"
 
 
 def test_the_engine_contract(server: RealServer) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+import pytest
 from textual.pilot import Pilot
 
 from tests.fakes import Script
@@ -15,6 +17,7 @@ from ttchat_tui.ui.model_rows import offered
 from ttchat_tui.ui.screens.model_picker import ModelPicker
 
 HERE = ModelRow(name="smollm2-135m-instruct", path=Path("/m/small.gguf"))
+SERVER = RemoteEndpoint(base_url="http://127.0.0.1:9/v1")
 SERVED = EngineInfo(
     model="llama-3",
     engine="remote",
@@ -28,7 +31,7 @@ SERVED = EngineInfo(
 
 
 def test_what_the_endpoint_in_use_serves_comes_first_and_other_endpoints_last() -> None:
-    rows = offered([HERE], SERVED, ["lab", "cloud"])
+    rows = offered([HERE], SERVED, RemoteOptions(endpoints={"lab": SERVER, "cloud": SERVER}))
     assert [(row.name, row.endpoint) for row in rows] == [
         ("remote:lab/meta/llama-3", "lab"),
         ("remote:lab/qwen3", "lab"),
@@ -37,13 +40,28 @@ def test_what_the_endpoint_in_use_serves_comes_first_and_other_endpoints_last() 
     ]
 
 
-def test_without_endpoints_the_list_is_this_machines() -> None:
-    assert offered([HERE], None, []) == (HERE,)
+def test_other_servers_that_were_found_on_this_machine_have_a_row_each() -> None:
+    found = msgspec.structs.replace(SERVED, endpoint="127.0.0.1:8000", elsewhere=("127.0.0.1:11434",))
+    names = [row.name for row in offered([], found, RemoteOptions())]
+    assert names == [*SERVED.served, "remote:127.0.0.1:11434/"]
+
+
+@pytest.mark.parametrize(
+    ("remote", "where"),
+    [
+        (RemoteOptions(), "a server on this machine"),
+        (RemoteOptions(base_url="http://lab/v1"), "http://lab/v1"),
+    ],
+)
+def test_a_server_can_be_chosen_without_a_name(remote: RemoteOptions, where: str) -> None:
+    assert [(row.name, row.endpoint) for row in offered([HERE], None, remote)] == [
+        ("smollm2-135m-instruct", ""),
+        ("remote:", where),
+    ]
 
 
 async def test_an_endpoint_of_the_config_is_chosen_in_the_picker_and_loaded(tmp_path: Path) -> None:
-    lab = RemoteEndpoint(base_url="http://127.0.0.1:9/v1")
-    config = Config(remote=RemoteOptions(endpoints={"lab": lab}))
+    config = Config(remote=RemoteOptions(endpoints={"lab": SERVER}))
     chat = ChatApp(tmp_path, Script(), config=config)
 
     async def choose(pilot: Pilot[None]) -> None:

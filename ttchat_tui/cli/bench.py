@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from ttchat_tui.cli import chat
-from ttchat_tui.cli.bench_run import Figures, Workload, measure, measure_concurrently
+from ttchat_tui.cli.bench_run import Figures, StreamFigures, Workload, measure, measure_concurrently
 from ttchat_tui.cli.choices import EngineChoice
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.config.paths import find_paths
@@ -23,6 +23,9 @@ def bench(
     context: typer.Context,
     model: Annotated[str, typer.Option("--model", "-m", help="As for the chat.")] = "",
     engine: Annotated[EngineChoice | None, typer.Option(help="What runs the model.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Server of the remote engine: http://127.0.0.1:8000/v1.")
+    ] = None,
     prompt_tokens: Annotated[int, typer.Option(min=1, help="Length of the prompt.")] = 128,
     tokens: Annotated[int, typer.Option(min=3, help="Length of the reply.")] = 128,
     batch: Annotated[int, typer.Option(min=1, max=32, help="Replies at once, in one batch.")] = 1,
@@ -30,10 +33,14 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
 ) -> None:
     """Measure load, prefill and decode as tt-metal's simple_text_demo does; works for every engine."""
-    flags = {"model.name": model or None, "model.engine": engine.value if engine else None}
-    if (
-        batch > 1
-    ):  # What a card decodes at once is fixed at load, in powers of two; other engines do not look at it.
+    flags = {
+        "model.name": model or None,
+        "model.engine": engine.value if engine else "remote" if base_url else None,
+        "remote.base_url": base_url,
+        "remote.endpoint": "" if base_url else None,
+    }
+    if batch > 1:
+        # What a card decodes at once is fixed at load, in powers of two; other engines do not look at it.
         flags["tt.max_batch_size"] = str(1 << (batch - 1).bit_length())
     figures = _measured(
         {name: value for name, value in flags.items() if value is not None},
@@ -79,15 +86,30 @@ def _measured(
 def lines(figures: Figures, references: tuple[Reference, ...]) -> list[str]:
     """The figures for a person, upstream's own below them."""
     f = figures
-    at_once = f.batch * f.concurrency
+    is_many = f.concurrency > 1
+    network = "  with network" if f.engine == "remote" else ""
+    mean = "  (mean)" if is_many else ""
+    everything = (
+        (
+            "all streams",
+            _text(f.total_tps, "tok/s") + f"  ({f.concurrency} at once, first request to last token)",
+        )
+        if is_many
+        else ("decode, all", _text(f.decode_tps, "tok/s") + f"  ({f.batch} at once)")
+    )
     rows = [
         ("model", f"{f.model} · {f.label}"),
         ("load", _text(f.load_s, "s", 2)),
         ("compile prefill", _text(f.compile_prefill_s, "s", 3) + "  (the first after the load)"),
-        ("TTFT", _text(f.ttft_ms, "ms") + f"  ({f.prompt_tokens} prompt tokens, {f.cached_tokens} cached)"),
+        (
+            "TTFT",
+            _text(f.ttft_ms, "ms")
+            + f"{network}{mean}  ({f.prompt_tokens} prompt tokens, {f.cached_tokens} cached)",
+        ),
         ("prefill", _text(f.prefill_tps, "tok/s")),
-        ("decode", _text(f.decode_tps_user, "tok/s/user") + f"  ({f.tokens} tokens)"),
-        ("decode, all", _text(f.decode_tps, "tok/s") + f"  ({at_once} at once)"),
+        ("decode", _text(f.decode_tps_user, "tok/s/user") + f"{mean}  ({f.tokens} tokens)"),
+        everything,
+        *(_stream_row(number, each) for number, each in enumerate(f.streams, start=1)),
         *((f"step {step}", _text(value, "ms", 2)) for step, value in f.token_ms.items()),
     ]
     text = [f"{label:<16} {value}" for label, value in rows]
@@ -98,6 +120,11 @@ def lines(figures: Figures, references: tuple[Reference, ...]) -> list[str]:
         )
     text.extend(f"{'':<16} source: {source}" for source in dict.fromkeys(each.source for each in references))
     return text
+
+
+def _stream_row(number: int, stream: StreamFigures) -> tuple[str, str]:
+    ttft, rate = _text(stream.ttft_ms, "ms"), _text(stream.decode_tps, "tok/s")
+    return f"stream {number}", f"TTFT {ttft}, {rate}  ({stream.tokens} tokens)"
 
 
 def _text(value: float | None, unit: str, digits: int = 1) -> str:

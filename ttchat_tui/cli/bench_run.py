@@ -5,11 +5,14 @@ TTFT              the second prefill of a prompt of that length, divided by the 
 decode t/s/u      (steps - 1) / their time: a row's first step after prefill is left out
 decode t/s        t/s/u times the rows
 token_ms          the time of the 1st, 128th and 1024th decode step that counts
+total t/s         of requests at once to a server: all their tokens by the time from the first request to the last
+                  token. Not their rates summed: a server that works on one after the other has high ones.
 """
 
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -38,6 +41,14 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     batch: int = 1
 
 
+class StreamFigures(msgspec.Struct, frozen=True):
+    """One of several requests at once."""
+
+    ttft_ms: float | None
+    tokens: int
+    decode_tps: float | None
+
+
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """None where the engine does not tell, or too few tokens came."""
 
@@ -59,14 +70,19 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     decode_tps_user: float | None
     decode_tps: float | None
     token_ms: dict[str, float]
+    total_tps: float | None = None
+    streams: tuple[StreamFigures, ...] = ()
+    """Of requests at once, each; empty for a single one."""
 
 
 class _Run(msgspec.Struct, frozen=True):
     """One request, from start to end."""
 
+    begun_s: float
+    """On `time.perf_counter`."""
     stats: GenerationStats
     times_s: dict[int, list[float]]
-    """Per row, when its tokens came."""
+    """Per row, when its tokens came, from `begun_s`."""
 
 
 def measure(engine: Engine, spec: ModelSpec, workload: Workload, report: ProgressReporter) -> Figures:
@@ -88,7 +104,7 @@ def measure_concurrently(
 ) -> Figures:
     """As `measure`, with one request at a time from each of `engines` to the same server.
 
-    TTFT and t/s/u are means over the requests; t/s is t/s/u times the requests.
+    TTFT and t/s/u are means over the requests, each of which is in `streams`.
 
     Raises:
         EngineError: of any of them.
@@ -102,7 +118,12 @@ def measure_concurrently(
             for number, engine in enumerate(engines, start=2)
         ]
         runs = [each.result() for each in begun]
-    return _figures(infos[0], workload, first, runs)
+    return msgspec.structs.replace(
+        _figures(infos[0], workload, first, runs),
+        decode_tps=None,
+        total_tps=_total_tps(runs),
+        streams=tuple(_stream(run) for run in runs),
+    )
 
 
 def prompt_of(engine: Engine, tokens: int) -> str:
@@ -138,13 +159,14 @@ def _run(engine: Engine, mark: str, filler: str, tokens: int, rows: int) -> _Run
         candidates=tuple(Candidate(seed=seed) for seed in range(2, rows + 1)),
     )
     times: dict[int, list[float]] = {}
+    begun_s = time.perf_counter()
     for event in engine.generate(request, GenerationControl(sampling)):
         if isinstance(event, TokenEvent):
             times.setdefault(event.row, []).extend(event.times_s)
         elif isinstance(event, GenerationFinished):
             if event.error is not None:
                 raise EngineError(event.error.message, event.error.cure, event.error.kind)
-            return _Run(event.stats, times)
+            return _Run(begun_s, event.stats, times)
     raise EngineError("The reply did not end.", "The log has the details.", "internal")
 
 
@@ -172,6 +194,19 @@ def _figures(info: EngineInfo, workload: Workload, first: _Run, runs: Sequence[_
         decode_tps=None if per_user is None else per_user * len(rows),
         token_ms=_milestones(rows[0]) if rows else {},
     )
+
+
+def _stream(run: _Run) -> StreamFigures:
+    times, prefill_s = run.times_s.get(0, []), _prefill_s(run.stats)
+    return StreamFigures(None if prefill_s is None else 1000 * prefill_s, len(times), _rate(times))
+
+
+def _total_tps(runs: Sequence[_Run]) -> float | None:
+    ends = [run.begun_s + times[-1] for run in runs for times in run.times_s.values()]
+    if not ends:
+        return None
+    tokens = sum(len(times) for run in runs for times in run.times_s.values())
+    return tokens / (max(ends) - min(run.begun_s for run in runs))
 
 
 def _prefill_s(stats: GenerationStats) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
@@ -112,6 +113,9 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The hub's id of the model where it is known: tt_transformers looks its settings up by the name in it."""
     tenstorrent: TenstorrentOptions = TenstorrentOptions()
     remote: RemoteOptions = RemoteOptions()
+    tokenizers: Mapping[str, str] = {}
+    """Remote engine: model id in lower case → a folder with tokenizer.json or a .gguf file of this machine, to count
+    prompts with where the server does not."""
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +128,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: bool = False
     batch_sizes: tuple[int, ...] = (1,)
     """How many candidates one batch may hold."""
+    continues: bool = True
+    """An unfinished reply goes on at the very token where it ended; False: the model is asked in words for the rest."""
     kv_reuse: bool = False
     """A new turn prefills only what the KV cache does not hold yet."""
 
@@ -153,5 +159,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Remote engine: the endpoint's name, else host and port; empty where the model runs on this machine's engine."""
     served: tuple[str, ...] = ()
     """Remote engine: the names of all models of this endpoint, as a load takes them (`remote:lab/llama-3`)."""
+    elsewhere: tuple[str, ...] = ()
+    """Remote engine: other servers that were found on this machine, by name (`remote:127.0.0.1:8080/` loads one)."""
     notes: tuple[str, ...] = ()
     """What a user should know of this load, a line each: a fallback taken, a template that was missing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -95,6 +95,10 @@ class EngineFault(msgspec.Struct, frozen=True):
     """A load failed or the engine died: there is no model until another load succeeds."""
 
     error: ErrorInfo
+
+
+NOTE: Final = "note"
+"""The kind of a notice that only informs."""
 
 
 class Notice(msgspec.Struct, frozen=True):

@@ -103,6 +103,21 @@ class Engine(Protocol):
         ...
 
 
+class TokenCounter(Protocol):
+    """Counts prompts without the engine that runs the model."""
+
+    has_template: bool
+    """Without the model's own template a count leaves out what stands around messages: it is an estimate."""
+
+    def count(self, messages: Sequence[ChatMessage]) -> int:
+        """Tokens of the prompt that these messages make.
+
+        Raises:
+            EngineError: they make none.
+        """
+        ...
+
+
 def require_batch(request: GenerationRequest, batch_sizes: Sequence[int]) -> None:
     """Check that an engine with these batch sizes can take `request`.
 

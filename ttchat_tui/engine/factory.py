@@ -5,12 +5,13 @@ Lazy, because the UI's process imports this module and must never load torch; th
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from typing_extensions import assert_never
 
 from ttchat_tui.domain.model_spec import EngineKind
-from ttchat_tui.engine.base import Engine, MissingDependency
+from ttchat_tui.engine.base import Engine, MissingDependency, TokenCounter
 
 FACTORY: Final = "ttchat_tui.engine.factory:create_engine"
 """The name under which the engine's process finds `create_engine`."""
@@ -45,9 +46,22 @@ def create_engine(kind: EngineKind) -> Engine:
         case "remote":
             from ttchat_tui.engine.remote.remote_engine import RemoteEngine
 
-            return RemoteEngine()
+            return RemoteEngine(counter_at=_counter_at)
         case _:
             assert_never(kind)
+
+
+def _counter_at(path: Path) -> TokenCounter:
+    """Counts prompts of a served model with the tokenizer at `path`.
+
+    Raises:
+        EngineError: it cannot be used; MissingDependency: who has all models served need not have `tokenizers`.
+    """
+    try:
+        from ttchat_tui.engine.remote.local_count import LocalCounter
+    except ModuleNotFoundError as error:
+        raise _missing(error, "cpu") from error
+    return LocalCounter(path)
 
 
 def _missing(error: ModuleNotFoundError, extra: str) -> MissingDependency:

@@ -20,6 +20,7 @@ from ttchat_tui.domain.model_spec import (
 from ttchat_tui.models.choice import split_kind
 from ttchat_tui.models.fetch import pull
 from ttchat_tui.models.local import resolve
+from ttchat_tui.models.tokenizers import local_tokenizers
 from ttchat_tui.models.verify import ProgressReporter
 
 
@@ -59,7 +60,11 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
         engine = kind or self.engine
         if engine == "remote":
             return ModelSpec(
-                engine="remote", name=name, context_length=self.context_length, remote=self.remote
+                engine="remote",
+                name=name,
+                context_length=self.context_length,
+                remote=self.remote,
+                tokenizers=local_tokenizers(self.models_dir, self.environ),
             )
         found = resolve(name, self.models_dir, self.environ)
         path = found.path

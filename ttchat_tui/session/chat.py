@@ -29,6 +29,7 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.sampling import SamplingParams, checked
 from ttchat_tui.domain.updates import (
+    NOTE,
     ConversationOpened,
     ConversationsChanged,
     DraftReturned,
@@ -53,6 +54,11 @@ from ttchat_tui.storage.errors import StorageError
 BUSY = ErrorInfo(kind="busy", message="A reply is still running.", cure="Esc stops it; then send.")
 NO_MODEL = ErrorInfo(
     kind="not_ready", message="No model is loaded.", cure="Load one (/reload, /model), then send."
+)
+ASKED_IN_WORDS = ErrorInfo(
+    kind=NOTE,
+    message="This server cannot go on with an unfinished reply. The model is asked in words for the rest: the seam may "
+    "show.",
 )
 NOTHING_TO_DO = ErrorInfo(kind="nothing_to_do", message="There is no reply to work on yet.")
 
@@ -264,7 +270,10 @@ class ChatSession:
         if not self.path or self.path[-1].role != "assistant":
             return [Notice(NOTHING_TO_DO)]
         last = self.path[-1]
-        return self._replies.go_on(last, self.sampling) if last.content else self.regenerate()
+        if not last.content:
+            return self.regenerate()
+        is_exact = self.info is None or self.info.capabilities.continues
+        return [*([] if is_exact else [Notice(ASKED_IN_WORDS)]), *self._replies.go_on(last, self.sampling)]
 
     def stop(self) -> bool:
         """Stop the reply that runs; it ends within one decode step, and keeps what it has."""

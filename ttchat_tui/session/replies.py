@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 CONNECTION_LOST = "connection_lost"
 """The kind of error after which a reply counts as interrupted, not as failed: it can be continued."""
 
-REFUSALS = ("prompt_too_long", "cannot_continue")
+REFUSALS = ("prompt_too_long",)
 """Kinds of error after which everything is as it was before the request: nothing was generated."""
 
 ReplyEvent: TypeAlias = GenerationStarted | PrefillProgress | TokenEvent | RowFinished | GenerationFinished
@@ -225,7 +225,7 @@ class Replies:
             log.error("a reply could not be kept: %s", error)
 
     def _finish(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
-        if event.error is not None and event.error.kind in REFUSALS:
+        if event.error is not None and (event.error.kind in REFUSALS or self._is_in_vain(running, event)):
             return self._refuse(running, event.error)
         is_nothing = not running.text and not event.text
         if running.replaced is not None and is_nothing and event.reason in ("cancelled", "error"):
@@ -246,6 +246,12 @@ class Replies:
         elif event.reason == "cancelled":
             status = "interrupted"
         return [*updates, *self._end(running, status, record, event.error)]
+
+    @staticmethod
+    def _is_in_vain(running: RunningReply, event: GenerationFinished) -> bool:
+        """A reply was to go on, and nothing was added to it."""
+        before = running.continued
+        return before is not None and running.text == before.content and not event.text
 
     def _finish_batch(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
         """Row 0 ends like any reply, with its own reason and figures; then the others are put beside it."""
@@ -297,7 +303,7 @@ class Replies:
             log.info("the conversation could not be read again: %s", error)
 
     def _refuse(self, running: RunningReply, error: ErrorInfo) -> list[Update]:
-        """The prompt is too long and nothing was generated: everything is as before, and the text is given back."""
+        """Nothing was generated: everything is as before, and the text of a prompt that is too long is given back."""
         if running.continued is not None:
             before = running.continued
             assert before.reply is not None

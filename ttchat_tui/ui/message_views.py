@@ -82,7 +82,8 @@ def note_of(status: str, reply: ReplyRecord | None, error_cure: str = "") -> str
             error = reply.error if reply and reply.error else "The reply failed."
             return f"{error} {error_cure}".strip()
         case "interrupted" if reply is None or reply.finish_reason != "cancelled":
-            return "interrupted · /continue goes on with it"
+            why = f" · {reply.error.rstrip('.')}" if reply and reply.error else ""
+            return f"interrupted{why} · /continue goes on with it"
         case _:
             return ENDINGS.get(reply.finish_reason or "", "") if reply else ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 
@@ -32,6 +33,7 @@ class RawServer:
         self.gone = threading.Event()
         """A client has gone away while its answer was under way."""
         self._is_closed = False
+        self._context: ssl.SSLContext | None = None
         self._chat = chat or stream(said("Hi"), end("stop"))
         self._other = other or listed
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -46,6 +48,10 @@ class RawServer:
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accept that waits
             self._listener.close()
 
+    def secure(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from here on."""
+        self._context = context
+
     @property
     def chats(self) -> list[Heard]:
         return [each for each in self.heard if each.path.endswith("/chat/completions")]
@@ -59,6 +65,12 @@ class RawServer:
             threading.Thread(target=self._answer, args=(client,), daemon=True).start()
 
     def _answer(self, client: socket.socket) -> None:
+        if self._context is not None:
+            try:
+                client = self._context.wrap_socket(client, server_side=True)
+            except OSError:  # the client does not take the certificate
+                client.close()
+                return
         with client:
             data = b""
             while b"\r\n\r\n" not in data:

@@ -24,6 +24,7 @@ LAB = RemoteOptions(
         ("llama3:8b", "127.0.0.1:8000", "llama3:8b"),
         ("remote:lab/org/model", "lab", "org/model"),
         ("remote:lab/", "lab", "llama"),
+        ("remote:127.0.0.1:11434/llama3.1", "127.0.0.1:11434", "llama3.1"),
     ],
 )
 def test_a_name_says_the_server_and_the_model(name: str, server: str, model: str) -> None:
@@ -53,6 +54,21 @@ def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:
     with pytest.raises(EngineError) as caught:
         wanted("remote:", RemoteOptions(base_url="https://me:hunter2@lab/v1"))
     assert "hunter2" not in str(caught.value) + caught.value.info.cure
+
+
+@pytest.mark.parametrize("url", ["https://lab/v1?api_key=hunter2", "https://lab/v1#hunter2"])
+def test_a_url_that_nothing_can_be_put_behind_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        wanted("remote:", RemoteOptions(base_url=url))
+    assert "hunter2" not in str(caught.value) + caught.value.info.cure
+
+
+@pytest.mark.parametrize("key", ["sk-a\nb", "\N{LEFT DOUBLE QUOTATION MARK}sk", "sk\x7f"])
+def test_a_key_that_cannot_be_sent_is_told_by_its_variable_and_not_repeated(key: str) -> None:
+    endpoint = Endpoint(name="lab", base_url="https://lab/v1", api_key_env="LAB_KEY")
+    with pytest.raises(EngineError, match="LAB_KEY") as caught:
+        api_key(endpoint, {"LAB_KEY": key})
+    assert "sk" not in str(caught.value) + caught.value.info.cure
 
 
 @pytest.mark.parametrize(

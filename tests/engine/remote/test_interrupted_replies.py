@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.engine.remote.raw_server import RawServer, answer, end, in_turn, said, stream
+from tests.engine.remote.raw_server import (
+    Heard,
+    RawServer,
+    answer,
+    end,
+    in_turn,
+    said,
+    sends,
+    stream,
+    thought,
+)
 from tests.fakes import Recorder
 from ttchat_tui.domain.events import EngineLoaded, GenerationFinished
 from ttchat_tui.domain.model_spec import ModelSpec, RemoteOptions
-from ttchat_tui.domain.updates import Notice, Update
+from ttchat_tui.domain.updates import NOTE, Notice, Update
 from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.engine.remote.remote_engine import RemoteEngine
 from ttchat_tui.session import ChatSession
@@ -69,14 +80,46 @@ def test_a_reply_whose_server_went_away_is_kept_as_interrupted_and_can_be_contin
     assert (session.last_reply.content, session.last_reply.status) == ("one two", "complete")
 
 
-def test_a_server_that_cannot_continue_leaves_the_reply_as_it_was(start: Start) -> None:
-    def other(client: object, _heard: object) -> None:
-        client.sendall(answer(200, {"data": [{"id": "m"}]}))  # type: ignore[attr-defined]
-
-    session, until_finished = start(RawServer(stream(said("one ")), other))
+def test_a_reply_that_cannot_go_on_now_stays_as_it_was_and_the_reason_is_told(start: Start) -> None:
+    broken = stream(said("one "))
+    session, until_finished = start(RawServer(in_turn(broken, sends(answer(500, {"error": "starting"})))))
     session.submit("count")
     until_finished()
     before = session.last_reply
-    updates = [*session.continue_reply(), *until_finished()]
-    assert any(isinstance(update, Notice) for update in updates)
+    session.continue_reply()
+    notices = [update for update in until_finished() if isinstance(update, Notice)]
+    assert ["starting" in notice.error.message for notice in notices] == [True]
     assert session.last_reply == before
+
+
+def plain(client: socket.socket, _heard: Heard) -> None:
+    """A server of no known kind."""
+    client.sendall(answer(200, {"data": [{"id": "m"}]}))
+
+
+def test_a_server_that_cannot_continue_is_asked_in_words_for_the_rest_and_that_is_told(start: Start) -> None:
+    rest = stream(said("and"), said(" three"), end("stop"))
+    server = RawServer(in_turn(stream(said("one, two")), rest), plain)
+    session, until_finished = start(server)
+    session.submit("count")
+    until_finished()
+    told = [update.error.kind for update in session.continue_reply() if isinstance(update, Notice)]
+    until_finished()
+    assert told == [NOTE]
+    sent = server.chats[-1].json["messages"]
+    assert [message["role"] for message in sent] == ["user", "assistant", "user"]
+    assert "one, two" in sent[-1]["content"]
+    assert "continue_final_message" not in server.chats[-1].json
+    assert session.last_reply is not None
+    assert (session.last_reply.content, session.last_reply.status) == ("one, two and three", "complete")
+
+
+def test_thoughts_before_the_rest_do_not_get_into_the_middle_of_the_reply(start: Start) -> None:
+    rest = stream(thought("They want the rest."), said("two"), end("stop"))
+    session, until_finished = start(RawServer(in_turn(stream(said("one ")), rest), plain))
+    session.submit("count")
+    until_finished()
+    session.continue_reply()
+    until_finished()
+    assert session.last_reply is not None
+    assert session.last_reply.content == "one two"

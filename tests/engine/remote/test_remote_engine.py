@@ -16,7 +16,6 @@ from tests.engine.remote.raw_server import (
     answer,
     end,
     in_turn,
-    listed,
     said,
     sends,
     silence,
@@ -399,16 +398,3 @@ def test_a_server_that_is_gone_is_told_by_its_address(serve: Serve) -> None:
     error = error_of(client.reply())
     assert error.kind == "endpoint_refused"
     assert f"127.0.0.1:{client.server.port}" in error.message
-
-
-def test_a_prompt_is_counted_by_the_server_once_for_the_same_messages(serve: Serve) -> None:
-    def other(client: object, heard: object) -> None:
-        if heard.path == "/tokenize":  # type: ignore[attr-defined]
-            client.sendall(answer(200, {"count": 12}))  # type: ignore[attr-defined]
-        else:
-            listed(client, heard)  # type: ignore[arg-type]
-
-    client = serve(other=other)
-    counts = [client.engine.count(number, [QUESTION]) for number in (1, 2)]
-    assert [(count.prompt_tokens, count.is_estimate) for count in counts] == [(12, False)] * 2
-    assert [heard.path for heard in client.server.heard].count("/tokenize") == 1

@@ -58,6 +58,7 @@ class Caller:
         """`key` has passed `endpoint.api_key`'s checks; empty: none. `transport` is for tests."""
         self.endpoint = endpoint
         self.has_key = bool(key)
+        self._key = key.encode()
         self.connect_timeout_s = connect_timeout_s
         headers = {"User-Agent": f"ttchat-tui/{__version__}", "Accept-Encoding": "identity"}
         if key:
@@ -71,14 +72,19 @@ class Caller:
             limits=httpx.Limits(max_keepalive_connections=0),
             follow_redirects=True,
             max_redirects=3,
-            # A proxy from the environment is for the way out, never for this machine.
+            # A proxy from the environment is for the way out, never for this machine; certificates are for both.
             trust_env=not endpoint.is_local,
+            verify=httpx.create_ssl_context(trust_env=True),
             event_hooks={"request": [self._guard]},
             transport=transport,
         )
 
     def close(self) -> None:
         self._client.close()
+
+    def masked(self, said: bytes) -> bytes:
+        """What a server said, without the key: some repeat it when they refuse it."""
+        return said.replace(self._key, b"[key]") if self._key else said
 
     def url(self, path: str) -> str:
         """Below the base URL."""
@@ -130,7 +136,7 @@ class Caller:
                     case Received():
                         parts.append(arrival.data)
                     case Ended():
-                        return Answer(status, headers, b"".join(parts))
+                        return Answer(status, headers, self.masked(b"".join(parts)))
                     case Broke():
                         raise explained(arrival.error, self.endpoint) from arrival.error
                     case _:

@@ -29,7 +29,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     api_key_env: str = ""
     key_over_plain_http: bool = False
     alias: str = ""
-    """The user's name for it in config.toml; empty where it was given as a URL or found."""
+    """What stands before its models' names: the user's name for it in config.toml, or the port of this machine that it
+    was found at. Empty where it was given as a URL."""
 
     @property
     def root_url(self) -> str:
@@ -55,7 +56,8 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 def wanted(name: str, options: RemoteOptions) -> Wanted:
-    """Read a model's name (`remote:ID`, `remote:ENDPOINT/ID`, with or without the prefix) with the options.
+    """Read a model's name (`remote:ID`, `remote:ENDPOINT/ID`, with or without the prefix) with the options. ENDPOINT is
+    a name in them, or one of this machine's usual ports (`127.0.0.1:8000`).
 
     Raises:
         ModelLoadError: kind `no_endpoint`: options name an endpoint that there is not, or one without a URL;
@@ -65,6 +67,9 @@ def wanted(name: str, options: RemoteOptions) -> Wanted:
     head, slash, rest = model.partition("/")
     if slash and head in options.endpoints:
         return _named(head, rest, options)
+    place = next((each for each in usual_places() if slash and each.alias == head), None)
+    if place is not None:
+        return Wanted(place, rest)
     if not options.base_url and not options.endpoint:
         return Wanted(None, model)
     if options.endpoint:
@@ -99,9 +104,8 @@ def _named(alias: str, model: str, options: RemoteOptions) -> Wanted:
 
 def usual_places() -> tuple[Endpoint, ...]:
     """This machine's usual ports. No key goes there: nobody has said who listens."""
-    return tuple(
-        Endpoint(name=f"127.0.0.1:{port}", base_url=f"http://127.0.0.1:{port}/v1") for port in USUAL_PORTS
-    )
+    hosts = (f"127.0.0.1:{port}" for port in USUAL_PORTS)
+    return tuple(Endpoint(name=host, base_url=f"http://{host}/v1", alias=host) for host in hosts)
 
 
 def checked_url(url: str) -> str:
@@ -125,6 +129,12 @@ def checked_url(url: str) -> str:
         raise ModelLoadError(
             "The base URL holds a user name or password, which would be shown and recorded.",
             cure="Take it out; put the key into an environment variable and name that as api_key_env.",
+            kind="endpoint_url",
+        )
+    if parts.query or parts.fragment:
+        raise ModelLoadError(
+            f"The base URL of {host_of(url)} has a part after `?` or `#`, where no path can be put behind it.",
+            cure="Leave that out; a key belongs into an environment variable, named as api_key_env.",
             kind="endpoint_url",
         )
     return url.strip().rstrip("/")
@@ -153,9 +163,19 @@ def api_key(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
     """The key to send; empty where there is none.
 
     Raises:
-        EngineError: kind `key_over_plain_http`: it would be readable on its way.
+        EngineError: kind `key_over_plain_http`: it would be readable on its way; kind `endpoint_key`: it holds what
+            cannot be sent.
     """
     key = environ.get(endpoint.api_key_env, "").strip() if endpoint.api_key_env else ""
+    if not (
+        key.isascii() and key.isprintable()
+    ):  # told here, because libraries would repeat it in their errors
+        raise EngineError(
+            f"The key in {endpoint.api_key_env} holds a character that no key has: a line break, or a typographic "
+            "quotation mark.",
+            cure=f"Set {endpoint.api_key_env} again.",
+            kind="endpoint_key",
+        )
     is_plain = urlsplit(endpoint.base_url).scheme == "http"
     if key and is_plain and not endpoint.is_local and not endpoint.key_over_plain_http:
         where = f"[remote.endpoints.{endpoint.alias}]" if endpoint.alias else "[remote]"

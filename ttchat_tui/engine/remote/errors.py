@@ -6,6 +6,8 @@ import re
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
 
 import httpx
@@ -201,11 +203,22 @@ def overflow(status: int, body: bytes) -> Overflow | None:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """`Retry-After` in seconds; None where it is missing or a date (clocks differ)."""
+    """`Retry-After` in seconds, None where it is missing or makes no sense. Where it is a date, the wait is counted from
+    the answer's own `Date`: clocks differ."""
+    said = headers.get("retry-after", "")
     try:
-        return max(0.0, float(headers.get("retry-after", "")))
+        return max(0.0, float(said))
+    except ValueError:
+        until, now = _date(said), _date(headers.get("date", ""))
+        return max(0.0, (until - now).total_seconds()) if until and now else None
+
+
+def _date(said: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(said)
     except ValueError:
         return None
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 
 def _number(patterns: Sequence[re.Pattern[str]], text: str) -> int:

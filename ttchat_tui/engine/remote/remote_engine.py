@@ -5,9 +5,11 @@ Runs on the engine thread of the app's own process; every exchange has a thread 
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -17,14 +19,24 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, LoadProgress, PromptCounted
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
-from ttchat_tui.engine.base import EngineError, ModelLoadError, ProgressReporter, not_loaded, refusal
+from ttchat_tui.engine.base import (
+    EngineError,
+    ModelLoadError,
+    ProgressReporter,
+    TokenCounter,
+    not_loaded,
+    refusal,
+)
 from ttchat_tui.engine.remote.caller import Caller
-from ttchat_tui.engine.remote.endpoint import USUAL_PORTS, Endpoint, api_key, usual_places, wanted
+from ttchat_tui.engine.remote.counting import PromptCounter
+from ttchat_tui.engine.remote.endpoint import Endpoint, api_key, wanted
 from ttchat_tui.engine.remote.errors import model_missing
+from ttchat_tui.engine.remote.probing import probe
 from ttchat_tui.engine.remote.served import ServedReplies
-from ttchat_tui.engine.remote.survey import Survey, context_of, list_models, survey
+from ttchat_tui.engine.remote.survey import Survey, context_of, survey
 
-_PROBE_TIMEOUT_S: Final = 1.0
+_log = logging.getLogger(__name__)
+
 _WRONG_PLACE: Final = frozenset({"endpoint_not_found", "endpoint_protocol"})
 
 
@@ -32,11 +44,16 @@ class RemoteEngine:
     """An `Engine`. Holds no model: `unload` forgets the server."""
 
     def __init__(
-        self, environ: Mapping[str, str] | None = None, transport: httpx.BaseTransport | None = None
+        self,
+        environ: Mapping[str, str] | None = None,
+        transport: httpx.BaseTransport | None = None,
+        counter_at: Callable[[Path], TokenCounter] | None = None,
     ) -> None:
-        """`environ` holds the keys; `transport` is for tests."""
+        """`environ` holds the keys; `transport` is for tests. `counter_at` counts with the tokenizer of
+        this machine that lies at a path (see `local_count`), or raises EngineError; None: nothing is counted here."""
         self._environ = os.environ if environ is None else environ
         self._transport = transport
+        self._counter_at = counter_at
         self._caller: Caller | None = None
         self._replies: ServedReplies | None = None
 
@@ -44,8 +61,11 @@ class RemoteEngine:
         self.unload()
         started_s = time.perf_counter()
         want = wanted(spec.path or spec.name, spec.remote)
-        report(LoadProgress(phase="start", detail=want.endpoint.name if want.endpoint else "this machine"))
-        endpoint = want.endpoint or self._found(spec, report)
+        endpoint, found = want.endpoint, None
+        if endpoint is None:
+            progress = LoadProgress(phase="start", detail="is there a server on this machine?")
+            found = probe(lambda place: self._new_caller(place, spec), lambda: report(progress))
+            endpoint = found.endpoint
         caller = self._new_caller(endpoint, spec)
         try:
             caller, info = self._connect(caller, want.model, spec, report)
@@ -53,8 +73,9 @@ class RemoteEngine:
             caller.close()
             raise
         self._caller = caller
-        took_s = time.perf_counter() - started_s
-        return msgspec.structs.replace(info, load_s=took_s)
+        if found is not None:
+            info = msgspec.structs.replace(info, elsewhere=found.elsewhere, notes=(found.note, *info.notes))
+        return msgspec.structs.replace(info, load_s=time.perf_counter() - started_s)
 
     def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
         if self._replies is None:
@@ -86,33 +107,6 @@ class RemoteEngine:
             transport=self._transport,
         )
 
-    def _found(self, spec: ModelSpec, report: ProgressReporter) -> Endpoint:
-        """The first of this machine's usual ports where a server gives a list of models.
-
-        Raises:
-            ModelLoadError: kind `no_endpoint`.
-        """
-        for endpoint in usual_places():
-            progress = LoadProgress(phase="start", detail=f"is there a server at {endpoint.name}?")
-            caller = self._new_caller(endpoint, spec)
-            try:
-                caller.ask(caller.url("/models"), timeout_s=_PROBE_TIMEOUT_S, tick=lambda: report(progress))  # noqa: B023
-                list_models(caller, lambda: report(progress))  # noqa: B023
-            except EngineError as error:
-                if error.info.kind == "load_cancelled":
-                    raise
-            else:
-                report(LoadProgress(phase="start", detail=f"found a server at {endpoint.name}"))
-                return endpoint
-            finally:
-                caller.close()
-        ports = ", ".join(map(str, USUAL_PORTS))
-        raise ModelLoadError(
-            f"No server was named, and none answers on this machine's ports {ports}.",
-            cure="Start one (`tt serve`, `vllm serve`), or name it: --base-url http://HOST:PORT/v1.",
-            kind="no_endpoint",
-        )
-
     def _connect(
         self, caller: Caller, model: str, spec: ModelSpec, report: ProgressReporter
     ) -> tuple[Caller, EngineInfo]:
@@ -129,6 +123,7 @@ class RemoteEngine:
             caller,
             found.dialect,
             chosen,
+            PromptCounter(caller, found.dialect, chosen, self._local_counter(chosen, endpoint, spec)),
             context_length=context,
             options=spec.remote,
             batch_sizes=batch_sizes,
@@ -150,6 +145,7 @@ class RemoteEngine:
                 live_sampling=False,
                 logprobs=found.dialect.logprobs and spec.remote.logprobs,
                 batch_sizes=batch_sizes,
+                continues=found.dialect.continuing is not None,
             ),
             parameters=next((each.parameters for each in found.models if each.id == chosen), 0),
             endpoint=endpoint.name,
@@ -157,6 +153,19 @@ class RemoteEngine:
             notes=notes,
         )
         return caller, info
+
+    def _local_counter(self, model: str, endpoint: Endpoint, spec: ModelSpec) -> TokenCounter | None:
+        """A tokenizer of this machine for the model; None where there is none that can be used."""
+        path = spec.tokenizers.get(model.lower(), "")
+        if not path and endpoint.is_local and model.startswith("/") and Path(model).exists():
+            path = model  # `transformers serve` and others name a model by its path
+        if not path or self._counter_at is None:
+            return None
+        try:
+            return self._counter_at(Path(path))
+        except EngineError as error:
+            _log.info("prompts are not counted on this machine: %s", error)
+            return None
 
     def _surveyed(
         self, caller: Caller, spec: ModelSpec, tick: Callable[[], None]

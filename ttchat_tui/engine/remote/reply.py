@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from ttchat_tui.domain.events import PrefillProgress, TokenEvent
@@ -26,21 +28,37 @@ _REASONS: dict[str, FinishReason] = {
 }
 
 
+class Seam(msgspec.Struct, frozen=True):
+    """Where a reply goes on, if it is one that is continued."""
+
+    is_thinking: bool = False
+    """It ends within a think block."""
+    is_exact: bool = True
+    """The server goes on at the very token; otherwise the model was asked in words for the rest."""
+    last: str = ""
+    """Its last character."""
+
+
+WHOLE: Final = Seam()
+"""A reply from its beginning."""
+
+
 class RemoteReply:
     """Text, thinking and figures of one row. Chunks are not tokens: how many tokens one is, is taken from the usage
     that comes with it, else from its log-probabilities, else it counts as one until the server says better."""
 
     def __init__(
-        self, request_id: int, row: int, stop: tuple[str, ...], *, is_thinking: bool, prompt_tokens: int
+        self, request_id: int, row: int, stop: tuple[str, ...], *, seam: Seam = WHOLE, prompt_tokens: int
     ) -> None:
-        """`is_thinking`: the reply that is continued ends within a think block."""
         self.finish_reason = ""
         """The server's word; empty until it has said one."""
         self.meter = Meter()
         self.text = TextStream(WholeText(), stop)
         self._request_id = request_id
         self._row = row
-        self._is_thinking = is_thinking
+        self._seam = seam
+        self._is_thinking = seam.is_thinking
+        self._has_said = False
         self._usage = Usage()
         self._cached_tokens: int | None = None
         self._prompt_tokens = prompt_tokens
@@ -142,11 +160,21 @@ class RemoteReply:
 
     def _shown(self, thinking: str, said: str) -> str:
         text = ""
-        if thinking:
+        if thinking and (
+            self._seam.is_exact or self._is_thinking
+        ):  # else it would stand in the middle of the answer
             text += thinking if self._is_thinking else THINK_BEGINS + thinking
             self._is_thinking = True
         if said:
             text += THINK_ENDS if self._is_thinking else ""
             self._is_thinking = False
-            text += self.text.take(said)
+            text += self._space_before(said) + self.text.take(said)
+            self._has_said = True
         return text
+
+    def _space_before(self, said: str) -> str:
+        """What holds two words apart where the rest was asked for in words: replies begin without a space."""
+        is_first, self._has_said = not self._has_said, True
+        if not is_first or self._seam.is_exact or self._seam.is_thinking:
+            return ""
+        return " " if self._seam.last.strip() and said[0].isalnum() else ""

@@ -167,11 +167,15 @@ class Row:
             if self._stream.is_done:
                 self._settle(is_all=False)
         except ServerFailed as error:
+            said = self._masked(error)
             self.fail(
-                EngineError(f"{endpoint.name} failed: {error}", "See the server's log.", "endpoint_error")
+                EngineError(f"{endpoint.name} failed: {said}", "See the server's log.", "endpoint_error")
             )
         except BadAnswer as error:
-            self.fail(protocol(endpoint, str(error)))
+            self.fail(protocol(endpoint, self._masked(error)))
+
+    def _masked(self, error: Exception) -> str:
+        return self._transport.caller.masked(str(error).encode()).decode()
 
     def _settle(self, *, is_all: bool) -> None:
         """The server has said that it is done, or (`is_all`) there is nothing more."""
@@ -197,7 +201,7 @@ class Row:
             self.fail(error)
 
     def _refused(self, time_s: float) -> None:
-        status, body = self._status, bytes(self._refusal)
+        status, body = self._status, self._transport.caller.masked(bytes(self._refusal))
         if status in RETRIED and self._may_wait(retry_after_s(self._headers), time_s):
             return
         answer = self._transport.objection(status, body)

@@ -29,7 +29,7 @@ from ttchat_tui.engine.remote.counting import PromptCounter
 from ttchat_tui.engine.remote.dialects import Dialect
 from ttchat_tui.engine.remote.errors import overflow, refused
 from ttchat_tui.engine.remote.exchange import Inbox, Woken
-from ttchat_tui.engine.remote.reply import RemoteReply
+from ttchat_tui.engine.remote.reply import WHOLE, RemoteReply, Seam
 from ttchat_tui.engine.remote.request import body_of, is_thinking, without_thoughts
 from ttchat_tui.engine.remote.row import MOST_ROWS, Row, Transport
 
@@ -39,6 +39,19 @@ _DOUBT: Final = 1.25
 """By so much an estimate may be short of the truth."""
 _OPTIONAL: Final = ("stream_options", "continuous_usage_stats", "return_progress", "logprobs", "seed")
 """Fields without which a reply is the same: left out for a server that refuses them."""
+
+
+_GO_ON: Final = (
+    "Your last message was cut off after the words “{tail}”. Go on with it from exactly there: "
+    "no introduction, nothing repeated."
+)
+"""Asks for the rest of a reply where the dialect has no way to go on at the very token."""
+_TAIL: Final = 60
+"""Characters of the unfinished reply that are named to the model."""
+
+
+class _Cancelled(Exception):
+    """The user gave the reply up before it was sent."""
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -58,6 +71,7 @@ class ServedReplies:
         caller: Caller,
         dialect: Dialect,
         model: str,
+        counter: PromptCounter,
         *,
         context_length: int,
         options: RemoteOptions,
@@ -72,7 +86,7 @@ class ServedReplies:
         self._options = options
         self._batch_sizes = batch_sizes
         self._known_models = known_models
-        self._counter = PromptCounter(caller, dialect, model)
+        self._counter = counter
         self._leave_out: frozenset[str] = frozenset()
 
     def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
@@ -96,9 +110,14 @@ class ServedReplies:
         received_s = time.perf_counter()
         try:
             require_batch(request, self._batch_sizes)
+            messages = without_thoughts(request.messages)
             if request.continue_last and self._dialect.continuing is None:
-                raise _cannot_continue(self._dialect)
-            prompt = self._prompt(without_thoughts(request.messages))
+                tail = messages[-1].content[-_TAIL:].strip()
+                messages = (*messages, ChatMessage("user", _GO_ON.format(tail=tail)))
+            prompt = self._prompt(messages, control)
+        except _Cancelled:
+            yield GenerationFinished(request.id, "cancelled", GenerationStats())
+            return
         except EngineError as error:
             yield refusal(request, error.info)
             return
@@ -125,19 +144,25 @@ class ServedReplies:
     def _budget(self) -> int:
         return self._context_length - min(_RESERVE, self._context_length // 4)
 
-    def _prompt(self, messages: tuple[ChatMessage, ...]) -> Prompt:
+    def _prompt(self, messages: tuple[ChatMessage, ...], control: GenerationControl) -> Prompt:
         """What fits. The server is asked to count only where an estimate leaves a doubt: asking costs a round trip.
 
         Raises:
             PromptTooLong: a single message does not fit.
+            _Cancelled: while the server was asked.
         """
+
+        def tick() -> None:
+            if control.is_cancelled:
+                raise _Cancelled
+
         count = self._counter.known(messages)
         wanted = count.tokens * (_DOUBT if count.is_estimate else 1.0) + _RESERVE
         if not self._context_length or wanted <= self._context_length:
             return Prompt(messages, count.tokens, count.is_estimate, 0)
         plan = fit(
             messages,
-            lambda kept: self._counter.count(kept).tokens,
+            lambda kept: self._counter.count(kept, tick).tokens,
             self._context_length,
             self._context_length - self._budget,
         )
@@ -158,11 +183,7 @@ class ServedReplies:
         drawn += [(each.sampling or control.sampling, each.seed) for each in request.candidates]
         for number, (sampling, seed) in enumerate(drawn):
             reply = RemoteReply(
-                request.id,
-                number,
-                sampling.stop,
-                is_thinking=request.continue_last and is_thinking(prompt.messages),
-                prompt_tokens=prompt.tokens,
+                request.id, number, sampling.stop, seam=self._seam(request), prompt_tokens=prompt.tokens
             )
             body = self._body(request, prompt, sampling, seed)
 
@@ -175,6 +196,16 @@ class ServedReplies:
             rows.append(Row(number, reply, body, transport))
         return rows
 
+    def _seam(self, request: GenerationRequest) -> Seam:
+        if not request.continue_last:
+            return WHOLE
+        text = request.messages[-1].content
+        return Seam(
+            is_thinking=is_thinking(request.messages),
+            is_exact=self._dialect.continuing is not None,
+            last=text[-1:],
+        )
+
     def _body(
         self, request: GenerationRequest, prompt: Prompt, sampling: SamplingParams, seed: int, most: int = 0
     ) -> dict[str, Any]:
@@ -186,7 +217,7 @@ class ServedReplies:
             prompt.messages,
             sampling,
             seed,
-            continue_last=request.continue_last,
+            continue_last=request.continue_last and self._dialect.continuing is not None,
             max_tokens=max(min(sampling.max_tokens, room), 1),
             logprobs=self._options.logprobs,
             leave_out=self._leave_out,
@@ -294,7 +325,7 @@ class ServedReplies:
         text = row.reply.flush()
         total_s = time.perf_counter() - received_s
         stats = row.reply.stats(context_length=self._context_length, dropped=prompt.dropped, total_s=total_s)
-        if row.reply.prompt_tokens is not None:
+        if row.reply.prompt_tokens is not None and not request.continue_last:
             self._counter.learn(prompt.messages, row.reply.prompt_tokens)
         assert row.reason is not None
         reason: FinishReason = row.reason
@@ -327,11 +358,3 @@ def _finished(request: GenerationRequest, ends: Sequence[RowFinished]) -> Genera
         total_s=max(end.stats.total_s or 0.0 for end in by_row),
     )
     return GenerationFinished(request.id, worst.reason, stats, error=worst.error)
-
-
-def _cannot_continue(dialect: Dialect) -> EngineError:
-    return EngineError(
-        f"A {dialect.name} server cannot go on with an unfinished reply; it would begin another one.",
-        cure="Regenerate the reply instead.",
-        kind="cannot_continue",
-    )

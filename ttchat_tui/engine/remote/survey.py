@@ -39,13 +39,15 @@ class Survey(msgspec.Struct, frozen=True):
     version: str = ""
 
 
-def list_models(caller: Caller, tick: Tick) -> tuple[tuple[ServedModel, ...], Answer]:
+def list_models(
+    caller: Caller, tick: Tick, timeout_s: float = LIST_TIMEOUT_S
+) -> tuple[tuple[ServedModel, ...], Answer]:
     """GET /models.
 
     Raises:
         EngineError: no answer, a refusal, or no list of models.
     """
-    answer = caller.ask(caller.url("/models"), timeout_s=LIST_TIMEOUT_S, tick=tick)
+    answer = caller.ask(caller.url("/models"), timeout_s=timeout_s, tick=tick)
     if not answer.is_good:
         raise refused(answer.status, answer.body, caller.endpoint, has_key=caller.has_key, model="")
     entries = _fields(answer.json()).get("data")

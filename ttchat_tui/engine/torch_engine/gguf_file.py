@@ -16,6 +16,7 @@ from ttchat_tui.engine.torch_engine.checkpoint import FAMILIES, Family, ModelCon
 from ttchat_tui.engine.torch_engine.gguf_container import GgufContainer, TensorEntry
 from ttchat_tui.engine.torch_engine.gguf_tensors import holds_int4, read_int4, read_tensor
 from ttchat_tui.engine.torch_engine.int4_blocks import Int4Blocks
+from ttchat_tui.engine.torch_engine.tokenizer_gguf import template_from_gguf
 
 _TOP: Final = {"token_embd.weight": "embed", "output_norm.weight": "norm", "output.weight": "head"}
 _LAYER: Final = {
@@ -74,19 +75,7 @@ class GgufFile:
 
     @property
     def template(self) -> TemplateData:
-        """The chat template with the special tokens that it may name."""
-        tokens: list[str] = self.metadata.get("tokenizer.ggml.tokens", [])
-        special: dict[str, str] = {}
-        for name, key in (
-            ("bos_token", "bos"),
-            ("eos_token", "eos"),
-            ("unk_token", "unknown"),
-            ("pad_token", "padding"),
-        ):
-            token_id = self.metadata.get(f"tokenizer.ggml.{key}_token_id")
-            if token_id is not None and token_id < len(tokens):
-                special[name] = tokens[token_id]
-        return TemplateData(source=self.metadata.get("tokenizer.chat_template", ""), special=special)
+        return template_from_gguf(self.metadata)
 
     @property
     def is_4_bit(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.prompt import TemplateData
 from ttchat_tui.engine.tokenizer import ChatTokenizer
 
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
@@ -113,6 +114,22 @@ def _sentencepiece(metadata: Mapping[str, Any]) -> Tokenizer:
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
     return tokenizer
+
+
+def template_from_gguf(metadata: Mapping[str, Any]) -> TemplateData:
+    """The chat template with the special tokens that it may name."""
+    tokens: list[str] = metadata.get("tokenizer.ggml.tokens", [])
+    special: dict[str, str] = {}
+    for name, key in (
+        ("bos_token", "bos"),
+        ("eos_token", "eos"),
+        ("unk_token", "unknown"),
+        ("pad_token", "padding"),
+    ):
+        token_id = metadata.get(f"tokenizer.ggml.{key}_token_id")
+        if token_id is not None and token_id < len(tokens):
+            special[name] = tokens[token_id]
+    return TemplateData(source=metadata.get("tokenizer.chat_template", ""), special=special)
 
 
 def merges_by_score(vocab: Mapping[str, int], scores: list[float], types: list[int]) -> list[tuple[str, str]]:

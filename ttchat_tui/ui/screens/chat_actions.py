@@ -13,7 +13,7 @@ from textual.screen import Screen
 
 from ttchat_tui.domain.conversation import Conversation
 from ttchat_tui.domain.events import ErrorInfo
-from ttchat_tui.domain.updates import Update
+from ttchat_tui.domain.updates import NOTE, Update
 from ttchat_tui.models.errors import ModelError
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
@@ -52,7 +52,8 @@ class ChatActions(Screen[None]):
     def say(self, error: ErrorInfo) -> None:
         """One sentence and its cure, as a toast: never markup, never a backtrace."""
         text = f"{error.message}\n{error.cure}" if error.cure else error.message
-        self.notify(text, severity="error", markup=False, timeout=8)
+        severity = "information" if error.kind == NOTE else "error"
+        self.notify(text, severity=severity, markup=False, timeout=5 if error.kind == NOTE else 8)
 
     def tell(self, notes: Sequence[str]) -> None:
         """What a load did otherwise than was wished, a toast for each."""
@@ -285,8 +286,7 @@ class ChatActions(Screen[None]):
                 self._load(name)
 
         local = deferred.library.list_models(self.services.paths.models_dir, os.environ)
-        endpoints = self.services.config.remote.endpoints
-        rows = deferred.model_rows.offered(local, self.session.info, endpoints)
+        rows = deferred.model_rows.offered(local, self.session.info, self.services.config.remote)
         self.app.push_screen(deferred.model_picker.ModelPicker(rows, self.session.model), load)
 
     def _load(self, name: str) -> None:

@@ -10,7 +10,7 @@ from ttchat_tui.models.library import ModelRow
 
 REMOTE_PREFIX: Final = "remote:"
 """Before the name of a model that a server runs: `remote:lab/llama-3`."""
-USUAL_PLACES: Final = "a server on this machine"
+USUAL_PLACES: Final = "this machine"
 
 
 def offered(

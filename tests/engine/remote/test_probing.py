@@ -16,11 +16,12 @@ def place(server: RawServer) -> Endpoint:
     return Endpoint(name=f"127.0.0.1:{server.port}", base_url=server.url)
 
 
-def probed(*servers: RawServer) -> Probed:
+def probed(*servers: RawServer, model: str = "") -> Probed:
     try:
         return probe(
             lambda endpoint: Caller(endpoint, "", connect_timeout_s=1.0),
             lambda: None,
+            model,
             [place(server) for server in servers],
         )
     finally:
@@ -36,6 +37,19 @@ def test_the_first_server_with_models_is_taken_and_the_others_are_told() -> None
     assert found.elsewhere == (place(second).name,)
     assert f"{place(first).name} (1 model), {place(second).name} (1 model)" in found.note
     assert "authorization" not in first.heard[0].headers
+
+
+def lists(*ids: str) -> RawServer:
+    return RawServer(other=sends(answer(200, {"data": [{"id": each} for each in ids]})))
+
+
+@pytest.mark.parametrize(("model", "number"), [("", 1), ("llama3.1", 2), ("nowhere", 1)])
+def test_a_server_that_has_the_model_or_any_goes_before_one_that_has_none(model: str, number: int) -> None:
+    servers = lists(), lists("qwen3"), lists("qwen3", "llama3.1:latest")
+    found = probed(*servers, model=model)
+    assert found.endpoint == place(servers[number])
+    assert found.elsewhere == tuple(place(each).name for each in servers if each is not servers[number])
+    assert f"{place(servers[0]).name} (no models)" in found.note
 
 
 def test_what_answers_without_models_is_told_where_there_is_no_other() -> None:
@@ -61,5 +75,5 @@ def test_the_search_is_cancelled_at_once() -> None:
         raise LoadCancelled("cancelled")
 
     with pytest.raises(LoadCancelled):
-        probe(lambda endpoint: Caller(endpoint, "", connect_timeout_s=1.0), give_up, [place(silent)])
+        probe(lambda endpoint: Caller(endpoint, "", connect_timeout_s=1.0), give_up, "", [place(silent)])
     silent.close()

@@ -10,7 +10,7 @@ import msgspec
 from ttchat_tui.engine.base import EngineError, ModelLoadError
 from ttchat_tui.engine.remote.caller import Caller
 from ttchat_tui.engine.remote.endpoint import USUAL_PORTS, Endpoint, usual_places
-from ttchat_tui.engine.remote.survey import Tick, list_models
+from ttchat_tui.engine.remote.survey import Tick, has_model, list_models
 
 _TIMEOUT_S: Final = 1.0
 _NOBODY: Final = frozenset({"endpoint_refused", "endpoint_unreachable"})
@@ -20,7 +20,7 @@ class Probed(msgspec.Struct, frozen=True):
     """What was found: at least one server."""
 
     endpoint: Endpoint
-    """The first that lists its models, in the order of the ports."""
+    """The one that lists the wanted model, else the first that lists any, in the order of the ports."""
     elsewhere: tuple[str, ...]
     """Names of the others."""
     note: str
@@ -28,7 +28,10 @@ class Probed(msgspec.Struct, frozen=True):
 
 
 def probe(
-    new_caller: Callable[[Endpoint], Caller], tick: Tick, places: Sequence[Endpoint] | None = None
+    new_caller: Callable[[Endpoint], Caller],
+    tick: Tick,
+    model: str = "",
+    places: Sequence[Endpoint] | None = None,
 ) -> Probed:
     """Ask every place for its models. No key goes there: nobody has said who listens.
 
@@ -36,13 +39,13 @@ def probe(
         ModelLoadError: kind `no_endpoint`, with what does answer at these ports, if anything.
         LoadCancelled: passed on from `tick`.
     """
-    found: list[tuple[Endpoint, int]] = []
+    found: list[tuple[Endpoint, list[str]]] = []
     others: list[str] = []
     for endpoint in usual_places() if places is None else places:
         caller = new_caller(endpoint)
         try:
             models, _ = list_models(caller, tick, _TIMEOUT_S)
-            found.append((endpoint, len(models)))
+            found.append((endpoint, [each.id for each in models]))
         except EngineError as error:
             if error.info.kind == "load_cancelled":
                 raise
@@ -52,16 +55,17 @@ def probe(
             caller.close()
     if not found:
         raise _none(others)
-    listed = ", ".join(f"{each.name} ({_models(count)})" for each, count in found)
+    listed = ", ".join(f"{each.name} ({_models(len(ids))})" for each, ids in found)
+    chosen, _ = min(found, key=lambda each: (not has_model(model, each[1]), not each[1]))
     return Probed(
-        endpoint=found[0][0],
-        elsewhere=tuple(each.name for each, _ in found[1:]),
-        note=f"Found on this machine: {listed}. Connected to {found[0][0].name}.",
+        endpoint=chosen,
+        elsewhere=tuple(each.name for each, _ in found if each is not chosen),
+        note=f"Found on this machine: {listed}. Connected to {chosen.name}.",
     )
 
 
 def _models(count: int) -> str:
-    return "1 model" if count == 1 else f"{count} models"
+    return "1 model" if count == 1 else f"{count or 'no'} models"
 
 
 def _none(others: Sequence[str]) -> ModelLoadError:

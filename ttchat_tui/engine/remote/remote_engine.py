@@ -33,7 +33,7 @@ from ttchat_tui.engine.remote.endpoint import Endpoint, api_key, wanted
 from ttchat_tui.engine.remote.errors import model_missing
 from ttchat_tui.engine.remote.probing import probe
 from ttchat_tui.engine.remote.served import ServedReplies
-from ttchat_tui.engine.remote.survey import Survey, context_of, survey
+from ttchat_tui.engine.remote.survey import Survey, context_of, has_model, namesakes, survey
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class RemoteEngine:
         endpoint, found = want.endpoint, None
         if endpoint is None:
             progress = LoadProgress(phase="start", detail="is there a server on this machine?")
-            found = probe(lambda place: self._new_caller(place, spec), lambda: report(progress))
+            found = probe(lambda place: self._new_caller(place, spec), lambda: report(progress), want.model)
             endpoint = found.endpoint
         caller = self._new_caller(endpoint, spec)
         try:
@@ -198,10 +198,9 @@ def _chosen(model: str, found: Survey, endpoint: Endpoint) -> str:
     known = [each.id for each in found.models]
     if model in known or (model and (found.dialect.is_loading_on_demand or not known)):
         return model
-    if model:  # a file's name stands for its path, as llama.cpp's servers list it
-        ends = [each for each in known if each.rpartition("/")[2] == model or each.partition(":")[0] == model]
-        if len(ends) == 1:
-            return ends[0]
+    if model:
+        if has_model(model, known):
+            return namesakes(model, known)[0]
         raise model_missing(model, known, endpoint)
     if not known:
         raise ModelLoadError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -97,6 +97,17 @@ def survey(caller: Caller, tick: Tick) -> Survey:
         slots=_count(props.get("total_slots")),
         version=str((version or ollama).get("version", props.get("build_info", "")))[:40],
     )
+
+
+def has_model(model: str, known: Sequence[str]) -> bool:
+    """Whether a server that lists `known` has the model that a user calls `model`."""
+    return bool(model) and (model in known or len(namesakes(model, known)) == 1)
+
+
+def namesakes(model: str, known: Sequence[str]) -> list[str]:
+    """Ids for which `model` stands: a file's name for its path, as llama.cpp's servers list it, a name without its tag,
+    as Ollama's users write it."""
+    return [each for each in known if each.rpartition("/")[2] == model or each.partition(":")[0] == model]
 
 
 def context_of(caller: Caller, found: Survey, model: str, tick: Tick) -> int:

@@ -23,3 +23,10 @@ def test_a_cost_has_its_limit_where_it_is_known() -> None:
     assert cost_hint(PromptCost(612, 8192, 0)) == "612 / 8,192 tok"
     assert cost_hint(PromptCost(612, 8192, 2)) == "612 / 8,192 tok · 2 oldest will not be sent"
     assert cost_hint(PromptCost(612, 0, 0, is_estimate=True)) == "~612 tok"
+
+
+def test_pieces_that_were_counted_for_tokens_are_named_so() -> None:
+    counted = GenerationStats(completion_tokens=3, chunks=3, is_estimate=True, decode_tps=9.0)
+    told = GenerationStats(completion_tokens=5, chunks=3, decode_tps=9.0)
+    assert figures_of(counted).startswith("~3 tok by pieces · ")
+    assert figures_of(told).startswith("5 tok · ")

@@ -87,6 +87,7 @@ def lines(figures: Figures, references: tuple[Reference, ...]) -> list[str]:
     """The figures for a person, upstream's own below them."""
     f = figures
     is_many = f.concurrency > 1
+    unit = "tokens by pieces" if f.is_by_pieces else "tokens"
     network = "  with network" if f.engine == "remote" else ""
     mean = "  (mean)" if is_many else ""
     everything = (
@@ -107,7 +108,7 @@ def lines(figures: Figures, references: tuple[Reference, ...]) -> list[str]:
             + f"{network}{mean}  ({f.prompt_tokens} prompt tokens, {f.cached_tokens} cached)",
         ),
         ("prefill", _text(f.prefill_tps, "tok/s")),
-        ("decode", _text(f.decode_tps_user, "tok/s/user") + f"{mean}  ({f.tokens} tokens)"),
+        ("decode", _text(f.decode_tps_user, "tok/s/user") + f"{mean}  ({f.tokens} {unit})"),
         everything,
         *(_stream_row(number, each) for number, each in enumerate(f.streams, start=1)),
         *((f"step {step}", _text(value, "ms", 2)) for step, value in f.token_ms.items()),

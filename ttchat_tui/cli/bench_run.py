@@ -70,6 +70,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     decode_tps_user: float | None
     decode_tps: float | None
     token_ms: dict[str, float]
+    is_by_pieces: bool = False
+    """A server did not tell how many tokens its pieces were: each counts as one."""
     total_tps: float | None = None
     streams: tuple[StreamFigures, ...] = ()
     """Of requests at once, each; empty for a single one."""
@@ -193,6 +195,7 @@ def _figures(info: EngineInfo, workload: Workload, first: _Run, runs: Sequence[_
         decode_tps_user=per_user,
         decode_tps=None if per_user is None else per_user * len(rows),
         token_ms=_milestones(rows[0]) if rows else {},
+        is_by_pieces=stats.is_estimate and stats.chunks == stats.completion_tokens,
     )
 
 

@@ -54,9 +54,11 @@ def clock_time(created_at: float) -> str:
 
 
 def figures_of(stats: GenerationStats) -> str:
-    """`41 tok · TTFT 0.14 s · 93.8 tok/s`; over a network the TTFT is named with it, and `~` marks estimates."""
+    """`41 tok · TTFT 0.14 s · 93.8 tok/s`; over a network the TTFT is named with it, `~` marks estimates, and it is said
+    where pieces that came were counted for tokens."""
     about = "~" if stats.is_estimate else ""
-    parts = [f"{about if stats.completion_tokens else ''}{stats.completion_tokens:,} tok"]
+    by = " by pieces" if about and stats.chunks and stats.chunks == stats.completion_tokens else ""
+    parts = [f"{about if stats.completion_tokens else ''}{stats.completion_tokens:,} tok{by}"]
     if stats.ttft_s is not None:
         parts.append(f"TTFT {'with network ' if stats.chunks is not None else ''}{stats.ttft_s:.2f} s")
     if stats.decode_tps is not None:

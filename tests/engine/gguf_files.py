@@ -28,8 +28,10 @@ def permuted(weight: torch.Tensor, heads: int) -> torch.Tensor:
     )
 
 
-def write_gguf(folder: Path, path: Path, **fields: Any) -> None:
-    """A tiny model in float32; `fields` are further numbers or strings, with `__` for the dots of their keys."""
+def write_gguf(
+    folder: Path, path: Path, matrices: gguf.GGMLQuantizationType | None = None, **fields: Any
+) -> None:
+    """A tiny model in float32, its matrices in another type if one is named; `fields` are further numbers or strings, with `__` for the dots of their keys."""
     checkpoint = SafetensorsFolder(folder)
     config = checkpoint.config
     architecture = _ARCHITECTURES[config.family]
@@ -46,7 +48,11 @@ def write_gguf(folder: Path, path: Path, **fields: Any) -> None:
             weight = permuted(weight, config.heads if part[0] == "q" else config.kv_heads)
         base, bias, _ = part.partition("_bias")
         full = f"{_NAMES[base]}.{'bias' if bias else 'weight'}"
-        writer.add_tensor(f"blk.{layer[1]}.{full}" if layer else full, weight.numpy())
+        place = f"blk.{layer[1]}.{full}" if layer else full
+        if matrices is not None and weight.dim() == 2:
+            writer.add_tensor(place, gguf.quants.quantize(weight.numpy(), matrices), raw_dtype=matrices)
+        else:
+            writer.add_tensor(place, weight.numpy())
     if config.rope_scaling is not None and config.rope_scaling.kind == "llama3":
         writer.add_tensor("rope_freqs.weight", llama3_factors(config))
     writer.write_header_to_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -18,12 +19,14 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from tests.engine.gguf_files import write_gguf
 from tests.engine.native_kernel import PROCESSORS, kernel
 from tests.engine.tiny_models import VOCAB, save
+from ttchat_tui.engine.torch_engine.gguf_file import GgufFile
 from ttchat_tui.engine.torch_engine.int4_blocks import CENTRE, GROUP
 from ttchat_tui.engine.torch_engine.model import DecoderModel
 from ttchat_tui.engine.torch_engine.native.library import MOST_ROWS, Library
-from ttchat_tui.engine.torch_engine.precision import WeightPlan
+from ttchat_tui.engine.torch_engine.precision import WeightPlan, plan_weights
 from ttchat_tui.engine.torch_engine.rope import RopeTable, rope_frequencies
 from ttchat_tui.engine.torch_engine.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.torch_engine.stepper import TorchStepper
@@ -62,15 +65,15 @@ def _model(name: str) -> Any:
 FAMILIES = ("llama", "llama-bias", "llama-wide-heads", "qwen2-sliding", "qwen3")
 
 
-def build(name: str) -> Any:
-    """Random weights that the kernel's formats hold exactly: 4 bits in the layers, 8 in the head."""
+def build(name: str, bits: int = 4) -> Any:
+    """Random weights that the kernel's formats hold exactly: `bits` in the layers, 8 in the head."""
     torch.manual_seed(11)
     model = _model(name)
     with torch.no_grad():
         for path, weight in model.named_parameters():
             if weight.dim() == 1:
                 weight.add_(torch.randn_like(weight) * 0.2)
-            elif "embed" in path or "lm_head" in path:
+            elif bits == 8 or "embed" in path or "lm_head" in path:
                 weight.copy_(_in_8_bits(*weight.shape))
             else:
                 weight.copy_(_in_4_bits(*weight.shape))
@@ -89,6 +92,18 @@ def _in_8_bits(outputs: int, inputs: int) -> torch.Tensor:
     codes = torch.randint(-127, 128, (outputs, inputs)).float()
     codes[:, ::GROUP] = 127.0
     return codes * 2.0**-10
+
+
+def stepper_of_8_bits(file: Path, library: Library) -> TorchStepper:
+    checkpoint = GgufFile(file)
+    plan = plan_weights("auto", {"f16"}, stored_bits=checkpoint.stored_bits, has_native=True)
+    assert plan.format == "int8"
+    weights = convert_weights(checkpoint, plan, lambda _done, _total: None, library)
+    model = DecoderModel(
+        checkpoint.config, weights, RopeTable(rope_frequencies(checkpoint.config, None)), library
+    )
+    assert model.native is not None
+    return TorchStepper(model)
 
 
 def stepper_of(folder: Path, library: Library | None, chunk: int = 256) -> TorchStepper:
@@ -138,6 +153,17 @@ def test_every_step_and_every_prompt_agrees_with_transformers(oracle: Any, libra
         np.testing.assert_allclose(
             stepper.prefill(ids[:length], go_on), expected[length - 1], atol=TOLERANCE, rtol=0
         )
+
+
+def test_a_file_in_8_bits_agrees_at_every_position(tmp_path: Path, library: Library) -> None:
+    model = build("llama", bits=8)
+    folder, ids = save(model, tmp_path / "folder"), drawn(LENGTH)
+    with torch.inference_mode():
+        expected = model(torch.tensor([ids])).logits[0].numpy()
+    write_gguf(folder, tmp_path / "x.gguf", gguf.GGMLQuantizationType.Q8_0)
+    stepper = stepper_of_8_bits(tmp_path / "x.gguf", library)
+    got = [stepper.prefill(ids[:1], go_on).copy()] + [stepper.step(i).copy() for i in ids[1:]]
+    np.testing.assert_allclose(np.stack(got), expected, atol=TOLERANCE, rtol=0)
 
 
 def test_rows_that_are_run_together_have_the_bits_that_they_have_alone(oracle: Any, library: Library) -> None:

@@ -213,27 +213,48 @@ class TestPlan:
         ],
     )
     def test_auto_goes_down_the_ladder(self, kernels: Any, is_4_bit: bool, expected: str) -> None:
-        plan = plan_weights("auto", kernels, is_4_bit=is_4_bit)
+        plan = plan_weights("auto", kernels, stored_bits=4 if is_4_bit else 16)
         assert plan.format == expected
         assert not plan.requantize
         assert bool(plan.notes) == (is_4_bit and expected != "int4")
 
     def test_four_bits_by_name_round_what_the_file_holds_in_more_and_say_so(self) -> None:
-        plan = plan_weights("int4", ALL, is_4_bit=False)
+        plan = plan_weights("int4", ALL, stored_bits=16)
         assert plan.requantize
         assert "rounded to 4 bits" in plan.notes[0]
-        assert plan_weights("int4", ALL, is_4_bit=True).notes == ()
+        assert plan_weights("int4", ALL, stored_bits=4).notes == ()
 
     @pytest.mark.parametrize("wanted", ["f16", "bf16", "int8", "int4"])
     def test_a_precision_whose_kernel_is_missing_is_refused_with_a_cure(self, wanted: Any) -> None:
         with pytest.raises(ModelLoadError, match="no working") as caught:
-            plan_weights(wanted, ALL - {wanted}, is_4_bit=True)
+            plan_weights(wanted, ALL - {wanted}, stored_bits=4)
         assert "auto" in caught.value.info.cure
 
+    @pytest.mark.parametrize(
+        ("wanted", "stored_bits", "expected", "is_lossy"),
+        [
+            ("auto", 4, "int4", False),
+            ("auto", 8, "int8", False),
+            ("auto", 16, "f16", False),
+            ("int4", 4, "int4", False),
+            ("int4", 16, "int4", True),
+            ("int8", 8, "int8", False),
+            ("int8", 16, "int8", True),
+            ("fp32", 4, "fp32", False),
+        ],
+    )
+    def test_the_compiled_kernel_holds_what_it_can_without_loss_or_what_was_asked_for(
+        self, wanted: Any, stored_bits: int, expected: str, is_lossy: bool
+    ) -> None:
+        plan = plan_weights(wanted, ALL, stored_bits=stored_bits, has_native=True)
+        assert plan.format == expected
+        assert plan.is_native == (expected in ("int4", "int8"))
+        assert bool(plan.notes) == is_lossy
+
     def test_without_integer_products_the_head_is_float16(self) -> None:
-        assert not plan_weights("auto", ALL, is_4_bit=True).has_int8_head
-        assert plan_weights("auto", ALL - {"f16"}, is_4_bit=True).has_int8_head
-        assert not plan_weights("f16", ALL, is_4_bit=True).has_int8_head
+        assert not plan_weights("auto", ALL, stored_bits=4).has_int8_head
+        assert plan_weights("auto", ALL - {"f16"}, stored_bits=4).has_int8_head
+        assert not plan_weights("f16", ALL, stored_bits=4).has_int8_head
 
 
 class HalfFourBit:

@@ -88,8 +88,8 @@ class Checkpoint(Protocol):
         ...
 
     @property
-    def is_4_bit(self) -> bool:
-        """Whether some weights are held as 4-bit blocks."""
+    def stored_bits(self) -> Literal[4, 8, 16]:
+        """4 where some matrices are held as 4-bit blocks, 8 where all are in 8 bits with a scale for each 32, else 16."""
         ...
 
     def tensor(self, name: str) -> torch.Tensor:

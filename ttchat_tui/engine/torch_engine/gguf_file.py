@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import torch
 
@@ -14,7 +14,7 @@ from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.prompt import TemplateData
 from ttchat_tui.engine.torch_engine.checkpoint import FAMILIES, Family, ModelConfig, RopeScaling
 from ttchat_tui.engine.torch_engine.gguf_container import GgufContainer, TensorEntry
-from ttchat_tui.engine.torch_engine.gguf_tensors import holds_int4, read_int4, read_tensor
+from ttchat_tui.engine.torch_engine.gguf_tensors import holds_int4, holds_int8, read_int4, read_tensor
 from ttchat_tui.engine.torch_engine.int4_blocks import Int4Blocks
 from ttchat_tui.engine.torch_engine.tokenizer_gguf import template_from_gguf
 
@@ -78,8 +78,11 @@ class GgufFile:
         return template_from_gguf(self.metadata)
 
     @property
-    def is_4_bit(self) -> bool:
-        return any(holds_int4(entry) for entry in self._file.tensors.values())
+    def stored_bits(self) -> Literal[4, 8, 16]:
+        matrices = [entry for entry in self._file.tensors.values() if len(entry.shape) > 1]
+        if any(holds_int4(entry) for entry in matrices):
+            return 4
+        return 8 if all(holds_int8(entry) for entry in matrices) else 16
 
     def tensor(self, name: str) -> torch.Tensor:
         weight = read_tensor(self._file.data, self._entry(name))

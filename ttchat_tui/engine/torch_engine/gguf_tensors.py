@@ -21,6 +21,7 @@ from ttchat_tui.engine.torch_engine.int4_blocks import GROUP, Int4Blocks
 _T = TypeVar("_T")
 
 _BLOCK: Final = GROUP
+_Q8_0: Final = 8
 
 
 def read_tensor(data: mmap.mmap, entry: TensorEntry) -> torch.Tensor:
@@ -44,6 +45,11 @@ def read_tensor(data: mmap.mmap, entry: TensorEntry) -> torch.Tensor:
 def holds_int4(entry: TensorEntry) -> bool:
     """Whether `read_int4` has blocks for it."""
     return entry.type_id in _INT4
+
+
+def holds_int8(entry: TensorEntry) -> bool:
+    """Whether it is in 8 bits with a scale for each 32 weights: Q8_0."""
+    return entry.type_id == _Q8_0
 
 
 def read_int4(data: mmap.mmap, entry: TensorEntry) -> Int4Blocks | None:
@@ -162,7 +168,7 @@ _INT4: Final[dict[int, _Layout[Int4Blocks]]] = {
 _FLOAT: Final[dict[int, _Layout[torch.Tensor]]] = {
     0: (1, 4, _f32),
     1: (1, 2, _f16),
-    8: (_BLOCK, 34, _q8_0),
+    _Q8_0: (_BLOCK, 34, _q8_0),
     30: (1, 2, _bf16),
 }
 """By GGML type. F32, F16, Q8_0, BF16."""

@@ -36,7 +36,7 @@ from ttchat_tui.engine.torch_engine.memory import (
 )
 from ttchat_tui.engine.torch_engine.model import DecoderModel
 from ttchat_tui.engine.torch_engine.native import build, library
-from ttchat_tui.engine.torch_engine.native.library import Library
+from ttchat_tui.engine.torch_engine.native.library import MOST_ROWS, Library
 from ttchat_tui.engine.torch_engine.native.step import fits_step
 from ttchat_tui.engine.torch_engine.precision import plan_weights
 from ttchat_tui.engine.torch_engine.rope import RopeTable, rope_frequencies
@@ -191,7 +191,7 @@ def _load_own(
     config, kernels, available = checkpoint.config, working_kernels(), available_bytes()
     compiled = _compiled_kernel(spec, report) if fits_step(config) else None
     plan = plan_weights(
-        spec.precision, kernels, is_4_bit=checkpoint.is_4_bit, has_native=compiled is not None
+        spec.precision, kernels, stored_bits=checkpoint.stored_bits, has_native=compiled is not None
     )
     check_memory(needed_bytes(config, plan), available)
     plan = with_prefill_copy(plan, spec.prefill_copy, kernels, config, available)
@@ -206,7 +206,7 @@ def _load_own(
         vocab_size=config.vocab_size,
         parameters=config.parameters(),
         label=f"cpu {plan.format} native" if plan.is_native else f"cpu {plan.format}",
-        draft_rows=rows_as_one(plan.format),
+        draft_rows=MOST_ROWS if plan.is_native else rows_as_one(plan.format),
         notes=plan.notes,
         set_threads=_thread_setter(compiled) if plan.is_native else torch.set_num_threads,
     )
@@ -214,7 +214,7 @@ def _load_own(
 
 def _compiled_kernel(spec: ModelSpec, report: ProgressReporter) -> Library | None:
     """None where none is wanted, it cannot be had, or what the compiler made of it computes something else."""
-    if not spec.kernel_dir or spec.precision not in ("auto", "int4"):
+    if not spec.kernel_dir or spec.precision not in ("auto", "int4", "int8"):
         return None
     report(LoadProgress(phase="compile", detail="decode kernel"))
     try:

@@ -64,10 +64,10 @@ class MatrixBuilder:
         Raises:
             ModelLoadError: a weight is missing or cannot be read.
         """
+        if self._library is not None:
+            return self._native(self._library, parts, is_gate_up)
         if self._plan.format == "int4":
             blocks = [self._blocks(part) for part in parts]
-            if self._library is not None:
-                return self._native(self._library, parts, blocks, is_gate_up)
             if len(parts) > 1 and None in blocks:
                 return JoinedLinear([self.matrix(part) for part in parts])
             if held := [part for part in blocks if part is not None]:
@@ -90,10 +90,9 @@ class MatrixBuilder:
         is_f16 = self._plan.format != "fp32" and self._plan.rest == "f16" and fits_f16(weight)
         return F16Linear(weight) if is_f16 else Fp32Head(weight)
 
-    def _native(
-        self, library: Library, parts: Sequence[Rows], blocks: Sequence[Int4Blocks | None], is_gate_up: bool
-    ) -> Linear:
+    def _native(self, library: Library, parts: Sequence[Rows], is_gate_up: bool) -> Linear:
         """4 bits where all parts have them, else 8."""
+        blocks = [self._blocks(part) for part in parts] if self._plan.format == "int4" else []
         held = [part for part in blocks if part is not None]
         weight = (
             concatenated(held)

@@ -38,7 +38,7 @@ class WeightPlan(msgspec.Struct, frozen=True, kw_only=True):
     has_int8_head: bool = False
     """With int4 and int8, the head as well; otherwise it is float16 or float32."""
     is_native: bool = False
-    """With int4, all matrices and the head for the compiled kernel; those that the file holds in more bits, in 8."""
+    """With int4 and int8, all matrices and the head for the compiled kernel; those that the file holds in more bits, in 8."""
     prefill_copy: bool = False
     """With int4 and int8, a bfloat16 copy of the layers for many rows at once."""
     notes: tuple[str, ...] = ()
@@ -46,35 +46,45 @@ class WeightPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan_weights(
-    wanted: Precision, kernels: Collection[Kernel], *, is_4_bit: bool, has_native: bool = False
+    wanted: Precision, kernels: Collection[Kernel], *, stored_bits: int, has_native: bool = False
 ) -> WeightPlan:
     """`auto` is the fastest that loses next to nothing: the file's own 4 bits, else float16, else float32.
 
     Args:
         kernels: those that work here.
-        is_4_bit: the file holds matrices in 4 bits.
+        stored_bits: of the file's matrices (`Checkpoint.stored_bits`).
         has_native: the compiled kernel works here, and with models of this shape.
     Raises:
         ModelLoadError: the precision was asked for by name, and its kernel is not here.
     """
     rest: Literal["f16", "fp32"] = "f16" if "f16" in kernels else "fp32"
-    if has_native and (wanted == "int4" or (wanted == "auto" and is_4_bit)):
-        notes = () if is_4_bit else _LOSSES["int4"]
-        return WeightPlan(format="int4", rest=rest, is_native=True, requantize=wanted == "int4", notes=notes)
+    if has_native and (native := _native(wanted, rest, stored_bits)) is not None:
+        return native
     if wanted == "auto":
-        return _automatic(rest, kernels, is_4_bit)
+        return _automatic(rest, kernels, is_4_bit=stored_bits == 4)
     if wanted != "fp32" and wanted not in kernels:
         raise ModelLoadError(
             f"This machine's torch has no working {_NAMES[wanted]} kernel.", "Use precision auto or fp32."
         )
     has_int8_head = wanted in ("int4", "int8") and "int8_head" in kernels
-    notes = () if wanted == "int4" and is_4_bit else _LOSSES.get(wanted, ())
+    notes = () if wanted == "int4" and stored_bits == 4 else _LOSSES.get(wanted, ())
     return WeightPlan(
         format=wanted, rest=rest, requantize=wanted == "int4", has_int8_head=has_int8_head, notes=notes
     )
 
 
-def _automatic(rest: Literal["f16", "fp32"], kernels: Collection[Kernel], is_4_bit: bool) -> WeightPlan:
+def _native(wanted: Precision, rest: Literal["f16", "fp32"], stored_bits: int) -> WeightPlan | None:
+    """For the compiled kernel; None where it has no kernel for what was asked, or would lose what the file holds."""
+    if wanted == "int4" or (wanted == "auto" and stored_bits == 4):
+        notes = () if stored_bits == 4 else _LOSSES["int4"]
+        return WeightPlan(format="int4", rest=rest, is_native=True, requantize=wanted == "int4", notes=notes)
+    if wanted == "int8" or (wanted == "auto" and stored_bits == 8):
+        notes = () if stored_bits == 8 else _LOSSES["int8"]
+        return WeightPlan(format="int8", rest=rest, is_native=True, notes=notes)
+    return None
+
+
+def _automatic(rest: Literal["f16", "fp32"], kernels: Collection[Kernel], *, is_4_bit: bool) -> WeightPlan:
     if not is_4_bit:
         return WeightPlan(format=rest, rest=rest)
     if "int4" in kernels:

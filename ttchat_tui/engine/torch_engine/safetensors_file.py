@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import safetensors
 import torch
@@ -69,8 +69,8 @@ class SafetensorsFolder:
             raise ModelLoadError(f"{path} cannot be read: {error}", "Download the model again.") from error
 
     @property
-    def is_4_bit(self) -> bool:
-        return False
+    def stored_bits(self) -> Literal[4, 8, 16]:
+        return 16
 
     def int4_blocks(self, name: str) -> None:
         """None: these folders hold no 4-bit blocks of this kind."""

@@ -158,6 +158,18 @@ def test_a_reply_ends_where_the_context_does(card: Card) -> None:
     assert text(events).count("!") == last.stats.completion_tokens
 
 
+def test_a_card_whose_sampler_does_not_run_is_sampled_on_the_host_and_that_is_said(card: Card) -> None:
+    """S5's sources are four months older than this ttnn, whose top-k refuses what they hand it: they are asked to draw,
+    and the load goes on without. A pair that fits draws, and says so."""
+    options = msgspec.structs.replace(card.spec.tenstorrent, sampling="device")
+    info = card.engine.load(msgspec.structs.replace(card.spec, tenstorrent=options), lambda progress: None)
+    (note,) = info.notes
+    assert "drawn on the host" in note or "The card draws" in note
+    assert info.capabilities.logprobs == ("drawn on the host" in note)
+    events, last = reply(card.engine, request_for())
+    assert (len(text(events)), last.reason) == (4, "length")
+
+
 def test_a_load_that_is_cancelled_closes_the_card_and_the_next_one_opens_it(card: Card) -> None:
     """Reload, in the same process: what ttnn holds of the model before is gone."""
     pid = card.engine.pid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import logging
@@ -29,9 +30,9 @@ from ttchat_tui.engine.tenstorrent.mesh import (
     trace_region_bytes,
 )
 from ttchat_tui.engine.tenstorrent.progress import BarStream, NativeProgress
-from ttchat_tui.engine.tenstorrent.sampler_choice import choose, choose_package
+from ttchat_tui.engine.tenstorrent.sampler_choice import Choice, choose, choose_package, on_host
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
-from ttchat_tui.engine.tenstorrent.warm_up import verify_prefix, warm_up
+from ttchat_tui.engine.tenstorrent.warm_up import CannotDraw, verify_prefix, warm_up
 
 log = logging.getLogger(__name__)
 
@@ -175,22 +176,28 @@ def _build_generator(ttnn: Any, mesh: Mesh, plan: Plan, report: ProgressReporter
             has_parameters=has_sampler(profile),
             label=profile.name,
         )
-        card_model = adapt(
+        adapted = functools.partial(
+            adapt,
             generator,
             profile,
             kv_cache=kv_cache,
             page_table=page_table(batch, pages),
             trace=options.trace,
             release_trace=ttnn.release_trace,
-            sampling_params=choice.kind,
         )
         longest = int(getattr(arguments, "max_prefill_chunk_size", None) or context)
-        buckets = prefill_buckets(profile.name, min(context, longest))
+        starts_behind = options.kv_reuse and profile.has_start_pos
+        warmed = functools.partial(
+            warm_up,
+            buckets=prefill_buckets(profile.name, min(context, longest)),
+            progress=progress,
+            report=report,
+            starts_behind=starts_behind,
+        )
+        card_model, choice = _warm_model(adapted, warmed, choice)
         stepper = CardStepper(card_model)
-        reuses = options.kv_reuse and profile.has_start_pos
         try:
-            warm_up(card_model, buckets, progress, report, starts_behind=reuses)
-            notes = verify_prefix(stepper, plan.probe) if reuses else _no_reuse(options, profile.name)
+            notes = verify_prefix(stepper, plan.probe) if starts_behind else _no_reuse(options, profile.name)
         except BaseException:
             card_model.close()
             raise
@@ -203,6 +210,25 @@ def _build_generator(ttnn: Any, mesh: Mesh, plan: Plan, report: ProgressReporter
             context_length=context,
             notes=(*choice.notes, *notes),
         )
+
+
+def _warm_model(
+    adapted: Callable[..., CardModel], warmed: Callable[[CardModel], None], choice: Choice
+) -> tuple[CardModel, Choice]:
+    """A model that has run once; on the host's drawing where the card's own fails."""
+    model = adapted(sampling_params=choice.kind)
+    try:
+        try:
+            warmed(model)
+        except CannotDraw as failure:
+            choice = on_host(str(failure))
+            _let_go(failure)
+            model = adapted()
+            warmed(model)
+    except BaseException:
+        model.close()
+        raise
+    return model, choice
 
 
 def _no_reuse(options: TenstorrentOptions, profile: str) -> tuple[str, ...]:

@@ -46,11 +46,11 @@ def choose(
         return Choice(None)
     kind = _sampling_params(generators)
     if kind is None:
-        return _host(f"this tt-metal ({label}) has no SamplingParams")
+        return on_host(f"this tt-metal ({label}) has no SamplingParams")
     if name.startswith(EXCLUDED):
-        return _host(f"upstream samples {name} on the host as well (tt-metal #34763)")
+        return on_host(f"upstream samples {name} on the host as well (tt-metal #34763)")
     if has_parameters and not getattr(model, "_supports_on_device_sampling", False):
-        return _host("the model's vocabulary is too long for so few chips (64 × 1,024 entries on each)")
+        return on_host("the model's vocabulary is too long for so few chips (64 × 1,024 entries on each)")
     return Choice(kind, (_LIMITS if has_parameters else _GREEDY_ONLY,))
 
 
@@ -60,7 +60,7 @@ def choose_package(options: TenstorrentOptions) -> Choice:
         return Choice(None)
     module = "tt_transformers.sampling.sampling_params"
     if not _is_there("tt_transformers", "tt_transformers.sampling", module):
-        return _host("the installed tt_transformers has no SamplingParams")
+        return on_host("the installed tt_transformers has no SamplingParams")
     return Choice(importlib.import_module(module).SamplingParams, (_LIMITS,))
 
 
@@ -77,6 +77,7 @@ def _is_there(*modules: str) -> bool:
     return all(importlib.util.find_spec(module) is not None for module in modules)
 
 
-def _host(reason: str) -> Choice:
+def on_host(reason: str) -> Choice:
+    """The host draws although the card was wished for, and says why."""
     log.warning("tokens are drawn on the host: %s", reason)
     return Choice(None, (f"[tt] sampling = device cannot be had: {reason}. Tokens are drawn on the host.",))

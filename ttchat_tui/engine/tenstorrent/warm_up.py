@@ -12,10 +12,15 @@ from ttchat_tui.engine.base import ProgressReporter
 from ttchat_tui.engine.tenstorrent import kv_prefix
 from ttchat_tui.engine.tenstorrent.adapter import IDLE, CardModel
 from ttchat_tui.engine.tenstorrent.card_sampling import GREEDY, KINDS, Draws
+from ttchat_tui.engine.tenstorrent.errors import explain
 from ttchat_tui.engine.tenstorrent.progress import NativeProgress
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
 
 log = logging.getLogger(__name__)
+
+
+class CannotDraw(Exception):
+    """The card's sampler fails where it is tried for the first time; `str()` is the native error for a person."""
 
 
 def warm_up(
@@ -31,6 +36,8 @@ def warm_up(
 
     Args:
         buckets: padded lengths of prefill, ascending; the last one is no longer than a row.
+    Raises:
+        CannotDraw: nothing was recorded yet, and the model can be used otherwise.
     """
     shapes = [(length, 0) for length in buckets]
     if starts_behind:
@@ -43,12 +50,19 @@ def warm_up(
         progress.check()
     report(LoadProgress(phase="compile", done=len(shapes), total=total, unit="steps", detail="decode"))
     if model.draws is not None:
-        for sampling in KINDS:
-            _step(model, buckets[0], sampling, is_first=True, is_traced=False)
-            progress.check()
+        _try_drawing(model, buckets[0])
+        progress.check()
     for index in range(2):  # The first compiles and records, the second replays.
         _step(model, buckets[0] + index, GREEDY, is_first=index == 0, is_traced=True)
         progress.check()
+
+
+def _try_drawing(model: CardModel, position: int) -> None:
+    try:
+        for sampling in KINDS:
+            _step(model, position, sampling, is_first=True, is_traced=False)
+    except Exception as error:
+        raise CannotDraw(str(explain(error))) from error
 
 
 def _step(

@@ -65,6 +65,31 @@ def test_any_split_of_any_text_shows_what_the_whole_shows(
     assert drawn(streamed(cut(source, lengths)), width) == drawn(whole(source), width)
 
 
+LINKS = st.sampled_from(
+    [
+        *("[a]\n", "see [a] and [b][a]\n\n", "> [a]\n", "- [b]\n", "# [a]\n", "word\n\n", "- item\n" * 40),
+        "| [a] | b |\n|---|---|\n" + "| r | [b] |\n" * 16,
+        *("[a]: /url\n\n", "[a]: /other\n", "> [a]: /quoted\n\n", "[b]: <x y> 'title'\n\n"),
+    ]
+)
+"""Links before and after their definitions, within one block and across many."""
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(LINKS, min_size=1, max_size=6), LENGTHS)
+def test_a_link_finds_its_definition_wherever_the_text_is_cut(parts: list[str], lengths: list[int]) -> None:
+    source = "".join(parts)
+    assert drawn(streamed(cut(source, lengths)), 40) == drawn(whole(source), 40)
+
+
+def test_a_link_that_was_drawn_before_its_definition_came_leads_there_in_the_end() -> None:
+    assert drawn_text(streamed(["See", " [docs].\n\n[docs]: /url\n"]), 40) == ["See docs ‹/url›."]
+
+
+def test_half_of_an_address_is_not_taken_for_all_of_it() -> None:
+    assert drawn_text(streamed(["- [b]\n> [b]: /u", "rl\n\n"]), 40) == [" • b ‹/url›"]
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.text("ab *_`~[]()<>&;#-+|\\\n\r\t\x1b\u202e!:1.", max_size=60), LENGTHS)
 def test_any_characters_show_alike_however_they_are_split(source: str, lengths: list[int]) -> None:

@@ -34,6 +34,8 @@ class _Live:
     row: int
     """Where its rows begin."""
     previous: Leaf | None
+    references: int
+    """How many link definitions had come when it was begun: its rows may know no more."""
     is_sealed: bool = False
     """All its rows stand there: right as long as the leaf stays as it is."""
 
@@ -150,19 +152,21 @@ class Document:
             if not live.is_sealed:
                 self._complete(live, leaf)
             self._live.remove(live)
+            known = live.references
         else:
             self._cut_back(0)
             self._add(gap_rows(leaf, self._previous))
-            self._add(self._rows_of(leaf, self._parser.references, self._fences).whole(leaf))
+            self._add(leaf_rows(leaf, self._parser.references, self._fences).whole(leaf))
+            known = len(self._parser.references)
+        self._note_links(leaf, known)
         self._previous = leaf
         self._fences += leaf.is_fenced
 
-    def _rows_of(self, leaf: Leaf, references: dict[str, object], fences: int) -> LeafRows:
+    def _note_links(self, leaf: Leaf, known: int) -> None:
+        """`leaf` was drawn by the first `known` definitions, and may hold links to later ones."""
         if leaf.kind in ("paragraph", "heading", "table") and any("[" in line for line in leaf.lines):
-            known = len(references)
             fewest = self._fewest_references
             self._fewest_references = known if fewest is None else min(fewest, known)
-        return leaf_rows(leaf, references, fences)
 
     # Leaves that may go on.
 
@@ -179,7 +183,8 @@ class Document:
         previous, fences = self._previous, self._fences
         for index, leaf in enumerate(probe.leaves):
             live = self._live[index] if index < len(self._live) else None
-            rows = live.rows if live else self._rows_of(leaf, probe.references, fences)
+            # Not the probe's references: an unfinished line may define half of an address.
+            rows = live.rows if live else leaf_rows(leaf, self._parser.references, fences)
             may_settle = not tail and (live is None or not live.is_sealed)
             if live is None and not tail:
                 live = self._go_live(leaf, rows, previous)
@@ -195,7 +200,8 @@ class Document:
         return tail
 
     def _go_live(self, leaf: Leaf, rows: LeafRows, previous: Leaf | None) -> _Live:
-        live = _Live(leaf, rows, len(self.chunks) - 1, len(self.chunks[-1].rows), previous)
+        known = len(self._parser.references)
+        live = _Live(leaf, rows, len(self.chunks) - 1, len(self.chunks[-1].rows), previous, known)
         self._live.append(live)
         return live
 

@@ -12,7 +12,6 @@ from tests.fakes import Gate, Script, ScriptedEngine, prepare_scripted
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState
-from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.conversations import ConversationStore
@@ -55,7 +54,7 @@ class ChatApp:
             self.store,
             self.host,
             model="scripted",
-            default_sampling=lambda recommended: config.sampling.over(recommended or SamplingParams()),
+            default_sampling=config.sampling.over,
             system_prompt=config.system_prompt,
         )
         self.kept: list[UiState] = []

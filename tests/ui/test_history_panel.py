@@ -276,3 +276,26 @@ async def test_keys_on_an_empty_list_ask_for_nothing() -> None:
 def test_a_row_is_compared_by_what_it_shows() -> None:
     assert rows_of(ITEMS, 1, NOW) == rows_of(ITEMS, 1, NOW + 10)
     assert ConversationRow(1, "a", "1m", False) != ConversationRow(1, "a", "1m", True)
+
+
+async def test_the_open_conversation_is_highlighted_while_the_keys_go_elsewhere() -> None:
+    panel = HistoryPanel(clock=lambda: NOW)
+    async with ShellApp(panel).run_test(size=(40, 24)) as pilot:
+        panel.show(ITEMS[1:], 2)
+        await pilot.pause()
+        panel.app.set_focus(None)
+        panel.show(ITEMS, 1)
+        assert panel.highlighted_id == 1
+        panel.show(ITEMS, 3)
+        assert panel.highlighted_id == 3
+
+
+async def test_enter_in_the_filter_opens_the_newest_that_fits() -> None:
+    async def act(pilot: Pilot[None], panel: HistoryPanel) -> None:
+        panel.focus_filter()
+        await pilot.press("e")
+        assert panel.highlighted_id == 1
+        await pilot.press("r")
+        assert panel.highlighted_id == 3
+
+    await with_panel(act, current=5)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.updates import PromptCost
 from ttchat_tui.ui.message_views import cost_hint, figures_of
+from ttchat_tui.ui.widgets.message_widget import FiguresRow
 
 
 def test_figures_of_this_machine_are_exact() -> None:
@@ -30,3 +33,21 @@ def test_pieces_that_were_counted_for_tokens_are_named_so() -> None:
     told = GenerationStats(completion_tokens=5, chunks=3, decode_tps=9.0)
     assert figures_of(counted).startswith("~3 tok by pieces · ")
     assert figures_of(told).startswith("5 tok · ")
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (80, "971 tok · TTFT 0.03 s · 127.5 tok/s · 68/69 cached"),
+        (50, "971 tok · TTFT 0.03 s · 127.5 tok/s · 68/69 cached"),
+        (49, "971 tok · TTFT 0.03 s · 127.5 tok/s"),
+        (20, "971 tok"),
+        (5, "971 …"),
+    ],
+)
+def test_figures_take_one_line_and_the_last_ones_go_first(width: int, shown: str) -> None:
+    stats = GenerationStats(
+        completion_tokens=971, ttft_s=0.03, decode_tps=127.5, cached_tokens=68, prompt_tokens=69
+    )
+    ((piece,),) = FiguresRow(figures_of(stats)).lines(width)
+    assert piece.content.plain == shown

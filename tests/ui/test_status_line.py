@@ -66,7 +66,6 @@ async def test_no_width_breaks_the_line(width: int) -> None:
     ("state", "words"),
     [
         ("empty", "○ no model"),
-        ("loading", "● loading"),
         ("ready", "● ready"),
         ("generating", "● generating"),
         ("unloading", "○ unloading"),
@@ -118,6 +117,16 @@ async def test_progress_is_told_while_loading(progress: LoadProgress, words: str
     assert words in await shown(status, 100)
 
 
+@pytest.mark.parametrize(
+    "wanted", ["qwen3-0.6b", "~/models/qwen3-0.6b", "cpu:/srv/qwen3-0.6b/", "org/qwen3-0.6b"]
+)
+async def test_the_model_that_is_being_loaded_is_named(wanted: str) -> None:
+    status = running()
+    status.set_state("loading", wanted)
+    status.set_progress(LoadProgress("convert", 12, 30, "layers"))
+    assert (await shown(status, 110)).startswith("ttchat   qwen3-0.6b · ● loading convert ━━━─────  40 %")
+
+
 async def test_progress_ends_with_the_loading() -> None:
     status = StatusLine()
     status.set_state("loading")
@@ -130,7 +139,7 @@ async def test_progress_ends_with_the_loading() -> None:
 async def test_progress_shrinks_to_its_percentage() -> None:
     status = StatusLine()
     status.set_model(MODEL, "cpu int4")
-    status.set_state("loading")
+    status.set_state("loading", MODEL)
     status.set_progress(LoadProgress("read", 43, 100, "tensors", "a-file-with-a-long-name.gguf"))
     assert (await shown(status, 60)).strip() == f"{MODEL} · ● loading read  43 %"
 

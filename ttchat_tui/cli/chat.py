@@ -197,6 +197,13 @@ def _store(invocation: Invocation, config: Config) -> ConversationStore:
     return open_scratch_store()
 
 
+def _expected_sampling(model: str) -> SamplingParams | None:
+    """What the catalog says that `model` recommends: known before the model has been loaded."""
+    catalog = importlib.import_module("ttchat_tui.models.catalog").catalog()  # not before the first frame
+    entry = catalog.find(split_kind(model)[1])
+    return entry.recommended if entry is not None else None
+
+
 def _prepare_after(screen_stands: threading.Event, config: Config, paths: Paths) -> Prepare:
     """`models.prepare`, imported and run once the screen stands.
 
@@ -239,7 +246,8 @@ def _session(
             store,
             host,
             model=model,
-            default_sampling=lambda recommended: config.sampling.over(recommended or SamplingParams()),
+            default_sampling=config.sampling.over,
+            expected_sampling=_expected_sampling,
             system_prompt=config.system_prompt,
         )
         try:

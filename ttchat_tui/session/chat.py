@@ -72,13 +72,13 @@ class ChatSession:
         host: EngineHost,
         *,
         model: str,
-        default_sampling: Callable[[SamplingParams | None], SamplingParams] = lambda base: (
-            base or SamplingParams()
-        ),
+        default_sampling: Callable[[SamplingParams], SamplingParams] = lambda recommended: recommended,
+        expected_sampling: Callable[[str], SamplingParams | None] = lambda model: None,
         system_prompt: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`default_sampling` lays the user's config over the model's recommendation (its argument)."""
+        """`default_sampling` lays the user's config over the model's recommendation (its argument), which is
+        `expected_sampling` of the model's name until the model is loaded."""
         self.store = store
         self.host = host
         self.model = model
@@ -90,6 +90,7 @@ class ChatSession:
         self._opened = OpenConversation(store, system_prompt)
         self._replies = Replies(store, host, self._opened, clock)
         self._default_sampling = default_sampling
+        self._expected_sampling = expected_sampling
         self._loading_model = model
         self._count_id = 0
 
@@ -142,7 +143,8 @@ class ChatSession:
 
     @property
     def default_sampling(self) -> SamplingParams:
-        return self._default_sampling(self.info.recommended if self.info else None)
+        recommended = self.info.recommended if self.info else self._expected_sampling(self.model)
+        return self._default_sampling(recommended or SamplingParams())
 
     # --- conversations
 

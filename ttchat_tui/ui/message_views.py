@@ -10,7 +10,7 @@ from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.updates import PromptCost
-from ttchat_tui.ui.widgets.transcript import MessageView
+from ttchat_tui.ui.widgets.message_view import SEPARATOR, MessageView
 
 FAULT_KEY = -1
 """The transcript's key of the notice that no model is loaded; messages have positive ones."""
@@ -65,7 +65,7 @@ def figures_of(stats: GenerationStats) -> str:
         parts.append(f"{about}{stats.decode_tps:.1f} tok/s")
     if stats.cached_tokens:
         parts.append(f"{stats.cached_tokens:,}/{stats.prompt_tokens:,} cached")
-    return " · ".join(parts)
+    return SEPARATOR.join(parts)
 
 
 def cost_hint(cost: PromptCost) -> str:

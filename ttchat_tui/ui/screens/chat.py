@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.events import Key, Resize
 from textual.message import Message as TextualMessage
-from textual.widgets import Footer
 from typing_extensions import assert_never
 
 from ttchat_tui.domain.conversation import Conversation, Message
@@ -44,6 +43,7 @@ from ttchat_tui.ui.message_views import FAULT_KEY, cost_hint, fault_view, view_o
 from ttchat_tui.ui.screens.chat_actions import PANELS, ChatActions
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
+from ttchat_tui.ui.widgets.key_line import KeyLine
 from ttchat_tui.ui.widgets.prompt import Prompt
 from ttchat_tui.ui.widgets.status_line import StatusLine
 from ttchat_tui.ui.widgets.transcript import Transcript
@@ -100,7 +100,7 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
         with Horizontal(id="columns"), Vertical(id="chat"):
             yield Transcript()
             yield Prompt(submit_keys=config.submit_keys, newline_keys=config.newline_keys)
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         # Now, not with the sidebars: what is typed from the first frame on must not be replaced by a stored draft.

@@ -56,7 +56,9 @@ class SaveTranscript(Dialog[tuple[str, Path]]):
 
     @on(Input.Changed)
     def _path_changed(self, event: Input.Changed) -> None:
-        self.query_one(".hint", Static).update(hint_for(target_of(event.value)))
+        hint, text = self.query_one(".hint", Static), hint_for(target_of(event.value))
+        hint.update(text)
+        hint.display = bool(text)
 
     @on(Input.Submitted)
     @on(Button.Pressed, "#save")

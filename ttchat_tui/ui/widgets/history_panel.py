@@ -83,7 +83,7 @@ class HistoryPanel(Vertical):
         width: 30;
         Horizontal { height: 1; }
         FilterInput { width: 1fr; }
-        NewButton { width: 5; text-align: center; }
+        NewButton { width: 5; padding: 0 1; text-align: right; }
         ConversationList { height: 1fr; }
         #history-empty { height: auto; display: none; }
         &.-empty ConversationList { display: none; }
@@ -126,7 +126,7 @@ class HistoryPanel(Vertical):
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield FilterInput(placeholder="/ filter", compact=True, select_on_focus=False)
-            yield NewButton("+ ", markup=False)
+            yield NewButton("+", markup=False)
         yield ConversationList(markup=False, compact=True)
         yield Static("", id="history-empty", markup=False)
 
@@ -183,12 +183,16 @@ class HistoryPanel(Vertical):
         self._restore(highlighted, place, scroll_y)
 
     def _restore(self, highlighted: int | None, place: int | None, scroll_y: float) -> None:
-        """Highlight what was highlighted (or what took its place), and show the part of the list that was shown."""
+        """Highlight what was highlighted (or what took its place), and show the part of the list that was shown.
+
+        While the keys go elsewhere the open conversation is highlighted: from there one begins.
+        """
         index_of = {row.id: index for index, row in enumerate(self._rows) if isinstance(row, ConversationRow)}
         if not index_of:
             return
-        wanted = highlighted if highlighted in index_of else None
-        if wanted is None and place is None:
+        is_in_use = self.has_focus_within
+        wanted = highlighted if is_in_use and highlighted in index_of else None
+        if wanted is None and (place is None or not is_in_use):
             wanted = self._current
         index = index_of.get(wanted) if wanted is not None else None
         if index is None:
@@ -204,6 +208,8 @@ class HistoryPanel(Vertical):
     def _filter_changed(self, event: Input.Changed) -> None:
         event.stop()
         self._draw()
+        if event.value:  # Enter opens the newest that fits, not what had been highlighted before
+            self.conversations.action_first()
 
     @on(Input.Submitted)
     def _filter_submitted(self, event: Input.Submitted) -> None:

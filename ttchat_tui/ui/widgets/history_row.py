@@ -33,7 +33,7 @@ class RowVisual(Visual):
     ) -> list[Strip]:
         match self._row:
             case GroupRow(title):
-                pieces = [(pad_to_cells(cut_to_cells(title, width), width), style)]
+                pieces = [(pad_to_cells(cut_to_cells(f" {title}", width), width), style)]
             case ConversationRow():
                 pieces = _conversation(self._row, width, style, options)
         return [Strip([Segment(text, piece_style.rich_style) for text, piece_style in pieces], width)]

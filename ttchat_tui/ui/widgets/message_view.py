@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+SEPARATOR: Final = " · "
+"""Between the figures of a reply."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class MessageView:
     """Who speaks: `You`, a model's name."""
     time: str = ""
     figures: str = ""
-    """The dim line under a reply."""
+    """The dim line under a reply: parts with `SEPARATOR` between them, the first ones matter most."""
     note: str = ""
     """How a reply ended, if not well: `stopped`, or an error and its cure."""
     siblings: tuple[int, int] = (0, 1)

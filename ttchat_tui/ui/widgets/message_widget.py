@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.widget import Widget
@@ -14,7 +15,7 @@ from ttchat_tui.ui.markdown.document import Chunk, Document
 from ttchat_tui.ui.markdown.plain import plain_chunks
 from ttchat_tui.ui.markdown.rows import Piece, Row, TextRow, VisualLine
 from ttchat_tui.ui.widgets.message_chunk import MessageChunk
-from ttchat_tui.ui.widgets.message_view import MessageView
+from ttchat_tui.ui.widgets.message_view import SEPARATOR, MessageView
 from ttchat_tui.ui.widgets.single_pass import SinglePass
 
 _EMPTY_ROW: Final = TextRow(Content(""))
@@ -47,6 +48,27 @@ class HeaderRow:
             and self._left.is_same(other._left)
             and self._right.is_same(other._right)
         )
+
+
+class FiguresRow:
+    """A reply's figures in one line: the last ones go where the width is not enough for all."""
+
+    style = ""
+    cost = 0.0
+    flows_on = False
+
+    def __init__(self, figures: str) -> None:
+        self.plain = visible(figures)
+
+    def lines(self, width: int) -> Sequence[VisualLine]:
+        shown = self.plain
+        while cell_len(shown) > width and SEPARATOR in shown:
+            shown = shown.rpartition(SEPARATOR)[0]
+        content = Content.styled(shown, ".md-faint").truncate(max(1, width), ellipsis=True)
+        return [(Piece(content, 0),)]
+
+    def looks_like(self, other: Row) -> bool:
+        return isinstance(other, FiguresRow) and self.plain == other.plain
 
 
 class MessageWidget(SinglePass, Widget, can_focus=False):
@@ -172,5 +194,5 @@ def _footer(view: MessageView) -> list[Row]:
         style = ".note-error" if view.status == "error" else ".note"
         rows += [TextRow(Content.styled(line, style)) for line in visible(view.note).split("\n")]
     if view.figures:
-        rows.append(TextRow(Content.styled(visible(view.figures), ".md-faint")))
+        rows.append(FiguresRow(view.figures))
     return [_EMPTY_ROW, *rows] if rows else rows

@@ -40,6 +40,11 @@ class _Shown:
     total: int = 0
     notice: str = ""
 
+    @property
+    def name(self) -> str:
+        """Of the model that is loaded, or is being loaded; of a path its last part."""
+        return self.detail.rstrip("/").rpartition("/")[2] if self.state == "loading" else self.model
+
 
 @dataclass(frozen=True)
 class _Fit:
@@ -99,7 +104,7 @@ class StatusLine(Widget):
         self._show(replace(self._shown, model=one_line(model), label=one_line(label)))
 
     def set_state(self, state: EngineState, detail: str = "") -> None:
-        """What the engine is doing; `detail` is a few words more. Progress lasts no longer than the loading."""
+        """What the engine is doing; `detail` is a few words more, while it loads the model's name. Progress lasts no longer than the loading."""
         progress = self._shown.progress if state == "loading" else None
         self._show(replace(self._shown, state=state, detail=one_line(detail), progress=progress))
 
@@ -122,7 +127,7 @@ class StatusLine(Widget):
 
     def render(self) -> Content:
         width = max(1, self.content_size.width)
-        model = self._shown.model
+        model = self._shown.name
         for fit in _FITS:
             left, right = self._left(fit, model), self._meter(fit)
             room = width - right.cell_length - (2 if right else 0)
@@ -139,7 +144,7 @@ class StatusLine(Widget):
         parts: list[Content] = []
         if model:
             parts.append(Content.styled(model, self.get_visual_style("status-line--model")))
-        if shown.label and fit.label:
+        if shown.label and fit.label and shown.state != "loading":
             parts.append(Content.styled(shown.label, dim))
         parts.append(self._phase(fit))
         if shown.notice:
@@ -155,7 +160,7 @@ class StatusLine(Widget):
         phase = Content.styled(f"{sign} {word}", self.get_visual_style(f"status-line--{shown.state}"))
         if shown.state == "loading" and shown.progress is not None:
             return Content.assemble(phase, " ", self._progress(fit, shown.progress))
-        if shown.detail and fit.detail:
+        if shown.detail and fit.detail and shown.state != "loading":
             return Content.assemble(phase, " ", (shown.detail, self.get_visual_style("status-line--dim")))
         return phase
 

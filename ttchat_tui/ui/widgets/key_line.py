@@ -1,0 +1,52 @@
+"""The bottom row: the keys that work now. Where there is no room for all, whole keys are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.cells import cell_len
+from textual import events
+from textual.app import ComposeResult
+from textual.widget import Widget
+from textual.widgets import Footer
+from textual.widgets._footer import FooterKey
+
+DISPENSABLE: Final = ("newline", "new", "stop", "palette", "send")
+"""Actions whose keys go, the first one first; what a focused widget adds, and help, stay."""
+
+_PADDING: Final = 3
+"""Blank columns that `FooterKey` puts around key and description."""
+
+
+def cells_of(key: FooterKey) -> int:
+    return cell_len(key.key_display) + cell_len(key.description) + _PADDING
+
+
+def fitting(keys: Sequence[FooterKey], room: int) -> list[FooterKey]:
+    """`keys` without those that have to go for the rest to fit into `room` cells."""
+    kept = list(keys)
+    for name in DISPENSABLE:
+        if sum(map(cells_of, kept)) <= room:
+            break
+        kept = [key for key in kept if key.action.rpartition(".")[2].partition("(")[0] != name]
+    return kept
+
+
+class KeyLine(Footer):
+    """Textual's footer cuts the last key in two where the terminal is narrow."""
+
+    def __init__(self) -> None:
+        super().__init__(show_command_palette=False)
+        self._room = 0
+
+    def compose(self) -> ComposeResult:
+        self._room = self.app.size.width
+        widgets: list[Widget] = list(super().compose())
+        keys = [widget for widget in widgets if isinstance(widget, FooterKey)]
+        kept = fitting(keys, self._room)
+        yield from (widget for widget in widgets if not isinstance(widget, FooterKey) or widget in kept)
+
+    async def on_resize(self, event: events.Resize) -> None:
+        if event.size.width != self._room:
+            await self.recompose()

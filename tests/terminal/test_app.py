@@ -86,6 +86,20 @@ def test_escape_stops_at_once_and_the_reply_stays(start: Callable[..., App], tmp
     assert len(text.split()) > 3
 
 
+def test_ctrl_c_stops_the_reply_and_pressed_twice_quits(start: Callable[..., App]) -> None:
+    app = start()
+    ask_for_an_essay(app)
+    app.type("\x03")
+    app.until("stopped", timeout_s=10)
+    engines = app.engine_pids()
+    app.type("\x03")
+    app.until("ctrl+c again quits")
+    app.type("\x03")
+    assert app.until_end() == 0
+    assert is_restored(bytes(app.received))
+    assert not any(is_running(pid) for pid in engines)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_polite_signal_leaves_terminal_engine_and_conversation_whole(
     start: Callable[..., App], tmp_path: Path, number: signal.Signals

@@ -6,14 +6,17 @@ import asyncio
 import gc
 import importlib
 import logging
+import math
 import signal
+import time
 from collections.abc import Sequence
 
 from textual.app import App
+from textual.binding import Binding
 from textual.theme import Theme
 
 from ttchat_tui.ui import deferred
-from ttchat_tui.ui.commands import TABLE, bind, bindings
+from ttchat_tui.ui.commands import BY_NAME, TABLE, bind, bindings, keys_label
 from ttchat_tui.ui.no_color import honour_no_color
 from ttchat_tui.ui.palette import ActionProvider
 from ttchat_tui.ui.screens.chat import ChatScreen
@@ -23,6 +26,8 @@ from ttchat_tui.ui.themes import DEFAULT_THEME
 STYLES = ("shell", "controls", "transcript", "chat")
 MOUNTING_S = 1.0
 """The sidebars take a tenth of it; a screen that nobody sees any more may never have them."""
+AGAIN_S = 2.0
+"""ctrl+c twice within this time quits."""
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +37,7 @@ class TtchatApp(App[None], inherit_bindings=False):
 
     TITLE = "ttchat"
     CSS_PATH = [f"styles/{name}.tcss" for name in STYLES]
+    BINDINGS = [Binding("ctrl+c", "interrupt", show=False, system=True)]
     COMMANDS = {ActionProvider}
     ENABLE_COMMAND_PALETTE = False
     """Textual's own binding for it has priority and cannot be rebound; the action table has one."""
@@ -41,6 +47,7 @@ class TtchatApp(App[None], inherit_bindings=False):
         honour_no_color(self)
         self.services = services
         self._return_code_wanted: int | None = None
+        self._interrupted_at = -math.inf
         self.use_command_palette = True
         bind(self, bindings(TABLE, services.config.keys, "app"))
         for theme in themes:
@@ -77,6 +84,21 @@ class TtchatApp(App[None], inherit_bindings=False):
     def _focus_prompt_if_nothing_is(self) -> None:
         if self.screen is self.chat and self.screen.focused is None:
             self.chat.prompt.focus()
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """By all the ways there are, and not only by the one of Textual, whose fields and ctrl+c come here."""
+        self.chat.copy(text)
+
+    def action_interrupt(self) -> None:
+        """ctrl+c where nothing is selected: stop the reply; where none runs, twice in a row, quit."""
+        if self.chat.session.is_busy:
+            self.chat.action_stop()
+        elif time.monotonic() - self._interrupted_at < AGAIN_S:
+            self._leave(0)
+        else:
+            self._interrupted_at = time.monotonic()
+            keys = keys_label(BY_NAME["quit"], self.services.config.keys)
+            self.notify(f"ctrl+c again quits; so does {keys}.", timeout=AGAIN_S, markup=False)
 
     async def action_quit(self) -> None:
         """From any screen, dialogs included."""

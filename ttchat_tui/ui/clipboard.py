@@ -43,8 +43,8 @@ async def copy(
     """Copy `text` and return one sentence on how it went. `folder` takes the file when no way is sure."""
     data = text.encode("utf-8", errors="replace")
     what = f"{len(text):,} characters"
-    # Textual keeps it for ctrl+v in its own fields, and sends a plain OSC 52.
-    app.copy_to_clipboard(text)
+    # Textual keeps it for ctrl+v in its own fields, and sends a plain OSC 52. The app's own method ends here.
+    App.copy_to_clipboard(app, text)
     _send_wrapped(app, data, environment)
     run = run or run_tool
     for command in tools(environment, find):

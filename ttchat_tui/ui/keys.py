@@ -37,7 +37,7 @@ INDISTINCT: Final[dict[str, str]] = {
 """Keys that most terminals send as another one."""
 
 SHADOWED: Final[dict[str, str]] = {
-    "ctrl+c": "copies the selection",
+    "ctrl+c": "copies the selection, stops the reply, and twice quits",
     "tab": "moves the focus",
     "shift+tab": "moves the focus",
 }

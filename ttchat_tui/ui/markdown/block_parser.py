@@ -198,7 +198,9 @@ class BlockParser:
             leaf = self._open_leaf("code")
             leaf.is_fenced, leaf.fence, leaf.info = True, fence.marker, fence.info
             leaf.fence_indent = fence_indent
-        elif (html := starts.html_start(rest)) and (html.can_interrupt or not self._is_interruptible()):
+        elif (html := starts.html_start(rest, is_first=not self._serial)) and (
+            html.can_interrupt or not self._is_interruptible()
+        ):
             self._close_to(matched)
             leaf = self._open_leaf("html")
             leaf.html_end, leaf.ends_at_blank = html.end, html.ends_at_blank

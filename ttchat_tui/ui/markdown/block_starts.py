@@ -19,6 +19,8 @@ _FENCE: Final = re.compile(r"(`{3,})([^`]*)$|(~{3,})(.*)$")
 _MARKER: Final = re.compile(r"([-+*])(?= |$)|(\d{1,9})([.)])(?= |$)")
 _TABLE_LINE: Final = re.compile(r"[-:|](?:[-:|]|(?<!^-) )[-:| ]*$")
 _TABLE_CELL: Final = re.compile(r":?-+:?$")
+_THINK: Final = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
+_THINK_END: Final = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _TASK: Final = re.compile(r"\[([ xX])\] +(?=\S)")
 
 
@@ -78,9 +80,13 @@ def closes_fence(text: str, marker: str) -> bool:
     return len(bare) >= len(marker) and not bare.strip(marker[0])
 
 
-def html_start(text: str) -> HtmlStart | None:
+def html_start(text: str, *, is_first: bool = False) -> HtmlStart | None:
+    """CommonMark's HTML blocks; as the first block of all also what a model thinks before it answers, blank lines in
+    it included."""
     if not text.startswith("<"):
         return None
+    if is_first and _THINK.match(text):
+        return HtmlStart(_THINK_END, ends_at_blank=False, can_interrupt=True)
     for start, end, can_interrupt in HTML_SEQUENCES:
         if start.search(text):
             return HtmlStart(end, end.search("") is not None, can_interrupt)

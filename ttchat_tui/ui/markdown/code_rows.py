@@ -141,9 +141,7 @@ class CodeRows:
     def _row(self, leaf: Leaf, line: Content, lead: Content, flow: TextRow | None) -> TextRow:
         cost = max(1 / WINDOW_LINES, len(line) / WINDOW_CHARS)
         if leaf.kind == "html":
-            return TextRow(
-                line.stylize_before(_FAINT), lead=lead, rest=self._rest, by_word=False, cost=cost, flow=flow
-            )
+            return TextRow(line.stylize_before(_FAINT), lead=lead, rest=self._rest, cost=cost, flow=flow)
         return TextRow(
             line, lead=lead, rest=self._rest, style=_FILL, pad=1, by_word=False, cost=cost, flow=flow
         )

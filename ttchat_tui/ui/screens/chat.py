@@ -39,7 +39,7 @@ from ttchat_tui.ui.commands import TABLE, bind, bindings
 from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.frugal_compositor import FrugalScreen
 from ttchat_tui.ui.live_metrics import LiveMetrics
-from ttchat_tui.ui.message_views import FAULT_KEY, cost_hint, fault_view, view_of, welcome
+from ttchat_tui.ui.message_views import FAULT_KEY, RELOAD_HINT, cost_hint, fault_view, view_of, welcome
 from ttchat_tui.ui.screens.chat_actions import PANELS, ChatActions
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
@@ -55,8 +55,7 @@ if TYPE_CHECKING:
 FITS = {"left": 80, "right": 110}
 """Columns below which a sidebar hides and comes back as an overlay."""
 
-LISTED = 10_000
-"""Conversations in the list: all of them, as far as anybody has that many."""
+LISTED = 10_000  # conversations: all of them, as far as anybody has that many
 
 PHASES: dict[EngineState, str] = {
     "empty": "no model",
@@ -235,7 +234,8 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
 
     def _end_reply(self, message: Message, error: ErrorInfo | None) -> None:
         self.prompt.set_busy(self.session.is_busy)
-        self.transcript.finish(view_of(message, error_cure=error.cure if error else ""))
+        hint = f"\n{RELOAD_HINT}" if self.services.host.state == "failed" else ""
+        self.transcript.finish(view_of(message, error_cure=f"{error.cure}{hint}" if error else ""))
         self.metrics.last_stats = message.reply.stats if message.reply else None
         self._refresh_metrics()
         self.count()
@@ -260,6 +260,7 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
             written_since = self.prompt.text.strip()
             self.prompt.set_draft(f"{text}\n\n{written_since}" if written_since else text)
             self.keep_draft()
+        self._welcome_if_empty()
         self.say(error)
 
     def _show_dropped(self, dropped_messages: int) -> None:

@@ -151,6 +151,8 @@ class MessageWidget(SinglePass, Widget, can_focus=False):
     def _whole(self) -> list[Chunk]:
         view = self.view
         if view.role != "assistant":
+            if not view.text:
+                return []
             return plain_chunks(view.text, "" if view.role == "user" else ".md-faint")
         document = Document()
         document.feed(view.text)
@@ -195,4 +197,4 @@ def _footer(view: MessageView) -> list[Row]:
         rows += [TextRow(Content.styled(line, style)) for line in visible(view.note).split("\n")]
     if view.figures:
         rows.append(FiguresRow(view.figures))
-    return [_EMPTY_ROW, *rows] if rows else rows
+    return [_EMPTY_ROW, *rows] if rows and view.text else rows

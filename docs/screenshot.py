@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from textual.pilot import Pilot
@@ -19,6 +20,7 @@ from ttchat_tui.config.paths import Paths, find_paths
 from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.engine.factory import create_engine
 from ttchat_tui.engine.switching import SwitchingEngine
+from ttchat_tui.models.choice import DEFAULT
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.screens.chat import ChatScreen
 from ttchat_tui.ui.services import Services
@@ -26,8 +28,9 @@ from ttchat_tui.ui.themes import load_themes
 
 QUESTIONS = (
     "Write a Python function that returns the n-th Fibonacci number, and explain it in two sentences.",
-    "What is a mesh device?",
+    "Write a short Python function that reverses a string, then explain it in one sentence.",
 )
+TOKENS_IN_MID_REPLY = 150
 PICTURES = (
     ("streaming", (140, 40), "tenstorrent-dark", True),
     ("light", (120, 36), "tenstorrent-light", False),
@@ -43,24 +46,29 @@ async def picture(
         config_file=None, paths=paths, prompt=None, output="text", save=True, resume=False, plain=False,
     )  # fmt: skip
     config = load_config(paths, environ={}, flags=invocation.flags)
-    with _session(invocation, config, UiState(), SwitchingEngine(create_engine)) as session:
+    screen_stands = threading.Event()
+    screen_stands.set()
+    engine = SwitchingEngine(create_engine)
+    with _session(invocation, config, DEFAULT, engine, screen_stands) as session:
         services = Services(
             session=session, host=session.host, config=config, paths=paths, ui_state=UiState(),
             save_ui_state=lambda state: None,
         )  # fmt: skip
         app = TtchatApp(services, load_themes([])[0])
         async with app.run_test(size=size) as pilot:
-            await until(pilot, lambda: session.host.state == "ready")
             screen = app.screen_stack[0]
             assert isinstance(screen, ChatScreen)
-            for question in QUESTIONS[: 1 if in_mid_reply else 2]:
+            await until(pilot, lambda: screen.is_whole and screen.metrics.phase == "ready")
+            for number, question in enumerate(QUESTIONS[: 1 if in_mid_reply else 2], 1):
                 screen.prompt.set_draft(question)
                 await pilot.press("enter")
+                await until(pilot, lambda wanted=2 * number: len(session.path) == wanted)
                 if in_mid_reply:
-                    await until(pilot, lambda: session.meter.completion_tokens > 90 or not session.is_busy)
+                    await until(pilot, lambda: session.meter.completion_tokens > TOKENS_IN_MID_REPLY)
+                    assert session.is_busy, "the reply was over before its picture was taken"
                 else:
                     await until(pilot, lambda: not session.is_busy)
-            await pilot.pause(0.5)
+                    await pilot.pause(0.5)
             app.save_screenshot(f"{name}.svg", path=str(to))
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
+from tests.ui.chat_app import ChatApp, running, until
+from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import PrefillProgress, TokenEvent
 from ttchat_tui.ui.engine_pump import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, merge_tokens, next_pause_s
 
@@ -51,3 +55,15 @@ def test_between_the_bounds_flushes_take_less_than_a_tenth_of_a_core() -> None:
         pause_s = next_pause_s(flush_cpu_s)
         assert SHORTEST_PAUSE_S < pause_s < LONGEST_PAUSE_S
         assert flush_cpu_s / (flush_cpu_s + pause_s) < 0.1
+
+
+async def test_what_comes_while_the_app_leaves_is_not_drawn_and_no_crash(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await chat.screen.query_one("#columns").remove()
+        chat.host.count([ChatMessage("user", "hi")])
+        await until(pilot, lambda: chat.screen.pump._wake.is_set())
+        await pilot.pause()
+        (worker,) = [worker for worker in chat.app.workers if worker.group == "pump"]
+        assert worker.is_running
+        assert worker.error is None

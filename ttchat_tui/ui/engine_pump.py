@@ -68,12 +68,15 @@ class EnginePump:
         host: EngineHost,
         show: Callable[[Sequence[Update]], None],
         flush: Callable[[], float],
+        stands: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`show` takes updates in order; `flush` paints what streamed in and returns the CPU seconds it took."""
+        """`show` takes updates in order; `flush` paints what streamed in and returns the CPU seconds it took. While
+        `stands` says no there is nothing to draw on: the app is leaving, and what comes is left where it is."""
         self._session = session
         self._host = host
         self._show = show
         self._flush = flush
+        self._stands = stands
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -87,6 +90,9 @@ class EnginePump:
         try:
             while True:
                 await self._wait()
+                if not self._stands():
+                    await asyncio.sleep(LONGEST_PAUSE_S)
+                    continue
                 self._wake.clear()
                 await asyncio.sleep(next_pause_s(self.pump_once()))
         finally:

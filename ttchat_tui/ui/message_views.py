@@ -107,5 +107,5 @@ def welcome() -> Content:
     return Content.assemble(
         ("ttchat", "bold $primary"),
         "\n\n",
-        ("Type below and press Enter. Ctrl+P lists everything, F1 explains it.", "$text-muted"),
+        ("Type below and press Enter.\nCtrl+P lists everything, F1 explains it.", "$text-muted"),
     )

@@ -14,7 +14,7 @@ from textual.message import Message as TextualMessage
 from typing_extensions import assert_never
 
 from ttchat_tui.domain.conversation import Conversation, Message
-from ttchat_tui.domain.events import EngineState, ErrorInfo
+from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.domain.updates import (
     ConversationOpened,
     ConversationsChanged,
@@ -57,15 +57,6 @@ FITS = {"left": 80, "right": 110}
 
 LISTED = 10_000  # conversations: all of them, as far as anybody has that many
 
-PHASES: dict[EngineState, str] = {
-    "empty": "no model",
-    "loading": "loading",
-    "ready": "ready",
-    "generating": "generating",
-    "unloading": "unloading",
-    "failed": "failed",
-}
-
 
 class ChatScreen(ChatActions, FrugalScreen[None]):
     """The app's one screen; dialogs open on top of it."""
@@ -84,7 +75,7 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
         self.key_overrides = services.config.keys
         bind(self, bindings(TABLE, self.key_overrides))
         self.metrics = LiveMetrics(self.session)
-        self.pump = EnginePump(self.session, services.host, self.show_updates, self._flush)
+        self.pump = EnginePump(self.session, services.host, self.show_updates, self._flush, self._stands)
         self.overlay = ""
         self.deleted: list[int] = []
         self._context_shown: dict[str, int] = {}  # of a running reply, else of what sending would take
@@ -190,7 +181,7 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
                 self._show_cost(update)
             case EngineChanged(state, detail):
                 self.status.set_state(state, detail)
-                self.metrics.phase = PHASES[state]
+                self.metrics.phase = "no model" if state == "empty" else state
                 self._refresh_metrics()
             case EngineProgress(progress):
                 self.status.set_progress(progress)
@@ -306,6 +297,10 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
     def _show_context(self, used: int, length: int) -> None:
         self._context_shown = {"context_used": used, "context_length": length}
         self.status.set_context(used, length)
+
+    def _stands(self) -> bool:
+        """The app has not begun to take its widgets away."""
+        return bool(self.query(Transcript)) and bool(self.query(Prompt)) and bool(self.query(StatusLine))
 
     def _flush(self) -> float:
         if self.session.is_busy and self.metrics.is_due():

@@ -15,10 +15,11 @@ from textual.widgets import Static
 from ttchat_tui.ui.markdown.code_rows import CodeHeader
 from ttchat_tui.ui.markdown.rows import Row
 from ttchat_tui.ui.markdown.visual import RowsVisual
+from ttchat_tui.ui.widgets.forgetful import Forgetful
 from ttchat_tui.ui.widgets.single_pass import SinglePass
 
 
-class MessageChunk(SinglePass, Static):
+class MessageChunk(SinglePass, Forgetful, Static):
     """Draws rows. `redraws` and `layouts` count what updating it has cost so far."""
 
     DEFAULT_CSS = "MessageChunk { height: auto; width: 1fr; }"

@@ -14,6 +14,7 @@ from ttchat_tui.domain.text import visible
 from ttchat_tui.ui.markdown.document import Chunk, Document
 from ttchat_tui.ui.markdown.plain import plain_chunks
 from ttchat_tui.ui.markdown.rows import Piece, Row, TextRow, VisualLine
+from ttchat_tui.ui.widgets.forgetful import Forgetful
 from ttchat_tui.ui.widgets.message_chunk import MessageChunk
 from ttchat_tui.ui.widgets.message_view import SEPARATOR, MessageView
 from ttchat_tui.ui.widgets.single_pass import SinglePass
@@ -71,7 +72,7 @@ class FiguresRow:
         return isinstance(other, FiguresRow) and self.plain == other.plain
 
 
-class MessageWidget(SinglePass, Widget, can_focus=False):
+class MessageWidget(SinglePass, Forgetful, Widget, can_focus=False):
     """Shows `view`. A reply may be `begun`, fed and finished; every other message is drawn once."""
 
     DEFAULT_CSS = "MessageWidget { layout: stream; height: auto; }"

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from ttchat_tui.engine.remote.chunks import DONE, BadChunk, Chunk, chunk_error, one_line, parse_chunk
+from ttchat_tui.engine.remote.chunks import (
+    DONE,
+    BadChunk,
+    Chunk,
+    chunk_error,
+    first_line,
+    one_line,
+    parse_chunk,
+)
 from ttchat_tui.engine.remote.sse import LONGEST_EVENT, EventDecoder, EventTooLong, ServerEvent
 
 _SNIFFED: Final = 16
@@ -92,9 +100,9 @@ def _chunk(event: ServerEvent) -> Chunk:
         chunk = parse_chunk(event.data)
     except BadChunk as error:
         if event.kind == "error" or '"error"' in event.data[:20]:  # some servers do not escape the message
-            raise ServerFailed(one_line(event.data)) from error
+            raise ServerFailed(first_line(event.data)) from error
         raise BadAnswer(f"sent a piece that is no JSON of a chat: {one_line(event.data, 60)!r}") from error
-    said = chunk_error(chunk) or (one_line(event.data) if event.kind == "error" else None)
+    said = chunk_error(chunk) or (first_line(event.data) if event.kind == "error" else None)
     if said is not None:
         raise ServerFailed(said)
     return chunk

@@ -115,18 +115,23 @@ def server_message(body: bytes | str) -> str:
 
 
 def chunk_error(chunk: Chunk) -> str | None:
-    """What the server says went wrong, in one line; None where nothing did."""
+    """What the server says went wrong, in one line of any length; None where nothing did."""
     if chunk.error:
-        return one_line(_message_of(chunk.error)) or "an error without words"
+        return first_line(_message_of(chunk.error)) or "an error without words"
     if chunk.object == "error":
-        return one_line(_message_of(chunk.message)) or "an error without words"
+        return first_line(_message_of(chunk.message)) or "an error without words"
     return None
 
 
 def one_line(text: str, longest: int = 300) -> str:
-    """The first line that says anything, cut."""
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    """The first line that says anything, cut. What may repeat a key is masked before: half of it would pass."""
+    line = first_line(text)
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def first_line(text: str) -> str:
+    """The first that says anything."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def _message_of(found: Any) -> str:

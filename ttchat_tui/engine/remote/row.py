@@ -14,7 +14,7 @@ from ttchat_tui.domain.model_spec import RemoteOptions
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.remote.answer_stream import AnswerStream, BadAnswer, ServerFailed
 from ttchat_tui.engine.remote.caller import Caller
-from ttchat_tui.engine.remote.chunks import Chunk
+from ttchat_tui.engine.remote.chunks import Chunk, one_line
 from ttchat_tui.engine.remote.errors import cut_off, explained, protocol, retry_after_s, silent, timed_out
 from ttchat_tui.engine.remote.exchange import (
     Answered,
@@ -167,7 +167,7 @@ class Row:
             if self._stream.is_done:
                 self._settle(is_all=False)
         except ServerFailed as error:
-            said = self._masked(error)
+            said = one_line(self._masked(error))
             self.fail(
                 EngineError(f"{endpoint.name} failed: {said}", "See the server's log.", "endpoint_error")
             )

@@ -52,7 +52,8 @@ class Arena:
 
 def _mapped(size: int) -> torch.Tensor:
     """uint8 [at least `size`]. A mapping begins anywhere; a page more, and all of `size` can be in large ones."""
-    memory = mmap.mmap(-1, -(-size // PAGE) * PAGE + PAGE)
+    # Private: Python's default is memory that is shared, for which Linux has another setting, mostly off.
+    memory = mmap.mmap(-1, -(-size // PAGE) * PAGE + PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # A kernel without them.
             memory.madvise(mmap.MADV_HUGEPAGE)

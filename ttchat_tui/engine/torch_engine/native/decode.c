@@ -48,11 +48,21 @@ typedef struct {
     Partial *partials; /* [rows][heads][blocks] */
 } Step;
 
-/* Tiles in one piece: large enough to be worth taking, small enough that nobody waits long for the last. */
-#define PIECE 2
-#define PRODUCT_PIECE 8
+/* Four pieces for each thread: few enough that weights are read in long runs, enough that nobody waits long for the last. */
+static int size_of_piece(int units) {
+    const int size = units / (4 * pool.threads);
+    return size < 1 ? 1 : size;
+}
 
-static int pieces_of(int tiles, int piece) { return (tiles + piece - 1) / piece; }
+static int pieces_of(int units) {
+    const int size = size_of_piece(units);
+    return (units + size - 1) / size;
+}
+
+static int end_of(int piece, int units) {
+    const int end = (piece + 1) * size_of_piece(units);
+    return end < units ? end : units;
+}
 
 /* x / root mean square * weight, as 16-bit codes. */
 static void norm(const float *x, const float *weight, float eps, int size, Group *out) {
@@ -72,15 +82,11 @@ static void norm(const float *x, const float *weight, float eps, int size, Group
     }
 }
 
-static int until(int piece, int size, const Matrix *m) {
-    return (piece + 1) * size < tiles_of(m) ? (piece + 1) * size : tiles_of(m);
-}
-
 static void qkv_piece(void *context, int piece) {
     const Step *s = context;
     const Matrix *m = &s->layer->qkv;
     F16 totals[2][MOST_ROWS];
-    for (int tile = piece * PIECE; tile < until(piece, PIECE, m); tile++) {
+    for (int tile = piece * size_of_piece(tiles_of(m)); tile < end_of(piece, tiles_of(m)); tile++) {
         multiply_tile(m, tile, s->input, s->rows, totals);
         for (int t = 0; t < 2; t++)
             for (int row = 0; row < s->rows; row++)
@@ -91,7 +97,7 @@ static void qkv_piece(void *context, int piece) {
 /* x += matrix * groups. */
 static void add_product(const Step *s, const Matrix *m, const Group *groups, int piece) {
     F16 totals[2][MOST_ROWS];
-    for (int tile = piece * PIECE; tile < until(piece, PIECE, m); tile++) {
+    for (int tile = piece * size_of_piece(tiles_of(m)); tile < end_of(piece, tiles_of(m)); tile++) {
         multiply_tile(m, tile, groups, s->rows, totals);
         for (int t = 0; t < 2; t++)
             for (int row = 0; row < s->rows; row++) {
@@ -112,11 +118,10 @@ static void down_piece(void *context, int piece) {
 }
 
 /* One group of 32 of silu(gate) * up, quantised: two tiles. */
-static void gate_up_piece(void *context, int piece) {
-    const Step *s = context;
+static void gate_up_group(const Step *s, int group) {
     F16 totals[2][2][MOST_ROWS];
     for (int i = 0; i < 2; i++)
-        multiply_tile(&s->layer->gate_up, piece * 2 + i, s->input, s->rows, totals[i]);
+        multiply_tile(&s->layer->gate_up, group * 2 + i, s->input, s->rows, totals[i]);
     for (int row = 0; row < s->rows; row++) {
         float gate[GROUP], up[GROUP];
         for (int i = 0; i < 2; i++) {
@@ -127,8 +132,15 @@ static void gate_up_piece(void *context, int piece) {
             float small = exp_negative(-fabsf(gate[i]));
             gate[i] *= up[i] * (gate[i] < 0 ? small : 1.0f) / (1.0f + small);
         }
-        quantize_group(gate, s->gated + (size_t)row * (s->model->ffn / GROUP) + piece);
+        quantize_group(gate, s->gated + (size_t)row * (s->model->ffn / GROUP) + group);
     }
+}
+
+static void gate_up_piece(void *context, int piece) {
+    const Step *s = context;
+    const int groups = s->model->ffn / GROUP;
+    for (int group = piece * size_of_piece(groups); group < end_of(piece, groups); group++)
+        gate_up_group(s, group);
 }
 
 /* One key-value head of one row, one block of positions. */
@@ -216,17 +228,17 @@ static void run_layer(Step *s, const float *turns, int turn_stride) {
     const int hidden = m->hidden, groups = hidden / GROUP;
     for (int row = 0; row < s->rows; row++)
         norm(s->x + (size_t)row * hidden, layer->attn_norm, m->eps, hidden, s->input + (size_t)row * groups);
-    share_out(qkv_piece, s, pieces_of(tiles_of(&layer->qkv), PIECE));
+    share_out(qkv_piece, s, pieces_of(tiles_of(&layer->qkv)));
     for (int row = 0; row < s->rows; row++)
         place_row(s, row, turns + (size_t)row * turn_stride);
     share_out(attention_piece, s, s->rows * m->kv_heads * s->blocks);
     for (int row = 0; row < s->rows; row++)
         gather_attention(s, row);
-    share_out(o_piece, s, pieces_of(tiles_of(&layer->o), PIECE));
+    share_out(o_piece, s, pieces_of(tiles_of(&layer->o)));
     for (int row = 0; row < s->rows; row++)
         norm(s->x + (size_t)row * hidden, layer->ffn_norm, m->eps, hidden, s->input + (size_t)row * groups);
-    share_out(gate_up_piece, s, m->ffn / GROUP);
-    share_out(down_piece, s, pieces_of(tiles_of(&layer->down), PIECE));
+    share_out(gate_up_piece, s, pieces_of(m->ffn / GROUP));
+    share_out(down_piece, s, pieces_of(tiles_of(&layer->down)));
 }
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
@@ -279,14 +291,14 @@ typedef struct {
     const Matrix *matrix;
     const Group *input;
     float *out;
-    int rows, piece;
+    int rows;
 } Product;
 
 static void product_piece(void *context, int piece) {
     const Product *p = context;
     const Matrix *m = p->matrix;
     F16 totals[2][MOST_ROWS];
-    for (int tile = piece * p->piece; tile < until(piece, p->piece, m); tile++)
+    for (int tile = piece * size_of_piece(tiles_of(m)); tile < end_of(piece, tiles_of(m)); tile++)
         for (int first = 0; first < p->rows; first += MOST_ROWS) {
             const int rows = p->rows - first < MOST_ROWS ? p->rows - first : MOST_ROWS;
             multiply_tile(m, tile, p->input + (size_t)first * (m->inputs / GROUP), rows, totals);
@@ -314,10 +326,10 @@ int32_t multiply(const Matrix *matrix, const float *x, int32_t rows, float *out)
     if (!reserve(&space, &has, (size_t)rows * (matrix->inputs / GROUP) * sizeof(Group)))
         return 1;
     Quantization quantization = { x, space, matrix->inputs };
-    Product product = { matrix, space, out, rows, rows > MOST_ROWS ? 1 : PRODUCT_PIECE };
+    Product product = { matrix, space, out, rows };
     wake();
     share_out(quantize_piece, &quantization, rows);
-    share_out(product_piece, &product, pieces_of(tiles_of(matrix), product.piece));
+    share_out(product_piece, &product, pieces_of(tiles_of(matrix)));
     let_sleep();
     return 0;
 }

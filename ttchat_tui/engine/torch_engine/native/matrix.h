@@ -14,8 +14,12 @@
 #define GROUP 32
 #define LARGEST 32512 /* 127 * 256: the high digit stays within a signed byte */
 #define WIDTH 32      /* outputs of a tile */
-#define HALF_4 320    /* bytes of half a tile: 256 of codes, 16 scales, 16 least weights */
-#define HALF_8 544    /* bytes: 512 of codes, 16 scales */
+/* Bytes of a tile, in the order in which they are used: any other order halves the rate at which memory is read. Of 4 bits
+ * two halves, each 256 of codes, 16 scales, 16 least weights; of 8 bits 16 times 64 of codes, those of the halves in turn,
+ * then 32 scales. */
+#define HALF_4 320
+#define TILE_4 (2 * HALF_4)
+#define TILE_8 1088
 #define MOST_ROWS 8   /* that one pass over the weights serves */
 
 typedef struct {
@@ -28,7 +32,7 @@ typedef struct {
 
 typedef struct {
     int32_t outputs, inputs;
-    const uint8_t *tiles; /* [outputs / 32][inputs / 32][2] */
+    const uint8_t *tiles; /* [outputs / 32][inputs / 32] */
     const float *bias;    /* [outputs], or none */
     int32_t bits;         /* of a weight: 4 or 8 */
     int32_t is_paired;    /* a tile has 16 of the first half of the outputs and 16 of the second: gate and up */
@@ -59,6 +63,12 @@ static void quantize(const float *x, Group *groups, int size) {
         quantize_group(x + i * GROUP, groups + i);
 }
 
+/* Several rows take long enough over a tile for the processor to stop reading ahead; one row does not. */
+INLINE void read_ahead(const uint8_t *at, const int rows) {
+    if (rows > 2)
+        _mm_prefetch((const char *)at, _MM_HINT_T0);
+}
+
 INLINE int32_t four(const int8_t *bytes) {
     int32_t value;
     __builtin_memcpy(&value, bytes, 4);
@@ -72,16 +82,18 @@ INLINE void multiply_4(const uint8_t *tile, int groups, const Group *x, const in
     for (int t = 0; t < 2; t++)
         for (int row = 0; row < rows; row++)
             sums[t][row] = f_zero();
-    for (int g = 0; g < groups; g++, tile += 2 * HALF_4) {
+    for (int g = 0; g < groups; g++, tile += TILE_4) {
         I16 codes[2][8];
         F16 scale[2], least[2];
         for (int t = 0; t < 2; t++) {
             const uint8_t *half = tile + t * HALF_4;
             for (int i = 0; i < 4; i++) {
+                read_ahead(half + 64 * i + 4 * TILE_4, rows);
                 I16 both = i_load(half + 64 * i);
                 codes[t][2 * i] = i_low(both);
                 codes[t][2 * i + 1] = i_high(both);
             }
+            read_ahead(half + 256 + 4 * TILE_4, rows);
             scale[t] = f_load_half(half + 256);
             least[t] = f_load_half(half + 288);
         }
@@ -119,20 +131,22 @@ INLINE void multiply_8(const uint8_t *tile, int groups, const Group *x, const in
     for (int t = 0; t < 2; t++)
         for (int row = 0; row < rows; row++)
             sums[t][row] = f_zero();
-    for (int g = 0; g < groups; g++, tile += 2 * HALF_8)
+    for (int g = 0; g < groups; g++, tile += TILE_8)
         for (int row = 0; row < rows; row++) {
             const Group *group = x + row * groups + g;
             I16 high[2] = { i_zero(), i_zero() }, low[2] = { i_zero(), i_zero() };
             for (int i = 0; i < 8; i++) {
                 const int32_t coarse = four(group->high + 4 * i), fine = four(group->low + 4 * i);
                 for (int t = 0; t < 2; t++) {
-                    I16 codes = i_load(tile + t * HALF_8 + 64 * i);
+                    const uint8_t *part = tile + 64 * (2 * i + t);
+                    read_ahead(part + 4 * TILE_8, rows);
+                    I16 codes = i_load(part);
                     high[t] = i_dot_any(high[t], codes, coarse);
                     low[t] = i_dot_any(low[t], codes, fine);
                 }
             }
             for (int t = 0; t < 2; t++) {
-                F16 scale = f_mul(f_load_half(tile + t * HALF_8 + 512), f_set(group->scale));
+                F16 scale = f_mul(f_load_half(tile + 1024 + 32 * t), f_set(group->scale));
                 I16 sum = i_sub(i_add(i_times_256(high[t]), low[t]), i_set(128 * group->codes));
                 sums[t][row] = f_fma(f_from_int(sum), scale, sums[t][row]);
             }
@@ -153,7 +167,7 @@ static int first_output(const Matrix *matrix, int tile, int half) {
  * by four: more do not fit into the registers. */
 static void multiply_tile(const Matrix *matrix, int tile, const Group *x, int rows, F16 totals[2][MOST_ROWS]) {
     const int groups = matrix->inputs / GROUP;
-    const uint8_t *at = matrix->tiles + (size_t)tile * groups * 2 * (matrix->bits == 4 ? HALF_4 : HALF_8);
+    const uint8_t *at = matrix->tiles + (size_t)tile * groups * (matrix->bits == 4 ? TILE_4 : TILE_8);
     for (int done = 0; done < rows;) {
         const int count = rows - done >= 4 ? 4 : rows - done >= 2 ? 2 : 1;
         const Group *part = x + (size_t)done * groups;

@@ -34,17 +34,20 @@ def packed_4_bit(blocks: Int4Blocks, *, is_paired: bool = False) -> torch.Tensor
 
 def packed_8_bit(weight: torch.Tensor, *, is_paired: bool = False) -> torch.Tensor:
     """The nearest of 255 levels for each 32 inputs of float [outputs, inputs]: uint8
-    [outputs / 32, inputs / 32, 2, 544].
+    [outputs / 32, inputs / 32, 1088], codes of the halves in turn, then their scales in float16.
 
     Exact for Q8_0, whose levels these are.
     """
     parts = [
-        _packed_8_bit(weight[start : start + _BLOCK].float()) for start in range(0, weight.shape[0], _BLOCK)
+        _in_8_bits(weight[start : start + _BLOCK].float()) for start in range(0, weight.shape[0], _BLOCK)
     ]
-    return _in_tiles(torch.cat(parts), is_paired)
+    codes, scales = (_in_tiles(torch.cat(part), is_paired) for part in zip(*parts, strict=True))
+    in_turn = codes.view(*codes.shape[:3], 8, 64).transpose(2, 3).flatten(2)
+    return torch.cat((in_turn, scales.flatten(2)), dim=2)
 
 
-def _packed_8_bit(weight: torch.Tensor) -> torch.Tensor:
+def _in_8_bits(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes [halves, groups, 512] and scales [halves, groups, 32] as bytes."""
     outputs, groups = weight.shape[0], weight.shape[1] // GROUP
     grouped = weight.view(outputs, groups, GROUP)
     # Rounded first, as it is held: codes then make up for the rounding.
@@ -52,7 +55,7 @@ def _packed_8_bit(weight: torch.Tensor) -> torch.Tensor:
     steps = torch.where(scale > 0, scale.float(), 1.0).unsqueeze(2)
     codes = (grouped / steps).round_().clamp_(-_LARGEST, _LARGEST).add_(_ZERO).to(torch.uint8)
     quads = codes.view(outputs // _LANES, _LANES, groups, GROUP)
-    return torch.cat((_by_tile(quads), _halves(scale)), dim=2)
+    return _by_tile(quads), _halves(scale)
 
 
 def _by_tile(codes: torch.Tensor) -> torch.Tensor:

@@ -49,7 +49,7 @@ LEAKS: list[Handler] = [
     sends(answer(500, f"no such key: {KEY}", kind="text/plain")),
     stream(said("Half"), data({"error": {"message": f"the key {KEY} has expired"}})),
     stream(said("Half"), f"data: {KEY}\n\n".encode()),
-    stream(said("Half"), data({"error": {"message": f"{'the key ' * 37}{KEY} has expired"}})),
+    stream(said("Half"), data({"error": {"message": f"{'the key ' * 36}{KEY} has expired"}})),
 ]
 
 

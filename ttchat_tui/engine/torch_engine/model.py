@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ttchat_tui.engine.torch_engine.checkpoint import ModelConfig
 from ttchat_tui.engine.torch_engine.kv_cache import KVCache
-from ttchat_tui.engine.torch_engine.native.library import MOST_ROWS, Library
+from ttchat_tui.engine.torch_engine.native.library import Library
 from ttchat_tui.engine.torch_engine.native.step import CACHE_TYPE, native_step_of
 from ttchat_tui.engine.torch_engine.one_row import one_row_of
 from ttchat_tui.engine.torch_engine.rope import RopeTable
@@ -33,14 +33,14 @@ class DecoderModel:
     def __init__(
         self, config: ModelConfig, weights: Weights, rope: RopeTable, library: Library | None = None
     ) -> None:
-        """`library` runs steps of a few rows where the weights are in its formats."""
+        """`library` runs all layers where the weights are in its formats."""
         self.config = config
         self.weights = weights
         self.rope = rope
         self._space = RowSpace(config)
         self._zero = torch.zeros(1, config.hidden_size)
         self.native = native_step_of(library, config, weights.layers)
-        """Takes up to MOST_ROWS rows at once; None where there is no compiled kernel for these weights."""
+        """All layers in one call; None where there is no compiled kernel for these weights."""
         self._one_row = one_row_of(config, weights.layers)
 
     def new_cache(self) -> KVCache:
@@ -58,7 +58,7 @@ class DecoderModel:
         cache.reserve(cache.length + rows)
         x = functional.embedding(ids, self.weights.embed).float()
         turns = self.rope.turns(cache.length, rows)
-        if self.native is not None and rows <= MOST_ROWS:
+        if self.native is not None:
             self.native.run(x, turns, cache)
         elif rows == 1 and self._one_row is not None:
             layers = [cache.layer(index) for index in range(cache.layers)]

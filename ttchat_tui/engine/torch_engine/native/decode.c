@@ -1,5 +1,6 @@
-/* A decode step of a Llama-like model over 4-bit weights: up to 8 rows through all layers in one call, without Python and
- * without allocation. The same computation as model.py, whose comments say what is folded into which weight. */
+/* Rows of a Llama-like model through all layers in one call: one for a decode step, a few for drafts and candidates, many for
+ * a prompt. The same computation as model.py, whose comments say what is folded into which weight. A row has the same bits
+ * however many go together. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,13 +40,14 @@ typedef struct {
     const Layer *layer;
     const Caches *caches;
     const Row *places;
-    int rows, index, blocks;
-    float *x;         /* [rows][hidden] */
-    float *qkv;       /* [rows][(heads + 2 * kv_heads) * head_size] */
-    float *attended;  /* [rows][heads * head_size] */
-    Group *input;     /* [rows][hidden or heads * head_size] */
-    Group *gated;     /* [rows][ffn] */
-    Partial *partials; /* [rows][heads][blocks] */
+    const float *turns, *norm;
+    int rows, index, turn_stride;
+    int first, count, blocks; /* of attention: rows that are under way, and blocks of positions that they see */
+    float *x;                 /* [rows][hidden] */
+    float *qkv;               /* [rows][(heads + 2 * kv_heads) * head_size] */
+    Group *input;             /* [rows][hidden or heads * head_size] */
+    Group *gated;             /* [rows][ffn] */
+    Partial *partials;        /* [count][heads][blocks] */
 } Step;
 
 /* Four pieces for each thread: few enough that weights are read in long runs, enough that nobody waits long for the last. */
@@ -82,29 +84,51 @@ static void norm(const float *x, const float *weight, float eps, int size, Group
     }
 }
 
+/* Normed rows of x as 16-bit codes. */
+static void norm_row(void *context, int row) {
+    const Step *s = context;
+    const int hidden = s->model->hidden;
+    norm(s->x + (size_t)row * hidden, s->norm, s->model->eps, hidden, s->input + (size_t)row * (hidden / GROUP));
+}
+
+/* Of a few rows each is too little work to be worth sharing. */
+static void each_row(Work work, Step *s) {
+    if (s->rows > MOST_ROWS)
+        share_out(work, s, s->rows);
+    else
+        for (int row = 0; row < s->rows; row++)
+            work(s, row);
+}
+
+static int at_most(int most, int count) { return count < most ? count : most; }
+
 static void qkv_piece(void *context, int piece) {
     const Step *s = context;
     const Matrix *m = &s->layer->qkv;
     F16 totals[2][MOST_ROWS];
-    for (int tile = piece * size_of_piece(tiles_of(m)); tile < end_of(piece, tiles_of(m)); tile++) {
-        multiply_tile(m, tile, s->input, s->rows, totals);
-        for (int t = 0; t < 2; t++)
-            for (int row = 0; row < s->rows; row++)
-                f_store(s->qkv + (size_t)row * m->outputs + tile * WIDTH + t * LANES, totals[t][row]);
-    }
+    for (int tile = piece * size_of_piece(tiles_of(m)); tile < end_of(piece, tiles_of(m)); tile++)
+        for (int first = 0; first < s->rows; first += MOST_ROWS) {
+            const int rows = at_most(MOST_ROWS, s->rows - first);
+            multiply_tile(m, tile, s->input + (size_t)first * (m->inputs / GROUP), rows, totals);
+            for (int t = 0; t < 2; t++)
+                for (int row = 0; row < rows; row++)
+                    f_store(s->qkv + (size_t)(first + row) * m->outputs + tile * WIDTH + t * LANES, totals[t][row]);
+        }
 }
 
 /* x += matrix * groups. */
 static void add_product(const Step *s, const Matrix *m, const Group *groups, int piece) {
     F16 totals[2][MOST_ROWS];
-    for (int tile = piece * size_of_piece(tiles_of(m)); tile < end_of(piece, tiles_of(m)); tile++) {
-        multiply_tile(m, tile, groups, s->rows, totals);
-        for (int t = 0; t < 2; t++)
-            for (int row = 0; row < s->rows; row++) {
-                float *to = s->x + (size_t)row * m->outputs + tile * WIDTH + t * LANES;
-                f_store(to, f_add(f_load(to), totals[t][row]));
-            }
-    }
+    for (int tile = piece * size_of_piece(tiles_of(m)); tile < end_of(piece, tiles_of(m)); tile++)
+        for (int first = 0; first < s->rows; first += MOST_ROWS) {
+            const int rows = at_most(MOST_ROWS, s->rows - first);
+            multiply_tile(m, tile, groups + (size_t)first * (m->inputs / GROUP), rows, totals);
+            for (int t = 0; t < 2; t++)
+                for (int row = 0; row < rows; row++) {
+                    float *to = s->x + (size_t)(first + row) * m->outputs + tile * WIDTH + t * LANES;
+                    f_store(to, f_add(f_load(to), totals[t][row]));
+                }
+        }
 }
 
 static void o_piece(void *context, int piece) {
@@ -117,22 +141,31 @@ static void down_piece(void *context, int piece) {
     add_product(s, &s->layer->down, s->gated, piece);
 }
 
-/* One group of 32 of silu(gate) * up, quantised: two tiles. */
+/* silu(gate) * up. */
+static void gate(float *gates, const float *ups) {
+    for (int i = 0; i < GROUP; i++) {
+        float small = exp_negative(-fabsf(gates[i]));
+        gates[i] *= ups[i] * (gates[i] < 0 ? small : 1.0f) / (1.0f + small);
+    }
+}
+
+/* One group of 32, quantised: two tiles. */
 static void gate_up_group(const Step *s, int group) {
+    const Matrix *m = &s->layer->gate_up;
     F16 totals[2][2][MOST_ROWS];
-    for (int i = 0; i < 2; i++)
-        multiply_tile(&s->layer->gate_up, group * 2 + i, s->input, s->rows, totals[i]);
-    for (int row = 0; row < s->rows; row++) {
-        float gate[GROUP], up[GROUP];
-        for (int i = 0; i < 2; i++) {
-            f_store(gate + i * LANES, totals[i][0][row]);
-            f_store(up + i * LANES, totals[i][1][row]);
+    for (int first = 0; first < s->rows; first += MOST_ROWS) {
+        const int rows = at_most(MOST_ROWS, s->rows - first);
+        for (int i = 0; i < 2; i++)
+            multiply_tile(m, group * 2 + i, s->input + (size_t)first * (m->inputs / GROUP), rows, totals[i]);
+        for (int row = 0; row < rows; row++) {
+            float gates[GROUP], ups[GROUP];
+            for (int i = 0; i < 2; i++) {
+                f_store(gates + i * LANES, totals[i][0][row]);
+                f_store(ups + i * LANES, totals[i][1][row]);
+            }
+            gate(gates, ups);
+            quantize_group(gates, s->gated + (size_t)(first + row) * (s->model->ffn / GROUP) + group);
         }
-        for (int i = 0; i < GROUP; i++) {
-            float small = exp_negative(-fabsf(gate[i]));
-            gate[i] *= up[i] * (gate[i] < 0 ? small : 1.0f) / (1.0f + small);
-        }
-        quantize_group(gate, s->gated + (size_t)row * (s->model->ffn / GROUP) + group);
     }
 }
 
@@ -143,16 +176,22 @@ static void gate_up_piece(void *context, int piece) {
         gate_up_group(s, group);
 }
 
+/* The first position that a row sees. */
+static int first_seen(const Step *s, int row) {
+    const int position = s->places[row].position, window = s->layer->window;
+    return window && position >= window ? position - window + 1 : 0;
+}
+
 /* One key-value head of one row, one block of positions. */
 static void attention_piece(void *context, int piece) {
     const Step *s = context;
     const Model *m = s->model;
     const int group = m->heads / m->kv_heads, block = piece % s->blocks;
-    const int head = piece / s->blocks % m->kv_heads, row = piece / s->blocks / m->kv_heads;
+    const int head = piece / s->blocks % m->kv_heads, under_way = piece / s->blocks / m->kv_heads;
+    const int row = s->first + under_way, first = first_seen(s, row);
     const Row *place = s->places + row;
-    const int first = s->layer->window && place->position >= s->layer->window ? place->position - s->layer->window + 1 : 0;
     const int from = block * BLOCK > first ? block * BLOCK : first;
-    const int to = (block + 1) * BLOCK < place->position + 1 ? (block + 1) * BLOCK : place->position + 1;
+    const int to = at_most(place->position + 1, (block + 1) * BLOCK);
     if (from >= to)
         return;
     const Caches *caches = s->caches;
@@ -165,7 +204,7 @@ static void attention_piece(void *context, int piece) {
     }
     const int q = head * group;
     attend_heads(s->qkv + (size_t)row * (m->heads + 2 * m->kv_heads) * m->head_size + q * m->head_size, group, m->head_size,
-                 places, from, to, s->partials + ((size_t)row * m->heads + q) * s->blocks + block, s->blocks);
+                 places, from, to, s->partials + ((size_t)under_way * m->heads + q) * s->blocks + block, s->blocks);
 }
 
 /* RMSNorm over one head, in place. */
@@ -181,9 +220,11 @@ static void norm_head(float *head, const float *weight, float eps, int size) {
         head[i] *= scale * weight[i];
 }
 
-/* Rotary embedding of q and k; k and v into the cache. `turns` is [head_size / 2] pairs of cosine and sine. */
-static void place_row(const Step *s, int row, const float *turns) {
+/* Rotary embedding of q and k, by [head_size / 2] pairs of cosine and sine; k and v into the cache. */
+static void place_row(void *context, int row) {
+    const Step *s = context;
     const Model *m = s->model;
+    const float *turns = s->turns + (size_t)row * s->turn_stride;
     const int size = m->head_size, rotated = m->heads + m->kv_heads;
     float *qkv = s->qkv + (size_t)row * (rotated + m->kv_heads) * size;
     for (int head = 0; head < rotated; head++) {
@@ -210,34 +251,43 @@ static void place_row(const Step *s, int row, const float *turns) {
     }
 }
 
-static void gather_attention(const Step *s, int row) {
+/* The heads' outputs as 16-bit codes. */
+static void gather_row(const Step *s, int row) {
     const Model *m = s->model;
-    const Row *place = s->places + row;
-    const int first = s->layer->window && place->position >= s->layer->window ? place->position - s->layer->window + 1 : 0;
-    const int from = first / BLOCK, to = place->position / BLOCK + 1;
-    for (int head = 0; head < m->heads; head++)
-        merge(s->partials + ((size_t)row * m->heads + head) * s->blocks + from, to - from, m->head_size,
-              s->attended + ((size_t)row * m->heads + head) * m->head_size);
+    const int from = first_seen(s, row) / BLOCK, to = s->places[row].position / BLOCK + 1;
     const int width = m->heads * m->head_size;
-    quantize(s->attended + (size_t)row * width, s->input + (size_t)row * (width / GROUP), width);
+    float *attended = s->qkv + (size_t)row * (m->heads + 2 * m->kv_heads) * m->head_size; /* q has done its part */
+    for (int head = 0; head < m->heads; head++)
+        merge(s->partials + ((size_t)(row - s->first) * m->heads + head) * s->blocks + from, to - from, m->head_size,
+              attended + head * m->head_size);
+    quantize(attended, s->input + (size_t)row * (width / GROUP), width);
 }
 
-static void run_layer(Step *s, const float *turns, int turn_stride) {
-    const Model *m = s->model;
+/* A few rows at a time: partials take space. */
+static void attend_rows(Step *s) {
+    for (s->first = 0; s->first < s->rows; s->first += MOST_ROWS) {
+        s->count = at_most(MOST_ROWS, s->rows - s->first);
+        int last = 0;
+        for (int row = s->first; row < s->first + s->count; row++)
+            last = s->places[row].position > last ? s->places[row].position : last;
+        s->blocks = last / BLOCK + 1;
+        share_out(attention_piece, s, s->count * s->model->kv_heads * s->blocks);
+        for (int row = s->first; row < s->first + s->count; row++)
+            gather_row(s, row);
+    }
+}
+
+static void run_layer(Step *s) {
     const Layer *layer = s->layer;
-    const int hidden = m->hidden, groups = hidden / GROUP;
-    for (int row = 0; row < s->rows; row++)
-        norm(s->x + (size_t)row * hidden, layer->attn_norm, m->eps, hidden, s->input + (size_t)row * groups);
+    s->norm = layer->attn_norm;
+    each_row(norm_row, s);
     share_out(qkv_piece, s, pieces_of(tiles_of(&layer->qkv)));
-    for (int row = 0; row < s->rows; row++)
-        place_row(s, row, turns + (size_t)row * turn_stride);
-    share_out(attention_piece, s, s->rows * m->kv_heads * s->blocks);
-    for (int row = 0; row < s->rows; row++)
-        gather_attention(s, row);
+    each_row(place_row, s);
+    attend_rows(s);
     share_out(o_piece, s, pieces_of(tiles_of(&layer->o)));
-    for (int row = 0; row < s->rows; row++)
-        norm(s->x + (size_t)row * hidden, layer->ffn_norm, m->eps, hidden, s->input + (size_t)row * groups);
-    share_out(gate_up_piece, s, pieces_of(m->ffn / GROUP));
+    s->norm = layer->ffn_norm;
+    each_row(norm_row, s);
+    share_out(gate_up_piece, s, pieces_of(s->model->ffn / GROUP));
     share_out(down_piece, s, pieces_of(tiles_of(&layer->down)));
 }
 
@@ -252,7 +302,8 @@ static int reserve(void **space, size_t *has, size_t bytes) {
     return *space != 0;
 }
 
-/* Runs `rows` rows (at most MOST_ROWS) of hidden states through all layers, in place, and adds them to the caches.
+/* Runs rows of hidden states through all layers, in place, and adds them to the caches. Rows of one reply come in order of
+ * position: each sees those before it.
  *
  * x: [rows][hidden]. turns: for each row [head_size / 2] pairs of cosine and sine, `turn_stride` floats apart.
  * Returns 0, or 1 where memory ran out. */
@@ -263,25 +314,24 @@ int32_t run_layers(const Model *model, int32_t rows, float *x, const float *turn
     int last = 0;
     for (int row = 0; row < rows; row++)
         last = places[row].position > last ? places[row].position : last;
-    const int blocks = last / BLOCK + 1, width = model->heads * model->head_size;
+    const int width = model->heads * model->head_size;
     const size_t qkv = (size_t)rows * (model->heads + 2 * model->kv_heads) * model->head_size * sizeof(float);
-    const size_t attended = (size_t)rows * width * sizeof(float);
     const size_t input = rows * larger(model->hidden, width) / GROUP * sizeof(Group);
     const size_t gated = (size_t)rows * model->ffn / GROUP * sizeof(Group);
-    const size_t partials = (size_t)rows * model->heads * blocks * sizeof(Partial);
-    if (!reserve(&space, &has, qkv + attended + input + gated + partials))
+    const size_t partials = (size_t)at_most(MOST_ROWS, rows) * model->heads * (last / BLOCK + 1) * sizeof(Partial);
+    if (!reserve(&space, &has, qkv + input + gated + partials))
         return 1;
     char *at = space;
-    Step step = { .model = model, .caches = caches, .places = places, .rows = rows, .blocks = blocks, .x = x };
+    Step step = { .model = model, .caches = caches, .places = places, .turns = turns, .turn_stride = turn_stride,
+                  .rows = rows, .x = x };
     step.qkv = (float *)at;
-    step.attended = (float *)(at += qkv);
-    step.input = (Group *)(at += attended);
+    step.input = (Group *)(at += qkv);
     step.gated = (Group *)(at += input);
     step.partials = (Partial *)(at += gated);
     wake();
     for (step.index = 0; step.index < model->layers; step.index++) {
         step.layer = model->layer + step.index;
-        run_layer(&step, turns, turn_stride);
+        run_layer(&step);
     }
     let_sleep();
     return 0;
@@ -300,7 +350,7 @@ static void product_piece(void *context, int piece) {
     F16 totals[2][MOST_ROWS];
     for (int tile = piece * size_of_piece(tiles_of(m)); tile < end_of(piece, tiles_of(m)); tile++)
         for (int first = 0; first < p->rows; first += MOST_ROWS) {
-            const int rows = p->rows - first < MOST_ROWS ? p->rows - first : MOST_ROWS;
+            const int rows = at_most(MOST_ROWS, p->rows - first);
             multiply_tile(m, tile, p->input + (size_t)first * (m->inputs / GROUP), rows, totals);
             for (int t = 0; t < 2; t++)
                 for (int row = 0; row < rows; row++)

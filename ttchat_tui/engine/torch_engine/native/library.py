@@ -13,7 +13,7 @@ from ttchat_tui.engine.torch_engine.large_pages import Arena
 from ttchat_tui.engine.torch_engine.native import build
 
 MOST_ROWS: Final = 8
-"""MOST_ROWS of matrix.h: rows that one pass over the weights serves, and a step may have."""
+"""MOST_ROWS of matrix.h: rows that one pass over the weights serves."""
 
 
 class Matrix(ctypes.Structure):

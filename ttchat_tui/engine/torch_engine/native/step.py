@@ -1,4 +1,4 @@
-"""A decode step of one to eight rows as one call: rows of one reply (drafts) or of several (candidates).
+"""Any number of rows through all layers as one call: a step, a prompt, rows of one reply (drafts) or of several (candidates).
 
 Every row has the same bits as it would have alone: sums of products are exact integers within a group of 32, and what
 follows is done row by row in an order of its own.
@@ -29,7 +29,7 @@ _ALL: Final = 2**31 - 1
 
 
 def fits_step(config: ModelConfig) -> bool:
-    """Whether a model of this shape can be stepped so."""
+    """Whether a model of this shape can be run so."""
     width = config.heads * config.head_size
     return (
         all(size % GROUP == 0 for size in (config.hidden_size, config.ffn_size, width))

@@ -54,18 +54,22 @@ INLINE void attend(const float *q, const int heads, const int vectors, Places pl
     for (int h = 0; h < heads; h++)
         for (int v = 0; v < vectors; v++)
             held[h][v] = f_load(q + h * head_size + v * LANES);
-    for (int position = from; position < to; position++) {
-        const uint16_t *key = row_of(places.keys, places.own_keys, places.shared, position, head_size);
-        F16 sums[4];
-        for (int h = 0; h < heads; h++)
-            sums[h] = f_zero();
-        for (int v = 0; v < vectors; v++) {
-            F16 part = f_load_half(key + v * LANES);
+    for (int position = from; position < to; position += 4) {
+        F16 sums[4][4];
+        for (int p = 0; p < 4; p++) {
+            /* Behind the last one comes the last one again, for nothing. */
+            const int there = position + p < to ? position + p : to - 1;
+            const uint16_t *key = row_of(places.keys, places.own_keys, places.shared, there, head_size);
             for (int h = 0; h < heads; h++)
-                sums[h] = f_fma(held[h][v], part, sums[h]);
+                sums[h][p] = f_zero();
+            for (int v = 0; v < vectors; v++) {
+                F16 part = f_load_half(key + v * LANES);
+                for (int h = 0; h < heads; h++)
+                    sums[h][p] = f_fma(held[h][v], part, sums[h][p]);
+            }
         }
         for (int h = 0; h < heads; h++)
-            scores[h][position - from] = f_sum(sums[h]);
+            f_sums(sums[h], scores[h] + position - from);
     }
     const int count = to - from;
     for (int h = 0; h < heads; h++) {

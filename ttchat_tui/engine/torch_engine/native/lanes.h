@@ -9,7 +9,7 @@
 #define LANES 16
 #define INLINE static inline __attribute__((always_inline))
 
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VNNI__)
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VNNI__)
 
 typedef __m512i I16;
 typedef __m512 F16;
@@ -25,7 +25,14 @@ INLINE F16 f_fma(F16 a, F16 b, F16 c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE F16 f_from_int(I16 x) { return _mm512_cvtepi32_ps(x); }
 INLINE F16 f_load_half(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
 INLINE void f_store_half(void *p, F16 x) { _mm256_storeu_si256(p, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT)); }
-INLINE float f_sum(F16 x) { return _mm512_reduce_add_ps(x); }
+/* out[i] = the sum over the lanes of xs[i]. */
+INLINE void f_sums(const F16 xs[4], float *out) {
+    F16 ab = _mm512_add_ps(_mm512_unpacklo_ps(xs[0], xs[1]), _mm512_unpackhi_ps(xs[0], xs[1]));
+    F16 cd = _mm512_add_ps(_mm512_unpacklo_ps(xs[2], xs[3]), _mm512_unpackhi_ps(xs[2], xs[3]));
+    F16 abcd = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(abcd), _mm512_extractf32x8_ps(abcd, 1));
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+}
 INLINE I16 i_load(const void *p) { return _mm512_loadu_si512(p); }
 INLINE I16 i_low(I16 x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
 INLINE I16 i_high(I16 x) { return _mm512_and_si512(_mm512_srli_epi16(x, 4), _mm512_set1_epi8(15)); }
@@ -62,11 +69,11 @@ INLINE void f_store_half(void *p, F16 x) {
     _mm_storeu_si128(halves, _mm256_cvtps_ph(x.a, _MM_FROUND_TO_NEAREST_INT));
     _mm_storeu_si128(halves + 1, _mm256_cvtps_ph(x.b, _MM_FROUND_TO_NEAREST_INT));
 }
-INLINE float f_sum(F16 x) {
-    __m256 s = _mm256_add_ps(x.a, x.b);
-    __m128 t = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
-    t = _mm_add_ps(t, _mm_movehl_ps(t, t));
-    return _mm_cvtss_f32(_mm_add_ss(t, _mm_movehdup_ps(t)));
+INLINE void f_sums(const F16 xs[4], float *out) {
+    __m256 a = _mm256_add_ps(xs[0].a, xs[0].b), b = _mm256_add_ps(xs[1].a, xs[1].b);
+    __m256 c = _mm256_add_ps(xs[2].a, xs[2].b), d = _mm256_add_ps(xs[3].a, xs[3].b);
+    __m256 abcd = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(abcd), _mm256_extractf128_ps(abcd, 1)));
 }
 INLINE I16 i_load(const void *p) {
     const __m256i *halves = p;

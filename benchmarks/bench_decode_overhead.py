@@ -1,6 +1,6 @@
 """What the screen costs the decode loop: the rate of a reply in the app over that of the bare engine.
 
-Same model, same prompt, greedy, same number of threads. The engine alone in a process (no screen, no database, no
+Same model, same prompt, greedy, same number of threads, no speculation. The engine alone in a process (no screen, no database, no
 pipe: `BARE` below) and the real app on a 200x50 pty are both loaded from the start and take turns, so that a machine
 whose speed drifts favours neither; the one that waits uses no CPU. Both rates are the engine's own figure,
 (n - 2) / (t_n - t_2); the app's is read from the stored reply. Rounds in which foreign programs used more than a
@@ -48,7 +48,9 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.factory import create_engine
 
 engine = create_engine("cpu")
-spec = ModelSpec(name="bare", path=sys.argv[1], threads=int(sys.argv[2]), kernel_dir=sys.argv[4])
+spec = ModelSpec(
+    name="bare", path=sys.argv[1], threads=int(sys.argv[2]), kernel_dir=sys.argv[4], speculation="off"
+)
 engine.load(spec, lambda progress: None)
 sampling = SamplingParams(temperature=0.0, max_tokens=int(sys.argv[3]))
 print("loaded", flush=True)
@@ -103,7 +105,9 @@ class WholeApp:
         self._tokens = tokens
         self._folder = Path(tempfile.mkdtemp(prefix="ttchat-bench-"))
         flags = f"--temperature 0 --max-tokens {tokens} --threads {threads} --model".split()
-        self._terminal = Terminal([*APP, *flags, str(model)], app_environ(self._folder))
+        # Speculation goes by measured times: two runs of one reply take different numbers of forwards.
+        environ = app_environ(self._folder, TTCHAT_ENGINE__SPECULATION="off")
+        self._terminal = Terminal([*APP, *flags, str(model)], environ)
         self._terminal.until("ready")
         self._terminal.drain(1.0)
         self._keys = f"{PROMPT}\r"

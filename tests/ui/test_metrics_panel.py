@@ -56,7 +56,7 @@ async def test_every_figure_has_its_row_and_the_numbers_end_in_one_column() -> N
             "memory              512 MB",
             "load               1.20 s",
             "model    SmolLM2-135M-Instruct",
-            "engine     cpu f16 · 2 threads",
+            "engine            cpu f16 · 2T",
             "phase                   decode",
         ]
 

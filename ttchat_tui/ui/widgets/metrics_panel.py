@@ -109,7 +109,8 @@ class MetricsTable(Widget):
         yield self._context_row(width)
         yield self._row(width, "memory", *bytes_text(m.rss_bytes))
         yield self._row(width, "load", seconds_text(m.load_s), "s")
-        threads = f" · {m.threads} thread{'s' * (m.threads != 1)}" if m.threads and m.engine_label else ""
+        # "2 threads" would not fit beside the longest label.
+        threads = f" · {m.threads}T" if m.threads and m.engine_label else ""
         yield self._text_row(width, "model", m.model)
         yield self._text_row(width, "engine", m.engine_label + threads)
         yield self._text_row(width, "phase", m.phase)

@@ -53,7 +53,7 @@ def _model(name: str) -> Any:
             shape = {**_SHAPE, "head_dim": 128, "num_attention_heads": 3, "num_key_value_heads": 1}
             return LlamaForCausalLM(LlamaConfig(**shape))
         case "qwen2-sliding":
-            config = Qwen2Config(**_SHAPE, use_sliding_window=True, sliding_window=300, max_window_layers=1)
+            config = Qwen2Config(**_SHAPE, use_sliding_window=True, sliding_window=40, max_window_layers=1)
             return Qwen2ForCausalLM(config)
         case "qwen3":
             shape = {**_SHAPE, "head_dim": 32, "num_attention_heads": 8}

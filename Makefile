@@ -6,6 +6,9 @@ VENV := .venv
 VENV_TT := .venv-tt
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+# As pip does with an installed package, but not with an editable one: where PYTHONDONTWRITEBYTECODE is set, as in many
+# container images, each start would compile a hundred modules again and come 0.1 s later to its first frame.
+COMPILE := $(BIN)/python -m compileall -q ttchat_tui
 # Made when an installation is whole; older than pyproject.toml, it is made again.
 APP := $(VENV)/.app-installed
 DEV := $(VENV)/.dev-installed
@@ -101,9 +104,11 @@ $(APP): pyproject.toml
 	  || { echo "No $(TORCH) in the configured package indexes or at $(TORCH_INDEX)."; \
 	       echo "With TORCH=torch you get the package index's own build (on Linux CUDA's, several GB)."; exit 1; }
 	@$(PIP) install --editable '.[cpu,web]'
+	@$(COMPILE)
 	@touch $@
 
 $(DEV): $(APP)
 	@echo "Installing the tools for tests and checks."
 	@$(PIP) install --editable '.[cpu,web,dev]'
+	@$(COMPILE)
 	@touch $@

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from textual import events, on
 from textual.app import App, ComposeResult
 from textual.message import Message
 from textual.widget import Widget
 
-import ttchat_tui.ui
+from ttchat_tui.ui import style_sheets
 from ttchat_tui.ui.themes import DEFAULT_THEME, load_themes
 from ttchat_tui.ui.widgets.number_field import NumberField
 from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
 from ttchat_tui.ui.widgets.slider import Slider
 from ttchat_tui.ui.widgets.stop_field import StopField
 
-STYLES = Path(ttchat_tui.ui.__file__).parent / "styles" / "controls.tcss"
-
 
 class ControlsApp(App[None]):
-    CSS_PATH = STYLES
+    CSS_PATH = [*style_sheets.FIRST, *style_sheets.LATER]
 
     def __init__(self, *widgets: Widget) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ from textual.app import App, ComposeResult
 from textual.message import Message
 from textual.widget import Widget
 
+from ttchat_tui.ui import style_sheets
 from ttchat_tui.ui.themes import DEFAULT_THEME, load_themes
 
 M = TypeVar("M", bound=Message)
@@ -16,7 +17,7 @@ M = TypeVar("M", bound=Message)
 class ShellApp(App[None]):
     """Shows `widgets`; `heard` holds the messages of the part's own kinds, in order."""
 
-    CSS_PATH = ["../../ttchat_tui/ui/styles/shell.tcss"]
+    CSS_PATH = [*style_sheets.FIRST, *style_sheets.LATER]
 
     def __init__(self, *widgets: Widget) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, OptionList
 
 from tests.ui.shell_app import screen_text
+from ttchat_tui.ui import style_sheets
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bindings, docs_table, grouped, keys_of
 from ttchat_tui.ui.key_check import check_keys
 from ttchat_tui.ui.keys import canonical_key, editing_keys, is_known, key_label
@@ -205,7 +206,7 @@ class Chat(Screen[None]):
 
 class ChatApp(App[None]):
     COMMANDS = {ActionProvider}
-    CSS_PATH = ["../../ttchat_tui/ui/styles/shell.tcss"]
+    CSS_PATH = [*style_sheets.FIRST, *style_sheets.LATER]
 
     def get_default_screen(self) -> Chat:
         return Chat()

@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from textual.css.scalar import Scalar
 from textual.css.stylesheet import Stylesheet
 
 from tests.ui.chat_app import ChatApp, running
-from ttchat_tui.ui import deferred
+from ttchat_tui.ui import deferred, style_sheets
 from ttchat_tui.ui.screens.chat import ChatScreen
 
 HEAVY = frozenset(
@@ -119,9 +120,30 @@ async def test_no_style_sheet_is_parsed_twice_before_the_first_frame(
 
     monkeypatch.setattr(Stylesheet, "_parse_rules", counted)
     monkeypatch.setattr(ChatScreen, "_mount_sidebars", first_frame_is_out)
-    async with running(ChatApp(tmp_path)):
+    chat = ChatApp(tmp_path)
+    async with running(chat):
         sheets = [path for path, variable in before if not variable]
         assert len(sheets) == len(set(sheets)) > 0
+        assert {str(path) for path in style_sheets.FIRST} <= set(sheets)
+        assert {str(path) for path in style_sheets.LATER} & set(sheets) == set()
+        assert all((str(path), "") in chat.app.stylesheet.source for path in style_sheets.LATER)
+
+
+async def test_a_dialog_that_a_quick_key_opens_before_the_sidebars_is_styled_as_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount_sidebars = ChatScreen._mount_sidebars
+
+    async def key_comes_first(screen: ChatScreen) -> None:
+        await screen.app.push_screen(deferred.help.HelpScreen({}))
+        await mount_sidebars(screen)
+
+    monkeypatch.setattr(ChatScreen, "_mount_sidebars", key_comes_first)
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.pause()
+        box = chat.app.screen.query_one("DialogBox")
+        assert (box.styles.width, box.styles.border_top[0]) == (Scalar.parse("84"), "round")
 
 
 async def test_what_is_typed_before_the_sidebars_stand_follows_the_stored_draft(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -36,11 +35,10 @@ def status_of(end: RowFinished) -> MessageStatus:
     return "interrupted" if end.reason == "cancelled" else "complete"
 
 
-@dataclass
-class _Row:
+class _Row(msgspec.Struct):
     seed: int
-    parts: list[str] = field(default_factory=list[str])
-    token_ids: list[int] = field(default_factory=list[int])
+    parts: list[str] = []
+    token_ids: list[int] = []
     end: RowFinished | None = None
 
 

@@ -15,7 +15,7 @@ from textual.app import App
 from textual.binding import Binding
 from textual.theme import Theme
 
-from ttchat_tui.ui import deferred
+from ttchat_tui.ui import deferred, style_sheets
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bind, bindings, keys_label
 from ttchat_tui.ui.no_color import honour_no_color
 from ttchat_tui.ui.palette import ActionProvider
@@ -23,7 +23,6 @@ from ttchat_tui.ui.screens.chat import ChatScreen
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.themes import DEFAULT_THEME
 
-STYLES = ("shell", "controls", "transcript", "chat")
 MOUNTING_S = 1.0
 """The sidebars take a tenth of it; a screen that nobody sees any more may never have them."""
 AGAIN_S = 2.0
@@ -36,7 +35,7 @@ class TtchatApp(App[None], inherit_bindings=False):
     """A chat with a model that runs in this program's engine."""
 
     TITLE = "ttchat"
-    CSS_PATH = [f"styles/{name}.tcss" for name in STYLES]
+    CSS_PATH = [*style_sheets.FIRST]
     BINDINGS = [Binding("ctrl+c", "interrupt", show=False, system=True)]
     COMMANDS = {ActionProvider}
     ENABLE_COMMAND_PALETTE = False

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+import msgspec
 from textual.binding import Binding
 from textual.dom import DOMNode
 
@@ -18,8 +18,7 @@ Scope: TypeAlias = Literal["app", "screen", "prompt"]
 its keys come from config's `ui.submit_keys` and `ui.newline_keys`."""
 
 
-@dataclass(frozen=True)
-class Action:
+class Action(msgspec.Struct, frozen=True):
     """One thing a user can do. The screen that offers it has a method `action_<name>`."""
 
     name: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
@@ -17,16 +18,14 @@ def nothing() -> None:
     """For those who do not wait for the screen."""
 
 
-@dataclass(frozen=True)
-class Resume:
+class Resume(msgspec.Struct, frozen=True):
     """What flags of this start say against the settings of the conversation that is gone on with."""
 
     sampling: Mapping[str, object]
     system_prompt: str | None = None
 
 
-@dataclass
-class Services:
+class Services(msgspec.Struct):
     session: ChatSession
     host: EngineHost
     config: Config

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+import msgspec
 
 from ttchat_tui.ui.commands import TABLE, Action
 
@@ -14,22 +15,19 @@ _COMMAND: Final = re.compile(r"/([a-z][a-z-]*)(?:[ \t]+(.*))?\s*", re.IGNORECASE
 _BY_SLASH: Final[dict[str, Action]] = {action.slash: action for action in TABLE if action.slash}
 
 
-@dataclass(frozen=True)
-class PlainText:
+class PlainText(msgspec.Struct, frozen=True):
     """Not a command: to be sent. A leading `//` has become `/`."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class SlashCommand:
+class SlashCommand(msgspec.Struct, frozen=True):
     action: Action
     argument: str
     """What followed the command, stripped; empty when nothing did."""
 
 
-@dataclass(frozen=True)
-class SlashError:
+class SlashError(msgspec.Struct, frozen=True):
     """Looks like a command and is none; the draft should stay."""
 
     sentence: str

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from msgspec import structs
 from textual import getters, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -34,7 +35,7 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.ui import deferred
+from ttchat_tui.ui import deferred, style_sheets
 from ttchat_tui.ui.commands import TABLE, bind, bindings
 from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.frugal_compositor import FrugalScreen
@@ -101,6 +102,7 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
     async def _mount_sidebars(self) -> None:
         """After the first frame: what a person types into is there first."""
         self._is_started = True
+        style_sheets.read_later_ones(self.app)
         columns = self.query_one("#columns")
         history = deferred.history_panel.HistoryPanel()
         await columns.mount(history, before="#chat")
@@ -166,7 +168,7 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
             case ReplyBegan(message):
                 self.prompt.set_busy(True)
                 self.metrics.forget_rates()
-                self.transcript.begin(replace(view_of(message), figures="", note=""))
+                self.transcript.begin(structs.replace(view_of(message), figures="", note=""))
             case ReplyStarted(_, dropped_messages):
                 self._show_dropped(dropped_messages)
             case ReplyStreamed(message_id, text):

@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 class DialogBox(Vertical):
-    """The box itself; looks are in styles/shell.tcss."""
+    """The box itself; looks are in styles/dialogs.tcss."""
 
 
 class Dialog(ModalScreen[Result | None]):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 SEPARATOR: Final = " · "
 """Between the figures of a reply."""
 
 
-@dataclass(frozen=True)
-class MessageView:
+class MessageView(msgspec.Struct, frozen=True):
     """All that the transcript knows of a message. It is replaced, never changed."""
 
     key: int

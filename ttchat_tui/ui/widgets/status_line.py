@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
+import msgspec
+from msgspec.structs import replace
 from textual.content import Content
 from textual.widget import Widget
 
@@ -27,8 +28,7 @@ _SIGNS: Final[dict[EngineState, tuple[str, str]]] = {
 }
 
 
-@dataclass(frozen=True)
-class _Shown:
+class _Shown(msgspec.Struct, frozen=True):
     """Everything the line says."""
 
     model: str = ""
@@ -46,8 +46,7 @@ class _Shown:
         return self.detail.rstrip("/").rpartition("/")[2] if self.state == "loading" else self.model
 
 
-@dataclass(frozen=True)
-class _Fit:
+class _Fit(msgspec.Struct, frozen=True):
     """Which parts there is room for."""
 
     name: bool = True

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
+from msgspec.structs import replace
 from textual import events
 from textual._arrange import DockArrangeResult
 from textual.await_remove import AwaitRemove

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from ttchat_tui.ui.widgets.message_view import MessageView
 
@@ -24,8 +25,7 @@ def estimated_lines(view: MessageView) -> int:
     return _FRAME_LINES + view.text.count("\n") + len(view.text) // _COLUMNS
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(msgspec.Struct, frozen=True):
     """The messages from `first` up to, not including, `end` are mounted."""
 
     first: int

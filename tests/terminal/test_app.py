@@ -16,6 +16,9 @@ from ttchat_tui.storage.opening import open_store
 pytestmark = [pytest.mark.terminal, pytest.mark.model, pytest.mark.timeout(180)]
 
 ESSAY = "Write a long essay about the history of clocks."
+ENDLESS = ("--temperature", "0", "--max-tokens", "4000")
+"""Greedy, this model begins to repeat itself: the essay is still being written whenever it is looked at. By chance it would
+end after a second now and then, before its first checkpoint."""
 
 
 @pytest.fixture
@@ -23,7 +26,9 @@ def start(tmp_path: Path, default_model_path: Path) -> Iterator[Callable[..., Ap
     apps: list[App] = []
 
     def make(*arguments: str, size: tuple[int, int] = (79, 30), **environ: str) -> App:
-        apps.append(App(tmp_path, "--model", str(default_model_path), *arguments, size=size, **environ))
+        apps.append(
+            App(tmp_path, "--model", str(default_model_path), *ENDLESS, *arguments, size=size, **environ)
+        )
         return apps[-1]
 
     yield make
@@ -59,7 +64,7 @@ def replies(folder: Path, *, after_the_app: bool = True) -> list[tuple[str, str]
 
 
 def test_a_question_is_answered_on_the_screen(start: Callable[..., App]) -> None:
-    app = start("--temperature", "0", size=(120, 40))
+    app = start(size=(120, 40))
     app.until("● ready")
     app.type("What is the capital of France?\r")
     assert "Paris" in app.until(lambda text: "tok/s" in text and "TTFT" in text and "Paris" in text)
@@ -129,11 +134,12 @@ def test_after_kill_9_the_next_start_shows_the_reply_as_interrupted(
     assert app.until_end() == -signal.SIGKILL
     again = start("-c")
     shown = again.until("interrupted")
-    assert "history of clocks" in shown or "clocks" in shown
     assert not any(is_running(pid) for pid in engines)
     status, text = replies(tmp_path)[-1]
     assert status == "interrupted"
-    assert len(text.split()) > 3
+    last_words = re.findall(r"\w+", text)[-5:]
+    assert len(last_words) == 5
+    assert " ".join(last_words) in " ".join(re.findall(r"\w+", shown))
     again.until("● ready")
     again.type("/continue\r")
     again.until("generating")

@@ -472,3 +472,16 @@ async def test_the_status_line_and_the_metrics_say_the_same_of_the_context(tmp_p
             ]
             assert len(figures) == 2, figures
             assert figures[0] == figures[1]
+
+
+async def test_before_a_reply_no_tokens_are_counted_and_after_it_all_are(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("one two three",)))
+    async with running(chat) as pilot:
+        before = chat.screen.metrics.sample()
+        assert (before.prompt_tokens, before.cached_tokens, before.completion_tokens) == (None, None, None)
+        await pilot.press(*"hi", "enter")
+        await reply_ended(pilot, chat)
+        after = chat.screen.metrics.sample()
+        assert after.prompt_tokens
+        assert after.cached_tokens == 0
+        assert after.completion_tokens

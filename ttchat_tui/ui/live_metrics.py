@@ -44,6 +44,9 @@ class LiveMetrics:
         if now_tps is not None:
             self._rates.append(now_tps)
         info = session.info
+        is_known = (
+            session.is_busy or stats.prompt_tokens > 0
+        )  # not before a reply, nor of one that was killed
         return deferred.metrics_panel.Metrics(
             phase=self.phase,
             ttft_s=stats.ttft_s,
@@ -52,9 +55,9 @@ class LiveMetrics:
             decode_mean_tps=stats.decode_tps,
             itl_p50_s=stats.itl_p50_s,
             itl_p95_s=stats.itl_p95_s,
-            prompt_tokens=stats.prompt_tokens,
-            cached_tokens=stats.cached_tokens,
-            completion_tokens=stats.completion_tokens,
+            prompt_tokens=stats.prompt_tokens if is_known else None,
+            cached_tokens=stats.cached_tokens if is_known else None,
+            completion_tokens=stats.completion_tokens if is_known else None,
             context_used=stats.prompt_tokens + stats.completion_tokens,
             context_length=stats.context_length or (info.context_length if info else 0),
             rss_bytes=session.host.memory_bytes(),

@@ -110,5 +110,4 @@ $(APP): pyproject.toml
 $(DEV): $(APP)
 	@echo "Installing the tools for tests and checks."
 	@$(PIP) install --editable '.[cpu,web,dev]'
-	@$(COMPILE)
 	@touch $@

@@ -66,6 +66,22 @@ def test_an_interrupted_reply_goes_on_from_what_it_has(store: ConversationStore)
     assert store.finish_reply(reply.id, "Half and half", "complete", FINISHED).content == "Half and half"
 
 
+def test_the_figures_of_the_first_part_go_once_more_has_been_kept(store: ConversationStore) -> None:
+    asked = ask(store)
+    reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
+    stopped = store.finish_reply(reply.id, "Half", "interrupted", FINISHED)
+    assert stopped.reply is not None
+    assert stopped.reply.stats is not None
+    resumed = store.resume_reply(reply.id)
+    assert resumed.reply is not None
+    assert resumed.reply.stats == stopped.reply.stats
+    store.checkpoint(reply.id, "Half and", FINISHED.token_ids)
+    more = store.message(reply.id)
+    assert more.content == "Half and"
+    assert more.reply is not None
+    assert more.reply.stats is None
+
+
 def test_only_a_reply_can_be_finished_or_resumed(store: ConversationStore) -> None:
     asked = ask(store)
     with pytest.raises(StorageError, match="This reply is not stored"):

@@ -20,11 +20,12 @@ _SEEDS: Final = 2**63
 def draw_candidates(sampling: SamplingParams, rows: int) -> tuple[Candidate, ...]:
     """Rows 1 to `rows` - 1: the seeds that follow a fixed one, else fresh ones."""
     if sampling.seed is None:
-        return tuple(Candidate(seed=_fresh_seed()) for _ in range(1, rows))
+        return tuple(Candidate(seed=fresh_seed()) for _ in range(1, rows))
     return tuple(Candidate(seed=(sampling.seed + row) % _SEEDS) for row in range(1, rows))
 
 
-def _fresh_seed() -> int:
+def fresh_seed() -> int:
+    """For a row to which no seed was given."""
     return int.from_bytes(os.urandom(4), "big")  # `secrets` would load OpenSSL on the way to the first frame
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -36,7 +35,7 @@ from ttchat_tui.domain.updates import (
 )
 from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.engine.meter import Meter
-from ttchat_tui.session.candidates import draw_candidates
+from ttchat_tui.session.candidates import draw_candidates, fresh_seed
 from ttchat_tui.session.opened import OpenConversation
 from ttchat_tui.session.reply import RunningReply, UnsavedReplies, write_end
 from ttchat_tui.storage.conversations import ConversationStore
@@ -92,7 +91,7 @@ class Replies:
             model=info.model if info else model,
             engine=info.label if info else "",
             sampling=sampling,
-            seed=sampling.seed if sampling.seed is not None else int.from_bytes(os.urandom(4), "big"),
+            seed=sampling.seed if sampling.seed is not None else fresh_seed(),
         )
         parent = self._opened.path[-1]
         try:

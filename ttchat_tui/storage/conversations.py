@@ -214,10 +214,12 @@ class ConversationStore:
         return self.message(_new_id(added))
 
     def checkpoint(self, message_id: int, content: str, token_ids: tuple[int, ...]) -> None:
-        """Keep the reply as far as it has come. One that is not streaming any more stays as it is."""
+        """Keep the reply as far as it has come, without figures: those of an earlier part would be too low by now. One that
+        is not streaming any more stays as it is."""
         with self._database.transaction() as transaction:
             transaction.execute(
-                "UPDATE messages SET content = ?, token_ids = ?, written_at = ? WHERE id = ? AND status = 'streaming'",
+                "UPDATE messages SET content = ?, token_ids = ?, written_at = ?, stats = NULL"
+                " WHERE id = ? AND status = 'streaming'",
                 (storable(content), encoded_ids(token_ids), self._clock(), message_id),
             )
 

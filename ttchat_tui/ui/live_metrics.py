@@ -44,9 +44,8 @@ class LiveMetrics:
         if now_tps is not None:
             self._rates.append(now_tps)
         info = session.info
-        is_known = (
-            session.is_busy or stats.prompt_tokens > 0
-        )  # not before a reply, nor of one that was killed
+        # Not before the first reply, nor of one that was broken off with the app.
+        is_known = session.is_busy or stats.prompt_tokens > 0
         return deferred.metrics_panel.Metrics(
             phase=self.phase,
             ttft_s=stats.ttft_s,

@@ -14,6 +14,7 @@ from ttchat_tui.config.describe import error_path, expectation, known_names, val
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
+from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.sampling import SamplingParams
 
 PREFIX: Final = "TTCHAT_"
@@ -98,7 +99,7 @@ def read_toml(file: Path) -> dict[str, Any]:
     """
     where = str(file)
     try:
-        return msgspec.toml.decode(file.read_bytes(), type=dict[str, Any])
+        return msgspec.toml.decode(file.read_bytes(), type=decodable(dict[str, Any]))
     except FileNotFoundError as error:
         raise ConfigError(where, "there is no such file", cure="correct the path, or leave it out") from error
     except IsADirectoryError as error:
@@ -135,7 +136,7 @@ def _variable_layer(variable: str, path: list[str], text: str) -> _Layer:
 
 def _converted(text: str, kind: type[bool | int | float]) -> Any:
     try:
-        return msgspec.convert(text.strip(), kind, strict=False)
+        return msgspec.convert(text.strip(), decodable(kind), strict=False)
     except msgspec.ValidationError:
         return text
 
@@ -160,8 +161,8 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def _checked(values: dict[str, Any], where: str) -> Config:
     """`values` as a `Config`; what is wrong came with `where`, since all before it was right."""
     try:
-        config = msgspec.convert(values, Config)
-        msgspec.convert(values, _SamplingSection)
+        config = msgspec.convert(values, decodable(Config))
+        msgspec.convert(values, decodable(_SamplingSection))
     except msgspec.ValidationError as error:
         raise _explained(error, where) from error
     both = sorted(set(config.ui.submit_keys) & set(config.ui.newline_keys))

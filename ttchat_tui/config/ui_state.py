@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from ttchat_tui.domain.decoding import decodable
+
 
 class UiState(msgspec.Struct, frozen=True, kw_only=True):
     """None: the user has not chosen; config or the app's own default holds. Unknown keys are ignored, so that an
@@ -32,7 +34,7 @@ def load_ui_state(file: Path) -> UiState:
     at and is not in the way. Never raises for what is in the file or on the disk: looks are not worth failing for.
     """
     try:
-        return msgspec.json.decode(file.read_bytes(), type=UiState)
+        return msgspec.json.decode(file.read_bytes(), type=decodable(UiState))
     except (msgspec.DecodeError, UnicodeDecodeError):
         with contextlib.suppress(OSError):
             file.replace(file.with_name(f"{file.name}.bad"))

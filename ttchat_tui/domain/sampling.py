@@ -7,6 +7,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from ttchat_tui.domain.decoding import decodable
+
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the next token is drawn. `Meta` holds each range; sliders and config both read it from there."""
@@ -74,4 +76,4 @@ def checked(params: SamplingParams) -> SamplingParams:
     Raises:
         msgspec.ValidationError: naming the field and its range.
     """
-    return msgspec.convert(msgspec.to_builtins(params), SamplingParams)
+    return msgspec.convert(msgspec.to_builtins(params), decodable(SamplingParams))

@@ -15,6 +15,7 @@ from typing import Final, Generic, TypeAlias, TypeVar
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.events import EngineLoaded, ErrorInfo, GenerationEvent, LoadProgress, PromptCounted
 from ttchat_tui.domain.generation import GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec
@@ -114,7 +115,7 @@ class Channel(Generic[Sent, Received]):
         self._socket = sock
         self._socket.setblocking(False)
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder: msgspec.msgpack.Decoder[Received] = msgspec.msgpack.Decoder(received)  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+        self._decoder: msgspec.msgpack.Decoder[Received] = msgspec.msgpack.Decoder(decodable(received))  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
         self._buffer = bytearray()
         self._sending = threading.Lock()
 

@@ -24,6 +24,7 @@ from typing import cast
 import msgspec
 from typing_extensions import assert_never
 
+from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.events import EngineLoaded, GenerationFinished, LoadProgress
 from ttchat_tui.domain.generation import GenerationControl
 from ttchat_tui.domain.model_spec import EngineKind
@@ -228,7 +229,7 @@ def find_factory(name: str) -> Callable[[EngineKind], Engine]:
 
 def main(launch_json: str) -> None:
     """Run as the child of an `IsolatedEngine`; `launch_json` is a `Launch`."""
-    launch = msgspec.json.decode(launch_json, type=Launch)
+    launch = msgspec.json.decode(launch_json, type=decodable(Launch))
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s engine[%(process)d] %(levelname)s %(message)s"
     )

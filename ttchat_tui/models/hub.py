@@ -13,6 +13,7 @@ from typing import Final
 import httpx
 import msgspec
 
+from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.models import hub_settings
 from ttchat_tui.models.catalog import HuggingFace
 from ttchat_tui.models.errors import ModelError
@@ -105,7 +106,7 @@ class _Session:
             try:
                 response = self._client.get(url, params={"blobs": "true"})
                 self._check(response)
-                return msgspec.json.decode(response.content, type=_Repository)
+                return msgspec.json.decode(response.content, type=decodable(_Repository))
             except _BrokenOff:
                 self._pause(_PAUSES_S[attempt])
             except msgspec.DecodeError as error:

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.decoding import decodable
+
 GGUF_MAGIC: Final = b"GGUF"
 LFS_POINTER: Final = b"version https://git-lfs"
 """How the stand-in begins that git leaves for a large file it did not fetch."""
@@ -69,7 +71,7 @@ def _shards(folder: Path) -> list[str]:
     if not (folder / INDEX).is_file():
         return [file.name for file in sorted(folder.glob("*.safetensors"))]
     try:
-        index = msgspec.json.decode((folder / INDEX).read_bytes(), type=_ShardIndex)
+        index = msgspec.json.decode((folder / INDEX).read_bytes(), type=decodable(_ShardIndex))
     except (msgspec.DecodeError, OSError) as error:
         raise ValueError(f"has a broken {INDEX} ({error})") from error
     return sorted(set(index.weight_map.values()))

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from ttchat_tui.domain.conversation import Conversation, Message, ReplyRecord
+from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams
@@ -94,9 +95,9 @@ def sampling_from(encoded: str) -> SamplingParams:
 
 def _known_sampling(encoded: str) -> SamplingParams:
     # Fields that this version does not know are left out: another instance may be newer.
-    fields = msgspec.json.decode(encoded, type=dict[str, Any])
+    fields = msgspec.json.decode(encoded, type=decodable(dict[str, Any]))
     known = {name: value for name, value in fields.items() if name in SamplingParams.__struct_fields__}
-    return msgspec.convert(known, SamplingParams)
+    return msgspec.convert(known, decodable(SamplingParams))
 
 
 def encoded_stats(stats: GenerationStats | None) -> str | None:
@@ -106,7 +107,7 @@ def encoded_stats(stats: GenerationStats | None) -> str | None:
 def stats_from(encoded: str | None) -> GenerationStats | None:
     """Raises StorageError, kind `database_corrupt`."""
     with _naming_damage():
-        return None if encoded is None else msgspec.json.decode(encoded, type=GenerationStats)
+        return None if encoded is None else msgspec.json.decode(encoded, type=decodable(GenerationStats))
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.decoding import decodable
+
 SILENCE_S: Final = 60.0
 """A writer that cannot be looked at (other host, other container, before a reboot) counts as gone after so long
 without a checkpoint; a live one writes every second once tokens come."""
@@ -37,7 +39,7 @@ def this_process() -> Writer:
 def is_gone(encoded: str, silent_s: float) -> bool:
     """Whether the writer of a row has ended. `silent_s`: how long ago, in seconds, it last wrote."""
     try:
-        writer = msgspec.json.decode(encoded, type=Writer)
+        writer = msgspec.json.decode(encoded, type=decodable(Writer))
     except msgspec.DecodeError:
         return True
     if writer.machine != _machine():

@@ -13,6 +13,8 @@ import msgspec
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
+from ttchat_tui.domain.decoding import decodable
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -98,7 +100,7 @@ def read_theme(file: Path) -> Theme:
         ThemeError: unreadable, not TOML, an unknown or missing key, or a value that is no colour.
     """
     try:
-        parsed = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), ThemeFile)
+        parsed = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), decodable(ThemeFile))
     except OSError as error:
         raise ThemeError(file, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final, cast
 import msgspec
 from msgspec import Meta
 
+from ttchat_tui.domain.decoding import decodable
+
 DONE: Final = "[DONE]"
 
 _Count = Annotated[int, Meta(ge=0)]
@@ -89,7 +91,7 @@ class Chunk(msgspec.Struct, frozen=True):
     """vLLM before 0.10 sent errors flat: `{"object": "error", "message": …}`."""
 
 
-_decode = msgspec.json.Decoder(Chunk).decode
+_decode = msgspec.json.Decoder(decodable(Chunk)).decode
 
 
 def parse_chunk(data: str | bytes) -> Chunk:

@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from tests.patience import Patience
 from tests.scripted_reply import ScriptedReply, batch_finished, tokenize
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
@@ -341,7 +342,7 @@ class Recorder:
         Raises:
             AssertionError: with everything seen, when it does not come.
         """
-        deadline = time.monotonic() + timeout_s
+        patience = Patience(timeout_s)
         while True:
             self._news.clear()
             self.events += self._host.drain()
@@ -350,8 +351,9 @@ class Recorder:
                 self._read += 1
                 if isinstance(event, kind) and _matches(event, fields):
                     return event
-            if not self._news.wait(max(0.0, deadline - time.monotonic())):
-                raise AssertionError(f"no {kind.__name__} {fields} among {self.events}")
+            while not self._news.wait(0.2):
+                if patience.is_out():
+                    raise AssertionError(f"no {kind.__name__} {fields} among {self.events}")
 
     def of(self, kind: type[T]) -> list[T]:
         """All events of one kind seen so far."""

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import SCRIPTED, Fault, Gate, Script
+from tests.patience import wait_until
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, LoadProgress, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
@@ -80,16 +81,6 @@ def finds_it_dead(engine: IsolatedEngine) -> bool:
     except EngineDied:
         return True
     return False
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Poll for something that another process does and that gives no sign."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def test_starting_does_not_wait_for_the_child(make: Make) -> None:

@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.patience import wait_until
 from tests.tt.conftest import CARDS, mock_card
 
 pytestmark = pytest.mark.timeout(150)
@@ -25,16 +24,6 @@ def arguments(model: Path) -> list[str]:
 
 def variables(card: str, checkout: Path) -> dict[str, str]:
     return {**os.environ, **mock_card(card), "TT_METAL_HOME": str(checkout), "TTCHAT_TT__TRACE": "false"}
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Poll for what another process does, which gives no sign."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 @pytest.mark.parametrize("card", CARDS)

@@ -273,6 +273,32 @@ def test_a_refused_continuation_keeps_the_reply_as_it_was(start: Callable[..., C
     assert (after.content, after.status, after.reply) == (before.content, before.status, before.reply)
 
 
+@pytest.mark.parametrize("way", ["stop", "leave"])
+def test_a_continuation_that_adds_nothing_leaves_the_reply_as_it_was(
+    start: Callable[..., Chat], way: str
+) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("one two three",), stepped=True), gate)
+    chat.session.submit("count")
+    gate.release()
+    chat.until(TokenEvent)
+    chat.session.stop()
+    chat.until(GenerationFinished)
+    before = chat.session.last_reply
+    assert before is not None
+    assert before.reply is not None
+    assert before.reply.stats is not None
+    chat.session.continue_reply()
+    assert chat.store.message(before.id).status == "streaming"
+    if way == "stop":
+        chat.session.stop()
+        chat.until(GenerationFinished)
+    else:
+        chat.session.new_conversation()
+    after = chat.store.message(before.id)
+    assert (after.content, after.status, after.reply) == (before.content, before.status, before.reply)
+
+
 def test_a_reply_that_could_not_be_written_is_written_later(
     start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
 ) -> None:

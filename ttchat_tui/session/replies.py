@@ -212,6 +212,8 @@ class Replies:
             return []
         running = self.running
         running.control.cancel()
+        if running.is_in_vain():
+            return self._end_as_before(running)
         record = msgspec.structs.replace(running.record, finish_reason="cancelled", stats=self.meter.stats())
         return self._end(running, "interrupted", record)
 
@@ -224,8 +226,10 @@ class Replies:
             log.error("a reply could not be kept: %s", error)
 
     def _finish(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
-        if event.error is not None and (event.error.kind in REFUSALS or self._is_in_vain(running, event)):
+        if event.error is not None and (event.error.kind in REFUSALS or running.is_in_vain(event.text)):
             return self._refuse(running, event.error)
+        if event.reason == "cancelled" and running.is_in_vain(event.text):
+            return self._end_as_before(running)
         is_nothing = not running.text and not event.text
         if running.replaced is not None and is_nothing and event.reason in ("cancelled", "error"):
             return [*self._take_back(running), *([Notice(event.error)] if event.error else [])]
@@ -245,12 +249,6 @@ class Replies:
         elif event.reason == "cancelled":
             status = "interrupted"
         return [*updates, *self._end(running, status, record, event.error)]
-
-    @staticmethod
-    def _is_in_vain(running: RunningReply, event: GenerationFinished) -> bool:
-        """A reply was to go on, and nothing was added to it."""
-        before = running.continued
-        return before is not None and running.text == before.content and not event.text
 
     def _finish_batch(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
         """Row 0 ends like any reply, with its own reason and figures; then the others are put beside it."""
@@ -295,6 +293,13 @@ class Replies:
         self._opened.replace(message)
         return [ReplyEnded(message, error), ConversationsChanged(), *notices]
 
+    def _end_as_before(self, running: RunningReply) -> list[Update]:
+        """A reply was to go on and did not: it keeps the state, the figures and the record of what it has."""
+        before = running.continued
+        assert before is not None
+        assert before.reply is not None
+        return self._end(running, before.status, before.reply)
+
     def _refresh_conversation(self) -> None:
         try:
             self._opened.refresh()
@@ -304,9 +309,7 @@ class Replies:
     def _refuse(self, running: RunningReply, error: ErrorInfo) -> list[Update]:
         """Nothing was generated: everything is as before, and the text of a prompt that is too long is given back."""
         if running.continued is not None:
-            before = running.continued
-            assert before.reply is not None
-            return [*self._end(running, before.status, before.reply), Notice(error)]
+            return [*self._end_as_before(running), Notice(error)]
         if running.replaced is not None:
             return [*self._take_back(running), Notice(error)]
         text = running.asked.content if running.asked else ""

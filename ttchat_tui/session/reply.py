@@ -63,6 +63,10 @@ class RunningReply:
     def text(self) -> str:
         return "".join(self._parts)
 
+    def is_in_vain(self, held_back: str = "") -> bool:
+        """It was to go on, and nothing was added to it; `held_back` would come with the end."""
+        return self.continued is not None and self.text == self.continued.content and not held_back
+
     def take(self, event: TokenEvent) -> None:
         self._parts.append(event.text)
         self._token_ids.extend(event.token_ids)

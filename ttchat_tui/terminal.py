@@ -7,6 +7,7 @@ on a duplicate of the terminal.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import select
 import signal
@@ -33,6 +34,8 @@ _RESET: Final = (
     "\x1b[?25h"  # the cursor is shown
     "\x1b[0m"
 )
+STACKS_SIGNAL: Final = signal.SIGUSR1
+"""On this signal the app writes the stacks of its threads to the log; its engine's process does so on the same."""
 _ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -67,7 +70,7 @@ def captured(log_path: Path) -> Generator[None, None, None]:
     attributes = _line_settings()
     if is_drawn_by_a_server():
         threading.Thread(target=_end_with_stdin, name="stdin-watch", daemon=True).start()
-    with _ending_signals_raise(), _native_output_in(log_path) as screen:
+    with _ending_signals_raise(), _native_output_in(log_path) as screen, _faults_told():
         try:
             yield
         except BaseException:
@@ -123,6 +126,21 @@ def _ending_signals_raise() -> Generator[None, None, None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _faults_told() -> Generator[None, None, None]:
+    """Stacks of all threads to descriptor 2 when native code crashes, and when `STACKS_SIGNAL` asks what a screen that
+    stands still waits for."""
+    was_enabled = faulthandler.is_enabled()
+    faulthandler.enable(2)
+    faulthandler.register(STACKS_SIGNAL, 2, all_threads=True)
+    try:
+        yield
+    finally:
+        faulthandler.unregister(STACKS_SIGNAL)
+        if not was_enabled:
+            faulthandler.disable()
 
 
 def _end_with_stdin() -> None:

@@ -6,12 +6,14 @@ import os
 import select
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pyte
 from ptyprocess import PtyProcess
+
+from tests.patience import Patience
+from ttchat_tui.terminal import STACKS_SIGNAL
 
 
 class App:
@@ -27,6 +29,7 @@ class App:
         **environ: str,
     ) -> None:
         self.columns, self.rows = size
+        self._state_dir = folder / "state"
         self.screen = pyte.Screen(self.columns, self.rows)
         self._stream = pyte.ByteStream(self.screen)
         self.received = bytearray()
@@ -65,17 +68,32 @@ class App:
 
     def until(self, wanted: str | Callable[[str], bool], timeout_s: float = 60.0) -> str:
         """Wait for a text (or a condition) on the screen; the screen's text."""
-        deadline = time.monotonic() + timeout_s
+        patience = Patience(timeout_s)
         is_there = wanted if callable(wanted) else (lambda text: wanted in text)
         while not is_there(self.text()):
-            if not self.read(0.2) or time.monotonic() > deadline:
-                raise AssertionError(f"{wanted!r} did not come; on screen:\n{self.text()}")
+            if not self.read(0.2) or patience.is_out():
+                raise AssertionError(f"{wanted!r} did not come; on screen:\n{self.text()}\n{self.report()}")
         return self.text()
+
+    def report(self) -> str:
+        """How it ended, or where it stands, and what it logged: what a failure that came by chance has to tell."""
+        if self.process.isalive():
+            for pid in (self.process.pid, *self.engine_pids()):
+                os.kill(pid, STACKS_SIGNAL)
+            self.read(1.0)  # while the stacks are written
+            state = "it runs"
+        else:
+            state = f"it has ended: exit status {self.process.exitstatus}, signal {self.process.signalstatus}"
+        logs = (
+            f"--- {file.name}\n{file.read_text(errors='replace')[-8000:]}"
+            for file in sorted(self._state_dir.glob("*.log"))
+        )
+        return "\n".join((state, *logs))
 
     def until_end(self, timeout_s: float = 30.0) -> int:
         """Wait until the program has ended; its exit code, negative for a signal."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline and self.read(0.1):
+        patience = Patience(timeout_s)
+        while not patience.is_out() and self.read(0.1):
             pass
         self.process.wait()
         status = self.process.signalstatus

@@ -1,15 +1,16 @@
-"""Leaving before the app is all there is no error: whoever types at the first frame may also change their mind."""
+"""Leaving before the app is all there is no error, and an error of the app's own is told."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from tests.terminal.pty_app import App, is_restored
 
-pytestmark = [pytest.mark.terminal, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.terminal
 
 
 @pytest.fixture
@@ -26,3 +27,28 @@ def test_ctrl_q_at_the_first_sign_of_the_screen_leaves_in_order(app: App, sign: 
     assert app.until_end() == 0
     assert is_restored(bytes(app.received))
     assert b"Traceback" not in app.received
+
+
+def test_an_error_of_the_apps_own_is_told_in_a_sentence_and_its_traceback_is_logged(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        dedent("""
+            import sys
+
+            class Broken:
+                def find_spec(self, name, path=None, target=None):
+                    if name == "ttchat_tui.ui.widgets.history_panel":
+                        raise RuntimeError("broken on purpose")
+
+            sys.meta_path.insert(0, Broken())
+        """)
+    )
+    app = App(tmp_path, "--model", str(tmp_path / "missing.gguf"), PYTHONPATH=str(tmp_path))
+    assert app.until_end() == 1
+    log = tmp_path / "state" / "ttchat-tui.log"
+    restored, _, said = bytes(app.received).rpartition(b"\x1b[?1049l")
+    assert restored
+    assert b"RuntimeError: broken on purpose" in said
+    assert str(log).encode() in said
+    assert b"Traceback" not in app.received
+    assert "in _mount_sidebars" in log.read_text()
+    assert is_restored(bytes(app.received))

@@ -12,12 +12,12 @@ import subprocess
 import sys
 import termios
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.patience import Patience
 from ttchat_tui import terminal
 
 ROOT = Path(__file__).parents[2]
@@ -46,11 +46,11 @@ class Pty:
         self.seen = ""
 
     def read_until(self, text: str, timeout_s: float = 10) -> None:
-        deadline = time.monotonic() + timeout_s
+        patience = Patience(timeout_s)
         while text not in self.seen:
-            ready, _, _ = select.select([self.master], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, f"{text!r} never came: {self.seen!r}"
-            self.seen += os.read(self.master, 4096).decode()
+            assert not patience.is_out(), f"{text!r} never came: {self.seen!r}"
+            if select.select([self.master], [], [], 0.2)[0]:
+                self.seen += os.read(self.master, 4096).decode()
 
     def end(self) -> int:
         """The exit status, with all output read."""
@@ -179,3 +179,28 @@ def test_any_text_can_be_printed_in_any_locale() -> None:
         [sys.executable, "-c", code], env=environment, capture_output=True, cwd=ROOT, check=True
     )
     assert printed.stdout.decode() == "é 🙂 ?\n"
+
+
+def test_a_crash_of_native_code_leaves_stacks_in_the_log(tmp_path: Path, ptys: list[Pty]) -> None:
+    ptys.append(one := Pty(app(tmp_path, "os.kill(os.getpid(), signal.SIGSEGV)")))
+    assert one.end() == -signal.SIGSEGV
+    assert "Current thread" in (tmp_path / "log").read_text()
+
+
+def test_on_a_signal_the_stacks_of_all_threads_go_to_the_log_and_the_app_goes_on(
+    tmp_path: Path, ptys: list[Pty]
+) -> None:
+    body = "\n    ".join(
+        (
+            "import threading",
+            "waiting = threading.Event()",
+            "threading.Thread(target=waiting.wait, daemon=True).start()",
+            "os.kill(os.getpid(), terminal.STACKS_SIGNAL)",
+        )
+    )
+    ptys.append(one := Pty(app(tmp_path, body)))
+    assert one.end() == 0
+    assert "AFTER" in one.seen
+    log = (tmp_path / "log").read_text()
+    assert log.count("Thread 0x") == 1, "the other thread"
+    assert "Current thread" in log

@@ -18,6 +18,7 @@ import msgspec
 
 from ttchat_tui import terminal
 from ttchat_tui.cli import engine_choice
+from ttchat_tui.cli.errors import tell
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import Paths, find_paths
 from ttchat_tui.config.schema import Config
@@ -299,4 +300,9 @@ def _run_screen(
             app.run()
     finally:
         screen_stands.set()  # or leaving early would wait for a load that waits for the screen
+    if app.crash is not None:
+        tell(
+            f"stopped by an error of its own ({type(app.crash).__name__}: {app.crash}). What was said is kept: "
+            f"ttchat-tui -c goes on with it. The traceback is in {invocation.paths.log_file}."
+        )
     return int(app.return_code or 0)

@@ -128,6 +128,17 @@ class TtchatApp(App[None], inherit_bindings=False):
         gc.freeze()  # see `on_mount`
 
     @property
+    def crash(self) -> Exception | None:
+        """The error in this program's own code that ended the app."""
+        return self._exception
+
+    def _fatal_error(self) -> None:
+        """As Textual's, but for the log: no colours, and no values of variables, which are what people said."""
+        log.critical("the app ends", exc_info=self._exception)
+        self.bell()
+        self._close_messages_no_wait()
+
+    @property
     def chat(self) -> ChatScreen:
         screen = self.screen_stack[0]
         assert isinstance(screen, ChatScreen)

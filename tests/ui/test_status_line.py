@@ -94,20 +94,20 @@ async def test_states_differ_in_colour() -> None:
 @pytest.mark.parametrize(
     ("progress", "words"),
     [
-        (LoadProgress("read", 43, 100, "tensors"), "● loading read ━━━─────  43 %  43 / 100 tensors"),
+        (LoadProgress("read", 43, 100, "tensors"), "● reading ━━━─────  43 %  43 / 100 tensors"),
         (
             LoadProgress("download", 12_000_000, 98_000_000, "bytes"),
-            "● loading download ━───────  12 % 12 / 98 MB",
+            "● downloading ━───────  12 % 12 / 98 MB",
         ),
         (
             LoadProgress("download", 1_200_000_000, 16_000_000_000, "bytes"),
-            "download ━───────   7 %  1.2 / 16.0 GB",
+            "● downloading ━───────   7 %  1.2 / 16.0 GB",
         ),
-        (LoadProgress("download", 12_000_000, 0, "bytes"), "● loading download 12 MB"),
-        (LoadProgress("convert", 12, 30, "layers"), "● loading convert ━━━─────  40 % 12 / 30 layers"),
-        (LoadProgress("warm up"), "● loading warm up"),
-        (LoadProgress("verify", detail="model.gguf"), "● loading verify model.gguf"),
-        (LoadProgress("read", 100, 100, "tensors"), "● loading read ━━━━━━━━ 100 % 100 / 100 tensors"),
+        (LoadProgress("download", 12_000_000, 0, "bytes"), "● downloading 12 MB"),
+        (LoadProgress("convert", 12, 30, "layers"), "● converting ━━━─────  40 % 12 / 30 layers"),
+        (LoadProgress("warm up"), "● warming up"),
+        (LoadProgress("verify", detail="model.gguf"), "● verifying model.gguf"),
+        (LoadProgress("read", 100, 100, "tensors"), "● reading ━━━━━━━━ 100 % 100 / 100 tensors"),
     ],
 )
 async def test_progress_is_told_while_loading(progress: LoadProgress, words: str) -> None:
@@ -124,7 +124,7 @@ async def test_the_model_that_is_being_loaded_is_named(wanted: str) -> None:
     status = running()
     status.set_state("loading", wanted)
     status.set_progress(LoadProgress("convert", 12, 30, "layers"))
-    assert (await shown(status, 110)).startswith("ttchat   qwen3-0.6b · ● loading convert ━━━─────  40 %")
+    assert (await shown(status, 110)).startswith("ttchat   qwen3-0.6b · ● converting ━━━─────  40 %")
 
 
 async def test_progress_ends_with_the_loading() -> None:
@@ -141,7 +141,7 @@ async def test_progress_shrinks_to_its_percentage() -> None:
     status.set_model(MODEL, "cpu int4")
     status.set_state("loading", MODEL)
     status.set_progress(LoadProgress("read", 43, 100, "tensors", "a-file-with-a-long-name.gguf"))
-    assert (await shown(status, 60)).strip() == f"{MODEL} · ● loading read  43 %"
+    assert (await shown(status, 60)).strip() == f"{MODEL} · ● reading  43 %"
 
 
 async def test_the_meter_turns_warm_as_the_context_fills() -> None:

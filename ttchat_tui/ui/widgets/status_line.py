@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from textual.content import Content
 from textual.widget import Widget
 
-from ttchat_tui.domain.events import EngineState, LoadProgress
+from ttchat_tui.domain.events import EngineState, LoadPhase, LoadProgress
 from ttchat_tui.ui.widgets.figures import bar_text, bytes_text, count_text, one_line, share
 
 APP_NAME: Final = "ttchat"
@@ -25,6 +25,16 @@ _SIGNS: Final[dict[EngineState, tuple[str, str]]] = {
     "generating": ("●", "generating"),
     "unloading": ("○", "unloading"),
     "failed": ("✗", "failed"),
+}
+
+_DOING: Final[dict[LoadPhase, str]] = {
+    "download": "downloading",
+    "verify": "verifying",
+    "start": "starting",
+    "read": "reading",
+    "convert": "converting",
+    "compile": "compiling",
+    "warm up": "warming up",
 }
 
 
@@ -156,16 +166,19 @@ class StatusLine(Widget):
     def _phase(self, fit: _Fit) -> Content:
         shown = self._shown
         sign, word = _SIGNS[shown.state]
+        progress = shown.progress if shown.state == "loading" else None
+        if progress is not None:
+            word = _DOING[progress.phase]
         phase = Content.styled(f"{sign} {word}", self.get_visual_style(f"status-line--{shown.state}"))
-        if shown.state == "loading" and shown.progress is not None:
-            return Content.assemble(phase, " ", self._progress(fit, shown.progress))
+        if progress is not None and (amounts := self._progress(fit, progress)):
+            return Content.assemble(phase, " ", amounts)
         if shown.detail and fit.detail and shown.state != "loading":
             return Content.assemble(phase, " ", (shown.detail, self.get_visual_style("status-line--dim")))
         return phase
 
     def _progress(self, fit: _Fit, progress: LoadProgress) -> Content:
         dim = self.get_visual_style("status-line--dim")
-        parts = [Content.styled(progress.phase, dim)]
+        parts: list[Content] = []
         if progress.total > 0:
             done = share(progress.done, progress.total)
             if fit.bars:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import signal
 import socket
@@ -26,6 +27,7 @@ from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineDied, EngineError, LoadCancelled
 from ttchat_tui.engine.child import REST_S, Patience
+from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.engine.isolated import IsolatedEngine
 from ttchat_tui.engine.wire import Channel, Command, Reply
 
@@ -116,6 +118,29 @@ def test_warm_modules_are_imported_before_the_first_command(make: Make, log_path
     written = log_path.read_text()
     assert "Zen of Python" in written
     assert "no_such_module_here cannot be imported" in written
+
+
+def test_closing_waits_for_no_import_and_starts_no_other_child(
+    make: Make,
+    log_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whoever leaves again right after the start does not wait for torch."""
+    (tmp_path / "slow_to_import.py").write_text("print('importing'); import time; time.sleep(50)")
+    monkeypatch.syspath_prepend(tmp_path)
+    caplog.set_level(logging.INFO, "ttchat_tui.engine.child")
+    engine = make(warm=("slow_to_import",), patience=Patience(farewell_s=40, cancel_s=40))
+    host = EngineHost(engine, lambda _name, _report: SPEC)
+    host.start()
+    host.load("any")
+    assert wait_until(lambda: log_path.exists() and "importing" in log_path.read_text(), 20)
+    pid = engine.pid
+    assert host.shutdown(timeout_s=30)
+    assert pid is not None
+    assert is_gone(pid)
+    assert [record.message for record in caplog.records] == [f"started the engine's process {pid}"]
 
 
 def test_a_module_in_the_current_folder_does_not_replace_pythons_own(
@@ -390,6 +415,7 @@ from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from tests.engine.test_isolated import REQUEST, SPEC, ignore
 from ttchat_tui.domain.generation import GenerationControl
 from ttchat_tui.engine.child import REST_S, Patience
+from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.engine.isolated import IsolatedEngine
 from ttchat_tui.engine.wire import Channel, Command, Reply
 

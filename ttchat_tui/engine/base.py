@@ -68,6 +68,10 @@ class LoadCancelled(EngineError):
     kind = "load_cancelled"
 
 
+class EngineClosing(LoadCancelled):
+    """The load was cancelled because the app ends: nothing will be loaded after it."""
+
+
 class Engine(Protocol):
     """What the host drives. Every method is called on the engine thread only, one at a time."""
 

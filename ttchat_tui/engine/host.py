@@ -30,7 +30,7 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
-from ttchat_tui.engine.base import Engine, EngineDied, LoadCancelled, ProgressReporter
+from ttchat_tui.engine.base import Engine, EngineClosing, EngineDied, LoadCancelled, ProgressReporter
 from ttchat_tui.engine.error_report import told
 from ttchat_tui.engine.event_queue import EventQueue
 from ttchat_tui.engine.meter import Meter
@@ -186,12 +186,13 @@ class EngineHost:
         `force` (for a second wish to quit) kills the engine's process; an engine in this process cannot be killed.
 
         Returns:
-            Whether the thread has ended; if not, `state` tells what it waits for.
+            Whether the thread has ended.
         """
+        is_first = not self._is_closing
+        self._is_closing = True  # before the cancel, which a load understands by it
         self.cancel_load()
         self._cancel_replies()
-        if not self._is_closing:
-            self._is_closing = True
+        if is_first:
             self._commands.put(_Close())
         if force and self._process_engine is not None:
             self._process_engine.kill()
@@ -289,7 +290,9 @@ class EngineHost:
 
         def report(progress: LoadProgress) -> None:
             nonlocal last
-            if cancelled.is_set() or not threading.main_thread().is_alive():
+            if self._is_closing or not threading.main_thread().is_alive():
+                raise EngineClosing("The app ends.")
+            if cancelled.is_set():
                 raise LoadCancelled("The load was cancelled.")
             if progress != last:
                 last = progress

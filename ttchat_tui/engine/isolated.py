@@ -28,7 +28,7 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
-from ttchat_tui.engine.base import EngineDied, EngineError, LoadCancelled, ProgressReporter
+from ttchat_tui.engine.base import EngineClosing, EngineDied, EngineError, LoadCancelled, ProgressReporter
 from ttchat_tui.engine.child import Child, Patience
 from ttchat_tui.engine.factory import FACTORY
 from ttchat_tui.engine.step_patience import StepPatience
@@ -128,6 +128,10 @@ class IsolatedEngine:
                     pass
             try:
                 report(progress)  # without news too: raising here is how a cancel reaches a load
+            except EngineClosing:
+                with contextlib.suppress(EngineDied):
+                    child.send(CancelLoad())  # `close` waits for it
+                raise
             except BaseException:
                 self._abandon_load(child)
                 raise
@@ -170,12 +174,13 @@ class IsolatedEngine:
 
     def stop(self) -> None:
         """End the child, if there is one; the next `load` starts another."""
-        child, self._child = self._child, None
+        child = self._child
         if child is None:
             return
         with contextlib.suppress(EngineDied):  # ended already: all the better
             child.send(Close())
         child.reap(self._patience.farewell_s)
+        self._child = None  # only now: until then it can be killed
 
     def _living(self) -> Child:
         if self._child is None or not self._child.is_running:

@@ -68,12 +68,17 @@ class Worker:
         self._received = 0
         self._answered = 0
         self._work = threading.Event()
+        self._warming = threading.Lock()
+        """Held by whoever ends the warm-up: the main thread, which is through with it, or the reader's, which ends all."""
+        self._is_warm = False
 
     def run(self) -> None:
         """Until Close, or until the other side is gone."""
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         threading.Thread(target=self._pulse, name="pulse", daemon=True).start()
         self._warm_up()
+        with self._warming:
+            self._is_warm = True
         while (command := self._commands.get()) is not None:
             try:
                 command()
@@ -116,6 +121,7 @@ class Worker:
             case Unload():
                 self._queue(self._unload)
             case Close():
+                self._end_if_not_warm()
                 self._queue(self._close)
                 self._commands.put(None)
             case CancelLoad():
@@ -129,6 +135,12 @@ class Worker:
             case _:
                 assert_never(command)
 
+    def _end_if_not_warm(self) -> None:
+        """Imports take seconds and cannot be broken off; while they run there is no engine that would want to close."""
+        with self._warming:
+            if not self._is_warm:
+                os._exit(0)
+
     def _queue(self, command: Callable[[], None]) -> None:
         self._received += 1
         self._commands.put(command)
@@ -136,6 +148,7 @@ class Worker:
 
     def _say_farewell(self) -> None:
         """Let the engine stop and close, and end the process whether it does or not."""
+        self._end_if_not_warm()
         self._load_cancelled.set()
         for control in list(self._controls.values()):
             control.cancel()

@@ -31,6 +31,7 @@ from ttchat_tui.domain.events import (
     LoadProgress,
     PrefillProgress,
     PromptCounted,
+    Retrying,
     TokenEvent,
 )
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest
@@ -62,6 +63,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """Sampling parameters that the engine says it honours."""
     notes: tuple[str, ...] = ()
     """What it says of the load."""
+    busy: str = ""
+    """Why a server does not take the request at once; it is tried again, "in 5 s", without any wait."""
     stepped: bool = False
     """Every token waits for the gate."""
     stepped_load: bool = False
@@ -179,6 +182,8 @@ class ScriptedEngine:
                 raise PromptTooLong(f"The message needs {tokens} of {self.script.context_length} tokens.")
             reply.prompt_tokens = tokens
             yield reply.started()
+            if self.script.busy:
+                yield Retrying(request.id, self.script.busy, 5.0, attempt=2, attempts=4)
             yield PrefillProgress(request.id, reply.prompt_tokens, reply.prompt_tokens)
             yield from self._rows(rows, control) if request.candidates else self._tokens(reply, control)
         except EngineError as error:

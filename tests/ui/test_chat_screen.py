@@ -70,6 +70,19 @@ async def test_escape_stops_the_reply_and_keeps_reply_and_draft(tmp_path: Path) 
         assert chat.screen.prompt.text == "next"
 
 
+async def test_a_server_that_is_busy_is_told_until_the_first_token_comes(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two three",), stepped=True, busy="lab is busy (429)"), gate)
+    async with running(chat, size=(120, 40)) as pilot:
+        await pilot.press(*"go", "enter")
+        await until(pilot, lambda: "generating lab is busy (429): try 2 of 4 in 5 s" in shown(chat))
+        gate.release()
+        await until(pilot, lambda: "busy" not in shown(chat))
+        assert "● generating" in shown(chat)
+        gate.open()
+        await reply_ended(pilot, chat)
+
+
 async def test_a_message_sent_during_a_reply_goes_back_to_the_prompt(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(stepped=True), gate)

@@ -78,6 +78,21 @@ class PrefillProgress(msgspec.Struct, frozen=True, tag=True):
     """Seconds from the engine's receipt of the request. None from an engine that cannot say."""
 
 
+class Retrying(msgspec.Struct, frozen=True, tag=True):
+    """A server could not take the request. It is sent again by itself, in `wait_s` seconds or (0) now; only before the
+    first token."""
+
+    request_id: int
+    reason: str
+    """A clause: `lab is busy (429)`."""
+    wait_s: float
+    attempt: int
+    """Number of the coming try: 2 after the first one failed."""
+    attempts: int
+    """Tries in all, if none of them succeeds."""
+    row: int = 0
+
+
 class TokenEvent(msgspec.Struct, frozen=True, tag=True):
     """One or more tokens, in order, with the text that became certain through them."""
 
@@ -140,7 +155,7 @@ class PromptCounted(msgspec.Struct, frozen=True, tag=True):
 
 
 GenerationEvent: TypeAlias = (
-    GenerationStarted | PrefillProgress | TokenEvent | RowFinished | GenerationFinished
+    GenerationStarted | PrefillProgress | Retrying | TokenEvent | RowFinished | GenerationFinished
 )
 EngineEvent: TypeAlias = (
     EngineStateChanged | LoadProgress | EngineLoaded | EngineFailed | GenerationEvent | PromptCounted

@@ -40,6 +40,13 @@ class ReplyStarted(msgspec.Struct, frozen=True):
     dropped_messages: int
 
 
+class ReplyDelayed(msgspec.Struct, frozen=True):
+    """A server could not take the request, which is sent again by itself: `lab is busy (429): try 2 of 4 in 5 s`."""
+
+    message_id: int
+    words: str
+
+
 class ReplyStreamed(msgspec.Struct, frozen=True):
     message_id: int
     text: str
@@ -113,6 +120,7 @@ Update: TypeAlias = (
     | MessageRemoved
     | ReplyBegan
     | ReplyStarted
+    | ReplyDelayed
     | ReplyStreamed
     | ReplyEnded
     | DraftReturned

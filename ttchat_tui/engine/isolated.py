@@ -23,6 +23,7 @@ from ttchat_tui.domain.events import (
     LoadProgress,
     PrefillProgress,
     PromptCounted,
+    Retrying,
     RowFinished,
     TokenEvent,
 )
@@ -47,7 +48,14 @@ from ttchat_tui.engine.wire import (
 )
 
 _DEFAULT_PATIENCE: Final = Patience()
-_GENERATION_EVENTS: Final = (GenerationStarted, PrefillProgress, TokenEvent, RowFinished, GenerationFinished)
+_GENERATION_EVENTS: Final = (
+    GenerationStarted,
+    PrefillProgress,
+    Retrying,
+    TokenEvent,
+    RowFinished,
+    GenerationFinished,
+)
 
 
 class IsolatedEngine:

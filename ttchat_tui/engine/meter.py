@@ -14,6 +14,7 @@ from ttchat_tui.domain.events import (
     GenerationFinished,
     GenerationStarted,
     PrefillProgress,
+    Retrying,
     RowFinished,
     TokenEvent,
 )
@@ -96,6 +97,8 @@ class Meter:
             case TokenEvent():
                 for time_s in event.times_s:
                     self.token(time_s, event.row)
+            case Retrying():
+                pass  # TTFT counts from the request, waits included
             case RowFinished():
                 pass  # the sum is in the batch's
             case GenerationFinished():

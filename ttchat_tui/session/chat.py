@@ -23,6 +23,7 @@ from ttchat_tui.domain.events import (
     LoadProgress,
     PrefillProgress,
     PromptCounted,
+    Retrying,
     RowFinished,
     TokenEvent,
 )
@@ -332,7 +333,12 @@ class ChatSession:
                     )
                 ]
             case (
-                GenerationStarted() | PrefillProgress() | TokenEvent() | RowFinished() | GenerationFinished()
+                GenerationStarted()
+                | PrefillProgress()
+                | Retrying()
+                | TokenEvent()
+                | RowFinished()
+                | GenerationFinished()
             ):
                 return self._replies.apply(event)
             case _:

@@ -16,6 +16,7 @@ from ttchat_tui.domain.events import (
     GenerationFinished,
     GenerationStarted,
     PrefillProgress,
+    Retrying,
     RowFinished,
     TokenEvent,
 )
@@ -28,6 +29,7 @@ from ttchat_tui.domain.updates import (
     MessageRemoved,
     Notice,
     ReplyBegan,
+    ReplyDelayed,
     ReplyEnded,
     ReplyStarted,
     ReplyStreamed,
@@ -49,7 +51,9 @@ CONNECTION_LOST = "connection_lost"
 REFUSALS = ("prompt_too_long",)
 """Kinds of error after which everything is as it was before the request: nothing was generated."""
 
-ReplyEvent: TypeAlias = GenerationStarted | PrefillProgress | TokenEvent | RowFinished | GenerationFinished
+ReplyEvent: TypeAlias = (
+    GenerationStarted | PrefillProgress | Retrying | TokenEvent | RowFinished | GenerationFinished
+)
 
 
 class Replies:
@@ -165,6 +169,10 @@ class Replies:
                 return [ReplyStarted(running.message.id, event.dropped_messages)]
             case PrefillProgress():
                 return []
+            case Retrying():
+                when = f" in {event.wait_s:.0f} s" if event.wait_s >= 0.5 else ""
+                words = f"{event.reason}: try {event.attempt} of {event.attempts}{when}"
+                return [ReplyDelayed(running.message.id, words)]
             case RowFinished():
                 running.candidates.take_end(event)
                 return []

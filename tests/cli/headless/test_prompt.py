@@ -56,6 +56,15 @@ def test_what_a_load_did_otherwise_than_was_wished_is_said_on_stderr(
     assert "ttchat-tui: The card draws the tokens.\n" in shown.err
 
 
+def test_a_server_that_is_busy_is_told_on_stderr(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(store, Script(replies=("Hi.",), busy="lab is busy (429)")) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "Hi.\n"
+    assert "ttchat-tui: lab is busy (429): try 2 of 4 in 5 s.\n" in shown.err
+
+
 def test_a_reply_that_ends_with_a_newline_gets_no_second_one(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,6 +29,7 @@ from ttchat_tui.domain.events import (
     GenerationEvent,
     GenerationFinished,
     GenerationStarted,
+    Retrying,
     RowFinished,
     TokenEvent,
 )
@@ -276,8 +277,13 @@ def test_a_load_is_cancelled_while_the_server_is_silent(serve: Serve) -> None:
 def test_a_busy_server_is_asked_again(serve: Serve, status: int) -> None:
     busy = sends(answer(status, {}, "Retry-After: 0.02"))
     client = serve(in_turn(busy, busy, stream(said("Hi"), end("stop"))))
-    assert text(client.reply()) == "Hi"
+    events = client.reply()
+    assert text(events) == "Hi"
     assert len(client.server.chats) == 3
+    told = [(event.wait_s, event.attempt, event.attempts) for event in events if isinstance(event, Retrying)]
+    assert told == [(0.02, 2, 4), (0.0, 2, 4), (0.02, 3, 4), (0.0, 3, 4)], "each wait, and its end"
+    reason = next(event.reason for event in events if isinstance(event, Retrying))
+    assert reason == f"{client.info.endpoint} is busy ({status})"
 
 
 def test_too_long_a_wait_is_told_and_not_waited_for(serve: Serve) -> None:

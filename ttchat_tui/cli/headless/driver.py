@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from ttchat_tui.cli.errors import say
+from ttchat_tui.cli.errors import say, tell
 from ttchat_tui.cli.headless.interrupts import noted_interrupts
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import (
@@ -22,7 +22,15 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
-from ttchat_tui.domain.updates import DraftReturned, Notice, ReplyEnded, ReplyStarted, ReplyStreamed, Update
+from ttchat_tui.domain.updates import (
+    DraftReturned,
+    Notice,
+    ReplyDelayed,
+    ReplyEnded,
+    ReplyStarted,
+    ReplyStreamed,
+    Update,
+)
 from ttchat_tui.session import ChatSession
 
 LOOK_UP_S: Final = 0.1
@@ -166,6 +174,8 @@ class Driver:
                     replied.error = error
                 case Notice(error):
                     say(error)
+                case ReplyDelayed(_, words):
+                    tell(f"{words}.")
                 case ReplyStarted(_, dropped) if dropped:
                     message = f"The {dropped} oldest messages did not fit into the context and were left out."
                     say(ErrorInfo(kind="context_full", message=message))

@@ -54,7 +54,7 @@ class RemoteReply:
         """The server's word; empty until it has said one."""
         self.meter = Meter()
         self.text = TextStream(WholeText(), stop)
-        self._request_id = request_id
+        self.request_id = request_id
         self._row = row
         self._seam = seam
         self._is_thinking = seam.is_thinking
@@ -81,7 +81,7 @@ class RemoteReply:
         events: list[TokenEvent | PrefillProgress] = []
         if chunk.prompt_progress is not None and not self.has_begun:
             progress = chunk.prompt_progress
-            events.append(PrefillProgress(self._request_id, progress.processed, progress.total))
+            events.append(PrefillProgress(self.request_id, progress.processed, progress.total))
         choice = next(iter(chunk.choices or ()), None)
         if choice is not None:
             event = self._token_event(choice, chunk.usage, time_s)
@@ -144,7 +144,7 @@ class RemoteReply:
         self._times_s.append(time_s)
         self.meter.token(time_s)
         return TokenEvent(
-            request_id=self._request_id,
+            request_id=self.request_id,
             token_ids=(),
             text=self._shown(thinking, said),
             times_s=(time_s,) * count,

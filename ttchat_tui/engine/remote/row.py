@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ttchat_tui.domain.events import ErrorInfo, PrefillProgress, TokenEvent
+from ttchat_tui.domain.events import ErrorInfo, PrefillProgress, Retrying, TokenEvent
 from ttchat_tui.domain.generation import FinishReason
 from ttchat_tui.domain.model_spec import RemoteOptions
 from ttchat_tui.engine.base import EngineError
@@ -73,6 +73,9 @@ class Row:
         self._tries = 0
         self._is_waiting = False
         """Between two tries."""
+        self._delay: Retrying | None = None
+        """The last thing to tell of another try."""
+        self._has_news = False
         self._is_sent = False
         self._status = 0
         self._headers: Mapping[str, str] = {}
@@ -81,6 +84,9 @@ class Row:
 
     def send(self, now_s: float) -> None:
         """Try, or try again."""
+        if self._is_waiting and self._delay is not None:
+            self._delay = msgspec.structs.replace(self._delay, wait_s=0.0)
+            self._has_news = True
         self._is_waiting = self._is_sent = False
         self._tag += MOST_ROWS
         self._status, self._stream, self._refusal = 0, AnswerStream(), bytearray()
@@ -133,6 +139,12 @@ class Row:
             self.fail(timed_out(endpoint, options.first_token_timeout_s, "sent no token"))
         else:
             self.fail(timed_out(endpoint, None))
+
+    def news(self) -> Iterator[Retrying]:
+        """What `take` or `expire` decided of another try."""
+        if self._has_news and self._delay is not None:
+            yield self._delay
+        self._has_news = False
 
     def cancel(self) -> None:
         """End it where it is."""
@@ -195,14 +207,20 @@ class Row:
     def _broke(self, error: EngineError, time_s: float) -> None:
         if self.reply.reason is not None:  # all that matters was here already
             self._end(self.reply.reason)
-        elif error.info.kind in UNREACHED and not self._is_sent and self._may_wait(None, time_s):
+        elif (
+            error.info.kind in UNREACHED
+            and not self._is_sent
+            and self._may_wait(None, time_s, f"{self._name} cannot be reached")
+        ):
             return
         else:
             self.fail(error)
 
     def _refused(self, time_s: float) -> None:
         status, body = self._status, self._transport.caller.masked(bytes(self._refusal))
-        if status in RETRIED and self._may_wait(retry_after_s(self._headers), time_s):
+        if status in RETRIED and self._may_wait(
+            retry_after_s(self._headers), time_s, f"{self._name} is busy ({status})"
+        ):
             return
         answer = self._transport.objection(status, body)
         if isinstance(answer, EngineError):
@@ -212,14 +230,22 @@ class Row:
         self._body = answer
         self.send(time_s)
 
-    def _may_wait(self, asked_s: float | None, now_s: float) -> bool:
+    @property
+    def _name(self) -> str:
+        return self._transport.caller.endpoint.name
+
+    def _may_wait(self, asked_s: float | None, now_s: float, why: str) -> bool:
         """Prepare another try; False where there have been enough, or the server wants too long a wait."""
         backoff_s = _FIRST_WAIT_S * 2**self._tries * random.uniform(0.8, 1.2)  # not all clients at once
         wait_s = backoff_s if asked_s is None else asked_s
-        if self._tries >= self._transport.options.retries or wait_s > LONGEST_WAIT_S:
+        retries = self._transport.options.retries
+        if self._tries >= retries or wait_s > LONGEST_WAIT_S:
             return False
         self.close()
         self._tries += 1
-        self._is_waiting = True
+        self._is_waiting = self._has_news = True
+        self._delay = Retrying(
+            self.reply.request_id, why, wait_s, self._tries + 1, retries + 1, row=self.number
+        )
         self.deadline_s = now_s + wait_s
         return True

@@ -16,6 +16,7 @@ from ttchat_tui.domain.events import (
     GenerationStarted,
     PrefillProgress,
     PromptCounted,
+    Retrying,
     RowFinished,
     TokenEvent,
 )
@@ -310,16 +311,21 @@ class ServedReplies:
                         yield ends[-1]
         yield _finished(request, ends)
 
-    def _step(self, rows: list[Row], live: list[Row], inbox: Inbox) -> Iterator[TokenEvent | PrefillProgress]:
+    def _step(
+        self, rows: list[Row], live: list[Row], inbox: Inbox
+    ) -> Iterator[TokenEvent | PrefillProgress | Retrying]:
         """One arrival, or one deadline that passed."""
         first = min(live, key=lambda row: row.deadline_s)
         try:
             arrival = inbox.get(timeout=max(first.deadline_s - time.perf_counter(), 0.0))
         except queue.Empty:
             first.expire(time.perf_counter())
+            yield from first.news()
             return
         if arrival.tag >= 0:
-            yield from rows[arrival.tag % MOST_ROWS].take(arrival)
+            row = rows[arrival.tag % MOST_ROWS]
+            yield from row.take(arrival)
+            yield from row.news()
 
     def _end_of(self, request: GenerationRequest, row: Row, prompt: Prompt, received_s: float) -> RowFinished:
         text = row.reply.flush()

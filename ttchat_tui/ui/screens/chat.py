@@ -29,6 +29,7 @@ from ttchat_tui.domain.updates import (
     Notice,
     PromptCost,
     ReplyBegan,
+    ReplyDelayed,
     ReplyEnded,
     ReplyStarted,
     ReplyStreamed,
@@ -171,7 +172,10 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
                 self.transcript.begin(structs.replace(view_of(message), figures="", note=""))
             case ReplyStarted(_, dropped_messages):
                 self._show_dropped(dropped_messages)
+            case ReplyDelayed(_, words):
+                self.status.set_detail(words)
             case ReplyStreamed(message_id, text):
+                self.status.set_detail("")
                 self.transcript.feed(message_id, text)
             case ReplyEnded(message, error):
                 self._end_reply(message, error)

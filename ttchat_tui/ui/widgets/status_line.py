@@ -117,6 +117,10 @@ class StatusLine(Widget):
         progress = self._shown.progress if state == "loading" else None
         self._show(replace(self._shown, state=state, detail=one_line(detail), progress=progress))
 
+    def set_detail(self, detail: str) -> None:
+        """Other words beside the state; empty for none."""
+        self._show(replace(self._shown, detail=one_line(detail)))
+
     def set_progress(self, progress: LoadProgress | None) -> None:
         """Where the load is, shown while the state is `loading`."""
         self._show(replace(self._shown, progress=progress))

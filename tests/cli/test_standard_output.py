@@ -51,3 +51,31 @@ def test_a_full_disk_is_said_in_one_line() -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "No space left" in done.stderr
+
+
+@pytest.mark.parametrize(("closed", "left"), [("<&-", 2), (">&-", 1), ("2>&-", 1), ("<&- >&- 2>&-", 0)])
+def test_a_stream_that_was_closed_is_as_good_as_one_that_leads_nowhere(closed: str, left: int) -> None:
+    """Nothing is said of it, and what is opened later does not get its descriptor."""
+    script = (
+        "import os, sys; from ttchat_tui.cli.standard_output import ensure_streams; ensure_streams(); "
+        "opened = os.open('/dev/null', os.O_RDONLY); print('said'); print('said', file=sys.stderr); "
+        "sys.stdin.read(); sys.exit(opened)"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, script],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 3, done.stderr
+    assert done.stdout + done.stderr == b"said\n" * left
+
+
+def test_a_command_with_all_streams_closed_ends_well() -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m ttchat_tui models list <&- >&- 2>&-', sys.executable],
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0

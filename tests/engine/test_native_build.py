@@ -50,9 +50,12 @@ def counting(folder: Path, compiler: str) -> tuple[Mapping[str, str], Path]:
 
 def test_it_is_compiled_once_for_a_compiler_and_a_processor(tmp_path: Path, real_compiler: str) -> None:
     environ, noted = counting(tmp_path, real_compiler)
+    told: list[str] = []
     for _ in range(2):
-        assert isinstance(build.load(tmp_path / "kernels", environ), ctypes.CDLL)
+        library = build.load(tmp_path / "kernels", environ, compiling=lambda: told.append("compiling"))
+        assert isinstance(library, ctypes.CDLL)
     assert noted.read_text() == "once\n"
+    assert told == ["compiling"]
     build.load(tmp_path / "kernels", environ, "x86-64-v3")
     assert noted.read_text() == "once\n" * 2
     assert len(list((tmp_path / "kernels").iterdir())) == 2  # Nothing half-made is left.

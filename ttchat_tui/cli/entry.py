@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ttchat_tui.cli.errors import USAGE_ERROR, exit_codes
+from ttchat_tui.cli.standard_output import ensure_streams
 
 _CHAT: Final = "ttchat_tui.cli.chat"
 """Imported by name, when no garbage is collected any more: looking for it among new modules costs 5 ms here."""
@@ -21,6 +22,7 @@ _COMPLETION: Final = "_TTCHAT_TUI_COMPLETE"
 
 def main() -> None:
     """Exit codes: 0 done, 1 engine error, 2 usage or config error, 130 interrupted."""
+    ensure_streams()
     with exit_codes():
         if is_bare(sys.argv, os.environ):
             gc.disable()  # until the app is mounted

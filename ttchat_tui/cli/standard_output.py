@@ -13,6 +13,19 @@ from ttchat_tui.domain.events import ErrorInfo
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
+def ensure_streams() -> None:
+    """Where this program was started without stdin, stdout or stderr (`>&-`), what is written there ends nowhere, and
+    no file that is opened later takes the descriptor: libraries in C write to 1 and 2 whatever they are."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is not None:
+            continue
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        if nowhere != descriptor:
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
+        setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
+
+
 def flush_output() -> None:
     """Write out what stdout still holds; nothing where there is no stdout.
 

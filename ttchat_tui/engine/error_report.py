@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from ttchat_tui.domain.events import ErrorInfo
 
 log = logging.getLogger(__name__)
+
+_NO_MEMORY: Final = ("Cannot allocate memory", "failed to map segment from shared object")
+"""What the system says, and the loader of libraries, which Python makes an ImportError of."""
 
 
 def told(error: Exception) -> ErrorInfo:
@@ -15,6 +19,12 @@ def told(error: Exception) -> ErrorInfo:
     if isinstance(info, ErrorInfo):
         return info
     log.error("unforeseen", exc_info=error)
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY):
+        return ErrorInfo(
+            kind="out_of_memory",
+            message="There is not enough memory for the engine.",
+            cure="Close other programs, raise the limit (`ulimit -v`), or take a smaller model.",
+        )
     first_line = str(error).strip().partition("\n")[0]
     what = f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
     return ErrorInfo(kind="internal", message=f"The engine failed: {what}", cure="The log has the details.")

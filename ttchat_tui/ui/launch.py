@@ -39,7 +39,7 @@ def build(
     """
     problems = check_keys(config.keys, [*config.ui.submit_keys, *config.ui.newline_keys])
     if problems:
-        raise ConfigError(str(paths.config_file), problems[0], setting="$.keys")
+        raise ConfigError(str(paths.config_file), f"$.{problems[0]}")
     themes, errors = load_themes([paths.themes_dir])
     for error in errors:
         log.warning("%s", error)

@@ -216,9 +216,12 @@ def _compiled_kernel(spec: ModelSpec, report: ProgressReporter) -> Library | Non
     """None where none is wanted, it cannot be had, or what the compiler made of it computes something else."""
     if not spec.kernel_dir or spec.precision not in ("auto", "int4", "int8"):
         return None
-    report(LoadProgress(phase="compile", detail="decode kernel"))
+
+    def compiling() -> None:
+        report(LoadProgress(phase="compile", detail="decode kernel"))
+
     try:
-        compiled = library.load(Path(spec.kernel_dir), os.environ)
+        compiled = library.load(Path(spec.kernel_dir), os.environ, compiling)
     except build.Unavailable as reason:
         _log.info("no compiled decode kernel: %s", reason)
         return None

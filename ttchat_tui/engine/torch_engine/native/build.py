@@ -14,7 +14,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -45,11 +45,17 @@ def compiler(environ: Mapping[str, str]) -> tuple[str, ...] | None:
     return None
 
 
-def load(folder: Path, environ: Mapping[str, str], processor: str = "native") -> ctypes.CDLL:
+def load(
+    folder: Path,
+    environ: Mapping[str, str],
+    processor: str = "native",
+    compiling: Callable[[], None] = lambda: None,
+) -> ctypes.CDLL:
     """The library from `folder`, compiled now if it is not there: some seconds.
 
     Args:
         processor: for `-march`: `native` is this machine's.
+        compiling: called before it is compiled.
     Raises:
         Unavailable: no compiler, another processor than x86-64, or it does not compile.
     """
@@ -61,6 +67,7 @@ def load(folder: Path, environ: Mapping[str, str], processor: str = "native") ->
     try:
         path = folder / f"decode-{_digest(command, processor)}.so"
         if not path.exists():
+            compiling()
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             _compile((*command, f"-march={processor}"), path)
         return ctypes.CDLL(str(path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,9 +125,10 @@ class Library:
             raise MemoryError
 
 
-def load(folder: Path, environ: Mapping[str, str]) -> Library:
-    """
+def load(folder: Path, environ: Mapping[str, str], compiling: Callable[[], None]) -> Library:
+    """`compiling` is called if it is not there yet, before it is compiled.
+
     Raises:
         Unavailable: with the reason.
     """
-    return Library(build.load(folder, environ))
+    return Library(build.load(folder, environ, compiling=compiling))

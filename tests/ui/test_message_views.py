@@ -25,6 +25,8 @@ def test_figures_over_a_network_say_so_and_mark_what_is_guessed() -> None:
 def test_a_cost_has_its_limit_where_it_is_known() -> None:
     assert cost_hint(PromptCost(612, 8192, 0)) == "612 / 8,192 tok"
     assert cost_hint(PromptCost(612, 8192, 2)) == "612 / 8,192 tok · 2 oldest will not be sent"
+    assert cost_hint(PromptCost(8191, 8192, 2)) == "8,191 / 8,192 tok · 2 oldest will not be sent"
+    assert cost_hint(PromptCost(8192, 8192, 2)) == "8,192 / 8,192 tok · too long to send"
     assert cost_hint(PromptCost(612, 0, 0, is_estimate=True)) == "~612 tok"
 
 

@@ -422,3 +422,40 @@ async def test_a_click_selects_a_message_and_a_second_one_none() -> None:
         app.screen.selections = {}
         await pilot.click(app.query(MessageWidget).last().chunks[0], offset=(3, 0))
         assert app.transcript.selected is None
+
+
+LONG = "\n".join(f"line {number}" for number in range(3000))
+"""More than may be mounted besides."""
+
+
+async def test_when_a_very_long_message_is_taken_back_what_stood_before_it_is_there() -> None:
+    """A message that does not fit into the context is added, refused, and taken out again."""
+    app = TranscriptApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.transcript.show([user(1, "first"), reply(2, "answer")])
+        app.transcript.add(user(3, LONG))
+        await pilot.pause()
+        assert "line 2999" in app.lines()
+        app.transcript.remove(3)
+        await pilot.pause()
+        shown = app.lines()
+        assert "first" in shown
+        assert "answer" in shown
+
+
+async def test_below_a_very_long_message_a_short_one_leaves_a_way_back_up() -> None:
+    app = TranscriptApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.transcript.show([user(1, "first"), reply(2, "answer"), user(3, LONG)])
+        app.transcript.begin(reply(4, ""))
+        await stream(app, pilot, ["short"], key=4)
+        assert "short" in app.lines()
+        assert "line 2999" in app.lines()
+        app.transcript.scroll_relative(y=-20, animate=False)
+        await pilot.pause()
+        assert "line 2970" in app.lines()
+        app.transcript.remove(4)
+        app.transcript.remove(3)
+        app.transcript.follow()
+        await pilot.pause()
+        assert "answer" in app.lines()

@@ -69,9 +69,12 @@ def figures_of(stats: GenerationStats) -> str:
 
 
 def cost_hint(cost: PromptCost) -> str:
-    """`612 / 8,192 tok`; `~` before a guess, and no limit where the server tells none."""
+    """`612 / 8,192 tok`; `~` before a guess, and no limit where the server tells none. What has to be left out is told,
+    or that leaving out is not enough."""
     tokens = f"{'~' if cost.is_estimate else ''}{cost.prompt_tokens:,}"
     limit = f" / {cost.context_length:,}" if cost.context_length else ""
+    if not cost.is_estimate and 0 < cost.context_length <= cost.prompt_tokens:
+        return f"{tokens}{limit} tok · too long to send"
     dropped = f" · {cost.dropped_messages} oldest will not be sent" if cost.dropped_messages else ""
     return f"{tokens}{limit} tok{dropped}"
 

@@ -140,7 +140,10 @@ class Transcript(SinglePass, MessageSelection):
         first, end = self._window.first, self._window.end
         self._window = Window(first - (index < first), end - (index < end))
         widget = self._widgets.pop(key, None)
-        return self.remove_children([widget] if widget else [])
+        removal = self.remove_children([widget] if widget else [])
+        if widget is not None:
+            self._move_to(windows.filled(self._views, self._window))
+        return removal
 
     def update(self, view: MessageView) -> None:
         """Take over everything but the text: title, time, status, figures, note."""

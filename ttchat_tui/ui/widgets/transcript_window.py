@@ -14,7 +14,8 @@ MOST_LINES: Final = 1500
 STEP: Final = 10
 """Messages that are added when an end of the window is reached."""
 FIRST_LINES: Final = 300
-"""Estimated lines to begin with: several screens, for a conversation to open at once."""
+"""Estimated lines to begin with: several screens, for a conversation to open at once. A window never holds fewer where
+there are more messages: what does not fill the screen cannot be scrolled, and nobody would come near its end."""
 
 _COLUMNS: Final = 80
 _FRAME_LINES: Final = 4
@@ -78,12 +79,24 @@ def trimmed(views: Sequence[MessageView], window: Window, keep: int) -> Window:
     return Window(max(window.first, min(first, keep)), window.end)
 
 
+def filled(views: Sequence[MessageView], window: Window) -> Window:
+    """`window` with what it takes to fill the screen: older messages first, then newer ones."""
+    first = min(window.first, _back_from(views, window.end, FIRST_LINES, MOST_MESSAGES).first)
+    lines = sum(map(estimated_lines, views[first : window.end]))
+    end = window.end
+    while end < len(views) and end - first < MOST_MESSAGES and lines < FIRST_LINES:
+        lines += estimated_lines(views[end])
+        end += 1
+    return Window(first, end)
+
+
 def _back_from(views: Sequence[MessageView], end: int, most_lines: int, most_messages: int) -> Window:
-    """As many messages before `end` as the limits allow, at least one if there is one."""
+    """As many messages before `end` as the limits allow, but enough to fill a screen: of these the first may be long."""
     first, lines = end, 0
     while first > 0 and end - first < most_messages:
-        lines += estimated_lines(views[first - 1])
-        if lines > most_lines and first < end:
+        more = estimated_lines(views[first - 1])
+        if lines + more > most_lines and lines >= FIRST_LINES:
             break
+        lines += more
         first -= 1
     return Window(first, end)

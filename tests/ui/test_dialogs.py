@@ -136,8 +136,13 @@ async def test_save_suggests_a_file_named_after_the_title(tmp_path: Path) -> Non
 
 async def test_another_format_changes_the_ending(tmp_path: Path) -> None:
     async def act(pilot: Pilot[None]) -> None:
+        def marked() -> list[str]:
+            return [line.split("●")[1].split()[0] for line in screen_text(pilot.app) if "●" in line]
+
         pilot.app.screen.query_one(RadioSet).focus()
+        assert marked() == ["Markdown,"], "by more than its colour"
         await pilot.press("down", "down", "enter")
+        assert marked() == ["JSONL,"]
         await pilot.click("#save")
 
     assert await result_of(SaveTranscript(tmp_path, "A"), act) == ("jsonl", tmp_path / "a.jsonl")

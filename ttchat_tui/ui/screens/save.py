@@ -9,6 +9,7 @@ from typing import Final
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.widgets import Button, Input, RadioButton, RadioSet, Static
 
 from ttchat_tui.storage.errors import StorageError
@@ -25,6 +26,16 @@ FORMATS: Final[dict[str, tuple[str, str]]] = {
 MAX_NAME: Final = 60
 
 
+class FormatButton(RadioButton):
+    """Textual tells the chosen one by its colour alone, which NO_COLOR takes away."""
+
+    BUTTON_LEFT = BUTTON_RIGHT = " "
+
+    def render(self) -> Content:
+        self.BUTTON_INNER = "●" if self.value else "○"
+        return super().render()
+
+
 class SaveTranscript(Dialog[tuple[str, Path]]):
     """Result: the format (a key of `FORMATS`) and the file, or the folder, to write to. Nothing is ever replaced."""
 
@@ -39,7 +50,7 @@ class SaveTranscript(Dialog[tuple[str, Path]]):
     def body(self) -> ComposeResult:
         with RadioSet(compact=True):
             for name, (_, label) in FORMATS.items():
-                yield RadioButton(label, value=name == self._format, name=name)
+                yield FormatButton(label, value=name == self._format, name=name)
         yield Input(self._suggested, placeholder="File", compact=True)
         yield Static("", classes="hint", markup=False)
         with Horizontal(classes="buttons"):

@@ -231,6 +231,9 @@ def test_a_message_that_cannot_fit_comes_back_as_a_draft(start: Callable[..., Ch
     assert "44" in returned.error.message
     assert "16" in returned.error.message
     assert chat.session.path == []
+    assert chat.session.conversation is None, "an empty one would be in no list, and its draft lost"
+    chat.session.save_draft(text)
+    assert chat.store.new_draft() == text
     chat.ask("short")
     assert [message.content for message in chat.engine.requests[-1].messages] == ["short"]
 

@@ -83,6 +83,43 @@ async def test_a_server_that_is_busy_is_told_until_the_first_token_comes(tmp_pat
         await reply_ended(pilot, chat)
 
 
+@pytest.mark.parametrize("key", ["pageup", "pagedown"])
+async def test_a_page_key_where_there_is_nothing_to_scroll_does_nothing(tmp_path: Path, key: str) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("Hi.",)))
+    async with running(chat) as pilot:
+        await pilot.press(key)
+        await pilot.press(*"hi", "enter")
+        await reply_ended(pilot, chat)
+        await pilot.press(key)
+        await pilot.pause()
+        assert chat.app.crash is None
+        assert chat.app.is_running
+
+
+async def test_esc_stops_the_reply_before_it_closes_an_overlay(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two three",), stepped=True), gate)
+    async with running(chat, size=(70, 24)) as pilot:
+        await pilot.press(*"go", "enter", "f4")
+        assert chat.screen.overlay == "right"
+        await pilot.press("escape")
+        await reply_ended(pilot, chat)
+        assert chat.screen.overlay == "right"
+        await pilot.press("escape")
+        assert chat.screen.overlay == ""
+
+
+async def test_what_a_sent_draft_would_have_cost_is_no_longer_said(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(stepped=True), gate)
+    async with running(chat) as pilot:
+        await pilot.press(*"hello")
+        await until(pilot, lambda: " tok" in str(chat.screen.prompt.border_subtitle or ""))
+        await pilot.press("enter")
+        await settle(pilot, chat)
+        assert not chat.screen.prompt.border_subtitle
+
+
 async def test_a_message_sent_during_a_reply_goes_back_to_the_prompt(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(stepped=True), gate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,8 @@ from ttchat_tui.ui.palette import ActionProvider
 from ttchat_tui.ui.screens.help import HelpScreen
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
 from ttchat_tui.ui.widgets.prompt import Prompt
+
+EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 
 # --- the table
 
@@ -270,3 +273,13 @@ async def test_the_help_scrolls_on_a_small_screen() -> None:
         await pilot.press("end")
         await pilot.pause()
         assert any("Filter by title" in line for line in screen_text(app))
+
+
+def test_the_example_of_the_config_names_every_action_and_shows_a_key_that_can_be_had() -> None:
+    about, _, example = EXAMPLE.read_text(encoding="utf-8").partition("[keys]\n")
+    told = about.rpartition("their names here are\n")[2].replace("#", "")
+    assert [name.strip(" .\n") for name in told.split(",")] == [
+        action.name for action in TABLE if action.scope != "prompt"
+    ]
+    name, _, keys = example.splitlines()[0].removeprefix("# ").partition(" = ")
+    assert check_keys({name: keys.strip('"')}) == []

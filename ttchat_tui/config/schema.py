@@ -80,7 +80,7 @@ class UiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A theme's name; empty: the one last picked, at first the app's own. A theme named here wins over the picker."""
     submit_keys: Annotated[tuple[Key, ...], Meta(min_length=1)] = ("enter",)
     """Keys that send the message."""
-    newline_keys: Annotated[tuple[Key, ...], Meta(min_length=1)] = ("ctrl+j", "shift+enter")
+    newline_keys: Annotated[tuple[Key, ...], Meta(min_length=1)] = ("ctrl+j", "shift+enter", "alt+enter")
     """Keys that begin a new line in the message. Not every terminal can tell shift+enter from enter."""
     show_conversations: bool = True
     """The left sidebar, where the terminal is wide enough and the user has not toggled it."""

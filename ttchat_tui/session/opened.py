@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
 
 
 class OpenConversation:
@@ -78,7 +80,14 @@ class OpenConversation:
         self.path = [message if known.id == message.id else known for known in self.path]
 
     def drop(self, ids: set[int]) -> None:
+        """Take messages out that are no longer stored. A conversation that has none left is again one that is stored
+        with its first message: nobody would find it, or its draft, in a list."""
         self.path = [message for message in self.path if message.id not in ids]
+        if self.conversation is None or self.path:
+            return
+        with suppress(StorageError):  # it stays then, empty
+            if self._store.discard(self.conversation.id):
+                self.conversation = None
 
     def refresh(self) -> None:
         """Read the conversation's own row again: a reply changes its model and time. Raises StorageError."""

@@ -117,6 +117,16 @@ class ConversationStore:
         """`undelete` brings it back, for 30 days."""
         self._set(conversation_id, "deleted_at = ?", self._clock())
 
+    def discard(self, conversation_id: int) -> bool:
+        """Drop a conversation for good if it has no message; whether it had none."""
+        with self._database.transaction() as transaction:
+            gone = transaction.execute(
+                "DELETE FROM conversations WHERE id = ?"
+                " AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)",
+                (conversation_id,),
+            )
+            return gone.rowcount > 0
+
     def undelete(self, conversation_id: int) -> None:
         """Raises StorageError, kind `not_found`, once it is purged. One that is not deleted stays as it is."""
         with self._database.transaction() as transaction:

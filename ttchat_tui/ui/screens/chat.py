@@ -339,9 +339,9 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
     @on(Prompt.ScrollRequested)
     def _scroll_requested(self, event: Prompt.ScrollRequested) -> None:
         if event.pages < 0:
-            self.transcript.action_page_up()
+            self.transcript.scroll_page_up()
         else:
-            self.transcript.action_page_down()
+            self.transcript.scroll_page_down()
 
     # Those of the sidebars are found by name: their classes come after this one.
 

@@ -92,9 +92,9 @@ class ChatActions(Screen[None]):
     # --- replies
 
     def action_stop(self) -> None:
-        """Esc: close an overlay, else stop the reply (or give up one that waits for a load), else select no message, else
+        """Esc: stop the reply (or give up one that waits for a load), else close an overlay, else select no message, else
         give up the load."""
-        if self.overlay:
+        if self.overlay and not self.session.is_busy:
             self._set_overlay("")
         elif self.transcript.selected is not None and not self.session.is_busy:
             self.transcript.select(None)

@@ -110,6 +110,7 @@ class Prompt(TextArea):
     def clear_draft(self) -> None:
         """Empty the prompt: the draft was taken."""
         self.set_draft("")
+        self.set_token_hint("")
 
     def set_history(self, prompts: Sequence[str]) -> None:
         """What up and down go through, oldest first. The draft stays."""

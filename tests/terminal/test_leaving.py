@@ -29,6 +29,14 @@ def test_ctrl_q_at_the_first_sign_of_the_screen_leaves_in_order(app: App, sign: 
     assert b"Traceback" not in app.received
 
 
+def test_alt_enter_begins_a_line_in_a_terminal_without_a_keyboard_protocol(app: App) -> None:
+    app.until("ctrl+n")
+    app.type("one\x1b\rtwo")
+    text = app.until("two")
+    assert "│ one" in text
+    assert "│ two" in text
+
+
 def test_an_error_of_the_apps_own_is_told_in_a_sentence_and_its_traceback_is_logged(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         dedent("""

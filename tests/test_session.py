@@ -172,14 +172,20 @@ def test_stop_keeps_the_partial_reply(start: Callable[..., Chat]) -> None:
     assert not chat.session.stop()
 
 
-def test_a_stopped_reply_can_be_continued_where_it_ended(start: Callable[..., Chat]) -> None:
-    gate = Gate()
+def stopped_after_one_word(start: Callable[..., Chat], gate: Gate) -> Chat:
+    """Of "one two three"; the next words wait for the gate."""
     chat = start(Script(replies=("one two three",), stepped=True), gate)
     chat.session.submit("count")
     gate.release()
     chat.until(TokenEvent)
     chat.session.stop()
     chat.until(GenerationFinished)
+    return chat
+
+
+def test_a_stopped_reply_can_be_continued_where_it_ended(start: Callable[..., Chat]) -> None:
+    gate = Gate()
+    chat = stopped_after_one_word(start, gate)
     gate.open()
     chat.session.continue_reply()
     chat.until(GenerationFinished)
@@ -280,13 +286,7 @@ def test_a_refused_continuation_keeps_the_reply_as_it_was(start: Callable[..., C
 def test_a_continuation_that_adds_nothing_leaves_the_reply_as_it_was(
     start: Callable[..., Chat], way: str
 ) -> None:
-    gate = Gate()
-    chat = start(Script(replies=("one two three",), stepped=True), gate)
-    chat.session.submit("count")
-    gate.release()
-    chat.until(TokenEvent)
-    chat.session.stop()
-    chat.until(GenerationFinished)
+    chat = stopped_after_one_word(start, Gate())
     before = chat.session.last_reply
     assert before is not None
     assert before.reply is not None

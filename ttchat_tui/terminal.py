@@ -20,6 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TextIO, cast
 
+from ttchat_tui.engine.child import STACKS_SIGNAL
+
 _DUMB: Final = frozenset({"", "dumb", "unknown"})
 _MOUSE_MODES: Final = (1000, 1002, 1003, 1006, 1015, 1016)
 _RESET: Final = (
@@ -34,8 +36,6 @@ _RESET: Final = (
     "\x1b[?25h"  # the cursor is shown
     "\x1b[0m"
 )
-STACKS_SIGNAL: Final = signal.SIGUSR1
-"""On this signal the app writes the stacks of its threads to the log; its engine's process does so on the same."""
 _ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 

@@ -454,6 +454,7 @@ def test_force_kills_an_engine_that_hangs(make_isolated: Make) -> None:
     rig.host.load("m")
     rig.until(LoadProgress, phase="read")
     assert not rig.host.shutdown(timeout_s=0.2)
+    assert rig.host.is_alive, "it waits for the engine's process to close"
     assert rig.host.shutdown(force=True, timeout_s=1.0)
 
 

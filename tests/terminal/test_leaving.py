@@ -37,7 +37,12 @@ def test_alt_enter_begins_a_line_in_a_terminal_without_a_keyboard_protocol(app: 
     assert "│ two" in text
 
 
-def test_an_error_of_the_apps_own_is_told_in_a_sentence_and_its_traceback_is_logged(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("flags", "is_kept"), [((), True), (("--no-save",), False)], ids=["kept", "not kept"]
+)
+def test_an_error_of_the_apps_own_is_told_in_a_sentence_and_its_traceback_is_logged(
+    tmp_path: Path, flags: tuple[str, ...], is_kept: bool
+) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         dedent("""
             import sys
@@ -50,13 +55,14 @@ def test_an_error_of_the_apps_own_is_told_in_a_sentence_and_its_traceback_is_log
             sys.meta_path.insert(0, Broken())
         """)
     )
-    app = App(tmp_path, "--model", str(tmp_path / "missing.gguf"), PYTHONPATH=str(tmp_path))
+    app = App(tmp_path, *flags, "--model", str(tmp_path / "missing.gguf"), PYTHONPATH=str(tmp_path))
     assert app.until_end() == 1
     log = tmp_path / "state" / "ttchat-tui.log"
     restored, _, said = bytes(app.received).rpartition(b"\x1b[?1049l")
     assert restored
     assert b"RuntimeError: broken on purpose" in said
     assert str(log).encode() in said
+    assert (b"is kept" in said) == is_kept
     assert b"Traceback" not in app.received
     assert "in _mount_sidebars" in log.read_text()
     assert is_restored(bytes(app.received))

@@ -195,7 +195,7 @@ def test_on_a_signal_the_stacks_of_all_threads_go_to_the_log_and_the_app_goes_on
             "import threading",
             "waiting = threading.Event()",
             "threading.Thread(target=waiting.wait, daemon=True).start()",
-            "os.kill(os.getpid(), terminal.STACKS_SIGNAL)",
+            "os.kill(os.getpid(), signal.SIGUSR1)",
         )
     )
     ptys.append(one := Pty(app(tmp_path, body)))

@@ -301,8 +301,10 @@ def _run_screen(
     finally:
         screen_stands.set()  # or leaving early would wait for a load that waits for the screen
     if app.crash is not None:
+        is_kept = session.store.mode == "read-write"
         tell(
-            f"stopped by an error of its own ({type(app.crash).__name__}: {app.crash}). What was said is kept: "
-            f"ttchat-tui -c goes on with it. The traceback is in {invocation.paths.log_file}."
+            f"stopped by an error of its own ({type(app.crash).__name__}: {app.crash}). "
+            f"{'What was said is kept: ttchat-tui -c goes on with it. ' if is_kept else ''}"
+            f"The traceback is in {invocation.paths.log_file}."
         )
     return int(app.return_code or 0)

@@ -27,7 +27,8 @@ REST_S: Final = 0.04
 """Tokens are taken in bursts, so far apart: half as far as the screen is drawn, and one wake-up for five tokens where an
 engine makes 130 a second on all cores."""
 STACKS_SIGNAL: Final = signal.SIGUSR1
-"""On this signal the child writes the stacks of its threads to the log, even while native code holds the GIL."""
+"""On this signal the child writes the stacks of its threads to the log, even while native code holds the GIL; the full
+screen's process does so too (`terminal.captured`)."""
 _BOOT: Final = (
     "import sys, json; launch = sys.argv[1]; sys.path[:] = json.loads(launch)['sys_path']; "
     "from ttchat_tui.engine.worker import main; main(launch)"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from enum import Enum
+from typing import Final, cast
 
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.widgets import TextArea
 
 _ALIASES: Final[dict[str, str]] = {
@@ -87,3 +89,16 @@ def editing_keys() -> frozenset[str]:
         spelled = binding[0] if isinstance(binding, tuple) else binding.key
         keys.update(canonical_key(key) for key in split_keys(spelled))
     return frozenset(keys)
+
+
+class _Legacy(Enum):
+    """Textual looks at the values of an enum of its own, which has not got these."""
+
+    ALT_ENTER = "alt+enter"
+
+
+def install_legacy_keys() -> None:
+    """Let Textual's parser know what terminals without a keyboard protocol send for alt+enter: ESC CR, which it
+    (8.2.8) takes for escape and enter."""
+    known = cast("dict[str, object]", ANSI_SEQUENCES_KEYS)
+    known.setdefault("\x1b\r", (_Legacy.ALT_ENTER,))

@@ -15,6 +15,7 @@ from ttchat_tui.session import ChatSession
 from ttchat_tui.ui import paste_parser
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.key_check import check_keys
+from ttchat_tui.ui.keys import install_legacy_keys
 from ttchat_tui.ui.services import Resume, Services, nothing
 from ttchat_tui.ui.themes import load_themes
 
@@ -63,6 +64,7 @@ def build(
         resume=Resume(*resume) if resume else None,
     )
     paste_parser.install()
+    install_legacy_keys()
     return TtchatApp(services, themes)
 
 

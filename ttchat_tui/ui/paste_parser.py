@@ -8,10 +8,8 @@ parser's sight, and `as_draft` finds them again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import Enum
-from typing import Final, cast
+from typing import Final
 
-from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
 from textual.drivers import linux_driver
 from textual.message import Message
@@ -77,15 +75,6 @@ class PasteSafeParser(XTermParser):
         return super().feed(filtered) if filtered else ()
 
 
-class _LegacyKeys(Enum):
-    """Keys that terminals without a keyboard protocol send in a way that Textual 8.2.8 does not know."""
-
-    ALT_ENTER = "alt+enter"
-
-
 def install() -> None:
-    """Let Textual's driver for terminals use it; the driver makes its parser by this name. And let Textual know
-    ESC CR: for escape and enter it is too quick."""
-    known = cast("dict[str, object]", ANSI_SEQUENCES_KEYS)
-    known.setdefault("\x1b\r", (_LegacyKeys.ALT_ENTER,))
+    """Let Textual's driver for terminals use it; the driver makes its parser by this name."""
     linux_driver.XTermParser = PasteSafeParser

@@ -338,10 +338,8 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
 
     @on(Prompt.ScrollRequested)
     def _scroll_requested(self, event: Prompt.ScrollRequested) -> None:
-        if event.pages < 0:
-            self.transcript.scroll_page_up()
-        else:
-            self.transcript.scroll_page_down()
+        scroll = self.transcript.scroll_page_up if event.pages < 0 else self.transcript.scroll_page_down
+        scroll()  # the actions of these names raise where there is nothing to scroll
 
     # Those of the sidebars are found by name: their classes come after this one.
 

@@ -197,6 +197,7 @@ def test_a_stopped_reply_can_be_continued_where_it_ended(start: Callable[..., Ch
     assert (reply.content, reply.status) == ("one two three", "complete")
     assert reply.reply is not None
     assert len(reply.reply.token_ids) == 3
+    assert request.written_ids == reply.reply.token_ids[:1]
 
 
 def test_regenerating_adds_a_sibling_and_keeps_the_old_reply(start: Callable[..., Chat]) -> None:

@@ -91,7 +91,7 @@ def test_only_what_is_new_is_tokenised() -> None:
     encoder = OneIdPerLetter()
     ledger = TokenLedger(encoder)
     pieces = [Piece("<user>", True), Piece("a", False)]
-    ledger.remember(pieces, [7], "b")
+    ledger.remember(ledger.encode(pieces), [7], "b")
     ledger.encode([Piece("<user>", True), Piece("ab", False), Piece("<end>", True)])
     assert encoder.encoded == ["<end>"]
 

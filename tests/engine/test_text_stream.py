@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from itertools import pairwise
 
 from hypothesis import given, settings
@@ -65,7 +66,7 @@ def test_a_character_split_over_tokens_is_never_a_replacement_character(
 @given(st.lists(st.binary(max_size=3), max_size=12))
 def test_bytes_that_are_no_text_are_replaced_as_in_a_whole_decode(pieces: list[bytes]) -> None:
     shown, _ = streamed(pieces, [])
-    assert "".join(shown) == b"".join(pieces).decode("utf-8", "replace")
+    assert "".join(shown) == codecs.getincrementaldecoder("utf-8")("replace").decode(b"".join(pieces))
 
 
 @settings(deadline=None)
@@ -87,8 +88,17 @@ def test_what_was_held_back_belongs_to_a_reply_that_ends() -> None:
     assert streamed([b"a<|e"], ["<|end|>"]) == (["a", "<|e"], False)
 
 
-def test_half_a_character_at_the_end_becomes_one_replacement() -> None:
-    assert streamed(["🙂".encode()[:3]], [])[0] == ["", "�"]
+def test_half_a_character_at_the_end_is_no_text() -> None:
+    assert streamed([b"a", "🙂".encode()[:3]], [])[0] == ["a", "", ""]
+
+
+def test_a_decoder_says_whether_a_character_waits_for_its_rest() -> None:
+    decoder = Utf8Decoder([b"a", "é".encode()[:1], "é".encode()[1:]].__getitem__)
+    seen: list[bool] = []
+    for token_id in range(3):
+        decoder.push(token_id)
+        seen.append(decoder.is_whole)
+    assert seen == [True, False, True]
 
 
 def test_ids_after_a_stop_string_are_ignored() -> None:

@@ -39,6 +39,9 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Never random here: whoever asks has drawn it."""
     continue_last: bool = False
     """The last message is an assistant's that is to be continued, not answered."""
+    written_ids: tuple[int, ...] = ()
+    """The ids that the model wrote of the message to be continued, where they are known: it goes on from them, half a
+    character at their end included. Ids that do not stand for that message's text are not used."""
     candidates: tuple[Candidate, ...] = ()
     """Rows 1, 2 … of the batch. Row 0 is the request's own seed and sampling."""
 

@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.engine.prompt import ChatTemplate, Piece, Plan, fit, shorten
-from ttchat_tui.engine.prompt_ledger import PieceEncoder, TokenLedger
+from ttchat_tui.engine.prompt import ChatTemplate, Plan, fit, shorten
+from ttchat_tui.engine.prompt_ledger import NOTHING_WRITTEN, Encoded, PieceEncoder, TokenLedger, Written
 
 _RESERVE: Final = 512
 """Tokens kept free for a reply (a quarter of the context where that is less). The same for every request, so that
@@ -19,10 +19,13 @@ what a count foretells is what a reply then gets."""
 class Prompt(msgspec.Struct, frozen=True):
     """A prompt, ready for the model."""
 
-    pieces: tuple[Piece, ...]
-    ids: list[int]
+    encoded: tuple[Encoded, ...]
     dropped: int
     """Messages left out."""
+
+    @property
+    def ids(self) -> list[int]:
+        return [token_id for _, ids in self.encoded for token_id in ids]
 
 
 class PromptBuilder:
@@ -34,24 +37,26 @@ class PromptBuilder:
         self._context_length = context_length
         self._reserve = min(_RESERVE, context_length // 4)
 
-    def build(self, messages: Sequence[ChatMessage], *, continue_last: bool = False) -> Prompt:
-        """
+    def build(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        continue_last: bool = False,
+        written: Written = NOTHING_WRITTEN,
+    ) -> Prompt:
+        """`written` is the message that is continued.
+
         Raises:
             PromptTooLong: a single message does not fit.
             TemplateError: the template refuses these messages.
         """
 
-        def pieces_of(kept: Sequence[ChatMessage]) -> tuple[Piece, ...]:
-            return self._template.pieces(kept, continue_last=continue_last)
+        def prompt_of(kept: Sequence[ChatMessage], dropped: int = 0) -> Prompt:
+            pieces = self._template.pieces(kept, continue_last=continue_last)
+            return Prompt(tuple(self._ledger.encode(pieces, written)), dropped)
 
-        plan = fit(
-            messages,
-            lambda kept: len(self._ledger.encode(pieces_of(kept))),
-            self._context_length,
-            self._reserve,
-        )
-        pieces = pieces_of(plan.messages)
-        return Prompt(pieces, self._ledger.encode(pieces), plan.dropped)
+        plan = fit(messages, lambda kept: len(prompt_of(kept).ids), self._context_length, self._reserve)
+        return prompt_of(plan.messages, plan.dropped)
 
     def count(self, messages: Sequence[ChatMessage]) -> Plan:
         """What `build` would make of `messages`; where it would refuse them, the least that they take.
@@ -61,10 +66,10 @@ class PromptBuilder:
         """
         return shorten(
             messages,
-            lambda kept: len(self._ledger.encode(self._template.pieces(kept))),
+            lambda kept: len(Prompt(tuple(self._ledger.encode(self._template.pieces(kept))), 0).ids),
             self._context_length - self._reserve,
         )
 
     def remember(self, prompt: Prompt, reply_ids: Sequence[int], reply_text: str) -> None:
         """Note a reply (ids without control tokens, and their whole text), so that its ids are used again."""
-        self._ledger.remember(prompt.pieces, reply_ids, reply_text)
+        self._ledger.remember(prompt.encoded, reply_ids, reply_text)

@@ -8,7 +8,7 @@ tokenised. Pieces end at control tokens, where tokenisation is independent of wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from ttchat_tui.engine.prompt import Piece
 
@@ -19,6 +19,21 @@ class PieceEncoder(Protocol):
         ...
 
 
+Encoded: TypeAlias = tuple[Piece, tuple[int, ...]]
+"""A piece, and its ids."""
+
+
+class Written(NamedTuple):
+    """The unfinished reply that a prompt ends with, as the model wrote it."""
+
+    ids: tuple[int, ...]
+    texts: tuple[str, ...]
+    """What they stand for, as the prompt may have it: with and without the space that a first word brings."""
+
+
+NOTHING_WRITTEN = Written((), ())
+
+
 class TokenLedger:
     """The pieces of the last prompt with its reply, and their ids."""
 
@@ -26,13 +41,21 @@ class TokenLedger:
         self._encoder = encoder
         self._known: list[tuple[Piece, tuple[int, ...]]] = []
 
-    def encode(self, pieces: Sequence[Piece]) -> list[int]:
-        """The ids of a prompt."""
-        return [token_id for ids in self._encode(pieces) for token_id in ids]
+    def encode(self, pieces: Sequence[Piece], written: Written = NOTHING_WRITTEN) -> list[Encoded]:
+        """The ids of a prompt, piece by piece. Where it ends with what is `written`, these are its last ids."""
+        last = pieces[-1] if pieces else None
+        if last is None or last.is_control:
+            return self._encode(pieces)
+        for text in filter(last.text.endswith, filter(None, written.texts)):
+            head = Piece(last.text.removesuffix(text), False)
+            before = self._encode([*pieces[:-1], head] if head.text else pieces[:-1])
+            head_ids = before.pop()[1] if head.text else ()
+            return [*before, (last, (*head_ids, *written.ids))]
+        return self._encode(pieces)
 
-    def remember(self, pieces: Sequence[Piece], reply_ids: Sequence[int], reply_text: str) -> None:
-        """Note what the model wrote after the prompt `pieces`: its ids (no control tokens) and their whole text."""
-        known = list(zip(pieces, self._encode(pieces), strict=True))
+    def remember(self, prompt: Sequence[Encoded], reply_ids: Sequence[int], reply_text: str) -> None:
+        """Note what the model wrote after the prompt: its ids (no control tokens) and their whole text."""
+        known = list(prompt)
         if known and not known[-1][0].is_control:
             last, ids = known.pop()
             known.append((Piece(last.text + reply_text, False), (*ids, *reply_ids)))
@@ -40,10 +63,11 @@ class TokenLedger:
             known.append((Piece(reply_text, False), tuple(reply_ids)))
         self._known = known
 
-    def _encode(self, pieces: Sequence[Piece]) -> list[tuple[int, ...]]:
+    def _encode(self, pieces: Sequence[Piece]) -> list[Encoded]:
         same = 0
         for piece, (known, _) in zip(pieces, self._known, strict=False):
             if piece != known:
                 break
             same += 1
-        return [ids for _, ids in self._known[:same]] + self._encoder.encode_pieces(pieces, same)
+        ids = [ids for _, ids in self._known[:same]] + self._encoder.encode_pieces(pieces, same)
+        return list(zip(pieces, ids, strict=True))

@@ -17,7 +17,7 @@ from ttchat_tui.engine.decode import PREFILL_CHUNK, AnyStepper, run_generation
 from ttchat_tui.engine.lookup import LookupStepper
 from ttchat_tui.engine.prompt import ChatTemplate
 from ttchat_tui.engine.prompt_builder import Prompt, PromptBuilder
-from ttchat_tui.engine.prompt_ledger import PieceEncoder
+from ttchat_tui.engine.prompt_ledger import NOTHING_WRITTEN, PieceEncoder, Written
 from ttchat_tui.engine.text_stream import IncrementalDecoder, TextStream
 
 
@@ -28,8 +28,6 @@ class ReplyTokenizer(PieceEncoder, Protocol):
     def end_ids(self) -> Collection[int]: ...
 
     def new_decoder(self, *, is_start: bool) -> IncrementalDecoder: ...
-
-    def decode(self, ids: Sequence[int]) -> str: ...
 
 
 class Replies:
@@ -75,28 +73,59 @@ class Replies:
         received_s = time.perf_counter()
         try:
             require_batch(request, self._batch_sizes)
-            prompt = self._prompts.build(request.messages, continue_last=request.continue_last)
+            written = self._written(request)
+            prompt = self._prompts.build(
+                request.messages, continue_last=request.continue_last, written=written
+            )
         except EngineError as error:
             yield refusal(request, error.info)
             return
         reply_ids: list[int] = []
         try:
-            for event in self._run(request, control, prompt, received_s):
+            for event in self._run(request, control, prompt, written.ids, received_s):
                 if isinstance(event, TokenEvent) and event.row == 0:
                     reply_ids.extend(event.token_ids)
                 yield event if request.candidates else self._with_forwards(event)
         finally:
-            self._prompts.remember(prompt, reply_ids, self._tokenizer.decode(reply_ids))
+            self._prompts.remember(prompt, *self._whole(written.ids, reply_ids))
+
+    def _written(self, request: GenerationRequest) -> Written:
+        """What the model wrote of the message to be continued, if its ids are known and still are that text."""
+        ids = request.written_ids
+        if not request.continue_last or not ids:
+            return NOTHING_WRITTEN
+        text, raw = (_push(self._decoder(is_start=is_start), ids) for is_start in (True, False))
+        if text != request.messages[-1].content:  # a stop string was cut off it; or another model wrote it
+            return NOTHING_WRITTEN
+        return Written(ids, (raw, text))
+
+    def _whole(self, written: Sequence[int], ids: Sequence[int]) -> tuple[Sequence[int], str]:
+        """The ids after `written` as far as they are whole characters, and their text."""
+        while True:
+            decoder = self._decoder(written)
+            text = _push(decoder, ids)
+            if not ids or decoder.is_whole:
+                return ids, text + decoder.flush()
+            ids = ids[:-1]
+
+    def _decoder(self, seen: Sequence[int] = (), *, is_start: bool = False) -> IncrementalDecoder:
+        """A decoder that knows the ids before."""
+        decoder = self._tokenizer.new_decoder(is_start=is_start)
+        _push(decoder, seen)
+        return decoder
 
     def _run(
-        self, request: GenerationRequest, control: GenerationControl, prompt: Prompt, received_s: float
+        self,
+        request: GenerationRequest,
+        control: GenerationControl,
+        prompt: Prompt,
+        written: Sequence[int],
+        received_s: float,
     ) -> Iterator[GenerationEvent]:
         samplings = (request.sampling, *(row.sampling or request.sampling for row in request.candidates))
+        is_start = bool(written) or not request.continue_last
         texts = [
-            TextStream(
-                self._tokenizer.new_decoder(is_start=not request.continue_last),
-                (*sampling.stop, *self._template.stop),
-            )
+            TextStream(self._decoder(written, is_start=is_start), (*sampling.stop, *self._template.stop))
             for sampling in samplings
         ]
         common: dict[str, Any] = {
@@ -122,3 +151,7 @@ class Replies:
             return event
         stats = msgspec.structs.replace(event.stats, decode_forwards=self._stepper.forwards)
         return msgspec.structs.replace(event, stats=stats)
+
+
+def _push(decoder: IncrementalDecoder, ids: Sequence[int]) -> str:
+    return "".join([decoder.push(token_id) for token_id in ids])

@@ -19,12 +19,18 @@ class IncrementalDecoder(Protocol):
         ...
 
     def flush(self) -> str:
-        """What was held back, at the end of the reply."""
+        """What was held back, at the end of the reply; never half a character."""
+        ...
+
+    @property
+    def is_whole(self) -> bool:
+        """The ids so far end with a character, not within one."""
         ...
 
 
 class Utf8Decoder:
-    """Decode ids through `token_bytes`; bytes that are no UTF-8 become U+FFFD as `bytes.decode("replace")` does it."""
+    """Decode ids through `token_bytes`; bytes that are no UTF-8 become U+FFFD as `bytes.decode("replace")` does it. The
+    beginning of a character is no text until its rest is there."""
 
     def __init__(self, token_bytes: Callable[[int], bytes], *, strip_leading_space: bool = False) -> None:
         """`token_bytes` gives b"" for special tokens: they are never text.
@@ -44,7 +50,11 @@ class Utf8Decoder:
         return text
 
     def flush(self) -> str:
-        return self._utf8.decode(b"", final=True)
+        return ""
+
+    @property
+    def is_whole(self) -> bool:
+        return not self._utf8.getstate()[0]
 
 
 class WholeText:
@@ -55,6 +65,10 @@ class WholeText:
 
     def flush(self) -> str:
         return ""
+
+    @property
+    def is_whole(self) -> bool:
+        return True
 
 
 class TextStream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias, cast
 
@@ -29,6 +29,8 @@ TURN_ENDERS: Final = (
     "</s>",
 )
 """Tokens that end a turn or a text wherever they exist as one special token, whatever the metadata calls eos."""
+
+_REPLACEMENT: Final = "\ufffd"
 
 _BYTE_TOKEN: Final = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
@@ -58,11 +60,6 @@ class ChatTokenizer:
     def encode_pieces(self, pieces: Sequence[Piece], start: int = 0) -> list[tuple[int, ...]]:
         """The ids of each piece from `pieces[start]` on, as one pass over the whole text would give them."""
         return [self._encode_piece(pieces, index) for index in range(start, len(pieces))]
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of a reply's ids; control tokens have none."""
-        decoder = self.new_decoder(is_start=False)
-        return "".join([decoder.push(token_id) for token_id in ids]) + decoder.flush()
 
     def new_decoder(self, *, is_start: bool) -> IncrementalDecoder:
         """A decoder for one reply. `is_start`: a reply begins, rather than goes on after text."""
@@ -126,6 +123,14 @@ class _OpaqueDecoder:
         return text
 
     def flush(self) -> str:
+        return self._rest().rstrip(_REPLACEMENT)
+
+    @property
+    def is_whole(self) -> bool:
+        return not self._rest().endswith(_REPLACEMENT)
+
+    def _rest(self) -> str:
+        """What is not out yet; bytes that are no whole character yet are U+FFFD in it."""
         return self._tokenizer.decode(self._ids, skip_special_tokens=True)[self._length :]
 
 

@@ -133,6 +133,7 @@ class Replies:
             sampling=sampling,
             seed=message.reply.seed,
             continue_last=continued is not None,
+            written_ids=continued.reply.token_ids if continued and continued.reply else (),
             candidates=candidates,
         )
         self.meter = Meter()

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import torch
 
+from tests.engine.decoded import decoded
 from tests.engine.tenstorrent.fakes import card, s5, s6
 from tests.engine.tenstorrent.fakes.card import misuses
 from tests.engine.tenstorrent.fakes.installation import Installation
@@ -41,7 +42,7 @@ def engine(installed: Installation) -> Iterator[TenstorrentEngine]:
 
 def spoken(installed: Installation, ids: list[int]) -> ChatMessage:
     """A reply as it comes back in the next prompt."""
-    return ChatMessage("assistant", tokenizer_from_folder(installed.checkpoint).decode(ids))
+    return ChatMessage("assistant", decoded(tokenizer_from_folder(installed.checkpoint), ids))
 
 
 def turns(

@@ -70,6 +70,31 @@ def test_the_first_step_is_apart() -> None:
     assert (many.first_step_s, many.decode_tps, many.itl_p95_s) == (8.0, 2.0, 0.5)
 
 
+def drafting(*tokens: tuple[float, bool]) -> Meter:
+    """With tokens of which some came out of the same forward as the one before."""
+    meter = metered()
+    for time_s, is_drafted in tokens:
+        meter.token(time_s, is_drafted=is_drafted)
+    return meter
+
+
+def test_a_reply_whose_tokens_came_out_of_one_forward_has_no_rate() -> None:
+    meter = drafting((1.0, False), (1.25, False), (1.251, True), (1.252, True))
+    assert (meter.stats().decode_tps, meter.stats().itl_p50_s) == (None, None)
+    assert meter.stats().first_step_s == 0.25
+    assert meter.now_tps(2.0) == pytest.approx(3 / 0.252)
+
+
+def test_guessed_tokens_count_with_the_forward_that_they_came_out_of() -> None:
+    first_step = ((1.0, False), (2.0, False), (2.0, True))
+    meter = drafting(*first_step, (2.5, False), (2.5, True), (2.5, True), (3.0, False))
+    assert meter.stats().completion_tokens == 7
+    assert meter.stats().decode_tps == 4.0
+    assert (meter.stats().itl_p50_s, meter.stats().itl_p95_s) == (0.5, 0.5)
+    assert meter.now_tps(0.5) == 2.0
+    assert meter.now_tps(1.0) == 4.0
+
+
 def test_tokens_at_one_instant_give_no_infinite_rate() -> None:
     stats = metered(1.0, 1.0, 1.0).stats()
     assert (stats.decode_tps, stats.itl_p50_s) == (None, 0.0)

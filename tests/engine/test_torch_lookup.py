@@ -78,6 +78,18 @@ def test_the_engine_says_whether_it_speculates_and_counts_forwards(tiny: Path) -
     assert 0 < last.stats.decode_forwards < 10
 
 
+def test_each_token_says_whether_a_forward_was_its_own(tiny: Path) -> None:
+    engine = TorchEngine()
+    engine.load(ModelSpec(name="model", path=str(tiny), threads=1, precision="fp32"), lambda _progress: None)
+    sampling = SamplingParams(temperature=0.0, max_tokens=200)
+    request = GenerationRequest(id=1, messages=(ChatMessage("user", "hello"),), sampling=sampling, seed=1)
+    events = list(engine.generate(request, GenerationControl(sampling)))
+    tokens = [event for event in events if isinstance(event, TokenEvent)]
+    assert isinstance(last := events[-1], GenerationFinished)
+    assert last.stats.decode_forwards is not None
+    assert sum(not any(event.drafted) for event in tokens) == 1 + last.stats.decode_forwards < 150
+
+
 def test_a_tiny_model_that_repeats_itself_takes_fewer_forwards(tiny: Path) -> None:
     """Random weights fall into a loop greedily, which is the most that a draft can win."""
     model = loaded(tiny)

@@ -39,6 +39,13 @@ def test_probabilities_are_told_of_all_tokens_of_an_event_or_of_none() -> None:
     assert [event.logprobs for event in merge_tokens([token(1), drawn_by_a_device])] == [()]  # type: ignore[union-attr]
 
 
+def test_which_tokens_were_guessed_is_told_of_each_of_an_event() -> None:
+    guessed = msgspec.structs.replace(token(2), drafted=(True,))
+    (event,) = merge_tokens([token(1), guessed, token(3)])
+    assert isinstance(event, TokenEvent)
+    assert event.drafted == (False, True, False)
+
+
 def test_what_is_not_a_token_of_the_same_request_stays_where_it_was() -> None:
     progress = PrefillProgress(request_id=2, done=1, total=2, time_s=0.0)
     events = [token(1), progress, token(2), token(3, request_id=2)]

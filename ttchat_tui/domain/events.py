@@ -106,6 +106,9 @@ class TokenEvent(msgspec.Struct, frozen=True, tag=True):
     engine's receipt of the request."""
     logprobs: tuple[float, ...] = ()
     """Natural log of each token's probability before truncation and temperature, where the engine gives it."""
+    drafted: tuple[bool, ...] = ()
+    """For each time whether that token came out of the same forward as the one before it (speculation guessed it);
+    empty where none did."""
     row: int = 0
     """Which reply of a batch; 0 where the request has no candidates."""
 

@@ -69,12 +69,14 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens computed in prefill (prompt less cached) per second of prefill."""
     decode_tps: float | None = None
     """(n - 2) / (t_n - t_2): the first decode step is apart, it may compile or warm caches. Of a batch: the sum of
-    all rows' n - 2, from the earliest t_2 to the last token."""
+    all rows' n - 2, from the earliest t_2 to the last token. Tokens that speculation guessed count with the
+    forward that they came out of: those of the first decode step are left out with it."""
     first_step_s: float | None = None
     """From the first token to the second."""
     itl_p50_s: float | None = None
     itl_p95_s: float | None = None
-    """Inter-token latency, the first step left out."""
+    """Inter-token latency, the first step left out; from forward to forward where speculation made several tokens of
+    one."""
     total_s: float | None = None
     dropped_messages: int = 0
     """Oldest messages that did not fit and were left out of the prompt (nothing is deleted)."""

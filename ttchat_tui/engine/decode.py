@@ -75,13 +75,15 @@ def run_generation(
     received_s: float,
     dropped_messages: int = 0,
     prefill_chunk: int = PREFILL_CHUNK,
+    is_drafted: Callable[[], bool] = lambda: False,
 ) -> Iterator[GenerationEvent]:
     """Stream one reply: `GenerationStarted`, progress, one `TokenEvent` per token, last `GenerationFinished`.
 
     `clock` is monotonic and `received_s` its reading when the request arrived. Cancel is looked at between steps
     and between prefill chunks; sampling parameters are read anew for each token (stop strings and seed are those of
     the request). The prompt is handed to the stepper `prefill_chunk` ids further each time, which is what lets
-    progress out between two chunks; what is cached is not computed again.
+    progress out between two chunks; what is cached is not computed again. `is_drafted` says of the last step whether
+    its logits came out of an earlier one's forward.
 
     The reply ends with `length` when it has max_tokens, with `context` when prompt and reply fill the context.
     The first token is drawn from the prefill's logits, here on the host; the others by whoever `stepper.step` says.
@@ -112,15 +114,17 @@ def run_generation(
         for event in prompt.events():
             row.meter.observe(event)
             yield event
-        yield from _decode(row, prompt, stepper)
+        yield from _decode(row, prompt, stepper, is_drafted)
     yield row.finished()
 
 
-def _decode(row: ReplyRow, prompt: PromptRun, stepper: AnyStepper) -> Iterator[TokenEvent]:
+def _decode(
+    row: ReplyRow, prompt: PromptRun, stepper: AnyStepper, is_drafted: Callable[[], bool]
+) -> Iterator[TokenEvent]:
     """Tokens until the row has a reason to end."""
     following: NDArray[np.float32] | Drawn = prompt.logits
     while not prompt.control.is_cancelled:
-        token = row.take(following)
+        token = row.take(following, is_drafted=row.last_id >= 0 and is_drafted())
         if token is None:
             return
         yield token

@@ -62,6 +62,8 @@ class LookupStepper:
         """Logits after each of `_draft`, float32 [len(_draft), vocab]."""
         self.forwards = 0
         """Decode forwards since the last prefill: as many as ids were stepped, or fewer."""
+        self.is_drafted = False
+        """The last step took no forward: its logits came out of an earlier one's."""
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
         return self._stepper.cached_prefix(ids)
@@ -78,7 +80,8 @@ class LookupStepper:
         if context.match:
             self._policy.saw_guess(context.match, context.guess(1)[0] == token_id)
         context.push(token_id)
-        if self._draft and self._draft[0] == token_id:
+        self.is_drafted = bool(self._draft) and self._draft[0] == token_id
+        if self.is_drafted:
             logits, self._logits = self._logits[0], self._logits[1:]
             del self._draft[0]
             return logits

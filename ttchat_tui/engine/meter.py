@@ -36,12 +36,15 @@ class Meter:
         self._prefill_s: float | None = None
         self._times_s: list[float] = []
         """Of all rows' tokens."""
-        self._rows: dict[int, tuple[int, float]] = {}
-        """For each row how many tokens it has and when the last one came."""
+        self._arrivals: list[int] = []
+        """Of `_times_s`, those that began a forward's tokens: all but the drafted ones."""
+        self._rows: dict[int, _Row] = {}
         self._second_s: float | None = None
-        """When the first of all rows had its second token: from here on is steady decoding."""
+        """When the first of all rows had its second arrival: from here on is steady decoding."""
+        self._steady_tokens = 0
+        """Of all rows, tokens from the third arrival on."""
         self._latencies_s: list[float] = []
-        """Inter-token latencies without the first step, in ascending order: a percentile is a look-up."""
+        """From arrival to arrival, without the first step, in ascending order: a percentile is a look-up."""
         self._total_s: float | None = None
         self._final: GenerationStats | None = None
 
@@ -66,14 +69,21 @@ class Meter:
         if self._prefill_began_s is not None:
             self._prefill_s = time_s - self._prefill_began_s
 
-    def token(self, time_s: float, row: int = 0) -> None:
-        """One more token of a row. Times must not decrease."""
-        count, last_s = self._rows.get(row, (0, 0.0))
-        if count >= 2:
-            insort(self._latencies_s, time_s - last_s)
-        elif count == 1 and self._second_s is None:
-            self._second_s = time_s
-        self._rows[row] = (count + 1, time_s)
+    def token(self, time_s: float, row: int = 0, *, is_drafted: bool = False) -> None:
+        """One more token of a row. Times must not decrease. `is_drafted`: it came out of the same forward as the row's
+        last one, and no time passed for it."""
+        state = self._rows.setdefault(row, _Row())
+        if not is_drafted:
+            if state.arrivals >= 2:
+                insort(self._latencies_s, time_s - state.last_s)
+            elif state.arrivals == 1 and self._second_s is None:
+                self._second_s = time_s
+            state.arrivals += 1
+            state.last_s = time_s
+            self._arrivals.append(len(self._times_s))
+        if state.arrivals > 2:
+            self._steady_tokens += 1
+        state.tokens += 1
         self._times_s.append(time_s)
 
     def finished(self, time_s: float) -> None:
@@ -95,8 +105,8 @@ class Meter:
                 if event.done >= event.total and event.time_s is not None:
                     self.prefilled(event.time_s)
             case TokenEvent():
-                for time_s in event.times_s:
-                    self.token(time_s, event.row)
+                for index, time_s in enumerate(event.times_s):
+                    self.token(time_s, event.row, is_drafted=bool(event.drafted) and event.drafted[index])
             case Retrying():
                 pass  # TTFT counts from the request, waits included
             case RowFinished():
@@ -112,7 +122,7 @@ class Meter:
     @property
     def context_used(self) -> int:
         """Tokens of prompt and reply (of a batch: its longest row) together, so far."""
-        return self._prompt_tokens + max((count for count, _ in self._rows.values()), default=0)
+        return self._prompt_tokens + max((row.tokens for row in self._rows.values()), default=0)
 
     def stats(self) -> GenerationStats:
         """The figures so far."""
@@ -127,7 +137,7 @@ class Meter:
             ttft_s=times[0] if times else None,
             prefill_s=self._prefill_s,
             prefill_tps=_rate(self._prompt_tokens - self._cached_tokens, self._prefill_s),
-            decode_tps=None if second_s is None else _rate(len(self._latencies_s), times[-1] - second_s),
+            decode_tps=None if second_s is None else _rate(self._steady_tokens, times[-1] - second_s),
             first_step_s=None if second_s is None else second_s - times[0],
             itl_p50_s=_percentile(self._latencies_s, 0.50),
             itl_p95_s=_percentile(self._latencies_s, 0.95),
@@ -136,17 +146,28 @@ class Meter:
         )
 
     def now_tps(self, window_s: float, now_s: float | None = None) -> float | None:
-        """Tokens per second over the last `window_s` before the last token (at least over the last two tokens).
+        """Tokens per second over the last `window_s` before the last token (at least over the last two arrivals).
 
         With `now_s` (same clock) the window ends there instead, so that the rate falls while an engine stalls.
-        None before the second token.
+        None before the second arrival.
         """
-        times = self._times_s
-        if len(times) < 2:
+        times, arrivals = self._times_s, self._arrivals
+        if len(arrivals) < 2:
             return None
         end_s = times[-1] if now_s is None else max(now_s, times[-1])
-        first = min(bisect_left(times, end_s - window_s), len(times) - 2)
-        return _rate(len(times) - 1 - first, end_s - times[first])
+        first = min(bisect_left(arrivals, end_s - window_s, key=times.__getitem__), len(arrivals) - 2)
+        return _rate(len(times) - arrivals[first + 1], end_s - times[arrivals[first]])
+
+
+class _Row:
+    """One row's tokens so far."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.arrivals = 0
+        """Forwards that tokens came out of."""
+        self.last_s = 0.0
+        """When the last of them ended."""
 
 
 def _rate(count: int, seconds: float | None) -> float | None:

@@ -139,6 +139,8 @@ class Replies:
         }
         if request.candidates and self._batch is not None:
             return run_batch(request, control, stepper=self._batch, text_streams=texts, **common)
+        if isinstance(lookup := self._stepper, LookupStepper):
+            common["is_drafted"] = lambda: lookup.is_drafted
         return run_generation(request, control, stepper=self._stepper, text_stream=texts[0], **common)
 
     def _with_forwards(self, event: GenerationEvent) -> GenerationEvent:

@@ -103,9 +103,9 @@ class ReplyRow(Ending):
         self._now_s = now_s
         self._sampler: Sampler | None = None
 
-    def take(self, following: NDArray[np.float32] | Drawn) -> TokenEvent | None:
+    def take(self, following: NDArray[np.float32] | Drawn, *, is_drafted: bool = False) -> TokenEvent | None:
         """The next token: sampled from logits [vocab], or as it was drawn; None, and `reason` stop, where it is the
-        end of the turn.
+        end of the turn. `is_drafted`: the logits were there with those before.
 
         After the event has gone out, `settle` says whether the reply goes on.
         """
@@ -120,6 +120,7 @@ class ReplyRow(Ending):
             text=self._text_stream.push(token_id),
             times_s=(self._now_s(),),
             logprobs=logprobs,
+            drafted=(True,) if is_drafted else (),
             row=self.row,
         )
         self.meter.observe(event)

@@ -43,6 +43,11 @@ def merge_tokens(events: Sequence[EngineEvent]) -> list[EngineEvent]:
                 logprobs=tuple(value for event in run for value in event.logprobs)
                 if all(event.logprobs for event in run)
                 else (),
+                drafted=tuple(
+                    value for event in run for value in event.drafted or (False,) * len(event.times_s)
+                )
+                if any(event.drafted for event in run)
+                else (),
             )
         )
         run.clear()

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import Gate, Recorder, Script, ScriptedEngine, prepare_scripted
+from tests.fakes import MODEL_MISSING, Gate, Recorder, Script, ScriptedEngine, prepare_scripted
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     EngineEvent,
+    EngineFailed,
     EngineLoaded,
     EngineStateChanged,
     ErrorInfo,
@@ -103,6 +104,15 @@ def test_a_reply_is_stored_with_everything_needed_to_run_it_again(start: Callabl
     assert len(reply.reply.token_ids) == 1
     assert reply.reply.stats is not None
     assert reply.reply.stats.ttft_s == 0.1
+
+
+def test_a_model_that_does_not_load_leaves_the_one_before_to_be_reloaded(start: Callable[..., Chat]) -> None:
+    chat = start()
+    chat.session.load(MODEL_MISSING)
+    said = [update for update in chat.until(EngineFailed) if isinstance(update, Notice)]
+    assert said[0].error.message == "There is no model 'missing'. scripted is loaded again."
+    chat.until(EngineLoaded)
+    assert (chat.session.model, chat.session.loaded_model) == ("scripted", "scripted")
 
 
 def test_the_message_is_on_disk_before_the_first_token(start: Callable[..., Chat], tmp_path: Path) -> None:

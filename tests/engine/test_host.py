@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,16 +33,17 @@ from ttchat_tui.domain.generation import GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import Engine, EngineError, ProgressReporter
-from ttchat_tui.engine.host import EngineHost, Prepare
+from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.engine.isolated import IsolatedEngine
+from ttchat_tui.engine.loader import Prepare
 
 HELLO = (ChatMessage("user", "hello"),)
 LEGAL: dict[str, set[str]] = {
     "empty": {"loading", "failed"},
-    "loading": {"ready", "empty", "failed"},
-    "ready": {"generating", "unloading", "failed"},
+    "loading": {"loading", "unloading", "ready", "empty", "failed"},
+    "ready": {"generating", "loading", "unloading", "failed"},
     "generating": {"ready", "failed"},
-    "unloading": {"empty", "failed"},
+    "unloading": {"loading", "empty", "failed"},
     "failed": {"empty", "loading"},
 }
 
@@ -126,7 +128,7 @@ def test_a_failed_load_tells_its_cure_and_another_may_follow(make: Make) -> None
     assert (failed.error.kind, failed.error.cure) == ("model_load", "Choose another.")
     assert rig.host.state == "failed"
     rig.load()
-    assert rig.states() == ["loading", "failed", "empty", "loading", "ready"]
+    assert rig.states() == ["loading", "failed", "loading", "ready"]
 
 
 @pytest.mark.parametrize(
@@ -182,6 +184,101 @@ def test_a_download_is_cancelled_too(make: Make) -> None:
     assert len(rig.recorder.of(LoadProgress)) == 1, "progress that is no news is not told again"
 
 
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_what_is_loaded_stays_while_another_models_files_do_not_come(make: Make, is_cancelled: bool) -> None:
+    def prepare(name: str, report: ProgressReporter) -> ModelSpec:
+        if name == "good":
+            return prepare_scripted(name, report)
+        while is_cancelled:
+            report(LoadProgress(phase="download", done=1, total=10, unit="bytes"))
+        raise EngineError("No network.", kind="offline")
+
+    rig = make(prepare=prepare)
+    rig.load("good")
+    rig.host.load("other")
+    if is_cancelled:
+        rig.until(LoadProgress, phase="download")
+        rig.host.cancel_load()
+    failed = rig.until(EngineFailed)
+    assert (failed.error.kind, failed.before) == ("load_cancelled" if is_cancelled else "offline", "kept")
+    rig.until(EngineStateChanged, state="ready")
+    assert rig.host.info is not None
+    assert rig.host.info.model == "good"
+    rig.host.generate(rig.request())
+    assert rig.until(GenerationFinished).reason == "stop"
+    assert rig.engine.calls == ["load", "generate"]  # type: ignore[attr-defined]
+
+
+def test_a_model_that_does_not_load_brings_back_the_one_before(make: Make) -> None:
+    rig = make()
+    rig.load("good")
+    rig.host.load(MODEL_MISSING)
+    rig.host.generate(rig.request())
+    failed = rig.until(EngineFailed)
+    assert (failed.error.kind, failed.before) == ("model_load", "reloading")
+    assert rig.until(EngineLoaded).info.model == "good"
+    assert rig.until(GenerationFinished).reason == "stop", "a request made meanwhile waits for it"
+    assert rig.states()[2:7] == ["loading", "unloading", "loading", "loading", "ready"]
+
+
+def test_a_load_that_is_cancelled_brings_back_the_model_before(make: Make) -> None:
+    gate = Gate()
+    rig = make(Script(stepped_load=True), gate)
+    rig.host.load("good")
+    gate.release(4)
+    rig.until(EngineStateChanged, state="ready")
+    rig.host.load("other")
+    rig.until(LoadProgress, phase="start")
+    rig.host.cancel_load()
+    failed = rig.until(EngineFailed)
+    assert (failed.error.kind, failed.before) == ("load_cancelled", "reloading")
+    rig.until(LoadProgress, phase="start")
+    rig.host.cancel_load()
+    assert rig.until(EngineFailed).before == "none", "cancelled again, it stays away"
+    assert rig.host.state == "empty"
+
+
+def test_nothing_is_brought_back_where_something_else_was_asked_for(make: Make) -> None:
+    gate = Gate()
+    rig = make(Script(stepped_load=True), gate)
+    rig.host.load("good")
+    gate.release(4)
+    rig.until(EngineStateChanged, state="ready")
+    rig.host.load("slow")
+    rig.until(LoadProgress, phase="start")
+    rig.host.load(MODEL_MISSING)
+    assert rig.until(EngineFailed).before == "none"
+    gate.release(4)
+    assert rig.until(EngineFailed).before == "reloading", "of this one, the last that worked is"
+    rig.until(LoadProgress, phase="start")
+    rig.host.unload()
+    assert rig.until(EngineFailed).before == "none"
+    gate.open()
+    rig.load("next")
+    assert [event.info.model for event in rig.recorder.of(EngineLoaded)] == ["good", "next"]
+
+
+def test_a_model_that_cannot_be_brought_back_is_gone(make: Make) -> None:
+    rig = make()
+    rig.load("good")
+    rig.engine.script = Script(fault="raise", fault_at="load")  # type: ignore[attr-defined]
+    rig.host.load("other")
+    assert [rig.until(EngineFailed).before for _ in range(2)] == ["reloading", "none"]
+    assert (rig.host.state, rig.host.info) == ("failed", None)
+    rig.host.load("third")
+    assert rig.until(EngineFailed).before == "none"
+
+
+def test_the_load_time_is_that_of_the_whole_wait(make: Make) -> None:
+    """The engine says 0.5 s: it does not know of its process, nor of its imports."""
+    rig = make()
+    began_s = time.perf_counter()
+    rig.load()
+    assert rig.host.info is not None
+    assert 0.0 < rig.host.info.load_s <= time.perf_counter() - began_s
+    assert rig.host.info.load_s != 0.5
+
+
 def test_unloading_goes_back_to_empty_and_frees_the_engine(make: Make) -> None:
     rig = make()
     rig.load()
@@ -216,8 +313,8 @@ def test_a_new_model_replaces_a_running_reply_in_order(make: Make) -> None:
         "ready",
         "generating",
         "ready",
+        "loading",
         "unloading",
-        "empty",
         "loading",
         "ready",
     ]

@@ -62,6 +62,13 @@ async def test_no_width_breaks_the_line(width: int) -> None:
         assert len(row_text(status)) == max(0, width - 2)
 
 
+async def test_a_model_that_is_gone_is_not_named() -> None:
+    status = StatusLine()
+    status.set_model("smollm2", "cpu int4")
+    status.set_state("empty")
+    assert (await shown(status, 80)).strip() == "ttchat   ○ no model"
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [

@@ -25,6 +25,7 @@ from ttchat_tui.domain.generation import Candidate, GenerationControl, Generatio
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import Engine, EngineError, ProgressReporter, require_rows
+from ttchat_tui.engine.loader import load_timed
 
 MILESTONES: Final = (1, 128, 1024)
 _WARM_TOKENS: Final = 4
@@ -93,7 +94,7 @@ def measure(engine: Engine, spec: ModelSpec, workload: Workload, report: Progres
     Raises:
         EngineError: what the engine says; `batch_too_large` for more rows than it takes.
     """
-    info = engine.load(spec, report)
+    info = load_timed(engine, spec, report)
     require_rows(workload.batch, info.capabilities.batch_sizes)
     filler = prompt_of(engine, workload.prompt_tokens)
     first = _run(engine, "1", filler, min(_WARM_TOKENS, workload.tokens), workload.batch)
@@ -111,7 +112,7 @@ def measure_concurrently(
     Raises:
         EngineError: of any of them.
     """
-    infos = [engine.load(spec, report) for engine in engines]
+    infos = [load_timed(engine, spec, report) for engine in engines]
     filler = prompt_of(engines[0], workload.prompt_tokens)
     first = _run(engines[0], "1", filler, min(_WARM_TOKENS, workload.tokens), 1)
     with ThreadPoolExecutor(len(engines)) as threads:

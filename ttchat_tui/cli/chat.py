@@ -27,8 +27,9 @@ from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import Engine, ProgressReporter
 from ttchat_tui.engine.factory import WARM_MODULES, create_engine
-from ttchat_tui.engine.host import EngineHost, Prepare
+from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.engine.isolated import IsolatedEngine
+from ttchat_tui.engine.loader import Prepare
 from ttchat_tui.engine.routing import RoutingEngine
 from ttchat_tui.engine.switching import SwitchingEngine
 from ttchat_tui.engine.tenstorrent.telemetry import System

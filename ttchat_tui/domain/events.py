@@ -47,11 +47,16 @@ class EngineLoaded(msgspec.Struct, frozen=True, tag=True):
     info: EngineInfo
 
 
+WhatWasLoaded: TypeAlias = Literal["none", "kept", "reloading"]
+"""What becomes of the model that was loaded before a load that failed. none: there is none now, the host is in state
+`failed` (`empty` after a cancelled load) · kept: it was never touched · reloading: it is being loaded again."""
+
+
 class EngineFailed(msgspec.Struct, frozen=True, tag=True):
-    """A load failed, or the engine died outside a reply. The host is in state `failed` (`empty` after a cancelled
-    load, whose kind is `load_cancelled`)."""
+    """A load failed or was cancelled (kind `load_cancelled`), or the engine died outside a reply."""
 
     error: ErrorInfo
+    before: WhatWasLoaded = "none"
 
 
 class GenerationStarted(msgspec.Struct, frozen=True, tag=True):

@@ -146,7 +146,8 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     vocab_size: int
     """0: a server that does not tell."""
     load_s: float
-    """Seconds that `load` took, download not included."""
+    """Seconds from asking for the load until it was there: the start of the engine's process and its imports included,
+    a download not."""
     threads: int = 0
     capabilities: Capabilities = Capabilities()
     recommended: SamplingParams | None = None

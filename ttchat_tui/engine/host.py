@@ -11,7 +11,6 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
@@ -20,27 +19,21 @@ from typing_extensions import assert_never
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     EngineEvent,
-    EngineFailed,
-    EngineLoaded,
     EngineState,
     EngineStateChanged,
     ErrorInfo,
     GenerationFinished,
-    LoadProgress,
 )
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
-from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
-from ttchat_tui.engine.base import Engine, EngineClosing, EngineDied, LoadCancelled, ProgressReporter
+from ttchat_tui.domain.model_spec import EngineInfo
+from ttchat_tui.engine.base import Engine, EngineDied
 from ttchat_tui.engine.error_report import told
 from ttchat_tui.engine.event_queue import EventQueue
+from ttchat_tui.engine.loader import Loader, Order, Prepare
 from ttchat_tui.engine.meter import Meter
 from ttchat_tui.engine.process_memory import resident_bytes
 
 log = logging.getLogger(__name__)
-
-Prepare: TypeAlias = Callable[[str, ProgressReporter], ModelSpec]
-"""From the name of a model to its files: fetches what is missing, on the engine thread. May raise anything; an
-exception with an `info: ErrorInfo` is shown as it is."""
 
 LOOK_UP_S: Final = 1.0
 """How often the idle engine thread looks whether the engine's process and the main thread still live."""
@@ -58,11 +51,6 @@ class ProcessEngine(Protocol):
         ...
 
     def kill(self) -> None: ...
-
-
-class _Load(msgspec.Struct, frozen=True):
-    name: str
-    cancelled: threading.Event
 
 
 class _Unload(msgspec.Struct, frozen=True):
@@ -83,7 +71,7 @@ class _Close(msgspec.Struct, frozen=True):
     pass
 
 
-_Command: TypeAlias = _Load | _Unload | _Generate | _Count | _Close
+_Command: TypeAlias = Order | _Unload | _Generate | _Count | _Close
 
 
 class EngineHost:
@@ -92,13 +80,13 @@ class EngineHost:
     def __init__(self, engine: Engine, prepare: Prepare) -> None:
         self._engine = engine
         self._process_engine = engine if isinstance(engine, ProcessEngine) else None
-        self._prepare = prepare
         self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
         self._events = EventQueue()
         self._state: EngineState = "empty"
-        self._info: EngineInfo | None = None
         self._controls: dict[int, GenerationControl] = {}
-        self._loads: list[threading.Event] = []
+        self._loader = Loader(
+            engine, prepare, post=self._events.post, set_state=self._set_state, is_leaving=self._is_leaving
+        )
         self._count_ids = itertools.count(1)
         self._last_count_id = 0
         self._is_closing = False
@@ -115,12 +103,12 @@ class EngineHost:
     @property
     def info(self) -> EngineInfo | None:
         """The loaded model; None while there is none."""
-        return self._info
+        return self._loader.info
 
     @property
     def is_loading(self) -> bool:
         """A load runs or waits for its turn."""
-        return bool(self._loads)
+        return self._loader.is_loading
 
     @property
     def is_alive(self) -> bool:
@@ -141,21 +129,18 @@ class EngineHost:
 
     def load(self, name: str) -> None:
         """Load a model in place of what is loaded, loading or generating: that is cancelled first."""
-        self.cancel_load()
+        order = self._loader.order(name)
         self._cancel_replies()
-        cancelled = threading.Event()
-        self._loads.append(cancelled)
-        self._commands.put(_Load(name, cancelled))
+        self._commands.put(order)
 
     def cancel_load(self) -> None:
-        """Give up loads that run or wait. Each ends with `EngineFailed`, kind `load_cancelled`."""
-        for cancelled in list(self._loads):
-            cancelled.set()
-        self._loads.clear()
+        """Give up loads that run or wait. Each ends with `EngineFailed`, kind `load_cancelled`; what was loaded before
+        stays, or is loaded again."""
+        self._loader.cancel()
 
     def unload(self) -> None:
         """Free the model, after cancelling what runs."""
-        self.cancel_load()
+        self._loader.give_up()
         self._cancel_replies()
         self._commands.put(_Unload())
 
@@ -190,7 +175,7 @@ class EngineHost:
         """
         is_first = not self._is_closing
         self._is_closing = True  # before the cancel, which a load understands by it
-        self.cancel_load()
+        self._loader.cancel()
         self._cancel_replies()
         if is_first:
             self._commands.put(_Close())
@@ -243,12 +228,12 @@ class EngineHost:
         try:
             self._process_engine.check()
         except EngineDied as error:
-            self._fail(error.info)
+            self._loader.fail(error)
 
     def _do(self, command: _Command) -> None:
         match command:
-            case _Load():
-                self._load_now(command)
+            case Order():
+                self._loader.run(command)
             case _Unload():
                 self._unload_now()
             case _Generate():
@@ -260,56 +245,11 @@ class EngineHost:
             case _:
                 assert_never(command)
 
-    def _load_now(self, command: _Load) -> None:
-        try:
-            self._try_load(command)
-        finally:
-            with suppress(ValueError):  # it was cancelled, and is forgotten already
-                self._loads.remove(command.cancelled)
-
-    def _try_load(self, command: _Load) -> None:
-        self._unload_now()
-        self._set_state("loading", command.name)
-        report = self._reporter(command.cancelled)
-        try:
-            spec = self._prepare(command.name, report)
-            info = self._engine.load(spec, report)
-        except LoadCancelled as error:
-            self._set_state("empty")
-            self._events.post(EngineFailed(error.info))
-        except Exception as error:  # noqa: BLE001 (told, never dropped)
-            self._fail(told(error))
-        else:
-            self._info = info
-            self._events.post(EngineLoaded(info))
-            self._set_state("ready")
-
-    def _reporter(self, cancelled: threading.Event) -> ProgressReporter:
-        """Posts progress that is news, and raises when the load was cancelled; engines call it for either."""
-        last: LoadProgress | None = None
-
-        def report(progress: LoadProgress) -> None:
-            nonlocal last
-            if self._is_closing or not threading.main_thread().is_alive():
-                raise EngineClosing("The app ends.")
-            if cancelled.is_set():
-                raise LoadCancelled("The load was cancelled.")
-            if progress != last:
-                last = progress
-                self._events.post(progress)
-
-        return report
+    def _is_leaving(self) -> bool:
+        return self._is_closing or not threading.main_thread().is_alive()
 
     def _unload_now(self) -> None:
-        if self._state == "ready":
-            self._set_state("unloading")
-            try:
-                self._engine.unload()
-            except Exception as error:  # noqa: BLE001 (told, never dropped)
-                self._fail(told(error))
-                return
-        self._info = None
-        if self._state != "empty":
+        if self._loader.unload() and self._state != "empty":
             self._set_state("empty")
 
     def _count_now(self, command: _Count) -> None:
@@ -318,7 +258,7 @@ class EngineHost:
         try:
             self._events.post(self._engine.count(command.count_id, command.messages))
         except EngineDied as error:
-            self._fail(error.info)
+            self._loader.fail(error)
         except Exception:
             log.exception("a prompt could not be counted")
 
@@ -348,7 +288,7 @@ class EngineHost:
             error = ErrorInfo(kind="internal", message="The engine ended the reply without saying how.")
         except EngineDied as died:
             self._finish(request, "error", died.info, meter.stats())
-            self._info = None
+            self._loader.lose()
             self._set_state("failed", died.info.message)
             return
         except Exception as raised:  # noqa: BLE001 (told, never dropped)
@@ -375,11 +315,6 @@ class EngineHost:
             command = self._commands.get()
             if isinstance(command, _Generate):
                 self._finish(command.request, "cancelled")
-
-    def _fail(self, error: ErrorInfo) -> None:
-        self._info = None
-        self._set_state("failed", error.message)
-        self._events.post(EngineFailed(error))
 
     def _set_state(self, state: EngineState, detail: str = "") -> None:
         self._state = state

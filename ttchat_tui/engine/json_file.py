@@ -17,7 +17,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelLoadError(f"{path} cannot be read: {error}", "Download the model again.") from error
+        raise ModelLoadError(f"{path} cannot be read: {error}.", "Download the model again.") from error
     if not isinstance(value, dict):
         raise ModelLoadError(f"{path} holds no JSON object.", "Download the model again.")
     return cast(dict[str, Any], value)

@@ -28,7 +28,7 @@ def tokenizer_from_folder(folder: Path) -> ChatTokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception for a broken file
-        raise ModelLoadError(f"{path} cannot be read: {error}", "Download the model again.") from error
+        raise ModelLoadError(f"{path} cannot be read: {error}.", "Download the model again.") from error
     return ChatTokenizer(tokenizer, _end_ids(folder, tokenizer))
 
 

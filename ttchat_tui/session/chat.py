@@ -26,6 +26,7 @@ from ttchat_tui.domain.events import (
     Retrying,
     RowFinished,
     TokenEvent,
+    WhatWasLoaded,
 )
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.sampling import SamplingParams, checked
@@ -322,8 +323,8 @@ class ChatSession:
                 if self._opened.sampling is None:
                     self._replies.adopt_defaults(self.sampling)
                 return [EngineReady(info)]
-            case EngineFailed(error):
-                return [Notice(error) if error.kind == "load_cancelled" else EngineFault(error)]
+            case EngineFailed(error, before):
+                return [self._load_failed(error, before)]
             case PromptCounted():
                 if event.count_id != self._count_id:
                     return []
@@ -343,3 +344,13 @@ class ChatSession:
                 return self._replies.apply(event)
             case _:
                 assert_never(event)
+
+    def _load_failed(self, error: ErrorInfo, before: WhatWasLoaded) -> Update:
+        """What was loaded before and is to stay is again what `load` of the same would load."""
+        is_cancelled = error.kind == "load_cancelled"
+        if before == "none":
+            return Notice(error) if is_cancelled else EngineFault(error)
+        self.model = self.loaded_model
+        stays = "stays loaded" if before == "kept" else "is loaded again"
+        message = f"{error.message} {self.model} {stays}."
+        return Notice(msgspec.structs.replace(error, message=message))

@@ -116,7 +116,9 @@ def _naming_damage() -> Generator[None]:
         yield
     except msgspec.DecodeError as error:
         raise StorageError(
-            ErrorInfo(kind="database_corrupt", message=f"A stored message or setting cannot be read: {error}")
+            ErrorInfo(
+                kind="database_corrupt", message=f"A stored message or setting cannot be read: {error}."
+            )
         ) from error
 
 

@@ -136,10 +136,10 @@ def test_model_says_and_changes_what_runs(
         assert session.last_reply is not None
         assert session.last_reply.reply is not None
         assert session.last_reply.reply.model == "other"
-        assert [message.content for message in session.path] == ["Hello", "Hi."]
+        assert [message.content for message in session.path] == ["Hello", "Hi.", "Hello", "Hi."]
     shown = capsys.readouterr()
-    assert shown.err.count("No model is loaded.") == 2
-    assert "There is no model 'missing'." in shown.err
+    assert "There is no model 'missing'. scripted is loaded again. Choose another." in shown.err
+    assert shown.out.count("scripted is ready") == 2
     assert "other is ready" in shown.out
 
 
@@ -249,3 +249,14 @@ def test_sigterm_at_the_prompt_closes_everything(on_terminal: Callable[[Script],
         terminal.process.kill(signal.SIGTERM)
         threading.Event().wait(1.0)
     assert terminal.process.wait() == 143
+
+
+def test_without_a_model_a_message_says_how_to_load_one(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with scripted_session(store=store, model=MODEL_MISSING) as session:
+        chat(session, "Hello", "/model", "/model scripted")
+        assert session.path == []
+    shown = capsys.readouterr()
+    assert shown.err.count("No model is loaded.") == 2
+    assert "scripted is ready" in shown.out

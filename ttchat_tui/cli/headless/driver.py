@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -24,6 +25,7 @@ from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.updates import (
     DraftReturned,
+    EngineFault,
     Notice,
     ReplyDelayed,
     ReplyEnded,
@@ -49,10 +51,12 @@ ENGINE_GONE: Final = ErrorInfo(
 
 @dataclass(frozen=True)
 class Loaded:
-    """How a load ended: with `info`, or with `error`."""
+    """How a load ended: with `info`, with `error`, or with both: then the model before stayed."""
 
     info: EngineInfo | None = None
     error: ErrorInfo | None = None
+    is_reloading: bool = False
+    """With `error`: the model before is being loaded again, which can be waited for in the same way."""
     signal_number: int = 0
 
 
@@ -76,12 +80,14 @@ class Driver:
     def __init__(self, session: ChatSession) -> None:
         self.session = session
         self._news = threading.Event()
+        self._pending: deque[EngineEvent] = deque()
         session.host.set_waker(self._news.set)
 
     def take_pending(self) -> None:
         """Apply what the engine has said while nobody waited."""
-        for event in self.session.host.drain():
-            self.session.apply(event)
+        self._pending.extend(self.session.host.drain())
+        while self._pending:
+            self.session.apply(self._pending.popleft())
 
     def wait_for_load(self, show: ShowLoad) -> Loaded:
         """Wait for a load that was asked for. An interrupt cancels it, and waits until it is cancelled.
@@ -105,8 +111,14 @@ class Driver:
                     case EngineLoaded(info):
                         self.session.apply(event)
                         return Loaded(info=info, signal_number=interrupts.signal_number)
-                    case EngineFailed(error):
-                        return Loaded(error=error, signal_number=interrupts.signal_number)
+                    case EngineFailed():
+                        (said,) = self.session.apply(event)
+                        return Loaded(
+                            info=self.session.info,
+                            error=said.error if isinstance(said, Notice | EngineFault) else event.error,
+                            is_reloading=event.before == "reloading",
+                            signal_number=interrupts.signal_number,
+                        )
                     case _:
                         pass
                 self.session.apply(event)
@@ -146,7 +158,9 @@ class Driver:
         """Every event, in order, and None between them at least each `LOOK_UP_S`."""
         while True:
             self._news.clear()
-            yield from self.session.host.drain()
+            self._pending.extend(self.session.host.drain())
+            while self._pending:  # what one wait leaves, the next one takes
+                yield self._pending.popleft()
             yield None
             self._news.wait(LOOK_UP_S)
 

@@ -149,15 +149,16 @@ class Repl:
                 sys.stderr.write(f"{describe(progress)}\n")
 
         loaded = self._driver.wait_for_load(show)
-        if loaded.info is not None:
+        if loaded.error is not None:
+            say(loaded.error)
+        elif loaded.info is not None:
             for note in loaded.info.notes:
                 tell(note)
             self._print(
                 f"{visible(loaded.info.model)} is ready ({loaded.info.label}). /help lists the commands."
             )
-        elif loaded.error is not None:
-            say(loaded.error)
-        return _exit_code(loaded.signal_number)
+        exit_code = _exit_code(loaded.signal_number)
+        return self._wait_for_load() if loaded.is_reloading and exit_code is None else exit_code
 
     def _send(self, text: str) -> int | None:
         if self._session.info is None:

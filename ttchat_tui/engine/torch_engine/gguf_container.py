@@ -49,7 +49,7 @@ class GgufContainer:
             with path.open("rb") as file:
                 self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
-            raise ModelLoadError(f"{path} cannot be read: {error}", "Check the path.") from error
+            raise ModelLoadError(f"{path} cannot be read: {error}.", "Check the path.") from error
         self.metadata: dict[str, Any] = {}
         self.tensors: dict[str, TensorEntry] = {}
         try:

@@ -73,7 +73,7 @@ def read_int4(data: mmap.mmap, entry: TensorEntry) -> Int4Blocks | None:
 
 def _unreadable(entry: TensorEntry, error: Exception) -> ModelLoadError:
     return ModelLoadError(
-        f"The tensor {entry.name!r} (GGML type {entry.type_id}) cannot be read: {error}",
+        f"The tensor {entry.name!r} (GGML type {entry.type_id}) cannot be read: {error}.",
         "Download the file again, or choose another quantisation of the model.",
     )
 

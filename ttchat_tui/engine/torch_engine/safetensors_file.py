@@ -66,7 +66,7 @@ class SafetensorsFolder:
             with _open(path) as file:
                 return file.get_tensor(key).float()
         except (OSError, safetensors.SafetensorError) as error:
-            raise ModelLoadError(f"{path} cannot be read: {error}", "Download the model again.") from error
+            raise ModelLoadError(f"{path} cannot be read: {error}.", "Download the model again.") from error
 
     @property
     def stored_bits(self) -> Literal[4, 8, 16]:
@@ -184,7 +184,7 @@ def _locate_tensors(folder: Path) -> dict[str, tuple[Path, str]]:
                     places.update(dict.fromkeys(file.keys(), path))
             except (OSError, safetensors.SafetensorError) as error:
                 raise ModelLoadError(
-                    f"{path} cannot be read: {error}", "Download the model again."
+                    f"{path} cannot be read: {error}.", "Download the model again."
                 ) from error
     if not places:
         raise ModelLoadError(f"{folder} holds no safetensors.", "Download the model again.")

@@ -52,8 +52,10 @@ class _Shown(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Of the model that is loaded, or is being loaded; of a path its last part."""
-        return self.detail.rstrip("/").rpartition("/")[2] if self.state == "loading" else self.model
+        """Of the model that is loaded, or is being loaded; of a path its last part. Empty where there is none."""
+        if self.state == "loading":
+            return self.detail.rstrip("/").rpartition("/")[2]
+        return "" if self.state == "empty" else self.model
 
 
 class _Fit(msgspec.Struct, frozen=True):
@@ -157,7 +159,7 @@ class StatusLine(Widget):
         parts: list[Content] = []
         if model:
             parts.append(Content.styled(model, self.get_visual_style("status-line--model")))
-        if shown.label and fit.label and shown.state != "loading":
+        if shown.label and fit.label and shown.state not in ("loading", "empty"):
             parts.append(Content.styled(shown.label, dim))
         parts.append(self._phase(fit))
         if shown.notice:

@@ -9,6 +9,7 @@ For the UI:     host = scripted_host(Script(...)); host.start(); host.load("scri
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import select
 import signal
@@ -37,12 +38,20 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.base import EngineError, ModelLoadError, ProgressReporter, PromptTooLong, require_batch
+from ttchat_tui.engine.base import (
+    Engine,
+    EngineError,
+    ModelLoadError,
+    ProgressReporter,
+    PromptTooLong,
+    require_batch,
+)
 from ttchat_tui.engine.host import EngineHost
 
 SCRIPTED = "tests.fakes:create_scripted"
 """The factory name for `IsolatedEngine`."""
 SCRIPT_VARIABLE = "TTCHAT_TEST_SCRIPT"
+LOAD_S = 0.5
 SHOUT = 2.0
 """At this temperature the reply is in capitals: the visible effect of a change of sampling."""
 MODEL_MISSING = "missing"
@@ -148,7 +157,7 @@ class ScriptedEngine:
             label="scripted",
             context_length=self.script.context_length,
             vocab_size=65_536,
-            load_s=0.5,
+            load_s=LOAD_S / 10,
             threads=1,
             capabilities=Capabilities(
                 sampling=self.script.honours, kv_reuse=True, batch_sizes=self.script.batch_sizes
@@ -328,7 +337,12 @@ def prepare_scripted(name: str, report: ProgressReporter) -> ModelSpec:
 
 def scripted_host(script: Script | None = None, gate: Gate | None = None) -> EngineHost:
     """A host, not yet started, on a scripted engine in its own thread."""
-    return EngineHost(ScriptedEngine(script, gate), prepare_scripted)
+    return host_of(ScriptedEngine(script, gate))
+
+
+def host_of(engine: Engine) -> EngineHost:
+    """A host whose clock goes on by half a second at each look: what a load takes."""
+    return EngineHost(engine, prepare_scripted, clock=itertools.count(0.0, LOAD_S).__next__)
 
 
 class Recorder:

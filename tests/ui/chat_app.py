@@ -8,11 +8,10 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from tests.fakes import Gate, Script, ScriptedEngine, prepare_scripted
+from tests.fakes import Gate, Script, ScriptedEngine, host_of
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState
-from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_store
@@ -47,7 +46,7 @@ class ChatApp:
     ) -> None:
         self.paths = paths_in(folder)
         self.engine = ScriptedEngine(script, gate)
-        self.host = EngineHost(self.engine, prepare_scripted)
+        self.host = host_of(self.engine)
         self.store = store or open_store(self.paths.database)
         config = config or Config()
         self.session = ChatSession(

@@ -10,6 +10,7 @@ import itertools
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
@@ -77,7 +78,10 @@ _Command: TypeAlias = Order | _Unload | _Generate | _Count | _Close
 class EngineHost:
     """Runs one engine on one thread for life. See the module's docstring for who may call what."""
 
-    def __init__(self, engine: Engine, prepare: Prepare) -> None:
+    def __init__(
+        self, engine: Engine, prepare: Prepare, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """`clock` is for load times, seconds."""
         self._engine = engine
         self._process_engine = engine if isinstance(engine, ProcessEngine) else None
         self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
@@ -85,7 +89,12 @@ class EngineHost:
         self._state: EngineState = "empty"
         self._controls: dict[int, GenerationControl] = {}
         self._loader = Loader(
-            engine, prepare, post=self._events.post, set_state=self._set_state, is_leaving=self._is_leaving
+            engine,
+            prepare,
+            post=self._events.post,
+            set_state=self._set_state,
+            is_leaving=self._is_leaving,
+            clock=clock,
         )
         self._count_ids = itertools.count(1)
         self._last_count_id = 0

@@ -54,12 +54,14 @@ class Loader:
         post: Callable[[EngineEvent], None],
         set_state: Callable[[EngineState, str], None],
         is_leaving: Callable[[], bool],
+        clock: Callable[[], float],
     ) -> None:
         self._engine = engine
         self._prepare = prepare
         self._post = post
         self._set_state = set_state
         self._is_leaving = is_leaving
+        self._clock = clock
         self._waiting: list[threading.Event] = []
         self._last_number = 0
         self._old: _Loaded | None = None
@@ -155,7 +157,7 @@ class Loader:
 
     def _load(self, name: str, spec: ModelSpec, report: ProgressReporter) -> None:
         """Raises whatever the engine does; it is empty then."""
-        self.info = load_timed(self._engine, spec, report)
+        self.info = load_timed(self._engine, spec, report, self._clock)
         self._old = _Loaded(name, spec)
         self._post(EngineLoaded(self.info))
         self._set_state("ready", "")
@@ -210,9 +212,11 @@ class Loader:
             self._waiting.remove(cancelled)
 
 
-def load_timed(engine: Engine, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
+def load_timed(
+    engine: Engine, spec: ModelSpec, report: ProgressReporter, clock: Callable[[], float] = time.perf_counter
+) -> EngineInfo:
     """`engine.load` with `load_s` of the whole wait: the start of the engine's process and its imports are in it, of
     which the engine itself does not know."""
-    began_s = time.perf_counter()
+    began_s = clock()
     info = engine.load(spec, report)
-    return msgspec.structs.replace(info, load_s=time.perf_counter() - began_s)
+    return msgspec.structs.replace(info, load_s=clock() - began_s)

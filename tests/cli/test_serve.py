@@ -39,9 +39,11 @@ class Page:
         self.screen = pyte.Screen(*SIZE)
         self.stream = pyte.ByteStream(self.screen)
         # A model that is not there: the screen comes up all the same, and nothing is fetched or loaded.
-        flags = ["serve", "--port", str(self.port), "--", "--model", str(folder / "missing.gguf")]
         self.server = subprocess.Popen(
-            [sys.executable, "-m", "ttchat_tui", *flags], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "ttchat_tui", "serve", "--port", str(self.port)],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TTCHAT_MODEL": str(folder / "missing.gguf")},
         )
         assert self.server.stderr is not None
         assert self.url in self.server.stderr.readline()

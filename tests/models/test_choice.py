@@ -5,24 +5,34 @@ from __future__ import annotations
 import pytest
 
 from ttchat_tui.models.catalog import catalog
-from ttchat_tui.models.choice import choose_model
+from ttchat_tui.models.choice import ModelChoice, Place, choose_model
 
 PLACES = ("flag", "TTCHAT_MODEL", "TTCHAT_MODEL__NAME", "HF_MODEL", "configured", "last_used")
+NAMED: tuple[Place, ...] = (
+    "--model",
+    "TTCHAT_MODEL",
+    "TTCHAT_MODEL__NAME",
+    "HF_MODEL",
+    "config",
+    "last used",
+)
 
 
-def choose(named: dict[str, str]) -> str:
+def choose(named: dict[str, str]) -> ModelChoice:
     environ = {place: name for place, name in named.items() if place.isupper()}
     return choose_model(environ=environ, **{p: n for p, n in named.items() if not p.isupper()})
 
 
 @pytest.mark.parametrize("first", range(len(PLACES)))
 def test_the_first_place_that_names_a_model_wins_over_all_after_it(first: int) -> None:
-    assert choose({place: f"from {place}" for place in PLACES[first:]}) == f"from {PLACES[first]}"
+    assert choose({place: f"from {place}" for place in PLACES[first:]}) == ModelChoice(
+        f"from {PLACES[first]}", NAMED[first]
+    )
 
 
 def test_nobody_names_one_and_the_default_runs() -> None:
-    assert choose({}) == catalog().default
+    assert choose({}) == ModelChoice(catalog().default, "default")
 
 
 def test_a_blank_name_is_no_name() -> None:
-    assert choose({"flag": " ", "TTCHAT_MODEL": "", "HF_MODEL": " qwen3-0.6b\n"}) == "qwen3-0.6b"
+    assert choose({"flag": " ", "TTCHAT_MODEL": "", "HF_MODEL": " qwen3-0.6b\n"}).name == "qwen3-0.6b"

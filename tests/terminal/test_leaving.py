@@ -15,7 +15,7 @@ pytestmark = pytest.mark.terminal
 
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[App]:
-    started = App(tmp_path, "--model", str(tmp_path / "missing.gguf"))
+    started = App(tmp_path, TTCHAT_MODEL=str(tmp_path / "missing.gguf"))
     yield started
     started.close()
 
@@ -55,7 +55,7 @@ def test_an_error_of_the_apps_own_is_told_in_a_sentence_and_its_traceback_is_log
             sys.meta_path.insert(0, Broken())
         """)
     )
-    app = App(tmp_path, *flags, "--model", str(tmp_path / "missing.gguf"), PYTHONPATH=str(tmp_path))
+    app = App(tmp_path, *flags, TTCHAT_MODEL=str(tmp_path / "missing.gguf"), PYTHONPATH=str(tmp_path))
     assert app.until_end() == 1
     log = tmp_path / "state" / "ttchat-tui.log"
     restored, _, said = bytes(app.received).rpartition(b"\x1b[?1049l")

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from ttchat_tui import terminal
-from ttchat_tui.cli import engine_choice
+from ttchat_tui.cli import engine_choice, model_choice
 from ttchat_tui.cli.errors import tell
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import Paths, find_paths
@@ -33,7 +33,7 @@ from ttchat_tui.engine.loader import Prepare
 from ttchat_tui.engine.routing import RoutingEngine
 from ttchat_tui.engine.switching import SwitchingEngine
 from ttchat_tui.engine.tenstorrent.telemetry import System
-from ttchat_tui.models.choice import DEFAULT, choose_model, split_kind
+from ttchat_tui.models.choice import ModelChoice, split_kind
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_scratch_store, open_store
@@ -92,7 +92,7 @@ def run(invocation: Invocation) -> int:
     """One chat from start to end; returns the exit code.
 
     Raises:
-        ConfigError: before anything was started.
+        ConfigError, ModelNameError: before anything was started.
     """
     paths = invocation.paths
     config = load_config(paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags)
@@ -104,14 +104,13 @@ def run(invocation: Invocation) -> int:
     invocation = msgspec.structs.replace(invocation, paths=paths)
     state = load_ui_state(paths.ui_state_file)
     model = _model(invocation, config, state)
+    if not is_full_screen or model.place == "--model":  # a screen can offer others, and has more to show
+        _require_possible(model, invocation, config)
     engine = _engine(config, paths)
-    if (
-        isinstance(engine, RoutingEngine)
-        and (split_kind(model)[0] or engine_choice.chosen_kind(config)) != "remote"
-    ):
+    if isinstance(engine, RoutingEngine) and not model_choice.is_served(model.name, config):
         engine.start()  # under way while this process imports what draws the screen
     screen_stands = threading.Event()
-    with _session(invocation, config, model, engine, screen_stands) as session:
+    with _session(invocation, config, model.name, engine, screen_stands) as session:
         if is_full_screen:
             return _run_screen(invocation, config, state, session, screen_stands)
         screen_stands.set()
@@ -124,17 +123,18 @@ def engine_alone(invocation: Invocation) -> tuple[Engine, Callable[[ProgressRepo
     """An engine without session and screen, and what prepares the model that `invocation` means.
 
     Raises:
-        ConfigError: before anything was started.
+        ConfigError, ModelNameError: before anything was started.
     """
     config = load_config(
         invocation.paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags
     )
     paths = _with_a_log(invocation.paths, config.log.level)
-    name = _model(invocation, config, load_ui_state(paths.ui_state_file))
+    model = _model(invocation, config, load_ui_state(paths.ui_state_file))
+    _require_possible(model, invocation, config)
     no_screen = threading.Event()
     no_screen.set()
     prepare = _prepare_after(no_screen, config, paths)
-    return _engine(config, paths), lambda report: prepare(name, report)
+    return _engine(config, paths), lambda report: prepare(model.name, report)
 
 
 def _with_a_log(paths: Paths, level: str) -> Paths:
@@ -174,23 +174,20 @@ def _engine(config: Config, paths: Paths) -> Engine:
     return RoutingEngine(isolated, create_engine)
 
 
-def _model(invocation: Invocation, config: Config, state: UiState) -> str:
-    """What to load first: of the engine that was chosen, where one was."""
-    is_remote = config.model.engine == "remote"
-    last_used = state.last_model or ""
-    if config.model.engine != "auto" and (split_kind(last_used)[0] == "remote") != is_remote:
-        last_used = ""
-    environ = {name: value for name, value in os.environ.items() if name != "HF_MODEL" or not is_remote}
-    if is_remote and config.remote.base_url:  # a server that was just named need not have the one last used
-        last_used = ""
-    name = choose_model(
+def _model(invocation: Invocation, config: Config, state: UiState) -> ModelChoice:
+    return model_choice.first_model(
+        config,
+        os.environ,
         flag=str(invocation.flags.get("model.name", "")),
-        environ=environ,
-        configured=config.model.name,
-        last_used=last_used,
-        default="remote:" if is_remote else DEFAULT,
+        last_used=state.last_model or "",
     )
-    return f"remote:{name}" if is_remote and split_kind(name)[0] is None else name
+
+
+def _require_possible(model: ModelChoice, invocation: Invocation, config: Config) -> None:
+    """Raises ModelNameError where the name of `model` is a slip of the pen."""
+    paths = invocation.paths
+    file = invocation.config_file or paths.config_file
+    model_choice.require_possible(model, config, file, paths.models_dir, os.environ)
 
 
 def _store(invocation: Invocation, config: Config) -> ConversationStore:

@@ -12,7 +12,7 @@ from ttchat_tui.cli.standard_output import abandon_output, flush_output, unwrita
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.engine.base import EngineError
-from ttchat_tui.models.errors import ModelError
+from ttchat_tui.models.errors import ModelError, ModelNameError
 from ttchat_tui.storage.errors import StorageError
 
 DONE: Final = 0
@@ -55,6 +55,9 @@ def _errors_said() -> Generator[None, None, None]:
         yield
     except ConfigError as error:
         sys.stderr.write(f"ttchat-tui: {error}\n")
+        sys.exit(USAGE_ERROR)
+    except ModelNameError as error:
+        say(error.info)
         sys.exit(USAGE_ERROR)
     except (EngineError, ModelError, StorageError) as error:
         say(error.info)

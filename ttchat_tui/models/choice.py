@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal, TypeAlias
+
+import msgspec
 
 from ttchat_tui.domain.model_spec import EngineKind
 
 DEFAULT: Final = "smollm2-135m-instruct"
 """The catalog's default, said here too: reading the catalog for it takes 5 ms of the way to the first frame."""
+
+Place: TypeAlias = Literal[
+    "--model", "TTCHAT_MODEL", "TTCHAT_MODEL__NAME", "HF_MODEL", "config", "last used", "default"
+]
+
+
+class ModelChoice(msgspec.Struct, frozen=True):
+    """A name, and where it comes from."""
+
+    name: str
+    place: Place
 
 
 def choose_model(
@@ -18,20 +31,21 @@ def choose_model(
     configured: str = "",
     last_used: str = "",
     default: str = DEFAULT,
-) -> str:
+) -> ModelChoice:
     """The first that is not blank of: --model, TTCHAT_MODEL, HF_MODEL, config.toml, last used, the default.
 
     TTCHAT_MODEL__NAME is the systematic spelling of TTCHAT_MODEL.
     """
-    candidates = (
-        flag,
-        environ.get("TTCHAT_MODEL", ""),
-        environ.get("TTCHAT_MODEL__NAME", ""),
-        environ.get("HF_MODEL", ""),
-        configured,
-        last_used,
+    candidates: tuple[tuple[Place, str], ...] = (
+        ("--model", flag),
+        ("TTCHAT_MODEL", environ.get("TTCHAT_MODEL", "")),
+        ("TTCHAT_MODEL__NAME", environ.get("TTCHAT_MODEL__NAME", "")),
+        ("HF_MODEL", environ.get("HF_MODEL", "")),
+        ("config", configured),
+        ("last used", last_used),
     )
-    return next((name.strip() for name in candidates if name.strip()), default)
+    named = (ModelChoice(name.strip(), place) for place, name in candidates if name.strip())
+    return next(named, ModelChoice(default, "default"))
 
 
 _PREFIXES: Final[dict[str, EngineKind]] = {"cpu:": "cpu", "tt:": "tt", "remote:": "remote"}

@@ -15,3 +15,15 @@ class ModelError(Exception):
     def __init__(self, message: str, *, cure: str = "", kind: str) -> None:
         super().__init__(message)
         self.info = ErrorInfo(kind=kind, message=message, cure=cure)
+
+
+class ModelNameError(ModelError):
+    """A name that can be no model's, whatever could be fetched: who wrote it is to write another.
+
+    Kinds: `model_unknown`; `model_missing` for a path to nothing.
+    """
+
+    def at(self, place: str) -> ModelNameError:
+        """The same, told with the flag, variable or setting that gave the name."""
+        info = self.info
+        return ModelNameError(f"{place}: {info.message}", cure=info.cure, kind=info.kind)

@@ -12,7 +12,7 @@ import msgspec
 
 from ttchat_tui.models import hub_settings
 from ttchat_tui.models.catalog import Catalog, CatalogEntry, HuggingFace, PypiWheel, catalog, entry_for_repo
-from ttchat_tui.models.errors import ModelError
+from ttchat_tui.models.errors import ModelError, ModelNameError
 from ttchat_tui.models.weights import find_weights
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -36,7 +36,8 @@ def resolve(name: str, models_dir: Path, environ: Mapping[str, str]) -> Resolved
     is reached as `./name`.
 
     Raises:
-        ModelError: `model_unknown` (with near matches), or `model_broken` for a path that holds no whole model.
+        ModelNameError: `model_unknown` (with near matches), or `model_missing` for a path to nothing.
+        ModelError: `model_broken` for a path that holds no whole model.
     """
     name = name.strip()
     entry = catalog().find(name)
@@ -97,20 +98,18 @@ def _resolve_path(path: Path) -> ResolvedModel:
     try:
         weights = find_weights(path)
     except ValueError as error:
-        missing = not path.exists()
-        raise ModelError(
-            f"{path} {error}.",
-            kind="model_missing" if missing else "model_broken",
-            cure="Give a .gguf file, or a folder with config.json, tokenizer and safetensors.",
-        ) from error
+        cure = "Give a .gguf file, or a folder with config.json, tokenizer and safetensors."
+        if path.exists():
+            raise ModelError(f"{path} {error}.", kind="model_broken", cure=cure) from error
+        raise ModelNameError(f"{path} {error}.", kind="model_missing", cure=cure) from error
     return ResolvedModel(name=path.name or str(path), path=weights.absolute(), entry=None)
 
 
-def _unknown(name: str, known: Catalog) -> ModelError:
+def _unknown(name: str, known: Catalog) -> ModelNameError:
     aliases = [entry.alias for entry in known.models]
     near = difflib.get_close_matches(name.casefold(), aliases, n=3, cutoff=0.5)
     cure = f"Did you mean {' or '.join(near)}? " if near else ""
-    return ModelError(
+    return ModelNameError(
         f"No model is called {name!r}.",
         kind="model_unknown",
         cure=cure

@@ -80,3 +80,10 @@ def index_environ(wheels: Path) -> dict[str, str]:
         "PIP_FIND_LINKS": str(wheels),
         "PIP_NO_CACHE_DIR": "1",
     }
+
+
+def served_environ(url: str) -> dict[str, str]:
+    """An environment whose only package index is `url`, on this machine."""
+    kept = index_environ(Path(os.devnull))
+    del kept["PIP_NO_INDEX"], kept["PIP_FIND_LINKS"]
+    return {**kept, "PIP_INDEX_URL": url}

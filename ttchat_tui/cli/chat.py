@@ -7,7 +7,6 @@ import importlib
 import logging
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import msgspec
 from ttchat_tui import terminal
 from ttchat_tui.cli import engine_choice, model_choice
 from ttchat_tui.cli.errors import tell
+from ttchat_tui.cli.log_file import with_a_log
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import Paths, find_paths
 from ttchat_tui.config.schema import Config
@@ -100,7 +100,7 @@ def run(invocation: Invocation) -> int:
     if is_full_screen and not terminal.is_full_screen_possible():
         sys.stderr.write("ttchat-tui: no full screen on this terminal: line by line instead (--plain).\n")
         is_full_screen = False
-    paths = _with_a_log(paths, config.log.level)
+    paths = with_a_log(paths, config.log.level)
     invocation = msgspec.structs.replace(invocation, paths=paths)
     state = load_ui_state(paths.ui_state_file)
     model = _model(invocation, config, state)
@@ -128,38 +128,13 @@ def engine_alone(invocation: Invocation) -> tuple[Engine, Callable[[ProgressRepo
     config = load_config(
         invocation.paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags
     )
-    paths = _with_a_log(invocation.paths, config.log.level)
+    paths = with_a_log(invocation.paths, config.log.level)
     model = _model(invocation, config, load_ui_state(paths.ui_state_file))
     _require_possible(model, invocation, config)
     no_screen = threading.Event()
     no_screen.set()
     prepare = _prepare_after(no_screen, config, paths)
     return _engine(config, paths), lambda report: prepare(model.name, report)
-
-
-def _with_a_log(paths: Paths, level: str) -> Paths:
-    """Log to the state folder (for the user's eyes only); to a fresh one among the temporary files, and say so, when
-    it cannot be written."""
-    try:
-        _open_log(paths.log_file, level)
-    except OSError as error:
-        state_dir = Path(tempfile.mkdtemp(prefix="ttchat-tui-"))
-        paths = msgspec.structs.replace(paths, state_dir=state_dir)
-        sys.stderr.write(
-            f"ttchat-tui: {error.filename or paths.state_dir} cannot be written ({error.strerror}); "
-            f"logs and what the app remembers go to {state_dir} this time.\n"
-        )
-        _open_log(paths.log_file, level)
-    return paths
-
-
-def _open_log(file: Path, level: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    file.chmod(0o600)
-    logging.basicConfig(
-        filename=file, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
 
 
 def _engine(config: Config, paths: Paths) -> Engine:

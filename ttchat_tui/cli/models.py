@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ttchat_tui.cli.errors import tell
+from ttchat_tui.cli.log_file import with_a_log
+from ttchat_tui.cli.model_choice import first_model, require_possible
 from ttchat_tui.cli.progress import ProgressLine
+from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.models import library
 from ttchat_tui.models.catalog import catalog
+from ttchat_tui.models.choice import split_kind
+from ttchat_tui.models.errors import ModelNameError
 from ttchat_tui.models.prepare import Preparer
+from ttchat_tui.models.weights import size_on_disk
 
 app = typer.Typer(help="List, get, find and remove models.", no_args_is_help=True, rich_markup_mode=None)
-
-Name = Annotated[str, typer.Argument(help="Alias, hub id, folder or .gguf file.")]
 
 
 @app.command("list")
@@ -33,25 +40,61 @@ def list_models(
 
 @app.command()
 def pull(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="Alias or hub id; the default model without one.")] = "",
 ) -> None:
     """Get a model, or go on where a broken transfer ended; nothing happens when it is here."""
+    paths = find_paths(os.environ)
+    config = load_config(paths, environ=os.environ, file=context.obj)
+    with_a_log(paths, config.log.level)  # what the package client says has its place there
     progress = ProgressLine()
     try:
-        spec = Preparer(models_dir=find_paths(os.environ).models_dir)(name or catalog().default, progress)
+        spec = Preparer(models_dir=paths.models_dir)(_on_this_machine(name or catalog().default), progress)
     finally:
         progress.close()
+    size = library.format_size(size_on_disk(Path(spec.path)))
+    # Beside stdout's line the path would stand twice.
+    where = "" if sys.stderr.isatty() and sys.stdout.isatty() else f" at {spec.path}"
+    tell(f"{spec.name} is here: {size}{where}.")
     typer.echo(spec.path)
 
 
 @app.command()
-def path(name: Name) -> None:
+def path(
+    context: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(help="Alias, hub id, folder or .gguf file; without one, the model of the settings."),
+    ] = "",
+) -> None:
     """Where a model lies."""
-    typer.echo(str(library.model_path(name, find_paths(os.environ).models_dir, os.environ)))
+    paths = find_paths(os.environ)
+    if not name:
+        config = load_config(paths, environ=os.environ, file=context.obj)
+        choice = first_model(config, os.environ)
+        require_possible(choice, config, context.obj or paths.config_file, paths.models_dir, os.environ)
+        name = choice.name
+    typer.echo(str(library.model_path(_on_this_machine(name), paths.models_dir, os.environ)))
 
 
 @app.command("rm")
-def remove(name: Name) -> None:
+def remove(name: Annotated[str, typer.Argument(help="Alias or hub id.")]) -> None:
     """Delete a pulled model from the cache. Files of your own are never deleted."""
-    freed = library.remove(name, find_paths(os.environ).models_dir, os.environ)
+    freed = library.remove(_on_this_machine(name), find_paths(os.environ).models_dir, os.environ)
     typer.echo(f"Removed {name}: {library.format_size(freed) or 'nothing'} freed.")
+
+
+def _on_this_machine(name: str) -> str:
+    """`name` without the engine that it may say.
+
+    Raises:
+        ModelNameError: for a served model.
+    """
+    kind, bare = split_kind(name)
+    if kind == "remote":
+        raise ModelNameError(
+            f"{name} is a server's model: nothing of it lies on this machine.",
+            cure="`ttchat-tui models list` shows those that can.",
+            kind="model_unknown",
+        )
+    return bare

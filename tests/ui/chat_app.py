@@ -79,12 +79,14 @@ class ChatApp:
 
 
 @asynccontextmanager
-async def running(chat: ChatApp, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Pilot[None]]:
-    """The app on a headless terminal, its sidebars mounted and its (scripted) model loaded."""
+async def running(
+    chat: ChatApp, size: tuple[int, int] = (120, 40), *, toasts: bool = False
+) -> AsyncIterator[Pilot[None]]:
+    """The app on a headless terminal, its sidebars mounted and its (scripted) model loaded; with `toasts` they are drawn."""
     chat.host.start()
     chat.host.load("scripted")
     try:
-        async with chat.app.run_test(size=size) as pilot:
+        async with chat.app.run_test(size=size, notifications=toasts) as pilot:
             await until(pilot, lambda: chat.host.state == "ready" and chat.screen.is_whole)
             await settle(pilot, chat)
             yield pilot

@@ -13,9 +13,11 @@ from collections.abc import Sequence
 
 from textual.app import App
 from textual.binding import Binding
+from textual.notifications import Notify, SeverityLevel
 from textual.theme import Theme
+from textual.widgets._toast import ToastRack
 
-from ttchat_tui.ui import deferred, style_sheets
+from ttchat_tui.ui import deferred, style_sheets, toasts
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bind, bindings, keys_label
 from ttchat_tui.ui.no_color import honour_no_color
 from ttchat_tui.ui.palette import ActionProvider
@@ -98,6 +100,26 @@ class TtchatApp(App[None], inherit_bindings=False):
             self._interrupted_at = time.monotonic()
             keys = keys_label(BY_NAME["quit"], self.services.config.keys)
             self.notify(f"ctrl+c again quits; so does {keys}.", timeout=AGAIN_S, markup=False)
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """As Textual's; without a `timeout` it stands as long as it takes to read."""
+        timeout = toasts.reading_time(message) if timeout is None else timeout
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
+
+    def on_notify(self, event: Notify) -> None:
+        """Before Textual's own handler adds this one."""
+        for old in toasts.to_drop(list(self._notifications), event.notification, self.size.height):
+            self._unnotify(old, refresh=False)
+            # Textual's rack would take away what is in the holder, and keep the holder for good.
+            self.screen.query(f"#{ToastRack._toast_id(old)}").remove()
 
     async def action_quit(self) -> None:
         """From any screen, dialogs included."""

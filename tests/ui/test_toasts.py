@@ -1,0 +1,62 @@
+"""Toasts: the same words once, few at a time, and never over the prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.widgets._toast import Toast, ToastHolder
+
+from tests.fakes import Script
+from tests.ui.chat_app import ChatApp, running
+
+PATH = "Saved to /home/someone/.local/share/ttchat-tui/exports/a-title-of-some-length.md"
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40)])
+async def test_several_leave_the_prompt_and_most_of_the_screen_free(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    chat = ChatApp(tmp_path, Script())
+    async with running(chat, size, toasts=True) as pilot:
+        for words in (PATH, "Deleted. /undo brings it back.", PATH, "There is no reply to copy yet."):
+            chat.screen.notify(words, markup=False)
+        await pilot.pause()
+        await pilot.pause()
+        regions = [toast.region for toast in chat.app.query(Toast)]
+        assert 1 < len(regions) <= 3
+        assert max(region.bottom for region in regions) <= size[1] // 2 - 2
+        assert all(region.x >= 0 and region.right <= size[0] for region in regions)
+        assert chat.screen.prompt.region.y >= max(region.bottom for region in regions)
+
+
+async def test_the_same_words_again_replace_those_that_stand(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, toasts=True) as pilot:
+        for _ in range(3):
+            await pilot.press("f9")
+            await pilot.pause()
+        assert len(chat.toasts()) == 1
+        assert len(chat.app.query(ToastHolder)) == 1
+
+
+async def test_an_error_outlives_what_is_said_after_it(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, (80, 24)) as pilot:
+        chat.screen.notify("a disk is full", severity="error", timeout=8, markup=False)
+        for number in range(3):
+            chat.screen.notify(f"saved {number}", markup=False)
+        await pilot.pause()
+        assert chat.toasts() == ["a disk is full", "saved 2"]
+
+
+async def test_it_is_no_wider_than_its_words_and_stands_as_long_as_they_take_to_read(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, toasts=True) as pilot:
+        chat.screen.notify("short", markup=False)
+        chat.screen.notify("a sentence with so many words that it takes longer", markup=False)
+        await pilot.pause()
+        await pilot.pause()
+        short, long = chat.app.query(Toast)
+        assert short.size.width == len("short")
+        assert short._timeout < 3 < long._timeout < 5

@@ -19,9 +19,11 @@ def words_below(chat: ChatApp) -> str:
 @pytest.mark.parametrize(
     ("width", "words"),
     [
-        (80, EVERYTHING),
-        (60, "enter send esc stop ctrl+n new ctrl+p commands F1 help"),
-        (50, "enter send esc stop ctrl+p commands F1 help"),
+        (120, EVERYTHING),
+        (100, EVERYTHING.replace("ctrl+p", "F4 panel ctrl+p")),
+        (80, "enter send ctrl+j newline esc stop F4 panel ctrl+p commands F1 help"),
+        (60, "enter send F3 chats F4 panel ctrl+p commands F1 help"),
+        (50, "enter send F3 chats ctrl+p commands F1 help"),
         (30, "enter send F1 help"),
         (9, "F1 help"),
     ],
@@ -35,7 +37,7 @@ async def test_a_narrow_row_leaves_whole_keys_out(tmp_path: Path, width: int, wo
 async def test_keys_come_and_go_with_the_width_of_the_terminal(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat, (60, 20)) as pilot:
-        await pilot.resize_terminal(90, 20)
+        await pilot.resize_terminal(110, 20)
         await until(pilot, lambda: words_below(chat) == EVERYTHING)
         await pilot.resize_terminal(60, 20)
         await until(pilot, lambda: "newline" not in words_below(chat))

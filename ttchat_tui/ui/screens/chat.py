@@ -10,7 +10,7 @@ from msgspec import structs
 from textual import getters, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.events import Key, Resize
+from textual.events import Key
 from textual.message import Message as TextualMessage
 from typing_extensions import assert_never
 
@@ -42,7 +42,8 @@ from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.frugal_compositor import FrugalScreen
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.message_views import FAULT_KEY, RELOAD_HINT, cost_hint, fault_view, view_of, welcome
-from ttchat_tui.ui.screens.chat_actions import PANELS, ChatActions
+from ttchat_tui.ui.screens.chat_actions import ChatActions
+from ttchat_tui.ui.screens.columns import TOGGLES
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
 from ttchat_tui.ui.widgets.key_line import KeyLine
@@ -53,9 +54,6 @@ from ttchat_tui.ui.widgets.transcript import Transcript
 if TYPE_CHECKING:
     from ttchat_tui.ui.widgets.history_panel import HistoryPanel
     from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
-
-FITS = {"left": 80, "right": 110}
-"""Columns below which a sidebar hides and comes back as an overlay."""
 
 LISTED = 10_000  # conversations: all of them, as far as anybody has that many
 
@@ -78,7 +76,6 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
         bind(self, bindings(TABLE, self.key_overrides))
         self.metrics = LiveMetrics(self.session)
         self.pump = EnginePump(self.session, services.host, self.show_updates, self._flush, self._stands)
-        self.overlay = ""
         self.deleted: list[int] = []
         self._context_shown: dict[str, int] = {}  # of a running reply, else of what sending would take
         self._is_started = False
@@ -86,13 +83,13 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
 
     def compose(self) -> ComposeResult:
         # Before there is anything below that a change of classes would have to restyle.
-        self._arrange(self.size.width)
+        self.place_sidebars(self.size.width)
         config = self.services.config.ui
         yield StatusLine()
         with Horizontal(id="columns"), Vertical(id="chat"):
             yield Transcript()
             yield Prompt(submit_keys=config.submit_keys, newline_keys=config.newline_keys)
-        yield KeyLine()
+        yield KeyLine(narrower_than=TOGGLES)
 
     def on_mount(self) -> None:
         # Now, not with the sidebars: what is typed from the first frame on must not be replaced by a stored draft.
@@ -378,23 +375,3 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
         if not self._is_started and event.is_printable and event.character is not None:
             self.prompt.insert(event.character)
             event.stop()
-
-    # --- the three columns
-
-    def on_resize(self, event: Resize) -> None:
-        self._arrange(event.size.width)
-
-    def _arrange(self, width: int) -> None:
-        """Sidebars that fit stand beside the chat; one that does not floats over it while it is asked for."""
-        if self.overlay and width >= FITS[self.overlay]:
-            self.overlay = ""
-        for side, fits in FITS.items():
-            self.set_class(width >= fits and self._is_wanted(side), f"-{side}")
-            self.set_class(self.overlay == side, f"-{side}-overlay")
-
-    def _is_wanted(self, side: str) -> bool:
-        chosen = getattr(self.services.ui_state, PANELS[side])
-        return bool(getattr(self.services.config.ui, PANELS[side]) if chosen is None else chosen)
-
-    def _fits(self, side: str) -> bool:
-        return self.size.width >= FITS[side]

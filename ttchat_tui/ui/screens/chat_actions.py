@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 from textual import getters
-from textual.screen import Screen
 
 from ttchat_tui.domain.conversation import Conversation
 from ttchat_tui.domain.events import ErrorInfo
@@ -18,36 +16,22 @@ from ttchat_tui.models.errors import ModelError
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import Action
-from ttchat_tui.ui.widgets.prompt import Prompt
+from ttchat_tui.ui.screens.columns import Columns
 from ttchat_tui.ui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
     from ttchat_tui.session import ChatSession
-    from ttchat_tui.ui.services import Services
-    from ttchat_tui.ui.widgets.history_panel import HistoryPanel
     from ttchat_tui.ui.widgets.metrics_panel import MetricsPanel
-    from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
 
 
-PANELS = {"left": "show_conversations", "right": "show_controls"}
-"""Which of `UiState`'s fields remembers each sidebar."""
+class ChatActions(Columns):
+    """The actions, apart from the drawing in `ChatScreen`, which has the attributes used here."""
 
-
-class ChatActions(Screen[None]):
-    """The actions, apart from the layout and the drawing in `ChatScreen`, which has the attributes used here."""
-
-    services: Services
     session: ChatSession
-    prompt = getters.query_one(Prompt)
     transcript = getters.query_one(Transcript)
-    # The sidebars' panels; None until they stand, which is after the first frame.
-    history_panel: HistoryPanel | None = None
-    sampling_panel: SamplingPanel | None = None
     metrics_panel: MetricsPanel | None = None
-    overlay: str
     deleted: list[int]
     show_updates: Callable[[list[Update]], None]
-    _arrange: Callable[[int], None]
 
     def say(self, error: ErrorInfo) -> None:
         """One sentence and its cure, as a toast: never markup, never a backtrace."""
@@ -95,7 +79,7 @@ class ChatActions(Screen[None]):
         """Esc: stop the reply (or give up one that waits for a load), else close an overlay, else select no message, else
         give up the load."""
         if self.overlay and not self.session.is_busy:
-            self._set_overlay("")
+            self.close_overlay()
         elif self.transcript.selected is not None and not self.session.is_busy:
             self.transcript.select(None)
         elif self.services.host.state != "loading":
@@ -104,7 +88,8 @@ class ChatActions(Screen[None]):
             self.show_updates(self.session.give_up())
         else:
             self.services.host.cancel_load()
-        self.prompt.focus()
+        if not self.overlay:
+            self.prompt.focus()
 
     def action_regenerate(self) -> None:
         self.transcript.follow()
@@ -129,14 +114,14 @@ class ChatActions(Screen[None]):
         self.take_settings()
         self.keep_draft()
         self.attempt(self.session.new_conversation)
-        self.prompt.focus()
+        self.close_overlay()
 
     def open_conversation(self, conversation_id: int) -> None:
         if self.session.conversation is None or self.session.conversation.id != conversation_id:
             self.take_settings()
             self.keep_draft()
             self.attempt(lambda: self.session.open(conversation_id))
-        self._set_overlay("")
+        self.close_overlay()
 
     def keep_draft(self) -> None:
         """What stands in the prompt, now: the prompt tells of it only once the typing has paused."""
@@ -308,72 +293,26 @@ class ChatActions(Screen[None]):
     def remember_model(self, name: str) -> None:
         """What `--model` would take to get it again, from any folder."""
         path = Path(name).expanduser()
-        self._keep_ui_state(last_model=str(path.resolve()) if path.exists() else name)
+        self.keep_ui_state(last_model=str(path.resolve()) if path.exists() else name)
 
     # --- the view
-
-    def action_toggle_conversations(self) -> None:
-        self._toggle("left")
-
-    def action_toggle_sampling(self) -> None:
-        self._toggle("right")
-
-    def _toggle(self, side: str) -> None:
-        if self.has_class(f"-{side}"):
-            self._keep_ui_state(**{PANELS[side]: False})
-        elif self._fits(side):
-            self._keep_ui_state(**{PANELS[side]: True})
-        else:
-            self._set_overlay("" if self.overlay == side else side)
-        self._arrange(self.size.width)
-
-    def _fits(self, side: str) -> bool:
-        raise AssertionError("ChatScreen knows the widths")
-
-    def _set_overlay(self, side: str) -> None:
-        self.overlay = side
-        self._arrange(self.size.width)
-        if not side:
-            self.prompt.focus()
-
-    def _reveal(self, side: str) -> None:
-        if not self.has_class(f"-{side}") and self.overlay != side:
-            self._toggle(side)
-
-    def action_focus_prompt(self) -> None:
-        self._set_overlay("")
-        self.prompt.focus()
-
-    def action_focus_history(self) -> None:
-        self._reveal("left")
-        if self.history_panel is not None:
-            self.history_panel.focus_filter()
 
     def action_focus_transcript(self) -> None:
         self.transcript.focus()
 
-    def action_focus_sampling(self) -> None:
-        self._reveal("right")
-        if self.sampling_panel is not None:
-            self.sampling_panel.focus_first()
-
     def action_theme(self) -> None:
         def keep(name: str | None) -> None:
             if name:
-                self._keep_ui_state(theme=name)
+                self.keep_ui_state(theme=name)
 
         self.app.push_screen(deferred.theme_picker.ThemePicker(), keep)
 
     def _use_theme(self, name: str) -> None:
         if name in self.app.available_themes:
             self.app.theme = name
-            self._keep_ui_state(theme=name)
+            self.keep_ui_state(theme=name)
         else:
             self.say(ErrorInfo(kind="usage", message=f"There is no theme {name}.", cure="/theme lists them."))
-
-    def _keep_ui_state(self, **changes: object) -> None:
-        self.services.ui_state = msgspec.structs.replace(self.services.ui_state, **changes)
-        self.services.save_ui_state(self.services.ui_state)
 
     # --- the app
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rich.cells import cell_len
@@ -12,7 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Footer
 from textual.widgets._footer import FooterKey
 
-DISPENSABLE: Final = ("newline", "new", "stop", "palette", "send")
+DISPENSABLE: Final = ("new", "newline", "stop", "toggle_sampling", "toggle_conversations", "palette", "send")
 """Actions whose keys go, the first one first; what a focused widget adds, and help, stay."""
 
 _PADDING: Final = 3
@@ -23,27 +23,39 @@ def cells_of(key: FooterKey) -> int:
     return cell_len(key.key_display) + cell_len(key.description) + _PADDING
 
 
+def name_of(key: FooterKey) -> str:
+    """The name of its action, without `screen.` and arguments."""
+    return key.action.rpartition(".")[2].partition("(")[0]
+
+
 def fitting(keys: Sequence[FooterKey], room: int) -> list[FooterKey]:
     """`keys` without those that have to go for the rest to fit into `room` cells."""
     kept = list(keys)
     for name in DISPENSABLE:
         if sum(map(cells_of, kept)) <= room:
             break
-        kept = [key for key in kept if key.action.rpartition(".")[2].partition("(")[0] != name]
+        kept = [key for key in kept if name_of(key) != name]
     return kept
 
 
 class KeyLine(Footer):
     """Textual's footer cuts the last key in two where the terminal is narrow."""
 
-    def __init__(self) -> None:
+    def __init__(self, narrower_than: Mapping[str, int]) -> None:
+        """`narrower_than`: actions whose keys are shown below so many columns only."""
         super().__init__(show_command_palette=False)
+        self._narrower_than = narrower_than
         self._room = 0
 
     def compose(self) -> ComposeResult:
         self._room = self.app.size.width
         widgets: list[Widget] = list(super().compose())
-        keys = [widget for widget in widgets if isinstance(widget, FooterKey)]
+        keys = [
+            widget
+            for widget in widgets
+            if isinstance(widget, FooterKey)
+            and self._room < self._narrower_than.get(name_of(widget), self._room + 1)
+        ]
         kept = fitting(keys, self._room)
         yield from (widget for widget in widgets if not isinstance(widget, FooterKey) or widget in kept)
 

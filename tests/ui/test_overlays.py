@@ -1,0 +1,93 @@
+"""Sidebars that float: they have the keys, cover no half of the prompt, and go by key, Esc or a click beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.fakes import Gate, Script
+from tests.ui.chat_app import ChatApp, reply_ended, running
+from ttchat_tui.ui.widgets.history_panel import FilterInput, HistoryPanel
+from ttchat_tui.ui.widgets.prompt import Prompt
+from ttchat_tui.ui.widgets.slider import Slider
+
+NARROW = (60, 20)
+
+
+async def press(pilot: Pilot[None], *keys: str) -> None:
+    for key in keys:
+        await pilot.press(key)
+        await pilot.pause()
+
+
+@pytest.mark.parametrize(
+    ("key", "first"), [("f3", FilterInput), ("f4", Slider), ("f5", Slider), ("ctrl+f", FilterInput)]
+)
+async def test_one_that_opens_takes_the_keys_and_the_prompts_place(
+    tmp_path: Path, key: str, first: type
+) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, NARROW) as pilot:
+        await press(pilot, *"draft", key)
+        assert isinstance(chat.app.focused, first)
+        assert not chat.screen.prompt.display
+        await press(pilot, "escape")
+        assert isinstance(chat.app.focused, Prompt)
+        assert chat.screen.prompt.display
+        assert chat.screen.prompt.text == "draft"
+
+
+@pytest.mark.parametrize("keys", [("f3", "f3"), ("f4", "f4"), ("f4", "ctrl+l"), ("f3", "tab", "n")])
+async def test_one_that_closes_gives_the_keys_back(tmp_path: Path, keys: tuple[str, ...]) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, NARROW) as pilot:
+        await press(pilot, *"hi", "enter")
+        await reply_ended(pilot, chat)
+        await press(pilot, *keys)
+        assert chat.screen.overlay == ""
+        assert isinstance(chat.app.focused, Prompt)
+
+
+async def test_one_takes_the_place_of_the_other(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, NARROW) as pilot:
+        await press(pilot, "f3", "f4")
+        assert chat.screen.overlay == "right"
+        assert not chat.screen.query_one(HistoryPanel).display
+        assert isinstance(chat.app.focused, Slider)
+
+
+async def test_a_click_beside_closes_it_and_one_within_does_not(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, NARROW) as pilot:
+        await press(pilot, "f4")
+        await pilot.click(offset=(40, 8))
+        assert chat.screen.overlay == "right"
+        await pilot.click(offset=(5, 8))
+        await pilot.pause()
+        assert chat.screen.overlay == ""
+        assert isinstance(chat.app.focused, Prompt)
+
+
+async def test_esc_while_a_reply_streams_leaves_the_keys_where_they_are(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two three",), stepped=True), gate)
+    async with running(chat, NARROW) as pilot:
+        await press(pilot, *"go", "enter", "f4", "escape")
+        await reply_ended(pilot, chat)
+        assert isinstance(chat.app.focused, Slider)
+        await press(pilot, "escape")
+        assert isinstance(chat.app.focused, Prompt)
+
+
+async def test_a_terminal_that_grows_keeps_the_keys_in_what_now_stands_beside(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, NARROW) as pilot:
+        await press(pilot, "f4")
+        await pilot.resize_terminal(120, 30)
+        await pilot.pause()
+        assert chat.screen.overlay == ""
+        assert isinstance(chat.app.focused, Slider)
+        assert chat.screen.prompt.display

@@ -277,6 +277,13 @@ async def test_what_a_load_cannot_do_is_said_and_greyed_out(tmp_path: Path) -> N
         assert "temperature" not in greyed
 
 
+async def test_the_longest_reply_is_bounded_by_the_model_that_is_loaded(tmp_path: Path) -> None:
+    async with running(chat := ChatApp(tmp_path, Script(context_length=512))) as pilot:
+        await pilot.press("f5", *["down"] * 6, "end")
+        await pilot.pause()
+        assert chat.session.sampling.max_tokens == 512
+
+
 async def test_an_engine_failure_is_said_and_the_next_load_works(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(replies=("fine",), fault="raise", fault_at=0))
     async with running(chat) as pilot:

@@ -43,6 +43,7 @@ def values(app: ControlsApp) -> list[int | None]:
         (max_tokens(64), ["left"], 1),
         (max_tokens(5), ["delete"], 1024),
         (max_tokens(), [*"512", "enter"], 512),
+        (max_tokens(), ["enter", *"512", "enter"], 512),
     ],
 )
 async def test_keys_step_type_and_reset_the_number(

@@ -235,6 +235,22 @@ async def test_what_the_engine_cannot_do_is_grey_and_says_so() -> None:
         assert app.heard == []
 
 
+async def test_no_longer_reply_can_be_wished_than_the_model_can_hold() -> None:
+    panel = SamplingPanel()
+    app = ControlsApp(panel)
+    async with app.run_test(size=SIZE) as pilot:
+        field = row(panel, "max_tokens")
+        await use(pilot, field, *"102412", "enter")
+        assert told(app)[-1].max_tokens == 102_412
+        panel.set_context_length(8192)
+        assert panel.params.max_tokens == 102_412
+        await use(pilot, field, "enter", *"102413", "enter")
+        assert field.has_class("-rejected")
+        assert "1–8k" in row_text(field)
+        await use(pilot, field, "ctrl+u", *"8192", "enter")
+        assert told(app)[-1].max_tokens == 8192
+
+
 async def test_a_disabled_rows_tooltip_comes_up_under_the_mouse() -> None:
     panel = SamplingPanel()
     app = ControlsApp(panel)

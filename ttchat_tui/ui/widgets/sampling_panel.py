@@ -166,6 +166,10 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             row.disabled = not is_supported
             row.tooltip = Content(self._help[name] if is_supported else f"{UNSUPPORTED}\n{self._help[name]}")
 
+    def set_context_length(self, tokens: int) -> None:
+        """No reply can be longer than what the model can hold; 0: not known, and any length may be wished."""
+        self._max_tokens.high = tokens or int(limits("max_tokens")[1])
+
     def _rows(self) -> dict[str, Slider | NumberField]:
         return {**self._sliders, "max_tokens": self._max_tokens, "seed": self._seed}
 

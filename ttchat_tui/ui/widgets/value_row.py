@@ -140,7 +140,7 @@ class ValueRow(Widget, Generic[V], can_focus=True):
         self.change(self.default)
 
     def action_edit(self) -> None:
-        """Begin a typed value with the present one, to be amended."""
+        """Begin a typed value with the present one, to be replaced or amended."""
         self._begin(self.edit_text())
 
     def edit_text(self) -> str:
@@ -259,8 +259,9 @@ class ValueRow(Widget, Generic[V], can_focus=True):
         room = max(1, width - GAP)
         first = max(0, cursor - room + 1)
         text, cursor = text[first : first + room], cursor - first
+        before = ("value-row--edit", "value-row--cursor") if self._edit.is_selected else ("value-row--edit",)
         field = Content.assemble(
-            (text[:cursor], self.get_visual_style("value-row--edit")),
+            (text[:cursor], self.get_visual_style(*before)),
             (text[cursor], self.get_visual_style("value-row--edit", "value-row--cursor")),
             (text[cursor + 1 :], self.get_visual_style("value-row--edit")),
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from textual.widgets import Sparkline, Static
+from textual.widgets import Static
 
 from tests.ui.controls_app import ControlsApp, row_text
 from ttchat_tui.ui.widgets.metrics_panel import Metrics, MetricsPanel, MetricsTable
+from ttchat_tui.ui.widgets.rate_graph import RateGraph, bars
 
 SOME = Metrics(
     phase="decode",
@@ -108,7 +109,7 @@ async def test_figures_shown_before_it_is_mounted_are_there() -> None:
     async with ControlsApp(panel).run_test(size=(34, 40)) as pilot:
         await pilot.pause()
         assert rows(panel)[0].split() == ["decode", "94.2", "tok/s"]
-        assert panel.query_one(Sparkline).data == SOME.history
+        assert row_text(panel.query_one(RateGraph)).endswith("▁▇█")
 
 
 async def test_nothing_is_repainted_when_nothing_changed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,9 +117,9 @@ async def test_nothing_is_repainted_when_nothing_changed(monkeypatch: pytest.Mon
     async with ControlsApp(panel).run_test(size=(34, 40)) as pilot:
         panel.show(SOME)
         await pilot.pause()
-        table, sparkline = panel.query_one(MetricsTable), panel.query_one(Sparkline)
+        table, graph = panel.query_one(MetricsTable), panel.query_one(RateGraph)
         renders: list[str] = []
-        for widget, name in ((table, "table"), (sparkline, "sparkline")):
+        for widget, name in ((table, "table"), (graph, "graph")):
             drawn = widget.render
             monkeypatch.setattr(
                 widget, "render", lambda drawn=drawn, name=name: (renders.append(name), drawn())[1]
@@ -128,7 +129,7 @@ async def test_nothing_is_repainted_when_nothing_changed(monkeypatch: pytest.Mon
         assert renders == []
         panel.show(replace(SOME, history=(1.0, 2.0)))
         await pilot.pause()
-        assert set(renders) == {"sparkline"}
+        assert set(renders) == {"graph"}
         renders.clear()
         panel.show(replace(SOME, history=(1.0, 2.0), completion_tokens=42))
         await pilot.pause()
@@ -191,3 +192,22 @@ async def test_guessed_figures_are_marked() -> None:
         await pilot.pause()
         marked = [line.split()[0] for line in rows(panel) if "~" in line]
         assert marked == ["decode", "mean", "prompt", "reply"]
+
+
+@pytest.mark.parametrize(
+    ("rates", "drawn"),
+    [
+        ((), "▁▁▁▁▁▁"),
+        ((0.0, 0.0), "▁▁▁▁▁▁"),
+        ((100.0,), "▁▁▁▁▁█"),
+        ((98.0, 100.0, 99.0), "▁▁▁███"),
+        ((50.0, 100.0, 1.0, 0.0), "▁▁▅█▂▁"),
+        ((200.0, *[100.0] * 6), "▅▅▅▅▅▅"),
+    ],
+)
+def test_the_rate_is_drawn_from_zero_and_stands_at_the_right(rates: tuple[float, ...], drawn: str) -> None:
+    assert bars(rates, 6) == drawn
+
+
+def test_no_width_is_no_graph() -> None:
+    assert bars((1.0, 2.0), 0) == ""

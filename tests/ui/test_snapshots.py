@@ -2,7 +2,7 @@
 takes them anew; look at each before it is committed.
 
 Nothing in them depends on the clock or the machine: the scripted engine has a clock of its own, and the hours, the
-memory of a process and the sparkline's samples are fixed or left out.
+memory of a process and the rate's samples are fixed or left out.
 """
 
 from __future__ import annotations

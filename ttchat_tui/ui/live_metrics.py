@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 INTERVAL_S = 0.5
 HISTORY = 60
-"""Points of the sparkline."""
+"""Rates that are kept: half a minute of them."""
 
 RATE_WINDOW_S = 1.0
 

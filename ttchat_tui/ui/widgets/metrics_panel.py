@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Sparkline
 
 from ttchat_tui.ui.widgets.card_rows import CardRows, ReadCards
 from ttchat_tui.ui.widgets.figures import (
@@ -24,6 +23,7 @@ from ttchat_tui.ui.widgets.figures import (
     seconds_text,
     share,
 )
+from ttchat_tui.ui.widgets.rate_graph import RateGraph
 
 LABEL_WIDTH = 8
 UNIT_WIDTH = 6
@@ -164,7 +164,6 @@ class MetricsPanel(VerticalScroll):
     DEFAULT_CSS = """
     MetricsPanel { height: auto; max-height: 50%; }
     MetricsPanel.-with-cards { max-height: 65%; }
-    MetricsPanel > Sparkline { width: 1fr; height: 1; }
     """
 
     def __init__(
@@ -178,21 +177,20 @@ class MetricsPanel(VerticalScroll):
         """`read_cards` is given where there are cards: they get rows of their own, which have their own timer."""
         super().__init__(name=name, id=id, classes=classes)
         self.border_title = "Metrics"
-        self._sparkline = Sparkline(())
+        self._graph = RateGraph()
         self._table = MetricsTable()
         self._cards = CardRows(read_cards) if read_cards is not None else None
         self.set_class(read_cards is not None, "-with-cards")
 
     def compose(self) -> ComposeResult:
-        yield self._sparkline
+        yield self._graph
         yield self._table
         if self._cards is not None:
             yield self._cards
 
     def show(self, metrics: Metrics) -> None:
         """Show these figures, also before they are on screen; nothing is repainted when nothing changed."""
-        if self._sparkline.data != metrics.history:
-            self._sparkline.data = metrics.history
+        self._graph.show(metrics.history)
         self._table.show(metrics)
 
     def allow_focus(self) -> bool:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.ui.markdown_screen import cut, drawn, drawn_text, streamed, whole
 from ttchat_tui.ui.markdown import document as documents
 from ttchat_tui.ui.markdown.document import Document
+from ttchat_tui.ui.markdown.tables import Columns
 from ttchat_tui.ui.markdown.text_rows import PIECE
 
 DATA = Path(__file__).parent / "data"
@@ -169,6 +170,47 @@ def test_a_table_has_one_width_for_all_rows_and_wraps_its_cells() -> None:
         "a long    │    1",
         "operation │",
     ]
+
+
+def test_a_narrow_table_breaks_no_word_while_another_column_has_room() -> None:
+    source = (
+        "| name | where | what it is good for |\n|---|---|---|\n"
+        "| smollm2 | `https://example.org/a/b` | quick answers and trying the app out on a laptop without a card |\n"
+    )
+    assert drawn_text(whole(source), 60) == [
+        "name    │ where                   │ what it is good for",
+        "────────┼─────────────────────────┼─────────────────────────",
+        "smollm2 │ https://example.org/a/b │ quick answers and trying",
+        "        │                         │ the app out on a laptop",
+        "        │                         │ without a card",
+    ]
+
+
+def test_a_word_too_long_for_any_table_is_broken_and_leaves_its_neighbours_some_room() -> None:
+    source = f"| word | words |\n|---|---|\n| {'x' * 90} | {'some words ' * 9} |\n"
+    widths = [len(cell) for cell in drawn_text(whole(source), 43)[1].split("┼")]
+    assert widths[0] - 1 > 15
+    assert widths[1] - 1 > 15
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=1, max_size=8),
+    st.integers(1, 120),
+)
+def test_columns_fill_the_room_and_are_never_wider_than_their_cells(
+    sizes: list[tuple[int, int]], room: int
+) -> None:
+    natural = [max(pair) for pair in sizes]
+    words = [min(pair) for pair in sizes]
+    widths = Columns(natural, words, ["left"] * len(sizes)).widths(room)
+    left = room - 3 * (len(sizes) - 1)
+    if widths:
+        assert sum(widths) == min(left, sum(natural))
+        assert all(1 <= width <= most for width, most in zip(widths, natural, strict=True))
+        if sum(words) <= left:
+            assert all(width >= least for width, least in zip(widths, words, strict=True))
+    else:
+        assert left < 3 * len(sizes)
 
 
 def test_a_link_shows_where_it_leads_unless_its_text_says_so() -> None:

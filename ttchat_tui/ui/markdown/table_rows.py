@@ -10,7 +10,7 @@ from ttchat_tui.ui.markdown.block_starts import table_cells
 from ttchat_tui.ui.markdown.blocks import Leaf
 from ttchat_tui.ui.markdown.inline import parse_inline
 from ttchat_tui.ui.markdown.rows import EMPTY, Row
-from ttchat_tui.ui.markdown.tables import Columns, TableRow, TableRule
+from ttchat_tui.ui.markdown.tables import Columns, TableRow, TableRule, extents
 
 BATCH: Final = 16
 """Rows that are settled together."""
@@ -27,6 +27,8 @@ class TableRows:
         """Of the lines that are complete."""
         self._natural: list[int] = []
         """The widest cell of each column among them."""
+        self._words: list[int] = []
+        """The longest word of each column among them."""
         self._line = 0
         """Lines that are settled."""
         self._columns: Columns | None = None
@@ -42,7 +44,7 @@ class TableRows:
         rows: list[Row] = []
         while len(self._cells) - self._line >= BATCH:
             if self._columns is None:
-                self._columns = Columns(self._natural, leaf.aligns)
+                self._columns = self._columns_of(leaf)
             end = self._line + BATCH
             rows += self._rows(self._cells[self._line : end], self._columns, self._line)
             self._line = end
@@ -52,26 +54,32 @@ class TableRows:
     def rest(self, leaf: Leaf) -> list[Row]:
         self._read(leaf, len(leaf.lines) - 1)
         last = self._parse(leaf, leaf.lines[-1])
-        widest = [max(pair) for pair in zip(self._natural or _widths(last), _widths(last), strict=True)]
-        columns = self._columns or Columns(widest, leaf.aligns)
+        columns = self._columns or self._columns_of(leaf, last)
         return self._rows([*self._cells[self._line :], last], columns, self._line)
 
     def close(self, leaf: Leaf) -> list[Row] | None:
         self._read(leaf, len(leaf.lines))
-        if self._columns is not None and self._columns.natural != tuple(self._natural):
+        columns = self._columns_of(leaf)
+        if self._columns is not None and self._columns != columns:
             return None
-        return self._rows(self._cells[self._line :], Columns(self._natural, leaf.aligns), self._line)
+        return self._rows(self._cells[self._line :], columns, self._line)
 
     def whole(self, leaf: Leaf) -> list[Row]:
         self._read(leaf, len(leaf.lines))
-        return self._rows(self._cells, Columns(self._natural, leaf.aligns), 0)
+        return self._rows(self._cells, self._columns_of(leaf), 0)
 
     def _read(self, leaf: Leaf, end: int) -> None:
         for line in leaf.lines[len(self._cells) : end]:
             cells = self._parse(leaf, line)
-            widths = _widths(cells)
-            self._natural = [max(pair) for pair in zip(self._natural or widths, widths, strict=True)]
+            widths, words = extents(cells)
+            self._natural = _largest(self._natural, widths)
+            self._words = _largest(self._words, words)
             self._cells.append(cells)
+
+    def _columns_of(self, leaf: Leaf, last: tuple[Content, ...] = ()) -> Columns:
+        """The columns of the complete lines, and of a last one that is not."""
+        widths, words = extents(last)
+        return Columns(_largest(self._natural, widths), _largest(self._words, words), leaf.aligns)
 
     def _parse(self, leaf: Leaf, line: str) -> tuple[Content, ...]:
         """As many cells as there are columns: more are dropped, missing ones are empty, as GFM has it."""
@@ -97,5 +105,6 @@ class TableRows:
         return TableRow(shown, columns, lead=lead, rest=self._rest, cost=1 / BATCH)
 
 
-def _widths(cells: tuple[Content, ...]) -> list[int]:
-    return [max(1, cell.cell_length) for cell in cells]
+def _largest(one: list[int], other: list[int]) -> list[int]:
+    """Of each column the larger figure; an empty list has none."""
+    return [max(pair) for pair in zip(one, other, strict=True)] if one and other else one or other

@@ -1,4 +1,4 @@
-"""Tables: columns as wide as their widest cell, narrowed evenly when the screen is; cells wrap."""
+"""Tables: columns as wide as their widest cell; where the screen is narrow, cells wrap, and words stay whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textual.content import Content
 
 from ttchat_tui.ui.markdown.blocks import Align
 from ttchat_tui.ui.markdown.rows import EMPTY, Piece, Row, VisualLine
-from ttchat_tui.ui.markdown.wrap import wrap_offsets
+from ttchat_tui.ui.markdown.wrap import longest_word, wrap_offsets
 
 _FAINT: Final = ".md-faint"
 _BAR: Final = Content.styled(" │ ", _FAINT)
@@ -20,33 +20,57 @@ _NARROWEST: Final = 3
 class Columns:
     """The columns that the rows of one table share."""
 
-    def __init__(self, natural: Sequence[int], aligns: Sequence[Align]) -> None:
+    def __init__(self, natural: Sequence[int], words: Sequence[int], aligns: Sequence[Align]) -> None:
         self.natural = tuple(natural)
-        """Columns that each needs to show its widest cell in one line."""
+        """Columns of the screen that each needs to show its widest cell in one line."""
+        self.words = tuple(words)
+        """Columns of the screen that each needs to break no word."""
         self.aligns = tuple(aligns)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Columns) and (self.natural, self.aligns) == (other.natural, other.aligns)
+        return isinstance(other, Columns) and (self.natural, self.words, self.aligns) == (
+            other.natural,
+            other.words,
+            other.aligns,
+        )
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]
 
     def widths(self, width: int) -> list[int]:
         """Widths that fit into `width` together with the bars; empty if that would be too narrow to read."""
-        room = width - len(_BAR) * (len(self.natural) - 1)
-        if room < _NARROWEST * len(self.natural):
-            return [] if sum(self.natural) > room else list(self.natural)
+        count = len(self.natural)
+        room = width - len(_BAR) * (count - 1)
         if sum(self.natural) <= room:
             return list(self.natural)
-        # The widest columns give way first, down to one common limit.
-        limit, left = 0, room
-        ordered = sorted(self.natural)
-        for index, natural in enumerate(ordered):
-            share = left // (len(ordered) - index)
-            if natural > share:
-                limit = share
-                break
-            left -= natural
-        return [min(natural, max(limit, _NARROWEST)) for natural in self.natural]
+        if room < _NARROWEST * count:
+            return []
+        least = self._least(room)
+        needs = [natural - at_least for natural, at_least in zip(self.natural, least, strict=True)]
+        slack = room - sum(least)
+        widths = [at_least + slack * need // sum(needs) for at_least, need in zip(least, needs, strict=True)]
+        needy = [column for column, need in enumerate(needs) if need]
+        for column in needy[: room - sum(widths)]:  # what rounding down has left over: less than a cell each
+            widths[column] += 1
+        return widths
+
+    def _least(self, room: int) -> list[int]:
+        """What each column has before the rest is shared: a short one all it needs, a wide one its longest word, as far
+        as there is room for all of them."""
+        fair = room // len(self.natural)
+        whole = [
+            natural if natural <= fair else word
+            for natural, word in zip(self.natural, self.words, strict=True)
+        ]
+        if sum(whole) <= room:
+            return whole
+        if sum(self.words) <= room:
+            return list(self.words)
+        return [min(natural, fair) for natural in self.natural]
+
+
+def extents(cells: Sequence[Content]) -> tuple[list[int], list[int]]:
+    """What `Columns` wants to know of one row: for each cell its width and that of its longest word."""
+    return [max(1, cell.cell_length) for cell in cells], [max(1, longest_word(cell.plain)) for cell in cells]
 
 
 class TableRow:

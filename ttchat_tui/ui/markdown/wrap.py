@@ -14,6 +14,11 @@ _WORDS: Final = re.compile(
 )
 
 
+def longest_word(text: str) -> int:
+    """Columns below which `wrap_offsets` breaks a word of `text`."""
+    return max(cell_len(match[1]) for match in _WORDS.finditer(text))
+
+
 def wrap_offsets(text: str, width: int, *, by_word: bool = True) -> list[int]:
     """Offsets in `text` (one line) at which a new line begins when it is shown `width` columns wide; 0 is one.
 

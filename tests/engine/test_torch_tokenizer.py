@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 from itertools import pairwise
 from pathlib import Path
@@ -243,3 +244,26 @@ def test_an_unknown_decoder_is_left_to_the_tokenizer() -> None:
 def test_a_tokenizer_that_cannot_be_built_exactly_is_refused(metadata: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ModelLoadError, match=sentence):
         tokenizer_from_gguf(metadata)
+
+
+def test_a_text_of_megabytes_lets_other_threads_go_on() -> None:
+    """The engine's heartbeat is one: without it the engine is taken for hung, and killed."""
+    metadata = {
+        "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2", "tokenizer.ggml.tokens": BYTES,
+        "tokenizer.ggml.merges": [],
+    }  # fmt: skip
+    tokenizer = tokenizer_from_gguf(metadata)
+    beats, is_over = 0, threading.Event()
+
+    def beat() -> None:
+        nonlocal beats
+        while not is_over.wait(0.001):
+            beats += 1
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    ((*ids,),) = tokenizer.encode_pieces([Piece("word " * 400_000, False)])
+    is_over.set()
+    heart.join()
+    assert len(ids) == 2_000_000
+    assert beats > 5

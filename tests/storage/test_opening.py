@@ -250,3 +250,19 @@ def test_what_was_deleted_thirty_days_ago_is_gone_at_the_next_start(path: Path, 
     assert [each.id for each in store.conversations()] == [recent.conversation_id]
     store.close()
     assert b"secret-of-old" not in path.read_bytes()
+
+
+def test_a_session_that_is_not_kept_can_begin_with_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "conversations.db"
+    kept = open_store(path)
+    conversation = kept.create_conversation(model="m", system_prompt="", sampling=None)
+    kept.add_user_message(conversation.id, None, "hello")
+    kept.close()
+    before = path.read_bytes()
+    scratch = open_scratch_store(path)
+    assert (latest := scratch.latest()) is not None
+    scratch.add_user_message(latest.id, None, "more")
+    scratch.close()
+    assert path.read_bytes() == before
+    path.write_bytes(b"no database" * 100)
+    assert open_scratch_store(path).notice is not None

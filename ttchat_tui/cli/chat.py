@@ -17,7 +17,7 @@ import msgspec
 
 from ttchat_tui import terminal
 from ttchat_tui.cli import engine_choice, model_choice
-from ttchat_tui.cli.errors import tell
+from ttchat_tui.cli.errors import say, tell
 from ttchat_tui.cli.log_file import with_a_log
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import Paths, find_paths
@@ -168,7 +168,7 @@ def _require_possible(model: ModelChoice, invocation: Invocation, config: Config
 def _store(invocation: Invocation, config: Config) -> ConversationStore:
     if invocation.save and config.storage.autosave:
         return open_store(invocation.paths.database)
-    return open_scratch_store()
+    return open_scratch_store(invocation.paths.database if invocation.resume else None)
 
 
 def _expected_sampling(model: str) -> SamplingParams | None:
@@ -227,7 +227,8 @@ def _session(
         try:
             yield session
         finally:
-            session.close()
+            if (unkept := session.close()) is not None:
+                say(unkept)
     finally:
         _end(host, engine_choice.shutdown_s(config))
         store.close()

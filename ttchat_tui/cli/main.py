@@ -143,7 +143,7 @@ def start(
         flags={name: value for name, value in flags.items() if value is not None},
         config_file=config,
         paths=find_paths(os.environ),
-        prompt=_prompt_text(prompt),
+        prompt=prompt_text(prompt),
         output=output.value,
         candidates=candidates,
         save=not no_save,
@@ -153,16 +153,16 @@ def start(
     raise typer.Exit(chat.run(chosen))
 
 
-def _prompt_text(prompt: str | None) -> str | None:
-    """`-p -` is stdin alone; piped stdin is appended to any other text, a blank line between."""
+def prompt_text(prompt: str | None) -> str | None:
+    """`-p -` is stdin alone; piped stdin is appended to any other text, a blank line between. Line ends around what was
+    piped are the shell's, not the prompt's."""
     if prompt is None:
         return None
     piped = (
         "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read().decode("utf-8", "replace")
     )
-    text = (
-        piped if prompt == "-" else "\n\n".join(part for part in (prompt, piped.strip("\n")) if part.strip())
-    )
+    parts = (piped,) if prompt == "-" else (prompt, piped)
+    text = "\n\n".join(part.strip("\r\n") for part in parts if part.strip())
     if not text.strip():
         raise typer.BadParameter("the prompt is empty", param_hint="-p")
     return text

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ttchat_tui.engine.base import EngineDied
+from ttchat_tui.engine.error_report import NO_MEMORY, is_out_of_memory
 
 _TAIL_BYTES: Final = 16_384
 _LONGEST_QUOTE: Final = 200
@@ -34,6 +35,8 @@ def obituary(status: int, killed_for: str, log_path: Path, log_start: int, advic
         message = "The engine's process was killed (SIGKILL), by the system if memory ran out."
     elif status < 0:
         message = f"The engine's process crashed ({_signal_name(-status)}){_quote(last_words)}"
+    elif is_out_of_memory(last_words):
+        return EngineDied(NO_MEMORY.message, cure=f"{NO_MEMORY.cure} The engine's log: {log_path}")
     else:
         message = f"The engine's process ended by itself (exit status {status}){_quote(last_words)}"
     cures = ("Load the model again.", advice, f"The engine's log: {log_path}")
@@ -48,7 +51,7 @@ def _signal_name(number: int) -> str:
 
 
 def _quote(last_words: str) -> str:
-    return f": {last_words}" if last_words else "."
+    return f": {last_words.rstrip('.')}." if last_words else "."
 
 
 def _last_words(log_path: Path, log_start: int) -> str:

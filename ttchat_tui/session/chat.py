@@ -223,10 +223,14 @@ class ChatSession:
         """Keep what stands in the prompt, for the open conversation. Raises StorageError."""
         self._opened.save_draft(text)
 
-    def close(self) -> None:
+    def settle(self) -> ErrorInfo | None:
+        """Put on disk what could not be written when it ended, now; why it still cannot be."""
+        return self._replies.settle()
+
+    def close(self) -> ErrorInfo | None:
         """The app ends: a reply that runs ends here, with what it has. What cannot be written even now is left as it
-        was at the last checkpoint."""
-        self._replies.close()
+        was at the last checkpoint, and why is told."""
+        return self._replies.close()
 
     # --- replies
 

@@ -198,13 +198,22 @@ class Replies:
     def tick(self) -> list[Update]:
         """Put on disk what is due."""
         try:
-            if self.running is not None:
-                self.running.checkpoint(self._store, self._clock)
-            self._unsaved.retry(self._clock())
+            is_written = self.running is not None and self.running.checkpoint(self._store, self._clock)
+            is_written = bool(self._unsaved.retry(self._clock())) or is_written
         except StorageError as error:
             return self._say_once(error.info)
-        self._said_kind = ""
+        if is_written:
+            self._said_kind = ""
         return []
+
+    def settle(self) -> ErrorInfo | None:
+        """Put on disk what ended and could not be written, now; why it still cannot be."""
+        try:
+            self._unsaved.retry(self._clock(), at_once=True)
+        except StorageError as error:
+            message = f"A reply could not be kept: of it there is what was written last. {error.info.message}"
+            return msgspec.structs.replace(error.info, message=message)
+        return None
 
     def _say_once(self, error: ErrorInfo) -> list[Update]:
         """A fault that lasts is told once, not with every try."""
@@ -226,13 +235,10 @@ class Replies:
         record = msgspec.structs.replace(running.record, finish_reason="cancelled", stats=self.meter.stats())
         return self._end(running, "interrupted", record)
 
-    def close(self) -> None:
-        """The last chance to write what is not on disk."""
+    def close(self) -> ErrorInfo | None:
+        """The last chance to write what is not on disk; why it could not be."""
         self.leave()
-        try:
-            self._unsaved.retry(self._clock(), at_once=True)
-        except StorageError as error:
-            log.error("a reply could not be kept: %s", error)
+        return self.settle()
 
     def _finish(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
         if event.error is not None and (event.error.kind in REFUSALS or running.is_in_vain(event.text)):

@@ -76,14 +76,14 @@ class RunningReply:
         """Text that came with the end."""
         self._parts.append(text)
 
-    def checkpoint(self, store: ConversationStore, clock: Callable[[], float]) -> None:
-        """Write what came, if it is time and anything has come.
+    def checkpoint(self, store: ConversationStore, clock: Callable[[], float]) -> bool:
+        """Write what came, if it is time and anything has come; whether it was.
 
         Raises:
             StorageError: it could not be written; the next try comes later, and each later one later still.
         """
         if not self._is_dirty or clock() < self._due:
-            return
+            return False
         self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
         try:
             store.checkpoint(self.message.id, self.text, tuple(self._token_ids))
@@ -92,6 +92,7 @@ class RunningReply:
         finally:
             # After the try: it may have waited for a lock.
             self._due = clock() + self._backoff_s
+        return True
 
     def ended(self, status: MessageStatus, record: ReplyRecord) -> Message:
         """The row as it should be now."""

@@ -37,9 +37,18 @@ def open_store(path: Path, *, clock: Callable[[], float] = time.time) -> Convers
     return store
 
 
-def open_scratch_store(*, clock: Callable[[], float] = time.time) -> ConversationStore:
-    """A store in memory, for a session that the user asked not to keep: mode `memory`, without a notice."""
-    return ConversationStore(open_in_memory(Path(":memory:")), mode="memory", clock=clock)
+def open_scratch_store(
+    path: Path | None = None, *, clock: Callable[[], float] = time.time
+) -> ConversationStore:
+    """A store in memory, for a session that the user asked not to keep: mode `memory`. It begins with a copy of what is
+    in `path`, if that is given and there; `notice` says why that cannot be read."""
+    empty = Path(":memory:")
+    if path is None or not path.exists():
+        return ConversationStore(open_in_memory(empty), mode="memory", clock=clock)
+    try:
+        return ConversationStore(open_copy(path), mode="memory", clock=clock)
+    except StorageError as error:
+        return ConversationStore(open_in_memory(empty), mode="memory", notice=error.info, clock=clock)
 
 
 def _open_without_writing(path: Path, error: StorageError, clock: Callable[[], float]) -> ConversationStore:

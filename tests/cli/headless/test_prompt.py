@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -16,9 +17,11 @@ from tests.cli.headless.scripted_chat import invocation, scripted_session
 from tests.fakes import MODEL_MISSING, Gate, Script
 from ttchat_tui.cli.headless import run
 from ttchat_tui.cli.headless.outputs import TextOutput
-from ttchat_tui.domain.events import GenerationFinished, TokenEvent
+from ttchat_tui.cli.main import prompt_text
+from ttchat_tui.domain.events import ErrorInfo, GenerationFinished, TokenEvent
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_scratch_store, open_store
 
 HOSTILE = "red \x1b[31m alert\x07 and \x9b2J \u202eover"
@@ -124,6 +127,29 @@ def test_json_of_a_reply_that_is_not_kept_has_no_ids(capsys: pytest.CaptureFixtu
     assert (found["conversation_id"], found["message_id"]) == (None, None)
 
 
+def test_a_reply_that_could_not_be_kept_fails_and_has_no_ids(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_: object) -> None:
+        raise StorageError(ErrorInfo(kind="database_locked", message="Locked."))
+
+    monkeypatch.setattr(store, "finish_reply", locked)
+    assert answer(store, Script(replies=("Hi.",)), output="json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["text"], found["conversation_id"], found["message_id"]) == ("Hi.", None, None)
+
+
+@pytest.mark.parametrize("output", ["json", "jsonl"])
+def test_a_load_that_failed_is_an_object_with_its_error(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    assert answer(store, Script(), output=output, model=MODEL_MISSING) == 1
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (found["text"], found["finish_reason"]) == ("", "error")
+    assert found["error"]["message"] == "There is no model 'missing'."
+    assert found["error"]["cure"] == "Choose another."
+
+
 def test_json_lines_tell_load_tokens_and_the_end(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,7 +191,7 @@ def test_control_bytes_of_a_model_reach_stdout_in_no_format(
 def test_a_model_that_cannot_be_loaded_is_one_line_on_stderr_and_exit_code_1(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert answer(store, Script(), output="json", model=MODEL_MISSING) == 1
+    assert answer(store, Script(), output="text", model=MODEL_MISSING) == 1
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "There is no model 'missing'. Choose another." in shown.err.splitlines()[-1]
@@ -314,3 +340,14 @@ def test_the_headless_chat_imports_neither_textual_nor_torch_nor_numpy() -> None
     heavy = {"textual", "torch", "numpy", "transformers", "httpx"}
     probe = f"import sys, ttchat_tui.cli.headless; print({heavy!r} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", probe], text=True) == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "piped", "prompt"),
+    [("-", b"Say hi\n", "Say hi"), ("Sum up:", b"\n a\nb\n", "Sum up:\n\n a\nb"), ("Hi", b"\n", "Hi")],
+)
+def test_line_ends_around_a_piped_prompt_are_the_shells(
+    given: str, piped: bytes, prompt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
+    assert prompt_text(given) == prompt

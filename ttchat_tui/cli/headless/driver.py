@@ -72,6 +72,8 @@ class Replied:
     error: ErrorInfo | None = None
     signal_number: int = 0
     is_reader_gone: bool = False
+    is_kept: bool = True
+    """What the reply came to could be stored."""
 
 
 class Driver:

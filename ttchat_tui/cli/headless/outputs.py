@@ -9,7 +9,7 @@ import msgspec
 
 from ttchat_tui.cli.headless.driver import Replied, TextEvent
 from ttchat_tui.domain.conversation import Message, ReplyRecord
-from ttchat_tui.domain.events import LoadProgress, TokenEvent
+from ttchat_tui.domain.events import ErrorInfo, LoadProgress, TokenEvent
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.text import json_escaped, visible
@@ -21,6 +21,10 @@ class Output(Protocol):
     def load(self, progress: LoadProgress) -> None: ...
 
     def loaded(self, info: EngineInfo) -> None: ...
+
+    def failed(self, error: ErrorInfo) -> None:
+        """Instead of all that follows: there is no reply."""
+        ...
 
     def streamed(self, event: TextEvent, text: str) -> None:
         """`text` came with `event`; what ends a reply brings what was still held back."""
@@ -42,6 +46,9 @@ class TextOutput:
         """Nothing: stderr tells."""
 
     def loaded(self, info: EngineInfo) -> None:
+        """Nothing: stderr tells."""
+
+    def failed(self, error: ErrorInfo) -> None:
         """Nothing: stderr tells."""
 
     def streamed(self, event: TextEvent, text: str) -> None:
@@ -84,6 +91,9 @@ class JsonOutput:
     def loaded(self, info: EngineInfo) -> None:
         """Nothing: its figures are in the result."""
 
+    def failed(self, error: ErrorInfo) -> None:
+        _write_object(self._stdout, no_result(error))
+
     def streamed(self, event: TextEvent, text: str) -> None:
         """Nothing: the text is in the result."""
 
@@ -105,6 +115,9 @@ class JsonLinesOutput:
     def loaded(self, info: EngineInfo) -> None:
         about = {"model": info.model, "engine": info.label, "context_length": info.context_length}
         _write_object(self._stdout, {"event": "load", "phase": "ready", **about, "load_s": info.load_s})
+
+    def failed(self, error: ErrorInfo) -> None:
+        _write_object(self._stdout, {"event": "done", **no_result(error)})
 
     def streamed(self, event: TextEvent, text: str) -> None:
         tokens = event if isinstance(event, TokenEvent) else None
@@ -145,6 +158,7 @@ def result(message: Message, info: EngineInfo, replied: Replied, is_kept: bool) 
     Of several candidates the first is told as a single reply is; `candidates` has all of them, in order, and `batch`
     the figures of all together.
     """
+    is_kept = is_kept and replied.is_kept
     record = message.reply
     assert record is not None
     stats = record.stats or GenerationStats()
@@ -178,6 +192,11 @@ def result(message: Message, info: EngineInfo, replied: Replied, is_kept: bool) 
     if replied.error is not None:
         found["error"] = msgspec.to_builtins(replied.error)
     return found
+
+
+def no_result(error: ErrorInfo) -> dict[str, Any]:
+    """What stands in the place of `result` where there is no reply."""
+    return {"text": "", "finish_reason": "error", "error": msgspec.to_builtins(error)}
 
 
 def _candidate(message: Message, record: ReplyRecord, is_kept: bool) -> dict[str, Any]:

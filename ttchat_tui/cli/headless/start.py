@@ -74,13 +74,11 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
     if loaded.signal_number:
         return 128 + loaded.signal_number
     if loaded.info is None:
-        say(loaded.error or ErrorInfo(kind="internal", message="The model was not loaded."))
-        return ENGINE_ERROR
+        return _fail(output, loaded.error or ErrorInfo(kind="internal", message="The model was not loaded."))
     try:
         require_rows(candidates, loaded.info.capabilities.batch_sizes)
     except BatchTooLarge as error:  # Before anything is stored.
-        say(error.info)
-        return ENGINE_ERROR
+        return _fail(output, error.info)
     for note in loaded.info.notes:
         tell(note)
     output.loaded(loaded.info)
@@ -88,9 +86,18 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
     if replied.is_reader_gone:
         abandon_output()
         return DONE
+    unkept = driver.session.settle()
+    replied.is_kept = unkept is None
     if replied.message is not None:
         output.done(replied.message, loaded.info, replied)
     if replied.error is not None:
         say(replied.error)
+    if replied.error is not None or not replied.is_kept:  # the session says at its end what is not
         return ENGINE_ERROR
     return 128 + replied.signal_number if replied.signal_number else DONE
+
+
+def _fail(output: Output, error: ErrorInfo) -> int:
+    say(error)
+    output.failed(error)
+    return ENGINE_ERROR

@@ -209,6 +209,18 @@ def test_a_death_in_a_load_is_told_and_the_next_load_starts_another_process(
     assert engine.load(SPEC, ignore).model == "m"
 
 
+def test_a_load_that_hangs_is_told_before_it_is_ended(make: Make) -> None:
+    patience = Patience(heartbeat_s=0.1, silence_s=0.3, load_silence_s=1.5)
+    engine = make(Script(fault="hang_gil", fault_at="load"), patience=patience)
+    told: list[LoadProgress] = []
+    with pytest.raises(EngineDied, match=r"no sign of life for 1\.5 s"):
+        engine.load(SPEC, told.append)
+    hanging = [progress for progress in told if "no sign of life" in progress.detail]
+    assert hanging
+    assert hanging[0].phase == "read"
+    assert "no sign of life" not in told[0].detail
+
+
 def test_a_death_while_idle_is_noticed_by_check(make: Make) -> None:
     engine = make()
     engine.check()

@@ -260,7 +260,8 @@ def test_a_session_that_is_not_kept_can_begin_with_what_is_there(tmp_path: Path)
     kept.close()
     before = path.read_bytes()
     scratch = open_scratch_store(path)
-    assert (latest := scratch.latest()) is not None
+    latest = scratch.latest()
+    assert latest is not None
     scratch.add_user_message(latest.id, None, "more")
     scratch.close()
     assert path.read_bytes() == before

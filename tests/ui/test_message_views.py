@@ -53,3 +53,9 @@ def test_figures_take_one_line_and_the_last_ones_go_first(width: int, shown: str
     )
     ((piece,),) = FiguresRow(figures_of(stats)).lines(width)
     assert piece.content.plain == shown
+
+
+def test_the_figures_keep_in_mind_what_the_context_had_no_room_for() -> None:
+    assert figures_of(GenerationStats(completion_tokens=3, dropped_messages=4)) == (
+        "3 tok · without the 4 oldest messages"
+    )

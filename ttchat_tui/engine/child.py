@@ -74,6 +74,7 @@ class Child:
         self._advice = advice
         self._patience = patience
         self._log_path = log_path
+        self._heard_s = time.monotonic()
         ours, theirs = socket.socketpair()
         launch = Launch(
             socket_fd=theirs.fileno(),
@@ -103,6 +104,11 @@ class Child:
         return self._process.pid
 
     @property
+    def silent_s(self) -> float:
+        """For how long there has been no sign of life, while `replies` listens."""
+        return time.monotonic() - self._heard_s
+
+    @property
     def is_running(self) -> bool:
         return self._process.poll() is None
 
@@ -122,7 +128,7 @@ class Child:
             EngineDied: the child ended; or said nothing for `silence_s`, or made no progress for `step_limit_s()` (other
                 than heartbeats), and was killed for it.
         """
-        heard = progressed = time.monotonic()
+        self._heard_s = progressed = time.monotonic()
         while True:
             waiting_since = time.monotonic()
             try:
@@ -133,14 +139,14 @@ class Child:
             if (
                 now - waiting_since > TICK_S + 1.0
             ):  # it was this process that slept: ctrl+z, a stopped machine
-                heard = progressed = now
+                self._heard_s = progressed = now
             if isinstance(reply, Heartbeat):
-                heard = now
+                self._heard_s = now
             elif reply is not None:
-                heard = progressed = now
+                self._heard_s = progressed = now
                 yield reply
                 continue
-            if now - heard > silence_s:
+            if now - self._heard_s > silence_s:
                 raise self._hung(f"gave no sign of life for {silence_s:g} s")
             step_s = step_limit_s()
             if step_s is not None and now - progressed > step_s:

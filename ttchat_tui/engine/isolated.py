@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     EngineLoaded,
@@ -135,7 +137,8 @@ class IsolatedEngine:
                 case _:
                     pass
             try:
-                report(progress)  # without news too: raising here is how a cancel reaches a load
+                # Without news too: raising here is how a cancel reaches a load.
+                report(_or_silence(progress, child.silent_s, self._patience.silence_s))
             except EngineClosing:
                 with contextlib.suppress(EngineDied):
                     child.send(CancelLoad())  # `close` waits for it
@@ -273,3 +276,11 @@ def _exception(error: ErrorInfo) -> EngineError:
     if error.kind == LoadCancelled.kind:
         return LoadCancelled(error.message)
     return EngineError(error.message, error.cure, error.kind)
+
+
+def _or_silence(progress: LoadProgress, silent_s: float, remarkable_s: float) -> LoadProgress:
+    """What is known of the load; that nothing more is heard, where that has lasted. Large libraries may hold the
+    interpreter for longer, so that it is told before it is acted on."""
+    if silent_s < remarkable_s:
+        return progress
+    return msgspec.structs.replace(progress, detail=f"no sign of life for {silent_s:.0f} s")

@@ -55,7 +55,7 @@ def clock_time(created_at: float) -> str:
 
 def figures_of(stats: GenerationStats) -> str:
     """`41 tok · TTFT 0.14 s · 93.8 tok/s`; over a network the TTFT is named with it, `~` marks estimates, and it is said
-    where pieces that came were counted for tokens."""
+    where pieces that came were counted for tokens, and how many messages the context had no room for."""
     about = "~" if stats.is_estimate else ""
     by = " by pieces" if about and stats.chunks and stats.chunks == stats.completion_tokens else ""
     parts = [f"{about if stats.completion_tokens else ''}{stats.completion_tokens:,} tok{by}"]
@@ -63,6 +63,8 @@ def figures_of(stats: GenerationStats) -> str:
         parts.append(f"TTFT {'with network ' if stats.chunks is not None else ''}{stats.ttft_s:.2f} s")
     if stats.decode_tps is not None:
         parts.append(f"{about}{stats.decode_tps:.1f} tok/s")
+    if stats.dropped_messages:
+        parts.append(f"without the {stats.dropped_messages:,} oldest messages")
     if stats.cached_tokens:
         parts.append(f"{stats.cached_tokens:,}/{stats.prompt_tokens:,} cached")
     return SEPARATOR.join(parts)

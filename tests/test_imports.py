@@ -30,13 +30,13 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_the_command_line_loads_neither_a_screen_nor_an_engine() -> None:
-    loaded = loaded_by("import ttchat_tui.cli")
+    loaded = loaded_by("import ttchat_tui.cli.entry")
     assert "ttchat_tui" in loaded
     assert not loaded & (HEAVY | {"textual", "rich", "asyncio", "jinja2", "typer", "pydantic"})
 
 
 def test_the_screen_loads_nothing_of_an_engine() -> None:
-    loaded = loaded_by("import ttchat_tui.cli, ttchat_tui.ui.launch")
+    loaded = loaded_by("import ttchat_tui.cli.entry, ttchat_tui.ui.launch")
     assert "textual" in loaded
     assert not loaded & HEAVY
 

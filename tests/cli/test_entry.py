@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from typer.testing import CliRunner
@@ -42,3 +44,30 @@ def test_an_unknown_flag_still_ends_with_a_usage_error() -> None:
     )
     assert done.returncode == 2
     assert "--nonsense" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "module", ["ttchat_tui.cli.entry", "ttchat_tui.config.load", "ttchat_tui.engine.host"]
+)
+def test_ctrl_c_while_the_program_is_still_read_ends_it_without_a_word(tmp_path: Path, module: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        dedent(f"""
+            import os, signal, sys
+
+            class Interrupter:
+                def find_spec(self, name, path=None, target=None):
+                    if name == {module!r}:
+                        os.kill(os.getpid(), signal.SIGINT)
+
+            sys.meta_path.insert(0, Interrupter())
+        """)
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "ttchat_tui", "models", "list"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

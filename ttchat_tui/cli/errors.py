@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
+from ttchat_tui.cli import INTERRUPTED
 from ttchat_tui.cli.standard_output import abandon_output, flush_output, unwritable
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.domain.events import ErrorInfo
@@ -18,7 +19,6 @@ from ttchat_tui.storage.errors import StorageError
 DONE: Final = 0
 ENGINE_ERROR: Final = 1
 USAGE_ERROR: Final = 2
-INTERRUPTED: Final = 130
 
 log = logging.getLogger(__name__)
 

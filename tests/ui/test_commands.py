@@ -87,6 +87,12 @@ def test_only_quit_works_in_dialogs() -> None:
     ("overrides", "said"),
     [
         ({"newx": "ctrl+n"}, "keys.newx: there is no such action; did you mean 'new'?"),
+        (
+            {"new_conversation": "ctrl+n"},
+            "keys.new_conversation: there is no such action; did you mean 'new'?",
+        ),
+        ({"next-conversaton": "f6"}, "did you mean 'next_conversation'?"),
+        ({"explode": "f6"}, "there is no such action; known here: send, newline, stop, "),
         ({"new": "ctrl+r"}, "keys: ctrl+r is given to regenerate and new"),
         ({"new": "x"}, "keys.new: x would be typed"),
         ({"new": "shift+?"}, "would be typed"),

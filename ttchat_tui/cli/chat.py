@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import logging
@@ -16,10 +17,10 @@ from typing import Any, Final
 import msgspec
 
 from ttchat_tui import terminal
-from ttchat_tui.cli import engine_choice, model_choice
+from ttchat_tui.cli import engine_choice, model_choice, screen_settings
 from ttchat_tui.cli.errors import say, tell
 from ttchat_tui.cli.log_file import with_a_log
-from ttchat_tui.config.load import load_config
+from ttchat_tui.config.load import load_config, place_of
 from ttchat_tui.config.paths import Paths, find_paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState, load_ui_state
@@ -106,6 +107,8 @@ def run(invocation: Invocation) -> int:
     model = _model(invocation, config, state)
     if not is_full_screen or model.place == "--model":  # a screen can offer others, and has more to show
         _require_possible(model, invocation, config)
+    if not is_full_screen:  # which checks them itself
+        screen_settings.require_right(config, paths, _place_of(invocation))
     engine = _engine(config, paths)
     if isinstance(engine, RoutingEngine) and not model_choice.is_served(model.name, config):
         engine.start()  # under way while this process imports what draws the screen
@@ -131,6 +134,7 @@ def engine_alone(invocation: Invocation) -> tuple[Engine, Callable[[ProgressRepo
     paths = with_a_log(invocation.paths, config.log.level)
     model = _model(invocation, config, load_ui_state(paths.ui_state_file))
     _require_possible(model, invocation, config)
+    screen_settings.require_right(config, paths, _place_of(invocation))
     no_screen = threading.Event()
     no_screen.set()
     prepare = _prepare_after(no_screen, config, paths)
@@ -163,6 +167,17 @@ def _require_possible(model: ModelChoice, invocation: Invocation, config: Config
     paths = invocation.paths
     file = invocation.config_file or paths.config_file
     model_choice.require_possible(model, config, file, paths.models_dir, os.environ)
+
+
+def _place_of(invocation: Invocation) -> Callable[[str], str]:
+    """Tells which file or variable gave a setting, or that it was a flag."""
+    return functools.partial(
+        place_of,
+        paths=invocation.paths,
+        environ=os.environ,
+        file=invocation.config_file,
+        flags=invocation.flags,
+    )
 
 
 def _store(invocation: Invocation, config: Config) -> ConversationStore:
@@ -268,6 +283,7 @@ def _run_screen(
         screen_stands=screen_stands.set,
         read_cards=system.read_cards if system.card_numbers() else None,
         resume=(invocation.sampling_flags, invocation.system_flag) if invocation.resume else None,
+        place_of=_place_of(invocation),
     )
     try:
         with terminal.captured(invocation.paths.log_file):

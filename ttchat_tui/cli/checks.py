@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -14,8 +15,9 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from ttchat_tui import __version__
+from ttchat_tui.cli.screen_settings import require_right
 from ttchat_tui.config.errors import ConfigError
-from ttchat_tui.config.load import load_config
+from ttchat_tui.config.load import load_config, place_of
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.engine.torch_engine.native import build
 from ttchat_tui.models import library
@@ -93,7 +95,9 @@ def _compiler() -> Check:
 def _configuration(paths: Paths, config_file: Path | None) -> Check:
     file = config_file or paths.config_file
     try:
-        load_config(paths, environ=os.environ, file=config_file)
+        config = load_config(paths, environ=os.environ, file=config_file)
+        where = functools.partial(place_of, paths=paths, environ=os.environ, file=config_file)
+        require_right(config, paths, where)
     except ConfigError as error:
         return Check("config", "wrong", str(error), f"Mend {file}; config.example.toml shows every key.")
     return Check("config", "ok", str(file) if file.exists() else f"defaults (no {file})")

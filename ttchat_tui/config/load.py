@@ -73,6 +73,25 @@ def load_config(
     return config
 
 
+def place_of(
+    setting: str,
+    paths: Paths,
+    *,
+    environ: Mapping[str, str],
+    file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> str:
+    """What gives `setting` (`ui.theme`, or a section) its value: the file or variable, or the command line. The file
+    where nothing does."""
+    for layer in reversed(list(_layers(paths, environ, file, flags or {}))):
+        value: Any = layer.values
+        for name in setting.split("."):
+            value = cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
+        if value is not None:
+            return layer.where
+    return str(file or paths.config_file)
+
+
 def _layers(
     paths: Paths, environ: Mapping[str, str], file: Path | None, flags: Mapping[str, Any]
 ) -> Iterator[_Layer]:

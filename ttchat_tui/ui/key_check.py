@@ -17,6 +17,9 @@ from ttchat_tui.ui.keys import (
     key_label,
 )
 
+_NEAR: Final = 0.75
+"""difflib's likeness of a typing error; less is another word."""
+
 _PROMPT_SETTINGS: Final = {"send": "ui.submit_keys", "newline": "ui.newline_keys"}
 
 
@@ -35,10 +38,18 @@ def check_keys(overrides: Mapping[str, str], prompt_keys: Sequence[str] = ()) ->
         elif name in BY_NAME:
             faults += _faults_of_keys(BY_NAME[name], overrides)
         else:
-            close = difflib.get_close_matches(name, BY_NAME, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else "`ttchat-tui` F1 lists them"
-            faults.append(f"keys.{name}: there is no such action; {hint}")
+            faults.append(f"keys.{name}: there is no such action; {_meant(name)}")
     return faults + _conflicts(overrides, prompt_keys)
+
+
+def _meant(name: str) -> str:
+    """What an unknown `name` was probably meant to be, by the actions' names and titles (`new_conversation`: New
+    conversation); all there is where nothing is near."""
+    known = {action.title.lower().replace(" ", "_"): action.name for action in TABLE} | {
+        name: name for name in BY_NAME
+    }
+    close = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=_NEAR)
+    return f"did you mean '{known[close[0]]}'?" if close else f"known here: {', '.join(BY_NAME)}"
 
 
 def _faults_of_keys(action: Action, overrides: Mapping[str, str]) -> list[str]:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState, save_ui_state
@@ -14,10 +13,9 @@ from ttchat_tui.domain.telemetry import CardReading
 from ttchat_tui.session import ChatSession
 from ttchat_tui.ui import paste_parser
 from ttchat_tui.ui.app import TtchatApp
-from ttchat_tui.ui.key_check import check_keys
+from ttchat_tui.ui.config_check import checked_themes
 from ttchat_tui.ui.keys import install_legacy_keys
 from ttchat_tui.ui.services import Resume, Services, nothing
-from ttchat_tui.ui.themes import load_themes
 
 log = logging.getLogger(__name__)
 
@@ -31,27 +29,16 @@ def build(
     screen_stands: Callable[[], None] = nothing,
     read_cards: Callable[[], tuple[CardReading, ...]] | None = None,
     resume: tuple[Mapping[str, object], str | None] | None = None,
+    place_of: Callable[[str], str] | None = None,
 ) -> TtchatApp:
     """The app, ready to run. `screen_stands` is called once, when first frame and sidebars are there. `resume` goes on
-    with the latest conversation: sampling and system prompt that win over its own.
+    with the latest conversation: sampling and system prompt that win over its own. `place_of`
+    tells where a setting was given.
 
     Raises:
         ConfigError: keys in conflict, an unknown action, or an unknown theme.
     """
-    problems = check_keys(config.keys, [*config.ui.submit_keys, *config.ui.newline_keys])
-    if problems:
-        raise ConfigError(str(paths.config_file), f"$.{problems[0]}")
-    themes, errors = load_themes([paths.themes_dir])
-    for error in errors:
-        log.warning("%s", error)
-    names = [theme.name for theme in themes]
-    if config.ui.theme and config.ui.theme not in names:
-        raise ConfigError(
-            str(paths.config_file),
-            f"there is no theme {config.ui.theme!r}",
-            setting="$.ui.theme",
-            cure=f"choose one of {', '.join(names)}",
-        )
+    themes = checked_themes(config, paths, place_of or (lambda setting: str(paths.config_file)))
     services = Services(
         session=session,
         host=session.host,

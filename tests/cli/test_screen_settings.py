@@ -1,0 +1,82 @@
+"""Wrong keys and themes are told where there is no screen either, with the place that gave them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_imports import loaded_by
+
+SWAPPED = '[keys]\nnew = "ctrl+r"\n'
+
+
+def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ttchat_tui", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **environ},
+    )
+
+
+def write_config(folder: Path, text: str) -> Path:
+    file = folder / "config" / "config.toml"
+    file.parent.mkdir()
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize("arguments", [("-p", "Hello"), ("--plain",), ("bench",)], ids=" ".join)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (SWAPPED, "$.keys: ctrl+r is given to regenerate and new; change one of them"),
+        ('[keys]\nnew_conversation = "f6"\n', "there is no such action; did you mean 'new'?"),
+        ('[ui]\nsubmit_keys = ["ctrl+n"]\n', "$.keys: ctrl+n is given to the prompt and new"),
+        ('[ui]\ntheme = "pink"\n', "$.ui.theme: there is no theme 'pink'; choose one of "),
+    ],
+)
+def test_a_wrong_setting_of_the_screen_is_a_config_error_everywhere(
+    tmp_path: Path, arguments: tuple[str, ...], text: str, said: str
+) -> None:
+    file = write_config(tmp_path, text)
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"ttchat-tui: {file}: $.")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_variable_and_a_flag_are_named_as_the_place(tmp_path: Path) -> None:
+    write_config(tmp_path, "[log]\n")
+    assert run("-p", "Hello", TTCHAT_KEYS__NEW="ctrl+r").stderr.startswith(
+        "ttchat-tui: TTCHAT_KEYS__NEW: $.keys"
+    )
+    assert run("-p", "Hello", TTCHAT_THEME="pink").stderr.startswith("ttchat-tui: TTCHAT_THEME: $.ui.theme")
+    assert run("-p", "Hello", "--theme", "pink").stderr.startswith("ttchat-tui: command line: $.ui.theme")
+
+
+def test_doctor_tells_it_as_any_fault_of_the_config(tmp_path: Path) -> None:
+    write_config(tmp_path, SWAPPED)
+    done = run("doctor")
+    assert done.returncode == 1
+    assert "✗ config" in done.stdout
+    assert "ctrl+r is given to regenerate and new" in done.stdout
+
+
+def test_who_sets_neither_keys_nor_theme_does_not_wait_for_textual() -> None:
+    check = (
+        "from pathlib import Path\n"
+        "from ttchat_tui.cli.screen_settings import require_right\n"
+        "from ttchat_tui.config.paths import find_paths\n"
+        "from ttchat_tui.config.schema import Config\n"
+        "require_right(Config(), find_paths({}), str)"
+    )
+    assert "textual" not in loaded_by(check)

@@ -1,0 +1,21 @@
+"""Keys and theme where there is no screen: what is wrong with them is told all the same, as any other setting's fault."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Final
+
+from ttchat_tui.config.paths import Paths
+from ttchat_tui.config.schema import Config, UiSettings
+
+_CHECK: Final = "ttchat_tui.ui.config_check"
+"""Imported by name: it brings Textual, 0.15 s that who sets no keys and no theme need not wait for."""
+
+
+def require_right(config: Config, paths: Paths, place_of: Callable[[str], str]) -> None:
+    """Raises ConfigError as the screen would; `place_of` tells where a setting was given."""
+    ui, usual = config.ui, UiSettings()
+    prompt_keys = (ui.submit_keys, ui.newline_keys) != (usual.submit_keys, usual.newline_keys)
+    if config.keys or ui.theme or prompt_keys:
+        importlib.import_module(_CHECK).checked_themes(config, paths, place_of)

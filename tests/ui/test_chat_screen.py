@@ -393,6 +393,44 @@ async def test_odd_arguments_of_commands_are_said(tmp_path: Path) -> None:
             assert [said in toast for toast in chat.toasts()] == [True]
 
 
+@pytest.mark.parametrize(
+    ("key", "cure"),
+    [("ctrl+r", "ask for another one"), ("/continue", "/continue goes on with it"), ("more", "then send")],
+)
+async def test_what_cannot_be_done_while_a_reply_streams_is_said_in_its_own_words(
+    tmp_path: Path, key: str, cure: str
+) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(stepped=True), gate)
+    async with running(chat) as pilot:
+        await pilot.press(*"hi", "enter")
+        await until(pilot, lambda: chat.session.is_busy)
+        if key == "ctrl+r":
+            await pilot.press(key)
+        else:
+            chat.screen.prompt.set_draft(key)
+            await pilot.press("enter")
+        await pilot.pause()
+        (said,) = chat.toasts()
+        assert cure in said
+        chat.session.stop()
+        gate.open()
+        await reply_ended(pilot, chat)
+
+
+@pytest.mark.parametrize("command", ["/code", "/code 2", "/copy", "/copy-reply"])
+async def test_where_there_is_no_reply_yet_its_copy_is_not_a_matter_of_numbers(
+    tmp_path: Path, command: str
+) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        chat.screen.prompt.set_draft(command)
+        await pilot.press("enter")
+        await pilot.pause()
+        (said,) = chat.toasts()
+        assert said.startswith("There is no reply")
+
+
 async def test_escape_gives_up_a_message_that_waits_for_a_load_and_then_the_load(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(stepped_load=True), gate)

@@ -53,7 +53,6 @@ from ttchat_tui.session.reply import RunningReply
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 
-BUSY = ErrorInfo(kind="busy", message="A reply is still running.", cure="Esc stops it; then send.")
 NO_MODEL = ErrorInfo(
     kind="not_ready", message="No model is loaded.", cure="Load one (/reload, /model), then send."
 )
@@ -63,6 +62,11 @@ ASKED_IN_WORDS = ErrorInfo(
     "show.",
 )
 NOTHING_TO_DO = ErrorInfo(kind="nothing_to_do", message="There is no reply to work on yet.")
+
+
+def _still_running(cure: str) -> ErrorInfo:
+    """Why what was asked for cannot be had now; the cure depends on what it was."""
+    return ErrorInfo(kind="busy", message="A reply is still running.", cure=cure)
 
 
 class ChatSession:
@@ -243,7 +247,7 @@ class ChatSession:
         """Send a message: it is on disk before anything else happens. Of several candidates the first streams as the
         reply, the others become its siblings when all have ended."""
         if self.is_busy:
-            return [DraftReturned(text, BUSY)]
+            return [DraftReturned(text, _still_running("Esc stops it; then send."))]
         if self.host.info is None and not self.host.is_loading:
             return [DraftReturned(text, NO_MODEL)]
         is_first = not self.path
@@ -258,7 +262,7 @@ class ChatSession:
         """Another reply to the last user message, as a sibling: the one before stays in the tree, and on screen if
         the new one comes to nothing."""
         if self.is_busy:
-            return [Notice(BUSY)]
+            return [Notice(_still_running("Esc stops it; then ask for another one."))]
         before = self.path
         replaced = before[-1] if before and before[-1].role == "assistant" else None
         asked = before[:-1] if replaced else before
@@ -274,7 +278,7 @@ class ChatSession:
     def continue_reply(self) -> list[Update]:
         """Go on where the last reply ended: after an interruption, a stop, or `max_tokens`."""
         if self.is_busy:
-            return [Notice(BUSY)]
+            return [Notice(_still_running("Once it has ended /continue goes on with it."))]
         if not self.path or self.path[-1].role != "assistant":
             return [Notice(NOTHING_TO_DO)]
         last = self.path[-1]

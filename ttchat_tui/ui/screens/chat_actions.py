@@ -242,7 +242,9 @@ class ChatActions(Columns):
         key = self.transcript.selected or (last.id if last else None)
         blocks = self.transcript.code_blocks(key) if key is not None else []
         place = int(number) if number.isdecimal() else len(blocks) if not number else 0
-        if 1 <= place <= len(blocks):
+        if key is None:
+            self.notify("There is no reply yet.", markup=False)
+        elif 1 <= place <= len(blocks):
             self.copy(blocks[place - 1])
         else:
             which = "selected message" if self.transcript.selected else "last reply"

@@ -66,7 +66,7 @@ class ChatApp:
             save_ui_state=self.kept.append,
             resume=resume,
         )
-        self.app = TtchatApp(services, load_themes([])[0])
+        self.app = TtchatApp(services, *load_themes([self.paths.themes_dir]))
 
     @property
     def screen(self) -> ChatScreen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from textual.color import Color
 from textual.theme import Theme
 from textual.widgets import Static
 
+from tests.ui.chat_app import ChatApp, running, until
 from tests.ui.contrast import ratio, resolve
+from ttchat_tui.config.schema import Config, UiSettings
+from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.ui import theme_watch
 from ttchat_tui.ui import themes as themes_module
 from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError, load_themes, read_theme, shipped_folder
@@ -203,6 +207,52 @@ async def test_a_saved_theme_file_is_told_with_all_themes_anew(
     themes, errors = await asyncio.wait_for(coming, 5)
     assert "mine" in {theme.name for theme in themes}
     assert errors == []
+
+
+async def test_a_broken_theme_file_is_named_on_screen_and_the_apps_own_theme_shown(tmp_path: Path) -> None:
+    folder = tmp_path / "config" / "themes"
+    folder.mkdir(parents=True)
+    (folder / "own.toml").write_text(MINIMAL.replace("primary", "primery"))
+    chat = ChatApp(tmp_path, config=Config(ui=UiSettings(theme="mine")))
+    async with running(chat):
+        assert chat.app.theme == DEFAULT_THEME
+        (said,) = chat.toasts()
+        assert "own.toml" in said
+        assert "primery" in said
+        assert "There is no theme mine" in said
+
+
+async def test_a_remembered_theme_that_is_gone_is_said(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, ui_state=UiState(theme="gone"))
+    async with running(chat):
+        assert chat.app.theme == DEFAULT_THEME
+        assert chat.toasts() == ["There is no theme gone: this is tenstorrent-dark. /theme lists them."]
+
+
+async def test_while_one_theme_is_edited_what_is_wrong_with_another_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "config" / "themes"
+    folder.mkdir(parents=True)
+    saved: asyncio.Queue[None] = asyncio.Queue()
+
+    async def awatch(*_: object, **__: object) -> AsyncIterator[set[Path]]:
+        while True:
+            await saved.get()
+            yield {folder}
+
+    monkeypatch.setattr(theme_watch.watchfiles, "awatch", awatch)
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        (folder / "broken.toml").write_text("nothing")
+        saved.put_nowait(None)
+        await until(pilot, lambda: len(chat.toasts()) == 1)
+        chat.app.clear_notifications()
+        (folder / "own.toml").write_text(MINIMAL)
+        saved.put_nowait(None)
+        await until(pilot, lambda: "mine" in chat.app.available_themes)
+        await pilot.pause()
+        assert chat.toasts() == []
 
 
 class WholeStyle(App[None]):

@@ -23,7 +23,7 @@ from ttchat_tui.ui.no_color import honour_no_color
 from ttchat_tui.ui.palette import ActionProvider
 from ttchat_tui.ui.screens.chat import ChatScreen
 from ttchat_tui.ui.services import Services
-from ttchat_tui.ui.themes import DEFAULT_THEME
+from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError
 
 MOUNTING_S = 1.0
 """The sidebars take a tenth of it; a screen that nobody sees any more may never have them."""
@@ -43,7 +43,10 @@ class TtchatApp(App[None], inherit_bindings=False):
     ENABLE_COMMAND_PALETTE = False
     """Textual's own binding for it has priority and cannot be rebound; the action table has one."""
 
-    def __init__(self, services: Services, themes: Sequence[Theme]) -> None:
+    def __init__(
+        self, services: Services, themes: Sequence[Theme], theme_errors: Sequence[ThemeError] = ()
+    ) -> None:
+        """`theme_errors`: the user's files that are none of `themes`, and why. They are said once there is a screen."""
         super().__init__()
         honour_no_color(self)
         self.services = services
@@ -53,8 +56,9 @@ class TtchatApp(App[None], inherit_bindings=False):
         bind(self, bindings(TABLE, services.config.keys, "app"))
         for theme in themes:
             self.register_theme(theme)
-        wanted = services.config.ui.theme or services.ui_state.theme
-        self.theme = wanted if wanted in self.available_themes else DEFAULT_THEME
+        self._theme_errors = list(map(str, theme_errors))
+        self._theme_wanted = services.config.ui.theme or services.ui_state.theme or DEFAULT_THEME
+        self.theme = self._theme_wanted if self._theme_wanted in self.available_themes else DEFAULT_THEME
         if services.config.ui.reduced_motion:
             self.animation_level = "none"
 
@@ -143,6 +147,7 @@ class TtchatApp(App[None], inherit_bindings=False):
         if self._return_code_wanted is not None:
             self.exit(return_code=self._return_code_wanted)
         else:
+            self._say_theme_errors()
             self.run_worker(self._import_the_rest(), group="imports")
 
     async def _import_the_rest(self) -> None:
@@ -166,14 +171,26 @@ class TtchatApp(App[None], inherit_bindings=False):
         assert isinstance(screen, ChatScreen)
         return screen
 
+    def _say_theme_errors(self) -> None:
+        """What is wrong with the user's themes, and that another one than was wished is shown."""
+        problems = list(self._theme_errors)
+        if self._theme_wanted not in self.available_themes:
+            problems.append(
+                f"There is no theme {self._theme_wanted}: this is {DEFAULT_THEME}. /theme lists them."
+            )
+        if problems:
+            self.notify("\n".join(problems), title="Theme", severity="warning", timeout=10, markup=False)
+
     async def _reload_themes(self) -> None:
         """Show a user's own theme while it is being edited."""
         watch = importlib.import_module("ttchat_tui.ui.theme_watch")  # only where there is a folder to watch
         async for themes, errors in watch.changed_themes(self.services.paths.themes_dir):
             for theme in themes:
                 self.register_theme(theme)
-            for error in errors:
-                self.notify(str(error), title="Theme", severity="warning", markup=False)
+            said, self._theme_errors = self._theme_errors, list(map(str, errors))
+            for error in self._theme_errors:
+                if error not in said:
+                    self.notify(error, title="Theme", severity="warning", markup=False)
             self.refresh_css(animate=False)
 
     def _exit_on_signals(self) -> None:

@@ -36,9 +36,9 @@ def build(
     tells where a setting was given.
 
     Raises:
-        ConfigError: keys in conflict, an unknown action, or an unknown theme.
+        ConfigError: keys in conflict, or an unknown action.
     """
-    themes = checked_themes(config, paths, place_of or (lambda setting: str(paths.config_file)))
+    themes, errors = checked_themes(config, paths, place_of or (lambda setting: str(paths.config_file)))
     services = Services(
         session=session,
         host=session.host,
@@ -52,7 +52,7 @@ def build(
     )
     paste_parser.install()
     install_legacy_keys()
-    return TtchatApp(services, themes)
+    return TtchatApp(services, themes, errors)
 
 
 def _keep(file: Path, state: UiState) -> None:

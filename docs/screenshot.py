@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from textual.pilot import Pilot
@@ -18,6 +19,8 @@ from ttchat_tui.cli.chat import Invocation, _session
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import Paths, find_paths
 from ttchat_tui.config.ui_state import UiState
+from ttchat_tui.domain.events import GenerationEvent, TokenEvent
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.engine.factory import create_engine
 from ttchat_tui.engine.switching import SwitchingEngine
 from ttchat_tui.models.choice import DEFAULT
@@ -27,15 +30,35 @@ from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.themes import load_themes
 
 QUESTIONS = (
-    "Write a Python function that returns the n-th Fibonacci number, and explain it in two sentences.",
+    "Write a Python class for a stack with push, pop and peek, then explain each method.",
     "Write a short Python function that reverses a string, then explain it in one sentence.",
 )
-TOKENS_IN_MID_REPLY = 150
+TOKENS_IN_MID_REPLY = 270
 PICTURES = (
     ("streaming", (140, 40), "tenstorrent-dark", True),
     ("light", (120, 36), "tenstorrent-light", False),
     ("small", (60, 20), "tenstorrent-dark", False),
 )
+
+
+class PausingEngine(SwitchingEngine):
+    """The real engine, but for a pause after so many tokens of a reply: until `go_on` is set the screen has time."""
+
+    def __init__(self, tokens: int) -> None:
+        """`tokens`: 0 for no pause."""
+        super().__init__(create_engine)
+        self.tokens = tokens
+        self.is_paused = threading.Event()
+        self.go_on = threading.Event()
+
+    def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
+        tokens = 0
+        for event in super().generate(request, control):
+            yield event
+            tokens += len(event.token_ids) if isinstance(event, TokenEvent) else 0
+            if 0 < self.tokens <= tokens and not self.is_paused.is_set():
+                self.is_paused.set()
+                self.go_on.wait()
 
 
 async def picture(
@@ -48,28 +71,30 @@ async def picture(
     config = load_config(paths, environ={}, flags=invocation.flags)
     screen_stands = threading.Event()
     screen_stands.set()
-    engine = SwitchingEngine(create_engine)
+    engine = PausingEngine(TOKENS_IN_MID_REPLY if in_mid_reply else 0)
     with _session(invocation, config, DEFAULT, engine, screen_stands) as session:
         services = Services(
             session=session, host=session.host, config=config, paths=paths, ui_state=UiState(),
             save_ui_state=lambda state: None,
         )  # fmt: skip
         app = TtchatApp(services, load_themes([])[0])
-        async with app.run_test(size=size) as pilot:
-            screen = app.screen_stack[0]
-            assert isinstance(screen, ChatScreen)
-            await until(pilot, lambda: screen.is_whole and screen.metrics.phase == "ready")
-            for number, question in enumerate(QUESTIONS[: 1 if in_mid_reply else 2], 1):
-                screen.prompt.set_draft(question)
-                await pilot.press("enter")
-                await until(pilot, lambda wanted=2 * number: len(session.path) == wanted)
-                if in_mid_reply:
-                    await until(pilot, lambda: session.meter.completion_tokens > TOKENS_IN_MID_REPLY)
-                    assert session.is_busy, "the reply was over before its picture was taken"
-                else:
-                    await until(pilot, lambda: not session.is_busy)
-                    await pilot.pause(0.5)
-            app.save_screenshot(f"{name}.svg", path=str(to))
+        try:
+            async with app.run_test(size=size) as pilot:
+                screen = app.screen_stack[0]
+                assert isinstance(screen, ChatScreen)
+                await until(pilot, lambda: screen.is_whole and screen.metrics.phase == "ready")
+                for number, question in enumerate(QUESTIONS[: 1 if in_mid_reply else 2], 1):
+                    screen.prompt.set_draft(question)
+                    await pilot.press("enter")
+                    await until(pilot, lambda wanted=2 * number: len(session.path) == wanted)
+                    await until(pilot, lambda: engine.is_paused.is_set() or not session.is_busy)
+                    assert session.is_busy is in_mid_reply, "the reply was over before its picture was taken"
+                    await until(pilot, lambda: session.meter.completion_tokens >= engine.tokens)
+                    await pilot.pause(0.5)  # its last figures, and the last rows
+                app.save_screenshot(f"{name}.svg", path=str(to))
+                session.stop()
+        finally:
+            engine.go_on.set()
 
 
 async def until(pilot: Pilot[None], condition: object) -> None:

@@ -23,6 +23,7 @@ LONG = {
     "a table that widens after its first rows": "| a | b |\n|---|:-:|\n"
     + "| r | s |\n" * 30
     + "| wider **cell** | `s` |\n",
+    "an honest flag and hidden words": "🏴\U000e0067\U000e0062\U000e007f and\U000e0068\U000e0069 a\u200bb\n",
     "a quoted table": "> | a | b |\n> |---|---|\n" + "> | r | s |\n" * 40,
     "a comment across windows of code": "```java\n"
     + ("int a;\n" * 13 + "/* c\n" + "x\n" * 9 + "*/ int b;\n") * 3

@@ -5,10 +5,28 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_UNSAFE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_OBEYED: Final = "\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+"""What a terminal acts on. Parts of a character class, as `_UNSEEN`."""
+
+_UNSEEN: Final = "\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+"""What it shows as nothing, so that text can carry words past its reader: zero-width spaces, invisible operators, and
+tags, an invisible copy of ASCII. Joiners and variation selectors stay: Persian, Indic scripts and emoji need them."""
+
+_UNSAFE: Final = re.compile(f"[{_OBEYED}]")
+
+_HONEST: Final = (
+    # Flags of England, Scotland and Wales: a black flag, the region in tags, and a tag that ends it.
+    "\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,6}\U000e007f?"
+    # Between words of Thai, Lao, Burmese and Khmer, which are written without spaces.
+    "|(?<=[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff])\u200b"
+)
+_LOOKED_BACK: Final = 8
+"""Characters before one that decide whether it is honest."""
+
+_SHOWN: Final = re.compile(f"(?P<honest>{_HONEST})|[{_OBEYED}{_UNSEEN}]")
 
 _REPLACEMENT: Final = "\ufffd"
-"""For what has no picture of its own: C1 controls and lone surrogates."""
+"""For what has no picture of its own: C1 controls, lone surrogates, tags."""
 
 _PICTURES: Final[dict[str, str]] = {
     **{chr(code): chr(0x2400 + code) for code in range(0x20)},
@@ -20,19 +38,34 @@ _PICTURES: Final[dict[str, str]] = {
     **dict.fromkeys("\u202b\u202e\u2067", "\u21a4"),
     **dict.fromkeys("\u2068", "\u21c4"),
     **dict.fromkeys("\u202c\u2069", "\u21a5"),
+    **dict.fromkeys("\u200b\u2060\ufeff", "\u2423"),
 }
 
 
 def visible(text: str) -> str:
-    r"""`text` with every control character shown as a symbol; newline and tab stay.
+    r"""`text` with every control and every invisible character shown as a symbol; newline and tab stay.
 
     Replaced are C0 (ESC, CR, BEL …) by its picture from U+2400, DEL by ␡, C1 and lone surrogates by U+FFFD, bidi
-    embeddings, overrides and isolates by arrows. One character becomes one character, each by itself: offsets
-    hold, and `visible(a + b) == visible(a) + visible(b)`, so that a stream may be cut anywhere. Idempotent.
+    embeddings, overrides and isolates by arrows, zero-width spaces by ␣, tags and other invisible ones by U+FFFD, but
+    for those that honest text needs. One character becomes one character: offsets hold. Idempotent.
     """
-    if _UNSAFE.search(text) is None:
+    if _SHOWN.search(text) is None:
         return text
-    return _UNSAFE.sub(_picture, text)
+    return _SHOWN.sub(_picture, text)
+
+
+class VisibleStream:
+    """`visible` for a text that comes in pieces: together they are what it makes of the whole."""
+
+    def __init__(self) -> None:
+        self._before = ""
+
+    def take(self, piece: str) -> str:
+        """The next piece, made visible."""
+        text = self._before + piece
+        shown = visible(text)[len(self._before) :]
+        self._before = text[-_LOOKED_BACK:]
+        return shown
 
 
 def json_escaped(document: str) -> str:
@@ -44,4 +77,4 @@ def json_escaped(document: str) -> str:
 
 
 def _picture(match: re.Match[str]) -> str:
-    return _PICTURES.get(match.group(), _REPLACEMENT)
+    return match.group() if match["honest"] else _PICTURES.get(match.group(), _REPLACEMENT)

@@ -12,7 +12,7 @@ from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.events import ErrorInfo, LoadProgress, TokenEvent
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
-from ttchat_tui.domain.text import json_escaped, visible
+from ttchat_tui.domain.text import VisibleStream, json_escaped, visible
 
 
 class Output(Protocol):
@@ -40,6 +40,7 @@ class TextOutput:
 
     def __init__(self, stdout: TextIO, is_kept: bool) -> None:
         self._stdout = stdout
+        self._visible = VisibleStream()
         self._last = ""
 
     def load(self, progress: LoadProgress) -> None:
@@ -53,7 +54,7 @@ class TextOutput:
 
     def streamed(self, event: TextEvent, text: str) -> None:
         self._last = text or self._last
-        self._stdout.write(visible(text))
+        self._stdout.write(self._visible.take(text))
         self._stdout.flush()
 
     def done(self, message: Message, info: EngineInfo, replied: Replied) -> None:

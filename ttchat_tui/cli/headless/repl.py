@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Final
 
 from ttchat_tui.cli.errors import DONE, say, tell
-from ttchat_tui.cli.headless.driver import Driver, TextEvent
+from ttchat_tui.cli.headless.driver import Driver
 from ttchat_tui.cli.headless.line_history import line_history
 from ttchat_tui.cli.progress import describe
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import ErrorInfo, LoadProgress
-from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.text import VisibleStream, visible
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import file_path, write_export
 
@@ -164,15 +164,15 @@ class Repl:
         if self._session.info is None:
             say(NO_MODEL)
             return None
-        replied = self._driver.wait_for_reply(self._session.submit(text), self._show)
+        shown = VisibleStream()
+        replied = self._driver.wait_for_reply(
+            self._session.submit(text), lambda _, piece: self._print(shown.take(piece), end="")
+        )
         if replied.message is not None:
             self._print(f"\n[{_figures(replied.message)}]")
         if replied.error is not None:
             say(replied.error)
         return DONE if replied.is_reader_gone else _exit_code(replied.signal_number)
-
-    def _show(self, event: TextEvent, text: str) -> None:
-        self._print(visible(text), end="")
 
     @staticmethod
     def _print(text: str, end: str = "\n") -> None:

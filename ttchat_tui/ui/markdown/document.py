@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.text import VisibleStream
 from ttchat_tui.ui.markdown.block_parser import BlockParser
 from ttchat_tui.ui.markdown.blocks import Leaf
 from ttchat_tui.ui.markdown.leaf_rows import LeafRows, gap_rows, leaf_rows
@@ -60,6 +60,7 @@ class Document:
     def __init__(self) -> None:
         self.chunks: list[Chunk] = [Chunk()]
         """Full chunks and the growing one; the last holds rows that may change with the next update."""
+        self._visible = VisibleStream()
         self._held = ""
         self._partial = ""
         self._lines: list[str] = []
@@ -79,7 +80,7 @@ class Document:
         text = self._held + text
         # A carriage return may be half of a line's end.
         self._held = "\r" if text.endswith("\r") else ""
-        text = visible(text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n"))
+        text = self._visible.take(text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n"))
         first, *others = text.split("\n")
         self._partial += first
         for line in others:

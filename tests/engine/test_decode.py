@@ -309,6 +309,11 @@ def test_parameters_are_read_anew_for_every_token() -> None:
         if len(tokens(events)) == 4:
             run.control.set_sampling(SamplingParams(temperature=0.0, max_tokens=6))
     assert (finished(events).reason, text_of(events)) == ("length", "Hello,")
+    assert finished(events).stats.sampling_changes == 1
+
+
+def test_parameters_that_stay_as_they_were_are_no_change() -> None:
+    assert finished(Run(RecitingStepper("Hello")).events).stats.sampling_changes == 0
 
 
 def test_the_same_seed_gives_the_same_ids_and_another_seed_others() -> None:

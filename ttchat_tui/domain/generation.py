@@ -85,6 +85,8 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     chunks: int | None = None
     """Pieces that the reply came in over a network; `ttft_s` and `total_s` have the network in them then, and the
     inter-token figures are between pieces. None: the engine runs on this machine and times tokens."""
+    sampling_changes: int = 0
+    """How often parameters were changed between two tokens: the reply's record has those that it began with."""
     is_estimate: bool = False
     """The server told no token counts: `prompt_tokens` is a guess from the text, `completion_tokens` and `decode_tps`
     count pieces."""

@@ -225,7 +225,8 @@ def fit(
     plan = shorten(messages, count, limit - reserve)
     if plan.tokens >= limit:
         raise PromptTooLong(
-            f"This message takes {plan.tokens:,} tokens; the model's context holds {limit:,}, reply included.",
+            f"With system prompt and chat template this message takes {plan.tokens:,} tokens; the model's context holds "
+            f"{limit:,}, reply included.",
             "Shorten the message or the system prompt, or load a model with a longer context.",
         )
     return plan

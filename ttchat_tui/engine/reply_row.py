@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ttchat_tui.domain.events import ErrorInfo, GenerationFinished, RowFinished, TokenEvent
-from ttchat_tui.domain.generation import FinishReason
+from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineDied, EngineError
 from ttchat_tui.engine.meter import Meter
@@ -102,6 +103,8 @@ class ReplyRow(Ending):
         self._context_length = context_length
         self._now_s = now_s
         self._sampler: Sampler | None = None
+        self._sampling_before = sampling()
+        self._sampling_changes = 0
 
     def take(self, following: NDArray[np.float32] | Drawn, *, is_drafted: bool = False) -> TokenEvent | None:
         """The next token: sampled from logits [vocab], or as it was drawn; None, and `reason` stop, where it is the
@@ -137,9 +140,12 @@ class ReplyRow(Ending):
 
     def settle(self) -> None:
         """Find the reason for which the reply is over with the token that just came, if there is one."""
+        sampling = self._sampling()
+        self._sampling_changes += sampling != self._sampling_before
+        self._sampling_before = sampling
         if self._text_stream.is_stopped:
             self.reason = "stop"
-        elif self.meter.completion_tokens >= self._sampling().max_tokens:
+        elif self.meter.completion_tokens >= sampling.max_tokens:
             self.reason = "length"
         elif self.meter.context_used >= self._context_length:
             self.reason = "context"
@@ -148,7 +154,7 @@ class ReplyRow(Ending):
         """The last event of a request of one row; its text is what was still held back. `reason` must be there."""
         text, reason = self._close()
         return GenerationFinished(
-            request_id=self._request_id, reason=reason, stats=self.meter.stats(), text=text, error=self.error
+            request_id=self._request_id, reason=reason, stats=self._stats(), text=text, error=self.error
         )
 
     def row_finished(self) -> RowFinished:
@@ -158,10 +164,13 @@ class ReplyRow(Ending):
             request_id=self._request_id,
             row=self.row,
             reason=reason,
-            stats=self.meter.stats(),
+            stats=self._stats(),
             text=text,
             error=self.error,
         )
+
+    def _stats(self) -> GenerationStats:
+        return msgspec.structs.replace(self.meter.stats(), sampling_changes=self._sampling_changes)
 
     def _close(self) -> tuple[str, FinishReason]:
         text = ""

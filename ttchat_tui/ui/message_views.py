@@ -65,6 +65,8 @@ def figures_of(stats: GenerationStats) -> str:
         parts.append(f"{about}{stats.decode_tps:.1f} tok/s")
     if stats.dropped_messages:
         parts.append(f"without the {stats.dropped_messages:,} oldest messages")
+    if stats.sampling_changes:
+        parts.append("sampling changed on the way")
     if stats.cached_tokens:
         parts.append(f"{stats.cached_tokens:,}/{stats.prompt_tokens:,} cached")
     return SEPARATOR.join(parts)

@@ -84,14 +84,14 @@ def test_ctrl_c_stops_a_reply_and_the_chat_goes_on(
 ) -> None:
     gate = Gate()
     gate.release(2)
-    show = Repl._show
+    write = Repl._print
 
-    def interrupt_after_two(self: Repl, event: object, text: str) -> None:
-        show(self, event, text)  # type: ignore[arg-type]
+    def interrupt_after_two(text: str, end: str = "\n") -> None:
+        write(text, end)
         if text == " two":
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Repl, "_show", interrupt_after_two)
+    monkeypatch.setattr(Repl, "_print", staticmethod(interrupt_after_two))
     script = Script(replies=("one two three", "ok"), stepped=True)
     with scripted_session(script, gate, store=store) as session:
         assert chat(session, "Hello", "/model") == 0

@@ -9,10 +9,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.css.scalar import Scalar
 from textual.css.stylesheet import Stylesheet
+from textual.geometry import Region
 
 from tests.ui.chat_app import ChatApp, running
 from ttchat_tui.ui import deferred, style_sheets
@@ -163,6 +165,30 @@ async def test_what_is_typed_before_the_sidebars_stand_follows_the_stored_draft(
     async with running(chat):
         assert before == ["kept from yesterday"]
         assert chat.screen.prompt.text == "kept from yesterday and on"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+async def test_nothing_jumps_when_the_sidebars_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    mount_sidebars, lay_out = ChatScreen._mount_sidebars, ChatScreen._refresh_layout
+    regions: list[Region] = []
+
+    async def first_frame_is_out(screen: ChatScreen) -> None:
+        regions.append(screen.prompt.region)
+        await mount_sidebars(screen)
+
+    def laid_out(screen: ChatScreen, *args: Any, **options: Any) -> None:
+        lay_out(screen, *args, **options)
+        if regions:
+            regions.append(screen.prompt.region)
+
+    monkeypatch.setattr(ChatScreen, "_mount_sidebars", first_frame_is_out)
+    monkeypatch.setattr(ChatScreen, "_refresh_layout", laid_out)
+    chat = ChatApp(tmp_path)
+    async with running(chat, (width, 30)):
+        assert len(regions) > 1
+        assert len(set(regions)) == 1
 
 
 async def test_keys_for_the_sidebars_may_come_before_them(

@@ -86,7 +86,7 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
         self.place_sidebars(self.size.width)
         config = self.services.config.ui
         yield StatusLine()
-        with Horizontal(id="columns"), Vertical(id="chat"):
+        with Horizontal(id="columns"), Vertical(id="chat", classes="-no-left -no-right"):
             yield Transcript()
             yield Prompt(submit_keys=config.submit_keys, newline_keys=config.newline_keys)
         yield KeyLine(narrower_than=TOGGLES)
@@ -101,12 +101,14 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
         """After the first frame: what a person types into is there first."""
         self._is_started = True
         style_sheets.read_later_ones(self.app)
-        columns = self.query_one("#columns")
+        columns, chat = self.query_one("#columns"), self.query_one("#chat")
         history = deferred.history_panel.HistoryPanel()
-        await columns.mount(history, before="#chat")
+        chat.remove_class("-no-left")  # with the mount, not before it: no layout comes between them
+        await columns.mount(history, before=chat)
         sampling = deferred.sampling_panel.SamplingPanel()
         metrics = deferred.metrics_panel.MetricsPanel(self.services.read_cards)
-        await columns.mount(Vertical(sampling, metrics, id="side"), after="#chat")
+        chat.remove_class("-no-right")
+        await columns.mount(Vertical(sampling, metrics, id="side"), after=chat)
         self.history_panel, self.sampling_panel, self.metrics_panel = history, sampling, metrics
         self.is_whole = True
         self.post_message(self.Completed())

@@ -91,3 +91,13 @@ async def test_a_terminal_that_grows_keeps_the_keys_in_what_now_stands_beside(tm
         assert chat.screen.overlay == ""
         assert isinstance(chat.app.focused, Slider)
         assert chat.screen.prompt.display
+
+
+@pytest.mark.parametrize("keys", [("f5", "f4"), ("ctrl+f", "f3")])
+async def test_one_that_is_hidden_beside_the_chat_gives_the_keys_back(
+    tmp_path: Path, keys: tuple[str, ...]
+) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await press(pilot, *keys, *"on")
+        assert chat.screen.prompt.text == "on"

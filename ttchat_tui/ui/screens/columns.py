@@ -22,6 +22,8 @@ FITS: Final = {"left": 80, "right": 110}
 TOGGLES: Final = {"toggle_conversations": FITS["left"], "toggle_sampling": FITS["right"]}
 """The bottom row names their keys only below these widths: above them one sees what they would show."""
 
+SIDEBARS: Final = {"left": "HistoryPanel", "right": "#side"}
+
 PANELS: Final = {"left": "show_conversations", "right": "show_controls"}
 """Which of `UiState`'s fields remembers each sidebar."""
 
@@ -61,10 +63,8 @@ class Columns(Screen[None]):
 
     def on_mouse_down(self, event: MouseDown) -> None:
         """A click beside the overlay closes it."""
-        if self.overlay:
-            floating = self.query_one("#side" if self.overlay == "right" else "HistoryPanel")
-            if event.screen_offset not in floating.region:
-                self.close_overlay()
+        if self.overlay and event.screen_offset not in self.query_one(SIDEBARS[self.overlay]).region:
+            self.close_overlay()
 
     def action_toggle_conversations(self) -> None:
         self._toggle("left")
@@ -80,6 +80,8 @@ class Columns(Screen[None]):
                 self._float(side)
         else:
             self.keep_ui_state(**{PANELS[side]: not self.has_class(f"-{side}")})
+            if any(sidebar.has_focus_within for sidebar in self.query(SIDEBARS[side])):
+                self.prompt.focus()
             self.place_sidebars(self.size.width)
 
     def _float(self, side: str) -> None:

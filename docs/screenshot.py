@@ -33,7 +33,7 @@ QUESTIONS = (
     "Write a Python class for a stack with push, pop and peek, then explain each method.",
     "Write a short Python function that reverses a string, then explain it in one sentence.",
 )
-TOKENS_IN_MID_REPLY = 270
+TOKENS_IN_MID_REPLY = 262
 PICTURES = (
     ("streaming", (140, 40), "tenstorrent-dark", True),
     ("light", (120, 36), "tenstorrent-light", False),

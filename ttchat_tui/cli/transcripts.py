@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from ttchat_tui.cli.errors import say
+from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, USAGE_ERROR, say
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.conversation import Conversation
+from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import file_path, write_export
 from ttchat_tui.storage.opening import open_store
+
+NOTHING_YET: Final = ErrorInfo(kind="not_found", message="There is no conversation yet.")
 
 
 class Format(str, Enum):
@@ -37,12 +41,17 @@ def export(
     target: Annotated[Path | None, typer.Option("--to", "-o", help="File or folder.")] = None,
 ) -> None:
     """Save transcripts as Markdown, JSON or JSONL (messages format); prints the path of each file."""
+    if every and conversation is not None:
+        raise typer.BadParameter("it goes without a number", param_hint="--all")
     paths = find_paths(os.environ)
     config = load_config(paths, environ=os.environ, file=context.obj)
     store = open_store(paths.database)
     try:
         if store.notice is not None:
             say(store.notice)
+        if store.latest() is None and conversation is None:
+            say(NOTHING_YET)
+            raise typer.Exit(DONE if list_only else ENGINE_ERROR)
         if list_only:
             for each in store.conversations(limit=10**9):
                 typer.echo(f"{each.id:>6}  {each.message_count:>4} messages  {each.title}")
@@ -58,11 +67,18 @@ def export(
 
 
 def _chosen(store: ConversationStore, number: int | None, every: bool) -> list[Conversation]:
-    if every:
-        return store.conversations(limit=10**9)
-    if number is not None:
+    if number is None:
+        return store.conversations(limit=10**9 if every else 1)
+    try:
         return [store.conversation(number)]
-    latest = store.latest()
-    if latest is None:
-        raise typer.BadParameter("there is no conversation yet")
-    return [latest]
+    except StorageError as error:
+        if error.info.kind != "not_found":
+            raise
+        say(
+            ErrorInfo(
+                kind="not_found",
+                message=f"There is no conversation {number}.",
+                cure="`ttchat-tui export --list` shows the numbers.",
+            )
+        )
+        raise typer.Exit(USAGE_ERROR) from error

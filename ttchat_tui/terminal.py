@@ -59,15 +59,16 @@ def ensure_utf8() -> None:
 
 
 @contextmanager
-def captured(log_path: Path) -> Generator[None, None, None]:
+def captured(log_path: Path, line_settings: list[Any] | None = None) -> Generator[None, None, None]:
     """While this lasts, the terminal belongs to Textual alone.
 
     File descriptors 1 and 2 lead to `log_path` (mode 0600); `sys.__stderr__`, where Textual draws, and
     `sys.__stdout__`, whose size it asks for, to the terminal. SIGTERM and SIGHUP become `SystemExit(128 + number)`, until the app has handlers of its own. Left by
-    an exception, it resets the terminal; in any case its line settings and the descriptors are as before.
+    an exception, it resets the terminal; in any case its line settings and the descriptors are as before (those given as
+    `line_settings`, where the present ones are not the shell's).
     A server in the terminal's place ends the app by closing the pipe to its stdin, however the server itself ended.
     """
-    attributes = _line_settings()
+    attributes = line_settings or _line_settings()
     if is_drawn_by_a_server():
         threading.Thread(target=_end_with_stdin, name="stdin-watch", daemon=True).start()
     with _ending_signals_raise(), _native_output_in(log_path) as screen, _faults_told():

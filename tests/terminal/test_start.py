@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -25,6 +28,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
         app.close()
 
 
+def is_line_mode(app: App) -> bool:
+    """Whether the terminal echoes, edits lines and takes Enter for their end, as shells leave it."""
+    iflag, _, _, lflag, *_ = termios.tcgetattr(app.process.fd)
+    return bool(iflag & termios.ICRNL) and lflag & (termios.ECHO | termios.ICANON) == (
+        termios.ECHO | termios.ICANON
+    )
+
+
 def test_a_flag_that_names_no_model_ends_before_the_screen(start: Callable[..., App]) -> None:
     app = start("--model", "nonsense")
     assert app.until_end() == 2
@@ -36,3 +47,58 @@ def test_a_variable_that_names_no_model_is_told_on_the_screen(start: Callable[..
     app = start(TTCHAT_MODEL="nonsense")
     app.until("No model is called 'nonsense'.")
     app.until("ctrl+o chooses another")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--continue",)], ids=["bare", "with a flag"])
+def test_a_message_that_is_typed_before_the_screen_is_there_is_sent(
+    tmp_path: Path, start: Callable[..., App], arguments: tuple[str, ...]
+) -> None:
+    """Typed at the moment at which the program is still importing what draws the screen."""
+    (tmp_path / "sitecustomize.py").write_text(
+        dedent("""
+            import sys
+
+            class Typist:
+                def find_spec(self, name, path=None, target=None):
+                    if name == "ttchat_tui.ui.launch":
+                        print("NOW", flush=True)
+                        import select
+                        select.select([0], [], [], 30)
+
+            sys.meta_path.insert(0, Typist())
+        """)
+    )
+    app = start(*arguments, TTCHAT_MODEL=str(tmp_path / "missing.gguf"), PYTHONPATH=str(tmp_path))
+    app.until("NOW")
+    app.type("Hello from before\r")
+    app.until("No model is loaded.")
+    app.type("\x11")
+    assert app.until_end() == 0
+    assert b"Hello from before\r\n" not in app.received, "an echo"
+    assert is_line_mode(app)
+
+
+def test_a_start_that_is_ended_before_the_screen_gives_the_terminal_back(
+    tmp_path: Path, start: Callable[..., App]
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        dedent("""
+            import sys
+
+            class Waiter:
+                def find_spec(self, name, path=None, target=None):
+                    if name == "ttchat_tui.ui.launch":
+                        print("NOW", flush=True)
+                        import signal
+                        signal.pause()
+
+            sys.meta_path.insert(0, Waiter())
+        """)
+    )
+    app = start(TTCHAT_MODEL=str(tmp_path / "missing.gguf"), PYTHONPATH=str(tmp_path))
+    before = is_line_mode(app)
+    app.until("NOW")
+    assert (before, is_line_mode(app)) == (True, False)
+    app.kill(signal.SIGTERM)
+    assert app.until_end() == 128 + signal.SIGTERM
+    assert is_line_mode(app)

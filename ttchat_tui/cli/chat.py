@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from ttchat_tui import terminal
 from ttchat_tui.cli import engine_choice, model_choice, screen_settings
 from ttchat_tui.cli.errors import say, tell
 from ttchat_tui.cli.log_file import with_a_log
+from ttchat_tui.cli.typed_ahead import TypedAhead
 from ttchat_tui.config.load import load_config, place_of
 from ttchat_tui.config.paths import Paths, find_paths
 from ttchat_tui.config.schema import Config
@@ -89,18 +90,27 @@ def bare_invocation(environ: Mapping[str, str]) -> Invocation:
     )
 
 
-def run(invocation: Invocation) -> int:
-    """One chat from start to end; returns the exit code.
+def run(invocation: Invocation, typed: TypedAhead | None = None) -> int:
+    """One chat from start to end; returns the exit code. `typed` holds what is typed meanwhile already.
 
     Raises:
         ConfigError, ModelNameError: before anything was started.
     """
-    paths = invocation.paths
-    config = load_config(paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags)
     is_full_screen = invocation.prompt is None and not invocation.plain
     if is_full_screen and not terminal.is_full_screen_possible():
         sys.stderr.write("ttchat-tui: no full screen on this terminal: line by line instead (--plain).\n")
         is_full_screen = False
+    if not is_full_screen:
+        return _run(invocation, None)
+    with TypedAhead() if typed is None else nullcontext(typed) as kept:
+        return _run(invocation, kept)
+
+
+def _run(invocation: Invocation, typed: TypedAhead | None) -> int:
+    """On the full screen if `typed` is there, else line by line."""
+    is_full_screen = typed is not None
+    paths = invocation.paths
+    config = load_config(paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags)
     paths = with_a_log(paths, config.log.level)
     invocation = msgspec.structs.replace(invocation, paths=paths)
     state = load_ui_state(paths.ui_state_file)
@@ -114,8 +124,8 @@ def run(invocation: Invocation) -> int:
         engine.start()  # under way while this process imports what draws the screen
     screen_stands = threading.Event()
     with _session(invocation, config, model.name, engine, screen_stands) as session:
-        if is_full_screen:
-            return _run_screen(invocation, config, state, session, screen_stands)
+        if typed is not None:
+            return _run_screen(invocation, config, state, session, screen_stands, typed)
         screen_stands.set()
         gc.enable()
         headless = importlib.import_module("ttchat_tui.cli.headless")
@@ -268,6 +278,7 @@ def _run_screen(
     state: UiState,
     session: ChatSession,
     screen_stands: threading.Event,
+    typed: TypedAhead,
 ) -> int:
     """The Textual app, imported only now: the engine's process is already at work on the other core."""
     terminal.ensure_utf8()
@@ -280,15 +291,17 @@ def _run_screen(
         config,
         invocation.paths,
         state,
+        screen_begins=typed.give_back,
         screen_stands=screen_stands.set,
         read_cards=system.read_cards if system.card_numbers() else None,
         resume=(invocation.sampling_flags, invocation.system_flag) if invocation.resume else None,
         place_of=_place_of(invocation),
     )
     try:
-        with terminal.captured(invocation.paths.log_file):
+        with terminal.captured(invocation.paths.log_file, typed.before):
             app.run()
     finally:
+        typed.close()  # the terminal is the shell's again while the engine closes
         screen_stands.set()  # or leaving early would wait for a load that waits for the screen
     if app.crash is not None:
         is_kept = session.store.mode == "read-write"

@@ -7,10 +7,13 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Final
 
 from ttchat_tui.cli.errors import USAGE_ERROR, exit_codes
 from ttchat_tui.cli.standard_output import ensure_streams
+from ttchat_tui.cli.typed_ahead import TypedAhead
+from ttchat_tui.terminal import is_full_screen_possible
 
 _CHAT: Final = "ttchat_tui.cli.chat"
 """Imported by name, when no garbage is collected any more: looking for it among new modules costs 5 ms here."""
@@ -26,8 +29,9 @@ def main() -> None:
     with exit_codes():
         if is_bare(sys.argv, os.environ):
             gc.disable()  # until the app is mounted
-            chat = importlib.import_module(_CHAT)
-            sys.exit(chat.run(chat.bare_invocation(os.environ)))
+            with TypedAhead() if is_full_screen_possible() else nullcontext() as typed:
+                chat = importlib.import_module(_CHAT)
+                sys.exit(chat.run(chat.bare_invocation(os.environ), typed))
         importlib.import_module(_PARSER).app(prog_name="ttchat-tui")
     sys.exit(USAGE_ERROR)
 

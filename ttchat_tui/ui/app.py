@@ -65,6 +65,9 @@ class TtchatApp(App[None], inherit_bindings=False):
     def get_default_screen(self) -> ChatScreen:
         return ChatScreen(self.services)
 
+    def on_load(self) -> None:
+        self.services.screen_begins()
+
     def on_mount(self) -> None:
         self._exit_on_signals()
         if self.services.paths.themes_dir.is_dir():

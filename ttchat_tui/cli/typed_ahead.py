@@ -1,0 +1,72 @@
+"""What is typed while the program still starts: kept as it was typed, for the screen to read.
+
+In a terminal's line mode it would be echoed over the shell's line, and Enter would arrive as a newline: Textual takes
+that for ctrl+j, and what was to be sent becomes a draft of two lines.
+"""
+
+from __future__ import annotations
+
+import signal
+import termios
+from contextlib import suppress
+from types import FrameType
+from typing import Any, Final
+
+_STDIN: Final = 0
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+_IFLAG, _LFLAG, _CC = 0, 3, 6
+"""Places in what `tcgetattr` gives."""
+_LINE_INPUT: Final = termios.ICRNL | termios.INLCR | termios.IGNCR | termios.IXON | termios.IXOFF
+_LINE_MODE: Final = termios.ECHO | termios.ICANON | termios.IEXTEN
+"""Less than Textual takes away: ctrl+c still interrupts, until there is a screen that reads it."""
+
+
+class TypedAhead:
+    """While this lasts the terminal of stdin neither echoes nor edits what is typed; without one nothing happens.
+
+    SIGTERM and SIGHUP become `SystemExit(128 + number)`, so that it is given back then, too.
+    """
+
+    def __init__(self) -> None:
+        self.before: list[Any] | None = None
+        """The terminal's line settings as they were found; None where there is no terminal."""
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> TypedAhead:
+        try:
+            with suppress(termios.error):
+                self._begin()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def give_back(self) -> None:
+        """Set the terminal as it was found: whoever saves its settings from now on saves these."""
+        if self.before is not None:
+            with suppress(termios.error):  # the terminal is gone
+                termios.tcsetattr(_STDIN, termios.TCSANOW, self.before)
+
+    def close(self) -> None:
+        """Give back terminal and signals; once more is no error."""
+        self.give_back()
+        self.before = None
+        for number in list(self._handlers):
+            signal.signal(number, self._handlers.pop(number))
+
+    def _begin(self) -> None:
+        wanted = termios.tcgetattr(_STDIN)
+        self.before = termios.tcgetattr(_STDIN)
+        for number in _ENDING:
+            self._handlers[number] = signal.signal(number, _end)
+        wanted[_IFLAG] &= ~_LINE_INPUT
+        wanted[_LFLAG] &= ~_LINE_MODE
+        wanted[_CC][termios.VMIN], wanted[_CC][termios.VTIME] = 1, 0
+        termios.tcsetattr(_STDIN, termios.TCSANOW, wanted)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

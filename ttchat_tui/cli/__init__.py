@@ -1,20 +1,17 @@
 """The command line: flags, subcommands, and the composition root. Nothing else builds objects."""
 
-from __future__ import annotations
-
 import importlib
 import sys
-from typing import Final
 
-_ENTRY: Final = "ttchat_tui.cli.entry"
-"""Imported within `main`: ctrl+c may come while the rest of this package is read, too."""
-
-INTERRUPTED: Final = 130
+INTERRUPTED = 130
 
 
 def main() -> None:
-    """`ttchat-tui`; see `entry.main`."""
+    """`ttchat-tui`; see `entry.main`.
+
+    What takes time to import is imported in here, `typing` too: ctrl+c may come meanwhile.
+    """
     try:
-        importlib.import_module(_ENTRY).main()
+        importlib.import_module("ttchat_tui.cli.entry").main()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

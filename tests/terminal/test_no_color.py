@@ -47,14 +47,16 @@ def test_the_screen_is_drawn_without_colours(start: Callable[..., App], default_
 
 
 def test_without_the_variable_there_are_colours(start: Callable[..., App]) -> None:
-    app = start("--model", "none")
+    app = start(TTCHAT_MODEL="none")
     app.until("Write a message")
     assert colours_in(bytes(app.received))
 
 
-@pytest.mark.parametrize("arguments", [["doctor"], ["--plain", "--model", "none"], ["--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["doctor"], ["--plain", "--model", "no/model"], ["--help"]], ids=" ".join
+)
 def test_commands_without_a_screen_send_none(start: Callable[..., App], arguments: list[str]) -> None:
-    app = start(*arguments, NO_COLOR="1")
+    app = start(*arguments, NO_COLOR="1", HF_HUB_OFFLINE="1")
     if "--plain" in arguments:
         app.until(lambda text: text.rstrip().endswith(">"))
         app.type("/quit\r")

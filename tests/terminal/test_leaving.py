@@ -20,7 +20,7 @@ def app(tmp_path: Path) -> Iterator[App]:
     started.close()
 
 
-@pytest.mark.parametrize("sign", ["ttchat", "Write a message", "ctrl+n"])
+@pytest.mark.parametrize("sign", ["ttchat", "Write a message", "ctrl+p"])
 def test_ctrl_q_at_the_first_sign_of_the_screen_leaves_in_order(app: App, sign: str) -> None:
     app.until(sign)
     app.type("\x11")
@@ -30,7 +30,7 @@ def test_ctrl_q_at_the_first_sign_of_the_screen_leaves_in_order(app: App, sign: 
 
 
 def test_alt_enter_begins_a_line_in_a_terminal_without_a_keyboard_protocol(app: App) -> None:
-    app.until("ctrl+n")
+    app.until("ctrl+p")
     app.type("one\x1b\rtwo")
     text = app.until("two")
     assert "│ one" in text

@@ -46,7 +46,7 @@ def test_a_flag_that_names_no_model_ends_before_the_screen(start: Callable[..., 
 def test_a_variable_that_names_no_model_is_told_on_the_screen(start: Callable[..., App]) -> None:
     app = start(TTCHAT_MODEL="nonsense")
     app.until("No model is called 'nonsense'.")
-    app.until("ctrl+o chooses another")
+    app.until("/reload loads the model again; ctrl+o")
 
 
 @pytest.mark.parametrize("arguments", [(), ("--continue",)], ids=["bare", "with a flag"])

@@ -191,7 +191,7 @@ def test_a_damaged_file_is_left_untouched_and_the_session_starts_empty(
     assert store.notice.kind == "database_corrupt"
     assert str(filled) in store.notice.message
     assert "Nothing of this session is kept" in store.notice.message
-    assert f"sqlite3 {filled} .recover" in store.notice.cure
+    assert "`ttchat-tui repair`" in store.notice.cure
     assert store.conversations() == []
     assert texts_of_new_session(store) == ["Hello?", "Hello."]
     store.close()

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ttchat_tui import __version__
-from ttchat_tui.cli import bench, chat, doctor, models, serve, transcripts
+from ttchat_tui.cli import bench, chat, doctor, models, repair, serve, transcripts
 from ttchat_tui.cli.choices import EngineChoice
 from ttchat_tui.config.paths import find_paths
 
@@ -46,6 +46,7 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.command("export")(transcripts.export)
+app.command("repair")(repair.repair)
 app.command("serve")(serve.serve)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)

@@ -32,7 +32,7 @@ _SQLITE_KINDS: Final[tuple[tuple[str, frozenset[int], tuple[str, ...]], ...]] = 
     ("database_locked", frozenset({5, 6, 15}), ("is locked", "locking protocol")),
     ("database_read_only", frozenset({8}), ("readonly database",)),
     ("disk_full", frozenset({13}), ("or disk is full",)),
-    ("database_corrupt", frozenset({11, 26}), ("malformed", "not a database")),
+    ("database_corrupt", frozenset({11, 26}), ("malformed", "not a database", "decode to UTF-8")),
     ("database_unopenable", frozenset({14}), ("unable to open",)),
     ("permission_denied", frozenset({3, 23}), ("access permission", "authorization denied")),
 )
@@ -44,6 +44,8 @@ _OS_KINDS: Final[dict[int | None, str]] = {
     errno.EACCES: "permission_denied",
     errno.EPERM: "permission_denied",
 }
+
+REPAIR: Final = "Quit, then run `ttchat-tui repair`: it saves what can be read, and keeps the damaged file."
 
 _ROOM_TO_OPEN: Final = 64 << 10
 """Bytes: the shared memory file takes 32 KB, the log a few pages."""
@@ -63,7 +65,7 @@ _SENTENCES: Final[dict[str, tuple[str, str]]] = {
     ),
     "database_corrupt": (
         "The conversations are damaged: {path} is not a readable database.",
-        "Quit, recover with `sqlite3 {path} .recover | sqlite3 recovered.db`, and put recovered.db in its place.",
+        REPAIR,
     ),
     "database_unopenable": (
         "The conversations in {path} cannot be opened.",
@@ -133,6 +135,8 @@ def explaining(path: Path) -> Generator[None]:
         raise not_found("The message it belongs to") from error
     except (sqlite3.Error, OSError) as error:
         raise explained(error, path) from error
+    except UnicodeDecodeError as error:  # what SQLite quotes from a damaged schema in its message
+        raise _of_kind("database_corrupt", path) from error
 
 
 def not_found(what: str) -> StorageError:

@@ -33,7 +33,7 @@ def migrate(connection: sqlite3.Connection, path: Path, folder: Path = MIGRATION
     newest = known[-1][0]
     version = user_version(connection)
     if version > newest:
-        raise _newer(path, version, newest)
+        raise newer(path, version, newest)
     is_backed_up = version == 0
     for number, script in known:
         if number <= version:
@@ -52,6 +52,25 @@ def migrate(connection: sqlite3.Connection, path: Path, folder: Path = MIGRATION
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def columns_at(version: int, folder: Path = MIGRATIONS) -> dict[str, list[str]]:
+    """The columns of each table in a database of that version, in the order of its records."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for number, script in steps(folder):
+            if number <= version:
+                _run(connection, script, number)
+        return columns_in(connection)
+
+
+def columns_in(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    tables = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+    ).fetchall()
+    return {
+        table: [column[1] for column in connection.execute(f"PRAGMA table_info ({table})")]
+        for (table,) in tables
+    }
 
 
 def user_version(connection: sqlite3.Connection) -> int:
@@ -93,7 +112,7 @@ def is_in_memory(connection: sqlite3.Connection) -> bool:
     return not connection.execute("PRAGMA database_list").fetchone()[2]
 
 
-def _newer(path: Path, version: int, newest: int) -> StorageError:
+def newer(path: Path, version: int, newest: int) -> StorageError:
     return StorageError(
         ErrorInfo(
             kind="database_newer",

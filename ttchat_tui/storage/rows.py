@@ -7,7 +7,7 @@ import sqlite3
 import struct
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -16,7 +16,7 @@ from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.errors import REPAIR, StorageError
 
 CONVERSATION_COLUMNS: Final = """
     c.id, c.title, c.created_at, c.updated_at, c.model, c.system_prompt, c.sampling, c.head_id, c.draft,
@@ -31,6 +31,13 @@ MESSAGE_COLUMNS: Final = """
     (SELECT count(*) FROM messages s WHERE s.conversation_id = m.conversation_id
         AND s.parent_id IS m.parent_id) AS sibling_count
 """
+
+
+class Columns(Protocol):
+    """A row by the names of its columns."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
 
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
@@ -54,11 +61,12 @@ def message_from(row: sqlite3.Row) -> Message:
         content=row["content"],
         status=row["status"],
         created_at=row["created_at"],
-        reply=None if row["model"] is None else _record_from(row),
+        reply=None if row["model"] is None else record_from(row),
     )
 
 
-def _record_from(row: sqlite3.Row) -> ReplyRecord:
+def record_from(row: Columns) -> ReplyRecord:
+    """How a reply came to be. Raises StorageError, kind `database_corrupt`."""
     return ReplyRecord(
         model=row["model"],
         engine=row["engine"],
@@ -117,7 +125,9 @@ def _naming_damage() -> Generator[None]:
     except msgspec.DecodeError as error:
         raise StorageError(
             ErrorInfo(
-                kind="database_corrupt", message=f"A stored message or setting cannot be read: {error}."
+                kind="database_corrupt",
+                message=f"A stored message or setting cannot be read: {error}.",
+                cure=REPAIR,
             )
         ) from error
 

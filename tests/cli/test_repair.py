@@ -1,0 +1,87 @@
+"""`repair` as a program: what it says, and with which exit code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.storage.examples import answer, ask
+from ttchat_tui.config.paths import find_paths
+from ttchat_tui.storage.opening import open_store
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ttchat_tui", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def database() -> Path:
+    """Two conversations of two messages."""
+    path = find_paths(os.environ).database
+    store = open_store(path)
+    for text in ("First?", "Second?"):
+        answer(store, ask(store, text))
+    store.close()
+    return path
+
+
+def overwrite(path: Path, offset: int, damage: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(damage)
+
+
+def test_what_was_saved_is_counted_and_the_kept_file_named(database: Path) -> None:
+    overwrite(database, 0, bytes(4096))
+    listed = run("export", "--list")
+    assert "`ttchat-tui repair`" in listed.stderr
+    done = run("repair")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"Saved 4 messages in 2 conversations to {database}.\n"
+        f"The damaged file is kept as {database}.damaged-1.\n"
+    )
+    assert run("export", "--list").stdout.splitlines() == [
+        "     2     2 messages  Second?",
+        "     1     2 messages  First?",
+    ]
+
+
+def test_messages_that_are_lost_are_told(database: Path) -> None:
+    overwrite(database, database.read_bytes().rindex(b"Second?") - 40, b"\xff" * 40)
+    assert run("repair").stdout.startswith("Saved 3 of 4 messages in 2 conversations")
+
+
+def test_whole_conversations_are_said_to_be(database: Path) -> None:
+    before = database.read_bytes()
+    done = run("repair")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"The conversations in {database} are whole; nothing was changed.\n"
+    assert database.read_bytes() == before
+
+
+def test_where_nothing_can_be_read_it_says_how_to_begin_anew(database: Path) -> None:
+    overwrite(database, 0, bytes(database.stat().st_size))
+    done = run("repair")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"ttchat-tui: No conversation can be read from {database}; nothing was changed. "
+        f"The app begins a new file once this one is moved away: mv {database} {database}.damaged\n"
+    )
+
+
+def test_without_a_file_it_says_where_it_looked() -> None:
+    done = run("repair")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "is not there. `ttchat-tui paths`" in done.stderr

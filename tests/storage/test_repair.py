@@ -1,0 +1,452 @@
+"""Of a damaged file all that is left is saved, and the file itself is kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.storage.examples import HandClock, answer, ask, mode_of, version_of
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.migration import MIGRATIONS, steps
+from ttchat_tui.storage.opening import open_store
+from ttchat_tui.storage.pages import records
+from ttchat_tui.storage.repair import repair
+
+PAGE = 4096
+CONVERSATIONS, TURNS = 5, 8
+
+
+def fill(path: Path, *, clock: HandClock | None = None) -> Path:
+    """Conversations of many pages, some messages longer than one; in each, the first reply was tried twice."""
+    store = open_store(path, clock=clock or HandClock())
+    for number in range(CONVERSATIONS):
+        asked = ask(store, f"Question {number}")
+        answer(store, asked, "A first try.")
+        for turn in range(TURNS):
+            reply = answer(store, asked, f"Reply {turn} " + "of many words " * (turn % 4) ** 4 * 3)
+            asked = store.add_user_message(asked.conversation_id, reply.id, f"And {turn}, ünï?")
+    store.set_new_draft("not sent")
+    store.close()
+    return path
+
+
+@pytest.fixture
+def filled(path: Path) -> Path:
+    return fill(path)
+
+
+def rows_in(path: Path, table: str = "messages") -> dict[int, tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {row[0]: row for row in connection.execute(f"SELECT * FROM {table}")}
+
+
+def parents_in(path: Path) -> dict[int, int | None]:
+    with closing(sqlite3.connect(path)) as connection:
+        return dict(connection.execute("SELECT id, parent_id FROM messages").fetchall())
+
+
+def overwrite(path: Path, offset: int, damage: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(damage)
+
+
+def ids_by_page(path: Path) -> dict[int, list[int]]:
+    """The messages of each page of the table, by the page's place in the file."""
+    data = path.read_bytes()
+    found: dict[int, list[int]] = {}
+    for start in range(PAGE, len(data), PAGE):
+        others_gone = bytearray(data)
+        for other in range(0, len(data), PAGE):
+            if other != start and data[other] in (2, 10, 13):
+                others_gone[other] = 0
+        others_gone[100] = 0
+        rows = [each for each in records(bytes(others_gone), PAGE, 0) if len(each.fields) == 17]
+        if rows:
+            found[start] = [each.rowid for each in rows if each.rowid is not None]
+    return found
+
+
+def pages_of(path: Path, name: str) -> list[int]:
+    """Where the root page of a table or index begins."""
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        return [(number - 1) * PAGE for (number,) in connection.execute(query, (name,))]
+
+
+def assert_sound(path: Path) -> None:
+    assert mode_of(path) == 0o600
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    store = open_store(path)
+    assert store.mode == "read-write"
+    for conversation in store.conversations():
+        assert conversation.head_id is not None
+        assert store.path(conversation.head_id)
+        assert len(store.tree(conversation.id)) == conversation.message_count
+    store.close()
+
+
+def test_a_record_is_read_as_sqlite_reads_it(filled: Path) -> None:
+    columns = [each for each in records(filled.read_bytes(), PAGE, 0) if len(each.fields) == 17]
+    assert {each.rowid: (each.rowid, *each.fields[1:]) for each in columns} == rows_in(filled)
+
+
+def test_a_lost_page_costs_its_messages_and_no_others(filled: Path) -> None:
+    before, parents = rows_in(filled), parents_in(filled)
+    pages = ids_by_page(filled)
+    place, lost = next((place, ids) for place, ids in pages.items() if 25 in ids)
+    overwrite(filled, place, b"\xff" * PAGE)
+    damaged = filled.read_bytes()
+    done = repair(filled)
+    assert done is not None
+    assert (done.messages, done.known_messages) == (len(before) - len(lost), len(before))
+    assert done.conversations == CONVERSATIONS
+    assert done.kept_as == filled.with_name("conversations.db.damaged-1")
+    assert done.kept_as.read_bytes() == damaged
+    assert_sound(filled)
+    after = rows_in(filled)
+    assert after.keys() == before.keys() - set(lost)
+    for message_id, row in after.items():
+        above = parents[message_id]
+        while above in lost:
+            above = parents[above]
+        assert row == (*before[message_id][:2], above, *before[message_id][3:])
+
+
+def in_the_middle_of_a_page_of_messages(path: Path) -> None:
+    overwrite(path, list(ids_by_page(path))[3] + 1700, b"\xa5" * 300)
+
+
+def on_the_root_of_messages(path: Path) -> None:
+    overwrite(path, pages_of(path, "messages")[0], b"\xff" * PAGE)
+
+
+def in_an_index(path: Path) -> None:
+    overwrite(path, pages_of(path, "messages_by_parent")[0], b"\xff" * PAGE)
+
+
+def on_the_header(path: Path) -> None:
+    overwrite(path, 0, b"This is a letter, not a database." * 3)
+
+
+def on_the_schema(path: Path) -> None:
+    overwrite(path, 100, bytes(3000))
+
+
+def on_the_first_page(path: Path) -> None:
+    overwrite(path, 0, bytes(PAGE))
+
+
+def on_the_version(path: Path) -> None:
+    overwrite(path, 60, bytes(4))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [on_the_root_of_messages, in_an_index, on_the_header, on_the_schema, on_the_first_page, on_the_version],
+)
+def test_damage_beside_the_messages_costs_none(filled: Path, damage: Callable[[Path], None]) -> None:
+    before = [rows_in(filled, table) for table in ("messages", "conversations")]
+    damage(filled)
+    damaged = filled.read_bytes()
+    done = repair(filled)
+    assert done is not None
+    assert done.messages == done.known_messages == len(before[0])
+    assert done.kept_as.read_bytes() == damaged
+    assert_sound(filled)
+    assert [rows_in(filled, table) for table in ("messages", "conversations")] == before
+    store = open_store(filled)
+    assert store.new_draft() == "not sent"
+    store.close()
+
+
+def test_bytes_in_the_middle_of_a_page_cost_what_they_hit(filled: Path) -> None:
+    before = rows_in(filled)
+    hit = set(list(ids_by_page(filled).values())[3])
+    in_the_middle_of_a_page_of_messages(filled)
+    done = repair(filled)
+    assert done is not None
+    assert_sound(filled)
+    after = rows_in(filled)
+    assert len(before) - 3 <= len(after) <= len(before)
+    assert before.keys() - after.keys() <= hit
+    assert all(after[each][15] == before[each][15] for each in before.keys() - hit)
+
+
+def test_of_a_file_that_was_cut_off_the_rest_is_saved(filled: Path) -> None:
+    before = rows_in(filled)
+    size = filled.stat().st_size // 2 + 77
+    os.truncate(filled, size)
+    done = repair(filled)
+    assert done is not None
+    assert 0 < done.messages < len(before)
+    assert done.kept_as.stat().st_size == size
+    assert_sound(filled)
+    after = rows_in(filled)
+    assert after.keys() < before.keys()
+    assert all(after[each][15] == before[each][15] for each in after)
+
+
+def test_a_conversation_that_is_lost_is_made_again_from_its_messages(filled: Path) -> None:
+    before = rows_in(filled)
+    overwrite(filled, pages_of(filled, "conversations")[0], bytes(PAGE))
+    done = repair(filled)
+    assert done is not None
+    assert (done.messages, done.conversations) == (len(before), CONVERSATIONS)
+    assert_sound(filled)
+    assert rows_in(filled) == before
+    store = open_store(filled)
+    found = store.conversations()
+    assert sorted(each.title for each in found) == [f"Question {number}" for number in range(CONVERSATIONS)]
+    assert all(each.head_id == max(message.id for message in store.tree(each.id)) for each in found)
+    assert {each.model for each in found} == {"smollm2"}
+    store.close()
+
+
+def test_a_head_that_is_lost_becomes_the_newest_message(filled: Path) -> None:
+    last = max(rows_in(filled))
+    pages = ids_by_page(filled)
+    place, lost = next((place, ids) for place, ids in pages.items() if last in ids)
+    overwrite(filled, place, bytes(PAGE))
+    assert repair(filled) is not None
+    assert_sound(filled)
+    store = open_store(filled)
+    heads = {each.head_id for each in store.conversations()}
+    assert min(lost) - 1 in heads
+    assert ask(store).id == last + 1  # an id is never given twice
+    store.close()
+
+
+LEAVES_A_LOG = """
+import os, sys
+from pathlib import Path
+from tests.storage.examples import answer, ask
+from ttchat_tui.storage.migration import MIGRATIONS, steps
+from ttchat_tui.storage.opening import open_store
+store = open_store(Path(sys.argv[1]))
+answer(store, ask(store, "In the log?"), "In the log.")
+os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("damage", [None, on_the_header, on_the_first_page])
+def test_what_only_the_log_holds_is_saved_and_the_log_kept(
+    filled: Path, damage: Callable[[Path], None] | None
+) -> None:
+    subprocess.run([sys.executable, "-c", LEAVES_A_LOG, str(filled)], check=False, timeout=60)
+    log = Path(f"{filled}-wal").read_bytes()
+    assert b"In the log." in log
+    assert b"In the log." not in filled.read_bytes()
+    if damage is not None:
+        damage(filled)
+    done = repair(filled)
+    assert done is None or Path(f"{done.kept_as}-wal").read_bytes() == log
+    store = open_store(filled)
+    assert store.mode == "read-write"
+    latest = store.latest()
+    assert latest is not None
+    assert latest.head_id is not None
+    assert [each.content for each in store.path(latest.head_id)] == ["In the log?", "In the log."]
+    store.close()
+
+
+def test_a_kept_file_is_never_overwritten(filled: Path) -> None:
+    for number in (1, 2, 3):
+        on_the_header(filled)
+        damaged = filled.read_bytes()
+        done = repair(filled)
+        assert done is not None
+        assert done.kept_as.name == f"conversations.db.damaged-{number}"
+        assert done.kept_as.read_bytes() == damaged
+        assert mode_of(done.kept_as) == 0o600
+    assert sorted(each.name for each in filled.parent.iterdir()) == [
+        "conversations.db",
+        *(f"conversations.db.damaged-{number}" for number in (1, 2, 3)),
+    ]
+
+
+def test_text_that_is_no_text_any_more_is_shown_as_far_as_it_is(filled: Path) -> None:
+    content = filled.read_bytes()
+    overwrite(filled, content.index(b"And 3, \xc3\xbcn") + 8, b"\xff")
+    store = open_store(filled)
+    with pytest.raises(StorageError) as caught:
+        store.tree(1)
+    assert caught.value.info.kind == "database_corrupt"
+    assert "`ttchat-tui repair`" in caught.value.info.cure
+    store.close()
+    done = repair(filled)
+    assert done is not None
+    assert done.messages == done.known_messages
+    assert_sound(filled)
+    assert any("And 3, \ufffd" in str(row[15]) for row in rows_in(filled).values())
+
+
+def test_figures_that_cannot_be_read_go_and_the_words_stay(filled: Path) -> None:
+    with closing(sqlite3.connect(filled, isolation_level=None)) as connection:
+        connection.execute("UPDATE messages SET stats = '{' WHERE id = 5")
+        connection.execute("UPDATE conversations SET sampling = '[' WHERE id = 2")
+    before = rows_in(filled)
+    assert repair(filled) is not None
+    assert_sound(filled)
+    after = rows_in(filled)
+    assert {each: row[15] for each, row in after.items()} == {each: row[15] for each, row in before.items()}
+    assert [each for each in before if before[each] != after[each]] == [5]
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in folder.iterdir()}
+
+
+def test_a_file_of_an_older_schema_is_saved_into_the_newest(filled: Path, tmp_path: Path) -> None:
+    before = rows_in(filled)
+    migrations = Path(shutil.copytree(MIGRATIONS, tmp_path / "migrations"))
+    number = steps(migrations)[-1][0] + 1
+    changes = "ALTER TABLE messages RENAME COLUMN engine TO ran_by; ALTER TABLE messages ADD COLUMN stars DEFAULT 3;"
+    (migrations / f"{number:03}.sql").write_text(changes.replace("; ", ";\n"), encoding="utf-8")
+    in_an_index(filled)
+    assert repair(filled, migrations=migrations) is not None
+    assert version_of(filled) == number
+    after = rows_in(filled)
+    assert {each: (*row[:9], *row[10:]) for each, row in before.items()} == {
+        each: (*row[:9], *row[10:-1]) for each, row in after.items()
+    }
+    assert {row[-1] for row in after.values()} == {3}
+
+
+def test_a_whole_file_stays_as_it_is(filled: Path) -> None:
+    before = files_in(filled.parent)
+    assert repair(filled) is None
+    assert files_in(filled.parent) == before
+
+
+def test_an_empty_file_is_whole(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+    assert repair(path) is None
+
+
+@pytest.mark.parametrize("content", [bytes(10 * PAGE), b"Dear diary, " * 4000])
+def test_a_file_of_which_nothing_is_left_stays_where_it_is(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match="No conversation can be read") as caught:
+        repair(path)
+    assert caught.value.info.kind == "database_corrupt"
+    assert f"mv {path} {path}.damaged" in caught.value.info.cure
+    assert files_in(path.parent) == {path.name: content}
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from ttchat_tui.storage.migration import MIGRATIONS, steps
+from ttchat_tui.storage.opening import open_store
+store = open_store(Path(sys.argv[1]))
+print(store.mode, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_file_that_a_running_app_has_open_is_left_alone(filled: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(filled)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "read-write\n"
+    in_an_index(filled)
+    damaged = filled.read_bytes()
+    with pytest.raises(StorageError, match="open; nothing was changed") as caught:
+        repair(filled)
+    assert caught.value.info.kind == "database_locked"
+    assert filled.read_bytes() == damaged
+    holder.communicate()
+    assert repair(filled) is not None
+
+
+def test_where_there_is_no_file_none_is_made(path: Path) -> None:
+    path.parent.mkdir()
+    with pytest.raises(StorageError, match="is not there"):
+        repair(path)
+    assert files_in(path.parent) == {}
+
+
+def test_a_newer_app_s_file_is_left_alone(filled: Path) -> None:
+    overwrite(filled, 60, (47).to_bytes(4, "big"))
+    in_an_index(filled)
+    before = files_in(filled.parent)
+    with pytest.raises(StorageError, match="newer ttchat-tui") as caught:
+        repair(filled)
+    assert caught.value.info.kind == "database_newer"
+    assert files_in(filled.parent) == before
+
+
+def test_when_the_new_file_cannot_be_put_in_place_the_old_one_is(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_an_index(filled)
+    before = files_in(filled.parent)
+    rename = os.rename
+
+    def fail(source: str | Path, target: str | Path) -> None:
+        if Path(source).name == "repaired.db":
+            raise OSError(28, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(StorageError) as caught:
+        repair(filled)
+    assert caught.value.info.kind == "disk_full"
+    assert files_in(filled.parent) == before
+
+
+@cache
+def good() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return fill(Path(folder) / "conversations.db").read_bytes()
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_whatever_is_overwritten_nothing_is_made_up_and_the_file_is_kept(data: st.DataObject) -> None:
+    content = bytearray(good())
+    for _ in range(data.draw(st.integers(1, 4))):
+        page = data.draw(st.integers(0, len(content) // PAGE - 1)) * PAGE
+        offset = page + data.draw(st.integers(0, PAGE - 1))
+        damage = data.draw(st.binary(min_size=1, max_size=60)) * data.draw(st.sampled_from([1, 1, 80]))
+        end = min(offset + len(damage), len(content))
+        content[offset:end] = damage[: end - offset]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "conversations.db"
+        path.write_bytes(content)
+        open_store(path).close()  # never raises
+        for each in path.parent.iterdir():
+            each.unlink()
+        path.write_bytes(content)
+        path.chmod(0o600)
+        try:
+            done = repair(path)
+        except StorageError:
+            assert files_in(path.parent) == {path.name: bytes(content)}
+            return
+        assert_sound(path)
+        whole = path.with_name("good.db")
+        whole.write_bytes(good())
+        before, after = rows_in(whole), rows_in(path)
+        assert after.keys() <= before.keys()
+        if done is not None:
+            assert done.kept_as.read_bytes() == content
+            assert done.messages == len(after)

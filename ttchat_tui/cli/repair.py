@@ -1,0 +1,28 @@
+"""`ttchat-tui repair`: save what can be read of a damaged database."""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from ttchat_tui.config.paths import find_paths
+from ttchat_tui.storage.repair import Repair
+from ttchat_tui.storage.repair import repair as repaired
+
+
+def repair() -> None:
+    """Save what can be read of damaged conversations; the damaged file is kept. Whole ones stay as they are."""
+    path = find_paths(os.environ).database
+    done = repaired(path)
+    if done is None:
+        typer.echo(f"The conversations in {path} are whole; nothing was changed.")
+    else:
+        typer.echo(f"Saved {_count(done)} to {path}.")
+        typer.echo(f"The damaged file is kept as {done.kept_as}.")
+
+
+def _count(done: Repair) -> str:
+    of_all = "" if done.messages == done.known_messages else f" of {done.known_messages}"
+    messages = f"{done.messages}{of_all} message{'s' * (done.known_messages != 1)}"
+    return f"{messages} in {done.conversations} conversation{'s' * (done.conversations != 1)}"

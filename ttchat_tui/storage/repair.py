@@ -1,0 +1,294 @@
+"""Save what can be read of a damaged database into a new one, and keep the damaged files beside it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import mmap
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+
+from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.storage.database import Database, open_database
+from ttchat_tui.storage.errors import StorageError, explained, explaining
+from ttchat_tui.storage.migration import MIGRATIONS, columns_at, columns_in, newer, steps
+from ttchat_tui.storage.pages import FILE_HEADER, records
+from ttchat_tui.storage.salvage import Row, Salvage, is_readable, is_readable_setting, mend, sort_out
+
+MAGIC: Final = b"SQLite format 3\0"
+PAGE_SIZE: Final = 4096
+"""Bytes: SQLite's own choice for a new file."""
+_COMPANIONS: Final = ("-wal", "-journal", "-shm")
+_LOCK_BYTES: Final = (0x40000000, 512)
+"""Where SQLite locks (os_unix.c: PENDING_BYTE, RESERVED_BYTE and SHARED_SIZE), from and how many. Who has a database
+in WAL mode open holds a shared lock there."""
+_HIGHEST_VERSION: Final = 999
+"""Migrations are called NNN.sql: a version beyond is damage."""
+
+
+class Repair(msgspec.Struct, frozen=True):
+    """What was saved, and where the damaged file is now."""
+
+    messages: int
+    known_messages: int
+    conversations: int
+    kept_as: Path
+
+
+def repair(
+    path: Path, *, clock: Callable[[], float] = time.time, migrations: Path = MIGRATIONS
+) -> Repair | None:
+    """Put a database of all that is readable in the place of the damaged one; None if there is no damage.
+
+    Nobody else may open the file meanwhile. The damaged file and its log become `<name>.damaged-N`.
+
+    Raises:
+        StorageError: and nothing was changed. `not_found`: there is no such file. `database_locked`: somebody has it open. `database_newer`.
+            `database_corrupt`: nothing of it can be read. Else what kept the file from being opened or written.
+    """
+    path = Path(os.path.realpath(path))
+    with explaining(path), _alone_with(path) as file, _folder_beside(path) as folder:
+        copy = _copied(file, path, folder)
+        if _is_whole(copy, path, migrations):
+            return None
+        found = _salvage(copy, clock(), migrations)
+        if found.is_empty:
+            raise _nothing_left(path)
+        mend(found)
+        written = _write(found, folder / "repaired.db", migrations)
+        kept_as = _put_in_place(written, path)
+    return Repair(len(found.messages), found.known_messages, len(found.conversations), kept_as)
+
+
+@contextmanager
+def _alone_with(path: Path) -> Generator[BinaryIO]:
+    """The file, locked as SQLite locks it to write. Closing any other handle of this process on it ends the lock."""
+    try:
+        file = path.open("r+b")
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _LOCK_BYTES[1], _LOCK_BYTES[0])
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise _in_use(path) from error
+            # A file system without locks: SQLite has none there either.
+        yield file
+
+
+@contextmanager
+def _folder_beside(path: Path) -> Generator[Path]:
+    """0700, on the same disk: what is made in it can be moved into place, and the disk has room for it."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.repair-") as folder:
+        yield Path(folder)
+
+
+def _copied(file: BinaryIO, path: Path, folder: Path) -> Path:
+    copy = folder / "damaged.db"
+    with copy.open("wb") as target:
+        shutil.copyfileobj(file, target)
+    for companion in ("-wal", "-journal"):
+        with suppress(FileNotFoundError):
+            shutil.copyfile(f"{path}{companion}", f"{copy}{companion}")
+    return copy
+
+
+def _is_whole(copy: Path, path: Path, migrations: Path) -> bool:
+    """Whether SQLite finds nothing wrong, and the app can read every row."""
+    newest = steps(migrations)[-1][0]
+    version = _version(_header(copy))
+    if newest < version <= _HIGHEST_VERSION:
+        raise newer(path, version, newest)
+    try:
+        with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+            connection.row_factory = sqlite3.Row
+            if connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
+                return False
+            if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
+                return False
+            if version == 0:  # a new file, in which there are no tables yet
+                return connection.execute("SELECT * FROM sqlite_master").fetchone() is None
+            if columns_in(connection) != columns_at(min(version, newest), migrations):
+                return False
+            messages = connection.execute("SELECT * FROM messages")
+            settings = connection.execute("SELECT sampling FROM conversations")
+            return (
+                version <= newest
+                and all(map(is_readable, messages))
+                and all(is_readable_setting(sampling) for (sampling,) in settings)
+            )
+    except UnicodeDecodeError:
+        return False
+    except sqlite3.DatabaseError as error:
+        if explained(error, copy).info.kind == "disk_full":
+            raise
+        return False
+
+
+def _header(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(FILE_HEADER)
+
+
+def _version(header: bytes) -> int:
+    """0 where the header does not say."""
+    return int.from_bytes(header[60:64], "big") if header.startswith(MAGIC) else 0
+
+
+def _page_size(told: int) -> int | None:
+    return told if 512 <= told <= 1 << 16 and not told & (told - 1) else None
+
+
+def _salvage(copy: Path, now: float, migrations: Path) -> Salvage:
+    newest = steps(migrations)[-1][0]
+    version = _version(_header(copy))
+    columns = columns_at(version if 0 < version <= newest else newest, migrations)
+    _merge_log(copy)
+    header = _header(copy)
+    told = int.from_bytes(header[16:18], "big")
+    size = _page_size(1 << 16 if told == 1 else told)
+    # The header may be what is damaged: see which way more can be read.
+    layouts = [] if size is None else [(size, header[20])]
+    best = Salvage()
+    with copy.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for page_size, reserved in dict.fromkeys([*layouts, (PAGE_SIZE, 0)]):
+            found = sort_out(records(data, page_size, reserved), columns, now)
+            best = max(best, found, key=lambda each: len(each.messages) + len(each.conversations))
+    return best
+
+
+def _merge_log(copy: Path) -> None:
+    """Write what is complete in the log into the copy, if need be past a first page that SQLite does not accept."""
+    log = Path(f"{copy}-wal")
+    if not log.exists() or not log.stat().st_size:
+        return
+    for is_second_try in (False, True):
+        if is_second_try:
+            _replace_first_page(copy, int.from_bytes(_header(log)[8:12], "big"))
+        try:
+            with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:
+                return
+        except UnicodeDecodeError:
+            continue
+        except sqlite3.DatabaseError as error:
+            if explained(error, copy).info.kind == "disk_full":
+                raise
+
+
+def _replace_first_page(copy: Path, page_size: int) -> None:
+    """By that of an empty database, since only the schema stands there: for the log's sake, which may hold another."""
+    if _page_size(page_size) is None:
+        return
+    empty = copy.with_name("empty.db")
+    with closing(sqlite3.connect(empty, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA page_size = {page_size:d}")
+        connection.execute("PRAGMA journal_mode = WAL")
+    with copy.open("r+b") as file:
+        page = bytearray(empty.read_bytes()[:page_size])
+        pages = copy.stat().st_size // page_size
+        page[28:32] = pages.to_bytes(4, "big")
+        file.write(page)
+
+
+def _write(found: Salvage, target: Path, migrations: Path) -> Path:
+    database = open_database(target, migrations=migrations)
+    with closing(database):
+        with database.transaction(is_durable=True) as transaction:
+            headless = [{**row, "head_id": None} for row in found.conversations.values()]
+            _insert(transaction, "conversations", headless)
+            parents_first = [row for _, row in sorted(found.messages.items())]
+            _insert(transaction, "messages", parents_first)
+            transaction.executemany(
+                "UPDATE conversations SET head_id = ? WHERE id = ?",
+                [(row["head_id"], conversation) for conversation, row in found.conversations.items()],
+            )
+            for table, highest in found.sequences.items():
+                transaction.execute(
+                    "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (highest, table)
+                )
+            if found.draft:
+                _insert(transaction, "app_state", [{"key": "new_draft", "value": found.draft}])
+        _require_whole(database)
+    return target
+
+
+def _insert(transaction: sqlite3.Connection, table: str, rows: Iterable[Row]) -> None:
+    """What the table has a column for."""
+    known = {column[1] for column in transaction.execute(f"PRAGMA table_info ({table})")}
+    for row in rows:
+        kept = {name: value for name, value in row.items() if name in known}
+        marks = ", ".join("?" * len(kept))
+        transaction.execute(f"INSERT INTO {table} ({', '.join(kept)}) VALUES ({marks})", tuple(kept.values()))
+
+
+def _require_whole(database: Database) -> None:
+    finding = database.rows("PRAGMA integrity_check(1)")[0][0]
+    if finding != "ok" or database.rows("PRAGMA foreign_key_check"):
+        raise sqlite3.DatabaseError(f"what was saved is malformed: {finding}")
+
+
+def _put_in_place(written: Path, path: Path) -> Path:
+    """Where the damaged file is now. Its log goes first: beside another file SQLite would take it for that one's."""
+    number = 1
+    while any(os.path.lexists(f"{path}.damaged-{number}{each}") for each in ("", *_COMPANIONS)):
+        number += 1
+    kept_as = path.with_name(f"{path.name}.damaged-{number}")
+    moved: list[tuple[str, str]] = []
+    try:
+        for each in (*_COMPANIONS, ""):
+            with suppress(FileNotFoundError):
+                os.rename(f"{path}{each}", f"{kept_as}{each}")
+                moved.append((f"{path}{each}", f"{kept_as}{each}"))
+        os.rename(written, path)
+    except OSError:
+        for before, after in reversed(moved):
+            os.rename(after, before)
+        raise
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return kept_as
+
+
+def _missing(path: Path) -> StorageError:
+    return StorageError(
+        ErrorInfo(
+            kind="not_found",
+            message=f"There are no conversations to repair: {path} is not there.",
+            cure="`ttchat-tui paths` tells where they are looked for.",
+        )
+    )
+
+
+def _in_use(path: Path) -> StorageError:
+    return StorageError(
+        ErrorInfo(
+            kind="database_locked",
+            message=f"Another program has {path} open; nothing was changed.",
+            cure=f"Close ttchat-tui, or what else it is (`fuser {path}` names it), then run `ttchat-tui repair` again.",
+        )
+    )
+
+
+def _nothing_left(path: Path) -> StorageError:
+    return StorageError(
+        ErrorInfo(
+            kind="database_corrupt",
+            message=f"No conversation can be read from {path}; nothing was changed.",
+            cure=f"The app begins a new file once this one is moved away: mv {path} {path}.damaged",
+        )
+    )

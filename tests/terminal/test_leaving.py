@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -66,3 +71,34 @@ def test_an_error_of_the_apps_own_is_told_in_a_sentence_and_its_traceback_is_log
     assert b"Traceback" not in app.received
     assert "in _mount_sidebars" in log.read_text()
     assert is_restored(bytes(app.received))
+
+
+def test_a_terminal_that_is_gone_ends_the_app_where_no_signal_tells_it(tmp_path: Path) -> None:
+    """Who has no controlling terminal gets no SIGHUP: started by `setsid`, or by a service."""
+    master, slave = pty.openpty()
+    folders = {
+        f"TTCHAT_{each}_DIR": str(tmp_path / each.lower()) for each in ("CONFIG", "DATA", "CACHE", "STATE")
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ttchat_tui"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        env={
+            **os.environ,
+            **folders,
+            "TERM": "xterm-256color",
+            "TTCHAT_MODEL": str(tmp_path / "missing.gguf"),
+        },
+    )
+    os.close(slave)
+    try:
+        shown = b""
+        while b"ctrl+p" not in shown:
+            shown += os.read(master, 65536)
+        os.close(master)
+        assert process.wait(30) == 128 + signal.SIGHUP
+    finally:
+        process.kill()
+        process.wait()

@@ -17,7 +17,7 @@ from textual.notifications import Notify, SeverityLevel
 from textual.theme import Theme
 from textual.widgets._toast import ToastRack
 
-from ttchat_tui.ui import deferred, style_sheets, toasts
+from ttchat_tui.ui import deferred, lost_terminal, style_sheets, toasts
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bind, bindings, keys_label
 from ttchat_tui.ui.no_color import honour_no_color
 from ttchat_tui.ui.palette import ActionProvider
@@ -204,3 +204,4 @@ class TtchatApp(App[None], inherit_bindings=False):
                 loop.add_signal_handler(number, self._leave, 128 + number)
             except (RuntimeError, ValueError, NotImplementedError) as error:
                 log.info("no handler for signal %s: %s", number, error)
+        lost_terminal.watch(lambda: self._leave(128 + signal.SIGHUP))

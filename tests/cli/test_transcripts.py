@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from ttchat_tui.domain.conversation import ReplyRecord
+from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.opening import open_store
+
+RECORD = ReplyRecord(model="m", engine="cpu", sampling=SamplingParams(), seed=1)
 
 
 def export(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -56,3 +61,37 @@ def test_where_there_is_no_conversation_yet_it_is_said(arguments: tuple[str, ...
         "",
         "ttchat-tui: There is no conversation yet.\n",
     )
+
+
+def test_json_has_every_version_of_a_reply_and_markdown_the_one_on_screen(own_folders: Path) -> None:
+    store = open_store(own_folders / "data" / "conversations.db")
+    conversation = store.create_conversation(model="m", system_prompt="", sampling=None)
+    asked = store.add_user_message(conversation.id, None, "hello")
+    for text in ("first answer", "second answer"):
+        reply = store.begin_reply(conversation.id, asked.id, RECORD)
+        store.finish_reply(reply.id, text, "complete", RECORD)
+    store.close()
+    written = json.loads(Path(export("-f", "json").stdout.strip()).read_text())
+    contents = [message["content"] for message in written["messages"]]
+    assert contents == ["hello", "first answer", "second answer"]
+    markdown = Path(export().stdout.strip()).read_text()
+    assert "second answer" in markdown
+    assert "first answer" not in markdown
+
+
+def test_what_cannot_be_read_is_told_once_and_ends_with_1(own_folders: Path) -> None:
+    path = own_folders / "data" / "conversations.db"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"no database" * 1000)
+    for arguments in ((), ("--list",), ("--all",)):
+        done = export(*arguments)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert "ttchat-tui repair" in done.stderr
+
+
+def test_a_file_where_the_folder_should_be_is_told_as_that(number: int, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    done = export(str(number), "-o", str(tmp_path / "taken"))
+    assert done.returncode == 1
+    assert "There is a file where the folder should be" in done.stderr
+    assert (tmp_path / "taken").read_text() == "mine"

@@ -131,3 +131,14 @@ def test_a_newer_app_s_database_is_refused_and_left_alone(old: Path, migrations:
     assert caught.value.info.kind == "database_newer"
     assert str(old) in caught.value.info.message
     assert old.read_bytes() == before
+
+
+def test_a_step_that_does_not_go_with_what_is_there_says_so_and_leaves_the_file(
+    old: Path, migrations: Path
+) -> None:
+    number = next_step(migrations, "CREATE TABLE messages (id INTEGER);")
+    before = version_of(old)
+    with pytest.raises(StorageError, match=f"could not be brought to schema {number}") as caught:
+        open_database(old, migrations=migrations)
+    assert "report this" in caught.value.info.cure
+    assert version_of(old) == before

@@ -16,7 +16,7 @@ from ttchat_tui.domain.conversation import Conversation
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.storage.export import file_path, write_export
+from ttchat_tui.storage.export import export_messages, file_path, write_export
 from ttchat_tui.storage.opening import open_store
 
 NOTHING_YET: Final = ErrorInfo(kind="not_found", message="There is no conversation yet.")
@@ -40,7 +40,10 @@ def export(
     file_format: Annotated[Format, typer.Option("--format", "-f", help="What to write.")] = Format.markdown,
     target: Annotated[Path | None, typer.Option("--to", "-o", help="File or folder.")] = None,
 ) -> None:
-    """Save transcripts as Markdown, JSON or JSONL (messages format); prints the path of each file."""
+    """Save transcripts as Markdown, JSON or JSONL (messages format); prints the path of each file.
+
+    JSON has the whole tree, every version of every reply; the others have the conversation as it is on screen.
+    """
     if every and conversation is not None:
         raise typer.BadParameter("it goes without a number", param_hint="--all")
     paths = find_paths(os.environ)
@@ -49,6 +52,9 @@ def export(
     try:
         if store.notice is not None:
             say(store.notice)
+            if store.mode == "memory":  # nothing of it could be read
+                raise typer.Exit(ENGINE_ERROR)
+        store.recover()
         if store.latest() is None and conversation is None:
             say(NOTHING_YET)
             raise typer.Exit(DONE if list_only else ENGINE_ERROR)
@@ -60,7 +66,8 @@ def export(
             folder = target or (
                 file_path(config.storage.exports_dir) if config.storage.exports_dir else paths.exports_dir
             )
-            messages = store.path(each.head_id) if each.head_id is not None else []
+            path = store.path(each.head_id) if each.head_id is not None else []
+            messages = export_messages(store, each, path, file_format.value)
             typer.echo(str(write_export(folder, file_format.value, each, messages)))
     finally:
         store.close()

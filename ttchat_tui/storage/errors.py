@@ -84,7 +84,10 @@ def explained(error: sqlite3.Error | OSError, path: Path) -> StorageError:
     if kind == "storage_failed" and _is_full(path.parent):
         kind = "disk_full"
     if kind not in _SENTENCES:
-        return StorageError(ErrorInfo(kind=kind, message=f"The conversations in {path} failed: {error}."))
+        message = f"The conversations in {path} failed: {error}."
+        return StorageError(
+            ErrorInfo(kind=kind, message=message, cure="`ttchat-tui repair` tells whether they are damaged.")
+        )
     return _of_kind(kind, path)
 
 
@@ -141,4 +144,10 @@ def explaining(path: Path) -> Generator[None]:
 
 def not_found(what: str) -> StorageError:
     """`what` begins the sentence: a conversation or message that was deleted, here or in another window."""
-    return StorageError(ErrorInfo(kind="not_found", message=f"{what} is not stored (any more)."))
+    return StorageError(
+        ErrorInfo(
+            kind="not_found",
+            message=f"{what} is not stored (any more): it was deleted, perhaps in another window.",
+            cure="/undo in that window brings it back; a new one (ctrl+n) takes what you wrote.",
+        )
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
@@ -15,6 +16,7 @@ import msgspec
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.markdown import export_markdown
 
@@ -22,6 +24,17 @@ ExportFormat: TypeAlias = Literal["markdown", "json", "jsonl"]
 
 FORMAT: Final = "ttchat-tui conversation"
 VERSION: Final = 1
+
+
+_CURES: Final = {
+    errno.ENOSPC: "Free some space, or choose another folder.",
+    errno.EDQUOT: "Free some space, or choose another folder.",
+    errno.EEXIST: "There is a file where the folder should be: choose another name, or one that ends in .md, .json or .jsonl.",
+    errno.ENOTDIR: "There is a file where the folder should be: choose another name.",
+    errno.EACCES: "Choose a folder of your own.",
+    errno.EPERM: "Choose a folder of your own.",
+    errno.EROFS: "Choose a folder on a disk that can be written.",
+}
 
 
 class ConversationFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +73,17 @@ _WRITERS: Final[dict[str, tuple[str, Callable[[Conversation, Sequence[Message]],
 }
 
 
+def export_messages(
+    store: ConversationStore, conversation: Conversation, path: Sequence[Message], format: ExportFormat | str
+) -> Sequence[Message]:
+    """What an export in `format` has: of JSON the whole tree, with what another window or another try said; of the others
+    the path on screen, as it is there. Raises StorageError."""
+    if format != "json":
+        return path
+    shown = {message.id: message for message in path}
+    return [shown.get(message.id, message) for message in store.tree(conversation.id)]
+
+
 def write_export(
     folder_or_file: Path, format: ExportFormat | str, conversation: Conversation, messages: Sequence[Message]
 ) -> Path:
@@ -82,7 +106,7 @@ def write_export(
     except OSError as error:
         raise _failed(
             f"The transcript could not be written to {target}: {error.strerror or error}.",
-            "Free some space, or choose another folder.",
+            _CURES.get(error.errno or 0, "Choose another folder."),
         ) from error
 
 

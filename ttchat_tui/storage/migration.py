@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ttchat_tui.domain.events import ErrorInfo
-from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.errors import StorageError, explained
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
@@ -26,7 +26,8 @@ def migrate(connection: sqlite3.Connection, path: Path, folder: Path = MIGRATION
     Several processes may do this at once: each step looks at the version again once it holds the write lock.
 
     Raises:
-        StorageError: `database_newer`, when a later version of the app has been here.
+        StorageError: `database_newer`, when a later version of the app has been here; `storage_failed`, when a step does
+            not go with what is there.
         sqlite3.Error, OSError: the step that failed left no trace; the backup stays.
     """
     known = steps(folder)
@@ -45,7 +46,12 @@ def migrate(connection: sqlite3.Connection, path: Path, folder: Path = MIGRATION
                 if not is_backed_up and version > 0:
                     _back_up(connection, path, version)
                 is_backed_up = True
-                _run(connection, script, number)
+                try:
+                    _run(connection, script, number)
+                except sqlite3.Error as error:
+                    if explained(error, path).info.kind != "storage_failed":
+                        raise
+                    raise _not_brought(path, number, error) from error
                 version = number
             connection.execute("COMMIT")
         except BaseException:
@@ -119,5 +125,15 @@ def newer(path: Path, version: int, newest: int) -> StorageError:
             message=f"The conversations in {path} were written by a newer ttchat-tui (schema {version}, "
             f"this one knows {newest}).",
             cure="Use the newer version (pip install -U ttchat-tui), or another data folder.",
+        )
+    )
+
+
+def _not_brought(path: Path, number: int, error: sqlite3.Error) -> StorageError:
+    return StorageError(
+        ErrorInfo(
+            kind="storage_failed",
+            message=f"The conversations in {path} could not be brought to schema {number}: {error}. The file is as it was.",
+            cure="The ttchat-tui of before still reads it; please report this.",
         )
     )

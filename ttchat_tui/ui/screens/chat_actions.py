@@ -210,7 +210,9 @@ class ChatActions(Columns):
             self.notify("There is nothing to save yet.", markup=False)
             return
         try:
-            path = deferred.export.write_export(target, export_format, conversation, self.session.path)
+            export, shown = deferred.export, self.session.path
+            messages = export.export_messages(self.session.store, conversation, shown, export_format)
+            path = export.write_export(target, export_format, conversation, messages)
         except StorageError as error:
             self.say(error.info)
         else:

@@ -41,7 +41,7 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.generation import GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.base import Engine, EngineError, ProgressReporter
+from ttchat_tui.engine.base import Engine, EngineDied, EngineError, ProgressReporter
 from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.engine.isolated import IsolatedEngine
 from ttchat_tui.engine.loader import Prepare
@@ -276,6 +276,22 @@ def test_a_model_that_cannot_be_brought_back_is_gone(make: Make) -> None:
     assert (rig.host.state, rig.host.info) == ("failed", None)
     rig.host.load("third")
     assert rig.until(EngineFailed).before == "none"
+
+
+def test_a_model_that_cannot_be_freed_does_not_keep_another_out(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make()
+    rig.load("stuck")
+
+    def unload() -> None:
+        raise EngineDied("The engine's process was killed.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.engine, "unload", unload)
+        rig.host.load("next")
+        assert rig.until(EngineLoaded).info.model == "next"
+        rig.until(EngineStateChanged, state="ready")
 
 
 def test_the_load_time_is_that_of_the_whole_wait() -> None:

@@ -6,6 +6,7 @@ fails, or is cancelled, the old one is loaded again.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 from ttchat_tui.engine.base import Engine, EngineClosing, LoadCancelled, ProgressReporter
 from ttchat_tui.engine.error_report import told
+
+log = logging.getLogger(__name__)
 
 Prepare: TypeAlias = Callable[[str, ProgressReporter], ModelSpec]
 """From the name of a model to its files: fetches what is missing, on the engine thread. May raise anything; an
@@ -105,7 +108,12 @@ class Loader:
     def unload(self) -> bool:
         """Free the model; False: the engine failed at it, which has been told."""
         self._old = None
-        return self._free()
+        try:
+            self._free()
+        except Exception as error:  # noqa: BLE001 (told, never dropped)
+            self._fall(error)
+            return False
+        return True
 
     def fail(self, error: Exception) -> None:
         """There is no model any more."""
@@ -129,8 +137,12 @@ class Loader:
                 self._set_state("ready", "")
             return
         if self.info is not None:
-            if not self._free():
-                return
+            try:
+                self._free()
+            except Exception:
+                log.exception(
+                    "what was loaded could not be freed; a load begins with an engine that is empty"
+                )
             self._set_state("loading", order.name)
         try:
             self._load(order.name, spec, report)
@@ -162,17 +174,12 @@ class Loader:
         self._post(EngineLoaded(self.info))
         self._set_state("ready", "")
 
-    def _free(self) -> bool:
-        if self.info is None:
-            return True
-        self._set_state("unloading", "")
-        self.info = None
-        try:
+    def _free(self) -> None:
+        """Raises whatever the engine does."""
+        if self.info is not None:
+            self._set_state("unloading", "")
+            self.info = None
             self._engine.unload()
-        except Exception as error:  # noqa: BLE001 (told, never dropped)
-            self.fail(error)
-            return False
-        return True
 
     def _fall(self, error: Exception) -> None:
         self.info = None

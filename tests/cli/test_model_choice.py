@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.cli.program import run
 from ttchat_tui.cli.model_choice import require_possible
 from ttchat_tui.config.schema import Config, ModelSettings
 from ttchat_tui.models.choice import ModelChoice, Place
-
-
-def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ttchat_tui", *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env={**os.environ, **environ},
-    )
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.cli import program
 from tests.models.builders import GGUF, write_folder
 
 
-def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ttchat_tui", "models", *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env={**os.environ, **environ},
-    )
+def models(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return program.run("models", *arguments, **environ)
 
 
 @pytest.fixture
@@ -32,7 +23,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_pull_ends_with_what_is_there_how_big_and_where(file: Path) -> None:
-    done = run("pull", str(file))
+    done = models("pull", str(file))
     assert (done.returncode, done.stdout) == (0, f"{file}\n")
     assert done.stderr == f"ttchat-tui: mine.gguf is here: 0.131 MB at {file}.\n"
 
@@ -40,25 +31,25 @@ def test_a_pull_ends_with_what_is_there_how_big_and_where(file: Path) -> None:
 def test_the_path_without_a_name_is_that_of_the_model_of_the_settings(tmp_path: Path, file: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "config.toml").write_text(f'[model]\nname = "{file}"\n')
-    assert run("path").stdout == f"{file}\n"
+    assert models("path").stdout == f"{file}\n"
     other = write_folder(tmp_path / "other")
-    assert run("path", TTCHAT_MODEL=str(other)).stdout == f"{other}\n"
+    assert models("path", TTCHAT_MODEL=str(other)).stdout == f"{other}\n"
 
 
 def test_the_path_without_a_name_and_settings_is_that_of_the_default() -> None:
-    done = run("path")
+    done = models("path")
     assert (done.returncode, done.stdout) == (1, "")
     assert "smollm2-135m-instruct is not on this machine." in done.stderr
 
 
 def test_the_path_of_a_wrong_setting_is_that_settings_fault() -> None:
-    done = run("path", TTCHAT_MODEL="nonsense")
+    done = models("path", TTCHAT_MODEL="nonsense")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("ttchat-tui: TTCHAT_MODEL: No model is called 'nonsense'.")
 
 
 @pytest.mark.parametrize("command", ["pull", "path", "rm"])
 def test_a_served_model_lies_nowhere_here(command: str) -> None:
-    done = run(command, "remote:lab/llama-3")
+    done = models(command, "remote:lab/llama-3")
     assert (done.returncode, done.stdout) == (2, "")
     assert "remote:lab/llama-3 is a server's model" in done.stderr

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.cli import program
 from ttchat_tui.domain.conversation import ReplyRecord
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.opening import open_store
@@ -18,15 +17,7 @@ RECORD = ReplyRecord(model="m", engine="cpu", sampling=SamplingParams(), seed=1)
 
 
 def export(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ttchat_tui", "export", *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env=dict(os.environ),
-    )
+    return program.run("export", *arguments)
 
 
 @pytest.fixture

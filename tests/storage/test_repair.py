@@ -279,6 +279,15 @@ def test_a_kept_file_is_never_overwritten(filled: Path) -> None:
     ]
 
 
+def test_a_title_that_is_no_text_any_more_is_damage(filled: Path) -> None:
+    overwrite(filled, filled.read_bytes().index(b"Question 2"), b"\x80")
+    done = repair(filled)
+    assert done is not None
+    assert done.messages == done.known_messages
+    assert_sound(filled)
+    assert rows_in(filled, "conversations")[3][5] == "\ufffduestion 2"
+
+
 def test_text_that_is_no_text_any_more_is_shown_as_far_as_it_is(filled: Path) -> None:
     content = filled.read_bytes()
     overwrite(filled, content.index(b"And 3, \xc3\xbcn") + 8, b"\xff")

@@ -121,11 +121,12 @@ def _is_whole(copy: Path, path: Path, migrations: Path) -> bool:
             if columns_in(connection) != columns_at(min(version, newest), migrations):
                 return False
             messages = connection.execute("SELECT * FROM messages")
-            settings = connection.execute("SELECT sampling FROM conversations")
+            conversations = connection.execute("SELECT * FROM conversations")
+            connection.execute("SELECT * FROM app_state").fetchall()
             return (
                 version <= newest
                 and all(map(is_readable, messages))
-                and all(is_readable_setting(sampling) for (sampling,) in settings)
+                and all(is_readable_setting(row["sampling"]) for row in conversations)
             )
     except UnicodeDecodeError:
         return False

@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli import program
-from ttchat_tui.domain.conversation import ReplyRecord
-from ttchat_tui.domain.sampling import SamplingParams
+from tests.storage.examples import STARTED, answer, ask
+from ttchat_tui.storage import writers
 from ttchat_tui.storage.opening import open_store
-
-RECORD = ReplyRecord(model="m", engine="cpu", sampling=SamplingParams(), seed=1)
 
 
 def export(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -56,11 +54,9 @@ def test_where_there_is_no_conversation_yet_it_is_said(arguments: tuple[str, ...
 
 def test_json_has_every_version_of_a_reply_and_markdown_the_one_on_screen(own_folders: Path) -> None:
     store = open_store(own_folders / "data" / "conversations.db")
-    conversation = store.create_conversation(model="m", system_prompt="", sampling=None)
-    asked = store.add_user_message(conversation.id, None, "hello")
-    for text in ("first answer", "second answer"):
-        reply = store.begin_reply(conversation.id, asked.id, RECORD)
-        store.finish_reply(reply.id, text, "complete", RECORD)
+    asked = ask(store, "hello")
+    answer(store, asked, "first answer")
+    answer(store, asked, "second answer")
     store.close()
     written = json.loads(Path(export("-f", "json").stdout.strip()).read_text())
     contents = [message["content"] for message in written["messages"]]
@@ -70,19 +66,42 @@ def test_json_has_every_version_of_a_reply_and_markdown_the_one_on_screen(own_fo
     assert "first answer" not in markdown
 
 
-def test_what_cannot_be_read_is_told_once_and_ends_with_1(own_folders: Path) -> None:
+@pytest.mark.parametrize("arguments", [(), ("--list",), ("--all",), ("1",)])
+@pytest.mark.parametrize(
+    ("offset", "damage", "said"),
+    [(0, bytes(200), "`ttchat-tui repair`"), (60, (47).to_bytes(4, "big"), "newer ttchat-tui")],
+    ids=["damaged", "newer"],
+)
+def test_of_a_file_that_cannot_be_read_only_that_is_said(
+    number: int, own_folders: Path, offset: int, damage: bytes, said: str, arguments: tuple[str, ...]
+) -> None:
     path = own_folders / "data" / "conversations.db"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"no database" * 1000)
-    for arguments in ((), ("--list",), ("--all",)):
-        done = export(*arguments)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-        assert "ttchat-tui repair" in done.stderr
+    content = bytearray(path.read_bytes())
+    content[offset : offset + len(damage)] = damage
+    path.write_bytes(content)
+    done = export(*arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert said in done.stderr
+    assert "this session" not in done.stderr
+
+
+def test_a_reply_whose_process_died_is_exported_as_interrupted(
+    own_folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(own_folders / "data" / "conversations.db")
+    asked = ask(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(writers, "_start_time", lambda pid: "another life")  # pyright: ignore
+        reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
+    store.checkpoint(reply.id, "Half of", (1,))
+    store.close()
+    written = json.loads(Path(export("-f", "json").stdout.strip()).read_text())
+    assert written["messages"][1]["status"] == "interrupted"
 
 
 def test_a_file_where_the_folder_should_be_is_told_as_that(number: int, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
     done = export(str(number), "-o", str(tmp_path / "taken"))
     assert done.returncode == 1
-    assert "There is a file where the folder should be" in done.stderr
+    assert "taken is a file: choose a folder" in done.stderr
     assert (tmp_path / "taken").read_text() == "mine"

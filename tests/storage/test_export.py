@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -123,6 +124,45 @@ def test_a_write_that_fails_leaves_no_file_and_says_why(
     assert caught.value.info.kind == "export_failed"
     assert str(tmp_path) in caught.value.info.message
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.ENOSPC, "Free some space (`df -h {folder}`), or choose another folder."),
+        (errno.EROFS, "That disk is read-only: choose another folder."),
+        (errno.EACCES, "You may not write there (`ls -ld {folder}`): choose another folder."),
+        (errno.EIO, "Choose another folder."),
+    ],
+)
+def test_the_cure_is_that_of_the_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, cure: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    with pytest.raises(StorageError) as caught:
+        write_export(tmp_path / "new" / "talk.md", "markdown", TALK, [])
+    assert caught.value.info.cure == cure.format(folder=tmp_path)
+
+
+def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "notes"
+    file.touch()
+    for target in (file, file / "talk.md", file / "new" / "talk.md"):
+        with pytest.raises(StorageError) as caught:
+            write_export(target, "markdown", TALK, [])
+        assert caught.value.info.cure.startswith(
+            f"{file} is a file: choose a folder, or a file with an ending"
+        )
+    assert file.read_bytes() == b""
+
+
+def test_a_name_that_is_too_long_is_said(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="too long") as caught:
+        write_export(tmp_path / f"{'x' * 300}.md", "markdown", TALK, [])
+    assert caught.value.info.cure == "Choose a shorter name."
 
 
 def test_a_place_that_cannot_be_is_said(tmp_path: Path) -> None:

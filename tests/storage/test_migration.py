@@ -89,17 +89,32 @@ def test_one_backup_is_made_for_several_steps(old: Path, migrations: Path) -> No
         f"{STARS}CREATE TABLE stars (id);",
         f"{STARS}CREATE TABLE unfinished (id",
         f"{STARS}INSERT INTO stars VALUES (999);",
+        f"{STARS}INSERT INTO stars VALUES (1);",
     ],
-    ids=["a statement fails", "a statement never ends", "a reference leads nowhere"],
+    ids=["a statement fails", "a statement never ends", "a reference leads nowhere", "a key is taken"],
 )
 def test_a_step_that_fails_leaves_no_trace(old: Path, migrations: Path, broken: str) -> None:
     number = next_step(migrations, broken)
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError, match=f"brought to schema {number}: .* as they were") as caught:
         open_database(old, migrations=migrations)
-    assert version_of(old) == number - 1
+    backup = old.with_name(f"{old.name}.bak-v{number - 1}")
+    assert caught.value.info.kind == "migration_failed"
+    assert f"a copy from before is {backup}." in caught.value.info.message
+    assert caught.value.info.cure.endswith("had before still reads them.")
+    assert version_of(old) == version_of(backup) == number - 1
     database = open_database(old)
     assert database.rows("SELECT name FROM sqlite_master WHERE name = 'stars'") == []
     database.close()
+
+
+def test_a_second_step_that_fails_leaves_the_first_and_the_copy(old: Path, migrations: Path) -> None:
+    first = next_step(migrations, STARS)
+    next_step(migrations, "CREATE TABLE stars (id);")
+    with pytest.raises(StorageError, match=f"They are whole at schema {first}; a copy") as caught:
+        open_database(old, migrations=migrations)
+    assert f"{old.name}.bak-v{first - 1}" in caught.value.info.message
+    assert caught.value.info.cure.endswith("had before still reads that copy.")
+    assert version_of(old) == first
 
 
 def test_a_step_that_another_process_has_just_done_is_not_done_again(old: Path, migrations: Path) -> None:
@@ -131,14 +146,3 @@ def test_a_newer_app_s_database_is_refused_and_left_alone(old: Path, migrations:
     assert caught.value.info.kind == "database_newer"
     assert str(old) in caught.value.info.message
     assert old.read_bytes() == before
-
-
-def test_a_step_that_does_not_go_with_what_is_there_says_so_and_leaves_the_file(
-    old: Path, migrations: Path
-) -> None:
-    number = next_step(migrations, "CREATE TABLE messages (id INTEGER);")
-    before = version_of(old)
-    with pytest.raises(StorageError, match=f"could not be brought to schema {number}") as caught:
-        open_database(old, migrations=migrations)
-    assert "report this" in caught.value.info.cure
-    assert version_of(old) == before

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from msgspec import structs
 
 from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, USAGE_ERROR, say
 from ttchat_tui.config.load import load_config
@@ -17,7 +18,7 @@ from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import export_messages, file_path, write_export
-from ttchat_tui.storage.opening import open_store
+from ttchat_tui.storage.opening import NOT_KEPT, open_store
 
 NOTHING_YET: Final = ErrorInfo(kind="not_found", message="There is no conversation yet.")
 
@@ -51,7 +52,7 @@ def export(
     store = open_store(paths.database)
     try:
         if store.notice is not None:
-            say(store.notice)
+            say(_about_the_file(store.notice))
             if store.mode == "memory":  # nothing of it could be read
                 raise typer.Exit(ENGINE_ERROR)
         store.recover()
@@ -71,6 +72,11 @@ def export(
             typer.echo(str(write_export(folder, file_format.value, each, messages)))
     finally:
         store.close()
+
+
+def _about_the_file(notice: ErrorInfo) -> ErrorInfo:
+    """There is no session here of which something could be kept."""
+    return structs.replace(notice, message=notice.message.removesuffix(f" {NOT_KEPT}"))
 
 
 def _chosen(store: ConversationStore, number: int | None, every: bool) -> list[Conversation]:

@@ -26,17 +26,6 @@ FORMAT: Final = "ttchat-tui conversation"
 VERSION: Final = 1
 
 
-_CURES: Final = {
-    errno.ENOSPC: "Free some space, or choose another folder.",
-    errno.EDQUOT: "Free some space, or choose another folder.",
-    errno.EEXIST: "There is a file where the folder should be: choose another name, or one that ends in .md, .json or .jsonl.",
-    errno.ENOTDIR: "There is a file where the folder should be: choose another name.",
-    errno.EACCES: "Choose a folder of your own.",
-    errno.EPERM: "Choose a folder of your own.",
-    errno.EROFS: "Choose a folder on a disk that can be written.",
-}
-
-
 class ConversationFile(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON format: decode with this struct. Additions keep the version, other changes raise it."""
 
@@ -99,15 +88,35 @@ def write_export(
         raise _failed(f"There is no export format {format!r}.", f"Choose one of: {', '.join(_WRITERS)}.")
     suffix, write = _WRITERS[format]
     target = file_path(str(folder_or_file))
-    if target.is_dir() or not target.suffix:
-        target = target / f"{file_name(conversation)}{suffix}"
     try:
+        if target.is_dir() or not target.suffix:
+            target = target / f"{file_name(conversation)}{suffix}"
         return _write_new(target, write(conversation, messages).encode("utf-8", "replace"))
     except OSError as error:
         raise _failed(
             f"The transcript could not be written to {target}: {error.strerror or error}.",
-            _CURES.get(error.errno or 0, "Choose another folder."),
+            _cure(error.errno, target),
         ) from error
+
+
+_CURES: Final = {
+    errno.ENOSPC: "Free some space (`df -h {folder}`), or choose another folder.",
+    errno.EDQUOT: "Your share of the disk is used up: remove something, or choose another folder.",
+    errno.EROFS: "That disk is read-only: choose another folder.",
+    errno.EACCES: "You may not write there (`ls -ld {folder}`): choose another folder.",
+    errno.EPERM: "You may not write there (`ls -ld {folder}`): choose another folder.",
+    errno.ENOTDIR: "{folder} is a file: choose a folder, or a file with an ending ({ending}).",
+    errno.EEXIST: "{folder} is a file: choose a folder, or a file with an ending ({ending}).",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+}
+
+
+def _cure(number: int | None, target: Path) -> str:
+    """What helps against that errno."""
+    folder = target.parent
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    return _CURES.get(number or 0, "Choose another folder.").format(folder=folder, ending=target.suffix)
 
 
 def file_path(typed: str) -> Path:

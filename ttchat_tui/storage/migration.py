@@ -26,15 +26,16 @@ def migrate(connection: sqlite3.Connection, path: Path, folder: Path = MIGRATION
     Several processes may do this at once: each step looks at the version again once it holds the write lock.
 
     Raises:
-        StorageError: `database_newer`, when a later version of the app has been here; `storage_failed`, when a step does
-            not go with what is there.
-        sqlite3.Error, OSError: the step that failed left no trace; the backup stays.
+        StorageError: `database_newer`, when a later version of the app has been here; `migration_failed`, when a step
+            does not go with what is stored.
+        sqlite3.Error, OSError: what else kept it. In any case the step that failed left no trace; the backup stays.
     """
     known = steps(folder)
     newest = known[-1][0]
     version = user_version(connection)
     if version > newest:
         raise newer(path, version, newest)
+    began = version
     is_backed_up = version == 0
     for number, script in known:
         if number <= version:
@@ -46,17 +47,14 @@ def migrate(connection: sqlite3.Connection, path: Path, folder: Path = MIGRATION
                 if not is_backed_up and version > 0:
                     _back_up(connection, path, version)
                 is_backed_up = True
-                try:
-                    _run(connection, script, number)
-                except sqlite3.Error as error:
-                    if explained(error, path).info.kind != "storage_failed":
-                        raise
-                    raise _not_brought(path, number, error) from error
+                _run(connection, script, number)
                 version = number
             connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error) and explained(error, path).info.kind == "storage_failed":
+                raise _failed(error, path, began, number) from error
             raise
 
 
@@ -104,7 +102,7 @@ def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:
     """Copy the database to `<name>.bak-v<version>`. The caller holds the write lock: nobody changes it meanwhile."""
     if is_in_memory(connection):
         return
-    target = path.with_name(f"{path.name}.bak-v{version}")
+    target = _backup_of(path, version)
     partial = target.with_name(f"{target.name}.partial")
     partial.unlink(missing_ok=True)
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -112,6 +110,10 @@ def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as copy:
         source.backup(copy)
     os.replace(partial, target)
+
+
+def _backup_of(path: Path, version: int) -> Path:
+    return path.with_name(f"{path.name}.bak-v{version}")
 
 
 def is_in_memory(connection: sqlite3.Connection) -> bool:
@@ -129,11 +131,17 @@ def newer(path: Path, version: int, newest: int) -> StorageError:
     )
 
 
-def _not_brought(path: Path, number: int, error: sqlite3.Error) -> StorageError:
+def _failed(error: sqlite3.Error, path: Path, began: int, number: int) -> StorageError:
+    """Steps before `number` may be done: an older app reads the copy that was made at version `began`."""
+    backup = _backup_of(path, began)
+    is_first = number == began + 1
+    stays = "They are as they were" if is_first else f"They are whole at schema {number - 1}"
+    kept = f"; a copy from before is {backup}" if backup.exists() else ""
     return StorageError(
         ErrorInfo(
-            kind="storage_failed",
-            message=f"The conversations in {path} could not be brought to schema {number}: {error}. The file is as it was.",
-            cure="The ttchat-tui of before still reads it; please report this.",
+            kind="migration_failed",
+            message=f"The conversations in {path} could not be brought to schema {number}: {error}. {stays}{kept}.",
+            cure="Please report this sentence. "
+            f"The ttchat-tui that you had before still reads {'them' if is_first else 'that copy'}.",
         )
     )

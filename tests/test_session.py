@@ -115,6 +115,13 @@ def test_a_model_that_does_not_load_leaves_the_one_before_to_be_reloaded(start: 
     assert (chat.session.model, chat.session.loaded_model) == ("scripted", "scripted")
 
 
+def test_a_conversation_has_its_title_while_the_first_reply_streams(start: Callable[..., Chat]) -> None:
+    chat = start(Script(stepped=True), Gate())
+    chat.session.submit("Is anybody there?")
+    assert chat.session.conversation is not None
+    assert chat.session.conversation.title == "Is anybody there?"
+
+
 def test_the_message_is_on_disk_before_the_first_token(start: Callable[..., Chat], tmp_path: Path) -> None:
     chat = start(Script(stepped=True), Gate())
     chat.session.submit("Is anybody there?")

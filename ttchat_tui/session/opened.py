@@ -73,6 +73,11 @@ class OpenConversation:
         parent_id = self.path[-1].id if self.path else None
         message = self._store.add_user_message(self.conversation.id, parent_id, text)
         self.path.append(message)
+        if parent_id is None:
+            with suppress(
+                StorageError
+            ):  # it has its title now, by which a file is named; without, its number serves
+                self.refresh()
         return message
 
     def replace(self, message: Message) -> None:

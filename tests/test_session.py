@@ -115,6 +115,15 @@ def test_a_model_that_does_not_load_leaves_the_one_before_to_be_reloaded(start: 
     assert (chat.session.model, chat.session.loaded_model) == ("scripted", "scripted")
 
 
+def test_a_load_that_was_overtaken_does_not_take_back_what_was_asked_for(start: Callable[..., Chat]) -> None:
+    chat = start()
+    chat.session.model = "wanted"
+    chat.session.apply(EngineStateChanged("loading", "slow"))
+    overtaken = ErrorInfo(kind="load_cancelled", message="The load was cancelled.")
+    assert chat.session.apply(EngineFailed(overtaken, "kept")) == [Notice(overtaken)]
+    assert chat.session.model == "wanted"
+
+
 def test_a_conversation_has_its_title_while_the_first_reply_streams(start: Callable[..., Chat]) -> None:
     chat = start(Script(stepped=True), Gate())
     chat.session.submit("Is anybody there?")

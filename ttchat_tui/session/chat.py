@@ -354,10 +354,13 @@ class ChatSession:
                 assert_never(event)
 
     def _load_failed(self, error: ErrorInfo, before: WhatWasLoaded) -> Update:
-        """What was loaded before and is to stay is again what `load` of the same would load."""
+        """What was loaded before and is to stay is again what `load` of the same would load; unless something else was
+        asked for meanwhile, which comes in its place."""
         is_cancelled = error.kind == "load_cancelled"
         if before == "none":
             return Notice(error) if is_cancelled else EngineFault(error)
+        if self._loading_model != self.model:
+            return Notice(error)
         self.model = self.loaded_model
         stays = "stays loaded" if before == "kept" else "is loaded again"
         message = f"{error.message} {self.model} {stays}."

@@ -6,7 +6,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyte
@@ -26,6 +26,7 @@ class App:
         size: tuple[int, int] = (100, 30),
         python: str = sys.executable,
         cwd: str | None = None,
+        program: Sequence[str] = ("-m", "ttchat_tui"),
         **environ: str,
     ) -> None:
         self.columns, self.rows = size
@@ -39,7 +40,7 @@ class App:
         }
         variables |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", **environ}
         self.process = PtyProcess.spawn(
-            [python, "-m", "ttchat_tui", *arguments],
+            [python, *program, *arguments],
             cwd=cwd,
             dimensions=(self.rows, self.columns),
             env=variables,

@@ -13,12 +13,14 @@ from collections.abc import Sequence
 
 from textual.app import App
 from textual.binding import Binding
+from textual.message import Message
 from textual.notifications import Notify, SeverityLevel
 from textual.theme import Theme
 from textual.widgets._toast import ToastRack
 
 from ttchat_tui.ui import deferred, lost_terminal, style_sheets, toasts
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bind, bindings, keys_label
+from ttchat_tui.ui.key_gate import GATED, KeyGate
 from ttchat_tui.ui.no_color import honour_no_color
 from ttchat_tui.ui.palette import ActionProvider
 from ttchat_tui.ui.screens.chat import ChatScreen
@@ -52,6 +54,7 @@ class TtchatApp(App[None], inherit_bindings=False):
         self.services = services
         self._return_code_wanted: int | None = None
         self._interrupted_at = -math.inf
+        self._key_gate = KeyGate(lambda: (self, *self._registry), self.post_message)
         self.use_command_palette = True
         bind(self, bindings(TABLE, services.config.keys, "app"))
         for theme in themes:
@@ -64,6 +67,16 @@ class TtchatApp(App[None], inherit_bindings=False):
 
     def get_default_screen(self) -> ChatScreen:
         return ChatScreen(self.services)
+
+    async def _post_message(self, message: Message) -> bool:
+        """As Textual's: the one door through which its drivers give what comes from the terminal."""
+        if not isinstance(message, GATED):
+            return self.post_message(message)
+        self._key_gate.take(message)
+        return True
+
+    def on_unmount(self) -> None:
+        self._key_gate.close()
 
     def on_load(self) -> None:
         self.services.screen_begins()

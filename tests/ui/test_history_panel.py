@@ -211,10 +211,10 @@ async def test_two_thousand_conversations_are_cheap() -> None:
     [
         (["enter"], HistoryPanel.ConversationChosen, 1),
         (["down", "enter"], HistoryPanel.ConversationChosen, 2),
-        (["down", "down", "r"], HistoryPanel.RenameRequested, 3),
+        (["down", "down", "f2"], HistoryPanel.RenameRequested, 3),
         (["f2"], HistoryPanel.RenameRequested, 1),
-        (["d"], HistoryPanel.DeleteRequested, 1),
-        (["down", "delete"], HistoryPanel.DeleteRequested, 2),
+        (["delete", "delete"], HistoryPanel.DeleteRequested, 1),
+        (["delete", "down", "delete", "delete"], HistoryPanel.DeleteRequested, 2),
     ],
 )
 async def test_keys_in_the_list_ask_for_the_highlighted_conversation(
@@ -226,12 +226,45 @@ async def test_keys_in_the_list_ask_for_the_highlighted_conversation(
     assert [message.id for message in (await with_panel(act)).of(kind)] == [id]
 
 
-async def test_n_and_a_click_on_the_plus_ask_for_a_new_conversation() -> None:
+@pytest.mark.parametrize(
+    "keys", [["delete"], ["delete", "down", "delete"], ["delete", "x", "delete"], [*"Idrn/ added"]]
+)
+async def test_neither_a_letter_nor_one_press_of_delete_does_anything(keys: list[str]) -> None:
     async def act(pilot: Pilot[None], panel: HistoryPanel) -> None:
-        await pilot.press("n")
+        await pilot.press(*keys)
+
+    app = await with_panel(act)
+    for kind in (HistoryPanel.DeleteRequested, HistoryPanel.RenameRequested, HistoryPanel.NewRequested):
+        assert app.of(kind) == []
+
+
+async def test_the_first_press_of_delete_asks_and_another_key_takes_it_back() -> None:
+    async def act(pilot: Pilot[None], panel: HistoryPanel) -> None:
+        await pilot.press("delete")
+        assert panel.border_subtitle == "delete again deletes it"
+        await pilot.press("down")
+        assert panel.border_subtitle == ""
+
+    await with_panel(act)
+
+
+async def test_a_conversation_that_the_filter_would_hide_takes_it_away() -> None:
+    async def act(pilot: Pilot[None], panel: HistoryPanel) -> None:
+        panel.filter_input.value = "haiku"
+        await pilot.pause()
+        panel.show(ITEMS, 4)
+        assert panel.filter_input.value == "haiku"
+        panel.show(ITEMS, 1)
+        assert panel.filter_input.value == ""
+
+    await with_panel(act)
+
+
+async def test_a_click_on_the_plus_asks_for_a_new_conversation() -> None:
+    async def act(pilot: Pilot[None], panel: HistoryPanel) -> None:
         await pilot.click("NewButton")
 
-    assert len((await with_panel(act)).of(HistoryPanel.NewRequested)) == 2
+    assert len((await with_panel(act)).of(HistoryPanel.NewRequested)) == 1
 
 
 async def test_a_click_opens_a_conversation_and_a_header_cannot_be_chosen() -> None:
@@ -242,9 +275,10 @@ async def test_a_click_opens_a_conversation_and_a_header_cannot_be_chosen() -> N
     assert [message.id for message in (await with_panel(act)).of(HistoryPanel.ConversationChosen)] == [2]
 
 
-async def test_slash_filters_enter_opens_the_hit_and_escape_empties_the_filter() -> None:
+async def test_the_filter_filters_enter_opens_the_hit_and_escape_empties_it() -> None:
     async def act(pilot: Pilot[None], panel: HistoryPanel) -> None:
-        await pilot.press("slash", *"haiku")
+        panel.focus_filter()
+        await pilot.press(*"haiku")
         assert panel.conversations.option_count == 2
         await pilot.press("enter", "escape")
         assert panel.filter_input.value == ""
@@ -252,12 +286,15 @@ async def test_slash_filters_enter_opens_the_hit_and_escape_empties_the_filter()
         await pilot.press("down")
         assert pilot.app.focused is panel.conversations
 
-    assert [message.id for message in (await with_panel(act)).of(HistoryPanel.ConversationChosen)] == [4]
+    app = await with_panel(act)
+    assert [message.id for message in app.of(HistoryPanel.ConversationChosen)] == [4]
+    assert len(app.of(HistoryPanel.FilterClosed)) == 1
 
 
 async def test_letters_in_the_filter_are_text_and_no_commands() -> None:
     async def act(pilot: Pilot[None], panel: HistoryPanel) -> None:
-        await pilot.press("slash", "n", "d", "r")
+        panel.focus_filter()
+        await pilot.press("n", "d", "r")
         assert panel.query_one(FilterInput).value == "ndr"
 
     app = await with_panel(act)
@@ -268,7 +305,7 @@ async def test_keys_on_an_empty_list_ask_for_nothing() -> None:
     async def act(pilot: Pilot[None], panel: HistoryPanel) -> None:
         panel.show((), None)
         await pilot.pause()
-        panel.conversations.action_panel("delete")
+        panel.conversations.action_delete()
 
     assert (await with_panel(act)).of(HistoryPanel.DeleteRequested) == []
 

@@ -29,7 +29,7 @@ def values(app: ControlsApp) -> list[int | None]:
     [
         (seed(), ["4", "2", "enter"], 42),
         (seed(42), ["enter", "ctrl+u", "enter"], None),
-        (seed(42), ["r"], None),
+        (seed(42), ["backspace"], None),
         (seed(), ["right"], 0),
         (seed(0), ["left"], None),
         (seed(7), ["left"], 6),

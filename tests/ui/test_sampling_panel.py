@@ -202,12 +202,12 @@ async def test_the_models_own_settings_are_a_preset_and_the_place_of_reset() -> 
         panel.set_params(own)
         await pilot.pause()
         assert preset(panel) == MODEL_DEFAULT
-        await use(pilot, row(panel, "temperature"), "end", "r")
+        await use(pilot, row(panel, "temperature"), "end", "delete")
         assert told(app)[-1] == own
         panel.set_model_default(None)
         await pilot.pause()
         assert preset(panel) is None
-        await use(pilot, row(panel, "temperature"), "r")
+        await use(pilot, row(panel, "temperature"), "delete")
         assert panel.params.temperature == SamplingParams().temperature
 
 

@@ -72,7 +72,7 @@ async def test_keys_move_and_type_the_value(keys: list[str], value: float) -> No
         assert not slider.is_editing
 
 
-@pytest.mark.parametrize("key", ["backspace", "delete", "r"])
+@pytest.mark.parametrize("key", ["backspace", "delete"])
 async def test_reset_returns_to_the_default(key: str) -> None:
     slider = temperature(1.5, default=0.7)
     app = ControlsApp(slider)

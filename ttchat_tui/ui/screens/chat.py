@@ -10,7 +10,7 @@ from msgspec import structs
 from textual import getters, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.events import Key
+from textual.events import Key, Paste
 from textual.message import Message as TextualMessage
 from typing_extensions import assert_never
 
@@ -78,7 +78,6 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
         self.pump = EnginePump(self.session, services.host, self.show_updates, self._flush, self._stands)
         self.deleted: list[int] = []
         self._context_shown: dict[str, int] = {}  # of a running reply, else of what sending would take
-        self._is_started = False
         self.is_whole = False
 
     def compose(self) -> ComposeResult:
@@ -99,7 +98,6 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
 
     async def _mount_sidebars(self) -> None:
         """After the first frame: what a person types into is there first."""
-        self._is_started = True
         style_sheets.read_later_ones(self.app)
         columns, chat = self.query_one("#columns"), self.query_one("#chat")
         history = deferred.history_panel.HistoryPanel()
@@ -363,6 +361,9 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
     def on_history_panel_new_requested(self) -> None:
         self.action_new()
 
+    def on_history_panel_filter_closed(self) -> None:
+        self.close_overlay()
+
     def on_history_panel_rename_requested(self, event: HistoryPanel.RenameRequested) -> None:
         self.ask_title(event.id)
 
@@ -373,8 +374,20 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
     def _copy_requested(self, event: Transcript.CopyRequested) -> None:
         self.copy(event.text)
 
+    def on_system_prompt_left(self) -> None:
+        self.prompt.focus()
+
     def on_key(self, event: Key) -> None:
-        """What was typed while the app started was addressed to the screen, before the prompt had the focus."""
-        if not self._is_started and event.is_printable and event.character is not None:
-            self.prompt.insert(event.character)
+        """What is typed where nothing is edited is meant for the prompt; only a key that does something here is not."""
+        is_bound = any(event.key in bindings.key_to_bindings for _, bindings in self._binding_chain)
+        if event.is_printable and event.character is not None and not is_bound:
+            self._write(event.character)
             event.stop()
+
+    def on_paste(self, event: Paste) -> None:
+        event.stop()
+        self._write(event.text)
+
+    def _write(self, text: str) -> None:
+        self.prompt.write(text)
+        self.close_overlay()

@@ -113,6 +113,8 @@ class ChatActions(Columns):
     def action_new(self) -> None:
         self.take_settings()
         self.keep_draft()
+        if self.history_panel is not None:
+            self.history_panel.clear_filter()
         self.attempt(self.session.new_conversation)
         self.close_overlay()
 

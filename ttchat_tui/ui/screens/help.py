@@ -26,8 +26,10 @@ EDITING = (
 
 HISTORY = (
     ("enter", "Open the conversation"),
-    ("n  r  d", "New, rename, delete"),
-    ("/", "Filter by title"),
+    ("F2", "Rename it"),
+    ("delete, twice", "Delete it; /undo brings it back"),
+    ("ctrl+f", "Filter by title; esc clears the filter"),
+    ("a letter", "Goes to the prompt"),
 )
 
 KEY_WIDTH = 22

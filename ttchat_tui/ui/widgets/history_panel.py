@@ -22,27 +22,55 @@ __all__ = ["HistoryItem", "HistoryPanel"]
 
 
 class ConversationList(OptionList):
-    """The rows. Its keys act on the highlighted conversation and are answered by the panel."""
+    """The rows. Its keys act on the highlighted conversation and are answered by the panel; letters are none of them."""
 
     BINDINGS = [
-        Binding("n", "panel('new')", "New", show=False),
-        Binding("r,f2", "panel('rename')", "Rename", show=False),
-        Binding("d,delete", "panel('delete')", "Delete", show=False),
-        Binding("slash", "panel('filter')", "Filter", show=False),
+        Binding("f2", "panel('rename')", "rename", key_display="F2"),
+        Binding("delete", "delete", "twice: delete", key_display="delete"),
     ]
 
     @dataclass
     class Commanded(Message):
-        """A key of the list was pressed: `new`, `rename`, `delete` or `filter`."""
+        """A key of the list was pressed: `rename`, `delete`, `ask` (whether to delete) or `keep` (do not)."""
 
         command: str
+
+    asked: str | None = None
+    """The conversation that the next press of delete deletes."""
 
     def action_panel(self, command: str) -> None:
         self.post_message(self.Commanded(command))
 
+    def action_delete(self) -> None:
+        """The first press asks, the second one right behind it deletes."""
+        option = self.highlighted_option
+        if option is None or option.id is None:
+            self.app.bell()
+        elif self.asked == option.id:
+            self.asked = None
+            self.post_message(self.Commanded("delete"))
+        else:
+            self.asked = option.id
+            self.post_message(self.Commanded("ask"))
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key != "delete":
+            self._keep()
+
+    def on_blur(self) -> None:
+        self._keep()
+
+    def on_mouse_down(self) -> None:
+        self._keep()
+
+    def _keep(self) -> None:
+        if self.asked is not None:
+            self.asked = None
+            self.post_message(self.Commanded("keep"))
+
 
 class FilterInput(Input):
-    """The filter. Escape empties it first; only then does it mean anything else."""
+    """The filter. Escape empties and leaves it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "clear", "Clear", show=False),
@@ -53,11 +81,16 @@ class FilterInput(Input):
     class Left(Message):
         """Down: on to the list."""
 
+    @dataclass
+    class Closed(Message):
+        """Escape: it is empty again."""
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return bool(self.value) if action == "clear" else super().check_action(action, parameters)
 
     def action_clear(self) -> None:
         self.value = ""
+        self.post_message(self.Closed())
 
     def action_leave(self) -> None:
         self.post_message(self.Left())
@@ -105,6 +138,10 @@ class HistoryPanel(Vertical):
         """Begin a new conversation."""
 
     @dataclass
+    class FilterClosed(Message):
+        """The user has no more use for the filter, and is to go where one writes."""
+
+    @dataclass
     class RenameRequested(Message):
         """Ask for another title for this conversation."""
 
@@ -125,7 +162,7 @@ class HistoryPanel(Vertical):
 
     def compose(self) -> ComposeResult:
         with Horizontal():
-            yield FilterInput(placeholder="/ filter", compact=True, select_on_focus=False)
+            yield FilterInput(placeholder="filter", compact=True, select_on_focus=False)
             yield NewButton("+", markup=False)
         yield ConversationList(markup=False, compact=True)
         yield Static("", id="history-empty", markup=False)
@@ -138,11 +175,22 @@ class HistoryPanel(Vertical):
     # --- what the screen uses
 
     def show(self, items: Sequence[HistoryItem], current: int | None) -> None:
-        """Show `items`, marking `current`. Nothing is drawn when nothing changed; highlight and scroll stay."""
+        """Show `items`, marking `current`. Nothing is drawn when nothing changed; highlight and scroll stay.
+
+        A filter that would hide a conversation that was opened since is taken away.
+        """
+        is_another = current is not None and current != self._current
         self._items = tuple(items)
         self._current = current
-        if self.is_mounted:
-            self._draw()
+        if not self.is_mounted:
+            return
+        if is_another and current not in [each.id for each in matching(self._items, self.filter_input.value)]:
+            self.clear_filter()
+        self._draw()
+
+    def clear_filter(self) -> None:
+        """Show all conversations again."""
+        self.filter_input.value = ""
 
     def focus_filter(self) -> None:
         self.filter_input.focus()
@@ -222,6 +270,11 @@ class HistoryPanel(Vertical):
         event.stop()
         self.conversations.focus()
 
+    @on(FilterInput.Closed)
+    def _filter_closed(self, event: FilterInput.Closed) -> None:
+        event.stop()
+        self.post_message(self.FilterClosed())
+
     @on(NewButton.Pressed)
     def _new_pressed(self, event: NewButton.Pressed) -> None:
         event.stop()
@@ -237,11 +290,10 @@ class HistoryPanel(Vertical):
     def _commanded(self, event: ConversationList.Commanded) -> None:
         event.stop()
         chosen = self.highlighted_id
+        self.border_subtitle = "delete again deletes it" if event.command == "ask" else ""
         match event.command:
-            case "filter":
-                self.filter_input.focus()
-            case "new":
-                self.post_message(self.NewRequested())
+            case "ask" | "keep":
+                pass
             case "rename" if chosen is not None:
                 self.post_message(self.RenameRequested(chosen))
             case "delete" if chosen is not None:

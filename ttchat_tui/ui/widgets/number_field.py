@@ -15,7 +15,7 @@ class NumberField(ValueRow["int | None"]):
     """An integer between `low` and `high`, or None where `none_text` says what None means.
 
     Keys are a slider's: left/right go to the next multiple of `step` (below the lowest lies None, where allowed),
-    shift ten of them, home/end the ends, digits or Enter type, an empty text is None, backspace, delete or r reset.
+    shift ten of them, home/end the ends, digits or Enter type, an empty text is None, backspace or delete reset.
     """
 
     VALUE_WIDTH: ClassVar[int] = 9

@@ -107,6 +107,12 @@ class Prompt(TextArea):
         self._recall.leave()
         self._load(self._told)
 
+    def write(self, text: str) -> None:
+        """Insert it at the cursor, or instead of the selection, as one edit."""
+        start, end = self.selection
+        if result := self._replace_via_keyboard(as_draft(text), start, end):
+            self.move_cursor(result.end_location)
+
     def clear_draft(self) -> None:
         """Empty the prompt: the draft was taken."""
         self.set_draft("")
@@ -204,10 +210,8 @@ class Prompt(TextArea):
         """A paste is one edit of the draft, whatever it holds: newlines in it never send."""
         event.prevent_default()
         event.stop()
-        start, end = self.selection
-        if result := self._replace_via_keyboard(as_draft(event.text), start, end):
-            self.move_cursor(result.end_location)
-            self.focus()
+        self.write(event.text)
+        self.focus()
 
     @on(TextArea.Changed)
     def _draft_edited(self, event: TextArea.Changed) -> None:

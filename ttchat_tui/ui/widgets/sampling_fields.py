@@ -45,7 +45,7 @@ MORE_SLIDERS: Final = (
     ),
 )
 
-SLIDER_KEYS: Final = "← → a step, shift ten · digits type a value · r resets"
+SLIDER_KEYS: Final = "← → a step, shift ten · digits type a value · delete resets"
 
 MAX_TOKENS_HELP: Final = "The longest reply, in tokens."
 SEED_HELP: Final = "The same seed draws the same reply; random draws another each time."

@@ -30,8 +30,8 @@ class Slider(ValueRow[float]):
         is_integer: Typed values must be whole numbers.
         name: Which value this is, for `Changed`.
 
-    Keys: left/right a tick, shift ten, page a tenth of the range, home/end; digits or Enter type a value; backspace,
-    delete or r reset. Mouse: click and drag on the track (the default's cell gives exactly the default), the wheel
+    Keys: left/right a tick, shift ten, page a tenth of the range, home/end; digits or Enter type a value; backspace
+    or delete reset. Mouse: click and drag on the track (the default's cell gives exactly the default), the wheel
     when focused, a double click on the value types.
     """
 

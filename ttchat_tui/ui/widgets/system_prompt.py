@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from textual import on
+from textual.binding import Binding
 from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import TextArea
@@ -34,6 +35,12 @@ class SystemPrompt(TextArea):
         def control(self) -> SystemPrompt:
             return self.area
 
+    @dataclass
+    class Left(Message):
+        """Tab, in the last field there is: on to where one writes."""
+
+    BINDINGS = [Binding("tab", "leave", "To the prompt", show=False)]
+
     def __init__(self, *, placeholder: str = "", pause_s: float = PAUSE_S, id: str | None = None) -> None:
         super().__init__(
             id=id,
@@ -62,6 +69,10 @@ class SystemPrompt(TextArea):
         if self._timer is not None:
             self._timer.stop()
         self._timer = None if self.text == self._told else self.set_timer(self._pause_s, self.tell)
+
+    def action_leave(self) -> None:
+        self.tell()
+        self.post_message(self.Left())
 
     def on_blur(self) -> None:
         self.tell()

@@ -59,7 +59,7 @@ class ValueRow(Widget, Generic[V], can_focus=True):
         Binding("shift+left", "step(-10)", "Much less", show=False),
         Binding("shift+right", "step(10)", "Much more", show=False),
         Binding("enter", "edit", "Type a value", show=False),
-        Binding("backspace,delete,r", "reset", "Reset", show=False),
+        Binding("backspace,delete", "reset", "Reset", show=False),
     ]
 
     value: reactive[Any] = reactive(None)
@@ -194,9 +194,11 @@ class ValueRow(Widget, Generic[V], can_focus=True):
         self.refresh()
 
     def on_paste(self, event: events.Paste) -> None:
-        event.stop()
         if self._edit is None:
+            if not event.text.strip() or set(event.text.strip()) - set(self.TYPEABLE):
+                return  # no value: text for the prompt
             self._begin("")
+        event.stop()
         assert self._edit is not None
         self._edit.insert(event.text)
         self._typing_went_on()

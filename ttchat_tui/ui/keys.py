@@ -35,8 +35,10 @@ _PUNCTUATION: Final = {
 
 INDISTINCT: Final[dict[str, str]] = {
     "ctrl+i": "tab", "ctrl+m": "enter", "ctrl+h": "backspace", "ctrl+left_square_bracket": "escape",
+    "alt+b": "ctrl+left", "alt+left": "ctrl+left", "alt+f": "ctrl+right", "alt+right": "ctrl+right",
+    "alt+backspace": "ctrl+w", "ctrl+backspace": "ctrl+w", "alt+d": "alt+delete", "ctrl+delete": "alt+delete",
 }  # fmt: skip
-"""Keys that most terminals send as another one."""
+"""Keys that most terminals send as another one, and those for words that `layout_keys` makes one of."""
 
 SHADOWED: Final[dict[str, str]] = {
     "ctrl+c": "copies the selection, stops the reply, and twice quits",

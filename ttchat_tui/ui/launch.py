@@ -11,7 +11,7 @@ from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState, save_ui_state
 from ttchat_tui.domain.telemetry import CardReading
 from ttchat_tui.session import ChatSession
-from ttchat_tui.ui import paste_parser
+from ttchat_tui.ui import layout_keys, paste_parser
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.config_check import checked_themes
 from ttchat_tui.ui.keys import install_legacy_keys
@@ -54,6 +54,7 @@ def build(
         resume=Resume(*resume) if resume else None,
     )
     paste_parser.install()
+    layout_keys.install()
     install_legacy_keys()
     return TtchatApp(services, themes, errors)
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
+from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START
 from textual.drivers import linux_driver
 from textual.message import Message
 
+from ttchat_tui.ui.layout_keys import LayoutParser
 from ttchat_tui.ui.pasted_text import PASTED_ESCAPE
 
 _ESC: Final = "\x1b"
@@ -61,7 +62,7 @@ class PasteFilter:
         return ""
 
 
-class PasteSafeParser(XTermParser):
+class PasteSafeParser(LayoutParser):
     """Textual's parser behind a `PasteFilter`."""
 
     def __init__(self, debug: bool = False) -> None:

@@ -17,7 +17,8 @@ from ttchat_tui.ui.screens.dialog import Dialog
 EDITING = (
     ("↑ ↓", "Earlier prompts, on the draft's first and last line"),
     ("ctrl+a ctrl+e", "Start and end of the line"),
-    ("ctrl+w", "Delete the word before the cursor"),
+    ("alt+← alt+→", "A word back or on (alt+b, alt+f)"),
+    ("ctrl+w alt+d", "Delete the word before or after the cursor"),
     ("ctrl+u ctrl+k", "Delete to the start or the end of the line"),
     ("ctrl+z ctrl+y", "Undo, redo"),
     ("//text", "Send text that begins with a slash"),

@@ -16,6 +16,7 @@ from ttchat_tui.models.library import ModelRow, format_size
 from ttchat_tui.ui.model_rows import REMOTE_PREFIX
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
+from ttchat_tui.ui.widgets.line_field import LineField
 
 NAME_WIDTH = 30
 
@@ -36,7 +37,7 @@ class ModelPicker(Dialog[str]):
         self._current = current
 
     def body(self) -> ComposeResult:
-        yield Input(placeholder="Filter, or a hub id, a folder, a .gguf file", compact=True)
+        yield LineField(placeholder="Filter, or a hub id, a folder, a .gguf file", compact=True)
         yield OptionList(markup=False, compact=True)
         yield Static("", classes="hint", markup=False)
 

@@ -9,6 +9,7 @@ from textual.widgets import Button, Input
 
 from ttchat_tui.ui.pasted_text import as_draft
 from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.ui.widgets.line_field import LineField
 
 MAX_LENGTH = 200
 
@@ -23,7 +24,7 @@ class Rename(Dialog[str]):
         self._title = " ".join(as_draft(title).split())
 
     def body(self) -> ComposeResult:
-        yield Input(self._title, max_length=MAX_LENGTH, placeholder="Title", compact=True)
+        yield LineField(self._title, max_length=MAX_LENGTH, placeholder="Title", compact=True)
         with Horizontal(classes="buttons"):
             yield Button("Cancel", id="cancel", compact=True)
             yield Button("Rename", id="rename", variant="primary", compact=True)

@@ -15,6 +15,7 @@ from textual.widgets import Button, Input, RadioButton, RadioSet, Static
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import file_path
 from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.ui.widgets.line_field import LineField
 
 FORMATS: Final[dict[str, tuple[str, str]]] = {
     "markdown": (".md", "Markdown, to read"),
@@ -51,7 +52,7 @@ class SaveTranscript(Dialog[tuple[str, Path]]):
         with RadioSet(compact=True):
             for name, (_, label) in FORMATS.items():
                 yield FormatButton(label, value=name == self._format, name=name)
-        yield Input(self._suggested, placeholder="File", compact=True)
+        yield LineField(self._suggested, placeholder="File", compact=True)
         yield Static("", classes="hint", markup=False)
         with Horizontal(classes="buttons"):
             yield Button("Cancel", id="cancel", compact=True)

@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 
 from ttchat_tui.ui.widgets.history_groups import ConversationRow, HistoryItem, Row, matching, rows_of
 from ttchat_tui.ui.widgets.history_row import RowVisual
+from ttchat_tui.ui.widgets.line_field import LineField
 
 __all__ = ["HistoryItem", "HistoryPanel"]
 
@@ -69,7 +70,7 @@ class ConversationList(OptionList):
             self.post_message(self.Commanded("keep"))
 
 
-class FilterInput(Input):
+class FilterInput(LineField):
     """The filter. Escape empties and leaves it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Label
 
+from ttchat_tui.ui.widgets.line_field import LineField
 from ttchat_tui.ui.widgets.stop_strings import StopStringsError, format_stop_strings, parse_stop_strings
 
 
@@ -43,7 +44,7 @@ class StopField(Vertical):
     def __init__(self, label: str = "stop", *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._strings: tuple[str, ...] = ()
-        self._input = Input(placeholder="none", compact=True)
+        self._input = LineField(placeholder="none", compact=True)
         self._error = Label("", classes="stop-field--error", markup=False)
         self._label = label
 

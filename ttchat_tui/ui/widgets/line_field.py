@@ -1,0 +1,16 @@
+"""A field of one line: Textual's, with the key that deletes the next word."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.widgets import Input
+
+
+class LineField(Input):
+    """`ui.layout_keys` names the keys."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("alt+delete", "delete_right_word", "Delete the next word", show=False)
+    ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.patience import Patience
 from tests.terminal.pty_app import App
@@ -14,9 +17,50 @@ from ttchat_tui.storage.opening import open_store
 pytestmark = [pytest.mark.terminal, pytest.mark.timeout(180)]
 
 LAUNCHER = Path(__file__).parents[2] / "benchmarks" / "paced_app.py"
-BACKSPACE, CTRL_W, ENTER, CTRL_N = "\x7f", "\x17", "\r", "\x0e"
+BACKSPACE, DELETE, ENTER, LEFT, RIGHT, HOME, END = (
+    "\x7f",
+    "\x1b[3~",
+    "\r",
+    "\x1b[D",
+    "\x1b[C",
+    "\x1b[H",
+    "\x1b[F",
+)
+CTRL_F, CTRL_K, CTRL_L, CTRL_N, CTRL_O, CTRL_T, CTRL_U, CTRL_W = "\x06\x0b\x0c\x0e\x0f\x14\x15\x17"
+ESC, F1, F2 = "\x1b[27u", "\x1bOP", "\x1bOQ"
+"""Escape as the kitty protocol has it: of the other one nobody can tell whether it is alt with the next key."""
 
-LEFT, HOME, END, ESC = "\x1b[D", "\x1b[H", "\x1b[F", "\x1b"
+ELSEWHERE = (
+    "",
+    CTRL_T,
+    f"{CTRL_F}xy{BACKSPACE}z{ESC}",
+    f"{CTRL_O}ab{ESC}",
+    f"{F1}{ESC}",
+    f"{CTRL_T}{CTRL_L}",
+)
+"""To another place and, some by the next letter, back to the prompt."""
+EDITS = (BACKSPACE, DELETE, LEFT, RIGHT, HOME, END, CTRL_U, CTRL_K)
+
+
+def edited(keys: list[str]) -> str:
+    """What one key at a time makes of an empty line."""
+    text, at = "", 0
+    for key in keys:
+        if key in ELSEWHERE:
+            continue
+        if key == BACKSPACE:
+            text, at = text[: max(0, at - 1)] + text[at:], max(0, at - 1)
+        elif key == DELETE:
+            text = text[:at] + text[at + 1 :]
+        elif key == CTRL_U:
+            text, at = text[at:], 0
+        elif key == CTRL_K:
+            text = text[:at]
+        elif key in (LEFT, RIGHT, HOME, END):
+            at = {LEFT: max(0, at - 1), RIGHT: min(len(text), at + 1), HOME: 0, END: len(text)}[key]
+        else:
+            text, at = text[:at] + key + text[at:], at + len(key)
+    return text
 
 
 class Typist:
@@ -27,30 +71,34 @@ class Typist:
         self.app = App(folder, size=(79, 30), program=[str(LAUNCHER)], TTCHAT_BENCH_TOKENS_PER_S="40")
         self.app.until("● ready")
 
-    def conversations(self) -> list[list[str]]:
-        """What the user said, a list for each conversation, the oldest first."""
+    def kept(self) -> list[tuple[str, list[str], str]]:
+        """Title, what the user said, and draft of each conversation, the oldest first."""
         store = open_store(self.folder / "data" / "conversations.db")
         try:
             found = sorted(store.conversations(limit=1000), key=lambda each: each.id)
             return [
-                [m.content for m in store.path(each.head_id) if m.role == "user"] if each.head_id else []
+                (
+                    each.title,
+                    [m.content for m in store.path(each.head_id) if m.role == "user"] if each.head_id else [],
+                    each.draft,
+                )
                 for each in found
             ]
         finally:
             store.close()
 
-    def until_said(self, wanted: list[list[str]]) -> None:
-        patience = Patience(30.0)
-        while (found := self.conversations()) != wanted:
-            assert self.app.read(0.05)
-            if patience.is_out():
-                raise AssertionError(f"{found} instead of {wanted}\n{self.app.text()}")
+    def said(self) -> list[list[str]]:
+        return [said for _, said, _ in self.kept()]
 
-    def draft(self) -> str:
-        """What stands in the prompt's first line."""
-        rows = self.app.text().splitlines()
-        top = max(i for i, row in enumerate(rows) if "╭" in row)
-        return rows[top + 1].strip("│ ").strip()
+    def until_said(self, wanted: list[list[str]]) -> None:
+        self.until(lambda: self.said(), wanted)
+
+    def until(self, find: Callable[[], object], wanted: object) -> None:
+        patience = Patience(30.0)
+        while (found := find()) != wanted:
+            assert self.app.read(0.02)
+            if patience.is_out():
+                raise AssertionError(f"{found!r} instead of {wanted!r}\n{self.app.text()}")
 
 
 @pytest.fixture
@@ -82,3 +130,34 @@ def test_a_message_right_behind_ctrl_n_begins_the_new_conversation(typist: Typis
     typist.app.until("● ready")
     typist.app.type(f"{CTRL_N}second{ENTER}")
     typist.until_said([["first"], ["second"]])
+    typist.app.type(f"{F2}{CTRL_U}Another{BACKSPACE * 2}{ENTER}then a draft")
+    typist.until(lambda: typist.kept()[-1][::2], ("Anoth", "then a draft"))
+
+
+@pytest.fixture(scope="module")
+def streaming(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
+    """A reply runs for as long as it lasts."""
+    typist = Typist(tmp_path_factory.mktemp("typist"))
+    typist.app.type(f"go{ENTER}")
+    typist.app.until("generating")
+    yield typist
+    typist.app.close()
+
+
+@settings(
+    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=[*HealthCheck]
+)
+@given(
+    keys=st.lists(st.sampled_from([*"abcxyzéế中", *EDITS, *EDITS, *ELSEWHERE[1:]]), min_size=5, max_size=40),
+    cuts=st.lists(st.integers(1, 60), max_size=4),
+)
+def test_any_keys_in_any_pieces_make_what_one_at_a_time_makes(
+    streaming: Typist, keys: list[str], cuts: list[int]
+) -> None:
+    streaming.app.type(f"{CTRL_L}{END}{CTRL_U}")
+    typed = "".join([*keys, CTRL_L, END, "#"]).encode()
+    for cut in cuts:
+        os.write(streaming.app.process.fd, typed[:cut])
+        typed = typed[cut:]
+    os.write(streaming.app.process.fd, typed)
+    streaming.until(lambda: streaming.kept()[0][2], edited(keys) + "#")

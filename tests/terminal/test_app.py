@@ -79,14 +79,6 @@ def test_what_is_typed_before_the_first_frame_is_in_the_prompt(start: Callable[.
     app.until("│ typed at once")
 
 
-def test_a_message_typed_and_sent_before_the_first_frame_is_sent_as_it_was_typed(
-    start: Callable[..., App],
-) -> None:
-    app = start()
-    app.type("teh\x7f\x7fhe first\r")
-    app.until(lambda text: "You" in text and "the first" in text and "│ the first" not in text)
-
-
 def test_escape_stops_at_once_and_the_reply_stays(start: Callable[..., App], tmp_path: Path) -> None:
     app = start()
     ask_for_an_essay(app)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.patience import Patience
@@ -94,7 +94,7 @@ class Typist:
         self.until(lambda: self.said(), wanted)
 
     def until(self, find: Callable[[], object], wanted: object) -> None:
-        patience = Patience(30.0)
+        patience = Patience(15.0)
         while (found := find()) != wanted:
             assert self.app.read(0.02)
             if patience.is_out():
@@ -145,7 +145,12 @@ def streaming(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
 
 
 @settings(
-    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=[*HealthCheck]
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[*HealthCheck],
+    phases=[Phase.generate],
 )
 @given(
     keys=st.lists(st.sampled_from([*"abcxyzéế中", *EDITS, *EDITS, *ELSEWHERE[1:]]), min_size=5, max_size=40),

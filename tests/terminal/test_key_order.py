@@ -111,9 +111,9 @@ def typist(tmp_path: Path) -> Iterator[Typist]:
 @pytest.mark.parametrize(
     ("typed", "sent"),
     [
-        (f"teh{BACKSPACE * 2}he cat", "the cat"),
+        (f"teh{BACKSPACE * 2}he cat", "the cat"),  # codespell:ignore
         (f"one two{CTRL_W}three", "one three"),
-        (f"vie{BACKSPACE * 2}iê{BACKSPACE}ệt", "việt"),
+        (f"vie{BACKSPACE * 2}iê{BACKSPACE}ệt", "việt"),  # codespell:ignore
         (f"{LEFT.join('tset')}{END}", "test"),
         (f"ab{HOME}c{END}d{LEFT * 2}e", "caebd"),
     ],

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from ttchat_tui.ui.markdown import block_starts as starts
+from ttchat_tui.ui.markdown import maths
 from ttchat_tui.ui.markdown.blocks import Container, Item, Leaf, LeafKind, ListBlock, Quote
 
 _BULLETS: Final = "•◦▪"
@@ -110,10 +111,32 @@ class BlockParser:
             if tip.html_end is not None and not tip.ends_at_blank and tip.html_end.search(self._rest()):
                 self._close_tip()
             return True
+        if tip.formula and self._continue_formula(tip, is_blank):
+            return True
         if is_blank:
             self._close_tip()
             self._has_blank = True
         return is_blank
+
+    def _continue_formula(self, tip: Leaf, is_blank: bool) -> bool:
+        """Take the line as it is, whatever it looks like, if an open formula can go on with it."""
+        line = self._line[self._at :]
+        if tip.formula == "$" and (is_blank or not maths.closes_at(line, "$")):
+            return False
+        if is_blank and not tip.is_display:
+            return False
+        if tip.lines[-1] == "" and (starts.atx_heading(line) or starts.fence(line)):
+            return False  # Its end was forgotten.
+        self._add_line(tip, "" if is_blank else line)
+        return True
+
+    def _add_line(self, tip: Leaf, line: str) -> None:
+        """Add a line of text to a paragraph."""
+        was_open = bool(tip.formula)
+        tip.formula = maths.open_after(line, tip.formula)
+        if not was_open:
+            tip.is_display = tip.formula not in ("", "$", r"\(") and line.strip() == tip.formula
+        tip.lines.append(line)
 
     def _continue_fence(self, tip: Leaf) -> bool:
         indent = self._indent()
@@ -247,9 +270,9 @@ class BlockParser:
         tip = self.tip
         is_blank = self._is_blank()
         if tip is not None and tip.kind == "paragraph" and not has_started and not is_blank:
-            tip.lines.append(
-                self._rest()
-            )  # Also the lazy line of a quote or an item that its marker is missing from.
+            self._add_line(
+                tip, self._rest()
+            )  # Also the lazy line of a quote or item whose marker is missing.
             return
         if tip is not None and tip.kind == "table" and not has_started and is_whole and self._indent() < 4:
             tip.lines.append(self._rest())
@@ -258,7 +281,7 @@ class BlockParser:
         if is_blank:
             self._has_blank = self._has_blank or not has_started
             return
-        self._open_leaf("paragraph").lines.append(self._rest())
+        self._add_line(self._open_leaf("paragraph"), self._rest())
 
     # Opening and closing.
 

@@ -10,13 +10,17 @@ from markdown_it.token import Token
 from textual.content import Content, Span
 
 from ttchat_tui.domain.text import visible
+from ttchat_tui.ui.markdown.cjk import CjkState
+from ttchat_tui.ui.markdown.maths import math_rule
 
 _PARSER: Final = MarkdownIt("commonmark").enable("strikethrough")
+_PARSER.inline.ruler.before("escape", "math", math_rule)
 
 _STYLES: Final = {"strong": "bold", "em": "italic", "s": "strike", "link": ".md-link"}
 
 _CODE: Final = ".md-code"
 _FAINT: Final = ".md-faint"
+_MATH: Final = ".md-math"
 
 _LOOSE: Final = re.compile(
     r"""\*(?=\S)            # could open emphasis
@@ -25,6 +29,8 @@ _LOOSE: Final = re.compile(
       | `                   # could open a code span
       | <(?=[A-Za-z/!?])    # could open a tag or an autolink
       | \](?=[(\[])         # a link whose target has not ended
+      | \$(?=\S)            # could open a formula
+      | \\(?:[(\[]|begin)   # likewise
       | \\$                 # would escape what follows
     """,
     re.VERBOSE,
@@ -46,10 +52,12 @@ def parse_inline(text: str, references: dict[str, object]) -> Inline:
     A model's line break is kept as one: poems and addresses come with bare newlines, and a chat has no hard-wrapped
     sources to join. A link's address is shown behind its text, unless it is the text.
     """
-    tokens: list[Token] = []
-    _PARSER.inline.parse(text, _PARSER, {"references": references}, tokens)
+    state = CjkState(text, _PARSER, {"references": references}, [])
+    _PARSER.inline.tokenize(state)
+    for rule in _PARSER.inline.ruler2.getRules(""):
+        rule(state)
     builder = _Builder()
-    for token in tokens:
+    for token in state.tokens:
         builder.add(token)
     return Inline(builder.content(), _is_loose("".join(builder.literal)))
 
@@ -89,11 +97,15 @@ class _Builder:
         elif name == "image":
             self._append(token.content or "image", "italic")
             self._append(f" ‹{token.attrGet('src')}›", _FAINT)
+        elif name == "math":
+            self._append(token.content, _MATH)
         elif name == "code_inline":
             self._append(token.content, _CODE)
         elif name == "html_inline":
             self._append(token.content, _FAINT)
         else:  # text_special: an escaped character or an entity, which pairs with nothing.
+            if token.markup in (r"\(", r"\[", r"\b"):
+                self.literal.append(token.markup)  # But a formula may yet end.
             self._append(token.content)
 
     def _append(self, text: str, style: str = "") -> None:

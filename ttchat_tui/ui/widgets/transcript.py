@@ -38,7 +38,8 @@ NEAR: Final = 2
 """Rows from the end within which scrolling down follows again."""
 
 STYLES: Final = frozenset({
-    "md-code", "md-link", "md-faint", "md-bar", "md-marker", "md-h1", "md-h2", "md-h3", "md-block", "md-label",
+    "md-code", "md-link", "md-faint", "md-bar", "md-marker", "md-h1", "md-h2", "md-h3", "md-h4", "md-h5",
+    "md-h6", "md-math", "md-block", "md-label", "md-deleted",
     "md-comment", "md-keyword", "md-number", "md-string", "md-builtin", "md-name",
     "role-user", "role-assistant", "role-system", "role-notice", "note", "note-error",
 })  # fmt: skip

@@ -1,0 +1,109 @@
+r"""Where LaTeX begins and ends: `$…$`, `$$…$$`, `\(…\)`, `\[…\]` and environments. It is shown as it was written.
+
+`$…$` follows pandoc's `tex_math_dollars`: no blank right after the first dollar, none right before the last, no digit
+right after that. So `$5 and $6` is money.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from markdown_it.rules_inline.state_inline import StateInline
+
+_EVEN: Final = r"(?<!\\)(?:\\\\)*"
+"""Before something that is not escaped."""
+
+_INLINE: Final = re.compile(_EVEN + r"(?<=[^\s$])\$(?![\d$])")
+_CLOSERS: Final = {
+    "$": _INLINE,
+    "$$": re.compile(_EVEN + r"\$\$"),
+    r"\(": re.compile(_EVEN + r"\\\)"),
+    r"\[": re.compile(_EVEN + r"\\\]"),
+}
+_BRACKETS: Final = {r"\(": "()", r"\[": "[]"}
+_REACH: Final = 1000
+"""Characters that a formula in one line of text may take."""
+_OPENER: Final = re.compile(r"\$\$|\$(?=[^\s$])|\\[(\[]|\\begin\{([A-Za-z]+\*?)\}")
+_NO_FORMULA: Final = re.compile(r"`|(?<![\^{])\*\*|\n[ \t]*\n")
+"""What stands between two sums of money rather than in a formula in one line of text."""
+_TOKENS: Final = re.compile(r"(`+)|\$\$?|\\begin\{[A-Za-z]+\*?\}|\\.", re.DOTALL)
+"""What a line is read for: code, openers, and escapes, which hide what follows them."""
+
+
+def opener_at(text: str, at: int) -> str:
+    """The opener at `text[at]`, empty if there is none."""
+    match = _OPENER.match(text, at)
+    return match[0] if match else ""
+
+
+def end_of(text: str, at: int, opener: str, stop: int | None = None) -> int:
+    """The offset behind the formula that `opener` begins at `text[at]`; 0 if it does not end."""
+    start = at + len(opener)
+    if opener.startswith(r"\begin"):
+        closer = r"\end" + opener.removeprefix(r"\begin")
+        found = text.find(closer, start, stop)
+        return found + len(closer) if found >= 0 else 0
+    stop = len(text) if stop is None else stop
+    match = _CLOSERS[opener].search(text, start, min(stop, start + _REACH) if opener == "$" else stop)
+    if match is None or (opener == "$" and _NO_FORMULA.search(text, start, match.end())):
+        return 0
+    return match.end()
+
+
+def open_after(line: str, opener: str = "") -> str:
+    """The opener that still waits for its end behind `line`; `opener` is the one that waited before it."""
+    at = 0
+    if opener:
+        at = closes_at(line, opener)
+        if not at and opener != "$":
+            return opener
+    waiting = ""
+    while match := _TOKENS.search(line, at):
+        at = match.end()
+        if match[1]:
+            close = re.compile(f"(?<!`){match[1]}(?!`)").search(line, at)
+            at = close.end() if close else at
+        elif found := opener_at(line, match.start()):
+            end = end_of(line, match.start(), found)
+            if not end and _may_go_on(line, match.start(), found):
+                if found != "$":
+                    return found
+                waiting = found
+            at = end or at
+    return waiting
+
+
+def closes_at(line: str, opener: str) -> int:
+    """The offset behind the end of what an earlier line opened with `opener`; 0 if it goes on."""
+    end = end_of(opener + "\n" + line, 0, opener)
+    return max(0, end - len(opener) - 1)
+
+
+def _may_go_on(line: str, at: int, opener: str) -> bool:
+    """Is it likely that the next lines belong to a formula? Not behind the shell's `$$`, nor in an escaped `\\[x]`."""
+    rest = line[at + len(opener) :]
+    if opener == "$$":
+        return not line[:at].strip() or not rest.strip() or not rest[0].isspace()
+    if opener in _BRACKETS:
+        left, right = _BRACKETS[opener]
+        return rest.count(right) <= rest.count(left)
+    return True
+
+
+def math_rule(state: StateInline, silent: bool) -> bool:
+    """markdown-it's inline rule: one token for a whole formula, with the delimiters."""
+    opener = opener_at(state.src, state.pos)
+    endless: set[str] = state.env.setdefault("endless", set())
+    if not opener or opener in endless:
+        return False
+    end = end_of(state.src, state.pos, opener, state.posMax)
+    if not end:
+        if opener != "$" and state.posMax == len(state.src):
+            endless.add(opener)  # None comes after a later opener either: do not look for it each time.
+        return False
+    if not silent:
+        token = state.push("math", "", 0)
+        token.content = state.src[state.pos : end]
+    state.pos = end
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import unescapeAll
@@ -33,7 +34,25 @@ def our_leaves(source: str) -> list[Found]:
     for line in source.split("\n"):
         parser.feed_line(line)
     parser.finish()
-    return [_ours(leaf) for leaf in parser.leaves]
+    return [_ours(leaf) for leaf in _without_definitions(parser.leaves)]
+
+
+def _without_definitions(leaves: list[Leaf]) -> list[Leaf]:
+    """markdown-it has no tokens for link definitions: what comes next takes the markers that stand before them."""
+    found: list[Leaf] = []
+    pending: Leaf | None = None
+    for leaf in leaves:
+        if pending is not None:
+            # The items that both stand in begin with whichever is shown.
+            shared = sum(mine == its for mine, its in zip(pending.path, leaf.path, strict=False))
+            if shared > pending.fresh:
+                leaf = replace(leaf, fresh=pending.fresh)
+            if shared < len(pending.path):
+                found.append(replace(pending, kind="empty"))
+        pending = leaf if leaf.kind == "definition" and leaf.fresh < len(leaf.path) else None
+        if leaf.kind != "definition":
+            found.append(leaf)
+    return found + ([replace(pending, kind="empty")] if pending else [])
 
 
 def _ours(leaf: Leaf) -> Found:

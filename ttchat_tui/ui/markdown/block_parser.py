@@ -201,10 +201,9 @@ class BlockParser:
         level = starts.setext_level(rest)
         if not level:
             return False
-        text = starts.take_definitions("\n".join(tip.lines), self.references).strip()
-        if not text:
+        if not self._take_definitions(tip):
             return False
-        tip.lines, tip.kind, tip.level = text.split("\n"), "heading", level
+        tip.kind, tip.level = "heading", level
         self._close_tip()
         return True
 
@@ -336,11 +335,10 @@ class BlockParser:
         if tip is None:
             return
         if tip.kind == "paragraph":
-            text = starts.take_definitions("\n".join(tip.lines), self.references).strip()
-            if not text:
-                self._forget(tip)
+            if not self._take_definitions(tip):
+                tip.kind = "definition"
+                self.leaves.append(tip)
                 return
-            tip.lines = text.split("\n")
             task = starts.task_state(tip.lines[0]) if tip.fresh < len(tip.path) else None
             if task is not None and not tip.path[-1].is_quote:
                 tip.is_task_done, tip.lines[0] = task
@@ -349,10 +347,12 @@ class BlockParser:
                 tip.lines.pop()
         self.leaves.append(tip)
 
-    def _forget(self, tip: Leaf) -> None:
-        """A paragraph of definitions only is not shown: whatever comes next takes its markers and its gap."""
-        self._has_blank = self._has_blank or tip.has_blank_before
-        hidden = {frame.serial for frame in tip.path[tip.fresh :]}
-        for container in self._containers:
-            if isinstance(container, Item) and container.serial in hidden:
-                container.is_announced = False
+    def _take_definitions(self, tip: Leaf) -> bool:
+        """Let the link definitions at the head of a paragraph be a leaf of their own, if text follows them."""
+        definitions, text = starts.take_definitions("\n".join(tip.lines).strip(), self.references)
+        if definitions and text:
+            head = replace(tip, kind="definition", serial=self._next_serial(), lines=definitions.split("\n"))
+            self.leaves.append(head)
+            tip.fresh, tip.has_blank_before = len(tip.path), False
+        tip.lines = (text or definitions).split("\n")
+        return bool(text)

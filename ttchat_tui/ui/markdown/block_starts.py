@@ -122,7 +122,7 @@ def table_aligns(header: str, text: str) -> tuple[Align, ...]:
         cells.pop()
     if not cells or not all(_TABLE_CELL.match(cell) for cell in cells):
         return ()
-    if len(table_cells(header)) != len(cells):
+    if all(len(_split(header, ends)) != len(cells) for ends in _SPLITS):
         return ()
     return tuple(_align(cell) for cell in cells)
 
@@ -133,29 +133,55 @@ def _align(cell: str) -> Align:
     return "left" if cell.startswith(":") else ""
 
 
-def table_cells(line: str) -> list[str]:
-    r"""The cells of a table's line, outer pipes dropped; `\|` is a pipe inside a cell."""
-    parts = re.split(r"(?<!\\)\|", line.strip())
-    cells = [part.replace("\\|", "|").strip() for part in parts]
-    if cells and not parts[0]:
-        cells.pop(0)
-    if cells and not parts[-1]:
-        cells.pop()
+def table_cells(line: str, columns: int = 0) -> list[str]:
+    r"""The cells of a table's line, outer pipes dropped; `\|` is a pipe inside a cell, and so is one in a code span.
+
+    GFM would split there, and drop what is more than `columns`. Models write such pipes unescaped: in a line that has
+    too many cells a pipe in a formula is no end either, and what is still too much is part of the last cell.
+    """
+    cells = _split(line, _CODE)
+    if columns and len(cells) > columns:
+        in_formulas = _split(line, _CODE_OR_FORMULA)
+        cells = in_formulas if len(in_formulas) <= columns else cells
+    if columns and len(cells) > columns:
+        cells[columns - 1 :] = [" | ".join(cells[columns - 1 :])]
     return cells
+
+
+_CODE: Final = re.compile(r"\\.|(`+)(?!`).*?(?<!`)\1(?!`)|`+|(?P<end>\|)")
+_CODE_OR_FORMULA: Final = re.compile(r"(?<![\\$])\$(?=[^\s$])[^$]*[^\s$\\]\$(?![\d$])|" + _CODE.pattern)
+_NEVER: Final = re.compile(r"\\.|(?P<end>\|)")
+_SPLITS: Final = (_CODE, _CODE_OR_FORMULA, _NEVER)
+"""Where the cells of a header may end: whichever has as many as the line under it is meant."""
+
+
+def _split(line: str, ends: re.Pattern[str]) -> list[str]:
+    text = line.strip()
+    bounds = [match.start() for match in ends.finditer(text) if match["end"]]
+    starts = [0, *(bound + 1 for bound in bounds)]
+    parts = [text[start:end] for start, end in zip(starts, [*bounds, len(text)], strict=True)]
+    if not parts[0]:
+        parts.pop(0)
+    if parts and not parts[-1]:
+        parts.pop()
+    return [part.replace("\\|", "|").strip() for part in parts]
 
 
 _DEFINITIONS: Final = MarkdownIt("zero").enable("reference")
 """A parser that knows link definitions and paragraphs, nothing else."""
 
 
-def take_definitions(text: str, references: dict[str, object]) -> str:
-    """Move the link definitions at the head of a paragraph into `references`; returns what is left of it.
+def take_definitions(text: str, references: dict[str, object]) -> tuple[str, str]:
+    """Enter the link definitions at the head of a paragraph into `references`; returns them, and what is left.
 
     Keys are normalised labels and values what markdown-it's inline parser expects; the first definition of a
     label wins.
     """
     if not text.startswith("["):
-        return text
+        return "", text
     env: dict[str, object] = {"references": references}
     tokens = _DEFINITIONS.parse(text, env)
-    return "\n".join(token.content for token in tokens if token.type == "inline")
+    left = "\n".join(token.content for token in tokens if token.type == "inline").strip()
+    lines = text.strip().split("\n")
+    count = len(lines) - (left.count("\n") + 1 if left else 0)
+    return "\n".join(lines[:count]), left

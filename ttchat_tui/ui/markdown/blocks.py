@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from re import Pattern
 from typing import Literal, TypeAlias
 
-LeafKind: TypeAlias = Literal["paragraph", "heading", "code", "html", "rule", "table", "empty"]
-"""`empty` is a list item without content: only its marker is shown."""
+LeafKind: TypeAlias = Literal["paragraph", "heading", "code", "html", "rule", "table", "definition", "empty"]
+"""`definition` is one or more link definitions. `empty` is a list item without content: only its marker is shown."""
 
 Align: TypeAlias = Literal["", "left", "center", "right"]
 

@@ -36,7 +36,7 @@ class CodeHeader(TextRow):
 
 
 class CodeRows:
-    """A fence, indented code or an HTML block."""
+    """A fence, indented code, an HTML block, or link definitions."""
 
     def __init__(self, lead: Content, rest: Content, code_index: int) -> None:
         self._lead = lead
@@ -130,7 +130,7 @@ class CodeRows:
         rows: list[Row] = []
         lead = self._lead if is_first else self._rest
         if is_first and leaf.is_fenced:
-            label = _language(leaf) or "code"
+            label = leaf.info.strip() or "code"
             rows.append(CodeHeader(label, self._code_index, lead=lead, rest=self._rest))
             lead = self._rest
         for line in lines:
@@ -140,7 +140,7 @@ class CodeRows:
 
     def _row(self, leaf: Leaf, line: Content, lead: Content, flow: TextRow | None) -> TextRow:
         cost = max(1 / WINDOW_LINES, len(line) / WINDOW_CHARS)
-        if leaf.kind == "html":
+        if leaf.kind != "code":
             return TextRow(line.stylize_before(_FAINT), lead=lead, rest=self._rest, cost=cost, flow=flow)
         return TextRow(
             line, lead=lead, rest=self._rest, style=_FILL, pad=1, by_word=False, cost=cost, flow=flow

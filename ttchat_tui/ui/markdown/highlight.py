@@ -24,7 +24,7 @@ _STYLES: Final = {
     Token.Name.Function: ".md-name",
     Token.Name.Tag: ".md-keyword",
     Token.Name.Attribute: ".md-name",
-    Token.Generic.Deleted: ".md-keyword",
+    Token.Generic.Deleted: ".md-deleted",
     Token.Generic.Inserted: ".md-string",
     Token.Generic.Heading: "bold",
     Token.Generic.Subheading: "bold",

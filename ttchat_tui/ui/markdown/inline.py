@@ -22,6 +22,8 @@ _CODE: Final = ".md-code"
 _FAINT: Final = ".md-faint"
 _MATH: Final = ".md-math"
 
+_BREAK: Final = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
 _LOOSE: Final = re.compile(
     r"""\*(?=\S)            # could open emphasis
       | (?<![^\W_])_(?=\S)  # likewise, where no letter or digit comes before it
@@ -66,6 +68,13 @@ def _is_loose(literal: str) -> bool:
     return _LOOSE.search(literal) is not None or literal.count("[") != literal.count("]")
 
 
+def _address(token: Token, attribute: str) -> str:
+    """Where a link leads, legible, and its title."""
+    address = _PARSER.normalizeLinkText(str(token.attrGet(attribute) or ""))
+    title = token.attrGet("title")
+    return f'{address} "{title}"'.lstrip() if title else address
+
+
 class _Builder:
     """Collects text and spans from a flat run of inline tokens."""
 
@@ -88,7 +97,7 @@ class _Builder:
             self.literal.append(token.content)
             self._append(token.content)
         elif name.endswith("_open"):
-            self._open.append((self._length, str(token.attrGet("href") or "")))
+            self._open.append((self._length, _address(token, "href")))
         elif name.endswith("_close"):
             self._close(name.removesuffix("_close"))
         elif name in ("softbreak", "hardbreak"):
@@ -96,11 +105,13 @@ class _Builder:
             self._append("\n")
         elif name == "image":
             self._append(token.content or "image", "italic")
-            self._append(f" ‹{token.attrGet('src')}›", _FAINT)
+            self._append(f" ‹{_address(token, 'src')}›", _FAINT)
         elif name == "math":
             self._append(token.content, _MATH)
         elif name == "code_inline":
             self._append(token.content, _CODE)
+        elif name == "html_inline" and _BREAK.fullmatch(token.content):
+            self._append("\n")
         elif name == "html_inline":
             self._append(token.content, _FAINT)
         else:  # text_special: an escaped character or an entity, which pairs with nothing.

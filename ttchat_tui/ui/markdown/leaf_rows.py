@@ -52,7 +52,7 @@ def leaf_rows(leaf: Leaf, references: dict[str, object], code_index: int) -> Lea
     match leaf.kind:
         case "paragraph" | "heading":
             return TextRows(lead, rest, references)
-        case "code" | "html":
+        case "code" | "html" | "definition":
             return CodeRows(lead, rest, code_index)
         case "table":
             return TableRows(lead, rest, references)

@@ -55,6 +55,15 @@ class Row(Protocol):
         ...
 
 
+_LEAST_ROOM: Final = 16
+"""Columns that the prefix of lists and quotes leaves for the text, however deep they are."""
+
+
+def fitted(prefix: Content, width: int) -> Content:
+    """`prefix` as far as there is room for it: the end of it, with the innermost marker."""
+    return prefix[max(0, prefix.cell_length - width - min(_LEAST_ROOM, width // 2)) :]
+
+
 class TextRow:
     """A row of text behind a prefix, which wrapped lines repeat as blanks and quote bars."""
 
@@ -113,11 +122,11 @@ class TextRow:
         return self._cache
 
     def _lay_out(self, width: int) -> tuple[int, list[VisualLine], Content, Content]:
-        carried, lead = EMPTY, self.lead
+        carried, lead, rest = EMPTY, fitted(self.lead, width), fitted(self.rest, width)
         if self.flow is not None:
             _, _, carried, lead = self.flow._laid_out(width)
         text = carried + self.content if carried else self.content
-        room = width - max(lead.cell_length, self.rest.cell_length) - 2 * self.pad
+        room = width - max(lead.cell_length, rest.cell_length) - 2 * self.pad
         offsets = wrap_offsets(text.plain, max(2, room), by_word=self.by_word)
         carry = EMPTY
         if self.flows_on:
@@ -129,7 +138,7 @@ class TextRow:
             is_last = offset == offsets[-1] and not self.flows_on
             shown = part if is_last or not self.by_word else part.rstrip()
             lines.append(tuple(self._pieces(lead, shown, offset - len(carried))))
-            lead = self.rest
+            lead = rest
         return width, lines, carry, lead
 
     def _pieces(self, prefix: Content, part: Content, x: int) -> Iterator[Piece]:
@@ -157,8 +166,9 @@ class RuleRow:
         self.cost = cost
 
     def lines(self, width: int) -> Sequence[VisualLine]:
-        rule = Content.styled("─" * max(2, width - self.lead.cell_length), ".md-faint")
-        return [(Piece(self.lead, None, False), Piece(rule))]
+        lead = fitted(self.lead, width)
+        rule = Content.styled("─" * max(2, width - lead.cell_length), ".md-faint")
+        return [(Piece(lead, None, False), Piece(rule))]
 
     def looks_like(self, other: Row) -> bool:
         return isinstance(other, RuleRow) and self.lead.is_same(other.lead)

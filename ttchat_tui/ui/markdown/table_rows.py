@@ -79,11 +79,12 @@ class TableRows:
     def _columns_of(self, leaf: Leaf, last: tuple[Content, ...] = ()) -> Columns:
         """The columns of the complete lines, and of a last one that is not."""
         widths, words = extents(last)
-        return Columns(_largest(self._natural, widths), _largest(self._words, words), leaf.aligns)
+        titles = self._cells[0] if self._cells and (last or len(self._cells) > 1) else ()
+        return Columns(_largest(self._natural, widths), _largest(self._words, words), leaf.aligns, titles)
 
     def _parse(self, leaf: Leaf, line: str) -> tuple[Content, ...]:
-        """As many cells as there are columns: more are dropped, missing ones are empty, as GFM has it."""
-        sources = table_cells(line)[: len(leaf.aligns)]
+        """As many cells as there are columns; missing ones are empty."""
+        sources = table_cells(line, len(leaf.aligns))
         cells = [parse_inline(source, self._references).content for source in sources]
         return tuple(cells + [EMPTY] * (len(leaf.aligns) - len(cells)))
 
@@ -102,7 +103,7 @@ class TableRows:
     def _row(self, cells: tuple[Content, ...], columns: Columns, *, is_header: bool) -> TableRow:
         shown = [cell.stylize_before("bold") for cell in cells] if is_header else cells
         lead = self._lead if is_header else self._rest
-        return TableRow(shown, columns, lead=lead, rest=self._rest, cost=1 / BATCH)
+        return TableRow(shown, columns, lead=lead, rest=self._rest, cost=1 / BATCH, is_header=is_header)
 
 
 def _largest(one: list[int], other: list[int]) -> list[int]:

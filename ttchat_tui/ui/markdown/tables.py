@@ -1,48 +1,61 @@
-"""Tables: columns as wide as their widest cell; where the screen is narrow, cells wrap, and words stay whole."""
+"""Tables: columns as wide as their widest cell; where the screen is narrow, cells wrap, and words stay whole.
+
+Where they could not, each row is a record: `title: value`, one below the other.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from ttchat_tui.ui.markdown.blocks import Align
-from ttchat_tui.ui.markdown.rows import EMPTY, Piece, Row, VisualLine
+from ttchat_tui.ui.markdown.rows import EMPTY, Piece, Row, VisualLine, fitted
 from ttchat_tui.ui.markdown.wrap import longest_word, wrap_offsets
 
 _FAINT: Final = ".md-faint"
 _BAR: Final = Content.styled(" │ ", _FAINT)
 _NARROWEST: Final = 3
-"""Columns below which a table is no use: its rows are then shown as text with bars."""
+"""Columns below which a table is no use: its rows are then shown as records."""
 
 
 class Columns:
     """The columns that the rows of one table share."""
 
-    def __init__(self, natural: Sequence[int], words: Sequence[int], aligns: Sequence[Align]) -> None:
+    def __init__(
+        self,
+        natural: Sequence[int],
+        words: Sequence[int],
+        aligns: Sequence[Align],
+        titles: Sequence[Content] = (),
+    ) -> None:
         self.natural = tuple(natural)
         """Columns of the screen that each needs to show its widest cell in one line."""
         self.words = tuple(words)
         """Columns of the screen that each needs to break no word."""
         self.aligns = tuple(aligns)
+        self.titles = tuple(titles)
+        """The header's cells; none as long as no row follows it."""
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Columns) and (self.natural, self.words, self.aligns) == (
-            other.natural,
-            other.words,
-            other.aligns,
+        return (
+            isinstance(other, Columns)
+            and (self.natural, self.words, self.aligns) == (other.natural, other.words, other.aligns)
+            and len(self.titles) == len(other.titles)
+            and all(mine.is_same(its) for mine, its in zip(self.titles, other.titles, strict=True))
         )
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]
 
     def widths(self, width: int) -> list[int]:
-        """Widths that fit into `width` together with the bars; empty if that would be too narrow to read."""
+        """Widths that fit into `width` together with the bars; empty if words would be broken: rows are records then."""
         count = len(self.natural)
         room = width - len(_BAR) * (count - 1)
         if sum(self.natural) <= room:
             return list(self.natural)
-        if room < _NARROWEST * count:
+        if room < _NARROWEST * count or sum(self.words) > room:
             return []
         least = self._least(room)
         needs = [natural - at_least for natural, at_least in zip(self.natural, least, strict=True)]
@@ -54,23 +67,20 @@ class Columns:
         return widths
 
     def _least(self, room: int) -> list[int]:
-        """What each column has before the rest is shared: a short one all it needs, a wide one its longest word, as far
-        as there is room for all of them."""
+        """What each column has before the rest is shared: a short one all it needs, a wide one its longest word; where
+        there is no room for that, each its longest word."""
         fair = room // len(self.natural)
         whole = [
             natural if natural <= fair else word
             for natural, word in zip(self.natural, self.words, strict=True)
         ]
-        if sum(whole) <= room:
-            return whole
-        if sum(self.words) <= room:
-            return list(self.words)
-        return [min(natural, fair) for natural in self.natural]
+        return whole if sum(whole) <= room else list(self.words)
 
 
 def extents(cells: Sequence[Content]) -> tuple[list[int], list[int]]:
     """What `Columns` wants to know of one row: for each cell its width and that of its longest word."""
-    return [max(1, cell.cell_length) for cell in cells], [max(1, longest_word(cell.plain)) for cell in cells]
+    natural = [max(1, *map(cell_len, cell.plain.split("\n"))) for cell in cells]
+    return natural, [max(1, longest_word(cell.plain)) for cell in cells]
 
 
 class TableRow:
@@ -86,6 +96,7 @@ class TableRow:
         lead: Content = EMPTY,
         rest: Content = EMPTY,
         cost: float = 0.0,
+        is_header: bool = False,
     ) -> None:
         self.cells = tuple(cells)
         self.columns = columns
@@ -93,6 +104,7 @@ class TableRow:
         self.rest = rest
         self.cost = cost
         self.style = ""
+        self.is_header = is_header
         self._cache: tuple[int, list[VisualLine]] | None = None
 
     @property
@@ -115,14 +127,22 @@ class TableRow:
         )
 
     def _lay_out(self, width: int) -> list[VisualLine]:
-        room = width - self.rest.cell_length
-        widths = self.columns.widths(room)
-        if not widths:
-            return self._lay_out_as_text(room)
+        lead, rest = fitted(self.lead, width), fitted(self.rest, width)
+        room = width - rest.cell_length
+        if widths := self.columns.widths(room):
+            body = self._cells_side_by_side(widths)
+        else:
+            body = self._record_title(room) if self.is_header else self._record(room)
+        return [
+            tuple(piece for piece in (Piece(rest if index else lead, None, False), *pieces) if piece.content)
+            for index, pieces in enumerate(body)
+        ]
+
+    def _cells_side_by_side(self, widths: list[int]) -> list[list[Piece]]:
         stacks = [_wrapped(cell, columns) for cell, columns in zip(self.cells, widths, strict=True)]
-        lines: list[VisualLine] = []
+        lines: list[list[Piece]] = []
         for index in range(max(map(len, stacks))):
-            pieces = [Piece(self.rest if index else self.lead, None, False)]
+            pieces: list[Piece] = []
             at = 0
             for column, stack in enumerate(stacks):
                 if column:
@@ -130,15 +150,32 @@ class TableRow:
                 part, offset = stack[index] if index < len(stack) else (EMPTY, 0)
                 pieces += _padded(part, at + offset, widths[column], self.columns.aligns[column])
                 at += len(self.cells[column]) + len(_BAR)
-            lines.append(tuple(piece for piece in pieces if piece.content))
+            lines.append(pieces)
         return lines
 
-    def _lay_out_as_text(self, width: int) -> list[VisualLine]:
-        text = _BAR.join(self.cells)
-        return [
-            (Piece(self.rest if index else self.lead, None, False), Piece(part, offset))
-            for index, (part, offset) in enumerate(_wrapped(text, max(2, width)))
-        ]
+    def _record_title(self, width: int) -> list[list[Piece]]:
+        """What stands for the header above records: a rule, since each of their lines begins with its column's title."""
+        return [[Piece(Content.styled("─" * width, _FAINT))]] if self.columns.titles else self._record(width)
+
+    def _record(self, width: int) -> list[list[Piece]]:
+        """The row as `title: value`, one below the other, with a rule under them."""
+        lines: list[list[Piece]] = []
+        at = 0
+        titles = self.columns.titles or (EMPTY,) * len(self.cells)
+        for title, cell in zip(titles, self.cells, strict=True):
+            name = EMPTY.join(title.stylize_before("bold").split("\n"))
+            label = name + Content.styled(": ", _FAINT) if name else EMPTY
+            indent = min(2, width - 1)
+            if label.cell_length > width // 2:
+                lines += [[Piece(part)] for part, _ in _wrapped(label, width)]
+                label = Content(" " * indent)
+            for index, (part, offset) in enumerate(
+                _wrapped(cell, width - indent, label.cell_length - indent)
+            ):
+                lines.append([Piece(Content(" " * indent) if index else label), Piece(part, at + offset)])
+            at += len(cell) + len(_BAR)
+        lines.append([Piece(Content.styled("─" * width, _FAINT))])
+        return lines
 
 
 class TableRule:
@@ -154,11 +191,13 @@ class TableRule:
         self.style = ""
 
     def lines(self, width: int) -> Sequence[VisualLine]:
-        widths = self.columns.widths(width - self.rest.cell_length)
+        rest = fitted(self.rest, width)
+        room = width - rest.cell_length
+        widths = self.columns.widths(room)
         if not widths:
             return []
         rule = Content.styled("─┼─".join("─" * columns for columns in widths), _FAINT)
-        return [(Piece(self.rest, None, False), Piece(rule))]
+        return [(Piece(rest, None, False), Piece(rule))]
 
     def looks_like(self, other: Row) -> bool:
         return (
@@ -166,9 +205,19 @@ class TableRule:
         )
 
 
-def _wrapped(cell: Content, width: int) -> list[tuple[Content, int]]:
-    offsets = wrap_offsets(cell.plain, width)
-    return [(part.rstrip(), offset) for part, offset in zip(cell.divide(offsets[1:]), offsets, strict=True)]
+def _wrapped(cell: Content, width: int, used: int = 0) -> list[tuple[Content, int]]:
+    """The lines of a cell with their offsets in it; the first has `used` columns less."""
+    lines: list[tuple[Content, int]] = []
+    at = 0
+    for line in cell.split("\n", allow_blank=True):
+        blank = Content(" " * max(0, used)) if not lines else EMPTY
+        text = blank + line if blank else line
+        offsets = wrap_offsets(text.plain, max(2, width))
+        for part, offset in zip(text.divide(offsets[1:]), offsets, strict=True):
+            skipped = max(0, len(blank) - offset)
+            lines.append((part[skipped:].rstrip(), at + max(0, offset - len(blank))))
+        at += len(line) + 1
+    return lines
 
 
 def _padded(part: Content, x: int, width: int, align: Align) -> list[Piece]:

@@ -86,7 +86,7 @@ class TextRows:
         text = source.rstrip()
         content = parse_inline(text, self._references).content
         if leaf.kind == "heading":
-            content = content.stylize_before(f".md-h{min(leaf.level, 3)}")
+            content = content.stylize_before(f".md-h{leaf.level}")
         blanks = source[len(text) :]
         if blanks and "\n" not in blanks:
             content += blanks

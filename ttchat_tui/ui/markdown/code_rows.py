@@ -8,6 +8,7 @@ from textual.content import Content
 
 from ttchat_tui.ui.markdown.blocks import Leaf
 from ttchat_tui.ui.markdown.highlight import ROOT, Highlighter, State
+from ttchat_tui.ui.markdown.links import linked
 from ttchat_tui.ui.markdown.rows import Row, TextRow
 
 WINDOW_LINES: Final = 16
@@ -139,6 +140,7 @@ class CodeRows:
         return rows
 
     def _row(self, leaf: Leaf, line: Content, lead: Content, flow: TextRow | None) -> TextRow:
+        line = linked(line)
         cost = max(1 / WINDOW_LINES, len(line) / WINDOW_CHARS)
         if leaf.kind != "code":
             return TextRow(line.stylize_before(_FAINT), lead=lead, rest=self._rest, cost=cost, flow=flow)

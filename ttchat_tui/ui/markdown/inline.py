@@ -11,6 +11,7 @@ from textual.content import Content, Span
 
 from ttchat_tui.domain.text import visible
 from ttchat_tui.ui.markdown.cjk import CjkState
+from ttchat_tui.ui.markdown.links import link_style, linked
 from ttchat_tui.ui.markdown.maths import math_rule
 
 _PARSER: Final = MarkdownIt("commonmark").enable("strikethrough")
@@ -84,12 +85,12 @@ class _Builder:
         self._text: list[str] = []
         self._spans: list[Span] = []
         self._length = 0
-        self._open: list[tuple[int, str]] = []
+        self._open: list[tuple[int, str, str]] = []
 
     def content(self) -> Content:
         # Outer spans first, so that an inner style wins.
         spans = sorted(self._spans, key=lambda span: (span.start, -span.end))
-        return Content("".join(self._text), spans, strip_control_codes=False)
+        return linked(Content("".join(self._text), spans, strip_control_codes=False))
 
     def add(self, token: Token) -> None:
         name = token.type
@@ -97,15 +98,17 @@ class _Builder:
             self.literal.append(token.content)
             self._append(token.content)
         elif name.endswith("_open"):
-            self._open.append((self._length, _address(token, "href")))
+            self._open.append((self._length, _address(token, "href"), str(token.attrGet("href") or "")))
         elif name.endswith("_close"):
             self._close(name.removesuffix("_close"))
         elif name in ("softbreak", "hardbreak"):
             self.literal.append("\n")
             self._append("\n")
         elif name == "image":
+            start = self._length
             self._append(token.content or "image", "italic")
             self._append(f" ‹{_address(token, 'src')}›", _FAINT)
+            self._lead_to(str(token.attrGet("src") or ""), start)
         elif name == "math":
             self._append(token.content, _MATH)
         elif name == "code_inline":
@@ -127,9 +130,15 @@ class _Builder:
         self._length += len(text)
 
     def _close(self, name: str) -> None:
-        start, href = self._open.pop()
+        start, address, href = self._open.pop()
         if self._length > start:
             self._spans.append(Span(start, self._length, _STYLES[name]))
         label = "".join(self._text)[start:]
-        if name == "link" and href and href not in (label, f"mailto:{label}"):
-            self._append(f" ‹{href}›", _FAINT)
+        if name == "link" and address and address not in (label, f"mailto:{label}"):
+            self._append(f" ‹{address}›", _FAINT)
+        self._lead_to(href, start)
+
+    def _lead_to(self, href: str, start: int) -> None:
+        style = link_style(href)
+        if style is not None and self._length > start:
+            self._spans.append(Span(start, self._length, style))

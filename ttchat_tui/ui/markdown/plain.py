@@ -8,6 +8,7 @@ from textual.content import Content
 
 from ttchat_tui.domain.text import visible
 from ttchat_tui.ui.markdown.document import Chunk
+from ttchat_tui.ui.markdown.links import linked
 from ttchat_tui.ui.markdown.rows import TextRow
 
 _TAB: Final = 4
@@ -18,5 +19,5 @@ _LINES: Final = 64
 def plain_chunks(text: str, style: str = "") -> list[Chunk]:
     """`text` line by line, in chunks of bounded size."""
     lines = visible(text.replace("\r\n", "\n").replace("\r", "\n")).rstrip("\n").split("\n")
-    rows = [TextRow(Content.styled(line.expandtabs(_TAB), style), cost=1 / _LINES) for line in lines]
+    rows = [TextRow(linked(Content.styled(line.expandtabs(_TAB), style)), cost=1 / _LINES) for line in lines]
     return [Chunk(list(rows[start : start + _LINES])) for start in range(0, len(rows), _LINES)]

@@ -1,0 +1,109 @@
+"""An address can be opened on every row that it is drawn on, and leads nowhere but to what is safe."""
+
+from __future__ import annotations
+
+import pytest
+from textual.style import Style
+from textual.visual import RenderOptions
+
+from tests.ui.markdown_screen import whole
+from ttchat_tui.ui.markdown.links import terminal_knows_links
+from ttchat_tui.ui.markdown.plain import plain_chunks
+from ttchat_tui.ui.markdown.rows import Row
+from ttchat_tui.ui.markdown.visual import RowsVisual
+
+LONG = "https://example.org/" + "/".join(f"part{index}" for index in range(20)) + "?a=b&c=d"
+
+
+def links(rows: list[Row], width: int) -> list[list[str]]:
+    """For each line on screen the addresses that its text leads to."""
+    options = RenderOptions(lambda style: style if isinstance(style, Style) else Style(), {})
+    strips = RowsVisual(rows, lambda name: Style()).render_strips(width, None, Style(), options)
+    return [
+        list(dict.fromkeys(segment.style.link for segment in strip if segment.style and segment.style.link))
+        for strip in strips
+    ]
+
+
+def links_of(source: str, width: int = 60) -> list[list[str]]:
+    return links([row for chunk in whole(source).chunks for row in chunk.rows], width)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"<{LONG}>",
+        LONG,
+        f"[{'words ' * 30}]({LONG})",
+        f"- [x]({LONG})",
+        f"> {LONG}",
+        f"`{LONG}`",
+        f"```\n{LONG}\n```",
+    ],
+)
+def test_an_address_that_wraps_leads_there_from_every_row(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    found = [line for line in links_of(source, 40) if line]
+    assert len(found) >= 3
+    assert {address for line in found for address in line} == {LONG}
+
+
+def test_an_address_in_a_users_message_can_be_opened_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert links(plain_chunks(f"see {LONG}")[0].rows, 200) == [[LONG]]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("See https://a.b/c.", "https://a.b/c"),
+        ("(https://a.b/c)", "https://a.b/c"),
+        ("https://a.b/c_(d)!", "https://a.b/c_(d)"),
+        ("**https://a.b**", "https://a.b"),
+        ("https://a.b/cです。", "https://a.b/c"),
+        ("me <you@a.b>", "mailto:you@a.b"),
+        ("[x](https://a.b/ü)", "https://a.b/%C3%BC"),
+        ("![x](https://a.b/p.png)", "https://a.b/p.png"),
+    ],
+)
+def test_the_address_is_that_of_the_link_without_the_sentence_around_it(
+    text: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert links_of(text) == [[address]]
+
+
+@pytest.mark.parametrize(
+    "text", ["[x](javascript:alert)", "[x](file:///etc/passwd)", "[x](/relative)", "[x](#part)", "http:// x"]
+)
+def test_what_a_terminal_should_not_open_is_no_link(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert links_of(text) == [[]]
+
+
+@pytest.mark.parametrize("entity", ["&#27;", "&#7;", "&#x9c;", "&#10;"])
+def test_no_control_character_gets_into_the_sequence(entity: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for line in links_of(f"[x](https://a.b/{entity}]0;t) <https://a.b/\x1b\\\x07>"):
+        assert all(address.isprintable() and address.isascii() for address in line)
+
+
+def test_a_terminal_that_would_print_the_sequence_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "linux")
+    assert links_of("<https://a.b>") == [[]]
+    assert [terminal_knows_links({"TERM": kind}) for kind in ("xterm", "vt100", "dumb", "tmux-256color")] == [
+        *(True, False, False, True),
+    ]
+
+
+def test_the_terminal_gets_the_sequence_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    monkeypatch.setenv("TERM", "xterm")
+    rows = [row for chunk in whole(f"<{LONG}>").chunks for row in chunk.rows]
+    options = RenderOptions(lambda style: style if isinstance(style, Style) else Style(), {})
+    strips = RowsVisual(rows, lambda name: Style()).render_strips(40, None, Style(), options)
+    for strip in strips:
+        assert f";{LONG}\x1b\\" in strip.render(Console(force_terminal=True))

@@ -1,0 +1,53 @@
+"""Addresses that a terminal can open (OSC 8), on every row that one is drawn on: one that wraps is still whole."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from textual.content import Content, Span
+from textual.style import Style
+
+_SAFE: Final = re.compile(r"(?:https?|ftp|mailto):[!-~]+", re.IGNORECASE)
+_BARE: Final = re.compile(r"https?://[!#-;=?-_a-~]+", re.IGNORECASE)
+"""An address in text: printable ASCII, without quotes, angle brackets and backticks."""
+
+
+def link_style(address: str) -> Style | None:
+    """What makes text lead to `address`; None if a terminal could not open it, or should not."""
+    return Style(link=address) if _SAFE.fullmatch(address) and terminal_knows_links() else None
+
+
+def linked(content: Content) -> Content:
+    """`content` with all bare addresses in it leading where they say."""
+    if "://" not in content.plain or not terminal_knows_links():
+        return content
+    taken = [span for span in content.spans if isinstance(span.style, Style)]
+    found: list[Span] = []
+    for match in _BARE.finditer(content.plain):
+        start, address = match.start(), _trimmed(match[0])
+        end = start + len(address)
+        if not any(span.start < end and start < span.end for span in taken):
+            found.append(Span(start, end, Style(link=address)))
+    return content.add_spans(found) if found else content
+
+
+def terminal_knows_links(environment: Mapping[str, str] | None = None) -> bool:
+    """Terminals ignore OSC 8 if they do not know it; only the oldest kinds would print it."""
+    kind = (os.environ if environment is None else environment).get("TERM", "")
+    return kind not in ("linux", "dumb") and not kind.startswith("vt")
+
+
+def _trimmed(address: str) -> str:
+    """Without the punctuation of the sentence that it stands in, as GFM's autolinks."""
+    while address:
+        last = address[-1]
+        if last in "?!.,:*_~';" or (
+            last in ")]}" and address.count(last) > address.count("([{"[")]}".index(last)])
+        ):
+            address = address[:-1]
+        else:
+            break
+    return address

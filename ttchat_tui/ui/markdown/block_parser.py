@@ -28,12 +28,14 @@ class BlockParser:
         self._containers: list[Container] = []
         self._serial = 0
         self._has_blank = False
+        self._is_probe = False
         self._line = ""
         self._at = 0
 
     def clone(self) -> BlockParser:
-        """A copy with the same open blocks and no closed ones."""
+        """A copy with the same open blocks and no closed ones, to be fed one line."""
         twin = BlockParser(dict(self.references))
+        twin._is_probe = True
         twin.tip = self.tip.copy() if self.tip else None
         twin._containers = [replace(container) for container in self._containers]
         twin._serial = self._serial
@@ -132,11 +134,13 @@ class BlockParser:
 
     def _add_line(self, tip: Leaf, line: str) -> None:
         """Add a line of text to a paragraph."""
+        tip.lines.append(line)
+        if self._is_probe:
+            return  # No line follows that would want to know.
         was_open = bool(tip.formula)
         tip.formula = maths.open_after(line, tip.formula)
         if not was_open:
             tip.is_display = tip.formula not in ("", "$", r"\(") and line.strip() == tip.formula
-        tip.lines.append(line)
 
     def _continue_fence(self, tip: Leaf) -> bool:
         indent = self._indent()

@@ -50,9 +50,9 @@ class Leaf:
     aligns: tuple[Align, ...] = ()
     is_task_done: bool | None = None
     """Set for the first paragraph of a task item (`- [x] …`)."""
-    formula: str = ""
+    formula: str = field(default="", compare=False)
     """What a paragraph's last line opened (`$$`, `\\[` …) and no line has closed yet."""
-    is_display: bool = False
+    is_display: bool = field(default=False, compare=False)
     """The opener stood alone on its line: blank lines do not end the formula."""
 
     def copy(self) -> Leaf:

@@ -29,6 +29,10 @@ class BlockParser:
         self._serial = 0
         self._has_blank = False
         self._is_probe = False
+        self._raw = ""
+        self._is_taken = False
+        self._loose: list[str] = []
+        """Lines that no leaf has taken: blank ones and bare markers."""
         self._line = ""
         self._at = 0
 
@@ -39,13 +43,21 @@ class BlockParser:
         twin.tip = self.tip.copy() if self.tip else None
         twin._containers = [replace(container) for container in self._containers]
         twin._serial = self._serial
+        twin._loose = self._loose.copy()
         twin._has_blank = self._has_blank
         return twin
 
     def feed_line(self, line: str) -> None:
         """Take one line, without its newline."""
+        self._raw, self._is_taken = line, False
         self._line = line.expandtabs(_TAB)
         self._at = 0
+        self._read()
+        if not self._is_taken:
+            self._loose.append(line)
+
+    def _read(self) -> None:
+        """Find out what the line belongs to."""
         matched = self._match_containers()
         is_whole = matched == len(self._containers)
         if is_whole and self.tip is not None and self._continue_tip(self.tip):
@@ -109,7 +121,7 @@ class BlockParser:
                 self._close_tip()
                 self._has_blank = True
                 return True
-            tip.lines.append(self._line[self._at :])
+            self._take(tip, self._line[self._at :])
             if tip.html_end is not None and not tip.ends_at_blank and tip.html_end.search(self._rest()):
                 self._close_tip()
             return True
@@ -134,7 +146,7 @@ class BlockParser:
 
     def _add_line(self, tip: Leaf, line: str) -> None:
         """Add a line of text to a paragraph."""
-        tip.lines.append(line)
+        self._take(tip, line)
         if self._is_probe:
             return  # No line follows that would want to know.
         was_open = bool(tip.formula)
@@ -145,16 +157,17 @@ class BlockParser:
     def _continue_fence(self, tip: Leaf) -> bool:
         indent = self._indent()
         if indent <= 3 and starts.closes_fence(self._rest(), tip.fence):
+            tip.tail, self._is_taken = self._raw, True
             self._close_tip()
         else:
-            tip.lines.append(self._line[self._at + min(indent, tip.fence_indent) :])
+            self._take(tip, self._line[self._at + min(indent, tip.fence_indent) :])
         return True
 
     def _continue_indented(self, tip: Leaf, is_blank: bool) -> bool:
         if not is_blank and self._indent() < 4:
             self._close_tip()
             return False
-        tip.lines.append(self._line[self._at + 4 :])
+        self._take(tip, self._line[self._at + 4 :])
         self._has_blank = is_blank
         return True
 
@@ -168,7 +181,7 @@ class BlockParser:
             if self._indent() >= 4:
                 if self.tip is None or self.tip.kind != "paragraph":
                     self._close_to(matched)
-                    self._open_leaf("code").lines.append(self._line[self._at + 4 :])
+                    self._take(self._open_leaf("code"), self._line[self._at + 4 :])
                     return matched, True, True
                 break
             rest = self._rest()
@@ -192,7 +205,7 @@ class BlockParser:
         tip = self.tip
         assert tip is not None
         if aligns := starts.table_aligns(tip.lines[-1], rest):
-            header = tip.lines.pop()
+            header, source = tip.lines.pop(), tip.source.pop()
             if tip.lines:
                 self._close_tip()
                 self._open_leaf("table")
@@ -200,7 +213,8 @@ class BlockParser:
                 tip.kind = "table"
             assert self.tip is not None
             self.tip.lines.append(header)
-            self.tip.aligns = aligns
+            self.tip.source += [source, self._raw]
+            self.tip.aligns, self._is_taken = aligns, True
             return True
         level = starts.setext_level(rest)
         if not level:
@@ -208,6 +222,7 @@ class BlockParser:
         if not self._take_definitions(tip):
             return False
         tip.kind, tip.level = "heading", level
+        tip.tail, self._is_taken = self._raw, True
         self._close_tip()
         return True
 
@@ -216,7 +231,8 @@ class BlockParser:
         if heading := starts.atx_heading(rest):
             self._close_to(matched)
             leaf = self._open_leaf("heading")
-            leaf.level, leaf.lines = heading.level, [heading.text]
+            leaf.level = heading.level
+            self._take(leaf, heading.text)
             self._close_tip()
         elif fence := starts.fence(rest):
             fence_indent = self._indent()
@@ -224,18 +240,19 @@ class BlockParser:
             leaf = self._open_leaf("code")
             leaf.is_fenced, leaf.fence, leaf.info = True, fence.marker, fence.info
             leaf.fence_indent = fence_indent
+            leaf.source, self._is_taken = [self._raw], True
         elif (html := starts.html_start(rest, is_first=not self._serial)) and (
             html.can_interrupt or not self._is_interruptible()
         ):
             self._close_to(matched)
             leaf = self._open_leaf("html")
             leaf.html_end, leaf.ends_at_blank = html.end, html.ends_at_blank
-            leaf.lines.append(self._line[self._at :])
+            self._take(leaf, self._line[self._at :])
             if not html.ends_at_blank and html.end.search(rest):
                 self._close_tip()
         elif starts.is_rule(rest):
             self._close_to(matched)
-            self._open_leaf("rule")
+            self._open_leaf("rule").source, self._is_taken = [self._raw], True
             self._close_tip()
         else:
             return False
@@ -278,13 +295,19 @@ class BlockParser:
             )  # Also the lazy line of a quote or item whose marker is missing.
             return
         if tip is not None and tip.kind == "table" and not has_started and is_whole and self._indent() < 4:
-            tip.lines.append(self._rest())
+            self._take(tip, self._rest())
             return
         self._close_to(matched)
         if is_blank:
             self._has_blank = self._has_blank or not has_started
             return
         self._add_line(self._open_leaf("paragraph"), self._rest())
+
+    def _take(self, leaf: Leaf, line: str) -> None:
+        """Add to `leaf` what is left of the line."""
+        leaf.lines.append(line)
+        leaf.source.append(self._raw)
+        self._is_taken = True
 
     # Opening and closing.
 
@@ -312,6 +335,9 @@ class BlockParser:
         around = [container for container in self._containers if not isinstance(container, ListBlock)]
         self.tip = Leaf(kind, self._next_serial(), tuple(container.frame() for container in around))
         self.tip.fresh = self._announce(around)
+        for line in self._loose:
+            (self.tip.head if line.strip("> \t") else self.tip.before).append(line)
+        self._loose.clear()
         self.tip.has_blank_before, self._has_blank = self._has_blank, False
         return self.tip
 
@@ -349,14 +375,21 @@ class BlockParser:
         elif tip.kind == "code" and not tip.is_fenced:
             while tip.lines and not tip.lines[-1].strip():
                 tip.lines.pop()
+                self._loose.insert(0, tip.source.pop())
         self.leaves.append(tip)
 
     def _take_definitions(self, tip: Leaf) -> bool:
         """Let the link definitions at the head of a paragraph be a leaf of their own, if text follows them."""
         definitions, text = starts.take_definitions("\n".join(tip.lines).strip(), self.references)
         if definitions and text:
-            head = replace(tip, kind="definition", serial=self._next_serial(), lines=definitions.split("\n"))
-            self.leaves.append(head)
+            lines = definitions.split("\n")
+            source = tip.source[: len(lines)]
+            self.leaves.append(
+                replace(tip, kind="definition", serial=self._next_serial(), lines=lines, source=source)
+            )
             tip.fresh, tip.has_blank_before = len(tip.path), False
+            tip.source, tip.before, tip.head = tip.source[len(lines) :], [], []
         tip.lines = (text or definitions).split("\n")
+        self._loose[:0] = tip.source[len(tip.lines) :]
+        del tip.source[len(tip.lines) :]
         return bool(text)

@@ -50,13 +50,21 @@ class Leaf:
     aligns: tuple[Align, ...] = ()
     is_task_done: bool | None = None
     """Set for the first paragraph of a task item (`- [x] …`)."""
+    source: list[str] = field(default_factory=list[str], compare=False)
+    """The lines of the message that it was read from, as they came: what copying it yields."""
+    before: list[str] = field(default_factory=list[str], compare=False)
+    """Blank lines before them."""
+    head: list[str] = field(default_factory=list[str], compare=False)
+    """Lines before them that hold only the markers of its items."""
+    tail: str | None = field(default=None, compare=False)
+    """The line that ended it: of a fence, or under a heading."""
     formula: str = field(default="", compare=False)
     """What a paragraph's last line opened (`$$`, `\\[` …) and no line has closed yet."""
     is_display: bool = field(default=False, compare=False)
     """The opener stood alone on its line: blank lines do not end the formula."""
 
     def copy(self) -> Leaf:
-        return replace(self, lines=self.lines.copy())
+        return replace(self, lines=self.lines.copy(), source=self.source.copy())
 
 
 @dataclass(slots=True)

@@ -68,7 +68,7 @@ class CodeRows:
             if end >= len(lines):
                 break
             coloured, self._state = self._colours(leaf).colour(lines[self._line : end], self._state)
-            rows += self._rows(leaf, coloured, is_first=self._line == 0 and not rows)
+            rows += self._rows(leaf, coloured, self._line, is_first=self._line == 0 and not rows)
             self._line = end
         self._settled += rows
         return rows
@@ -86,9 +86,11 @@ class CodeRows:
                 coloured, end = [Content(leaf.lines[line])], line + 1
             else:
                 coloured, state = self._colours(leaf).colour(leaf.lines[line:end], state)
-            rows += self._rows(leaf, coloured, is_first=is_first and not rows)
+            rows += self._rows(leaf, coloured, line, is_first=is_first and not rows)
             line = end
-        return rows or self._rows(leaf, [], is_first=is_first)
+        rows = rows or self._rows(leaf, [], 0, is_first=is_first)
+        self._end_with(leaf, rows or self._settled)
+        return rows
 
     def close(self, leaf: Leaf) -> list[Row] | None:
         if not self._settled or not self.fits(leaf):
@@ -103,7 +105,15 @@ class CodeRows:
         if not _is_small(leaf):
             return CodeRows(self._lead, self._rest, self._code_index).rest(leaf)
         coloured, _ = self._colours(leaf).colour(leaf.lines)
-        return self._rows(leaf, coloured, is_first=True)
+        rows = self._rows(leaf, coloured, 0, is_first=True)
+        self._end_with(leaf, rows)
+        return rows
+
+    @staticmethod
+    def _end_with(leaf: Leaf, rows: list[Row]) -> None:
+        last = rows[-1]
+        if isinstance(last, TextRow):
+            last.tail = leaf.tail
 
     def _colours(self, leaf: Leaf) -> Highlighter:
         if self._highlighter is None:
@@ -116,7 +126,7 @@ class CodeRows:
         while len(line) - self._chars > WINDOW_CHARS or is_complete:
             piece = Content(line[self._chars : self._chars + WINDOW_CHARS])
             if not self._chars:
-                rows += self._rows(leaf, [piece], is_first=self._line == 0)
+                rows += self._rows(leaf, [piece], None, is_first=self._line == 0)
             else:
                 rows.append(self._row(leaf, piece, self._rest, self._flow))
             last = rows[-1]
@@ -127,17 +137,24 @@ class CodeRows:
                 break
         return rows
 
-    def _rows(self, leaf: Leaf, lines: list[Content], *, is_first: bool) -> list[Row]:
-        rows: list[Row] = []
+    def _rows(self, leaf: Leaf, lines: list[Content], at: int | None, *, is_first: bool) -> list[Row]:
+        """Rows of `lines`, the first of which is the leaf's line `at`; None for a piece of a line."""
+        rows: list[TextRow] = []
         lead = self._lead if is_first else self._rest
         if is_first and leaf.is_fenced:
             label = leaf.info.strip() or "code"
             rows.append(CodeHeader(label, self._code_index, lead=lead, rest=self._rest))
+            rows[0].source = "\n".join([*leaf.head, leaf.source[0]])
             lead = self._rest
-        for line in lines:
-            rows.append(self._row(leaf, line, lead, None))
+        for index, line in enumerate(lines):
+            row = self._row(leaf, line, lead, None)
+            if at is not None:
+                row.source = leaf.source[at + index + leaf.is_fenced]
+                if at + index == 0 and not leaf.is_fenced:
+                    row.source = "\n".join([*leaf.head, row.source])
+            rows.append(row)
             lead = self._rest
-        return rows
+        return list(rows)
 
     def _row(self, leaf: Leaf, line: Content, lead: Content, flow: TextRow | None) -> TextRow:
         line = linked(line)

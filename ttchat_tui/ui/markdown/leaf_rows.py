@@ -57,9 +57,11 @@ def leaf_rows(leaf: Leaf, references: dict[str, object], code_index: int) -> Lea
         case "table":
             return TableRows(lead, rest, references)
         case "rule":
-            return _FixedRows(RuleRow(lead=lead, cost=1 / 16))
+            return _FixedRows(RuleRow(lead=lead, cost=1 / 16, source="\n".join(leaf.head + leaf.source)))
         case "empty":
-            return _FixedRows(TextRow(EMPTY, lead=lead, rest=rest, cost=1 / 16))
+            row = TextRow(EMPTY, lead=lead, rest=rest, cost=1 / 16)
+            row.source = "\n".join(leaf.head)
+            return _FixedRows(row)
 
 
 def gap_rows(leaf: Leaf, previous: Leaf | None) -> list[Row]:
@@ -78,7 +80,9 @@ def gap_rows(leaf: Leaf, previous: Leaf | None) -> list[Row]:
     is_apart = leaf.kind in _APART or previous.kind in _APART or leaf.kind == "heading"
     if not (leaf.has_blank_before or leaves_quote or is_apart):
         return []
-    return [TextRow(EMPTY, lead=_rest_prefix(leaf.path[:shared]))]
+    row = TextRow(EMPTY, lead=_rest_prefix(leaf.path[:shared]))
+    row.source = "\n".join(leaf.before) if leaf.before else None
+    return [row]
 
 
 def _prefixes(leaf: Leaf) -> tuple[Content, Content]:

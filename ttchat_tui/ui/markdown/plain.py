@@ -19,5 +19,11 @@ _LINES: Final = 64
 def plain_chunks(text: str, style: str = "") -> list[Chunk]:
     """`text` line by line, in chunks of bounded size."""
     lines = visible(text.replace("\r\n", "\n").replace("\r", "\n")).rstrip("\n").split("\n")
-    rows = [TextRow(linked(Content.styled(line.expandtabs(_TAB), style)), cost=1 / _LINES) for line in lines]
+    rows = [_row(line, style) for line in lines]
     return [Chunk(list(rows[start : start + _LINES])) for start in range(0, len(rows), _LINES)]
+
+
+def _row(line: str, style: str) -> TextRow:
+    row = TextRow(linked(Content.styled(line.expandtabs(_TAB), style)), cost=1 / _LINES)
+    row.source = line
+    return row

@@ -34,6 +34,16 @@ class Row(Protocol):
         ...
 
     @property
+    def source(self) -> str | None:
+        """The lines of the message that it stands for; None if it was added, and copying leaves it out."""
+        ...
+
+    @property
+    def tail(self) -> str | None:
+        """A line behind them that is not drawn."""
+        ...
+
+    @property
     def style(self) -> str:
         """The style under the row's text and padding."""
         ...
@@ -80,6 +90,8 @@ class TextRow:
         flow: TextRow | None = None,
     ) -> None:
         self.content = content
+        self.source: str | None = content.plain
+        self.tail: str | None = None
         self.lead = lead
         """Before the first visual line: markers of list items that begin here."""
         self.rest = rest
@@ -161,7 +173,9 @@ class RuleRow:
     style = ""
     flows_on = False
 
-    def __init__(self, *, lead: Content = EMPTY, cost: float = 0.0) -> None:
+    def __init__(self, *, lead: Content = EMPTY, cost: float = 0.0, source: str = "") -> None:
+        self.source = source
+        self.tail = None
         self.lead = lead
         self.cost = cost
 

@@ -29,6 +29,8 @@ class TableRows:
         """The widest cell of each column among them."""
         self._words: list[int] = []
         """The longest word of each column among them."""
+        self._source: list[str] = []
+        self._head: list[str] = []
         self._line = 0
         """Lines that are settled."""
         self._columns: Columns | None = None
@@ -69,6 +71,7 @@ class TableRows:
         return self._rows(self._cells, self._columns_of(leaf), 0)
 
     def _read(self, leaf: Leaf, end: int) -> None:
+        self._source, self._head = leaf.source, leaf.head
         for line in leaf.lines[len(self._cells) : end]:
             cells = self._parse(leaf, line)
             widths, words = extents(cells)
@@ -95,9 +98,13 @@ class TableRows:
             if row is None or row.columns != columns or row.cells is not cells:
                 row = self._row(cells, columns, is_header=index == 0)
                 self._drawn[index] = row
+            row.source = self._source[index + (index > 0)]  # The second line is the rule.
             rows.append(row)
             if index == 0:
-                rows.append(TableRule(columns, rest=self._rest))
+                row.source = "\n".join([*self._head, row.source])
+                rule = TableRule(columns, rest=self._rest)
+                rule.source = self._source[1]
+                rows.append(rule)
         return rows
 
     def _row(self, cells: tuple[Content, ...], columns: Columns, *, is_header: bool) -> TableRow:

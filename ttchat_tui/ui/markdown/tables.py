@@ -105,6 +105,8 @@ class TableRow:
         self.cost = cost
         self.style = ""
         self.is_header = is_header
+        self.source: str | None = None
+        self.tail = None
         self._cache: tuple[int, list[VisualLine]] | None = None
 
     @property
@@ -186,6 +188,8 @@ class TableRule:
 
     def __init__(self, columns: Columns, *, rest: Content = EMPTY) -> None:
         self.columns = columns
+        self.source: str | None = None
+        self.tail = None
         self.rest = rest
         self.cost = 0.0
         self.style = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Final
 
 from textual.content import Content
@@ -46,7 +47,9 @@ class TextRows:
         return rows
 
     def rest(self, leaf: Leaf) -> list[Row]:
-        return self._rows(leaf, _source(leaf)[len(self._settled) :])
+        rows = self._rows(leaf, _source(leaf)[len(self._settled) :])
+        rows[-1].tail = leaf.tail
+        return list(rows)
 
     def close(self, leaf: Leaf) -> list[Row] | None:
         return self.rest(leaf) if self._is_exact and self.fits(leaf) else None
@@ -82,7 +85,7 @@ class TextRows:
         blank = max(text.rfind(" ", start, end), newline)
         return blank + 1 if blank > start else 0
 
-    def _rows(self, leaf: Leaf, source: str) -> list[Row]:
+    def _rows(self, leaf: Leaf, source: str) -> list[TextRow]:
         text = source.rstrip()
         content = parse_inline(text, self._references).content
         if leaf.kind == "heading":
@@ -90,14 +93,35 @@ class TextRows:
         blanks = source[len(text) :]
         if blanks and "\n" not in blanks:
             content += blanks
-        rows: list[Row] = []
+        rows: list[TextRow] = []
         flow = self._flow
         lead = self._rest if self._settled else self._lead
         for line in content.split("\n", allow_blank=True):
             cost = max(len(line) / PIECE, _ROW_COST)
             rows.append(TextRow(line, lead=lead, rest=self._rest, cost=cost, flow=flow))
             lead, flow = self._rest, None
+        for row, line in zip_longest(rows, self._sources(leaf, source, len(rows))):
+            row.source = line
         return rows
+
+    def _sources(self, leaf: Leaf, text: str, count: int) -> list[str]:
+        """What copying each of `count` rows of `text` yields: their lines as they came, and what is cut off of one."""
+        first = self._settled.count("\n")
+        begins_line = not self._settled or self._settled.endswith("\n")
+        parts = text.rstrip().split("\n")
+        lines = leaf.source[first : first + len(parts)]
+        last = leaf.lines[first + len(parts) - 1].rstrip()
+        missing = len(last) - len(parts[-1].rstrip()) if begins_line or len(parts) > 1 else 0
+        if not begins_line:
+            lines[0] = text if len(parts) == 1 else parts[0]
+        if missing > 0 and (begins_line or len(parts) > 1):
+            lines[-1] = lines[-1].rstrip()[:-missing] + text[len(text.rstrip()) :]
+        if not self._settled:
+            lines[0] = "\n".join([*leaf.head, lines[0]])
+        # Fewer rows than lines: a code span or a title went over a line's end. More: a `<br>` broke one.
+        if count < len(lines):
+            lines[count - 1 :] = ["\n".join(lines[count - 1 :])]
+        return lines
 
 
 def _source(leaf: Leaf) -> str:

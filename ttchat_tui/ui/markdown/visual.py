@@ -14,6 +14,7 @@ from textual.style import Style
 from textual.visual import RenderOptions, Visual
 
 from ttchat_tui.ui.markdown.rows import Row, VisualLine
+from ttchat_tui.ui.markdown.source import part_of
 
 
 class RowsVisual(Visual):
@@ -54,14 +55,16 @@ class RowsVisual(Visual):
         return resolve
 
     def selected_text(self, selection: Selection) -> str:
-        """The text under `selection`, whose y counts rows and whose x counts characters of a row's text."""
+        """The source under `selection`, whose y counts rows and whose x counts characters of a row's text."""
         parts: list[str] = []
         for y, row in enumerate(self.rows):
             span = selection.get_span(y)
-            if span is None:
+            if span is None or row.source is None:
                 continue
             start, end = span
-            parts.append(row.plain[start : None if end == -1 else end])
+            parts.append(part_of(row.source, row.plain, start, len(row.plain) if end == -1 else end))
+            if end == -1 and row.tail is not None:
+                parts.append("\n" + row.tail)
             if not row.flows_on and y + 1 < len(self.rows):
                 parts.append("\n")
         return "".join(parts).removesuffix("\n")

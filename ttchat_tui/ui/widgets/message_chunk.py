@@ -47,6 +47,7 @@ class MessageChunk(SinglePass, Forgetful, Static):
         if len(rows) == len(old) and all(
             mine is its or mine.looks_like(its) for mine, its in zip(rows, old, strict=True)
         ):
+            self._rows = tuple(rows)  # They may have more source: the line that ends a fence is not drawn.
             return
         width = self.size.width
         height = self.height_of(width) if width else -1

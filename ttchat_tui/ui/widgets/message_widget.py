@@ -28,6 +28,7 @@ class HeaderRow:
     style = ""
     cost = 0.0
     flows_on = False
+    tail = None
 
     def __init__(self, left: Content, right: Content) -> None:
         self._left = left
@@ -36,6 +37,10 @@ class HeaderRow:
     @property
     def plain(self) -> str:
         return self._left.plain
+
+    @property
+    def source(self) -> str:
+        return self.plain
 
     def lines(self, width: int) -> Sequence[VisualLine]:
         room = max(1, width - self._right.cell_length - 2)
@@ -57,9 +62,10 @@ class FiguresRow:
     style = ""
     cost = 0.0
     flows_on = False
+    tail = None
 
     def __init__(self, figures: str) -> None:
-        self.plain = visible(figures)
+        self.plain = self.source = visible(figures)
 
     def lines(self, width: int) -> Sequence[VisualLine]:
         shown = self.plain

@@ -314,7 +314,7 @@ async def test_text_can_be_selected_with_the_mouse_across_blocks() -> None:
         await pilot.hover(Transcript, offset=(7, end))
         await pilot.mouse_up(Transcript, offset=(7, end))
         await pilot.pause()
-        assert app.screen.get_selected_text() == "two three\n\n- four\n\n```py\nfive"
+        assert app.screen.get_selected_text() == "two three\n\n- four\n\n```py\nfive "
 
 
 async def test_messages_come_and_go_and_a_placeholder_fills_the_void() -> None:

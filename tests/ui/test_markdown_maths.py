@@ -64,6 +64,10 @@ def test_money_and_variables_are_text(money: str) -> None:
     assert drawn_text(whole(f"It is {money}:\n- one\n- two"), 90)[-2:] == [" • one", " • two"]
 
 
+def test_a_formula_behind_money_is_found_and_the_money_is_text() -> None:
+    assert maths("It is $5 and $6, and $a*b*c$ or $x_1$, say $7.") == ["$a*b*c$", "$x_1$"]
+
+
 @pytest.mark.parametrize("opener", [r"\[x] y", r"\(x) y", "costs $5", "PID $$ here", "`\\[`", r"\\["])
 def test_what_opens_no_formula_lets_a_list_follow(opener: str) -> None:
     assert drawn_text(whole(f"{opener}\n- one"), 60)[-1] == " • one"

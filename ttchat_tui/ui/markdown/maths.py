@@ -25,7 +25,7 @@ _BRACKETS: Final = {r"\(": "()", r"\[": "[]"}
 _REACH: Final = 1000
 """Characters that a formula in one line of text may take."""
 _OPENER: Final = re.compile(r"\$\$|\$(?=[^\s$])|\\[(\[]|\\begin\{([A-Za-z]+\*?)\}")
-_NO_FORMULA: Final = re.compile(r"`|(?<![\^{])\*\*|\n[ \t]*\n")
+_NO_FORMULA: Final = re.compile(r"`|(?<![\^{])\*\*|\n[ \t]*\n|\s\$")
 """What stands between two sums of money rather than in a formula in one line of text."""
 _TOKENS: Final = re.compile(r"(`+)|\$\$?|\\begin\{[A-Za-z]+\*?\}|\\.", re.DOTALL)
 """What a line is read for: code, openers, and escapes, which hide what follows them."""

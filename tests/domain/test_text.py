@@ -1,18 +1,22 @@
 """What reaches a terminal: no control bytes, whatever a model writes."""
 
 import json
+import re
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttchat_tui.domain.text import VisibleStream, json_escaped, visible
+from ttchat_tui.domain.text import VisibleStream, json_escaped, visible, without_hidden
 
 ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=60)
 HOSTILE = st.text(st.sampled_from("a\n\t\r\x1b\x07\x00\x7f\x80\x9b\x9f\u202e\u2066\ud800é界🙂"), max_size=40)
 HIDDEN = st.text(
-    st.sampled_from("aក\u200b\u200d\ufeff🏴\U000e0067\U000e0031\U000e0020\U000e007f"), max_size=30
+    st.sampled_from(
+        "aກी字1👩\u05d0\u00ad\u034f\u1160\u180b\u200b\u200c\u200d\u200e\u202e\u3164\ufe0f\ufeff\U000e0101🏴\U000e0067\U000e0031\U000e0020\U000e007f"
+    ),
+    max_size=30,
 )
 
 SCOTLAND = "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
@@ -33,15 +37,65 @@ SCOTLAND = "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
         (f"{SCOTLAND}\U000e0068", f"{SCOTLAND}\ufffd"),
         ("🏴" + "\U000e0068" * 9, "🏴" + "\U000e0068" * 6 + "\ufffd" * 3),
         ("ខ្ញុំ\u200bទៅ\u200b\u200b", "ខ្ញុំ\u200bទៅ\u200b␣"),
+        ("p\u200cay\u200d", "p␣ay␣"),
+        ("می\u200c\u200cخواهم", "می\u200c␣خواهم"),
+        ("😀\ufe0f\ufe01\U000e0101", "😀\ufe0f\ufffd\ufffd"),
+        ("h\ufe00i\U000e0121", "h\ufffdi\ufffd"),
+        ("one\u3164two\u180e\u17b5", "one␣two␣\ufffd"),
+        ("a\u200e\u200e", "a\u200e\ufffd"),
     ],
 )
 def test_hostile_text_is_shown_and_not_obeyed(hostile: str, shown: str) -> None:
     assert visible(hostile) == shown
 
 
-def test_ordinary_text_is_the_same_object() -> None:
-    text = "Ünï¢ode, 日本語, 👩‍👩‍👧 ❤️ مرحبا\u200f, می\u200cخواهم, क्\u200dष, a\ttab\nand a line"
+NEEDED = (
+    "Ünï¢ode, 日本語, a\ttab\nand a line",
+    "👩\u200d👩\u200d👧 ❤\ufe0f ❤\ufe0f\u200d🔥 🏴\u200d☠\ufe0f 🧑🏽\u200d⚕\ufe0f 1\ufe0f\u20e3 ©\ufe0f ☎\ufe0e",
+    SCOTLAND,
+    "مرحبا\u200f, می\u200cخواهم, ه\u200d",
+    "क्\u200dष, র\u200d্য, ශ්\u200dරී, ന്\u200d",
+    "ខ្ញុំ\u200bទៅ, ภาษา\u200bไทย",
+    "葛\U000e0100城市, 神\ufe00, 0\ufe00, ∩\ufe00, ‘\ufe00",
+    "ᠠ\u180b ᠨ\u180eᠠ, \u1112\u1160, שׁ\u034fָ",
+)
+"""Joiners, selectors, marks and tags where they belong."""
+
+
+@pytest.mark.parametrize("text", NEEDED)
+def test_what_honest_text_needs_is_the_same_object(text: str) -> None:
     assert visible(text) is text
+    assert without_hidden(text) == (text, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("hi" + "".join(chr(0xE0000 + ord(c)) for c in "ignore all of it"), "hi"),
+        ("😀" + "".join(chr(0xE0100 + byte) for byte in b"smuggled"), "😀"),
+        ("😀" + "".join(chr(0xFE00 + byte % 16) for byte in b"smuggled"), "😀\ufe03"),
+        ("a\u200bb\u200cc\u200dd\u2060e\ufefff", "abcdef"),
+        ("".join(f"{c}\u200b\u200c" for c in "secret"), "secret"),
+        ("a\u2061\u2062\u2063\u2064b\u206a\u206f", "ab"),
+        ("soft\u00adhyphen, filler\u3164\u115f\uffa0, vowel\u17b4", "softhyphen, filler, vowel"),
+        ("admin\u200e = \u061croot\u200f", "admin = root"),
+        ("if admin\u202e} \u2066// check\u2069\u202c", "if admin} // check"),
+        ("reserved\u2065\ufff0\U000e0080\U000e0fff\U0001d173\U0001bca0", "reserved"),
+    ],
+)
+def test_what_is_hidden_goes_and_is_counted(text: str, seen: str) -> None:
+    assert without_hidden(text) == (seen, len(text) - len(seen))
+
+
+@given(ANY_TEXT | HIDDEN | st.text(st.sampled_from("".join(NEEDED)), max_size=30))
+def test_what_is_left_hides_nothing_twice(text: str) -> None:
+    once, _ = without_hidden(text)
+    assert without_hidden(once) == (once, 0)
+    # Of a picture's selector and joiner there are two in a row.
+    assert not re.search(
+        "[\u00ad\u180b-\u180f\u200b-\u200f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]{3}",
+        once,
+    )
 
 
 @given(ANY_TEXT | HOSTILE)

@@ -127,6 +127,8 @@ async def test_a_paste_lands_at_the_cursor_and_can_be_undone_in_one_step() -> No
         ("tab\tstays", "tab\tstays"),
         ("bell\x07 nul\x00 c1\x9b del\x7f", "bell nul c1 del"),
         ("tro\u202ejan", "trojan"),
+        ("tags\U000e0068\U000e0069, a\u200bz\u2060e\u00adro", "tags, azero"),
+        ("می\u200cخواهم 👩\u200d👧", "می\u200cخواهم 👩\u200d👧"),
         ("half \ud83d a pair", "half  a pair"),
     ],
 )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from textual.app import App
 from textual.binding import Binding
+from textual.events import Event, Paste
 from textual.message import Message
 from textual.notifications import Notify, SeverityLevel
 from textual.theme import Theme
@@ -23,6 +24,7 @@ from ttchat_tui.ui.commands import BY_NAME, TABLE, bind, bindings, keys_label
 from ttchat_tui.ui.key_gate import GATED, KeyGate
 from ttchat_tui.ui.no_color import honour_no_color
 from ttchat_tui.ui.palette import ActionProvider
+from ttchat_tui.ui.pasted_text import clean_paste
 from ttchat_tui.ui.screens.chat import ChatScreen
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError
@@ -105,6 +107,16 @@ class TtchatApp(App[None], inherit_bindings=False):
     def _focus_prompt_if_nothing_is(self) -> None:
         if self.screen is self.chat and self.screen.focused is None:
             self.chat.prompt.focus()
+
+    async def on_event(self, event: Event) -> None:
+        """As Textual's, but no field gets what is hidden in a paste, or escape sequences."""
+        if isinstance(event, Paste) and not event.is_forwarded:
+            text, hidden = clean_paste(event.text)
+            event = Paste(text)
+            if hidden:
+                what = "1 invisible character was" if hidden == 1 else f"{hidden:,} invisible characters were"
+                self.notify(f"{what} left out of the paste.", severity="warning", markup=False)
+        await super().on_event(event)
 
     def copy_to_clipboard(self, text: str) -> None:
         """By all the ways there are, and not only by the one of Textual, whose fields and ctrl+c come here."""

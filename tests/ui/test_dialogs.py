@@ -213,6 +213,15 @@ async def test_a_name_that_is_not_listed_can_be_typed() -> None:
     assert await result_of(ModelPicker((), ""), pressing("enter")) is UNANSWERED
 
 
+async def test_a_model_that_is_listed_twice_has_one_row() -> None:
+    twice = (*MODELS, *MODELS, ModelRow(name="", endpoint="lab"), ModelRow(name="", endpoint="lab"))
+    assert (
+        await result_of(ModelPicker(twice, "qwen3-0.6b"), pressing("down", "enter"))
+        == "llama-3.1-8b-instruct"
+    )
+    assert await result_of(ModelPicker(twice, ""), pressing(*"8b", "enter")) == "llama-3.1-8b-instruct"
+
+
 # --- themes
 
 

@@ -33,8 +33,11 @@ class ModelPicker(Dialog[str]):
 
     def __init__(self, rows: Sequence[ModelRow], current: str = "") -> None:
         super().__init__()
-        self._rows = list(rows)
+        # A server may list a model twice, or under the name of one that is here; by name they load the same one.
+        self._rows = list({row.name: row for row in reversed(rows)}.values())[::-1]
         self._current = current
+        self._listed: list[ModelRow] = []
+        """The rows that match what is typed, as they stand in the list."""
 
     def body(self) -> ComposeResult:
         yield LineField(placeholder="Filter, or a hub id, a folder, a .gguf file", compact=True)
@@ -60,7 +63,8 @@ class ModelPicker(Dialog[str]):
         wanted = typed.strip().casefold()
         rows = [row for row in self._rows if wanted in row.name.casefold()]
         models = self.query_one(OptionList)
-        models.set_options(Option(self._line(row), id=row.name) for row in rows)
+        self._listed = rows
+        models.set_options(Option(self._line(row)) for row in rows)
         names = [row.name for row in rows]
         if names:
             models.highlighted = names.index(self._current) if self._current in names else 0
@@ -79,11 +83,11 @@ class ModelPicker(Dialog[str]):
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
-        option = self.query_one(OptionList).highlighted_option
-        name = option.id if option is not None else event.value.strip()
+        index = self.query_one(OptionList).highlighted
+        name = self._listed[index].name if index is not None else event.value.strip()
         if name:
             self.dismiss(name)
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(event.option_id)
+        self.dismiss(self._listed[event.option_index].name)

@@ -213,6 +213,17 @@ async def test_a_name_that_is_not_listed_can_be_typed() -> None:
     assert await result_of(ModelPicker((), ""), pressing("enter")) is UNANSWERED
 
 
+@pytest.mark.parametrize("rows", [18, 20, 24, 50])
+async def test_the_last_line_of_a_long_list_of_models_is_on_screen(rows: int) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        box = pilot.app.screen.query_one(DialogBox)
+        assert box.content_region.contains_region(pilot.app.screen.query_one(".hint").region)
+        assert not box.show_vertical_scrollbar
+
+    many = tuple(ModelRow(name=f"model-{number}") for number in range(60))
+    await result_of(ModelPicker(many, "model-59"), act, size=(60, rows))
+
+
 async def test_a_model_that_is_listed_twice_has_one_row() -> None:
     twice = (*MODELS, *MODELS, ModelRow(name="", endpoint="lab"), ModelRow(name="", endpoint="lab"))
     assert (

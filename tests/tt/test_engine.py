@@ -6,6 +6,7 @@ such as ttnn and tt_transformers take them; the text is the fakes' business (tes
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import threading
 from collections.abc import Iterator
@@ -190,3 +191,39 @@ def test_a_load_that_is_cancelled_closes_the_card_and_the_next_one_opens_it(card
     assert card.engine.pid == pid
     events, _ = reply(card.engine, request_for())
     assert text(events) == "!!!!"
+
+
+def test_a_second_model_of_the_same_shape_and_name_has_converted_weights_of_its_own(
+    card: Card, tmp_path: Path
+) -> None:
+    """tt_transformers caches by tensor name, ttnn loads what has the name: in one folder the first model's weights
+    would be the second's."""
+    from tests.tt.tiny_llama import write_model  # torch is not in every venv that collects this file
+
+    cache = Path(card.spec.tenstorrent.cache_dir)
+    first = tensors_in(cache)
+    card.engine.load(
+        msgspec.structs.replace(card.spec, path=str(write_model(tmp_path, seed=1))), lambda progress: None
+    )
+    both = tensors_in(cache)
+    assert len(first) == 1
+    assert len(both) == 2
+    assert first.items() <= both.items()  # What the first wrote is as it was.
+    one, other = both.values()
+    assert one.keys() == other.keys()
+    weights = [name for name in one if "attention.wo" in name or "feed_forward" in name]
+    assert weights
+    assert all(one[name] != other[name] for name in weights)
+
+    card.engine.load(card.spec, lambda progress: None)
+
+    assert tensors_in(cache) == both
+
+
+def tensors_in(cache: Path) -> dict[str, dict[str, str]]:
+    """Each model's folder → its cached tensors by name, and what is in them."""
+    found: dict[str, dict[str, str]] = {}
+    for file in sorted(cache.rglob("*.tensorbin")):
+        model, *rest = file.relative_to(cache).parts
+        found.setdefault(model, {})["/".join(rest)] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found

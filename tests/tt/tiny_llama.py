@@ -37,8 +37,8 @@ SPECIALS: Final = (
 )
 
 
-def write_model(parent: Path) -> Path:
-    """Write the folder; id 0 is "!": what a card without numerics says for ever."""
+def write_model(parent: Path, seed: int = 0) -> Path:
+    """Write the folder; id 0 is "!": what a card without numerics says for ever. Another seed, other weights."""
     folder = parent / NAME
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer()
@@ -56,7 +56,7 @@ def write_model(parent: Path) -> Path:
             "chat_template": TEMPLATE,
         },
     )
-    save_file(_weights(), str(folder / "model.safetensors"), metadata={"format": "pt"})
+    save_file(_weights(seed), str(folder / "model.safetensors"), metadata={"format": "pt"})
     return folder
 
 
@@ -100,8 +100,8 @@ def _config(bos: int, eot: int) -> dict[str, object]:
     }
 
 
-def _weights() -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
+def _weights(seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
 
     def random(*shape: int) -> torch.Tensor:
         return (torch.randn(*shape, generator=generator) * 0.02).bfloat16()

@@ -12,6 +12,7 @@ from ttchat_tui.engine.tenstorrent.environment import (
     Checkout,
     Wanted,
     applied,
+    cache_parent,
     choose_api,
     find_checkout,
     model_folder,
@@ -89,7 +90,8 @@ def wanted(**changes: object) -> Wanted:
     settings: dict[str, object] = {
         "hf_model": "/models/Llama",
         "is_local": True,
-        "cache_dir": Path("/cache"),
+        "cache_dir": Path("/cache/model"),
+        "logs_dir": Path("/cache/native"),
         "checkout": Checkout(Path("/tt-metal"), "~/tt-metal"),
         "operation_timeout_s": 60,
         **changes,
@@ -98,10 +100,10 @@ def wanted(**changes: object) -> Wanted:
 
 
 def test_what_the_user_has_set_stays_but_for_the_model() -> None:
-    theirs = {"TT_CACHE_PATH": "/theirs", "TT_LOGGER_LEVEL": "debug", "HF_MODEL": "another"}
+    theirs = {"TT_LOGGER_LEVEL": "debug", "HF_MODEL": "another"}
     changes = variables(wanted(), theirs)
     assert changes["HF_MODEL"] == "/models/Llama"
-    assert not {"TT_CACHE_PATH", "TT_LOGGER_LEVEL"} & changes.keys()
+    assert "TT_LOGGER_LEVEL" not in changes
     assert changes["TT_METAL_HOME"] == "/tt-metal"
     assert changes["TT_METAL_OPERATION_TIMEOUT_SECONDS"] == "60"
 
@@ -112,7 +114,20 @@ def test_what_is_of_one_load_is_taken_back_after_it() -> None:
         assert (environ["HF_MODEL"], environ["HF_HUB_OFFLINE"]) == ("/models/Llama", "1")
     assert environ["HF_MODEL"] == "theirs"
     assert "HF_HUB_OFFLINE" not in environ
-    assert environ["TT_CACHE_PATH"] == "/cache"
+    assert environ["TT_METAL_LOGS_PATH"] == "/cache/native"
+
+
+@pytest.mark.parametrize("theirs", ["", "/theirs"])
+def test_each_load_has_its_own_place_for_weights_and_leaves_the_users_as_it_was(theirs: str) -> None:
+    environ = {"TT_CACHE_PATH": theirs} if theirs else {}
+    before = dict(environ)
+    for name in ("one", "two"):
+        cache = cache_parent("/configured", environ, Path("/models/Llama"))
+        assert cache == Path(theirs or "/configured")
+        with applied(variables(wanted(cache_dir=cache / name), environ), environ):
+            assert environ["TT_CACHE_PATH"] == f"{theirs or '/configured'}/{name}"
+        assert environ.get("TT_CACHE_PATH") == before.get("TT_CACHE_PATH")
+    assert cache_parent("", {}, Path("/models/Llama")) == Path("/models/tenstorrent")
 
 
 def test_without_a_limit_nothing_is_said_of_time_outs() -> None:

@@ -96,17 +96,19 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     is_local: bool
     """The model lies on this machine: nothing may be asked of the hub."""
     cache_dir: Path
-    """Converted weights, absolute: tt_transformers' own default is relative to the current folder."""
+    """This model's converted weights, absolute: tt_transformers' own default is relative to the current folder."""
+    logs_dir: Path
+    """What native code writes, absolute."""
     checkout: Checkout | None
     operation_timeout_s: int
 
 
 def variables(wanted: Wanted, environ: Mapping[str, str]) -> dict[str, str]:
-    """What to set before `import ttnn`. What the user has set stays, but for the model, which is chosen here."""
+    """What to set before `import ttnn`. What the user has set stays, but for the model, which is chosen here, and for
+    TT_CACHE_PATH, which `cache_parent` has taken account of."""
     defaults = {
-        "TT_CACHE_PATH": str(wanted.cache_dir),
         # Its default is `generated` in the current folder, which is the user's.
-        "TT_METAL_LOGS_PATH": str(wanted.cache_dir / "native"),
+        "TT_METAL_LOGS_PATH": str(wanted.logs_dir),
         # At the level `info` a card writes hundreds of lines; errors arrive as exceptions as well.
         "TT_LOGGER_LEVEL": "error",
         "LOGURU_LEVEL": "INFO",
@@ -121,13 +123,21 @@ def variables(wanted: Wanted, environ: Mapping[str, str]) -> dict[str, str]:
         defaults["TT_METAL_HOME"] = str(wanted.checkout.root)
     changes = {name: value for name, value in defaults.items() if not environ.get(name)}
     changes["HF_MODEL"] = wanted.hf_model
+    changes["TT_CACHE_PATH"] = str(wanted.cache_dir)
     if wanted.is_local:
         changes["HF_HUB_OFFLINE"] = "1"
     return changes
 
 
-_OF_ONE_LOAD: Final = ("HF_MODEL", "HF_HUB_OFFLINE")
+_OF_ONE_LOAD: Final = ("HF_MODEL", "HF_HUB_OFFLINE", "TT_CACHE_PATH")
 """Of what `variables` sets, what concerns the model that is being loaded and nothing after it."""
+
+
+def cache_parent(configured: str, environ: Mapping[str, str], model: Path) -> Path:
+    """Where converted weights go, each model's to a folder of its own in it: TT_CACHE_PATH, `[tt] cache_dir`, or
+    beside the models. Absolute."""
+    named = environ.get("TT_CACHE_PATH", "").strip() or configured
+    return (Path(named).expanduser() if named else model.parent / "tenstorrent").absolute()
 
 
 @contextlib.contextmanager

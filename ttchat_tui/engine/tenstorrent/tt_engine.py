@@ -23,7 +23,7 @@ from ttchat_tui.engine.generation_config import recommended_sampling
 from ttchat_tui.engine.json_file import read_json, read_json_if_there
 from ttchat_tui.engine.prompt import ChatTemplate, Piece
 from ttchat_tui.engine.replies import Replies
-from ttchat_tui.engine.tenstorrent import environment
+from ttchat_tui.engine.tenstorrent import environment, weight_cache
 from ttchat_tui.engine.tenstorrent.card_sampling import LimitedControl, limited_request, row_samplings
 from ttchat_tui.engine.tenstorrent.errors import explained
 from ttchat_tui.engine.tenstorrent.holders import require_free
@@ -47,6 +47,8 @@ class _Prepared(msgspec.Struct, frozen=True):
     """The model's, under a name that tt_transformers knows."""
     variables: dict[str, str]
     """To be set before ttnn is imported."""
+    notes: tuple[str, ...]
+    """What the user should know of it, a line each."""
 
 
 class TenstorrentEngine:
@@ -120,7 +122,7 @@ class TenstorrentEngine:
                 batch_sizes=batch_sizes,
                 kv_reuse=stepper.reuses_prefix,
             ),
-            notes=card.notes,
+            notes=(*prepared.notes, *card.notes),
             recommended=recommended_sampling(read_json_if_there(folder / "generation_config.json"))
             or spec.recommended,
         )
@@ -165,18 +167,26 @@ class TenstorrentEngine:
                 f"{path.name} is no folder with config.json and safetensors.",
                 "The Tenstorrent engine runs Hugging Face checkpoints; choose one (`ttchat-tui models list`).",
             )
-        cache = Path(options.cache_dir).expanduser() if options.cache_dir else path.parent / "tenstorrent"
+        cache = environment.cache_parent(options.cache_dir, os.environ, path)
         folder = environment.model_folder(path, spec.repo, cache / "names")
         wanted = environment.Wanted(
             hf_model=str(folder),
             is_local=True,
-            cache_dir=cache.absolute(),
+            cache_dir=weight_cache.folder_for(cache, folder.name, path),
+            logs_dir=cache / "native",
             checkout=checkout,
             operation_timeout_s=options.operation_timeout_s,
         )
         if checkout is not None:
             environment.put_on_path(checkout)
-        return _Prepared(api, folder, environment.variables(wanted, os.environ))
+        return _Prepared(api, folder, environment.variables(wanted, os.environ), _shared_notes(cache))
+
+
+def _shared_notes(cache: Path) -> tuple[str, ...]:
+    return tuple(
+        f"{shared} holds converted weights that may be another model's: it is not used. Delete it to free the space."
+        for shared in weight_cache.shared_caches(cache)
+    )
 
 
 def _longest_context(config: Mapping[str, Any]) -> int:

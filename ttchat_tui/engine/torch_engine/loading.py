@@ -189,7 +189,8 @@ def _load_own(
 ) -> _Runnable:
     """Our own forward over a checkpoint of the Llama family."""
     config, kernels, available = checkpoint.config, working_kernels(), available_bytes()
-    compiled = _compiled_kernel(spec, report) if fits_step(config) else None
+    notes: list[str] = []
+    compiled = _compiled_kernel(spec, report, notes) if fits_step(config) else None
     plan = plan_weights(
         spec.precision, kernels, stored_bits=checkpoint.stored_bits, has_native=compiled is not None
     )
@@ -207,13 +208,14 @@ def _load_own(
         parameters=config.parameters(),
         label=f"cpu {plan.format} native" if plan.is_native else f"cpu {plan.format}",
         draft_rows=MOST_ROWS if plan.is_native else rows_as_one(plan.format),
-        notes=plan.notes,
+        notes=(*plan.notes, *notes),
         set_threads=_thread_setter(compiled) if plan.is_native else torch.set_num_threads,
     )
 
 
-def _compiled_kernel(spec: ModelSpec, report: ProgressReporter) -> Library | None:
-    """None where none is wanted, it cannot be had, or what the compiler made of it computes something else."""
+def _compiled_kernel(spec: ModelSpec, report: ProgressReporter, notes: list[str]) -> Library | None:
+    """None where none is wanted, it cannot be had, or what the compiler made of it computes something else. What the
+    user should know is added to `notes`."""
     if not spec.kernel_dir or spec.precision not in ("auto", "int4", "int8"):
         return None
 
@@ -221,7 +223,7 @@ def _compiled_kernel(spec: ModelSpec, report: ProgressReporter) -> Library | Non
         report(LoadProgress(phase="compile", detail="decode kernel"))
 
     try:
-        compiled = library.load(Path(spec.kernel_dir), os.environ, compiling)
+        compiled = library.load(Path(spec.kernel_dir), os.environ, compiling, notes.append)
     except build.Unavailable as reason:
         _log.info("no compiled decode kernel: %s", reason)
         return None

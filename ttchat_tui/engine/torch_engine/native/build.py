@@ -1,13 +1,15 @@
 """Compile the C of this folder for this machine, once, and load it: nothing but a C compiler is needed.
 
 The result is kept under a name that stands for source, compiler and processor, so that a new version of any of them
-compiles anew, and a folder that several machines share holds one for each.
+compiles anew, and a folder that several machines share holds one for each. A file that is not as it was compiled is
+replaced (`sealed.py`).
 """
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
+import logging
 import os
 import platform
 import shlex
@@ -17,6 +19,10 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
+
+from ttchat_tui.engine.torch_engine.native.sealed import NotOurs, fault_of, put, require_private, seal
+
+_log = logging.getLogger(__name__)
 
 _HERE: Final = Path(__file__).parent
 _SOURCE: Final = "decode.c"
@@ -38,7 +44,10 @@ class Unavailable(Exception):
 
 def compiler(environ: Mapping[str, str]) -> tuple[str, ...] | None:
     """The C compiler as a command: CC, else the first of the usual ones on the PATH; None where there is none."""
-    wanted = shlex.split(environ.get("CC", ""))
+    try:
+        wanted = shlex.split(environ.get("CC", ""))
+    except ValueError:  # A quote that is not closed names none.
+        return None
     for name in [wanted[0]] if wanted else _COMPILERS:
         if found := shutil.which(name, path=environ.get("PATH")):
             return (found, *wanted[1:])
@@ -50,12 +59,16 @@ def load(
     environ: Mapping[str, str],
     processor: str = "native",
     compiling: Callable[[], None] = lambda: None,
+    refused: Callable[[str], None] = lambda reason: None,
 ) -> ctypes.CDLL:
-    """The library from `folder`, compiled now if it is not there: some seconds.
+    """The library from `folder`, compiled now if it is not there as it was compiled: some seconds.
+
+    Where `folder` cannot be trusted or written, it is compiled into a temporary folder for this process alone.
 
     Args:
         processor: for `-march`: `native` is this machine's.
         compiling: called before it is compiled.
+        refused: called with a sentence where `folder` is not used.
     Raises:
         Unavailable: no compiler, another processor than x86-64, or it does not compile.
     """
@@ -64,15 +77,36 @@ def load(
     command = compiler(environ)
     if command is None:
         raise Unavailable("there is no C compiler (cc, gcc or clang) on the PATH")
+    full = (*command, f"-march={processor}")
     try:
-        path = folder / f"decode-{_digest(command, processor)}.so"
-        if not path.exists():
-            compiling()
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _compile((*command, f"-march={processor}"), path)
-        return ctypes.CDLL(str(path))
+        name = f"decode-{_digest(command, processor)}.so"
+        try:
+            require_private(folder)
+            return _kept(folder / name, full, compiling)
+        except (NotOurs, OSError) as reason:
+            refused(f"The compiled decode kernel is not kept: {reason}.")
+        with tempfile.TemporaryDirectory(prefix="ttchat-kernel-") as private:
+            return _kept(Path(private) / name, full, compiling)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(str(error)) from error
+
+
+def _kept(path: Path, command: Sequence[str], compiling: Callable[[], None]) -> ctypes.CDLL:
+    try:
+        fault = fault_of(path)
+    except FileNotFoundError:
+        fault = "none yet"
+    except OSError as error:
+        fault = str(error)
+    if fault:
+        _log.info("The kernel is compiled: %s.", fault)
+        compiling()
+        _compile(command, path)
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:
+        path.unlink(missing_ok=True)  # Whole, and no library: the next load tries again.
+        raise
 
 
 def _digest(command: Sequence[str], processor: str) -> str:
@@ -117,7 +151,8 @@ def _compile(command: Sequence[str], path: Path) -> None:
         )
         if run.returncode != 0:
             raise Unavailable(f"{command[0]} does not compile it: {_first_error(run.stderr)}")
-        os.replace(scratch, path)
+        seal(Path(scratch))
+        put(Path(scratch), path)
     finally:
         Path(scratch).unlink(missing_ok=True)
 

@@ -125,10 +125,19 @@ class Library:
             raise MemoryError
 
 
-def load(folder: Path, environ: Mapping[str, str], compiling: Callable[[], None]) -> Library:
-    """`compiling` is called if it is not there yet, before it is compiled.
+def load(
+    folder: Path,
+    environ: Mapping[str, str],
+    compiling: Callable[[], None],
+    refused: Callable[[str], None],
+) -> Library:
+    """`compiling` is called if it is not there yet, before it is compiled; `refused` where `folder` is not used.
 
     Raises:
         Unavailable: with the reason.
     """
-    return Library(build.load(folder, environ, compiling=compiling))
+    compiled = build.load(folder, environ, compiling=compiling, refused=refused)
+    try:
+        return Library(compiled)
+    except AttributeError as error:
+        raise build.Unavailable(f"what the compiler made lacks a function: {error}") from error

@@ -13,6 +13,7 @@ from ttchat_tui.cli import chat
 from ttchat_tui.cli.bench import lines
 from ttchat_tui.cli.bench_run import Workload, measure, measure_concurrently
 from ttchat_tui.cli.main import app
+from ttchat_tui.config.load import load_config
 from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import EngineKind, ModelSpec
@@ -153,16 +154,17 @@ def test_upstreams_figures_stand_below_those_of_a_card_with_their_source(
     assert "PERF.md" in result.stdout
 
 
-@pytest.mark.parametrize(("rows", "at_load"), [("2", "2"), ("3", "4"), ("17", "32")])
+@pytest.mark.parametrize(("rows", "at_load"), [("2", 2), ("3", 4), ("17", 32)])
 def test_a_card_is_loaded_with_as_many_rows_as_the_batch_wants(
-    scripted_command: pytest.MonkeyPatch, rows: str, at_load: str
+    scripted_command: pytest.MonkeyPatch, rows: str, at_load: int
 ) -> None:
     """Whichever way the engine was chosen: the number is fixed at load, and a power of two."""
-    seen: list[str] = []
+    seen: list[int] = []
     alone = chat.engine_alone
 
     def look(invocation: chat.Invocation):
-        seen.append(invocation.flags["tt.max_batch_size"])
+        config = load_config(invocation.paths, environ={}, flags=invocation.flags)
+        seen.append(config.tt.max_batch_size)
         return alone(invocation)
 
     scripted_command.setattr(chat, "engine_alone", look)

@@ -10,8 +10,10 @@ import pytest
 
 from tests.fakes import ScriptedEngine
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import LoadProgress
+from ttchat_tui.domain.events import GenerationFinished, LoadProgress
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineKind, ModelSpec
+from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError, MissingDependency
 from ttchat_tui.engine.factory import FACTORY, WARM_MODULES, create_engine
 from ttchat_tui.engine.switching import SwitchingEngine
@@ -38,6 +40,17 @@ def test_the_cpu_engine_without_its_packages_says_what_to_install(monkeypatch: p
     with pytest.raises(MissingDependency) as caught:
         create_engine("cpu")
     assert caught.value.info.cure == "pip install 'ttchat-tui[cpu]'"
+
+
+def test_the_card_engine_names_the_package_that_is_missing_and_not_what_was_just_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("ttchat_tui.engine.tenstorrent.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingDependency, match="'torch'") as caught:
+        create_engine("tt")
+    assert caught.value.info.cure == "pip install torch"
 
 
 def test_creating_an_engine_loads_nothing_heavy() -> None:
@@ -76,6 +89,12 @@ def test_no_engine_is_made_before_a_model_is_loaded() -> None:
     engine.unload()
     with pytest.raises(EngineError, match="No model"):
         engine.count(1, [ChatMessage("user", "hello")])
+    request = GenerationRequest(id=7, messages=(), sampling=SamplingParams(), seed=1)
+    (last,) = engine.generate(request, GenerationControl(request.sampling))
+    assert isinstance(last, GenerationFinished)
+    assert (last.request_id, last.reason) == (7, "error")
+    assert last.error is not None
+    assert last.error.message == "No model is loaded."
     engine.close()
     assert not made.engines
 

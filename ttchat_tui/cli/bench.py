@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -33,7 +33,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
 ) -> None:
     """Measure load, prefill and decode as tt-metal's simple_text_demo does; works for every engine."""
-    flags = {
+    flags: dict[str, str | int | None] = {
         "model.name": model or None,
         "model.engine": engine.value if engine else "remote" if base_url else None,
         "remote.base_url": base_url,
@@ -41,7 +41,7 @@ def bench(
     }
     if batch > 1:
         # What a card decodes at once is fixed at load, in powers of two; other engines do not look at it.
-        flags["tt.max_batch_size"] = str(1 << (batch - 1).bit_length())
+        flags["tt.max_batch_size"] = 1 << (batch - 1).bit_length()
     figures = _measured(
         {name: value for name, value in flags.items() if value is not None},
         context.obj,
@@ -58,7 +58,7 @@ def bench(
 
 
 def _measured(
-    flags: dict[str, str], config_file: Path | None, workload: Workload, concurrency: int
+    flags: dict[str, Any], config_file: Path | None, workload: Workload, concurrency: int
 ) -> Figures:
     invocation = msgspec.structs.replace(
         chat.bare_invocation(os.environ), flags=flags, config_file=config_file, paths=find_paths(os.environ)

@@ -65,7 +65,9 @@ def _counter_at(path: Path) -> TokenCounter:
 
 
 def _missing(error: ModuleNotFoundError, extra: str) -> MissingDependency:
+    package = (error.name or "").partition(".")[0]
+    # By name for a card: the extra would put a wheel of ttnn over one that was built from source.
+    cure = f"pip install {package}" if extra == "tt" else f"pip install 'ttchat-tui[{extra}]'"
     return MissingDependency(
-        f"The {extra} engine needs the package {error.name!r}, which is not installed.",
-        cure=f"pip install 'ttchat-tui[{extra}]'",
+        f"The {extra} engine needs the package {package!r}, which is not installed.", cure
     )

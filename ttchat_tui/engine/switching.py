@@ -8,7 +8,7 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, PromptCounted
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, EngineKind, ModelSpec
-from ttchat_tui.engine.base import Engine, EngineError, ProgressReporter
+from ttchat_tui.engine.base import Engine, ProgressReporter, not_loaded, refusal
 
 
 class SwitchingEngine:
@@ -27,12 +27,12 @@ class SwitchingEngine:
 
     def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
         if self._engine is None:
-            raise EngineError("No model is loaded.", kind="not_ready")
+            raise not_loaded()
         return self._engine.count(count_id, messages)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         if self._engine is None:
-            raise EngineError("No model is loaded.", kind="not_ready")
+            return iter((refusal(request, not_loaded().info),))
         return self._engine.generate(request, control)
 
     def unload(self) -> None:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
 from itertools import islice
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple
 
-import jinja2
-import jinja2.ext
-import jinja2.nodes
-import jinja2.parser
-import jinja2.sandbox
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.engine.base import EngineError, PromptTooLong
+from ttchat_tui.engine.base import PromptTooLong
+from ttchat_tui.engine.template_process import TemplateError, TemplateRefusal, render
 
 PLAIN_TEMPLATE: Final = (
     "{{ bos_token }}{% for message in messages %}"
@@ -33,12 +27,6 @@ PLAIN_STOP: Final = ("\nUser:",)
 
 _PRIVATE_USE: Final = range(0xF0000, 0xFFFFE)
 """Unicode's supplementary private use area A: characters that text has no meaning for."""
-
-
-class TemplateError(EngineError):
-    """The model's chat template cannot be compiled, or refuses these messages."""
-
-    kind = "chat_template"
 
 
 class Piece(NamedTuple):
@@ -73,7 +61,7 @@ class ChatTemplate:
             special: what templates read by name: `bos_token`, `eos_token` …
             controls: the text of every token that must only ever come from the template.
         Raises:
-            TemplateError: the template is no valid Jinja.
+            TemplateError: the template is no valid Jinja, or does not end.
         """
         self.is_fallback = not source
         self.stop: tuple[str, ...] = PLAIN_STOP if self.is_fallback else ()
@@ -82,10 +70,6 @@ class ChatTemplate:
         # Longest first: an alternation takes the first that matches, tokenizers take the longest.
         longest_first = sorted(filter(None, controls), key=len, reverse=True)
         self._controls = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
-        try:
-            self._template = _environment().from_string(self._source)
-        except jinja2.TemplateError as error:
-            raise TemplateError(f"The model's chat template is broken: {error}") from error
         self.has_system_role = self._accepts_system()
 
     def render(
@@ -141,31 +125,21 @@ class ChatTemplate:
         return pieces
 
     def _run(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
-        try:
-            return self._template.render(
-                messages=messages,
-                tools=None,
-                documents=None,
-                add_generation_prompt=add_generation_prompt,
-                **self._special,
-            )
-        # A template is a program of the model's author: it may raise what Python raises for wrong data.
-        except (
-            jinja2.TemplateError,
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            TypeError,
-            ValueError,
-        ) as error:
-            raise TemplateError(f"The model's chat template refuses this conversation: {error}") from error
+        variables = {
+            "messages": messages,
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": add_generation_prompt,
+            **self._special,
+        }
+        return render(self._source, variables)
 
     def _accepts_system(self) -> bool:
         """Whether the template takes a system message and shows it (Gemma's raises, others leave it out)."""
         probe = [{"role": "system", "content": "ttchat-probe"}, {"role": "user", "content": "hello"}]
         try:
             return "ttchat-probe" in self._run(probe, True)
-        except TemplateError:
+        except TemplateRefusal:
             return False
 
 
@@ -273,45 +247,3 @@ def _cut_at(text: str, mark: str) -> str:
     if not found:
         raise TemplateError("The model's chat template leaves out the message that is to be continued.")
     return before if after.startswith(" ") else before.rstrip()
-
-
-def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
-    """The environment that chat templates are written for: transformers/utils/chat_template_utils.py."""
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlock, jinja2.ext.loopcontrols]
-    )
-    untyped: Any = environment  # jinja2 leaves the types of these two dictionaries open.
-    untyped.filters["tojson"] = _tojson
-    untyped.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now)
-    return environment
-
-
-def _tojson(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """JSON without Jinja's HTML escapes: templates want the text itself."""
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
-
-
-def _strftime_now(pattern: str) -> str:
-    return datetime.now().strftime(pattern)
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
-
-
-class _GenerationBlock(jinja2.ext.Extension):
-    """`{% generation %}…{% endgeneration %}` marks replies for training; here it is just its body."""
-
-    tags = {"generation"}
-
-    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)

@@ -15,6 +15,7 @@ import torch
 from ttchat_tui.domain.events import LoadPhase, LoadProgress
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine import template_process
 from ttchat_tui.engine.base import ModelLoadError, ProgressReporter
 from ttchat_tui.engine.batch_decode import BatchStepper
 from ttchat_tui.engine.decode import Stepper
@@ -108,6 +109,7 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
     """
     path = Path(spec.path)
     report(LoadProgress(phase="read", detail=path.name))
+    template_process.start()
     if not path.exists():
         raise ModelLoadError(
             f"There is no model at {path}.", "Fetch it with `ttchat-tui models pull`, or check the path."
@@ -118,6 +120,7 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
     else:
         runnable = _load_gguf(path, spec, report)
     tokenizer, notes = runnable.tokenizer, list(runnable.notes)
+    report(LoadProgress(phase="read", detail="chat template"))
     template = ChatTemplate(runnable.template.source, runnable.template.special, tokenizer.controls)
     if template.is_fallback:
         notes.append(

@@ -90,6 +90,8 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     is_estimate: bool = False
     """The server told no token counts: `prompt_tokens` is a guess from the text, `completion_tokens` and `decode_tps`
     count pieces."""
+    notes: tuple[str, ...] = ()
+    """Sentences of the app about what a server sent besides text (a call of a tool, a picture), or that it sent none."""
 
 
 class GenerationControl:

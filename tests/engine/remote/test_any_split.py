@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.engine.remote.shapes import SHAPES, Shape
-from ttchat_tui.engine.remote.chunks import parse_chunk
-from ttchat_tui.engine.remote.sse import EventDecoder, EventTooLong, ServerEvent
+from ttchat_tui.engine.remote.chunks import parse_chunks
+from ttchat_tui.engine.remote.sse import COMMENT, EventDecoder, EventTooLong, ServerEvent
 
 TEXT = 'Grüße, 世界 👩‍🚀! \\ " \u2028 line\nnext'
 line_ends = st.sampled_from(["\n", "\r\n", "\r"])
@@ -86,7 +86,7 @@ def recorded(shape: Shape) -> bytes:
 
 
 def text_of(pieces: list[bytes]) -> str:
-    data = [event.data for event in decoded(pieces) if event.data != "[DONE]"]
+    data = [event.data for event in decoded(pieces) if event.data != "[DONE]" and event.kind != COMMENT]
     assert all(json.loads(one) for one in data)
-    choices = [choice for one in data for choice in parse_chunk(one).choices or ()]
-    return "".join(choice.delta.text for choice in choices if choice.delta)
+    choices = [choice for one in data for chunk in parse_chunks(one) for choice in chunk.choices]
+    return "".join(choice.delta.text for choice in choices)

@@ -7,7 +7,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -199,27 +198,11 @@ def dripping(events: Iterable[bytes]) -> Iterator[bytes]:
         yield event[20:]
 
 
-def signs_of_life(events: Iterable[bytes]) -> Iterator[bytes]:
-    """One token, then comments for as long as anyone listens."""
-    pause = threading.Event()
-    yield b"".join(islice(events, 2))
-    while True:
-        pause.wait(0.05)
-        yield b": still here\n\n"
-
-
 def test_a_slow_drip_is_a_reply_as_long_as_each_token_comes_in_time() -> None:
     with serving(ScriptedServer(wire=dripping, events=said(VLLM, "drip drop"))) as server:
         events = reply(server, token_timeout_s=0.5)
     assert (text(events), finished(events).error) == ("drip drop", None)
     assert (finished(events).stats.total_s or 0) > 0.5, "longer than one token may take"
-
-
-def test_signs_of_life_without_a_token_do_not_keep_a_reply_alive() -> None:
-    with serving(ScriptedServer(wire=signs_of_life, events=said(VLLM))) as server:
-        events = reply(server, token_timeout_s=0.3)
-    assert text(events) == SAID[0]
-    assert error_of(events).kind == "connection_lost"
 
 
 def test_a_server_that_never_begins_is_given_up_after_its_time() -> None:

@@ -206,7 +206,7 @@ def test_a_web_page_is_told_as_such(serve: Serve) -> None:
 
 
 def test_a_line_without_end_is_given_up(serve: Serve) -> None:
-    events = serve(stream(said("Hi"), b"data: " + b"x" * 3_000_000)).reply()
+    events = serve(stream(said("Hi"), b"data: " + b"x" * 9_000_000)).reply()
     assert text(events) == "Hi"
     assert error_of(events).kind == "endpoint_protocol"
 

@@ -1,23 +1,31 @@
-"""The body of a good answer → chunks: a stream of events, or one JSON object where a server does not stream."""
+"""The body of a good answer → chunks: a stream of events or of JSON lines, or JSON where a server does not stream."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import msgspec
+
 from ttchat_tui.engine.remote.chunks import (
-    DONE,
     BadChunk,
     Chunk,
-    chunk_error,
+    Progress,
     first_line,
     one_line,
-    parse_chunk,
+    parse_chunks,
+    server_message,
 )
-from ttchat_tui.engine.remote.sse import LONGEST_EVENT, EventDecoder, EventTooLong, ServerEvent
+from ttchat_tui.engine.remote.sse import COMMENT, LONGEST_EVENT, EventDecoder, EventTooLong, ServerEvent
 
 _SNIFFED: Final = 16
 """Bytes after white space that tell a stream, JSON and a page apart."""
+_DONE: Final = frozenset({"[DONE]", "DONE"})
+_ERROR: Final = re.compile(r"\W{0,2}(?:internal server )?error\b[\s:\])]*", re.IGNORECASE)
+_PROGRESS: Final = re.compile(r"\b(\d{1,9})\s*/\s*(\d{1,9})\b")
+"""mlx_lm.server's comment `keepalive 512/2048`: tokens of the prompt."""
+_DATA_TWICE: Final = re.compile(r"\A(?:data:\s*)+")
 
 
 class BadAnswer(Exception):
@@ -33,11 +41,15 @@ class AnswerStream:
 
     def __init__(self) -> None:
         self.is_done = False
-        """`[DONE]` came."""
+        """`[DONE]` came, or the whole answer where it is no stream."""
         self._decoder = EventDecoder()
         self._body = bytearray()
         """What came before it was clear what it is; all of it where it is one JSON object."""
         self._is_stream: bool | None = None
+        self._is_json_by_lines = False
+        self._has_message = False
+        self.passed_over = ""
+        """The first that was neither JSON nor an error, nor a sign of life that is known."""
 
     def feed(self, data: bytes) -> Iterator[Chunk]:
         """The chunks that these bytes complete; to be used up before the next call.
@@ -52,9 +64,10 @@ class AnswerStream:
         if self._is_stream is None:
             self._look()
         if self._is_stream:
-            yield from self._chunks(bytes(self._body))
+            body, self._body = bytes(self._body), bytearray()
+            yield from self._chunks(body)
         elif len(self._body) > LONGEST_EVENT:
-            raise BadAnswer("sent a JSON object of more than a megabyte in place of a stream")
+            raise BadAnswer(f"sent JSON of more than {LONGEST_EVENT:,} bytes in place of a stream")
 
     def end(self) -> Iterator[Chunk]:
         """The body is complete; raises as `feed`."""
@@ -62,21 +75,30 @@ class AnswerStream:
             self._look(is_all=True)
         if self._is_stream:
             yield from self._parsed(self._decoder.end())
+            self.is_done = self.is_done or (self._is_json_by_lines and self._has_message)
         elif self._is_stream is False:
             yield from self._parsed([ServerEvent(self._body.decode("utf-8", "replace"))])
             self.is_done = True
 
     def _look(self, *, is_all: bool = False) -> None:
         """Decide by the first bytes: servers and proxies are careless with Content-Type."""
-        start = bytes(self._body[: 4 * _SNIFFED]).removeprefix(b"\xef\xbb\xbf").lstrip()[:_SNIFFED]
+        body = bytes(self._body).removeprefix(b"\xef\xbb\xbf").lstrip()
+        start = body[:_SNIFFED]
+        name = start.partition(b":")[0].strip().lower()
         if start[:1] == b"<":
             raise BadAnswer("answers with a web page and not with a stream")
-        if start[:1] == b"{":
-            self._is_stream = False
-        elif start[:1] == b":" or start.partition(b":")[0] in (b"data", b"event", b"id", b"retry", b"error"):
+        if start[:1] in (b"{", b"["):
+            first, newline, _ = body.partition(b"\n")
+            if start[:1] == b"{" and newline:
+                self._is_stream = self._is_json_by_lines = _is_json(first)
+            elif is_all or start[:1] == b"[":
+                self._is_stream = False
+        elif start[:1] == b":" or name in (b"data", b"event", b"id", b"retry", b"error"):
             self._is_stream = True
         elif (start and (is_all or len(start) >= _SNIFFED)) or len(self._body) > LONGEST_EVENT:
-            text = self._body[:200].decode("utf-8", "replace")
+            text = body[:200].decode("utf-8", "replace")
+            if _ERROR.match(text):
+                raise ServerFailed(_ERROR.sub("", first_line(text), count=1) or first_line(text))
             raise BadAnswer(f"answers with something that is no stream: {one_line(text, 80)!r}")
 
     def _chunks(self, data: bytes) -> Iterator[Chunk]:
@@ -87,22 +109,49 @@ class AnswerStream:
 
     def _parsed(self, events: Iterable[ServerEvent]) -> Iterator[Chunk]:
         for event in events:
-            if self.is_done:
-                continue
-            if event.data.strip() == DONE:
-                self.is_done = True
-                continue
-            yield _chunk(event)
+            if not self.is_done:
+                yield from self._read(event)
+
+    def _read(self, event: ServerEvent) -> Iterator[Chunk]:
+        if event.kind == COMMENT:
+            if (found := _PROGRESS.search(event.data)) and int(found[2]):
+                done, total = int(found[1]), int(found[2])
+                yield Chunk(progress=Progress(min(done, total), total))
+            return
+        data = _DATA_TWICE.sub("", event.data.strip()).strip()
+        if data.strip('"').strip().upper() in _DONE:
+            self.is_done = True
+            return
+        try:
+            chunks = parse_chunks(data)
+        except BadChunk as error:
+            self._pass_over(data, event.kind, error)
+            return
+        for chunk in chunks:
+            self._has_message = self._has_message or any(
+                not each.message.is_nothing for each in chunk.choices
+            )
+            yield chunk
+            if chunk.error is not None:
+                raise ServerFailed(chunk.error)
+        if event.kind == "error":
+            raise ServerFailed(server_message(data) or "an error without words")
+
+    def _pass_over(self, data: str, kind: str, error: BadChunk) -> None:
+        """What is no JSON: an error in plain words, a chunk that is broken, or a sign of life."""
+        if kind == "error" or '"error"' in data[:20]:  # some servers do not escape the message
+            raise ServerFailed(first_line(data)) from error
+        if _ERROR.match(data):
+            raise ServerFailed(first_line(_ERROR.sub("", data, count=1)) or first_line(data)) from error
+        if data[:1] in ("{", "["):
+            raise BadAnswer(f"sent a piece that is no JSON of a chat: {one_line(data, 60)!r}") from error
+        if not data.startswith(":") and kind.lower() not in ("ping", "heartbeat", "keepalive"):
+            self.passed_over = self.passed_over or data
 
 
-def _chunk(event: ServerEvent) -> Chunk:
+def _is_json(line: bytes) -> bool:
     try:
-        chunk = parse_chunk(event.data)
-    except BadChunk as error:
-        if event.kind == "error" or '"error"' in event.data[:20]:  # some servers do not escape the message
-            raise ServerFailed(first_line(event.data)) from error
-        raise BadAnswer(f"sent a piece that is no JSON of a chat: {one_line(event.data, 60)!r}") from error
-    said = chunk_error(chunk) or (first_line(event.data) if event.kind == "error" else None)
-    if said is not None:
-        raise ServerFailed(said)
-    return chunk
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True

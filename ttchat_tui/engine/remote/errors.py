@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import httpx
 import msgspec
@@ -140,6 +140,22 @@ def cut_off(endpoint: Endpoint) -> EngineError:
         cure="What came is kept: continue the reply, or send again.",
         kind="connection_lost",
     )
+
+
+def given_up(endpoint: Endpoint, how: Literal["broken off", "filtered", "failed"], word: str) -> EngineError:
+    """The server ended the reply itself, and said so by this finish reason."""
+    name = endpoint.name
+    match how:
+        case "broken off":
+            cure = "What came is kept: continue the reply, or send again."
+            return EngineError(f"{name} broke the reply off ({word}).", cure, "connection_lost")
+        case "filtered":
+            cure = "What came is kept. Ask in other words."
+            return EngineError(
+                f"The content filter of {name} ended the reply ({word}).", cure, "content_filter"
+            )
+        case "failed":
+            return EngineError(f"{name} ended the reply: {word}.", "See the server's log.", "endpoint_error")
 
 
 def protocol(endpoint: Endpoint, what: str) -> EngineError:

@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from ttchat_tui.domain.events import PrefillProgress, TokenEvent
-from ttchat_tui.domain.generation import FinishReason, GenerationStats
+from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.engine.meter import Meter
+from ttchat_tui.engine.remote.asides import Asides
 from ttchat_tui.engine.remote.chunks import Choice, Chunk, Usage
+from ttchat_tui.engine.remote.script import WHOLE, Script, Seam
 from ttchat_tui.engine.text_stream import TextStream, WholeText
 
-THINK_BEGINS = "<think>\n"
-THINK_ENDS = "\n</think>\n\n"
+_LENGTH: Final = frozenset({"length", "max_tokens", "max_length", "model_length", "max_output_tokens"})
+_BROKEN_OFF: Final = frozenset(
+    {"abort", "aborted", "cancel", "cancelled", "canceled", "interrupted", "network_error", "load"}
+    | {"insufficient_system_resource", "timeout"}
+)
+"""vLLM and SGLang; Zhipu; DeepSeek: the server gave the reply up."""
+_FILTERED: Final = frozenset(
+    {"content_filter", "content-filter", "safety", "recitation", "blocklist", "prohibited_content", "spii"}
+    | {"sensitive", "guardrail_intervened", "content_filtered"}
+)
+"""OpenAI; Gemini; Zhipu; Bedrock."""
+_FAILED: Final = frozenset({"error", "failed", "malformed_function_call"})
 
-_REASONS: dict[str, FinishReason] = {
-    "stop": "stop",
-    "eos": "stop",
-    "eos_token": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "tool_calls": "stop",
-    "function_call": "stop",
-    "length": "length",
-    "max_tokens": "length",
-}
-
-
-class Seam(msgspec.Struct, frozen=True):
-    """Where a reply goes on, if it is one that is continued."""
-
-    is_thinking: bool = False
-    """It ends within a think block."""
-    is_exact: bool = True
-    """The server goes on at the very token; otherwise the model was asked in words for the rest."""
-    last: str = ""
-    """Its last character."""
+_MOST_IN_A_CHUNK: Final = 4096
+"""Tokens; a usage that says more for one chunk is not believed."""
+_HONEST_S: Final = 0.1
+_HONEST_CHUNKS: Final = 5
+"""A rate over less time or fewer pieces is the network's and not the model's: pieces arrive together."""
 
 
-WHOLE: Final = Seam()
-"""A reply from its beginning."""
+Ending: TypeAlias = Literal["stop", "length", "broken off", "filtered", "failed"]
 
 
 class RemoteReply:
@@ -56,11 +50,9 @@ class RemoteReply:
         self.text = TextStream(WholeText(), stop)
         self.request_id = request_id
         self._row = row
-        self._seam = seam
-        self._is_thinking = seam.is_thinking
-        self._has_said = False
+        self._script = Script(seam)
+        self._asides = Asides()
         self._usage = Usage()
-        self._cached_tokens: int | None = None
         self._prompt_tokens = prompt_tokens
         self._tokens = 0
         self._is_counted = True
@@ -72,51 +64,66 @@ class RemoteReply:
         return bool(self._times_s)
 
     @property
-    def reason(self) -> FinishReason | None:
-        """Why it is over by the server's word; None where there is none (or one that is an error)."""
-        return _REASONS.get(self.finish_reason.lower())
+    def ending(self) -> Ending | None:
+        """How it ended by the server's word; None where there is none. A word that nobody knows is an end like any."""
+        word = self.finish_reason.lower()
+        if not word:
+            return None
+        kinds: tuple[tuple[frozenset[str], Ending], ...] = (
+            (_LENGTH, "length"),
+            (_BROKEN_OFF, "broken off"),
+            (_FILTERED, "filtered"),
+            (_FAILED, "failed"),
+        )
+        return next((ending for words, ending in kinds if word in words), "stop")
 
     def take(self, chunk: Chunk, time_s: float) -> list[TokenEvent | PrefillProgress]:
         """`time_s` in seconds from the receipt of the request."""
         events: list[TokenEvent | PrefillProgress] = []
-        if chunk.prompt_progress is not None and not self.has_begun:
-            progress = chunk.prompt_progress
-            events.append(PrefillProgress(self.request_id, progress.processed, progress.total))
-        choice = next(iter(chunk.choices or ()), None)
-        if choice is not None:
+        if chunk.progress is not None and not self.has_begun:
+            events.append(PrefillProgress(self.request_id, chunk.progress.done, chunk.progress.total))
+        for choice in self._script.ours(chunk.choices):
             event = self._token_event(choice, chunk.usage, time_s)
             events.extend([event] if event is not None else [])
             self.finish_reason = choice.finish_reason or self.finish_reason
-        if chunk.usage is not None:
-            self._take_usage(chunk.usage)
-        if chunk.timings is not None and chunk.timings.cache_n is not None:
-            self._cached_tokens = chunk.timings.cache_n
+        self._take_usage(chunk.usage)
         return events
 
     def flush(self) -> str:
         """Text held back; called once, at the end. Thinking that came to its end without an answer is closed."""
-        closing = "\n</think>\n" if self._is_thinking and self.reason is not None else ""
-        return self.text.flush() + closing
+        rest = self.text.take(self._script.rest()) + self.text.flush()
+        is_over = self.ending in ("stop", "length") and not rest
+        return rest + (self._script.closed() if is_over else "")
+
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of it besides its text, in sentences."""
+        notes = self._asides.notes()
+        if self.ending in (None, "stop", "length") and not notes and not self._script.has_said:
+            what = "nothing but thoughts" if self._script.has_thought else "an empty reply"
+            notes = (f"The server sent {what}.",)
+        return notes
 
     def stats(self, *, context_length: int, dropped: int, total_s: float) -> GenerationStats:
         """The figures: tokens by the server's usage where it gave one; the rate is that of the tokens in all chunks
-        from the third on, taking chunks as equally large: n (c - 2) / c tokens in t_c - t_2."""
+        from the third on, taking chunks as equally large: n (c - 2) / c tokens in t_c - t_2. There is none where the
+        pieces were too few, or came too close together, to tell."""
         chunks, usage = len(self._times_s), self._usage
         tokens = usage.completion_tokens if usage.completion_tokens is not None else self._tokens
         prompt = usage.prompt_tokens if usage.prompt_tokens is not None else self._prompt_tokens
-        steady_s = self._times_s[-1] - self._times_s[1] if chunks > 2 else 0.0
+        steady_s = self._times_s[-1] - self._times_s[1] if chunks >= _HONEST_CHUNKS else 0.0
         return msgspec.structs.replace(
             self.meter.stats(),
             prompt_tokens=prompt,
-            cached_tokens=self._cached_tokens or 0,
+            cached_tokens=min(usage.cached_tokens or 0, prompt),
             completion_tokens=tokens,
             context_length=context_length,
             dropped_messages=dropped,
-            decode_tps=tokens * (chunks - 2) / chunks / steady_s if steady_s > 0.0 else None,
+            decode_tps=tokens * (chunks - 2) / chunks / steady_s if steady_s >= _HONEST_S else None,
             total_s=total_s,
             chunks=chunks,
             is_estimate=usage.prompt_tokens is None
             or (usage.completion_tokens is None and not self._is_counted),
+            notes=self.notes(),
         )
 
     @property
@@ -125,18 +132,15 @@ class RemoteReply:
         return self._usage.prompt_tokens
 
     def _take_usage(self, usage: Usage) -> None:
-        if usage.prompt_tokens is not None or usage.completion_tokens is not None:
-            self._usage = usage
-        details = usage.prompt_tokens_details
-        if details is not None and details.cached_tokens is not None:
-            self._cached_tokens = details.cached_tokens
+        known = {name: value for name, value in msgspec.structs.asdict(usage).items() if value is not None}
+        if known.get("completion_tokens") == 0 and self.has_begun:
+            del known["completion_tokens"]  # text came: a server that does not count
+        self._usage = msgspec.structs.replace(self._usage, **known)
 
-    def _token_event(self, choice: Choice, usage: Usage | None, time_s: float) -> TokenEvent | None:
-        delta = choice.delta or choice.message
-        thinking, said = (delta.thinking, delta.text) if delta is not None else ("", "")
-        values = tuple(
-            token.logprob or 0.0 for token in (choice.logprobs.content or () if choice.logprobs else ())
-        )
+    def _token_event(self, choice: Choice, usage: Usage, time_s: float) -> TokenEvent | None:
+        thinking, said = self._script.take(choice)
+        self._asides.take(choice)
+        values = choice.logprobs
         if not thinking and not said and not values:
             return None  # a role, an end, a sign of life
         count = self._count(usage, len(values))
@@ -146,35 +150,16 @@ class RemoteReply:
         return TokenEvent(
             request_id=self.request_id,
             token_ids=(),
-            text=self._shown(thinking, said),
+            text=thinking + self.text.take(said),
             times_s=(time_s,) * count,
             logprobs=values if len(values) == count else (),
             row=self._row,
         )
 
-    def _count(self, usage: Usage | None, values: int) -> int:
-        if usage is not None and usage.completion_tokens is not None:
-            return max(usage.completion_tokens - self._tokens, 1)
+    def _count(self, usage: Usage, values: int) -> int:
+        if usage.completion_tokens is not None:
+            count = usage.completion_tokens - self._tokens
+            if count <= _MOST_IN_A_CHUNK:
+                return max(count, 1)
         self._is_counted = self._is_counted and values > 0
         return values or 1
-
-    def _shown(self, thinking: str, said: str) -> str:
-        text = ""
-        if thinking and (
-            self._seam.is_exact or self._is_thinking
-        ):  # else it would stand in the middle of the answer
-            text += thinking if self._is_thinking else THINK_BEGINS + thinking
-            self._is_thinking = True
-        if said:
-            text += THINK_ENDS if self._is_thinking else ""
-            self._is_thinking = False
-            text += self._space_before(said) + self.text.take(said)
-            self._has_said = True
-        return text
-
-    def _space_before(self, said: str) -> str:
-        """What holds two words apart where the rest was asked for in words: replies begin without a space."""
-        is_first, self._has_said = not self._has_said, True
-        if not is_first or self._seam.is_exact or self._seam.is_thinking:
-            return ""
-        return " " if self._seam.last.strip() and said[0].isalnum() else ""

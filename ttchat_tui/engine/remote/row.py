@@ -15,7 +15,15 @@ from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.remote.answer_stream import AnswerStream, BadAnswer, ServerFailed
 from ttchat_tui.engine.remote.caller import Caller
 from ttchat_tui.engine.remote.chunks import Chunk, one_line
-from ttchat_tui.engine.remote.errors import cut_off, explained, protocol, retry_after_s, silent, timed_out
+from ttchat_tui.engine.remote.errors import (
+    cut_off,
+    explained,
+    given_up,
+    protocol,
+    retry_after_s,
+    silent,
+    timed_out,
+)
 from ttchat_tui.engine.remote.exchange import (
     Answered,
     Arrival,
@@ -36,6 +44,10 @@ MOST_ROWS: Final = 64
 LONGEST_WAIT_S: Final = 30.0
 """A server that wants more patience than this before another try is told about instead."""
 _FIRST_WAIT_S: Final = 0.5
+_USAGE_WAIT_S: Final = 1.0
+"""How long a reply that has ended by the server's word is waited for: its figures may follow."""
+_ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
+"""What httpx can read without further packages."""
 _LONGEST_ERROR: Final = 64 << 10
 _BYTES_A_TOKEN: Final = 16 << 10
 """Most bytes of a stream for each token asked for: many times what any server sends, but a bound."""
@@ -77,6 +89,8 @@ class Row:
         """The last thing to tell of another try."""
         self._has_news = False
         self._is_sent = False
+        self._over_s = 0.0
+        """When the server said how the reply ended; 0 before."""
         self._status = 0
         self._headers: Mapping[str, str] = {}
         self._stream = AnswerStream()
@@ -112,13 +126,18 @@ class Row:
                 self.deadline_s = arrival.time_s + options.first_token_timeout_s
             case Answered():
                 self._status, self._headers = arrival.status, arrival.headers
-            case Received() if self._status != 200:
+                encoding = arrival.headers.get("content-encoding", "").strip().lower()
+                if encoding not in _ENCODINGS:
+                    what = f"compressed its answer with {one_line(encoding, 20)}, which was not asked for"
+                    self.fail(protocol(self._transport.caller.endpoint, what))
+            case Received() if not self._is_good:
                 self._refusal += arrival.data
                 if len(self._refusal) > _LONGEST_ERROR:
                     self._refused(arrival.time_s)
             case Received():
+                self._has_sign_of_life(arrival.time_s)
                 yield from self._passed_on(self._stream.feed(arrival.data), arrival.time_s)
-            case Ended() if self._status != 200:
+            case Ended() if not self._is_good:
                 self._refused(arrival.time_s)
             case Ended():
                 yield from self._passed_on(self._stream.end(), arrival.time_s)
@@ -133,6 +152,8 @@ class Row:
         endpoint, options = self._transport.caller.endpoint, self._transport.options
         if self._is_waiting:
             self.send(now_s)
+        elif self._is_over:
+            self._settle(is_all=True)
         elif self.reply.has_begun:
             self.fail(silent(endpoint, options.token_timeout_s))
         elif self._is_sent:
@@ -166,13 +187,11 @@ class Row:
             self.close()
 
     def _passed_on(self, chunks: Iterator[Chunk], time_s: float) -> Iterator[TokenEvent | PrefillProgress]:
-        options, endpoint = self._transport.options, self._transport.caller.endpoint
+        endpoint = self._transport.caller.endpoint
         try:
             for chunk in chunks:
-                for event in self.reply.take(chunk, time_s - self._transport.received_s):
-                    yield event
-                    if isinstance(event, TokenEvent):
-                        self.deadline_s = time_s + options.token_timeout_s
+                yield from self.reply.take(chunk, time_s - self._transport.received_s)
+                self._has_sign_of_life(time_s)
                 if self.reply.text.is_stopped:
                     self._end("stop")
                     return
@@ -186,27 +205,53 @@ class Row:
         except BadAnswer as error:
             self.fail(protocol(endpoint, self._masked(error)))
 
-    def _masked(self, error: Exception) -> str:
-        return self._transport.caller.masked(str(error).encode()).decode()
+    def _masked(self, said: object) -> str:
+        return self._transport.caller.masked(str(said).encode()).decode()
 
     def _settle(self, *, is_all: bool) -> None:
         """The server has said that it is done, or (`is_all`) there is nothing more."""
         if self.reason is not None:
             return
-        reply, endpoint = self.reply, self._transport.caller.endpoint
-        if reply.reason is not None:
-            self._end(reply.reason)
-        elif reply.finish_reason:
-            why = f"{endpoint.name} ended the reply: {reply.finish_reason[:60]}"
-            self.fail(EngineError(f"{why}.", kind="endpoint_error"))
-        elif self._stream.is_done:
-            self._end("stop")
-        elif is_all and (reply.has_begun or self._status == 200):
-            self.fail(cut_off(endpoint))
+        endpoint, ending = self._transport.caller.endpoint, self.reply.ending
+        match ending:
+            case "stop" | "length":
+                self._end(ending)
+            case "broken off" | "filtered" | "failed":
+                self.fail(given_up(endpoint, ending, one_line(self.reply.finish_reason, 60)))
+            case None if self._stream.passed_over and (is_all or not self.reply.has_begun):
+                odd = one_line(self._masked(self._stream.passed_over), 60)
+                self.fail(protocol(endpoint, f"sent what is no piece of a reply: {odd!r}"))
+            case None if self._stream.is_done:
+                self._end("stop")
+            case None if is_all:
+                self.fail(cut_off(endpoint))
+            case None:
+                pass
+
+    @property
+    def _is_good(self) -> bool:
+        return 200 <= self._status < 300
+
+    @property
+    def _is_over(self) -> bool:
+        """The server has said how the reply ended; only figures may follow."""
+        return self.reply.ending is not None
+
+    def _has_sign_of_life(self, time_s: float) -> None:
+        """Something came, a comment or half an event: as long as the server is at work, it is waited for."""
+        options = self._transport.options
+        if self._is_over:
+            self._over_s = self._over_s or time_s
+            self.deadline_s = self._over_s + _USAGE_WAIT_S
+        else:
+            is_begun = self.reply.has_begun
+            self.deadline_s = time_s + (
+                options.token_timeout_s if is_begun else options.first_token_timeout_s
+            )
 
     def _broke(self, error: EngineError, time_s: float) -> None:
-        if self.reply.reason is not None:  # all that matters was here already
-            self._end(self.reply.reason)
+        if self._is_over:  # all that matters was here already
+            self._settle(is_all=True)
         elif (
             error.info.kind in UNREACHED
             and not self._is_sent

@@ -30,9 +30,10 @@ from ttchat_tui.engine.remote.counting import PromptCounter
 from ttchat_tui.engine.remote.dialects import Dialect
 from ttchat_tui.engine.remote.errors import overflow, refused
 from ttchat_tui.engine.remote.exchange import Inbox, Woken
-from ttchat_tui.engine.remote.reply import WHOLE, RemoteReply, Seam
+from ttchat_tui.engine.remote.reply import RemoteReply
 from ttchat_tui.engine.remote.request import body_of, is_thinking, without_thoughts
 from ttchat_tui.engine.remote.row import MOST_ROWS, Row, Transport
+from ttchat_tui.engine.remote.script import WHOLE, Seam
 
 _RESERVE: Final = 512
 """Tokens kept free for a reply, as in `prompt_builder`."""

@@ -5,12 +5,17 @@ Not httpx-sse: it collects lines and events of any length, and a server must not
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-LONGEST_EVENT: Final = 1 << 20
-"""Bytes of one event; a chunk of a reply has some hundred."""
+LONGEST_EVENT: Final = 8 << 20
+"""Bytes of one event; a chunk of a reply has some hundred, one with an image some million."""
 
+COMMENT: Final = ":"
+"""The kind of an event that is a comment: a sign of life, for some servers with a progress in it."""
+
+_LONGEST_WORD: Final = 100
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -48,16 +53,15 @@ class EventDecoder:
         """
         self._rest += data
         while (line := self._next_line()) is not None:
-            if (event := self._take(line)) is not None:
-                yield event
+            yield from self._take(line)
         if len(self._rest) + self._size > self._longest:
             raise EventTooLong(f"an event of more than {self._longest:,} bytes")
 
     def end(self) -> list[ServerEvent]:
         """What stood unfinished when the stream ended: servers leave out the last newline, and its data counts."""
-        events = [self._take(bytes(self._rest))] if self._rest else []
+        events = list(self._take(bytes(self._rest))) if self._rest else []
         self._rest.clear()
-        return [event for event in (*events, self._take(b"")) if event is not None]
+        return [*events, *self._take(b"")]
 
     def _next_line(self) -> bytes | None:
         """The next whole line, without its end: LF, CR or CR LF."""
@@ -78,25 +82,44 @@ class EventDecoder:
         self._seen = 0
         return line
 
-    def _take(self, line: bytes) -> ServerEvent | None:
+    def _take(self, line: bytes) -> Iterator[ServerEvent]:
         if self._is_first:
             self._is_first = False
             line = line.removeprefix(_BOM)
         if not line:
-            return self._dispatch()
-        name, _, value = line.partition(b":")  # a comment has an empty name
-        value = value.removeprefix(b" ")
-        if name == b"event":
-            self._kind = value.decode("utf-8", "replace")
+            yield from self._dispatch()
+            return
+        if line.lstrip()[:1] == b"{":  # JSON by lines: each is an event
+            line = b"data:" + line
+            yield from self._dispatch()
+        name, _, value = line.partition(b":")
+        name, value = name.strip().lower(), value.removeprefix(b" ")
+        if not name:
+            yield ServerEvent(value.decode("utf-8", "replace").strip(), COMMENT)
+        elif name == b"event":
+            self._kind = value.decode("utf-8", "replace").strip()
         elif name in (b"data", b"error"):
+            if self._data and _is_whole(b"\n".join(self._data)):  # single newlines between events
+                yield from self._dispatch()
             self._data.append(value)
             self._size += len(value) + 1
             self._kind = "error" if name == b"error" else self._kind
             if self._size > self._longest:
                 raise EventTooLong(f"an event of more than {self._longest:,} bytes")
-        return None
 
-    def _dispatch(self) -> ServerEvent | None:
+    def _dispatch(self) -> Iterator[ServerEvent]:
         data, kind = self._data, self._kind
         self._data, self._kind, self._size = [], "", 0
-        return ServerEvent(b"\n".join(data).decode("utf-8", "replace"), kind) if data else None
+        if data:
+            yield ServerEvent(b"\n".join(data).decode("utf-8", "replace"), kind)
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether `data` is an event's by itself: one JSON object, or a word in place of one."""
+    if data.strip()[:1] not in (b"{", b"["):
+        return 0 < len(data.strip()) <= _LONGEST_WORD
+    try:
+        json.loads(data, strict=False)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -40,6 +40,14 @@ class ReplyStarted(msgspec.Struct, frozen=True):
     dropped_messages: int
 
 
+class ReplyPrefilling(msgspec.Struct, frozen=True):
+    """Of the prompt's tokens, how many the model has read; all of them: the reply begins."""
+
+    message_id: int
+    done: int
+    total: int
+
+
 class ReplyDelayed(msgspec.Struct, frozen=True):
     """A server could not take the request, which is sent again by itself: `lab is busy (429): try 2 of 4 in 5 s`."""
 
@@ -120,6 +128,7 @@ Update: TypeAlias = (
     | MessageRemoved
     | ReplyBegan
     | ReplyStarted
+    | ReplyPrefilling
     | ReplyDelayed
     | ReplyStreamed
     | ReplyEnded

@@ -31,6 +31,7 @@ from ttchat_tui.domain.updates import (
     ReplyBegan,
     ReplyDelayed,
     ReplyEnded,
+    ReplyPrefilling,
     ReplyStarted,
     ReplyStreamed,
     Update,
@@ -169,7 +170,7 @@ class Replies:
                 self._adopt_engine(running)
                 return [ReplyStarted(running.message.id, event.dropped_messages)]
             case PrefillProgress():
-                return []
+                return [ReplyPrefilling(running.message.id, event.done, event.total)]
             case Retrying():
                 when = f" in {event.wait_s:.0f} s" if event.wait_s >= 0.5 else ""
                 words = f"{event.reason}: try {event.attempt} of {event.attempts}{when}"

@@ -35,7 +35,7 @@ def view_of(message: Message, *, error_cure: str = "") -> MessageView:
         title=title_of(message),
         time=clock_time(message.created_at),
         figures=figures_of(reply.stats) if reply and reply.stats else "",
-        note=note_of(message.status, reply, error_cure),
+        note=note_of(message, error_cure),
         siblings=(message.sibling_index, message.sibling_count),
     )
 
@@ -83,7 +83,17 @@ def cost_hint(cost: PromptCost) -> str:
     return f"{tokens}{limit} tok{dropped}"
 
 
-def note_of(status: str, reply: ReplyRecord | None, error_cure: str = "") -> str:
+def note_of(message: Message, error_cure: str = "") -> str:
+    """How a reply ended, and what is to be said of it besides its text."""
+    reply = message.reply
+    notes = reply.stats.notes if reply and reply.stats else ()
+    if reply and reply.finish_reason == "stop" and not notes and not message.content.strip():
+        notes = ("The reply is empty.",)
+    ending = _ending_of(message.status, reply, error_cure)
+    return "\n".join(part for part in (*notes, ending) if part)
+
+
+def _ending_of(status: str, reply: ReplyRecord | None, error_cure: str) -> str:
     match status:
         case "streaming":
             return ""

@@ -186,6 +186,8 @@ class Driver:
                 case ReplyEnded(message, error, siblings, batch):
                     replied.message, replied.error = message, error
                     replied.siblings, replied.batch = siblings, batch
+                    for note in message.reply.stats.notes if message.reply and message.reply.stats else ():
+                        tell(note)
                 case DraftReturned(_, error):
                     replied.error = error
                 case Notice(error):

@@ -190,6 +190,8 @@ def result(message: Message, info: EngineInfo, replied: Replied, is_kept: bool) 
             _candidate(one, one.reply, is_kept) for one in (message, *replied.siblings) if one.reply
         ]
         found["batch"] = {"completion_tokens": replied.batch.completion_tokens, **_rates(replied.batch)}
+    if stats.notes:
+        found["notes"] = stats.notes
     if replied.error is not None:
         found["error"] = msgspec.to_builtins(replied.error)
     return found

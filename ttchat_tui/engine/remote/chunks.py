@@ -89,8 +89,8 @@ def _chunk(fields: dict[str, Any]) -> Chunk:
     if not choices and error is None and isinstance(fields.get("message"), dict):  # Ollama's own API
         ended = fields.get("done_reason") or ("stop" if fields.get("done") is True else "")
         choices = [Choice(delta=said_by(fields["message"]), finish_reason=_word(ended))]
-    for each in listed:
-        error = error or (_error_of({"error": each.get("error")}) if isinstance(each, dict) else None)
+    for each in map(_object, listed):
+        error = error or _error_of({"error": each.get("error")})
     return Chunk(tuple(choices), _usage(fields), _progress(fields.get("prompt_progress")), error)
 
 

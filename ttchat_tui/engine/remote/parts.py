@@ -86,10 +86,9 @@ def words_of(found: object) -> str:
 def _content(found: object) -> Said:
     if isinstance(found, str):
         return Said(text=found)
-    if isinstance(found, dict):
-        found = [found]
+    listed = cast("list[Any]", found) if isinstance(found, list) else [found]
     text, thinking, refusal, media = "", "", "", list[str]()
-    for part in cast("list[Any]", found) if isinstance(found, list) else ():
+    for part in listed:
         fields = cast("dict[str, Any]", part) if isinstance(part, dict) else {"text": part}
         kind = str(fields.get("type") or "text").lower()
         words = words_of(fields)
@@ -113,7 +112,11 @@ def _is_there(found: object) -> bool:
 def _calls(fields: dict[str, Any]) -> tuple[Call, ...]:
     found = fields.get("tool_calls")
     listed = cast("list[Any]", found) if isinstance(found, list) else [found]
-    calls = [_call(each, place) for place, each in enumerate(listed) if isinstance(each, dict)]
+    calls = [
+        _call(cast("dict[str, Any]", each), place)
+        for place, each in enumerate(listed)
+        if isinstance(each, dict)
+    ]
     if isinstance(legacy := fields.get("function_call"), dict):
         calls.append(_call({"function": legacy}, 0))
     return tuple(calls)
@@ -122,9 +125,10 @@ def _calls(fields: dict[str, Any]) -> tuple[Call, ...]:
 def _call(found: dict[str, Any], place: int) -> Call:
     inner = next((found[name] for name in ("function", "custom") if isinstance(found.get(name), dict)), found)
     fields = cast("dict[str, Any]", inner)
-    index, arguments = found.get("index"), fields.get("arguments", fields.get("input"))
-    if isinstance(arguments, (dict, list)):
-        arguments = json.dumps(arguments, ensure_ascii=False)
+    index, given = found.get("index"), fields.get("arguments", fields.get("input"))
+    arguments: Any = (
+        given if given is None or isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+    )
     return Call(
         index if isinstance(index, int) else place,
         found["id"] if isinstance(found.get("id"), str) else "",

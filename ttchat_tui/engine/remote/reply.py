@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from ttchat_tui.domain.events import PrefillProgress, TokenEvent
-from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.engine.meter import Meter
 from ttchat_tui.engine.remote.asides import Asides
 from ttchat_tui.engine.remote.chunks import Choice, Chunk, Usage
@@ -75,7 +75,10 @@ class RemoteReply:
             (_FILTERED, "filtered"),
             (_FAILED, "failed"),
         )
-        return next((ending for words, ending in kinds if word in words), "stop")
+        for words, ending in kinds:
+            if word in words:
+                return ending
+        return "stop"
 
     def take(self, chunk: Chunk, time_s: float) -> list[TokenEvent | PrefillProgress]:
         """`time_s` in seconds from the receipt of the request."""
@@ -95,15 +98,17 @@ class RemoteReply:
         is_over = self.ending in ("stop", "length") and not rest
         return rest + (self._script.closed() if is_over else "")
 
-    def notes(self) -> tuple[str, ...]:
-        """What is to be said of it besides its text, in sentences."""
+    def notes(self, reason: FinishReason) -> tuple[str, ...]:
+        """What is to be said of it besides its text, in sentences; `reason` is how it ended."""
         notes = self._asides.notes()
-        if self.ending in (None, "stop", "length") and not notes and not self._script.has_said:
+        if reason in ("stop", "length") and not notes and not self._script.has_said:
             what = "nothing but thoughts" if self._script.has_thought else "an empty reply"
             notes = (f"The server sent {what}.",)
         return notes
 
-    def stats(self, *, context_length: int, dropped: int, total_s: float) -> GenerationStats:
+    def stats(
+        self, reason: FinishReason, *, context_length: int, dropped: int, total_s: float
+    ) -> GenerationStats:
         """The figures: tokens by the server's usage where it gave one; the rate is that of the tokens in all chunks
         from the third on, taking chunks as equally large: n (c - 2) / c tokens in t_c - t_2. There is none where the
         pieces were too few, or came too close together, to tell."""
@@ -123,7 +128,7 @@ class RemoteReply:
             chunks=chunks,
             is_estimate=usage.prompt_tokens is None
             or (usage.completion_tokens is None and not self._is_counted),
-            notes=self.notes(),
+            notes=self.notes(reason),
         )
 
     @property

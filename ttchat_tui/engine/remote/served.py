@@ -331,10 +331,12 @@ class ServedReplies:
     def _end_of(self, request: GenerationRequest, row: Row, prompt: Prompt, received_s: float) -> RowFinished:
         text = row.reply.flush()
         total_s = time.perf_counter() - received_s
-        stats = row.reply.stats(context_length=self._context_length, dropped=prompt.dropped, total_s=total_s)
+        assert row.reason is not None
+        stats = row.reply.stats(
+            row.reason, context_length=self._context_length, dropped=prompt.dropped, total_s=total_s
+        )
         if row.reply.prompt_tokens is not None and not request.continue_last:
             self._counter.learn(prompt.messages, row.reply.prompt_tokens)
-        assert row.reason is not None
         reason: FinishReason = row.reason
         if reason == "length" and self._is_full(stats):
             reason = "context"

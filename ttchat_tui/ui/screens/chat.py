@@ -31,6 +31,7 @@ from ttchat_tui.domain.updates import (
     ReplyBegan,
     ReplyDelayed,
     ReplyEnded,
+    ReplyPrefilling,
     ReplyStarted,
     ReplyStreamed,
     Update,
@@ -169,6 +170,9 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
                 self.transcript.begin(structs.replace(view_of(message), figures="", note=""))
             case ReplyStarted(_, dropped_messages):
                 self._show_dropped(dropped_messages)
+            case ReplyPrefilling(_, done, total):
+                is_under_way = 0 < done < total
+                self.status.set_detail(f"reading the prompt {done:,} / {total:,}" if is_under_way else "")
             case ReplyDelayed(_, words):
                 self.status.set_detail(words)
             case ReplyStreamed(message_id, text):

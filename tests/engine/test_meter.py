@@ -100,6 +100,17 @@ def test_tokens_at_one_instant_give_no_infinite_rate() -> None:
     assert (stats.decode_tps, stats.itl_p50_s) == (None, 0.0)
 
 
+@pytest.mark.parametrize("pieces", [3, 5, 500])
+def test_pieces_that_came_together_tell_no_rate(pieces: int) -> None:
+    meter = metered(*(1.0 + 0.002 * piece / pieces for piece in range(pieces)))
+    assert meter.stats().decode_tps is None
+    assert meter.now_tps(1.0) is None
+
+
+def test_one_step_of_steady_decoding_tells_no_mean_rate() -> None:
+    assert metered(1.0, 2.0, 3.0).stats().decode_tps is None
+
+
 def test_a_prompt_that_is_cached_whole_has_no_prefill_rate() -> None:
     meter = Meter()
     meter.started(prompt_tokens=10, cached_tokens=10, context_length=64, time_s=0.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
+from typing import Final
 
 from ttchat_tui.domain.events import (
     GenerationEvent,
@@ -19,6 +20,11 @@ from ttchat_tui.domain.events import (
     TokenEvent,
 )
 from ttchat_tui.domain.generation import GenerationStats
+
+HONEST_S: Final = 0.1
+"""A rate over less time tells nothing of the model: five pieces that a network brought together came "at" 83,167 tok/s."""
+HONEST_FORWARDS: Final = 2
+"""In steady decoding, for a mean rate."""
 
 
 class Meter:
@@ -137,7 +143,9 @@ class Meter:
             ttft_s=times[0] if times else None,
             prefill_s=self._prefill_s,
             prefill_tps=_rate(self._prompt_tokens - self._cached_tokens, self._prefill_s),
-            decode_tps=None if second_s is None else _rate(self._steady_tokens, times[-1] - second_s),
+            decode_tps=None
+            if second_s is None or len(self._latencies_s) < HONEST_FORWARDS
+            else _rate(self._steady_tokens, times[-1] - second_s, HONEST_S),
             first_step_s=None if second_s is None else second_s - times[0],
             itl_p50_s=_percentile(self._latencies_s, 0.50),
             itl_p95_s=_percentile(self._latencies_s, 0.95),
@@ -149,14 +157,14 @@ class Meter:
         """Tokens per second over the last `window_s` before the last token (at least over the last two arrivals).
 
         With `now_s` (same clock) the window ends there instead, so that the rate falls while an engine stalls.
-        None before the second arrival.
+        None before the second arrival, and while there is too little time to tell (`HONEST_S`).
         """
         times, arrivals = self._times_s, self._arrivals
         if len(arrivals) < 2:
             return None
         end_s = times[-1] if now_s is None else max(now_s, times[-1])
         first = min(bisect_left(arrivals, end_s - window_s, key=times.__getitem__), len(arrivals) - 2)
-        return _rate(len(times) - arrivals[first + 1], end_s - times[arrivals[first]])
+        return _rate(len(times) - arrivals[first + 1], end_s - times[arrivals[first]], HONEST_S)
 
 
 class _Row:
@@ -170,8 +178,8 @@ class _Row:
         """When the last of them ended."""
 
 
-def _rate(count: int, seconds: float | None) -> float | None:
-    return count / seconds if seconds is not None and seconds > 0.0 and count > 0 else None
+def _rate(count: int, seconds: float | None, least_s: float = 0.0) -> float | None:
+    return count / seconds if seconds is not None and seconds > 0.0 and seconds >= least_s and count else None
 
 
 def _percentile(ascending: list[float], share: float) -> float | None:

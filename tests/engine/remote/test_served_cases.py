@@ -16,7 +16,7 @@ from ttchat_tui.domain.model_spec import ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.remote.remote_engine import RemoteEngine
 
-THOUGHT: Final = "<think>\nThink\n</think>\n\nAns"
+THOUGHT: Final = "<think>\nThink\n</think>\n\nYes"
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -35,7 +35,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """Of prefill, in tokens: llama.cpp's `return_progress`, mlx_lm.server's keep-alives."""
+    """Of prefill, in tokens: llama.cpp's `return_progress`, mlx_lm.server's comments."""
 
     done: int
     total: int

@@ -126,12 +126,13 @@ def _call(found: dict[str, Any], place: int) -> Call:
     inner = next((found[name] for name in ("function", "custom") if isinstance(found.get(name), dict)), found)
     fields = cast("dict[str, Any]", inner)
     index, given = found.get("index"), fields.get("arguments", fields.get("input"))
-    arguments: Any = (
-        given if given is None or isinstance(given, str) else json.dumps(given, ensure_ascii=False)
-    )
     return Call(
         index if isinstance(index, int) else place,
         found["id"] if isinstance(found.get("id"), str) else "",
         fields["name"] if isinstance(fields.get("name"), str) else "",
-        arguments if isinstance(arguments, str) else "",
+        given if isinstance(given, str) else _json_of(given),
     )
+
+
+def _json_of(found: Any) -> str:
+    return json.dumps(found, ensure_ascii=False) if found else ""

@@ -8,7 +8,7 @@ import msgspec
 
 from ttchat_tui.domain.events import PrefillProgress, TokenEvent
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
-from ttchat_tui.engine.meter import Meter
+from ttchat_tui.engine.meter import HONEST_S, Meter
 from ttchat_tui.engine.remote.asides import Asides
 from ttchat_tui.engine.remote.chunks import Choice, Chunk, Usage
 from ttchat_tui.engine.remote.script import WHOLE, Script, Seam
@@ -29,9 +29,8 @@ _FAILED: Final = frozenset({"error", "failed", "malformed_function_call"})
 
 _MOST_IN_A_CHUNK: Final = 4096
 """Tokens; a usage that says more for one chunk is not believed."""
-_HONEST_S: Final = 0.1
 _HONEST_CHUNKS: Final = 5
-"""A rate over less time or fewer pieces is the network's and not the model's: pieces arrive together."""
+"""A rate over fewer pieces is the network's and not the model's: they arrive together."""
 
 
 Ending: TypeAlias = Literal["stop", "length", "broken off", "filtered", "failed"]
@@ -123,7 +122,7 @@ class RemoteReply:
             completion_tokens=tokens,
             context_length=context_length,
             dropped_messages=dropped,
-            decode_tps=tokens * (chunks - 2) / chunks / steady_s if steady_s >= _HONEST_S else None,
+            decode_tps=tokens * (chunks - 2) / chunks / steady_s if steady_s >= HONEST_S else None,
             total_s=total_s,
             chunks=chunks,
             is_estimate=usage.prompt_tokens is None

@@ -28,6 +28,16 @@ def test_a_reply_streams_and_then_keeps_all_that_belongs_to_it(
     assert done == store.message(reply.id)
 
 
+@pytest.mark.parametrize("seed", [2**53 + 1, 2**63 - 1])
+def test_a_long_seed_keeps_all_its_digits(store: ConversationStore, seed: int) -> None:
+    asked = ask(store)
+    sampling = msgspec.structs.replace(STARTED.sampling, seed=seed)
+    begun = msgspec.structs.replace(STARTED, seed=seed, sampling=sampling)
+    kept = store.message(store.begin_reply(asked.conversation_id, asked.id, begun).id).reply
+    assert kept is not None
+    assert (kept.seed, kept.sampling.seed) == (seed, seed)
+
+
 def test_a_conversation_takes_the_model_of_its_last_reply(store: ConversationStore) -> None:
     asked = ask(store)
     reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.sampling import SamplingParams
@@ -41,6 +44,21 @@ def test_nothing_is_sent_that_the_dialect_does_not_name(dialect: Dialect) -> Non
     assert set(body) <= known
     assert len(body["stop"]) <= 4
     assert body["seed"] < 2**dialect.seed_bits
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda each: each.name)
+@given(top_k=st.integers(0, 1000), max_tokens=st.integers(1, 1_048_576), seed=st.integers(0, 2**63 - 1))
+def test_whole_numbers_are_sent_as_whole_numbers_with_all_their_digits(
+    dialect: Dialect, top_k: int, max_tokens: int, seed: int
+) -> None:
+    sampling = SamplingParams(top_k=top_k)
+    body = body_of(dialect, "m", MESSAGES[:1], sampling, seed, max_tokens=max_tokens)
+    sent = msgspec.json.encode(body).replace(b"}", b",")
+    fields = dialect.fields
+    assert b'"%b":%d,' % (fields["max_tokens"].name.encode(), max_tokens) in sent
+    assert b'"seed":%d,' % (seed % 2**dialect.seed_bits) in sent
+    if "top_k" in fields:
+        assert b'"top_k":%d,' % (fields["top_k"].off if top_k == 0 and fields["top_k"].off else top_k) in sent
 
 
 def test_each_server_gets_its_own_words() -> None:

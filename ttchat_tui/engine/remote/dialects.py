@@ -19,10 +19,16 @@ class Field(msgspec.Struct, frozen=True):
     """How one sampling parameter is written in a request."""
 
     name: str
-    off: float | None = None
+    off: int | None = None
     """What is sent for 0 where the server wants another word for "off"."""
-    shift: float = 0.0
-    """Added to the value."""
+    shift: float | None = None
+    """Added to the value; None: it is sent as it is, a whole number as a whole number."""
+
+    def sent(self, value: float) -> float:
+        """What stands in the request for `value`; an int stays one, with all its digits (servers in Go refuse 40.0)."""
+        if value == 0 and self.off is not None:
+            return self.off
+        return value if self.shift is None else value + self.shift
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):

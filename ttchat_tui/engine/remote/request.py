@@ -57,8 +57,7 @@ def body_of(
     values |= {"seed": seed % (1 << dialect.seed_bits), "max_tokens": max_tokens}
     for name, value in values.items():
         if name in dialect.fields:
-            field = dialect.fields[name]
-            body[field.name] = field.off if value == 0 and field.off is not None else value + field.shift
+            body[dialect.fields[name].name] = dialect.fields[name].sent(value)
     if sampling.stop and "stop" in dialect.fields:
         body["stop"] = list(sampling.stop[:_MOST_STOPS])
     if dialect.stream_options:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 from textual.app import App
 from textual.binding import Binding
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Event, Paste
 from textual.message import Message
 from textual.notifications import Notify, SeverityLevel
@@ -27,6 +29,7 @@ from ttchat_tui.ui.palette import ActionProvider
 from ttchat_tui.ui.pasted_text import clean_paste
 from ttchat_tui.ui.screens.chat import ChatScreen
 from ttchat_tui.ui.services import Services
+from ttchat_tui.ui.terminal_driver import TerminalDriver
 from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError
 
 MOUNTING_S = 1.0
@@ -66,6 +69,17 @@ class TtchatApp(App[None], inherit_bindings=False):
         self.theme = self._theme_wanted if self._theme_wanted in self.available_themes else DEFAULT_THEME
         if services.config.ui.reduced_motion:
             self.animation_level = "none"
+
+    def get_driver_class(self) -> type[Driver]:
+        usual = super().get_driver_class()
+        return TerminalDriver if usual is LinuxDriver else usual
+
+    def take_input_error(self, error: Exception) -> None:
+        """Without input nobody could leave. A terminal that is gone is no error of this program."""
+        if isinstance(error, OSError):
+            self._leave(128 + signal.SIGHUP)
+        else:
+            self._handle_exception(error)
 
     def get_default_screen(self) -> ChatScreen:
         return ChatScreen(self.services)

@@ -102,12 +102,13 @@ def test_a_new_name_is_one_line(store: ConversationStore) -> None:
 @example("word " * 40)
 @example("x" * 200)
 @example("\ud800")
-def test_a_title_is_one_line_of_whole_words_that_begins_the_message(content: str) -> None:
+def test_a_title_is_one_line_and_every_character_of_it_is_the_message_s(content: str) -> None:
     title = title_from(content)
     assert len(title) <= TITLE_LENGTH
     assert title == " ".join(title.split())
     assert bool(title) == bool(content.strip())
-    assert " ".join(content.split()).startswith(title.removesuffix("…"))
+    left = iter(" ".join(content.split()))
+    assert all(char in left for char in title.removesuffix("…")), "in their order"
 
 
 def test_a_title_that_is_cut_ends_with_a_whole_word() -> None:
@@ -222,3 +223,56 @@ def test_any_text_is_kept_only_lone_surrogates_become_a_mark(text: str) -> None:
 def test_all_that_a_store_gives_can_cross_a_pipe(store: ConversationStore) -> None:
     replied = answer(store, ask(store))
     assert msgspec.json.decode(msgspec.json.encode(replied), type=type(replied)) == replied
+
+
+@pytest.mark.parametrize(
+    ("content", "title"),
+    [
+        ("```python\nprint(1)\n```", "print(1)"),
+        ("~~~ sh\nls\n~~~", "ls"),
+        ("---\n\n# Release notes ##\n", "Release notes"),
+        ("===\n> > - [x] **Buy** `milk`", "Buy milk"),
+        ("> ```\n> quoted", "quoted"),
+        ("|---|:-:|\n| name | age |", "name | age"),
+        ("+----+\n* a *starred* point", "a starred point"),
+        ("***all*** of ~~it~~ and _this_", "all of it and this"),
+        ("```print(`x`)```", "print(`x`)"),
+        # What only looks like markup is what was said.
+        ("What does __init__.py do?", "What does __init__.py do?"),
+        ("2 * 3 * 4 and **/*.py and snake_case_name", "2 * 3 * 4 and **/*.py and snake_case_name"),
+        ("#hashtag -5 degrees", "#hashtag -5 degrees"),
+        ("1. Buy milk", "1. Buy milk"),
+        ("C# or F#", "C# or F#"),
+        ("...", "..."),
+        ("---", "---"),
+        ("```", "```"),
+        ("", ""),
+    ],
+)
+def test_a_title_is_the_words_of_the_first_line_that_has_some(content: str, title: str) -> None:
+    assert title_from(content) == title
+
+
+@given(st.text(alphabet="#>-*_`~|=+[]x \n ab:", max_size=80))
+def test_a_title_is_one_line_and_never_empty_where_something_was_said(content: str) -> None:
+    title = title_from(content)
+    assert len(title) <= TITLE_LENGTH
+    assert title == " ".join(title.split())
+    assert bool(title) == bool(content.strip())
+
+
+def test_the_conversation_deleted_last_is_known_also_after_a_restart(
+    store: ConversationStore, path: Path, clock: HandClock
+) -> None:
+    made = [ask(store, text).conversation_id for text in ("one", "two", "three")]
+    for conversation_id in (made[1], made[0]):
+        clock.now += 1
+        store.delete(conversation_id)
+    store.close()
+    again = open_store(path, clock=clock)
+    brought_back: list[int] = []
+    while (last := again.last_deleted()) is not None:
+        again.undelete(last)
+        brought_back.append(last)
+    assert brought_back == [made[0], made[1]]
+    again.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -11,18 +12,23 @@ from pathlib import Path
 import msgspec
 
 from ttchat_tui.config.paths import Paths
+from ttchat_tui.domain.special_files import special_file
 
 
 def with_a_log(paths: Paths, level: str) -> Paths:
     """Log to the state folder (for the user's eyes only); to a fresh one among the temporary files, and say so, when
     it cannot be written."""
     try:
+        for file in (paths.log_file, paths.engine_log_file):
+            if what := special_file(file):
+                raise OSError(errno.EINVAL, f"it is {what}", str(file))
         _open_log(paths.log_file, level)
     except OSError as error:
+        place = error.filename or paths.state_dir
         state_dir = Path(tempfile.mkdtemp(prefix="ttchat-tui-"))
         paths = msgspec.structs.replace(paths, state_dir=state_dir)
         sys.stderr.write(
-            f"ttchat-tui: {error.filename or paths.state_dir} cannot be written ({error.strerror}); "
+            f"ttchat-tui: {place} cannot be written ({error.strerror}); "
             f"logs and what the app remembers go to {state_dir} this time.\n"
         )
         _open_log(paths.log_file, level)
@@ -31,8 +37,12 @@ def with_a_log(paths: Paths, level: str) -> Paths:
 
 def _open_log(file: Path, level: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    file.chmod(0o600)
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
+    try:
+        if os.fstat(handle).st_uid == os.geteuid():
+            os.fchmod(handle, 0o600)
+    finally:
+        os.close(handle)
     logging.basicConfig(
         filename=file, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )

@@ -16,6 +16,7 @@ from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.special_files import special_file
 
 PREFIX: Final = "TTCHAT_"
 
@@ -117,6 +118,9 @@ def read_toml(file: Path) -> dict[str, Any]:
         ConfigError: missing, a folder, unreadable, not UTF-8, or broken TOML (with line and column).
     """
     where = str(file)
+    if str(file) != os.devnull and not where.startswith("/dev/fd/") and (what := special_file(file)):
+        # Not what the shell makes of `--config <(…)`, nor the usual way to say "none".
+        raise ConfigError(where, f"is {what}", cure="name a file")
     try:
         return msgspec.toml.decode(file.read_bytes(), type=decodable(dict[str, Any]))
     except FileNotFoundError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 import msgspec
 
 from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.domain.special_files import special_file
+
+log = logging.getLogger(__name__)
 
 
 class UiState(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +37,9 @@ def load_ui_state(file: Path) -> UiState:
     A file that is not ours any more (broken JSON, wrong types) is renamed to `<name>.bad`, so that it can be looked
     at and is not in the way. Never raises for what is in the file or on the disk: looks are not worth failing for.
     """
+    if what := special_file(file):
+        log.warning("what the app remembers is not read: %s is %s", file, what)
+        return UiState()
     try:
         return msgspec.json.decode(file.read_bytes(), type=decodable(UiState))
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -23,6 +23,8 @@ from ttchat_tui.storage.rows import (
     encoded_sampling,
     encoded_stats,
     storable,
+    text_from,
+    time_from,
 )
 from ttchat_tui.storage.titles import title_from
 from ttchat_tui.storage.writers import is_gone, this_process
@@ -65,6 +67,20 @@ class ConversationStore:
         self._database = database
         self._clock = clock
 
+    def take_news(self) -> ErrorInfo | None:
+        """What has happened to the file since it was opened, once."""
+        news, self._database.news = self._database.news, None
+        return news
+
+    @property
+    def is_log_filled(self) -> bool:
+        """A copy of the file alone would lack what was said last."""
+        return self._database.is_log_filled
+
+    def merge_log(self) -> None:
+        """See `Database.merge_log`: for when nothing else is to be done."""
+        self._database.merge_log()
+
     def close(self) -> None:
         """Idempotent."""
         self._database.close()
@@ -104,7 +120,7 @@ class ConversationStore:
     def conversations(self, *, limit: int = 200, offset: int = 0, filter: str = "") -> list[Conversation]:
         """Those with messages, newest first; with `filter`, those whose title contains it in any case."""
         rows = self._database.rows(_LISTED, storable(filter).casefold(), limit, offset)
-        return [conversation_from(row) for row in rows]
+        return [conversation_from(row, is_listed=True) for row in rows]
 
     def latest(self) -> Conversation | None:
         """The one that was written to last."""
@@ -135,6 +151,13 @@ class ConversationStore:
             )
             _require(changed, "This conversation")
 
+    def last_deleted(self) -> int | None:
+        """Of the conversations that can be brought back, the one that was deleted last."""
+        row = self._database.row(
+            "SELECT id FROM conversations WHERE deleted_at IS NOT NULL ORDER BY deleted_at DESC, id DESC LIMIT 1"
+        )
+        return None if row is None else row["id"]
+
     def set_settings(
         self, conversation_id: int, *, system_prompt: str, sampling: SamplingParams | None, model: str
     ) -> None:
@@ -160,7 +183,7 @@ class ConversationStore:
     def new_draft(self) -> str:
         """The draft of a conversation that is not created yet."""
         row = self._database.row("SELECT value FROM app_state WHERE key = 'new_draft'")
-        return "" if row is None else row["value"]
+        return "" if row is None else text_from(row["value"])
 
     def set_new_draft(self, text: str) -> None:
         with self._database.transaction() as transaction:
@@ -309,11 +332,25 @@ class ConversationStore:
             " WHERE m.role = 'user' AND c.deleted_at IS NULL ORDER BY m.id DESC LIMIT ?",
             limit,
         )
-        return list(dict.fromkeys(row["content"] for row in rows))[::-1]
+        return list(dict.fromkeys(text_from(row["content"]) for row in rows))[::-1]
 
     def path(self, message_id: int) -> list[Message]:
         """From the first message to this one. Raises StorageError, kind `not_found`."""
         return tree.path(self._database, message_id)
+
+    def shown_path(self, conversation: Conversation) -> list[Message]:
+        """The path that is on screen: to the head, or to the newest message where the head is none of its own."""
+        if conversation.head_id is not None:
+            try:
+                path = self.path(conversation.head_id)
+            except StorageError as error:
+                if error.info.kind != "not_found":
+                    raise
+            else:
+                if path[-1].conversation_id == conversation.id:
+                    return path
+        messages = self.tree(conversation.id)
+        return self.path(messages[-1].id) if messages else []
 
     def children(self, message_id: int | None, conversation_id: int) -> list[Message]:
         """Oldest first; with None, the conversation's first messages."""
@@ -334,7 +371,11 @@ class ConversationStore:
             rows = transaction.execute(
                 "SELECT id, writer, written_at FROM messages WHERE status = 'streaming'"
             ).fetchall()
-            gone = [row["id"] for row in rows if is_gone(row["writer"], now - row["written_at"])]
+            gone = [
+                row["id"]
+                for row in rows
+                if is_gone(text_from(row["writer"]), now - time_from(row["written_at"]))
+            ]
             transaction.executemany(
                 "UPDATE messages SET status = 'interrupted', writer = NULL WHERE id = ?",
                 [(message_id,) for message_id in gone],

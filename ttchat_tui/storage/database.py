@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import stat
@@ -12,8 +13,12 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from ttchat_tui.storage.errors import explained, explaining
+from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.special_files import special_file
+from ttchat_tui.storage import lost_file
+from ttchat_tui.storage.errors import StorageError, explained, explaining
 from ttchat_tui.storage.migration import MIGRATIONS, migrate, user_version
+from ttchat_tui.storage.rows import text_from
 
 BUSY_TIMEOUT_MS: Final = 2_000
 """How long a call waits for another writer. Ours hold the lock for under a millisecond; it is called on the UI
@@ -31,12 +36,15 @@ Value: TypeAlias = str | int | float | bytes | None
 class Database:
     """One connection, for one thread. Every error is a `StorageError` that names the file."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        """`path` is what errors name; the connection may be to a copy of it."""
+    def __init__(self, connection: sqlite3.Connection, path: Path, *, is_at_path: bool = False) -> None:
+        """`path` is what errors name; the connection is to that file (`is_at_path`), or to a copy of it."""
         self.path = path
-        self._connection = connection
-        connection.row_factory = sqlite3.Row
-        connection.create_function("folded", 1, _folded, deterministic=True)
+        self.news: ErrorInfo | None = None
+        """What has happened to the file, to be told once."""
+        self.is_log_filled = False
+        """A durable commit stands in the write-ahead log only."""
+        self._file = lost_file.identity_of(path) if is_at_path else None
+        self._connection = _prepared(connection)
 
     def rows(self, sql: str, *values: Value) -> list[sqlite3.Row]:
         with explaining(self.path):
@@ -52,10 +60,14 @@ class Database:
 
         A commit survives the death of the process in any case: the write-ahead log is in the kernel's hands.
         `is_durable` also waits for the disk (0.3 ms on an SSD), so that it survives a power loss: for what a person
-        typed and for finished replies, not for the checkpoint of every second.
+        typed and for finished replies, not for the checkpoint of every second. Before such a commit the file at the
+        path is compared with the open one, and written anew if it has gone.
         """
-        connection = self._connection
         with explaining(self.path):
+            if is_durable:
+                self._require_in_place()
+                self.is_log_filled = self._file is not None
+            connection = self._connection
             connection.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -66,6 +78,41 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def merge_log(self) -> None:
+        """Copy what the write-ahead log has into the file, so that a copy of the file alone has it too.
+
+        Waits for nobody: what others are reading stays in the log. A few pages, and two waits for the disk.
+        """
+        with explaining(self.path):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        self.is_log_filled = False
+
+    def _require_in_place(self) -> None:
+        """Raises StorageError: `database_replaced`; `database_gone`, where the file could not be written anew."""
+        found = lost_file.identity_of(self.path)
+        if found == self._file or self._file is None:
+            return
+        if found is not None:
+            raise lost_file.replaced(self.path)
+        try:
+            copy = lost_file.copy_beside(self._connection, self.path)
+        except (sqlite3.Error, OSError) as error:
+            raise lost_file.gone(self.path, getattr(error, "strerror", None) or str(error)) from error
+        # First this: with its last connection SQLite deletes the log by its name, which would be the new file's.
+        self._connection.close()
+        place = self.path
+        try:
+            lost_file.put_in_place(copy, self.path)
+        except OSError:
+            place = copy
+        self._connection = _prepared(_connect(f"{place.absolute().as_uri()}?mode=rw"))
+        _use_write_ahead_log(self._connection)
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        if place != self.path:
+            raise lost_file.replaced(self.path)
+        self._file = lost_file.identity_of(self.path)
+        self.news = lost_file.written_anew(self.path)
 
     def close(self) -> None:
         """Idempotent. The last connection to close merges the write-ahead log into the file."""
@@ -87,11 +134,13 @@ def open_database(path: Path, *, migrations: Path = MIGRATIONS) -> Database:
             _use_write_ahead_log(connection)
             _try_to_write(connection)
             migrate(connection, path, migrations)
+            # What a crash left in the log, and a new schema: a copy of the file alone must be a database.
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             connection.execute("PRAGMA foreign_keys = ON")
         except BaseException:
             connection.close()
             raise
-    return Database(connection, path)
+    return Database(connection, path, is_at_path=True)
 
 
 def open_copy(path: Path, *, migrations: Path = MIGRATIONS) -> Database:
@@ -100,6 +149,7 @@ def open_copy(path: Path, *, migrations: Path = MIGRATIONS) -> Database:
     Raises:
         StorageError: when `path` cannot be read either.
     """
+    require_files(path)
     connection = _connect(":memory:")
     try:
         with explaining(path):
@@ -133,6 +183,13 @@ def _connect(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
     # Deleted conversations are overwritten, not only unlinked.
     connection.execute("PRAGMA secure_delete = ON")
+    return connection
+
+
+def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.row_factory = sqlite3.Row
+    connection.text_factory = _decoded
+    connection.create_function("folded", 1, _folded, deterministic=True)
     return connection
 
 
@@ -191,8 +248,10 @@ def _copied(path: Path, folder: Path) -> Path:
 def _make_private(path: Path) -> None:
     """Folders that are missing become 0700, the file 0600; SQLite gives its companions the file's mode.
 
-    An existing folder keeps its mode: it may be the user's own, and hold more than ours.
+    An existing folder keeps its mode: it may be the user's own, and hold more than ours. So does a file that is not
+    the user's own, and what is no file is refused.
     """
+    require_files(path)
     missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -200,12 +259,35 @@ def _make_private(path: Path) -> None:
     with suppress(FileExistsError):
         path.touch(mode=0o600, exist_ok=False)
     for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
-        # Someone else's file, or a read-only disk: opening says more about it than chmod could.
+        # A read-only disk: opening says more about it than chmod could.
         with suppress(OSError):
-            mode = stat.S_IMODE(file.stat().st_mode)
-            if mode & 0o077:
-                file.chmod(mode & 0o700)  # the owner's own bits stay: it may be read-only on purpose
+            found = file.stat()
+            is_own = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+            if is_own and found.st_mode & 0o077:
+                file.chmod(found.st_mode & 0o700)  # the owner's own bits stay: it may be read-only on purpose
 
 
-def _folded(text: str) -> str:
-    return text.casefold()
+def require_files(path: Path) -> None:
+    """Refuse pipes, devices and sockets, by link or themselves, which may never answer: SQLite would wait for them.
+
+    Raises:
+        StorageError: `not_a_file`.
+    """
+    for file in (path, *(Path(f"{path}{companion}") for companion in ("-wal", "-shm", "-journal"))):
+        if what := special_file(file):
+            raise StorageError(
+                ErrorInfo(
+                    kind="not_a_file",
+                    message=f"The conversations cannot be opened: {file} is {what}.",
+                    cure=f"Move it away: mv {file} {file}.old",
+                )
+            )
+
+
+def _folded(value: Value) -> str:
+    return text_from(value).casefold()
+
+
+def _decoded(text: bytes) -> str:
+    """As sqlite3 does, but that bytes which are no UTF-8 cost a character, and not the whole answer."""
+    return text.decode("utf-8", "replace")

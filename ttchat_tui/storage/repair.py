@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from ttchat_tui.domain.events import ErrorInfo
-from ttchat_tui.storage.database import Database, open_database
+from ttchat_tui.storage.database import Database, open_database, require_files
 from ttchat_tui.storage.errors import StorageError, explained, explaining
 from ttchat_tui.storage.migration import MIGRATIONS, columns_at, columns_in, newer, steps
 from ttchat_tui.storage.pages import FILE_HEADER, records
@@ -55,6 +55,7 @@ def repair(
         StorageError: and nothing was changed. `not_found`: there is no such file. `database_locked`: somebody has it open. `database_newer`.
             `database_corrupt`: nothing of it can be read. Else what kept the file from being opened or written.
     """
+    require_files(path)
     path = Path(os.path.realpath(path))
     with explaining(path), _alone_with(path) as file, _folder_beside(path) as folder:
         copy = _copied(file, path, folder)
@@ -114,6 +115,10 @@ def _is_whole(copy: Path, path: Path, migrations: Path) -> bool:
             connection.row_factory = sqlite3.Row
             if connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
                 return False
+            if (
+                version > newest and version < 1 << 31
+            ):  # SQLite's number has a sign, and no app counts below zero
+                raise newer(path, version, newest)  # a whole file: nothing has damaged this number
             if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
                 return False
             if version == 0:  # a new file, in which there are no tables yet

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sqlite3
 import struct
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, get_args
 
 import msgspec
 
-from ttchat_tui.domain.conversation import Conversation, Message, ReplyRecord
+from ttchat_tui.domain.chat import Role
+from ttchat_tui.domain.conversation import Conversation, Message, MessageStatus, ReplyRecord
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.events import ErrorInfo
-from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.errors import REPAIR, StorageError
+
+log = logging.getLogger(__name__)
+
+LATEST_S: Final = 1e11
+"""Unix time, seconds: the year 5138. No calendar of Python's goes beyond 9999."""
 
 CONVERSATION_COLUMNS: Final = """
     c.id, c.title, c.created_at, c.updated_at, c.model, c.system_prompt, c.sampling, c.head_id, c.draft,
@@ -42,27 +49,86 @@ class Columns(Protocol):
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
-def conversation_from(row: sqlite3.Row) -> Conversation:
-    """From a row of `CONVERSATION_COLUMNS`."""
-    fields = {key: row[key] for key in row.keys()}  # noqa: SIM118 (a Row iterates over its values)
-    sampling = fields.pop("sampling")
-    return Conversation(**fields, sampling=None if sampling is None else sampling_from(sampling))
+def conversation_from(row: sqlite3.Row, *, is_listed: bool = False) -> Conversation:
+    """From a row of `CONVERSATION_COLUMNS`, whatever stands in it: what makes no sense is replaced by what harms least.
+
+    Raises:
+        StorageError: `database_corrupt`, for settings that cannot be read. Not with `is_listed`: one damaged row never
+            costs the list, which does not show them.
+    """
+    return Conversation(
+        id=row["id"],
+        title=text_from(row["title"]),
+        created_at=time_from(row["created_at"]),
+        updated_at=time_from(row["updated_at"]),
+        model=text_from(row["model"]),
+        system_prompt=text_from(row["system_prompt"]),
+        sampling=_listed_sampling(row) if is_listed else _sampling(row),
+        head_id=_id_from(row["head_id"]),
+        draft=text_from(row["draft"]),
+        message_count=row["message_count"],
+    )
 
 
 def message_from(row: sqlite3.Row) -> Message:
-    """From a row of `MESSAGE_COLUMNS`."""
+    """From a row of `MESSAGE_COLUMNS`; as `conversation_from`, whatever stands in it. A reply always has a record."""
+    role = row["role"] if row["role"] in get_args(Role) else "user" if row["model"] is None else "assistant"
+    known = get_args(MessageStatus)
+    status = row["status"] if row["status"] in known else "interrupted" if role == "assistant" else "complete"
     return Message(
         id=row["id"],
-        conversation_id=row["conversation_id"],
-        parent_id=row["parent_id"],
+        conversation_id=_id_from(row["conversation_id"]) or 0,
+        parent_id=_id_from(row["parent_id"]),
         sibling_index=row["sibling_index"],
         sibling_count=row["sibling_count"],
-        role=row["role"],
-        content=row["content"],
-        status=row["status"],
-        created_at=row["created_at"],
-        reply=None if row["model"] is None else record_from(row),
+        role=role,
+        content=text_from(row["content"]),
+        status=status,
+        created_at=time_from(row["created_at"]),
+        reply=_readable_record(row) if role == "assistant" else None,
     )
+
+
+def text_from(value: Any) -> str:
+    """A column that should be text, and may hold anything."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return "" if value is None else str(value)
+
+
+def time_from(value: Any) -> float:
+    """Unix time, seconds; 0 for what is no time that a calendar has."""
+    return float(value) if isinstance(value, int | float) and 0 <= value < LATEST_S else 0.0
+
+
+def _id_from(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _sampling(row: sqlite3.Row) -> SamplingParams | None:
+    return None if row["sampling"] is None else sampling_from(row["sampling"])
+
+
+def _listed_sampling(row: sqlite3.Row) -> SamplingParams | None:
+    try:
+        return _sampling(row)
+    except StorageError as error:
+        log.warning("the settings of conversation %s cannot be read: %s", row["id"], error)
+        return None
+
+
+def _readable_record(row: sqlite3.Row) -> ReplyRecord:
+    try:
+        record = record_from(row)
+        texts = (record.model, record.engine, record.error)
+        if not (all(isinstance(text, str) for text in texts) and isinstance(record.seed, int)):
+            raise TypeError("a column has another type")
+        if record.finish_reason not in (None, *get_args(FinishReason)):
+            raise ValueError("the reason of its end is none")
+    except (StorageError, TypeError, ValueError, struct.error) as error:
+        log.warning("how message %s came to be cannot be read: %s", row["id"], error)
+        return ReplyRecord(model="", engine="", sampling=SamplingParams(), seed=0)
+    return record
 
 
 def record_from(row: Columns) -> ReplyRecord:
@@ -122,7 +188,7 @@ def stats_from(encoded: str | None) -> GenerationStats | None:
 def _naming_damage() -> Generator[None]:
     try:
         yield
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, TypeError, UnicodeDecodeError) as error:
         raise StorageError(
             ErrorInfo(
                 kind="database_corrupt",

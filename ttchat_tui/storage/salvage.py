@@ -16,15 +16,13 @@ from ttchat_tui.domain.conversation import MessageStatus, ReplyRecord
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.pages import Field, Record
-from ttchat_tui.storage.rows import Columns, record_from, sampling_from
+from ttchat_tui.storage.rows import LATEST_S, Columns, record_from, sampling_from
 from ttchat_tui.storage.titles import title_from
 
 Row: TypeAlias = dict[str, Field]
 
 _HIGHEST_ID: Final = 2**48
 """A damaged id beyond all use would leave AUTOINCREMENT none for the next message."""
-_LATEST: Final = 1e11
-"""Unix time, seconds: the year 5138."""
 _REPLY: Final = ("model", "engine", "seed", "finish_reason", "error", "sampling", "stats", "token_ids")
 
 
@@ -160,7 +158,7 @@ def is_readable_setting(sampling: Field) -> bool:
 
 
 def _time(value: Field, otherwise: float | None) -> float | None:
-    return float(value) if isinstance(value, int | float) and 0 <= value < _LATEST else otherwise
+    return float(value) if isinstance(value, int | float) and 0 <= value < LATEST_S else otherwise
 
 
 def mend(found: Salvage) -> None:

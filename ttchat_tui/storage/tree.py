@@ -15,11 +15,12 @@ _CHILDREN: Final = f"""
     SELECT {MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.parent_id IS ? ORDER BY m.id
 """
 
-# Parents are older than their children: order by id is order from the root.
+# Parents are older than their children: order by id is order from the root. UNION, not UNION ALL: a damaged row that
+# is its own ancestor must not make an endless path.
 _PATH: Final = f"""
     WITH RECURSIVE up (id, parent_id) AS (
         SELECT id, parent_id FROM messages WHERE id = ?
-        UNION ALL
+        UNION
         SELECT p.id, p.parent_id FROM up JOIN messages p ON p.id = up.parent_id
     )
     SELECT {MESSAGE_COLUMNS} FROM up JOIN messages m ON m.id = up.id ORDER BY m.id
@@ -29,7 +30,7 @@ _PATH: Final = f"""
 _LEAF: Final = """
     WITH RECURSIVE below (id, conversation_id) AS (
         SELECT id, conversation_id FROM messages WHERE id = ?
-        UNION ALL
+        UNION
         SELECT c.id, c.conversation_id
         FROM below JOIN messages c ON c.conversation_id = below.conversation_id AND c.parent_id = below.id
     )

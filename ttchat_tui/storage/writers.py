@@ -57,9 +57,11 @@ def _machine() -> str:
 
 
 def _exists(pid: int) -> bool:
+    if pid <= 0:  # a group of processes, and never a writer
+        return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

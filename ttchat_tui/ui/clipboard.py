@@ -133,6 +133,7 @@ def _kept(data: bytes, what: str, folder: Path | None) -> str:
 def _write_private(file: Path, data: bytes) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+    part.unlink(missing_ok=True)  # never into what somebody else has put there
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         out.write(data)
     part.replace(file)

@@ -14,6 +14,7 @@ from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
 from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.domain.special_files import special_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -99,6 +100,8 @@ def read_theme(file: Path) -> Theme:
     Raises:
         ThemeError: unreadable, not TOML, an unknown or missing key, or a value that is no colour.
     """
+    if what := special_file(file):
+        raise ThemeError(file, f"is {what}, and no file")
     try:
         parsed = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), decodable(ThemeFile))
     except OSError as error:

@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from ttchat_tui.domain.special_files import special_file
+
 try:
     import readline
 except ImportError:  # a Python built without it reads plain lines
@@ -19,7 +21,7 @@ LINES: Final = 1000
 @contextmanager
 def line_history(file: Path | None) -> Generator[None, None, None]:
     """In this block `input` can bring back earlier lines; `file` (0600) keeps the newest 1,000. None: nothing."""
-    if readline is None or file is None:
+    if readline is None or file is None or special_file(file):
         yield
         return
     readline.set_history_length(LINES)

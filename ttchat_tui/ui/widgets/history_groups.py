@@ -48,12 +48,20 @@ def rows_of(items: Iterable[HistoryItem], current: int | None, now: float) -> li
     rows: list[Row] = []
     group = ""
     for item in sorted(items, key=lambda item: item.updated_at, reverse=True):
-        title = group_of(datetime.fromtimestamp(item.updated_at).date(), today)
+        title = group_of(_day_of(item.updated_at), today)
         if title != group:
             group = title
             rows.append(GroupRow(group))
         rows.append(ConversationRow(item.id, item.title, age_of(item.updated_at, now), item.id == current))
     return rows
+
+
+def _day_of(then: float) -> date:
+    """The local day; a time that no calendar has counts as the oldest."""
+    try:
+        return datetime.fromtimestamp(then).date()
+    except (OverflowError, ValueError, OSError):
+        return date.min
 
 
 def group_of(day: date, today: date) -> str:

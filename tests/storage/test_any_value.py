@@ -1,0 +1,149 @@
+"""Any value in any column: the app starts, lists, opens, goes on and is repaired."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.storage.examples import answer, ask
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.export import export_json
+from ttchat_tui.storage.markdown import export_markdown
+from ttchat_tui.storage.opening import open_store
+from ttchat_tui.storage.repair import repair
+from ttchat_tui.ui.message_views import view_of
+from ttchat_tui.ui.widgets.history_groups import HistoryItem, rows_of
+
+COLUMNS = {
+    "conversations": (
+        "created_at", "updated_at", "deleted_at", "head_id", "title", "model", "sampling", "system_prompt", "draft",
+    ),
+    "messages": (
+        "conversation_id", "parent_id", "role", "status", "created_at", "writer", "written_at", "model", "engine",
+        "seed", "finish_reason", "error", "sampling", "stats", "content", "token_ids",
+    ),
+    "app_state": ("value",),
+}  # fmt: skip
+PLACES = [(table, column) for table, columns in COLUMNS.items() for column in columns]
+VALUES = (
+    st.none()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)
+    | st.binary(max_size=9)
+    | st.text(max_size=9)
+    | st.sampled_from(
+        ["{}", "[]", "[" * 5000, '{"temperature": 1e999}', '["m", 0, ""]', '["m", -1, "x"]', "\x00"]
+    )
+)
+AWKWARD = (253_402_300_800.0, 1e18, -1e18, float("inf"), "soon", b"\xff", -1, 0, 1, 2, "", "streaming")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A database of two conversations, one of them deleted, and a draft."""
+    path = tmp_path_factory.mktemp("whole") / "conversations.db"
+    store = open_store(path)
+    first = answer(store, ask(store, "Hello?"))
+    answer(store, store.add_user_message(first.conversation_id, first.id, "And now?"))
+    store.delete(answer(store, ask(store, "Gone")).conversation_id)
+    store.set_new_draft("a draft")
+    store.close()
+    return path.read_bytes()
+
+
+def use(store: ConversationStore) -> None:
+    """What the app does at its start, with each conversation, and for an undo."""
+    store.recover()
+    rows_of(
+        [HistoryItem(each.id, each.title, each.updated_at) for each in store.conversations()], None, 1.8e9
+    )
+    store.conversations(filter="a")
+    store.recent_prompts()
+    assert isinstance(store.new_draft(), str)
+    if (last := store.last_deleted()) is not None:
+        with suppress(StorageError):
+            store.undelete(last)
+    for listed in store.conversations():
+        with suppress(StorageError):  # settings that cannot be read are said, with `repair` as the cure
+            conversation = store.conversation(listed.id)
+            path = store.shown_path(conversation)
+            assert path, "every listed conversation has messages, and shows them"
+            look_at(path)
+            export_markdown(conversation, path)
+            export_json(conversation, store.tree(listed.id))
+
+
+def look_at(path: list[Message]) -> None:
+    for message in path:
+        assert view_of(message).text == message.content
+        assert (message.reply is not None) == (message.role == "assistant")
+
+
+def damaged(path: Path, whole: bytes, table: str, column: str, value: object) -> bool:
+    """Whether SQLite takes `value` there at all, with nothing that would forbid it."""
+    path.write_bytes(whole)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        try:
+            connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
+        except (sqlite3.IntegrityError, OverflowError):  # NOT NULL
+            return False
+    return True
+
+
+@pytest.mark.parametrize("value", AWKWARD, ids=repr)
+@pytest.mark.parametrize(("table", "column"), PLACES)
+def test_an_awkward_value_costs_at_most_its_own_row(
+    path: Path, whole: bytes, table: str, column: str, value: object
+) -> None:
+    path.parent.mkdir()
+    if not damaged(path, whole, table, column, value):
+        return
+    store = open_store(path)
+    if (
+        store.mode != "read-write"
+    ):  # against the schema's own rules: SQLite finds it, and the file stays as it is
+        assert store.notice is not None
+        assert store.notice.kind == "database_corrupt"
+        assert repair(path) is not None
+        store.close()
+        store = open_store(path)
+    assert store.mode == "read-write"
+    use(store)
+    store.close()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(PLACES), VALUES)
+@example(("conversations", "updated_at"), 253_402_300_800)
+@example(("messages", "parent_id"), 2)
+def test_any_value_in_any_column(tmp_path: Path, whole: bytes, place: tuple[str, str], value: object) -> None:
+    path = tmp_path / "conversations.db"
+    if not damaged(path, whole, *place, value):
+        return
+    store = open_store(path)
+    use(store)
+    store.close()
+    with suppress(StorageError):
+        repair(path)
+    mended = open_store(path)
+    use(mended)
+    mended.close()
+
+
+def test_a_message_that_is_its_own_parent_is_no_endless_path(path: Path, whole: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(whole)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE messages SET parent_id = id")
+    store = open_store(path)
+    assert [message.id for message in store.path(3)] == [3]
+    assert store.leaf_of(3).id == 3
+    store.close()

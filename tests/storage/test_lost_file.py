@@ -1,0 +1,131 @@
+"""A file that goes while it is open, and a log that nobody copies: what was said is at the path all the same."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.storage.examples import answer, ask, mode_of
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.opening import open_store
+
+
+def said_in(path: Path) -> list[str]:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        return [text for (text,) in connection.execute("SELECT content FROM messages ORDER BY id")]
+
+
+def alone(path: Path, folder: Path) -> Path:
+    """The database file without its companions, as a backup takes it that does not know of them."""
+    return Path(shutil.copyfile(path, folder / "copy.db"))
+
+
+def lose_the_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def lose_the_file(path: Path) -> None:
+    path.unlink()
+
+
+def move_the_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize("lose", [lose_the_folder, lose_the_file, move_the_folder])
+def test_a_file_that_has_gone_is_written_anew_with_everything_and_that_is_said(
+    store: ConversationStore, path: Path, lose: object
+) -> None:
+    asked = ask(store, "Before")
+    assert callable(lose)
+    lose(path)
+    store.add_user_message(asked.conversation_id, asked.id, "After")
+    news = store.take_news()
+    assert news is not None
+    assert str(path) in news.message
+    assert news.cure
+    assert store.take_news() is None, "it is told once"
+    assert mode_of(path) == 0o600
+    assert said_in(path) == ["Before", "After"]
+    answer(store, asked)
+    assert store.take_news() is None
+    store.close()
+    assert list(path.parent.iterdir()) == [path]
+    assert said_in(path) == ["Before", "After", "Hello."]
+
+
+def test_it_may_go_twice(store: ConversationStore, path: Path) -> None:
+    for text in ("one", "two", "three"):
+        ask(store, text)
+        shutil.rmtree(path.parent)
+    ask(store, "four")
+    assert said_in(path) == ["one", "two", "three", "four"]
+
+
+def test_another_file_in_its_place_is_never_touched_and_what_was_sent_is_refused(
+    store: ConversationStore, path: Path
+) -> None:
+    asked = ask(store, "Mine")
+    path.rename(path.with_name("mine.db"))
+    other = open_store(path)
+    ask(other, "Theirs")
+    with pytest.raises(StorageError, match="taken the place") as caught:
+        store.add_user_message(asked.conversation_id, asked.id, "Lost?")
+    assert caught.value.info.kind == "database_replaced"
+    assert "/save" in caught.value.info.cure
+    assert [message.content for message in store.path(asked.id)] == ["Mine"], (
+        "what there is can still be saved"
+    )
+    other.close()
+    assert said_in(path) == ["Theirs"]
+
+
+def test_where_it_cannot_be_written_anew_that_is_said_and_it_goes_on_once_it_can(
+    store: ConversationStore, path: Path
+) -> None:
+    asked = ask(store, "Before")
+    shutil.rmtree(path.parent)
+    path.parent.write_text("a file in the way of the folder")
+    with pytest.raises(StorageError, match="cannot be written anew") as caught:
+        store.add_user_message(asked.conversation_id, asked.id, "After")
+    assert caught.value.info.kind == "database_gone"
+    path.parent.unlink()
+    store.add_user_message(asked.conversation_id, asked.id, "After")
+    assert said_in(path) == ["Before", "After"]
+
+
+def test_a_copy_of_a_new_database_alone_has_its_tables(
+    store: ConversationStore, path: Path, tmp_path: Path
+) -> None:
+    assert store.latest() is None
+    copy = open_store(alone(path, tmp_path))
+    assert (copy.mode, copy.notice) == ("read-write", None)
+    copy.close()
+
+
+def test_the_log_is_merged_when_asked_and_at_the_next_start(
+    store: ConversationStore, path: Path, tmp_path: Path
+) -> None:
+    answer(store, ask(store, "Hello?"))
+    assert store.is_log_filled
+    assert said_in(alone(path, tmp_path)) == []
+    store.merge_log()
+    assert not store.is_log_filled
+    assert said_in(alone(path, tmp_path)) == ["Hello?", "Hello."]
+    ask(store, "And now?")
+    open_store(path).close()
+    assert said_in(alone(path, tmp_path)) == ["Hello?", "Hello.", "And now?"]
+
+
+def test_somebody_who_reads_does_not_hold_the_merge_up(store: ConversationStore, path: Path) -> None:
+    ask(store, "Hello?")
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM messages").fetchall()
+        ask(store, "Again?")
+        store.merge_log()

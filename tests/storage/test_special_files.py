@@ -1,0 +1,95 @@
+"""Pipes, devices and sockets where the app has a file of its own: refused in words, at once, and left as they are."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.storage.examples import ask, mode_of
+from ttchat_tui.domain.special_files import special_file
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.opening import open_scratch_store, open_store
+from ttchat_tui.storage.repair import repair
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path, 0o666)
+
+
+def linked_pipe(path: Path) -> None:
+    os.mkfifo(path.with_name("pipe"), 0o666)
+    path.symlink_to("pipe")
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/null")
+
+
+def unix_socket(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(f"/proc/self/fd/{folder}/{path.name}")  # a name in full may be too long for a socket
+    os.close(folder)
+
+
+KINDS = [pipe, linked_pipe, device, unix_socket]
+
+
+@pytest.mark.parametrize("companion", ["", "-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("make", KINDS)
+def test_what_is_no_file_is_refused_in_words_and_the_session_starts_empty(
+    path: Path, make: Callable[[Path], None], companion: str
+) -> None:
+    path.parent.mkdir(mode=0o700)
+    place = Path(f"{path}{companion}")
+    make(place)
+    before = os.stat(place).st_mode
+    store = open_store(path)
+    assert store.mode == "memory"
+    assert store.notice is not None
+    assert store.notice.kind == "not_a_file"
+    assert f"{place} is a " in store.notice.message
+    assert "Nothing of this session is kept" in store.notice.message
+    assert ask(store).content == "Hello?"
+    store.close()
+    assert os.stat(place).st_mode == before
+    open_scratch_store(path).close()
+    with pytest.raises(StorageError, match=" is a "):
+        repair(path)
+
+
+def test_a_link_to_a_file_of_ones_own_is_followed(path: Path, tmp_path: Path) -> None:
+    path.parent.mkdir()
+    real = tmp_path / "synced.db"
+    real.touch(mode=0o644)
+    path.symlink_to(real)
+    store = open_store(path)
+    assert store.mode == "read-write"
+    ask(store)
+    store.close()
+    assert mode_of(real) == 0o600
+    assert path.is_symlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_of_somebody_else_keeps_its_mode(path: Path) -> None:
+    open_store(path).close()
+    path.chmod(0o644)
+    os.chown(path, 65534, 65534)
+    open_store(path).close()
+    assert mode_of(path) == 0o644
+
+
+def test_a_file_a_folder_and_nothing_are_no_special_files(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for name in ("file", ".", "none", "loop", "dangling", "x" * 300, "a\x00b"):
+        assert special_file(tmp_path / name) == ""
+    assert special_file(Path("/dev/null")) == "a device"
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)

@@ -1,0 +1,99 @@
+"""When the file of an open database is no longer at its path: noticed, and written there anew.
+
+Once nobody's name leads to it, a file lives on for those who have it open, and what they write to it goes with them.
+SQLite does not look (sqlite.org/howtocorrupt.html, 2.4), so that a chat would go on for days, and be gone.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TypeAlias
+
+from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.storage.errors import StorageError
+
+Identity: TypeAlias = tuple[int, int]
+"""Device and inode."""
+
+
+def identity_of(path: Path) -> Identity | None:
+    """Of the file that the path leads to now; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def copy_beside(connection: sqlite3.Connection, path: Path) -> Path:
+    """Everything that `connection` sees, in a new file (0600) in the folder of `path`, which is made if it is missing.
+
+    Raises:
+        sqlite3.Error, OSError: there is no room, or no right to write there.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.rescued-")
+    os.close(handle)
+    try:
+        with closing(sqlite3.connect(name)) as target:
+            connection.backup(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return Path(name)
+
+
+def put_in_place(copy: Path, path: Path) -> None:
+    """Give the copy the name of the file that has gone, and never that of another one.
+
+    Raises:
+        OSError: there is a file by now; the copy stays where it is.
+    """
+    for companion in (
+        "-wal",
+        "-shm",
+        "-journal",
+    ):  # of the file that has gone: SQLite would read them into this one
+        with suppress(FileNotFoundError):
+            os.unlink(f"{path}{companion}")
+    try:
+        os.link(copy, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        os.rename(copy, path)
+    else:
+        copy.unlink()
+
+
+def written_anew(path: Path) -> ErrorInfo:
+    return ErrorInfo(
+        kind="database_written_anew",
+        message=f"{path} had been moved or deleted while it was open. It is there again, with every conversation.",
+        cure="Find out what took it away (a clean-up job, another program): it may do so again.",
+    )
+
+
+def gone(path: Path, why: str) -> StorageError:
+    return StorageError(
+        ErrorInfo(
+            kind="database_gone",
+            message=f"{path} has been moved or deleted, and cannot be written anew ({why}): "
+            "what is said now would be lost.",
+            cure=f"Make the folder again (mkdir -p {path.parent}), then send again; /save FILE keeps this conversation.",
+        )
+    )
+
+
+def replaced(path: Path) -> StorageError:
+    return StorageError(
+        ErrorInfo(
+            kind="database_replaced",
+            message=f"Another file has taken the place of {path}: what is said here would go with the old one.",
+            cure="/save FILE keeps this conversation; then start the app again, which opens the new file.",
+        )
+    )

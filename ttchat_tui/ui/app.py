@@ -56,6 +56,9 @@ class TtchatApp(App[None], inherit_bindings=False):
         """`theme_errors`: the user's files that are none of `themes`, and why. They are said once there is a screen."""
         super().__init__()
         honour_no_color(self)
+        if self.console.color_system == "256":
+            # only where there are so few
+            importlib.import_module("ttchat_tui.ui.few_colors").honour_256_colors(self)
         self.services = services
         self._return_code_wanted: int | None = None
         self._interrupted_at = -math.inf

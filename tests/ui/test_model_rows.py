@@ -13,7 +13,7 @@ from tests.ui.chat_app import ChatApp, running
 from ttchat_tui.config.schema import Config
 from ttchat_tui.domain.model_spec import EngineInfo, RemoteEndpoint, RemoteOptions
 from ttchat_tui.models.library import ModelRow
-from ttchat_tui.ui.model_rows import offered
+from ttchat_tui.ui.model_rows import loaded, offered
 from ttchat_tui.ui.screens.model_picker import ModelPicker
 
 HERE = ModelRow(name="smollm2-135m-instruct", path=Path("/m/small.gguf"))
@@ -58,6 +58,31 @@ def test_a_server_can_be_chosen_without_a_name(remote: RemoteOptions, where: str
         ("smollm2-135m-instruct", ""),
         ("remote:", where),
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "info", "name"),
+    [
+        ("remote:", SERVED, "remote:lab/llama-3"),
+        ("remote:lab/", SERVED, "remote:lab/llama-3"),
+        (
+            "remote:",
+            msgspec.structs.replace(SERVED, served=("remote:other/llama-3", "remote:llama-3")),
+            "remote:llama-3",
+        ),
+        ("remote:lab/llama-3", msgspec.structs.replace(SERVED, served=()), "remote:lab/llama-3"),
+        (
+            "smollm2-135m-instruct",
+            msgspec.structs.replace(SERVED, endpoint="", served=()),
+            "smollm2-135m-instruct",
+        ),
+        ("qwen3-0.6b", None, "qwen3-0.6b"),
+    ],
+)
+def test_the_row_of_what_is_loaded_is_known(asked: str, info: EngineInfo | None, name: str) -> None:
+    if info is SERVED:
+        info = msgspec.structs.replace(SERVED, served=("remote:lab/qwen3", "remote:lab/llama-3"))
+    assert loaded(asked, info) == name
 
 
 async def test_an_endpoint_of_the_config_is_chosen_in_the_picker_and_loaded(tmp_path: Path) -> None:

@@ -32,6 +32,14 @@ def offered(
     return (*served, *local, *rows)
 
 
+def loaded(asked: str, info: EngineInfo | None) -> str:
+    """The name of the row that is loaded: a served model has its own, also where a load named only its server."""
+    if info is None or not info.endpoint:
+        return asked
+    own = (f"{REMOTE_PREFIX}{info.endpoint}/{info.model}", f"{REMOTE_PREFIX}{info.model}")
+    return next((name for name in info.served if name in own), asked)
+
+
 def _served(info: EngineInfo) -> Iterator[ModelRow]:
     for name in info.served:
         yield ModelRow(name=name, endpoint=info.endpoint)

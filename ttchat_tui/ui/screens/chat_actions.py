@@ -278,7 +278,8 @@ class ChatActions(Columns):
 
         local = deferred.library.list_models(self.services.paths.models_dir, os.environ)
         rows = deferred.model_rows.offered(local, self.session.info, self.services.config.remote)
-        self.app.push_screen(deferred.model_picker.ModelPicker(rows, self.session.model), load)
+        current = deferred.model_rows.loaded(self.session.model, self.session.info)
+        self.app.push_screen(deferred.model_picker.ModelPicker(rows, current), load)
 
     def _load(self, name: str) -> None:
         """Load another model, if there is such a thing: a slip of the pen must not cost the one that is loaded."""

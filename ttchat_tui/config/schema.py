@@ -86,6 +86,8 @@ class UiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The left sidebar, where the terminal is wide enough and the user has not toggled it."""
     show_controls: bool = True
     """The right sidebar (sampling and metrics), likewise."""
+    full_width: bool = False
+    """Lines of text as long as there is room, instead of at most 100 columns."""
     reduced_motion: bool = False
     """No blinking, no smooth scrolling."""
     notify: Literal["never", "unfocused", "always"] = "unfocused"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 from textual import getters, on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Center, Horizontal, Vertical
 from textual.events import Key, Paste
 from textual.message import Message as TextualMessage
 from typing_extensions import assert_never
@@ -88,7 +88,8 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
         yield StatusLine()
         with Horizontal(id="columns"), Vertical(id="chat", classes="-no-left -no-right"):
             yield Transcript()
-            yield Prompt(submit_keys=config.submit_keys, newline_keys=config.newline_keys)
+            with Center(id="writing"):
+                yield Prompt(submit_keys=config.submit_keys, newline_keys=config.newline_keys)
         yield KeyLine(narrower_than=TOGGLES)
 
     def on_mount(self) -> None:

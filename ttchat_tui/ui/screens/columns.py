@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 FITS: Final = {"left": 80, "right": 110}
 """Columns below which a sidebar hides and comes back as an overlay."""
 
+ROOMY: Final = 180
+"""Columns from which a line of text has its full measure, and the right sidebar gets what the chat does not need."""
+
 TOGGLES: Final = {"toggle_conversations": FITS["left"], "toggle_sampling": FITS["right"]}
 """The bottom row names their keys only below these widths: above them one sees what they would show."""
 
@@ -47,6 +50,8 @@ class Columns(Screen[None]):
         """Show what fits, or floats, at this width."""
         if self.overlay and width >= FITS[self.overlay]:
             self.overlay = ""
+        self.set_class(width >= ROOMY, "-roomy")
+        self.set_class(self.services.config.ui.full_width, "-full-width")
         for side, fits in FITS.items():
             self.set_class(width >= fits and self._is_wanted(side), f"-{side}")
             self.set_class(self.overlay == side, f"-{side}-overlay")

@@ -49,7 +49,8 @@ def _answer(request: dict[str, Any]) -> dict[str, str]:
             template = _compiled(request["source"])
         except (jinja2.TemplateError, RecursionError, SyntaxError, ValueError) as error:
             return {"fault": "broken", "reason": _words(error)}
-        text, size = [], 0
+        text: list[str] = []
+        size = 0
         for part in template.generate(**request["variables"]):
             text.append(part)
             size += len(part)

@@ -105,7 +105,7 @@ def _content(found: object) -> Said:
     return Said(text, thinking, refusal, media=tuple(dict.fromkeys(media)))
 
 
-def _is_there(found: object) -> bool:
+def _is_there(found: Any) -> bool:
     return isinstance(found, (dict, list, str)) and bool(found)
 
 

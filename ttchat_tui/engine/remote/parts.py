@@ -106,7 +106,7 @@ def _content(found: object) -> Said:
 
 
 def _is_there(found: Any) -> bool:
-    return isinstance(found, (dict, list, str)) and bool(found)
+    return bool(found) and not isinstance(found, (int, float))
 
 
 def _calls(fields: dict[str, Any]) -> tuple[Call, ...]:

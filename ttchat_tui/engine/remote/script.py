@@ -59,7 +59,7 @@ class Script:
         said = choice.delta.text or self._answer.missing(whole.text)
         refusal = choice.delta.refusal or ("" if self.has_said else whole.refusal)
         thinking = choice.delta.thinking
-        if not self.has_said or whole.text != said:
+        if not self.has_said:  # behind the answer they would stand in the middle of it
             thinking = thinking or self._thoughts.missing(whole.thinking)
         return self._shown(self._thoughts.add(thinking), self._answer.add(said or refusal))
 

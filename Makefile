@@ -26,6 +26,7 @@ TORCH_INDEX := https://download.pytorch.org/whl/cpu
 # with PIP_FIND_LINKS=folder; else pip compiles it.
 REMOTE_LLAMA := .venv-remote-llama/.installed
 REMOTE_TRANSFORMERS := .venv-remote-transformers/.installed
+REMOTE_CHAOS := .venv-remote-llmock/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-tt check format lint types imports bench peers clean
@@ -45,7 +46,7 @@ test: setup  ## Run all tests
 test-tt:  ## Run the tests over real ttnn on a mock card; TT_METAL_HOME=/path/to/tt-metal for the whole engine
 	@VENV=$(VENV_TT) sh tests/tt/run.sh $(ARGS)
 
-test-remote: setup $(REMOTE_LLAMA) $(REMOTE_TRANSFORMERS)  ## Test the remote engine on two real servers, on loopback
+test-remote: setup $(REMOTE_LLAMA) $(REMOTE_TRANSFORMERS) $(REMOTE_CHAOS)  ## Test the remote engine on real servers and one that breaks, on loopback
 	TTCHAT_TEST_REMOTE=1 $(BIN)/python -m pytest tests/remote -v -rsP --durations=3
 
 check: format lint types imports  ## Format, lint, spelling, types, import contracts; no tests
@@ -84,6 +85,12 @@ $(REMOTE_TRANSFORMERS): pyproject.toml
 	@$(@D)/bin/pip install -qq --no-deps "$(TORCH)" 2>/dev/null \
 	  || $(@D)/bin/pip install -qq --no-deps --index-url $(TORCH_INDEX) "$(TORCH)"
 	@$(@D)/bin/pip install -qq 'transformers[serving]>=5.23'
+	@touch $@
+
+$(REMOTE_CHAOS): pyproject.toml
+	@echo "Installing llmock, a server that breaks on purpose, into $(@D)."
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/pip install -qq 'llmock>=0.2.2'
 	@touch $@
 
 # Makes the venv, also anew where one was broken off half-way (a python without pip) or lost its interpreter.

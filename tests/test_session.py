@@ -561,3 +561,27 @@ def test_deleting_the_open_conversation_opens_a_new_one_and_undo_brings_it_back(
 def test_neighbouring_turns_of_one_role_become_one() -> None:
     turns = [ChatMessage("user", "a"), ChatMessage("user", "b"), ChatMessage("assistant", "c")]
     assert join_turns(turns) == (ChatMessage("user", "a\n\nb"), ChatMessage("assistant", "c"))
+
+
+@pytest.mark.parametrize(
+    ("said", "stored", "sent"),
+    [
+        ("Hm.\n</think>\n\nFour.", "<think>\nHm.\n</think>\n\nFour.", "Four."),
+        ("[THINK]Hm.[/THINK]Four.", "<think>\nHm.\n</think>\n\nFour.", "Four."),
+        ("Write `</think>`.", "Write `</think>`.", "Write `</think>`."),
+        ("<think>\nHm.", "<think>\nHm.", None),
+    ],
+)
+def test_what_a_model_thought_is_stored_as_a_block_and_not_sent_back(
+    start: Callable[..., Chat], said: str, stored: str, sent: str | None
+) -> None:
+    chat = start(Script(replies=(said, "Five.")))
+    (ended,) = [update for update in chat.ask("Two and two?") if isinstance(update, ReplyEnded)]
+    assert ended.message.content == stored
+    assert chat.store.path(ended.message.id)[-1].content == stored
+    chat.ask("And one?")
+    messages = chat.engine.requests[-1].messages
+    assert [message.content for message in messages if message.role == "assistant"] == (
+        [sent] if sent else []
+    )
+    assert messages[-1].content.endswith("And one?")

@@ -150,3 +150,39 @@ def test_half_a_character_is_not_in_the_next_turns_prompt() -> None:
     fresh = Talk(byte_tokenizer())
     fresh.reply([QUESTION, ChatMessage("assistant", half), QUESTION], 1)
     assert next_turn == fresh.stepper.cache
+
+
+@pytest.mark.parametrize(
+    ("end", "begins"),
+    [("<assistant><think>\n", "<think>\n"), ("<assistant>", ""), ("<assistant><think>\n\n</think>\n\n", "")],
+)
+def test_a_thought_that_the_template_opens_is_open_from_the_first_token(end: str, begins: str) -> None:
+    template = ChatTemplate(TEMPLATE.replace("<assistant>{% endif %}", end + "{% endif %}"), {}, CONTROLS)
+    tokenizer = byte_tokenizer()
+    replies = Replies(
+        tokenizer=ChatTokenizer(tokenizer, [tokenizer.token_to_id("<end>")]),
+        template=template,
+        context_length=400,
+        stepper=Saying(tokenizer, "Hm.\n</think>\n\nYes."),
+    )
+    request = GenerationRequest(id=1, messages=(QUESTION,), sampling=SamplingParams(temperature=0.0), seed=1)
+    events = list(replies.generate(request, GenerationControl(request.sampling)))
+    first = next(event for event in events if isinstance(event, TokenEvent))
+    assert first.text == begins + "H"
+    text = "".join(event.text for event in events if isinstance(event, TokenEvent | GenerationFinished))
+    assert text == begins + "Hm.\n</think>\n\nYes."
+
+
+class Saying(ByHeart):
+    """Says a line, whatever it is asked."""
+
+    def __init__(self, tokenizer: Tokenizer, line: str) -> None:
+        super().__init__(tokenizer)
+        self._line = [*tokenizer.encode(line).ids, tokenizer.token_to_id("<end>")]
+        self._said = -1
+
+    def _logits(self) -> NDArray[np.float32]:
+        self._said += 1
+        logits = np.zeros(len(ALPHABET) + len(CONTROLS), dtype=np.float32)
+        logits[self._line[self._said]] = 20.0
+        return logits

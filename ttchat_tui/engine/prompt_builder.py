@@ -27,6 +27,11 @@ class Prompt(msgspec.Struct, frozen=True):
     def ids(self) -> list[int]:
         return [token_id for _, ids in self.encoded for token_id in ids]
 
+    @property
+    def tail(self) -> str:
+        """The text that it ends with, as far as a tag needs."""
+        return "".join(piece.text for piece, _ in self.encoded[-3:])
+
 
 class PromptBuilder:
     """Builds the prompts of one loaded model."""

@@ -11,6 +11,7 @@ import msgspec
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, PromptCounted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.thoughts import OPENING, opens_thought
 from ttchat_tui.engine.base import EngineError, refusal, require_batch
 from ttchat_tui.engine.batch_decode import BatchStepper, run_batch
 from ttchat_tui.engine.decode import PREFILL_CHUNK, AnyStepper, run_generation
@@ -80,11 +81,17 @@ class Replies:
         except EngineError as error:
             yield refusal(request, error.info)
             return
+        # The template has opened a thought: said with the first token, for the reply has only its end.
+        opens = not request.continue_last and opens_thought(prompt.tail)
+        unopened = set(range(request.rows)) if opens else set[int]()
         reply_ids: list[int] = []
         try:
             for event in self._run(request, control, prompt, written.ids, received_s):
                 if isinstance(event, TokenEvent) and event.row == 0:
                     reply_ids.extend(event.token_ids)
+                if isinstance(event, TokenEvent) and event.row in unopened:
+                    unopened.remove(event.row)
+                    event = msgspec.structs.replace(event, text=OPENING + event.text)
                 yield event if request.candidates else self._with_forwards(event)
         finally:
             self._prompts.remember(prompt, *self._whole(written.ids, reply_ids))

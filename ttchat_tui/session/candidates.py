@@ -11,6 +11,7 @@ from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
 from ttchat_tui.domain.events import GenerationFinished, RowFinished, TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.thoughts import normalised
 from ttchat_tui.storage.conversations import ConversationStore
 
 _SEEDS: Final = 2**63
@@ -95,7 +96,7 @@ class CandidateRows:
                 stats=end.stats,
                 error=end.error.message if end.error else "",
             )
-            stored.append(store.finish_reply(begun.id, text, status_of(end), ended))
+            stored.append(store.finish_reply(begun.id, normalised(text), status_of(end), ended))
         if stored:
             store.set_head(first.conversation_id, first.id)
         return tuple(stored)

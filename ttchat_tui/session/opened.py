@@ -8,6 +8,7 @@ from contextlib import suppress
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.thoughts import answer_of
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 
@@ -100,15 +101,23 @@ class OpenConversation:
             self.conversation = self._store.conversation(self.conversation.id)
 
     def prompt(self, draft: str = "") -> tuple[ChatMessage, ...]:
-        """What a model gets: the system prompt, the path without empty messages, then `draft`."""
+        """What a model gets: the system prompt, the path without thoughts and empty messages, then `draft`. A reply at
+        the end is one that is continued, and stays whole."""
+        last = self.path[-1] if self.path and not draft.strip() else None
         messages = [
-            ChatMessage(message.role, message.content) for message in self.path if message.content.strip()
+            ChatMessage(message.role, content)
+            for message in self.path
+            if (content := message.content if message is last else _said(message)).strip()
         ]
         if self.system_prompt.strip():
             messages.insert(0, ChatMessage("system", self.system_prompt))
         if draft.strip():
             messages.append(ChatMessage("user", draft))
         return join_turns(messages)
+
+
+def _said(message: Message) -> str:
+    return answer_of(message.content) if message.role == "assistant" else message.content
 
 
 def join_turns(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:

@@ -10,6 +10,7 @@ import msgspec
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
 from ttchat_tui.domain.events import TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.thoughts import normalised
 from ttchat_tui.session.candidates import CandidateRows
 from ttchat_tui.storage.conversations import ConversationStore
 
@@ -97,7 +98,9 @@ class RunningReply:
     def ended(self, status: MessageStatus, record: ReplyRecord) -> Message:
         """The row as it should be now."""
         record = msgspec.structs.replace(record, token_ids=tuple(self._token_ids))
-        return msgspec.structs.replace(self.message, content=self.text, status=status, reply=record)
+        return msgspec.structs.replace(
+            self.message, content=normalised(self.text), status=status, reply=record
+        )
 
 
 class UnsavedReplies:

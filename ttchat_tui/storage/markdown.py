@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 
 from ttchat_tui.domain.conversation import Conversation, Message, ReplyRecord
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.thoughts import normalised
 
 _HEADINGS: Final = {"system": "System", "user": "You", "assistant": "Assistant"}
 
@@ -34,10 +35,14 @@ def export_markdown(conversation: Conversation, messages: Sequence[Message]) -> 
     if conversation.system_prompt.strip():
         parts += ["## System", closed(conversation.system_prompt)]
     for message in messages:
-        parts += [f"## {_HEADINGS[message.role]}", closed(message.content)]
+        parts += [f"## {_HEADINGS[message.role]}", closed(_content(message))]
         if message.reply is not None:
             parts.append(f"*{' · '.join(_figures(message, message.reply))}*")
     return "\n\n".join(parts) + "\n"
+
+
+def _content(message: Message) -> str:
+    return normalised(message.content) if message.role == "assistant" else message.content
 
 
 def closed(content: str) -> str:

@@ -9,6 +9,7 @@ from textual.content import Content
 from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.domain.thoughts import normalised
 from ttchat_tui.domain.updates import PromptCost
 from ttchat_tui.ui.widgets.message_view import SEPARATOR, MessageView
 
@@ -30,7 +31,7 @@ def view_of(message: Message, *, error_cure: str = "") -> MessageView:
     return MessageView(
         key=message.id,
         role=message.role,
-        text=message.content,
+        text=_shown(message),
         status=message.status,
         title=title_of(message),
         time=clock_time(message.created_at),
@@ -38,6 +39,13 @@ def view_of(message: Message, *, error_cure: str = "") -> MessageView:
         note=note_of(message, error_cure),
         siblings=(message.sibling_index, message.sibling_count),
     )
+
+
+def _shown(message: Message) -> str:
+    """Replies of earlier versions may be stored as the model marked its thoughts; one that streams is as it comes."""
+    if message.role != "assistant" or message.status == "streaming":
+        return message.content
+    return normalised(message.content)
 
 
 def title_of(message: Message) -> str:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.thoughts import answer_of
 from ttchat_tui.engine.remote.dialects import Dialect
 
 _MOST_STOPS: Final = 4
 """OpenAI's limit. The client cuts at all of them in any case."""
 
-_THOUGHT: Final = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
-
 
 def without_thoughts(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
     """`messages` as they are sent back: reasoning models want their earlier answers without the think block."""
     return tuple(
-        ChatMessage("assistant", _THOUGHT.sub("", message.content, count=1))
-        if message.role == "assistant" and message.content.lstrip().startswith("<think>")
+        ChatMessage("assistant", answer)
+        if message.role == "assistant" and (answer := answer_of(message.content))
         else message
         for message in messages
     )

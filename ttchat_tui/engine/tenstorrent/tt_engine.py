@@ -74,7 +74,7 @@ class TenstorrentEngine:
         config = read_json(folder / "config.json")
         tokenizer = tokenizer_from_folder(folder)
         data = template_from_folder(folder)
-        report(LoadProgress(phase="read", detail="chat template"))
+        report(LoadProgress(phase="start", detail="chat template"))
         template = ChatTemplate(data.source, data.special, tokenizer.controls)
         options = spec.tenstorrent
         mesh_name = options.mesh_device or os.environ.get("MESH_DEVICE", "")

@@ -87,7 +87,7 @@ class _Runnable(msgspec.Struct, frozen=True, kw_only=True):
 
     stepper: ResettableStepper
     tokenizer: ChatTokenizer
-    template: TemplateData
+    template: ChatTemplate
     generation_config: Mapping[str, Any]
     context_length: int
     vocab_size: int
@@ -120,8 +120,7 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
     else:
         runnable = _load_gguf(path, spec, report)
     tokenizer, notes = runnable.tokenizer, list(runnable.notes)
-    report(LoadProgress(phase="read", detail="chat template"))
-    template = ChatTemplate(runnable.template.source, runnable.template.special, tokenizer.controls)
+    template = runnable.template
     if template.is_fallback:
         notes.append(
             "The model brings no chat template: turns are written as “User:” and “Assistant:” lines."
@@ -183,6 +182,14 @@ def _load_folder(path: Path, spec: ModelSpec, report: ProgressReporter) -> _Runn
     return _load_own(folder, tokenizer_from_folder(path), template_from_folder(path), spec, report)
 
 
+def _compiled_template(
+    data: TemplateData, tokenizer: ChatTokenizer, report: ProgressReporter
+) -> ChatTemplate:
+    """Before weights are converted: it may be broken, or not end."""
+    report(LoadProgress(phase="read", detail="chat template"))
+    return ChatTemplate(data.source, data.special, tokenizer.controls)
+
+
 def _load_own(
     checkpoint: Checkpoint,
     tokenizer: ChatTokenizer,
@@ -191,6 +198,7 @@ def _load_own(
     report: ProgressReporter,
 ) -> _Runnable:
     """Our own forward over a checkpoint of the Llama family."""
+    chat_template = _compiled_template(template, tokenizer, report)
     config, kernels, available = checkpoint.config, working_kernels(), available_bytes()
     notes: list[str] = []
     compiled = _compiled_kernel(spec, report, notes) if fits_step(config) else None
@@ -204,7 +212,7 @@ def _load_own(
     return _Runnable(
         stepper=TorchStepper(DecoderModel(config, weights, rope, compiled)),
         tokenizer=tokenizer,
-        template=template,
+        template=chat_template,
         generation_config=dict(checkpoint.generation_config),
         context_length=config.context_length,
         vocab_size=config.vocab_size,
@@ -252,6 +260,7 @@ def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporte
             "Use precision auto or fp32.",
         )
     tokenizer = tokenizer_from_folder(path)
+    template = _compiled_template(template_from_folder(path), tokenizer, report)
     weights = sum(file.stat().st_size for file in (*path.glob("*.safetensors"), *path.glob("*.bin")))
     check_memory(2 * weights, available_bytes())  # Files are mostly 16-bit.
     report(LoadProgress(phase="convert", detail="through transformers"))
@@ -259,7 +268,7 @@ def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporte
     return _Runnable(
         stepper=stepper,
         tokenizer=tokenizer,
-        template=template_from_folder(path),
+        template=template,
         generation_config=read_json_if_there(path / "generation_config.json"),
         context_length=context,
         vocab_size=vocab_size,

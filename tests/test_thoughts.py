@@ -1,0 +1,124 @@
+"""Thoughts are told from answers however a model marks them, and a tag that is only spoken of marks none."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttchat_tui.domain.thoughts import answer_of, normalised, opens_thought
+
+BLOCK = "<think>\nHm.\n</think>\n\nYes."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BLOCK,
+        "<think>Hm.</think>Yes.",
+        "<think>\nHm.\n</think>\nYes.",
+        "<think>\nHm.\n</think>Yes.",
+        "\n\n<think>\nHm.\n</think>\n\n\n\nYes.",
+        "<think>\n<think>\nHm.\n</think>\n\nYes.",
+        "<thinking>\nHm.\n</thinking>\n\nYes.",
+        "<THINK>Hm.</THINK>\n\nYes.",
+        "[THINK]Hm.[/THINK]Yes.",
+        "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes.",
+        "Hm.\n</think>\n\nYes.",
+        "\nHm.\n</think>\n\nYes.",
+        "Hm.</think>\n\nYes.",
+        "Hm.\n</think>\nYes.",
+        "Hm.\n</think>Yes.",
+        "Hm.\n[/THINK]\n\nYes.",
+        "Hm.\n</thinking>\n\nYes.",
+    ],
+)
+def test_a_thought_before_an_answer_has_one_form_and_is_not_sent_back(text: str) -> None:
+    assert normalised(text) == normalised(BLOCK) == BLOCK
+    assert answer_of(text) == "Yes."
+
+
+@pytest.mark.parametrize("text", ["<think>\nHm.", "<think>", "<thinking>\nHm, so\n\nand so.\n", "[THINK]Hm."])
+def test_a_thought_whose_end_never_came_is_no_answer(text: str) -> None:
+    assert answer_of(text) == ""
+    assert normalised(text).startswith("<think>\n")
+    assert "</think>" not in normalised(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Plain.",
+        "",
+        "The tag `</think>` ends it.",
+        "A thought ends with </think> in most models.",
+        "It ends with </think>, always.",
+        'The text "</think>" is a tag.',
+        "```\n<think>\nHm.\n</think>\nYes.\n```\nThat is the format.",
+        "Look:\n\n```xml\nHm.\n</think>\n```\n\nSo it is.",
+        "~~~\nHm.\n\n</think>\n\n~~~\n",
+        "    </think>\n\nis indented code.",
+        "</think> is the closing tag.",
+        "Use `<think>` and `</think>`.\n\nThe first opens.",
+        "1 < 2 and [THINK] is a tag.",
+    ],
+)
+def test_a_tag_that_is_spoken_of_swallows_nothing(text: str) -> None:
+    assert normalised(text) == text
+    assert answer_of(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<think>\nIt says `</think>` there.\n</think>\n\nYes.", "Yes."),
+        ("<think>\nThe </think> tag ends it.\n</think>\n\nYes.", "Yes."),
+        ("<think>\n```\n</think>\n```\nHm.\n</think>\n\nYes.", "Yes."),
+        ("<think>\n```\nhalf a fence\n</think>\n\nYes:\n```\ncode\n```", "Yes:\n```\ncode\n```"),
+        (
+            "Hm.\n</think>\n\nWrite `</think>`.\n\n```\n</think>\n```",
+            "Write `</think>`.\n\n```\n</think>\n```",
+        ),
+        ("<think>\nA\n</think>\n\nOne.\n\n<think>\nB\n</think>\nTwo.", "One.\n\nTwo."),
+        ("<think>\nA\n</think>\n<think>\nB\n</think>\nTwo.", "Two."),
+        (
+            "<think>\nA\n</think>\n\nOne.\n\n```\n<think>\nB\n</think>\n```",
+            "One.\n\n```\n<think>\nB\n</think>\n```",
+        ),
+        ("<think>\n\n</think>\n\nYes.", "Yes."),
+    ],
+)
+def test_what_is_said_is_all_that_is_not_thought(text: str, answer: str) -> None:
+    assert answer_of(text) == answer
+
+
+def test_what_follows_a_second_thought_stands_apart_from_it() -> None:
+    text = "<think>\nA\n</think>\n\nOne.\n<think>\nB\n</think>\nTwo."
+    apart = "<think>\nA\n</think>\n\nOne.\n\n<think>\nB\n</think>\n\nTwo."
+    assert normalised(text) == normalised(apart) == apart
+
+
+WORDS = st.lists(
+    st.sampled_from(
+        ["a", "é", " ", "\n", "\n\n", "`", "```\n", "<think>", "</think>", "[THINK]", "[/THINK]", "- b"]
+    ),
+    max_size=14,
+).map("".join)
+
+
+@given(WORDS)
+def test_no_letter_is_lost_wherever_tags_stand(text: str) -> None:
+    once = normalised(text)
+    assert [once.count(letter) for letter in "aéb`"] == [text.count(letter) for letter in "aéb`"]
+
+
+@given(st.text(alphabet="abc \n`*-#", max_size=60))
+def test_a_text_without_tags_is_left_alone(text: str) -> None:
+    assert (normalised(text), answer_of(text)) == (text, text)
+
+
+def test_a_prompt_that_opens_a_thought_is_known() -> None:
+    for end in ("<think>", "<think>\n", "<think>\n\n", "[THINK]", "<thinking>\n"):
+        assert opens_thought("<|im_start|>assistant\n" + end)
+    for end in ("", "<think>\n\n</think>\n\n", "<think>\nHm"):
+        assert not opens_thought("<|im_start|>assistant\n" + end)

@@ -1,0 +1,190 @@
+"""What a model thought before it answered, told from the answer: `<think>…</think>` at the head of a reply. Pure.
+
+Models write it in several ways, and many templates open the block in the prompt, so that the reply has only its end.
+`normalised` gives all of them one form, the one in which replies are stored; code and prose that mention a tag stay.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+OPENING: Final = "<think>\n"
+CLOSING: Final = "\n</think>\n"
+
+_OPENER: Final = re.compile(
+    r"\s*(?:<think(?:ing)?>|\[THINK\]|(?:<\|start\|>assistant)?<\|channel\|>analysis<\|message\|>)",
+    re.IGNORECASE,
+)
+_CLOSER: Final = re.compile(
+    r"</think(?:ing)?>|\[/THINK\]|<\|end\|>(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>",
+    re.IGNORECASE,
+)
+_OPEN_END: Final = re.compile(r"(?:<think(?:ing)?>|\[THINK\])\s*$", re.IGNORECASE)
+_FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]*)")
+_LINE_INDENT: Final = 4
+"""Spaces that make a line indented code."""
+
+
+class Part(NamedTuple):
+    """A stretch of a reply."""
+
+    is_thought: bool
+    text: str
+    is_open: bool = False
+    """A thought whose end never came."""
+
+
+def opens_thought(prompt: str) -> bool:
+    """Whether what follows `prompt` is a thought: the template has opened it."""
+    return _OPEN_END.search(prompt) is not None
+
+
+def parts(text: str) -> list[Part]:
+    """A reply as thoughts and what was said, in order. Joined, they are the reply but for tags and the space at them."""
+    found: list[Part] = []
+    position = 0
+    while position < len(text):
+        opener = _OPENER.match(text, position)
+        if opener is None and found:
+            opener = _opener_after(text, position)
+        if opener is None:
+            closer = None if found else _lone_closer(text)
+            if closer is None:
+                if not found or text[position:].strip():
+                    found.append(Part(False, text[position:]))
+                break
+            found.append(Part(True, text[: closer.start()]))
+            position = closer.end()
+            continue
+        if text[position : opener.start()].strip():
+            found.append(Part(False, text[position : opener.start()]))
+        position = opener.end()
+        while again := _OPENER.match(text, position):  # The template opened it, and the model once more.
+            position = again.end()
+        closer = _closer(text, position)
+        if closer is None:
+            found.append(Part(True, text[position:], is_open=True))
+            break
+        found.append(Part(True, text[position : closer.start()]))
+        position = closer.end()
+    return found
+
+
+def normalised(text: str) -> str:
+    """`text` with each thought as a block of its own: tags on their own lines, a blank line before what was said."""
+    found = parts(text)
+    if not any(part.is_thought for part in found):
+        return text
+    blocks: list[str] = []
+    for part in found:
+        if not part.is_thought:
+            blocks.append(part.text.lstrip("\n") if blocks else part.text)
+        elif part.is_open:
+            blocks.append(OPENING + part.text.lstrip("\n"))
+        else:
+            blocks.append(f"{OPENING}{part.text.strip(chr(10))}{CLOSING}")
+    joined = blocks[0]
+    for before, block in zip(found, blocks[1:], strict=False):
+        joined = joined + "\n" if before.is_thought else joined.rstrip("\n") + "\n\n"
+        joined += block
+    return joined
+
+
+def answer_of(text: str) -> str:
+    """What was said without what was thought: what models want of their earlier replies. Empty where a reply is only a
+    thought."""
+    found = parts(text)
+    if not any(part.is_thought for part in found):
+        return text
+    return "\n\n".join(said for part in found if not part.is_thought and (said := part.text.strip()))
+
+
+def _closer(text: str, start: int) -> re.Match[str] | None:
+    """The end of a thought that is known to be open: the first tag that is no mention of one."""
+    every = list(_CLOSER.finditer(text, start))
+    code = _code(text)
+    for match in every:
+        if not _is_code(text, match, code) and not _is_mentioned(text, match):
+            return match
+    if every and not any(_is_code(text, match, code) for match in every):
+        return every[0]
+    # A fence that the thought opened and the answer closed makes code of all between.
+    return next((match for match in every if _is_alone(text, match)), None)
+
+
+def _lone_closer(text: str) -> re.Match[str] | None:
+    """The end of a thought that the prompt opened, or None: here a tag must stand as models write it."""
+    code = _code(text)
+    for match in _CLOSER.finditer(text):
+        if not _is_code(text, match, code) and _is_at_an_edge(text, match):
+            return match
+    return None
+
+
+def _opener_after(text: str, start: int) -> re.Match[str] | None:
+    """A later thought: an opening tag at the beginning of a line, with an end."""
+    code = _code(text)
+    for match in _OPENER.finditer(text, start):
+        tag = match.group().lstrip()
+        at = match.end() - len(tag)
+        is_first = not text[text.rfind("\n", 0, at) + 1 : at].strip()
+        closer = _CLOSER.search(text, match.end())
+        if is_first and closer and not any(begin <= at < end for begin, end in code):
+            return match
+    return None
+
+
+def _is_mentioned(text: str, match: re.Match[str]) -> bool:
+    before, after = text[: match.start()][-1:], text[match.end() :][:1]
+    return (before == " " and after not in ("", "\n")) or before in ("'", '"', "`", "“", "(")
+
+
+def _is_alone(text: str, match: re.Match[str]) -> bool:
+    before, after = _around(text, match)
+    return not before.strip() and not after.strip()
+
+
+def _is_at_an_edge(text: str, match: re.Match[str]) -> bool:
+    """On a line of its own, at the beginning of one that goes on without a space, or at the end of a paragraph."""
+    if match.group().startswith("<|"):  # No one writes that in prose.
+        return True
+    before, after = _around(text, match)
+    if not before.strip():
+        return len(before) < _LINE_INDENT and (
+            not after.strip() or after[0].isalnum() or after[0] in "*_#$\\" or not after[0].isascii()
+        )
+    is_paragraph_end = not after.strip() and text[match.end() :].lstrip(" ").startswith("\n\n")
+    return is_paragraph_end and not _is_mentioned(text, match) and not before.endswith(" ")
+
+
+def _around(text: str, match: re.Match[str]) -> tuple[str, str]:
+    """What stands before and after the tag on its line."""
+    begin = text.rfind("\n", 0, match.start()) + 1
+    end = text.find("\n", match.end())
+    return text[begin : match.start()], text[match.end() : len(text) if end < 0 else end]
+
+
+def _is_code(text: str, match: re.Match[str], fences: list[tuple[int, int]]) -> bool:
+    before, after = _around(text, match)
+    in_ticks = before.count("`") % 2 == 1 and "`" in after
+    return in_ticks or any(begin <= match.start() < end for begin, end in fences)
+
+
+def _code(text: str) -> list[tuple[int, int]]:
+    """Where the fenced blocks are that are closed; what an open one would be cannot be known."""
+    return list(_fences(text)) if "```" in text or "~~~" in text else []
+
+
+def _fences(text: str) -> Iterator[tuple[int, int]]:
+    position, begun, marker = 0, 0, ""
+    for line in text.splitlines(keepends=True):
+        match = _FENCE.match(line)
+        if match and not marker:
+            if "`" not in match[2]:
+                begun, marker = position, match[1]
+        elif match and match[1].startswith(marker) and not match[2].strip():
+            yield begun, position + len(line)
+            marker = ""
+        position += len(line)

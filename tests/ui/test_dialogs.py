@@ -224,13 +224,29 @@ async def test_the_last_line_of_a_long_list_of_models_is_on_screen(rows: int) ->
     await result_of(ModelPicker(many, "model-59"), act, size=(60, rows))
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120])
+async def test_a_model_has_one_line_with_its_size_and_state(columns: int) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        shown = screen_text(pilot.app)
+        for name in ("smollm2-1.7b-instruct", "llama-3.1-8b-instruct"):
+            line = next(line for line in shown if name in line)
+            assert "16.00 GB  gated download" in line
+        await pilot.resize_terminal(50, 20)
+        await pilot.pause()
+        assert any("16.00 GB  gated download" in line and "…" in line for line in screen_text(pilot.app))
+
+    large = {"size_bytes": 16_000_000_000, "is_gated": True}
+    names = ("smollm2-1.7b-instruct", "llama-3.1-8b-instruct", *(f"m{number}" for number in range(20)))
+    await result_of(ModelPicker([ModelRow(name=n, **large) for n in names]), act, size=(columns, 20))
+
+
 async def test_a_model_that_is_listed_twice_has_one_row() -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        assert pilot.app.screen.query_one(OptionList).option_count == len(MODELS) + 1
+        await pilot.press("down", "enter")
+
     twice = (*MODELS, *MODELS, ModelRow(name="", endpoint="lab"), ModelRow(name="", endpoint="lab"))
-    assert (
-        await result_of(ModelPicker(twice, "qwen3-0.6b"), pressing("down", "enter"))
-        == "llama-3.1-8b-instruct"
-    )
-    assert await result_of(ModelPicker(twice, ""), pressing(*"8b", "enter")) == "llama-3.1-8b-instruct"
+    assert await result_of(ModelPicker(twice, "qwen3-0.6b"), act) == "llama-3.1-8b-instruct"
 
 
 # --- themes

@@ -18,7 +18,9 @@ from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
 from ttchat_tui.ui.widgets.line_field import LineField
 
-NAME_WIDTH = 30
+WIDEST_NAME = 30
+BESIDE_NAME = 27
+"""Columns of a row's mark, size and state, `gated download` being the longest."""
 
 
 class ModelPicker(Dialog[str]):
@@ -44,8 +46,13 @@ class ModelPicker(Dialog[str]):
         yield OptionList(markup=False, compact=True)
         yield Static("", classes="hint", markup=False)
 
-    def on_mount(self) -> None:
-        self._list_matching("")
+    def on_resize(self) -> None:
+        """Also as it opens: the names get what the box leaves them."""
+        models = self.query_one(OptionList)
+        at = models.highlighted
+        self._list_matching(self.query_one(Input).value)
+        if at is not None:
+            models.highlighted = at
 
     def action_move(self, step: int) -> None:
         """The arrows move through the list while one goes on typing."""
@@ -74,7 +81,9 @@ class ModelPicker(Dialog[str]):
     def _line(self, row: ModelRow) -> Content:
         mark = "▌ " if row.name == self._current else "  "
         shown = row.name.removeprefix(REMOTE_PREFIX).removeprefix(f"{row.endpoint}/")
-        name = pad_to_cells(cut_to_cells(visible(shown or "its first model"), NAME_WIDTH), NAME_WIDTH)
+        room = self.query_one(OptionList).scrollable_content_region.width - 2  # an option's padding
+        width = max(1, min(WIDEST_NAME, room - BESIDE_NAME))
+        name = pad_to_cells(cut_to_cells(visible(shown or "its first model"), width), width)
         if row.endpoint:
             return Content.assemble(mark, name, "  ", ("at ", "dim"), visible(row.endpoint))
         size = f"{format_size(row.size_bytes) if row.size_bytes else '':>8}"

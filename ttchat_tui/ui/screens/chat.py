@@ -172,8 +172,8 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
             case ReplyStarted(_, dropped_messages):
                 self._show_dropped(dropped_messages)
             case ReplyPrefilling(_, done, total):
-                is_under_way = 0 < done < total
-                self.status.set_detail(f"reading the prompt {done:,} / {total:,}" if is_under_way else "")
+                if 0 < done < total:
+                    self.status.set_detail(f"reading the prompt {done:,} / {total:,}")
             case ReplyDelayed(_, words):
                 self.status.set_detail(words)
             case ReplyStreamed(message_id, text):

@@ -16,6 +16,14 @@ from tests.patience import Patience
 from ttchat_tui.engine.child import STACKS_SIGNAL
 
 
+class _Screen(pyte.Screen):
+    """pyte's, which raises at the private form of colour sequences (`CSI ? ... m`), as random input may be echoed."""
+
+    def select_graphic_rendition(self, *attrs: int, private: bool = False) -> None:
+        if not private:
+            super().select_graphic_rendition(*attrs)
+
+
 class App:
     """`python -m ttchat_tui` on a terminal of its own."""
 
@@ -31,7 +39,7 @@ class App:
     ) -> None:
         self.columns, self.rows = size
         self._state_dir = folder / "state"
-        self.screen = pyte.Screen(self.columns, self.rows)
+        self.screen = _Screen(self.columns, self.rows)
         self._stream = pyte.ByteStream(self.screen)
         self.received = bytearray()
         variables = {name: value for name, value in os.environ.items() if not name.startswith("NO_COLOR")}

@@ -16,7 +16,16 @@ from tests.storage.examples import SAMPLING, answer, mode_of
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.storage.export import ConversationFile, export_json, export_jsonl, file_name, write_export
+from ttchat_tui.storage.export import (
+    ConversationFile,
+    export_json,
+    export_jsonl,
+    file_name,
+    format_of,
+    missing_folder,
+    place_for,
+    write_export,
+)
 
 TALK = Conversation(id=7, title="A talk", created_at=0.0, updated_at=1.0)
 
@@ -78,8 +87,11 @@ def test_jsonl_leaves_empty_messages_out() -> None:
 
 @pytest.mark.parametrize(("name", "suffix"), [("markdown", ".md"), ("json", ".json"), ("jsonl", ".jsonl")])
 def test_a_folder_is_made_and_the_file_named_after_the_title(tmp_path: Path, name: str, suffix: str) -> None:
-    written = write_export(tmp_path / "new" / "exports", name, TALK, [said("Hello")])
+    place = place_for("new/exports/", tmp_path, TALK)
+    assert missing_folder(place) == tmp_path / "new" / "exports"
+    written = write_export(place, name, TALK, [said("Hello")])
     assert written == tmp_path / "new" / "exports" / f"a-talk{suffix}"
+    assert missing_folder(place) is None
     assert "Hello" in written.read_text(encoding="utf-8")
     assert mode_of(written) == 0o600
     assert list(written.parent.iterdir()) == [written]
@@ -89,9 +101,52 @@ def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
     written = [write_export(tmp_path, "markdown", TALK, [said(text)]) for text in "abc"]
     assert [each.name for each in written] == ["a-talk.md", "a-talk-2.md", "a-talk-3.md"]
     assert ["\na\n" in each.read_text() for each in written] == [True, False, False]
-    chosen = tmp_path / "my notes.v1.txt"
+    chosen = tmp_path / "my notes.v1.json"
     assert write_export(chosen, "json", TALK, []) == chosen
-    assert write_export(chosen, "json", TALK, []).name == "my notes.v1-2.txt"
+    assert write_export(chosen, "json", TALK, []).name == "my notes.v1-2.json"
+
+
+@pytest.mark.parametrize(
+    ("typed", "written", "format"),
+    [
+        ("notes", "notes.md", "markdown"),
+        ("dir/noext", "dir/noext.md", "markdown"),
+        ("dir/", "dir/a-talk.md", "markdown"),
+        ("there", "there/a-talk.md", "markdown"),
+        ("v1.d", "v1.d/a-talk.md", "markdown"),
+        ("NOTES.MD", "NOTES.MD", "markdown"),
+        ("notes.markdown", "notes.markdown", "markdown"),
+        ("a.b.json", "a.b.json", "json"),
+        (".jsonl", ".jsonl.md", "markdown"),
+        ("x.JsonL", "x.JsonL", "jsonl"),
+    ],
+)
+def test_what_is_typed_names_the_file_and_its_ending_the_format(
+    tmp_path: Path, typed: str, written: str, format: str
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "v1.d").mkdir()
+    place = place_for(typed, tmp_path, TALK)
+    assert (place.is_dir() or format_of(place)) in (True, format)
+    assert write_export(place, format, TALK, []) == tmp_path / written
+
+
+@pytest.mark.parametrize("name", ["x.pdf", "x.txt", "x.md.bak", "dir/x.docx", "x.JSON5"])
+def test_an_ending_that_no_format_has_is_refused_with_those_there_are(tmp_path: Path, name: str) -> None:
+    for refuse in (
+        lambda: format_of(tmp_path / name),
+        lambda: write_export(tmp_path / name, "json", TALK, []),
+    ):
+        with pytest.raises(StorageError, match=f"the ending {Path(name).suffix}") as caught:
+            refuse()
+        assert caught.value.info.cure.startswith("Known are .md, .markdown, .json, .jsonl")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_ending_of_another_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="ending of json") as caught:
+        write_export(tmp_path / "x.md", "json", TALK, [])
+    assert "x.json" in caught.value.info.cure
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:

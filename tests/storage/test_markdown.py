@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 from hypothesis import example, given
@@ -11,7 +13,7 @@ from markdown_it import MarkdownIt
 from tests.storage.examples import FINISHED, SAMPLING, STATS, answer, ask
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.storage.conversations import ConversationStore
-from ttchat_tui.storage.markdown import closed, export_markdown
+from ttchat_tui.storage.markdown import closed, export_markdown, without_our_headings
 
 TALK = Conversation(id=1, title="A talk", created_at=0.0, updated_at=1.5, system_prompt="Be brief.")
 
@@ -113,3 +115,67 @@ def test_a_stored_conversation_can_be_exported(store: ConversationStore) -> None
     text = export_markdown(store.conversation(replied.conversation_id), store.path(replied.id))
     assert "## You\n\nHello?\n\n## Assistant\n\nHello.\n" in text
     assert f"{STATS.decode_tps} tok/s" in text
+
+
+def turns_in(markdown: str) -> list[tuple[str, str]]:
+    """The transcript read again: who said what. Our headings are the ones with our names; figures are left out."""
+    text = markdown.split("\n---\n", 1)[1]
+    lines = text.split("\n")
+    tokens = MarkdownIt("commonmark").parse(text)
+    starts = [
+        (token.map[0], tokens[index + 1].content)
+        for index, token in enumerate(tokens)
+        if token.type == "heading_open" and token.tag == "h2" and token.level == 0 and token.map
+        if tokens[index + 1].content in ("System", "You", "Assistant")
+    ]
+    ends = [start for start, _ in starts[1:]] + [len(lines)]
+    turns: list[tuple[str, str]] = []
+    for (start, who), end in zip(starts, ends, strict=True):
+        said = "\n".join(lines[start + 1 : end]).strip("\n")
+        said = said.rsplit("\n\n*smollm2", 1)[0] if who == "Assistant" else said
+        turns.append((who, re.sub(r"(?m)^(.*?)\\(#+|-+)", r"\1\2", said)))
+    return turns
+
+
+LIKE_OURS = [
+    "## Assistant\n\nI did not say this.",
+    "## You",
+    "  ##   assistant  ##\ntext",
+    "## **System**",
+    "Assistant\n---------",
+    "text\n\nYou\n-",
+    "> ## Assistant\n\n## You\n\n```\n## Assistant\n```",
+    "- ## You\n\n## Assistant",
+    "# Assistant\n\n### You\n\n## Something else",
+    "```\n## Assistant",
+]
+
+
+@pytest.mark.parametrize("content", LIKE_OURS)
+def test_a_heading_like_ours_in_a_message_begins_no_turn_and_is_read_back_as_it_was(content: str) -> None:
+    said = [message(1, content), message(2, content), message(3, "Next?"), message(4, content)]
+    found = turns_in(export_markdown(TALK, said))
+    assert [who for who, _ in found] == ["System", "You", "Assistant", "You", "Assistant"]
+    for (_, text), each in zip(found[1:], said, strict=True):
+        assert text == closed(each.content)
+
+
+@given(
+    st.lists(st.sampled_from([*LIKE_OURS, *OPEN_BLOCKS, "", "Assistant", "---", "You", "==="]), max_size=5)
+)
+def test_whatever_headings_are_said_the_turns_are_ours(parts: list[str]) -> None:
+    content = "\n".join(parts)
+    found = turns_in(export_markdown(TALK, [message(1, content), message(2, content), message(3, "Next?")]))
+    assert [who for who, _ in found] == ["System", "You", "Assistant", "You"]
+
+
+def test_nothing_is_changed_in_a_message_without_such_headings() -> None:
+    for content in (
+        "## Plan\n\nYou\n===",
+        "text ## Assistant",
+        "    ## Assistant",
+        "```\n## You\n```",
+        "a\r\nb\rc",
+    ):
+        assert without_our_headings(content) == content
+    assert without_our_headings("a\r\n\r\n## You\r\n") == "a\r\n\r\n\\## You\r\n"

@@ -148,13 +148,28 @@ async def test_another_format_changes_the_ending(tmp_path: Path) -> None:
     assert await result_of(SaveTranscript(tmp_path, "A"), act) == ("jsonl", tmp_path / "a.jsonl")
 
 
-async def test_an_ending_of_the_users_own_stays(tmp_path: Path) -> None:
+async def test_an_ending_that_no_format_has_is_said_and_not_accepted(tmp_path: Path) -> None:
     async def act(pilot: Pilot[None]) -> None:
-        pilot.app.screen.query_one(Input).value = "~/notes.txt"
-        await pilot.click("RadioButton:last-child")
-        await pilot.click("#save")
+        field = pilot.app.screen.query_one(Input)
+        field.value = "~/notes.pdf"
+        await pilot.press("enter")
+        assert any("No format has this ending" in line for line in screen_text(pilot.app))
+        field.value = "~/notes.JSON"
+        await pilot.press("enter")
 
-    assert await result_of(SaveTranscript(tmp_path, "A"), act) == ("jsonl", Path.home() / "notes.txt")
+    assert await result_of(SaveTranscript(tmp_path, "A"), act) == ("json", Path.home() / "notes.JSON")
+
+
+async def test_a_folder_that_will_be_made_is_said_before(tmp_path: Path) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        field = pilot.app.screen.query_one(Input)
+        field.value = "new/talk.md"
+        await pilot.pause()
+        assert any("In a new folder: new" in line for line in screen_text(pilot.app))
+        field.value = "new/"
+        await pilot.press("enter")
+
+    assert await result_of(SaveTranscript(tmp_path, "A"), act) == ("markdown", Path("new/a"))
 
 
 async def test_a_name_that_is_taken_and_a_folder_are_said_and_a_blank_is_not_accepted(tmp_path: Path) -> None:

@@ -10,14 +10,14 @@ from typing import Annotated, Final
 import typer
 from msgspec import structs
 
-from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, USAGE_ERROR, say
+from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, USAGE_ERROR, say, tell
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.conversation import Conversation
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.storage.export import export_messages, file_path, write_export
+from ttchat_tui.storage.export import export_messages, format_of, missing_folder, place_for, write_export
 from ttchat_tui.storage.opening import NOT_KEPT, open_store
 
 NOTHING_YET: Final = ErrorInfo(kind="not_found", message="There is no conversation yet.")
@@ -38,8 +38,14 @@ def export(
     list_only: Annotated[
         bool, typer.Option("--list", help="Only list the conversations and their numbers.")
     ] = False,
-    file_format: Annotated[Format, typer.Option("--format", "-f", help="What to write.")] = Format.markdown,
-    target: Annotated[Path | None, typer.Option("--to", "-o", help="File or folder.")] = None,
+    file_format: Annotated[
+        Format | None,
+        typer.Option("--format", "-f", help="What to write; else as the file ends, or Markdown."),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--to", "-o", help="File, or folder: one that is there, or DIR/; with --all a folder."),
+    ] = None,
 ) -> None:
     """Save transcripts as Markdown, JSON or JSONL (messages format); prints the path of each file.
 
@@ -63,13 +69,15 @@ def export(
             for each in store.conversations(limit=10**9):
                 typer.echo(f"{each.id:>6}  {each.message_count:>4} messages  {each.title}")
             return
+        exports_dir = config.storage.exports_dir or str(paths.exports_dir)
+        where = f"{target or exports_dir}/" if every or target is None else target
         for each in _chosen(store, conversation, every):
-            folder = target or (
-                file_path(config.storage.exports_dir) if config.storage.exports_dir else paths.exports_dir
-            )
-            path = store.path(each.head_id) if each.head_id is not None else []
-            messages = export_messages(store, each, path, file_format.value)
-            typer.echo(str(write_export(folder, file_format.value, each, messages)))
+            file = place_for(where, Path(), each)
+            format = file_format.value if file_format is not None else format_of(file)
+            messages = export_messages(store, each, store.shown_path(each), format)
+            if target is not None and (made := missing_folder(file)) is not None:
+                tell(f"in a new folder: {made}")
+            typer.echo(str(write_export(file, format, each, messages)))
     finally:
         store.close()
 

@@ -62,6 +62,43 @@ _WRITERS: Final[dict[str, tuple[str, Callable[[Conversation, Sequence[Message]],
 }
 
 
+ENDINGS: Final[dict[str, ExportFormat]] = {
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".json": "json",
+    ".jsonl": "jsonl",
+}
+"""What a file's ending says of its format."""
+
+
+def place_for(typed: str, folder: Path, conversation: Conversation) -> Path:
+    """Where a transcript goes that somebody wants at `typed`, which is relative to `folder`: a file, or a folder (there is
+    one, or it ends with a slash), in which the title gives the name. Raises StorageError, as `file_path`."""
+    target = folder / file_path(typed)
+    is_folder = typed.endswith((os.sep, "/")) or os.path.isdir(target)
+    return target / file_name(conversation) if is_folder else target
+
+
+def format_of(target: Path) -> ExportFormat:
+    """By the ending; Markdown where there is none.
+
+    Raises:
+        StorageError: kind `export_failed`: no format has that ending.
+    """
+    if not target.suffix:
+        return "markdown"
+    try:
+        return ENDINGS[target.suffix.lower()]
+    except KeyError as error:
+        raise _unknown_ending(target) from error
+
+
+def missing_folder(target: Path) -> Path | None:
+    """The folder that will be made for the file `target`; None where it is there."""
+    folder = target.parent
+    return None if os.path.lexists(folder) else folder
+
+
 def export_messages(
     store: ConversationStore, conversation: Conversation, path: Sequence[Message], format: ExportFormat | str
 ) -> Sequence[Message]:
@@ -78,19 +115,23 @@ def write_export(
 ) -> Path:
     """Write a transcript, 0600, and return where it is.
 
-    A path with a suffix that is not a folder is the file; else it is a folder, made if missing, and the title
-    gives the name. A name that is taken gets a number: `title-2.md`. The file is there whole or not at all.
+    In a folder the title gives the name; else it is the file, and gets the format's ending where it has none. Folders
+    above it are made. A name that is taken gets a number: `title-2.md`. The file is there whole or not at all.
 
     Raises:
-        StorageError: `export_failed`.
+        StorageError: `export_failed`; also for an ending that is not the format's.
     """
     if format not in _WRITERS:
         raise _failed(f"There is no export format {format!r}.", f"Choose one of: {', '.join(_WRITERS)}.")
     suffix, write = _WRITERS[format]
     target = file_path(str(folder_or_file))
     try:
-        if target.is_dir() or not target.suffix:
+        if target.is_dir() or (not target.suffix and os.path.lexists(target)):
             target = target / f"{file_name(conversation)}{suffix}"
+        elif not target.suffix:
+            target = target.with_name(f"{target.name}{suffix}")
+        elif ENDINGS.get(target.suffix.lower()) != format:
+            raise _wrong_ending(target, format)
         return _write_new(target, write(conversation, messages).encode("utf-8", "replace"))
     except OSError as error:
         raise _failed(
@@ -175,6 +216,22 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _unknown_ending(target: Path) -> StorageError:
+    return _failed(
+        f"There is no export format with the ending {target.suffix}.",
+        f"Known are {', '.join(ENDINGS)}; without an ending it is Markdown.",
+    )
+
+
+def _wrong_ending(target: Path, format: str) -> StorageError:
+    if target.suffix.lower() not in ENDINGS:
+        return _unknown_ending(target)
+    return _failed(
+        f"{target.name} has not the ending of {format}.",
+        f"Name it {target.with_suffix(_WRITERS[format][0]).name}, or choose another format.",
+    )
 
 
 def _failed(message: str, cure: str) -> StorageError:

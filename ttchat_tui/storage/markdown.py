@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any, Final
@@ -14,6 +16,11 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import normalised
 
 _HEADINGS: Final = {"system": "System", "user": "You", "assistant": "Assistant"}
+
+_OUR_WORDS: Final = frozenset(word.casefold() for word in _HEADINGS.values())
+_LINE_ENDS: Final = re.compile(r"(\r\n|\r|\n)")
+_NO_LETTERS: Final = re.compile(r"[\W_]+")
+_MARKS: Final = re.compile(r"^(.*?)(#+|-+)")
 
 _STATUS_WORDS: Final = {"streaming": "still being written", "interrupted": "interrupted", "error": "failed"}
 
@@ -29,20 +36,38 @@ _HTML_ENDS: Final = ("-->", "?>", ">", "]]>", "</script>", "</pre>", "</style>",
 def export_markdown(conversation: Conversation, messages: Sequence[Message]) -> str:
     """`messages` from the first to the last of one path.
 
-    Content is word for word, but for what must be added after it: the end of a code block that the model left open.
+    Content is word for word, but for what keeps the turns apart: the end of a code block that the model left open is
+    added, and a heading in it that reads like one of ours (`## Assistant`) gets a backslash, which makes it text.
     """
     parts = [_front_matter(conversation, messages), f"# {_one_line(conversation.title) or 'Conversation'}"]
     if conversation.system_prompt.strip():
-        parts += ["## System", closed(conversation.system_prompt)]
+        parts += ["## System", _content(conversation.system_prompt)]
     for message in messages:
-        parts += [f"## {_HEADINGS[message.role]}", closed(_content(message))]
+        parts += [f"## {_HEADINGS[message.role]}", _content(_said(message))]
         if message.reply is not None:
             parts.append(f"*{' · '.join(_figures(message, message.reply))}*")
     return "\n\n".join(parts) + "\n"
 
 
-def _content(message: Message) -> str:
+def _said(message: Message) -> str:
     return normalised(message.content) if message.role == "assistant" else message.content
+
+
+def _content(content: str) -> str:
+    return closed(without_our_headings(content))
+
+
+def without_our_headings(content: str) -> str:
+    """`content`, with a backslash before what would be a heading like those that begin a turn, in either form."""
+    lines = _LINE_ENDS.split(content)  # every second one is what ends the line before it
+    tokens = _BLOCKS.parse(content)
+    for token, inline in itertools.pairwise(tokens):
+        if token.type != "heading_open" or token.tag != "h2" or token.map is None:
+            continue
+        if _NO_LETTERS.sub("", inline.content).casefold() in _OUR_WORDS:
+            marked = token.map[0] if token.markup.startswith("#") else token.map[1] - 1
+            lines[2 * marked] = _MARKS.sub(r"\1\\\2", lines[2 * marked], count=1)
+    return "".join(lines)
 
 
 def closed(content: str) -> str:

@@ -119,10 +119,10 @@ def _listed_sampling(row: sqlite3.Row) -> SamplingParams | None:
 
 def _readable_record(row: sqlite3.Row) -> ReplyRecord:
     try:
-        record = record_from(row)
-        texts = (record.model, record.engine, record.error)
-        if not (all(isinstance(text, str) for text in texts) and isinstance(record.seed, int)):
+        kinds = {"model": str, "engine": str, "error": str, "seed": int}
+        if not all(isinstance(row[name], kind) for name, kind in kinds.items()):
             raise TypeError("a column has another type")
+        record = record_from(row)
         if record.finish_reason not in (None, *get_args(FinishReason)):
             raise ValueError("the reason of its end is none")
     except (StorageError, TypeError, ValueError, struct.error) as error:

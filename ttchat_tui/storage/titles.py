@@ -22,7 +22,7 @@ def title_from(content: str) -> str:
     """The first line that says something, without Markdown's markers, cut to `TITLE_LENGTH` characters at a word if
     that leaves a half of it. Where every line is only markup: the first one as it is."""
     lines = [" ".join(line.split()) for line in content.splitlines() if line.strip()]
-    line = next(filter(None, map(_words_of, lines)), lines[0] if lines else "")
+    line = next((words for line in lines if (words := _words_of(line))), lines[0] if lines else "")
     if len(line) <= TITLE_LENGTH:
         return line
     cut = line[: TITLE_LENGTH - 1]

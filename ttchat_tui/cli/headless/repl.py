@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from ttchat_tui.cli.errors import DONE, say, tell
@@ -16,14 +17,14 @@ from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import ErrorInfo, LoadProgress
 from ttchat_tui.domain.text import VisibleStream, visible
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.storage.export import file_path, write_export
+from ttchat_tui.storage.export import export_messages, format_of, missing_folder, place_for, write_export
 
 ASK, MORE = "> ", "... "
 
 HELP: Final = """\
 /help          this list
 /new           begin a new conversation; this one stays kept
-/save [WHERE]  save this conversation as Markdown, to a file or folder
+/save [WHERE]  save this conversation to a file (.md, .json, .jsonl) or a folder (as Markdown)
 /model [NAME]  say which model runs, or load another: alias, hub id, folder or .gguf file
 /quit          leave (or ctrl+d)
 A line that ends with \\ goes on in the next one. A line that begins with // begins with / when it is sent.
@@ -122,8 +123,12 @@ class Repl:
             say(NOTHING_TO_SAVE)
             return
         try:
-            target = file_path(where) if where else self._exports_dir
-            self._print(f"Saved: {write_export(target, 'markdown', conversation, self._session.path)}")
+            target = place_for(where or f"{self._exports_dir}/", Path.cwd(), conversation)
+            format = format_of(target)
+            messages = export_messages(self._session.store, conversation, self._session.path, format)
+            if (made := missing_folder(target)) is not None:
+                self._print(f"In a new folder: {made}")
+            self._print(f"Saved: {write_export(target, format, conversation, messages)}")
         except StorageError as error:
             say(error.info)
 

@@ -17,6 +17,7 @@ from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import Action
 from ttchat_tui.ui.screens.columns import Columns
+from ttchat_tui.ui.widgets.status_line import StatusLine
 from ttchat_tui.ui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -28,15 +29,15 @@ class ChatActions(Columns):
     """The actions, apart from the drawing in `ChatScreen`, which has the attributes used here."""
 
     session: ChatSession
+    status = getters.query_one(StatusLine)
     transcript = getters.query_one(Transcript)
     metrics_panel: MetricsPanel | None = None
-    deleted: list[int]
     show_updates: Callable[[list[Update]], None]
 
     def say(self, error: ErrorInfo) -> None:
         """One sentence and its cure, as a toast: never markup, never a backtrace."""
         text = f"{error.message}\n{error.cure}" if error.cure else error.message
-        severity = "information" if error.kind == NOTE else "error"
+        severity = "information" if error.kind == NOTE else "warning" if error.kind == "busy" else "error"
         self.notify(text, severity=severity, markup=False, timeout=5 if error.kind == NOTE else 8)
 
     def tell(self, notes: Sequence[str]) -> None:
@@ -76,15 +77,19 @@ class ChatActions(Columns):
     # --- replies
 
     def action_stop(self) -> None:
-        """Esc: stop the reply (or give up one that waits for a load), else close an overlay, else select no message, else
-        give up the load."""
-        if self.overlay and not self.session.is_busy:
+        """Esc: stop the reply on screen (or give up one that waits for a load), else close an overlay, else select no message,
+        else take a message out of the line, else give up the load. A reply elsewhere runs on, and that is said."""
+        is_answering = self.session.is_answering
+        if self.overlay and not is_answering:
             self.close_overlay()
-        elif self.transcript.selected is not None and not self.session.is_busy:
+        elif self.transcript.selected is not None and not is_answering:
             self.transcript.select(None)
+        elif taken_back := self.session.take_back():
+            self.show_updates(taken_back)
         elif self.services.host.state != "loading":
-            self.session.stop()
-        elif self.session.is_busy:
+            if not self.session.stop() and (behind := self.session.answered_elsewhere):
+                self.notify(f"{behind} is still being answered: open it to stop that.", markup=False)
+        elif is_answering:
             self.show_updates(self.session.give_up())
         else:
             self.services.host.cancel_load()
@@ -172,16 +177,19 @@ class ChatActions(Columns):
         """No question asked: it can be undone."""
         self.keep_draft()
         if self.attempt(lambda: self.session.delete(conversation_id)):
-            self.deleted.append(conversation_id)
             self.notify("Deleted. /undo brings it back.", markup=False)
 
     def action_undo_delete(self) -> None:
-        if self.deleted:
+        """The one deleted last, also before this start; again: the one before."""
+
+        def undo() -> list[Update]:
             self.keep_draft()
-            if self.attempt(lambda: self.session.undelete(self.deleted[-1])):
-                self.deleted.pop()
-        else:
-            self.notify("Nothing was deleted since the app started.", markup=False)
+            updates = self.session.undelete()
+            if not updates:
+                self.notify("There is no deleted conversation. After 30 days they are gone.", markup=False)
+            return updates
+
+        self.attempt(undo)
 
     def action_save(self) -> None:
         conversation = self.session.conversation
@@ -202,9 +210,11 @@ class ChatActions(Columns):
 
     def _save_as(self, typed: str) -> None:
         """`/save notes.json`: the ending names the format, Markdown without one; a bare name goes to the exports."""
-        target = self._exports_dir() / deferred.export.file_path(typed)
-        formats = {ending: name for name, (ending, _) in deferred.save.FORMATS.items()}
-        self._save_to(formats.get(target.suffix.lower(), "markdown"), target)
+        if (conversation := self.session.conversation) is None:
+            self.notify("There is nothing to save yet.", markup=False)
+            return
+        target = deferred.export.place_for(typed, self._exports_dir(), conversation)
+        self._save_to(deferred.export.format_of(target), target)
 
     def _save_to(self, export_format: str, target: Path) -> None:
         conversation: Conversation | None = self.session.conversation
@@ -214,11 +224,12 @@ class ChatActions(Columns):
         try:
             export, shown = deferred.export, self.session.path
             messages = export.export_messages(self.session.store, conversation, shown, export_format)
+            made = export.missing_folder(target)
             path = export.write_export(target, export_format, conversation, messages)
         except StorageError as error:
             self.say(error.info)
         else:
-            self.notify(f"Saved to {path}", markup=False)
+            self.notify(f"Saved to {path}{f', in a new folder: {made}' if made else ''}", markup=False)
 
     # --- the transcript
 

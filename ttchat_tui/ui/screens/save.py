@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import Button, Input, RadioButton, RadioSet, Static
 
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.storage.export import file_path
+from ttchat_tui.storage.export import ENDINGS, file_path, missing_folder
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.line_field import LineField
 
@@ -68,18 +68,23 @@ class SaveTranscript(Dialog[tuple[str, Path]]):
 
     @on(Input.Changed)
     def _path_changed(self, event: Input.Changed) -> None:
-        hint, text = self.query_one(".hint", Static), hint_for(target_of(event.value))
+        is_folder = event.value.rstrip().endswith("/")
+        hint, text = self.query_one(".hint", Static), hint_for(target_of(event.value), is_folder=is_folder)
         hint.update(text)
         hint.display = bool(text)
 
     @on(Input.Submitted)
     @on(Button.Pressed, "#save")
     def _accept(self) -> None:
-        target = target_of(self.query_one(Input).value)
-        if target is None:
+        typed = self.query_one(Input).value
+        target = target_of(typed)
+        if target is None or not is_known(target):
             self.app.bell()
+        elif typed.rstrip().endswith("/"):
+            self.dismiss((self._format, target / Path(self._suggested).stem))
         else:
-            self.dismiss((self._format, target))
+            is_file = target.suffix and not target.is_dir()
+            self.dismiss((ENDINGS[target.suffix.lower()] if is_file else self._format, target))
 
     @on(Button.Pressed, "#cancel")
     def _cancel(self) -> None:
@@ -94,12 +99,26 @@ def target_of(typed: str) -> Path | None:
         return None
 
 
-def hint_for(target: Path | None) -> str:
-    """What saving to `target` would do that the user may not expect (see `storage.export.write_export`)."""
+def is_known(target: Path) -> bool:
+    """A folder, or a file whose ending (if it has one) is that of a format."""
+    return target.is_dir() or not target.suffix or target.suffix.lower() in ENDINGS
+
+
+def hint_for(target: Path | None, *, is_folder: bool = False) -> str:
+    """What saving to `target` (a folder by its slash) would do that the user may not expect (see
+    `storage.export.write_export`)."""
     if target is None:
         return "Write the name of a file or a folder."
-    if target.is_dir() or not target.suffix:
+    if target.is_dir():
         return "Into this folder; the conversation's title gives the name."
+    if is_folder:
+        return "A new folder; the conversation's title gives the name in it."
+    if not is_known(target):
+        return f"No format has this ending; known are {', '.join(ENDINGS)}."
+    if (folder := missing_folder(target)) is not None:
+        return f"In a new folder: {folder}"
+    if not target.suffix:
+        return "The ending of the format is added."
     return "This name is taken: the new file gets a number." if target.exists() else ""
 
 

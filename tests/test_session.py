@@ -324,7 +324,7 @@ def test_a_continuation_that_adds_nothing_leaves_the_reply_as_it_was(
         chat.session.stop()
         chat.until(GenerationFinished)
     else:
-        chat.session.new_conversation()
+        chat.session.close()
     after = chat.store.message(before.id)
     assert (after.content, after.status, after.reply) == (before.content, before.status, before.reply)
 
@@ -488,7 +488,8 @@ def test_events_of_a_reply_that_was_left_are_dropped(start: Callable[..., Chat])
     gate.release()
     chat.until(TokenEvent)
     left = chat.session.path[-1].id
-    assert chat.session.new_conversation()[-1] == ConversationOpened(None, ())
+    assert chat.session.conversation is not None
+    assert ConversationOpened(None, ()) in chat.session.delete(chat.session.conversation.id)
     assert chat.until(GenerationFinished) == []
     assert (chat.store.message(left).content, chat.store.message(left).status) == ("one", "interrupted")
 
@@ -554,7 +555,7 @@ def test_deleting_the_open_conversation_opens_a_new_one_and_undo_brings_it_back(
     chat.session.delete(conversation.id)
     assert chat.session.conversation is None
     assert chat.store.conversations() == []
-    chat.session.undelete(conversation.id)
+    chat.session.undelete()
     assert [message.role for message in chat.session.path] == ["user", "assistant"]
 
 

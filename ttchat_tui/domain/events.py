@@ -72,6 +72,8 @@ class GenerationStarted(msgspec.Struct, frozen=True, tag=True):
     """When prefill began: seconds from the engine's receipt of the request. None from an engine that cannot say."""
     is_estimate: bool = False
     """`prompt_tokens` is a guess from the length of the text; the figures at the end may know better."""
+    is_by_pieces: bool = False
+    """The reply comes over a network, in pieces of which nobody says how many tokens they are before the end."""
 
 
 class PrefillProgress(msgspec.Struct, frozen=True, tag=True):

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.domain.conversation import Conversation, Message, MessageStatus
 from ttchat_tui.domain.events import EngineState, ErrorInfo, LoadProgress
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
@@ -71,6 +71,22 @@ class ReplyEnded(msgspec.Struct, frozen=True):
     """Of all candidates together; None where there was one."""
 
 
+class ReplyEndedElsewhere(msgspec.Struct, frozen=True):
+    """A reply has ended in a conversation that is not on screen."""
+
+    conversation: Conversation
+    status: MessageStatus
+    error: ErrorInfo | None = None
+
+
+class MessageWaits(msgspec.Struct, frozen=True):
+    """A message that was added waits for the end of the reply that runs, or (`behind` is empty) does so no longer."""
+
+    message: Message
+    behind: str = ""
+    """Title of the conversation that is being answered."""
+
+
 class DraftReturned(msgspec.Struct, frozen=True):
     """The message was not sent (see `error`); its text goes back to the prompt, so that nothing is lost."""
 
@@ -132,6 +148,8 @@ Update: TypeAlias = (
     | ReplyDelayed
     | ReplyStreamed
     | ReplyEnded
+    | ReplyEndedElsewhere
+    | MessageWaits
     | DraftReturned
     | ConversationsChanged
     | PromptCost

@@ -38,6 +38,7 @@ class Meter:
         self._cached_tokens = 0
         self._context_length = 0
         self._dropped_messages = 0
+        self._is_by_pieces = False
         self._prefill_began_s: float | None = None
         self._prefill_s: float | None = None
         self._times_s: list[float] = []
@@ -107,6 +108,7 @@ class Meter:
                     dropped_messages=event.dropped_messages,
                     time_s=event.time_s,
                 )
+                self._is_by_pieces = event.is_by_pieces
             case PrefillProgress():
                 if event.done >= event.total and event.time_s is not None:
                     self.prefilled(event.time_s)
@@ -131,7 +133,7 @@ class Meter:
         return self._prompt_tokens + max((row.tokens for row in self._rows.values()), default=0)
 
     def stats(self) -> GenerationStats:
-        """The figures so far."""
+        """The figures so far. Of pieces that came over a network they are estimates until the end brings the counts."""
         if self._final is not None:
             return self._final
         times, second_s = self._times_s, self._second_s
@@ -151,6 +153,8 @@ class Meter:
             itl_p95_s=_percentile(self._latencies_s, 0.95),
             total_s=self._total_s,
             dropped_messages=self._dropped_messages,
+            chunks=len(self._arrivals) if self._is_by_pieces else None,
+            is_estimate=self._is_by_pieces,
         )
 
     def now_tps(self, window_s: float, now_s: float | None = None) -> float | None:

@@ -1,9 +1,13 @@
-"""The conversation on screen: its path through the tree, and the settings that belong to it."""
+"""A conversation that is worked in: its path through the tree, and the settings that belong to it.
+
+One is on screen. Another one may have the reply that runs, and others messages that wait for their turn.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Conversation, Message
@@ -12,13 +16,14 @@ from ttchat_tui.domain.thoughts import answer_of
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 
+NAME_LENGTH: Final = 40
+
 
 class OpenConversation:
     """A stored conversation, or (conversation None) one that is stored with its first message."""
 
     def __init__(self, store: ConversationStore, default_system_prompt: str) -> None:
         self._store = store
-        self._default_system_prompt = default_system_prompt
         self.conversation: Conversation | None = None
         self.path: list[Message] = []
         """From the first message to the last on screen."""
@@ -30,9 +35,14 @@ class OpenConversation:
     def last_reply(self) -> Message | None:
         return next((message for message in reversed(self.path) if message.role == "assistant"), None)
 
-    def clear(self) -> None:
-        self.conversation, self.path = None, []
-        self.sampling, self.system_prompt = None, self._default_system_prompt
+    @property
+    def id(self) -> int | None:
+        return self.conversation.id if self.conversation is not None else None
+
+    @property
+    def name(self) -> str:
+        """As `name_of`; `a new conversation` before its first message."""
+        return name_of(self.conversation) if self.conversation is not None else "a new conversation"
 
     def show(self, conversation: Conversation, path: Sequence[Message]) -> None:
         self.conversation, self.path = conversation, list(path)
@@ -118,6 +128,12 @@ class OpenConversation:
 
 def _said(message: Message) -> str:
     return answer_of(message.content) if message.role == "assistant" else message.content
+
+
+def name_of(conversation: Conversation) -> str:
+    """As a sentence calls it: `“Clock repair”`."""
+    title = conversation.title or "Untitled"
+    return f"“{title if len(title) <= NAME_LENGTH else title[: NAME_LENGTH - 1].rstrip() + '…'}”"
 
 
 def join_turns(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:

@@ -1,4 +1,4 @@
-"""Runs replies in the open conversation, one at a time: from the request to the row that stays."""
+"""Runs replies, one at a time, in whichever conversation: from the request to the row that stays."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ from ttchat_tui.domain.updates import (
 from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.engine.meter import Meter
 from ttchat_tui.session.candidates import draw_candidates, fresh_seed
+from ttchat_tui.session.elsewhere import out_of_sight
 from ttchat_tui.session.opened import OpenConversation
 from ttchat_tui.session.reply import RunningReply, UnsavedReplies, write_end
 from ttchat_tui.storage.conversations import ConversationStore
@@ -61,11 +62,16 @@ class Replies:
     """The reply that runs (at most one), and those that ended but could not be written yet."""
 
     def __init__(
-        self, store: ConversationStore, host: EngineHost, opened: OpenConversation, clock: Callable[[], float]
+        self,
+        store: ConversationStore,
+        host: EngineHost,
+        is_shown: Callable[[OpenConversation], bool],
+        clock: Callable[[], float],
     ) -> None:
+        """`is_shown` tells whether a conversation is the one on screen: of the others only the end is told."""
         self._store = store
         self._host = host
-        self._opened = opened
+        self._is_shown = is_shown
         self._clock = clock
         self._request_ids = itertools.count(1)
         self._unsaved = UnsavedReplies(store)
@@ -76,12 +82,13 @@ class Replies:
     @property
     def has_work(self) -> bool:
         """`tick` has something to do."""
-        return self.running is not None or bool(self._unsaved)
+        return self.running is not None or bool(self._unsaved) or self._store.is_log_filled
 
     # --- beginnings
 
     def begin(
         self,
+        home: OpenConversation,
         sampling: SamplingParams,
         model: str,
         *,
@@ -89,7 +96,7 @@ class Replies:
         replaced: Message | None = None,
         rows: int = 1,
     ) -> list[Update]:
-        """Answer the last message of the path with `rows` candidates. `asked` and `replaced` are as in
+        """Answer the last message of `home` with `rows` candidates. `asked` and `replaced` are as in
         `RunningReply`."""
         info = self._host.info
         record = ReplyRecord(
@@ -98,27 +105,29 @@ class Replies:
             sampling=sampling,
             seed=sampling.seed if sampling.seed is not None else fresh_seed(),
         )
-        parent = self._opened.path[-1]
+        parent = home.path[-1]
         try:
             message = self._store.begin_reply(parent.conversation_id, parent.id, record)
         except StorageError as error:
             return [Notice(error.info)]
-        self._opened.path.append(message)
+        home.path.append(message)
         candidates = draw_candidates(sampling, rows)
-        return self._generate(message, sampling, asked=asked, replaced=replaced, candidates=candidates)
+        return self._generate(home, message, sampling, asked=asked, replaced=replaced, candidates=candidates)
 
-    def go_on(self, last: Message, sampling: SamplingParams) -> list[Update]:
-        """Continue the last reply of the path where it ended."""
+    def go_on(self, home: OpenConversation, sampling: SamplingParams) -> list[Update]:
+        """Continue the last reply of `home` where it ended."""
+        last = home.path[-1]
         try:
             self._unsaved.retry(self._clock(), at_once=True)
             message = self._store.resume_reply(last.id)
         except StorageError as error:
             return [Notice(error.info)]
-        self._opened.replace(message)
-        return self._generate(message, sampling, continued=last)
+        home.replace(message)
+        return self._generate(home, message, sampling, continued=last)
 
     def _generate(
         self,
+        home: OpenConversation,
         message: Message,
         sampling: SamplingParams,
         *,
@@ -130,7 +139,7 @@ class Replies:
         assert message.reply is not None
         request = GenerationRequest(
             id=next(self._request_ids),
-            messages=self._opened.prompt(),
+            messages=home.prompt(),
             sampling=sampling,
             seed=message.reply.seed,
             continue_last=continued is not None,
@@ -139,22 +148,34 @@ class Replies:
         )
         self.meter = Meter()
         self.running = RunningReply(
+            home,
             message,
             request,
             self._host.generate(request),
+            uses_defaults=home.sampling is None,
             asked=asked,
             replaced=replaced,
             continued=continued,
             now=self._clock(),
         )
-        return [ReplyBegan(message)]
+        return self._seen(home, [ReplyBegan(message)])
+
+    def _seen(self, home: OpenConversation, updates: list[Update]) -> list[Update]:
+        return updates if self._is_shown(home) else out_of_sight(home, updates, is_over=self.running is None)
+
+    def overlay(self, home: OpenConversation) -> None:
+        """Put what has come of its replies, and is not on disk yet, into the path of a conversation that was read."""
+        for message in self._unsaved:
+            home.replace(message)
+        if self.running is not None and self.running.home is home:
+            home.replace(self.running.so_far())
 
     # --- what the engine says
 
     def adopt_defaults(self, sampling: SamplingParams) -> None:
         """The model is loaded: a reply that waited for it takes the model's recommendation after all."""
         running = self.running
-        if running is not None and not running.has_started:
+        if running is not None and running.uses_defaults and not running.has_started:
             running.control.set_sampling(sampling)
             running.record = msgspec.structs.replace(running.record, sampling=sampling)
 
@@ -163,6 +184,9 @@ class Replies:
         running = self.running
         if running is None or event.request_id != running.request.id:
             return []
+        return self._seen(running.home, self._take(running, event))
+
+    def _take(self, running: RunningReply, event: ReplyEvent) -> list[Update]:
         self.meter.observe(event)
         match event:
             case GenerationStarted():
@@ -197,15 +221,18 @@ class Replies:
             running.record = msgspec.structs.replace(running.record, model=info.model, engine=info.label)
 
     def tick(self) -> list[Update]:
-        """Put on disk what is due."""
+        """Put on disk what is due; between replies, what stands in the log only into the file itself."""
         try:
             is_written = self.running is not None and self.running.checkpoint(self._store, self._clock)
             is_written = bool(self._unsaved.retry(self._clock())) or is_written
+            if self.running is None and self._store.is_log_filled:
+                self._store.merge_log()
         except StorageError as error:
             return self._say_once(error.info)
         if is_written:
             self._said_kind = ""
-        return []
+        news = self._store.take_news()
+        return [Notice(news)] if news is not None else []
 
     def settle(self) -> ErrorInfo | None:
         """Put on disk what ended and could not be written, now; why it still cannot be."""
@@ -232,9 +259,9 @@ class Replies:
         running = self.running
         running.control.cancel()
         if running.is_in_vain():
-            return self._end_as_before(running)
+            return self._seen(running.home, self._end_as_before(running))
         record = msgspec.structs.replace(running.record, finish_reason="cancelled", stats=self.meter.stats())
-        return self._end(running, "interrupted", record)
+        return self._seen(running.home, self._end(running, "interrupted", record))
 
     def close(self) -> ErrorInfo | None:
         """The last chance to write what is not on disk; why it could not be."""
@@ -283,7 +310,7 @@ class Replies:
                 except StorageError as error:
                     updates.extend(self._say_once(error.info))
                 else:
-                    self._opened.replace(message)
+                    running.home.replace(message)
                     update = ReplyEnded(message, update.error, siblings, event.stats)
             updates.append(update)
         return updates
@@ -305,8 +332,8 @@ class Replies:
             self._unsaved.add(message, self._clock())
             notices = self._say_once(failure.info)
         else:
-            self._refresh_conversation()
-        self._opened.replace(message)
+            self._refresh(running.home)
+        running.home.replace(message)
         return [ReplyEnded(message, error), ConversationsChanged(), *notices]
 
     def _end_as_before(self, running: RunningReply) -> list[Update]:
@@ -316,18 +343,22 @@ class Replies:
         assert before.reply is not None
         return self._end(running, before.status, before.reply)
 
-    def _refresh_conversation(self) -> None:
+    def _refresh(self, home: OpenConversation) -> None:
         try:
-            self._opened.refresh()
+            home.refresh()
         except StorageError as error:  # deleted in another window: the next message will say so
             log.info("the conversation could not be read again: %s", error)
 
     def _refuse(self, running: RunningReply, error: ErrorInfo) -> list[Update]:
-        """Nothing was generated: everything is as before, and the text of a prompt that is too long is given back."""
+        """Nothing was generated: everything is as before, and the text of a prompt that is too long is given back; out of
+        sight it stays where it is, with what was wrong under it."""
         if running.continued is not None:
             return [*self._end_as_before(running), Notice(error)]
         if running.replaced is not None:
             return [*self._take_back(running), Notice(error)]
+        if not self._is_shown(running.home):
+            record = msgspec.structs.replace(running.record, finish_reason="error", error=error.message)
+            return self._end(running, "error", record, error)
         text = running.asked.content if running.asked else ""
         return [*self._take_back(running), DraftReturned(text, error)]
 
@@ -346,9 +377,9 @@ class Replies:
             )
             return [*self._end(running, "error", record), Notice(failure.info)]
         self.running = None
-        self._opened.drop({message.id for message in added})
+        running.home.drop({message.id for message in added})
         updates: list[Update] = [MessageRemoved(message.id) for message in added]
         if replaced is not None:
-            self._opened.path.append(replaced)
+            running.home.path.append(replaced)
             updates.append(MessageAdded(replaced))
         return [*updates, ConversationsChanged()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -12,6 +12,7 @@ from ttchat_tui.domain.events import TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.thoughts import normalised
 from ttchat_tui.session.candidates import CandidateRows
+from ttchat_tui.session.opened import OpenConversation
 from ttchat_tui.storage.conversations import ConversationStore
 
 CHECKPOINT_S: Final = 1.0
@@ -26,10 +27,12 @@ class RunningReply:
 
     def __init__(
         self,
+        home: OpenConversation,
         message: Message,
         request: GenerationRequest,
         control: GenerationControl,
         *,
+        uses_defaults: bool = False,
         asked: Message | None = None,
         replaced: Message | None = None,
         continued: Message | None = None,
@@ -37,13 +40,17 @@ class RunningReply:
     ) -> None:
         """
         Args:
+            home: the conversation that it belongs to; it may leave the screen, and come back.
             message: the stored row, status `streaming`.
+            uses_defaults: the conversation has no parameters of its own: those of the model that answers hold.
             asked: the user's message that was stored with it; taken back if the prompt is refused.
             replaced: the reply that this one is another version of; it stays if this one comes to nothing.
             continued: the row as it was before, when a reply is gone on with; it stays as it was if that is refused.
             now: the session's clock, seconds.
         """
         assert message.reply is not None
+        self.home = home
+        self.uses_defaults = uses_defaults
         self.message = message
         self.request = request
         self.control = control
@@ -95,6 +102,11 @@ class RunningReply:
             self._due = clock() + self._backoff_s
         return True
 
+    def so_far(self) -> Message:
+        """The row with all that has come, which may be more than is on disk."""
+        record = msgspec.structs.replace(self.record, stats=None)
+        return msgspec.structs.replace(self.message, content=self.text, reply=record)
+
     def ended(self, status: MessageStatus, record: ReplyRecord) -> Message:
         """The row as it should be now."""
         record = msgspec.structs.replace(record, token_ids=tuple(self._token_ids))
@@ -114,6 +126,9 @@ class UnsavedReplies:
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self._waiting.values())
 
     def add(self, message: Message, now: float) -> None:
         self._waiting[message.id] = message

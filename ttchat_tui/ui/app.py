@@ -141,7 +141,7 @@ class TtchatApp(App[None], inherit_bindings=False):
 
     def action_interrupt(self) -> None:
         """ctrl+c where nothing is selected: stop the reply; where none runs, twice in a row, quit."""
-        if self.chat.session.is_busy:
+        if self.chat.session.is_answering:
             self.chat.action_stop()
         elif time.monotonic() - self._interrupted_at < AGAIN_S:
             self._leave(0)

@@ -21,7 +21,7 @@ RATE_WINDOW_S = 1.0
 
 
 class LiveMetrics:
-    """Samples at its own pace while a reply runs; between replies it shows the last one's figures."""
+    """Samples at its own pace while a reply runs on screen; between replies it shows the last one's figures."""
 
     def __init__(self, session: ChatSession) -> None:
         self._session = session
@@ -39,13 +39,14 @@ class LiveMetrics:
     def sample(self) -> Metrics:
         self._sampled_at = time.monotonic()
         session = self._session
-        stats = session.meter.stats() if session.is_busy or self.last_stats is None else self.last_stats
-        now_tps = session.meter.now_tps(RATE_WINDOW_S) if session.is_busy else None
+        is_live = session.is_answering
+        stats = session.meter.stats() if is_live else self.last_stats or GenerationStats()
+        now_tps = session.meter.now_tps(RATE_WINDOW_S) if is_live else None
         if now_tps is not None:
             self._rates.append(now_tps)
         info = session.info
         # Not before the first reply, nor of one that was broken off with the app.
-        is_known = session.is_busy or stats.prompt_tokens > 0
+        is_known = is_live or stats.prompt_tokens > 0
         return deferred.metrics_panel.Metrics(
             phase=self.phase,
             ttft_s=stats.ttft_s,

@@ -130,6 +130,7 @@ class ServedReplies:
             context_length=self._context_length,
             dropped_messages=prompt.dropped,
             is_estimate=prompt.is_estimate,
+            is_by_pieces=True,
         )
         inbox: Inbox = queue.SimpleQueue()
         rows = self._rows(request, control, prompt, inbox, received_s)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec import structs
-from textual import getters, on
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Center, Horizontal, Vertical
 from textual.events import Key, Paste
@@ -26,11 +26,13 @@ from ttchat_tui.domain.updates import (
     EngineReady,
     MessageAdded,
     MessageRemoved,
+    MessageWaits,
     Notice,
     PromptCost,
     ReplyBegan,
     ReplyDelayed,
     ReplyEnded,
+    ReplyEndedElsewhere,
     ReplyPrefilling,
     ReplyStarted,
     ReplyStreamed,
@@ -43,8 +45,8 @@ from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.frugal_compositor import FrugalScreen
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.message_views import FAULT_KEY, RELOAD_HINT, cost_hint, fault_view, view_of, welcome
-from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.screens.columns import TOGGLES
+from ttchat_tui.ui.screens.elsewhere import Elsewhere
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
 from ttchat_tui.ui.widgets.key_line import KeyLine
@@ -56,18 +58,14 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.widgets.history_panel import HistoryPanel
     from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
 
-LISTED = 10_000  # conversations: all of them, as far as anybody has that many
 
-
-class ChatScreen(ChatActions, FrugalScreen[None]):
+class ChatScreen(Elsewhere, FrugalScreen[None]):
     """The app's one screen; dialogs open on top of it."""
 
     AUTO_FOCUS = "Prompt"
 
     class Completed(TextualMessage):
         """The sidebars are there too."""
-
-    status = getters.query_one(StatusLine)
 
     def __init__(self, services: Services) -> None:
         super().__init__()
@@ -77,7 +75,6 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
         bind(self, bindings(TABLE, self.key_overrides))
         self.metrics = LiveMetrics(self.session)
         self.pump = EnginePump(self.session, services.host, self.show_updates, self._flush, self._stands)
-        self.deleted: list[int] = []
         self._context_shown: dict[str, int] = {}  # of a running reply, else of what sending would take
         self.is_whole = False
 
@@ -115,7 +112,7 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
         self._show_recovered()
         self._refresh_settings()
         self._refresh_metrics()
-        self._refresh_history()
+        self.show_updates([ConversationsChanged()])
         notice = self.session.store.notice
         if notice is not None:
             self.say(notice)
@@ -181,14 +178,20 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
                 self.transcript.feed(message_id, text)
             case ReplyEnded(message, error):
                 self._end_reply(message, error)
+            case ReplyEndedElsewhere():
+                self.tell_end(update)
+            case MessageWaits(message):
+                self.transcript.update(self.view(message) if update.behind else view_of(message))
             case DraftReturned(text, error):
                 self._return_draft(text, error)
             case ConversationsChanged():
-                self._refresh_history()
+                self.refresh_history()
             case PromptCost():
                 self._show_cost(update)
             case EngineChanged(state, detail):
                 self.status.set_state(state, detail)
+                if state == "generating":
+                    self.show_place_of_reply()
                 self.metrics.phase = "no model" if state == "empty" else state
                 self._refresh_metrics()
             case EngineProgress(progress):
@@ -200,7 +203,7 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
                 self._show_context(0, info.context_length)
                 self.tell(info.notes)
                 self.remember_model(self.session.loaded_model)
-                self._ring()
+                self.ring()
                 self._refresh_settings()
                 self.count()
             case EngineFault(error):
@@ -211,14 +214,17 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
                 assert_never(update)
 
     def _open(self, conversation: Conversation | None, messages: Sequence[Message]) -> None:
-        self.transcript.show([view_of(message) for message in messages])
+        self.transcript.show([self.view(message) for message in messages])
         self.transcript.set_placeholder(None if messages else welcome())
         self.prompt.set_draft(conversation.draft if conversation else self.session.store.new_draft())
         self.prompt.set_history(self.session.store.recent_prompts())
-        self.prompt.set_busy(self.session.is_busy)
+        self.prompt.set_busy(self.session.is_answering)
+        if self.session.is_busy:
+            self.show_place_of_reply()
+        self.metrics.forget_rates()
         self.metrics.last_stats = next((m.reply.stats for m in reversed(messages) if m.reply), None)
         self._refresh_settings()
-        self._refresh_history()
+        self.refresh_history()
         self._refresh_metrics()
         self.count()
 
@@ -228,33 +234,27 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
 
     def count(self) -> None:
         """Ask what sending would cost. Not while a reply streams: its own tokens are not part of a message yet."""
-        if not self.session.is_busy:
+        if not self.session.is_answering:
             self.show_updates(self.session.count(self.prompt.text))
 
     def _end_reply(self, message: Message, error: ErrorInfo | None) -> None:
-        self.prompt.set_busy(self.session.is_busy)
+        self.prompt.set_busy(self.session.is_answering)
         hint = f"\n{RELOAD_HINT}" if self.services.host.state == "failed" else ""
         self.transcript.finish(view_of(message, error_cure=f"{error.cure}{hint}" if error else ""))
         self.metrics.last_stats = message.reply.stats if message.reply else None
         self._refresh_metrics()
         self.count()
-        self._ring()
-
-    def _ring(self) -> None:
-        """The terminal's bell, when a wait is over and the user may be looking elsewhere."""
-        when = self.services.config.ui.notify
-        if when == "always" or (when == "unfocused" and not self.app.app_focus):
-            self.app.bell()
+        self.ring()
 
     def _show_fault(self, error: ErrorInfo) -> None:
         """In the transcript, where it stays until a model is loaded: a toast would be gone before it is read."""
         self.status.set_model("")
         self.transcript.remove(FAULT_KEY)
         self.transcript.add(fault_view(error))
-        self._ring()
+        self.ring()
 
     def _return_draft(self, text: str, error: ErrorInfo) -> None:
-        self.prompt.set_busy(self.session.is_busy)
+        self.prompt.set_busy(self.session.is_answering)
         if text:
             written_since = self.prompt.text.strip()
             self.prompt.set_draft(f"{text}\n\n{written_since}" if written_since else text)
@@ -287,19 +287,11 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
         panel.set_params(self.session.sampling)
         panel.set_system_prompt(self.session.system_prompt)
 
-    def _refresh_history(self) -> None:
-        if self.history_panel is None:
-            return
-        current = self.session.conversation.id if self.session.conversation else None
-        found = self.session.store.conversations(limit=LISTED)
-        items = [deferred.history_panel.HistoryItem(c.id, c.title, c.updated_at) for c in found]
-        self.history_panel.show(items, current)
-
     def _refresh_metrics(self) -> None:
         if self.metrics_panel is None:
             return
         metrics = self.metrics.sample()
-        if self.session.is_busy and metrics.context_used:
+        if self.session.is_answering and metrics.context_used:
             self._show_context(metrics.context_used, metrics.context_length or 0)
         self.metrics_panel.show(replace(metrics, **self._context_shown))
 
@@ -312,7 +304,7 @@ class ChatScreen(ChatActions, FrugalScreen[None]):
         return bool(self.query(Transcript)) and bool(self.query(Prompt)) and bool(self.query(StatusLine))
 
     def _flush(self) -> float:
-        if self.session.is_busy and self.metrics.is_due():
+        if self.session.is_answering and self.metrics.is_due():
             self._refresh_metrics()
         return self.transcript.flush()
 

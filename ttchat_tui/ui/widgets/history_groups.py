@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final, TypeAlias
 
+from ttchat_tui.session import Mark
+
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86_400
@@ -20,6 +22,8 @@ class HistoryItem:
     title: str
     updated_at: float
     """Unix time, seconds."""
+    mark: Mark = ""
+    """What goes on in it, or has ended there unseen."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class ConversationRow:
     title: str
     age: str
     is_current: bool
+    mark: Mark = ""
 
 
 Row: TypeAlias = GroupRow | ConversationRow
@@ -52,7 +57,8 @@ def rows_of(items: Iterable[HistoryItem], current: int | None, now: float) -> li
         if title != group:
             group = title
             rows.append(GroupRow(group))
-        rows.append(ConversationRow(item.id, item.title, age_of(item.updated_at, now), item.id == current))
+        age = age_of(item.updated_at, now)
+        rows.append(ConversationRow(item.id, item.title, age, item.id == current, item.mark))
     return rows
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from rich.segment import Segment
 from textual.css.styles import RulesMap
 from textual.strip import Strip
@@ -9,11 +11,19 @@ from textual.style import Style
 from textual.visual import RenderOptions, Visual
 
 from ttchat_tui.domain.text import visible
+from ttchat_tui.session import Mark
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
 from ttchat_tui.ui.widgets.history_groups import ConversationRow, GroupRow, Row
 
 MARK = "▌ "
 NO_MARK = "  "
+SIGNS: Final[dict[Mark, tuple[str, str]]] = {
+    "running": ("●", "$primary"),
+    "waiting": ("…", "$text-muted"),
+    "finished": ("✓", "$success"),
+    "failed": ("✗", "$error"),
+}
+"""What stands before the age of a conversation in which something goes on or has ended unseen, and its colour."""
 
 
 class RowVisual(Visual):
@@ -47,11 +57,17 @@ def _conversation(
     muted = style + Style(foreground=options.get_style("$text-muted").foreground) if is_plain else style
     mark = style + Style(foreground=options.get_style("$primary").foreground) if is_plain else style
     age = f" {row.age} "
-    room = max(0, width - len(MARK) - len(age))
+    sign, colour = SIGNS.get(row.mark, ("", ""))
+    sign_style = (
+        style + Style(foreground=options.get_style(colour).foreground) if is_plain and sign else style
+    )
+    sign = f" {sign}" if sign else ""
+    room = max(0, width - len(MARK) - len(sign) - len(age))
     title = " ".join(visible(row.title).split()) or "Untitled"
     shown = pad_to_cells(cut_to_cells(title, room), room)
     return [
         (MARK if row.is_current else NO_MARK, mark),
         (shown, style + Style(bold=True) if row.is_current else style),
+        (sign, sign_style),
         (age, muted),
     ]

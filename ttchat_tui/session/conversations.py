@@ -1,0 +1,283 @@
+"""The conversations of a session: the one on screen, the one whose reply runs, those in which a message waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.domain.model_spec import EngineInfo
+from ttchat_tui.domain.sampling import SamplingParams, checked
+from ttchat_tui.domain.updates import (
+    ConversationOpened,
+    ConversationsChanged,
+    DraftReturned,
+    MessageRemoved,
+    MessageWaits,
+    Notice,
+    ReplyEndedElsewhere,
+    Update,
+)
+from ttchat_tui.engine.host import EngineHost
+from ttchat_tui.engine.meter import Meter
+from ttchat_tui.session.opened import OpenConversation
+from ttchat_tui.session.replies import Replies
+from ttchat_tui.session.reply import RunningReply
+from ttchat_tui.session.waiting import WaitingLine
+from ttchat_tui.session.words import TAKEN_BACK
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
+
+Mark: TypeAlias = Literal["", "running", "waiting", "finished", "failed"]
+"""What the list says of a conversation: a reply runs, a message waits, a reply has ended unseen, or has failed."""
+
+
+class Conversations:
+    """What is on screen, and what goes on out of sight. `ChatSession` is this with what a user asks of the engine."""
+
+    def __init__(
+        self,
+        store: ConversationStore,
+        host: EngineHost,
+        *,
+        model: str,
+        default_sampling: Callable[[SamplingParams], SamplingParams] = lambda recommended: recommended,
+        expected_sampling: Callable[[str], SamplingParams | None] = lambda model: None,
+        system_prompt: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`default_sampling` lays the user's config over the model's recommendation (its argument), which is
+        `expected_sampling` of the model's name until the model is loaded."""
+        self.store = store
+        self.host = host
+        self.model = model
+        """What the user asked for last; it may be loading, or have failed."""
+        self.loaded_model = ""
+        """What was asked for of the model that is loaded, or was last."""
+        self.recovered: tuple[Message, ...] = tuple(store.recover())
+        """Replies that were still running when an earlier process died; kept, marked as interrupted."""
+        self._system_prompt = system_prompt
+        self._opened = OpenConversation(store, system_prompt)
+        self._replies = Replies(store, host, lambda home: home is self._opened, clock)
+        self._line = WaitingLine()
+        self._marks: dict[int, Mark] = {}
+        self._offered: tuple[OpenConversation, str] | None = None
+        self._default_sampling = default_sampling
+        self._expected_sampling = expected_sampling
+        self._loading_model = model
+        self._count_id = 0
+
+    # --- what there is
+
+    @property
+    def conversation(self) -> Conversation | None:
+        """None: a new one, stored with its first message."""
+        return self._opened.conversation
+
+    @property
+    def path(self) -> list[Message]:
+        """The messages on screen, first to last."""
+        return self._opened.path
+
+    @property
+    def last_reply(self) -> Message | None:
+        return self._opened.last_reply
+
+    @property
+    def system_prompt(self) -> str:
+        return self._opened.system_prompt
+
+    @property
+    def info(self) -> EngineInfo | None:
+        return self.host.info
+
+    @property
+    def meter(self) -> Meter:
+        """The figures of the reply that runs, or ran last."""
+        return self._replies.meter
+
+    @property
+    def running(self) -> RunningReply | None:
+        return self._replies.running
+
+    @property
+    def is_busy(self) -> bool:
+        """A reply runs, here or in a conversation that is not on screen."""
+        return self._replies.running is not None
+
+    @property
+    def is_answering(self) -> bool:
+        """A reply runs in the conversation on screen."""
+        return self._replies.running is not None and self._replies.running.home is self._opened
+
+    @property
+    def answered_elsewhere(self) -> str:
+        """The name of the conversation that is being answered out of sight; empty if none is."""
+        running = self._replies.running
+        return running.home.name if running is not None and running.home is not self._opened else ""
+
+    def is_waiting(self, message_id: int) -> bool:
+        """Whether this message of the conversation on screen waits for its turn."""
+        waiting = self._line.of(self._opened.id)
+        return waiting is not None and waiting.message.id == message_id
+
+    def mark_of(self, conversation_id: int) -> Mark:
+        """What the list says of a conversation."""
+        running = self._replies.running
+        if running is not None and running.home.id == conversation_id:
+            return "running"
+        return "waiting" if self._line.of(conversation_id) else self._marks.get(conversation_id, "")
+
+    @property
+    def has_work(self) -> bool:
+        """`tick` has something to do: a reply runs, or one could not be written yet."""
+        return self._replies.has_work
+
+    @property
+    def sampling(self) -> SamplingParams:
+        """The conversation's own parameters, or the defaults of model and config while it has none."""
+        return self._opened.sampling or self.default_sampling
+
+    @property
+    def default_sampling(self) -> SamplingParams:
+        recommended = self.info.recommended if self.info else self._expected_sampling(self.model)
+        return self._default_sampling(recommended or SamplingParams())
+
+    # --- conversations
+
+    def new_conversation(self) -> list[Update]:
+        """An empty conversation, stored with its first message. A running reply goes on out of sight."""
+        self._opened = OpenConversation(self.store, self._system_prompt)
+        return [ConversationOpened(None, ())]
+
+    def open(self, conversation_id: int) -> list[Update]:
+        """Show a stored conversation, with its settings; its reply, if that runs, as far as it has come. Raises
+        StorageError, and then nothing has changed."""
+        running, waiting = self._replies.running, self._line.of(conversation_id)
+        conversation = self.store.conversation(conversation_id)
+        home = OpenConversation(self.store, self._system_prompt)
+        if running is not None and running.home.id == conversation_id:
+            home, path = running.home, self.store.path(running.message.id)
+        elif waiting is not None:
+            home, path = waiting.home, self.store.path(waiting.message.id)
+        else:
+            path = self.store.shown_path(conversation)
+        home.show(conversation, path)
+        self._replies.overlay(home)
+        self._opened = home
+        self._marks.pop(conversation_id, None)
+        return [ConversationOpened(conversation, tuple(home.path))]
+
+    def resume(self, sampling: Mapping[str, object], system_prompt: str | None) -> list[Update]:
+        """Open the latest conversation; nothing if there is none. Its own settings hold, but for those given here.
+
+        Raises:
+            StorageError: when it cannot be read.
+            msgspec.ValidationError: for a parameter out of its range.
+        """
+        latest = self.store.latest()
+        if latest is None:
+            return []
+        updates = self.open(latest.id)
+        if sampling and self._opened.sampling is not None:
+            self.set_sampling(checked(msgspec.structs.replace(self._opened.sampling, **sampling)))
+        if system_prompt is not None:
+            self.set_system_prompt(system_prompt)
+        return updates
+
+    def rename(self, conversation_id: int, title: str) -> list[Update]:
+        """Raises StorageError."""
+        self.store.rename(conversation_id, title)
+        running = self._replies.running
+        for home in (self._opened, running.home if running is not None else self._opened):
+            if home.id == conversation_id:
+                home.refresh()
+        return [ConversationsChanged()]
+
+    def delete(self, conversation_id: int) -> list[Update]:
+        """Delete, so that `undelete` can bring it back; a reply that runs in it ends with what it has. Raises StorageError,
+        and then nothing is deleted."""
+        self.store.delete(conversation_id)
+        updates: list[Update] = []
+        if (waiting := self._line.of(conversation_id)) is not None:
+            self._line.remove(waiting)
+        running = self._replies.running
+        if running is not None and running.home.id == conversation_id:
+            ended = self._replies.leave()
+            updates += [update for update in ended if not isinstance(update, ReplyEndedElsewhere)]
+        if self._opened.id == conversation_id:
+            updates += self.new_conversation()
+        self._marks.pop(conversation_id, None)
+        return [*updates, *self._begin_next(), ConversationsChanged()]
+
+    def undelete(self) -> list[Update]:
+        """Bring the conversation back that was deleted last, in whatever session, and open it; the next time the one
+        before. Nothing if there is none. Raises StorageError."""
+        last = self.store.last_deleted()
+        if last is None:
+            return []
+        self.store.undelete(last)
+        return [*self.open(last), ConversationsChanged()]
+
+    def set_sampling(self, sampling: SamplingParams) -> None:
+        """For this conversation; a reply that streams uses them from its next token on.
+
+        Raises:
+            StorageError: they hold for this session, but could not be kept.
+        """
+        if self.running is not None and self.is_answering:
+            self.running.uses_defaults = False
+            self.running.control.set_sampling(sampling)
+        self._opened.set_sampling(sampling)
+
+    def set_system_prompt(self, text: str) -> None:
+        """For this conversation, from the next message on.
+
+        Raises:
+            StorageError: it holds for this session, but could not be kept.
+        """
+        self._opened.set_system_prompt(text)
+
+    def save_draft(self, text: str) -> None:
+        """Keep what stands in the prompt, for the open conversation. Raises StorageError."""
+        self._opened.save_draft(text)
+
+    # --- messages in line
+
+    def _begin_next(self) -> list[Update]:
+        """Answer the message that has waited longest, if nothing runs and there is (or will be) a model."""
+        if self.is_busy or (self.host.info is None and not self.host.is_loading):
+            return []
+        waiting = self._line.next()
+        if waiting is None:
+            return []
+        home = waiting.home
+        sampling = home.sampling or self.default_sampling
+        rows = waiting.candidates
+        began = self._replies.begin(home, sampling, self.model, asked=waiting.message, rows=rows)
+        is_shown = home is self._opened
+        return [*([MessageWaits(waiting.message)] if is_shown else []), *began, ConversationsChanged()]
+
+    def take_back(self) -> list[Update]:
+        """Give the message that waits in the conversation on screen back to the prompt; nothing if none waits."""
+        waiting = self._line.of(self._opened.id)
+        if waiting is None:
+            return []
+        try:
+            self.store.remove_message(waiting.message.id)
+        except StorageError as error:
+            return [Notice(error.info)]
+        self._line.remove(waiting)
+        self._opened.drop({waiting.message.id})
+        returned = DraftReturned(waiting.message.content, TAKEN_BACK)
+        return [MessageRemoved(waiting.message.id), returned, ConversationsChanged()]
+
+    def _noted(self, updates: list[Update]) -> list[Update]:
+        """Keep what the list is to say of conversations that were answered out of sight."""
+        for update in updates:
+            if isinstance(update, ReplyEndedElsewhere):
+                self._marks[update.conversation.id] = "finished" if update.status == "complete" else "failed"
+        return updates

@@ -1,0 +1,37 @@
+"""What is told of a reply that runs in a conversation that is not on screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ttchat_tui.domain.updates import (
+    ConversationsChanged,
+    Notice,
+    ReplyBegan,
+    ReplyEnded,
+    ReplyEndedElsewhere,
+    Update,
+)
+from ttchat_tui.session.opened import OpenConversation
+
+
+def out_of_sight(home: OpenConversation, updates: Iterable[Update], *, is_over: bool) -> list[Update]:
+    """Of `updates` about a reply in `home`: that it began and how it ended, nothing of its text.
+
+    Args:
+        is_over: the reply has ended; a notice then says why it came to nothing.
+    """
+    seen: list[Update] = []
+    for update in updates:
+        match update:
+            case ReplyEnded(message, error) if home.conversation is not None:
+                seen.append(ReplyEndedElsewhere(home.conversation, message.status, error))
+            case Notice(error) if is_over and home.conversation is not None:
+                seen.append(ReplyEndedElsewhere(home.conversation, "error", error))
+            case ReplyBegan():
+                seen.append(ConversationsChanged())
+            case ConversationsChanged() | Notice():
+                seen.append(update)
+            case _:
+                pass
+    return seen

@@ -1,0 +1,40 @@
+"""Messages that wait for the end of the reply that runs: stored already, in line, and each can be taken back.
+
+A waiting message is an ordinary one without a reply: whatever becomes of the process, it is in its conversation.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.session.opened import OpenConversation
+
+
+@dataclass(frozen=True)
+class Waiting:
+    home: OpenConversation
+    message: Message
+    candidates: int
+
+
+class WaitingLine:
+    """First come, first served; at most one message a conversation."""
+
+    def __init__(self) -> None:
+        self._line: deque[Waiting] = deque()
+
+    def add(self, waiting: Waiting) -> None:
+        self._line.append(waiting)
+
+    def next(self) -> Waiting | None:
+        """Take the first one out of the line."""
+        return self._line.popleft() if self._line else None
+
+    def of(self, conversation_id: int | None) -> Waiting | None:
+        """What waits in that conversation."""
+        return next((each for each in self._line if each.home.id == conversation_id), None)
+
+    def remove(self, waiting: Waiting) -> None:
+        self._line.remove(waiting)

@@ -1,0 +1,35 @@
+"""What the session says when it does not do what it was asked for."""
+
+from __future__ import annotations
+
+from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.updates import NOTE
+
+NO_MODEL = ErrorInfo(
+    kind="not_ready", message="No model is loaded.", cure="Load one (/reload, /model), then send."
+)
+ASKED_IN_WORDS = ErrorInfo(
+    kind=NOTE,
+    message="This server cannot go on with an unfinished reply. The model is asked in words for the rest: the seam may "
+    "show.",
+)
+NOTHING_TO_DO = ErrorInfo(kind="nothing_to_do", message="There is no reply to work on yet.")
+
+
+BEFORE_WAITS = ErrorInfo(
+    kind="busy", message="The message before still waits for its turn.", cure="Esc takes it back; then send."
+)
+TAKEN_BACK = ErrorInfo(kind=NOTE, message="The message was taken back, and is not sent.")
+OFFER = "Enter again puts this one in line: it is sent when that has ended. Esc takes it back."
+
+
+def answered_elsewhere(name: str, cure: str) -> ErrorInfo:
+    """One reply at a time: which conversation has it."""
+    return ErrorInfo(
+        kind="busy", message=f"{name} is being answered, and one reply runs at a time.", cure=cure
+    )
+
+
+def still_running(cure: str) -> ErrorInfo:
+    """Why what was asked for cannot be had now; the cure depends on what it was."""
+    return ErrorInfo(kind="busy", message="A reply is still running.", cure=cure)

@@ -1,0 +1,73 @@
+"""What the screen shows of replies that run, wait or have ended in conversations that are not on it."""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.updates import ReplyEndedElsewhere
+from ttchat_tui.session import name_of
+from ttchat_tui.ui import deferred
+from ttchat_tui.ui.message_views import view_of
+from ttchat_tui.ui.screens.chat_actions import ChatActions
+from ttchat_tui.ui.widgets.message_view import MessageView
+
+LISTED = 10_000  # conversations: all of them, as far as anybody has that many
+
+WAITS = "waits for its turn · esc takes it back"
+UNANSWERED = "not answered · /retry asks again"
+
+
+class Elsewhere(ChatActions):
+    """The list with its marks, the words of the status line, the toasts, and the notes under messages that wait."""
+
+    def view(self, message: Message) -> MessageView:
+        """`message` for the transcript, with what keeps it from being answered."""
+        view = view_of(message)
+        if message.role != "user":
+            return view
+        if self.session.is_waiting(message.id):
+            behind = self.session.answered_elsewhere
+            return structs.replace(view, note=f"{WAITS}{f' · {behind} is being answered' if behind else ''}")
+        last = self.session.path[-1].id if self.session.path else None
+        return structs.replace(view, note=UNANSWERED) if message.id == last else view
+
+    def show_place_of_reply(self) -> None:
+        """Beside the state of the engine: which conversation it is at work for, if that is not on screen."""
+        behind = self.session.answered_elsewhere
+        self.status.set_detail(f"in {behind}" if behind else "")
+
+    def tell_end(self, update: ReplyEndedElsewhere) -> None:
+        """A reply has ended out of sight: the list keeps saying so until the conversation is opened."""
+        name, error = name_of(update.conversation), update.error
+        if update.status == "complete":
+            self.notify(f"{name} has been answered.", markup=False)
+        elif error is not None:
+            words = f"The reply in {name} failed. {error.message}"
+            self.notify(
+                f"{words}\n{error.cure}" if error.cure else words, severity="error", markup=False, timeout=8
+            )
+        else:
+            self.notify(
+                f"The reply in {name} was stopped; what came is kept.", severity="warning", markup=False
+            )
+        self.show_place_of_reply()
+        self.ring()
+
+    def refresh_history(self) -> None:
+        """The list as it is now. Raises StorageError."""
+        if self.history_panel is None:
+            return
+        current = self.session.conversation.id if self.session.conversation else None
+        found = self.session.store.conversations(limit=LISTED)
+        items = [
+            deferred.history_panel.HistoryItem(c.id, c.title, c.updated_at, self.session.mark_of(c.id))
+            for c in found
+        ]
+        self.history_panel.show(items, current)
+
+    def ring(self) -> None:
+        """The terminal's bell, when a wait is over and the user may be looking elsewhere."""
+        when = self.services.config.ui.notify
+        if when == "always" or (when == "unfocused" and not self.app.app_focus):
+            self.app.bell()

@@ -1,0 +1,215 @@
+"""A reply that runs while another conversation is on screen: marked, told of, found again; messages that wait."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from textual.pilot import Pilot
+
+from tests.fakes import Gate, Script
+from tests.ui.chat_app import ChatApp, running, settle, until
+from tests.ui.shell_app import screen_text
+from ttchat_tui.config.schema import Config, StorageSettings
+from ttchat_tui.ui.commands import BY_NAME
+from ttchat_tui.ui.screens.elsewhere import UNANSWERED
+from ttchat_tui.ui.widgets.history_groups import ConversationRow, HistoryItem, rows_of
+from ttchat_tui.ui.widgets.history_row import SIGNS
+
+
+def shown(chat: ChatApp) -> str:
+    return "\n".join(strip.text for strip in chat.screen._compositor.render_strips())
+
+
+async def leave_a_reply(pilot: Pilot[None], chat: ChatApp, gate: Gate) -> None:
+    """`count` is being answered, one word has come, and a new conversation is on screen."""
+    await pilot.press(*"count", "enter")
+    gate.release()
+    await until(pilot, lambda: "one" in shown(chat))
+    await pilot.press("ctrl+n")
+    await settle(pilot, chat)
+
+
+async def test_the_list_and_the_status_line_say_what_is_answered_out_of_sight(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two three",), stepped=True), gate)
+    async with running(chat) as pilot:
+        await leave_a_reply(pilot, chat, gate)
+        text = shown(chat)
+        assert "count" in text
+        assert SIGNS["running"][0] in next(line for line in text.splitlines() if "count" in line)
+        assert "in “count”" in text
+        assert not chat.screen.prompt.has_class("-busy")
+        gate.open()
+        await until(pilot, lambda: not chat.session.is_busy)
+        await settle(pilot, chat)
+        assert "“count” has been answered." in chat.toasts()
+        assert "✓" in shown(chat)
+        assert "in “count”" not in shown(chat)
+        await pilot.press("alt+down")
+        await settle(pilot, chat)
+        assert "one two three" in shown(chat)
+        assert "✓" not in shown(chat)
+
+
+async def test_coming_back_the_reply_streams_on_and_escape_stops_it(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two three four",), stepped=True), gate)
+    async with running(chat) as pilot:
+        await leave_a_reply(pilot, chat, gate)
+        gate.release()
+        await pilot.press("alt+down")
+        await until(pilot, lambda: "one two" in shown(chat))
+        assert chat.screen.prompt.has_class("-busy")
+        gate.release()
+        await until(pilot, lambda: "one two three" in shown(chat))
+        await pilot.press("escape")
+        await until(pilot, lambda: not chat.session.is_busy)
+        await settle(pilot, chat)
+        assert chat.session.path[-1].content == "one two three"
+        assert "stopped" in shown(chat)
+
+
+@pytest.mark.parametrize("keys", [("escape",), (*"/stop", "enter")])
+async def test_stop_elsewhere_says_where_it_can_be_stopped(tmp_path: Path, keys: tuple[str, ...]) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
+    async with running(chat) as pilot:
+        await leave_a_reply(pilot, chat, gate)
+        await pilot.press(*keys)
+        await settle(pilot, chat)
+        assert "“count” is still being answered: open it to stop that." in chat.toasts()
+        assert chat.session.is_busy
+
+
+async def test_a_message_waits_in_line_and_is_answered(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
+    async with running(chat) as pilot:
+        await leave_a_reply(pilot, chat, gate)
+        await pilot.press(*"me too", "enter")
+        await settle(pilot, chat)
+        assert chat.screen.prompt.text == "me too"
+        assert any("“count” is being answered" in toast and "Enter again" in toast for toast in chat.toasts())
+        await pilot.press("enter")
+        await settle(pilot, chat)
+        assert chat.screen.prompt.text == ""
+        assert "waits for its turn · esc takes it back · “count”" in shown(chat)
+        assert "…" in next(line for line in shown(chat).splitlines() if "me too" in line)
+        gate.open()
+        await until(pilot, lambda: chat.session.is_answering)
+        await until(pilot, lambda: not chat.session.is_busy)
+        await settle(pilot, chat)
+        assert "waits for its turn" not in shown(chat)
+        assert [message.content for message in chat.session.path] == ["me too", "one two"]
+
+
+async def test_a_message_in_line_is_taken_back_by_escape(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
+    async with running(chat) as pilot:
+        await leave_a_reply(pilot, chat, gate)
+        await pilot.press(*"me too", "enter", "enter")
+        await settle(pilot, chat)
+        assert chat.screen.prompt.text == ""
+        await pilot.press("escape")
+        await settle(pilot, chat)
+        assert chat.screen.prompt.text == "me too"
+        assert "waits for its turn" not in shown(chat)
+        assert chat.session.is_busy, "the reply elsewhere runs on"
+
+
+async def test_a_message_without_a_reply_says_so_where_it_is_found_again(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    made = chat.store.create_conversation()
+    chat.store.add_user_message(made.id, None, "Anybody?")
+    async with running(chat) as pilot:
+        chat.screen.open_conversation(made.id)
+        await settle(pilot, chat)
+        assert UNANSWERED in shown(chat)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: not chat.session.is_busy)
+        assert len(chat.session.path) == 2
+
+
+async def test_ctrl_q_leaves_at_once_and_keeps_what_has_come(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
+    async with running(chat) as pilot:
+        await leave_a_reply(pilot, chat, gate)
+        assert chat.session.running is not None
+        reply = chat.session.running.message.id
+        await pilot.press("ctrl+q")
+        chat.session.close()
+        assert (chat.store.message(reply).content, chat.store.message(reply).status) == ("one", "interrupted")
+
+
+async def test_the_figures_are_those_of_the_conversation_on_screen(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two three",), stepped=True), gate)
+    async with running(chat) as pilot:
+        await leave_a_reply(pilot, chat, gate)
+        assert chat.screen.metrics.sample().completion_tokens is None
+        await pilot.press("alt+down")
+        await settle(pilot, chat)
+        assert chat.screen.metrics.sample().completion_tokens == 1
+
+
+async def test_a_time_beyond_every_calendar_costs_no_start(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    made = chat.store.create_conversation(title="From the future")
+    chat.store.add_user_message(made.id, None, "Hello")
+    with chat.store._database.transaction() as transaction:
+        transaction.execute("UPDATE conversations SET updated_at = 1e15, created_at = -1e15, sampling = '['")
+        transaction.execute("UPDATE messages SET created_at = 'soon'")
+    async with running(chat) as pilot:
+        assert any("From the future" in line for line in screen_text(pilot.app))
+
+
+async def test_undo_works_after_a_restart_and_again_and_says_when_there_is_nothing(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    for text in ("one", "two"):
+        made = chat.store.create_conversation()
+        chat.store.add_user_message(made.id, None, text)
+        chat.store.delete(made.id)
+    async with running(chat) as pilot:
+        for text in ("two", "one"):
+            await pilot.press(*"/undo", "enter")
+            await settle(pilot, chat)
+            assert chat.session.path[0].content == text
+        await pilot.press(*"/undo", "enter")
+        await settle(pilot, chat)
+        assert any("no deleted conversation" in toast for toast in chat.toasts())
+
+
+@pytest.mark.parametrize(
+    ("typed", "said", "file"),
+    [
+        ("x.pdf", "Known are .md, .markdown, .json, .jsonl", None),
+        ("dir/noext", "in a new folder: ", "dir/noext.md"),
+        ("dir/", "in a new folder: ", "dir/hi.md"),
+        ("x.json", "Saved to ", "x.json"),
+    ],
+)
+async def test_save_says_what_it_makes_of_a_name(
+    tmp_path: Path, typed: str, said: str, file: str | None
+) -> None:
+    exports = tmp_path / "exports"
+    exports.mkdir()
+    config = Config(storage=StorageSettings(exports_dir=str(exports)))
+    chat = ChatApp(tmp_path, Script(replies=("Hello.",)), config=config)
+    async with running(chat) as pilot:
+        await pilot.press(*"hi", "enter")
+        await until(pilot, lambda: not chat.session.is_busy)
+        await chat.screen.run_command(BY_NAME["save"], typed)
+        await settle(pilot, chat)
+        assert any(said in toast for toast in chat.toasts()), chat.toasts()
+        assert [path for path in exports.rglob("*") if path.is_file()] == ([exports / file] if file else [])
+
+
+def test_marks_have_signs_of_one_cell_and_change_the_row() -> None:
+    assert all(cell_len(sign) == 1 for sign, _ in SIGNS.values())
+    rows = rows_of([HistoryItem(1, "a", 0.0, "running")], None, 1e9)
+    assert rows[1] == ConversationRow(1, "a", "31y", False, "running")
+    assert rows[1] != ConversationRow(1, "a", "31y", False)

@@ -96,7 +96,7 @@ async def test_a_message_waits_in_line_and_is_answered(tmp_path: Path) -> None:
         await settle(pilot, chat)
         assert chat.screen.prompt.text == ""
         assert "waits for its turn · esc takes it back · “count”" in shown(chat)
-        assert "…" in next(line for line in shown(chat).splitlines() if "me too" in line)
+        assert any("me too" in line and "… now" in line for line in shown(chat).splitlines())
         gate.open()
         await until(pilot, lambda: chat.session.is_answering)
         await until(pilot, lambda: not chat.session.is_busy)

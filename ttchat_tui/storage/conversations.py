@@ -367,13 +367,11 @@ class ConversationStore:
     def recover(self) -> list[Message]:
         """Mark as interrupted the replies whose writer died, and return them. Those of living processes stay."""
         now = self._clock()
+        streaming = "SELECT id, writer, written_at FROM messages WHERE status = 'streaming'"
         with self._database.transaction() as transaction:
-            rows = transaction.execute(
-                "SELECT id, writer, written_at FROM messages WHERE status = 'streaming'"
-            ).fetchall()
             gone = [
                 row["id"]
-                for row in rows
+                for row in transaction.execute(streaming).fetchall()
                 if is_gone(text_from(row["writer"]), now - time_from(row["written_at"]))
             ]
             transaction.executemany(

@@ -362,8 +362,10 @@ def test_a_deleted_conversation_waits_no_longer(start: Callable[..., Chat]) -> N
     away = Away(start)
     sent_twice(away)
     assert away.session.conversation is not None
-    away.session.delete(away.session.conversation.id)
-    away.finish()
+    mine = away.session.conversation.id
+    away.session.delete(mine)
+    assert away.session.mark_of(mine) == ""
+    assert not of_kind(away.finish(), Notice), "nothing is begun in what was deleted"
     assert not away.session.is_busy
 
 

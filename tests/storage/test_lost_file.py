@@ -103,6 +103,7 @@ def test_a_copy_of_a_new_database_alone_has_its_tables(
     store: ConversationStore, path: Path, tmp_path: Path
 ) -> None:
     assert store.latest() is None
+    assert said_in(alone(path, tmp_path)) == [], "the tables are there"
     copy = open_store(alone(path, tmp_path))
     assert (copy.mode, copy.notice) == ("read-write", None)
     copy.close()

@@ -91,7 +91,10 @@ class PasteSafeParser(LayoutParser):
             if not isinstance(message, events.Resize) or _is_possible(message):
                 yield message
 
-    def _parse_extended_key(self, sequence: str) -> list[events.Key] | None:
+    # Textual's is behind a cache, which this one calls.
+    def _parse_extended_key(  # pyright: ignore[reportIncompatibleVariableOverride]
+        self, sequence: str
+    ) -> list[events.Key] | None:
         ignored = [events.Key(Keys.Ignore, sequence)]
         if typed := _EVENT_TYPE.match(sequence):
             if typed[2] == _RELEASED:
@@ -122,5 +125,4 @@ def install() -> None:
     """Let Textual's drivers use both; they make parser and decoder by these names."""
     in_a_browser = [importlib.import_module(_WEB_DRIVER)] if constants.DRIVER else []
     for driver in (linux_driver, *in_a_browser):
-        driver.XTermParser = PasteSafeParser
-        driver.getincrementaldecoder = _replacing_decoder
+        vars(driver).update(XTermParser=PasteSafeParser, getincrementaldecoder=_replacing_decoder)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
+from ttchat_tui.domain.generation import FinishReason, GenerationStats
+from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import PromptCost
-from ttchat_tui.ui.message_views import cost_hint, figures_of
+from ttchat_tui.ui.message_views import cost_hint, figures_of, note_of
 from ttchat_tui.ui.widgets.message_widget import FiguresRow
 
 
@@ -65,3 +67,41 @@ def test_the_figures_tell_that_a_slider_was_moved_on_the_way() -> None:
     assert figures_of(GenerationStats(completion_tokens=3, sampling_changes=2)) == (
         "3 tok · sampling changed on the way"
     )
+
+
+CALL = "The model wanted to call now; this app runs no tools."
+
+
+def reply(
+    content: str, *notes: str, reason: FinishReason = "stop", status: MessageStatus = "complete"
+) -> Message:
+    record = ReplyRecord(
+        model="m",
+        engine="e",
+        sampling=SamplingParams(),
+        seed=1,
+        finish_reason=reason,
+        stats=GenerationStats(notes=notes),
+    )
+    return Message(
+        id=1,
+        conversation_id=1,
+        parent_id=None,
+        role="assistant",
+        content=content,
+        status=status,
+        created_at=0.0,
+        reply=record,
+    )
+
+
+def test_what_a_reply_held_besides_text_stands_under_it() -> None:
+    assert note_of(reply("So.", CALL)) == CALL
+    assert note_of(reply("So.", CALL, reason="length")) == f"{CALL}\nended at max tokens"
+
+
+@pytest.mark.parametrize("content", ["", " \n"])
+def test_an_empty_reply_is_said_to_be_empty_whatever_engine_wrote_it(content: str) -> None:
+    assert note_of(reply(content)) == "The reply is empty."
+    assert note_of(reply(content, CALL)) == CALL
+    assert note_of(reply(content, reason="cancelled", status="interrupted")) == "stopped"

@@ -12,6 +12,7 @@ from tests.engine.remote.raw_server import (
     Heard,
     RawServer,
     answer,
+    data,
     end,
     in_turn,
     said,
@@ -22,7 +23,7 @@ from tests.engine.remote.raw_server import (
 from tests.fakes import Recorder
 from ttchat_tui.domain.events import EngineLoaded, GenerationFinished
 from ttchat_tui.domain.model_spec import ModelSpec, RemoteOptions
-from ttchat_tui.domain.updates import NOTE, Notice, Update
+from ttchat_tui.domain.updates import NOTE, Notice, ReplyPrefilling, Update
 from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.engine.remote.remote_engine import RemoteEngine
 from ttchat_tui.session import ChatSession
@@ -123,3 +124,33 @@ def test_thoughts_before_the_rest_do_not_get_into_the_middle_of_the_reply(start:
     until_finished()
     assert session.last_reply is not None
     assert session.last_reply.content == "one two"
+
+
+def test_a_call_of_a_tool_is_kept_with_the_reply_and_not_sent_back(start: Start) -> None:
+    call = data({"choices": [{"delta": {"tool_calls": [{"function": {"name": "now", "arguments": "{}"}}]}}]})
+    server = RawServer(
+        in_turn(stream(said("Well."), call, end("tool_calls")), stream(said("Hi"), end("stop")))
+    )
+    session, until_finished = start(server)
+    session.submit("What time is it?")
+    until_finished()
+    kept = session.last_reply
+    assert kept is not None
+    assert kept.reply is not None
+    assert kept.reply.stats is not None
+    assert kept.reply.stats.notes == ("The model wanted to call now; this app runs no tools.",)
+    session.submit("And now?")
+    until_finished()
+    sent = server.chats[-1].json["messages"]
+    assert [message["content"] for message in sent] == ["What time is it?", "Well.", "And now?"]
+
+
+def test_how_far_the_prompt_is_read_is_told_while_it_is_read(start: Start) -> None:
+    progress = [
+        data({"choices": [], "prompt_progress": {"total": 100, "processed": done}}) for done in (25, 50)
+    ]
+    session, until_finished = start(RawServer(stream(*progress, said("Hi"), end("stop"))))
+    session.submit("long")
+    told = [(each.done, each.total) for each in until_finished() if isinstance(each, ReplyPrefilling)]
+    assert told[:2] == [(25, 100), (50, 100)]
+    assert told[2][0] == told[2][1], "the reply begins"

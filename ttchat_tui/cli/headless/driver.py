@@ -75,6 +75,12 @@ class Replied:
     is_kept: bool = True
     """What the reply came to could be stored."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of it besides its text, when that is complete."""
+        reply = self.message.reply if self.message else None
+        return reply.stats.notes if reply and reply.stats else ()
+
 
 class Driver:
     """Takes the engine's events on the calling thread, which must be the main one: it has the signals."""
@@ -186,8 +192,6 @@ class Driver:
                 case ReplyEnded(message, error, siblings, batch):
                     replied.message, replied.error = message, error
                     replied.siblings, replied.batch = siblings, batch
-                    for note in message.reply.stats.notes if message.reply and message.reply.stats else ():
-                        tell(note)
                 case DraftReturned(_, error):
                     replied.error = error
                 case Notice(error):

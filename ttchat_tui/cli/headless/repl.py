@@ -175,6 +175,8 @@ class Repl:
         )
         if replied.message is not None:
             self._print(f"\n[{_figures(replied.message)}]")
+        for note in replied.notes:
+            tell(note)
         if replied.error is not None:
             say(replied.error)
         return DONE if replied.is_reader_gone else _exit_code(replied.signal_number)

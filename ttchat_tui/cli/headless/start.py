@@ -90,6 +90,8 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
     replied.is_kept = unkept is None
     if replied.message is not None:
         output.done(replied.message, loaded.info, replied)
+    for note in replied.notes:
+        tell(note)
     if replied.error is not None:
         say(replied.error)
     if replied.error is not None or not replied.is_kept:  # the session says at its end what is not

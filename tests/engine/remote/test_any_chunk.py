@@ -147,6 +147,20 @@ def test_characters_are_joined_wherever_a_server_cuts_them(text: str, size: int)
     assert read(*map(said, pieces), end("stop"))[0] == text
 
 
+@given(
+    st.text(alphabet=st.characters(exclude_characters='"\\', exclude_categories=["C"]), max_size=12),
+    st.integers(1, 3),
+)
+def test_characters_are_joined_wherever_a_server_cuts_their_bytes(text: str, size: int) -> None:
+    units, marked = text.encode(), said("@")
+    pieces = [units[at : at + size] for at in range(0, len(units), size)]
+    assert read(*(marked.replace(b"@", piece) for piece in pieces), end("stop"))[0] == text
+
+
+def test_text_after_a_finish_reason_is_text() -> None:
+    assert read(said("He"), end("stop"), said("llo"), end("stop"))[0] == "Hello"
+
+
 def test_half_a_character_at_the_end_is_shown_as_one_that_is_missing() -> None:
     assert read(said("a\ud83d"), end("stop"))[0] == "a�"
 

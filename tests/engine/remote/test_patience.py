@@ -86,6 +86,22 @@ def test_after_the_end_of_a_reply_its_figures_are_waited_for_a_second_and_no_mor
     assert row.error is None
 
 
+def test_a_reply_that_goes_on_after_its_end_is_not_over(row: Row) -> None:
+    receive(row, 2.0, said("He") + end("stop"))
+    receive(row, 2.5, said("llo"))
+    assert row.deadline_s == 3.5
+
+
+@pytest.mark.parametrize(
+    "sent", [b'{"message": "Sign in"}', b'data: {"message": "Sign in"}\n\ndata: [DONE]\n\n']
+)
+def test_json_that_is_no_reply_is_told_and_not_called_empty(row: Row, sent: bytes) -> None:
+    receive(row, 2.0, sent)
+    list(row.take(Ended(TAG, 2.5)))
+    assert row.error is not None
+    assert "Sign in" in row.error.message
+
+
 @pytest.mark.parametrize(
     ("word", "kind"),
     [

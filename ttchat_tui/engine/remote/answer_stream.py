@@ -22,6 +22,7 @@ from ttchat_tui.engine.remote.sse import COMMENT, LONGEST_EVENT, EventDecoder, E
 _SNIFFED: Final = 16
 """Bytes after white space that tell a stream, JSON and a page apart."""
 _DONE: Final = frozenset({"[DONE]", "DONE"})
+_DONE_KINDS: Final = frozenset({"done", "end", "complete", "completed"})
 _ERROR: Final = re.compile(r"\W{0,2}(?:internal server )?error\b[\s:\])]*", re.IGNORECASE)
 _PROGRESS: Final = re.compile(r"\b(\d{1,9})\s*/\s*(\d{1,9})\b")
 """mlx_lm.server's comment `keepalive 512/2048`: tokens of the prompt."""
@@ -49,7 +50,7 @@ class AnswerStream:
         self._is_json_by_lines = False
         self._has_message = False
         self.passed_over = ""
-        """The first that was neither JSON nor an error, nor a sign of life that is known."""
+        """The first line of what was neither a chunk nor an error, nor a sign of life that is known."""
 
     def feed(self, data: bytes) -> Iterator[Chunk]:
         """The chunks that these bytes complete; to be used up before the next call.
@@ -134,6 +135,10 @@ class AnswerStream:
             yield chunk
             if chunk.error is not None:
                 raise ServerFailed(chunk.error)
+        if event.kind.lower() in _DONE_KINDS:
+            self.is_done = True
+        if all(chunk.is_nothing for chunk in chunks):
+            self.passed_over = self.passed_over or first_line(data)
         if event.kind == "error":
             raise ServerFailed(server_message(data) or "an error without words")
 
@@ -146,7 +151,7 @@ class AnswerStream:
         if data[:1] in ("{", "["):
             raise BadAnswer(f"sent a piece that is no JSON of a chat: {one_line(data, 60)!r}") from error
         if not data.startswith(":") and kind.lower() not in ("ping", "heartbeat", "keepalive"):
-            self.passed_over = self.passed_over or data
+            self.passed_over = self.passed_over or first_line(data)
 
 
 def _is_json(line: bytes) -> bool:

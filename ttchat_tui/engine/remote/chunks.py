@@ -58,6 +58,11 @@ class Chunk(msgspec.Struct, frozen=True):
     error: str | None = None
     """What the server says went wrong, in one line of any length."""
 
+    @property
+    def is_nothing(self) -> bool:
+        """Nothing in it was understood."""
+        return not self.choices and self.usage == Usage() and self.progress is None and self.error is None
+
 
 def parse_chunks(data: str | bytes) -> list[Chunk]:
     """The chunks in the data of an event: one; those of a list; none where it is JSON of another kind.
@@ -73,7 +78,7 @@ def parse_chunks(data: str | bytes) -> list[Chunk]:
 def _json(data: str | bytes) -> object:
     try:
         return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         pass
     try:  # halves of surrogate pairs, NaN and control characters in strings pass here
         return json.loads(data, strict=False)
@@ -117,8 +122,8 @@ def _usage(fields: dict[str, Any]) -> Usage:
     usage, timings = _object(fields.get("usage")), _object(fields.get("timings"))
     details = _object(usage.get("prompt_tokens_details"))
     return Usage(
-        _count(usage.get("prompt_tokens")) or None,
-        _count(usage.get("completion_tokens")),
+        _count(usage.get("prompt_tokens", usage.get("input_tokens"))) or None,
+        _count(usage.get("completion_tokens", usage.get("output_tokens"))),
         next(
             (
                 count
@@ -187,7 +192,7 @@ def server_message(body: bytes | str) -> str:
     web page."""
     try:
         found: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
         return "" if text.lstrip().startswith("<") else one_line(text)
     return one_line(_message_of(found))

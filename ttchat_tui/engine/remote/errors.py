@@ -133,10 +133,11 @@ def silent(endpoint: Endpoint, timeout_s: float) -> EngineError:
     )
 
 
-def cut_off(endpoint: Endpoint) -> EngineError:
-    """The stream ended, and nothing had said that the reply was over."""
+def cut_off(endpoint: Endpoint, odd: str = "") -> EngineError:
+    """The stream ended, and nothing had said that the reply was over; `odd` is what came that is no piece of one."""
     return EngineError(
-        f"{endpoint.name} ended the stream before the reply was over.",
+        f"{endpoint.name} ended the stream before the reply was over"
+        + (f"; it sent {odd!r}." if odd else "."),
         cure="What came is kept: continue the reply, or send again.",
         kind="connection_lost",
     )

@@ -190,7 +190,10 @@ class Row:
         endpoint = self._transport.caller.endpoint
         try:
             for chunk in chunks:
-                yield from self.reply.take(chunk, time_s - self._transport.received_s)
+                for event in self.reply.take(chunk, time_s - self._transport.received_s):
+                    if isinstance(event, TokenEvent):
+                        self._over_s = 0.0  # it was not over yet
+                    yield event
                 self._has_sign_of_life(time_s)
                 if self.reply.text.is_stopped:
                     self._end("stop")
@@ -218,15 +221,19 @@ class Row:
                 self._end(ending)
             case "broken off" | "filtered" | "failed":
                 self.fail(given_up(endpoint, ending, one_line(self.reply.finish_reason, 60)))
-            case None if self._stream.passed_over and (is_all or not self.reply.has_begun):
-                odd = one_line(self._masked(self._stream.passed_over), 60)
-                self.fail(protocol(endpoint, f"sent what is no piece of a reply: {odd!r}"))
+            case None if self._stream.passed_over and not self.reply.has_begun:
+                if is_all or self._stream.is_done:
+                    self.fail(protocol(endpoint, f"sent what is no piece of a reply: {self._passed_over!r}"))
             case None if self._stream.is_done:
                 self._end("stop")
             case None if is_all:
-                self.fail(cut_off(endpoint))
+                self.fail(cut_off(endpoint, self._passed_over))
             case None:
                 pass
+
+    @property
+    def _passed_over(self) -> str:
+        return one_line(self._masked(self._stream.passed_over), 60)
 
     @property
     def _is_good(self) -> bool:

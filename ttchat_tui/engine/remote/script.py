@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
 
 from ttchat_tui.engine.remote.chunks import Choice
+
+_HALF: Final = re.compile(r"(?:[\ud800-\udbff]|(?<![\ud800-\udbff])[\udc80-\udcff]{1,3})\Z")
+"""At the end of a piece: the first half of a surrogate pair, or the first bytes of a character."""
+_BYTES: Final = re.compile(r"(?<![\ud800-\udbff])[\udc80-\udcff]+")
 
 THINK_BEGINS: Final = "<think>\n"
 THINK_ENDS: Final = "\n</think>\n\n"
@@ -95,7 +101,7 @@ class Script:
 
 
 class Pieces:
-    """Text that comes in pieces: halves of a surrogate pair are joined, and the whole text at the end is known again."""
+    """Text that comes in pieces: halves of a character are joined (of a surrogate pair, or of its bytes), and the whole text at the end is known again."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -105,8 +111,8 @@ class Pieces:
         """The text that is certain now."""
         if not piece:
             return ""
-        piece = self._half + piece
-        self._half = piece[-1] if "\ud800" <= piece[-1] <= "\udbff" else ""
+        piece = _joined(self._half + piece)
+        self._half = found[0] if (found := _HALF.search(piece)) else ""
         text = _paired(piece[: len(piece) - len(self._half)])
         self._parts.append(text)
         return text
@@ -122,6 +128,18 @@ class Pieces:
             return whole
         said = "".join(self._parts)
         return whole[len(said) :] if whole.startswith(said) else ""
+
+
+def _joined(text: str) -> str:
+    """With the characters that were cut into bytes put together where they are whole."""
+    return text if text.isascii() else _BYTES.sub(lambda run: _of_bytes(run[0]), text)
+
+
+def _of_bytes(run: str) -> str:
+    data = run.encode("utf-8", "surrogateescape")
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(data)
+    return text + decoder.getstate()[0].decode("utf-8", "surrogateescape")
 
 
 def _paired(text: str) -> str:

@@ -27,6 +27,7 @@ class ServerEvent(NamedTuple):
     """One event; only these fields matter to a chat."""
 
     data: str
+    """Bytes that are no UTF-8 as `surrogateescape` writes them: they may be half a character."""
     kind: str = ""
     """`event:`; or "error" for the field `error:` that llama.cpp's server has sent in place of data."""
 
@@ -111,7 +112,7 @@ class EventDecoder:
         data, kind = self._data, self._kind
         self._data, self._kind, self._size = [], "", 0
         if data:
-            yield ServerEvent(b"\n".join(data).decode("utf-8", "replace"), kind)
+            yield ServerEvent(b"\n".join(data).decode("utf-8", "surrogateescape"), kind)
 
 
 def _is_whole(data: bytes) -> bool:

@@ -76,9 +76,10 @@ class RemoteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     connect_timeout_s: Annotated[float, Meta(gt=0)] = 5.0
     """Name look-up, connection and TLS together."""
     first_token_timeout_s: Annotated[float, Meta(gt=0)] = 120.0
-    """From the request to the first piece of the reply: waiting in the server's queue and prefill are in it."""
+    """Silence before the first piece of the reply: waiting in the server's queue and prefill are in it. Any sign of life
+    (a comment, progress) begins it anew."""
     token_timeout_s: Annotated[float, Meta(gt=0)] = 30.0
-    """Between two pieces of a reply."""
+    """Silence between two pieces of a reply; any sign of life begins it anew."""
     retries: Annotated[int, Meta(ge=0, le=10)] = 3
     """Times that a request is sent again before its first token, where it was surely not served: no connection,
     429, 502 to 504."""

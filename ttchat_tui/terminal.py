@@ -17,10 +17,10 @@ import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, TextIO, cast
 
 from ttchat_tui.engine.child import STACKS_SIGNAL
+from ttchat_tui.signals import EndingSignals
 
 _DUMB: Final = frozenset({"", "dumb", "unknown"})
 _MOUSE_MODES: Final = (1000, 1002, 1003, 1006, 1015, 1016)
@@ -36,7 +36,6 @@ _RESET: Final = (
     "\x1b[?25h"  # the cursor is shown
     "\x1b[0m"
 )
-_ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 def is_full_screen_possible(environ: Mapping[str, str] = os.environ) -> bool:
@@ -63,15 +62,15 @@ def captured(log_path: Path, line_settings: list[Any] | None = None) -> Generato
     """While this lasts, the terminal belongs to Textual alone.
 
     File descriptors 1 and 2 lead to `log_path` (mode 0600); `sys.__stderr__`, where Textual draws, and
-    `sys.__stdout__`, whose size it asks for, to the terminal. SIGTERM and SIGHUP become `SystemExit(128 + number)`, until the app has handlers of its own. Left by
-    an exception, it resets the terminal; in any case its line settings and the descriptors are as before (those given as
-    `line_settings`, where the present ones are not the shell's).
+    `sys.__stdout__`, whose size it asks for, to the terminal. Signals are `EndingSignals`, until the app sets handlers of
+    its own. Left by an exception, it resets the terminal; in any case its line settings, the handlers and the descriptors
+    are as before (line settings: those given as `line_settings`, where the present ones are not the shell's).
     A server in the terminal's place ends the app by closing the pipe to its stdin, however the server itself ended.
     """
     attributes = line_settings or _line_settings()
     if is_drawn_by_a_server():
         threading.Thread(target=_end_with_stdin, name="stdin-watch", daemon=True).start()
-    with _ending_signals_raise(), _native_output_in(log_path) as screen, _faults_told():
+    with EndingSignals(), _interrupt_kept(), _native_output_in(log_path) as screen, _faults_told():
         try:
             yield
         except BaseException:
@@ -117,16 +116,14 @@ def _native_output_in(log_path: Path) -> Generator[TextIO, None, None]:
 
 
 @contextmanager
-def _ending_signals_raise() -> Generator[None, None, None]:
-    def end(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    previous = {number: signal.signal(number, end) for number in _ENDING_SIGNALS}
+def _interrupt_kept() -> Generator[None, None, None]:
+    """Ctrl+c interrupts again, as before, and no event loop is woken any more."""
+    previous = signal.getsignal(signal.SIGINT)
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGINT, previous)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import gc
 import importlib
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -17,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from ttchat_tui import terminal
-from ttchat_tui.cli import engine_choice, model_choice, screen_settings
+from ttchat_tui.cli import INTERRUPTED, engine_choice, model_choice, screen_settings
 from ttchat_tui.cli.errors import say, tell
 from ttchat_tui.cli.log_file import with_a_log
 from ttchat_tui.cli.typed_ahead import TypedAhead
@@ -37,6 +36,8 @@ from ttchat_tui.engine.switching import SwitchingEngine
 from ttchat_tui.engine.tenstorrent.telemetry import System
 from ttchat_tui.models.choice import ModelChoice, split_kind
 from ttchat_tui.session import ChatSession
+from ttchat_tui.signals import EndingSignals
+from ttchat_tui.signals import name as signal_name
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_scratch_store, open_store
 
@@ -98,15 +99,24 @@ def run(invocation: Invocation, typed: TypedAhead | None = None) -> int:
     """
     is_full_screen = invocation.prompt is None and not invocation.plain
     if is_full_screen and not terminal.is_full_screen_possible():
-        sys.stderr.write("ttchat-tui: no full screen on this terminal: line by line instead (--plain).\n")
+        tell("no full screen on this terminal: line by line instead (--plain).")
         is_full_screen = False
-    if not is_full_screen:
-        return _run(invocation, None)
-    with TypedAhead() if typed is None else nullcontext(typed) as kept:
-        return _run(invocation, kept)
+    with EndingSignals() as ending:
+        try:
+            if not is_full_screen:
+                code = _run(invocation, None, ending)
+            else:
+                with TypedAhead() if typed is None else nullcontext(typed) as kept:
+                    code = _run(invocation, kept, ending)
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        code = 128 + ending.number if ending.number else code
+    if code > 128 and (is_full_screen or code != INTERRUPTED):
+        tell(f"ended by {signal_name(code - 128)}.")
+    return code
 
 
-def _run(invocation: Invocation, typed: TypedAhead | None) -> int:
+def _run(invocation: Invocation, typed: TypedAhead | None, ending: EndingSignals) -> int:
     """On the full screen if `typed` is there, else line by line."""
     is_full_screen = typed is not None
     paths = invocation.paths
@@ -123,7 +133,7 @@ def _run(invocation: Invocation, typed: TypedAhead | None) -> int:
     if isinstance(engine, RoutingEngine) and not model_choice.is_served(model.name, config):
         engine.start()  # under way while this process imports what draws the screen
     screen_stands = threading.Event()
-    with _session(invocation, config, model.name, engine, screen_stands) as session:
+    with _session(invocation, config, model.name, engine, screen_stands, ending) as session:
         if typed is not None:
             return _run_screen(invocation, config, state, session, screen_stands, typed)
         screen_stands.set()
@@ -233,7 +243,12 @@ def _prepare_after(screen_stands: threading.Event, config: Config, paths: Paths)
 
 @contextmanager
 def _session(
-    invocation: Invocation, config: Config, model: str, engine: Engine, screen_stands: threading.Event
+    invocation: Invocation,
+    config: Config,
+    model: str,
+    engine: Engine,
+    screen_stands: threading.Event,
+    ending: EndingSignals,
 ) -> Generator[ChatSession, None, None]:
     """The session with its engine thread running and its model loading; all of it ended afterwards."""
     host = EngineHost(engine, _prepare_after(screen_stands, config, invocation.paths))
@@ -252,20 +267,23 @@ def _session(
         try:
             yield session
         finally:
+            ending.begin_end()
             if (unkept := session.close()) is not None:
                 say(unkept)
     finally:
-        _end(host, engine_choice.shutdown_s(config))
+        ending.begin_end()
+        _end(host, engine_choice.shutdown_s(config), ending)
         store.close()
 
 
-def _end(host: EngineHost, patience_s: float) -> None:
+def _end(host: EngineHost, patience_s: float, ending: EndingSignals) -> None:
     """Wait for the engine, say so if it takes long; a second wish to quit, or the time-out, kills it."""
     try:
-        if host.shutdown(timeout_s=2.0):
-            return
-        sys.stderr.write("ttchat-tui: waiting for the engine to close (ctrl+c to kill it)\n")
-        is_closed = host.shutdown(timeout_s=patience_s)
+        with ending.impatience():
+            if host.shutdown(timeout_s=2.0):
+                return
+            tell("waiting for the engine to close (ctrl+c to kill it)")
+            is_closed = host.shutdown(timeout_s=patience_s)
     except KeyboardInterrupt:
         is_closed = False
     if not is_closed:

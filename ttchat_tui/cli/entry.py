@@ -13,6 +13,7 @@ from typing import Final
 from ttchat_tui.cli.errors import USAGE_ERROR, exit_codes
 from ttchat_tui.cli.standard_output import ensure_streams
 from ttchat_tui.cli.typed_ahead import TypedAhead
+from ttchat_tui.signals import EndingSignals
 from ttchat_tui.terminal import is_full_screen_possible
 
 _CHAT: Final = "ttchat_tui.cli.chat"
@@ -26,7 +27,7 @@ _COMPLETION: Final = "_TTCHAT_TUI_COMPLETE"
 def main() -> None:
     """Exit codes: 0 done, 1 engine error, 2 usage or config error, 130 interrupted."""
     ensure_streams()
-    with exit_codes():
+    with EndingSignals(is_last=True), exit_codes():
         if is_bare(sys.argv, os.environ):
             gc.disable()  # until the app is mounted
             with TypedAhead() if is_full_screen_possible() else nullcontext() as typed:

@@ -6,14 +6,11 @@ that for ctrl+j, and what was to be sent becomes a draft of two lines.
 
 from __future__ import annotations
 
-import signal
 import termios
 from contextlib import suppress
-from types import FrameType
 from typing import Any, Final
 
 _STDIN: Final = 0
-_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 _IFLAG, _LFLAG, _CC = 0, 3, 6
 """Places in what `tcgetattr` gives."""
 _LINE_INPUT: Final = termios.ICRNL | termios.INLCR | termios.IGNCR | termios.IXON | termios.IXOFF
@@ -22,15 +19,11 @@ _LINE_MODE: Final = termios.ECHO | termios.ICANON | termios.IEXTEN
 
 
 class TypedAhead:
-    """While this lasts the terminal of stdin neither echoes nor edits what is typed; without one nothing happens.
-
-    SIGTERM and SIGHUP become `SystemExit(128 + number)`, so that it is given back then, too.
-    """
+    """While this lasts the terminal of stdin neither echoes nor edits what is typed; without one nothing happens."""
 
     def __init__(self) -> None:
         self.before: list[Any] | None = None
         """The terminal's line settings as they were found; None where there is no terminal."""
-        self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> TypedAhead:
         try:
@@ -51,22 +44,14 @@ class TypedAhead:
                 termios.tcsetattr(_STDIN, termios.TCSANOW, self.before)
 
     def close(self) -> None:
-        """Give back terminal and signals; once more is no error."""
+        """Give back the terminal; once more is no error."""
         self.give_back()
         self.before = None
-        for number in list(self._handlers):
-            signal.signal(number, self._handlers.pop(number))
 
     def _begin(self) -> None:
         wanted = termios.tcgetattr(_STDIN)
         self.before = termios.tcgetattr(_STDIN)
-        for number in _ENDING:
-            self._handlers[number] = signal.signal(number, _end)
         wanted[_IFLAG] &= ~_LINE_INPUT
         wanted[_LFLAG] &= ~_LINE_MODE
         wanted[_CC][termios.VMIN], wanted[_CC][termios.VTIME] = 1, 0
         termios.tcsetattr(_STDIN, termios.TCSANOW, wanted)
-
-
-def _end(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import importlib
 import logging
@@ -21,9 +20,12 @@ from textual.notifications import Notify, SeverityLevel
 from textual.theme import Theme
 from textual.widgets._toast import ToastRack
 
+from ttchat_tui.engine.child import STACKS_SIGNAL
+from ttchat_tui.signals import ENDING
 from ttchat_tui.ui import deferred, lost_terminal, style_sheets, toasts
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bind, bindings, keys_label
 from ttchat_tui.ui.key_gate import GATED, KeyGate
+from ttchat_tui.ui.loop_signals import LoopSignals
 from ttchat_tui.ui.no_color import honour_no_color
 from ttchat_tui.ui.palette import ActionProvider
 from ttchat_tui.ui.pasted_text import clean_paste
@@ -63,6 +65,7 @@ class TtchatApp(App[None], inherit_bindings=False):
         self._return_code_wanted: int | None = None
         self._interrupted_at = -math.inf
         self._key_gate = KeyGate(lambda: (self, *self._registry), self.post_message)
+        self._signals: LoopSignals | None = None
         self.use_command_palette = True
         bind(self, bindings(TABLE, services.config.keys, "app"))
         for theme in themes:
@@ -101,7 +104,8 @@ class TtchatApp(App[None], inherit_bindings=False):
         self.services.screen_begins()
 
     def on_mount(self) -> None:
-        self._exit_on_signals()
+        self._take_signals()  # once more, where the driver has set its own
+        lost_terminal.watch(lambda: self._leave(128 + signal.SIGHUP))
         if self.services.paths.themes_dir.is_dir():
             self.run_worker(self._reload_themes(), group="themes", exit_on_error=False)
         # What is imported by now stays for good: no collection needs to look at it again. Who starts the app switches
@@ -179,9 +183,14 @@ class TtchatApp(App[None], inherit_bindings=False):
 
         Textual takes widgets that are removed while they mount for a crash.
         """
-        self.chat.keep_draft()
         is_asked_again = self._return_code_wanted is not None
+        if is_asked_again and return_code == 128 + signal.SIGHUP:
+            return  # the kernel's and the shell's come together
         self._return_code_wanted = return_code
+        if not self.screen_stack:
+            self.exit(return_code=return_code)
+            return
+        self.chat.keep_draft()
         if self.chat.is_whole or is_asked_again:
             self.exit(return_code=return_code)
         else:
@@ -203,6 +212,14 @@ class TtchatApp(App[None], inherit_bindings=False):
     def crash(self) -> Exception | None:
         """The error in this program's own code that ended the app."""
         return self._exception
+
+    def _handle_exception(self, error: Exception) -> None:
+        """As Textual's. Widgets that were being made when the app was left are no crash, and change no exit code."""
+        if self._return_code_wanted is None or not self._exit:
+            super()._handle_exception(error)
+        else:
+            log.warning("while leaving", exc_info=error)
+            self._close_messages_no_wait()
 
     def _fatal_error(self) -> None:
         """As Textual's, but for the log: no colours, and no values of variables, which are what people said."""
@@ -238,12 +255,16 @@ class TtchatApp(App[None], inherit_bindings=False):
                     self.notify(error, title="Theme", severity="warning", markup=False)
             self.refresh_css(animate=False)
 
-    def _exit_on_signals(self) -> None:
+    def _build_driver(
+        self, headless: bool, inline: bool, mouse: bool, size: tuple[int, int] | None
+    ) -> Driver:
+        driver = super()._build_driver(headless=headless, inline=inline, mouse=mouse, size=size)
+        if not driver.is_headless:
+            self._signals = LoopSignals(lambda number: self._leave(128 + number))
+            self._take_signals()
+        return driver
+
+    def _take_signals(self) -> None:
         """A polite kill leaves by the same door as ctrl+q: the terminal, the engine and the conversation are whole."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            try:
-                loop.add_signal_handler(number, self._leave, 128 + number)
-            except (RuntimeError, ValueError, NotImplementedError) as error:
-                log.info("no handler for signal %s: %s", number, error)
-        lost_terminal.watch(lambda: self._leave(128 + signal.SIGHUP))
+        if self._signals is not None:
+            self._signals.handle(number for number in (signal.SIGINT, *ENDING) if number != STACKS_SIGNAL)

@@ -6,9 +6,8 @@ import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
 
-ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+from ttchat_tui.signals import ENDING
 
 
 class Interrupts:
@@ -19,34 +18,20 @@ class Interrupts:
         """0 while there is none, else the first one's number."""
 
     def note(self, signal_number: int, frame: FrameType | None) -> None:
-        """The first one is for the program to look at; whoever sends a second one does not want to wait."""
-        if self.signal_number:
+        """The first one is for the program to look at; whoever sends a second one does not want to wait. A terminal that
+        closes sends two of SIGHUP, and nobody is there to be impatient."""
+        if self.signal_number and signal_number != signal.SIGHUP:
             raise KeyboardInterrupt
-        self.signal_number = signal_number
+        self.signal_number = self.signal_number or signal_number
 
 
 @contextmanager
 def noted_interrupts() -> Generator[Interrupts, None, None]:
-    """In this block SIGINT, SIGTERM and SIGHUP raise nothing the first time. Main thread only."""
+    """In this block SIGINT and the `ENDING` signals raise nothing the first time. Main thread only."""
     interrupts = Interrupts()
     before = {number: signal.signal(number, interrupts.note) for number in (signal.SIGINT, *ENDING)}
     try:
         yield interrupts
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def exit_on_ending_signals() -> Generator[None, None, None]:
-    """In this block SIGTERM and SIGHUP unwind as `SystemExit(128 + number)`: engine and database are closed."""
-
-    def leave(signal_number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + signal_number)
-
-    before = {number: signal.signal(number, leave) for number in ENDING}
-    try:
-        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

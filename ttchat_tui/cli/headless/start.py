@@ -9,7 +9,6 @@ from ttchat_tui import terminal
 from ttchat_tui.cli.chat import Invocation
 from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, say, tell
 from ttchat_tui.cli.headless.driver import Driver
-from ttchat_tui.cli.headless.interrupts import exit_on_ending_signals
 from ttchat_tui.cli.headless.outputs import Output, output_for
 from ttchat_tui.cli.headless.repl import Repl
 from ttchat_tui.cli.progress import ProgressLine
@@ -17,6 +16,7 @@ from ttchat_tui.cli.standard_output import abandon_output
 from ttchat_tui.domain.events import ErrorInfo, LoadProgress
 from ttchat_tui.engine.base import BatchTooLarge, require_rows
 from ttchat_tui.session import ChatSession
+from ttchat_tui.signals import EndingSignals
 
 SAMPLING_FLAG: Final = "sampling."
 
@@ -30,7 +30,7 @@ def run(session: ChatSession, invocation: Invocation) -> int:
     terminal.ensure_utf8()
     if session.store.notice is not None:
         say(session.store.notice)
-    with exit_on_ending_signals():
+    with EndingSignals():  # engine and database are closed
         if invocation.resume:
             _resume(session, invocation)
         driver = Driver(session)

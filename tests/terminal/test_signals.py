@@ -1,0 +1,132 @@
+"""Whatever signal ends the app: the terminal is the shell's again, and what it was is said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.terminal.pty_app import App, is_restored
+from ttchat_tui.signals import ENDING, EndingSignals, name
+
+pytestmark = [pytest.mark.terminal, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], App]]:
+    apps: list[App] = []
+
+    def make() -> App:
+        apps.append(App(tmp_path, TTCHAT_MODEL=str(tmp_path / "missing.gguf")))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        app.close()
+
+
+def settings(app: App) -> list[object]:
+    return list(termios.tcgetattr(app.process.fd))
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["SIGHUP", "SIGINT", "SIGQUIT", "SIGALRM", "SIGTERM", "SIGUSR2", "SIGVTALRM", "SIGPROF", "SIGXCPU", "SIGRTMIN"],
+)  # fmt: skip
+def test_each_restores_the_terminal_and_says_what_it_was(start: Callable[[], App], number: str) -> None:
+    app = start()
+    before = settings(app)
+    app.until("Write a message")
+    wanted = int(getattr(signal, number))
+    app.kill(wanted)
+    assert app.until_end() == 128 + wanted
+    assert is_restored(bytes(app.received))
+    assert settings(app)[3] == before[3]
+    assert f"ttchat-tui: ended by {number}" in app.received.decode()
+
+
+def test_all_whose_default_ends_a_process_are_handled() -> None:
+    """By signal(7); those that no Python survives, or that Python makes errors of, are left out."""
+    faults = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"}
+    harmless = {"SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGWINCH"}
+    others = {"SIGKILL", "SIGINT", "SIGPIPE", "SIGXFSZ"}
+    left = {number for number in signal.valid_signals() if number not in ENDING}
+    assert {signal.Signals(number).name for number in left} <= faults | harmless | others
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT])
+def test_many_at_once_end_it_as_one_does(start: Callable[[], App], number: signal.Signals) -> None:
+    app = start()
+    app.until("Write a message")
+    while app.process.isalive():
+        app.kill(number)
+        app.read(0.01)
+    assert app.until_end() == 128 + number
+    assert is_restored(bytes(app.received))
+    assert b"Traceback" not in app.received
+
+
+@pytest.mark.parametrize("until", ["", "\x1b[?1049h", "ttchat"])
+def test_a_start_that_is_interrupted_leaves_the_terminal_as_it_was(
+    start: Callable[[], App], until: str
+) -> None:
+    app = start()
+    before = settings(app)
+    while settings(app)[3] == before[3]:  # until it keeps what is typed ahead
+        app.read(0.001)
+    while until.encode() not in app.received:
+        app.read(0.01)
+    app.kill(signal.SIGHUP)
+    app.kill(signal.SIGHUP)
+    assert app.until_end() == 128 + signal.SIGHUP
+    assert is_restored(bytes(app.received))
+    assert settings(app)[3] == before[3]
+    assert b"Traceback" not in app.received
+
+
+def test_while_the_program_ends_only_a_wish_is_heard_and_only_by_who_waits() -> None:
+    with EndingSignals() as ending:
+        with pytest.raises(SystemExit, match=str(128 + signal.SIGHUP)):
+            os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGTERM)
+        with ending.impatience():
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGALRM)
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert ending.number == signal.SIGHUP
+
+
+def test_one_that_comes_while_the_program_ends_tears_nothing() -> None:
+    with EndingSignals() as ending:
+        ending.begin_end()
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert ending.number == signal.SIGHUP
+
+
+def test_a_prompt_without_a_screen_says_what_ended_it(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ttchat_tui", "--plain"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TTCHAT_MODEL": str(tmp_path / "missing.gguf"), "TTCHAT_ENGINE": "remote"},
+    )
+    assert process.stderr is not None
+    process.stderr.readline()  # it has begun
+    process.send_signal(signal.SIGQUIT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGQUIT
+    assert said.decode().endswith("ttchat-tui: ended by SIGQUIT (Quit).\n")
+
+
+def test_signals_without_a_name_have_their_number() -> None:
+    assert name(signal.SIGQUIT) == "SIGQUIT (Quit)"
+    assert name(int(signal.SIGRTMIN) + 1).startswith(f"signal {int(signal.SIGRTMIN) + 1}")

@@ -124,6 +124,11 @@ def threads(app: App) -> list[str]:
     return [(task / "comm").read_text().strip() for task in Path(f"/proc/{app.process.pid}/task").iterdir()]
 
 
+def until_stopped(app: App) -> None:
+    while Path(f"/proc/{app.process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        app.read(0.05)
+
+
 def test_a_stop_that_no_one_asked_for_leaves_one_reader_of_the_keys(start: Callable[..., App]) -> None:
     app = start()
     app.until("Write a message")
@@ -145,6 +150,7 @@ def test_a_screen_that_a_shell_took_meanwhile_is_drawn_again(start: Callable[...
     app.until("Write a message")
     raw = termios.tcgetattr(app.process.fd)
     app.kill(signal.SIGSTOP)
+    until_stopped(app)
     cooked = termios.tcgetattr(app.process.fd)
     cooked[3] |= termios.ICANON | termios.ECHO | termios.ISIG
     termios.tcsetattr(app.process.fd, termios.TCSANOW, cooked)
@@ -163,8 +169,9 @@ def test_a_suspended_app_comes_back(start: Callable[..., App]) -> None:
     app = start()
     app.until("Write a message")
     app.kill(signal.SIGTSTP)
-    while not is_restored(bytes(app.received)):
-        assert app.read(0.2)
+    until_stopped(app)
+    app.read(0.5)
+    assert is_restored(bytes(app.received))
     app.screen.reset()
     app.kill(signal.SIGCONT)
     app.until("Write a message")

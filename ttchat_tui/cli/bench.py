@@ -13,6 +13,7 @@ from ttchat_tui.cli import chat
 from ttchat_tui.cli.bench_run import Figures, StreamFigures, Workload, measure, measure_concurrently
 from ttchat_tui.cli.choices import EngineChoice
 from ttchat_tui.cli.progress import ProgressLine
+from ttchat_tui.cli.standard_output import write_json, write_line
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.engine.base import Engine
 from ttchat_tui.engine.factory import create_engine
@@ -51,10 +52,10 @@ def bench(
     device = os.environ.get("MESH_DEVICE", "")
     beside = references_for(figures.model, device) if figures.engine == "tt" else ()
     if as_json:
-        typer.echo(msgspec.json.encode({**msgspec.structs.asdict(figures), "references": beside}).decode())
+        write_json({**msgspec.structs.asdict(figures), "references": beside})
     else:
         for line in lines(figures, beside):
-            typer.echo(line)
+            write_line(line)
 
 
 def _measured(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import Annotated
 
-import msgspec
 import typer
 
 from ttchat_tui.cli.card_checks import card_checks
 from ttchat_tui.cli.checks import Verdict, all_checks
 from ttchat_tui.cli.errors import DONE, ENGINE_ERROR
+from ttchat_tui.cli.standard_output import write_json, write_line
 from ttchat_tui.config.paths import find_paths
 
 MARKS: dict[Verdict, str] = {"ok": "✓", "note": "!", "wrong": "✗"}
@@ -24,13 +24,13 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     checks = [*all_checks(found, context.obj), *card_checks(found, context.obj, os.environ)]
     is_well = all(check.verdict != "wrong" for check in checks)
     if as_json:
-        typer.echo(msgspec.json.encode({"ok": is_well, "checks": checks}).decode())
+        write_json({"ok": is_well, "checks": checks})
     else:
         width = max(len(check.subject) for check in checks)
         for check in checks:
-            typer.echo(f"{MARKS[check.verdict]} {check.subject:<{width}}  {check.fact}")
+            write_line(f"{MARKS[check.verdict]} {check.subject:<{width}}  {check.fact}")
             if check.cure:
-                typer.echo(f"  {'':<{width}}  → {check.cure}")
+                write_line(f"  {'':<{width}}  → {check.cure}")
     raise typer.Exit(DONE if is_well else ENGINE_ERROR)
 
 
@@ -48,7 +48,7 @@ def paths(as_json: AsJson = False) -> None:
         "state": found.ui_state_file,
     }
     if as_json:
-        typer.echo(msgspec.json.encode({name: str(path) for name, path in named.items()}).decode())
+        write_json({name: str(path) for name, path in named.items()})
         return
     for name, path in named.items():
-        typer.echo(f"{name:<14} {path}")
+        write_line(f"{name:<14} {path}")

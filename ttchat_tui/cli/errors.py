@@ -12,6 +12,7 @@ from ttchat_tui.cli import INTERRUPTED
 from ttchat_tui.cli.standard_output import abandon_output, flush_output, unwritable
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.text import visible
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.models.errors import ModelError, ModelNameError
 from ttchat_tui.storage.errors import StorageError
@@ -30,7 +31,7 @@ def say(info: ErrorInfo) -> None:
 
 def tell(text: str) -> None:
     """A sentence, on stderr."""
-    sys.stderr.write(f"ttchat-tui: {text}\n")
+    sys.stderr.write(f"ttchat-tui: {visible(text)}\n")
 
 
 @contextmanager
@@ -54,7 +55,7 @@ def _errors_said() -> Generator[None, None, None]:
     try:
         yield
     except ConfigError as error:
-        sys.stderr.write(f"ttchat-tui: {error}\n")
+        tell(str(error))
         sys.exit(USAGE_ERROR)
     except ModelNameError as error:
         say(error.info)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import sys
 import tempfile
 from pathlib import Path
 
 import msgspec
 
+from ttchat_tui.cli.errors import tell
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.domain.special_files import special_file
 
@@ -27,9 +27,9 @@ def with_a_log(paths: Paths, level: str) -> Paths:
         place = error.filename or paths.state_dir
         state_dir = Path(tempfile.mkdtemp(prefix="ttchat-tui-"))
         paths = msgspec.structs.replace(paths, state_dir=state_dir)
-        sys.stderr.write(
-            f"ttchat-tui: {place} cannot be written ({error.strerror}); "
-            f"logs and what the app remembers go to {state_dir} this time.\n"
+        tell(
+            f"{place} cannot be written ({error.strerror}); "
+            f"logs and what the app remembers go to {state_dir} this time."
         )
         _open_log(paths.log_file, level)
     return paths

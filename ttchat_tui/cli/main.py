@@ -6,13 +6,15 @@ import os
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ttchat_tui import __version__
 from ttchat_tui.cli import bench, chat, doctor, models, repair, serve, transcripts
 from ttchat_tui.cli.choices import EngineChoice
+from ttchat_tui.cli.standard_output import visible_streams, write_line
 from ttchat_tui.config.paths import find_paths
 
 
@@ -36,7 +38,16 @@ class OutputChoice(str, Enum):
     jsonl = "jsonl"
 
 
+class Program(TyperGroup):
+    """The commands, on streams that show what a terminal would obey."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        with visible_streams():
+            return super().main(*arguments, **options)
+
+
 app = typer.Typer(
+    cls=Program,
     name="ttchat-tui",
     help="A full-screen chat for language models that run in-process, on a Tenstorrent card or on the CPU.",
     rich_markup_mode=None,
@@ -55,7 +66,7 @@ app.command("paths")(doctor.paths)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"ttchat-tui {__version__}")
+        write_line(f"ttchat-tui {__version__}")
         raise typer.Exit
 
 

@@ -13,8 +13,10 @@ from ttchat_tui.cli.errors import tell
 from ttchat_tui.cli.log_file import with_a_log
 from ttchat_tui.cli.model_choice import first_model, require_possible
 from ttchat_tui.cli.progress import ProgressLine
+from ttchat_tui.cli.standard_output import write_line, write_path
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
+from ttchat_tui.domain.text import visible
 from ttchat_tui.models import library
 from ttchat_tui.models.catalog import catalog
 from ttchat_tui.models.choice import split_kind
@@ -32,10 +34,11 @@ def list_models(
     """The catalog and what else is on this machine."""
     models_dir = find_paths(os.environ).models_dir
     rows = library.installed(models_dir, os.environ) if here else library.list_models(models_dir, os.environ)
-    cells = [library.TABLE_HEADER, *library.table_rows(rows)]
+    table = [library.TABLE_HEADER, *library.table_rows(rows)]
+    cells = [[visible(" ".join(cell.split())) for cell in row] for row in table]
     widths = [max(len(row[column]) for row in cells) for column in range(len(library.TABLE_HEADER))]
     for row in cells:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        write_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 @app.command()
@@ -56,7 +59,7 @@ def pull(
     # Beside stdout's line the path would stand twice.
     where = "" if sys.stderr.isatty() and sys.stdout.isatty() else f" at {spec.path}"
     tell(f"{spec.name} is here: {size}{where}.")
-    typer.echo(spec.path)
+    write_path(Path(spec.path))
 
 
 @app.command()
@@ -74,14 +77,14 @@ def path(
         choice = first_model(config, os.environ)
         require_possible(choice, config, context.obj or paths.config_file, paths.models_dir, os.environ)
         name = choice.name
-    typer.echo(str(library.model_path(_on_this_machine(name), paths.models_dir, os.environ)))
+    write_path(library.model_path(_on_this_machine(name), paths.models_dir, os.environ))
 
 
 @app.command("rm")
 def remove(name: Annotated[str, typer.Argument(help="Alias or hub id.")]) -> None:
     """Delete a pulled model from the cache. Files of your own are never deleted."""
     freed = library.remove(_on_this_machine(name), find_paths(os.environ).models_dir, os.environ)
-    typer.echo(f"Removed {name}: {library.format_size(freed) or 'nothing'} freed.")
+    write_line(f"Removed {name}: {library.format_size(freed) or 'nothing'} freed.")
 
 
 def _on_this_machine(name: str) -> str:

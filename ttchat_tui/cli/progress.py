@@ -6,7 +6,9 @@ import sys
 import time
 from typing import Final
 
+from ttchat_tui.cli.standard_output import redraw
 from ttchat_tui.domain.events import LoadProgress
+from ttchat_tui.domain.text import visible
 
 REDRAW_S: Final = 0.1
 WIDTH: Final = 78
@@ -28,15 +30,14 @@ class ProgressLine:
             is_whole = progress.total > 0 and progress.done >= progress.total
             if is_new_phase or is_whole or now - self._drawn_at >= REDRAW_S:
                 self._drawn_at = now
-                sys.stderr.write(f"\r{describe(progress)[:WIDTH]:<{WIDTH}}")
-                sys.stderr.flush()
+                redraw(f"{describe(progress)[:WIDTH]:<{WIDTH}}")
         elif is_new_phase:
             sys.stderr.write(f"{describe(progress)}\n")
 
     def close(self) -> None:
         if self._is_live and self._phase:
-            sys.stderr.write(f"\r{'':<{WIDTH}}\r")
-            sys.stderr.flush()
+            redraw(" " * WIDTH)
+            redraw("")
         self._phase = ""
 
 
@@ -48,4 +49,4 @@ def describe(progress: LoadProgress) -> str:
         words += f" of {progress.total / 1e6:,.0f} MB" if progress.unit == "bytes" else ""
     elif progress.done and progress.unit == "bytes":
         words += f" {progress.done / 1e6:,.0f} MB"
-    return f"{words} · {progress.detail}" if progress.detail else words
+    return visible(" ".join(f"{words} · {progress.detail}".split())) if progress.detail else visible(words)

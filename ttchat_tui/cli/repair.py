@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-import typer
-
+from ttchat_tui.cli.standard_output import write_line
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.storage.repair import Repair
 from ttchat_tui.storage.repair import repair as repaired
@@ -16,10 +15,10 @@ def repair() -> None:
     path = find_paths(os.environ).database
     done = repaired(path)
     if done is None:
-        typer.echo(f"The conversations in {path} are whole; nothing was changed.")
+        write_line(f"The conversations in {path} are whole; nothing was changed.")
     else:
-        typer.echo(f"Saved {_count(done)} to {path}.")
-        typer.echo(f"The damaged file is kept as {done.kept_as}.")
+        write_line(f"Saved {_count(done)} to {path}.")
+        write_line(f"The damaged file is kept as {done.kept_as}.")
 
 
 def _count(done: Repair) -> str:

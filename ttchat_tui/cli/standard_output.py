@@ -1,21 +1,68 @@
-"""The end of stdout: a reader that goes away (`| head`) is no error, a disk that is full is one."""
+"""stdout and stderr: the one place where text is written, and made visible. A reader that goes away (`| head`) is no
+error, a disk that is full is one; what cannot be said on stderr costs nothing else."""
 
 from __future__ import annotations
 
 import errno
+import io
+import json
 import os
 import sys
-from contextlib import suppress
-from typing import Final
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, TextIO, cast
+
+import msgspec
 
 from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.text import VisibleStream, json_escaped, visible
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
+class VisibleText(io.TextIOWrapper):
+    """A standard stream on which nothing is written that a terminal would obey, whoever writes: this program, the parser of
+    its command line, a log, a traceback. UTF-8 in any locale."""
+
+    def __init__(self, stream: TextIO, *, is_lossy: bool = False) -> None:
+        """In the place of `stream`, on its buffer. `is_lossy`: an error of a write is no error of the program."""
+        super().__init__(
+            cast("Any", stream.buffer),
+            encoding="utf-8",
+            errors="replace",
+            line_buffering=bool(getattr(stream, "line_buffering", False)),
+            write_through=bool(getattr(stream, "write_through", False)),
+        )
+        self.replaced: Final = stream
+        """Its end would close the buffer."""
+        self._shown = VisibleStream()
+        self._is_lossy = is_lossy
+
+    def write(self, text: str, /) -> int:
+        try:
+            super().write(self._shown.take(text.replace("\r\n", "\n")))
+        except OSError:
+            self._lose()
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError:
+            self._lose()
+
+    def _lose(self) -> None:
+        """Raises the present error again where it counts."""
+        if not self._is_lossy:
+            raise
+        _lead_nowhere(self.fileno())
+
+
 def ensure_streams() -> None:
     """Where this program was started without stdin, stdout or stderr (`>&-`), what is written there ends nowhere, and
-    no file that is opened later takes the descriptor: libraries in C write to 1 and 2 whatever they are."""
+    no file that is opened later takes the descriptor: libraries in C write to 1 and 2 whatever they are. What is written
+    is visible from now on, and what is read is UTF-8 with any line ends."""
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is not None:
             continue
@@ -24,6 +71,57 @@ def ensure_streams() -> None:
             os.dup2(nowhere, descriptor)
             os.close(nowhere)
         setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
+    cast("io.TextIOWrapper", sys.stdin).reconfigure(encoding="utf-8", errors="replace", newline=None)
+    sys.stdout, sys.stderr = VisibleText(sys.stdout), VisibleText(sys.stderr, is_lossy=True)
+
+
+@contextmanager
+def visible_streams() -> Generator[None, None, None]:
+    """As after `ensure_streams` while this lasts, for who calls the command line from a program of their own."""
+    if isinstance(sys.stdout, VisibleText):
+        yield
+        return
+    stdout, stderr = sys.stdout, sys.stderr
+    shown = VisibleText(stdout), VisibleText(stderr, is_lossy=True)
+    sys.stdout, sys.stderr = shown
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = stdout, stderr
+        for stream in shown:
+            with suppress(OSError, ValueError):
+                stream.detach()
+
+
+def write_line(text: str) -> None:
+    """A line for a person, on stdout."""
+    sys.stdout.write(f"{visible(text)}\n")
+
+
+def write_json(value: object) -> None:
+    """One JSON document on stdout, a line. Of bytes in a file's name that are no UTF-8 it has the surrogates."""
+    try:
+        document = msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        document = json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
+    sys.stdout.write(f"{json_escaped(document)}\n")
+
+
+def write_path(path: Path) -> None:
+    """A path on stdout, for a script to take: byte for byte where no terminal shows it."""
+    if sys.stdout.isatty():
+        write_line(str(path))
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+
+
+def redraw(line: str) -> None:
+    """`line` on stderr, which is a terminal, in the place of what its line shows."""
+    with suppress(OSError):
+        sys.stderr.flush()
+        sys.stderr.buffer.write(b"\r" + visible(line).encode("utf-8", "replace"))
+        sys.stderr.buffer.flush()
 
 
 def flush_output() -> None:

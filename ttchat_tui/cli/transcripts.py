@@ -67,7 +67,8 @@ def export(
             raise typer.Exit(DONE if list_only else ENGINE_ERROR)
         if list_only:
             for each in store.conversations(limit=10**9):
-                typer.echo(f"{each.id:>6}  {each.message_count:>4} messages  {each.title}")
+                title = " ".join(each.title.split())
+                write_line(f"{each.id:>6}  {each.message_count:>4} messages  {title}")
             return
         exports_dir = config.storage.exports_dir or str(paths.exports_dir)
         where = f"{target or exports_dir}/" if every or target is None else target
@@ -77,7 +78,7 @@ def export(
             messages = export_messages(store, each, store.shown_path(each), format)
             if target is not None and (made := missing_folder(file)) is not None:
                 tell(f"in a new folder: {made}")
-            typer.echo(str(write_export(file, format, each, messages)))
+            write_path(write_export(file, format, each, messages))
     finally:
         store.close()
 

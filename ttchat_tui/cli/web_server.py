@@ -6,9 +6,10 @@ import asyncio
 import logging
 from typing import Final
 
-import typer
 from aiohttp import web
 from textual_serve.server import Server
+
+from ttchat_tui.cli.errors import tell
 
 LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 
@@ -34,7 +35,7 @@ class ChatServer(Server):
 
     def _announce(self, running_on: str) -> None:
         """Say where the page is; called as soon as it can be opened."""
-        typer.echo(f"ttchat-tui: {self.public_url} (ctrl+c ends it)", err=True)
+        tell(f"{self.public_url} (ctrl+c ends it)")
 
     async def on_startup(self, app: web.Application) -> None:
         """Without the banner of textual-serve."""

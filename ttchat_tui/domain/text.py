@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Final
 
@@ -114,6 +115,22 @@ class VisibleStream:
         shown = visible(text)[len(self._before) :]
         self._before = text[-_LOOKED_BACK:]
         return shown
+
+
+class VisibleReply:
+    """A `VisibleStream` of text for people: line ends of any kind (CR LF, CR) become newlines."""
+
+    def __init__(self) -> None:
+        self._newlines = io.IncrementalNewlineDecoder(None, translate=True)
+        self._shown = VisibleStream()
+
+    def take(self, piece: str) -> str:
+        """The next piece; a CR at its end is kept for the next one, which may begin with LF."""
+        return self._shown.take(self._newlines.decode(piece))
+
+    def end(self) -> str:
+        """What is still kept."""
+        return self._shown.take(self._newlines.decode("", final=True))
 
 
 def json_escaped(document: str) -> str:

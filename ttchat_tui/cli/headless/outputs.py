@@ -12,7 +12,7 @@ from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.events import ErrorInfo, LoadProgress, TokenEvent
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
-from ttchat_tui.domain.text import VisibleStream, json_escaped, visible
+from ttchat_tui.domain.text import VisibleReply, json_escaped
 
 
 class Output(Protocol):
@@ -40,7 +40,7 @@ class TextOutput:
 
     def __init__(self, stdout: TextIO, is_kept: bool) -> None:
         self._stdout = stdout
-        self._visible = VisibleStream()
+        self._visible = VisibleReply()
         self._last = ""
 
     def load(self, progress: LoadProgress) -> None:
@@ -58,7 +58,8 @@ class TextOutput:
         self._stdout.flush()
 
     def done(self, message: Message, info: EngineInfo, replied: Replied) -> None:
-        if self._last and not self._last.endswith("\n"):
+        self._stdout.write(self._visible.end())
+        if self._last and not self._last.endswith(("\n", "\r")):
             self._stdout.write("\n")
             self._stdout.flush()
 
@@ -73,7 +74,8 @@ class CandidatesTextOutput(TextOutput):
         candidates = (message, *replied.siblings)
         for number, candidate in enumerate(candidates, start=1):
             assert candidate.reply is not None
-            text = visible(candidate.content).rstrip("\n")
+            shown = VisibleReply()
+            text = (shown.take(candidate.content) + shown.end()).rstrip("\n")
             self._stdout.write(f"[{number}/{len(candidates)}, seed {candidate.reply.seed}]\n{text}\n")
             self._stdout.write("\n" if number < len(candidates) else "")
         self._stdout.flush()

@@ -15,7 +15,7 @@ from ttchat_tui.cli.progress import describe
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import ErrorInfo, LoadProgress
-from ttchat_tui.domain.text import VisibleStream, visible
+from ttchat_tui.domain.text import VisibleReply, visible
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import export_messages, format_of, missing_folder, place_for, write_export
 
@@ -112,9 +112,7 @@ class Repl:
             case "quit":
                 return DONE
             case _:
-                self._print(
-                    f"There is no command /{visible(name)}. /help lists them; // sends a line with a slash."
-                )
+                self._print(f"There is no command /{name}. /help lists them; // sends a line with a slash.")
         return None
 
     def _save(self, where: str) -> None:
@@ -141,7 +139,7 @@ class Repl:
         if info is None:
             say(NO_MODEL)
         else:
-            self._print(f"{visible(info.model)}, {info.label}, context of {info.context_length:,} tokens")
+            self._print(f"{info.model}, {info.label}, context of {info.context_length:,} tokens")
         return None
 
     def _wait_for_load(self) -> int | None:
@@ -159,9 +157,7 @@ class Repl:
         elif loaded.info is not None:
             for note in loaded.info.notes:
                 tell(note)
-            self._print(
-                f"{visible(loaded.info.model)} is ready ({loaded.info.label}). /help lists the commands."
-            )
+            self._print(f"{loaded.info.model} is ready ({loaded.info.label}). /help lists the commands.")
         exit_code = _exit_code(loaded.signal_number)
         return self._wait_for_load() if loaded.is_reloading and exit_code is None else exit_code
 
@@ -169,12 +165,13 @@ class Repl:
         if self._session.info is None:
             say(NO_MODEL)
             return None
-        shown = VisibleStream()
+        shown = VisibleReply()
         replied = self._driver.wait_for_reply(
             self._session.submit(text), lambda _, piece: self._print(shown.take(piece), end="")
         )
         if replied.message is not None:
-            self._print(f"\n[{_figures(replied.message)}]")
+            self._print(f"{shown.end()}
+[{_figures(replied.message)}]")
         for note in replied.notes:
             tell(note)
         if replied.error is not None:
@@ -183,7 +180,7 @@ class Repl:
 
     @staticmethod
     def _print(text: str, end: str = "\n") -> None:
-        sys.stdout.write(text + end)
+        sys.stdout.write(visible(text) + end)
         sys.stdout.flush()
 
 

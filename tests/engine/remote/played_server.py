@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
@@ -43,18 +42,6 @@ def played(case: dict[str, Any], chat: Handler | None = None) -> RawServer:
         return handle
 
     return RawServer(chat=otherwise(usual), other=otherwise(_listed))
-
-
-def refusing(status: int, message: str, is_refused: Callable[[Any], bool]) -> Handler:
-    """Answers requests whose body `is_refused` with an error, and all others with `Hi`."""
-
-    def handle(client: socket.socket, heard: Heard) -> None:
-        if is_refused(heard.json):
-            client.sendall(answer(status, {"error": {"message": message}}))
-        else:
-            stream(said("Hi"), end("stop"), DONE)(client, heard)
-
-    return handle
 
 
 def _listed(client: socket.socket, heard: Heard) -> None:

@@ -11,6 +11,7 @@ import typer
 from msgspec import structs
 
 from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, USAGE_ERROR, say, tell
+from ttchat_tui.cli.standard_output import write_line, write_path
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.conversation import Conversation

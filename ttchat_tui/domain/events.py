@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
-from ttchat_tui.domain.model_spec import EngineInfo
+from ttchat_tui.domain.model_spec import Capabilities, EngineInfo
 
 EngineState: TypeAlias = Literal["empty", "loading", "ready", "generating", "unloading", "failed"]
 
@@ -60,7 +60,8 @@ class EngineFailed(msgspec.Struct, frozen=True, tag=True):
 
 
 class GenerationStarted(msgspec.Struct, frozen=True, tag=True):
-    """The prompt is built; prefill begins."""
+    """The prompt is built; prefill begins. Comes again, before the first token, where a server refused the prompt as too
+    long and gets a shorter one."""
 
     request_id: int
     prompt_tokens: int
@@ -98,6 +99,16 @@ class Retrying(msgspec.Struct, frozen=True, tag=True):
     attempts: int
     """Tries in all, if none of them succeeds."""
     row: int = 0
+
+
+class RequestAdapted(msgspec.Struct, frozen=True, tag=True):
+    """A server refused a part of the request, which was sent again at once as it takes it; only before the first token."""
+
+    request_id: int
+    notes: tuple[str, ...]
+    """Sentences for the user: what is sent otherwise from here on. Each is said once for a model."""
+    capabilities: Capabilities
+    """Of the engine from here on."""
 
 
 class TokenEvent(msgspec.Struct, frozen=True, tag=True):
@@ -165,7 +176,13 @@ class PromptCounted(msgspec.Struct, frozen=True, tag=True):
 
 
 GenerationEvent: TypeAlias = (
-    GenerationStarted | PrefillProgress | Retrying | TokenEvent | RowFinished | GenerationFinished
+    GenerationStarted
+    | PrefillProgress
+    | Retrying
+    | RequestAdapted
+    | TokenEvent
+    | RowFinished
+    | GenerationFinished
 )
 EngineEvent: TypeAlias = (
     EngineStateChanged | LoadProgress | EngineLoaded | EngineFailed | GenerationEvent | PromptCounted

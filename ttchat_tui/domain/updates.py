@@ -9,7 +9,7 @@ import msgspec
 from ttchat_tui.domain.conversation import Conversation, Message, MessageStatus
 from ttchat_tui.domain.events import EngineState, ErrorInfo, LoadProgress
 from ttchat_tui.domain.generation import GenerationStats
-from ttchat_tui.domain.model_spec import EngineInfo
+from ttchat_tui.domain.model_spec import Capabilities, EngineInfo
 
 
 class ConversationOpened(msgspec.Struct, frozen=True):
@@ -122,6 +122,12 @@ class EngineReady(msgspec.Struct, frozen=True):
     info: EngineInfo
 
 
+class CapabilitiesChanged(msgspec.Struct, frozen=True):
+    """The loaded engine can do other things than it said: a server has refused a parameter."""
+
+    capabilities: Capabilities
+
+
 class EngineFault(msgspec.Struct, frozen=True):
     """A load failed or the engine died: there is no model until another load succeeds."""
 
@@ -156,6 +162,7 @@ Update: TypeAlias = (
     | EngineChanged
     | EngineProgress
     | EngineReady
+    | CapabilitiesChanged
     | EngineFault
     | Notice
 )

@@ -24,6 +24,7 @@ from ttchat_tui.domain.events import (
     EngineStateChanged,
     ErrorInfo,
     GenerationFinished,
+    RequestAdapted,
 )
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
@@ -290,6 +291,8 @@ class EngineHost:
                     self._close_reply(event)
                     self._set_state("ready")
                     return
+                if isinstance(event, RequestAdapted):
+                    self._loader.adapt(event.capabilities)
                 meter.observe(event)
                 self._events.post(event)
                 if not threading.main_thread().is_alive():

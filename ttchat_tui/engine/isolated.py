@@ -25,6 +25,7 @@ from ttchat_tui.domain.events import (
     LoadProgress,
     PrefillProgress,
     PromptCounted,
+    RequestAdapted,
     Retrying,
     RowFinished,
     TokenEvent,
@@ -53,6 +54,7 @@ _DEFAULT_PATIENCE: Final = Patience()
 _GENERATION_EVENTS: Final = (
     GenerationStarted,
     PrefillProgress,
+    RequestAdapted,
     Retrying,
     TokenEvent,
     RowFinished,

@@ -22,7 +22,7 @@ from ttchat_tui.domain.events import (
     EngineState,
     LoadProgress,
 )
-from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
+from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.engine.base import Engine, EngineClosing, LoadCancelled, ProgressReporter
 from ttchat_tui.engine.error_report import told
 
@@ -173,6 +173,11 @@ class Loader:
         self._old = _Loaded(name, spec)
         self._post(EngineLoaded(self.info))
         self._set_state("ready", "")
+
+    def adapt(self, capabilities: Capabilities) -> None:
+        """What is loaded can do other things than it said."""
+        if self.info is not None:
+            self.info = msgspec.structs.replace(self.info, capabilities=capabilities)
 
     def _free(self) -> None:
         """Raises whatever the engine does."""

@@ -15,6 +15,7 @@ from ttchat_tui.domain.events import (
     GenerationFinished,
     GenerationStarted,
     PrefillProgress,
+    RequestAdapted,
     Retrying,
     RowFinished,
     TokenEvent,
@@ -115,7 +116,7 @@ class Meter:
             case TokenEvent():
                 for index, time_s in enumerate(event.times_s):
                     self.token(time_s, event.row, is_drafted=bool(event.drafted) and event.drafted[index])
-            case Retrying():
+            case Retrying() | RequestAdapted():
                 pass  # TTFT counts from the request, waits included
             case RowFinished():
                 pass  # the sum is in the batch's

@@ -19,6 +19,7 @@ from ttchat_tui.domain.events import (
     LoadProgress,
     PrefillProgress,
     PromptCounted,
+    RequestAdapted,
     Retrying,
     RowFinished,
     TokenEvent,
@@ -196,6 +197,7 @@ class ChatSession(Conversations):
                 GenerationStarted()
                 | PrefillProgress()
                 | Retrying()
+                | RequestAdapted()
                 | TokenEvent()
                 | RowFinished()
                 | GenerationFinished()

@@ -16,6 +16,7 @@ from ttchat_tui.domain.events import (
     GenerationFinished,
     GenerationStarted,
     PrefillProgress,
+    RequestAdapted,
     Retrying,
     RowFinished,
     TokenEvent,
@@ -23,6 +24,8 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.generation import Candidate, GenerationRequest
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import (
+    NOTE,
+    CapabilitiesChanged,
     ConversationsChanged,
     DraftReturned,
     MessageAdded,
@@ -54,7 +57,13 @@ REFUSALS = ("prompt_too_long",)
 """Kinds of error after which everything is as it was before the request: nothing was generated."""
 
 ReplyEvent: TypeAlias = (
-    GenerationStarted | PrefillProgress | Retrying | TokenEvent | RowFinished | GenerationFinished
+    GenerationStarted
+    | PrefillProgress
+    | Retrying
+    | RequestAdapted
+    | TokenEvent
+    | RowFinished
+    | GenerationFinished
 )
 
 
@@ -199,6 +208,9 @@ class Replies:
                 when = f" in {event.wait_s:.0f} s" if event.wait_s >= 0.5 else ""
                 words = f"{event.reason}: try {event.attempt} of {event.attempts}{when}"
                 return [ReplyDelayed(running.message.id, words)]
+            case RequestAdapted(_, notes, capabilities):
+                said = (Notice(ErrorInfo(kind=NOTE, message=note)) for note in notes)
+                return [CapabilitiesChanged(capabilities), *said]
             case RowFinished():
                 running.candidates.take_end(event)
                 return []

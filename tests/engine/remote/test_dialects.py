@@ -11,7 +11,7 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.remote import dialects
 from ttchat_tui.engine.remote.dialects import DIALECTS, Dialect, Signs, recognise
-from ttchat_tui.engine.remote.errors import Overflow, overflow
+from ttchat_tui.engine.remote.overflow import Overflow, overflow
 from ttchat_tui.engine.remote.request import body_of, is_thinking
 
 SAMPLING = SamplingParams(top_k=0, repetition_penalty=1.25, stop=tuple("abcdef"))

@@ -314,27 +314,6 @@ def test_a_field_that_the_server_refuses_is_left_out_from_then_on(serve: Serve) 
     assert [("stream_options" in heard.json) for heard in client.server.chats] == [True, False, False]
 
 
-def test_too_long_a_conversation_is_refused_with_both_numbers_and_shortened_the_next_time(
-    serve: Serve,
-) -> None:
-    message = (
-        "This model's maximum context length is 300 tokens. However, you requested 450 tokens "
-        "(440 in the messages, 10 in the completion)."
-    )
-    refuses = sends(answer(400, {"error": {"message": message}}))
-    client = serve(in_turn(refuses, stream(said("Hi"), end("stop"))))
-    turns = [ChatMessage(role, "word " * 40) for _ in range(4) for role in ("user", "assistant")]
-    error = error_of(client.reply(*turns, QUESTION))
-    assert error.kind == "prompt_too_long"
-    assert "300" in error.message
-    assert "440" in error.message
-    assert "oldest" in error.cure
-    again = client.reply(*turns, QUESTION)
-    assert text(again) == "Hi"
-    assert last(again).stats.dropped_messages > 0
-    assert len(client.server.chats[-1].json["messages"]) < len(turns) + 1
-
-
 def test_a_reply_longer_than_the_room_is_asked_for_shorter(serve: Serve) -> None:
     message = "maximum context length is 300 tokens and your request has 280 input tokens"
     client = serve(

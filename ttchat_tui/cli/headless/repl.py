@@ -170,8 +170,7 @@ class Repl:
             self._session.submit(text), lambda _, piece: self._print(shown.take(piece), end="")
         )
         if replied.message is not None:
-            self._print(f"{shown.end()}
-[{_figures(replied.message)}]")
+            self._print(f"{shown.end()}\n[{_figures(replied.message)}]")
         for note in replied.notes:
             tell(note)
         if replied.error is not None:

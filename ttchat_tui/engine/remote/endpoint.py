@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -28,6 +28,14 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Without a slash at the end; `/models` and `/chat/completions` follow it."""
     api_key_env: str = ""
     key_over_plain_http: bool = False
+    user_env: str = ""
+    """The environment variable that holds USER:PASSWORD for HTTP's Basic authentication."""
+    headers: Mapping[str, str] = {}
+    """Sent with every request."""
+    header_env: Mapping[str, str] = {}
+    """Header → the environment variable that holds its value: for those that are secrets."""
+    extra_body: Mapping[str, Any] = {}
+    """Fields of every request for a reply, in place of the app's own."""
     alias: str = ""
     """What stands before its models' names: the user's name for it in config.toml, or the port of this machine that it
     was found at. Empty where it was given as a URL."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Final, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import httpx
-import msgspec
 
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.remote.chunks import one_line, server_message
@@ -19,31 +17,6 @@ from ttchat_tui.engine.remote.endpoint import Endpoint
 from ttchat_tui.engine.remote.exchange import BodyTooLarge
 
 _E = TypeVar("_E", bound=BaseException)
-
-_CONTEXT_ERROR: Final = re.compile(
-    r"context[ _](?:length|size|window)|exceed_context|input is too long", re.IGNORECASE
-)
-_LIMIT: Final = (
-    re.compile(r"maximum context length is ([\d,]+)", re.IGNORECASE),
-    re.compile(r'"n_ctx":\s*(\d+)'),
-    re.compile(r"context (?:size|window|length)[^\d]{0,20}\(?([\d,]+)", re.IGNORECASE),
-)
-_PROMPT: Final = (
-    re.compile(r"\(([\d,]+) in the messages", re.IGNORECASE),
-    re.compile(
-        r"(?:request|prompt) (?:has|contains) (?:at least )?([\d,]+) (?:input )?tokens", re.IGNORECASE
-    ),
-    re.compile(r'"n_prompt_tokens":\s*(\d+)'),
-    re.compile(r"resulted in ([\d,]+) tokens", re.IGNORECASE),
-    re.compile(r"requested(?: tokens)? \(?([\d,]+)", re.IGNORECASE),
-)
-
-
-class Overflow(msgspec.Struct, frozen=True):
-    """A server's refusal of too long a request. 0: it does not tell."""
-
-    prompt_tokens: int
-    limit: int
 
 
 def explained(error: Exception, endpoint: Endpoint) -> EngineError:
@@ -211,14 +184,6 @@ def model_missing(model: str, known: Sequence[str], endpoint: Endpoint) -> Engin
     )
 
 
-def overflow(status: int, body: bytes) -> Overflow | None:
-    """Whether this refuses too long a request, with the numbers that the server names."""
-    text = body.decode("utf-8", "replace")
-    if status not in (400, 413, 422, 500) or not _CONTEXT_ERROR.search(text):
-        return None
-    return Overflow(_number(_PROMPT, text), _number(_LIMIT, text))
-
-
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """`Retry-After` in seconds, None where it is missing or makes no sense. Where it is a date, the wait is counted from
     the answer's own `Date`: clocks differ."""
@@ -236,8 +201,3 @@ def _date(said: str) -> datetime | None:
     except ValueError:
         return None
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
-
-
-def _number(patterns: Sequence[re.Pattern[str]], text: str) -> int:
-    found = next((match.group(1) for pattern in patterns if (match := pattern.search(text))), "0")
-    return int(found.replace(",", "") or 0)

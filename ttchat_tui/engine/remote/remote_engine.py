@@ -31,6 +31,7 @@ from ttchat_tui.engine.remote.caller import Caller
 from ttchat_tui.engine.remote.counting import PromptCounter
 from ttchat_tui.engine.remote.endpoint import Endpoint, api_key, wanted
 from ttchat_tui.engine.remote.errors import model_missing
+from ttchat_tui.engine.remote.negotiation import Learned
 from ttchat_tui.engine.remote.probing import probe
 from ttchat_tui.engine.remote.served import ServedReplies
 from ttchat_tui.engine.remote.survey import Survey, context_of, has_model, namesakes, survey
@@ -56,6 +57,8 @@ class RemoteEngine:
         self._counter_at = counter_at
         self._caller: Caller | None = None
         self._replies: ServedReplies | None = None
+        self._learned: dict[tuple[str, str], Learned] = {}
+        """By address and model. A server may be another one tomorrow: it is not kept longer than the app runs."""
 
     def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
         self.unload()
@@ -118,15 +121,25 @@ class RemoteEngine:
         context = context_of(caller, found, chosen, lambda: report(progress))
         if spec.context_length:
             context = min(context, spec.context_length) if context else spec.context_length
-        batch_sizes = _batch_sizes(found)
+        learned = self._learned.setdefault((endpoint.base_url, chosen), Learned())
+        context = learned.context_length = context or learned.context_length
+        capabilities = Capabilities(
+            sampling=learned.adaptation.sampling(found.dialect),
+            live_sampling=False,
+            logprobs=found.dialect.logprobs
+            and spec.remote.logprobs
+            and "logprobs" not in learned.adaptation.refused,
+            batch_sizes=_batch_sizes(found),
+            continues=found.dialect.continuing is not None,
+        )
         self._replies = ServedReplies(
             caller,
             found.dialect,
             chosen,
             PromptCounter(caller, found.dialect, chosen, self._local_counter(chosen, endpoint, spec)),
-            context_length=context,
+            learned=learned,
             options=spec.remote,
-            batch_sizes=batch_sizes,
+            capabilities=capabilities,
             known_models=known,
         )
         if not context:
@@ -140,13 +153,7 @@ class RemoteEngine:
             context_length=context,
             vocab_size=0,
             load_s=0.0,
-            capabilities=Capabilities(
-                sampling=frozenset({*found.dialect.fields, "stop"}),
-                live_sampling=False,
-                logprobs=found.dialect.logprobs and spec.remote.logprobs,
-                batch_sizes=batch_sizes,
-                continues=found.dialect.continuing is not None,
-            ),
+            capabilities=capabilities,
             parameters=next((each.parameters for each in found.models if each.id == chosen), 0),
             endpoint=endpoint.name,
             served=tuple(endpoint.model_name(each) for each in known),

@@ -40,13 +40,11 @@ def body_of(
     continue_last: bool = False,
     max_tokens: int,
     logprobs: bool = False,
-    leave_out: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """Every parameter is said, neutral ones too: a server has defaults of its own.
 
     Args:
         max_tokens: the longest reply, in place of `sampling.max_tokens`.
-        leave_out: fields that this server has refused before.
     """
     body: dict[str, Any] = {"model": model, "messages": list(messages), "stream": True, **dialect.extra}
     values: dict[str, Any] = {
@@ -64,4 +62,4 @@ def body_of(
         body["logprobs"] = True
     if continue_last:
         body |= dialect.continuing or {}
-    return {name: value for name, value in body.items() if name not in leave_out}
+    return body

@@ -52,8 +52,8 @@ _LONGEST_ERROR: Final = 64 << 10
 _BYTES_A_TOKEN: Final = 16 << 10
 """Most bytes of a stream for each token asked for: many times what any server sends, but a bound."""
 
-Objection = Callable[[int, bytes], "dict[str, Any] | EngineError"]
-"""From status and body of a refusal: another request body that the server may take, or the error in words."""
+Objection = Callable[[int, bytes, Mapping[str, Any]], "dict[str, Any] | EngineError"]
+"""From status and body of a refusal, and the request that was refused: another request body that the server may take, or the error in words."""
 
 
 class Transport(msgspec.Struct, frozen=True):
@@ -274,7 +274,7 @@ class Row:
             retry_after_s(self._headers), time_s, f"{self._name} is busy ({status})"
         ):
             return
-        answer = self._transport.objection(status, body)
+        answer = self._transport.objection(status, body, self._body)
         if isinstance(answer, EngineError):
             self.fail(answer)
             return

@@ -5,7 +5,8 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 import msgspec
 
@@ -13,7 +14,6 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     GenerationEvent,
     GenerationFinished,
-    GenerationStarted,
     PrefillProgress,
     PromptCounted,
     Retrying,
@@ -21,28 +21,21 @@ from ttchat_tui.domain.events import (
     TokenEvent,
 )
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
-from ttchat_tui.domain.model_spec import RemoteOptions
-from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.base import EngineError, PromptTooLong, refusal, require_batch
+from ttchat_tui.domain.model_spec import Capabilities, RemoteOptions
+from ttchat_tui.engine.base import EngineError, refusal, require_batch
 from ttchat_tui.engine.prompt import fit, shorten
 from ttchat_tui.engine.remote.caller import Caller
 from ttchat_tui.engine.remote.counting import PromptCounter
 from ttchat_tui.engine.remote.dialects import Dialect
-from ttchat_tui.engine.remote.errors import overflow, refused
 from ttchat_tui.engine.remote.exchange import Inbox, Woken
+from ttchat_tui.engine.remote.negotiation import RESERVE, Learned, Negotiation, Prompt, Terms, budget_of
 from ttchat_tui.engine.remote.reply import RemoteReply
-from ttchat_tui.engine.remote.request import body_of, is_thinking, without_thoughts
+from ttchat_tui.engine.remote.request import is_thinking, without_thoughts
 from ttchat_tui.engine.remote.row import MOST_ROWS, Row, Transport
 from ttchat_tui.engine.remote.script import WHOLE, Seam
 
-_RESERVE: Final = 512
-"""Tokens kept free for a reply, as in `prompt_builder`."""
 _DOUBT: Final = 1.25
 """By so much an estimate may be short of the truth."""
-_OPTIONAL: Final = ("stream_options", "continuous_usage_stats", "return_progress", "logprobs", "seed")
-"""Fields without which a reply is the same: left out for a server that refuses them."""
-
-
 _GO_ON: Final = (
     "Your last message was cut off after the words “{tail}”. Go on with it from exactly there: "
     "no introduction, nothing repeated."
@@ -56,15 +49,6 @@ class _Cancelled(Exception):
     """The user gave the reply up before it was sent."""
 
 
-class Prompt(msgspec.Struct, frozen=True):
-    """What is sent of a conversation."""
-
-    messages: tuple[ChatMessage, ...]
-    tokens: int
-    is_estimate: bool
-    dropped: int
-
-
 class ServedReplies:
     """One model of one server."""
 
@@ -75,21 +59,19 @@ class ServedReplies:
         model: str,
         counter: PromptCounter,
         *,
-        context_length: int,
+        learned: Learned,
         options: RemoteOptions,
-        batch_sizes: Sequence[int],
+        capabilities: Capabilities,
         known_models: Sequence[str] = (),
     ) -> None:
-        """`context_length` 0: not known; a refusal that names it will tell."""
         self._caller = caller
         self._dialect = dialect
         self._model = model
-        self._context_length = context_length
+        self._learned = learned
         self._options = options
-        self._batch_sizes = batch_sizes
+        self._capabilities = capabilities
         self._known_models = known_models
         self._counter = counter
-        self._leave_out: frozenset[str] = frozenset()
 
     def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
         """As `Engine.count`."""
@@ -111,7 +93,7 @@ class ServedReplies:
         """As `Engine.generate`."""
         received_s = time.perf_counter()
         try:
-            require_batch(request, self._batch_sizes)
+            require_batch(request, self._capabilities.batch_sizes)
             messages = without_thoughts(request.messages)
             if request.continue_last and self._dialect.continuing is None:
                 tail = messages[-1].content[-_TAIL:].strip()
@@ -123,29 +105,38 @@ class ServedReplies:
         except EngineError as error:
             yield refusal(request, error.info)
             return
-        yield GenerationStarted(
-            request_id=request.id,
-            prompt_tokens=prompt.tokens,
-            cached_tokens=0,
-            context_length=self._context_length,
-            dropped_messages=prompt.dropped,
-            is_estimate=prompt.is_estimate,
-            is_by_pieces=True,
+        negotiation = Negotiation(
+            request,
+            prompt,
+            model=self._model,
+            dialect=self._dialect,
+            caller=self._caller,
+            counter=self._counter,
+            learned=self._learned,
+            capabilities=self._capabilities,
+            asks_logprobs=self._options.logprobs,
+            known_models=self._known_models,
         )
+        yield negotiation.started()
         inbox: Inbox = queue.SimpleQueue()
-        rows = self._rows(request, control, prompt, inbox, received_s)
+        rows = self._rows(request, control, negotiation, inbox, received_s)
         control.subscribe(lambda _: inbox.put(Woken()))
         try:
-            yield from self._run(request, control, rows, prompt, inbox, received_s)
+            yield from self._run(request, control, rows, negotiation, inbox, received_s)
         finally:
+            self._capabilities = negotiation.capabilities
             for row in rows:
                 row.close()
 
     # -- what is sent
 
     @property
+    def _context_length(self) -> int:
+        return self._learned.context_length
+
+    @property
     def _budget(self) -> int:
-        return self._context_length - min(_RESERVE, self._context_length // 4)
+        return budget_of(self._context_length)
 
     def _prompt(self, messages: tuple[ChatMessage, ...], control: GenerationControl) -> Prompt:
         """What fits. The server is asked to count only where an estimate leaves a doubt: asking costs a round trip.
@@ -160,7 +151,7 @@ class ServedReplies:
                 raise _Cancelled
 
         count = self._counter.known(messages)
-        wanted = count.tokens * (_DOUBT if count.is_estimate else 1.0) + _RESERVE
+        wanted = count.tokens * (_DOUBT if count.is_estimate else 1.0) + RESERVE
         if not self._context_length or wanted <= self._context_length:
             return Prompt(messages, count.tokens, count.is_estimate, 0)
         plan = fit(
@@ -177,7 +168,7 @@ class ServedReplies:
         self,
         request: GenerationRequest,
         control: GenerationControl,
-        prompt: Prompt,
+        negotiation: Negotiation,
         inbox: Inbox,
         received_s: float,
     ) -> list[Row]:
@@ -186,17 +177,17 @@ class ServedReplies:
         drawn += [(each.sampling or control.sampling, each.seed) for each in request.candidates]
         for number, (sampling, seed) in enumerate(drawn):
             reply = RemoteReply(
-                request.id, number, sampling.stop, seam=self._seam(request), prompt_tokens=prompt.tokens
+                request.id,
+                number,
+                sampling.stop,
+                seam=self._seam(request),
+                prompt_tokens=negotiation.prompt.tokens,
             )
-            body = self._body(request, prompt, sampling, seed)
-
-            def objection(
-                status: int, answer: bytes, sampling: SamplingParams = sampling, seed: int = seed
-            ) -> dict[str, Any] | EngineError:
-                return self._objection(status, answer, request, prompt, sampling, seed)
-
-            transport = Transport(self._caller, self._options, inbox, objection, received_s)
-            rows.append(Row(number, reply, body, transport))
+            terms = Terms(sampling, seed)
+            transport = Transport(
+                self._caller, self._options, inbox, partial(negotiation.answer, terms), received_s
+            )
+            rows.append(Row(number, reply, negotiation.body(terms), transport))
         return rows
 
     def _seam(self, request: GenerationRequest) -> Seam:
@@ -209,77 +200,6 @@ class ServedReplies:
             last=text[-1:],
         )
 
-    def _body(
-        self, request: GenerationRequest, prompt: Prompt, sampling: SamplingParams, seed: int, most: int = 0
-    ) -> dict[str, Any]:
-        """`most`: the longest reply that the server has room for, where it has said so."""
-        room = most or (self._context_length - prompt.tokens if self._context_length else sampling.max_tokens)
-        return body_of(
-            self._dialect,
-            self._model,
-            prompt.messages,
-            sampling,
-            seed,
-            continue_last=request.continue_last and self._dialect.continuing is not None,
-            max_tokens=max(min(sampling.max_tokens, room), 1),
-            logprobs=self._options.logprobs,
-            leave_out=self._leave_out,
-        )
-
-    def _objection(
-        self,
-        status: int,
-        answer: bytes,
-        request: GenerationRequest,
-        prompt: Prompt,
-        sampling: SamplingParams,
-        seed: int,
-    ) -> dict[str, Any] | EngineError:
-        """A request that was refused, so that the server would take it; else why it cannot be."""
-        too_long = overflow(status, answer)
-        if too_long is not None and too_long.limit:
-            self._context_length = too_long.limit
-            if 0 < too_long.prompt_tokens < too_long.limit:
-                self._counter.learn(prompt.messages, too_long.prompt_tokens)
-                most = too_long.limit - too_long.prompt_tokens
-                if most < sampling.max_tokens:
-                    return self._body(
-                        request, prompt, msgspec.structs.replace(sampling, max_tokens=most), seed, most
-                    )
-            return self._too_long(prompt, too_long.prompt_tokens, too_long.limit)
-        if status in (400, 422):
-            text = answer.decode("utf-8", "replace")
-            named = {name for name in _OPTIONAL if name in text} - self._leave_out
-            named = {"stream_options" if name == "continuous_usage_stats" else name for name in named}
-            if named - self._leave_out:
-                self._leave_out |= named
-                return self._body(request, prompt, sampling, seed)
-        return refused(
-            status,
-            answer,
-            self._caller.endpoint,
-            has_key=self._caller.has_key,
-            model=self._model,
-            known=self._known_models,
-        )
-
-    def _too_long(self, prompt: Prompt, tokens: int, limit: int) -> PromptTooLong:
-        """The next try will leave out what has to go: the limit and the size of a token are known now."""
-        if tokens:
-            self._counter.learn(prompt.messages, tokens)
-        plan = shorten(prompt.messages, lambda kept: self._counter.known(kept).tokens, self._budget)
-        size = f"{tokens:,} tokens" if tokens else "more tokens than that"
-        cure = (
-            f"Send it again: the oldest {plan.dropped} messages are left out then; nothing is deleted."
-            if plan.dropped
-            else "Shorten the message or the system prompt, or take a model with a longer context."
-        )
-        return PromptTooLong(
-            f"The context of {self._model} at {self._caller.endpoint.name} holds {limit:,} tokens, reply included; "
-            f"this conversation takes {size}.",
-            cure,
-        )
-
     # -- what comes
 
     def _run(
@@ -287,7 +207,7 @@ class ServedReplies:
         request: GenerationRequest,
         control: GenerationControl,
         rows: list[Row],
-        prompt: Prompt,
+        negotiation: Negotiation,
         inbox: Inbox,
         received_s: float,
     ) -> Iterator[GenerationEvent]:
@@ -304,11 +224,13 @@ class ServedReplies:
             for event in self._step(rows, live, inbox) if not control.is_cancelled else ():
                 if isinstance(event, TokenEvent) and not is_prefilled:
                     is_prefilled = True
-                    yield PrefillProgress(request.id, prompt.tokens, prompt.tokens)
+                    tokens = negotiation.prompt.tokens
+                    yield PrefillProgress(request.id, tokens, tokens)
                 yield event
+            yield from negotiation.news()
             for row in live:
                 if row.reason is not None:
-                    ends.append(self._end_of(request, row, prompt, received_s))
+                    ends.append(self._end_of(request, row, negotiation.prompt, received_s))
                     if request.candidates:
                         yield ends[-1]
         yield _finished(request, ends)

@@ -17,6 +17,7 @@ from typing_extensions import assert_never
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.domain.updates import (
+    CapabilitiesChanged,
     ConversationOpened,
     ConversationsChanged,
     DraftReturned,
@@ -206,6 +207,8 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
                 self.ring()
                 self._refresh_settings()
                 self.count()
+            case CapabilitiesChanged(capabilities):
+                self.show_capabilities(capabilities)
             case EngineFault(error):
                 self._show_fault(error)
             case Notice(error):

@@ -12,6 +12,7 @@ from textual.screen import Screen
 from ttchat_tui.ui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
+    from ttchat_tui.domain.model_spec import Capabilities
     from ttchat_tui.ui.services import Services
     from ttchat_tui.ui.widgets.history_panel import HistoryPanel
     from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
@@ -59,6 +60,11 @@ class Columns(Screen[None]):
     def _is_wanted(self, side: str) -> bool:
         chosen = getattr(self.services.ui_state, PANELS[side])
         return bool(getattr(self.services.config.ui, PANELS[side]) if chosen is None else chosen)
+
+    def show_capabilities(self, capabilities: Capabilities) -> None:
+        """What the engine can do, as far as the sliders are concerned."""
+        if self.sampling_panel is not None:
+            self.sampling_panel.set_capabilities(capabilities)
 
     def close_overlay(self) -> None:
         """If there is one. The keys go to the prompt in any case."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -59,6 +59,14 @@ class RemoteEndpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """What is asked for when no model is named; empty: the first that the server lists."""
     key_over_plain_http: bool = False
     """Send the key over http to an address that is not this machine: whoever is on the way can read it."""
+    user_env: str = ""
+    """The environment variable that holds USER:PASSWORD for Basic authentication."""
+    headers: dict[str, str] = {}
+    """Sent with every request; none that is a secret."""
+    header_env: dict[str, str] = {}
+    """Header → the environment variable that holds its value."""
+    extra_body: dict[str, Any] = {}
+    """Fields of every request for a reply, in place of the app's own: `reasoning_effort`, `chat_template_kwargs`."""
 
 
 class RemoteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,7 +90,7 @@ class RemoteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Silence between two pieces of a reply; any sign of life begins it anew."""
     retries: Annotated[int, Meta(ge=0, le=10)] = 3
     """Times that a request is sent again before its first token, where it was surely not served: no connection,
-    429, 502 to 504."""
+    429, 502 to 504, 529."""
     logprobs: bool = False
     """Ask for each token's probability where the server gives it; costs the server some percent of its speed."""
     endpoints: dict[str, RemoteEndpoint] = {}

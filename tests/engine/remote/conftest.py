@@ -6,8 +6,11 @@ TTCHAT_TEST_REMOTE_URL names a real server (`make test-remote` sets it): then th
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from zlib import crc32
 
 import msgspec
@@ -68,3 +71,20 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         one = Subject(NumberedTokens(), spec, gate, late=25)
         yield one
         one.engine.close()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Of 127.0.0.1, signed by itself, with its key behind it in the file."""
+    tool = shutil.which("openssl")
+    if tool is None:
+        pytest.skip("openssl is not here to make a certificate")
+    file = tmp_path / "certificate.pem"
+    command = (
+        f"{tool} req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=lab -addext subjectAltName=IP:127.0.0.1"
+    )
+    subprocess.run(
+        [*command.split(), "-keyout", file, "-out", tmp_path / "c"], check=True, capture_output=True
+    )
+    file.write_bytes(file.read_bytes() + (tmp_path / "c").read_bytes())
+    return file

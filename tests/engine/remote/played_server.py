@@ -41,10 +41,23 @@ def played(case: dict[str, Any], chat: Handler | None = None) -> RawServer:
 
         return handle
 
-    return RawServer(chat=otherwise(usual), other=otherwise(_listed))
+    return RawServer(chat=otherwise(usual), other=otherwise(played_list))
 
 
-def _listed(client: socket.socket, heard: Heard) -> None:
+def refusing(status: int, message: str, is_refused: Callable[[Any], bool]) -> Handler:
+    """Answers requests whose body `is_refused` with an error, and all others with `Hi`."""
+
+    def handle(client: socket.socket, heard: Heard) -> None:
+        if is_refused(heard.json):
+            client.sendall(answer(status, {"error": {"message": message}}))
+        else:
+            stream(said("Hi"), end("stop"), DONE)(client, heard)
+
+    return handle
+
+
+def played_list(client: socket.socket, heard: Heard) -> None:
+    """What a case serves beside the chat, where it leaves that open."""
     client.sendall(answer(200, MODELS) if heard.path == "/v1/models" else answer(404, {}))
 
 

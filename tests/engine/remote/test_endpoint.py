@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from ttchat_tui.domain.model_spec import RemoteEndpoint, RemoteOptions
 from ttchat_tui.engine.base import EngineError
-from ttchat_tui.engine.remote.endpoint import Endpoint, api_key, is_loopback, wanted
+from ttchat_tui.engine.remote.credentials import api_key
+from ttchat_tui.engine.remote.endpoint import Endpoint, is_loopback, wanted
 
 LAB = RemoteOptions(
     base_url="http://127.0.0.1:8000/v1/",
@@ -40,11 +42,71 @@ def test_a_named_endpoint_has_its_own_key_and_its_own_models_names() -> None:
     assert endpoint.model_name("org/model") == "remote:lab/org/model"
 
 
+@pytest.mark.parametrize(
+    ("url", "base_url"),
+    [
+        ("http://lab:8000/v1/chat/completions", "http://lab:8000/v1"),
+        ("http://lab:8000/v1/chat/completions/", "http://lab:8000/v1"),
+        ("http://lab:8000/v1/models", "http://lab:8000/v1"),
+        ("https://lab.example/api/v1/completions", "https://lab.example/api/v1"),
+        (
+            "https://lab.example/openai/deployments/models/v1",
+            "https://lab.example/openai/deployments/models/v1",
+        ),
+        ("lab:8000", "http://lab:8000"),
+        ("localhost:8000/v1", "http://localhost:8000/v1"),
+        ("127.0.0.1:8000/v1/", "http://127.0.0.1:8000/v1"),
+        ("[::1]:8000/v1", "http://[::1]:8000/v1"),
+        ("api.example.com/v1", "https://api.example.com/v1"),
+        ("  https://lab/v1  ", "https://lab/v1"),
+    ],
+)
+def test_what_people_copy_becomes_a_base_url(url: str, base_url: str) -> None:
+    endpoint = wanted("remote:", RemoteOptions(base_url=url)).endpoint
+    assert endpoint is not None
+    assert endpoint.base_url == base_url
+
+
+@pytest.mark.parametrize(
+    "model", ["127.0.0.1:8080/m", "lab/m", "127.0.0.1:9000/m", "org/m", "m", "/models/m.gguf"]
+)
+def test_a_models_name_comes_back_to_its_server_whatever_it_begins_with(model: str) -> None:
+    options = RemoteOptions(
+        base_url="http://127.0.0.1:9000/v1", endpoints={"lab": RemoteEndpoint(base_url="http://l/v1")}
+    )
+    endpoint = wanted("remote:", options).endpoint
+    assert endpoint is not None
+    again = wanted(endpoint.model_name(model), options)
+    assert again.endpoint is not None
+    assert (again.endpoint.base_url, again.model) == ("http://127.0.0.1:9000/v1", model)
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ({"headers": {"Authorization": "Bearer x"}}, "header_env"),
+        ({"headers": {"x-api-key": "x"}}, "header_env"),
+        ({"headers": {"Host": "x"}}, "no header"),
+        ({"headers": {"a b": "x"}}, "no header"),
+        ({"headers": {"X-Title": "a\r\nEvil: 1"}}, "cannot be sent"),
+        ({"header_env": {"Content-Length": "X"}}, "no header"),
+        ({"extra_body": {"messages": []}}, "messages"),
+    ],
+)
+def test_what_an_endpoint_may_not_add_is_refused_in_words(more: dict[str, object], word: str) -> None:
+    lab = msgspec.convert({"base_url": "https://lab/v1", **more}, RemoteEndpoint)
+    with pytest.raises(EngineError) as caught:
+        wanted("remote:lab/", RemoteOptions(endpoints={"lab": lab}))
+    assert word in caught.value.info.message + caught.value.info.cure
+
+
 def test_without_a_server_none_is_assumed() -> None:
     assert wanted("remote:m", RemoteOptions()).endpoint is None
 
 
-@pytest.mark.parametrize("url", ["lab:8000", "ftp://lab", "http://", "http://lab:99999/v1", "http://[::1"])
+@pytest.mark.parametrize(
+    "url", [" ", "ftp://lab", "http://", "http://lab:99999/v1", "http://[::1", "lab:99999", "::"]
+)
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(EngineError, match="no address"):
         wanted("remote:", RemoteOptions(base_url=url))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +19,6 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
-from ttchat_tui.engine.remote.errors import retry_after_s
 from ttchat_tui.engine.remote.remote_engine import RemoteEngine
 
 KEY = "sk-very-secret"
@@ -112,23 +109,6 @@ def test_https_at_a_port_that_speaks_http_is_told() -> None:
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """Of 127.0.0.1, signed by itself, with its key behind it in the file."""
-    tool = shutil.which("openssl")
-    if tool is None:
-        pytest.skip("openssl is not here to make a certificate")
-    file = tmp_path / "certificate.pem"
-    command = (
-        f"{tool} req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=lab -addext subjectAltName=IP:127.0.0.1"
-    )
-    subprocess.run(
-        [*command.split(), "-keyout", file, "-out", tmp_path / "c"], check=True, capture_output=True
-    )
-    file.write_bytes(file.read_bytes() + (tmp_path / "c").read_bytes())
-    return file
-
-
-@pytest.fixture
 def secure_url(certificate: Path) -> Iterator[str]:
     server = RawServer(other=sends(answer(200, MODELS)))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -153,25 +133,3 @@ def test_a_certificate_is_accepted_by_the_cure_that_is_told(
     engine, info = load(secure_url, ENVIRON)
     engine.close()
     assert info.model == "m"
-
-
-@pytest.mark.parametrize(
-    ("headers", "wait_s"),
-    [
-        ({"retry-after": "7"}, 7.0),
-        (
-            {
-                "retry-after": "Wed, 21 Oct 2026 07:28:09 GMT",
-                "date": "Wed, 21 Oct 2026 07:28:00 GMT",
-            },
-            9.0,
-        ),
-        ({"retry-after": "Wed, 21 Oct 2026 07:28:09 GMT"}, None),
-        ({"retry-after": "soon"}, None),
-        ({}, None),
-    ],
-)
-def test_how_long_to_wait_is_read_from_seconds_and_from_dates_by_the_servers_clock(
-    headers: dict[str, str], wait_s: float | None
-) -> None:
-    assert retry_after_s(headers) == wait_s

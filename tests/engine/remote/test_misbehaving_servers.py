@@ -16,11 +16,12 @@ from tests.engine.remote.scripted_server import Answer, Hush, Reset, ScriptedSer
 from tests.engine.remote.shapes import CONTEXT, MODEL, OPENAI, SHAPES, VLLM, Shape
 from tests.fakes import Script
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import ErrorInfo, GenerationEvent, GenerationFinished, TokenEvent
+from ttchat_tui.domain.events import ErrorInfo, GenerationEvent, GenerationFinished, Retrying, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
+from ttchat_tui.engine.remote import row
 from ttchat_tui.engine.remote.remote_engine import RemoteEngine
 
 SAID = "Grüße, 世界 👩‍🚀! All of it."
@@ -290,7 +291,9 @@ REFUSALS: list[tuple[Answer, str, str]] = [
     (Answer(429, {"error": "slow down"}), "rate_limited", "slow down"),
     (Answer(500, b"Internal Server Error"), "endpoint_error", "Internal Server Error"),
     (Answer(502, b"<html><h1>502 Bad Gateway</h1></html>"), "endpoint_error", "502"),
-    (Answer(503, {"error": {"message": "Loading model", "code": 503}}), "endpoint_error", "Loading model"),
+    (Answer(503, {"error": {"message": "Loading model", "code": 503}}), "endpoint_loading", "Loading model"),
+    (Answer(402, {"error": "Insufficient credits"}), "quota_used_up", "Insufficient credits"),
+    (Answer(529, {"error": "Overloaded"}), "rate_limited", "Overloaded"),
 ]
 
 
@@ -304,12 +307,32 @@ def test_every_refusal_has_its_words(answer: Answer, kind: str, word: str) -> No
     assert "<" not in error.message
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("status", [429, 502, 503, 504, 529])
 def test_a_refusal_that_passes_is_tried_again_when_the_server_says(status: int) -> None:
     busy = Answer(status, {"error": "busy"}, {"Retry-After": "0"})
     with serving(ScriptedServer(answers=[busy, busy], events=said(VLLM))) as server:
         assert text(reply(server, retries=3)) == SAID
         assert len(server.chats()) == 3
+
+
+@pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached"])
+def test_a_quota_that_is_used_up_is_not_asked_for_again(code: str) -> None:
+    no = Answer(429, {"error": {"message": "You exceeded your current quota.", "code": code}})
+    with serving(ScriptedServer(answers=[no], events=said(VLLM))) as server:
+        error = error_of(reply(server, retries=3))
+        assert len(server.chats()) == 1
+    assert (error.kind, "quota" in error.message) == ("quota_used_up", True)
+
+
+def test_a_server_that_loads_its_model_is_waited_for_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(row, "_LOADING_WAIT_S", 0.01)
+    loading = Answer(503, {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}})
+    with serving(ScriptedServer(answers=[loading] * 6, events=said(VLLM))) as server:
+        events = reply(server, retries=2)
+    assert text(events) == SAID
+    assert any("still loading" in event.reason for event in events if isinstance(event, Retrying))
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 500])

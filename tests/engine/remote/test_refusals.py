@@ -188,8 +188,10 @@ def test_the_length_goes_by_its_newer_name_where_the_old_one_is_refused(serve: S
     [
         "max_tokens is too large: 100000. This model supports at most 4096 completion tokens, whereas you provided 100000.",
         "max_tokens: 100000 > 4096, which is the maximum allowed number of output tokens for claude-3-5-haiku-20241022",
-        ("`max_tokens` must be less than or equal to `4096`, the maximum value for `max_tokens` is less than the "
-        "`context_window` for this model"),
+        (
+            "`max_tokens` must be less than or equal to `4096`, the maximum value for `max_tokens` is less than the "
+            "`context_window` for this model"
+        ),
         "Invalid max_tokens value, the valid range of max_tokens is [1, 4096]",
         "Range of max_tokens should be [1, 4096]",
         "max_tokens exceeds the limit: 4096",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import httpx
@@ -13,9 +14,12 @@ import msgspec
 
 from ttchat_tui import __version__
 from ttchat_tui.engine.base import EngineError
+from ttchat_tui.engine.remote.credentials import NO_SECRETS, Secrets
 from ttchat_tui.engine.remote.endpoint import Endpoint, host_of, is_loopback
 from ttchat_tui.engine.remote.errors import explained, timed_out
 from ttchat_tui.engine.remote.exchange import Answered, Broke, Ended, Exchange, Inbox, Received
+from ttchat_tui.engine.remote.way import LateTls, proxy_for
+from ttchat_tui.engine.remote.way import transport as plain_transport
 
 LARGEST_ANSWER: Final = 8 << 20
 """Bytes of an answer that is not streamed: the longest lists of models have one or two million."""
@@ -53,30 +57,39 @@ class Caller:
         key: str,
         *,
         connect_timeout_s: float,
+        secrets: Secrets = NO_SECRETS,
+        environ: Mapping[str, str] = os.environ,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`key` has passed `endpoint.api_key`'s checks; empty: none. `transport` is for tests."""
-        self.endpoint = endpoint
-        self.has_key = bool(key)
-        self._key = key.encode()
+        """`key` and `secrets` have passed `credentials`' checks; empty: none. `environ` tells of proxies and
+        certificates. `transport` is for tests.
+
+        Raises:
+            EngineError: kind `endpoint_proxy`.
+        """
+        proxy = proxy_for(endpoint.base_url, environ)
+        self.endpoint = msgspec.structs.replace(endpoint, proxy_env=proxy.variable if proxy else "")
+        self.has_key = bool(key or secrets.headers)
+        self._secrets = tuple(each.encode() for each in (key, *secrets.values) if each)
+        self._moved: dict[str, str] = {}
         self.connect_timeout_s = connect_timeout_s
         headers = {"User-Agent": f"ttchat-tui/{__version__}", "Accept-Encoding": "identity"}
+        private = dict(secrets.headers)
         if key:
-            headers["Authorization"] = f"Bearer {key}"
+            private["Authorization"] = f"Bearer {key}"
+        self._private = frozenset(private)
+        headers |= {**endpoint.headers, **private}
+        # No connection is used twice: on one that the server has just given up it could not be known whether the
+        # request was served.
+        limits = httpx.Limits(max_keepalive_connections=0)
         self._client = httpx.Client(
             headers=headers,
             # Reading has no limit here: whoever waits for arrivals has one, and closes.
             timeout=httpx.Timeout(None, connect=connect_timeout_s, write=30.0),
-            # No connection is used twice: on one that the server has just given up it could not be known whether the
-            # request was served.
-            limits=httpx.Limits(max_keepalive_connections=0),
-            follow_redirects=True,
-            max_redirects=3,
-            # A proxy from the environment is for the way out, never for this machine; certificates are for both.
-            trust_env=not endpoint.is_local,
-            verify=httpx.create_ssl_context(trust_env=True),
+            trust_env=False,
             event_hooks={"request": [self._guard]},
-            transport=transport,
+            transport=transport or plain_transport(limits, proxy),
+            mounts={} if transport else {"https://": LateTls(limits, proxy, environ)},
         )
 
     def close(self) -> None:
@@ -84,7 +97,9 @@ class Caller:
 
     def masked(self, said: bytes) -> bytes:
         """What a server said, without the key: some repeat it when they refuse it."""
-        return said.replace(self._key, b"[key]") if self._key else said
+        for secret in self._secrets:
+            said = said.replace(secret, b"[key]")
+        return said
 
     def url(self, path: str) -> str:
         """Below the base URL."""
@@ -98,6 +113,7 @@ class Caller:
         self, url: str, body: object, inbox: Inbox, *, tag: int = 0, most_bytes: int = LARGEST_ANSWER
     ) -> Exchange:
         """Send; `body` None is a GET. Arrivals come to `inbox` under `tag`."""
+        url = self._moved.get(url, url)
         request = (
             self._client.build_request("GET", url)
             if body is None
@@ -105,7 +121,7 @@ class Caller:
                 "POST", url, content=msgspec.json.encode(body), headers={"Content-Type": "application/json"}
             )
         )
-        return Exchange(self._client, request, inbox, tag, most_bytes)
+        return Exchange(self._client, request, inbox, tag, most_bytes, moved=self._move)
 
     def ask(
         self, url: str, body: object = None, *, timeout_s: float, tick: Callable[[], None] = lambda: None
@@ -117,37 +133,21 @@ class Caller:
         Raises:
             EngineError: there is no answer, in words.
         """
-        inbox: Inbox = queue.SimpleQueue()
-        deadline_s = time.perf_counter() + timeout_s
-        exchange = self.start(url, body, inbox)
-        status, headers, parts = 0, dict[str, str](), list[bytes]()
-        try:
-            while True:
-                tick()
-                try:
-                    arrival = inbox.get(timeout=_TICK_S)
-                except queue.Empty:
-                    if time.perf_counter() > deadline_s:
-                        raise timed_out(self.endpoint, timeout_s) from None
-                    continue
-                match arrival:
-                    case Answered():
-                        status, headers = arrival.status, dict(arrival.headers)
-                    case Received():
-                        parts.append(arrival.data)
-                    case Ended():
-                        return Answer(status, headers, self.masked(b"".join(parts)))
-                    case Broke():
-                        raise explained(arrival.error, self.endpoint) from arrival.error
-                    case _:
-                        pass
-        finally:
-            exchange.close()
+        (found,) = ask_together([(self, url, body)], timeout_s=timeout_s, tick=tick)
+        if isinstance(found, EngineError):
+            raise found
+        return found
+
+    def _move(self, old: str, new: str) -> None:
+        """A server has said that an address is another one for good."""
+        self._moved[old] = new
 
     def _guard(self, request: httpx.Request) -> None:
-        """Called before each request goes out, those of redirects too (from which httpx has taken the key where the
-        origin is another)."""
+        """Called before each request goes out, those of redirects too: secrets are for one origin."""
         url = str(request.url)
+        if not _is_same_place(self.endpoint.base_url, url):
+            for name in self._private:
+                request.headers.pop(name, None)
         is_plain = urlsplit(url).scheme != "https"
         if is_plain and not is_loopback(url) and urlsplit(self.endpoint.base_url).scheme == "https":
             raise EngineError(
@@ -156,8 +156,67 @@ class Caller:
                 cure="Correct the base URL.",
                 kind="endpoint_redirect",
             )
-        is_exposed = is_plain and not is_loopback(url) and "Authorization" in request.headers
+        is_exposed = (
+            is_plain and not is_loopback(url) and any(name in request.headers for name in self._private)
+        )
         if is_exposed and not self.endpoint.key_over_plain_http:
             raise EngineError(
                 f"The key would go to {host_of(url)} over plain http.", kind="key_over_plain_http"
             )
+
+
+def _is_same_place(base_url: str, url: str) -> bool:
+    """The same origin, or the same host by https where it was plain http."""
+    base, other = httpx.URL(base_url), httpx.URL(url)
+    is_upgrade = (base.scheme, other.scheme) == ("http", "https") and other.port is None and base.port is None
+    return base.host == other.host and (is_upgrade or (base.scheme, base.port) == (other.scheme, other.port))
+
+
+Question: TypeAlias = "tuple[Caller, str, object]"
+"""Whom to ask, at which URL, with which body (None: a GET)."""
+
+
+def ask_together(
+    questions: Sequence[Question], *, timeout_s: float, tick: Callable[[], None] = lambda: None
+) -> list[Answer | EngineError]:
+    """The answers in the order of the questions, which are all under way at once; none takes longer than `timeout_s`.
+
+    `tick` as in `Caller.ask`.
+    """
+    inbox: Inbox = queue.SimpleQueue()
+    deadline_s = time.perf_counter() + timeout_s
+    found: dict[int, Answer | EngineError] = {}
+    heads: dict[int, Answered] = {}
+    parts: list[list[bytes]] = [[] for _ in questions]
+    exchanges: list[Exchange] = []
+    try:
+        for tag, (caller, url, body) in enumerate(questions):
+            exchanges.append(caller.start(url, body, inbox, tag=tag))
+        while len(found) < len(questions):
+            tick()
+            if time.perf_counter() > deadline_s:
+                break
+            try:
+                arrival = inbox.get(timeout=_TICK_S)
+            except queue.Empty:
+                continue
+            caller = questions[arrival.tag][0]
+            match arrival:
+                case Answered():
+                    heads[arrival.tag] = arrival
+                case Received():
+                    parts[arrival.tag].append(arrival.data)
+                case Ended():
+                    head, body = heads[arrival.tag], b"".join(parts[arrival.tag])
+                    found[arrival.tag] = Answer(head.status, dict(head.headers), caller.masked(body))
+                case Broke():
+                    found[arrival.tag] = explained(arrival.error, caller.endpoint)
+                case _:
+                    pass
+        return [
+            found.get(tag) or timed_out(caller.endpoint, timeout_s)
+            for tag, (caller, _, _) in enumerate(questions)
+        ]
+    finally:
+        for exchange in exchanges:
+            exchange.close()

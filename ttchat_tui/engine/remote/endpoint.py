@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -10,13 +11,29 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ttchat_tui.domain.model_spec import RemoteOptions
-from ttchat_tui.engine.base import EngineError, ModelLoadError
+from ttchat_tui.engine.base import ModelLoadError
 
 PREFIX: Final = "remote:"
 """Before a model's name, wherever any engine's models may stand: `remote:lab/llama-3`."""
 
-USUAL_PORTS: Final = (8000, 8001, 8080, 11434)
-"""vLLM and tt-inference-server, a second one, llama.cpp, Ollama."""
+USUAL_PORTS: Final = (8000, 8001, 8080, 11434, 1234, 4000, 13305, 30000)
+"""vLLM and tt-inference-server, a second one, llama.cpp, Ollama, LM Studio, LiteLLM's proxy, Lemonade, SGLang."""
+
+_ROUTES: Final = (
+    "/chat/completions",
+    "/completions",
+    "/models",
+    "/responses",
+    "/embeddings",
+    "/messages",
+)
+"""What people copy along with a base URL."""
+_OURS: Final = frozenset(
+    {"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding"}
+)
+"""Headers that are not for a config to set."""
+_SECRET: Final = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORECASE)
+_HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,11 +56,15 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     alias: str = ""
     """What stands before its models' names: the user's name for it in config.toml, or the port of this machine that it
     was found at. Empty where it was given as a URL."""
+    others: frozenset[str] = frozenset()
+    """What stands before the models' names of other endpoints."""
+    proxy_env: str = ""
+    """The environment variable that names the proxy on the way to it; empty: there is none."""
 
     @property
     def root_url(self) -> str:
         """Where a server keeps what is not OpenAI's: the base without `/v1`."""
-        return self.base_url.removesuffix("/v1")
+        return self.base_url.removesuffix("/v1").removesuffix("/api")
 
     @property
     def is_local(self) -> bool:
@@ -51,7 +72,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     def model_name(self, model_id: str) -> str:
         """What a load takes for a model of this server."""
-        return f"{PREFIX}{self.alias}/{model_id}" if self.alias else f"{PREFIX}{model_id}"
+        head, slash, _ = model_id.partition("/")
+        is_taken = bool(slash) and (head in self.others or head == self.name)
+        place = self.alias or (self.name if is_taken else "")
+        return f"{PREFIX}{place}/{model_id}" if place else f"{PREFIX}{model_id}"
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -75,6 +99,9 @@ def wanted(name: str, options: RemoteOptions) -> Wanted:
     head, slash, rest = model.partition("/")
     if slash and head in options.endpoints:
         return _named(head, rest, options)
+    is_url = bool(options.base_url) and not options.endpoint
+    if slash and is_url and head == host_of(checked_url(options.base_url)):
+        return Wanted(_by_url(options), rest)  # the model's own name begins as another endpoint's
     place = next((each for each in usual_places() if slash and each.alias == head), None)
     if place is not None:
         return Wanted(place, rest)
@@ -82,13 +109,18 @@ def wanted(name: str, options: RemoteOptions) -> Wanted:
         return Wanted(None, model)
     if options.endpoint:
         return _named(options.endpoint, model, options)
-    endpoint = Endpoint(
-        name=host_of(options.base_url),
-        base_url=checked_url(options.base_url),
+    return Wanted(_by_url(options), model)
+
+
+def _by_url(options: RemoteOptions) -> Endpoint:
+    base_url = checked_url(options.base_url)
+    return Endpoint(
+        name=host_of(base_url),
+        base_url=base_url,
         api_key_env=options.api_key_env,
         key_over_plain_http=options.key_over_plain_http,
+        others=frozenset({*options.endpoints, *(each.alias for each in usual_places())}),
     )
-    return Wanted(endpoint, model)
 
 
 def _named(alias: str, model: str, options: RemoteOptions) -> Wanted:
@@ -105,9 +137,46 @@ def _named(alias: str, model: str, options: RemoteOptions) -> Wanted:
         base_url=checked_url(found.base_url),
         api_key_env=found.api_key_env,
         key_over_plain_http=found.key_over_plain_http,
+        user_env=found.user_env,
+        headers=found.headers,
+        header_env=found.header_env,
+        extra_body=found.extra_body,
         alias=alias,
     )
+    _check_extras(endpoint)
     return Wanted(endpoint, model or found.model)
+
+
+def _check_extras(endpoint: Endpoint) -> None:
+    """
+    Raises:
+        ModelLoadError: kind `endpoint_config`: a header or field that cannot be sent, or a secret in the file.
+    """
+    where = f"[remote.endpoints.{endpoint.alias}]"
+    for name in (*endpoint.headers, *endpoint.header_env):
+        if not _HEADER.fullmatch(name) or name.lower() in _OURS:
+            raise ModelLoadError(
+                f"{name!r} in {where} is no header that can be set.", "Take it out.", "endpoint_config"
+            )
+    for name, value in endpoint.headers.items():
+        if _SECRET.search(name):
+            raise ModelLoadError(
+                f"The header {name} in {where} looks like a secret, which does not belong into the config.",
+                cure=f'Put it into an environment variable and write header_env.{name} = "THAT_VARIABLE".',
+                kind="endpoint_config",
+            )
+        if not (value.isascii() and value.isprintable()):
+            raise ModelLoadError(
+                f"The value of the header {name} in {where} holds a character that cannot be sent.",
+                "Use plain ASCII, without line breaks.",
+                "endpoint_config",
+            )
+    if ours := sorted(endpoint.extra_body.keys() & {"model", "messages", "stream"}):
+        raise ModelLoadError(
+            f"extra_body in {where} holds {', '.join(ours)}, which is the app's own to say.",
+            "Take it out.",
+            "endpoint_config",
+        )
 
 
 def usual_places() -> tuple[Endpoint, ...]:
@@ -117,11 +186,14 @@ def usual_places() -> tuple[Endpoint, ...]:
 
 
 def checked_url(url: str) -> str:
-    """`url` without a slash at its end.
+    """`url` as a base: with a scheme, without a slash at its end, without the route of a single request behind it.
 
     Raises:
         ModelLoadError: kind `endpoint_url`.
     """
+    url = url.strip()
+    if "://" not in url:
+        url = f"{_likely_scheme(url)}://{url}"
     try:
         parts = urlsplit(url.strip())
         is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -136,7 +208,8 @@ def checked_url(url: str) -> str:
     if parts.username or parts.password:
         raise ModelLoadError(
             "The base URL holds a user name or password, which would be shown and recorded.",
-            cure="Take it out; put the key into an environment variable and name that as api_key_env.",
+            cure="Take it out; put USER:PASSWORD into an environment variable and name that as user_env of an endpoint in "
+            "config.toml (a key: as api_key_env).",
             kind="endpoint_url",
         )
     if parts.query or parts.fragment:
@@ -145,7 +218,23 @@ def checked_url(url: str) -> str:
             cure="Leave that out; a key belongs into an environment variable, named as api_key_env.",
             kind="endpoint_url",
         )
-    return url.strip().rstrip("/")
+    url = url.rstrip("/")
+    route = next((route for route in _ROUTES if parts.path.rstrip("/").endswith(route)), "")
+    return url.removesuffix(route).rstrip("/")
+
+
+def _likely_scheme(url: str) -> str:
+    """http for this machine and for what looks like a machine nearby: an IP address, a name without a dot."""
+    host = urlsplit(f"//{url}").hostname if url.count("[") == url.count("]") else ""
+    try:
+        ipaddress.ip_address(host or "")
+    except ValueError:
+        return (
+            "https"
+            if "." in (host or "") and not (host or "").endswith((".local", ".lan", ".internal"))
+            else "http"
+        )
+    return "http"
 
 
 def host_of(url: str) -> str:
@@ -165,35 +254,6 @@ def is_loopback(url: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def api_key(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
-    """The key to send; empty where there is none.
-
-    Raises:
-        EngineError: kind `key_over_plain_http`: it would be readable on its way; kind `endpoint_key`: it holds what
-            cannot be sent.
-    """
-    key = environ.get(endpoint.api_key_env, "").strip() if endpoint.api_key_env else ""
-    if not (
-        key.isascii() and key.isprintable()
-    ):  # told here, because libraries would repeat it in their errors
-        raise EngineError(
-            f"The key in {endpoint.api_key_env} holds a character that no key has: a line break, or a typographic "
-            "quotation mark.",
-            cure=f"Set {endpoint.api_key_env} again.",
-            kind="endpoint_key",
-        )
-    is_plain = urlsplit(endpoint.base_url).scheme == "http"
-    if key and is_plain and not endpoint.is_local and not endpoint.key_over_plain_http:
-        where = f"[remote.endpoints.{endpoint.alias}]" if endpoint.alias else "[remote]"
-        raise EngineError(
-            f"The key in {endpoint.api_key_env} would go to {endpoint.name} over plain http, "
-            "readable by whoever is on the way.",
-            cure=f"Use https, unset {endpoint.api_key_env}, or set key_over_plain_http = true in {where}.",
-            kind="key_over_plain_http",
-        )
-    return key
 
 
 def _shown(url: str) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
-from typing import Literal, TypeVar
+from collections.abc import Sequence
+from typing import Final, Literal, TypeVar
 
 import httpx
 
@@ -15,6 +14,11 @@ from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.remote.chunks import one_line, server_message
 from ttchat_tui.engine.remote.endpoint import Endpoint
 from ttchat_tui.engine.remote.exchange import BodyTooLarge
+from ttchat_tui.engine.remote.retrying import is_loading, is_quota_used_up
+
+_WANTS_TLS: Final = re.compile(
+    r"HTTP request (?:was sent )?to an? HTTPS|plain HTTP request was sent to HTTPS", re.IGNORECASE
+)
 
 _E = TypeVar("_E", bound=BaseException)
 
@@ -24,6 +28,12 @@ def explained(error: Exception, endpoint: Endpoint) -> EngineError:
     if isinstance(error, EngineError):
         return error
     name = endpoint.name
+    if isinstance(error, httpx.ProxyError):
+        return EngineError(
+            f"The proxy on the way to {name} does not let it through: {one_line(str(error))}.",
+            cure=f"See {endpoint.proxy_env or 'the proxy'}; or name the server in NO_PROXY.",
+            kind="endpoint_proxy",
+        )
     if isinstance(error, httpx.ConnectTimeout):
         return timed_out(endpoint, None)
     if isinstance(error, httpx.ConnectError):
@@ -45,8 +55,23 @@ def explained(error: Exception, endpoint: Endpoint) -> EngineError:
     )
 
 
+def wants_tls(endpoint: Endpoint) -> EngineError:
+    """It is spoken to in plain http, and that is wrong."""
+    return EngineError(
+        f"{endpoint.name} speaks TLS on this port, and was spoken to in plain http.",
+        cure=f"Write the base URL with https: {endpoint.base_url.replace('http://', 'https://', 1)}",
+        kind="endpoint_tls",
+    )
+
+
 def _no_connection(error: httpx.ConnectError, endpoint: Endpoint) -> EngineError:
     name = endpoint.name
+    if endpoint.proxy_env and _cause(error, ssl.SSLError) is None:
+        return EngineError(
+            f"There is no connection to the proxy on the way to {name}: {one_line(str(error))}.",
+            cure=f"See {endpoint.proxy_env}; or name the server in NO_PROXY.",
+            kind="endpoint_proxy",
+        )
     if (certificate := _cause(error, ssl.SSLCertVerificationError)) is not None:
         return EngineError(
             f"The certificate of {name} was not accepted: {certificate.verify_message}.",
@@ -147,7 +172,10 @@ def refused(
     """An HTTP error status with its body."""
     name, said = endpoint.name, server_message(body)
     tail = f": {said}" if said else "."
-    variable = endpoint.api_key_env
+    variable = endpoint.api_key_env or endpoint.user_env or next(iter(endpoint.header_env.values()), "")
+    if is_quota_used_up(status, body):
+        cure = "See plan and billing of the account there; sending again does not help."
+        return EngineError(f"The quota at {name} is used up ({status}){tail}", cure, "quota_used_up")
     if status in (401, 403):
         what = "refused the key" if has_key else "wants a key"
         if has_key:
@@ -158,15 +186,24 @@ def refused(
             cure = "Name the variable that holds the key: api_key_env of the endpoint in config.toml."
         return EngineError(f"{name} {what} ({status}){tail}", cure, "endpoint_auth")
     if status == 404 and "model" in said.lower():
-        return model_missing(model, known, endpoint)
+        others = [each for each in known if each != model]
+        return model_missing(model, others, endpoint, said=said)
     if status in (404, 405):
         hint = "" if endpoint.base_url.endswith("/v1") else " It should end in /v1 most often."
         cure = f"Check the base URL {endpoint.base_url}.{hint}"
         return EngineError(f"{name} knows no such address ({status}){tail}", cure, "endpoint_not_found")
-    if status == 429:
+    if status in (429, 529):
+        return EngineError(f"{name} is busy ({status}){tail}", "Wait, then send again.", "rate_limited")
+    if is_loading(status, body):
         return EngineError(
-            f"{name} is busy or the quota is used up (429){tail}", "Wait, then send again.", "rate_limited"
+            f"{name} is still loading its model ({status}){tail}",
+            "Wait, then send again.",
+            "endpoint_loading",
         )
+    if status == 501:
+        return EngineError(f"{name} does not offer that (501){tail}", kind="endpoint_unimplemented")
+    if status == 400 and _WANTS_TLS.search(said):
+        return wants_tls(endpoint)
     if status >= 500:
         return EngineError(
             f"{name} failed ({status}){tail}", "See the server's log, then send again.", "endpoint_error"
@@ -174,30 +211,14 @@ def refused(
     return EngineError(f"{name} refuses the request ({status}){tail}", kind="endpoint_error")
 
 
-def model_missing(model: str, known: Sequence[str], endpoint: Endpoint) -> EngineError:
-    """With what is there, as many as a line holds."""
+def model_missing(model: str, known: Sequence[str], endpoint: Endpoint, *, said: str = "") -> EngineError:
+    """With what is there, as many as a line holds. `known` without the model that is missing; `said`: by the server."""
     there = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
+    tail = f": {said}" if said else "; " if known else "."
+    if known:
+        tail = f"{tail.rstrip(' ;.')}; there: {there}."
     return EngineError(
-        f"{endpoint.name} does not serve {model!r}" + (f"; there: {there}." if known else "."),
+        f"{endpoint.name} does not serve {model!r}{tail}",
         cure=f"Choose one of them: --model {endpoint.model_name(known[0])}" if known else "",
         kind="model_missing",
     )
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """`Retry-After` in seconds, None where it is missing or makes no sense. Where it is a date, the wait is counted from
-    the answer's own `Date`: clocks differ."""
-    said = headers.get("retry-after", "")
-    try:
-        return max(0.0, float(said))
-    except ValueError:
-        until, now = _date(said), _date(headers.get("date", ""))
-        return max(0.0, (until - now).total_seconds()) if until and now else None
-
-
-def _date(said: str) -> datetime | None:
-    try:
-        found = parsedate_to_datetime(said)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

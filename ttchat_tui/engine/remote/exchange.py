@@ -12,7 +12,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -21,6 +21,7 @@ import httpx
 _log = logging.getLogger(__name__)
 
 _SOCKET_EVENTS: Final = ("connection.connect_tcp.complete", "connection.start_tls.complete")
+_MOST_REDIRECTS: Final = 3
 _SENT_EVENT: Final = "http11.send_request_headers.started"
 
 
@@ -80,8 +81,17 @@ class Exchange:
     """Starts at once. What arrives carries `tag`: after `close` something may still be on its way."""
 
     def __init__(
-        self, client: httpx.Client, request: httpx.Request, inbox: Inbox, tag: int, most_bytes: int
+        self,
+        client: httpx.Client,
+        request: httpx.Request,
+        inbox: Inbox,
+        tag: int,
+        most_bytes: int,
+        *,
+        moved: Callable[[str, str], None] = lambda old, new: None,
     ) -> None:
+        """`moved` is called, on the exchange's thread, where a redirect is for good."""
+        self._moved = moved
         self._client = client
         self._request = request
         self._inbox = inbox
@@ -115,10 +125,31 @@ class Exchange:
         elif name == _SENT_EVENT:
             self._inbox.put(Connected(self._tag, time.perf_counter()))
 
+    def _sent(self) -> httpx.Response:
+        """The answer where redirects lead. A POST stays one: httpx makes a GET of it at 301 and 302, as browsers do, and
+        the request would be lost."""
+        request = self._request
+        for _ in range(_MOST_REDIRECTS + 1):
+            response = self._client.send(request, stream=True, follow_redirects=False)
+            following = response.next_request
+            if following is None:
+                return response
+            response.close()
+            if request.method == "POST" and response.status_code in (301, 302):
+                kept = {"Content-Type": request.headers["Content-Type"]}
+                following = httpx.Request(
+                    "POST", following.url, headers={**following.headers, **kept}, content=request.content
+                )
+            following.extensions = request.extensions
+            if response.status_code in (301, 308):
+                self._moved(str(request.url), str(following.url))
+            request = following
+        raise httpx.TooManyRedirects("too many redirects", request=request)
+
     def _run(self) -> None:
         tag, put = self._tag, self._inbox.put
         try:
-            response = self._client.send(self._request, stream=True)
+            response = self._sent()
             with closing(response):
                 url = str(response.url)
                 put(Answered(tag, time.perf_counter(), response.status_code, response.headers, url))

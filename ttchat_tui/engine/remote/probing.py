@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.engine.base import EngineError, ModelLoadError
-from ttchat_tui.engine.remote.caller import Caller
+from ttchat_tui.engine.remote.caller import Caller, ask_together
 from ttchat_tui.engine.remote.endpoint import USUAL_PORTS, Endpoint, usual_places
-from ttchat_tui.engine.remote.survey import Tick, has_model, list_models
+from ttchat_tui.engine.remote.survey import Tick, has_model, models_of
 
 _TIMEOUT_S: Final = 1.0
 _NOBODY: Final = frozenset({"endpoint_refused", "endpoint_unreachable"})
@@ -33,7 +33,7 @@ def probe(
     model: str = "",
     places: Sequence[Endpoint] | None = None,
 ) -> Probed:
-    """Ask every place for its models. No key goes there: nobody has said who listens.
+    """Ask every place for its models, all at the same time. No key goes there: nobody has said who listens.
 
     Raises:
         ModelLoadError: kind `no_endpoint`, with what does answer at these ports, if anything.
@@ -41,17 +41,21 @@ def probe(
     """
     found: list[tuple[Endpoint, list[str]]] = []
     others: list[str] = []
-    for endpoint in usual_places() if places is None else places:
-        caller = new_caller(endpoint)
-        try:
-            models, _ = list_models(caller, tick, _TIMEOUT_S)
-            found.append((endpoint, [each.id for each in models]))
-        except EngineError as error:
-            if error.info.kind == "load_cancelled":
-                raise
-            if error.info.kind not in _NOBODY:
-                others.append(error.info.message)
-        finally:
+    callers = [new_caller(each) for each in (usual_places() if places is None else places)]
+    try:
+        questions = [(caller, caller.url("/models"), None) for caller in callers]
+        answers = ask_together(questions, timeout_s=_TIMEOUT_S, tick=tick)
+        for caller, answer in zip(callers, answers, strict=True):
+            try:
+                if isinstance(answer, EngineError):
+                    raise answer
+                models = models_of(caller, answer)
+                found.append((caller.endpoint, [each.id for each in models]))
+            except EngineError as error:
+                if error.info.kind not in _NOBODY:
+                    others.append(error.info.message)
+    finally:
+        for caller in callers:
             caller.close()
     if not found:
         raise _none(others)

@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.engine.base import (
     EngineError,
+    LoadCancelled,
     ModelLoadError,
     ProgressReporter,
     TokenCounter,
@@ -29,16 +31,24 @@ from ttchat_tui.engine.base import (
 )
 from ttchat_tui.engine.remote.caller import Caller
 from ttchat_tui.engine.remote.counting import PromptCounter
-from ttchat_tui.engine.remote.endpoint import Endpoint, api_key, wanted
-from ttchat_tui.engine.remote.errors import model_missing
+from ttchat_tui.engine.remote.credentials import api_key, secrets_of
+from ttchat_tui.engine.remote.endpoint import Endpoint, wanted
+from ttchat_tui.engine.remote.errors import model_missing, wants_tls
 from ttchat_tui.engine.remote.negotiation import Learned
 from ttchat_tui.engine.remote.probing import probe
 from ttchat_tui.engine.remote.served import ServedReplies
-from ttchat_tui.engine.remote.survey import Survey, context_of, has_model, namesakes, survey
+from ttchat_tui.engine.remote.survey import Survey, context_of, has_model, namesakes, signs_of, survey
+from ttchat_tui.engine.remote.way import speaks_tls
 
 _log = logging.getLogger(__name__)
 
 _WRONG_PLACE: Final = frozenset({"endpoint_not_found", "endpoint_protocol"})
+_NO_LIST: Final = frozenset({"endpoint_not_found", "endpoint_auth", "endpoint_unimplemented"})
+"""Errors of a list of models that say nothing of the models themselves."""
+_LOADING_WAIT_S: Final = 1.0
+"""Between two questions to a server that loads its model."""
+_TICK_S: Final = 0.05
+_HANDSHAKE_S: Final = 2.0
 
 
 class RemoteEngine:
@@ -107,6 +117,7 @@ class RemoteEngine:
             endpoint,
             api_key(endpoint, self._environ),
             connect_timeout_s=spec.remote.connect_timeout_s,
+            secrets=secrets_of(endpoint, self._environ),
             transport=self._transport,
         )
 
@@ -115,7 +126,7 @@ class RemoteEngine:
     ) -> tuple[Caller, EngineInfo]:
         """What the server is and has; the caller's base gets its `/v1` where that was forgotten."""
         progress = LoadProgress(phase="start", detail=f"{caller.endpoint.name}: which models are there?")
-        caller, found, notes = self._surveyed(caller, spec, lambda: report(progress))
+        caller, found, notes = self._surveyed(caller, model, spec, report)
         endpoint, known = caller.endpoint, [each.id for each in found.models]
         chosen = _chosen(model, found, endpoint)
         context = context_of(caller, found, chosen, lambda: report(progress))
@@ -175,25 +186,64 @@ class RemoteEngine:
             return None
 
     def _surveyed(
-        self, caller: Caller, spec: ModelSpec, tick: Callable[[], None]
+        self, caller: Caller, model: str, spec: ModelSpec, report: ProgressReporter
     ) -> tuple[Caller, Survey, tuple[str, ...]]:
-        try:
-            return caller, survey(caller, tick), ()
-        except EngineError as error:
-            endpoint = caller.endpoint
-            if error.info.kind not in _WRONG_PLACE or endpoint.base_url.endswith("/v1"):
-                raise
-            longer = msgspec.structs.replace(endpoint, base_url=f"{endpoint.base_url}/v1")
-            other = self._new_caller(longer, spec)
+        """Also at the addresses where the API may be meant to be. A model that is named is tried without a list too."""
+        progress = LoadProgress(phase="start", detail=f"{caller.endpoint.name}: which models are there?")
+        first = self._survey(caller, report, progress)
+        if isinstance(first, Survey):
+            return caller, first, ()
+        endpoint = caller.endpoint
+        is_cut = first.info.kind == "connection_lost" and endpoint.base_url.startswith("http:")
+        if is_cut and not endpoint.proxy_env and speaks_tls(endpoint.base_url, _HANDSHAKE_S):
+            raise wants_tls(endpoint) from first
+        for base_url in _other_bases(endpoint.base_url) if first.info.kind in _WRONG_PLACE else ():
+            other = self._new_caller(msgspec.structs.replace(endpoint, base_url=base_url), spec)
             try:
-                found = survey(other, tick)
-            except EngineError as second:
+                found = self._survey(other, report, progress)
+            except BaseException:
                 other.close()
-                if second.info.kind in _WRONG_PLACE:
-                    raise error from second
                 raise
-            caller.close()
-            return other, found, (f"The API is at {longer.base_url}: /v1 was missing from the base URL.",)
+            if isinstance(found, Survey):
+                caller.close()
+                missing = base_url.removeprefix(endpoint.base_url.removesuffix("/v1"))
+                return other, found, (f"The API is at {base_url}: {missing} was missing from the base URL.",)
+            other.close()
+            if found.info.kind not in _WRONG_PLACE:
+                raise found
+        if not model or first.info.kind not in _NO_LIST:
+            raise first
+        note = f"{endpoint.name} does not give its list of models: {model} is asked for all the same. {first.info.message}"
+        return caller, signs_of(caller, lambda: report(progress)), (note,)
+
+    def _survey(
+        self, caller: Caller, report: ProgressReporter, progress: LoadProgress
+    ) -> Survey | EngineError:
+        """Waits for a server that is still loading its model, for as long as the user does."""
+        while True:
+            try:
+                return survey(caller, partial(report, progress))
+            except LoadCancelled:
+                raise
+            except EngineError as error:
+                if error.info.kind != "endpoint_loading":
+                    return error
+            progress = LoadProgress(
+                phase="start", detail=f"{caller.endpoint.name} is still loading its model"
+            )
+            until_s = time.perf_counter() + _LOADING_WAIT_S
+            while time.perf_counter() < until_s:
+                report(progress)
+                time.sleep(_TICK_S)
+
+
+def _other_bases(base_url: str) -> tuple[str, ...]:
+    """Where else the API may be: people leave out its path, or give the usual one."""
+    if base_url.endswith("/api/v1"):
+        return ()
+    if base_url.endswith("/v1"):
+        return (f"{base_url.removesuffix('/v1')}/api/v1",)
+    return (f"{base_url}/v1", f"{base_url}/api/v1")
 
 
 def _chosen(model: str, found: Survey, endpoint: Endpoint) -> str:
@@ -211,9 +261,11 @@ def _chosen(model: str, found: Survey, endpoint: Endpoint) -> str:
         raise model_missing(model, known, endpoint)
     if not known:
         raise ModelLoadError(
-            f"{endpoint.name} lists no models.", cure="Name one: --model ID.", kind="model_missing"
+            f"{endpoint.name} has no models yet.",
+            cure="Load one there, or name one: --model ID.",
+            kind="model_missing",
         )
-    return known[0]
+    return next((each.id for each in found.models if each.is_chat), known[0])
 
 
 def _batch_sizes(found: Survey) -> tuple[int, ...]:

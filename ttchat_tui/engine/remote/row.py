@@ -20,7 +20,6 @@ from ttchat_tui.engine.remote.errors import (
     explained,
     given_up,
     protocol,
-    retry_after_s,
     silent,
     timed_out,
 )
@@ -35,8 +34,8 @@ from ttchat_tui.engine.remote.exchange import (
     Received,
 )
 from ttchat_tui.engine.remote.reply import RemoteReply
+from ttchat_tui.engine.remote.retrying import RETRIED, is_loading, is_quota_used_up, retry_after_s, span
 
-RETRIED: Final = frozenset({429, 502, 503, 504})
 UNREACHED: Final = frozenset({"endpoint_refused", "endpoint_dns", "endpoint_unreachable"})
 """Errors after which the request has certainly not reached a server."""
 
@@ -44,6 +43,8 @@ MOST_ROWS: Final = 64
 LONGEST_WAIT_S: Final = 30.0
 """A server that wants more patience than this before another try is told about instead."""
 _FIRST_WAIT_S: Final = 0.5
+_LOADING_WAIT_S: Final = 2.0
+"""Between two tries while the server says that it loads its model."""
 _USAGE_WAIT_S: Final = 1.0
 """How long a reply that has ended by the server's word is waited for: its figures may follow."""
 _ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
@@ -270,12 +271,14 @@ class Row:
 
     def _refused(self, time_s: float) -> None:
         status, body = self._status, self._transport.caller.masked(bytes(self._refusal))
-        if status in RETRIED and self._may_wait(
-            retry_after_s(self._headers), time_s, f"{self._name} is busy ({status})"
-        ):
+        asked_s = retry_after_s(self._headers, body) if status in RETRIED else None
+        if self._may_pass(status, body, asked_s, time_s):
             return
         answer = self._transport.objection(status, body, self._body)
         if isinstance(answer, EngineError):
+            if asked_s is not None and answer.info.kind == "rate_limited":
+                cure = f"It asks for a wait of {span(asked_s)}: send again then."
+                answer = EngineError(answer.info.message, cure, answer.info.kind)
             self.fail(answer)
             return
         self.close()
@@ -285,6 +288,17 @@ class Row:
     @property
     def _name(self) -> str:
         return self._transport.caller.endpoint.name
+
+    def _may_pass(self, status: int, body: bytes, asked_s: float | None, now_s: float) -> bool:
+        """Prepare another try after a refusal that may pass by itself."""
+        if status not in RETRIED or is_quota_used_up(status, body):
+            return False
+        if not is_loading(status, body):
+            return self._may_wait(asked_s, now_s, f"{self._name} is busy ({status})")
+        if now_s - self._transport.received_s > self._transport.options.first_token_timeout_s:
+            return False
+        self._tries = 0  # it is at work: as patient as with a long prompt
+        return self._may_wait(asked_s or _LOADING_WAIT_S, now_s, f"{self._name} is still loading its model")
 
     def _may_wait(self, asked_s: float | None, now_s: float, why: str) -> bool:
         """Prepare another try; False where there have been enough, or the server wants too long a wait."""

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 import msgspec
 
-from ttchat_tui.engine.base import EngineError
-from ttchat_tui.engine.remote.caller import Answer, Caller
+from ttchat_tui.engine.remote.caller import Answer, Caller, ask_together
 from ttchat_tui.engine.remote.dialects import LLAMA_CPP, OLLAMA, Dialect, Signs, recognise
 from ttchat_tui.engine.remote.endpoint import host_of
 from ttchat_tui.engine.remote.errors import protocol, refused
 
 LIST_TIMEOUT_S: Final = 15.0
 _SIGN_TIMEOUT_S: Final = 3.0
+
+_OTHER_KINDS: Final = frozenset(
+    {
+        "embedding",
+        "embeddings",
+        "rerank",
+        "reranker",
+        "image",
+        "audio",
+        "moderation",
+        "transcribe",
+        "transcription",
+    }
+    | {"tts", "speech", "video", "feature-extraction", "text-to-image", "automatic-speech-recognition"}
+)
+"""What LM Studio, Together and others call models that do not chat, as their `type` or `task`."""
+_NO_CHAT: Final = re.compile(
+    r"embed|rerank|whisper|dall-e|stable-?diffusion|sdxl|\bflux\b|moderation|gpt-image|imagen|\bveo\b|\bsora\b"
+    r"|transcri|(?:^|[-_/])(?:tts|bge|gte|e5|clip|minilm|realtime|parakeet|kokoro)(?:[-_.:]|$)|babbage-002|davinci-002",
+    re.IGNORECASE,
+)
+"""Names of models that do not chat, where a list tells nothing but names."""
 
 Tick = Callable[[], None]
 
@@ -25,6 +47,8 @@ class ServedModel(msgspec.Struct, frozen=True):
     context_length: int = 0
     """0: the list does not tell."""
     parameters: int = 0
+    is_chat: bool = True
+    """False: by its kind or its name it makes embeddings, pictures or sound, or ranks."""
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -48,14 +72,29 @@ def list_models(
         EngineError: no answer, a refusal, or no list of models.
     """
     answer = caller.ask(caller.url("/models"), timeout_s=timeout_s, tick=tick)
+    return models_of(caller, answer), answer
+
+
+def models_of(caller: Caller, answer: Answer) -> tuple[ServedModel, ...]:
+    """The list in an answer: `data` or `models` of an object, or an array; of objects or of names; each id once.
+
+    Raises:
+        EngineError: a refusal, or no list of models.
+    """
     if not answer.is_good:
         raise refused(answer.status, answer.body, caller.endpoint, has_key=caller.has_key, model="")
-    entries = _fields(answer.json()).get("data")
+    found = answer.json()
+    fields = _fields(found)
+    is_empty = bool({"data", "models"} & fields.keys()) or fields.get("object") == "list"
+    named: object = fields.get("data") or fields.get("models") or ([] if is_empty else None)
+    entries: object = named if found is fields else found
     if not isinstance(entries, list):
         is_page = answer.body.lstrip()[:1] == b"<"
         raise protocol(caller.endpoint, "answers with a web page" if is_page else "gives no list of models")
-    models = (_model(_fields(entry)) for entry in cast("list[Any]", entries))
-    return tuple(model for model in models if model.id), answer
+    found_once: dict[str, ServedModel] = {}
+    for model in map(_model, cast("list[Any]", entries)):
+        found_once.setdefault(model.id, model)
+    return tuple(model for name, model in found_once.items() if name)
 
 
 def survey(caller: Caller, tick: Tick) -> Survey:
@@ -65,22 +104,21 @@ def survey(caller: Caller, tick: Tick) -> Survey:
         EngineError: as `list_models`.
     """
     models, listed = list_models(caller, tick)
+    return signs_of(caller, tick, models, listed.headers.get("server", ""))
+
+
+def signs_of(caller: Caller, tick: Tick, models: tuple[ServedModel, ...] = (), server: str = "") -> Survey:
+    """What a server is that has listed `models`; `server`: its header. All is asked at the same time."""
     owners = frozenset(model.owner.lower() for model in models)
-    props = version = ollama = openapi = dict[str, Any]()
-    if "vllm" in owners:
-        version = _asked(caller, "/version", tick)
-    else:
-        props = _asked(caller, "/props", tick)
-        if not props:
-            ollama = _asked(caller, "/api/version", tick)
-        if not props and not ollama:
-            openapi = _asked(caller, "/openapi.json", tick)
-            version = _asked(caller, "/version", tick)
+    paths = ("/version",) if "vllm" in owners else ("/props", "/api/version", "/openapi.json", "/version")
+    found = dict(zip(paths, _asked(caller, paths, tick), strict=True))
+    version = found["/version"]
+    props, ollama, openapi = (found.get(path, {}) for path in ("/props", "/api/version", "/openapi.json"))
     dialect = recognise(
         Signs(
             host=host_of(caller.endpoint.base_url),
             owners=owners,
-            server=listed.headers.get("server", ""),
+            server=server,
             has_props="default_generation_settings" in props,
             has_ollama_version="version" in ollama,
             has_version="version" in version,
@@ -115,7 +153,7 @@ def context_of(caller: Caller, found: Survey, model: str, tick: Tick) -> int:
     if found.context_length:
         return found.context_length
     if found.dialect is OLLAMA:  # what it really gives a running model, not what the model could take
-        running = _asked(caller, "/api/ps", tick).get("models")
+        running = _asked(caller, ["/api/ps"], tick)[0].get("models")
         for entry in map(_fields, cast("list[Any]", running) if isinstance(running, list) else []):
             if model in (entry.get("name"), entry.get("model")):
                 return _count(entry.get("context_length"))
@@ -123,26 +161,32 @@ def context_of(caller: Caller, found: Survey, model: str, tick: Tick) -> int:
     return next((each.context_length for each in found.models if each.id == model), 0)
 
 
-def _asked(caller: Caller, path: str, tick: Tick) -> dict[str, Any]:
-    """What an address beside `/v1` says; empty where there is none."""
-    try:
-        return _fields(caller.ask(caller.root_url(path), timeout_s=_SIGN_TIMEOUT_S, tick=tick).json())
-    except EngineError as error:
-        if error.info.kind == "load_cancelled":
-            raise
-        return {}
+def _asked(caller: Caller, paths: Sequence[str], tick: Tick) -> list[dict[str, Any]]:
+    """What addresses beside `/v1` say; empty where there is nothing."""
+    questions = [(caller, caller.root_url(path), None) for path in paths]
+    answers = ask_together(questions, timeout_s=_SIGN_TIMEOUT_S, tick=tick)
+    return [_fields(answer.json()) if isinstance(answer, Answer) else {} for answer in answers]
 
 
-def _model(entry: Mapping[str, Any]) -> ServedModel:
-    meta = _fields(entry.get("meta"))
-    lengths = (
-        entry.get(key) for key in ("max_model_len", "context_length", "context_window", "max_context_length")
+def _model(entry: Any) -> ServedModel:
+    if isinstance(entry, str):
+        return ServedModel(id=entry, is_chat=not _NO_CHAT.search(entry))
+    fields = _fields(entry)
+    name = next(
+        (each for key in ("id", "name", "model") if isinstance(each := fields.get(key), str) and each), ""
     )
+    lengths = (
+        fields.get(key) for key in ("max_model_len", "context_length", "context_window", "max_context_length")
+    )
+    can = _fields(fields.get("capabilities"))
     return ServedModel(
-        id=str(entry.get("id") or ""),
-        owner=str(entry.get("owned_by") or ""),
+        id=name,
+        owner=str(fields.get("owned_by") or ""),
         context_length=next((_count(length) for length in lengths if _count(length)), 0),
-        parameters=_count(meta.get("n_params")),
+        parameters=_count(_fields(fields.get("meta")).get("n_params")),
+        is_chat=can.get("completion_chat") is not False
+        and str(fields.get("type") or fields.get("task") or "").lower() not in _OTHER_KINDS
+        and not _NO_CHAT.search(name),
     )
 
 

@@ -32,6 +32,7 @@ from ttchat_tui.domain.events import (
     LoadProgress,
     PrefillProgress,
     PromptCounted,
+    RequestAdapted,
     Retrying,
     TokenEvent,
 )
@@ -72,6 +73,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """Sampling parameters that the engine says it honours."""
     notes: tuple[str, ...] = ()
     """What it says of the load."""
+    refuses: tuple[str, Capabilities] | None = None
+    """What a server is said not to take of each request, and what is left of it."""
     busy: str = ""
     """Why a server does not take the request at once; it is tried again, "in 5 s", without any wait."""
     stepped: bool = False
@@ -193,6 +196,9 @@ class ScriptedEngine:
             yield reply.started()
             if self.script.busy:
                 yield Retrying(request.id, self.script.busy, 5.0, attempt=2, attempts=4)
+            if self.script.refuses is not None:
+                note, capabilities = self.script.refuses
+                yield RequestAdapted(request.id, (note,), capabilities)
             yield PrefillProgress(request.id, reply.prompt_tokens, reply.prompt_tokens)
             yield from self._rows(rows, control) if request.candidates else self._tokens(reply, control)
         except EngineError as error:

@@ -11,6 +11,7 @@ from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from ttchat_tui.config.schema import Config, UiSettings
 from ttchat_tui.config.ui_state import UiState
+from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.opening import open_store
 from ttchat_tui.ui.screens.help import HelpScreen
@@ -68,6 +69,22 @@ async def test_escape_stops_the_reply_and_keeps_reply_and_draft(tmp_path: Path) 
         await reply_ended(pilot, chat)
         assert (chat.session.path[-1].content, chat.session.path[-1].status) == ("one", "interrupted")
         assert chat.screen.prompt.text == "next"
+
+
+async def test_a_parameter_that_a_server_refuses_goes_grey_and_is_said_once(tmp_path: Path) -> None:
+    taken = Capabilities(sampling=frozenset({"top_p", "stop"}))
+    chat = ChatApp(tmp_path, Script(replies=("one",), refuses=("lab takes no temperature.", taken)))
+    async with running(chat, size=(120, 40)) as pilot:
+        panel = chat.screen.sampling_panel
+        assert panel is not None
+        assert not any(row.disabled for row in panel.query(Slider))
+        await pilot.press(*"go", "enter")
+        await reply_ended(pilot, chat)
+        disabled = {row.name: row.disabled for row in panel.query(Slider)}
+        assert (disabled["temperature"], disabled["top_p"]) == (True, False)
+        assert chat.toasts() == ["lab takes no temperature."]
+        assert chat.session.info is not None
+        assert chat.session.info.capabilities == taken, "another conversation shows it too"
 
 
 async def test_a_server_that_is_busy_is_told_until_the_first_token_comes(tmp_path: Path) -> None:

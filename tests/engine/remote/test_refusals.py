@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.engine.engine_subject import finished, text
 from tests.engine.remote.played_server import refusing
-from tests.engine.remote.raw_server import DONE, Handler, Heard, RawServer, answer, end, said, stream
+from tests.engine.remote.raw_server import DONE, Handler, Heard, RawServer, answer, data, end, said, stream
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, GenerationStarted, RequestAdapted
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
@@ -301,6 +301,22 @@ def test_the_sliders_learn_what_has_no_effect_and_a_later_load_knows_it(serve: S
     told = [event for event in client.reply() if isinstance(event, RequestAdapted)]
     assert "temperature" not in told[0].capabilities.sampling
     assert client.load().capabilities == told[0].capabilities
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["Unsupported parameter: 'temperature' is not supported.", "temperature: Extra inputs are not permitted"],
+)
+def test_a_refusal_that_comes_as_the_first_event_of_a_stream_is_one_too(serve: Serve, message: str) -> None:
+    def handle(client: socket.socket, heard: Heard) -> None:
+        assert heard.json is not None
+        failed = stream(data({"error": {"message": message, "code": 400}}))
+        taken = stream(said("Hi"), end("stop"), DONE)
+        (failed if "temperature" in heard.json else taken)(client, heard)
+
+    client = serve(handle)
+    assert text(client.reply()) == "Hi"
+    assert len(client.sent) == 2
 
 
 def test_candidates_learn_from_each_other_and_it_is_said_once(serve: Serve) -> None:

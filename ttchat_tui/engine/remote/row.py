@@ -203,6 +203,11 @@ class Row:
                 self._settle(is_all=False)
         except ServerFailed as error:
             said = one_line(self._masked(error))
+            if not self.reply.has_begun:  # a gateway sends its 200 before the server behind it refuses
+                answer = self._transport.objection(400, self._masked(error).encode(), self._body)
+                if not isinstance(answer, EngineError):
+                    self._send_anew(answer, time_s)
+                    return
             self.fail(
                 EngineError(f"{endpoint.name} failed: {said}", "See the server's log.", "endpoint_error")
             )
@@ -281,8 +286,11 @@ class Row:
                 answer = EngineError(answer.info.message, cure, answer.info.kind)
             self.fail(answer)
             return
+        self._send_anew(answer, time_s)
+
+    def _send_anew(self, body: dict[str, Any], time_s: float) -> None:
         self.close()
-        self._body = answer
+        self._body = body
         self.send(time_s)
 
     @property

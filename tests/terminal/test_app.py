@@ -67,7 +67,9 @@ def test_a_question_is_answered_on_the_screen(start: Callable[..., App]) -> None
     app = start(size=(120, 40))
     app.until("● ready")
     app.type("What is the capital of France?\r")
-    app.until(lambda text: "tok · TTFT" in text and "Paris" in text)  # too short for a rate on a quick machine
+    app.until(
+        lambda text: "tok · TTFT" in text and "Paris" in text
+    )  # too short for a rate on a quick machine
     app.type("\x11")
     assert app.until_end() == 0
     assert is_restored(bytes(app.received))

@@ -46,7 +46,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
     apps: list[App] = []
 
     def make(**environ: str) -> App:
-        environ = {"TTCHAT_MODEL": str(tmp_path / "missing.gguf"), **environ}
+        no_editor = {"VISUAL": "true", "EDITOR": "true"}  # ctrl+g may be among random bytes
+        environ = {"TTCHAT_MODEL": str(tmp_path / "missing.gguf"), **no_editor, **environ}
         apps.append(App(tmp_path, **environ))
         return apps[-1]
 
@@ -90,8 +91,8 @@ def noise(rng: random.Random) -> bytes:
     """Bytes, and what looks like the beginning of a key."""
     if rng.random() < 0.5:
         return rng.randbytes(rng.randint(1, 40)).translate(
-            None, b"\x03\x11"
-        )  # both may leave, and rightly so
+            None, b"\x03\x11\x1a"
+        )  # they may leave or suspend, and rightly so
     codes = "".join(rng.choice("0123456789;:<?") for _ in range(rng.randint(0, 12)))
     return f"\x1b[{codes}{rng.choice('u~ABCDHFMmtyRIO')}".encode()
 

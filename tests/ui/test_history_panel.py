@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
@@ -185,19 +184,18 @@ async def test_when_the_highlighted_one_goes_its_neighbour_is_highlighted() -> N
     await with_panel(act)
 
 
-async def test_two_thousand_conversations_are_cheap() -> None:
+async def test_two_thousand_conversations_are_rows_and_no_widgets() -> None:
     many = tuple(
         HistoryItem(number, f"Conversation number {number}", NOW - 60 * number) for number in range(2_000)
     )
 
     async def act(pilot: Pilot[None], panel: HistoryPanel) -> None:
-        before = time.process_time()
+        widgets = len(panel.query("*"))
         panel.show(many, 7)
         await pilot.pause()
         panel.filter_input.value = "number 19"
         await pilot.pause()
-        # CPU seconds; it takes about a tenth of this.
-        assert time.process_time() - before < 1.5
+        assert len(panel.query("*")) == widgets
         assert panel.conversations.option_count > 100
 
     await with_panel(act, ())

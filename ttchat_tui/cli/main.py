@@ -16,6 +16,7 @@ from ttchat_tui.cli import bench, chat, doctor, models, repair, serve, transcrip
 from ttchat_tui.cli.choices import EngineChoice
 from ttchat_tui.cli.standard_output import visible_streams, write_line
 from ttchat_tui.config.paths import find_paths
+from ttchat_tui.domain.text import decoded
 
 
 class PrecisionChoice(str, Enum):
@@ -136,7 +137,7 @@ def start(
         "min_p": min_p,
         "repetition_penalty": repetition_penalty,
         "seed": seed,
-        "stop": stop or None,
+        "stop": [decoded(text) for text in stop or ()] or None,
     }
     flags: dict[str, object] = {
         "model.name": model or None,
@@ -147,7 +148,7 @@ def start(
         "model.threads": threads,
         "model.context_length": context_length,
         "model.isolation": isolation.value if isolation else None,
-        "system_prompt": system,
+        "system_prompt": None if system is None else decoded(system),
         "ui.theme": theme,
         **{f"sampling.{name}": value for name, value in sampling.items()},
     }
@@ -167,13 +168,16 @@ def start(
 
 def prompt_text(prompt: str | None) -> str | None:
     """`-p -` is stdin alone; piped stdin is appended to any other text, a blank line between. Line ends around what was
-    piped are the shell's, not the prompt's."""
+    piped are the shell's, not the prompt's; those of Windows, and its byte order mark, are no part of a text."""
     if prompt is None:
         return None
     piped = (
-        "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read().decode("utf-8", "replace")
+        ""
+        if sys.stdin is None or sys.stdin.isatty()
+        else sys.stdin.buffer.read().decode("utf-8-sig", "replace")
     )
-    parts = (piped,) if prompt == "-" else (prompt, piped)
+    piped = piped.replace("\r\n", "\n")
+    parts = (piped,) if prompt == "-" else (decoded(prompt), piped)
     text = "\n\n".join(part.strip("\r\n") for part in parts if part.strip())
     if not text.strip():
         raise typer.BadParameter("the prompt is empty", param_hint="-p")

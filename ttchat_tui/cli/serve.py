@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import ipaddress
@@ -34,7 +35,7 @@ def serve(
     ] = "",
     flags: Annotated[list[str] | None, typer.Argument(help="After --: flags for the chat.")] = None,
 ) -> None:
-    """Serve the full-screen chat to browsers. Each page that is opened loads a model of its own."""
+    """Serve the full-screen chat to browsers, at an address with a token in it. Each page loads a model of its own."""
     if importlib.util.find_spec("textual_serve") is None:
         say(MISSING_EXTRA)
         raise typer.Exit(ENGINE_ERROR)
@@ -42,8 +43,8 @@ def serve(
         say(
             ErrorInfo(
                 kind="open_to_all",
-                message=f"Whoever reaches {host}:{port} can chat, and read and delete your conversations.",
-                cure="There is no password: put a proxy that asks for one in front.",
+                message="Whoever has the address can chat from other machines, and read and delete your conversations.",
+                cure="Others on the way can read it too: put a proxy with TLS in front.",
             )
         )
     config = ["--config", str(context.obj)] if context.obj is not None else []
@@ -54,12 +55,13 @@ def serve(
     )  # fmt: skip
     try:
         server.serve()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name with a part that is empty or too long
+        is_taken = isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES)
         say(
             ErrorInfo(
                 kind="cannot_listen",
-                message=f"Cannot listen on {host}:{port}: {error.strerror or error}.",
-                cure="Choose another --port.",
+                message=f"Cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}.",
+                cure="Choose another --port." if is_taken else "Choose another --host.",
             )
         )
         raise typer.Exit(ENGINE_ERROR) from error

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import resource
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,9 @@ import msgspec
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.domain.text import VisibleStream, json_escaped, visible
 
+LEAST_FILES: Final = 40
+"""Open at once while a chat runs on the full screen and its engine starts."""
+WANTED_FILES: Final = 256
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -73,6 +77,20 @@ def ensure_streams() -> None:
         setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
     cast("io.TextIOWrapper", sys.stdin).reconfigure(encoding="utf-8", errors="replace", newline=None)
     sys.stdout, sys.stderr = VisibleText(sys.stdout), VisibleText(sys.stderr, is_lossy=True)
+
+
+def require_files() -> None:
+    """Take as many open files as the system lets this program have; refuse to begin with too few.
+
+    Raises:
+        OSError: EMFILE.
+    """
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= allowed < WANTED_FILES:
+        allowed = WANTED_FILES if most < 0 else min(most, WANTED_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+    if 0 <= allowed < LEAST_FILES:
+        raise OSError(errno.EMFILE, f"{allowed} are allowed, and {LEAST_FILES} needed")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ from ttchat_tui.config.schema import Config
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.special_files import special_file
+from ttchat_tui.domain.text import decoded
+from ttchat_tui.domain.user_paths import expanded
 
 PREFIX: Final = "TTCHAT_"
 
@@ -69,8 +72,11 @@ def load_config(
     values: dict[str, Any] = {}
     config = Config()
     for layer in _layers(paths, environ, file, flags or {}):
-        values = _merged(values, layer.values)
-        config = _checked(values, layer.where)
+        try:
+            values = _merged(values, layer.values)
+            config = _checked(values, layer.where)
+        except RecursionError as error:
+            raise ConfigError(layer.where, "is nested too deeply", cure="take it out") from error
     return config
 
 
@@ -97,7 +103,7 @@ def _layers(
     paths: Paths, environ: Mapping[str, str], file: Path | None, flags: Mapping[str, Any]
 ) -> Iterator[_Layer]:
     if file is not None or os.path.lexists(paths.config_file):
-        chosen = file.expanduser() if file is not None else paths.config_file
+        chosen = expanded(file) if file is not None else paths.config_file
         yield _Layer(str(chosen), read_toml(chosen))
     for variable, setting in SHORT_VARIABLES.items():
         if text := environ.get(variable):
@@ -122,7 +128,13 @@ def read_toml(file: Path) -> dict[str, Any]:
         # Not what the shell makes of `--config <(…)`, nor the usual way to say "none".
         raise ConfigError(where, f"is {what}", cure="name a file")
     try:
-        return msgspec.toml.decode(file.read_bytes(), type=decodable(dict[str, Any]))
+        # Editors of Windows begin a text with a byte order mark, for which TOML has no place.
+        text = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+        return msgspec.toml.decode(text, type=decodable(dict[str, Any]))
+    except RecursionError as error:
+        raise ConfigError(
+            where, "is nested too deeply", cure="no setting is more than a table in a table"
+        ) from error
     except FileNotFoundError as error:
         raise ConfigError(where, "there is no such file", cure="correct the path, or leave it out") from error
     except IsADirectoryError as error:
@@ -142,6 +154,7 @@ def read_toml(file: Path) -> dict[str, Any]:
 def _variable_layer(variable: str, path: list[str], text: str) -> _Layer:
     """One environment variable, its text read as what the setting wants; a text that does not fit stays a text,
     so that checking it says what was expected."""
+    text = decoded(text)
     value: Any = text
     match value_kind(path):
         case "list":

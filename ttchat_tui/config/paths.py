@@ -9,6 +9,9 @@ from typing import Final
 import msgspec
 import platformdirs
 
+from ttchat_tui.config.errors import ConfigError
+from ttchat_tui.domain.user_paths import expanded
+
 APP: Final = "ttchat-tui"
 
 
@@ -66,10 +69,27 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_paths(environ: Mapping[str, str]) -> Paths:
-    """The platform's folders for this app (XDG on Linux), each overridden by TTCHAT_{CONFIG,DATA,CACHE,STATE}_DIR."""
+    """The platform's folders for this app (XDG on Linux), each overridden by TTCHAT_{CONFIG,DATA,CACHE,STATE}_DIR.
+
+    Raises:
+        ConfigError: there is no home folder to put them in, or no current one for a relative path.
+    """
 
     def folder(variable: str, default: str) -> Path:
-        return Path(environ.get(variable) or default).expanduser().absolute()
+        path = expanded(environ.get(variable) or default)
+        if path.parts[:1] and path.parts[0].startswith("~"):
+            raise ConfigError(
+                variable,
+                f"{path} is in no home folder that is known here",
+                cure="set HOME, or this to a full path",
+            )
+        if "\0" in str(path):
+            raise ConfigError(variable, "is no path: it has a NUL in it", cure="correct it")
+        try:
+            return path.absolute()
+        except OSError as error:
+            what = f"{path} is relative to a folder that has been deleted"
+            raise ConfigError(variable, what, cure="change to another folder") from error
 
     return Paths(
         config_dir=folder("TTCHAT_CONFIG_DIR", platformdirs.user_config_dir(APP)),

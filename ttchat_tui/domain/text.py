@@ -61,6 +61,8 @@ _RIGHT_TO_LEFT: Final = re.compile(
 _REPLACEMENT: Final = "\ufffd"
 """For what has no picture of its own: C1 controls, lone surrogates, tags."""
 
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+
 _PICTURES: Final[dict[str, str]] = {
     **{chr(code): chr(0x2400 + code) for code in range(0x20)},
     "\x7f": "\u2421",
@@ -101,6 +103,12 @@ def without_hidden(text: str) -> tuple[str, int]:
     hyphenless = text.replace("\u00ad", "")
     clean = _SHOWN.sub(kept, hyphenless) if _SUSPECT.search(hyphenless) else hyphenless
     return clean, len(text) - len(clean)
+
+
+def decoded(text: str) -> str:
+    """`text` from the command line or the environment, where Python keeps a byte that is not UTF-8 as a lone surrogate: no
+    file, server or database takes those. It becomes U+FFFD."""
+    return _SURROGATES.sub(_REPLACEMENT, text)
 
 
 class VisibleStream:

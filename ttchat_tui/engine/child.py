@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.user_paths import current_folder
 from ttchat_tui.engine.base import EngineDied
 from ttchat_tui.engine.obituary import obituary
 from ttchat_tui.engine.wire import Command, Heartbeat, Launch, Reply, WireError, parent_channel
@@ -80,7 +81,7 @@ class Child:
             socket_fd=theirs.fileno(),
             factory=factory,
             warm=warm,
-            sys_path=tuple(entry or str(Path.cwd()) for entry in sys.path),
+            sys_path=tuple(entry or str(current_folder()) for entry in sys.path),
             heartbeat_s=patience.heartbeat_s,
             deadman_s=patience.load_silence_s + patience.heartbeat_s,
             farewell_s=patience.farewell_s,

@@ -13,9 +13,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
+from ttchat_tui.domain.user_paths import current_folder
 from ttchat_tui.engine.base import EngineError
 
 CPU_S: Final = 5.0
@@ -82,7 +82,7 @@ class _Process:
     def _start(self) -> subprocess.Popen[str]:
         if self._running is None or self._running.poll() is not None:
             self._end()
-            path = json.dumps([entry or str(Path.cwd()) for entry in sys.path])
+            path = json.dumps([entry or str(current_folder()) for entry in sys.path])
             try:
                 self._running = subprocess.Popen(
                     [sys.executable, "-c", _BOOT, path],

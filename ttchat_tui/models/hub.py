@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ ATTEMPTS: Final = 5
 
 _PAUSES_S: Final = (0.5, 1.0, 2.0, 2.0, 2.0)
 """Before the next attempt. Short: a cancellation is noticed only after it."""
+
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 
 TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 
@@ -83,7 +86,11 @@ def fetch_repo(
                 done += file.size
             for file in files:
                 _verify(file, folder, report)
-        except httpx.TransportError as error:
+        except httpx.InvalidURL as error:
+            raise ModelError(
+                f"{session.endpoint} is no address ({error}).", kind="offline", cure="Correct HF_ENDPOINT."
+            ) from error
+        except httpx.RequestError as error:
             raise ModelError(f"{session.endpoint} cannot be reached ({error}).", kind="offline") from error
         return folder
 
@@ -109,7 +116,7 @@ class _Session:
                 return msgspec.json.decode(response.content, type=decodable(_Repository))
             except _BrokenOff:
                 self._pause(_PAUSES_S[attempt])
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise ModelError(
                     f"{self.endpoint} did not answer as the hub does ({error}).", kind="download_failed"
                 ) from error
@@ -192,12 +199,12 @@ def _headers(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _wanted(source: HuggingFace, repository: _Repository) -> list[_Sibling]:
-    """The files to fetch, small ones first. Names come from a server: only plain ones of the top folder count."""
+    """The files to fetch, small ones first. Names come from a server: only plain ones of the top folder count, once."""
     wanted = [
         file
-        for file in repository.siblings
-        if "/" not in file.rfilename
-        and not file.rfilename.startswith(".")
+        for file in {each.rfilename: each for each in repository.siblings}.values()
+        if _PLAIN_NAME.fullmatch(file.rfilename)
+        and file.size >= 0
         and any(fnmatch.fnmatchcase(file.rfilename, pattern) for pattern in source.files)
     ]
     if not any(file.rfilename.endswith(".safetensors") for file in wanted):
@@ -211,8 +218,8 @@ def _wanted(source: HuggingFace, repository: _Repository) -> list[_Sibling]:
 
 def _folder_for(work: Path, commit: str) -> Path:
     """The folder for one commit; what lies there of others is of no use any more."""
-    name = "".join(letter for letter in commit if letter.isalnum())
-    folder = work / (name or "unnamed")
+    name = "".join(letter for letter in commit if letter.isascii() and letter.isalnum())
+    folder = work / (name[:64] or "unnamed")
     folder.mkdir(parents=True, exist_ok=True)
     for other in work.iterdir():
         if other != folder:

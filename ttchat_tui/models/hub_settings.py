@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from ttchat_tui.domain.user_paths import expanded, home
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
@@ -25,10 +28,8 @@ def token(environ: Mapping[str, str]) -> str | None:
             return value
     path = environ.get("HF_TOKEN_PATH")
     try:
-        return (Path(path).expanduser() if path else _home(environ) / "token").read_text(
-            "utf-8"
-        ).strip() or None
-    except (OSError, UnicodeDecodeError):
+        return (expanded(path) if path else _home(environ) / "token").read_text("utf-8").strip() or None
+    except (OSError, ValueError):
         return None
 
 
@@ -36,7 +37,7 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     """Where the hub's own clients keep what they fetched. It need not exist."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if value := environ.get(name):
-            return Path(value).expanduser()
+            return expanded(value)
     return _home(environ) / "hub"
 
 
@@ -48,10 +49,10 @@ def cached_snapshot(repo: str, revision: str, environ: Mapping[str, str]) -> Pat
     base = cache_folder(environ) / f"models--{repo.replace('/', '--')}"
     try:
         commit = (base / "refs" / revision).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):
         commit = revision
     snapshot = base / "snapshots" / commit
-    return snapshot if snapshot.is_dir() else None
+    return snapshot if os.path.isdir(snapshot) else None
 
 
 def cached_repos(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -61,7 +62,7 @@ def cached_repos(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _home(environ: Mapping[str, str]) -> Path:
-    if home := environ.get("HF_HOME"):
-        return Path(home).expanduser()
+    if named := environ.get("HF_HOME"):
+        return expanded(named)
     cache = environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "huggingface"
+    return (Path(cache) if cache else home() / ".cache") / "huggingface"

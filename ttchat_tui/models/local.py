@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.user_paths import expanded
 from ttchat_tui.models import hub_settings
 from ttchat_tui.models.catalog import Catalog, CatalogEntry, HuggingFace, PypiWheel, catalog, entry_for_repo
 from ttchat_tui.models.errors import ModelError, ModelNameError
@@ -42,7 +44,7 @@ def resolve(name: str, models_dir: Path, environ: Mapping[str, str]) -> Resolved
     name = name.strip()
     entry = catalog().find(name)
     if entry is None and _is_path(name):
-        return _resolve_path(Path(name).expanduser())
+        return _resolve_path(expanded(name))
     if entry is None and _HUB_ID.fullmatch(name):
         entry = entry_for_repo(name)
     if entry is None:
@@ -91,7 +93,7 @@ def _is_path(name: str) -> bool:
     """Whether `name` is meant as a path: it looks like one that no hub id can look like, or it is there."""
     if not name:
         return False
-    return name.startswith(("/", "./", "../", "~")) or name.endswith(".gguf") or Path(name).exists()
+    return name.startswith(("/", "./", "../", "~")) or name.endswith(".gguf") or os.path.exists(name)
 
 
 def _resolve_path(path: Path) -> ResolvedModel:
@@ -99,7 +101,7 @@ def _resolve_path(path: Path) -> ResolvedModel:
         weights = find_weights(path)
     except ValueError as error:
         cure = "Give a .gguf file, or a folder with config.json, tokenizer and safetensors."
-        if path.exists():
+        if os.path.exists(path):
             raise ModelError(f"{path} {error}.", kind="model_broken", cure=cure) from error
         raise ModelNameError(f"{path} {error}.", kind="model_missing", cure=cure) from error
     return ResolvedModel(name=path.name or str(path), path=weights.absolute(), entry=None)

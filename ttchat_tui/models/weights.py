@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -29,13 +30,13 @@ def find_weights(path: Path) -> Path:
     Raises:
         ValueError: with half a sentence that says what is wrong (`has no config.json`).
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         ggufs = sorted(path.glob("*.gguf"))
         if len(ggufs) != 1 or any(path.glob("*.safetensors")):
             _check_folder(path, ggufs)
             return path
         path = ggufs[0]
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ValueError("does not exist")
     _check_gguf(path)
     return path

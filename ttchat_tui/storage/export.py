@@ -126,7 +126,7 @@ def write_export(
     suffix, write = _WRITERS[format]
     target = file_path(str(folder_or_file))
     try:
-        if target.is_dir() or (not target.suffix and os.path.lexists(target)):
+        if os.path.isdir(target) or (not target.suffix and os.path.lexists(target)):
             target = target / f"{file_name(conversation)}{suffix}"
         elif not target.suffix:
             target = target.with_name(f"{target.name}{suffix}")

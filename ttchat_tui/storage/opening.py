@@ -44,7 +44,7 @@ def open_scratch_store(
     """A store in memory, for a session that the user asked not to keep: mode `memory`. It begins with a copy of what is
     in `path`, if that is given and there; `notice` says why that cannot be read."""
     empty = Path(":memory:")
-    if path is None or not path.exists():
+    if path is None or not os.path.exists(path):
         return ConversationStore(open_in_memory(empty), mode="memory", clock=clock)
     try:
         return ConversationStore(open_copy(path), mode="memory", clock=clock)

@@ -49,12 +49,12 @@ def servers() -> Iterator[Callable[..., RawServer]]:
         server.close()
 
 
-def engine_at(url: str, environ: dict[str, str] | None = None, **more: Any) -> RemoteEngine:
-    """Loaded; `more` are fields of an endpoint."""
+def engine_at(url: str, environ: dict[str, str] | None = None, model: str = "m", **more: Any) -> RemoteEngine:
+    """Loaded; without a `model` it takes what the server lists. `more` are fields of an endpoint."""
     engine = RemoteEngine(environ or {})
     lab = RemoteEndpoint(base_url=url, **more)
     options = RemoteOptions(endpoint="lab", endpoints={"lab": lab}, connect_timeout_s=2.0, retries=0)
-    engine.load(ModelSpec(engine="remote", name="remote:lab/m", remote=options), lambda _: None)
+    engine.load(ModelSpec(engine="remote", name=f"remote:lab/{model}", remote=options), lambda _: None)
     return engine
 
 
@@ -203,7 +203,7 @@ def test_a_server_that_hangs_up_is_not_taken_for_one_that_speaks_tls(
     servers: Callable[..., RawServer],
 ) -> None:
     with pytest.raises(EngineError, match="closed the connection"):
-        engine_at(servers(None, sends(b"")).url)
+        engine_at(servers(None, sends(b"")).url, model="")
 
 
 # -- redirects

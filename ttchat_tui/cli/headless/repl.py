@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from ttchat_tui.cli.errors import DONE, say, tell
@@ -16,6 +15,7 @@ from ttchat_tui.config.paths import Paths
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import ErrorInfo, LoadProgress
 from ttchat_tui.domain.text import VisibleReply, visible
+from ttchat_tui.domain.user_paths import current_folder
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import export_messages, format_of, missing_folder, place_for, write_export
 
@@ -121,7 +121,7 @@ class Repl:
             say(NOTHING_TO_SAVE)
             return
         try:
-            target = place_for(where or f"{self._exports_dir}/", Path.cwd(), conversation)
+            target = place_for(where or f"{self._exports_dir}/", current_folder(), conversation)
             format = format_of(target)
             messages = export_messages(self._session.store, conversation, self._session.path, format)
             if (made := missing_folder(target)) is not None:

@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from ttchat_tui.domain.user_paths import expanded
 from ttchat_tui.engine.base import MissingDependency, ModelLoadError
 
 Api: TypeAlias = Literal["generator", "package"]
@@ -43,10 +44,10 @@ def find_checkout(
         ModelLoadError: `[tt] home` names a folder without models/tt_transformers.
     """
     for variable in _ROOT_VARIABLES:
-        if (value := environ.get(variable, "").strip()) and _is_checkout(root := Path(value).expanduser()):
+        if (value := environ.get(variable, "").strip()) and _is_checkout(root := expanded(value)):
             return Checkout(root, variable)
     if configured:
-        root = Path(configured).expanduser()
+        root = expanded(configured)
         if not _is_checkout(root):
             raise ModelLoadError(
                 f"[tt] home = {configured!r} holds no {_GENERATOR}.",
@@ -137,7 +138,7 @@ def cache_parent(configured: str, environ: Mapping[str, str], model: Path) -> Pa
     """Where converted weights go, each model's to a folder of its own in it: TT_CACHE_PATH, `[tt] cache_dir`, or
     beside the models. Absolute."""
     named = environ.get("TT_CACHE_PATH", "").strip() or configured
-    return (Path(named).expanduser() if named else model.parent / "tenstorrent").absolute()
+    return (expanded(named) if named else model.parent / "tenstorrent").absolute()
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
+from ttchat_tui.domain.user_paths import current_folder, home
 from ttchat_tui.engine.base import ModelLoadError, ProgressReporter, not_loaded, refusal
 from ttchat_tui.engine.generation_config import recommended_sampling
 from ttchat_tui.engine.json_file import read_json, read_json_if_there
@@ -160,7 +161,7 @@ class TenstorrentEngine:
             EngineError: what is missing, and how to get it.
         """
         options = spec.tenstorrent
-        checkout = environment.find_checkout(options.home, os.environ, home=Path.home(), current=Path.cwd())
+        checkout = environment.find_checkout(options.home, os.environ, home=home(), current=current_folder())
         api = environment.choose_api(options.api, checkout)
         path = Path(spec.path)
         if not path.is_dir():

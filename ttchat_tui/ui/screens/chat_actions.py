@@ -12,6 +12,7 @@ from textual import getters
 from ttchat_tui.domain.conversation import Conversation
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.domain.updates import NOTE, Update
+from ttchat_tui.domain.user_paths import expanded
 from ttchat_tui.models.errors import ModelError
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
@@ -310,8 +311,8 @@ class ChatActions(Columns):
 
     def remember_model(self, name: str) -> None:
         """What `--model` would take to get it again, from any folder."""
-        path = Path(name).expanduser()
-        self.keep_ui_state(last_model=str(path.resolve()) if path.exists() else name)
+        path = expanded(name)
+        self.keep_ui_state(last_model=str(path.resolve()) if os.path.exists(path) else name)
 
     # --- the view
 

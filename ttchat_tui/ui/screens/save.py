@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -83,7 +84,7 @@ class SaveTranscript(Dialog[tuple[str, Path]]):
         elif typed.rstrip().endswith("/"):
             self.dismiss((self._format, target / Path(self._suggested).stem))
         else:
-            is_file = target.suffix and not target.is_dir()
+            is_file = target.suffix and not os.path.isdir(target)
             self.dismiss((ENDINGS[target.suffix.lower()] if is_file else self._format, target))
 
     @on(Button.Pressed, "#cancel")
@@ -101,7 +102,7 @@ def target_of(typed: str) -> Path | None:
 
 def is_known(target: Path) -> bool:
     """A folder, or a file whose ending (if it has one) is that of a format."""
-    return target.is_dir() or not target.suffix or target.suffix.lower() in ENDINGS
+    return os.path.isdir(target) or not target.suffix or target.suffix.lower() in ENDINGS
 
 
 def hint_for(target: Path | None, *, is_folder: bool = False) -> str:
@@ -109,7 +110,7 @@ def hint_for(target: Path | None, *, is_folder: bool = False) -> str:
     `storage.export.write_export`)."""
     if target is None:
         return "Write the name of a file or a folder."
-    if target.is_dir():
+    if os.path.isdir(target):
         return "Into this folder; the conversation's title gives the name."
     if is_folder:
         return "A new folder; the conversation's title gives the name in it."
@@ -119,7 +120,7 @@ def hint_for(target: Path | None, *, is_folder: bool = False) -> str:
         return f"In a new folder: {folder}"
     if not target.suffix:
         return "The ending of the format is added."
-    return "This name is taken: the new file gets a number." if target.exists() else ""
+    return "This name is taken: the new file gets a number." if os.path.exists(target) else ""
 
 
 def file_name(title: str) -> str:

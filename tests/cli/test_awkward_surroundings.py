@@ -1,0 +1,83 @@
+"""Commands in surroundings that are not as they should be: a sentence with a cure, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import run
+from ttchat_tui.config.load import read_toml
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    both = done.stdout + done.stderr
+    assert "Traceback" not in both
+    return both
+
+
+def started(*arguments: str, before: Callable[[], object] | None = None, **more: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "ttchat_tui", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        preexec_fn=before,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **more},
+    )
+    return done.returncode, said(done)
+
+
+def test_too_few_open_files_are_named_and_the_folder_is_not_blamed() -> None:
+    code, words = started("paths", before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8)))
+    assert code == 1
+    assert "Too many files are open" in words
+    assert "ulimit -n" in words
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("paths",), ("export", "--list"), ("models", "list")])
+def test_a_current_folder_that_was_deleted_ends_no_command(command: tuple[str, ...], tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+
+    def leave() -> None:
+        os.chdir(gone)
+        gone.rmdir()
+
+    _, words = started(*command, before=leave)
+    assert words
+
+
+def test_a_host_with_an_empty_part_is_refused() -> None:
+    done = run("serve", "--host", "a..b")
+    assert "Choose another --host" in said(done)
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("text", ["a" * 300, "./" + "a" * 300 + ".gguf", "~nobody-is-called-so/x.gguf"])
+def test_a_model_that_can_be_no_path_is_refused(text: str) -> None:
+    done = run("-p", "hi", "--model", text)
+    assert said(done)
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 3000 + "]" * 3000, "a." * 3000 + "b = 1"])
+def test_a_config_nested_three_thousand_deep_is_named(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "deep.toml"
+    file.write_text(text)
+    done = run("--config", str(file), "-p", "hi")
+    assert str(file) in said(done)
+    assert done.returncode == 2
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "windows.toml"
+    file.write_bytes(b"\xef\xbb\xbf[sampling]\r\ntemperature = 0.5\r\n")
+    assert read_toml(file) == {"sampling": {"temperature": 0.5}}

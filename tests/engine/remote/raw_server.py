@@ -80,7 +80,9 @@ class RawServer:
             head, _, body = data.partition(b"\r\n\r\n")
             heard = Heard(head, b"")
             while len(body) < int(heard.headers.get("content-length", 0)):
-                body += client.recv(65536)
+                if not (more := client.recv(65536)):  # the client has gone away in the middle of its request
+                    return
+                body += more
             heard = Heard(head, body)
             self.heard.append(heard)
             handler = self._chat if heard.path.endswith("/chat/completions") else self._other

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 
-def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, before: Callable[[], object] | None = None, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """`before` is called in the new process, ahead of the program."""
     return subprocess.run(
         [sys.executable, "-m", "ttchat_tui", *arguments],
         stdin=subprocess.DEVNULL,
@@ -15,5 +19,6 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         timeout=60,
+        preexec_fn=before,
         env={**os.environ, **environ},
     )

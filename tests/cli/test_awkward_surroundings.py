@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,23 +19,10 @@ def said(done: subprocess.CompletedProcess[str]) -> str:
     return both
 
 
-def started(*arguments: str, before: Callable[[], object] | None = None, **more: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "ttchat_tui", *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        preexec_fn=before,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **more},
-    )
-    return done.returncode, said(done)
-
-
 def test_too_few_open_files_are_named_and_the_folder_is_not_blamed() -> None:
-    code, words = started("paths", before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8)))
-    assert code == 1
+    done = run("paths", before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8)))
+    words = said(done)
+    assert done.returncode == 1
     assert "Too many files are open" in words
     assert "ulimit -n" in words
 
@@ -51,8 +36,7 @@ def test_a_current_folder_that_was_deleted_ends_no_command(command: tuple[str, .
         os.chdir(gone)
         gone.rmdir()
 
-    _, words = started(*command, before=leave)
-    assert words
+    assert said(run(*command, before=leave, PYTHONPATH=str(Path(__file__).parents[2])))
 
 
 def test_a_host_with_an_empty_part_is_refused() -> None:

@@ -344,7 +344,12 @@ def test_the_headless_chat_imports_neither_textual_nor_torch_nor_numpy() -> None
 
 @pytest.mark.parametrize(
     ("given", "piped", "prompt"),
-    [("-", b"Say hi\n", "Say hi"), ("Sum up:", b"\n a\nb\n", "Sum up:\n\n a\nb"), ("Hi", b"\n", "Hi")],
+    [
+        ("-", b"Say hi\n", "Say hi"),
+        ("Sum up:", b"\n a\nb\n", "Sum up:\n\n a\nb"),
+        ("Hi", b"\n", "Hi"),
+        ("-", b"\xef\xbb\xbfSay\r\nhi\r\n", "Say\nhi"),
+    ],
 )
 def test_line_ends_around_a_piped_prompt_are_the_shells(
     given: str, piped: bytes, prompt: str, monkeypatch: pytest.MonkeyPatch

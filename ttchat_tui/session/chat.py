@@ -123,6 +123,23 @@ class ChatSession(Conversations):
             return updates
         return [MessageRemoved(replaced.id), *updates] if replaced else updates
 
+    def show_version(self, message_id: int, step: int) -> list[Update]:
+        """Show the version before (-1) or after (1) a message on screen, and what follows it there, up to its newest
+        leaf; nothing where there is none. Raises StorageError, and then nothing has changed."""
+        if self.is_answering:
+            return [Notice(still_running("Esc stops it; then another version can be shown."))]
+        if self._line.of(self._opened.id) is not None:
+            return [Notice(BEFORE_WAITS)]
+        shown = next((message for message in self.path if message.id == message_id), None)
+        if shown is None:
+            return []
+        versions = [each.id for each in self.store.children(shown.parent_id, shown.conversation_id)]
+        wanted = versions.index(shown.id) + step
+        if not 0 <= wanted < len(versions):
+            return []
+        self.store.set_head(shown.conversation_id, self.store.leaf_of(versions[wanted]).id)
+        return self.open(shown.conversation_id)
+
     def continue_reply(self) -> list[Update]:
         """Go on where the last reply ended: after an interruption, a stop, or `max_tokens`."""
         if why := self._why_not("Once it has ended /continue goes on with it."):

@@ -23,6 +23,7 @@ from ttchat_tui.ui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
     from ttchat_tui.session import ChatSession
+    from ttchat_tui.ui.widgets.message_widget import MessageWidget
     from ttchat_tui.ui.widgets.metrics_panel import MetricsPanel
 
 
@@ -277,6 +278,37 @@ class ChatActions(Columns):
 
     def action_select_next(self) -> None:
         self.transcript.select_neighbour(1)
+
+    def action_older_version(self) -> None:
+        self._show_version(-1)
+
+    def action_newer_version(self) -> None:
+        self._show_version(1)
+
+    def on_message_widget_version_requested(self, event: MessageWidget.VersionRequested) -> None:
+        self._show_version(event.step, event.key)
+
+    def _show_version(self, step: int, key: int | None = None) -> None:
+        """Of the message `key`, else of the selected one, else of the last reply. It stays in view, and selected."""
+        selected, last = self.transcript.selected, self.session.last_reply
+        wanted = key or selected or (last.id if last else None)
+        at = next((at for at, message in enumerate(self.session.path) if message.id == wanted), None)
+        if wanted is None or at is None:
+            self.notify("There is no reply yet.", markup=False)
+            return
+        if self.session.path[at].sibling_count < 2:
+            self.notify("There is one version only. /retry makes another of the last reply.", markup=False)
+            return
+        self.keep_draft()
+        if not self.attempt(lambda: self.session.show_version(wanted, step)):
+            return
+        path = self.session.path
+        if path[at].id == wanted:
+            return
+        if selected == wanted:
+            self.transcript.select(path[at].id)
+        if at < len(path) - 1:
+            self.transcript.bring_into_view(path[at].id)
 
     def action_follow_end(self) -> None:
         self.transcript.follow()

@@ -59,7 +59,7 @@ class MessageSelection(VerticalScroll):
             self.follow()
             return
         self.select(keys[at])
-        self._bring_into_view(keys[at])
+        self.bring_into_view(keys[at])
 
     def follow(self) -> None:
         """Show the end, and keep it in view from now on."""
@@ -79,7 +79,8 @@ class MessageSelection(VerticalScroll):
         place = place_at(self._mounted(), round(self.scroll_y) + self.size.height - 1)
         return place.message.view.key if place else None
 
-    def _bring_into_view(self, key: int) -> None:
+    def bring_into_view(self, key: int) -> None:
+        """Scroll so that the message's header is in view, unless all of it is."""
         at = next(index for index, view in enumerate(self._views) if view.key == key)
         if not self._window.first <= at < self._window.end:
             self._move_to(windows.around(self._views, at))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from rich.cells import cell_len
+from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
+from textual.message import Message
 from textual.widget import Widget
 
 from ttchat_tui.domain.text import visible
@@ -83,6 +86,13 @@ class MessageWidget(SinglePass, Forgetful, Widget, can_focus=False):
 
     DEFAULT_CSS = "MessageWidget { layout: stream; height: auto; }"
 
+    @dataclass
+    class VersionRequested(Message):
+        """The left (-1) or right (1) half of `‹ 2/3 ›` in the header of the message `key` was clicked."""
+
+        key: int
+        step: int
+
     def __init__(self, view: MessageView) -> None:
         super().__init__(classes=f"-{view.role}")
         self.view = view
@@ -101,6 +111,16 @@ class MessageWidget(SinglePass, Forgetful, Widget, can_focus=False):
         yield self._header
         yield from self._chunks
         yield self._footer
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on the versions shows another one, and does not select the message."""
+        header, width = self._header.content_region, len(_versions(self.view))
+        if event.button != 1 or event.screen_y != header.y:
+            return
+        column = event.screen_x - header.right + cell_len(_right(self.view))
+        if 0 <= column < width:
+            event.stop()
+            self.post_message(self.VersionRequested(self.view.key, -1 if column < width // 2 else 1))
 
     def show(self, view: MessageView) -> None:
         """Take over title, time, status, figures and note; the text stays."""
@@ -188,13 +208,19 @@ class MessageWidget(SinglePass, Forgetful, Widget, can_focus=False):
 
 
 def _header(view: MessageView) -> HeaderRow:
-    index, count = view.siblings
-    right = [f"‹ {index + 1}/{count} ›"] if count > 1 else []
-    right += [view.time] if view.time else []
     return HeaderRow(
         Content.styled(visible(view.title), f".role-{view.role}"),
-        Content.styled("   ".join(right), ".md-faint"),
+        Content.styled(_right(view), ".md-faint"),
     )
+
+
+def _versions(view: MessageView) -> str:
+    index, count = view.siblings
+    return f"‹ {index + 1}/{count} ›" if count > 1 else ""
+
+
+def _right(view: MessageView) -> str:
+    return "   ".join(filter(None, (_versions(view), view.time)))
 
 
 def _footer(view: MessageView) -> list[Row]:

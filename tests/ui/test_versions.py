@@ -1,0 +1,126 @@
+"""Every version of a reply can be looked at again: by key, by command and by mouse, with what follows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+from textual.pilot import Pilot
+
+from tests.fakes import SHOUT, Gate, Script
+from tests.ui.chat_app import ChatApp, reply_ended, running, settle
+from ttchat_tui.ui.widgets.message_widget import MessageWidget
+
+REPLIES = ("an answer", "what follows")
+OLDER, NEWER, FOLLOWS = "an answer", "AN ANSWER", "WHAT FOLLOWS"
+
+
+async def ask_twice(pilot: Pilot[None], chat: ChatApp) -> None:
+    """One message with two replies, the newer one (in capitals) on screen."""
+    await pilot.press(*"count", "enter")
+    await reply_ended(pilot, chat)
+    chat.session.set_sampling(structs.replace(chat.session.sampling, temperature=SHOUT))
+    await pilot.press("ctrl+r")
+    await reply_ended(pilot, chat)
+
+
+def said(chat: ChatApp) -> list[str]:
+    return [message.content for message in chat.session.path]
+
+
+def on_screen(chat: ChatApp) -> str:
+    return "\n".join(strip.text for strip in chat.screen._compositor.render_strips())
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [(["alt+h"], ["alt+l"]), ([*"/older", "enter"], [*"/newer", "enter"])],
+)
+async def test_the_older_reply_comes_back_and_goes_again(
+    tmp_path: Path, older: list[str], newer: list[str]
+) -> None:
+    chat = ChatApp(tmp_path, Script(replies=REPLIES))
+    async with running(chat) as pilot:
+        await ask_twice(pilot, chat)
+        assert said(chat) == ["count", NEWER]
+        await pilot.press(*older)
+        await settle(pilot, chat)
+        assert said(chat) == ["count", OLDER]
+        assert "‹ 1/2 ›" in on_screen(chat)
+        assert OLDER in on_screen(chat)
+        await pilot.press(*older)
+        assert said(chat) == ["count", OLDER], "there is none before the first"
+        await pilot.press(*newer)
+        await settle(pilot, chat)
+        assert "‹ 2/2 ›" in on_screen(chat)
+
+
+async def test_a_click_on_the_arrows_shows_another_version(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=REPLIES))
+    async with running(chat) as pilot:
+        await ask_twice(pilot, chat)
+        for wanted, arrow in ((OLDER, "‹"), (NEWER, "›")):
+            lines = on_screen(chat).splitlines()
+            y = next(y for y, line in enumerate(lines) if "‹ " in line and "/2 ›" in line)
+            await pilot.click(offset=(lines[y].index(arrow), y))
+            await settle(pilot, chat)
+            assert said(chat) == ["count", wanted]
+            assert chat.screen.transcript.selected is None
+
+
+async def test_what_follows_a_version_comes_with_it_and_is_what_the_model_gets(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=REPLIES))
+    async with running(chat) as pilot:
+        await ask_twice(pilot, chat)
+        await pilot.press(*"more", "enter")
+        await reply_ended(pilot, chat)
+        chat.screen.transcript.select(chat.session.path[1].id)
+        await pilot.press("alt+h")
+        await settle(pilot, chat)
+        assert said(chat) == ["count", OLDER]
+        assert chat.screen.transcript.selected == chat.session.path[1].id
+        await pilot.press("alt+l")
+        await settle(pilot, chat)
+        assert said(chat) == ["count", NEWER, "more", FOLLOWS]
+        shown = [widget.view.text for widget in chat.screen.query(MessageWidget)]
+        assert shown == said(chat)
+
+
+async def test_the_draft_stays_and_the_version_is_on_screen_after_a_restart(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=REPLIES))
+    async with running(chat) as pilot:
+        await ask_twice(pilot, chat)
+        await pilot.press(*"draft", "alt+h")
+        await settle(pilot, chat)
+        assert chat.screen.prompt.text == "draft"
+        conversation = chat.store.latest()
+        assert conversation is not None
+        assert [each.content for each in chat.store.shown_path(conversation)] == ["count", OLDER]
+
+
+async def test_while_a_reply_runs_another_version_is_refused_in_words(tmp_path: Path) -> None:
+    gate = Gate()
+    gate.open()
+    chat = ChatApp(tmp_path, Script(replies=REPLIES, stepped=True), gate)
+    async with running(chat) as pilot:
+        await ask_twice(pilot, chat)
+        gate.shut()
+        await pilot.press(*"more", "enter")
+        await settle(pilot, chat)
+        chat.screen.transcript.select(chat.session.path[1].id)
+        await pilot.press("alt+h")
+        assert any("Esc stops it; then another version can be shown." in toast for toast in chat.toasts())
+        assert said(chat)[1] == NEWER
+        gate.open()
+
+
+async def test_one_version_only_is_said(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=REPLIES))
+    async with running(chat) as pilot:
+        await pilot.press("alt+h")
+        assert "There is no reply yet." in chat.toasts()
+        await pilot.press(*"count", "enter")
+        await reply_ended(pilot, chat)
+        await pilot.press("alt+h")
+        assert "There is one version only. /retry makes another of the last reply." in chat.toasts()

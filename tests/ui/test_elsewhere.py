@@ -53,6 +53,26 @@ async def test_the_list_and_the_status_line_say_what_is_answered_out_of_sight(tm
         assert "✓" not in shown(chat)
 
 
+@pytest.mark.parametrize("keys", [(*"more", "enter"), ("ctrl+r",), (*"/continue", "enter")])
+async def test_the_open_conversation_is_marked_in_every_turn(tmp_path: Path, keys: tuple[str, ...]) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two three",), stepped=True), gate)
+    async with running(chat) as pilot:
+        await pilot.press(*"count", "enter")
+        gate.release()
+        await until(pilot, lambda: "one" in shown(chat))
+        await pilot.press("escape")
+        await until(pilot, lambda: not chat.session.is_busy)
+        await settle(pilot, chat)
+        row = next(line[:30] for line in shown(chat).splitlines() if "▌ count" in line)
+        assert SIGNS["running"][0] not in row
+        await pilot.press(*keys)
+        await until(pilot, lambda: chat.session.is_busy)
+        await pilot.pause()
+        row = next(line[:30] for line in shown(chat).splitlines() if "▌ count" in line)
+        assert SIGNS["running"][0] in row
+
+
 async def test_coming_back_the_reply_streams_on_and_escape_stops_it(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(replies=("one two three four",), stepped=True), gate)

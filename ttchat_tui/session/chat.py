@@ -86,7 +86,6 @@ class ChatSession(Conversations):
             self._offered = (self._opened, text)
             return [DraftReturned(text, answered_elsewhere(behind, OFFER))]
         self._offered = None
-        is_first = not self.path
         try:
             message = self._opened.add_user_message(text, self.model)
         except StorageError as error:
@@ -95,7 +94,7 @@ class ChatSession(Conversations):
             self._line.add(Waiting(self._opened, message, candidates))
             return [MessageAdded(message), MessageWaits(message, behind), ConversationsChanged()]
         began = self._replies.begin(self._opened, self.sampling, self.model, asked=message, rows=candidates)
-        return [MessageAdded(message), *([ConversationsChanged()] if is_first else []), *began]
+        return [MessageAdded(message), ConversationsChanged(), *began]
 
     def _why_not(self, cure: str) -> ErrorInfo | None:
         """What keeps another reply from beginning in the conversation on screen; `cure` is for one that runs in it."""
@@ -121,7 +120,7 @@ class ChatSession(Conversations):
         if not self.is_busy:
             self._opened.path = before
             return updates
-        return [MessageRemoved(replaced.id), *updates] if replaced else updates
+        return [*([MessageRemoved(replaced.id)] if replaced else []), *updates, ConversationsChanged()]
 
     def show_version(self, message_id: int, step: int) -> list[Update]:
         """Show the version before (-1) or after (1) a message on screen, and what follows it there, up to its newest
@@ -153,6 +152,7 @@ class ChatSession(Conversations):
         return [
             *([] if is_exact else [Notice(ASKED_IN_WORDS)]),
             *self._replies.go_on(self._opened, self.sampling),
+            ConversationsChanged(),
         ]
 
     def stop(self) -> bool:

@@ -29,6 +29,7 @@ def test_every_flag_and_subcommand_it_shows_exists() -> None:
     known = CliRunner().invoke(app, ["--help"]).output
     known += CliRunner().invoke(app, ["export", "--help"]).output
     known += CliRunner().invoke(app, ["models", "--help"]).output
+    known += CliRunner().invoke(app, ["serve", "--help"]).output
     flags = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", shown))
     assert flags
     assert {flag for flag in flags if flag not in known} == set()

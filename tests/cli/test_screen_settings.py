@@ -23,10 +23,10 @@ def write_config(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (SWAPPED, "$.keys: ctrl+r is given to regenerate and new; change one of them"),
+        (SWAPPED, "keys: ctrl+r is given to regenerate and new; change one of them"),
         ('[keys]\nnew_conversation = "f6"\n', "there is no such action; did you mean 'new'?"),
-        ('[ui]\nsubmit_keys = ["ctrl+n"]\n', "$.keys: ctrl+n is given to the prompt and new"),
-        ('[ui]\ntheme = "pink"\n', "$.ui.theme: there is no theme 'pink'; choose one of "),
+        ('[ui]\nsubmit_keys = ["ctrl+n"]\n', "keys: ctrl+n is given to the prompt and new"),
+        ('[ui]\ntheme = "pink"\n', "ui.theme: there is no theme 'pink'; choose one of "),
     ],
 )
 def test_a_wrong_setting_of_the_screen_is_a_config_error_everywhere(
@@ -35,7 +35,7 @@ def test_a_wrong_setting_of_the_screen_is_a_config_error_everywhere(
     file = write_config(tmp_path, text)
     done = run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"ttchat-tui: {file}: $.")
+    assert done.stderr.startswith(f"ttchat-tui: {file}: ")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
 
@@ -43,10 +43,10 @@ def test_a_wrong_setting_of_the_screen_is_a_config_error_everywhere(
 def test_a_variable_and_a_flag_are_named_as_the_place(tmp_path: Path) -> None:
     write_config(tmp_path, "[log]\n")
     assert run("-p", "Hello", TTCHAT_KEYS__NEW="ctrl+r").stderr.startswith(
-        "ttchat-tui: TTCHAT_KEYS__NEW: $.keys"
+        "ttchat-tui: TTCHAT_KEYS__NEW: keys"
     )
-    assert run("-p", "Hello", TTCHAT_THEME="pink").stderr.startswith("ttchat-tui: TTCHAT_THEME: $.ui.theme")
-    assert run("-p", "Hello", "--theme", "pink").stderr.startswith("ttchat-tui: command line: $.ui.theme")
+    assert run("-p", "Hello", TTCHAT_THEME="pink").stderr.startswith("ttchat-tui: TTCHAT_THEME: ui.theme")
+    assert run("-p", "Hello", "--theme", "pink").stderr.startswith("ttchat-tui: command line: ui.theme")
 
 
 def test_doctor_tells_it_as_any_fault_of_the_config(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ async def test_an_empty_list_says_so_and_a_filter_without_hits_says_something_el
         panel.show(ITEMS, None)
         panel.filter_input.value = "no such title"
         await pilot.pause()
-        assert any("No title holds this" in line for line in lines(pilot.app))
+        assert any("No title matches" in line for line in lines(pilot.app))
 
     await with_panel(act, ())
 

@@ -59,7 +59,7 @@ def require_possible(
     try:
         importlib.import_module(_LOCAL).resolve(split_kind(choice.name)[1], models_dir, environ)
     except ModelNameError as error:
-        place = f"{config_file}: $.model.name" if choice.place == "config" else choice.place
+        place = f"{config_file}: model.name" if choice.place == "config" else choice.place
         raise error.at(place) from error
     except ModelError:
         pass  # it is there, and broken: the load says how

@@ -10,7 +10,9 @@ class ConfigError(Exception):
     """Base of this room. `str()` is one line: where (file or variable), which setting, what is wrong, the cure."""
 
     def __init__(self, where: str, what: str, *, setting: str = "", cure: str = "") -> None:
-        """`setting` is a path into the configuration (`$.sampling.temperature`), empty for the file as a whole."""
+        """`setting` is a path into the configuration as msgspec writes it (`$.sampling.temperature`), empty for the file
+        as a whole. A person reads it as config.toml has it: `sampling.temperature`."""
+        setting = setting.removeprefix("$").removeprefix(".")
         message = _one_line(": ".join(part for part in (where, setting, what) if part))
         cure = _one_line(cure)
         super().__init__(f"{message}; {cure}" if cure else message)

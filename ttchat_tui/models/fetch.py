@@ -153,7 +153,6 @@ def _offline(entry: CatalogEntry, models_dir: Path) -> ModelError:
     return ModelError(
         f"{entry.alias} is not on this machine yet, and there is no network to fetch it over.",
         kind="offline",
-        cure=f"Where there is a network run `ttchat-tui models pull {entry.alias}`, and copy the folder {entry.folder}"
-        f" from the models folder there (`ttchat-tui paths` names it) to {models_dir / entry.folder} here;"
-        " or start with --model /path/to/model.",
+        cure=f"Run `ttchat-tui models pull {entry.alias}` where there is a network, then copy its folder to"
+        f" {models_dir / entry.folder}; or start with --model /path/to/model.",
     )

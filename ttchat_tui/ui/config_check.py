@@ -28,7 +28,7 @@ def checked_themes(
     problems = check_keys(config.keys, [*config.ui.submit_keys, *config.ui.newline_keys])
     if problems:
         setting = problems[0].partition(":")[0] if config.keys else "ui"  # whose prompt keys they are then
-        raise ConfigError(place_of(setting), f"$.{problems[0]}")
+        raise ConfigError(place_of(setting), problems[0])
     themes, errors = load_themes([paths.themes_dir])
     for error in errors:
         log.warning("%s", error)

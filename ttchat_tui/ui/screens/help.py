@@ -20,6 +20,7 @@ EDITING = (
     ("alt+← alt+→", "A word back or on (alt+b, alt+f)"),
     ("ctrl+w alt+d", "Delete the word before or after the cursor"),
     ("ctrl+u ctrl+k", "Delete to the start or the end of the line"),
+    ("F7", "Select the whole draft; delete empties it"),
     ("ctrl+z ctrl+y", "Undo, redo"),
     ("//text", "Send text that begins with a slash"),
 )
@@ -31,6 +32,19 @@ HISTORY = (
     ("delete, twice", "Delete it; /undo brings it back"),
     ("ctrl+f", "Filter by title; esc clears the filter"),
     ("a letter", "Goes to the prompt"),
+)
+
+SAMPLING = (
+    ("↑ ↓", "The value above or below; the system prompt is the last"),
+    ("← →", "Less or more; with shift by ten"),
+    ("a digit", "Type a value; enter takes it, esc leaves it"),
+    ("delete", "Back to the model's default"),
+)
+
+PLACES = (
+    ("In the prompt", EDITING),
+    ("In the list of conversations", HISTORY),
+    ("In the sampling panel", SAMPLING),
 )
 
 KEY_WIDTH = 22
@@ -57,7 +71,7 @@ class HelpScreen(Dialog[None]):
             for title, actions in grouped(TABLE):
                 yield Static(Content.styled(title, "bold $primary"), classes="group")
                 yield Static(Content("\n").join(self._line(action) for action in actions))
-            for title, lines in (("In the prompt", EDITING), ("In the list of conversations", HISTORY)):
+            for title, lines in PLACES:
                 yield Static(Content.styled(title, "bold $primary"), classes="group")
                 yield Static(Content("\n").join(two_columns(keys, text) for keys, text in lines))
 

@@ -218,7 +218,7 @@ class HistoryPanel(Vertical):
         rows = rows_of(matching(self._items, self.filter_input.value), self._current, self._clock())
         self.set_class(not rows, "-empty")
         if not rows:
-            nothing = "No title holds this." if self._items else "Nothing yet: what you say is kept here."
+            nothing = "No title matches." if self._items else "Nothing yet: what you say is kept here."
             self.query_one("#history-empty", Static).update(nothing)
         if rows == self._rows:
             return

@@ -9,9 +9,12 @@ from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from tests.fakes import Gate, Script
-from tests.ui.chat_app import ChatApp, running, settle, until
+from tests.ui.chat_app import ChatApp, paths_in, running, settle, until
 from tests.ui.shell_app import screen_text
 from ttchat_tui.config.schema import Config, StorageSettings
+from ttchat_tui.domain.conversation import ReplyRecord
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.storage.opening import open_store
 from ttchat_tui.ui.commands import BY_NAME
 from ttchat_tui.ui.screens.elsewhere import UNANSWERED
 from ttchat_tui.ui.widgets.history_groups import ConversationRow, HistoryItem, rows_of
@@ -233,3 +236,17 @@ def test_marks_have_signs_of_one_cell_and_change_the_row() -> None:
     rows = rows_of([HistoryItem(1, "a", 0.0, "running")], None, 1e9)
     assert rows[1] == ConversationRow(1, "a", "31y", False, "running")
     assert rows[1] != ConversationRow(1, "a", "31y", False)
+
+
+async def test_the_conversation_of_an_interrupted_reply_is_named_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(paths_in(tmp_path).database)
+    conversation = store.create_conversation(model="scripted", system_prompt="", sampling=None)
+    asked = store.add_user_message(conversation.id, None, "Name three cats.")
+    record = ReplyRecord(model="scripted", engine="", sampling=SamplingParams(), seed=1)
+    store.begin_reply(conversation.id, asked.id, record)
+    monkeypatch.setattr("ttchat_tui.storage.conversations.is_gone", lambda writer, silent_s: True)
+    chat = ChatApp(tmp_path, store=store)
+    async with running(chat):
+        assert any("“Name three cats.” was still being answered" in toast for toast in chat.toasts())

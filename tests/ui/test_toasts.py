@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from textual.widgets._toast import Toast, ToastHolder
 
 from tests.fakes import Script
 from tests.ui.chat_app import ChatApp, running
+from ttchat_tui.models.catalog import catalog
+from ttchat_tui.models.fetch import _offline
 
 PATH = "Saved to /home/someone/.local/share/ttchat-tui/exports/a-title-of-some-length.md"
 
@@ -60,3 +63,19 @@ async def test_it_is_no_wider_than_its_words_and_stands_as_long_as_they_take_to_
         short, long = chat.app.query(Toast)
         assert short.size.width == len("short")
         assert short._timeout < 3 < long._timeout < 5
+
+
+@pytest.mark.parametrize("size", [(60, 20), (120, 40)])
+async def test_what_to_do_without_a_network_is_read_to_its_end(tmp_path: Path, size: tuple[int, int]) -> None:
+    chat = ChatApp(tmp_path)
+    entry = catalog().find("smollm2-1.7b-instruct")
+    assert entry is not None
+    error = _offline(entry, Path("/home/someone/.cache/ttchat-tui/models")).info
+    async with running(chat, size, toasts=True) as pilot:
+        chat.screen.say(
+            structs.replace(error, message=f"{error.message} smollm2-135m-instruct stays loaded.")
+        )
+        await pilot.pause()
+        await pilot.pause()
+        shown = "\n".join(strip.text for strip in chat.screen._compositor.render_strips())
+        assert "/path/to/model" in shown

@@ -39,6 +39,7 @@ from ttchat_tui.domain.updates import (
     ReplyStreamed,
     Update,
 )
+from ttchat_tui.session import name_of
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred, style_sheets
 from ttchat_tui.ui.commands import TABLE, bind, bindings
@@ -47,7 +48,7 @@ from ttchat_tui.ui.frugal_compositor import FrugalScreen
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.message_views import FAULT_KEY, RELOAD_HINT, cost_hint, fault_view, view_of, welcome
 from ttchat_tui.ui.screens.columns import TOGGLES
-from ttchat_tui.ui.screens.elsewhere import Elsewhere
+from ttchat_tui.ui.screens.elsewhere import LISTED, Elsewhere
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
 from ttchat_tui.ui.widgets.key_line import KeyLine
@@ -131,13 +132,12 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
 
     def _show_recovered(self) -> None:
         on_screen = {message.id for message in self.session.path}
-        found = [message for message in self.session.recovered if message.id not in on_screen]
-        if found:
-            count = len(found)
-            what = "a reply was" if count == 1 else f"{count} replies were"
+        homes = {each.conversation_id for each in self.session.recovered if each.id not in on_screen}
+        listed = self.session.store.conversations(limit=LISTED) if homes else []
+        if names := [name_of(each) for each in listed if each.id in homes]:
             self.notify(
-                f"When the app last ended {what} still running. What came is kept in its conversation; "
-                "/continue goes on with it there.",
+                f"When the app last ended, {' and '.join(names)} {'was' if len(names) == 1 else 'were'} still being "
+                "answered. What came is kept; /continue goes on with it there.",
                 title="Interrupted",
                 markup=False,
                 timeout=10,

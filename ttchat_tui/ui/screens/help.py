@@ -38,7 +38,7 @@ SAMPLING = (
     ("↑ ↓", "The value above or below; the system prompt is the last"),
     ("← →", "Less or more; with shift by ten"),
     ("a digit", "Type a value; enter takes it, esc leaves it"),
-    ("delete", "Back to the model's default"),
+    ("delete", "Back to the default"),
 )
 
 PLACES = (

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Final
 
+from msgspec import structs
+
 from ttchat_tui.cli.standard_output import redraw
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.text import visible
@@ -32,7 +34,9 @@ class ProgressLine:
                 self._drawn_at = now
                 redraw(f"{describe(progress)[:WIDTH]:<{WIDTH}}")
         elif is_new_phase:
-            sys.stderr.write(f"{describe(progress)}\n")
+            # The line stands as it is written: "0 %" would say for ever that nothing has been done.
+            shown = progress if progress.unit == "bytes" else structs.replace(progress, done=0, total=0)
+            sys.stderr.write(f"{describe(shown)}\n")
 
     def close(self) -> None:
         if self._is_live and self._phase:

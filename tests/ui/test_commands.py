@@ -283,7 +283,7 @@ async def test_the_help_scrolls_on_a_small_screen() -> None:
 
 def test_the_example_of_the_config_names_every_action_and_shows_a_key_that_can_be_had() -> None:
     about, _, example = EXAMPLE.read_text(encoding="utf-8").partition("[keys]\n")
-    told = about.rpartition("their names here are\n")[2].replace("#", "")
+    told = about.rpartition("Their names are\n")[2].replace("#", "")
     assert [name.strip(" .\n") for name in told.split(",")] == [
         action.name for action in TABLE if action.scope != "prompt"
     ]

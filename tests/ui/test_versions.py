@@ -56,6 +56,17 @@ async def test_the_older_reply_comes_back_and_goes_again(
         assert "‹ 2/2 ›" in on_screen(chat)
 
 
+async def test_a_version_longer_than_the_screen_is_shown_from_its_beginning(tmp_path: Path) -> None:
+    long = "\n\n".join(f"line {number}" for number in range(60))
+    chat = ChatApp(tmp_path, Script(replies=(long,)))
+    async with running(chat) as pilot:
+        await ask_twice(pilot, chat)
+        assert "‹ 2/2 ›" not in on_screen(chat), "a reply is read from its end"
+        await pilot.press("alt+h")
+        await settle(pilot, chat)
+        assert "‹ 1/2 ›" in on_screen(chat)
+
+
 async def test_a_click_on_the_arrows_shows_another_version(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(replies=REPLIES))
     async with running(chat) as pilot:

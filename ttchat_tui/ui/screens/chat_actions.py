@@ -307,8 +307,7 @@ class ChatActions(Columns):
             return
         if selected == wanted:
             self.transcript.select(path[at].id)
-        if at < len(path) - 1:
-            self.transcript.bring_into_view(path[at].id)
+        self.transcript.bring_into_view(path[at].id)
 
     def action_follow_end(self) -> None:
         self.transcript.follow()

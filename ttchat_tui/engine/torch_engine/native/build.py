@@ -95,11 +95,11 @@ def _kept(path: Path, command: Sequence[str], compiling: Callable[[], None]) -> 
     try:
         fault = fault_of(path)
     except FileNotFoundError:
-        fault = "none yet"
+        fault = "there is none yet"
     except OSError as error:
         fault = str(error)
     if fault:
-        _log.info("The kernel is compiled: %s.", fault)
+        _log.info("Compiling the kernel: %s.", fault)
         compiling()
         _compile(command, path)
     try:

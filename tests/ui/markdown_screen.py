@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from ttchat_tui.ui.markdown.document import Document
@@ -15,7 +16,9 @@ Run = tuple[str, tuple[str, ...]]
 
 def drawn(document: Document, width: int) -> list[list[Run]]:
     """Every visual line of `document`, blanks at its end dropped."""
-    return [line for chunk in document.chunks for row in chunk.rows for line in _row(row, width)]
+    lines = [line for chunk in document.chunks for row in chunk.rows for line in _row(row, width)]
+    assert all(cell_len("".join(text for text, _ in line)) <= width for line in lines), "cut off at the right"
+    return lines
 
 
 def drawn_text(document: Document, width: int) -> list[str]:

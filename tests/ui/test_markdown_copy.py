@@ -78,6 +78,13 @@ def test_a_part_of_a_row_is_that_part_of_its_source() -> None:
     assert part(LISTS, (0, 1), (2, 5)) == "ne\n2. two **bold**\n   - inner"
 
 
+def test_what_stands_behind_a_break_is_copied_by_itself_and_a_heading_keeps_its_underline() -> None:
+    assert part("- first<br>*second*\n  third", (1, 0), (1, 6)) == "*second*"
+    assert part("- first<br>*second*\n  third", (0, 0), (0, 5)) == "- first<br>"
+    assert part("- first<br>*second*\n  third", (1, 1), (2, 2)) == "econd*\n  th"
+    assert copied(whole("`<br>` one<br>two\n===\n\nend")) == "`<br>` one<br>two\n===\n\nend"
+
+
 def test_code_selected_by_itself_has_no_fence() -> None:
     source = "```py\na = 1\nb = 2\n```\n\ntext"
     assert part(source, (1, 0), (2, 5)) == "a = 1\nb = 2"

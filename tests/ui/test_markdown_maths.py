@@ -16,6 +16,7 @@ FORMULAS = [
     "$$\n\n= y\n# x\n---\n\n| a |\n|---|\n$$",
     "\\[\n- x \\\\\n+ y \\quad _z_\n1. w\n\\]",
     r"\(a*b*c \, \{d\}\)",
+    "$x**2 + y**2$",
     "\\(\n> a\n\\)",
     r"\[ \begin{pmatrix} a \\[2pt] b \end{pmatrix} \]",
     "\\begin{align*}\n- a &= *b* \\\\\n+ c &= `d`\n\\end{align*}",

@@ -68,6 +68,18 @@ def test_any_split_of_any_text_shows_what_the_whole_shows(
     assert drawn(streamed(cut(source, lengths)), width) == drawn(whole(source), width)
 
 
+@pytest.mark.parametrize("rows", [0, 1, 15, 16, 17])
+@pytest.mark.parametrize("block", ["```\nx\n```", "1. item", "<div>x</div>", "***", "~~~", "text\n\nx"])
+def test_what_looked_like_one_more_row_of_a_table_may_begin_another_block(block: str, rows: int) -> None:
+    source = "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * rows + block
+    assert drawn(streamed(source), 40) == drawn(whole(source), 40)
+
+
+def test_markers_beyond_a_hundred_are_text() -> None:
+    shown = drawn_text(whole("> " * 20_000 + "deep"), 60)
+    assert shown[0].startswith("▎ ▎ ") and shown[0].endswith("> > >") and shown[-1].endswith("> deep")
+
+
 LINKS = st.sampled_from(
     [
         *("[a]\n", "see [a] and [b][a]\n\n", "> [a]\n", "- [b]\n", "# [a]\n", "word\n\n", "- item\n" * 40),

@@ -116,6 +116,27 @@ def test_a_pipe_in_a_code_span_or_a_formula_ends_no_cell() -> None:
     assert drawn_text(whole("| `x|y` | k |\n|---|---|\n| 1 | 2 |"), 60)[0] == "x|y │ k"
 
 
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "$P(A|B)$",
+        r"\(a|b\)",
+        r"\[x|y\]",
+        r"$$\{x | x>0\}$$",
+        r"$\|x\|$ or $|x|$",
+        r"\begin{cases}a|b\end{cases}",
+    ],
+)
+def test_a_formula_in_a_cell_is_shown_as_it_was_written(formula: str) -> None:
+    assert table(f"| {formula} | c |") == [f"{formula} │ c"]
+    assert table(f"| c | {formula} |") == [f"c │ {formula}"]
+
+
+def test_money_and_variables_in_cells_end_them() -> None:
+    assert table("|$5|$6|") == ["$5 │ $6"]
+    assert table("|$HOME|$PATH|") == ["$HOME │ $PATH"]
+
+
 def test_a_pipe_behind_a_lone_backtick_ends_a_cell() -> None:
     assert table("| a` | b |") == ["a` │ b"]
 

@@ -11,6 +11,8 @@ from ttchat_tui.ui.markdown.blocks import Container, Item, Leaf, LeafKind, ListB
 
 _BULLETS: Final = "•◦▪"
 _TAB: Final = 4
+_DEEPEST: Final = 100
+"""Containers in one another; markers beyond that are text. As markdown-it's `maxNesting`."""
 
 
 class BlockParser:
@@ -185,7 +187,8 @@ class BlockParser:
                     return matched, True, True
                 break
             rest = self._rest()
-            if rest.startswith(">"):
+            is_deepest = matched >= _DEEPEST
+            if rest.startswith(">") and not is_deepest:
                 self._close_to(matched)
                 self._drop_list()
                 self._step_over_quote()
@@ -194,7 +197,7 @@ class BlockParser:
                 rest, matched
             ):
                 return matched, True, True
-            elif not self._open_item(rest, matched, in_paragraph):
+            elif is_deepest or not self._open_item(rest, matched, in_paragraph):
                 break
             has_started = True
             matched = len(self._containers)

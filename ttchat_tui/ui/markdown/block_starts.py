@@ -9,6 +9,7 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import unescapeAll
 from markdown_it.rules_block.html_block import HTML_SEQUENCES
 
+from ttchat_tui.ui.markdown import maths
 from ttchat_tui.ui.markdown.blocks import Align
 
 _ATX: Final = re.compile(r"(#{1,6})(?: +|$)(.*)")
@@ -122,7 +123,12 @@ def table_aligns(header: str, text: str) -> tuple[Align, ...]:
         cells.pop()
     if not cells or not all(_TABLE_CELL.match(cell) for cell in cells):
         return ()
-    if all(len(_split(header, ends)) != len(cells) for ends in _SPLITS):
+    readings = (
+        _split(header),
+        _split(header, keeps_formulas=True),
+        _split(header, keeps_code=False),
+    )
+    if all(len(reading) != len(cells) for reading in readings):
         return ()
     return tuple(_align(cell) for cell in cells)
 
@@ -139,32 +145,58 @@ def table_cells(line: str, columns: int = 0) -> list[str]:
     GFM would split there, and drop what is more than `columns`. Models write such pipes unescaped: in a line that has
     too many cells a pipe in a formula is no end either, and what is still too much is part of the last cell.
     """
-    cells = _split(line, _CODE)
+    cells = _split(line)
     if columns and len(cells) > columns:
-        in_formulas = _split(line, _CODE_OR_FORMULA)
-        cells = in_formulas if len(in_formulas) <= columns else cells
-    if columns and len(cells) > columns:
+        cells = _split(line, keeps_formulas=True)
         cells[columns - 1 :] = [" | ".join(cells[columns - 1 :])]
     return cells
 
 
-_CODE: Final = re.compile(r"\\.|(`+)(?!`).*?(?<!`)\1(?!`)|`+|(?P<end>\|)")
-_CODE_OR_FORMULA: Final = re.compile(r"(?<![\\$])\$(?=[^\s$])[^$]*[^\s$\\]\$(?![\d$])|" + _CODE.pattern)
-_NEVER: Final = re.compile(r"\\.|(?P<end>\|)")
-_SPLITS: Final = (_CODE, _CODE_OR_FORMULA, _NEVER)
-"""Where the cells of a header may end: whichever has as many as the line under it is meant."""
+_CELL_MARK: Final = re.compile(r"\\\||(?P<code>`+)|(?P<pipe>\|)|\\.|\$")
+"""What a table's line is read for: escapes, code spans, formulas, and the pipes that end cells."""
 
 
-def _split(line: str, ends: re.Pattern[str]) -> list[str]:
+def _split(line: str, *, keeps_code: bool = True, keeps_formulas: bool = False) -> list[str]:
     text = line.strip()
-    bounds = [match.start() for match in ends.finditer(text) if match["end"]]
-    starts = [0, *(bound + 1 for bound in bounds)]
-    parts = [text[start:end] for start, end in zip(starts, [*bounds, len(text)], strict=True)]
-    if not parts[0]:
-        parts.pop(0)
-    if parts and not parts[-1]:
-        parts.pop()
-    return [part.replace("\\|", "|").strip() for part in parts]
+    cells = [""]
+    at = 0
+    endless: set[str] = set()
+    while match := _CELL_MARK.search(text, at):
+        cells[-1] += text[at : match.start()]
+        at = match.end()
+        if match["pipe"]:
+            cells.append("")
+        elif keeps_formulas and (end := _end_of_formula(text, match.start(), endless)):
+            cells[-1] += text[match.start() : end]
+            at = end
+        else:
+            at = _end_of_code(text, at, match["code"], endless) if keeps_code and match["code"] else at
+            cells[-1] += text[match.start() : at].replace("\\|", "|")
+    cells[-1] += text[at:]
+    if not cells[0]:
+        cells.pop(0)
+    if cells and not cells[-1]:
+        cells.pop()
+    return [cell.strip() for cell in cells]
+
+
+def _end_of_formula(text: str, at: int, endless: set[str]) -> int:
+    """The offset behind the formula that begins at `text[at]`, 0 if none does. `endless` keeps the search linear."""
+    opener = maths.opener_at(text, at)
+    if not opener or opener in endless:
+        return 0
+    end = maths.end_of(text, at, opener)
+    if not end and opener != "$":
+        endless.add(opener)
+    return end
+
+
+def _end_of_code(text: str, at: int, ticks: str, endless: set[str]) -> int:
+    """The offset behind the code span whose opening `ticks` end at `at`; `at` itself if it is none."""
+    close = None if ticks in endless else re.compile(f"(?<!`){ticks}(?!`)").search(text, at)
+    if close is None:
+        endless.add(ticks)
+    return close.end() if close else at
 
 
 _DEFINITIONS: Final = MarkdownIt("zero").enable("reference")

@@ -23,7 +23,7 @@ _CODE: Final = ".md-code"
 _FAINT: Final = ".md-faint"
 _MATH: Final = ".md-math"
 
-_BREAK: Final = re.compile(r"<br\s*/?>", re.IGNORECASE)
+BREAK: Final = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 _LOOSE: Final = re.compile(
     r"""\*(?=\S)            # could open emphasis
@@ -113,7 +113,7 @@ class _Builder:
             self._append(token.content, _MATH)
         elif name == "code_inline":
             self._append(token.content, _CODE)
-        elif name == "html_inline" and _BREAK.fullmatch(token.content):
+        elif name == "html_inline" and BREAK.fullmatch(token.content):
             self._append("\n")
         elif name == "html_inline":
             self._append(token.content, _FAINT)

@@ -14,9 +14,10 @@ from markdown_it.rules_inline.state_inline import StateInline
 _EVEN: Final = r"(?<!\\)(?:\\\\)*"
 """Before something that is not escaped."""
 
-_INLINE: Final = re.compile(_EVEN + r"(?<=[^\s$])\$(?![\d$])")
+_MONEY: Final = r"`|(?<![\^{\s])\*\*(?=[\s$])|(?<=\s)\*\*(?=\S)|\n[ \t]*\n|\s\$"
+"""What stands between two sums of money rather than in a formula in one line of text: code, bold, another dollar."""
 _CLOSERS: Final = {
-    "$": _INLINE,
+    "$": re.compile(rf"(?P<none>{_MONEY})|{_EVEN}(?<=[^\s$])\$(?![\d$])"),
     "$$": re.compile(_EVEN + r"\$\$"),
     r"\(": re.compile(_EVEN + r"\\\)"),
     r"\[": re.compile(_EVEN + r"\\\]"),
@@ -25,8 +26,6 @@ _BRACKETS: Final = {r"\(": "()", r"\[": "[]"}
 _REACH: Final = 1000
 """Characters that a formula in one line of text may take."""
 _OPENER: Final = re.compile(r"\$\$|\$(?=[^\s$])|\\[(\[]|\\begin\{([A-Za-z]+\*?)\}")
-_NO_FORMULA: Final = re.compile(r"`|(?<![\^{])\*\*|\n[ \t]*\n|\s\$")
-"""What stands between two sums of money rather than in a formula in one line of text."""
 _TOKENS: Final = re.compile(r"(`+)|\$\$?|\\begin\{[A-Za-z]+\*?\}|\\.", re.DOTALL)
 """What a line is read for: code, openers, and escapes, which hide what follows them."""
 
@@ -46,9 +45,7 @@ def end_of(text: str, at: int, opener: str, stop: int | None = None) -> int:
         return found + len(closer) if found >= 0 else 0
     stop = len(text) if stop is None else stop
     match = _CLOSERS[opener].search(text, start, min(stop, start + _REACH) if opener == "$" else stop)
-    if match is None or (opener == "$" and _NO_FORMULA.search(text, start, match.end())):
-        return 0
-    return match.end()
+    return 0 if match is None or match.groupdict().get("none") else match.end()
 
 
 def open_after(line: str, opener: str = "") -> str:
@@ -59,17 +56,20 @@ def open_after(line: str, opener: str = "") -> str:
         if not at and opener != "$":
             return opener
     waiting = ""
+    endless: set[str] = set()
     while match := _TOKENS.search(line, at):
         at = match.end()
         if match[1]:
             close = re.compile(f"(?<!`){match[1]}(?!`)").search(line, at)
             at = close.end() if close else at
         elif found := opener_at(line, match.start()):
-            end = end_of(line, match.start(), found)
+            end = 0 if found in endless else end_of(line, match.start(), found)
             if not end and _may_go_on(line, match.start(), found):
                 if found != "$":
                     return found
                 waiting = found
+            elif not end:
+                endless.add(found)
             at = end or at
     return waiting
 
@@ -82,7 +82,7 @@ def closes_at(line: str, opener: str) -> int:
 
 def _may_go_on(line: str, at: int, opener: str) -> bool:
     """Is it likely that the next lines belong to a formula? Not behind the shell's `$$`, nor in an escaped `\\[x]`."""
-    rest = line[at + len(opener) :]
+    rest = line[at + len(opener) : at + _REACH]
     if opener == "$$":
         return not line[:at].strip() or not rest.strip() or not rest[0].isspace()
     if opener in _BRACKETS:

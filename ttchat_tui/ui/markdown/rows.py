@@ -55,7 +55,7 @@ class Row(Protocol):
 
     @property
     def flows_on(self) -> bool:
-        """The next row is the same line's continuation: copying puts no newline between them."""
+        """The next row continues the same line of the source: copying puts no newline between them."""
         ...
 
     def lines(self, width: int) -> Sequence[VisualLine]: ...
@@ -71,7 +71,7 @@ _LEAST_ROOM: Final = 16
 
 def fitted(prefix: Content, width: int) -> Content:
     """`prefix` as far as there is room for it: the end of it, with the innermost marker."""
-    return prefix[max(0, prefix.cell_length - width - min(_LEAST_ROOM, width // 2)) :]
+    return prefix[max(0, prefix.cell_length - width + min(_LEAST_ROOM, width // 2)) :]
 
 
 class TextRow:
@@ -104,8 +104,10 @@ class TextRow:
         self.flow = flow
         """The row that this one continues in the middle of a line: its last visual line is drawn by this row."""
         self.flows_on = False
+        self._hands_on = False
+        """The next row draws its last visual line."""
         if flow is not None:
-            flow.flows_on = True
+            flow.flows_on = flow._hands_on = True
         self._cache: tuple[int, list[VisualLine], Content, Content] | None = None
 
     @property
@@ -124,7 +126,7 @@ class TextRow:
             and self.style == other.style
             and (self.pad, self.by_word) == (other.pad, other.by_word)
             and self.flow is other.flow
-            and self.flows_on == other.flows_on
+            and (self.flows_on, self._hands_on) == (other.flows_on, other._hands_on)
         )
 
     def _laid_out(self, width: int) -> tuple[int, list[VisualLine], Content, Content]:
@@ -141,13 +143,13 @@ class TextRow:
         room = width - max(lead.cell_length, rest.cell_length) - 2 * self.pad
         offsets = wrap_offsets(text.plain, max(2, room), by_word=self.by_word)
         carry = EMPTY
-        if self.flows_on:
+        if self._hands_on:
             carry = text[offsets.pop() :]
             text = text[: len(text) - len(carry)]
         parts = text.divide(offsets[1:]) if offsets else []
         lines: list[VisualLine] = []
         for part, offset in zip(parts, offsets, strict=True):
-            is_last = offset == offsets[-1] and not self.flows_on
+            is_last = offset == offsets[-1] and not self._hands_on
             shown = part if is_last or not self.by_word else part.rstrip()
             lines.append(tuple(self._pieces(lead, shown, offset - len(carried))))
             lead = rest

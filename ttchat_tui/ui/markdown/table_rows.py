@@ -54,10 +54,13 @@ class TableRows:
         return rows
 
     def rest(self, leaf: Leaf) -> list[Row]:
-        self._read(leaf, len(leaf.lines) - 1)
+        complete = len(leaf.lines) - 1
+        if self._line > complete:
+            return []  # What looked like one more row has begun another block.
+        self._read(leaf, complete)
         last = self._parse(leaf, leaf.lines[-1])
         columns = self._columns or self._columns_of(leaf, last)
-        return self._rows([*self._cells[self._line :], last], columns, self._line)
+        return self._rows([*self._cells[self._line : complete], last], columns, self._line)
 
     def close(self, leaf: Leaf) -> list[Row] | None:
         self._read(leaf, len(leaf.lines))

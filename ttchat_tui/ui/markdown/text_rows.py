@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import Final
 
 from textual.content import Content
 
 from ttchat_tui.ui.markdown.blocks import Leaf
-from ttchat_tui.ui.markdown.inline import parse_inline
+from ttchat_tui.ui.markdown.inline import BREAK, parse_inline
 from ttchat_tui.ui.markdown.rows import Row, TextRow
 
 PIECE: Final = 900
@@ -48,7 +48,7 @@ class TextRows:
 
     def rest(self, leaf: Leaf) -> list[Row]:
         rows = self._rows(leaf, _source(leaf)[len(self._settled) :])
-        rows[-1].tail = leaf.tail
+        next(row for row in reversed(rows) if row.source is not None).tail = leaf.tail
         return list(rows)
 
     def close(self, leaf: Leaf) -> list[Row] | None:
@@ -100,12 +100,11 @@ class TextRows:
             cost = max(len(line) / PIECE, _ROW_COST)
             rows.append(TextRow(line, lead=lead, rest=self._rest, cost=cost, flow=flow))
             lead, flow = self._rest, None
-        for row, line in zip_longest(rows, self._sources(leaf, source, len(rows))):
-            row.source = line
+        _give_sources(rows, self._sources(leaf, source))
         return rows
 
-    def _sources(self, leaf: Leaf, text: str, count: int) -> list[str]:
-        """What copying each of `count` rows of `text` yields: their lines as they came, and what is cut off of one."""
+    def _sources(self, leaf: Leaf, text: str) -> list[str]:
+        """The lines of `text` as they came, and what is cut off of one."""
         first = self._settled.count("\n")
         begins_line = not self._settled or self._settled.endswith("\n")
         parts = text.rstrip().split("\n")
@@ -118,10 +117,30 @@ class TextRows:
             lines[-1] = lines[-1].rstrip()[:-missing] + text[len(text.rstrip()) :]
         if not self._settled:
             lines[0] = "\n".join([*leaf.head, lines[0]])
-        # Fewer rows than lines: a code span or a title went over a line's end. More: a `<br>` broke one.
-        if count < len(lines):
-            lines[count - 1 :] = ["\n".join(lines[count - 1 :])]
         return lines
+
+
+def _give_sources(rows: list[TextRow], lines: list[str]) -> None:
+    """Let copying each of `rows` yield its part of `lines`: all of one as a rule, a part where a `<br>` breaks one."""
+    parts = [part for line in lines for part in _broken(line)]
+    if len(rows) == len(parts):
+        for row, (source, is_last) in zip(rows, parts, strict=True):
+            row.source = source
+            row.flows_on = row.flows_on or not is_last
+        return
+    # Fewer rows than lines: a code span or a title went over a line's end. More: not every `<br>` broke one.
+    if len(rows) < len(lines):
+        lines = [*lines[: len(rows) - 1], "\n".join(lines[len(rows) - 1 :])]
+    for row, source in zip_longest(rows, lines):
+        row.source = source
+
+
+def _broken(line: str) -> list[tuple[str, bool]]:
+    """`line` in parts, each with its `<br>`, and whether it is the last."""
+    ends = [*(match.end() for match in BREAK.finditer(line)), len(line)]
+    return [
+        (line[start:end], index == len(ends) - 1) for index, (start, end) in enumerate(pairwise([0, *ends]))
+    ]
 
 
 def _source(leaf: Leaf) -> str:

@@ -77,7 +77,9 @@ def test_what_looked_like_one_more_row_of_a_table_may_begin_another_block(block:
 
 def test_markers_beyond_a_hundred_are_text() -> None:
     shown = drawn_text(whole("> " * 20_000 + "deep"), 60)
-    assert shown[0].startswith("▎ ▎ ") and shown[0].endswith("> > >") and shown[-1].endswith("> deep")
+    assert shown[0].startswith("▎ ▎ ")
+    assert shown[0].endswith("> > >")
+    assert shown[-1].endswith("> deep")
 
 
 LINKS = st.sampled_from(

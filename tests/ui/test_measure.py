@@ -43,10 +43,13 @@ async def test_who_wants_long_lines_has_them(tmp_path: Path) -> None:
         assert chat.screen.prompt.region.width == 200
 
 
-@pytest.mark.parametrize(("columns", "wide"), [(120, 36), (179, 36), (180, 48), (200, 48)])
-async def test_what_the_chat_does_not_need_goes_to_the_right_column(
-    tmp_path: Path, columns: int, wide: int
+@pytest.mark.parametrize(
+    ("columns", "left", "right"), [(120, 30, 36), (179, 30, 36), (180, 30, 48), (190, 40, 48), (200, 40, 48)]
+)
+async def test_what_the_chat_does_not_need_goes_to_the_sidebars(
+    tmp_path: Path, columns: int, left: int, right: int
 ) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat, (columns, 50)):
-        assert chat.screen.query_one("#side").region.width == wide
+        assert chat.screen.query_one("#side").region.width == right
+        assert chat.screen.query_one("HistoryPanel").region.width == left

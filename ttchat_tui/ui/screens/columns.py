@@ -23,6 +23,9 @@ FITS: Final = {"left": 80, "right": 110}
 ROOMY: Final = 180
 """Columns from which a line of text has its full measure, and the right sidebar gets what the chat does not need."""
 
+SPACIOUS: Final = ROOMY + 10
+"""Columns from which the list of conversations gets some of that too: titles are cut off later."""
+
 TOGGLES: Final = {"toggle_conversations": FITS["left"], "toggle_sampling": FITS["right"]}
 """The bottom row names their keys only below these widths: above them one sees what they would show."""
 
@@ -52,6 +55,7 @@ class Columns(Screen[None]):
         if self.overlay and width >= FITS[self.overlay]:
             self.overlay = ""
         self.set_class(width >= ROOMY, "-roomy")
+        self.set_class(width >= SPACIOUS, "-spacious")
         self.set_class(self.services.config.ui.full_width, "-full-width")
         for side, fits in FITS.items():
             self.set_class(width >= fits and self._is_wanted(side), f"-{side}")

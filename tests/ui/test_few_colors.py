@@ -24,8 +24,8 @@ THEMES = [theme for theme in load_themes([])[0] if not theme.ansi]
 ANSI = [theme for theme in load_themes([])[0] if theme.ansi]
 SURFACES = ("background", "surface", "panel")
 TEXTS = ("foreground", "text-muted", "primary", "secondary", "accent", "success", "warning", "error")
-ENOUGH = 4.0
-"""A tenth below what the colours themselves must reach: the palette has no other warm grey between two of its steps."""
+ENOUGH = 4.5
+"""As for the colours themselves."""
 
 triplets = st.builds(ColorTriplet, *[st.integers(0, 255)] * 3)
 

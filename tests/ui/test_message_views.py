@@ -42,19 +42,19 @@ def test_pieces_that_were_counted_for_tokens_are_named_so() -> None:
 @pytest.mark.parametrize(
     ("width", "shown"),
     [
-        (80, "971 tok · TTFT 0.03 s · 127.5 tok/s · 68/69 cached"),
-        (50, "971 tok · TTFT 0.03 s · 127.5 tok/s · 68/69 cached"),
-        (49, "971 tok · TTFT 0.03 s · 127.5 tok/s"),
-        (20, "971 tok"),
-        (5, "971 …"),
+        (80, ["971 tok · TTFT 0.03 s · 127.5 tok/s · 68/69 cached"]),
+        (50, ["971 tok · TTFT 0.03 s · 127.5 tok/s · 68/69 cached"]),
+        (49, ["971 tok · TTFT 0.03 s · 127.5 tok/s", "68/69 cached"]),
+        (25, ["971 tok · TTFT 0.03 s", "127.5 tok/s", "68/69 cached"]),
+        (5, ["971 …", "TTFT…", "127.…", "68/6…"]),
     ],
 )
-def test_figures_take_one_line_and_the_last_ones_go_first(width: int, shown: str) -> None:
+def test_figures_that_do_not_fit_in_one_line_go_on_in_the_next(width: int, shown: list[str]) -> None:
     stats = GenerationStats(
         completion_tokens=971, ttft_s=0.03, decode_tps=127.5, cached_tokens=68, prompt_tokens=69
     )
-    ((piece,),) = FiguresRow(figures_of(stats)).lines(width)
-    assert piece.content.plain == shown
+    lines = FiguresRow(figures_of(stats)).lines(width)
+    assert [piece.content.plain for line in lines for piece in line] == shown
 
 
 def test_the_figures_keep_in_mind_what_the_context_had_no_room_for() -> None:

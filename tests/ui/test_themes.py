@@ -43,6 +43,26 @@ PAIRS = (
 
 ENOUGH = 4.5
 
+@pytest.mark.parametrize(
+    ("colours", "wanted", "shown"),
+    [
+        ("standard", "tenstorrent-dark", "ansi-16"),
+        ("standard", "paper", "ansi-16-light"),
+        ("standard", "ansi-16-light", "ansi-16-light"),
+        ("256", "paper", "paper"),
+    ],
+)
+def test_a_terminal_of_16_colours_begins_with_a_theme_of_those(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colours: str, wanted: str, shown: str
+) -> None:
+    monkeypatch.setattr("textual.constants.COLOR_SYSTEM", colours)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    chat = ChatApp(tmp_path, ui_state=UiState(theme=wanted))
+    assert chat.app.theme == shown
+    chat.session.close()
+    chat.store.close()
+
+
 MINIMAL = """
 name = "mine"
 [colors]

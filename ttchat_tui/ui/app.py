@@ -32,7 +32,7 @@ from ttchat_tui.ui.pasted_text import clean_paste
 from ttchat_tui.ui.screens.chat import ChatScreen
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.terminal_driver import TerminalDriver
-from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError
+from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError, theme_of_16_colors
 
 MOUNTING_S = 1.0
 """The sidebars take a tenth of it; a screen that nobody sees any more may never have them."""
@@ -72,7 +72,10 @@ class TtchatApp(App[None], inherit_bindings=False):
             self.register_theme(theme)
         self._theme_errors = list(map(str, theme_errors))
         self._theme_wanted = services.config.ui.theme or services.ui_state.theme or DEFAULT_THEME
-        self.theme = self._theme_wanted if self._theme_wanted in self.available_themes else DEFAULT_THEME
+        theme = self._theme_wanted if self._theme_wanted in self.available_themes else DEFAULT_THEME
+        if self.console.color_system == "standard":
+            theme = theme_of_16_colors(self.available_themes[theme])
+        self.theme = theme
         if services.config.ui.reduced_motion:
             self.animation_level = "none"
 
@@ -238,7 +241,7 @@ class TtchatApp(App[None], inherit_bindings=False):
         problems = list(self._theme_errors)
         if self._theme_wanted not in self.available_themes:
             problems.append(
-                f"There is no theme {self._theme_wanted}: this is {DEFAULT_THEME}. /theme lists them."
+                f"There is no theme {self._theme_wanted}: this is {self.theme}. /theme lists them."
             )
         if problems:
             self.notify("\n".join(problems), title="Theme", severity="warning", timeout=10, markup=False)

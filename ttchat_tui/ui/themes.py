@@ -94,6 +94,14 @@ def load_themes(folders: Iterable[Path]) -> tuple[list[Theme], list[ThemeError]]
     return [themes[name] for name in sorted(themes)], errors
 
 
+def theme_of_16_colors(theme: Theme) -> str:
+    """The name of the theme to begin with on a terminal of 16 colours, where `theme` was asked for: rounded to those, 24-bit
+    colours cannot be read."""
+    if theme.ansi:
+        return theme.name
+    return "ansi-16" if theme.dark else "ansi-16-light"
+
+
 def read_theme(file: Path) -> Theme:
     """The theme in `file`.
 

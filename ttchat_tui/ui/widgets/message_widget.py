@@ -60,7 +60,7 @@ class HeaderRow:
 
 
 class FiguresRow:
-    """A reply's figures in one line: the last ones go where the width is not enough for all."""
+    """A reply's figures in one line, or in more where the width is not enough for all; no figure is broken."""
 
     style = ""
     cost = 0.0
@@ -71,11 +71,17 @@ class FiguresRow:
         self.plain = self.source = visible(figures)
 
     def lines(self, width: int) -> Sequence[VisualLine]:
-        shown = self.plain
-        while cell_len(shown) > width and SEPARATOR in shown:
-            shown = shown.rpartition(SEPARATOR)[0]
-        content = Content.styled(shown, ".md-faint").truncate(max(1, width), ellipsis=True)
-        return [(Piece(content, 0),)]
+        content = Content.styled(self.plain, ".md-faint")
+        starts, at = [0], 0
+        for figure in self.plain.split(SEPARATOR):
+            if at > starts[-1] and cell_len(self.plain[starts[-1] : at + len(figure)]) > width:
+                starts.append(at)
+            at += len(figure) + len(SEPARATOR)
+        ends = [*(start - len(SEPARATOR) for start in starts[1:]), at]
+        return [
+            (Piece(content[start:end].truncate(max(1, width), ellipsis=True), start),)
+            for start, end in zip(starts, ends, strict=True)
+        ]
 
     def looks_like(self, other: Row) -> bool:
         return isinstance(other, FiguresRow) and self.plain == other.plain

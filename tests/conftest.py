@@ -37,7 +37,9 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
         monkeypatch.setenv(f"TTCHAT_{scope}_DIR", str(tmp_path / scope.lower()))
         monkeypatch.setenv(f"XDG_{scope}_HOME", str(tmp_path / "xdg" / scope.lower()))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
-    monkeypatch.setenv("COLORTERM", "truecolor")  # How many colours there are must not hang on who runs the tests.
+    monkeypatch.setenv(
+        "COLORTERM", "truecolor"
+    )  # How many colours there are must not hang on who runs the tests.
     yield tmp_path
     monkeypatch.undo()
     os.environ.clear()

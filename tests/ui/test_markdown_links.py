@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from textual.style import Style
 from textual.visual import RenderOptions
@@ -63,6 +65,8 @@ def test_an_address_in_a_users_message_can_be_opened_too(monkeypatch: pytest.Mon
         ("https://a.b/c_(d)!", "https://a.b/c_(d)"),
         ("**https://a.b**", "https://a.b"),
         ("https://a.b/cです。", "https://a.b/c"),
+        ("https://bücher.de/Größe, so", "https://xn--bcher-kva.de/Gr%C3%B6%C3%9Fe"),
+        ("https://пример.рф/", "https://xn--e1afmkfd.xn--p1ai/"),
         ("me <you@a.b>", "mailto:you@a.b"),
         ("[x](https://a.b/ü)", "https://a.b/%C3%BC"),
         ("![x](https://a.b/p.png)", "https://a.b/p.png"),
@@ -105,5 +109,7 @@ def test_the_terminal_gets_the_sequence_itself(monkeypatch: pytest.MonkeyPatch) 
     rows = [row for chunk in whole(f"<{LONG}>").chunks for row in chunk.rows]
     options = RenderOptions(lambda style: style if isinstance(style, Style) else Style(), {})
     strips = RowsVisual(rows, lambda name: Style()).render_strips(40, None, Style(), options)
-    for strip in strips:
-        assert f";{LONG}\x1b\\" in strip.render(Console(force_terminal=True))
+    shown = [strip.render(Console(force_terminal=True)) for strip in strips]
+    assert len(shown) > 2
+    assert len({re.findall(r"\x1b]8;id=(\w+);(\S+?)\x1b", line)[0] for line in shown}) == 1
+    assert all(f";{LONG}\x1b\\" in line for line in shown)

@@ -43,6 +43,7 @@ PAIRS = (
 
 ENOUGH = 4.5
 
+
 @pytest.mark.parametrize(
     ("colours", "wanted", "shown"),
     [

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Mapping
 from typing import Final
 
+from markdown_it.common.normalize_url import normalizeLink
+from rich.style import Style as RichStyle
 from textual.content import Content, Span
 from textual.style import Style
 
 _SAFE: Final = re.compile(r"(?:https?|ftp|mailto):[!-~]+", re.IGNORECASE)
-_BARE: Final = re.compile(r"https?://[!#-;=?-_a-~]+", re.IGNORECASE)
-"""An address in text: printable ASCII, without quotes, angle brackets and backticks."""
+_BARE: Final = re.compile(
+    r"https?://[!#-;=?-_a-~\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u0370-\u061a\u0620-\u1fff]+", re.IGNORECASE
+)
+"""An address in text: printable ASCII without quotes, angle brackets and backticks, and letters of the scripts that put
+spaces between words. Chinese and Japanese go on with the sentence right behind an address."""
 
 
 def link_style(address: str) -> Style | None:
@@ -29,9 +35,20 @@ def linked(content: Content) -> Content:
     for match in _BARE.finditer(content.plain):
         start, address = match.start(), _trimmed(match[0])
         end = start + len(address)
-        if not any(span.start < end and start < span.end for span in taken):
-            found.append(Span(start, end, Style(link=address)))
+        style = link_style(address if address.isascii() else normalizeLink(address))
+        if style is not None and not any(span.start < end and start < span.end for span in taken):
+            found.append(Span(start, end, style))
     return content.add_spans(found) if found else content
+
+
+def with_one_id(style: RichStyle) -> RichStyle:
+    """`style` with an id that is its link's own, so that a terminal takes all rows of one that wraps for one link. Rich
+    draws an id for each piece of text, and has no public way to choose it."""
+    if style.link is None:
+        return style
+    twin = style.copy()
+    twin._link_id = f"{zlib.crc32(style.link.encode()):x}"
+    return twin
 
 
 def terminal_knows_links(environment: Mapping[str, str] | None = None) -> bool:

@@ -13,6 +13,7 @@ from textual.strip import Strip
 from textual.style import Style
 from textual.visual import RenderOptions, Visual
 
+from ttchat_tui.ui.markdown.links import with_one_id
 from ttchat_tui.ui.markdown.rows import Row, VisualLine
 from ttchat_tui.ui.markdown.source import part_of
 
@@ -94,9 +95,9 @@ def _draw(
         for text, text_style in shown.render(base, end="", parse_style=options.get_style):
             combined = base + text_style
             if at is None:
-                segments.append(Segment(text, combined.rich_style))
+                segments.append(Segment(text, with_one_id(combined.rich_style)))
             else:
-                segments.append(Segment(text, combined.rich_style_with_offset(at, y)))
+                segments.append(Segment(text, with_one_id(combined.rich_style_with_offset(at, y))))
                 at += len(text)
         cells += content.cell_length
     return Strip(segments, cells).adjust_cell_length(width, inside.rich_style)

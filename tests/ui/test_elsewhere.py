@@ -118,7 +118,7 @@ async def test_a_message_waits_in_line_and_is_answered(tmp_path: Path) -> None:
         await pilot.press("enter")
         await settle(pilot, chat)
         assert chat.screen.prompt.text == ""
-        assert "waits for its turn · esc takes it back · “count”" in shown(chat)
+        assert "queued · esc takes it back · “count”" in shown(chat)
         assert any("me too" in line and "… now" in line for line in shown(chat).splitlines())
         gate.open()
         await until(pilot, lambda: chat.session.is_answering)

@@ -65,7 +65,7 @@ def test_the_figures_keep_in_mind_what_the_context_had_no_room_for() -> None:
 
 def test_the_figures_tell_that_a_slider_was_moved_on_the_way() -> None:
     assert figures_of(GenerationStats(completion_tokens=3, sampling_changes=2)) == (
-        "3 tok · sampling changed on the way"
+        "3 tok · sampling changed midway"
     )
 
 

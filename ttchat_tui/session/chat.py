@@ -141,7 +141,7 @@ class ChatSession(Conversations):
 
     def continue_reply(self) -> list[Update]:
         """Go on where the last reply ended: after an interruption, a stop, or `max_tokens`."""
-        if why := self._why_not("Once it has ended /continue goes on with it."):
+        if why := self._why_not("Once it has ended /continue resumes it."):
             return [Notice(why)]
         if not self.path or self.path[-1].role != "assistant":
             return [Notice(NOTHING_TO_DO)]

@@ -58,7 +58,9 @@ async def edit_on_terminal(app: App[Any], text: str, command: Sequence[str]) -> 
         edited = file.read_text(encoding="utf-8", errors="replace")
         return edited if text.endswith("\n") else edited.removesuffix("\n")
     except SuspendNotSupported as error:
-        raise EditorError("An editor cannot be opened here: this terminal cannot be lent to it.") from error
+        raise EditorError(
+            "An editor cannot be opened here: the app cannot hand over its terminal."
+        ) from error
     except OSError as error:
         raise EditorError(f"{error.strerror or error}: {error.filename or file}") from error
     finally:

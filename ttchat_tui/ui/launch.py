@@ -63,4 +63,4 @@ def _keep(file: Path, state: UiState) -> None:
     try:
         save_ui_state(file, state)
     except OSError as error:
-        log.warning("the state of the app could not be kept: %s", error)
+        log.warning("the state of the app could not be saved: %s", error)

@@ -74,15 +74,15 @@ def figures_of(stats: GenerationStats) -> str:
     if stats.dropped_messages:
         parts.append(f"without the {stats.dropped_messages:,} oldest messages")
     if stats.sampling_changes:
-        parts.append("sampling changed on the way")
+        parts.append("sampling changed midway")
     if stats.cached_tokens:
         parts.append(f"{stats.cached_tokens:,}/{stats.prompt_tokens:,} cached")
     return SEPARATOR.join(parts)
 
 
 def cost_hint(cost: PromptCost) -> str:
-    """`612 / 8,192 tok`; `~` before a guess, and no limit where the server tells none. What has to be left out is told,
-    or that leaving out is not enough."""
+    """`612 / 8,192 tok`; `~` before a guess, and no limit where the server reports none. It says what has to be left
+    out, or that leaving out is not enough."""
     tokens = f"{'~' if cost.is_estimate else ''}{cost.prompt_tokens:,}"
     limit = f" / {cost.context_length:,}" if cost.context_length else ""
     if not cost.is_estimate and 0 < cost.context_length <= cost.prompt_tokens:
@@ -110,7 +110,7 @@ def _ending_of(status: str, reply: ReplyRecord | None, error_cure: str) -> str:
             return f"{error} {error_cure}".strip()
         case "interrupted" if reply is None or reply.finish_reason != "cancelled":
             why = f" · {reply.error.rstrip('.')}" if reply and reply.error else ""
-            return f"interrupted{why} · /continue goes on with it"
+            return f"interrupted{why} · /continue resumes it"
         case _:
             return ENDINGS.get(reply.finish_reason or "", "") if reply else ""
 

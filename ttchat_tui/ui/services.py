@@ -19,7 +19,7 @@ def nothing() -> None:
 
 
 class Resume(msgspec.Struct, frozen=True):
-    """What flags of this start say against the settings of the conversation that is gone on with."""
+    """What this start's flags set over the settings of the continued conversation."""
 
     sampling: Mapping[str, object]
     system_prompt: str | None = None

@@ -10,7 +10,7 @@ from textual.drivers.linux_driver import LinuxDriver
 
 
 class TakesInputErrors(Protocol):
-    """An app that is told when nothing is read from the terminal any more."""
+    """An app that is called when nothing can be read from the terminal any more."""
 
     def take_input_error(self, error: Exception) -> None: ...
 

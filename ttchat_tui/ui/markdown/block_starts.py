@@ -36,7 +36,7 @@ class Fence(NamedTuple):
 
 
 class Marker(NamedTuple):
-    """A list item's marker: where its content begins, and how its list is told from another."""
+    """A list item's marker: where its content begins, and what sets its list apart from another."""
 
     delimiter: str
     number: int

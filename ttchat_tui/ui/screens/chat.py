@@ -137,7 +137,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
         if names := [name_of(each) for each in listed if each.id in homes]:
             self.notify(
                 f"When the app last ended, {' and '.join(names)} {'was' if len(names) == 1 else 'were'} still being "
-                "answered. What came is kept; /continue goes on with it there.",
+                "answered. The text so far is kept; /continue resumes it there.",
                 title="Interrupted",
                 markup=False,
                 timeout=10,

@@ -188,7 +188,7 @@ class ChatActions(Columns):
             self.keep_draft()
             updates = self.session.undelete()
             if not updates:
-                self.notify("There is no deleted conversation. After 30 days they are gone.", markup=False)
+                self.notify("There is no deleted conversation. They are kept for 30 days.", markup=False)
             return updates
 
         self.attempt(undo)

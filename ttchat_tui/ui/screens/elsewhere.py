@@ -14,7 +14,7 @@ from ttchat_tui.ui.widgets.message_view import MessageView
 
 LISTED = 10_000  # conversations: all of them, as far as anybody has that many
 
-WAITS = "waits for its turn · esc takes it back"
+WAITS = "queued · esc takes it back"
 UNANSWERED = "not answered · /retry asks again"
 
 
@@ -49,7 +49,7 @@ class Elsewhere(ChatActions):
             )
         else:
             self.notify(
-                f"The reply in {name} was stopped; what came is kept.", severity="warning", markup=False
+                f"The reply in {name} was stopped; the text so far is kept.", severity="warning", markup=False
             )
         self.show_place_of_reply()
         self.ring()

@@ -15,7 +15,7 @@ from ttchat_tui.ui.keys import key_label
 from ttchat_tui.ui.screens.dialog import Dialog
 
 EDITING = (
-    ("↑ ↓", "Earlier prompts, on the draft's first and last line"),
+    ("↑ ↓", "Earlier prompts, from the draft's first and last line"),
     ("ctrl+a ctrl+e", "Start and end of the line"),
     ("alt+← alt+→", "A word back or on (alt+b, alt+f)"),
     ("ctrl+w alt+d", "Delete the word before or after the cursor"),

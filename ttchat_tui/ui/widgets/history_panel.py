@@ -291,7 +291,7 @@ class HistoryPanel(Vertical):
     def _commanded(self, event: ConversationList.Commanded) -> None:
         event.stop()
         chosen = self.highlighted_id
-        self.border_subtitle = "delete again deletes it" if event.command == "ask" else ""
+        self.border_subtitle = "press delete again" if event.command == "ask" else ""
         match event.command:
             case "ask" | "keep":
                 pass

@@ -29,7 +29,7 @@ DRAFT_PAUSE_S = 0.4
 """How long the typing must rest before `DraftChanged` is posted."""
 
 PLACEHOLDER = "Write a message"
-BUSY_PLACEHOLDER = "Write on while the reply comes; esc stops it"
+BUSY_PLACEHOLDER = "Type ahead while the reply streams; esc stops it"
 
 
 class Prompt(TextArea):

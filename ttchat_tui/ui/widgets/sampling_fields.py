@@ -48,12 +48,12 @@ MORE_SLIDERS: Final = (
 SLIDER_KEYS: Final = "← → a step, shift ten · digits type a value · delete resets"
 
 MAX_TOKENS_HELP: Final = "The longest reply, in tokens."
-SEED_HELP: Final = "The same seed draws the same reply; random draws another each time."
+SEED_HELP: Final = "The same seed gives the same reply; random gives another each time."
 STOP_HELP: Final = (
     "The reply ends before any of these. Separate them by spaces or commas; "
     'write "two words" in quotes, a line break as \\n. Enter applies.'
 )
-SYSTEM_HELP: Final = "What the model is told before the conversation."
+SYSTEM_HELP: Final = "Instructions to the model, before the conversation."
 UNSUPPORTED: Final = "Not supported by this engine."
 
 

@@ -11,11 +11,11 @@ from textual.timer import Timer
 from textual.widgets import TextArea
 
 PAUSE_S = 0.6
-"""How long nothing is typed before the text is told."""
+"""Pause in typing, in seconds, after which the text is reported."""
 
 
 class SystemPrompt(TextArea):
-    """Posts `Edited` when the user pauses or leaves, and only when the text is another than was last told or set.
+    """Posts `Edited` when the user pauses or leaves, and only when the text differs from what was last reported or set.
 
     Tab leaves it: it is one field among others.
     """
@@ -55,7 +55,7 @@ class SystemPrompt(TextArea):
         self._timer: Timer | None = None
 
     def set_text(self, text: str) -> None:
-        """Show another system prompt; posts nothing, and forgets what was typed and not told.
+        """Show another system prompt; posts nothing, and forgets what was typed and not reported yet.
 
         The one that was last told or set is no other: what is being typed over it stays.
         """

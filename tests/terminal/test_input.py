@@ -38,7 +38,23 @@ NO_KEYS = {
     "a size in no pixels": b"\x1b[48;30;100;0;0t\x1b[<0;5;5M",
     "a size that no screen has": b"\x1b[48;99999999;99999999;1;1t",
     "a mode of no number": b"\x1b[?2048;9$y",
+    "an arrow that is let go": b"\x1b[1;1:3D",
+    "what the terminal can": b"\x1b[?62;22c",
+    "its name": b"\x1bP>|XTerm(388)\x1b\\",
+    "its colour": b"\x1b]11;rgb:ffff/ffff/ffff\x1b\\",
+    "a hundred parameters": b"\x1b[" + b";".join([b"1"] * 100) + b"u",
+    "a place of 400 digits": b"\x1b[<0;" + b"9" * 400 + b";1M",
 }
+UNFINISHED = [
+    b"\x1b[",
+    b"\x1b[12",
+    b"\x1b[" + b"1;" * 2000,
+    b"\x1b]11;rgb",
+    b"\x1bP1",
+    b"\x1b_Gi=31",
+    b"\x1b[M",
+    b"\x1bO",
+]
 
 
 @pytest.fixture
@@ -66,7 +82,10 @@ def test_bytes_that_are_no_text_and_no_keys_leave_the_app_alive(start: Callable[
         assert app.process.isalive(), what
         app.type("\x15")
         app.until("Write a message")
-    app.type("\x11")
+    for unfinished in UNFINISHED[:-1]:
+        app.process.write(unfinished + b"\x15now")
+        app.until(lambda text: text.count("now") == 1)
+    app.process.write(UNFINISHED[-1] + b"\x11")
     assert app.until_end() == 0
     assert is_restored(bytes(app.received))
 

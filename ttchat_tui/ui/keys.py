@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Final, cast
 
@@ -35,10 +36,17 @@ _PUNCTUATION: Final = {
 
 INDISTINCT: Final[dict[str, str]] = {
     "ctrl+i": "tab", "ctrl+m": "enter", "ctrl+h": "backspace", "ctrl+left_square_bracket": "escape",
+    "ctrl+backspace": "backspace",
+}  # fmt: skip
+"""Keys that most terminals send as another one."""
+
+EDITING_KEYS: Final[dict[str, str]] = {
     "alt+b": "ctrl+left", "alt+left": "ctrl+left", "alt+f": "ctrl+right", "alt+right": "ctrl+right",
     "alt+backspace": "ctrl+w", "ctrl+backspace": "ctrl+w", "alt+d": "alt+delete", "ctrl+delete": "alt+delete",
+    "shift+backspace": "backspace",
 }  # fmt: skip
-"""Keys that most terminals send as another one, and those for words that `layout_keys` makes one of."""
+"""readline's keys for words, and what is typed with shift still held → the keys of the fields, where config does not bind
+them."""
 
 SHADOWED: Final[dict[str, str]] = {
     "ctrl+c": "copies the selection, stops the reply, and twice quits",
@@ -91,6 +99,13 @@ def editing_keys() -> frozenset[str]:
         spelled = binding[0] if isinstance(binding, tuple) else binding.key
         keys.update(canonical_key(key) for key in split_keys(spelled))
     return frozenset(keys)
+
+
+def unbound_editing_keys(overrides: Mapping[str, str], prompt_keys: Iterable[str]) -> dict[str, str]:
+    """`EDITING_KEYS` without those that config binds, by `overrides` (action name → keys) or as the prompt's own."""
+    bound = {canonical_key(key) for keys in overrides.values() for key in split_keys(keys)}
+    bound.update(map(canonical_key, prompt_keys))
+    return {key: meant for key, meant in EDITING_KEYS.items() if key not in bound}
 
 
 class _Legacy(Enum):

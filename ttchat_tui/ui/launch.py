@@ -11,10 +11,10 @@ from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState, save_ui_state
 from ttchat_tui.domain.telemetry import CardReading
 from ttchat_tui.session import ChatSession
-from ttchat_tui.ui import layout_keys, paste_parser
+from ttchat_tui.ui import paste_parser, terminal_parser
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.config_check import checked_themes
-from ttchat_tui.ui.keys import install_legacy_keys
+from ttchat_tui.ui.keys import install_legacy_keys, unbound_editing_keys
 from ttchat_tui.ui.services import Resume, Services, nothing
 
 log = logging.getLogger(__name__)
@@ -53,8 +53,9 @@ def build(
         read_cards=read_cards,
         resume=Resume(*resume) if resume else None,
     )
-    paste_parser.install()
-    layout_keys.install()
+    prompt_keys = (*config.ui.submit_keys, *config.ui.newline_keys)
+    paste_parser.install(unbound_editing_keys(config.keys, prompt_keys))
+    terminal_parser.install()
     install_legacy_keys()
     return TtchatApp(services, themes, errors)
 

@@ -9,7 +9,7 @@ from textual.widgets import Input
 
 
 class LineField(Input):
-    """`ui.layout_keys` names the keys."""
+    """`ui.keys.EDITING_KEYS` names the keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("alt+delete", "delete_right_word", "Delete the next word", show=False)

@@ -123,4 +123,4 @@ def install() -> None:
     """Let Textual ask for the alternate codes of keys too, and read long answers to their end; it makes up its flags from
     the one name, and looks at the other for each character."""
     linux_driver.KITTY_DISAMBIGUATE_ESCAPE_CODES = 1 | linux_driver.KITTY_REPORT_ALTERNATE_KEYS
-    vars(_xterm_parser).update(_MAX_SEQUENCE_SEARCH_THRESHOLD=terminal_replies.LONGEST)
+    _xterm_parser._MAX_SEQUENCE_SEARCH_THRESHOLD = terminal_replies.LONGEST

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import select
 import signal
 import socket
@@ -115,9 +116,10 @@ async def test_the_page_shows_the_prompt_and_takes_keys(page: Page) -> None:
     async with page.browser() as browser:
         assert page.websocket_url().split("?")[0].replace("http:", "ws:") in await page.opened(browser)
         async with browser.ws_connect(page.websocket_url(), headers={"Origin": page.url}) as websocket:
-            await page.until(websocket, lambda text: PROMPT in text)
-            await websocket.send_json(["focus"])
-            await websocket.send_json(["stdin", "Hello browser"])
+            await websocket.send_json(["focus"])  # as the page does, before there is a prompt
+            await websocket.send_json(["stdin", "Hello "])
+            await page.until(websocket, lambda text: "Hello" in text)
+            await websocket.send_json(["stdin", "browser"])
             await page.until(websocket, lambda text: "Hello browser" in text)
             chats = page.chats()
             assert len(chats) == 1
@@ -151,6 +153,40 @@ async def test_the_page_gives_a_cookie_that_scripts_and_other_sites_do_not_get(p
             assert download.status == 404
 
 
+async def test_the_token_lets_one_browser_in_and_the_next_one_is_printed(page: Page) -> None:
+    async with page.browser() as browser, page.browser() as other:
+        await page.opened(browser)
+        async with other.get(page.address) as answer:
+            assert answer.status == 403
+            assert not answer.cookies
+        assert await page.opened(browser), "loaded again, with the address it has"
+        assert page.server.stderr is not None
+        said = await asyncio.to_thread(page.server.stderr.readline)
+        address = said.split()[-1]
+        assert address.startswith(f"{page.url}/?token=")
+        assert address != page.address
+        async with other.get(address) as answer:
+            assert answer.status == 200
+            assert address.partition("token=")[2] not in answer.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize("path", ["/download/key", "/nothing"])
+async def test_only_page_and_chat_take_the_token(page: Page, path: str) -> None:
+    async with page.browser() as browser:
+        async with browser.get(f"{page.url}{path}?token={page.token}") as answer:
+            assert answer.status == 403
+        assert await page.opened(browser), "it is not used up"
+
+
+async def test_the_page_asks_no_other_machine_and_gives_the_terminal_the_keys(page: Page) -> None:
+    async with page.browser() as browser:
+        html = await page.opened(browser)
+    addresses = set(re.findall(r"""(?:src|href|url)\W{1,3}(\w+:[^"')]*)""", html))
+    own = (page.url, page.url.replace("http", "ws"), "data:,")
+    assert all(address.startswith(own) for address in addresses)
+    assert "#terminal textarea" in html
+
+
 def test_each_server_has_a_token_of_its_own(page: Page, tmp_path: Path) -> None:
     other = Page(tmp_path)
     other.server.kill()
@@ -161,14 +197,13 @@ def test_each_server_has_a_token_of_its_own(page: Page, tmp_path: Path) -> None:
 
 async def test_pages_of_other_sites_are_kept_out(page: Page) -> None:
     async with page.browser() as browser:
-        await page.opened(browser)
+        await page.opened(browser)  # with the cookie it would be let in
         for origin in ("http://evil.example", f"http://evil.example:{page.port}", "null"):
             with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
                 await browser.ws_connect(page.websocket_url(), headers={"Origin": origin})
         assert page.chats() == []
         localhost = f"http://localhost:{page.port}"
-        address = f"{page.websocket_url()}&token={page.token}"
-        async with browser.ws_connect(address, headers={"Origin": localhost}) as websocket:
+        async with browser.ws_connect(page.websocket_url(), headers={"Origin": localhost}) as websocket:
             await page.until(websocket, lambda text: PROMPT in text)
 
 

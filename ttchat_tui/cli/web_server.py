@@ -10,6 +10,7 @@ import hmac
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final, TypeAlias
 
 from aiohttp import web
@@ -19,8 +20,13 @@ from ttchat_tui.cli.errors import tell
 
 TOKEN: Final = "token"
 """In the address of the page."""
-_WITHOUT_TOKEN: Final = "/static/"
-"""textual-serve's own files: everyone may have them, and the page has them before it has anything else."""
+_WITH_TOKEN: Final = ("/", "/ws")
+_FOR_ALL: Final = "/static/"
+"""textual-serve's own files."""
+_CLOSED: Final = (
+    "Open the address that `ttchat-tui serve` has printed last: a token is in it, for one browser."
+)
+_PAGE: Final = Path(__file__).with_name("page")
 _Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 
@@ -30,12 +36,20 @@ class ChatServer(Server):
 
     def __init__(self, command: str, host: str, port: int, public_url: str) -> None:
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
-            command, host=host, port=port, title="ttchat-tui", public_url=public_url
+            command,
+            host=host,
+            port=port,
+            title="ttchat-tui",
+            public_url=public_url,
+            templates_path=_PAGE,
         )
         self._is_on_loopback = any(public_url.startswith(f"http://{name}:") for name in LOOPBACK)
         self._token = secrets.token_urlsafe(24)
+        """For one browser: other users of this machine can read the command line that opens it."""
         self._cookie = f"ttchat-tui-{port}"
-        """Of this port alone: browsers send cookies to every port of a host."""
+        """Its name, of this port alone: browsers send cookies to every port of a host."""
+        self._key = secrets.token_urlsafe(24)
+        """Its value, of every browser that showed a token."""
         self._chats: set[asyncio.Task[object]] = set()
 
     def serve(self, debug: bool = False) -> None:
@@ -49,7 +63,11 @@ class ChatServer(Server):
 
     def _announce(self, running_on: str) -> None:
         """Say where the page is; called as soon as it can be opened."""
-        tell(f"{self.public_url}/?{TOKEN}={self._token} (ctrl+c ends it)")
+        tell(f"{self._address} (ctrl+c ends it)")
+
+    @property
+    def _address(self) -> str:
+        return f"{self.public_url}/?{TOKEN}={self._token}"
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()
@@ -62,21 +80,27 @@ class ChatServer(Server):
         return app
 
     async def _ask_for_token(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Let in who shows the token in the address or in the cookie that the page gave; every user of this machine could
-        ask otherwise. The page gives it, because the script in it makes the addresses of websocket and downloads."""
-        shown = request.query.get(TOKEN) or request.cookies.get(self._cookie, "")
-        is_right = hmac.compare_digest(shown.encode("utf-8", "replace"), self._token.encode())
-        if not is_right and not request.path.startswith(_WITHOUT_TOKEN):
-            raise web.HTTPForbidden(
-                text="Open the address that `ttchat-tui serve` has printed: a token is in it."
-            )
+        """Let in who shows the token in the address, once, or the cookie that was given for it; every user of this machine
+        could ask otherwise. The page gives the cookie: the script in it makes the addresses of websocket and downloads."""
+        is_known = _is_same(request.cookies.get(self._cookie, ""), self._key)
+        is_let_in = is_known or (request.path in _WITH_TOKEN and self._redeem(request.query.get(TOKEN, "")))
+        if not is_let_in and not request.path.startswith(_FOR_ALL):
+            raise web.HTTPForbidden(text=_CLOSED)
         response = await handler(request)
-        if is_right and not response.prepared:
+        if is_let_in and not response.prepared:
             is_secure = self.public_url.startswith("https:")
-            response.set_cookie(self._cookie, self._token, httponly=True, samesite="Strict", secure=is_secure)
+            response.set_cookie(self._cookie, self._key, httponly=True, samesite="Strict", secure=is_secure)
             response.headers["Referrer-Policy"] = "no-referrer"
             response.headers["Cache-Control"] = "no-store"
         return response
+
+    def _redeem(self, shown: str) -> bool:
+        """Whether that is the token; another one is valid from now on."""
+        if not _is_same(shown, self._token):
+            return False
+        self._token = secrets.token_urlsafe(24)
+        tell(f"A browser has opened it. For another one: {self._address}")
+        return True
 
     async def on_startup(self, app: web.Application) -> None:
         """Without the banner of textual-serve."""
@@ -106,3 +130,7 @@ class ChatServer(Server):
     def _own_origins(self) -> set[str]:
         names = {f"http://{name}:{self.port}" for name in LOOPBACK} if self._is_on_loopback else set[str]()
         return names | {self.public_url}
+
+
+def _is_same(shown: str, secret: str) -> bool:
+    return hmac.compare_digest(shown.encode("utf-8", "replace"), secret.encode())

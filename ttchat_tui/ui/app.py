@@ -22,7 +22,7 @@ from textual.widgets._toast import ToastRack
 
 from ttchat_tui.engine.child import STACKS_SIGNAL
 from ttchat_tui.signals import ENDING
-from ttchat_tui.ui import deferred, lost_terminal, style_sheets, toasts
+from ttchat_tui.ui import deferred, lost_terminal, paste_parser, style_sheets, toasts
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bind, bindings, keys_label
 from ttchat_tui.ui.key_gate import GATED, KeyGate
 from ttchat_tui.ui.loop_signals import LoopSignals
@@ -64,7 +64,7 @@ class TtchatApp(App[None], inherit_bindings=False):
         self.services = services
         self._return_code_wanted: int | None = None
         self._interrupted_at = -math.inf
-        self._key_gate = KeyGate(lambda: (self, *self._registry), self.post_message)
+        self._key_gate = KeyGate(lambda: (self, *self._registry), self.post_message, self._has_begun)
         self._signals: LoopSignals | None = None
         self.use_command_palette = True
         bind(self, bindings(TABLE, services.config.keys, "app"))
@@ -81,6 +81,8 @@ class TtchatApp(App[None], inherit_bindings=False):
 
     def get_driver_class(self) -> type[Driver]:
         usual = super().get_driver_class()
+        if usual.__module__ == paste_parser.WEB_DRIVER:
+            return importlib.import_module("ttchat_tui.ui.browser_driver").BrowserDriver
         return TerminalDriver if usual is LinuxDriver else usual
 
     def take_input_error(self, error: Exception) -> None:
@@ -99,6 +101,9 @@ class TtchatApp(App[None], inherit_bindings=False):
             return self.post_message(message)
         self._key_gate.take(message)
         return True
+
+    def _has_begun(self) -> bool:
+        return bool(self.screen_stack) and self.chat.stands()
 
     def on_unmount(self) -> None:
         self._key_gate.close()

@@ -22,7 +22,7 @@ from ttchat_tui.ui.keys import EDITING_KEYS
 from ttchat_tui.ui.pasted_text import PASTED_ESCAPE
 from ttchat_tui.ui.terminal_parser import TerminalParser, is_possible
 
-_WEB_DRIVER: Final = "textual.drivers.web_driver"
+WEB_DRIVER: Final = "textual.drivers.web_driver"
 """By name: 10 ms that no terminal waits for."""
 _ESC: Final = "\x1b"
 
@@ -93,6 +93,6 @@ def _replacing_decoder(encoding: str) -> Callable[[], codecs.IncrementalDecoder]
 def install(editing_keys: Mapping[str, str] = EDITING_KEYS) -> None:
     """Let Textual's drivers use both; they make parser and decoder by these names."""
     parser = functools.partial(PasteSafeParser, editing_keys=editing_keys)
-    in_a_browser = [importlib.import_module(_WEB_DRIVER)] if constants.DRIVER else []
+    in_a_browser = [importlib.import_module(WEB_DRIVER)] if constants.DRIVER else []
     for driver in (linux_driver, *in_a_browser):
         vars(driver).update(XTermParser=parser, getincrementaldecoder=_replacing_decoder)

@@ -76,7 +76,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
         self.key_overrides = services.config.keys
         bind(self, bindings(TABLE, self.key_overrides))
         self.metrics = LiveMetrics(self.session)
-        self.pump = EnginePump(self.session, services.host, self.show_updates, self._flush, self._stands)
+        self.pump = EnginePump(self.session, services.host, self.show_updates, self._flush, self.stands)
         self._context_shown: dict[str, int] = {}  # of a running reply, else of what sending would take
         self.is_whole = False
 
@@ -302,7 +302,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
         self._context_shown = {"context_used": used, "context_length": length}
         self.status.set_context(used, length)
 
-    def _stands(self) -> bool:
+    def stands(self) -> bool:
         """The app has not begun to take its widgets away."""
         return bool(self.query(Transcript)) and bool(self.query(Prompt)) and bool(self.query(StatusLine))
 

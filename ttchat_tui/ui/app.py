@@ -64,7 +64,7 @@ class TtchatApp(App[None], inherit_bindings=False):
         self.services = services
         self._return_code_wanted: int | None = None
         self._interrupted_at = -math.inf
-        self._key_gate = KeyGate(lambda: (self, *self._registry), self.post_message, self._has_begun)
+        self._key_gate = KeyGate(lambda: (self, *self._registry), self.post_message)
         self._signals: LoopSignals | None = None
         self.use_command_palette = True
         bind(self, bindings(TABLE, services.config.keys, "app"))
@@ -102,8 +102,8 @@ class TtchatApp(App[None], inherit_bindings=False):
         self._key_gate.take(message)
         return True
 
-    def _has_begun(self) -> bool:
-        return bool(self.screen_stack) and self.chat.stands()
+    def on_chat_screen_begun(self) -> None:
+        self._key_gate.begin()
 
     def on_unmount(self) -> None:
         self._key_gate.close()

@@ -37,21 +37,19 @@ def is_idle(pump: MessagePump) -> bool:
 class KeyGate:
     """Holds what comes from the terminal until no message pump of the app has anything left to do."""
 
-    def __init__(
-        self,
-        pumps: Callable[[], Iterable[MessagePump]],
-        let_in: Callable[[Message], bool],
-        has_begun: Callable[[], bool],
-    ) -> None:
-        """`pumps`: all that the effect of a key may go through; `let_in` gives a message to the app; `has_begun`: there is
-        a screen that takes them."""
+    def __init__(self, pumps: Callable[[], Iterable[MessagePump]], let_in: Callable[[Message], bool]) -> None:
+        """`pumps`: all that the effect of a key may go through; `let_in` gives a message to the app."""
         self._pumps = pumps
         self._let_in = let_in
-        self._has_begun = has_begun
+        self._has_begun = asyncio.Event()
         self._waiting: deque[Message] = deque()
         self._task: asyncio.Task[None] | None = None
         self._is_open = False
         """The app has come to rest once: what was typed before goes to a screen that stands."""
+
+    def begin(self) -> None:
+        """There is a screen that takes what is typed."""
+        self._has_begun.set()
 
     def take(self, message: Message) -> None:
         """Let it in now, if all before it is done, else as soon as it is."""
@@ -84,8 +82,7 @@ class KeyGate:
     async def _drain(self) -> None:
         try:
             if not self._is_open:
-                while not self._has_begun():
-                    await asyncio.sleep(PAUSE_S)
+                await self._has_begun.wait()
                 await self._until_done()
                 self._is_open = True
             while self._waiting:

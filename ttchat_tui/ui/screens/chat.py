@@ -66,6 +66,9 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
 
     AUTO_FOCUS = "Prompt"
 
+    class Begun(TextualMessage):
+        """There is a prompt, with the draft in it."""
+
     class Completed(TextualMessage):
         """The sidebars are there too."""
 
@@ -76,7 +79,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
         self.key_overrides = services.config.keys
         bind(self, bindings(TABLE, self.key_overrides))
         self.metrics = LiveMetrics(self.session)
-        self.pump = EnginePump(self.session, services.host, self.show_updates, self._flush, self.stands)
+        self.pump = EnginePump(self.session, services.host, self.show_updates, self._flush, self._stands)
         self._context_shown: dict[str, int] = {}  # of a running reply, else of what sending would take
         self.is_whole = False
 
@@ -94,6 +97,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
     def on_mount(self) -> None:
         # Now, not with the sidebars: what is typed from the first frame on must not be replaced by a stored draft.
         self.show_updates(self._first_conversation())
+        self.post_message(self.Begun())
         self.call_after_refresh(self._mount_sidebars)
         self.run_worker(self.pump.run(), group="pump", exit_on_error=True)
 
@@ -302,7 +306,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
         self._context_shown = {"context_used": used, "context_length": length}
         self.status.set_context(used, length)
 
-    def stands(self) -> bool:
+    def _stands(self) -> bool:
         """The app has not begun to take its widgets away."""
         return bool(self.query(Transcript)) and bool(self.query(Prompt)) and bool(self.query(StatusLine))
 

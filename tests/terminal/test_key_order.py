@@ -14,7 +14,7 @@ from tests.patience import Patience
 from tests.terminal.pty_app import App
 from ttchat_tui.storage.opening import open_store
 
-pytestmark = [pytest.mark.terminal, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.terminal, pytest.mark.timeout(600)]
 
 LAUNCHER = Path(__file__).parents[2] / "benchmarks" / "paced_app.py"
 BACKSPACE, DELETE, ENTER, LEFT, RIGHT, HOME, END = (
@@ -94,7 +94,7 @@ class Typist:
         self.until(lambda: self.said(), wanted)
 
     def until(self, find: Callable[[], object], wanted: object) -> None:
-        patience = Patience(15.0)
+        patience = Patience(60.0)
         while (found := find()) != wanted:
             assert self.app.read(0.02)
             if patience.is_out():

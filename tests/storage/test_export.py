@@ -21,6 +21,7 @@ from ttchat_tui.storage.export import (
     export_json,
     export_jsonl,
     file_name,
+    file_path,
     format_of,
     missing_folder,
     place_for,
@@ -249,3 +250,9 @@ def test_a_name_is_the_title_s_words() -> None:
         == "ünïcode-rust-s-life-times"
     )
     assert file_name(msgspec.structs.replace(TALK, title="?!")) == "conversation-7"
+
+
+@pytest.mark.parametrize("typed", ["a\0b.md", "half \ud83d.md"])
+def test_a_name_that_no_file_can_have_is_refused(typed: str) -> None:
+    with pytest.raises(StorageError, match="No file can be called"):
+        file_path(typed)

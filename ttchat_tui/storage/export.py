@@ -164,10 +164,14 @@ def file_path(typed: str) -> Path:
     """The path that somebody typed, `~` and `~user` resolved.
 
     Raises:
-        StorageError: kind `export_failed`: there is no such user.
+        StorageError: kind `export_failed`: there is no such user, or no file can be called so.
     """
     try:
+        if b"\0" in os.fsencode(typed):
+            raise ValueError("NUL ends a name")
         return Path(typed).expanduser()
+    except ValueError as error:  # half a surrogate pair has no bytes
+        raise _failed(f"No file can be called {typed}.", "Choose another name.") from error
     except RuntimeError as error:
         raise _failed(f"There is no home folder for {typed}.", "Write the path in full.") from error
 

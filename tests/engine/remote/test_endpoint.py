@@ -7,6 +7,7 @@ import pytest
 
 from ttchat_tui.domain.model_spec import RemoteEndpoint, RemoteOptions
 from ttchat_tui.engine.base import EngineError
+from ttchat_tui.engine.remote.caller import Caller
 from ttchat_tui.engine.remote.credentials import api_key
 from ttchat_tui.engine.remote.endpoint import Endpoint, is_loopback, wanted
 
@@ -167,3 +168,10 @@ def test_a_key_crosses_the_network_in_the_open_only_by_order(
         with pytest.raises(EngineError, match="plain http"):
             api_key(endpoint, {"KEY": "sk"})
     assert api_key(endpoint, {}) == ""
+
+
+@pytest.mark.parametrize("host", ["a\x05b", "a\x7fb", "\u2603.\u2028"])
+def test_a_host_with_characters_that_no_address_has_is_named(host: str) -> None:
+    with pytest.raises(EngineError, match="is no address of a server") as caught:
+        Caller(Endpoint(name=host, base_url=f"http://{host}/v1"), "", connect_timeout_s=1.0)
+    assert caught.value.info.kind == "endpoint_url"

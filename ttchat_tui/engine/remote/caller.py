@@ -65,8 +65,16 @@ class Caller:
         certificates. `transport` is for tests.
 
         Raises:
-            EngineError: kind `endpoint_proxy`.
+            EngineError: kind `endpoint_proxy`, or `endpoint_url` for what only looked like a URL.
         """
+        try:
+            httpx.URL(endpoint.base_url)
+        except httpx.InvalidURL as error:
+            raise EngineError(
+                f"{endpoint.name!r} is no address of a server: {error}.",
+                cure="Give one like http://127.0.0.1:8000/v1.",
+                kind="endpoint_url",
+            ) from error
         proxy = proxy_for(endpoint.base_url, environ)
         self.endpoint = msgspec.structs.replace(endpoint, proxy_env=proxy.variable if proxy else "")
         self.has_key = bool(key or secrets.headers)

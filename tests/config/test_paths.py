@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import platformdirs
 import pytest
 
+from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.paths import find_paths
 
 
@@ -47,3 +49,17 @@ def test_every_file_has_its_folder_and_nothing_is_made(tmp_path: Path) -> None:
     assert paths.models_dir == tmp_path / "CACHE" / "models"
     assert paths.log_file.parent == paths.ui_state_file.parent == tmp_path / "STATE"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_home_folder_the_variables_still_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Newer versions of platformdirs raise RuntimeError there, older ones give `~`."""
+
+    def homeless(_app: str) -> str:
+        raise RuntimeError("could not determine the home directory")
+
+    for kind in ("config", "data", "cache", "state"):
+        monkeypatch.setattr(platformdirs, f"user_{kind}_dir", homeless)
+    with pytest.raises(ConfigError, match=r"TTCHAT_CONFIG_DIR: ~ is in no home folder.*set HOME"):
+        find_paths({})
+    named = {f"TTCHAT_{kind}_DIR": f"/x/{kind}" for kind in ("CONFIG", "DATA", "CACHE", "STATE")}
+    assert find_paths(named).state_dir == Path("/x/STATE")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -75,8 +75,11 @@ def find_paths(environ: Mapping[str, str]) -> Paths:
         ConfigError: there is no home folder to put them in, or no current one for a relative path.
     """
 
-    def folder(variable: str, default: str) -> Path:
-        path = expanded(environ.get(variable) or default)
+    def folder(variable: str, default: Callable[[str], str]) -> Path:
+        try:
+            path = expanded(environ.get(variable) or default(APP))
+        except RuntimeError:  # how newer versions of platformdirs say that there is no home folder
+            path = Path("~")
         if path.parts[:1] and path.parts[0].startswith("~"):
             raise ConfigError(
                 variable,
@@ -92,8 +95,8 @@ def find_paths(environ: Mapping[str, str]) -> Paths:
             raise ConfigError(variable, what, cure="change to another folder") from error
 
     return Paths(
-        config_dir=folder("TTCHAT_CONFIG_DIR", platformdirs.user_config_dir(APP)),
-        data_dir=folder("TTCHAT_DATA_DIR", platformdirs.user_data_dir(APP)),
-        cache_dir=folder("TTCHAT_CACHE_DIR", platformdirs.user_cache_dir(APP)),
-        state_dir=folder("TTCHAT_STATE_DIR", platformdirs.user_state_dir(APP)),
+        config_dir=folder("TTCHAT_CONFIG_DIR", platformdirs.user_config_dir),
+        data_dir=folder("TTCHAT_DATA_DIR", platformdirs.user_data_dir),
+        cache_dir=folder("TTCHAT_CACHE_DIR", platformdirs.user_cache_dir),
+        state_dir=folder("TTCHAT_STATE_DIR", platformdirs.user_state_dir),
     )

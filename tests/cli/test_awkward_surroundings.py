@@ -5,12 +5,27 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cli.program import run
 from ttchat_tui.config.load import read_toml
+
+CHECKOUT = str(Path(__file__).parents[2])
+
+
+def into_a_deleted_folder(place: Path) -> Callable[[], None]:
+    """What makes a new process stand there."""
+    gone = place / "gone"
+    gone.mkdir()
+
+    def leave() -> None:
+        os.chdir(gone)
+        gone.rmdir()
+
+    return leave
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
@@ -29,14 +44,26 @@ def test_too_few_open_files_are_named_and_the_folder_is_not_blamed() -> None:
 
 @pytest.mark.parametrize("command", [("doctor",), ("paths",), ("export", "--list"), ("models", "list")])
 def test_a_current_folder_that_was_deleted_ends_no_command(command: tuple[str, ...], tmp_path: Path) -> None:
-    gone = tmp_path / "gone"
-    gone.mkdir()
+    assert said(run(*command, before=into_a_deleted_folder(tmp_path), PYTHONPATH=CHECKOUT))
 
-    def leave() -> None:
-        os.chdir(gone)
-        gone.rmdir()
 
-    assert said(run(*command, before=leave, PYTHONPATH=str(Path(__file__).parents[2])))
+@pytest.mark.model
+def test_a_prompt_is_answered_in_a_folder_that_was_deleted(tmp_path: Path, default_model_path: Path) -> None:
+    done = run(
+        *("-p", "hi", "--max-tokens", "2", "-m", str(default_model_path)),
+        before=into_a_deleted_folder(tmp_path),
+        PYTHONPATH=CHECKOUT,
+    )
+    assert done.returncode == 0, said(done)
+    assert done.stdout.strip()
+
+
+def test_an_engine_in_this_process_needs_a_folder_and_says_so(tmp_path: Path) -> None:
+    done = run(
+        "-p", "hi", "--isolation", "thread", before=into_a_deleted_folder(tmp_path), PYTHONPATH=CHECKOUT
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "ttchat-tui: The folder you are in has been deleted. Change to another one (cd).\n"
 
 
 def test_a_host_with_an_empty_part_is_refused() -> None:

@@ -64,7 +64,7 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sampling_flags(self) -> dict[str, Any]:
-        """What the command line says of sampling, by the names of `SamplingParams`."""
+        """The sampling parameters that flags set, by the names of `SamplingParams`."""
         prefix = "sampling."
         given = {
             key.removeprefix(prefix): value for key, value in self.flags.items() if key.startswith(prefix)
@@ -78,7 +78,7 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bare_invocation(environ: Mapping[str, str]) -> Invocation:
-    """What the parser makes of no arguments."""
+    """The invocation of a command line without arguments."""
     return Invocation(
         flags={},
         config_file=None,
@@ -92,7 +92,7 @@ def bare_invocation(environ: Mapping[str, str]) -> Invocation:
 
 
 def run(invocation: Invocation, typed: TypedAhead | None = None) -> int:
-    """One chat from start to end; returns the exit code. `typed` holds what is typed meanwhile already.
+    """Run one chat and return its exit code. `typed` already keeps what is typed during the start.
 
     Raises:
         ConfigError, ModelNameError: before anything was started.
@@ -117,7 +117,7 @@ def run(invocation: Invocation, typed: TypedAhead | None = None) -> int:
 
 
 def _run(invocation: Invocation, typed: TypedAhead | None, ending: EndingSignals) -> int:
-    """On the full screen if `typed` is there, else line by line."""
+    """On the full screen if `typed` is given, else line by line."""
     is_full_screen = typed is not None
     paths = invocation.paths
     config = load_config(paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags)
@@ -143,7 +143,7 @@ def _run(invocation: Invocation, typed: TypedAhead | None, ending: EndingSignals
 
 
 def engine_alone(invocation: Invocation) -> tuple[Engine, Callable[[ProgressReporter], ModelSpec]]:
-    """An engine without session and screen, and what prepares the model that `invocation` means.
+    """An engine without session and screen, and the function that prepares the model of `invocation`.
 
     Raises:
         ConfigError, ModelNameError: before anything was started.
@@ -163,6 +163,7 @@ def engine_alone(invocation: Invocation) -> tuple[Engine, Callable[[ProgressRepo
 
 def _engine(config: Config, paths: Paths) -> Engine:
     if config.model.isolation == "thread":
+        Path.cwd()  # OSError where it has been deleted: torch would end this process
         return SwitchingEngine(create_engine)
     isolated = IsolatedEngine(
         paths.engine_log_file,
@@ -183,7 +184,7 @@ def _model(invocation: Invocation, config: Config, state: UiState) -> ModelChoic
 
 
 def _require_possible(model: ModelChoice, invocation: Invocation, config: Config) -> None:
-    """Raises ModelNameError where the name of `model` is a slip of the pen."""
+    """Raises ModelNameError for a name that no model can have."""
     paths = invocation.paths
     file = invocation.config_file or paths.config_file
     model_choice.require_possible(model, config, file, paths.models_dir, os.environ)
@@ -207,7 +208,7 @@ def _store(invocation: Invocation, config: Config) -> ConversationStore:
 
 
 def _expected_sampling(model: str) -> SamplingParams | None:
-    """What the catalog says that `model` recommends: known before the model has been loaded."""
+    """The sampling that the catalog recommends for `model`: known before the model is loaded."""
     catalog = importlib.import_module("ttchat_tui.models.catalog").catalog()  # not before the first frame
     entry = catalog.find(split_kind(model)[1])
     return entry.recommended if entry is not None else None
@@ -216,8 +217,8 @@ def _expected_sampling(model: str) -> SamplingParams | None:
 def _prepare_after(screen_stands: threading.Event, config: Config, paths: Paths) -> Prepare:
     """`models.prepare`, imported and run once the screen stands.
 
-    It would hold the first frame up by 20 ms, and no load gets slower by the wait: the engine's process, which has to
-    take the model in, is busy with imports of its own for longer.
+    Run earlier, it would delay the first frame by 20 ms. The wait slows no load down: the engine's process is busy for
+    longer with its own imports.
     """
 
     def prepare(name: str, report: ProgressReporter) -> ModelSpec:
@@ -250,7 +251,7 @@ def _session(
     screen_stands: threading.Event,
     ending: EndingSignals,
 ) -> Generator[ChatSession, None, None]:
-    """The session with its engine thread running and its model loading; all of it ended afterwards."""
+    """The session, its engine thread running and its model loading; all of it is closed afterwards."""
     host = EngineHost(engine, _prepare_after(screen_stands, config, invocation.paths))
     store = _store(invocation, config)
     host.start()
@@ -277,7 +278,7 @@ def _session(
 
 
 def _end(host: EngineHost, patience_s: float, ending: EndingSignals) -> None:
-    """Wait for the engine, say so if it takes long; a second wish to quit, or the time-out, kills it."""
+    """Wait for the engine, and say so if that takes long; a second request to quit, or the time-out, kills it."""
     try:
         with ending.impatience():
             if host.shutdown(timeout_s=2.0):
@@ -325,7 +326,7 @@ def _run_screen(
         is_kept = session.store.mode == "read-write"
         tell(
             f"stopped by an error of its own ({type(app.crash).__name__}: {app.crash}). "
-            f"{'What was said is kept: ttchat-tui -c goes on with it. ' if is_kept else ''}"
+            f"{'The conversation is kept: ttchat-tui -c continues it. ' if is_kept else ''}"
             f"The traceback is in {invocation.paths.log_file}."
         )
     return int(app.return_code or 0)

@@ -94,6 +94,8 @@ class Child:
                 stdout=log_file,
                 stderr=log_file,
                 pass_fds=[theirs.fileno()],
+                # torch's own libraries find nothing in a folder that has been deleted.
+                cwd=None if current_folder().is_absolute() else os.sep,
                 start_new_session=True,  # ctrl+c at the terminal is not meant for it
                 env={**os.environ, **environment},
             )

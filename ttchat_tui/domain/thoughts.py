@@ -41,6 +41,11 @@ def opens_thought(prompt: str) -> bool:
     return _OPEN_END.search(prompt) is not None
 
 
+def is_opened_by_prompt(text: str) -> bool:
+    """Whether a reply begins with a thought of which it has only the end."""
+    return _OPENER.match(text) is None and _lone_closer(text) is not None
+
+
 def parts(text: str) -> list[Part]:
     """A reply as thoughts and what was said, in order. Joined, they are the reply but for tags and the space at them."""
     found: list[Part] = []

@@ -17,7 +17,7 @@ from tests.cli.headless.scripted_chat import invocation, scripted_session
 from tests.fakes import MODEL_MISSING, Gate, Script
 from ttchat_tui.cli.headless import run
 from ttchat_tui.cli.headless.outputs import TextOutput
-from ttchat_tui.cli.main import prompt_text
+from ttchat_tui.cli.prompt_argument import prompt_text
 from ttchat_tui.domain.events import ErrorInfo, GenerationFinished, TokenEvent
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.conversations import ConversationStore
@@ -232,7 +232,7 @@ def test_continue_without_a_conversation_begins_one_and_says_so(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert answer(store, Script(replies=("Hi.",)), resume=True) == 0
-    assert "no conversation to go on with" in capsys.readouterr().err
+    assert "no conversation to continue" in capsys.readouterr().err
 
 
 def test_continue_keeps_the_conversations_settings_but_for_those_that_flags_name(
@@ -356,3 +356,29 @@ def test_line_ends_around_a_piped_prompt_are_the_shells(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
     assert prompt_text(given) == prompt
+
+
+@pytest.mark.parametrize(
+    ("reply", "note"),
+    [
+        ("", "The reply is empty."),
+        ("\n", "The reply is empty."),
+        ("<think>Hm", "The reply is nothing but thoughts: no answer came."),
+        (
+            "Hm</think>\n\nHi.",
+            "What stands before the first closing tag is what the model thought, not its answer.",
+        ),
+    ],
+)
+def test_a_reply_that_is_no_answer_is_said_to_be_none(
+    reply: str, note: str, store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(store, Script(replies=(reply,))) == 0
+    assert f"ttchat-tui: {note}\n" in capsys.readouterr().err
+
+
+def test_of_an_answer_after_a_thought_nothing_is_said(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(store, Script(replies=("<think>Hm</think>\n\nHi.",))) == 0
+    assert "ttchat-tui:" not in capsys.readouterr().err

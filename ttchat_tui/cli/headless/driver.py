@@ -23,6 +23,7 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
+from ttchat_tui.domain.thoughts import answer_of
 from ttchat_tui.domain.updates import (
     DraftReturned,
     EngineFault,
@@ -47,16 +48,18 @@ ShowText: TypeAlias = Callable[[TextEvent, str], None]
 ENGINE_GONE: Final = ErrorInfo(
     kind="engine_died", message="The engine thread has ended.", cure="Start again."
 )
+EMPTY_REPLY: Final = "The reply is empty."
+NOTHING_BUT_THOUGHTS: Final = "The reply is nothing but thoughts: no answer came."
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """How a load ended: with `info`, with `error`, or with both: then the model before stayed."""
+    """How a load ended: with `info`, with `error`, or with both when the previous model stays loaded."""
 
     info: EngineInfo | None = None
     error: ErrorInfo | None = None
     is_reloading: bool = False
-    """With `error`: the model before is being loaded again, which can be waited for in the same way."""
+    """With `error`: the previous model is being loaded again; `wait_for_load` waits for that too."""
     signal_number: int = 0
 
 
@@ -73,13 +76,22 @@ class Replied:
     signal_number: int = 0
     is_reader_gone: bool = False
     is_kept: bool = True
-    """What the reply came to could be stored."""
+    """Whether the reply could be stored."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be said of it besides its text, when that is complete."""
-        reply = self.message.reply if self.message else None
-        return reply.stats.notes if reply and reply.stats else ()
+        """Remarks on a complete reply, in sentences."""
+        if self.message is None or self.message.reply is None:
+            return ()
+        reply = self.message.reply
+        notes = reply.stats.notes if reply.stats else ()
+        if (
+            not notes
+            and reply.finish_reason in ("stop", "length")
+            and not answer_of(self.message.content).strip()
+        ):
+            return (NOTHING_BUT_THOUGHTS if self.message.content.strip() else EMPTY_REPLY,)
+        return notes
 
 
 class Driver:
@@ -92,13 +104,13 @@ class Driver:
         session.host.set_waker(self._news.set)
 
     def take_pending(self) -> None:
-        """Apply what the engine has said while nobody waited."""
+        """Apply the events that came while nobody waited."""
         self._pending.extend(self.session.host.drain())
         while self._pending:
             self.session.apply(self._pending.popleft())
 
     def wait_for_load(self, show: ShowLoad) -> Loaded:
-        """Wait for a load that was asked for. An interrupt cancels it, and waits until it is cancelled.
+        """Wait for the load that was requested. An interrupt cancels it, and waits until it is cancelled.
 
         Raises:
             KeyboardInterrupt: on a second interrupt.
@@ -133,9 +145,9 @@ class Driver:
         raise AssertionError("the stream of events does not end")
 
     def wait_for_reply(self, begun: Sequence[Update], show: ShowText) -> Replied:
-        """Wait for the end of the reply that `begun` (of `submit` and the like) began; show its text as it comes.
+        """Wait for the end of the reply that `begun` (the updates of `submit`) began; show its text as it comes.
 
-        An interrupt, or a reader that has gone, stops the reply; what came until then is kept.
+        An interrupt, or a reader that has gone, stops the reply; what came before that is kept.
 
         Raises:
             KeyboardInterrupt: on a second interrupt.

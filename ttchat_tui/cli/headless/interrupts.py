@@ -1,4 +1,4 @@
-"""Signals without a screen: noted while the engine works, so that nothing is torn out of the middle of a write."""
+"""Signals without a screen: noted while the engine works, so that no write is interrupted."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Interrupts:
         """0 while there is none, else the first one's number."""
 
     def note(self, signal_number: int, frame: FrameType | None) -> None:
-        """The first one is for the program to look at; whoever sends a second one does not want to wait. A terminal that
-        closes sends two of SIGHUP, and nobody is there to be impatient."""
+        """Note the first one for the program to look at. A second one means that the user does not want to wait; except
+        SIGHUP, which a terminal that closes sends twice."""
         if self.signal_number and signal_number != signal.SIGHUP:
             raise KeyboardInterrupt
         self.signal_number = self.signal_number or signal_number

@@ -20,7 +20,7 @@ LINES: Final = 1000
 
 @contextmanager
 def line_history(file: Path | None) -> Generator[None, None, None]:
-    """In this block `input` can bring back earlier lines; `file` (0600) keeps the newest 1,000. None: nothing."""
+    """In this block `input` can bring back earlier lines; `file` (0600) keeps the newest 1,000. None keeps none."""
     if readline is None or file is None or special_file(file):
         yield
         return
@@ -30,7 +30,7 @@ def line_history(file: Path | None) -> Generator[None, None, None]:
     try:
         yield
     finally:
-        # A history that cannot be written is not worth a word at the end of a chat.
+        # The end of a chat need not report a history that cannot be written.
         with suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))

@@ -7,12 +7,14 @@ from typing import Any, Final, Protocol, TextIO
 
 import msgspec
 
+from ttchat_tui.cli.errors import tell
 from ttchat_tui.cli.headless.driver import Replied, TextEvent
 from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.events import ErrorInfo, LoadProgress, TokenEvent
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.text import VisibleReply, json_escaped
+from ttchat_tui.domain.thoughts import is_opened_by_prompt
 
 
 class Output(Protocol):
@@ -27,7 +29,7 @@ class Output(Protocol):
         ...
 
     def streamed(self, event: TextEvent, text: str) -> None:
-        """`text` came with `event`; what ends a reply brings what was still held back."""
+        """`text` came with `event`; the last event brings the text that was held back."""
         ...
 
     def done(self, message: Message, info: EngineInfo, replied: Replied) -> None:
@@ -41,7 +43,7 @@ class TextOutput:
     def __init__(self, stdout: TextIO, is_kept: bool) -> None:
         self._stdout = stdout
         self._visible = VisibleReply()
-        self._last = ""
+        self._text = ""
 
     def load(self, progress: LoadProgress) -> None:
         """Nothing: stderr tells."""
@@ -53,15 +55,17 @@ class TextOutput:
         """Nothing: stderr tells."""
 
     def streamed(self, event: TextEvent, text: str) -> None:
-        self._last = text or self._last
+        self._text += text
         self._stdout.write(self._visible.take(text))
         self._stdout.flush()
 
     def done(self, message: Message, info: EngineInfo, replied: Replied) -> None:
         self._stdout.write(self._visible.end())
-        if self._last and not self._last.endswith(("\n", "\r")):
+        if self._text and not self._text.endswith(("\n", "\r")):
             self._stdout.write("\n")
             self._stdout.flush()
+        if is_opened_by_prompt(self._text):  # too late to print the tag that is missing
+            tell("What stands before the first closing tag is what the model thought, not its answer.")
 
 
 class CandidatesTextOutput(TextOutput):
@@ -158,8 +162,8 @@ def output_for(choice: str, stdout: TextIO, *, is_kept: bool, candidates: int) -
 def result(message: Message, info: EngineInfo, replied: Replied, is_kept: bool) -> dict[str, Any]:
     """The object that `--output json` prints. `error` is there only if there is one; ids are null if nothing is kept.
 
-    Of several candidates the first is told as a single reply is; `candidates` has all of them, in order, and `batch`
-    the figures of all together.
+    The first of several candidates is given as a single reply is; `candidates` has all of them, in order, and `batch`
+    their figures together.
     """
     is_kept = is_kept and replied.is_kept
     record = message.reply
@@ -200,7 +204,7 @@ def result(message: Message, info: EngineInfo, replied: Replied, is_kept: bool) 
 
 
 def no_result(error: ErrorInfo) -> dict[str, Any]:
-    """What stands in the place of `result` where there is no reply."""
+    """The object in place of `result` where there is no reply."""
     return {"text": "", "finish_reason": "error", "error": msgspec.to_builtins(error)}
 
 

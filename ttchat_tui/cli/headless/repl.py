@@ -27,8 +27,8 @@ HELP: Final = """\
 /save [WHERE]  save this conversation to a file (.md, .json, .jsonl) or a folder (as Markdown)
 /model [NAME]  say which model runs, or load another: alias, hub id, folder or .gguf file
 /quit          leave (or ctrl+d)
-A line that ends with \\ goes on in the next one. A line that begins with // begins with / when it is sent.
-Ctrl+c stops a reply and keeps what came of it.
+A line that ends with \\ continues in the next one. A line that begins with // is sent with one /.
+Ctrl+c stops a reply and keeps the part that came.
 """
 
 NO_MODEL: Final = ErrorInfo(
@@ -36,7 +36,7 @@ NO_MODEL: Final = ErrorInfo(
     message="No model is loaded.",
     cure="/model NAME loads one; ttchat-tui models list names them.",
 )
-NOTHING_TO_SAVE: Final = ErrorInfo(kind="nothing_to_do", message="Nothing has been said yet.")
+NOTHING_TO_SAVE: Final = ErrorInfo(kind="nothing_to_do", message="The conversation is empty.")
 
 ENDINGS: Final = {"cancelled": "stopped", "length": "cut at max tokens", "context": "the context is full"}
 
@@ -71,12 +71,12 @@ class Repl:
     def _greet(self) -> None:
         conversation = self._session.conversation
         if conversation is not None:
-            self._print(f"Going on with: {conversation.title} ({conversation.message_count} messages)")
+            self._print(f"Continuing: {conversation.title} ({conversation.message_count} messages)")
         if self._session.recovered:
-            self._print("A reply was cut off when the last session ended; what came of it is kept.")
+            self._print("A reply was cut off when the last session ended; the part that came is kept.")
 
     def _turn(self) -> int | None:
-        """One line read and obeyed; the exit code if it was the last."""
+        """Read one line and act on it; the exit code if it was the last."""
         try:
             text = self._read()
         except EOFError:
@@ -143,7 +143,7 @@ class Repl:
         return None
 
     def _wait_for_load(self) -> int | None:
-        """Tell a load, a line for each phase; the exit code if a signal wants the program to end."""
+        """Report a load, one line for each phase; the exit code if a signal is to end the program."""
         phases: list[str] = []
 
         def show(progress: LoadProgress) -> None:
@@ -189,7 +189,7 @@ def _exit_code(signal_number: int) -> int | None:
 
 
 def _figures(message: Message) -> str:
-    """`41 tokens, 64 of 90 prompt tokens cached, first after 0.14 s, 94.2 tokens/s`, and why the reply ended if not of itself."""
+    """`41 tokens, 64 of 90 prompt tokens cached, first after 0.14 s, 94.2 tokens/s`, and why the reply ended if the model did not end it."""
     assert message.reply is not None
     stats = message.reply.stats
     words: list[str] = []

@@ -21,7 +21,7 @@ from ttchat_tui.signals import EndingSignals
 SAMPLING_FLAG: Final = "sampling."
 
 NOTHING_TO_CONTINUE: Final = ErrorInfo(
-    kind="nothing_to_continue", message="There is no conversation to go on with; this is a new one."
+    kind="nothing_to_continue", message="There is no conversation to continue; this is a new one."
 )
 
 
@@ -42,16 +42,16 @@ def run(session: ChatSession, invocation: Invocation) -> int:
 
 
 def _resume(session: ChatSession, invocation: Invocation) -> None:
-    """Open the latest conversation. Its own settings hold, but for those that flags of this call name."""
+    """Open the latest conversation. Its own settings apply, except those that flags of this call set."""
     if not session.resume(invocation.sampling_flags, invocation.system_flag):
         say(NOTHING_TO_CONTINUE)
 
 
 def run_prompt(driver: Driver, prompt: str, output: Output, candidates: int = 1) -> int:
-    """Answer `prompt` on `output`, with several candidates where they are asked for; errors and progress go to stderr.
+    """Answer `prompt` on `output`, with that many candidates; errors and progress go to stderr.
 
-    Returns 0, 1 after an engine error, or 128 + the signal that interrupted it (130 for ctrl+c); what came until
-    then is written and kept. A reader that goes away (`| head`) stops the reply and is no error.
+    Returns 0, 1 after an engine error, or 128 + the signal that interrupted it (130 for ctrl+c); what came before
+    that is written and kept. A reader that goes away (`| head`) stops the reply and is no error.
     """
     try:
         return _answer(driver, prompt, output, candidates)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttchat_tui.domain.text import VisibleStream, json_escaped, visible, without_hidden
+from ttchat_tui.domain.text import VisibleStream, json_escaped, visible, visible_line, without_hidden
 
 ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=60)
 HOSTILE = st.text(st.sampled_from("a\n\t\r\x1b\x07\x00\x7f\x80\x9b\x9f\u202e\u2066\ud800é界🙂"), max_size=40)
@@ -130,3 +130,11 @@ def test_json_keeps_its_value_and_loses_what_a_terminal_obeys(text: str) -> None
     document = json_escaped(json.dumps({"text": text}, ensure_ascii=False))
     assert json.loads(document) == {"text": text}
     assert [c for c in document if unicodedata.category(c) in ("Cc", "Cs") or c in "\u202e\u2066"] == []
+
+
+@given(ANY_TEXT | HOSTILE | HIDDEN)
+def test_a_line_stays_one_and_keeps_its_indentation(text: str) -> None:
+    line = visible_line(f"  x{text}")
+    assert "\n" not in line
+    assert line.startswith("  x")
+    assert visible_line(line) == line

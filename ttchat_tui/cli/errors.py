@@ -16,7 +16,7 @@ from ttchat_tui.cli.standard_output import abandon_output, flush_output, unwrita
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.events import ErrorInfo
-from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.text import visible_line
 from ttchat_tui.domain.user_paths import current_folder
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.models.errors import ModelError, ModelNameError
@@ -36,12 +36,12 @@ def say(info: ErrorInfo) -> None:
 
 def tell(text: str) -> None:
     """A sentence, on stderr."""
-    sys.stderr.write(f"ttchat-tui: {visible(text)}\n")
+    sys.stderr.write(f"ttchat-tui: {visible_line(text)}\n")
 
 
 @contextmanager
 def exit_codes() -> Generator[None, None, None]:
-    """Turn the errors that the rooms raise into exit codes. A reader of stdout that has gone (`| head`) is no error."""
+    """Turn the errors of the packages into exit codes. A reader of stdout that has gone (`| head`) is no error."""
     try:
         with _writing(), _errors_said():
             try:
@@ -77,13 +77,13 @@ def _errors_said() -> Generator[None, None, None]:
         _logged(error)
         abandon_output()
         sys.exit(ENGINE_ERROR)
-    except Exception as error:  # noqa: BLE001 (told, and logged)
+    except Exception as error:  # noqa: BLE001 (reported and logged)
         tell(f"stopped by an error of its own ({type(error).__name__}: {error}). {_logged(error)}")
         sys.exit(ENGINE_ERROR)
 
 
 def _refused(error: OSError) -> ErrorInfo:
-    """What the system would not do."""
+    """A sentence and a cure for an error of the operating system."""
     what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
     cure = "Correct the path, or choose another."
     if error.errno in _TOO_MANY_FILES:
@@ -94,7 +94,7 @@ def _refused(error: OSError) -> ErrorInfo:
 
 
 def _logged(error: Exception) -> str:
-    """Keep the traceback for a report, and say where."""
+    """Append the traceback to the log; the sentence that says where it is."""
     try:
         file = find_paths(os.environ).log_file
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

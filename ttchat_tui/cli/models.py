@@ -16,7 +16,7 @@ from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.standard_output import write_line, write_path
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
-from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.text import visible_line
 from ttchat_tui.models import library
 from ttchat_tui.models.catalog import catalog
 from ttchat_tui.models.choice import split_kind
@@ -35,7 +35,7 @@ def list_models(
     models_dir = find_paths(os.environ).models_dir
     rows = library.installed(models_dir, os.environ) if here else library.list_models(models_dir, os.environ)
     table = [library.TABLE_HEADER, *library.table_rows(rows)]
-    cells = [[visible(" ".join(cell.split())) for cell in row] for row in table]
+    cells = [[visible_line(cell) for cell in row] for row in table]
     widths = [max(len(row[column]) for row in cells) for column in range(len(library.TABLE_HEADER))]
     for row in cells:
         write_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -46,17 +46,17 @@ def pull(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Alias or hub id; the default model without one.")] = "",
 ) -> None:
-    """Get a model, or go on where a broken transfer ended; nothing happens when it is here."""
+    """Get a model, or resume a broken transfer; does nothing if the model is here."""
     paths = find_paths(os.environ)
     config = load_config(paths, environ=os.environ, file=context.obj)
-    with_a_log(paths, config.log.level)  # what the package client says has its place there
+    with_a_log(paths, config.log.level)  # the package client's output goes there
     progress = ProgressLine()
     try:
         spec = Preparer(models_dir=paths.models_dir)(_on_this_machine(name or catalog().default), progress)
     finally:
         progress.close()
     size = library.format_size(size_on_disk(Path(spec.path)))
-    # Beside stdout's line the path would stand twice.
+    # Without the path, which stdout shows on the next line.
     where = "" if sys.stderr.isatty() and sys.stdout.isatty() else f" at {spec.path}"
     tell(f"{spec.name} is here: {size}{where}.")
     write_path(Path(spec.path))
@@ -70,7 +70,7 @@ def path(
         typer.Argument(help="Alias, hub id, folder or .gguf file; without one, the model of the settings."),
     ] = "",
 ) -> None:
-    """Where a model lies."""
+    """Print where a model is."""
     paths = find_paths(os.environ)
     if not name:
         config = load_config(paths, environ=os.environ, file=context.obj)
@@ -88,7 +88,7 @@ def remove(name: Annotated[str, typer.Argument(help="Alias or hub id.")]) -> Non
 
 
 def _on_this_machine(name: str) -> str:
-    """`name` without the engine that it may say.
+    """`name` without the engine before it.
 
     Raises:
         ModelNameError: for a served model.
@@ -96,7 +96,7 @@ def _on_this_machine(name: str) -> str:
     kind, bare = split_kind(name)
     if kind == "remote":
         raise ModelNameError(
-            f"{name} is a server's model: nothing of it lies on this machine.",
+            f"{name} is a server's model: it is not on this machine.",
             cure="`ttchat-tui models list` shows those that can.",
             kind="model_unknown",
         )

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from ttchat_tui.cli.standard_output import redraw
 from ttchat_tui.domain.events import LoadProgress
-from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.text import visible_line
 
 REDRAW_S: Final = 0.1
 WIDTH: Final = 78
@@ -53,4 +53,4 @@ def describe(progress: LoadProgress) -> str:
         words += f" of {progress.total / 1e6:,.0f} MB" if progress.unit == "bytes" else ""
     elif progress.done and progress.unit == "bytes":
         words += f" {progress.done / 1e6:,.0f} MB"
-    return visible(" ".join(f"{words} · {progress.detail}".split())) if progress.detail else visible(words)
+    return visible_line(f"{words} · {progress.detail}" if progress.detail else words)

@@ -1,5 +1,5 @@
 """stdout and stderr: the one place where text is written, and made visible. A reader that goes away (`| head`) is no
-error, a disk that is full is one; what cannot be said on stderr costs nothing else."""
+error, a full disk is one; a failed write to stderr is ignored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, Final, TextIO, cast
 import msgspec
 
 from ttchat_tui.domain.events import ErrorInfo
-from ttchat_tui.domain.text import VisibleStream, json_escaped, visible
+from ttchat_tui.domain.text import VisibleStream, json_escaped, visible, visible_line
 
 LEAST_FILES: Final = 40
 """Open at once while a chat runs on the full screen and its engine starts."""
@@ -26,11 +26,11 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class VisibleText(io.TextIOWrapper):
-    """A standard stream on which nothing is written that a terminal would obey, whoever writes: this program, the parser of
-    its command line, a log, a traceback. UTF-8 in any locale."""
+    """A standard stream that makes visible what a terminal would obey, whoever writes: this program, the parser of its
+    command line, a log, a traceback. UTF-8 in any locale."""
 
     def __init__(self, stream: TextIO, *, is_lossy: bool = False) -> None:
-        """In the place of `stream`, on its buffer. `is_lossy`: an error of a write is no error of the program."""
+        """Replaces `stream`, on its buffer. `is_lossy`: a failed write is ignored."""
         super().__init__(
             cast("Any", stream.buffer),
             encoding="utf-8",
@@ -39,7 +39,7 @@ class VisibleText(io.TextIOWrapper):
             write_through=bool(getattr(stream, "write_through", False)),
         )
         self.replaced: Final = stream
-        """Its end would close the buffer."""
+        """Kept, because its finaliser would close the buffer."""
         self._shown = VisibleStream()
         self._is_lossy = is_lossy
 
@@ -57,16 +57,16 @@ class VisibleText(io.TextIOWrapper):
             self._lose()
 
     def _lose(self) -> None:
-        """Raises the present error again where it counts."""
+        """Drop what cannot be written; without `is_lossy` the error is raised again."""
         if not self._is_lossy:
             raise
         _lead_nowhere(self.fileno())
 
 
 def ensure_streams() -> None:
-    """Where this program was started without stdin, stdout or stderr (`>&-`), what is written there ends nowhere, and
-    no file that is opened later takes the descriptor: libraries in C write to 1 and 2 whatever they are. What is written
-    is visible from now on, and what is read is UTF-8 with any line ends."""
+    """Open stdin, stdout and stderr on /dev/null where the program was started without them (`>&-`): no file that is opened
+    later takes the descriptor, and libraries in C write to 1 and 2 whatever they are. From now on output is made
+    visible, and input is UTF-8 with any line ends."""
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is not None:
             continue
@@ -80,7 +80,7 @@ def ensure_streams() -> None:
 
 
 def require_files() -> None:
-    """Take as many open files as the system lets this program have; refuse to begin with too few.
+    """Raise the limit of open files as far as is wanted and allowed; refuse to start with too few.
 
     Raises:
         OSError: EMFILE.
@@ -95,7 +95,7 @@ def require_files() -> None:
 
 @contextmanager
 def visible_streams() -> Generator[None, None, None]:
-    """As after `ensure_streams` while this lasts, for who calls the command line from a program of their own."""
+    """Visible streams, as after `ensure_streams`, for a program that calls the command line itself."""
     if isinstance(sys.stdout, VisibleText):
         yield
         return
@@ -113,11 +113,12 @@ def visible_streams() -> Generator[None, None, None]:
 
 def write_line(text: str) -> None:
     """A line for a person, on stdout."""
-    sys.stdout.write(f"{visible(text)}\n")
+    sys.stdout.write(f"{visible_line(text)}\n")
 
 
 def write_json(value: object) -> None:
-    """One JSON document on stdout, a line. Of bytes in a file's name that are no UTF-8 it has the surrogates."""
+    """One JSON document on stdout, a line. A byte of a file's name that is not UTF-8 is in it as a
+    surrogate."""
     try:
         document = msgspec.json.encode(value).decode()
     except UnicodeEncodeError:
@@ -135,7 +136,7 @@ def write_path(path: Path) -> None:
 
 
 def redraw(line: str) -> None:
-    """`line` on stderr, which is a terminal, in the place of what its line shows."""
+    """Replace the current line of stderr, a terminal, with `line`."""
     with suppress(OSError):
         sys.stderr.flush()
         sys.stderr.buffer.write(b"\r" + visible(line).encode("utf-8", "replace"))
@@ -154,8 +155,8 @@ def flush_output() -> None:
 
 
 def abandon_output() -> None:
-    """What stdout and stderr cannot write ends nowhere, as Python's note on SIGPIPE advises: the interpreter flushes
-    both at its end, and would complain and exit with 120."""
+    """Lead stdout and stderr to /dev/null where they cannot be flushed, as Python's note on SIGPIPE advises: the interpreter
+    flushes both at its end, and would complain and exit with 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -166,7 +167,7 @@ def abandon_output() -> None:
 
 
 def unwritable(error: OSError) -> ErrorInfo | None:
-    """What to say when a write failed because there is no space; None for any other reason."""
+    """The error to report when a write failed for lack of space; None for any other reason."""
     if error.errno not in _FULL:
         return None
     return ErrorInfo(

@@ -68,8 +68,7 @@ def export(
             raise typer.Exit(DONE if list_only else ENGINE_ERROR)
         if list_only:
             for each in store.conversations(limit=10**9):
-                title = " ".join(each.title.split())
-                write_line(f"{each.id:>6}  {each.message_count:>4} messages  {title}")
+                write_line(f"{each.id:>6}  {each.message_count:>4} messages  {each.title}")
             return
         exports_dir = config.storage.exports_dir or str(paths.exports_dir)
         where = f"{target or exports_dir}/" if every or target is None else target
@@ -85,7 +84,7 @@ def export(
 
 
 def _about_the_file(notice: ErrorInfo) -> ErrorInfo:
-    """There is no session here of which something could be kept."""
+    """`notice` without its remark on the session: there is none here."""
     return structs.replace(notice, message=notice.message.removesuffix(f" {NOT_KEPT}"))
 
 

@@ -11,11 +11,11 @@ import typer
 
 from ttchat_tui.cli import chat
 from ttchat_tui.cli.bench_run import Figures, StreamFigures, Workload, measure, measure_concurrently
-from ttchat_tui.cli.choices import EngineChoice
+from ttchat_tui.cli.choices import BaseUrl, Engine, engine_settings
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.standard_output import write_json, write_line
 from ttchat_tui.config.paths import find_paths
-from ttchat_tui.engine.base import Engine
+from ttchat_tui.engine import base
 from ttchat_tui.engine.factory import create_engine
 from ttchat_tui.engine.tenstorrent.references import Reference, references_for
 
@@ -23,28 +23,23 @@ from ttchat_tui.engine.tenstorrent.references import Reference, references_for
 def bench(
     context: typer.Context,
     model: Annotated[str, typer.Option("--model", "-m", help="As for the chat.")] = "",
-    engine: Annotated[EngineChoice | None, typer.Option(help="What runs the model.")] = None,
-    base_url: Annotated[
-        str | None, typer.Option(help="Server of the remote engine: http://127.0.0.1:8000/v1.")
-    ] = None,
+    engine: Engine = None,
+    base_url: BaseUrl = None,
     prompt_tokens: Annotated[int, typer.Option(min=1, help="Length of the prompt.")] = 128,
     tokens: Annotated[int, typer.Option(min=3, help="Length of the reply.")] = 128,
     batch: Annotated[int, typer.Option(min=1, max=32, help="Replies at once, in one batch.")] = 1,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests at once; only with --engine remote.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
 ) -> None:
-    """Measure load, prefill and decode as tt-metal's simple_text_demo does; works for every engine."""
-    flags: dict[str, str | int | None] = {
-        "model.name": model or None,
-        "model.engine": engine.value if engine else "remote" if base_url else None,
-        "remote.base_url": base_url,
-        "remote.endpoint": "" if base_url else None,
-    }
+    """Measure load, prefill and decode as tt-metal's simple_text_demo does, with any engine."""
+    flags = engine_settings(engine, base_url)
+    if model:
+        flags["model.name"] = model
     if batch > 1:
-        # What a card decodes at once is fixed at load, in powers of two; other engines do not look at it.
+        # A card's batch size is fixed at load, and a power of two; other engines ignore it.
         flags["tt.max_batch_size"] = 1 << (batch - 1).bit_length()
     figures = _measured(
-        {name: value for name, value in flags.items() if value is not None},
+        flags,
         context.obj,
         Workload(prompt_tokens=prompt_tokens, tokens=tokens, batch=batch),
         concurrency,
@@ -65,7 +60,7 @@ def _measured(
         chat.bare_invocation(os.environ), flags=flags, config_file=config_file, paths=find_paths(os.environ)
     )
     engine, prepare = chat.engine_alone(invocation)
-    more: list[Engine] = []
+    more: list[base.Engine] = []
     progress = ProgressLine()
     try:
         # Drafts from earlier text would measure how often the text repeats itself.

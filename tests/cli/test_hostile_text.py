@@ -1,0 +1,64 @@
+"""No text of others is obeyed by the terminal, whichever way it takes there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.cli.hostile import SEQUENCES, obeyed
+from tests.cli.hostile_ways import WAYS, Ground, Server
+from tests.cli.starter import Starter, starting
+from tests.engine.tiny_models import build, save
+
+TEXTS: Final = int(os.environ.get("TTCHAT_TEST_HOSTILE", "16"))
+"""How many for each way; CONTRIBUTING.md says more."""
+
+
+@pytest.fixture(scope="module")
+def starter() -> Iterator[Starter]:
+    with starting() as one:
+        yield one
+
+
+@pytest.fixture
+def ground(starter: Starter, own_folders: Path) -> Iterator[Ground]:
+    server = Server()
+    yield Ground(starter, server, own_folders)
+    server.raw.close()
+
+
+@pytest.mark.timeout(60 + 2 * TEXTS)
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_obeyed(ground: Ground, way: str) -> None:
+    found: list[str] = []
+    received = 0
+    run, at_once = WAYS[way]
+    for seed in range(0, TEXTS, at_once):
+        ran = run(ground, seed)
+        received += len(ran.both)
+        faults = obeyed(ran.stdout) + obeyed(ran.stderr, is_redrawn=True)
+        if b"Traceback" in ran.both or b"an error of its own" in ran.both:
+            faults.append(f"a bug: {ran.both[-600:]!r}")
+        if b"\nttchat-tui: all is well." in b"\n" + ran.stderr:
+            faults.append(f"a line of its own: {ran.stderr!r}")
+        if ran.code not in (0, 1, 2):
+            faults.append(f"exit code {ran.code}")
+        found += [f"{way} {seed}: {fault}" for fault in faults]
+    print(f"{way}: {TEXTS} texts, {received:,} bytes to the terminal, {len(found)} faults")
+    assert not found, "\n".join(found[:30])
+
+
+@pytest.mark.timeout(180)
+def test_a_models_template_and_folder_are_shown_and_not_obeyed(ground: Ground) -> None:
+    words = "".join(SEQUENCES[1::3]).replace("\n", "").replace("\r", "")
+    folder = ground.folder / "\x1b[2J\x9b31m\u202e"
+    save(build("llama"), folder, "{{ raise_exception(" + json.dumps(words) + ") }}")
+    ran = ground.starter.run("-p", "hi", "-m", str(folder), timeout_s=120)
+    assert ran.code == 1, ran
+    assert "␛]0;title␇".encode() in ran.stderr, ran
+    assert obeyed(ran.stdout) + obeyed(ran.stderr, is_redrawn=True) == []

@@ -26,7 +26,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSystem:
     """Nothing of Tenstorrent but what a test adds; the home folder is empty."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module, "_version", lambda _package: None)
+    monkeypatch.setattr(module, "version_of", lambda _package: None)
     return FakeSystem(tmp_path / "root")
 
 
@@ -53,7 +53,7 @@ def test_a_free_card_with_all_it_needs_is_well(
 ) -> None:
     machine.add_n150()
     machine.write("sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages", 4)
-    monkeypatch.setattr(module, "_version", {"ttnn": "0.81.1", "transformers": "5.10.2"}.get)
+    monkeypatch.setattr(module, "version_of", {"ttnn": "0.81.1", "transformers": "5.10.2"}.get)
     home = checkout(tmp_path / "metal", S5, "5.10.2")
     checks = examine(
         machine, {"TT_METAL_HOME": str(home), "MESH_DEVICE": "N150", "HF_TOKEN": "hf_x", "HF_MODEL": ""}
@@ -143,6 +143,6 @@ def test_a_python_without_wheels_is_told_which_has_them(
 def test_another_series_of_transformers_than_the_pin_is_said(
     machine: FakeSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pin: str, verdict: str
 ) -> None:
-    monkeypatch.setattr(module, "_version", {"transformers": "5.10.2"}.get)
+    monkeypatch.setattr(module, "version_of", {"transformers": "5.10.2"}.get)
     home = checkout(tmp_path / "metal", S5, pin)
     assert examine(machine, {"TT_METAL_HOME": str(home)})["transformers"].verdict == verdict

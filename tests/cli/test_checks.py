@@ -22,7 +22,7 @@ from ttchat_tui.cli import checks
 def test_a_venv_as_tt_metal_makes_it_lacks_nothing_that_a_card_needs(
     monkeypatch: pytest.MonkeyPatch, missing: set[str], has_ttnn: bool, verdict: str, cure: str
 ) -> None:
-    monkeypatch.setattr(checks, "_version", lambda name: None if name in missing else "1.0")
+    monkeypatch.setattr(checks, "version_of", lambda name: None if name in missing else "1.0")
     spec = importlib.machinery.ModuleSpec("ttnn", None) if has_ttnn else None
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: spec)
     first = next(checks._packages())  # pyright: ignore[reportPrivateUsage]

@@ -55,7 +55,7 @@ def test_whole_conversations_are_said_to_be(database: Path) -> None:
     before = database.read_bytes()
     done = run("repair")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"The conversations in {database} are whole; nothing was changed.\n"
+    assert done.stdout == f"The conversations in {database} are sound; nothing was changed.\n"
     assert database.read_bytes() == before
 
 

@@ -51,17 +51,17 @@ class StreamFigures(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """None where the engine does not tell, or too few tokens came."""
+    """None where the engine does not report the figure, or too few tokens came."""
 
     model: str
     engine: str
     label: str
     prompt_tokens: int
-    """What the prompt really had, chat template included."""
+    """Of the real prompt, chat template included."""
     cached_tokens: int
-    """Of it, what was not computed again: the head of the chat template where the KV cache is kept."""
+    """Those of it that were not computed again: the head of the chat template where the KV cache is kept."""
     tokens: int
-    """What row 0's reply really had: a model may end it earlier than asked."""
+    """Of the real reply of row 0: a model may end it early."""
     batch: int
     concurrency: int = 1
     load_s: float
@@ -72,7 +72,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     decode_tps: float | None
     token_ms: dict[str, float]
     is_by_pieces: bool = False
-    """A server did not tell how many tokens its pieces were: each counts as one."""
+    """The server did not report how many tokens its pieces are: each counts as one."""
     total_tps: float | None = None
     streams: tuple[StreamFigures, ...] = ()
     """Of requests at once, each; empty for a single one."""
@@ -147,7 +147,7 @@ def prompt_of(engine: Engine, tokens: int) -> str:
 
 
 def _messages(mark: str, text: str) -> tuple[ChatMessage, ...]:
-    """Prompts that differ from their head on, so that no KV cache makes the second one cheaper."""
+    """Prompts that differ from the first token on, so that no KV cache makes the second one cheaper."""
     return (ChatMessage("system", f"{mark}. You are a writer."), ChatMessage("user", text))
 
 
@@ -214,7 +214,7 @@ def _total_tps(runs: Sequence[_Run]) -> float | None:
 
 
 def _prefill_s(stats: GenerationStats) -> float | None:
-    """Where an engine does not tell its prefill (a server), all of the time to the first token counts."""
+    """The whole time to the first token where an engine (a server) does not report its prefill."""
     return stats.ttft_s if stats.prefill_s is None else stats.prefill_s
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -13,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from ttchat_tui.cli.checks import Check
+from ttchat_tui.cli.checks import Check, version_of
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import Paths
@@ -37,8 +36,8 @@ _ANY_NUMBER_OF_CHIPS: Final = 1_000
 
 
 def card_checks(paths: Paths, config_file: Path | None, environ: Mapping[str, str]) -> Iterator[Check]:
-    """From the card up to the model. One line where there is nothing of Tenstorrent on this machine; where there is no
-    card, and the engine is not asked for, nothing of this is wrong: the chat runs without."""
+    """From the card up to the model. One line where this machine has nothing of Tenstorrent. Without a card, and
+    with another engine configured, nothing here is wrong: the chat runs without."""
     config = _config(paths, config_file)
     system = System.of(environ)
     cards = system.read_cards()
@@ -52,7 +51,7 @@ def card_checks(paths: Paths, config_file: Path | None, environ: Mapping[str, st
 def _all(
     options: TenstorrentOptions, system: System, cards: tuple[CardReading, ...], environ: Mapping[str, str]
 ) -> Iterator[Check]:
-    ttnn = _version("ttnn")
+    ttnn = version_of("ttnn")
     try:
         checkout = find_checkout(options.home, environ, home=home(), current=current_folder())
     except ModelLoadError as error:
@@ -81,13 +80,6 @@ def _config(paths: Paths, config_file: Path | None) -> Config:
         return Config()  # The line `config` says what is wrong with it.
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _cards(cards: tuple[CardReading, ...]) -> Iterator[Check]:
     if not cards:
         cure = "Load the driver (`sudo modprobe tenstorrent`); a container needs --device /dev/tenstorrent."
@@ -102,7 +94,7 @@ def _cards(cards: tuple[CardReading, ...]) -> Iterator[Check]:
             )
             if value is not None
         ]
-        fact = ", ".join([card.card_type or "type not told by the driver", *figures])
+        fact = ", ".join([card.card_type or "type not reported by the driver", *figures])
         if card.holders:
             holders = ", ".join(named(holder) for holder in card.holders)
             cure = f"It cannot be loaded on meanwhile: end it (`kill {card.holders[0].pid}`)."
@@ -126,7 +118,7 @@ def _firmware(cards: tuple[CardReading, ...]) -> Iterator[Check]:
     for card in cards:
         subject = f"firmware {card.index}"
         if not card.firmware:
-            yield Check(subject, "note", "not told by the driver", "tt-smi -s (while no model runs)")
+            yield Check(subject, "note", "not reported by the driver", "tt-smi -s (while no model runs)")
         elif _numbers(card.firmware) < OLDEST_FIRMWARE:
             oldest = ".".join(map(str, OLDEST_FIRMWARE))
             cure = "Update it with tt-flash: https://github.com/tenstorrent/tt-flash"
@@ -179,19 +171,19 @@ def _checkout(checkout: Checkout | None) -> Iterator[Check]:
     where = f"{checkout.root} (by {checkout.found_by})"
     if not name:
         cure = "Use a release from the README's table (2025-05 to 2026-11), or update ttchat-tui."
-        yield Check("tt-metal", "wrong", f"{where}: an API that is not known", cure)
+        yield Check("tt-metal", "wrong", f"{where}: an unknown API", cure)
     else:
         yield Check("tt-metal", "ok", f"{where}: API generation {name}")
     yield _transformers(checkout)
 
 
 def _wishes(options: TenstorrentOptions, checkout: Checkout | None) -> Iterator[Check]:
-    """Settings that this generation meets in part, or not at all; none where it is not known."""
+    """Settings that this generation supports in part, or not at all; none where the generation is unknown."""
     name = generation(checkout.root) if checkout is not None else "S7" if _has_package() else ""
     if not name:
         return
     if options.kv_reuse and name != "S6":
-        fact = f"wants tt-metal from 2026-08 on (S6), this is {name}: turns are prefilled whole"
+        fact = f"needs tt-metal from 2026-08 on (S6), this is {name}: turns are prefilled whole"
         yield Check("kv_reuse", "note", fact, "[tt] kv_reuse = false, or a newer checkout")
     if options.sampling == "device" and name in ("S1", "S3"):
         fact = f"device: by {name} the card takes the most probable token only"
@@ -206,7 +198,7 @@ def _has_package() -> bool:
 
 
 def _transformers(checkout: Checkout) -> Check:
-    wanted, here = transformers_pin(checkout.root), _version("transformers")
+    wanted, here = transformers_pin(checkout.root), version_of("transformers")
     if here is None:
         return Check(
             "transformers", "wrong", "not installed", f"pip install transformers=={wanted or '4.53.0'}"

@@ -1,4 +1,4 @@
-"""What `doctor` looks at: one function a subject, each a fact, whether it is good, and what to run when it is not."""
+"""What `doctor` checks: one function for each subject gives a fact, a verdict, and what to run if that is bad."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ttchat_tui.models.catalog import catalog
 from ttchat_tui.storage.opening import open_store
 
 Verdict: TypeAlias = Literal["ok", "note", "wrong"]
-"""note: works, but a person should know · wrong: something that the chat needs is missing."""
+"""note: works, but the user should know · wrong: something that the chat needs is missing."""
 
 CPU_PACKAGES: Final = ("torch", "tokenizers", "gguf", "safetensors", "numpy")
 OTHER_PACKAGES: Final = ("transformers", "ttnn", "textual")
@@ -42,7 +42,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def all_checks(paths: Paths, config_file: Path | None) -> Iterator[Check]:
-    """Every check, in the order in which a person would look."""
+    """Every check, from the program to the terminal."""
     yield _python()
     yield from _packages()
     yield _compiler()
@@ -58,7 +58,8 @@ def _python() -> Check:
     return Check("program", "ok", f"ttchat-tui {__version__} on Python {version} ({sys.executable})")
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """Of an installed package; None where it is not."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -66,8 +67,8 @@ def _version(package: str) -> str | None:
 
 
 def _packages() -> Iterator[Check]:
-    missing = [name for name in CPU_PACKAGES if _version(name) is None]
-    found = ", ".join(f"{name} {_version(name)}" for name in CPU_PACKAGES if name not in missing)
+    missing = [name for name in CPU_PACKAGES if version_of(name) is None]
+    found = ", ".join(f"{name} {version_of(name)}" for name in CPU_PACKAGES if name not in missing)
     if missing:
         # tt-metal's own venv has all that a card needs, and no reader of GGUF files.
         is_enough = missing == ["gguf"] and importlib.util.find_spec("ttnn") is not None
@@ -79,8 +80,8 @@ def _packages() -> Iterator[Check]:
         )
     else:
         yield Check("cpu engine", "ok", found)
-    there = [f"{name} {_version(name)}" for name in OTHER_PACKAGES if _version(name)]
-    absent = [name for name in OTHER_PACKAGES if not _version(name)]
+    there = [f"{name} {version_of(name)}" for name in OTHER_PACKAGES if version_of(name)]
+    absent = [name for name in OTHER_PACKAGES if not version_of(name)]
     yield Check("packages", "ok", ", ".join(there) + (f"; not here: {', '.join(absent)}" if absent else ""))
 
 
@@ -102,7 +103,7 @@ def _configuration(paths: Paths, config_file: Path | None) -> Check:
         where = functools.partial(place_of, paths=paths, environ=os.environ, file=config_file)
         require_right(config, paths, where)
     except ConfigError as error:
-        return Check("config", "wrong", str(error), f"Mend {file}; config.example.toml shows every key.")
+        return Check("config", "wrong", str(error), f"Correct {file}; config.example.toml shows every key.")
     return Check("config", "ok", str(file) if os.path.exists(file) else f"defaults (no {file})")
 
 

@@ -19,7 +19,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of
 
 
 def doctor(context: typer.Context, as_json: AsJson = False) -> None:
-    """Say what is here, what is missing, and what to run. Exits 1 when something needed is missing."""
+    """Report what is here, what is missing, and what to run. Exits 1 when something needed is missing."""
     found = find_paths(os.environ)
     checks = [*all_checks(found, context.obj), *card_checks(found, context.obj, os.environ)]
     is_well = all(check.verdict != "wrong" for check in checks)
@@ -35,7 +35,7 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def paths(as_json: AsJson = False) -> None:
-    """Where config, conversations, models and logs lie."""
+    """Print where config, conversations, models and logs are."""
     found = find_paths(os.environ)
     named = {
         "config": found.config_file,

@@ -1,4 +1,4 @@
-"""Which engine a start means, and how long it may take: by the configuration, and by what this machine has."""
+"""Which engine to run, and how long it may take: by the configuration and by this machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def chosen_kind(config: Config) -> EngineKind:
 
 
 def has_card() -> bool:
-    """A Tenstorrent card, and an installed ttnn. Neither is opened nor imported for the answer."""
+    """A Tenstorrent card, and an installed ttnn. Neither is opened or imported."""
     return bool(System.of(os.environ).card_numbers()) and importlib.util.find_spec("ttnn") is not None
 
 
@@ -41,11 +41,11 @@ def patience(config: Config) -> Patience:
 
 
 def advice(config: Config) -> str:
-    """What a user does after the engine's process died, besides loading again."""
+    """What to do after the engine's process died, besides loading again."""
     if chosen_kind(config) != "tt":
         return ""
     return (
-        "If that fails, the card wants a reset: quit, `tt-smi -r` (Galaxy: `tt-smi -glx_reset`), start again."
+        "If that fails, the card needs a reset: quit, `tt-smi -r` (Galaxy: `tt-smi -glx_reset`), start again."
     )
 
 

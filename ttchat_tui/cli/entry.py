@@ -1,4 +1,4 @@
-"""The console script: a chat that was given no arguments starts at once, all else goes through the full parser."""
+"""The console script: a chat without arguments starts at once, everything else goes through the parser."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ttchat_tui.signals import EndingSignals
 from ttchat_tui.terminal import is_full_screen_possible
 
 _CHAT: Final = "ttchat_tui.cli.chat"
-"""Imported by name, when no garbage is collected any more: looking for it among new modules costs 5 ms here."""
+"""Imported by name, after garbage collection is off: a collection among new modules costs 5 ms here."""
 _PARSER: Final = "ttchat_tui.cli.main"
 """Imported by name, because it brings typer: 140 ms of CPU, a third of the way to the first frame."""
 _COMPLETION: Final = "_TTCHAT_TUI_COMPLETE"

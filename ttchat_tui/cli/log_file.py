@@ -16,8 +16,8 @@ from ttchat_tui.domain.special_files import special_file
 
 
 def with_a_log(paths: Paths, level: str) -> Paths:
-    """Log to the state folder (for the user's eyes only); to a fresh one among the temporary files, and say so, when
-    it cannot be written."""
+    """Log to the state folder, readable by the user only; to a new temporary folder, and say so, if that cannot be
+    written. Returns the paths with the folder in use."""
     try:
         for file in (paths.log_file, paths.engine_log_file):
             if what := special_file(file):

@@ -1,4 +1,4 @@
-"""Which model a start means, and a word to who named one that there cannot be."""
+"""Which model to load first. A name that no model can have is refused."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ttchat_tui.models.choice import DEFAULT, ModelChoice, choose_model, split_k
 from ttchat_tui.models.errors import ModelError, ModelNameError
 
 _LOCAL: Final = "ttchat_tui.models.local"
-"""Imported by name: it reads the catalog, which the first frame of a plain start need not wait for."""
+"""Imported by name: it reads the catalog, which the first frame of a start without arguments need not wait for."""
 
 
 def first_model(
     config: Config, environ: Mapping[str, str], *, flag: str = "", last_used: str = ""
 ) -> ModelChoice:
-    """What to load first: of the engine that was chosen, where one was."""
+    """The model to load first: one of the chosen engine, if an engine is chosen."""
     is_remote = config.model.engine == "remote"
     if config.model.engine != "auto" and (split_kind(last_used)[0] == "remote") != is_remote:
         last_used = ""
@@ -48,8 +48,8 @@ def is_served(name: str, config: Config) -> bool:
 def require_possible(
     choice: ModelChoice, config: Config, config_file: Path, models_dir: Path, environ: Mapping[str, str]
 ) -> None:
-    """Refuse a name that can be no model's: an alias, a hub id, a folder or a .gguf file. One that the app remembers
-    was a model's once, and a served one is its server's to know.
+    """Refuse a name that is no alias, hub id, folder or .gguf file. A remembered name was right once, and only its server
+    knows a served one.
 
     Raises:
         ModelNameError: with the place that gave the name.
@@ -62,4 +62,4 @@ def require_possible(
         place = f"{config_file}: model.name" if choice.place == "config" else choice.place
         raise error.at(place) from error
     except ModelError:
-        pass  # it is there, and broken: the load says how
+        pass  # it exists and is broken: the load reports how

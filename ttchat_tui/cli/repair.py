@@ -11,11 +11,11 @@ from ttchat_tui.storage.repair import repair as repaired
 
 
 def repair() -> None:
-    """Save what can be read of damaged conversations; the damaged file is kept. Whole ones stay as they are."""
+    """Save what can be read of damaged conversations; the damaged file is kept. A sound database is not changed."""
     path = find_paths(os.environ).database
     done = repaired(path)
     if done is None:
-        write_line(f"The conversations in {path} are whole; nothing was changed.")
+        write_line(f"The conversations in {path} are sound; nothing was changed.")
     else:
         write_line(f"Saved {_count(done)} to {path}.")
         write_line(f"The damaged file is kept as {done.kept_as}.")

@@ -1,4 +1,4 @@
-"""Keys and theme where there is no screen: what is wrong with them is told all the same, as any other setting's fault."""
+"""Keys and theme where there is no screen: a fault in them is reported as in any other setting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config, UiSettings
 
 _CHECK: Final = "ttchat_tui.ui.config_check"
-"""Imported by name: it brings Textual, 0.15 s that who sets no keys and no theme need not wait for."""
+"""Imported by name: it brings Textual, 0.15 s that a start without keys and theme need not wait for."""
 
 
 def require_right(config: Config, paths: Paths, place_of: Callable[[str], str]) -> None:

@@ -43,8 +43,8 @@ def serve(
         say(
             ErrorInfo(
                 kind="open_to_all",
-                message="Whoever has the address can chat from other machines, and read and delete your conversations.",
-                cure="Others on the way can read it too: put a proxy with TLS in front.",
+                message="Anyone with the address can chat from other machines, and read and delete your conversations.",
+                cure="The traffic can be read on the way too: put a proxy with TLS in front.",
             )
         )
     config = ["--config", str(context.obj)] if context.obj is not None else []

@@ -1,7 +1,7 @@
-"""What is typed while the program still starts: kept as it was typed, for the screen to read.
+"""Keeps what is typed while the program starts, for the screen to read.
 
-In a terminal's line mode it would be echoed over the shell's line, and Enter would arrive as a newline: Textual takes
-that for ctrl+j, and what was to be sent becomes a draft of two lines.
+In a terminal's line mode it would be echoed over the shell's line, and Enter would arrive as a newline: Textual reads
+that as ctrl+j, and the message becomes a draft of two lines.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LINE_MODE: Final = termios.ECHO | termios.ICANON | termios.IEXTEN
 
 
 class TypedAhead:
-    """While this lasts the terminal of stdin neither echoes nor edits what is typed; without one nothing happens."""
+    """While this lasts, the terminal of stdin neither echoes nor edits what is typed. Does nothing without a terminal."""
 
     def __init__(self) -> None:
         self.before: list[Any] | None = None
@@ -38,13 +38,13 @@ class TypedAhead:
         self.close()
 
     def give_back(self) -> None:
-        """Set the terminal as it was found: whoever saves its settings from now on saves these."""
+        """Restore the terminal's settings, for whoever saves them next."""
         if self.before is not None:
             with suppress(termios.error):  # the terminal is gone
                 termios.tcsetattr(_STDIN, termios.TCSANOW, self.before)
 
     def close(self) -> None:
-        """Give back the terminal; once more is no error."""
+        """Restore the terminal. Idempotent."""
         self.give_back()
         self.before = None
 

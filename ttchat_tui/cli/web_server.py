@@ -1,4 +1,4 @@
-"""textual-serve's server for this app, closed to other web sites' pages and to whoever has not its token.
+"""textual-serve's server for this app, closed to other web sites' pages and to anyone without its token.
 
 Needs the extra `[web]`; `serve` imports it by name.
 """

@@ -25,7 +25,11 @@ class Program(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As typer does, but `-p` need not have a text, and has one only."""
         parameters = self.get_params(ctx)
-        takes_value = {name: not each.is_flag for each in parameters for name in getattr(each, "opts", ())}
+        takes_value = {
+            name: not getattr(each, "is_flag", False)
+            for each in parameters
+            for name in getattr(each, "opts", ())
+        }
         left = super().parse_args(ctx, with_stdin_named(args, takes_value))
         command = next(iter(ctx._protected_args), None)
         if ctx.params.get("prompt") is not None and command not in (None, *self.commands):

@@ -52,15 +52,13 @@ def prompt_text(prompt: str | None) -> str | None:
     piped are the shell's, not the prompt's; those of Windows, and its byte order mark, are no part of a text."""
     if prompt is None:
         return None
-    is_piped = sys.stdin is not None and not sys.stdin.isatty()
-    piped = sys.stdin.buffer.read().decode("utf-8-sig", "replace").replace("\r\n", "\n") if is_piped else ""
+    stdin = None if sys.stdin is None or sys.stdin.isatty() else sys.stdin
+    piped = stdin.buffer.read().decode("utf-8-sig", "replace").replace("\r\n", "\n") if stdin else ""
     parts = (piped,) if prompt == STDIN else (decoded(prompt), piped)
     text = "\n\n".join(part.strip("\r\n") for part in parts if part.strip())
     if not text.strip():
         what = (
-            "the prompt is empty"
-            if is_piped or prompt != STDIN
-            else "no text is given, and none piped to stdin"
+            "the prompt is empty" if stdin or prompt != STDIN else "no text is given, and none piped to stdin"
         )
         raise typer.BadParameter(what, param_hint="-p")
     return text

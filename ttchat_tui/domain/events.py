@@ -129,6 +129,8 @@ class TokenEvent(msgspec.Struct, frozen=True, tag=True):
     empty where none did."""
     row: int = 0
     """Which reply of a batch; 0 where the request has no candidates."""
+    ends_thought: bool = False
+    """In `text` a thought ends that began with the reply: its opening tag (`thoughts.OPENING`) belongs before all of it."""
 
 
 class RowFinished(msgspec.Struct, frozen=True, tag=True):

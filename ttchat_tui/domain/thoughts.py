@@ -41,9 +41,14 @@ def opens_thought(prompt: str) -> bool:
     return _OPEN_END.search(prompt) is not None
 
 
-def is_opened_by_prompt(text: str) -> bool:
-    """Whether a reply begins with a thought of which it has only the end."""
-    return _OPENER.match(text) is None and _lone_closer(text) is not None
+def is_opened(text: str) -> bool:
+    """Whether a reply begins with a tag that opens a thought."""
+    return _OPENER.match(text) is not None
+
+
+def unopened_end(text: str) -> re.Match[str] | None:
+    """The tag that ends a thought which nothing in the reply opened: the template had."""
+    return None if is_opened(text) else _lone_closer(text)
 
 
 def parts(text: str) -> list[Part]:

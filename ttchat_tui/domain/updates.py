@@ -60,6 +60,13 @@ class ReplyStreamed(msgspec.Struct, frozen=True):
     text: str
 
 
+class ReplyRewritten(msgspec.Struct, frozen=True):
+    """All of the reply so far is `text` now: what came first has turned out to be a thought."""
+
+    message_id: int
+    text: str
+
+
 class ReplyEnded(msgspec.Struct, frozen=True):
     """The reply's final state. `error` is set when the engine failed; what came before is in the message."""
 
@@ -153,6 +160,7 @@ Update: TypeAlias = (
     | ReplyPrefilling
     | ReplyDelayed
     | ReplyStreamed
+    | ReplyRewritten
     | ReplyEnded
     | ReplyEndedElsewhere
     | MessageWaits

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable
-from typing import TypeAlias
 
 import msgspec
 from typing_extensions import assert_never
@@ -13,6 +12,7 @@ from typing_extensions import assert_never
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
 from ttchat_tui.domain.events import (
     ErrorInfo,
+    GenerationEvent,
     GenerationFinished,
     GenerationStarted,
     PrefillProgress,
@@ -35,6 +35,7 @@ from ttchat_tui.domain.updates import (
     ReplyDelayed,
     ReplyEnded,
     ReplyPrefilling,
+    ReplyRewritten,
     ReplyStarted,
     ReplyStreamed,
     Update,
@@ -55,16 +56,6 @@ CONNECTION_LOST = "connection_lost"
 
 REFUSALS = ("prompt_too_long",)
 """Kinds of error after which everything is as it was before the request: nothing was generated."""
-
-ReplyEvent: TypeAlias = (
-    GenerationStarted
-    | PrefillProgress
-    | Retrying
-    | RequestAdapted
-    | TokenEvent
-    | RowFinished
-    | GenerationFinished
-)
 
 
 class Replies:
@@ -188,14 +179,14 @@ class Replies:
             running.control.set_sampling(sampling)
             running.record = msgspec.structs.replace(running.record, sampling=sampling)
 
-    def apply(self, event: ReplyEvent) -> list[Update]:
+    def apply(self, event: GenerationEvent) -> list[Update]:
         """Events of requests that were left are dropped."""
         running = self.running
         if running is None or event.request_id != running.request.id:
             return []
         return self._seen(running.home, self._take(running, event))
 
-    def _take(self, running: RunningReply, event: ReplyEvent) -> list[Update]:
+    def _take(self, running: RunningReply, event: GenerationEvent) -> list[Update]:
         self.meter.observe(event)
         match event:
             case GenerationStarted():
@@ -219,7 +210,10 @@ class Replies:
                 return self.tick()
             case TokenEvent():
                 running.take(event)
-                return [ReplyStreamed(running.message.id, event.text), *self.tick()]
+                message_id = running.message.id
+                if event.ends_thought:
+                    return [ReplyRewritten(message_id, running.text), *self.tick()]
+                return [ReplyStreamed(message_id, event.text), *self.tick()]
             case GenerationFinished() if running.request.candidates:
                 return self._finish_batch(running, event)
             case GenerationFinished():

@@ -10,7 +10,7 @@ import msgspec
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
 from ttchat_tui.domain.events import TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
-from ttchat_tui.domain.thoughts import normalised
+from ttchat_tui.domain.thoughts import OPENING, normalised
 from ttchat_tui.session.candidates import CandidateRows
 from ttchat_tui.session.opened import OpenConversation
 from ttchat_tui.storage.conversations import ConversationStore
@@ -76,6 +76,8 @@ class RunningReply:
         return self.continued is not None and self.text == self.continued.content and not held_back
 
     def take(self, event: TokenEvent) -> None:
+        if event.ends_thought:
+            self._parts.insert(0, OPENING)
         self._parts.append(event.text)
         self._token_ids.extend(event.token_ids)
         self._is_dirty = True

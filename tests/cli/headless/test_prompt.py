@@ -382,3 +382,16 @@ def test_of_an_answer_after_a_thought_nothing_is_said(
 ) -> None:
     assert answer(store, Script(replies=("<think>Hm</think>\n\nHi.",))) == 0
     assert "ttchat-tui:" not in capsys.readouterr().err
+
+
+def test_the_end_of_a_thought_that_nothing_opened_is_told_and_its_tag_not_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stdout = io.StringIO()
+    output = TextOutput(stdout, is_kept=True)
+    thought = TokenEvent(1, (), "Hm.", (0.1,))
+    answer = TokenEvent(1, (), "\n</think>\n\nYes.", (0.2,), ends_thought=True)
+    for event in (thought, answer):
+        output.streamed(event, event.text)
+    assert stdout.getvalue().split() == ["Hm.", "Yes."]
+    assert "what the model thought" in capsys.readouterr().err

@@ -298,7 +298,7 @@ def test_a_whole_message_at_the_end_adds_only_what_is_missing() -> None:
     whole = {"content": "Hello", "reasoning": "Hm"}
     last = data({"choices": [{"index": 0, "message": whole, "finish_reason": "stop"}]})
     assert read(delta(reasoning="Hm"), said("He"), said("llo"), last)[0] == "<think>\nHm\n</think>\n\nHello"
-    assert read(said("He"), last)[0] == "Hello"
+    assert read(said("He"), last)[0] == "Hello\n\n<think>\nHm\n</think>\n", "nothing that was thought is lost"
 
 
 def test_the_last_piece_may_come_with_the_whole_message() -> None:

@@ -23,7 +23,7 @@ from tests.engine.remote.raw_server import (
 from tests.fakes import Recorder
 from ttchat_tui.domain.events import EngineLoaded, GenerationFinished
 from ttchat_tui.domain.model_spec import ModelSpec, RemoteOptions
-from ttchat_tui.domain.updates import NOTE, Notice, ReplyPrefilling, Update
+from ttchat_tui.domain.updates import NOTE, Notice, ReplyPrefilling, ReplyRewritten, ReplyStreamed, Update
 from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.engine.remote.remote_engine import RemoteEngine
 from ttchat_tui.session import ChatSession
@@ -154,3 +154,29 @@ def test_how_far_the_prompt_is_read_is_told_while_it_is_read(start: Start) -> No
     told = [(each.done, each.total) for each in until_finished() if isinstance(each, ReplyPrefilling)]
     assert told[:2] == [(25, 100), (50, 100)]
     assert told[2][0] == told[2][1], "the reply begins"
+
+
+def test_a_thought_that_nothing_opened_is_told_as_one_while_the_answer_streams(start: Start) -> None:
+    pieces = map(said, ["Hm", ", so.", "\n</", "think", ">", "\n\n", "Yes", "."])
+    session, until_finished = start(RawServer(stream(*pieces, end("stop")), plain))
+    session.submit("Is it?")
+    updates = until_finished()
+    whole = [update.text for update in updates if isinstance(update, ReplyRewritten)]
+    assert len(whole) == 1
+    assert whole[0].startswith("<think>\nHm, so.\n</think>\n\nYes")
+    assert "</think>" not in "".join(update.text for update in updates if isinstance(update, ReplyStreamed))
+    assert session.last_reply is not None
+    assert session.last_reply.content == "<think>\nHm, so.\n</think>\n\nYes."
+
+
+def test_what_was_thought_before_the_rest_is_not_dropped_without_a_word(start: Start) -> None:
+    rest = stream(thought("They want the rest."), said("two"), end("stop"))
+    session, until_finished = start(RawServer(in_turn(stream(said("one ")), rest), plain))
+    session.submit("count")
+    until_finished()
+    session.continue_reply()
+    until_finished()
+    assert session.last_reply is not None
+    assert session.last_reply.reply is not None
+    assert session.last_reply.reply.stats is not None
+    assert any("thought before it continued" in note for note in session.last_reply.reply.stats.notes)

@@ -23,13 +23,14 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
-from ttchat_tui.domain.thoughts import answer_of
+from ttchat_tui.domain.thoughts import CLOSING, answer_of
 from ttchat_tui.domain.updates import (
     DraftReturned,
     EngineFault,
     Notice,
     ReplyDelayed,
     ReplyEnded,
+    ReplyRewritten,
     ReplyStarted,
     ReplyStreamed,
     Update,
@@ -92,6 +93,15 @@ class Replied:
         ):
             return (NOTHING_BUT_THOUGHTS if self.message.content.strip() else EMPTY_REPLY,)
         return notes
+
+
+def for_a_terminal(event: TextEvent, text: str) -> str:
+    """`text`, without the tag that ends a thought which nothing had opened: what was said before cannot be taken back, and
+    stderr tells what it was."""
+    if not isinstance(event, TokenEvent) or not event.ends_thought:
+        return text
+    tell("What came so far is what the model thought; its answer follows.")
+    return text.replace(CLOSING.strip(), "", 1)
 
 
 class Driver:
@@ -193,6 +203,8 @@ class Driver:
             for update in updates:
                 if isinstance(update, ReplyStreamed):
                     show(event, update.text)
+                elif isinstance(update, ReplyRewritten):
+                    show(event, event.text)
         except BrokenPipeError:
             replied.is_reader_gone = True
             self.session.stop()

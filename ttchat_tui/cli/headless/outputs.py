@@ -8,13 +8,13 @@ from typing import Any, Final, Protocol, TextIO
 import msgspec
 
 from ttchat_tui.cli.errors import tell
-from ttchat_tui.cli.headless.driver import Replied, TextEvent
+from ttchat_tui.cli.headless.driver import Replied, TextEvent, for_a_terminal
 from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.events import ErrorInfo, LoadProgress, TokenEvent
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.text import VisibleReply, json_escaped
-from ttchat_tui.domain.thoughts import is_opened_by_prompt
+from ttchat_tui.domain.thoughts import unopened_end
 
 
 class Output(Protocol):
@@ -55,6 +55,7 @@ class TextOutput:
         """Nothing: stderr tells."""
 
     def streamed(self, event: TextEvent, text: str) -> None:
+        text = for_a_terminal(event, text)
         self._text += text
         self._stdout.write(self._visible.take(text))
         self._stdout.flush()
@@ -64,7 +65,7 @@ class TextOutput:
         if self._text and not self._text.endswith(("\n", "\r")):
             self._stdout.write("\n")
             self._stdout.flush()
-        if is_opened_by_prompt(self._text):  # too late to print the tag that is missing
+        if unopened_end(self._text):  # too late to print the tag that is missing
             tell("What stands before the first closing tag is what the model thought, not its answer.")
 
 

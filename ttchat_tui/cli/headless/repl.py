@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ttchat_tui.cli.errors import DONE, say, tell
-from ttchat_tui.cli.headless.driver import Driver
+from ttchat_tui.cli.headless.driver import Driver, for_a_terminal
 from ttchat_tui.cli.headless.line_history import line_history
 from ttchat_tui.cli.progress import describe
 from ttchat_tui.config.paths import Paths
@@ -167,7 +167,8 @@ class Repl:
             return None
         shown = VisibleReply()
         replied = self._driver.wait_for_reply(
-            self._session.submit(text), lambda _, piece: self._print(shown.take(piece), end="")
+            self._session.submit(text),
+            lambda event, piece: self._print(shown.take(for_a_terminal(event, piece)), end=""),
         )
         if replied.message is not None:
             self._print(f"{shown.end()}\n[{_figures(replied.message)}]")

@@ -14,7 +14,10 @@ from ttchat_tui.engine.remote.chunks import Choice, Chunk, Usage
 from ttchat_tui.engine.remote.script import WHOLE, Script, Seam
 from ttchat_tui.engine.text_stream import TextStream, WholeText
 
-_LENGTH: Final = frozenset({"length", "max_tokens", "max_length", "model_length", "max_output_tokens"})
+_LENGTH: Final = frozenset(
+    {"length", "max_tokens", "max_length", "model_length", "max_output_tokens", "incomplete"}
+    | {"model_context_window_exceeded"}
+)
 _BROKEN_OFF: Final = frozenset(
     {"abort", "aborted", "cancel", "cancelled", "canceled", "interrupted", "network_error", "load"}
     | {"insufficient_system_resource", "timeout"}
@@ -22,9 +25,9 @@ _BROKEN_OFF: Final = frozenset(
 """vLLM and SGLang; Zhipu; DeepSeek: the server gave the reply up."""
 _FILTERED: Final = frozenset(
     {"content_filter", "content-filter", "safety", "recitation", "blocklist", "prohibited_content", "spii"}
-    | {"sensitive", "guardrail_intervened", "content_filtered"}
+    | {"sensitive", "guardrail_intervened", "content_filtered", "refusal", "image_safety", "language"}
 )
-"""OpenAI; Gemini; Zhipu; Bedrock."""
+"""OpenAI; Gemini; Zhipu; Bedrock; Anthropic."""
 _FAILED: Final = frozenset({"error", "failed", "malformed_function_call"})
 
 _MOST_IN_A_CHUNK: Final = 4096
@@ -45,6 +48,8 @@ class RemoteReply:
     ) -> None:
         self.finish_reason = ""
         """The server's word; empty until it has said one."""
+        self.stray = ""
+        """A line of its stream that was passed over, where nothing said how the reply ended."""
         self.meter = Meter()
         self.text = TextStream(WholeText(), stop)
         self.request_id = request_id
@@ -65,7 +70,7 @@ class RemoteReply:
     @property
     def ending(self) -> Ending | None:
         """How it ended by the server's word; None where there is none. A word that nobody knows is an end like any."""
-        word = self.finish_reason.lower()
+        word = self.finish_reason.lower().removeprefix("finish_reason_")
         if not word:
             return None
         kinds: tuple[tuple[frozenset[str], Ending], ...] = (
@@ -100,6 +105,10 @@ class RemoteReply:
     def notes(self, reason: FinishReason) -> tuple[str, ...]:
         """What is to be said of it besides its text, in sentences; `reason` is how it ended."""
         notes = self._asides.notes()
+        if self._script.has_thought_unseen:
+            notes += ("What the model thought before it continued is not shown.",)
+        if self.stray:
+            notes += (f"The server also sent what is no piece of a reply: {self.stray!r}.",)
         if reason in ("stop", "length") and not notes and not self._script.has_said:
             what = "nothing but thoughts" if self._script.has_thought else "an empty reply"
             notes = (f"The server sent {what}.",)
@@ -142,8 +151,9 @@ class RemoteReply:
         self._usage = msgspec.structs.replace(self._usage, **known)
 
     def _token_event(self, choice: Choice, usage: Usage, time_s: float) -> TokenEvent | None:
-        thinking, said = self._script.take(choice)
+        piece = self._script.take(choice)
         self._asides.take(choice)
+        thinking, said = piece.thinking, piece.said
         values = choice.logprobs
         if not thinking and not said and not values:
             return None  # a role, an end, a sign of life
@@ -154,10 +164,11 @@ class RemoteReply:
         return TokenEvent(
             request_id=self.request_id,
             token_ids=(),
-            text=thinking + self.text.take(said),
+            text=(self.text.flush() if thinking else "") + thinking + self.text.take(said),
             times_s=(time_s,) * count,
             logprobs=values if len(values) == count else (),
             row=self._row,
+            ends_thought=piece.ends_thought,
         )
 
     def _count(self, usage: Usage, values: int) -> int:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from ttchat_tui.engine.remote.chunks import Choice
+from ttchat_tui.engine.remote.unopened import UnopenedThought
 
 _HALF: Final = re.compile(r"(?:[\ud800-\udbff]|(?<![\ud800-\udbff])[\udc80-\udcff]{1,3})\Z")
 """At the end of a piece: the first half of a surrogate pair, or the first bytes of a character."""
 _BYTES: Final = re.compile(r"(?<![\ud800-\udbff])[\udc80-\udcff]+")
+
+_TAGS: Final = re.compile(r"\A\s*<think(?:ing)?>\s*|\s*</think(?:ing)?>\s*\Z", re.IGNORECASE)
+"""Around thoughts that come in a field of their own, where a server leaves them in."""
+_SHORTEST_REPEAT: Final = 5
+_SHORTEST_REPEAT_OF_ONE: Final = 12
+"""Characters of a text that is taken for a repetition, if it came in several pieces or in one."""
 
 THINK_BEGINS: Final = "<think>\n"
 THINK_ENDS: Final = "\n</think>\n\n"
@@ -34,6 +41,16 @@ WHOLE: Final = Seam()
 """A reply from its beginning."""
 
 
+class Piece(NamedTuple):
+    """What a choice adds to the text of a reply."""
+
+    thinking: str = ""
+    """What stands before `said`: thoughts, and the tags around them."""
+    said: str = ""
+    ends_thought: bool = False
+    """All that was said before this was a thought, whose opening tag the template had written."""
+
+
 class Script:
     """Feed it the choices of each chunk in order."""
 
@@ -41,10 +58,15 @@ class Script:
         self.has_said = False
         """Some of the answer came."""
         self.has_thought = False
+        self.has_thought_unseen = False
+        """Thoughts came that have no place in a reply that is continued in the middle of its answer."""
         self._seam = seam
         self._is_thinking = seam.is_thinking
         self._answer = Pieces()
         self._thoughts = Pieces()
+        self._unopened = UnopenedThought(is_decided=seam is not WHOLE)
+        self._late_thoughts: list[str] = []
+        self._has_refused = False
         self._others: list[Choice] = []
         """Of choices that are not ours, until one that is ours comes."""
         self._has_ours = False
@@ -59,39 +81,58 @@ class Script:
             elif not self._has_ours:
                 self._others.append(choice)
 
-    def take(self, choice: Choice) -> tuple[str, str]:
-        """What stands before the answer (thoughts, and the marks around them), and the piece of the answer."""
-        whole = choice.message
-        said = choice.delta.text or self._answer.missing(whole.text)
-        refusal = choice.delta.refusal or ("" if self.has_said else whole.refusal)
-        thinking = choice.delta.thinking
-        if not self.has_said:  # behind the answer they would stand in the middle of it
-            thinking = thinking or self._thoughts.missing(whole.thinking)
-        return self._shown(self._thoughts.add(thinking), self._answer.add(said or refusal))
+    def take(self, choice: Choice) -> Piece:
+        """The next piece of the reply."""
+        delta, whole = choice.delta, choice.message
+        thinking = self._thoughts.add(delta.thinking, whole.thinking)
+        if self.has_said and not delta.thinking:  # said at the end, and in no order
+            self._late_thoughts.append(thinking)
+            self.has_thought_unseen = self.has_thought_unseen or bool(thinking and not self._seam.is_exact)
+            thinking = ""
+        said = self._answer.add(delta.text, whole.text) or self._refusal(choice)
+        return self._shown(_TAGS.sub("", thinking), said)
 
     def rest(self) -> str:
-        """What came of the answer and was not passed on: half a character, or all of another choice."""
+        """What came and was not passed on: half a character, all of another choice, thoughts told behind their answer."""
         first = min((each.index for each in self._others), default=0)
         pieces = [each.delta.text or each.message.text for each in self._others if each.index == first]
-        before, said = self._shown("", self._answer.add("".join(pieces)) + self._answer.end())
-        return before + said
+        piece = self._shown("", self._answer.add("".join(pieces)) + self._answer.end())
+        text = piece.thinking + piece.said + self._unopened.end()
+        late = "".join(self._late_thoughts)
+        return f"{text}\n\n{THINK_BEGINS}{late}\n</think>\n" if late and self._seam.is_exact else text
 
     def closed(self) -> str:
         """The end of thoughts that no answer follows."""
         return "\n</think>\n" if self._is_thinking else ""
 
-    def _shown(self, thinking: str, said: str) -> tuple[str, str]:
+    def _refusal(self, choice: Choice) -> str:
+        refusal = choice.delta.refusal or ("" if self.has_said else choice.message.refusal)
+        if refusal and self.has_said and not self._has_refused:
+            refusal = f"\n\n{refusal}"
+        self._has_refused = self._has_refused or bool(refusal)
+        return refusal
+
+    def _shown(self, thinking: str, said: str) -> Piece:
         before = ""
         if thinking and (self._seam.is_exact or self._is_thinking):
-            # Otherwise it would stand in the middle of the answer.
-            before += thinking if self._is_thinking else THINK_BEGINS + thinking
+            if not self._is_thinking:
+                before += f"{self._unopened.end()}\n\n{THINK_BEGINS}" if self.has_said else THINK_BEGINS
+            before += thinking
             self._is_thinking = self.has_thought = True
-        if said:
-            before += THINK_ENDS if self._is_thinking else ""
-            before += self._space_before(said)
-            self._is_thinking = False
-            self.has_said = True
-        return before, said
+            self._unopened.is_decided = True
+        elif thinking:
+            self.has_thought_unseen = True
+        if not said:
+            return Piece(before)
+        before += THINK_ENDS if self._is_thinking else ""
+        before += self._space_before(said)
+        self._is_thinking = False
+        self.has_said = True
+        if self._unopened.is_decided:
+            return Piece(before, said)
+        said, ends_thought = self._unopened.take(said)
+        self.has_thought = self.has_thought or ends_thought
+        return Piece(before, said, ends_thought)
 
     def _space_before(self, said: str) -> str:
         """What holds two words apart where the rest was asked for in words: replies begin without a space."""
@@ -101,33 +142,71 @@ class Script:
 
 
 class Pieces:
-    """Text that comes in pieces: halves of a character are joined (of a surrogate pair, or of its bytes), and the whole text at the end is known again."""
+    """Text that comes in pieces: halves of a character are joined (of a surrogate pair, or of its bytes), and what only
+    repeats the whole text at the end is known again."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
+        self._count = 0
+        self._length = 0
         self._half = ""
+        self._repeat = ""
+        """The last piece, where it may be no more than all that was said, once more."""
+        self._has_deltas = False
 
-    def add(self, piece: str) -> str:
-        """The text that is certain now."""
-        if not piece:
-            return ""
-        piece = _joined(self._half + piece)
-        self._half = found[0] if (found := _HALF.search(piece)) else ""
-        text = _paired(piece[: len(piece) - len(self._half)])
-        self._parts.append(text)
-        return text
+    def add(self, piece: str, whole: str = "") -> str:
+        """The text that is certain now. `whole`: all that was said, by a server that says it at the end."""
+        if piece:
+            self._has_deltas = True
+            if piece == self._repeat:
+                return ""
+            piece, self._repeat = self._repeat + piece, ""
+            if self._is_all_again(piece):
+                self._repeat = piece
+                return ""
+        else:
+            piece = self._missing(whole)
+        return self._certain(piece) if piece else ""
 
     def end(self) -> str:
         """A half that nothing followed."""
         half, self._half = self._half, ""
         return "\ufffd" if half else ""
 
-    def missing(self, whole: str) -> str:
-        """What of a whole message was not said in pieces before; all of it where nothing was."""
-        if not whole or not self._parts:
+    def _certain(self, piece: str) -> str:
+        piece = _joined(self._half + piece)
+        self._half = found[0] if (found := _HALF.search(piece)) else ""
+        text = _paired(piece[: len(piece) - len(self._half)])
+        self._parts.append(text)
+        self._count += 1
+        self._length += len(text)
+        return text
+
+    def _said(self) -> str:
+        self._parts = ["".join(self._parts)]
+        return self._parts[0]
+
+    def _is_all_again(self, piece: str) -> bool:
+        """Some servers end a stream with all of its text as one more piece. Shorter texts, and those that repeat
+        themselves, a model may well have said twice."""
+        least = _SHORTEST_REPEAT if self._count > 1 else _SHORTEST_REPEAT_OF_ONE
+        if len(piece) != self._length or len(piece) < least:
+            return False
+        return piece == self._said() and (piece + piece).find(piece, 1) == len(piece)
+
+    def _missing(self, whole: str) -> str:
+        """What of a whole message was not said before. A server may stream whole messages in place of deltas, each with
+        the next piece."""
+        if not whole or not self._count or (len(whole) < self._length and not self._has_deltas):
             return whole
-        said = "".join(self._parts)
-        return whole[len(said) :] if whole.startswith(said) else ""
+        if len(whole) < self._length:
+            return ""
+        said = self._said()
+        if whole.startswith(said):
+            return whole[len(said) :]
+        if whole.lstrip().startswith(said.strip()):  # the server has trimmed it
+            return whole.lstrip()[len(said.strip()) :]
+        return "" if self._has_deltas else whole
 
 
 def _joined(text: str) -> str:

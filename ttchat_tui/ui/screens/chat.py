@@ -35,6 +35,7 @@ from ttchat_tui.domain.updates import (
     ReplyEnded,
     ReplyEndedElsewhere,
     ReplyPrefilling,
+    ReplyRewritten,
     ReplyStarted,
     ReplyStreamed,
     Update,
@@ -181,6 +182,8 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
             case ReplyStreamed(message_id, text):
                 self.status.set_detail("")
                 self.transcript.feed(message_id, text)
+            case ReplyRewritten(message_id, text):
+                self.transcript.rewrite(message_id, text)
             case ReplyEnded(message, error):
                 self._end_reply(message, error)
             case ReplyEndedElsewhere():

@@ -167,6 +167,15 @@ class Transcript(SinglePass, MessageSelection):
         """More text of a streaming message. Only stored: `flush` shows it."""
         self._fed[key] = self._fed.get(key, "") + text
 
+    def rewrite(self, key: int, text: str) -> None:
+        """All of a streaming message is `text` from here on."""
+        index = self._index(key)
+        if index is None:
+            return
+        self._fed.pop(key, None)
+        view = self._views[index] = replace(self._views[index], text=text)
+        self._redraw(view)
+
     def flush(self) -> float:
         """Show what was fed. Returns CPU seconds: what this took, or the last frame that a flush led to if more."""
         if not self._fed:

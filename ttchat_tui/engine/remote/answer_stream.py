@@ -23,7 +23,13 @@ _SNIFFED: Final = 16
 """Bytes after white space that tell a stream, JSON and a page apart."""
 _DONE: Final = frozenset({"[DONE]", "DONE"})
 _DONE_KINDS: Final = frozenset({"done", "end", "complete", "completed"})
-_ERROR: Final = re.compile(r"\W{0,2}(?:internal server )?error\b[\s:\])]*", re.IGNORECASE)
+_ERROR: Final = re.compile(
+    r"\W{0,2}(?:internal server )?error\b[\s:\])]*|[\w.]+(?:Error|Exception):\s*", re.IGNORECASE
+)
+_ALIVE: Final = re.compile(
+    r"\W*(?:ping|pong|heart-?beat|keep-?alive|alive|processing|waiting)\b", re.IGNORECASE
+)
+"""Signs of life that are sent as data."""
 _PROGRESS: Final = re.compile(r"\b(\d{1,9})\s*/\s*(\d{1,9})\b")
 """mlx_lm.server's comment `keepalive 512/2048`: tokens of the prompt."""
 _DATA_TWICE: Final = re.compile(r"\A(?:data:\s*)+")
@@ -51,6 +57,13 @@ class AnswerStream:
         self._has_message = False
         self.passed_over = ""
         """The first line of what was neither a chunk nor an error, nor a sign of life that is known."""
+        self.stray = ""
+        """The first such line that is no JSON either."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing has come."""
+        return self._is_stream is None and not self._body.strip()
 
     def feed(self, data: bytes) -> Iterator[Chunk]:
         """The chunks that these bytes complete; to be used up before the next call.
@@ -150,8 +163,9 @@ class AnswerStream:
             raise ServerFailed(first_line(_ERROR.sub("", data, count=1)) or first_line(data)) from error
         if data[:1] in ("{", "["):
             raise BadAnswer(f"sent a piece that is no JSON of a chat: {one_line(data, 60)!r}") from error
-        if not data.startswith(":") and kind.lower() not in ("ping", "heartbeat", "keepalive"):
+        if not data.startswith(":") and not _ALIVE.match(kind) and not _ALIVE.match(data):
             self.passed_over = self.passed_over or first_line(data)
+            self.stray = self.stray or first_line(data)
 
 
 def _is_json(line: bytes) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ttchat_tui.engine.remote.chunks import Choice, one_line
+from ttchat_tui.engine.remote.parts import Call
 
 _LONGEST_ARGUMENTS: Final = 200
 """Characters of a call's arguments that are shown."""
@@ -15,7 +16,7 @@ class Asides:
     """Feed it the choices in order; calls come in pieces."""
 
     def __init__(self) -> None:
-        self._calls: dict[int, _Call] = {}
+        self._calls: list[_Call] = []
         self._media: list[str] = []
         self._is_refusal = False
 
@@ -25,15 +26,22 @@ class Asides:
             self._media += [each for each in said.media if each not in self._media]
         is_whole_again = bool(self._calls) and not choice.delta.calls
         for call in () if is_whole_again else choice.delta.calls or choice.message.calls:
-            if call.index not in self._calls and len(self._calls) >= _MOST_CALLS:
-                continue
-            self._calls.setdefault(call.index, _Call()).add(call.name, call.arguments)
+            self._take_call(call)
+
+    def _take_call(self, call: Call) -> None:
+        """A piece belongs to the call before it at the same index, unless it has another id: Gemini and others number no
+        calls."""
+        found = next((each for each in reversed(self._calls) if each.index == call.index), None)
+        if found is None or (call.id and found.id and call.id != found.id):
+            if len(self._calls) >= _MOST_CALLS:
+                return
+            found = _Call(call.index, call.id)
+            self._calls.append(found)
+        found.add(call.name, call.arguments)
 
     def notes(self) -> tuple[str, ...]:
         """A sentence each."""
-        notes = [
-            f"The model wanted to call {call.shown}; this app runs no tools." for call in self._calls.values()
-        ]
+        notes = [f"The model wanted to call {call.shown}; this app runs no tools." for call in self._calls]
         notes += [f"The server sent {each}, which is not shown." for each in self._media]
         if self._is_refusal:
             notes.append("The model marked this as a refusal.")
@@ -41,7 +49,9 @@ class Asides:
 
 
 class _Call:
-    def __init__(self) -> None:
+    def __init__(self, index: int, call_id: str) -> None:
+        self.index = index
+        self.id = call_id
         self._name = ""
         self._arguments = ""
 

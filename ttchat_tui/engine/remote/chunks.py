@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from html import unescape
 from typing import Any, Final, cast
 
 import msgspec
@@ -16,8 +18,21 @@ from ttchat_tui.engine.remote.parts import NOTHING, Said, said_by
 
 _MOST: Final = 1 << 40
 """Tokens; a count above it is none."""
+_MOST_DIGITS: Final = 14
 _LONGEST_MESSAGE: Final = 4096
 """Characters of an error."""
+_DECODER: Final = json.JSONDecoder(strict=False)
+_GAP: Final = re.compile(r"\s*")
+_ERRORS: Final = ("error", "errors", "error_message", "error_msg")
+"""Where an error may stand in a chunk."""
+_WORDS: Final = (
+    *("error_description", "error", "errors", "error_message", "error_msg", "message", "Message"),
+    *("detail", "msg", "reason", "title"),
+)
+"""Where an error's object may keep its words, the first that has any."""
+_TITLE: Final = re.compile(r"<(?:title|message)\b[^>]{0,200}>([^<]{1,500})<", re.IGNORECASE)
+_DEEPEST: Final = 8
+"""Levels of an error's body that are read."""
 _NO_ERROR: Final = frozenset({"", "none", "null", "ok", "success", "false", "0", "no error"})
 """What stands in an error's place where there is none."""
 
@@ -64,8 +79,9 @@ class Chunk(msgspec.Struct, frozen=True):
         return not self.choices and self.usage == Usage() and self.progress is None and self.error is None
 
 
-def parse_chunks(data: str | bytes) -> list[Chunk]:
-    """The chunks in the data of an event: one; those of a list; none where it is JSON of another kind.
+def parse_chunks(data: str) -> list[Chunk]:
+    """The chunks in the data of an event: one; those of a list, or of objects one behind the other; none where it is JSON
+    of another kind.
 
     Raises:
         BadChunk: no JSON.
@@ -75,15 +91,20 @@ def parse_chunks(data: str | bytes) -> list[Chunk]:
     return [_chunk(cast("dict[str, Any]", each)) for each in listed if isinstance(each, dict)]
 
 
-def _json(data: str | bytes) -> object:
+def _json(data: str) -> object:
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         pass
+    values, at = list[object](), 0
     try:  # halves of surrogate pairs, NaN and control characters in strings pass here
-        return json.loads(data, strict=False)
+        while at < len(data):
+            value, end = _DECODER.raw_decode(data, at)
+            values.append(value)
+            at = _GAP.match(data, end).end()  # type: ignore[union-attr]
     except (ValueError, RecursionError) as error:
         raise BadChunk(str(error)) from error
+    return values if len(values) > 1 else next(iter(values), None)
 
 
 def _chunk(fields: dict[str, Any]) -> Chunk:
@@ -94,9 +115,11 @@ def _chunk(fields: dict[str, Any]) -> Chunk:
     if not choices and error is None and isinstance(fields.get("message"), dict):  # Ollama's own API
         ended = fields.get("done_reason") or ("stop" if fields.get("done") is True else "")
         choices = [Choice(delta=said_by(fields["message"]), finish_reason=_word(ended))]
+    usage = _usage(fields)
     for each in map(_object, listed):
-        error = error or _error_of({"error": each.get("error")})
-    return Chunk(tuple(choices), _usage(fields), _progress(fields.get("prompt_progress")), error)
+        error = error or _error_of({"error": each.get("error"), "choices": None})
+        usage = usage if usage != Usage() else _usage(each)  # Moonshot's place for it
+    return Chunk(tuple(choices), usage, _progress(fields.get("prompt_progress")), error)
 
 
 def _choice(fields: dict[str, Any]) -> Choice:
@@ -114,25 +137,28 @@ def _choice(fields: dict[str, Any]) -> Choice:
 
 def _word(found: object) -> str:
     if isinstance(found, dict):
-        found = cast("dict[str, object]", found).get("type")
+        fields = cast("dict[str, object]", found)
+        found = fields.get("type") or fields.get("reason")
     return found if isinstance(found, str) and found.lower() not in ("null", "none") else ""
 
 
 def _usage(fields: dict[str, Any]) -> Usage:
-    usage, timings = _object(fields.get("usage")), _object(fields.get("timings"))
-    details = _object(usage.get("prompt_tokens_details"))
+    """`usage`, also where Groq has put it; llama.cpp's `timings`; the counts of Ollama's own API."""
+    usage = _object(fields.get("usage")) or _object(_object(fields.get("x_groq")).get("usage"))
+    details, timings = _object(usage.get("prompt_tokens_details")), _object(fields.get("timings"))
+    read, cached = _count(timings.get("prompt_n")), _count(timings.get("cache_n"))
+    told = (usage.get("prompt_tokens"), usage.get("input_tokens"), fields.get("prompt_eval_count"))
+    made = (usage.get("completion_tokens"), usage.get("output_tokens"), fields.get("eval_count"))
+    kept = (details.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), cached)
     return Usage(
-        _count(usage.get("prompt_tokens", usage.get("input_tokens"))) or None,
-        _count(usage.get("completion_tokens", usage.get("output_tokens"))),
-        next(
-            (
-                count
-                for count in (_count(details.get("cached_tokens")), _count(timings.get("cache_n")))
-                if count is not None
-            ),
-            None,
-        ),
+        _first_count(*told) or (None if read is None or cached is None else read + cached) or None,
+        _first_count(*made, timings.get("predicted_n")),
+        _first_count(*kept),
     )
+
+
+def _first_count(*found: object) -> int | None:
+    return next((count for count in map(_count, found) if count is not None), None)
 
 
 def _progress(found: object) -> Progress | None:
@@ -167,7 +193,9 @@ def _object(found: object) -> dict[str, Any]:
 
 
 def _count(found: object) -> int | None:
-    """A number of tokens, as an integer or as a float without a fraction."""
+    """A number of tokens: an integer, a float without a fraction, or digits in a string."""
+    if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < _MOST_DIGITS:
+        found = int(found)
     if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found <= _MOST:
         return None
     return int(found) if found == int(found) else None
@@ -175,11 +203,14 @@ def _count(found: object) -> int | None:
 
 def _error_of(fields: dict[str, Any]) -> str | None:
     """vLLM before 0.10 sent errors flat: `{"object": "error", "message": …}`; FastAPI sends `{"detail": …}`."""
-    found, is_flat = fields.get("error"), "error" in (fields.get("object"), fields.get("type"))
-    if is_flat and not found:
+    found = next((fields[name] for name in _ERRORS if fields.get(name)), None)
+    if not found and _is_failure(fields):
         return first_line(_message_of({**fields, "error": None})) or "an error without words"
     if not found and "choices" not in fields:
         found = fields.get("detail")
+    base = _object(fields.get("base_resp"))  # MiniMax
+    if not found and base.get("status_code"):
+        found = base.get("status_msg")
     said = first_line(_message_of(found)) if found else ""
     if said.lower() not in _NO_ERROR:
         return said
@@ -187,14 +218,27 @@ def _error_of(fields: dict[str, Any]) -> str | None:
     return f"error {code}" if isinstance(code, int) and code >= 400 else None
 
 
+def _is_failure(fields: dict[str, Any]) -> bool:
+    """Whether it says by a word or a number that it is an error, flat."""
+    if "error" in (fields.get("object"), fields.get("type"), fields.get("status")):
+        return True
+    if fields.get("choices"):
+        return False
+    codes = (_count(fields.get(name)) or 0 for name in ("code", "status", "status_code"))
+    return fields.get("success") is False or any(400 <= code < 1000 for code in codes)
+
+
 def server_message(body: bytes | str) -> str:
-    """What an error's body says, in one line: `error.message`, `error`, `message`, `detail`, else its text; empty for a
-    web page."""
+    """What an error's body says, in one line: `error.message`, `error`, `message`, `detail` …, else its text; of a web page
+    its title, of XML its message."""
     try:
         found: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
-        return "" if text.lstrip().startswith("<") else one_line(text)
+        if not text.lstrip().startswith("<"):
+            return one_line(text)
+        title = _TITLE.search(text)
+        return one_line(unescape(" ".join(title[1].split()))) if title else ""
     return one_line(_message_of(found))
 
 
@@ -211,9 +255,25 @@ def first_line(text: str) -> str:
 
 
 def _message_of(found: Any) -> str:
-    while isinstance(found, dict):
-        fields = cast("dict[str, Any]", found)
-        found = next((fields[key] for key in ("error", "message", "detail", "msg") if fields.get(key)), "")
+    behind: object = None
+    for _ in range(_DEEPEST):
+        if isinstance(found, dict):
+            fields = cast("dict[str, Any]", found)
+            behind = behind or _object(fields.get("metadata")).get(
+                "raw"
+            )  # OpenRouter: the provider's own words
+            found = next((fields[key] for key in _WORDS if fields.get(key)), "")
+        elif isinstance(found, str) and found[:1] == "{":  # a gateway hands on what the server behind it said
+            try:
+                found = msgspec.json.decode(found)
+            except (msgspec.DecodeError, UnicodeError, RecursionError):
+                break
+        else:
+            break
     if isinstance(found, list):
-        return "; ".join(_message_of(part) for part in cast("list[Any]", found)[:3])
-    return str(found)[:_LONGEST_MESSAGE]
+        said = "; ".join(_message_of(part) for part in cast("list[Any]", found)[:3])
+    else:
+        said = str(found)
+    if behind and isinstance(behind, str):
+        said = f"{said}: {_message_of(behind)}"
+    return said[:_LONGEST_MESSAGE]

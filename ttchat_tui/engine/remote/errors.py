@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Final, Literal, TypeVar
 
 import httpx
@@ -19,6 +20,21 @@ from ttchat_tui.engine.remote.retrying import is_loading, is_quota_used_up
 _WANTS_TLS: Final = re.compile(
     r"HTTP request (?:was sent )?to an? HTTPS|plain HTTP request was sent to HTTPS", re.IGNORECASE
 )
+
+_OF_KEY: Final = re.compile(
+    r"\b(?:api.?keys?|keys?|auth\w*|unauth\w*|tokens?|credentials?|permissions?|forbidden|access|log.?in|sign)\b",
+    re.IGNORECASE,
+)
+"""What a 403 says that is about who asks, and not about what."""
+_OF_MODEL: Final = frozenset({400, 403, 422})
+_NO_MODEL: Final = re.compile(
+    r"\bmodels?\b[^.\n]{0,120}\b(?:does not exist|doesn't exist|not exist|not found|is not available)"
+    r"|(?:unknown|invalid|no such) model\b",
+    re.IGNORECASE,
+)
+_BUSY: Final = re.compile(r"\bbusy\b|overload|too many|capacity", re.IGNORECASE)
+_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus}
+"""Of a status that comes without words."""
 
 _E = TypeVar("_E", bound=BaseException)
 
@@ -172,11 +188,12 @@ def refused(
     """An HTTP error status with its body."""
     name, said = endpoint.name, server_message(body)
     tail = f": {said}" if said else "."
+    code = str(status) if said else f"{status} {_PHRASES.get(status, '')}".strip()
     variable = endpoint.api_key_env or endpoint.user_env or next(iter(endpoint.header_env.values()), "")
     if is_quota_used_up(status, body):
         cure = "See plan and billing of the account there; sending again does not help."
         return EngineError(f"The quota at {name} is used up ({status}){tail}", cure, "quota_used_up")
-    if status in (401, 403):
+    if status == 401 or (status == 403 and (not said or _OF_KEY.search(said))):
         what = "refused the key" if has_key else "wants a key"
         if has_key:
             cure = f"Check the key in {variable}."
@@ -185,14 +202,14 @@ def refused(
         else:
             cure = "Name the variable that holds the key: api_key_env of the endpoint in config.toml."
         return EngineError(f"{name} {what} ({status}){tail}", cure, "endpoint_auth")
-    if status == 404 and "model" in said.lower():
+    if (status == 404 and "model" in said.lower()) or (status in _OF_MODEL and _NO_MODEL.search(said)):
         others = [each for each in known if each != model]
         return model_missing(model, others, endpoint, said=said)
     if status in (404, 405):
         hint = "" if endpoint.base_url.endswith("/v1") else " It should end in /v1 most often."
         cure = f"Check the base URL {endpoint.base_url}.{hint}"
         return EngineError(f"{name} knows no such address ({status}){tail}", cure, "endpoint_not_found")
-    if status in (429, 529):
+    if status in (429, 529) or (status == 503 and _BUSY.search(said) is not None):
         return EngineError(f"{name} is busy ({status}){tail}", "Wait, then send again.", "rate_limited")
     if is_loading(status, body):
         return EngineError(
@@ -206,9 +223,10 @@ def refused(
         return wants_tls(endpoint)
     if status >= 500:
         return EngineError(
-            f"{name} failed ({status}){tail}", "See the server's log, then send again.", "endpoint_error"
+            f"{name} failed ({code}){tail}", "See the server's log, then send again.", "endpoint_error"
         )
-    return EngineError(f"{name} refuses the request ({status}){tail}", kind="endpoint_error")
+    cure = "Shorten the message, or begin a new conversation." if status in (413, 414, 431) else ""
+    return EngineError(f"{name} refuses the request ({code}){tail}", cure, "endpoint_error")
 
 
 def model_missing(model: str, known: Sequence[str], endpoint: Endpoint, *, said: str = "") -> EngineError:

@@ -12,13 +12,27 @@ from typing import Any, Final, cast
 
 import msgspec
 
-_THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "reasoning_details")
+_THOUGHTS: Final = (
+    *("reasoning_content", "reasoning", "thinking", "reasoning_text", "reasoning_details"),
+    *("thinking_blocks", "thinking_content"),
+)
 """Fields with thoughts; several may hold the same. DeepSeek and llama.cpp; vLLM, Ollama and OpenRouter; LiteLLM."""
 _WORDS: Final = ("text", "value", "thinking", "reasoning", "reasoning_text", "summary", "content")
 """Where an object keeps its text: the first that has any."""
 _THINKING_TYPES: Final = ("thinking", "reasoning", "thought")
-_MEDIA: Final = {"images": "an image", "image": "an image", "audio": "audio", "video": "a video"}
+_MEDIA: Final = {
+    "images": "an image",
+    "image": "an image",
+    "audio": "audio",
+    "video": "a video",
+    "annotations": "a list of sources",
+    "citations": "a list of sources",
+}
 """Fields of a message that hold what this app cannot show."""
+
+
+_LONGEST_KIND: Final = 30
+"""Characters of a part's type that are shown."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -51,21 +65,39 @@ NOTHING: Final = Said()
 def said_by(found: object) -> Said:
     """Read a delta or a message of any JSON type: an object with `content`, a list of parts, or the text itself."""
     if not isinstance(found, dict):
-        return _content(found)
+        return _content(found) if isinstance(found, (str, list)) else NOTHING
     fields = cast("dict[str, Any]", found)
     content = _content(fields.get("content"))
+    inner = fields.get("provider_specific_fields")  # LiteLLM
+    fields = {**cast("dict[str, Any]", inner), **fields} if isinstance(inner, dict) else fields
     thoughts = (words_of(fields.get(name)) for name in _THOUGHTS)
-    thinking = next((each for each in thoughts if each), "")
+    thinking, text = next((each for each in thoughts if each), ""), content.text
     if content.thinking != thinking:
         thinking += content.thinking
+    if _is_marked_as_thought(fields):
+        thinking, text = thinking + text, ""
     media = [words for name, words in _MEDIA.items() if _is_there(fields.get(name))]
     return Said(
-        text=content.text or (fields["text"] if isinstance(fields.get("text"), str) else ""),
+        text=text or words_of(fields.get("text")) or _transcript(fields.get("audio")),
         thinking=thinking,
         refusal=words_of(fields.get("refusal")) or content.refusal,
         calls=_calls(fields),
         media=tuple(dict.fromkeys((*content.media, *media))),
     )
+
+
+def _is_marked_as_thought(fields: dict[str, Any]) -> bool:
+    """Gemini's way to say that the content is one."""
+    found: Any = fields
+    for name in ("extra_content", "google", "thought"):
+        found = cast("dict[str, Any]", found).get(name) if isinstance(found, dict) else None
+    return found is True
+
+
+def _transcript(found: object) -> str:
+    """The words of what was spoken."""
+    said = cast("dict[str, object]", found).get("transcript") if isinstance(found, dict) else None
+    return said if isinstance(said, str) else ""
 
 
 def words_of(found: object) -> str:
@@ -86,6 +118,8 @@ def words_of(found: object) -> str:
 def _content(found: object) -> Said:
     if isinstance(found, str):
         return Said(text=found)
+    if isinstance(found, (int, float)) and not isinstance(found, bool):
+        return Said(text=str(found))
     listed = cast("list[Any]", found) if isinstance(found, list) else [found]
     text, thinking, refusal, media = "", "", "", list[str]()
     for part in listed:
@@ -102,6 +136,8 @@ def _content(found: object) -> Said:
             media.append(named)
         elif kind in ("file", "document", "resource"):
             media.append("a file")
+        elif kind != "text":
+            media.append(f"a part of the type {kind[:_LONGEST_KIND]!r}")
     return Said(text, thinking, refusal, media=tuple(dict.fromkeys(media)))
 
 

@@ -9,28 +9,41 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Final
 
-RETRIED: Final = frozenset({429, 502, 503, 504, 529})
-"""Statuses of a request that was surely not served. 529: Anthropic's word for too many users."""
+RETRIED: Final = frozenset({408, 425, 429, 502, 503, 504, 521, 522, 523, 529})
+"""Statuses of a request that was surely not served. 521 to 523: Cloudflare does not reach the server; 529: Anthropic's word
+for too many users."""
 
 _QUOTA: Final = re.compile(
     r"insufficient[_ ](?:quota|credits|balance|funds)|billing_hard_limit|credit balance is too low"
-    r"|plan and billing|out of credits|quota_exhausted",
+    r"|(?:out of|used all (?:available )?) ?credits|quota_exhausted|exceeded_current_quota|overdue|arrearage"
+    r"|budget has been exceeded|spending limit|余额不足|欠费",
     re.IGNORECASE,
 )
+_PLAN: Final = re.compile(r"plan and billing", re.IGNORECASE)
+"""Gemini says it of a limit by the minute too, and then names a time to wait."""
+_OF_QUOTA: Final = frozenset({400, 403, 412, 429})
+"""Statuses with which servers say so, beside 402."""
 _LOADING: Final = re.compile(
     r"loading (?:the )?model|model\b[^\n]{0,80}\bis (?:still |currently )?(?:being )?load(?:ing|ed)",
     re.IGNORECASE,
 )
+_SPAN: Final = r"\d+(?:\.\d+)? ?(?:ms|s|sec\w*|m|min\w*|h|hours?)?(?:\d+(?:\.\d+)?(?:m|s|ms))*"
+_WHOLE_SPAN: Final = re.compile(_SPAN, re.IGNORECASE)
 _IN_WORDS: Final = re.compile(
-    r'(?:try again|retry) (?:in|after) ([\d.]+) ?(ms|s|sec\w*|m|min\w*)?(?!\w)|"retryDelay":\s*"([\d.]+)s"',
+    rf'(?:try again|retry)(?: your request)? (?:in|after) ({_SPAN})(?!\w)|"retryDelay":\s*"([\d.]+s)"',
     re.IGNORECASE,
 )
-_UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?) ?(ms|[smh]?)[a-z]*", re.IGNORECASE)
+_ESCAPED: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
+_UNITS_S: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def is_quota_used_up(status: int, body: bytes) -> bool:
     """Nothing but money helps: no other try is worth anything."""
-    return status == 402 or (status in (403, 429) and _QUOTA.search(_text(body)) is not None)
+    text = _text(body)
+    if status in _OF_QUOTA and _QUOTA.search(text):
+        return True
+    return status == 402 or (status == 429 and bool(_PLAN.search(text)) and not _IN_WORDS.search(text))
 
 
 def is_loading(status: int, body: bytes) -> bool:
@@ -45,18 +58,24 @@ def retry_after_s(headers: Mapping[str, str], body: bytes = b"", now: datetime |
     exact_s = _seconds(headers.get("retry-after-ms", ""))
     if exact_s is not None:
         return exact_s / 1000
-    said = headers.get("retry-after", "")
+    said = headers.get("retry-after", "").strip()
     wait_s = _seconds(said)
     if wait_s is not None:
         return wait_s
+    if _WHOLE_SPAN.fullmatch(said):
+        return _span_s(said)
     if until := _date(said):
         begin = _date(headers.get("date", "")) or now or datetime.now(timezone.utc)
         return max(0.0, (until - begin).total_seconds())
     if (match := _IN_WORDS.search(_text(body))) is not None:
-        wait_s = _seconds(match.group(1) or match.group(3))
-        unit = (match.group(2) or "s").lower()
-        return None if wait_s is None else wait_s * _UNITS_S["ms" if unit == "ms" else unit[0]]
+        return _span_s(match[1] or match[2])
     return None
+
+
+def _span_s(said: str) -> float:
+    """Seconds of `600ms`, `10 minutes`, `1h2m3.5s`."""
+    parts = _PART.findall(said)
+    return sum(float(number) * _UNITS_S[unit.lower()] for number, unit in parts)
 
 
 def span(wait_s: float) -> str:
@@ -67,7 +86,8 @@ def span(wait_s: float) -> str:
 
 
 def _text(body: bytes) -> str:
-    return body.decode("utf-8", "replace")
+    text = body.decode("utf-8", "replace")
+    return _ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), text)
 
 
 def _seconds(said: str) -> float | None:

@@ -47,8 +47,11 @@ _LOADING_WAIT_S: Final = 2.0
 """Between two tries while the server says that it loads its model."""
 _USAGE_WAIT_S: Final = 1.0
 """How long a reply that has ended by the server's word is waited for: its figures may follow."""
-_ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
-"""What httpx can read without further packages."""
+_ENCODINGS: Final = frozenset(
+    {"", "identity", "gzip", "deflate"}
+    | {"none", "null", "utf-8", "utf8", "binary", "chunked", "aws-chunked"}
+)
+"""What httpx can read without further packages; and words that servers write there and are no compression."""
 _LONGEST_ERROR: Final = 64 << 10
 _BYTES_A_TOKEN: Final = 16 << 10
 """Most bytes of a stream for each token asked for: many times what any server sends, but a bound."""
@@ -127,9 +130,9 @@ class Row:
                 self.deadline_s = arrival.time_s + options.first_token_timeout_s
             case Answered():
                 self._status, self._headers = arrival.status, arrival.headers
-                encoding = arrival.headers.get("content-encoding", "").strip().lower()
-                if encoding not in _ENCODINGS:
-                    what = f"compressed its answer with {one_line(encoding, 20)}, which was not asked for"
+                encodings = arrival.headers.get("content-encoding", "").lower().replace(" ", "").split(",")
+                if unread := sorted(set(encodings) - _ENCODINGS):
+                    what = f"compressed its answer with {one_line(unread[0], 20)}, which was not asked for"
                     self.fail(protocol(self._transport.caller.endpoint, what))
             case Received() if not self._is_good:
                 self._refusal += arrival.data
@@ -231,7 +234,10 @@ class Row:
                 if is_all or self._stream.is_done:
                     self.fail(protocol(endpoint, f"sent what is no piece of a reply: {self._passed_over!r}"))
             case None if self._stream.is_done:
+                self.reply.stray = one_line(self._masked(self._stream.stray), 60)
                 self._end("stop")
+            case None if is_all and self._stream.is_empty:
+                self.fail(protocol(endpoint, f"answers with nothing ({self._status})"))
             case None if is_all:
                 self.fail(cut_off(endpoint, self._passed_over))
             case None:
@@ -281,7 +287,7 @@ class Row:
             return
         answer = self._transport.objection(status, body, self._body)
         if isinstance(answer, EngineError):
-            if asked_s is not None and answer.info.kind == "rate_limited":
+            if asked_s and answer.info.kind == "rate_limited":
                 cure = f"It asks for a wait of {span(asked_s)}: send again then."
                 answer = EngineError(answer.info.message, cure, answer.info.kind)
             self.fail(answer)
@@ -311,7 +317,10 @@ class Row:
     def _may_wait(self, asked_s: float | None, now_s: float, why: str) -> bool:
         """Prepare another try; False where there have been enough, or the server wants too long a wait."""
         backoff_s = _FIRST_WAIT_S * 2**self._tries * random.uniform(0.8, 1.2)  # not all clients at once
-        wait_s = backoff_s if asked_s is None else asked_s
+        is_asked = asked_s is not None and (
+            asked_s > 0 or self._tries == 0
+        )  # "now", again and again, is no wait
+        wait_s = asked_s if asked_s is not None and is_asked else backoff_s
         retries = self._transport.options.retries
         if self._tries >= retries or wait_s > LONGEST_WAIT_S:
             return False

@@ -6,6 +6,7 @@ Not httpx-sse: it collects lines and events of any length, and a server must not
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -15,7 +16,14 @@ LONGEST_EVENT: Final = 8 << 20
 COMMENT: Final = ":"
 """The kind of an event that is a comment: a sign of life, for some servers with a progress in it."""
 
+STRAY: Final = "?"
+"""The kind of a line that is no field: an error in plain words, a page, `[DONE]` without `data:`."""
+
+_FIELDS: Final = frozenset({b"data", b"event", b"id", b"retry", b"error"})
+_FIELD: Final = re.compile(rb"[a-z][a-z0-9_-]*")
 _LONGEST_WORD: Final = 100
+_MOST_LINES: Final = 200
+"""Lines of one event that are looked through for a whole object: each look reads all of them."""
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -41,6 +49,8 @@ class EventDecoder:
         self._seen = 0
         """Bytes of `_rest` in which no end of line was found."""
         self._data: list[bytes] = []
+        self._is_bare = False
+        """`_data` is JSON that stands there without `data:`."""
         self._size = 0
         self._kind = ""
         self._is_first = True
@@ -90,27 +100,43 @@ class EventDecoder:
         if not line:
             yield from self._dispatch()
             return
-        if line.lstrip()[:1] == b"{":  # JSON by lines: each is an event
-            line = b"data:" + line
-            yield from self._dispatch()
-        name, _, value = line.partition(b":")
+        name, colon, value = line.partition(b":")
         name, value = name.strip().lower(), value.removeprefix(b" ")
-        if not name:
+        if colon and not name:
             yield ServerEvent(value.decode("utf-8", "replace").strip(), COMMENT)
         elif name == b"event":
             self._kind = value.decode("utf-8", "replace").strip()
         elif name in (b"data", b"error"):
-            if self._data and _is_whole(b"\n".join(self._data)):  # single newlines between events
+            if self._is_event_whole():  # single newlines between events
                 yield from self._dispatch()
-            self._data.append(value)
-            self._size += len(value) + 1
             self._kind = "error" if name == b"error" else self._kind
-            if self._size > self._longest:
-                raise EventTooLong(f"an event of more than {self._longest:,} bytes")
+            self._keep(value)
+        elif name not in _FIELDS and not (colon and _FIELD.fullmatch(name)):
+            yield from self._take_stray(line)
+
+    def _take_stray(self, line: bytes) -> Iterator[ServerEvent]:
+        if self._is_bare and not self._is_event_whole():  # JSON over several lines
+            self._keep(line)
+            return
+        yield from self._dispatch()
+        if line.lstrip()[:1] == b"{":  # JSON by lines: each is an event
+            self._is_bare = True
+            self._keep(line)
+        else:
+            yield ServerEvent(line.decode("utf-8", "replace"), STRAY)
+
+    def _keep(self, line: bytes) -> None:
+        self._data.append(line)
+        self._size += len(line) + 1
+        if self._size > self._longest:
+            raise EventTooLong(f"an event of more than {self._longest:,} bytes")
+
+    def _is_event_whole(self) -> bool:
+        return 0 < len(self._data) <= _MOST_LINES and _is_whole(b"\n".join(self._data))
 
     def _dispatch(self) -> Iterator[ServerEvent]:
         data, kind = self._data, self._kind
-        self._data, self._kind, self._size = [], "", 0
+        self._data, self._kind, self._size, self._is_bare = [], "", 0, False
         if data:
             yield ServerEvent(b"\n".join(data).decode("utf-8", "surrogateescape"), kind)
 

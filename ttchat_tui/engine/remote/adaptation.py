@@ -11,10 +11,12 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.engine.remote.complaints import Complaint
 from ttchat_tui.engine.remote.dialects import Dialect
 
-_LENGTHS: Final = ("max_tokens", "max_completion_tokens")
+LENGTHS: Final = ("max_tokens", "max_completion_tokens")
 _ESSENTIAL: Final = frozenset({"model", "messages", "stream"})
-_OPENAI: Final = frozenset({*_LENGTHS, "temperature", "top_p", "stop"})
+_OPENAI: Final = frozenset({*LENGTHS, "temperature", "top_p", "stop"})
 """What every server of this API takes: given up last where a refusal names no field."""
+_PAIRS: Final = (("temperature", "top_p"), ("presence_penalty", "frequency_penalty"))
+"""Of which some models take one; the second is left out."""
 _PENALTIES: Final = frozenset({"presence_penalty", "frequency_penalty", "seed"})
 
 SystemRole = Literal["system", "developer", "user"]
@@ -42,7 +44,10 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
             if name in self.refused or (is_number and (name, value) in self.refused_values):
                 continue
             ceiling = self.ceilings.get(name)
-            fields[name] = min(value, ceiling) if is_number and ceiling is not None else value
+            if is_number and ceiling is not None:
+                # Seeds stay different from each other.
+                value = value % (int(ceiling) + 1) if name == "seed" else min(value, ceiling)
+            fields[name] = value
         if "stream" in self.refused:
             fields["stream"] = False
             fields.pop("stream_options", None)
@@ -62,8 +67,9 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
                 return found
         optional = [name for name in sent if name not in _ESSENTIAL and name not in own]
         fields = complaint.fields(optional)
-        if complaint.is_of_two and {"temperature", "top_p"} <= {*complaint.fields(optional), *fields}:
-            fields = ("top_p",)
+        for first, second in _PAIRS if complaint.is_of_two else ():
+            if {first, second} <= {*fields}:
+                fields = (second,)
         if not fields and complaint.is_of_unknown:
             fields = _suspects(optional)
         found = self
@@ -118,14 +124,15 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
         value = sent[name]
         if isinstance(value, int | float) and not isinstance(value, bool):
             ceiling = complaint.ceiling(value) if complaint.is_of_value else None
-            if ceiling is None and name in _LENGTHS and complaint.is_of_value:
+            if ceiling is None and name in LENGTHS and complaint.is_of_value:
                 ceiling = complaint.number_below(int(value))
-            if ceiling is not None and (name not in _LENGTHS or ceiling >= 1):
+            if ceiling is not None and (name not in LENGTHS or ceiling >= 1):
                 return msgspec.structs.replace(self, ceilings={**self.ceilings, name: ceiling})
-            if complaint.is_of_value and not complaint.is_of_unknown and name not in _LENGTHS:
+            is_of_value = complaint.is_of_value and not complaint.is_of_unknown
+            if is_of_value and name not in (*LENGTHS, "seed"):  # another seed would be refused as well
                 return msgspec.structs.replace(self, refused_values=self.refused_values | {(name, value)})
-        if name in _LENGTHS and not self.renamed.keys() & set(_LENGTHS):
-            other = next(each for each in _LENGTHS if each != name)
+        if name in LENGTHS and not self.renamed.keys() & set(LENGTHS):
+            other = next(each for each in LENGTHS if each != name)
             return msgspec.structs.replace(self, renamed={**self.renamed, name: other})
         return msgspec.structs.replace(self, refused=self.refused | {name})
 

@@ -18,6 +18,7 @@ from ttchat_tui.engine.remote.credentials import NO_SECRETS, Secrets
 from ttchat_tui.engine.remote.endpoint import Endpoint, host_of, is_loopback
 from ttchat_tui.engine.remote.errors import explained, timed_out
 from ttchat_tui.engine.remote.exchange import Answered, Broke, Ended, Exchange, Inbox, Received
+from ttchat_tui.engine.remote.loose_json import decoded
 from ttchat_tui.engine.remote.way import LateTls, proxy_for
 from ttchat_tui.engine.remote.way import transport as plain_transport
 
@@ -43,8 +44,8 @@ class Answer(msgspec.Struct, frozen=True):
         if not self.is_good:
             return None
         try:
-            return msgspec.json.decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return decoded(self.body.decode("utf-8", "replace"))
+        except ValueError:
             return None
 
 

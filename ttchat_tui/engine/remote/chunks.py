@@ -6,7 +6,6 @@ that a figure never costs a reply.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from html import unescape
@@ -14,15 +13,11 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from ttchat_tui.engine.remote.loose_json import count_of, decoded, first_count, object_of
 from ttchat_tui.engine.remote.parts import NOTHING, Said, said_by
 
-_MOST: Final = 1 << 40
-"""Tokens; a count above it is none."""
-_MOST_DIGITS: Final = 14
 _LONGEST_MESSAGE: Final = 4096
 """Characters of an error."""
-_DECODER: Final = json.JSONDecoder(strict=False)
-_GAP: Final = re.compile(r"\s*")
 _ERRORS: Final = ("error", "errors", "error_message", "error_msg")
 """Where an error may stand in a chunk."""
 _WORDS: Final = (
@@ -86,25 +81,12 @@ def parse_chunks(data: str) -> list[Chunk]:
     Raises:
         BadChunk: no JSON.
     """
-    found = _json(data)
+    try:
+        found = decoded(data)
+    except ValueError as error:
+        raise BadChunk(str(error)) from error
     listed = cast("list[Any]", found) if isinstance(found, list) else [found]
     return [_chunk(cast("dict[str, Any]", each)) for each in listed if isinstance(each, dict)]
-
-
-def _json(data: str) -> object:
-    try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        pass
-    values, at = list[object](), 0
-    try:  # halves of surrogate pairs, NaN and control characters in strings pass here
-        while at < len(data):
-            value, end = _DECODER.raw_decode(data, at)
-            values.append(value)
-            at = _GAP.match(data, end).end()  # type: ignore[union-attr]
-    except (ValueError, RecursionError) as error:
-        raise BadChunk(str(error)) from error
-    return values if len(values) > 1 else next(iter(values), None)
 
 
 def _chunk(fields: dict[str, Any]) -> Chunk:
@@ -116,7 +98,7 @@ def _chunk(fields: dict[str, Any]) -> Chunk:
         ended = fields.get("done_reason") or ("stop" if fields.get("done") is True else "")
         choices = [Choice(delta=said_by(fields["message"]), finish_reason=_word(ended))]
     usage = _usage(fields)
-    for each in map(_object, listed):
+    for each in map(object_of, listed):
         error = error or _error_of({"error": each.get("error"), "choices": None})
         usage = usage if usage != Usage() else _usage(each)  # Moonshot's place for it
     return Chunk(tuple(choices), usage, _progress(fields.get("prompt_progress")), error)
@@ -127,7 +109,7 @@ def _choice(fields: dict[str, Any]) -> Choice:
     if delta.is_nothing and isinstance(fields.get("text"), str):  # of a server that speaks completions
         delta = Said(text=fields["text"])
     return Choice(
-        index=_count(fields.get("index")) or 0,
+        index=count_of(fields.get("index")) or 0,
         delta=delta,
         message=said_by(fields.get("message")),
         finish_reason=_word(fields.get("finish_reason")),
@@ -144,35 +126,31 @@ def _word(found: object) -> str:
 
 def _usage(fields: dict[str, Any]) -> Usage:
     """`usage`, also where Groq has put it; llama.cpp's `timings`; the counts of Ollama's own API."""
-    usage = _object(fields.get("usage")) or _object(_object(fields.get("x_groq")).get("usage"))
-    details, timings = _object(usage.get("prompt_tokens_details")), _object(fields.get("timings"))
-    read, cached = _count(timings.get("prompt_n")), _count(timings.get("cache_n"))
+    usage = object_of(fields.get("usage")) or object_of(object_of(fields.get("x_groq")).get("usage"))
+    details, timings = object_of(usage.get("prompt_tokens_details")), object_of(fields.get("timings"))
+    read, cached = count_of(timings.get("prompt_n")), count_of(timings.get("cache_n"))
     told = (usage.get("prompt_tokens"), usage.get("input_tokens"), fields.get("prompt_eval_count"))
     made = (usage.get("completion_tokens"), usage.get("output_tokens"), fields.get("eval_count"))
     kept = (details.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), cached)
     return Usage(
-        _first_count(*told) or (None if read is None or cached is None else read + cached) or None,
-        _first_count(*made, timings.get("predicted_n")),
-        _first_count(*kept),
+        first_count(*told) or (None if read is None or cached is None else read + cached) or None,
+        first_count(*made, timings.get("predicted_n")),
+        first_count(*kept),
     )
 
 
-def _first_count(*found: object) -> int | None:
-    return next((count for count in map(_count, found) if count is not None), None)
-
-
 def _progress(found: object) -> Progress | None:
-    fields = _object(found)
-    done, total = _count(fields.get("processed")), _count(fields.get("total"))
+    fields = object_of(found)
+    done, total = count_of(fields.get("processed")), count_of(fields.get("total"))
     return Progress(min(done, total), total) if done is not None and total else None
 
 
 def _logprobs(found: object) -> tuple[float, ...]:
     """Of every token, or of none."""
-    fields = _object(found)
+    fields = object_of(found)
     content = fields.get("content")
     values = (
-        [_object(each).get("logprob") for each in cast("list[object]", content)]
+        [object_of(each).get("logprob") for each in cast("list[object]", content)]
         if isinstance(content, list)
         else fields.get("token_logprobs")
     )
@@ -188,19 +166,6 @@ def _logprobs(found: object) -> tuple[float, ...]:
     )
 
 
-def _object(found: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-
-
-def _count(found: object) -> int | None:
-    """A number of tokens: an integer, a float without a fraction, or digits in a string."""
-    if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < _MOST_DIGITS:
-        found = int(found)
-    if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found <= _MOST:
-        return None
-    return int(found) if found == int(found) else None
-
-
 def _error_of(fields: dict[str, Any]) -> str | None:
     """vLLM before 0.10 sent errors flat: `{"object": "error", "message": …}`; FastAPI sends `{"detail": …}`."""
     found = next((fields[name] for name in _ERRORS if fields.get(name)), None)
@@ -208,13 +173,13 @@ def _error_of(fields: dict[str, Any]) -> str | None:
         return first_line(_message_of({**fields, "error": None})) or "an error without words"
     if not found and "choices" not in fields:
         found = fields.get("detail")
-    base = _object(fields.get("base_resp"))  # MiniMax
+    base = object_of(fields.get("base_resp"))  # MiniMax
     if not found and base.get("status_code"):
         found = base.get("status_msg")
     said = first_line(_message_of(found)) if found else ""
     if said.lower() not in _NO_ERROR:
         return said
-    code = _object(found).get("code")
+    code = object_of(found).get("code")
     return f"error {code}" if isinstance(code, int) and code >= 400 else None
 
 
@@ -224,7 +189,7 @@ def _is_failure(fields: dict[str, Any]) -> bool:
         return True
     if fields.get("choices"):
         return False
-    codes = (_count(fields.get(name)) or 0 for name in ("code", "status", "status_code"))
+    codes = (count_of(fields.get(name)) or 0 for name in ("code", "status", "status_code"))
     return fields.get("success") is False or any(400 <= code < 1000 for code in codes)
 
 
@@ -259,7 +224,7 @@ def _message_of(found: Any) -> str:
     for _ in range(_DEEPEST):
         if isinstance(found, dict):
             fields = cast("dict[str, Any]", found)
-            behind = behind or _object(fields.get("metadata")).get(
+            behind = behind or object_of(fields.get("metadata")).get(
                 "raw"
             )  # OpenRouter: the provider's own words
             found = next((fields[key] for key in _WORDS if fields.get(key)), "")

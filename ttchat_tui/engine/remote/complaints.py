@@ -21,11 +21,11 @@ _DEEPEST: Final = 12
 _UNKNOWN: Final = re.compile(
     r"extra[\s_](?:inputs?|fields?|forbidden|keys?)|extraneous|unknown|unrecogni[sz]ed|unexpected|additional propert"
     r"|not permitted|not allowed|unsupported|(?:not|n't|no longer) supported|(?:not|n't) support|deprecated"
-    r"|only the default|cannot find field|not available|disabled|is not valid for|not compatible|incompatible",
+    r"|only the default|only \S+ is allowed|not enabled|cannot find field|not available|disabled|is not valid for|not compatible|incompatible",
     re.IGNORECASE,
 )
 _OF_VALUE: Final = re.compile(
-    r"must be|should be|out of range|range of|valid range|greater|less than|positive|between|too (?:large|high|big)"
+    r"must be|should be|out of range|\brange\b|mismatch|greater|less than|positive|between|too (?:large|high|big)"
     r"|too (?:small|low)|at most|at least|exceed|[<>≤≥]|invalid value|cannot unmarshal",
     re.IGNORECASE,
 )
@@ -47,10 +47,11 @@ _ROLE: Final = re.compile(
 _CEILING: Final = re.compile(
     r"(?:at most|less than or equal(?: to)?|<=|≤|no (?:more|greater|larger|higher) than|up to|(?:not|n't) exceed"
     r"|max(?:imum)?(?: \w+){0,5}?(?: is| of|:)|limit(?: \w+){0,3}?(?: is| of|:)|exceeds?(?: \w+){0,4}?"
-    r"|between -?[\d.]+ (?:and|to)|[\[(]\s*-?[\d.]+\s*,|(?:(?<=\d)|(?<=\d\s))>)\s*[`'\"(]*(\d[\d,]*(?:\.\d+)?)",
+    r"|between -?[\d.]+ (?:and|to)|range:? -?\d+(?:\.\d+)? ?(?:\.\.|-|to)|[\[(]\s*-?[\d.]+\s*,|(?:(?<=\d)|(?<=\d\s))>)\s*[`'\"(]*(\d[\d,]*(?:\.\d+)?)",
     re.IGNORECASE,
 )
 _NUMBER: Final = re.compile(r"(?<![\w.-])\d[\d,]*(?:\.\d+)?(?![\w-])")
+_PENALTY: Final = re.compile(r"\bpenalt(?:y|ies)\b", re.IGNORECASE)
 _WORDS: Final = frozenset({"stop", "stream", "seed"})
 """Fields that are words of any sentence: unquoted they are one only beside a word like `parameter`."""
 
@@ -69,9 +70,12 @@ class Complaint(msgspec.Struct, frozen=True):
         if found:
             return tuple(found)
         quoted = [name for name in sent if _quoted(name).search(self.text)]
-        if quoted or not (self.is_of_unknown or self.is_of_value):
+        if quoted or not (self.is_of_unknown or self.is_of_value or self.is_of_two):
             return tuple(quoted)
-        return tuple(name for name in sent if _bare(name).search(self.text))
+        bare = [name for name in sent if _bare(name).search(self.text)]
+        if not bare and _PENALTY.search(self.text):
+            bare = [name for name in sent if name.endswith("_penalty")]
+        return tuple(bare)
 
     @property
     def is_of_unknown(self) -> bool:
@@ -161,17 +165,18 @@ def _is_named(name: str, place: str) -> bool:
 
 
 def _quoted(name: str) -> re.Pattern[str]:
-    return re.compile(rf"""['"`‘“\[](?:{name}|{_camel(name)})['"`’”\]]""")
+    return re.compile(rf"""['"`‘“\[]/?(?:{name}|{_camel(name)})['"`’”\]]""")
 
 
 def _bare(name: str) -> re.Pattern[str]:
     if name in _WORDS:
         before = r"(?:parameters?|arguments?|fields?|propert(?:y|ies)|keys?|names?|inputs?|supports?)[\s:,=]+"
-        after = r"\s*(?::|(?:parameter|sequences?|strings?|is|are|not)\b)"
+        after = r"\s*(?::|(?:parameter|sequences?|strings?|is|are|not|must|should)\b)"
         return re.compile(
-            rf"{before}{name}\b|(?:^|\n){name}\s*:|:\s*{name}\s*(?:$|\n)|\b{name}{after}", re.IGNORECASE
+            rf"{before}{name}\b|\bfield \w+\.{name}\b|(?:^|\n){name}\s*:|:\s*{name}\s*(?:$|\n)|\b{name}{after}",
+            re.IGNORECASE,
         )
-    spaced = name.replace("_", "[_ -]?")
+    spaced = name.replace("_", "[_ -]?").replace("max", "max(?:imum)?", 1)
     return re.compile(rf"(?<![\w-]){spaced}(?![\w-])", re.IGNORECASE)
 
 

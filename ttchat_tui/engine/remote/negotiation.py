@@ -15,7 +15,7 @@ from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError, PromptTooLong
 from ttchat_tui.engine.prompt import shorten
-from ttchat_tui.engine.remote.adaptation import Adaptation
+from ttchat_tui.engine.remote.adaptation import LENGTHS, Adaptation
 from ttchat_tui.engine.remote.caller import Caller
 from ttchat_tui.engine.remote.complaints import complaint_of
 from ttchat_tui.engine.remote.counting import PromptCounter
@@ -139,7 +139,7 @@ class Negotiation:
             if body != sent:  # another row has learned it
                 return body
             too_long = overflow(status, answer)
-            if too_long is not None and too_long.limit:
+            if too_long is not None and (too_long.limit or not complaint_of(answer).fields(LENGTHS)):
                 return self._shortened(terms, too_long)
             self._adapt(sent, answer)
             body = self.body(terms)

@@ -12,20 +12,28 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.engine.remote.loose_json import unescaped
+
 _STATUSES: Final = frozenset({400, 413, 422, 500})
 
 _IS_OVERFLOW: Final = re.compile(
     r"context[ _](?:length|size|window|limit)|context the overflows|context overflow|exceed_context|n_ctx"
     r"|(?:input|prompt|request) is too (?:long|large)|too many tokens|maximum (?:prompt|input|model) length"
     r"|max_new_tokens`? must be <=|`inputs` must have|input token count|prompt token count|range of input length"
-    r"|reduce the length of|reduce your (?:message|prompt)|tokens to keep from the initial prompt",
+    r"|reduce the length of|reduce your (?:message|prompt)|tokens to keep from the initial prompt|model token limit"
+    r"|prompt exceeds max length|prompt 超长|max_seq_len|max_context|maximum supported sequence length"
+    r"|(?:prompt|input) (?:has|of|length)[^.\n]{0,40}\b(?:exceeds|max(?:imum)?)\b",
     re.IGNORECASE,
 )
 _N: Final = r"([\d,]+)"
 _LIMIT: Final = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"maximum context length (?:is|of):? (?:only )?{_N}",
+        rf"(?:maximum|'s) context length (?:is|of):? (?:only )?{_N}",
+        rf"(?:token|configured) limit(?: of)?:? {_N}",
+        rf"(?:max_seq_len|max_context|sequence length of)\W{{0,3}}{_N}",
+        rf"limit (?:for this model )?is {_N}",
+        rf"tokens, max {_N} tokens",
         rf'"?n_ctx"?\s*[:=]\s*{_N}',
         rf"with {_N} maximum context length",
         rf"maximum (?:prompt|input|model) length (?:is|of):? {_N}",
@@ -37,7 +45,8 @@ _LIMIT: Final = tuple(
         r"range of input length should be \[\d+, ?(?P<limit>[\d,]+)\]",
         rf"limit {_N}, requested",
         rf"(?:cannot exceed|exceeds the limit of) {_N}",
-        rf"context[ _](?:size|window|length)[^\d\n]{{0,40}}?\(?{_N}",
+        # Not by how much it is too long, and not MiniMax's number of the error.
+        rf"context[ _](?:size|window|length)(?! exceeds limit)(?:(?! by )[^\d\n]){{0,40}}?\(?{_N}",
     )
 )
 _PROMPT: Final = tuple(
@@ -58,6 +67,10 @@ _PROMPT: Final = tuple(
         rf"n_keep\s*[:=]\s*{_N}",
         rf"keep the first {_N} tokens",
         rf"received {_N}",
+        rf"(?:prompt|current) length (?:is )?\(?{_N}",
+        rf"length {_N} is greater",
+        rf"(?:message|prompt) has {_N} tokens",
+        rf"exceeded: {_N}",
         rf"requested(?: about| a total of| tokens)?:? \(?{_N}",
     )
 )
@@ -72,7 +85,7 @@ class Overflow(msgspec.Struct, frozen=True):
 
 def overflow(status: int, body: bytes) -> Overflow | None:
     """Whether this refuses too long a request, with the numbers that the server names."""
-    text = body.decode("utf-8", "replace").replace("\\u0060", "`").replace("\\u003e", ">")
+    text = unescaped(body)
     if status not in _STATUSES or not _IS_OVERFLOW.search(text):
         return None
     return Overflow(_number(_PROMPT, text), _number(_LIMIT, text))

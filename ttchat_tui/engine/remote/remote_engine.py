@@ -44,7 +44,14 @@ _log = logging.getLogger(__name__)
 
 _WRONG_PLACE: Final = frozenset({"endpoint_not_found", "endpoint_protocol"})
 _NO_LIST: Final = frozenset(
-    {"endpoint_not_found", "endpoint_auth", "endpoint_unimplemented", "endpoint_error", "connection_lost"}
+    {
+        "endpoint_not_found",
+        "endpoint_auth",
+        "endpoint_unimplemented",
+        "endpoint_error",
+        "connection_lost",
+        "rate_limited",
+    }
 )
 """Errors of a list of models that say nothing of the models themselves. The last: mlx_lm.server hangs up where there is
 no Hugging Face cache to list."""

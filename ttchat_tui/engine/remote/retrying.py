@@ -9,6 +9,8 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Final
 
+from ttchat_tui.engine.remote.loose_json import unescaped
+
 RETRIED: Final = frozenset({408, 425, 429, 502, 503, 504, 521, 522, 523, 529})
 """Statuses of a request that was surely not served. 521 to 523: Cloudflare does not reach the server; 529: Anthropic's word
 for too many users."""
@@ -34,13 +36,12 @@ _IN_WORDS: Final = re.compile(
     re.IGNORECASE,
 )
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?) ?(ms|[smh]?)[a-z]*", re.IGNORECASE)
-_ESCAPED: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
 _UNITS_S: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def is_quota_used_up(status: int, body: bytes) -> bool:
     """Nothing but money helps: no other try is worth anything."""
-    text = _text(body)
+    text = unescaped(body)
     if status in _OF_QUOTA and _QUOTA.search(text):
         return True
     return status == 402 or (status == 429 and bool(_PLAN.search(text)) and not _IN_WORDS.search(text))
@@ -48,7 +49,7 @@ def is_quota_used_up(status: int, body: bytes) -> bool:
 
 def is_loading(status: int, body: bytes) -> bool:
     """llama.cpp's server answers so for as long as it reads its model; Hugging Face's as well."""
-    return status == 503 and _LOADING.search(_text(body)) is not None
+    return status == 503 and _LOADING.search(unescaped(body)) is not None
 
 
 def retry_after_s(headers: Mapping[str, str], body: bytes = b"", now: datetime | None = None) -> float | None:
@@ -67,7 +68,7 @@ def retry_after_s(headers: Mapping[str, str], body: bytes = b"", now: datetime |
     if until := _date(said):
         begin = _date(headers.get("date", "")) or now or datetime.now(timezone.utc)
         return max(0.0, (until - begin).total_seconds())
-    if (match := _IN_WORDS.search(_text(body))) is not None:
+    if (match := _IN_WORDS.search(unescaped(body))) is not None:
         return _span_s(match[1] or match[2])
     return None
 
@@ -83,11 +84,6 @@ def span(wait_s: float) -> str:
     if wait_s < 120:
         return f"{wait_s:.0f} s"
     return f"{wait_s / 60:.0f} min" if wait_s < 7200 else f"{wait_s / 3600:.0f} h"
-
-
-def _text(body: bytes) -> str:
-    text = body.decode("utf-8", "replace")
-    return _ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), text)
 
 
 def _seconds(said: str) -> float | None:

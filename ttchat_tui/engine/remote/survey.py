@@ -12,6 +12,7 @@ from ttchat_tui.engine.remote.caller import Answer, Caller, ask_together
 from ttchat_tui.engine.remote.dialects import LLAMA_CPP, OLLAMA, Dialect, Signs, recognise
 from ttchat_tui.engine.remote.endpoint import host_of
 from ttchat_tui.engine.remote.errors import protocol, refused
+from ttchat_tui.engine.remote.loose_json import count_of, object_of
 
 LIST_TIMEOUT_S: Final = 15.0
 _SIGN_TIMEOUT_S: Final = 3.0
@@ -37,6 +38,17 @@ _NO_CHAT: Final = re.compile(
     re.IGNORECASE,
 )
 """Names of models that do not chat, where a list tells nothing but names."""
+
+_LISTS: Final = ("data", "models", "result", "results", "items", "model_list")
+"""Where an object may keep its list of models."""
+_DEEPEST: Final = 3
+_NAMES: Final = ("id", "name", "model", "model_name", "model_id", "slug")
+"""Where an entry may keep its id."""
+_LENGTHS: Final = (
+    *("loaded_context_length", "n_ctx", "max_model_len", "max_seq_len"),
+    *("context_length", "context_window", "max_context_length"),
+)
+"""Where it may keep its context: first what is given to it, then what the model could take."""
 
 Tick = Callable[[], None]
 
@@ -76,23 +88,19 @@ def list_models(
 
 
 def models_of(caller: Caller, answer: Answer) -> tuple[ServedModel, ...]:
-    """The list in an answer: `data` or `models` of an object, or an array; of objects or of names; each id once.
+    """The list in an answer, each id once.
 
     Raises:
         EngineError: a refusal, or no list of models.
     """
     if not answer.is_good:
         raise refused(answer.status, answer.body, caller.endpoint, has_key=caller.has_key, model="")
-    found = answer.json()
-    fields = _fields(found)
-    is_empty = bool({"data", "models"} & fields.keys()) or fields.get("object") == "list"
-    named: object = fields.get("data") or fields.get("models") or ([] if is_empty else None)
-    entries: object = named if found is fields else found
-    if not isinstance(entries, list):
+    entries = _listed(answer.json())
+    if entries is None:
         is_page = answer.body.lstrip()[:1] == b"<"
         raise protocol(caller.endpoint, "answers with a web page" if is_page else "gives no list of models")
     found_once: dict[str, ServedModel] = {}
-    for model in map(_model, cast("list[Any]", entries)):
+    for model in map(_model, entries):
         found_once.setdefault(model.id, model)
     return tuple(model for name, model in found_once.items() if name)
 
@@ -122,17 +130,17 @@ def signs_of(caller: Caller, tick: Tick, models: tuple[ServedModel, ...] = (), s
             has_props="default_generation_settings" in props,
             has_ollama_version="version" in ollama,
             has_version="version" in version,
-            openapi_title=str(_fields(openapi.get("info")).get("title", "")),
-            openapi_paths=frozenset(_fields(openapi.get("paths"))),
+            openapi_title=str(object_of(openapi.get("info")).get("title", "")),
+            openapi_paths=frozenset(object_of(openapi.get("paths"))),
         )
     )
     return Survey(
         dialect=dialect,
         models=models,
-        context_length=_count(_fields(props.get("default_generation_settings")).get("n_ctx"))
+        context_length=count_of(object_of(props.get("default_generation_settings")).get("n_ctx")) or 0
         if dialect is LLAMA_CPP
         else 0,
-        slots=_count(props.get("total_slots")),
+        slots=count_of(props.get("total_slots")) or 0,
         version=str((version or ollama).get("version", props.get("build_info", "")))[:40],
     )
 
@@ -154,9 +162,9 @@ def context_of(caller: Caller, found: Survey, model: str, tick: Tick) -> int:
         return found.context_length
     if found.dialect is OLLAMA:  # what it really gives a running model, not what the model could take
         running = _asked(caller, ["/api/ps"], tick)[0].get("models")
-        for entry in map(_fields, cast("list[Any]", running) if isinstance(running, list) else []):
+        for entry in map(object_of, cast("list[Any]", running) if isinstance(running, list) else []):
             if model in (entry.get("name"), entry.get("model")):
-                return _count(entry.get("context_length"))
+                return count_of(entry.get("context_length")) or 0
         return 0
     return next((each.context_length for each in found.models if each.id == model), 0)
 
@@ -165,34 +173,52 @@ def _asked(caller: Caller, paths: Sequence[str], tick: Tick) -> list[dict[str, A
     """What addresses beside `/v1` say; empty where there is nothing."""
     questions = [(caller, caller.root_url(path), None) for path in paths]
     answers = ask_together(questions, timeout_s=_SIGN_TIMEOUT_S, tick=tick)
-    return [_fields(answer.json()) if isinstance(answer, Answer) else {} for answer in answers]
+    return [object_of(answer.json()) if isinstance(answer, Answer) else {} for answer in answers]
+
+
+def _listed(found: object) -> list[Any] | None:
+    """An array of objects or of names; `data`, `models` or the like of an object, also one within the other; names as the
+    keys of an object. None where there is no list."""
+    for depth in range(_DEEPEST):
+        if isinstance(found, list):
+            return cast("list[Any]", found)
+        fields = object_of(found)
+        inner = next((fields[key] for key in _LISTS if fields.get(key)), None)
+        if inner is None:
+            if fields.keys() & set(_LISTS) or fields.get("object") == "list":
+                return []
+            if fields.get("object") == "model" or (depth and isinstance(fields.get("id"), str)):
+                return [fields]
+            is_keyed = bool(depth and fields) and all(isinstance(each, dict) for each in fields.values())
+            return [{"id": name, **fields[name]} for name in fields] if is_keyed else None
+        found = inner
+    return None
 
 
 def _model(entry: Any) -> ServedModel:
-    if isinstance(entry, str):
-        return ServedModel(id=entry, is_chat=not _NO_CHAT.search(entry))
-    fields = _fields(entry)
-    name = next(
-        (each for key in ("id", "name", "model") if isinstance(each := fields.get(key), str) and each), ""
-    )
-    lengths = (
-        fields.get(key) for key in ("max_model_len", "context_length", "context_window", "max_context_length")
-    )
-    can = _fields(fields.get("capabilities"))
+    fields = object_of(entry) or {"id": entry}
+    name = next((each for key in _NAMES if isinstance(each := fields.get(key), str) and each), "")
+    inner = (fields, *(object_of(fields.get(key)) for key in ("meta", "top_provider", "parameters")))
+    lengths = (each.get(key) for key in _LENGTHS for each in inner)
     return ServedModel(
         id=name,
         owner=str(fields.get("owned_by") or ""),
-        context_length=next((_count(length) for length in lengths if _count(length)), 0),
-        parameters=_count(_fields(fields.get("meta")).get("n_params")),
-        is_chat=can.get("completion_chat") is not False
-        and str(fields.get("type") or fields.get("task") or "").lower() not in _OTHER_KINDS
-        and not _NO_CHAT.search(name),
+        context_length=next((length for each in lengths if (length := count_of(each))), 0),
+        parameters=count_of(object_of(fields.get("meta")).get("n_params")) or 0,
+        is_chat=_is_chat(fields) and not _NO_CHAT.search(name),
     )
 
 
-def _fields(found: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-
-
-def _count(found: Any) -> int:
-    return found if isinstance(found, int) and found > 0 else 0
+def _is_chat(fields: dict[str, Any]) -> bool:
+    """Whether nothing that the list tells of a model speaks against it."""
+    kinds = {str(fields.get(key) or "").lower() for key in ("type", "task", "mode", "pipeline_tag")}
+    can, makes = fields.get("capabilities"), object_of(fields.get("architecture")).get("output_modalities")
+    if isinstance(can, list):
+        kinds |= (
+            {str(each).lower() for each in cast("list[Any]", can)}
+            if len(cast("list[Any]", can)) == 1
+            else set()
+        )
+    is_refused = any(object_of(can).get(key) is False for key in ("completion_chat", "chat_completion"))
+    is_silent = isinstance(makes, list) and bool(makes) and "text" not in makes
+    return not (is_refused or is_silent or kinds & _OTHER_KINDS or fields.get("active") is False)

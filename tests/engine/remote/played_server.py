@@ -21,19 +21,19 @@ PACE: Final = 0.1
 LONG_S: Final = 5.0
 """A wait of so long is one for ever: until the client goes away."""
 
-CASES: Final[dict[str, dict[str, Any]]] = {
-    case["name"]: case
-    for case in map(
-        json.loads,
-        Path(__file__).with_name("data").joinpath("served.jsonl").read_text(encoding="utf-8").splitlines(),
-    )
-}
+
+def _cases(file: str) -> dict[str, dict[str, Any]]:
+    lines = Path(__file__).with_name("data").joinpath(file).read_text(encoding="utf-8").splitlines()
+    return {case["name"]: case for case in map(json.loads, lines)}
 
 
-def played(case: dict[str, Any], chat: Handler | None = None) -> RawServer:
-    """The server of a case; `chat` answers the chat requests that its routes do not."""
+CASES: Final = _cases("served.jsonl")
+MORE: Final = _cases("more_servers.jsonl")
+
+
+def played(routes: dict[str, list[dict[str, Any]]], chat: Handler | None = None) -> RawServer:
+    """The server of a case's routes; `chat` answers the chat requests that they do not."""
     usual = chat or stream(said("Hello"), said(" there"), end("stop"), DONE)
-    routes: dict[str, list[dict[str, Any]]] = case["routes"]
 
     def otherwise(then: Handler) -> Handler:
         def handle(client: socket.socket, heard: Heard) -> None:

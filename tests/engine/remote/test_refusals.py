@@ -112,6 +112,10 @@ UNSUPPORTED = [
     ("seed", 400, "Malformed input request: #: extraneous key [seed] is not permitted"),
     ("temperature", 400, "temperature: Extra inputs are not permitted"),
     ("top_p", 500, "generate() got an unexpected keyword argument 'top_p'"),
+    ("temperature", 400, "invalid temperature: only 1 is allowed for this model"),
+    ("seed", 400, "json: cannot unmarshal number into Go struct field ChatCompletionRequest.seed of type int"),
+    ("seed", 400, "AiError: Bad input: Type mismatch of '/seed', 'integer' not in 'number'"),
+    ("frequency_penalty", 400, "frequency_penalty: property not allowed"),
 ]  # fmt: skip
 
 
@@ -440,3 +444,33 @@ def test_a_message_that_does_not_fit_alone_is_refused_with_the_numbers(serve: Se
     assert error.kind == "prompt_too_long"
     assert "300" in error.message
     assert "440" in error.message
+
+
+def test_penalties_that_are_named_together_are_left_out_together(serve: Serve) -> None:
+    names = {"presence_penalty", "frequency_penalty"}
+    no = "Penalty is not enabled for models/gemini-2.5-pro"
+    client = serve(refusing(400, no, lambda sent: bool(names & set(sent))))
+    assert text(client.reply()) == "Hi"
+    assert len(client.sent) == 2
+    assert not names & set(client.sent[-1])
+
+
+def test_of_two_penalties_that_are_not_taken_together_one_goes(serve: Serve) -> None:
+    names = {"presence_penalty", "frequency_penalty"}
+    no = "Only one of presence_penalty or frequency_penalty can be set"
+    client = serve(refusing(400, no, lambda sent: names <= set(sent)))
+    assert text(client.reply()) == "Hi"
+    assert "presence_penalty" in client.sent[-1]
+
+
+def test_seeds_stay_different_under_a_ceiling() -> None:
+    learned = Adaptation(ceilings={"seed": 2147483647})
+    seeds = [learned.applied({"seed": seed, "messages": []})["seed"] for seed in (2**62 + 5, 2**62 + 6, 7)]
+    assert seeds == [5, 6, 7]
+
+
+def test_a_context_error_without_numbers_costs_no_parameter(serve: Serve) -> None:
+    no = "rpc error: code = Unknown desc = the request exceeds the available context size"
+    client = serve(refusing(500, no, lambda sent: len(sent["messages"]) > 1))
+    client.reply()
+    assert client.sent[0].keys() == client.sent[-1].keys()

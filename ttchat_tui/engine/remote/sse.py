@@ -53,7 +53,6 @@ class EventDecoder:
         """`_data` is JSON that stands there without `data:`."""
         self._size = 0
         self._kind = ""
-        self._is_first = True
         self._skip_newline = False
 
     def feed(self, data: bytes) -> Iterator[ServerEvent]:
@@ -94,9 +93,7 @@ class EventDecoder:
         return line
 
     def _take(self, line: bytes) -> Iterator[ServerEvent]:
-        if self._is_first:
-            self._is_first = False
-            line = line.removeprefix(_BOM)
+        line = line.removeprefix(_BOM)  # joined of parts, a stream may have several
         if not line:
             yield from self._dispatch()
             return

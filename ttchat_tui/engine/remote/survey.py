@@ -198,7 +198,11 @@ def _listed(found: object) -> list[Any] | None:
 def _model(entry: Any) -> ServedModel:
     fields = object_of(entry) or {"id": entry}
     name = next((each for key in _NAMES if isinstance(each := fields.get(key), str) and each), "")
-    inner = (fields, *(object_of(fields.get(key)) for key in ("meta", "top_provider", "parameters")))
+    inner = (
+        object_of(fields.get("top_provider")),
+        fields,
+        *map(object_of, map(fields.get, ("meta", "parameters"))),
+    )
     lengths = (each.get(key) for key in _LENGTHS for each in inner)
     return ServedModel(
         id=name,

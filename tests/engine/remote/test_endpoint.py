@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from ttchat_tui.domain.model_spec import RemoteEndpoint, RemoteOptions
-from ttchat_tui.engine.base import EngineError
+from ttchat_tui.engine.base import EngineError, ModelLoadError
 from ttchat_tui.engine.remote.caller import Caller
 from ttchat_tui.engine.remote.credentials import api_key
-from ttchat_tui.engine.remote.endpoint import Endpoint, is_loopback, wanted
+from ttchat_tui.engine.remote.endpoint import Endpoint, checked_url, is_loopback, wanted
 
 LAB = RemoteOptions(
     base_url="http://127.0.0.1:8000/v1/",
@@ -175,3 +175,27 @@ def test_a_host_with_characters_that_no_address_has_is_named(host: str) -> None:
     with pytest.raises(EngineError, match="is no address of a server") as caught:
         Caller(Endpoint(name=host, base_url=f"http://{host}/v1"), "", connect_timeout_s=1.0)
     assert caught.value.info.kind == "endpoint_url"
+
+
+@pytest.mark.parametrize(
+    ("given", "base_url"),
+    [
+        ("HTTP://Lab:8000/v1", "http://lab:8000/v1"),
+        ("//lab/v1", "http://lab/v1"),
+        ("http:/lab/v1", "http://lab/v1"),
+        ("https:api.lab.org/v1", "https://api.lab.org/v1"),
+        ("::1", "http://[::1]"),
+        ("http://lab:11434/api/generate", "http://lab:11434"),
+        ("http://lab/v1/chat", "http://lab/v1"),
+    ],
+)
+def test_an_address_that_was_written_carelessly_is_understood(given: str, base_url: str) -> None:
+    assert checked_url(given) == base_url
+
+
+@pytest.mark.parametrize(
+    "url", ["http://la b/v1", "http://lab\\v1", "http://lab/v1/ chat", "unix:///tmp/s", "ws://lab"]
+)
+def test_what_is_no_address_is_refused_in_words(url: str) -> None:
+    with pytest.raises(ModelLoadError, match="is no address of a server"):
+        checked_url(url)

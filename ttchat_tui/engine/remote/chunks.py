@@ -26,6 +26,8 @@ _WORDS: Final = (
 )
 """Where an error's object may keep its words, the first that has any."""
 _TITLE: Final = re.compile(r"<(?:title|message)\b[^>]{0,200}>([^<]{1,500})<", re.IGNORECASE)
+_MOST_CHUNKS: Final = 10_000
+"""In one event: each takes time in which nothing else is looked at."""
 _DEEPEST: Final = 8
 """Levels of an error's body that are read."""
 _NO_ERROR: Final = frozenset({"", "none", "null", "ok", "success", "false", "0", "no error"})
@@ -86,6 +88,8 @@ def parse_chunks(data: str) -> list[Chunk]:
     except ValueError as error:
         raise BadChunk(str(error)) from error
     listed = cast("list[Any]", found) if isinstance(found, list) else [found]
+    if len(listed) > _MOST_CHUNKS:
+        raise BadChunk("too many chunks")
     return [_chunk(cast("dict[str, Any]", each)) for each in listed if isinstance(each, dict)]
 
 

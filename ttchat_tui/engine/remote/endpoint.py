@@ -21,6 +21,9 @@ USUAL_PORTS: Final = (8000, 8001, 8080, 11434, 1234, 4000, 13305, 30000)
 
 _ROUTES: Final = (
     "/chat/completions",
+    "/api/chat",
+    "/api/generate",
+    "/chat",
     "/completions",
     "/models",
     "/responses",
@@ -33,6 +36,9 @@ _OURS: Final = frozenset(
 )
 """Headers that are not for a config to set."""
 _SECRET: Final = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORECASE)
+_NO_URL: Final = re.compile(r"[\s\\<>\"{}|^`\x00-\x1f\x7f]")
+"""What stands in no URL."""
+_CUT_SCHEME: Final = re.compile(r"(https?):/*", re.IGNORECASE)
 _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -191,12 +197,11 @@ def checked_url(url: str) -> str:
     Raises:
         ModelLoadError: kind `endpoint_url`.
     """
-    url = url.strip()
-    if "://" not in url:
-        url = f"{_likely_scheme(url)}://{url}"
+    url = _with_scheme(url.strip())
     try:
-        parts = urlsplit(url.strip())
+        parts = urlsplit(url)
         is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_good = is_good and not _NO_URL.search(url)
     except ValueError:
         parts, is_good = None, False
     if parts is None or not is_good:
@@ -218,9 +223,23 @@ def checked_url(url: str) -> str:
             cure="Leave that out; a key belongs into an environment variable, named as api_key_env.",
             kind="endpoint_url",
         )
-    url = url.rstrip("/")
-    route = next((route for route in _ROUTES if parts.path.rstrip("/").endswith(route)), "")
-    return url.removesuffix(route).rstrip("/")
+    path = parts.path.rstrip("/")
+    route = next((route for route in _ROUTES if path.endswith(route)), "")
+    return f"{parts.scheme}://{parts.netloc.lower()}{path.removesuffix(route)}".rstrip("/")
+
+
+def _with_scheme(url: str) -> str:
+    """`url` with the scheme that was left out or cut short (`host:8000`, `//host`, `http:/host`, `::1`)."""
+    if "://" in url:
+        return url
+    if (cut := _CUT_SCHEME.match(url)) is not None:
+        return f"{cut[1]}://{url[cut.end() :]}"
+    url = url.lstrip("/")
+    try:
+        url = f"[{ipaddress.IPv6Address(url)}]"
+    except ValueError:
+        pass  # a name, or an address with a port
+    return f"{_likely_scheme(url)}://{url}"
 
 
 def _likely_scheme(url: str) -> str:

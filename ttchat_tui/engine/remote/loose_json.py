@@ -14,6 +14,7 @@ _ESCAPED: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
 _MOST: Final = 1 << 40
 """Of anything that is counted in tokens; a number above it is no count."""
 _MOST_DIGITS: Final = 14
+_MOST_VALUES: Final = 10_000
 
 
 def decoded(text: str) -> object:
@@ -33,6 +34,8 @@ def decoded(text: str) -> object:
         while at < len(text):
             value, end = _DECODER.raw_decode(text, at)
             values.append(value)
+            if len(values) > _MOST_VALUES:
+                raise ValueError("too many values")
             at = _after_gap(text, end)
     except RecursionError as error:
         raise ValueError("nested too deep") from error

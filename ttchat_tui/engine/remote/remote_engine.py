@@ -253,6 +253,8 @@ def _other_bases(base_url: str) -> tuple[str, ...]:
         return ()
     if base_url.endswith("/v1"):
         return (f"{base_url.removesuffix('/v1')}/api/v1",)
+    if base_url.endswith("/api"):  # Ollama's own API
+        return (f"{base_url}/v1", f"{base_url.removesuffix('/api')}/v1")
     return (f"{base_url}/v1", f"{base_url}/api/v1")
 
 

@@ -236,9 +236,10 @@ def _with_scheme(url: str) -> str:
         return f"{cut[1]}://{url[cut.end() :]}"
     url = url.lstrip("/")
     try:
-        url = f"[{ipaddress.IPv6Address(url)}]"
-    except ValueError:
-        pass  # a name, or an address with a port
+        address = ipaddress.IPv6Address(url)
+    except ValueError:  # a name, or an address with a port
+        return f"{_likely_scheme(url)}://{url}"
+    url = url if address.is_unspecified else f"[{address}]"
     return f"{_likely_scheme(url)}://{url}"
 
 

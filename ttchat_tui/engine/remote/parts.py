@@ -12,6 +12,8 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from ttchat_tui.engine.remote.loose_json import object_of
+
 _THOUGHTS: Final = (
     *("reasoning_content", "reasoning", "thinking", "reasoning_text", "reasoning_details"),
     *("thinking_blocks", "thinking_content"),
@@ -65,11 +67,10 @@ NOTHING: Final = Said()
 def said_by(found: object) -> Said:
     """Read a delta or a message of any JSON type: an object with `content`, a list of parts, or the text itself."""
     if not isinstance(found, dict):
-        return _content(found) if isinstance(found, (str, list)) else NOTHING
+        return _content(cast("Any", found)) if isinstance(found, (str, list)) else NOTHING
     fields = cast("dict[str, Any]", found)
     content = _content(fields.get("content"))
-    inner = fields.get("provider_specific_fields")  # LiteLLM
-    fields = {**cast("dict[str, Any]", inner), **fields} if isinstance(inner, dict) else fields
+    fields = {**object_of(fields.get("provider_specific_fields")), **fields}  # LiteLLM
     thoughts = (words_of(fields.get(name)) for name in _THOUGHTS)
     thinking, text = next((each for each in thoughts if each), ""), content.text
     if content.thinking != thinking:

@@ -150,7 +150,7 @@ class Pieces:
         self._count = 0
         self._length = 0
         self._half = ""
-        self._repeat = ""
+        self._repeat: str = ""
         """The last piece, where it may be no more than all that was said, once more."""
         self._has_deltas = False
 
@@ -160,7 +160,8 @@ class Pieces:
             self._has_deltas = True
             if piece == self._repeat:
                 return ""
-            piece, self._repeat = self._repeat + piece, ""
+            piece = self._repeat + piece
+            self._repeat = ""
             if self._is_all_again(piece):
                 self._repeat = piece
                 return ""

@@ -216,13 +216,13 @@ def _model(entry: Any) -> ServedModel:
 def _is_chat(fields: dict[str, Any]) -> bool:
     """Whether nothing that the list tells of a model speaks against it."""
     kinds = {str(fields.get(key) or "").lower() for key in ("type", "task", "mode", "pipeline_tag")}
-    can, makes = fields.get("capabilities"), object_of(fields.get("architecture")).get("output_modalities")
-    if isinstance(can, list):
-        kinds |= (
-            {str(each).lower() for each in cast("list[Any]", can)}
-            if len(cast("list[Any]", can)) == 1
-            else set()
-        )
-    is_refused = any(object_of(can).get(key) is False for key in ("completion_chat", "chat_completion"))
-    is_silent = isinstance(makes, list) and bool(makes) and "text" not in makes
+    can: Any = fields.get("capabilities")
+    makes: Any = object_of(fields.get("architecture")).get("output_modalities")
+    if isinstance(can, list) and len(alone := cast("list[Any]", can)) == 1:
+        kinds.add(str(alone[0]).lower())
+    is_refused = any(
+        object_of(fields.get("capabilities")).get(key) is False
+        for key in ("completion_chat", "chat_completion")
+    )
+    is_silent = isinstance(makes, list) and bool(cast("list[Any]", makes)) and "text" not in makes
     return not (is_refused or is_silent or kinds & _OTHER_KINDS or fields.get("active") is False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,15 @@ from ttchat_tui.storage.opening import open_store
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "conversations.db"
+
+
+@pytest.fixture
+def reachable_path() -> Iterator[Path]:
+    """Where any user may go, unlike pytest's own folders."""
+    with tempfile.TemporaryDirectory(prefix="ttchat-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder) / "data" / "conversations.db"
+        (Path(folder) / "data").chmod(0o700)
 
 
 @pytest.fixture

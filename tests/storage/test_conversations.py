@@ -220,6 +220,29 @@ def test_any_text_is_kept_only_lone_surrogates_become_a_mark(text: str) -> None:
     store.close()
 
 
+def test_half_a_character_is_kept_as_a_mark_wherever_it_comes_from(store: ConversationStore) -> None:
+    half, mark = "a\udcff", "a\ufffd"
+    record = msgspec.structs.replace(STARTED, model=half, engine=half, sampling=SamplingParams(stop=(half,)))
+    made = store.create_conversation(
+        title=half, model=half, system_prompt=half, sampling=SamplingParams(stop=(half,))
+    )
+    assert made.sampling is not None
+    assert (made.title, made.model, made.system_prompt, made.sampling.stop) == (mark, mark, mark, (mark,))
+    asked = store.add_user_message(made.id, None, half)
+    reply = store.begin_reply(made.id, asked.id, record)
+    store.checkpoint(reply.id, half, ())
+    ended = store.finish_reply(reply.id, half, "error", msgspec.structs.replace(record, error=half))
+    assert ended.reply is not None
+    assert (ended.content, ended.reply.model, ended.reply.engine) == (mark, mark, mark)
+    assert (ended.reply.error, ended.reply.sampling.stop) == (mark, (mark,))
+    store.rename(made.id, half)
+    store.set_draft(made.id, half)
+    store.set_new_draft(half)
+    store.set_settings(made.id, system_prompt=half, sampling=None, model=half)
+    assert [each.draft for each in store.conversations(filter=half)] == [mark]
+    assert store.new_draft() == mark
+
+
 def test_all_that_a_store_gives_can_cross_a_pipe(store: ConversationStore) -> None:
     replied = answer(store, ask(store))
     assert msgspec.json.decode(msgspec.json.encode(replied), type=type(replied)) == replied

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.storage.examples import answer, ask, mode_of
+from tests.storage.examples import STARTED, answer, ask, mode_of, without_root
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_store
@@ -57,6 +58,66 @@ def test_a_file_that_has_gone_is_written_anew_with_everything_and_that_is_said(
     store.close()
     assert list(path.parent.iterdir()) == [path]
     assert said_in(path) == ["Before", "After", "Hello."]
+
+
+WRITES: dict[str, Callable[[ConversationStore, int], object]] = {
+    "draft": lambda store, it: store.set_draft(it, "typed"),
+    "new draft": lambda store, it: store.set_new_draft("typed"),
+    "title": lambda store, it: store.rename(it, "Renamed"),
+    "settings": lambda store, it: store.set_settings(it, system_prompt="Be brief.", sampling=None, model=""),
+    "deletion": lambda store, it: store.delete(it),
+    "partial reply": lambda store, it: store.begin_reply(it, 1, STARTED),
+}
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_whatever_is_written_goes_to_a_file_at_the_path(
+    store: ConversationStore, path: Path, what: str
+) -> None:
+    asked = ask(store, "Before")
+    shutil.rmtree(path.parent)
+    WRITES[what](store, asked.conversation_id)
+    assert store.take_news() is not None
+    assert path.exists()
+    with closing(sqlite3.connect(path)) as found, closing(sqlite3.connect(":memory:")) as memory:
+        found.backup(memory)
+        dump = "\n".join(memory.iterdump())
+    changed = {
+        "deletion": "1700000000.0,1700000000.0,1700000000.0",
+        "title": "Renamed",
+        "settings": "Be brief.",
+    }
+    assert changed.get(what, "streaming" if what == "partial reply" else "typed") in dump
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_whatever_is_written_is_in_a_copy_of_the_file_alone_once_merged(
+    store: ConversationStore, path: Path, tmp_path: Path, what: str
+) -> None:
+    asked = ask(store, "Before")
+    store.merge_log()
+    WRITES[what](store, asked.conversation_id)
+    assert store.is_log_filled
+    store.merge_log()
+    with closing(sqlite3.connect(path)) as whole, closing(sqlite3.connect(alone(path, tmp_path))) as copy:
+        assert list(copy.iterdump()) == list(whole.iterdump())
+
+
+def test_a_folder_that_may_not_be_entered_any_more_is_said_and_has_not_gone(
+    reachable_path: Path,
+) -> None:
+    path = reachable_path
+    open_store(path).close()
+    with without_root(path.parent), closing(open_store(path)) as store:
+        path.parent.chmod(0)
+        try:
+            with pytest.raises(StorageError, match="Not allowed") as caught:
+                ask(store)
+            assert caught.value.info.kind == "permission_denied"
+        finally:
+            path.parent.chmod(0o700)
+        assert ask(store).content == "Hello?"
+        assert store.take_news() is None
 
 
 def test_it_may_go_twice(store: ConversationStore, path: Path) -> None:
@@ -130,3 +191,4 @@ def test_somebody_who_reads_does_not_hold_the_merge_up(store: ConversationStore,
         reader.execute("SELECT * FROM messages").fetchall()
         ask(store, "Again?")
         store.merge_log()
+        assert store.is_log_filled, "what comes after that reader's look is still to be merged"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,15 +52,6 @@ def assert_reads_and_does_not_keep(store: ConversationStore, kind: str, path: Pa
     again = open_store(path)
     assert texts(again) == ["Kept?", "Kept."]
     again.close()
-
-
-@pytest.fixture
-def reachable_path() -> Iterator[Path]:
-    """Where any user may go, unlike pytest's own folders."""
-    with tempfile.TemporaryDirectory(prefix="ttchat-test-") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder) / "data" / "conversations.db"
-        (Path(folder) / "data").chmod(0o700)
 
 
 def test_a_file_that_is_write_protected_is_read_and_stays_protected(reachable_path: Path) -> None:

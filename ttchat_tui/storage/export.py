@@ -18,6 +18,7 @@ from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.files import sync_folder
 from ttchat_tui.storage.markdown import export_markdown
 
 ExportFormat: TypeAlias = Literal["markdown", "json", "jsonl"]
@@ -196,7 +197,7 @@ def _write_new(target: Path, data: bytes) -> Path:
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
     return final
 
 
@@ -211,15 +212,6 @@ def _claimed(target: Path) -> Path:
             name = target.with_name(f"{target.stem}-{number}{target.suffix}")
         else:
             return name
-
-
-def _sync_folder(folder: Path) -> None:
-    """So that the name survives a power loss as the content does."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _unknown_ending(target: Path) -> StorageError:

@@ -9,24 +9,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
-from typing import TypeAlias
 
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.storage.errors import StorageError
-
-Identity: TypeAlias = tuple[int, int]
-"""Device and inode."""
-
-
-def identity_of(path: Path) -> Identity | None:
-    """Of the file that the path leads to now; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+from ttchat_tui.storage.files import companions, sync_folder
 
 
 def copy_beside(connection: sqlite3.Connection, path: Path) -> Path:
@@ -53,13 +41,8 @@ def put_in_place(copy: Path, path: Path) -> None:
     Raises:
         OSError: there is a file by now; the copy stays where it is.
     """
-    for companion in (
-        "-wal",
-        "-shm",
-        "-journal",
-    ):  # of the file that has gone: SQLite would read them into this one
-        with suppress(FileNotFoundError):
-            os.unlink(f"{path}{companion}")
+    for companion in companions(path):  # of the file that has gone: SQLite would read them into this one
+        companion.unlink(missing_ok=True)
     try:
         os.link(copy, path)
     except FileExistsError:
@@ -68,6 +51,7 @@ def put_in_place(copy: Path, path: Path) -> None:
         os.rename(copy, path)
     else:
         copy.unlink()
+    sync_folder(path.parent)
 
 
 def written_anew(path: Path) -> ErrorInfo:

@@ -18,8 +18,9 @@ from typing import BinaryIO, Final
 import msgspec
 
 from ttchat_tui.domain.events import ErrorInfo
-from ttchat_tui.storage.database import Database, open_database, require_files
+from ttchat_tui.storage.database import Database, Transaction, open_database, require_files
 from ttchat_tui.storage.errors import StorageError, explained, explaining
+from ttchat_tui.storage.files import companions, logs, sync_folder
 from ttchat_tui.storage.migration import MIGRATIONS, columns_at, columns_in, newer, steps
 from ttchat_tui.storage.pages import FILE_HEADER, records
 from ttchat_tui.storage.salvage import Row, Salvage, is_readable, is_readable_setting, mend, sort_out
@@ -27,7 +28,6 @@ from ttchat_tui.storage.salvage import Row, Salvage, is_readable, is_readable_se
 MAGIC: Final = b"SQLite format 3\0"
 PAGE_SIZE: Final = 4096
 """Bytes: SQLite's own choice for a new file."""
-_COMPANIONS: Final = ("-wal", "-journal", "-shm")
 _LOCK_BYTES: Final = (0x40000000, 512)
 """Where SQLite locks (os_unix.c: PENDING_BYTE, RESERVED_BYTE and SHARED_SIZE), from and how many. Who has a database
 in WAL mode open holds a shared lock there."""
@@ -98,9 +98,9 @@ def _copied(file: BinaryIO, path: Path, folder: Path) -> Path:
     copy = folder / "damaged.db"
     with copy.open("wb") as target:
         shutil.copyfileobj(file, target)
-    for companion in ("-wal", "-journal"):
+    for log, copied in zip(logs(path), logs(copy), strict=True):
         with suppress(FileNotFoundError):
-            shutil.copyfile(f"{path}{companion}", f"{copy}{companion}")
+            shutil.copyfile(log, copied)
     return copy
 
 
@@ -230,7 +230,7 @@ def _write(found: Salvage, target: Path, migrations: Path) -> Path:
     return target
 
 
-def _insert(transaction: sqlite3.Connection, table: str, rows: Iterable[Row]) -> None:
+def _insert(transaction: Transaction, table: str, rows: Iterable[Row]) -> None:
     """What the table has a column for."""
     known = {column[1] for column in transaction.execute(f"PRAGMA table_info ({table})")}
     for row in rows:
@@ -248,26 +248,30 @@ def _require_whole(database: Database) -> None:
 def _put_in_place(written: Path, path: Path) -> Path:
     """Where the damaged file is now. Its log goes first: beside another file SQLite would take it for that one's."""
     number = 1
-    while any(os.path.lexists(f"{path}.damaged-{number}{each}") for each in ("", *_COMPANIONS)):
+    while any(map(os.path.lexists, _files_of(_damaged_name(path, number)))):
         number += 1
-    kept_as = path.with_name(f"{path.name}.damaged-{number}")
-    moved: list[tuple[str, str]] = []
+    kept_as = _damaged_name(path, number)
+    moved: list[tuple[Path, Path]] = []
     try:
-        for each in (*_COMPANIONS, ""):
+        for before, after in zip(_files_of(path), _files_of(kept_as), strict=True):
             with suppress(FileNotFoundError):
-                os.rename(f"{path}{each}", f"{kept_as}{each}")
-                moved.append((f"{path}{each}", f"{kept_as}{each}"))
+                os.rename(before, after)
+                moved.append((before, after))
         os.rename(written, path)
     except OSError:
         for before, after in reversed(moved):
             os.rename(after, before)
         raise
-    handle = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(path.parent)
     return kept_as
+
+
+def _damaged_name(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.damaged-{number}")
+
+
+def _files_of(path: Path) -> list[Path]:
+    return [*companions(path), path]
 
 
 def _missing(path: Path) -> StorageError:

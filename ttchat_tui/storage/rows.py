@@ -151,7 +151,8 @@ def encoded_sampling(sampling: SamplingParams) -> str:
     Raises:
         StorageError: `invalid_settings`, naming the field and its range.
     """
-    encoded = msgspec.json.encode(sampling).decode()
+    stop = tuple(storable(each) for each in sampling.stop)
+    encoded = msgspec.json.encode(msgspec.structs.replace(sampling, stop=stop)).decode()
     try:
         _known_sampling(encoded)
     except msgspec.ValidationError as error:

@@ -1,0 +1,272 @@
+"""Messages: the trees of messages in a database, read and written, one transaction a call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from ttchat_tui.domain.conversation import Conversation, Message, MessageStatus, ReplyRecord
+from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.storage.database import Database, Transaction, Value
+from ttchat_tui.storage.errors import StorageError, not_found
+from ttchat_tui.storage.rows import (
+    MESSAGE_COLUMNS,
+    encoded_ids,
+    encoded_sampling,
+    encoded_stats,
+    message_from,
+    text_from,
+    time_from,
+)
+from ttchat_tui.storage.titles import title_from
+from ttchat_tui.storage.writers import is_gone, this_process
+
+REPLY_BUSY: Final = ErrorInfo(
+    kind="reply_busy",
+    message="This reply is being written already.",
+    cure="Wait until it ends, or stop it where it runs.",
+)
+
+_ONE: Final = f"SELECT {MESSAGE_COLUMNS} FROM messages m WHERE m.id = ?"
+
+_CHILDREN: Final = f"""
+    SELECT {MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.parent_id IS ? ORDER BY m.id
+"""
+
+# Parents are older than their children: order by id is order from the root. UNION, not UNION ALL: a damaged row that
+# is its own ancestor must not make an endless path.
+_PATH: Final = f"""
+    WITH RECURSIVE up (id, parent_id) AS (
+        SELECT id, parent_id FROM messages WHERE id = ?
+        UNION
+        SELECT p.id, p.parent_id FROM up JOIN messages p ON p.id = up.parent_id
+    )
+    SELECT {MESSAGE_COLUMNS} FROM up JOIN messages m ON m.id = up.id ORDER BY m.id
+"""
+
+# The newest message of a subtree cannot have a child, which would be newer: it is the newest leaf.
+_LEAF: Final = """
+    WITH RECURSIVE below (id, conversation_id) AS (
+        SELECT id, conversation_id FROM messages WHERE id = ?
+        UNION
+        SELECT c.id, c.conversation_id
+        FROM below JOIN messages c ON c.conversation_id = below.conversation_id AND c.parent_id = below.id
+    )
+    SELECT max(id) FROM below
+"""
+
+_TREE: Final = f"SELECT {MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? ORDER BY m.id"
+
+
+class Messages:
+    """The messages of every conversation in one database. Other processes may use the same file."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+
+    # --- reading
+
+    def message(self, message_id: int) -> Message:
+        """Raises StorageError, kind `not_found`."""
+        row = self._database.row(_ONE, message_id)
+        if row is None:
+            raise _missing()
+        return message_from(row)
+
+    def path(self, message_id: int) -> list[Message]:
+        """From the first message to this one, both included. Raises StorageError, kind `not_found`."""
+        rows = self._database.rows(_PATH, message_id)
+        if not rows:
+            raise _missing()
+        return [message_from(row) for row in rows]
+
+    def shown_path(self, conversation: Conversation) -> list[Message]:
+        """The path that is on screen: to the head, or to the newest message where the head is none of its own."""
+        if conversation.head_id is not None:
+            try:
+                path = self.path(conversation.head_id)
+            except StorageError as error:
+                if error.info.kind != "not_found":
+                    raise
+            else:
+                if path[-1].conversation_id == conversation.id:
+                    return path
+        messages = self.tree(conversation.id)
+        return self.path(messages[-1].id) if messages else []
+
+    def children(self, message_id: int | None, conversation_id: int) -> list[Message]:
+        """Oldest first; with None, the conversation's first messages."""
+        return [message_from(row) for row in self._database.rows(_CHILDREN, conversation_id, message_id)]
+
+    def leaf_of(self, message_id: int) -> Message:
+        """The newest leaf below this message, or itself. Raises StorageError, kind `not_found`."""
+        row = self._database.row(_LEAF, message_id)
+        if row is None or row[0] is None:
+            raise _missing()
+        return self.message(row[0])
+
+    def tree(self, conversation_id: int) -> list[Message]:
+        """All messages in order of creation, parents before children: what an export of everything takes."""
+        return [message_from(row) for row in self._database.rows(_TREE, conversation_id)]
+
+    def recent_prompts(self, limit: int = 200) -> list[str]:
+        """What the user wrote last, in any conversation that is not deleted, oldest first, repetitions left out."""
+        rows = self._database.rows(
+            "SELECT content FROM messages m JOIN conversations c ON c.id = m.conversation_id"
+            " WHERE m.role = 'user' AND c.deleted_at IS NULL ORDER BY m.id DESC LIMIT ?",
+            limit,
+        )
+        return list(dict.fromkeys(text_from(row["content"]) for row in rows))[::-1]
+
+    # --- writing
+
+    def add_user_message(self, conversation_id: int, parent_id: int | None, content: str) -> Message:
+        """Store what the user said and make it the head; it is on disk (power loss included) on return.
+
+        An untitled conversation gets its title from it.
+        """
+        now = self._clock()
+        with self._database.transaction(is_durable=True) as transaction:
+            message_id = transaction.insert(
+                "INSERT INTO messages (conversation_id, parent_id, role, content, created_at)"
+                " VALUES (?, ?, 'user', ?, ?)",
+                (conversation_id, parent_id, content, now),
+            )
+            update_conversation(
+                transaction,
+                conversation_id,
+                "head_id = ?, updated_at = ?, title = CASE title WHEN '' THEN ? ELSE title END",
+                *(message_id, now, title_from(content)),
+            )
+        return self.message(message_id)
+
+    def begin_reply(self, conversation_id: int, parent_id: int, record: ReplyRecord) -> Message:
+        """Add an empty reply that this process streams into, and make it the head.
+
+        The conversation takes over the model's name.
+        """
+        now = self._clock()
+        sampling = encoded_sampling(record.sampling)
+        values = (conversation_id, parent_id, now, this_process().encoded(), now)
+        with self._database.transaction() as transaction:
+            message_id = transaction.insert(
+                "INSERT INTO messages (conversation_id, parent_id, created_at, writer, written_at, role, status,"
+                " content, model, engine, seed, error, sampling)"
+                " VALUES (?, ?, ?, ?, ?, 'assistant', 'streaming', '', ?, ?, ?, '', ?)",
+                (*values, record.model, record.engine, record.seed, sampling),
+            )
+            update_conversation(
+                transaction,
+                conversation_id,
+                "head_id = ?, updated_at = ?, model = ?",
+                *(message_id, now, record.model),
+            )
+        return self.message(message_id)
+
+    def checkpoint(self, message_id: int, content: str, token_ids: tuple[int, ...]) -> None:
+        """Keep the reply as far as it has come, without figures: those of an earlier part would be too low by now. One that
+        is not streaming any more stays as it is."""
+        with self._database.transaction() as transaction:
+            transaction.execute(
+                "UPDATE messages SET content = ?, token_ids = ?, written_at = ?, stats = NULL"
+                " WHERE id = ? AND status = 'streaming'",
+                (content, encoded_ids(token_ids), self._clock(), message_id),
+            )
+
+    def finish_reply(
+        self, message_id: int, content: str, status: MessageStatus, record: ReplyRecord
+    ) -> Message:
+        """Store the whole of a reply, on disk on return. `status` is not `streaming`."""
+        now = self._clock()
+        sampling = encoded_sampling(record.sampling)
+        with self._database.transaction(is_durable=True) as transaction:
+            transaction.change(
+                "This reply",
+                "UPDATE messages SET content = ?, status = ?, writer = NULL, written_at = ?, model = ?, engine = ?,"
+                " seed = ?, finish_reason = ?, error = ?, sampling = ?, stats = ?, token_ids = ?"
+                " WHERE id = ? AND role = 'assistant'",
+                (
+                    *(content, status, now, record.model, record.engine, record.seed),
+                    *(record.finish_reason, record.error, sampling, encoded_stats(record.stats)),
+                    *(encoded_ids(record.token_ids), message_id),
+                ),
+            )
+            transaction.execute(
+                "UPDATE conversations SET updated_at = ?, model = ?"
+                " WHERE id = (SELECT conversation_id FROM messages WHERE id = ?)",
+                (now, record.model, message_id),
+            )
+        return self.message(message_id)
+
+    def resume_reply(self, message_id: int) -> Message:
+        """Make a reply that ended a streaming one of this process, to be continued from what it has.
+
+        Raises:
+            StorageError: `not_found`; `reply_busy` while another process (or this one) streams into it.
+        """
+        with self._database.transaction() as transaction:
+            changed = transaction.execute(
+                "UPDATE messages SET status = 'streaming', writer = ?, written_at = ?, finish_reason = NULL, error = ''"
+                " WHERE id = ? AND role = 'assistant' AND status != 'streaming'",
+                (this_process().encoded(), self._clock(), message_id),
+            )
+        message = self.message(message_id)
+        if message.role != "assistant":
+            raise not_found("This reply")
+        if changed.rowcount == 0:
+            raise StorageError(REPLY_BUSY)
+        return message
+
+    def remove_message(self, message_id: int) -> None:
+        """Take out a message that has no children; a head moves to its parent. Of a message that was refused
+        nothing stays, not even the title it gave.
+
+        Raises:
+            StorageError: `not_found`; `not_a_leaf`.
+        """
+        with self._database.transaction() as transaction:
+            message = self.message(message_id)
+            if self.children(message_id, message.conversation_id):
+                raise StorageError(ErrorInfo(kind="not_a_leaf", message="Other messages follow this one."))
+            transaction.execute(
+                "UPDATE conversations SET head_id = ? WHERE head_id = ?", (message.parent_id, message_id)
+            )
+            transaction.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+            transaction.execute(
+                "UPDATE conversations SET title = '' WHERE id = ? AND title = ?"
+                " AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)",
+                (message.conversation_id, title_from(message.content)),
+            )
+
+    def recover(self) -> list[Message]:
+        """Mark as interrupted the replies whose writer died, and return them. Those of living processes stay."""
+        now = self._clock()
+        streaming = "SELECT id, writer, written_at FROM messages WHERE status = 'streaming'"
+        with self._database.transaction() as transaction:
+            gone = [
+                row["id"]
+                for row in transaction.execute(streaming).fetchall()
+                if is_gone(text_from(row["writer"]), now - time_from(row["written_at"]))
+            ]
+            transaction.executemany(
+                "UPDATE messages SET status = 'interrupted', writer = NULL WHERE id = ?",
+                [(message_id,) for message_id in gone],
+            )
+        return [self.message(message_id) for message_id in gone]
+
+
+def update_conversation(
+    transaction: Transaction, conversation_id: int, assignments: str, *values: Value
+) -> None:
+    """Raises StorageError, kind `not_found`, also for a deleted one."""
+    transaction.change(
+        "This conversation",
+        f"UPDATE conversations SET {assignments} WHERE id = ? AND deleted_at IS NULL",
+        (*values, conversation_id),
+    )
+
+
+def _missing() -> StorageError:
+    return not_found("This message")

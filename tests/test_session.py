@@ -346,14 +346,13 @@ def test_a_reply_that_could_not_be_written_is_written_later(
         assert chat.session.tick() == [], "nor does a look when nothing is due make it news"
         chat.now += 60
         assert chat.session.tick() == []
-        unkept = chat.session.close()
-        assert unkept is not None
+        (unkept,) = chat.session.close()
         assert unkept.message.startswith("A reply could not be kept")
     assert chat.session.has_work
     chat.now += 60
     chat.session.tick()
     assert not chat.session.has_work
-    assert chat.session.close() is None
+    assert chat.session.close() == []
     stored = chat.store.message(chat.session.path[-1].id)
     assert (stored.content, stored.status) == ("Fine.", "complete")
 

@@ -178,7 +178,7 @@ def test_a_conversation_that_is_deleted_while_it_is_answered_ends_the_reply_and_
 
 def test_leaving_the_app_keeps_what_a_reply_elsewhere_has(start: Callable[..., Chat]) -> None:
     away = Away(start)
-    assert away.session.close() is None
+    assert away.session.close() == []
     kept = away.store.message(away.reply)
     assert (kept.content, kept.status) == ("one", "interrupted")
 
@@ -404,6 +404,104 @@ def test_after_a_crash_a_message_in_line_is_there_and_can_be_asked_again(
         assert [message.content for message in chat.session.path] == ["me too", "Here."]
     finally:
         chat.close()
+
+
+def test_a_message_in_line_whose_conversation_has_gone_is_reported_and_the_line_moves_on(
+    start: Callable[..., Chat],
+) -> None:
+    away = Away(start)
+    sent_twice(away)
+    assert away.session.conversation is not None
+    gone = away.session.conversation.id
+    away.session.new_conversation()
+    sent_twice(away, "me three")
+    away.store.delete(gone)  # as another window does it
+    updates = away.finish()
+    told = of_kind(updates, ReplyEndedElsewhere)
+    assert [
+        (each.conversation.id, each.status) for each in told if isinstance(each, ReplyEndedElsewhere)
+    ] == [
+        (away.home, "complete"),
+        (gone, "error"),
+    ]
+    assert away.session.mark_of(gone) == "failed"
+    assert away.session.is_answering, "the next in line is answered"
+    assert [message.content for message in away.store.tree(gone)] == ["me too"], "and nothing is lost"
+
+
+# --- drafts
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise StorageError(ErrorInfo(kind="disk_full", message="The disk is full.", cure="Free some space."))
+
+
+def test_a_draft_that_cannot_be_stored_is_there_when_its_conversation_is_found_again(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = start(Script(replies=("Hi.",)))
+    chat.ask("hello")
+    assert chat.session.conversation is not None
+    home = chat.session.conversation.id
+    with monkeypatch.context() as patch:
+        patch.setattr(chat.store, "set_draft", refuse)
+        patch.setattr(chat.store, "set_new_draft", refuse)
+        assert [type(update) for update in chat.session.save_draft("half a")] == [Notice]
+        assert chat.session.save_draft("half a thought") == [], "it is reported once"
+        chat.session.new_conversation()
+        chat.session.save_draft("another")
+        chat.session.open(home)
+        assert chat.session.draft == "half a thought"
+        lost = chat.session.close()
+        assert [each.message for each in lost] == [
+            "The disk is full. Free some space. This was written and not sent:\nhalf a thought",
+            "The disk is full. Free some space. This was written and not sent:\nanother",
+        ]
+    chat.session.save_draft("a whole thought")
+    assert chat.store.conversation(home).draft == "a whole thought"
+    assert chat.store.new_draft() == "another", "the others are stored as well, once it can be done"
+    assert chat.session.close() == []
+
+
+def test_a_draft_in_a_conversation_that_another_window_deleted_comes_back_with_it(
+    start: Callable[..., Chat],
+) -> None:
+    chat = start(Script(replies=("Hi.",)))
+    chat.ask("hello")
+    assert chat.session.conversation is not None
+    chat.store.delete(chat.session.conversation.id)
+    assert [type(update) for update in chat.session.save_draft("half a thought")] == [Notice]
+    chat.session.new_conversation()
+    assert chat.session.save_draft("new") == [], "it keeps no other draft from being stored"
+    chat.session.undelete()
+    assert chat.session.draft == "half a thought"
+
+
+def test_a_draft_that_was_sent_does_not_come_back(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = start(Script(replies=("Hi.",)))
+    with monkeypatch.context() as patch:
+        patch.setattr(chat.store, "set_new_draft", refuse)
+        chat.session.save_draft("hello")
+    chat.ask("hello")
+    chat.session.new_conversation()
+    assert chat.session.draft == ""
+
+
+def test_what_is_brought_back_and_cannot_be_opened_is_in_the_list_and_says_why(
+    start: Callable[..., Chat], tmp_path: Path
+) -> None:
+    chat = start(Script(replies=("Hi.",)))
+    chat.ask("hello")
+    assert chat.session.conversation is not None
+    home = chat.session.conversation.id
+    chat.session.delete(home)
+    with closing(sqlite3.connect(tmp_path / "conversations.db")) as other, other:
+        other.execute("UPDATE conversations SET sampling = '['")
+    updates = chat.session.undelete()
+    assert [type(update) for update in updates] == [Notice, ConversationsChanged]
+    assert [each.id for each in chat.store.conversations()] == [home]
 
 
 # --- figures and files

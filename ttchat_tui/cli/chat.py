@@ -269,7 +269,7 @@ def _session(
             yield session
         finally:
             ending.begin_end()
-            if (unkept := session.close()) is not None:
+            for unkept in session.close():
                 say(unkept)
     finally:
         ending.begin_end()

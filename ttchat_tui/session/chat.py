@@ -60,10 +60,11 @@ class ChatSession(Conversations):
         """Put on disk what could not be written when it ended, now; why it still cannot be."""
         return self._replies.settle()
 
-    def close(self) -> ErrorInfo | None:
-        """The app ends: a reply that runs ends here, with what it has. What cannot be written even now is left as it
-        was at the last checkpoint, and why is told."""
-        return self._replies.close()
+    def close(self) -> list[ErrorInfo]:
+        """The app ends: a reply that runs ends here, with what it has. What cannot be written even now is reported: a reply
+        stays as it was at the last checkpoint, a draft is in the report."""
+        unkept = self._replies.close()
+        return [*([unkept] if unkept is not None else []), *self._drafts.close()]
 
     # --- replies
 
@@ -90,6 +91,8 @@ class ChatSession(Conversations):
             message = self._opened.add_user_message(text, self.model)
         except StorageError as error:
             return [DraftReturned(text, error.info)]
+        if is_first:
+            self._drafts.forget(None)
         if behind:
             self._line.add(Waiting(self._opened, message, candidates))
             return [MessageAdded(message), MessageWaits(message, behind), ConversationsChanged()]

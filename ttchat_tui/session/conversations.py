@@ -23,10 +23,11 @@ from ttchat_tui.domain.updates import (
 )
 from ttchat_tui.engine.host import EngineHost
 from ttchat_tui.engine.meter import Meter
+from ttchat_tui.session.drafts import Drafts
 from ttchat_tui.session.opened import OpenConversation
 from ttchat_tui.session.replies import Replies
 from ttchat_tui.session.reply import RunningReply
-from ttchat_tui.session.waiting import WaitingLine
+from ttchat_tui.session.waiting import Waiting, WaitingLine
 from ttchat_tui.session.words import TAKEN_BACK
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
@@ -63,6 +64,9 @@ class Conversations:
         self._opened = OpenConversation(store, system_prompt)
         self._replies = Replies(store, host, lambda home: home is self._opened, clock)
         self._line = WaitingLine()
+        self._drafts = Drafts(store)
+        self._draft_fault = ""
+        """The kind of what kept a draft from being stored, once it was reported."""
         self._marks: dict[int, Mark] = {}
         self._offered: tuple[OpenConversation, str] | None = None
         self._default_sampling = default_sampling
@@ -220,7 +224,11 @@ class Conversations:
         if last is None:
             return []
         self.store.undelete(last)
-        return [*self.open(last), ConversationsChanged()]
+        try:
+            opened = self.open(last)
+        except StorageError as error:  # it is in the list again, whatever is wrong with it
+            opened = [Notice(error.info)]
+        return [*opened, ConversationsChanged()]
 
     def set_sampling(self, sampling: SamplingParams) -> None:
         """For this conversation; a reply that streams uses them from its next token on.
@@ -241,19 +249,36 @@ class Conversations:
         """
         self._opened.set_system_prompt(text)
 
-    def save_draft(self, text: str) -> None:
-        """Keep what stands in the prompt, for the open conversation. Raises StorageError."""
-        self._opened.save_draft(text)
+    @property
+    def draft(self) -> str:
+        """What stood in the prompt of the conversation on screen. Raises StorageError."""
+        return self._drafts.of(self._opened.conversation)
+
+    def save_draft(self, text: str) -> list[Update]:
+        """Keep what stands in the prompt, for the conversation on screen: in this session at least. That it could not be
+        stored is reported once."""
+        try:
+            self._drafts.keep(self._opened.id, text)
+        except StorageError as error:
+            is_known, self._draft_fault = error.info.kind == self._draft_fault, error.info.kind
+            return [] if is_known else [Notice(error.info)]
+        self._draft_fault = ""
+        return []
 
     # --- messages in line
 
     def _begin_next(self) -> list[Update]:
-        """Answer the message that has waited longest, if nothing runs and there is (or will be) a model."""
-        if self.is_busy or (self.host.info is None and not self.host.is_loading):
-            return []
-        waiting = self._line.next()
-        if waiting is None:
-            return []
+        """Answer the message that has waited longest, if nothing runs and there is (or will be) a model. One that cannot
+        be answered is reported, and stays in its conversation: the line moves on."""
+        updates: list[Update] = []
+        while not self.is_busy and (self.host.info is not None or self.host.is_loading):
+            waiting = self._line.next()
+            if waiting is None:
+                break
+            updates += self._begin(waiting)
+        return self._noted(updates)
+
+    def _begin(self, waiting: Waiting) -> list[Update]:
         home = waiting.home
         sampling = home.sampling or self.default_sampling
         rows = waiting.candidates

@@ -67,13 +67,6 @@ class OpenConversation:
                 model=self.conversation.model,
             )
 
-    def save_draft(self, text: str) -> None:
-        """Raises StorageError."""
-        if self.conversation is None:
-            self._store.set_new_draft(text)
-        else:
-            self._store.set_draft(self.conversation.id, text)
-
     def add_user_message(self, text: str, model: str) -> Message:
         """Store a message at the end of the path; with the first one, the conversation. Raises StorageError."""
         if self.conversation is None:

@@ -109,7 +109,7 @@ class Replies:
         try:
             message = self._store.begin_reply(parent.conversation_id, parent.id, record)
         except StorageError as error:
-            return [Notice(error.info)]
+            return self._seen(home, [Notice(error.info)])
         home.path.append(message)
         candidates = draw_candidates(sampling, rows)
         return self._generate(home, message, sampling, asked=asked, replaced=replaced, candidates=candidates)

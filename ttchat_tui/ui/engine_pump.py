@@ -91,6 +91,7 @@ class EnginePump:
             loop.call_soon_threadsafe(self._wake.set)
 
         self._host.set_waker(wake)
+        self._session.store.set_waker(self._wake.set)
         self._wake.set()
         try:
             while True:

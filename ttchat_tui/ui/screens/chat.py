@@ -189,7 +189,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
             case ReplyEndedElsewhere():
                 self.tell_end(update)
             case MessageWaits(message):
-                self.transcript.update(self.view(message) if update.behind else view_of(message))
+                self.transcript.update(self.view(message))
             case DraftReturned(text, error):
                 self._return_draft(text, error)
             case ConversationsChanged():
@@ -226,7 +226,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
     def _open(self, conversation: Conversation | None, messages: Sequence[Message]) -> None:
         self.transcript.show([self.view(message) for message in messages])
         self.transcript.set_placeholder(None if messages else welcome())
-        self.prompt.set_draft(conversation.draft if conversation else self.session.store.new_draft())
+        self.prompt.set_draft(self.session.draft)
         self.prompt.set_history(self.session.store.recent_prompts())
         self.prompt.set_busy(self.session.is_answering)
         if self.session.is_busy:

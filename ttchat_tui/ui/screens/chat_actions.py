@@ -134,10 +134,7 @@ class ChatActions(Columns):
 
     def keep_draft(self) -> None:
         """What stands in the prompt, now: the prompt tells of it only once the typing has paused."""
-        try:
-            self.session.save_draft(self.prompt.text)
-        except StorageError as error:
-            self.log.error(str(error))
+        self.show_updates(self.session.save_draft(self.prompt.text))
 
     def action_next_conversation(self) -> None:
         self._open_neighbour(1)

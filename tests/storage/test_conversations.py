@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.storage.examples import SAMPLING, STARTED, HandClock, answer, ask
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.text import without_hidden
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_scratch_store, open_store
@@ -106,7 +107,7 @@ def test_a_title_is_one_line_and_every_character_of_it_is_the_message_s(content:
     title = title_from(content)
     assert len(title) <= TITLE_LENGTH
     assert title == " ".join(title.split())
-    assert bool(title) == bool(content.strip())
+    assert bool(title) == bool(without_hidden(content)[0].strip())
     left = iter(" ".join(content.split()))
     assert all(char in left for char in title.removesuffix("…")), "in their order"
 
@@ -266,6 +267,17 @@ def test_all_that_a_store_gives_can_cross_a_pipe(store: ConversationStore) -> No
         ("#hashtag -5 degrees", "#hashtag -5 degrees"),
         ("1. Buy milk", "1. Buy milk"),
         ("C# or F#", "C# or F#"),
+        ("<!-- template -->\n<br>\nWhat is <div> for?", "What is <div> for?"),
+        ("$$\nx^2\n$$", "x^2"),
+        ('{\n  "a": 1\n}', '"a": 1'),
+        ("![](plot.png)\n![a plot](plot.png) and [the docs](https://x.y/z)", "a plot and the docs"),
+        ("\ufeff\u200b\nhello\u200b", "hello"),
+        ("\u202eevil\u202c", "evil"),
+        (r"\*not\* starred", r"\*not\* starred"),
+        ("<https://x.y>", "<https://x.y>"),
+        ("a[0](1)", "a[0](1)"),
+        ("💥", "💥"),
+        ("???\nWhy?", "Why?"),
         ("...", "..."),
         ("---", "---"),
         ("```", "```"),

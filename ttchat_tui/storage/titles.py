@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
+
+from ttchat_tui.domain.text import without_hidden
 
 TITLE_LENGTH: Final = 60
 
-_MARKUP_ONLY: Final = re.compile(r"[-=*_+|:~>#\s]*")
-"""Rules, the underlines of headings, the rule rows of tables, markers without words."""
 _FENCE: Final = re.compile(r"(`{3,}[^`]*|~{3,}.*)")
+_TAGS: Final = re.compile(r"(?:<!--.*?(?:-->|$)|<!?/?[A-Za-z][\w-]*(?:\s[^<>]*|/)?>|\s)+")
+"""HTML without anything between the tags. An address in angle brackets is none."""
 _MARKERS: Final = re.compile(r"(?:#{1,6}(?=\s|$)|>|[-*+](?=\s|$)|\[[ xX]\](?=\s|$)|\|)\s*")
 """What a line may begin with, again and again: of headings, quotes, bullets, tasks and table rows."""
 _CODE: Final = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)")
-_EMPHASIS: Final = re.compile(r"(?<![\w*])(\*{1,3})([^\s*](?:[^*]*[^\s*])?)\1(?![\w*])")
-_UNDERLINED: Final = re.compile(r"(?<![\w_])(_{1,3})([^\s_](?:[^_]*[^\s_])?)\1(?![\w_.(])")
+_LINK: Final = re.compile(r"(?<![\w\\])!?\[([^\[\]]*)\]\(\S+?\)(?!\w)")
+_EMPHASIS: Final = re.compile(r"(?<![\w*\\])(\*{1,3})([^\s*](?:[^*]*[^\s*\\])?)\1(?![\w*])")
+_UNDERLINED: Final = re.compile(r"(?<![\w_\\])(_{1,3})([^\s_](?:[^_]*[^\s_\\])?)\1(?![\w_.(])")
 _STRUCK: Final = re.compile(r"~~(?=\S)(.+?)(?<=\S)~~")
 
 
 def title_from(content: str) -> str:
     """The first line that says something, without Markdown's markers, cut to `TITLE_LENGTH` characters at a word if
     that leaves a half of it. Where every line is only markup: the first one as it is."""
-    lines = [" ".join(line.split()) for line in content.splitlines() if line.strip()]
+    lines = [line for each in content.splitlines() if (line := " ".join(without_hidden(each)[0].split()))]
     line = next((words for line in lines if (words := _words_of(line))), lines[0] if lines else "")
     if len(line) <= TITLE_LENGTH:
         return line
@@ -32,7 +36,7 @@ def title_from(content: str) -> str:
 
 def _words_of(line: str) -> str:
     """`line` without its markers; empty if it has nothing else."""
-    if _MARKUP_ONLY.fullmatch(line) or _FENCE.fullmatch(line):
+    if _FENCE.fullmatch(line) or _TAGS.fullmatch(line):
         return ""
     while (marker := _MARKERS.match(line)) is not None:
         line = line[marker.end() :]
@@ -40,6 +44,12 @@ def _words_of(line: str) -> str:
         return ""
     line = re.sub(r"\s*(?:\||(?<=\s)#+)$", "", line)
     line = _CODE.sub(r"\2", line)
-    for marked, words in ((_EMPHASIS, r"\2"), (_UNDERLINED, r"\2"), (_STRUCK, r"\1")):
+    for marked, words in ((_LINK, r"\1"), (_EMPHASIS, r"\2"), (_UNDERLINED, r"\2"), (_STRUCK, r"\1")):
         line = marked.sub(words, line)
-    return line.strip()
+    return line.strip() if any(map(_says_something, line)) else ""
+
+
+def _says_something(char: str) -> bool:
+    """Letters, numbers and pictures do; rules, brackets and the underlines of headings do not."""
+    category = unicodedata.category(char)
+    return category[0] in "LN" or category == "So"

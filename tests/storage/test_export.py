@@ -210,9 +210,26 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
         with pytest.raises(StorageError) as caught:
             write_export(target, "markdown", TALK, [])
         assert caught.value.info.cure.startswith(
-            f"{file} is a file: choose a folder, or a file with an ending"
+            f"{file} is no folder: choose a folder, or a file with an ending"
         )
     assert file.read_bytes() == b""
+
+
+def test_what_only_looks_like_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pipe").symlink_to("/dev/null")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    for target in tmp_path.iterdir():
+        with pytest.raises(StorageError) as caught:
+            write_export(target, "markdown", TALK, [])
+        assert caught.value.info.cure.startswith(f"{target} is no folder: ")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_path_that_no_file_can_have_is_said(tmp_path: Path) -> None:
+    for typed in ("a\0b.md", "\0", "~\0/x.md"):
+        with pytest.raises(StorageError, match="No file can be called"):
+            place_for(typed, tmp_path, TALK)
 
 
 def test_a_name_that_is_too_long_is_said(tmp_path: Path) -> None:

@@ -213,6 +213,9 @@ async def test_undo_works_after_a_restart_and_again_and_says_when_there_is_nothi
         ("dir/noext", "in a new folder: ", "dir/noext.md"),
         ("dir/", "in a new folder: ", "dir/hi.md"),
         ("x.json", "Saved to ", "x.json"),
+        ('"my notes.md"', "Saved to ", "my notes.md"),
+        ("'my notes'", "Saved to ", "my notes.md"),
+        ("v1.2", "v1.2.md", None),
     ],
 )
 async def test_save_says_what_it_makes_of_a_name(

@@ -147,8 +147,8 @@ _CURES: Final = {
     errno.EROFS: "That disk is read-only: choose another folder.",
     errno.EACCES: "You may not write there (`ls -ld {folder}`): choose another folder.",
     errno.EPERM: "You may not write there (`ls -ld {folder}`): choose another folder.",
-    errno.ENOTDIR: "{folder} is a file: choose a folder, or a file with an ending ({ending}).",
-    errno.EEXIST: "{folder} is a file: choose a folder, or a file with an ending ({ending}).",
+    errno.ENOTDIR: "{folder} is no folder: choose a folder, or a file with an ending ({ending}).",
+    errno.EEXIST: "{folder} is no folder: choose a folder, or a file with an ending ({ending}).",
     errno.ENAMETOOLONG: "Choose a shorter name.",
 }
 
@@ -167,9 +167,10 @@ def file_path(typed: str) -> Path:
     Raises:
         StorageError: kind `export_failed`: there is no such user, or no file can be called so.
     """
+    if "\0" in typed:
+        raise _failed(f"No file can be called {typed}.", "Write the path without the character NUL.")
     try:
-        if b"\0" in os.fsencode(typed):
-            raise ValueError("NUL ends a name")
+        os.fsencode(typed)
         return Path(typed).expanduser()
     except ValueError as error:  # half a surrogate pair has no bytes
         raise _failed(f"No file can be called {typed}.", "Choose another name.") from error
@@ -217,7 +218,7 @@ def _claimed(target: Path) -> Path:
 def _unknown_ending(target: Path) -> StorageError:
     return _failed(
         f"There is no export format with the ending {target.suffix}.",
-        f"Known are {', '.join(ENDINGS)}; without an ending it is Markdown.",
+        f"Known are {', '.join(ENDINGS)}. With one of them behind it any name will do: {target.name}.md",
     )
 
 

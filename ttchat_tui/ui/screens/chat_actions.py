@@ -200,7 +200,7 @@ class ChatActions(Columns):
             if chosen is not None:
                 self._save_to(*chosen)
 
-        dialog = deferred.save.SaveTranscript(self._exports_dir(), conversation.title)
+        dialog = deferred.save.SaveTranscript(self._exports_dir(), deferred.export.file_name(conversation))
         self.app.push_screen(dialog, save)
 
     def _exports_dir(self) -> Path:
@@ -212,7 +212,10 @@ class ChatActions(Columns):
         if (conversation := self.session.conversation) is None:
             self.notify("There is nothing to save yet.", markup=False)
             return
-        target = deferred.export.place_for(typed, self._exports_dir(), conversation)
+        path = (
+            typed[1:-1] if len(typed) > 2 and typed[0] == typed[-1] in "'\"" else typed
+        )  # as a shell has it
+        target = deferred.export.place_for(path, self._exports_dir(), conversation)
         self._save_to(deferred.export.format_of(target), target)
 
     def _save_to(self, export_format: str, target: Path) -> None:

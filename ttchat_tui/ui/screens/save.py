@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +24,6 @@ FORMATS: Final[dict[str, tuple[str, str]]] = {
 }
 """Format → file ending and what it is for."""
 
-MAX_NAME: Final = 60
-
 
 class FormatButton(RadioButton):
     """Textual tells the chosen one by its colour alone, which NO_COLOR takes away."""
@@ -44,10 +41,11 @@ class SaveTranscript(Dialog[tuple[str, Path]]):
     heading = "Save the transcript"
     AUTO_FOCUS = "Input"
 
-    def __init__(self, folder: Path, title: str) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
+        """`name`, without an ending, is what the file is called if the user does not say otherwise."""
         super().__init__()
         self._format = "markdown"
-        self._suggested = str(folder / f"{file_name(title)}.md")
+        self._suggested = str(folder / f"{name}.md")
 
     def body(self) -> ComposeResult:
         with RadioSet(compact=True):
@@ -121,9 +119,3 @@ def hint_for(target: Path | None, *, is_folder: bool = False) -> str:
     if not target.suffix:
         return "The ending of the format is added."
     return "This name is taken: the new file gets a number." if os.path.exists(target) else ""
-
-
-def file_name(title: str) -> str:
-    """A title as a file name without ending: letters and digits of any script, hyphens between them."""
-    words = re.sub(r"[^\w]+", "-", title.casefold()).strip("-_")
-    return words[:MAX_NAME].rstrip("-_") or "conversation"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,14 @@ def test_a_path_to_nothing_says_so(models_dir: Path, name: str) -> None:
     with pytest.raises(ModelError, match="does not exist") as caught:
         resolve(name, models_dir, {})
     assert caught.value.info.kind == "model_missing"
+
+
+def test_a_path_to_a_pipe_or_a_device_says_so(models_dir: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.gguf")
+    for name, what in ((tmp_path / "model.gguf", "is a named pipe"), ("/dev/zero", "is a device")):
+        with pytest.raises(ModelError, match=what) as caught:
+            resolve(str(name), models_dir, {})
+        assert caught.value.info.kind == "model_broken"
 
 
 def test_a_path_to_half_a_model_says_what_it_lacks(models_dir: Path, tmp_path: Path) -> None:

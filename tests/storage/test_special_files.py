@@ -37,7 +37,19 @@ def unix_socket(path: Path) -> None:
     os.close(folder)
 
 
-KINDS = [pipe, linked_pipe, device, unix_socket]
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+def dangling_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def endless_link(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+KINDS = [pipe, linked_pipe, device, unix_socket, folder, dangling_link, endless_link]
 
 
 @pytest.mark.parametrize("companion", ["", "-wal", "-shm", "-journal"])
@@ -48,7 +60,7 @@ def test_what_is_no_file_is_refused_in_words_and_the_session_starts_empty(
     path.parent.mkdir(mode=0o700)
     place = Path(f"{path}{companion}")
     make(place)
-    before = os.stat(place).st_mode
+    before = os.lstat(place).st_mode
     store = open_store(path)
     assert store.mode == "memory"
     assert store.notice is not None
@@ -57,7 +69,7 @@ def test_what_is_no_file_is_refused_in_words_and_the_session_starts_empty(
     assert "Nothing of this session is kept" in store.notice.message
     assert ask(store).content == "Hello?"
     store.close()
-    assert os.stat(place).st_mode == before
+    assert os.lstat(place).st_mode == before
     open_scratch_store(path).close()
     with pytest.raises(StorageError, match=" is a "):
         repair(path)
@@ -74,6 +86,22 @@ def test_a_link_to_a_file_of_ones_own_is_followed(path: Path, tmp_path: Path) ->
     store.close()
     assert mode_of(real) == 0o600
     assert path.is_symlink()
+
+
+@pytest.mark.parametrize("make_link", [os.symlink, os.link])
+def test_what_is_no_database_keeps_its_mode(
+    path: Path, tmp_path: Path, make_link: Callable[..., None]
+) -> None:
+    path.parent.mkdir()
+    page = tmp_path / "index.html"
+    page.write_text("<html>for everybody</html>")
+    page.chmod(0o644)
+    make_link(page, path)
+    store = open_store(path)
+    assert (store.mode, store.notice and store.notice.kind) == ("memory", "database_corrupt")
+    store.close()
+    assert mode_of(page) == 0o644
+    assert page.read_text() == "<html>for everybody</html>"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

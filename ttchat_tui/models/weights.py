@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.domain.special_files import special_file
 
 GGUF_MAGIC: Final = b"GGUF"
 LFS_POINTER: Final = b"version https://git-lfs"
@@ -37,7 +38,8 @@ def find_weights(path: Path) -> Path:
             return path
         path = ggufs[0]
     if not os.path.isfile(path):
-        raise ValueError("does not exist")
+        what = special_file(path)
+        raise ValueError(f"is {what}" if what else "does not exist")
     _check_gguf(path)
     return path
 

@@ -165,10 +165,11 @@ def open_database(path: Path, *, migrations: Path = MIGRATIONS) -> Database:
         StorageError: and the file is as it was, but for migrations that were complete.
     """
     with explaining(path):
-        _make_private(path)
+        _make_place(path)
         connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
         try:
             _check(connection, path)
+            _make_private(path)
             _use_write_ahead_log(connection)
             _try_to_write(connection)
             migrate(connection, path, migrations)
@@ -284,11 +285,10 @@ def _copied(path: Path, folder: Path) -> Path:
     return copy
 
 
-def _make_private(path: Path) -> None:
-    """Folders that are missing become 0700, the file 0600; SQLite gives its companions the file's mode.
+def _make_place(path: Path) -> None:
+    """Folders that are missing become 0700, a new file 0600; what is no file is refused.
 
-    An existing folder keeps its mode: it may be the user's own, and hold more than ours. So does a file that is not
-    the user's own, and what is no file is refused.
+    An existing folder keeps its mode: it may be the user's own, and hold more than ours.
     """
     require_files(path)
     missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
@@ -297,6 +297,11 @@ def _make_private(path: Path) -> None:
     # Never open a database past SQLite: closing it would drop the locks that this process holds on it (POSIX).
     with suppress(FileExistsError):
         path.touch(mode=0o600, exist_ok=False)
+
+
+def _make_private(path: Path) -> None:
+    """0600 for a file that has proved to be a database, and for its companions, where they are the user's own. What a
+    link or a hard link in the database's place leads to is another's business until then."""
     for file in (path, *companions(path)):
         # A read-only disk: opening says more about it than chmod could.
         with suppress(OSError):
@@ -307,13 +312,13 @@ def _make_private(path: Path) -> None:
 
 
 def require_files(path: Path) -> None:
-    """Refuse pipes, devices and sockets, by link or themselves, which may never answer: SQLite would wait for them.
+    """Refuse what SQLite would wait for (pipes, devices, sockets, by link or themselves), and what it cannot open.
 
     Raises:
         StorageError: `not_a_file`.
     """
     for file in (path, *companions(path)):
-        if what := special_file(file):
+        if what := special_file(file) or _unopenable(file):
             raise StorageError(
                 ErrorInfo(
                     kind="not_a_file",
@@ -321,6 +326,14 @@ def require_files(path: Path) -> None:
                     cure=f"Move it away: mv {file} {file}.old",
                 )
             )
+
+
+def _unopenable(file: Path) -> str:
+    if os.path.isdir(file):
+        return "a folder"
+    if os.path.islink(file) and not os.path.exists(file):
+        return f"a link to {os.readlink(file)}, which is not there"
+    return ""
 
 
 def _storable(values: Sequence[Value]) -> list[Value]:

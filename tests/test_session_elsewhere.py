@@ -384,6 +384,14 @@ def test_what_waits_goes_on_waiting_while_there_is_no_model(start: Callable[...,
     assert away.session.path[-1].content == "one two three"
 
 
+def test_leaving_the_app_says_what_still_waits_in_line(start: Callable[..., Chat]) -> None:
+    away = Away(start)
+    sent_twice(away)
+    (unsent,) = away.session.close()
+    assert unsent.message == "The message that waited in “me too” is kept, and not sent."
+    assert unsent.cure == "/retry there sends it."
+
+
 def test_after_a_crash_a_message_in_line_is_there_and_can_be_asked_again(
     start: Callable[..., Chat], tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ from ttchat_tui.session.words import (
     NOTHING_TO_DO,
     OFFER,
     answered_elsewhere,
+    not_sent,
     still_running,
 )
 from ttchat_tui.storage.errors import StorageError
@@ -62,9 +63,10 @@ class ChatSession(Conversations):
 
     def close(self) -> list[ErrorInfo]:
         """The app ends: a reply that runs ends here, with what it has. What cannot be written even now is reported: a reply
-        stays as it was at the last checkpoint, a draft is in the report."""
+        stays as it was at the last checkpoint, a draft is in the report. So is what still waits in line."""
         unkept = self._replies.close()
-        return [*([unkept] if unkept is not None else []), *self._drafts.close()]
+        unsent = [not_sent(waiting.home.name) for waiting in self._line]
+        return [*([unkept] if unkept is not None else []), *unsent, *self._drafts.close()]
 
     # --- replies
 

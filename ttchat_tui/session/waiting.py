@@ -6,6 +6,7 @@ A waiting message is an ordinary one without a reply: whatever becomes of the pr
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ttchat_tui.domain.conversation import Message
@@ -27,6 +28,9 @@ class WaitingLine:
 
     def add(self, waiting: Waiting) -> None:
         self._line.append(waiting)
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(self._line)
 
     def next(self) -> Waiting | None:
         """Take the first one out of the line."""

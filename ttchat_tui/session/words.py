@@ -33,3 +33,12 @@ def answered_elsewhere(name: str, cure: str) -> ErrorInfo:
 def still_running(cure: str) -> ErrorInfo:
     """Why what was asked for cannot be had now; the cure depends on what it was."""
     return ErrorInfo(kind="busy", message="A reply is still running.", cure=cure)
+
+
+def not_sent(name: str) -> ErrorInfo:
+    """The app ends while a message waits in the conversation of that name."""
+    return ErrorInfo(
+        kind=NOTE,
+        message=f"The message that waited in {name} is kept, and not sent.",
+        cure="/retry there sends it.",
+    )

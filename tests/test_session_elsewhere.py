@@ -388,8 +388,9 @@ def test_leaving_the_app_says_what_still_waits_in_line(start: Callable[..., Chat
     away = Away(start)
     sent_twice(away)
     (unsent,) = away.session.close()
-    assert unsent.message == "The message that waited in “me too” is kept, and not sent."
-    assert unsent.cure == "/retry there sends it."
+    assert (
+        unsent.message == "The message that waited in “me too” was not sent; /retry there sends it:\nme too"
+    )
 
 
 def test_after_a_crash_a_message_in_line_is_there_and_can_be_asked_again(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -128,22 +129,48 @@ def test_it_may_go_twice(store: ConversationStore, path: Path) -> None:
     assert said_in(path) == ["one", "two", "three", "four"]
 
 
-def test_another_file_in_its_place_is_never_touched_and_what_was_sent_is_refused(
+def test_another_file_in_its_place_is_never_touched_and_this_session_goes_on_beside_it(
     store: ConversationStore, path: Path
 ) -> None:
     asked = ask(store, "Mine")
     path.rename(path.with_name("mine.db"))
     other = open_store(path)
-    ask(other, "Theirs")
-    with pytest.raises(StorageError, match="taken the place") as caught:
-        store.add_user_message(asked.conversation_id, asked.id, "Lost?")
-    assert caught.value.info.kind == "database_replaced"
-    assert "/save" in caught.value.info.cure
-    assert [message.content for message in store.path(asked.id)] == ["Mine"], (
-        "what there is can still be saved"
-    )
+    ask(other, "Theirs")  # and only in the log yet
+    answer(store, asked, "Mine too.")
+    news = store.take_news()
+    assert news is not None
+    assert f"Another file has taken the place of {path}" in news.message
+    (beside,) = path.parent.glob("conversations.db.rescued-*[!lm]")
+    assert str(beside) in news.message
+    assert mode_of(beside) == 0o600
+    assert said_in(beside) == ["Mine", "Mine too."]
+    assert said_in(path) == ["Theirs"], "its log is there as well"
+    ask(store, "Still mine")
+    assert store.take_news() is None, "it is told once"
+    store.close()
+    ask(other, "And theirs")
     other.close()
-    assert said_in(path) == ["Theirs"]
+    assert said_in(beside) == ["Mine", "Mine too.", "Still mine"]
+    assert said_in(path) == ["Theirs", "And theirs"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no database", b"folder", b"pipe"])
+def test_whatever_takes_its_place_nothing_is_lost(
+    store: ConversationStore, path: Path, content: bytes
+) -> None:
+    asked = ask(store, "Mine")
+    path.unlink()
+    if content == b"folder":
+        path.mkdir()
+    elif content == b"pipe":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(content)
+    answer(store, asked, "Mine too.")
+    store.close()
+    (beside,) = path.parent.glob("conversations.db.rescued-*")
+    assert said_in(beside) == ["Mine", "Mine too."]
+    assert content in (b"folder", b"pipe") or path.read_bytes() == content
 
 
 def test_where_it_cannot_be_written_anew_that_is_said_and_it_goes_on_once_it_can(

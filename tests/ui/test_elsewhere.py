@@ -124,8 +124,27 @@ async def test_a_message_waits_in_line_and_is_answered(tmp_path: Path) -> None:
         await until(pilot, lambda: chat.session.is_answering)
         await until(pilot, lambda: not chat.session.is_busy)
         await settle(pilot, chat)
-        assert "waits for its turn" not in shown(chat)
+        assert "queued" not in shown(chat)
         assert [message.content for message in chat.session.path] == ["me too", "one two"]
+
+
+async def test_a_message_in_line_says_that_it_waits_for_a_model_once_there_is_none(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
+    async with running(chat) as pilot:
+        await leave_a_reply(pilot, chat, gate)
+        await pilot.press(*"me too", "enter", "enter")
+        await settle(pilot, chat)
+        chat.host.unload()
+        await until(pilot, lambda: chat.host.state == "empty" and not chat.session.is_busy)
+        await settle(pilot, chat)
+        assert "waits for a model · esc takes it back" in shown(chat)
+        assert "is being answered" not in shown(chat)
+        gate.open()
+        chat.host.load("scripted")
+        await until(
+            pilot, lambda: [message.content for message in chat.session.path] == ["me too", "one two"]
+        )
 
 
 async def test_a_message_in_line_is_taken_back_by_escape(tmp_path: Path) -> None:
@@ -139,7 +158,7 @@ async def test_a_message_in_line_is_taken_back_by_escape(tmp_path: Path) -> None
         await pilot.press("escape")
         await settle(pilot, chat)
         assert chat.screen.prompt.text == "me too"
-        assert "waits for its turn" not in shown(chat)
+        assert "queued" not in shown(chat)
         assert chat.session.is_busy, "the reply elsewhere runs on"
 
 

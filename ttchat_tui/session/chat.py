@@ -65,7 +65,7 @@ class ChatSession(Conversations):
         """The app ends: a reply that runs ends here, with what it has. What cannot be written even now is reported: a reply
         stays as it was at the last checkpoint, a draft is in the report. So is what still waits in line."""
         unkept = self._replies.close()
-        unsent = [not_sent(waiting.home.name) for waiting in self._line]
+        unsent = [not_sent(each.home.name, each.message.content) for each in self._line]
         return [*([unkept] if unkept is not None else []), *unsent, *self._drafts.close()]
 
     # --- replies
@@ -82,7 +82,7 @@ class ChatSession(Conversations):
             return [DraftReturned(text, BEFORE_WAITS)]
         if self.is_answering:
             return [DraftReturned(text, still_running("Esc stops it; then send."))]
-        if self.host.info is None and not self.host.is_loading:
+        if not self.has_model:
             return [DraftReturned(text, NO_MODEL)]
         behind = self.answered_elsewhere
         if behind and self._offered != (self._opened, text):

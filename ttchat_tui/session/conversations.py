@@ -99,6 +99,11 @@ class Conversations:
         return self.host.info
 
     @property
+    def has_model(self) -> bool:
+        """A model is loaded, or on its way."""
+        return self.host.info is not None or self.host.is_loading
+
+    @property
     def meter(self) -> Meter:
         """The figures of the reply that runs, or ran last."""
         return self._replies.meter
@@ -271,7 +276,7 @@ class Conversations:
         """Answer the message that has waited longest, if nothing runs and there is (or will be) a model. One that cannot
         be answered is reported, and stays in its conversation: the line moves on."""
         updates: list[Update] = []
-        while not self.is_busy and (self.host.info is not None or self.host.is_loading):
+        while not self.is_busy and self.has_model:
             waiting = self._line.next()
             if waiting is None:
                 break

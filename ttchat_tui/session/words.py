@@ -35,10 +35,7 @@ def still_running(cure: str) -> ErrorInfo:
     return ErrorInfo(kind="busy", message="A reply is still running.", cure=cure)
 
 
-def not_sent(name: str) -> ErrorInfo:
-    """The app ends while a message waits in the conversation of that name."""
-    return ErrorInfo(
-        kind=NOTE,
-        message=f"The message that waited in {name} is kept, and not sent.",
-        cure="/retry there sends it.",
-    )
+def not_sent(name: str, text: str) -> ErrorInfo:
+    """The app ends while this message waits in the conversation of that name."""
+    message = f"The message that waited in {name} was not sent; /retry there sends it:\n{text}"
+    return ErrorInfo(kind=NOTE, message=message)

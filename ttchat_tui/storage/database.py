@@ -117,39 +117,30 @@ class Database:
         self.is_log_filled = merged < logged
 
     def _require_in_place(self) -> None:
-        """Raises StorageError: `database_replaced`; `database_gone`, where the file could not be written anew."""
-        if self._file is None:
-            return
-        found = identity_of(self.path)
-        if found == self._file:
-            return
-        if found is not None:
-            raise lost_file.replaced(self.path)
-        try:
-            copy = lost_file.copy_beside(self._connection, self.path)
-        except (sqlite3.Error, OSError) as error:
-            raise lost_file.gone(self.path, getattr(error, "strerror", None) or str(error)) from error
-        self._move_to(copy)
-        self.news = lost_file.written_anew(self.path)
-
-    def _move_to(self, copy: Path) -> None:
-        """Give the copy the name of the file that has gone, and work on it from here on.
+        """Write the file anew where it has gone; beside the path, and work on that, where another one has its place.
 
         Raises:
-            StorageError: `database_replaced`; the copy has a name of its own then.
+            StorageError: `database_gone`: it could not be written.
         """
+        if self._file is None:
+            return
+        lost, found = self.path, identity_of(self.path)
+        if found == self._file:
+            return
+        try:
+            copy = lost_file.copy_beside(self._connection, lost)
+        except (sqlite3.Error, OSError) as error:
+            raise lost_file.gone(lost, getattr(error, "strerror", None) or str(error)) from error
         # First this: with its last connection SQLite deletes the log by its name, which would be the new file's.
         self._connection.close()
-        place = self.path
-        try:
-            lost_file.put_in_place(copy, self.path)
-        except OSError:
-            place = copy
-        self._connection = _prepared(_connect(f"{place.absolute().as_uri()}?mode=rw"))
+        if found is None and lost_file.put_in_place(copy, lost):
+            self.news = lost_file.written_anew(lost)
+        else:
+            self.path = copy
+            self.news = lost_file.goes_on_beside(lost, copy)
+        self._connection = _prepared(_connect(f"{self.path.absolute().as_uri()}?mode=rw"))
         _use_write_ahead_log(self._connection)
         self._connection.execute("PRAGMA foreign_keys = ON")
-        if place != self.path:
-            raise lost_file.replaced(self.path)
         self._file = identity_of(self.path)
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ class StorageError(Exception):
     """Everything that storage raises. `str()` is a sentence; `info` carries the kind and the cure.
 
     Kinds: `not_found`, `reply_busy`, `not_a_leaf`, `invalid_settings`, `database_locked`, `database_read_only`,
-    `disk_full`, `database_corrupt`, `database_newer`, `database_gone`, `database_replaced`, `not_a_file`, `migration_failed`, `permission_denied`,
+    `disk_full`, `database_corrupt`, `database_newer`, `database_gone`, `not_a_file`, `migration_failed`, `permission_denied`,
     `database_unopenable`, `storage_failed`, `export_failed`.
     """
 

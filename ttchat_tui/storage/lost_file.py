@@ -1,4 +1,4 @@
-"""When the file of an open database is no longer at its path: noticed, and written there anew.
+"""When the file of an open database is no longer at its path: noticed, and written anew, there or beside it.
 
 Once nobody's name leads to it, a file lives on for those who have it open, and what they write to it goes with them.
 SQLite does not look (sqlite.org/howtocorrupt.html, 2.4), so that a chat would go on for days, and be gone.
@@ -35,23 +35,24 @@ def copy_beside(connection: sqlite3.Connection, path: Path) -> Path:
     return Path(name)
 
 
-def put_in_place(copy: Path, path: Path) -> None:
-    """Give the copy the name of the file that has gone, and never that of another one.
+def put_in_place(copy: Path, path: Path) -> bool:
+    """Give the copy the name of the file that has gone; False, and nothing is done, if another one has it by now.
 
     Raises:
-        OSError: there is a file by now; the copy stays where it is.
+        OSError: the folder cannot be written any more.
     """
     for companion in companions(path):  # of the file that has gone: SQLite would read them into this one
         companion.unlink(missing_ok=True)
     try:
         os.link(copy, path)
     except FileExistsError:
-        raise
+        return False
     except OSError:  # a file system without hard links
         os.rename(copy, path)
     else:
         copy.unlink()
     sync_folder(path.parent)
+    return True
 
 
 def written_anew(path: Path) -> ErrorInfo:
@@ -62,22 +63,20 @@ def written_anew(path: Path) -> ErrorInfo:
     )
 
 
+def goes_on_beside(path: Path, copy: Path) -> ErrorInfo:
+    return ErrorInfo(
+        kind="database_replaced",
+        message=f"Another file has taken the place of {path}. This session goes on in {copy}, with every conversation.",
+        cure=f"To go on with that one at the next start: quit, then mv {copy} {path}",
+    )
+
+
 def gone(path: Path, why: str) -> StorageError:
     return StorageError(
         ErrorInfo(
             kind="database_gone",
-            message=f"{path} has been moved or deleted, and cannot be written anew ({why}): "
+            message=f"{path} has been moved, deleted or replaced, and cannot be written anew ({why}): "
             "what is said now would be lost.",
             cure=f"Make the folder again (mkdir -p {path.parent}), then send again; /save FILE keeps this conversation.",
-        )
-    )
-
-
-def replaced(path: Path) -> StorageError:
-    return StorageError(
-        ErrorInfo(
-            kind="database_replaced",
-            message=f"Another file has taken the place of {path}: what is said here would go with the old one.",
-            cure="/save FILE keeps this conversation; then start the app again, which opens the new file.",
         )
     )

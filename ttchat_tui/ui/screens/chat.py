@@ -193,6 +193,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
             case DraftReturned(text, error):
                 self._return_draft(text, error)
             case ConversationsChanged():
+                self.show_waiting()
                 self.refresh_history()
             case PromptCost():
                 self._show_cost(update)
@@ -200,6 +201,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
                 self.status.set_state(state, detail)
                 if state == "generating":
                     self.show_place_of_reply()
+                self.show_waiting()
                 self.metrics.phase = "no model" if state == "empty" else state
                 self._refresh_metrics()
             case EngineProgress(progress):

@@ -14,7 +14,7 @@ from ttchat_tui.ui.widgets.message_view import MessageView
 
 LISTED = 10_000  # conversations: all of them, as far as anybody has that many
 
-WAITS = "queued · esc takes it back"
+WAITS = "{why} · esc takes it back"
 UNANSWERED = "not answered · /retry asks again"
 
 
@@ -28,7 +28,8 @@ class Elsewhere(ChatActions):
             return view
         if self.session.is_waiting(message.id):
             behind = self.session.answered_elsewhere
-            return structs.replace(view, note=f"{WAITS}{f' · {behind} is being answered' if behind else ''}")
+            words = WAITS.format(why="queued" if self.session.has_model else "waits for a model")
+            return structs.replace(view, note=f"{words} · {behind} is being answered" if behind else words)
         last = self.session.path[-1].id if self.session.path else None
         return structs.replace(view, note=UNANSWERED) if message.id == last else view
 
@@ -36,6 +37,11 @@ class Elsewhere(ChatActions):
         """Beside the state of the engine: which conversation it is at work for, if that is not on screen."""
         behind = self.session.answered_elsewhere
         self.status.set_detail(f"in {behind}" if behind else "")
+
+    def show_waiting(self) -> None:
+        """What the message on screen waits for now: that may have changed out of sight."""
+        if self.session.path and self.session.is_waiting(self.session.path[-1].id):
+            self.transcript.update(self.view(self.session.path[-1]))
 
     def tell_end(self, update: ReplyEndedElsewhere) -> None:
         """A reply has ended out of sight: the list keeps saying so until the conversation is opened."""

@@ -62,8 +62,11 @@ class ChatSession(Conversations):
         return self._replies.settle()
 
     def close(self) -> list[ErrorInfo]:
-        """The app ends: a reply that runs ends here, with what it has. What cannot be written even now is reported: a reply
-        stays as it was at the last checkpoint, a draft is in the report. So is what still waits in line."""
+        """The app ends: a reply that runs ends here, with what it has.
+
+        Reports what cannot be written even now (a reply stays as it was at the last checkpoint, a draft is in the
+        report word for word), and what still waits in line.
+        """
         unkept = self._replies.close()
         unsent = [not_sent(each.home.name, each.message.content) for each in self._line]
         return [*([unkept] if unkept is not None else []), *unsent, *self._drafts.close()]
@@ -161,16 +164,16 @@ class ChatSession(Conversations):
         ]
 
     def stop(self) -> bool:
-        """Stop the reply that runs in the conversation on screen; it ends within one decode step, and keeps what it has. One
-        elsewhere runs on."""
+        """Stop the reply that runs in the conversation on screen; one elsewhere runs on. It ends within one decode step,
+        and keeps what it has."""
         if self.running is None or not self.is_answering:
             return False
         self.running.control.cancel()
         return True
 
     def give_up(self) -> list[Update]:
-        """End the reply in the conversation on screen if the engine has not begun with it (it waits for a load): nothing of
-        it has come."""
+        """End the reply in the conversation on screen if the engine has not begun with it (it waits for a load): nothing
+        of it has come."""
         if self.running is None or self.running.has_started or not self.is_answering:
             return []
         return [*self._replies.leave(), *self._begin_next()]

@@ -207,8 +207,11 @@ class Conversations:
         return [ConversationsChanged()]
 
     def delete(self, conversation_id: int) -> list[Update]:
-        """Delete, so that `undelete` can bring it back; a reply that runs in it ends with what it has. Raises StorageError,
-        and then nothing is deleted."""
+        """Delete, so that `undelete` can bring it back; a reply that runs in it ends with what it has.
+
+        Raises:
+            StorageError: nothing is deleted.
+        """
         self.store.delete(conversation_id)
         updates: list[Update] = []
         if (waiting := self._line.of(conversation_id)) is not None:
@@ -223,8 +226,8 @@ class Conversations:
         return [*updates, *self._begin_next(), ConversationsChanged()]
 
     def undelete(self) -> list[Update]:
-        """Bring the conversation back that was deleted last, in whatever session, and open it; the next time the one
-        before. Nothing if there is none. Raises StorageError."""
+        """Bring back the conversation that was deleted last, in this session or an earlier one, and open it; the next
+        time the one before. Nothing if there is none. Raises StorageError."""
         last = self.store.last_deleted()
         if last is None:
             return []
@@ -260,8 +263,8 @@ class Conversations:
         return self._drafts.of(self._opened.conversation)
 
     def save_draft(self, text: str) -> list[Update]:
-        """Keep what stands in the prompt, for the conversation on screen: in this session at least. That it could not be
-        stored is reported once."""
+        """Keep what stands in the prompt of the conversation on screen. If it cannot be stored, which is reported once,
+        it is kept for this session."""
         try:
             self._drafts.keep(self._opened.id, text)
         except StorageError as error:
@@ -273,8 +276,10 @@ class Conversations:
     # --- messages in line
 
     def _begin_next(self) -> list[Update]:
-        """Answer the message that has waited longest, if nothing runs and there is (or will be) a model. One that cannot
-        be answered is reported, and stays in its conversation: the line moves on."""
+        """Answer the message that has waited longest, if nothing runs and there is (or will be) a model.
+
+        One that cannot be answered is reported, and stays in its conversation: the line moves on.
+        """
         updates: list[Update] = []
         while not self.is_busy and self.has_model:
             waiting = self._line.next()

@@ -1,4 +1,4 @@
-"""What is told of a reply that runs in a conversation that is not on screen."""
+"""What is reported of a reply that runs in a conversation that is not on screen."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Replies:
         is_shown: Callable[[OpenConversation], bool],
         clock: Callable[[], float],
     ) -> None:
-        """`is_shown` tells whether a conversation is the one on screen: of the others only the end is told."""
+        """`is_shown` tells whether a conversation is the one on screen: of the others only the end is reported."""
         self._store = store
         self._host = host
         self._is_shown = is_shown
@@ -250,7 +250,7 @@ class Replies:
         return None
 
     def _say_once(self, error: ErrorInfo) -> list[Update]:
-        """A fault that lasts is told once, not with every try."""
+        """A fault that lasts is reported once, not with every try."""
         if error.kind == self._said_kind:
             return []
         self._said_kind = error.kind
@@ -343,7 +343,7 @@ class Replies:
         return [ReplyEnded(message, error), ConversationsChanged(), *notices]
 
     def _end_as_before(self, running: RunningReply) -> list[Update]:
-        """A reply was to go on and did not: it keeps the state, the figures and the record of what it has."""
+        """Nothing was added to a continued reply: it keeps the state, the figures and the record that it had."""
         before = running.continued
         assert before is not None
         assert before.reply is not None
@@ -356,8 +356,10 @@ class Replies:
             log.info("the conversation could not be read again: %s", error)
 
     def _refuse(self, running: RunningReply, error: ErrorInfo) -> list[Update]:
-        """Nothing was generated: everything is as before, and the text of a prompt that is too long is given back; out of
-        sight it stays where it is, with what was wrong under it."""
+        """Nothing was generated: everything is as before, and the text of a prompt that is too long is given back.
+
+        Out of sight it stays where it is, with what was wrong under it.
+        """
         if running.continued is not None:
             return [*self._end_as_before(running), Notice(error)]
         if running.replaced is not None:

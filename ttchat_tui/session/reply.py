@@ -25,6 +25,9 @@ LONGEST_BACKOFF_S: Final = 30.0
 class RunningReply:
     """One reply, from its request to its last row. Not a state machine: the session says when it ends."""
 
+    has_started = False
+    """The engine has begun with it; before, it only waits (for a load, for instance)."""
+
     def __init__(
         self,
         home: OpenConversation,
@@ -45,7 +48,7 @@ class RunningReply:
             uses_defaults: the conversation has no parameters of its own: those of the model that answers hold.
             asked: the user's message that was stored with it; taken back if the prompt is refused.
             replaced: the reply that this one is another version of; it stays if this one comes to nothing.
-            continued: the row as it was before, when a reply is gone on with; it stays as it was if that is refused.
+            continued: the row as it was before, of a continued reply; it stays as it was if that is refused.
             now: the session's clock, seconds.
         """
         assert message.reply is not None
@@ -59,8 +62,6 @@ class RunningReply:
         self.continued = continued
         self.record: ReplyRecord = message.reply
         self.candidates = CandidateRows(request.candidates)
-        self.has_started = False
-        """The engine has begun with it; before, it only waits (for a load, for instance)."""
         self._parts = [message.content] if message.content else []
         self._token_ids = list(self.record.token_ids)
         self._is_dirty = False
@@ -72,7 +73,7 @@ class RunningReply:
         return "".join(self._parts)
 
     def is_in_vain(self, held_back: str = "") -> bool:
-        """It was to go on, and nothing was added to it; `held_back` would come with the end."""
+        """It continues one, and nothing was added; `held_back` would come with the end."""
         return self.continued is not None and self.text == self.continued.content and not held_back
 
     def take(self, event: TokenEvent) -> None:

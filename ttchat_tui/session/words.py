@@ -10,7 +10,7 @@ NO_MODEL = ErrorInfo(
 )
 ASKED_IN_WORDS = ErrorInfo(
     kind=NOTE,
-    message="This server cannot go on with an unfinished reply. The model is asked in words for the rest: the seam may "
+    message="This server cannot continue an unfinished reply. The model is asked in words for the rest: the seam may "
     "show.",
 )
 NOTHING_TO_DO = ErrorInfo(kind="nothing_to_do", message="There is no reply to work on yet.")

@@ -65,7 +65,7 @@ class Database:
         """`path` is what errors name; the connection is to that file (`is_at_path`), or to a copy of it."""
         self.path = path
         self.news: ErrorInfo | None = None
-        """What has happened to the file, to be told once."""
+        """What has happened to the file, to be reported once."""
         self.is_log_filled = False
         """A commit stands in the write-ahead log only."""
         self.on_commit: Callable[[], None] = lambda: None

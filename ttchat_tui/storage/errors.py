@@ -17,8 +17,8 @@ class StorageError(Exception):
     """Everything that storage raises. `str()` is a sentence; `info` carries the kind and the cure.
 
     Kinds: `not_found`, `reply_busy`, `not_a_leaf`, `invalid_settings`, `database_locked`, `database_read_only`,
-    `disk_full`, `database_corrupt`, `database_newer`, `database_gone`, `not_a_file`, `migration_failed`, `permission_denied`,
-    `database_unopenable`, `storage_failed`, `export_failed`.
+    `disk_full`, `database_corrupt`, `database_newer`, `database_gone`, `not_a_file`, `migration_failed`,
+    `permission_denied`, `database_unopenable`, `storage_failed`, `export_failed`.
     """
 
     def __init__(self, info: ErrorInfo) -> None:

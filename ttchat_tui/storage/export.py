@@ -73,8 +73,8 @@ ENDINGS: Final[dict[str, ExportFormat]] = {
 
 
 def place_for(typed: str, folder: Path, conversation: Conversation) -> Path:
-    """Where a transcript goes that somebody wants at `typed`, which is relative to `folder`: a file, or a folder (there is
-    one, or it ends with a slash), in which the title gives the name. Raises StorageError, as `file_path`."""
+    """Where a transcript goes that somebody wants at `typed`, relative to `folder`: to that file; or, where there is such
+    a folder or it ends with a slash, to a file in it with the title as its name. Raises StorageError, as `file_path`."""
     target = folder / file_path(typed)
     is_folder = typed.endswith((os.sep, "/")) or os.path.isdir(target)
     return target / file_name(conversation) if is_folder else target
@@ -103,8 +103,8 @@ def missing_folder(target: Path) -> Path | None:
 def export_messages(
     store: ConversationStore, conversation: Conversation, path: Sequence[Message], format: ExportFormat | str
 ) -> Sequence[Message]:
-    """What an export in `format` has: of JSON the whole tree, with what another window or another try said; of the others
-    the path on screen, as it is there. Raises StorageError."""
+    """What an export in `format` has: the path on screen, as it is there; in JSON the whole tree, with what was said in
+    another window or at another try. Raises StorageError."""
     if format != "json":
         return path
     shown = {message.id: message for message in path}

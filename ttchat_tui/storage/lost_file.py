@@ -1,7 +1,7 @@
 """When the file of an open database is no longer at its path: noticed, and written anew, there or beside it.
 
 Once nobody's name leads to it, a file lives on for those who have it open, and what they write to it goes with them.
-SQLite does not look (sqlite.org/howtocorrupt.html, 2.4), so that a chat would go on for days, and be gone.
+SQLite does not look (sqlite.org/howtocorrupt.html, 2.4), so that a chat would continue for days, and then be gone.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ def written_anew(path: Path) -> ErrorInfo:
 def goes_on_beside(path: Path, copy: Path) -> ErrorInfo:
     return ErrorInfo(
         kind="database_replaced",
-        message=f"Another file has taken the place of {path}. This session goes on in {copy}, with every conversation.",
-        cure=f"To go on with that one at the next start: quit, then mv {copy} {path}",
+        message=f"Another file has taken the place of {path}. "
+        f"This session continues in {copy}, with every conversation.",
+        cure=f"To continue with that one at the next start: quit, then mv {copy} {path}",
     )
 
 

@@ -166,8 +166,10 @@ class Messages:
         return self.message(message_id)
 
     def checkpoint(self, message_id: int, content: str, token_ids: tuple[int, ...]) -> None:
-        """Keep the reply as far as it has come, without figures: those of an earlier part would be too low by now. One that
-        is not streaming any more stays as it is."""
+        """Keep the reply as far as it has come, without figures: those of an earlier part would be too low by now.
+
+        One that is not streaming any more stays as it is.
+        """
         with self._database.transaction() as transaction:
             transaction.execute(
                 "UPDATE messages SET content = ?, token_ids = ?, written_at = ?, stats = NULL"

@@ -16,8 +16,8 @@ from ttchat_tui.storage.errors import StorageError, read_only
 NOT_KEPT: Final = "Nothing of this session is kept unless you save its transcript."
 
 _UNREADABLE: Final = frozenset({"database_corrupt", "database_newer", "not_a_file"})
-"""A damaged file, or a newer app's, is not guessed at, and what is no file is not opened; what else failed may leave the
-file readable."""
+"""A damaged file, or a newer app's, is not guessed at, and what is no file is not opened. Other failures may leave the file
+readable."""
 
 
 def open_store(path: Path, *, clock: Callable[[], float] = time.time) -> ConversationStore:

@@ -33,6 +33,8 @@ _LOCK_BYTES: Final = (0x40000000, 512)
 in WAL mode open holds a shared lock there."""
 _HIGHEST_VERSION: Final = 999
 """Migrations are called NNN.sql: a version beyond is damage."""
+_HIGHEST_SIGNED: Final = 2**31 - 1
+"""SQLite's number has a sign, and no app counts below zero."""
 
 
 class Repair(msgspec.Struct, frozen=True):
@@ -52,8 +54,9 @@ def repair(
     Nobody else may open the file meanwhile. The damaged file and its log become `<name>.damaged-N`.
 
     Raises:
-        StorageError: and nothing was changed. `not_found`: there is no such file. `database_locked`: somebody has it open. `database_newer`.
-            `database_corrupt`: nothing of it can be read. Else what kept the file from being opened or written.
+        StorageError: and nothing was changed. `not_found`: there is no such file. `database_locked`: somebody has it
+            open. `database_newer`. `database_corrupt`: nothing of it can be read. Else what kept the file from being
+            opened or written.
     """
     require_files(path)
     path = Path(os.path.realpath(path))
@@ -115,30 +118,31 @@ def _is_whole(copy: Path, path: Path, migrations: Path) -> bool:
             connection.row_factory = sqlite3.Row
             if connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
                 return False
-            if (
-                version > newest and version < 1 << 31
-            ):  # SQLite's number has a sign, and no app counts below zero
-                raise newer(path, version, newest)  # a whole file: nothing has damaged this number
+            if newest < version <= _HIGHEST_SIGNED:  # a whole file: nothing has damaged this number
+                raise newer(path, version, newest)
             if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
                 return False
             if version == 0:  # a new file, in which there are no tables yet
                 return connection.execute("SELECT * FROM sqlite_master").fetchone() is None
-            if columns_in(connection) != columns_at(min(version, newest), migrations):
+            if version > newest or columns_in(connection) != columns_at(version, migrations):
                 return False
-            messages = connection.execute("SELECT * FROM messages")
-            conversations = connection.execute("SELECT * FROM conversations")
-            connection.execute("SELECT * FROM app_state").fetchall()
-            return (
-                version <= newest
-                and all(map(is_readable, messages))
-                and all(is_readable_setting(row["sampling"]) for row in conversations)
-            )
+            return _is_every_row_readable(connection)
     except UnicodeDecodeError:
         return False
     except sqlite3.DatabaseError as error:
         if explained(error, copy).info.kind == "disk_full":
             raise
         return False
+
+
+def _is_every_row_readable(connection: sqlite3.Connection) -> bool:
+    """Raises sqlite3.DatabaseError, UnicodeDecodeError: one is not even text."""
+    messages = connection.execute("SELECT * FROM messages")
+    conversations = connection.execute("SELECT * FROM conversations")
+    connection.execute("SELECT * FROM app_state").fetchall()
+    return all(map(is_readable, messages)) and all(
+        is_readable_setting(row["sampling"]) for row in conversations
+    )
 
 
 def _header(file: Path) -> bytes:
@@ -151,8 +155,9 @@ def _version(header: bytes) -> int:
     return int.from_bytes(header[60:64], "big") if header.startswith(MAGIC) else 0
 
 
-def _page_size(told: int) -> int | None:
-    return told if 512 <= told <= 1 << 16 and not told & (told - 1) else None
+def _page_size(size: int) -> int | None:
+    """`size` if SQLite knows pages of so many bytes."""
+    return size if 512 <= size <= 1 << 16 and not size & (size - 1) else None
 
 
 def _salvage(copy: Path, now: float, migrations: Path) -> Salvage:
@@ -161,8 +166,8 @@ def _salvage(copy: Path, now: float, migrations: Path) -> Salvage:
     columns = columns_at(version if 0 < version <= newest else newest, migrations)
     _merge_log(copy)
     header = _header(copy)
-    told = int.from_bytes(header[16:18], "big")
-    size = _page_size(1 << 16 if told == 1 else told)
+    written = int.from_bytes(header[16:18], "big")
+    size = _page_size(1 << 16 if written == 1 else written)
     # The header may be what is damaged: see which way more can be read.
     layouts = [] if size is None else [(size, header[20])]
     best = Salvage()

@@ -88,7 +88,7 @@ class Database:
         A commit survives the death of the process in any case: the write-ahead log is in the kernel's hands.
         `is_durable` also waits for the disk (0.3 ms on an SSD), so that it survives a power loss: for what a person
         typed and for finished replies, not for the checkpoint of every second. First the file at the path is
-        compared with the open one (0.002 ms), and written anew if it has gone.
+        compared with the open one (0.01 ms), and written anew if it has gone.
         """
         with explaining(self.path):
             self._require_in_place()

@@ -484,6 +484,10 @@ def test_a_draft_in_a_conversation_that_another_window_deleted_comes_back_with_i
     assert chat.session.save_draft("new") == [], "it keeps no other draft from being stored"
     chat.session.undelete()
     assert chat.session.draft == "half a thought"
+    assert chat.session.conversation is not None
+    chat.store.delete(chat.session.conversation.id)
+    again = chat.session.save_draft("a whole thought")
+    assert [type(update) for update in again] == [Notice], "a fault that had passed is reported anew"
 
 
 def test_a_draft_that_was_sent_does_not_come_back(

@@ -34,9 +34,8 @@ class Drafts:
             try:
                 self._write(each)
             except StorageError as error:
-                if (
-                    error.info.kind != "not_found"
-                ):  # deleted in another window: `of` has it when it comes back
+                # Deleted in another window: `of` has it when the conversation comes back.
+                if error.info.kind != "not_found":
                     raise
 
     def forget(self, conversation_id: int | None) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,14 +78,60 @@ def test_every_text_comes_back_as_it_went() -> None:
     assert render("{{ messages[0].content }}", {"messages": [{"role": "user", "content": text}]}) == text
 
 
-def test_a_process_that_was_killed_is_started_again() -> None:
+def running() -> subprocess.Popen[str]:
+    render("", {})
+    process = template_process._PROCESS._running  # pyright: ignore[reportPrivateUsage]
+    assert process is not None
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_a_process_that_someone_ended_costs_no_reply(number: signal.Signals) -> None:
     for _ in range(2):
+        os.kill(running().pid, number)
         assert render("hello", {}) == "hello"
-        process = template_process._PROCESS._running  # pyright: ignore[reportPrivateUsage]
-        assert process is not None
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+
+
+def test_one_that_is_ended_over_a_rendering_is_asked_again() -> None:
+    process = running()
+    os.kill(process.pid, signal.SIGSTOP)
+    answers: list[str] = []
+    asking = threading.Thread(target=lambda: answers.append(render("hello", {})))
+    asking.start()
+    os.kill(process.pid, signal.SIGKILL)
+    asking.join()
+    assert answers == ["hello"]
+
+
+def test_one_that_never_answers_is_given_up_after_a_second_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    os.kill(running().pid, signal.SIGKILL)
+    monkeypatch.setattr(template_process, "_BOOT", "raise SystemExit(1)")
+    with pytest.raises(TemplateError, match="ended, twice") as caught:
+        render("hello", {})
+    assert caught.value.info.cure
+
+
+def test_what_a_rendering_took_of_memory_is_free_after_it_took_too_much() -> None:
+    process = running()
+    with pytest.raises(TemplateError, match="memory"):
+        render("{{ 'x' * 10 ** 12 }}", {})
+    assert process.wait() == template_process.OUT_OF_MEMORY
     assert render("hello", {}) == "hello"
+
+
+def test_it_ends_without_a_word_when_nobody_waits_for_its_answer() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from ttchat_tui.engine.template_program import serve; serve()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    request = {"source": "hello", "variables": {}, "most": 100, "cpu_s": 5.0}
+    _, said = process.communicate((json.dumps(request) + "\n").encode())
+    assert (process.returncode, said) == (0, b"")
 
 
 def test_threads_get_the_answers_to_their_own_questions() -> None:
@@ -103,9 +152,7 @@ def test_an_interrupt_in_between_does_not_mix_answers_up(monkeypatch: pytest.Mon
     def interrupted(*_: object) -> Iterator[None]:
         raise KeyboardInterrupt
 
-    render("one", {})
-    process = template_process._PROCESS._running  # pyright: ignore[reportPrivateUsage]
-    assert process is not None
+    process = running()
     monkeypatch.setattr(process.stdout, "readline", interrupted)
     with pytest.raises(KeyboardInterrupt):
         render("two", {})

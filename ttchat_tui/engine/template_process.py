@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -18,10 +19,14 @@ from typing import Any, Final
 from ttchat_tui.domain.user_paths import current_folder
 from ttchat_tui.engine.base import EngineError
 
+_log = logging.getLogger(__name__)
+
 CPU_S: Final = 5.0
 """Of computing, for one rendering; templates take a thousandth of it. Not by the clock: a busy machine is no fault."""
 MEMORY_BYTES: Final = 1 << 30
 """Address space of the process, its interpreter included."""
+OUT_OF_MEMORY: Final = 3
+"""Exit status of a process that wanted more: what it held is free then."""
 _LEAST_OUTPUT: Final = 1 << 20
 _OUTPUT_FACTOR: Final = 8
 """Characters of a prompt at most: so many times those of the messages, and `_LEAST_OUTPUT` more."""
@@ -62,18 +67,18 @@ class _Process:
         """
         line = json.dumps(request) + "\n"
         with self._lock:
-            for is_last in (False, True):
-                process = self._start()
-                try:
-                    return self._answer(process, line)
-                except OSError as error:  # Someone ended it between two requests.
-                    self._end()
-                    if is_last:
-                        raise TemplateError(f"The process for chat templates is gone ({error}).") from error
-                except BaseException:  # Its answer would be taken for that to the next request.
-                    self._end()
-                    raise
-        raise AssertionError
+            try:
+                answer = self._answer(line) or self._answer(
+                    line
+                )  # Someone ended it: once more, with another.
+            except BaseException:  # Its answer would be taken for that to the next request.
+                self._end()
+                raise
+        if not answer:
+            raise TemplateError(
+                "The process that renders the chat template ended, twice; the log says how.", _CURE
+            )
+        return json.loads(answer)
 
     def close(self) -> None:
         with self._lock:
@@ -98,20 +103,33 @@ class _Process:
                 ) from error
         return self._running
 
-    def _answer(self, process: subprocess.Popen[str], line: str) -> dict[str, Any]:
+    def _answer(self, line: str) -> str:
+        """Empty where the process ended for another reason than its limits."""
+        process = self._start()
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(line)
-        process.stdin.flush()
-        answer = process.stdout.readline()
+        try:
+            process.stdin.write(line)
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        except OSError:  # It has ended before it read all; its status says why.
+            answer = ""
         if answer.endswith("\n"):
-            return json.loads(answer)
-        status = process.wait()
-        if status == -signal.SIGPROF:
-            said = f"does not end: it was stopped after {CPU_S:g} s of computing"
-        else:
-            said = f"ended the process that ran it (exit status {status})"
-        raise TemplateError(f"The model's chat template {said}.", _CURE)
+            return answer
+        match process.wait():
+            case status if status == -signal.SIGPROF:
+                raise TemplateError(
+                    f"The model's chat template does not end: it was stopped after {CPU_S:g} s of computing.",
+                    _CURE,
+                )
+            case status if status == OUT_OF_MEMORY:
+                raise TemplateError(
+                    f"The model's chat template wants more than {MEMORY_BYTES >> 20:,} MB of memory and was stopped.",
+                    f"Shorten the conversation, if it is a very long one. {_CURE}",
+                )
+            case status:
+                _log.warning("The process for chat templates ended with status %d.", status)
+                return ""
 
     def _end(self) -> None:
         process, self._running = self._running, None
@@ -154,11 +172,6 @@ def render(source: str, variables: Mapping[str, Any]) -> str:
         case "too large":
             raise TemplateError(
                 f"The model's chat template makes a prompt without end: it was stopped after {most:,} characters.",
-                _CURE,
-            )
-        case "memory":
-            raise TemplateError(
-                f"The model's chat template wants more than {MEMORY_BYTES >> 20:,} MB of memory and was stopped.",
                 _CURE,
             )
         case _:

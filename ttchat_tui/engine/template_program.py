@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import resource
 import signal
 import sys
@@ -17,20 +18,27 @@ import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
 
-from ttchat_tui.engine.template_process import MEMORY_BYTES
+from ttchat_tui.engine.template_process import MEMORY_BYTES, OUT_OF_MEMORY
 
 
-def serve() -> None:
+def serve() -> NoReturn:
     """Answer the lines of standard input. The kernel ends this process where a rendering takes too long."""
     _limit_memory()
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    for line in sys.stdin:
-        request = json.loads(line)
-        signal.setitimer(signal.ITIMER_PROF, request["cpu_s"])
-        answer = _answer(request)
-        sys.stdout.write(json.dumps(answer) + "\n")
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        sys.stdout.flush()
+    status = 0
+    try:
+        for line in sys.stdin:
+            request = json.loads(line)
+            signal.setitimer(signal.ITIMER_PROF, request["cpu_s"])
+            answer = _answer(request)
+            sys.stdout.write(json.dumps(answer) + "\n")
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            sys.stdout.flush()
+    except MemoryError:
+        status = OUT_OF_MEMORY
+    except BrokenPipeError:  # Nobody waits for an answer any more.
+        pass
+    os._exit(status)  # What could not be written would be tried once more, with a traceback.
 
 
 def _limit_memory() -> None:
@@ -58,7 +66,7 @@ def _answer(request: dict[str, Any]) -> dict[str, str]:
                 return {"fault": "too large", "reason": ""}
         return {"text": "".join(text)}
     except MemoryError:
-        return {"fault": "memory", "reason": ""}
+        raise
     # A template is a program of the model's author: it may raise what Python raises for wrong data.
     except Exception as error:  # noqa: BLE001 - whatever it is, it is an answer
         return {"fault": "refused", "reason": _words(error)}

@@ -144,10 +144,13 @@ def test_a_folder_under_another_name_is_reached_through_the_models_own(tmp_path:
     moved = tmp_path / "snapshots" / "4567"
     moved.mkdir()
     assert model_folder(moved, "meta-llama/Llama-3.1-8B-Instruct", links).resolve() == moved
+    assert named.resolve() == snapshot  # Another process may be loading it.
+    assert model_folder(snapshot, "meta-llama/Llama-3.1-8B-Instruct", links) == named
     own = tmp_path / "Llama-3.1-8B-Instruct"
     own.mkdir()
     assert model_folder(own, "meta-llama/Llama-3.1-8B-Instruct", links) == own
-    assert model_folder(snapshot, "", links) == snapshot
+    for name in ("", "a/" + "long" * 100, "a/b c", "a/.."):
+        assert model_folder(snapshot, name, links) == snapshot
 
 
 def test_nothing_native_is_written_into_the_users_folder() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.tenstorrent.weight_cache import folder_for, shared_caches
+from ttchat_tui.engine.tenstorrent.weight_cache import folder_for, make, shared_caches
 
 NAME = "Llama-3.2-1B-Instruct"
 CACHE = Path("/cache")
@@ -70,6 +70,26 @@ def test_files_in_a_hub_cache_are_read_through_their_links(tmp_path: Path) -> No
 
 def test_a_name_cannot_leave_the_cache(tmp_path: Path) -> None:
     assert folder_for(CACHE, "../a b/..", checkpoint(tmp_path)).parent == CACHE
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "語" * 150, "né à/b\n\x1b", "-", "$(id)"])
+def test_any_name_is_one_of_a_folder_of_a_model(tmp_path: Path, name: str) -> None:
+    folder = make(folder_for(tmp_path / "cache", name, checkpoint(tmp_path)))
+    (folder / "tensor_cache_bfp8").mkdir()
+    assert folder.parent == tmp_path / "cache"
+    assert shared_caches(tmp_path / "cache") == []
+
+
+def test_a_mesh_of_several_rows_has_weights_of_its_own(tmp_path: Path) -> None:
+    model = checkpoint(tmp_path)
+    assert len({folder_for(CACHE, NAME, model, rows) for rows in (1, 2, 8)}) == 3
+
+
+def test_a_folder_that_cannot_be_made_is_named_and_the_setting_too(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelLoadError, match=r"cannot be kept in .*file") as caught:
+        make(tmp_path / "file" / "model")
+    assert "TT_CACHE_PATH" in caught.value.info.cure
 
 
 def test_a_checkpoint_that_cannot_be_read_is_named(tmp_path: Path) -> None:

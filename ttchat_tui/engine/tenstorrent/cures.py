@@ -130,6 +130,19 @@ CURES: Final[tuple[Cure, ...]] = (
         "The card is in a bad state: most often what ran before was killed.",
         f"{_RESET} Reboot if it comes back.",
     ),
+    # -- files
+    Cure(
+        r"No space left on device|Disk quota exceeded",
+        "disk_full",
+        "There is no room for the converted weights: they take about as much as the model's own files.",
+        "Free some space, or name another folder in TT_CACHE_PATH or [tt] cache_dir.",
+    ),
+    Cure(
+        r"Read-only file system|^PermissionError: (?!.*/dev/)",
+        "not_writable",
+        "A folder that tt-metal keeps files in cannot be written.",
+        "Name one that can be in TT_CACHE_PATH or [tt] cache_dir; the log says which it is.",
+    ),
     # -- memory
     Cure(
         r"Creating trace buffers of size",

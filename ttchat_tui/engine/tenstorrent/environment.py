@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Generator, Mapping, MutableMapping
@@ -18,6 +20,7 @@ from ttchat_tui.engine.base import MissingDependency, ModelLoadError
 Api: TypeAlias = Literal["generator", "package"]
 
 _GENERATOR: Final = Path("models", "tt_transformers", "tt", "generator.py")
+_FOLDER_NAME: Final = re.compile(r"(?!\.+\Z)[\w.-]{1,100}")
 _ROOT_VARIABLES: Final = ("TT_METAL_HOME", "TT_METAL_RUNTIME_ROOT")
 _INSTALL: Final = (
     "pip install 'ttchat-tui[tt]' (Python 3.10 or 3.12), or start ttchat-tui in tt-metal's own venv."
@@ -163,24 +166,22 @@ def applied(changes: Mapping[str, str], environ: MutableMapping[str, str]) -> Ge
 def model_folder(path: Path, repo: str, links_dir: Path) -> Path:
     """`path` under a name that tt_transformers knows: it looks settings up by the folder's base name.
 
-    A folder that is called otherwise than the model (a cache's snapshot, an alias) is reached through a symbolic link
-    in `links_dir`, which is made here.
+    A folder that is called otherwise than the model (a cache's snapshot, an alias) is reached through a symbolic link,
+    which is made here: in a folder of its own below `links_dir`, for another process may load another model of the
+    same name meanwhile.
 
     Raises:
         ModelLoadError: the link cannot be made.
     """
     name = repo.rpartition("/")[2]
-    if not name or path.name == name:
+    if path.name == name or not _FOLDER_NAME.fullmatch(name):
         return path
-    if not re.fullmatch(r"[\w.-]+", name):
-        return path
-    link = links_dir / name
+    target = path.resolve()
+    link = links_dir / hashlib.sha256(os.fsencode(target)).hexdigest()[:16] / name
     try:
-        links_dir.mkdir(parents=True, exist_ok=True)
-        if link.is_symlink() and link.resolve() != path.resolve():
-            link.unlink()
-        if not link.exists():
-            link.symlink_to(path.resolve(), target_is_directory=True)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # By an earlier load: of this very folder.
+            link.symlink_to(target, target_is_directory=True)
     except OSError as error:
         raise ModelLoadError(
             f"{link} cannot be made ({error.strerror}).",

@@ -70,6 +70,22 @@ class Ttnn(Protocol):
     def synchronize_device(self, device: Any) -> None: ...
 
 
+def named_shape(name: str) -> tuple[int, int]:
+    """Rows and columns that a MESH_DEVICE (or `1x2`) stands for.
+
+    Raises:
+        ModelLoadError: the name is unknown.
+    """
+    if match := _ROWS_COLUMNS.fullmatch(name):
+        return int(match[1]), int(match[2])
+    if shape := SHAPES.get(name.upper()):
+        return shape
+    raise ModelLoadError(
+        f"MESH_DEVICE {name!r} is not known.",
+        f"Use one of {', '.join(SHAPES)}, or rows x columns such as 1x2; unset it to use all chips.",
+    )
+
+
 def mesh_shape(name: str, chips: int) -> tuple[int, int]:
     """Rows and columns for a MESH_DEVICE (or `1x2`); without a name, all `chips` in one row.
 
@@ -79,15 +95,7 @@ def mesh_shape(name: str, chips: int) -> tuple[int, int]:
     wanted = name.strip()
     if not wanted:
         return (1, max(1, chips))
-    if match := _ROWS_COLUMNS.fullmatch(wanted):
-        shape = (int(match[1]), int(match[2]))
-    elif wanted.upper() in SHAPES:
-        shape = SHAPES[wanted.upper()]
-    else:
-        raise ModelLoadError(
-            f"MESH_DEVICE {wanted!r} is not known.",
-            f"Use one of {', '.join(SHAPES)}, or rows x columns such as 1x2; unset it to use all chips.",
-        )
+    shape = named_shape(wanted)
     if shape[0] * shape[1] > chips:
         raise ModelLoadError(
             f"MESH_DEVICE {wanted} needs {shape[0] * shape[1]} chips, {chips} can be used.",

@@ -17,7 +17,7 @@ from ttchat_tui.domain.events import (
     PromptCounted,
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
-from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
+from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec, TenstorrentOptions
 from ttchat_tui.domain.user_paths import current_folder, home
 from ttchat_tui.engine.base import ModelLoadError, ProgressReporter, not_loaded, refusal
 from ttchat_tui.engine.generation_config import recommended_sampling
@@ -30,6 +30,7 @@ from ttchat_tui.engine.tenstorrent.errors import explained
 from ttchat_tui.engine.tenstorrent.holders import require_free
 from ttchat_tui.engine.tenstorrent.kv_prefix import PROBE
 from ttchat_tui.engine.tenstorrent.loading import LoadedCard, Plan, load_card
+from ttchat_tui.engine.tenstorrent.mesh import named_shape
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
 from ttchat_tui.engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
 
@@ -78,14 +79,13 @@ class TenstorrentEngine:
         report(LoadProgress(phase="start", detail="chat template"))
         template = ChatTemplate(data.source, data.special, tokenizer.controls)
         options = spec.tenstorrent
-        mesh_name = options.mesh_device or os.environ.get("MESH_DEVICE", "")
         with explained():
             card = load_card(
                 Plan(
                     api=prepared.api,
                     name=folder.name,
                     hf_model=str(folder),
-                    mesh_name=mesh_name,
+                    mesh_name=_mesh_name(options),
                     wanted_context=spec.context_length,
                     model_context=_longest_context(config),
                     probe=tokenizer.encode_pieces((Piece(PROBE, False),))[0],
@@ -171,10 +171,11 @@ class TenstorrentEngine:
             )
         cache = environment.cache_parent(options.cache_dir, os.environ, path)
         folder = environment.model_folder(path, spec.repo, cache / "names")
+        rows = named_shape(mesh_name)[0] if (mesh_name := _mesh_name(options)) else 1
         wanted = environment.Wanted(
             hf_model=str(folder),
             is_local=True,
-            cache_dir=weight_cache.folder_for(cache, folder.name, path),
+            cache_dir=weight_cache.make(weight_cache.folder_for(cache, folder.name, path, rows)),
             logs_dir=cache / "native",
             checkout=checkout,
             operation_timeout_s=options.operation_timeout_s,
@@ -182,6 +183,10 @@ class TenstorrentEngine:
         if checkout is not None:
             environment.put_on_path(checkout)
         return _Prepared(api, folder, environment.variables(wanted, os.environ), _shared_notes(cache))
+
+
+def _mesh_name(options: TenstorrentOptions) -> str:
+    return (options.mesh_device or os.environ.get("MESH_DEVICE", "")).strip()
 
 
 def _shared_notes(cache: Path) -> tuple[str, ...]:

@@ -21,10 +21,12 @@ _SAMPLES: Final = 16
 """Stretches read of each file of weights, the first one being its header: fine-tunes of one model differ in them even
 where sizes and times are the same."""
 _DIGITS: Final = 16
+_LONGEST_NAME: Final = 100
+"""Characters: file systems take 255 bytes, and the fingerprint goes behind it."""
 _OWN: Final = re.compile(rf".+-[0-9a-f]{{{_DIGITS}}}")
 
 
-def folder_for(parent: Path, name: str, model: Path) -> Path:
+def folder_for(parent: Path, name: str, model: Path, rows: int = 1) -> Path:
     """The folder in `parent` for the weights of the checkpoint in `model`. Nothing is made.
 
     Other weights, another configuration or files written anew have another folder; a checkpoint that was moved keeps
@@ -32,11 +34,29 @@ def folder_for(parent: Path, name: str, model: Path) -> Path:
 
     Args:
         name: for people who look at the folder.
+        rows: of the mesh: tt_transformers goes by the number of chips, and 2x2 cuts weights otherwise than 1x4.
     Raises:
         ModelLoadError: the checkpoint cannot be read.
     """
-    safe = re.sub(r"[^\w.-]", "_", name)
-    return parent / f"{safe}-{_fingerprint(model)}"
+    safe = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:_LONGEST_NAME]
+    on_rows = f"-{rows}rows" if rows > 1 else ""
+    return parent / f"{safe}{on_rows}-{_fingerprint(model)}"
+
+
+def make(folder: Path) -> Path:
+    """`folder`, made if it is not there.
+
+    Raises:
+        ModelLoadError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelLoadError(
+            f"Converted weights cannot be kept in {folder.parent} ({error.strerror}).",
+            "Name a folder that can be written in TT_CACHE_PATH or [tt] cache_dir.",
+        ) from error
+    return folder
 
 
 def shared_caches(parent: Path) -> list[Path]:

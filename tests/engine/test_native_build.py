@@ -101,6 +101,41 @@ def test_why_there_is_none_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         build.load(tmp_path, os.environ)
 
 
+def test_a_compiler_that_does_not_end_is_ended_with_all_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "_TIMEOUT_S", 0.2)
+    with pytest.raises(build.Unavailable, match=r"takes more than 0\.2 s"):
+        build.load(tmp_path / "kernels", script(tmp_path / "cc", "sleep 1000; true"))
+
+
+def test_a_full_disk_costs_no_more_than_a_compilation(
+    tmp_path: Path, real_compiler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = tmp_path / "kernels"
+    body = f'case "$*" in *-o\\ {kernels}*) exit 1;; esac\nexec {real_compiler} "$@"'
+    environ = script(tmp_path / "cc", body)
+    with pytest.raises(build.Unavailable, match="does not compile"):
+        build.load(kernels, environ)
+    monkeypatch.setattr(build.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 0))  # pyright: ignore
+    reasons: list[str] = []
+    there = build.load(kernels, environ, refused=reasons.append)
+    assert is_native_right(Library(there))
+    assert reasons == [f"The compiled decode kernel is not kept: {kernels}: No space left on device."]
+
+
+def test_what_a_process_left_that_was_ended_while_it_compiled_goes_with_time(
+    tmp_path: Path, real_compiler: str
+) -> None:
+    kernels = tmp_path / "kernels"
+    kernels.mkdir(mode=0o700)
+    for name in ("compiling-old.so", "compiling-new.so"):
+        (kernels / name).touch()
+    os.utime(kernels / "compiling-old.so", (1, 1))
+    build.load(kernels, os.environ)
+    assert {file.name.partition("-")[2] for file in kernels.glob("compiling-*")} == {"new.so"}
+
+
 @pytest.mark.parametrize("processor", ["native", "x86-64-v3"])
 def test_what_was_compiled_computes_what_it_should(processor: str) -> None:
     assert is_native_right(kernel(processor))

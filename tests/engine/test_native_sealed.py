@@ -111,6 +111,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "a link to nothing": link_to("gone"),
     "a link to a device": link_to("/dev/zero"),
     "a link to the same": link_to_the_same,
+    "far too large": lambda file: os.truncate(file, 1 << 40),
     "others may write": lambda file: file.chmod(0o722),
     "the group may write": lambda file: file.chmod(0o770),
 }
@@ -145,10 +146,21 @@ def test_a_file_of_another_user_has_a_fault(kept: Path) -> None:
 
 def test_a_folder_in_the_place_of_the_file_does_not_stop_a_load(kept: Path) -> None:
     kept.unlink()
+    kept.mkdir()
+    assert loaded_elsewhere(kept.parent) == ["compiled", "right"]
+    kept.unlink()
     (kept / "inside").mkdir(parents=True)
-    *_, reason, compiling, right = loaded_elsewhere(kept.parent)
-    assert "not kept" in reason
+    _, reason, compiling, right = loaded_elsewhere(kept.parent)
+    assert reason == f"The compiled decode kernel is not kept: {kept}: Directory not empty."
     assert (compiling, right) == ("compiled", "right")
+
+
+def test_a_seal_is_not_put_on_what_a_link_points_to(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("text")
+    (tmp_path / "link").symlink_to(tmp_path / "theirs")
+    with pytest.raises(OSError, match="link"):
+        seal(tmp_path / "link")
+    assert (tmp_path / "theirs").read_text() == "text"
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o702, 0o1777])

@@ -7,15 +7,19 @@ replaced (`sealed.py`).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import hashlib
 import logging
 import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -35,6 +39,10 @@ MACHINES: Final = ("x86_64", "amd64")
 """What `platform.machine` calls the processors that lanes.h is written for."""
 _COMPILERS: Final = ("cc", "gcc", "clang")
 _TIMEOUT_S: Final = 120.0
+_SCRATCH: Final = "compiling-"
+_ABANDONED_S: Final = 3600.0
+_ROOM_BYTES: Final = 1 << 20
+"""With less than that, a compiler that fails most probably had no room."""
 _CPUINFO: Final = Path("/proc/cpuinfo")
 
 
@@ -84,11 +92,11 @@ def load(
             require_private(folder)
             return _kept(folder / name, full, compiling)
         except (NotOurs, OSError) as reason:
-            refused(f"The compiled decode kernel is not kept: {reason}.")
+            refused(f"The compiled decode kernel is not kept: {_words(reason)}.")
         with tempfile.TemporaryDirectory(prefix="ttchat-kernel-") as private:
             return _kept(Path(private) / name, full, compiling)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unavailable(str(error)) from error
+    except OSError as error:
+        raise Unavailable(_words(error)) from error
 
 
 def _kept(path: Path, command: Sequence[str], compiling: Callable[[], None]) -> ctypes.CDLL:
@@ -110,14 +118,14 @@ def _kept(path: Path, command: Sequence[str], compiling: Callable[[], None]) -> 
 
 
 def _digest(command: Sequence[str], processor: str) -> str:
-    version = subprocess.run([*command, "--version"], capture_output=True, timeout=_TIMEOUT_S, check=False)
+    version = _run([*command, "--version"])
     digest = hashlib.sha256()
     for part in (
         *(file.read_bytes() for file in _sources()),
         *(flag.encode() for flag in (*command, processor, *_FLAGS)),
     ):
         digest.update(part)
-    digest.update(version.stdout)
+    digest.update(version.stdout.encode())
     digest.update(_processor())
     return digest.hexdigest()[:16]
 
@@ -137,24 +145,56 @@ def _processor() -> bytes:
 
 def _compile(command: Sequence[str], path: Path) -> None:
     """To a name of its own first: two processes that compile at once do not disturb each other."""
-    handle, scratch = tempfile.mkstemp(dir=path.parent, suffix=".so")
+    _tidy(path.parent)
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=_SCRATCH, suffix=".so")
     os.close(handle)
     try:
-        run = subprocess.run(
-            [*command, *_FLAGS, str(_HERE / _SOURCE), "-o", scratch, "-lm"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
+        run = _run([*command, *_FLAGS, str(_HERE / _SOURCE), "-o", scratch, "-lm"])
         if run.returncode != 0:
+            if shutil.disk_usage(path.parent).free < _ROOM_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path.parent))
             raise Unavailable(f"{command[0]} does not compile it: {_first_error(run.stderr)}")
         seal(Path(scratch))
         put(Path(scratch), path)
     finally:
         Path(scratch).unlink(missing_ok=True)
+
+
+def _tidy(folder: Path) -> None:
+    """Take away what processes that were ended while they compiled have left."""
+    for file in folder.glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(FileNotFoundError):  # Another process was faster.
+            if time.time() - file.stat().st_mtime > _ABANDONED_S:
+                file.unlink()
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """
+    Raises:
+        Unavailable: the compiler takes too long.
+        OSError: it cannot be started.
+    """
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            output, complaints = process.communicate(timeout=_TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            os.killpg(process.pid, signal.SIGKILL)  # What it started as well: it would be waited for.
+            raise Unavailable(f"{command[0]} takes more than {_TIMEOUT_S:g} s") from error
+    return subprocess.CompletedProcess(command, process.returncode, output, complaints)
+
+
+def _words(reason: Exception) -> str:
+    if isinstance(reason, OSError) and reason.strerror:
+        return f"{reason.filename}: {reason.strerror}" if reason.filename else reason.strerror
+    return str(reason).rstrip(".")
 
 
 def _first_error(output: str) -> str:

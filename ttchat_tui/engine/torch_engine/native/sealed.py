@@ -15,6 +15,8 @@ from typing import Final
 
 _MARK: Final = b"ttchat-sha256"
 _SEAL_BYTES: Final = len(_MARK) + hashlib.sha256().digest_size
+_MOST_BYTES: Final = 16 << 20
+"""Of a file, a hundred times what a kernel takes: more is not read."""
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OWNER_ONLY: Final = 0o700
 
@@ -55,14 +57,18 @@ def fault_of(path: Path) -> str:
             _require_own(path, state)
         except NotOurs as reason:
             return str(reason)
-        content = file.read()
+        content = file.read(_MOST_BYTES)
     body, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
     return "" if seal == _seal(body) else f"{path} is damaged, or is not what was compiled"
 
 
 def seal(path: Path) -> None:
-    """Put the digest behind what a compiler wrote (loaders do not look there), for its owner alone, and on the disk."""
-    with path.open("rb+") as file:
+    """Put the digest behind what a compiler wrote (loaders do not look there), for its owner alone, and on the disk.
+
+    Raises:
+        OSError: it cannot be written, or is a symbolic link.
+    """
+    with open(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "rb+") as file:
         os.fchmod(file.fileno(), _OWNER_ONLY)  # A linker goes by the umask.
         file.write(_seal(file.read()))
         file.flush()
@@ -70,7 +76,13 @@ def seal(path: Path) -> None:
 
 
 def put(scratch: Path, path: Path) -> None:
-    """Give a sealed file its name, in place of whatever has it; both in one folder."""
+    """Give a sealed file its name, in place of whatever has it; both in one folder.
+
+    Raises:
+        OSError: what has it is a folder with something in it.
+    """
+    if path.is_dir() and not path.is_symlink():
+        path.rmdir()
     os.replace(scratch, path)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttchat_tui.domain.thoughts import answer_of, normalised, opens_thought
+from ttchat_tui.domain.thoughts import CLOSING, OPENING, answer_of, mark_of, normalised, opens_thought
 
 BLOCK = "<think>\nHm.\n</think>\n\nYes."
 
@@ -38,6 +38,68 @@ def test_a_thought_before_an_answer_has_one_form_and_is_not_sent_back(text: str)
     assert answer_of(text) == "Yes."
 
 
+DIALECTS = {
+    "deepseek": ("<think>", "</think>"),
+    "thinking": ("<thinking>", "</thinking>"),
+    "seed": ("<seed:think>", "</seed:think>"),
+    "exaone": ("<thought>", "</thought>"),
+    "reasoning": ("<reasoning>", "</reasoning>"),
+    "magistral": ("[THINK]", "[/THINK]"),
+    "kimi": ("◁think▷", "◁/think▷"),
+    "command a": ("<|START_THINKING|>", "<|END_THINKING|><|START_RESPONSE|>"),
+    "openthinker": ("<|begin_of_thought|>", "<|end_of_thought|>\n\n<|begin_of_solution|>"),
+    "gemma 4": ("<|channel>thought", "<channel|>"),
+    "gpt-oss": (
+        "<|channel|>analysis<|message|>",
+        "<|end|><|start|>assistant<|channel|>final<|message|>",
+    ),
+}
+FINAL = "<|start|>assistant<|channel|>final<|message|>Yes."
+in_every_dialect = pytest.mark.parametrize(("opening", "closing"), DIALECTS.values(), ids=DIALECTS.keys())
+
+
+@in_every_dialect
+@pytest.mark.parametrize("space", ["", "\n", "\n\n"])
+def test_every_family_of_models_is_understood(opening: str, closing: str, space: str) -> None:
+    before = {BLOCK, f"{space}{opening}{space}Hm.{space}{closing}{space}Yes."}
+    assert {normalised(text) for text in before} == {BLOCK}
+    assert {answer_of(text) for text in before} == {"Yes."}
+    assert answer_of(f"{opening}{space}Hm.") == ""
+    assert answer_of(f"{opening}{space}A{space}{closing}\nOne.\n{opening}B{closing}Two.") == "One.\n\nTwo."
+
+
+@in_every_dialect
+def test_every_family_may_have_its_thought_opened_by_the_template(opening: str, closing: str) -> None:
+    assert opens_thought(f"<|assistant|>{opening}\n")
+    assert not opens_thought(f"<|assistant|>{opening}\n{closing}")
+    # As it arrives: the block that was said with the first token, its end in the model's own words.
+    assert normalised(f"<think>\nHm.\n{closing}\n\nYes.") == BLOCK
+    assert answer_of(f"Hm.\n{closing}\n\nYes.") == "Yes."
+
+
+@in_every_dialect
+def test_a_tag_of_another_family_is_text(opening: str, closing: str) -> None:
+    others = [tag for tag in DIALECTS.values() if tag != (opening, closing) and "think" not in tag[0]]
+    for other_opening, other_closing in others:
+        text = f"{opening}Hm.{closing}Yes:\n{other_opening}\nno\n{other_closing}\nindeed."
+        assert answer_of(text) == f"Yes:\n{other_opening}\nno\n{other_closing}\nindeed."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<|channel|>analysis<|message|>A<|end|><|start|>assistant<|channel|>analysis<|message|>B<|end|>"
+        + FINAL,
+        FINAL,
+        FINAL.removeprefix("<|start|>assistant"),
+        "analysisThe user asks.assistantfinalYes.",
+    ],
+)
+def test_what_gpt_oss_says_is_its_final_channel(text: str) -> None:
+    assert answer_of(text) == "Yes."
+    assert "<|" not in normalised(text)
+
+
 @pytest.mark.parametrize("text", ["<think>\nHm.", "<think>", "<thinking>\nHm, so\n\nand so.\n", "[THINK]Hm."])
 def test_a_thought_whose_end_never_came_is_no_answer(text: str) -> None:
     assert answer_of(text) == ""
@@ -61,6 +123,10 @@ def test_a_thought_whose_end_never_came_is_no_answer(text: str) -> None:
         "</think> is the closing tag.",
         "Use `<think>` and `</think>`.\n\nThe first opens.",
         "1 < 2 and [THINK] is a tag.",
+        "Yes.<|end|>",
+        "Analysis of the final channel.",
+        "analysis is what it is called; assistant is another role.",
+        "<answer>\n<reasoning>\nno\n</reasoning>\n</answer>",
     ],
 )
 def test_a_tag_that_is_spoken_of_swallows_nothing(text: str) -> None:
@@ -86,6 +152,8 @@ def test_a_tag_that_is_spoken_of_swallows_nothing(text: str) -> None:
             "One.\n\n```\n<think>\nB\n</think>\n```",
         ),
         ("<think>\n\n</think>\n\nYes.", "Yes."),
+        ("Let me see.\n<think>\nHm.\n</think>\nYes.", "Let me see.\n\nYes."),
+        ("So: `<think>`.\n</think>\n\nYes.", "Yes."),
     ],
 )
 def test_what_is_said_is_all_that_is_not_thought(text: str, answer: str) -> None:
@@ -122,3 +190,10 @@ def test_a_prompt_that_opens_a_thought_is_known() -> None:
         assert opens_thought("<|im_start|>assistant\n" + end)
     for end in ("", "<think>\n\n</think>\n\n", "<think>\nHm"):
         assert not opens_thought("<|im_start|>assistant\n" + end)
+
+
+def test_a_control_token_is_a_mark_in_the_reply_if_it_is_one_of_a_thought() -> None:
+    assert {mark_of(opening) for opening, _ in list(DIALECTS.values())[:8]} == {OPENING}
+    assert {mark_of(closing) for _, closing in list(DIALECTS.values())[:8]} == {CLOSING}
+    for token in ("<|im_end|>", "<|end|>", "<s>", "", "<|think|>", "<|channel|>"):
+        assert mark_of(token) == ""

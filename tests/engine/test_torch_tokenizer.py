@@ -267,3 +267,25 @@ def test_a_text_of_megabytes_lets_other_threads_go_on() -> None:
     heart.join()
     assert len(ids) == 2_000_000
     assert beats > 5
+
+
+def with_controls(*texts: str) -> ChatTokenizer:
+    made = Tokenizer(models.BPE(vocab={"a": 0}, merges=[]))
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens([AddedToken(text, special=True) for text in texts])
+    return ChatTokenizer(made)
+
+
+def test_control_tokens_that_mark_a_thought_are_seen_in_a_reply() -> None:
+    tokenizer = with_controls("[THINK]", "[/THINK]", "◁think▷", "</s>")
+    spelled = [tokenizer.token_bytes(index).decode() for index in range(1, 5)]
+    assert spelled == ["<think>\n", "\n</think>\n", "<think>\n", ""]
+
+
+def test_the_channels_of_gpt_oss_are_seen_and_end_no_reply() -> None:
+    channels = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>")
+    tokenizer = with_controls(*channels, "<|return|>")
+    assert [tokenizer.token_bytes(index).decode() for index in range(1, 6)] == [*channels, ""]
+    assert tokenizer.end_ids == frozenset()
+    phi = with_controls("<|user|>", "<|end|>")
+    assert (phi.end_ids, phi.token_bytes(2)) == ({2}, b"")

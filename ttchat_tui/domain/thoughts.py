@@ -13,15 +13,35 @@ from typing import Final, NamedTuple
 OPENING: Final = "<think>\n"
 CLOSING: Final = "\n</think>\n"
 
-_OPENER: Final = re.compile(
-    r"\s*(?:<think(?:ing)?>|\[THINK\]|(?:<\|start\|>assistant)?<\|channel\|>analysis<\|message\|>)",
-    re.IGNORECASE,
+_DIALECTS: Final = (
+    (r"<think(?:ing)?>", r"</think(?:ing)?>"),  # DeepSeek, Qwen, GLM and most others
+    (r"<seed:think>", r"</seed:think>"),
+    (r"<thought>", r"</thought>"),
+    (r"<reasoning>", r"</reasoning>"),
+    (r"\[THINK\]", r"\[/THINK\]"),  # Magistral
+    (r"◁think▷", r"◁/think▷"),  # Kimi
+    (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>(?:\s*<\|START_RESPONSE\|>)?"),  # Command A
+    (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>(?:\s*<\|begin_of_solution\|>)?"),  # OpenThinker
+    (r"<\|channel>thought", r"<channel\|>"),  # Gemma 4
+    (  # gpt-oss
+        r"(?:(?:<\|start\|>assistant)?<\|channel\|>)?analysis<\|message\|>",
+        r"<\|end\|>(?:<\|start\|>assistant)?<\|channel\|>(?:final<\|message\|>|(?=analysis))",
+    ),
+    # gpt-oss, where a server left its control tokens out.
+    (r"\Aanalysis(?=.*assistantfinal)", r"assistantfinal"),
 )
-_CLOSER: Final = re.compile(
-    r"</think(?:ing)?>|\[/THINK\]|<\|end\|>(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>",
-    re.IGNORECASE,
-)
-_OPEN_END: Final = re.compile(r"(?:<think(?:ing)?>|\[THINK\])\s*$", re.IGNORECASE)
+"""How a thought begins and ends, as regular expressions; what `OPENING` and `CLOSING` are of comes first."""
+_THINK: Final = 1
+"""The number of the first of them."""
+_FLAGS: Final = re.IGNORECASE | re.DOTALL
+_OPENERS: Final = "|".join(f"({opener})" for opener, _ in _DIALECTS)
+_OPENER: Final = re.compile(rf"\s*(?:{_OPENERS})", _FLAGS)
+_LINE_OPENER: Final = re.compile(rf"^[ \t]*(?:{_OPENERS})", _FLAGS | re.MULTILINE)
+_CLOSERS: Final = tuple(re.compile(closer, _FLAGS) for _, closer in _DIALECTS)
+_CLOSER: Final = re.compile("|".join(f"({closer})" for _, closer in _DIALECTS), _FLAGS)
+_OPEN_END: Final = re.compile(rf"(?:{_OPENERS})\s*\Z", _FLAGS)
+_ANSWER_HEAD: Final = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>")
+"""gpt-oss's, of an answer without a thought."""
 _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]*)")
 _LINE_INDENT: Final = 4
 """Spaces that make a line indented code."""
@@ -51,29 +71,40 @@ def unopened_end(text: str) -> re.Match[str] | None:
     return None if is_opened(text) else _lone_closer(text)
 
 
+def mark_of(token: str) -> str:
+    """What a model's control token is in a reply: `OPENING`, `CLOSING`, or nothing where it marks no thought."""
+    if _OPENER.fullmatch(token):
+        return OPENING
+    return CLOSING if _CLOSER.fullmatch(token) else ""
+
+
 def parts(text: str) -> list[Part]:
     """A reply as thoughts and what was said, in order. Joined, they are the reply but for tags and the space at them."""
+    head = _ANSWER_HEAD.match(text)
+    position = head.end() if head else 0
     found: list[Part] = []
-    position = 0
+    dialect: int | None = None
+    if (opener := _OPENER.match(text, position)) is not None:
+        dialect = opener.lastindex
+    elif (closer := _lone_closer(text)) is not None:
+        found.append(Part(True, text[: closer.start()]))
+        position = closer.end()
+    elif _later_opener(text, position, _THINK) is not None:
+        dialect = _THINK
+    else:
+        return [Part(False, text[position:])] if text else []
     while position < len(text):
-        opener = _OPENER.match(text, position)
-        if opener is None and found:
-            opener = _opener_after(text, position)
+        opener = _next_opener(text, position, dialect)
+        said = text[position : opener.start() if opener else len(text)]
+        if said.strip():
+            found.append(Part(False, said))
         if opener is None:
-            closer = None if found else _lone_closer(text)
-            if closer is None:
-                if not found or text[position:].strip():
-                    found.append(Part(False, text[position:]))
-                break
-            found.append(Part(True, text[: closer.start()]))
-            position = closer.end()
-            continue
-        if text[position : opener.start()].strip():
-            found.append(Part(False, text[position : opener.start()]))
+            break
+        dialect = opener.lastindex
         position = opener.end()
         while again := _OPENER.match(text, position):  # The template opened it, and the model once more.
             position = again.end()
-        closer = _closer(text, position)
+        closer = _closer(text, position, dialect)
         if closer is None:
             found.append(Part(True, text[position:], is_open=True))
             break
@@ -86,7 +117,7 @@ def normalised(text: str) -> str:
     """`text` with each thought as a block of its own: tags on their own lines, a blank line before what was said."""
     found = parts(text)
     if not any(part.is_thought for part in found):
-        return text
+        return "".join(part.text for part in found)
     blocks: list[str] = []
     for part in found:
         if not part.is_thought:
@@ -107,13 +138,29 @@ def answer_of(text: str) -> str:
     thought."""
     found = parts(text)
     if not any(part.is_thought for part in found):
-        return text
+        return "".join(part.text for part in found)
     return "\n\n".join(said for part in found if not part.is_thought and (said := part.text.strip()))
 
 
-def _closer(text: str, start: int) -> re.Match[str] | None:
+def _next_opener(text: str, start: int, dialect: int | None) -> re.Match[str] | None:
+    """Where a thought begins at `start` or later, in the dialect of the one before it if that is known."""
+    match = _OPENER.match(text, start)
+    if match is None or dialect not in (None, match.lastindex):
+        return _later_opener(text, start, dialect)
+    return match
+
+
+def _closer(text: str, start: int, dialect: int | None) -> re.Match[str] | None:
     """The end of a thought that is known to be open: the first tag that is no mention of one."""
-    every = list(_CLOSER.finditer(text, start))
+    if dialect is None:
+        return _first_closer(_CLOSER, text, start)
+    own = _first_closer(_CLOSERS[dialect - 1], text, start)
+    # `OPENING` stands where a template opened the thought, whatever the model closes it with.
+    return own or (_first_closer(_CLOSER, text, start) if dialect == _THINK else None)
+
+
+def _first_closer(pattern: re.Pattern[str], text: str, start: int) -> re.Match[str] | None:
+    every = list(pattern.finditer(text, start))
     code = _code(text)
     for match in every:
         if not _is_code(text, match, code) and not _is_mentioned(text, match):
@@ -127,21 +174,30 @@ def _closer(text: str, start: int) -> re.Match[str] | None:
 def _lone_closer(text: str) -> re.Match[str] | None:
     """The end of a thought that the prompt opened, or None: here a tag must stand as models write it."""
     code = _code(text)
+    opened: dict[int | None, int] = {}
+    for match in _LINE_OPENER.finditer(text):
+        if not _is_code(text, match, code):
+            opened.setdefault(match.lastindex, match.start())
     for match in _CLOSER.finditer(text):
-        if not _is_code(text, match, code) and _is_at_an_edge(text, match):
+        is_lone = match.start() < opened.get(match.lastindex, len(text))
+        if is_lone and not _is_code(text, match, code) and _is_at_an_edge(text, match):
             return match
     return None
 
 
-def _opener_after(text: str, start: int) -> re.Match[str] | None:
+def _later_opener(text: str, start: int, dialect: int | None) -> re.Match[str] | None:
     """A later thought: an opening tag at the beginning of a line, with an end."""
     code = _code(text)
     for match in _OPENER.finditer(text, start):
         tag = match.group().lstrip()
         at = match.end() - len(tag)
         is_first = not text[text.rfind("\n", 0, at) + 1 : at].strip()
-        closer = _CLOSER.search(text, match.end())
-        if is_first and closer and not any(begin <= at < end for begin, end in code):
+        if (
+            is_first
+            and dialect in (None, match.lastindex)
+            and _CLOSER.search(text, match.end())
+            and not any(begin <= at < end for begin, end in code)
+        ):
             return match
     return None
 
@@ -158,7 +214,7 @@ def _is_alone(text: str, match: re.Match[str]) -> bool:
 
 def _is_at_an_edge(text: str, match: re.Match[str]) -> bool:
     """On a line of its own, at the beginning of one that goes on without a space, or at the end of a paragraph."""
-    if match.group().startswith("<|"):  # No one writes that in prose.
+    if match.group().startswith(("<|", "◁")):  # No one writes that in prose.
         return True
     before, after = _around(text, match)
     if not before.strip():

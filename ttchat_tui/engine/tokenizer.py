@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from ttchat_tui.domain.thoughts import mark_of
 from ttchat_tui.engine.prompt import Piece
 from ttchat_tui.engine.text_stream import IncrementalDecoder, Utf8Decoder
 
@@ -29,6 +30,10 @@ TURN_ENDERS: Final = (
     "</s>",
 )
 """Tokens that end a turn or a text wherever they exist as one special token, whatever the metadata calls eos."""
+
+_CHANNELS: Final = frozenset({"<|start|>", "<|channel|>", "<|message|>", "<|end|>"})
+"""Control tokens of gpt-oss that tell thought from answer (OpenAI's harmony format): its `<|end|>` ends a message of
+several."""
 
 _LONG: Final = 100_000
 """Characters: about a tenth of a second."""
@@ -50,7 +55,9 @@ class ChatTokenizer:
         self._spelling = spelling_of(tokenizer)
         self._added: dict[int, AddedToken] = dict(tokenizer.get_added_tokens_decoder())
         self._controls = {token.content: i for i, token in self._added.items() if token.special}
-        enders = {self._controls[text] for text in TURN_ENDERS if text in self._controls}
+        has_channels = self._controls.keys() >= _CHANNELS
+        self._shown = _CHANNELS if has_channels else frozenset[str]()
+        enders = {self._controls[text] for text in TURN_ENDERS if text in self._controls.keys() - self._shown}
         self.end_ids: frozenset[int] = frozenset(end_ids) | enders
         self._encode_text: Callable[[str, bool], tuple[int, ...]] = lru_cache(1024)(self._encode_anew)
         self._bytes: dict[int, bytes] = {}
@@ -73,7 +80,8 @@ class ChatTokenizer:
         )
 
     def token_bytes(self, token_id: int) -> bytes:
-        """The UTF-8 bytes that a token stands for; b"" for control tokens and ids that are no token."""
+        """The UTF-8 bytes that a token stands for; b"" for ids that are no token, and for control tokens but those that
+        mark a thought."""
         known = self._bytes.get(token_id)
         if known is None:
             known = self._bytes[token_id] = self._spell(token_id)
@@ -104,7 +112,8 @@ class ChatTokenizer:
     def _spell(self, token_id: int) -> bytes:
         added = self._added.get(token_id)
         if added is not None:
-            return b"" if added.special else added.content.encode()
+            is_text = not added.special or added.content in self._shown
+            return (added.content if is_text else mark_of(added.content)).encode()
         token = self._tokenizer.id_to_token(token_id)
         if token is None:  # pyright: ignore[reportUnnecessaryComparison] - the stub forgets unknown ids
             return b""

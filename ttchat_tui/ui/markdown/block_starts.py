@@ -20,8 +20,8 @@ _FENCE: Final = re.compile(r"(`{3,})([^`]*)$|(~{3,})(.*)$")
 _MARKER: Final = re.compile(r"([-+*])(?= |$)|(\d{1,9})([.)])(?= |$)")
 _TABLE_LINE: Final = re.compile(r"[-:|](?:[-:|]|(?<!^-) )[-:| ]*$")
 _TABLE_CELL: Final = re.compile(r":?-+:?$")
-_THINK: Final = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
-_THINK_END: Final = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+_THINK: Final = re.compile(r"<(?:(?:seed:)?think(?:ing)?|thought|reasoning)>", re.IGNORECASE)
+_THINK_END: Final = re.compile(_THINK.pattern.replace("<", "</", 1), re.IGNORECASE)
 _TASK: Final = re.compile(r"\[([ xX])\] +(?=\S)")
 
 

@@ -62,6 +62,7 @@ NATIVE: list[tuple[BaseException, str, str]] = [
     (RuntimeError('Failed to write tensor data to "/cache/a.tensorbin": wrote 3/16 bytes (ferror=1, errno=28 "No space left on device")'), "disk_full", "TT_CACHE_PATH"),
     (OSError(122, "Disk quota exceeded", "/cache/N150"), "disk_full", "TT_CACHE_PATH"),
     (PermissionError(13, "Permission denied", "/cache/N150"), "not_writable", "cache_dir"),
+    (RuntimeError("TT_THROW\ninfo:\nWatcher failed to create kernel name file"), "not_writable", "cache_dir"),
     (OSError(30, "Read-only file system", "/cache/N150"), "not_writable", "cache_dir"),
     (RuntimeError("Mapping a hugepage failed. (device: 0, 0/1 errno: Cannot allocate memory)."), "hugepages", "tt-system-tools"),
     (RuntimeError("Opened hugepage file has zero size, mapping might've failed!"), "hugepages", "tt-system-tools"),

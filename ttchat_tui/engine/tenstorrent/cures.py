@@ -138,7 +138,7 @@ CURES: Final[tuple[Cure, ...]] = (
         "Free some space, or name another folder in TT_CACHE_PATH or [tt] cache_dir.",
     ),
     Cure(
-        r"Read-only file system|^PermissionError: (?!.*/dev/)",
+        r"Read-only file system|Watcher failed to create|^PermissionError: (?!.*/dev/)",
         "not_writable",
         "A folder that tt-metal keeps files in cannot be written.",
         "Name one that can be in TT_CACHE_PATH or [tt] cache_dir; the log says which it is.",

@@ -142,33 +142,15 @@ def _let_go(error: BaseException) -> None:
 def _build_generator(ttnn: Any, mesh: Mesh, plan: Plan, report: ProgressReporter) -> LoadedCard:
     """S1 to S6."""
     options = plan.options
-    batch = options.max_batch_size
-    context = context_positions(plan.wanted_context, plan.model_context, batch)
-    pages = context // BLOCK_SIZE
+    context = context_positions(plan.wanted_context, plan.model_context, options.max_batch_size)
     with native_progress(report) as progress:
-        common: Any = importlib.import_module("models.tt_transformers.tt.common")
         generators: Any = importlib.import_module("models.tt_transformers.tt.generator")
-        config: Any = importlib.import_module("models.tt_transformers.tt.model_config")
-        progress.check()
-        arguments, model, kv_cache, state = common.create_tt_model(
-            mesh.device,
-            instruct=True,
-            max_batch_size=batch,
-            optimizations=_optimizations(config, options),
-            max_seq_len=context,
-            paged_attention_config=common.PagedAttentionConfig(
-                block_size=BLOCK_SIZE, max_num_blocks=batch * pages
-            ),
-            dtype=ttnn.bfloat8_b,
-        )
-        del state  # The host's copy of the weights: 16 GB for a model of 8B.
-        gc.collect()
-        progress.check()
+        arguments, model, kv_cache = _build_model(ttnn, mesh, options, context, progress)
         generator = generators.Generator(
             model=[model], model_args=[arguments], mesh_device=mesh.device, tokenizer=arguments.tokenizer
         )
         profile = identify(generator)
-        choice = choose(
+        wanted = choose(
             options,
             generators,
             model,
@@ -176,25 +158,27 @@ def _build_generator(ttnn: Any, mesh: Mesh, plan: Plan, report: ProgressReporter
             has_parameters=has_sampler(profile),
             label=profile.name,
         )
-        adapted = functools.partial(
-            adapt,
-            generator,
-            profile,
-            kv_cache=kv_cache,
-            page_table=page_table(batch, pages),
-            trace=options.trace,
-            release_trace=ttnn.release_trace,
-        )
         longest = int(getattr(arguments, "max_prefill_chunk_size", None) or context)
         starts_behind = options.kv_reuse and profile.has_start_pos
-        warmed = functools.partial(
-            warm_up,
-            buckets=prefill_buckets(profile.name, min(context, longest)),
-            progress=progress,
-            report=report,
-            starts_behind=starts_behind,
+        card_model, choice = _warm_model(
+            functools.partial(
+                adapt,
+                generator,
+                profile,
+                kv_cache=kv_cache,
+                page_table=page_table(options.max_batch_size, context // BLOCK_SIZE),
+                trace=options.trace,
+                release_trace=ttnn.release_trace,
+            ),
+            functools.partial(
+                warm_up,
+                buckets=prefill_buckets(profile.name, min(context, longest)),
+                progress=progress,
+                report=report,
+                starts_behind=starts_behind,
+            ),
+            wanted,
         )
-        card_model, choice = _warm_model(adapted, warmed, choice)
         stepper = CardStepper(card_model)
         try:
             notes = verify_prefix(stepper, plan.probe) if starts_behind else _no_reuse(options, profile.name)
@@ -210,6 +194,31 @@ def _build_generator(ttnn: Any, mesh: Mesh, plan: Plan, report: ProgressReporter
             context_length=context,
             notes=(*choice.notes, *notes),
         )
+
+
+def _build_model(
+    ttnn: Any, mesh: Mesh, options: TenstorrentOptions, context: int, progress: NativeProgress
+) -> tuple[Any, Any, Any]:
+    """Arguments, model and paged KV cache of `create_tt_model`: weights are read, converted and put on the card."""
+    common: Any = importlib.import_module("models.tt_transformers.tt.common")
+    config: Any = importlib.import_module("models.tt_transformers.tt.model_config")
+    progress.check()
+    batch = options.max_batch_size
+    arguments, model, kv_cache, state = common.create_tt_model(
+        mesh.device,
+        instruct=True,
+        max_batch_size=batch,
+        optimizations=_optimizations(config, options),
+        max_seq_len=context,
+        paged_attention_config=common.PagedAttentionConfig(
+            block_size=BLOCK_SIZE, max_num_blocks=batch * (context // BLOCK_SIZE)
+        ),
+        dtype=ttnn.bfloat8_b,
+    )
+    del state  # The host's copy of the weights: 16 GB for a model of 8B.
+    gc.collect()
+    progress.check()
+    return arguments, model, kv_cache
 
 
 def _warm_model(

@@ -32,6 +32,7 @@ from ttchat_tui.engine.tenstorrent.kv_prefix import PROBE
 from ttchat_tui.engine.tenstorrent.loading import LoadedCard, Plan, load_card
 from ttchat_tui.engine.tenstorrent.mesh import named_shape
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
+from ttchat_tui.engine.tokenizer import ChatTokenizer
 from ttchat_tui.engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
 
 
@@ -40,6 +41,7 @@ class _Loaded(msgspec.Struct, kw_only=True):
     stepper: CardStepper
     draws: frozenset[str] | None
     """What of the sampling parameters holds where the card draws; None: all, the host does."""
+    batch_sizes: tuple[int, ...]
     replies: Replies
 
 
@@ -70,63 +72,39 @@ class TenstorrentEngine:
     def _load(
         self, spec: ModelSpec, prepared: _Prepared, report: ProgressReporter, started: float
     ) -> EngineInfo:
-        folder = prepared.folder
-        if not spec.tenstorrent.ignore_holders:
+        folder, options = prepared.folder, spec.tenstorrent
+        if not options.ignore_holders:
             require_free(os.environ)
         config = read_json(folder / "config.json")
         tokenizer = tokenizer_from_folder(folder)
         data = template_from_folder(folder)
         report(LoadProgress(phase="start", detail="chat template"))
         template = ChatTemplate(data.source, data.special, tokenizer.controls)
-        options = spec.tenstorrent
-        with explained():
-            card = load_card(
-                Plan(
-                    api=prepared.api,
-                    name=folder.name,
-                    hf_model=str(folder),
-                    mesh_name=_mesh_name(options),
-                    wanted_context=spec.context_length,
-                    model_context=_longest_context(config),
-                    probe=tokenizer.encode_pieces((Piece(PROBE, False),))[0],
-                    options=options,
-                ),
-                report,
-            )
-        model, stepper = card.model, card.stepper
-        assert model is not None
-        assert stepper is not None
-        batch_sizes = tuple(range(1, model.batch + 1))
-        self._loaded = _Loaded(
-            card=card,
-            stepper=stepper,
-            draws=model.draws,
-            replies=Replies(
-                tokenizer=tokenizer,
-                template=template,
-                context_length=card.context_length,
-                stepper=stepper,
-                batch=stepper,
-                batch_sizes=batch_sizes,
-                prefill_chunk=card.context_length,
-            ),
+        plan = Plan(
+            api=prepared.api,
+            name=folder.name,
+            hf_model=str(folder),
+            mesh_name=_mesh_name(options),
+            wanted_context=spec.context_length,
+            model_context=_longest_context(config),
+            probe=tokenizer.encode_pieces((Piece(PROBE, False),))[0],
+            options=options,
         )
+        with explained():
+            card = load_card(plan, report)
+        self._loaded = _ready(card, tokenizer, template)
+        recommended = recommended_sampling(read_json_if_there(folder / "generation_config.json"))
+        draws = self._loaded.draws
         return EngineInfo(
             model=spec.name,
             engine="tt",
-            label=f"tt {card.profile} {options.optimizations}" + (" device sampling" if model.draws else ""),
+            label=f"tt {card.profile} {options.optimizations}" + (" device sampling" if draws else ""),
             context_length=card.context_length,
             vocab_size=int(config["vocab_size"]),
             load_s=time.perf_counter() - started,
-            capabilities=Capabilities(
-                sampling=Capabilities().sampling if model.draws is None else model.draws,
-                logprobs=model.draws is None,
-                batch_sizes=batch_sizes,
-                kv_reuse=stepper.reuses_prefix,
-            ),
+            capabilities=_capabilities(self._loaded),
             notes=(*prepared.notes, *card.notes),
-            recommended=recommended_sampling(read_json_if_there(folder / "generation_config.json"))
-            or spec.recommended,
+            recommended=recommended or spec.recommended,
         )
 
     def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
@@ -155,7 +133,7 @@ class TenstorrentEngine:
         self.unload()
 
     def _prepare(self, spec: ModelSpec) -> _Prepared:
-        """The path as tt_transformers reads it is set, the environment is told.
+        """Find what drives the card, and choose the folders and variables of this load.
 
         Raises:
             EngineError: what is missing, and how to get it.
@@ -183,6 +161,37 @@ class TenstorrentEngine:
         if checkout is not None:
             environment.put_on_path(checkout)
         return _Prepared(api, folder, environment.variables(wanted, os.environ), _shared_notes(cache))
+
+
+def _ready(card: LoadedCard, tokenizer: ChatTokenizer, template: ChatTemplate) -> _Loaded:
+    """What answers with the model that was put on the card."""
+    model, stepper = card.model, card.stepper
+    assert model is not None
+    assert stepper is not None
+    return _Loaded(
+        card=card,
+        stepper=stepper,
+        draws=model.draws,
+        batch_sizes=(batch_sizes := tuple(range(1, model.batch + 1))),
+        replies=Replies(
+            tokenizer=tokenizer,
+            template=template,
+            context_length=card.context_length,
+            stepper=stepper,
+            batch=stepper,
+            batch_sizes=batch_sizes,
+            prefill_chunk=card.context_length,
+        ),
+    )
+
+
+def _capabilities(loaded: _Loaded) -> Capabilities:
+    return Capabilities(
+        sampling=Capabilities().sampling if loaded.draws is None else loaded.draws,
+        logprobs=loaded.draws is None,
+        batch_sizes=loaded.batch_sizes,
+        kv_reuse=loaded.stepper.reuses_prefix,
+    )
 
 
 def _mesh_name(options: TenstorrentOptions) -> str:

@@ -56,12 +56,15 @@ class PromptBuilder:
             TemplateError: the template refuses these messages.
         """
 
-        def prompt_of(kept: Sequence[ChatMessage], dropped: int = 0) -> Prompt:
-            pieces = self._template.pieces(kept, continue_last=continue_last)
-            return Prompt(tuple(self._ledger.encode(pieces, written)), dropped)
+        made: dict[tuple[ChatMessage, ...], tuple[Encoded, ...]] = {}
 
-        plan = fit(messages, lambda kept: len(prompt_of(kept).ids), self._context_length, self._reserve)
-        return prompt_of(plan.messages, plan.dropped)
+        def count(kept: Sequence[ChatMessage]) -> int:
+            pieces = self._template.pieces(kept, continue_last=continue_last)
+            encoded = made[tuple(kept)] = tuple(self._ledger.encode(pieces, written))
+            return sum(len(ids) for _, ids in encoded)
+
+        plan = fit(messages, count, self._context_length, self._reserve)
+        return Prompt(made[plan.messages], plan.dropped)
 
     def count(self, messages: Sequence[ChatMessage]) -> Plan:
         """What `build` would make of `messages`; where it would refuse them, the least that they take.

@@ -92,6 +92,7 @@ class ChatSession(Conversations):
             self._offered = (self._opened, text)
             return [DraftReturned(text, answered_elsewhere(behind, OFFER))]
         self._offered = None
+        is_first = not self.path
         try:
             message = self._opened.add_user_message(text, self.model)
         except StorageError as error:

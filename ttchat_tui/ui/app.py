@@ -18,6 +18,7 @@ from textual.events import Event, Paste
 from textual.message import Message
 from textual.notifications import Notify, SeverityLevel
 from textual.theme import Theme
+from textual.widgets import Input, TextArea
 from textual.widgets._toast import ToastRack
 
 from ttchat_tui.engine.child import STACKS_SIGNAL
@@ -64,7 +65,11 @@ class TtchatApp(App[None], inherit_bindings=False):
         self.services = services
         self._return_code_wanted: int | None = None
         self._interrupted_at = -math.inf
-        self._key_gate = KeyGate(lambda: (self, *self._registry), self.post_message)
+        self._key_gate = KeyGate(
+            lambda: (self, *self._registry),
+            self.post_message,
+            lambda: isinstance(self.focused, TextArea | Input),
+        )
         self._signals: LoopSignals | None = None
         self.use_command_palette = True
         bind(self, bindings(TABLE, services.config.keys, "app"))

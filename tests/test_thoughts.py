@@ -197,3 +197,9 @@ def test_a_control_token_is_a_mark_in_the_reply_if_it_is_one_of_a_thought() -> N
     assert {mark_of(closing) for _, closing in list(DIALECTS.values())[:8]} == {CLOSING}
     for token in ("<|im_end|>", "<|end|>", "<s>", "", "<|think|>", "<|channel|>"):
         assert mark_of(token) == ""
+
+
+@pytest.mark.timeout(30)
+def test_a_long_reply_of_blanks_takes_no_longer_than_another() -> None:
+    text = " \n" * 100_000 + "x"
+    assert (normalised(text), answer_of(text)) == (text, text)

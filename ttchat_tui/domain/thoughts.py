@@ -188,15 +188,11 @@ def _lone_closer(text: str) -> re.Match[str] | None:
 def _later_opener(text: str, start: int, dialect: int | None) -> re.Match[str] | None:
     """A later thought: an opening tag at the beginning of a line, with an end."""
     code = _code(text)
-    for match in _OPENER.finditer(text, start):
-        tag = match.group().lstrip()
-        at = match.end() - len(tag)
-        is_first = not text[text.rfind("\n", 0, at) + 1 : at].strip()
+    for match in _LINE_OPENER.finditer(text, start):
         if (
-            is_first
-            and dialect in (None, match.lastindex)
+            dialect in (None, match.lastindex)
             and _CLOSER.search(text, match.end())
-            and not any(begin <= at < end for begin, end in code)
+            and not any(begin <= match.start() < end for begin, end in code)
         ):
             return match
     return None

@@ -22,6 +22,8 @@ from typing import Any, Final, TextIO, cast
 from ttchat_tui.engine.child import STACKS_SIGNAL
 from ttchat_tui.signals import EndingSignals
 
+_READ_MS: Final = 1000
+"""A terminal at a slow link has so long to read what came last."""
 _DUMB: Final = frozenset({"", "dumb", "unknown"})
 _MOUSE_MODES: Final = (1000, 1002, 1003, 1006, 1015, 1016)
 _RESET: Final = (
@@ -81,8 +83,9 @@ def captured(log_path: Path, line_settings: list[Any] | None = None) -> Generato
 
 
 def restore_terminal(fd: int) -> None:
-    """Leave every mode that Textual may have set on `fd`, if it is a terminal. One that is gone is no error."""
-    if _is_terminal(fd):
+    """Leave every mode that Textual may have set on `fd`, if it is a terminal. One that is gone is no error, and for one that
+    stands still nobody waits."""
+    if _is_terminal(fd) and not _stands_still(fd):
         with suppress(OSError):
             os.write(fd, _RESET.encode())
 
@@ -109,7 +112,10 @@ def _native_output_in(log_path: Path) -> Generator[TextIO, None, None]:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         for fd, copy in saved.items():
-            os.dup2(copy, fd)
+            if not _stands_still(
+                copy
+            ):  # else what is still to be said goes to the log: the app would never end
+                os.dup2(copy, fd)
             os.close(copy)
         with suppress(OSError):  # the terminal is gone (SIGHUP)
             screen.close()
@@ -161,6 +167,15 @@ def _set_line_settings(attributes: list[Any] | None) -> None:
     if attributes is not None:
         with suppress(termios.error):  # the terminal is gone
             termios.tcsetattr(0, termios.TCSANOW, attributes)
+
+
+def _stands_still(fd: int) -> bool:
+    """Whether a write to `fd` would wait for long: the terminal is there, and nobody reads what it shows."""
+    if not _is_terminal(fd):
+        return False
+    takes = select.poll()
+    takes.register(fd, select.POLLOUT)
+    return not takes.poll(_READ_MS)
 
 
 def _is_terminal(fd: int) -> bool:

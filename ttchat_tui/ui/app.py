@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Sequence
 
+from rich.console import RenderableType
 from textual.app import App
 from textual.binding import Binding
 from textual.driver import Driver
@@ -17,6 +18,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Event, Paste
 from textual.message import Message
 from textual.notifications import Notify, SeverityLevel
+from textual.screen import Screen
 from textual.theme import Theme
 from textual.widgets import Input, TextArea
 from textual.widgets._toast import ToastRack
@@ -37,6 +39,8 @@ from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError, theme_of_16_colors
 
 MOUNTING_S = 1.0
 """The sidebars take a tenth of it; a screen that nobody sees any more may never have them."""
+CATCH_UP_S = 0.05
+"""Between two looks at a terminal that does not keep up."""
 AGAIN_S = 2.0
 """ctrl+c twice within this time quits."""
 
@@ -71,6 +75,8 @@ class TtchatApp(App[None], inherit_bindings=False):
             lambda: isinstance(self.focused, TextArea | Input),
         )
         self._signals: LoopSignals | None = None
+        self._will_catch_up = False
+        """Frames were left out."""
         self.use_command_palette = True
         bind(self, bindings(TABLE, services.config.keys, "app"))
         for theme in themes:
@@ -125,6 +131,24 @@ class TtchatApp(App[None], inherit_bindings=False):
         # collection off for the time before.
         gc.freeze()
         gc.enable()
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        """As Textual's, but nothing while the terminal does not keep up; the whole screen once it does."""
+        if not self._is_terminal_behind():
+            super()._display(screen, renderable)
+        elif not self._will_catch_up:
+            self._will_catch_up = True
+            self.set_timer(CATCH_UP_S, self._catch_up)
+
+    def _catch_up(self) -> None:
+        if self._is_terminal_behind():
+            self.set_timer(CATCH_UP_S, self._catch_up)
+        else:
+            self._will_catch_up = False
+            self.refresh()
+
+    def _is_terminal_behind(self) -> bool:
+        return isinstance(self._driver, TerminalDriver) and self._driver.is_behind
 
     def refresh_css(self, animate: bool = True) -> None:
         """As Textual's. Before there is a screen to style only the variables count: the sheets are parsed with the screen,

@@ -1,4 +1,5 @@
-"""Textual's driver for terminals, which resumes only what it has suspended, and whose input does not end in silence."""
+"""Textual's driver for terminals, which resumes only what it has suspended, waits for no terminal that stands still, and
+whose input does not end in silence."""
 
 from __future__ import annotations
 
@@ -6,7 +7,12 @@ import termios
 import tty
 from typing import Protocol, cast
 
+from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
+
+from ttchat_tui.ui.screen_writer import ScreenWriter
+
+vars(linux_driver).update(WriterThread=ScreenWriter)
 
 
 class TakesInputErrors(Protocol):
@@ -19,6 +25,11 @@ class TerminalDriver(LinuxDriver):
     """For an app that `TakesInputErrors`."""
 
     _is_suspended = False
+
+    @property
+    def is_behind(self) -> bool:
+        """As `ScreenWriter.is_behind`."""
+        return isinstance(self._writer_thread, ScreenWriter) and self._writer_thread.is_behind
 
     def suspend_application_mode(self) -> None:
         self._is_suspended = True

@@ -1,0 +1,86 @@
+"""A terminal that nobody reads (a link that sleeps, a suspended window) holds up the screen and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.patience import Patience
+from tests.terminal.pty_app import App, is_running
+from ttchat_tui.storage.opening import open_store
+
+pytestmark = [pytest.mark.terminal, pytest.mark.timeout(300)]
+
+LAUNCHER = Path(__file__).parents[2] / "benchmarks" / "paced_app.py"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
+    """A reply streams in it, for as long as it lasts."""
+    app = App(tmp_path, program=[str(LAUNCHER)], size=(120, 40), TTCHAT_BENCH_TOKENS_PER_S="100")
+    app.until("● ready")
+    app.type("go\r")
+    app.until("generating")
+    yield app
+    app.close()
+
+
+def kept(folder: Path) -> int:
+    """Characters of the reply on disk."""
+    store = open_store(folder / "data" / "conversations.db")
+    try:
+        (conversation,) = store.conversations(limit=2)
+        assert conversation.head_id is not None
+        return len(store.path(conversation.head_id)[-1].content)
+    finally:
+        store.close()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Without a look at the terminal."""
+    patience = Patience(60.0)
+    while not condition():
+        assert not patience.is_out()
+        time.sleep(0.05)
+
+
+def stall(folder: Path) -> None:
+    """Read nothing, for as long as it takes to write more than a pty and the queue before it hold."""
+    was = kept(folder)
+    wait_for(lambda: kept(folder) > was + 8_000)
+
+
+def test_a_reply_is_kept_while_nobody_reads_and_shown_whole_when_somebody_does(
+    app: App, tmp_path: Path
+) -> None:
+    stall(tmp_path)
+    app.type("typed meanwhile")
+    app.until("typed meanwhile")
+    app.type("\x1b[27u")
+    app.until("stopped")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_app_while_nobody_reads(app: App, tmp_path: Path, number: signal.Signals) -> None:
+    stall(tmp_path)
+    app.kill(number)
+    wait_for(lambda: not is_running(app.process.pid))
+    app.process.wait()
+    assert app.process.exitstatus == 128 + number
+
+
+def test_a_terminal_that_goes_away_while_nobody_reads_ends_the_app_and_its_engine(
+    app: App, tmp_path: Path
+) -> None:
+    stall(tmp_path)
+    pids = [app.process.pid, *app.engine_pids()]
+    assert len(pids) == 2
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, app.process.fd)  # which closes the terminal
+    os.close(nothing)
+    wait_for(lambda: not any(map(is_running, pids)))

@@ -12,7 +12,7 @@ from textual.drivers.linux_driver import LinuxDriver
 
 from ttchat_tui.ui.screen_writer import ScreenWriter
 
-vars(linux_driver).update(WriterThread=ScreenWriter)
+linux_driver.WriterThread = ScreenWriter
 
 
 class TakesInputErrors(Protocol):

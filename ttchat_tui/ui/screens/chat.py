@@ -15,7 +15,8 @@ from textual.message import Message as TextualMessage
 from typing_extensions import assert_never
 
 from ttchat_tui.domain.conversation import Conversation, Message
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.events import EngineState, ErrorInfo
+from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.updates import (
     CapabilitiesChanged,
     ConversationOpened,
@@ -40,7 +41,6 @@ from ttchat_tui.domain.updates import (
     ReplyStreamed,
     Update,
 )
-from ttchat_tui.session import name_of
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred, style_sheets
 from ttchat_tui.ui.commands import TABLE, bind, bindings
@@ -49,7 +49,7 @@ from ttchat_tui.ui.frugal_compositor import FrugalScreen
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.message_views import FAULT_KEY, RELOAD_HINT, cost_hint, fault_view, view_of, welcome
 from ttchat_tui.ui.screens.columns import TOGGLES
-from ttchat_tui.ui.screens.elsewhere import LISTED, Elsewhere
+from ttchat_tui.ui.screens.elsewhere import Elsewhere
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
 from ttchat_tui.ui.widgets.key_line import KeyLine
@@ -116,7 +116,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
         self.history_panel, self.sampling_panel, self.metrics_panel = history, sampling, metrics
         self.is_whole = True
         self.post_message(self.Completed())
-        self._show_recovered()
+        self.show_recovered()
         self._refresh_settings()
         self._refresh_metrics()
         self.show_updates([ConversationsChanged()])
@@ -134,19 +134,6 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
             self.say(error.info)
             resumed = []
         return resumed or self.session.new_conversation()
-
-    def _show_recovered(self) -> None:
-        on_screen = {message.id for message in self.session.path}
-        homes = {each.conversation_id for each in self.session.recovered if each.id not in on_screen}
-        listed = self.session.store.conversations(limit=LISTED) if homes else []
-        if names := [name_of(each) for each in listed if each.id in homes]:
-            self.notify(
-                f"When the app last ended, {' and '.join(names)} {'was' if len(names) == 1 else 'were'} still being "
-                "answered. The text so far is kept; /continue resumes it there.",
-                title="Interrupted",
-                markup=False,
-                timeout=10,
-            )
 
     # --- updates from the session
 
@@ -198,24 +185,12 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
             case PromptCost():
                 self._show_cost(update)
             case EngineChanged(state, detail):
-                self.status.set_state(state, detail)
-                if state == "generating":
-                    self.show_place_of_reply()
-                self.show_waiting()
-                self.metrics.phase = "no model" if state == "empty" else state
-                self._refresh_metrics()
+                self._show_state(state, detail)
             case EngineProgress(progress):
                 self.status.set_progress(progress)
                 self.metrics.phase = progress.phase
             case EngineReady(info):
-                self.transcript.remove(FAULT_KEY)
-                self.status.set_model(info.model, info.label)
-                self._show_context(0, info.context_length)
-                self.tell(info.notes)
-                self.remember_model(self.session.loaded_model)
-                self.ring()
-                self._refresh_settings()
-                self.count()
+                self._show_loaded(info)
             case CapabilitiesChanged(capabilities):
                 self.show_capabilities(capabilities)
             case EngineFault(error):
@@ -257,6 +232,24 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
         self._refresh_metrics()
         self.count()
         self.ring()
+
+    def _show_state(self, state: EngineState, detail: str) -> None:
+        self.status.set_state(state, detail)
+        if state == "generating":
+            self.show_place_of_reply()
+        self.show_waiting()
+        self.metrics.phase = "no model" if state == "empty" else state
+        self._refresh_metrics()
+
+    def _show_loaded(self, info: EngineInfo) -> None:
+        self.transcript.remove(FAULT_KEY)
+        self.status.set_model(info.model, info.label)
+        self._show_context(0, info.context_length)
+        self.tell(info.notes)
+        self.remember_model(self.session.loaded_model)
+        self.ring()
+        self._refresh_settings()
+        self.count()
 
     def _show_fault(self, error: ErrorInfo) -> None:
         """In the transcript, where it stays until a model is loaded: a toast would be gone before it is read."""

@@ -60,6 +60,20 @@ class Elsewhere(ChatActions):
         self.show_place_of_reply()
         self.ring()
 
+    def show_recovered(self) -> None:
+        """Which conversations were being answered when the app ended without an end. Raises StorageError."""
+        on_screen = {message.id for message in self.session.path}
+        homes = {each.conversation_id for each in self.session.recovered if each.id not in on_screen}
+        listed = self.session.store.conversations(limit=LISTED) if homes else []
+        if names := [name_of(each) for each in listed if each.id in homes]:
+            self.notify(
+                f"When the app last ended, {' and '.join(names)} {'was' if len(names) == 1 else 'were'} still being "
+                "answered. The text so far is kept; /continue resumes it there.",
+                title="Interrupted",
+                markup=False,
+                timeout=10,
+            )
+
     def refresh_history(self) -> None:
         """The list as it is now. Raises StorageError."""
         if self.history_panel is None:

@@ -337,10 +337,7 @@ class Transcript(SinglePass, MessageSelection):
 
     def _index(self, key: int) -> int | None:
         """Where the message stands; looked for from the end, where it nearly always is."""
-        for index in range(len(self._views) - 1, -1, -1):
-            if self._views[index].key == key:
-                return index
-        return None
+        return next((i for i in reversed(range(len(self._views))) if self._views[i].key == key), None)
 
     def _mounted(self) -> list[MessageWidget]:
         return [

@@ -203,3 +203,17 @@ def test_a_control_token_is_a_mark_in_the_reply_if_it_is_one_of_a_thought() -> N
 def test_a_long_reply_of_blanks_takes_no_longer_than_another() -> None:
     text = " \n" * 100_000 + "x"
     assert (normalised(text), answer_of(text)) == (text, text)
+
+
+def test_a_later_opening_tag_without_an_end_of_its_own_is_no_thought() -> None:
+    said = "Magistral uses tags.\n[THINK] opens and </think> is DeepSeek's.\nThe end."
+    assert answer_of(f"[THINK]hm[/THINK]{said}") == said
+
+
+@pytest.mark.parametrize(
+    "unit", ["<think>\n\n", "<think>a</think>b\n", "'</think>' ", "[THINK]\n", "</think> "]
+)
+def test_tags_without_number_are_read_in_one_pass(unit: str) -> None:
+    """Each was quadratic once: minutes, where this is a second."""
+    text = f"Loop:\n{unit * 20_000}"
+    assert answer_of(text) is not None

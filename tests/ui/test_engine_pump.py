@@ -46,6 +46,13 @@ def test_which_tokens_were_guessed_is_told_of_each_of_an_event() -> None:
     assert event.drafted == (False, True, False)
 
 
+def test_the_end_of_a_thought_is_told_of_all_that_came_with_it() -> None:
+    closing = msgspec.structs.replace(token(2), ends_thought=True)
+    (event,) = merge_tokens([token(1), closing, token(3)])
+    assert isinstance(event, TokenEvent)
+    assert event.ends_thought
+
+
 def test_what_is_not_a_token_of_the_same_request_stays_where_it_was() -> None:
     progress = PrefillProgress(request_id=2, done=1, total=2, time_s=0.0)
     events = [token(1), progress, token(2), token(3, request_id=2)]

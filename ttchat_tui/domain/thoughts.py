@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 OPENING: Final = "<think>\n"
@@ -152,23 +153,28 @@ def _next_opener(text: str, start: int, dialect: int | None) -> re.Match[str] | 
 
 def _closer(text: str, start: int, dialect: int | None) -> re.Match[str] | None:
     """The end of a thought that is known to be open: the first tag that is no mention of one."""
-    if dialect is None:
-        return _first_closer(_CLOSER, text, start)
-    own = _first_closer(_CLOSERS[dialect - 1], text, start)
-    # `OPENING` stands where a template opened the thought, whatever the model closes it with.
-    return own or (_first_closer(_CLOSER, text, start) if dialect == _THINK else None)
+    own = _first_closer(_CLOSERS[dialect - 1], text, start) if dialect is not None else None
+    return own or _first_closer(_closers_of(dialect), text, start)
+
+
+def _closers_of(dialect: int | None) -> re.Pattern[str]:
+    """What may end a thought of a dialect: any tag where none opened it, or `OPENING`, which stands for a template's own."""
+    return _CLOSER if dialect in (None, _THINK) else _CLOSERS[dialect - 1]
 
 
 def _first_closer(pattern: re.Pattern[str], text: str, start: int) -> re.Match[str] | None:
-    every = list(pattern.finditer(text, start))
     code = _code(text)
-    for match in every:
-        if not _is_code(text, match, code) and not _is_mentioned(text, match):
+    first: re.Match[str] | None = None
+    alone: re.Match[str] | None = None
+    has_code = False
+    for match in pattern.finditer(text, start):
+        is_code = _is_code(text, match, code)
+        if not is_code and not _is_mentioned(text, match):
             return match
-    if every and not any(_is_code(text, match, code) for match in every):
-        return every[0]
+        first, has_code = first or match, has_code or is_code
+        alone = alone or (match if _is_alone(text, match) else None)
     # A fence that the thought opened and the answer closed makes code of all between.
-    return next((match for match in every if _is_alone(text, match)), None)
+    return alone if has_code else first
 
 
 def _lone_closer(text: str) -> re.Match[str] | None:
@@ -188,18 +194,23 @@ def _lone_closer(text: str) -> re.Match[str] | None:
 def _later_opener(text: str, start: int, dialect: int | None) -> re.Match[str] | None:
     """A later thought: an opening tag at the beginning of a line, with an end."""
     code = _code(text)
+    endless: set[int | None] = set()
     for match in _LINE_OPENER.finditer(text, start):
+        number = match.lastindex
         if (
-            dialect in (None, match.lastindex)
-            and _CLOSER.search(text, match.end())
-            and not any(begin <= match.start() < end for begin, end in code)
+            dialect not in (None, number)
+            or number in endless
+            or any(begin <= match.start() < end for begin, end in code)
         ):
+            continue
+        if _closers_of(number).search(text, match.end()):
             return match
+        endless.add(number)
     return None
 
 
 def _is_mentioned(text: str, match: re.Match[str]) -> bool:
-    before, after = text[: match.start()][-1:], text[match.end() :][:1]
+    before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
     return (before == " " and after not in ("", "\n")) or before in ("'", '"', "`", "“", "(")
 
 
@@ -234,6 +245,7 @@ def _is_code(text: str, match: re.Match[str], fences: list[tuple[int, int]]) -> 
     return in_ticks or any(begin <= match.start() < end for begin, end in fences)
 
 
+@lru_cache(maxsize=2)
 def _code(text: str) -> list[tuple[int, int]]:
     """Where the fenced blocks are that are closed; what an open one would be cannot be known."""
     return list(_fences(text)) if "```" in text or "~~~" in text else []

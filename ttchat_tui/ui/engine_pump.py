@@ -48,6 +48,7 @@ def merge_tokens(events: Sequence[EngineEvent]) -> list[EngineEvent]:
                 )
                 if any(event.drafted for event in run)
                 else (),
+                ends_thought=any(event.ends_thought for event in run),
             )
         )
         run.clear()

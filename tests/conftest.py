@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.models.catalog import catalog
 from ttchat_tui.models.fetch import pull
 
-# A loaded machine makes examples slowly; that is no fault of a test.
-settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any load")
+with suppress(ImportError):  # the venv of `make test-tt` has no hypothesis
+    from hypothesis import HealthCheck, settings
+
+    # A loaded machine makes examples slowly; that is no fault of a test.
+    settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("any load")
 
 _USER_ENVIRON = dict(os.environ)
 _USER_MODELS = find_paths(_USER_ENVIRON).models_dir

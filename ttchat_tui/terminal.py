@@ -112,9 +112,8 @@ def _native_output_in(log_path: Path) -> Generator[TextIO, None, None]:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         for fd, copy in saved.items():
-            if not _stands_still(
-                copy
-            ):  # else what is still to be said goes to the log: the app would never end
+            # If it stands still, what is still to be said goes to the log: the app would never end.
+            if not _stands_still(copy):
                 os.dup2(copy, fd)
             os.close(copy)
         with suppress(OSError):  # the terminal is gone (SIGHUP)

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from ttchat_tui.cli import serve
 from ttchat_tui.cli.main import app
+from ttchat_tui.cli.web_server import origin_of
 from ttchat_tui.terminal import is_full_screen_possible
 
 pytestmark = pytest.mark.timeout(90)
@@ -252,3 +253,23 @@ def test_the_page_is_where_a_browser_finds_it(host: str, url: str) -> None:
 
 def test_a_server_in_the_terminals_place_can_show_the_full_screen() -> None:
     assert is_full_screen_possible({"TEXTUAL_DRIVER": "textual.drivers.web_driver:WebDriver"})
+
+
+async def test_a_look_at_the_headers_does_not_spend_the_token(page: Page) -> None:
+    async with page.browser() as browser:
+        async with browser.head(page.address) as answer:
+            assert answer.status == 403
+        await page.opened(browser)
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("https://Chat.Example.com:443/chat", "https://chat.example.com"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+    ],
+)
+def test_an_origin_is_compared_as_browsers_send_it(typed: str, sent: str) -> None:
+    assert origin_of(typed) == sent

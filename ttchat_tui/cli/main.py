@@ -112,7 +112,7 @@ def _invocation(given: dict[str, Any]) -> chat.Invocation:
     """What the command line asked for. `given`: the parameters of `start`, as they were typed."""
     for name, usual in (("output", flags.OutputChoice.text), ("candidates", 1)):
         if given["prompt"] is None and given[name] != usual:
-            raise typer.BadParameter("it goes with -p TEXT", param_hint=f"--{name}")
+            raise typer.BadParameter("use it together with -p", param_hint=f"--{name}")
     return chat.Invocation(
         flags=flags.settings(given),
         config_file=given["config"],

@@ -29,9 +29,17 @@ def with_stdin_named(arguments: Sequence[str], takes_value: Mapping[str, bool]) 
         found.append(flag)
         if _is_prompt(flag, takes_value):
             found.append(left.pop(0) if left and not _is_flag(left[0], takes_value) else STDIN)
-        elif takes_value.get(flag) and left:
+        elif left and (takes_value.get(flag) or _ends_with_value(flag, takes_value)):
             found.append(left.pop(0))
     return found + left
+
+
+def _ends_with_value(flag: str, takes_value: Mapping[str, bool]) -> bool:
+    """`-cm NAME`: switches, and last a flag that has a value."""
+    if flag.startswith("--"):
+        return False
+    *others, last = [f"-{letter}" for letter in flag[1:]]
+    return takes_value.get(last, False) and not any(takes_value.get(other, True) for other in others)
 
 
 def _is_prompt(flag: str, takes_value: Mapping[str, bool]) -> bool:
@@ -44,7 +52,7 @@ def _is_prompt(flag: str, takes_value: Mapping[str, bool]) -> bool:
 def _is_flag(text: str, known: Collection[str]) -> bool:
     if not text.startswith("-") or text == STDIN or any(character.isspace() for character in text):
         return False
-    return text.startswith("--") or text[:2] in known
+    return (text.startswith("--") and (text == "--" or text.strip("-") != "")) or text[:2] in known
 
 
 def prompt_text(prompt: str | None) -> str | None:

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from textual_serve.server import Server
@@ -24,7 +25,7 @@ _WITH_TOKEN: Final = ("/", "/ws")
 _FOR_ALL: Final = "/static/"
 """textual-serve's own files."""
 _CLOSED: Final = (
-    "Open the address that `ttchat-tui serve` has printed last: a token is in it, for one browser."
+    "Open the latest address that `ttchat-tui serve` has printed: each one lets one browser in, once."
 )
 _PAGE: Final = Path(__file__).with_name("page")
 _Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -83,7 +84,8 @@ class ChatServer(Server):
         """Let in who shows the token in the address, once, or the cookie that was given for it; every user of this machine
         could ask otherwise. The page gives the cookie: the script in it makes the addresses of websocket and downloads."""
         is_known = _is_same(request.cookies.get(self._cookie, ""), self._key)
-        is_let_in = is_known or (request.path in _WITH_TOKEN and self._redeem(request.query.get(TOKEN, "")))
+        is_page = request.method == "GET" and request.path in _WITH_TOKEN
+        is_let_in = is_known or (is_page and self._redeem(request.query.get(TOKEN, "")))
         if not is_let_in and not request.path.startswith(_FOR_ALL):
             raise web.HTTPForbidden(text=_CLOSED)
         response = await handler(request)
@@ -129,7 +131,15 @@ class ChatServer(Server):
 
     def _own_origins(self) -> set[str]:
         names = {f"http://{name}:{self.port}" for name in LOOPBACK} if self._is_on_loopback else set[str]()
-        return names | {self.public_url}
+        return {origin_of(each) for each in (*names, self.public_url)}
+
+
+def origin_of(url: str) -> str:
+    """As a browser sends it: in lower case, without a path, and without the port that the scheme implies."""
+    at = urlsplit(url)
+    host = f"[{at.hostname}]" if ":" in (at.hostname or "") else at.hostname
+    is_implied = at.port in (None, {"http": 80, "https": 443}.get(at.scheme))
+    return f"{at.scheme}://{host}" + ("" if is_implied else f":{at.port}")
 
 
 def _is_same(shown: str, secret: str) -> bool:

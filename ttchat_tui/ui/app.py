@@ -159,7 +159,7 @@ class TtchatApp(App[None], inherit_bindings=False):
             self.stylesheet.set_variables(self.get_css_variables())
 
     def on_app_focus(self) -> None:
-        """A browser's page begins without focus, before there is a prompt that could be given it back."""
+        """Where nothing has the focus, the prompt gets it: a page in a browser begins without one."""
         self.call_later(self._focus_prompt_if_nothing_is)  # after Textual's own handler
 
     def _focus_prompt_if_nothing_is(self) -> None:

@@ -8,6 +8,7 @@ thread has died, and the loop waits for ever.
 from __future__ import annotations
 
 import os
+import select
 from queue import Queue
 from typing import IO, Final
 
@@ -23,6 +24,8 @@ class ScreenWriter(WriterThread):
     def __init__(self, file: IO[str]) -> None:
         super().__init__(file)
         self._queue: Queue[str | None] = Queue()
+        self._descriptor = os.dup(file.fileno())
+        """Its own: who stops it does not wait for its last write, and another file may have the number of `file` by then."""
 
     @property
     def is_behind(self) -> bool:
@@ -31,15 +34,15 @@ class ScreenWriter(WriterThread):
 
     def run(self) -> None:
         """Write to the descriptor: a thread that stays in a write must not hold the lock of a file at exit."""
-        descriptor, is_ended = self._file.fileno(), False
+        is_ended = is_gone = False
         while not is_ended:
             texts = [self._queue.get()]
             while self._queue.qsize():  # a frame is several
                 texts.append(self._queue.get())
             is_ended = None in texts
             data = "".join(filter(None, texts)).encode("utf-8", "replace")
-            if descriptor >= 0 and not _write(descriptor, data):
-                descriptor = -1  # the terminal is gone, which `lost_terminal` reports
+            is_gone = is_gone or not _write(self._descriptor, data)  # which `lost_terminal` reports
+        os.close(self._descriptor)
 
     def stop(self) -> None:
         """Wait for what is written, but not for a terminal that stands still."""
@@ -49,9 +52,13 @@ class ScreenWriter(WriterThread):
 
 def _write(descriptor: int, data: bytes) -> bool:
     """False: nothing can be written any more."""
+    takes = select.poll()
+    takes.register(descriptor, select.POLLOUT)
     while data:
         try:
             data = data[os.write(descriptor, data) :]
+        except BlockingIOError:  # another program made the terminal non-blocking
+            takes.poll()
         except OSError:
             return False
     return True

@@ -106,12 +106,8 @@ class TerminalParser(XTermParser):
     def parse_mouse_code(self, code: str) -> Message | None:
         try:
             return super().parse_mouse_code(code)
-        except (
-            ValueError,
-            OverflowError,
-            ZeroDivisionError,
-        ):  # no place, or in pixels of a terminal that has none
-            return None
+        except (ValueError, OverflowError, ZeroDivisionError):
+            return None  # no place, or in pixels of a terminal that has none
 
 
 def is_possible(resized: events.Resize) -> bool:

@@ -366,7 +366,7 @@ def test_line_ends_around_a_piped_prompt_are_the_shells(
         ("<think>Hm", "The reply is nothing but thoughts: no answer came."),
         (
             "Hm</think>\n\nHi.",
-            "What stands before the first closing tag is what the model thought, not its answer.",
+            "The text before the first closing tag is the model's thinking, not its answer.",
         ),
     ],
 )
@@ -393,5 +393,5 @@ def test_the_end_of_a_thought_that_nothing_opened_is_told_and_its_tag_not_printe
     answer = TokenEvent(1, (), "\n</think>\n\nYes.", (0.2,), ends_thought=True)
     for event in (thought, answer):
         output.streamed(event, event.text)
-    assert stdout.getvalue().split() == ["Hm.", "Yes."]
-    assert "what the model thought" in capsys.readouterr().err
+    assert stdout.getvalue() == "Hm.\nYes."
+    assert "The text above is the model's thinking" in capsys.readouterr().err

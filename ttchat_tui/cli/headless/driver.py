@@ -95,13 +95,16 @@ class Replied:
         return notes
 
 
-def for_a_terminal(event: TextEvent, text: str) -> str:
-    """`text`, without the tag that ends a thought which nothing had opened: what was said before cannot be taken back, and
-    stderr tells what it was."""
+def write_text(event: TextEvent, text: str, write: Callable[[str], None]) -> None:
+    """Write `text`, which came with `event`. The tag that ends a thought which nothing had opened is left out: what came
+    before it is written already, and stderr names it. `write` must flush."""
     if not isinstance(event, TokenEvent) or not event.ends_thought:
-        return text
-    tell("What came so far is what the model thought; its answer follows.")
-    return text.replace(CLOSING.strip(), "", 1)
+        write(text)
+        return
+    thought, _, answer = text.partition(CLOSING.strip())
+    write(thought.rstrip("\n") + "\n")
+    tell("The text above is the model's thinking; its answer follows.")
+    write(answer.lstrip("\n"))
 
 
 class Driver:

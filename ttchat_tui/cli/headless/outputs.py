@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, TextIO
 import msgspec
 
 from ttchat_tui.cli.errors import tell
-from ttchat_tui.cli.headless.driver import Replied, TextEvent, for_a_terminal
+from ttchat_tui.cli.headless.driver import Replied, TextEvent, write_text
 from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.events import ErrorInfo, LoadProgress, TokenEvent
 from ttchat_tui.domain.generation import GenerationStats
@@ -55,7 +55,9 @@ class TextOutput:
         """Nothing: stderr tells."""
 
     def streamed(self, event: TextEvent, text: str) -> None:
-        text = for_a_terminal(event, text)
+        write_text(event, text, self._write)
+
+    def _write(self, text: str) -> None:
         self._text += text
         self._stdout.write(self._visible.take(text))
         self._stdout.flush()
@@ -66,7 +68,7 @@ class TextOutput:
             self._stdout.write("\n")
             self._stdout.flush()
         if unopened_end(self._text):  # too late to print the tag that is missing
-            tell("What stands before the first closing tag is what the model thought, not its answer.")
+            tell("The text before the first closing tag is the model's thinking, not its answer.")
 
 
 class CandidatesTextOutput(TextOutput):

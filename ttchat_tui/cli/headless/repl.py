@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ttchat_tui.cli.errors import DONE, say, tell
-from ttchat_tui.cli.headless.driver import Driver, for_a_terminal
+from ttchat_tui.cli.headless.driver import Driver, write_text
 from ttchat_tui.cli.headless.line_history import line_history
 from ttchat_tui.cli.progress import describe
 from ttchat_tui.config.paths import Paths
@@ -168,7 +168,7 @@ class Repl:
         shown = VisibleReply()
         replied = self._driver.wait_for_reply(
             self._session.submit(text),
-            lambda event, piece: self._print(shown.take(for_a_terminal(event, piece)), end=""),
+            lambda event, piece: write_text(event, piece, lambda text: self._print(shown.take(text), end="")),
         )
         if replied.message is not None:
             self._print(f"{shown.end()}\n[{_figures(replied.message)}]")

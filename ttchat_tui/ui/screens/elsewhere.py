@@ -67,7 +67,7 @@ class Elsewhere(ChatActions):
         listed = self.session.store.conversations(limit=LISTED) if homes else []
         if names := [name_of(each) for each in listed if each.id in homes]:
             self.notify(
-                f"When the app last ended, {' and '.join(names)} {'was' if len(names) == 1 else 'were'} still being "
+                f"The app ended while {' and '.join(names)} {'was' if len(names) == 1 else 'were'} still being "
                 "answered. The text so far is kept; /continue resumes it there.",
                 title="Interrupted",
                 markup=False,

@@ -132,6 +132,11 @@ def test_json_keeps_its_value_and_loses_what_a_terminal_obeys(text: str) -> None
     assert [c for c in document if unicodedata.category(c) in ("Cc", "Cs") or c in "\u202e\u2066"] == []
 
 
+@pytest.mark.timeout(30)
+def test_a_long_line_of_blanks_takes_no_longer_than_another() -> None:
+    assert visible_line("x" + " " * 1_000_000 + "x\n\n x") == "x" + " " * 1_000_000 + "x x"
+
+
 @given(ANY_TEXT | HOSTILE | HIDDEN)
 def test_a_line_stays_one_and_keeps_its_indentation(text: str) -> None:
     line = visible_line(f"  x{text}")

@@ -53,7 +53,7 @@ _LOOKED_BACK: Final = 8
 """Characters before one that decide whether it is honest."""
 
 _SHOWN: Final = re.compile(f"(?P<honest>{_HONEST})|[{_OBEYED}{_MARKS}{_UNSEEN}]")
-_LINE_BREAK: Final = re.compile(r"[ \t\r]*\n[ \t\r\n]*")
+_LINE_BREAK: Final = re.compile(r"(?<![ \t\r])[ \t\r]*\n[ \t\r\n]*")
 _SUSPECT: Final = re.compile(f"[{_OBEYED}{_MARKS}{_UNSEEN}]")
 _RIGHT_TO_LEFT: Final = re.compile(
     "[\u0590-\u061b\u061d-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"

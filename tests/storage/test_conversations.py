@@ -268,7 +268,12 @@ def test_all_that_a_store_gives_can_cross_a_pipe(store: ConversationStore) -> No
         ("1. Buy milk", "1. Buy milk"),
         ("C# or F#", "C# or F#"),
         ("<!-- template -->\n<br>\nWhat is <div> for?", "What is <div> for?"),
+        ("<!-- hi --> What is <!-- this -->?\nfoo", "<!-- hi --> What is <!-- this -->?"),
+        ("<!-- a --><!-- b -->\n<!-- c\nfoo", "foo"),
         ("$$\nx^2\n$$", "x^2"),
+        ("[a](https://x.y/z_(w)?q=[1]) and [b](c) [d](e(f", "a and b [d](e(f"),
+        ("~~gone~~ ~~a ~~b~~", "gone ~~a b"),
+        ("```a``` and ``b`c`` and ``d`", "a and b`c and ``d`"),
         ('{\n  "a": 1\n}', '"a": 1'),
         ("![](plot.png)\n![a plot](plot.png) and [the docs](https://x.y/z)", "a plot and the docs"),
         ("\ufeff\u200b\nhello\u200b", "hello"),
@@ -286,6 +291,25 @@ def test_all_that_a_store_gives_can_cross_a_pipe(store: ConversationStore) -> No
 )
 def test_a_title_is_the_words_of_the_first_line_that_has_some(content: str, title: str) -> None:
     assert title_from(content) == title
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            "[](" * 300_000,
+            "~~a " * 200_000,
+            "> " * 300_000,
+            "<!---->" * 100_000 + "x",
+            " " * 1_000_000 + "x",
+        ),
+        *(f"{'[](' * 333}\n" * 1_000, f"{'`' * 500}{'a' * 500}\n" * 1_000, f"{'~~a ' * 250}\n" * 1_000),
+    ],
+    ids=lambda line: line[:3],
+)
+def test_a_title_of_a_long_paste_takes_no_longer_than_another(line: str) -> None:
+    assert title_from(line)
 
 
 @given(st.text(alphabet="#>-*_`~|=+[]x \n ab:", max_size=80))

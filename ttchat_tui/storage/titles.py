@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from typing import Final
@@ -10,23 +11,28 @@ from ttchat_tui.domain.text import without_hidden
 
 TITLE_LENGTH: Final = 60
 
+_LONGEST_LINE: Final = 1000
+"""Characters of a line that are looked at: a paste may be one line of a megabyte."""
+
 _FENCE: Final = re.compile(r"(`{3,}[^`]*|~{3,}.*)")
-_TAGS: Final = re.compile(r"(?:<!--.*?(?:-->|$)|<!?/?[A-Za-z][\w-]*(?:\s[^<>]*|/)?>|\s)+")
+_TAGS: Final = re.compile(r"(?:<!--(?:(?!-->).)*(?:-->|$)|<!?/?[A-Za-z][\w-]*(?:\s[^<>]*|/)?>|\s)+")
 """HTML without anything between the tags. An address in angle brackets is none."""
 _MARKERS: Final = re.compile(r"(?:#{1,6}(?=\s|$)|>|[-*+](?=\s|$)|\[[ xX]\](?=\s|$)|\|)\s*")
 """What a line may begin with, again and again: of headings, quotes, bullets, tasks and table rows."""
-_CODE: Final = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)")
-_LINK: Final = re.compile(r"(?<![\w\\])!?\[([^\[\]]*)\]\(\S+?\)(?!\w)")
+_CODE: Final = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
+_LINK: Final = re.compile(r"(?<![\w\\])!?\[([^\[\]]*)\]\((?:[^\s()]|\([^\s()]*\))+\)(?!\w)")
 _EMPHASIS: Final = re.compile(r"(?<![\w*\\])(\*{1,3})([^\s*](?:[^*]*[^\s*\\])?)\1(?![\w*])")
 _UNDERLINED: Final = re.compile(r"(?<![\w_\\])(_{1,3})([^\s_](?:[^_]*[^\s_\\])?)\1(?![\w_.(])")
-_STRUCK: Final = re.compile(r"~~(?=\S)(.+?)(?<=\S)~~")
+_STRUCK: Final = re.compile(r"~~(?=\S)((?:(?!~~).)+)(?<=\S)~~")
 
 
 def title_from(content: str) -> str:
     """The first line that says something, without Markdown's markers, cut to `TITLE_LENGTH` characters at a word if
     that leaves a half of it. Where every line is only markup: the first one as it is."""
-    lines = [line for each in content.splitlines() if (line := " ".join(without_hidden(each)[0].split()))]
-    line = next((words for line in lines if (words := _words_of(line))), lines[0] if lines else "")
+    tidied = (" ".join(without_hidden(each)[0].split())[:_LONGEST_LINE] for each in content.splitlines())
+    lines = (each for each in tidied if each)
+    first = next(lines, "")
+    line = next((words for each in itertools.chain((first,), lines) if (words := _words_of(each))), first)
     if len(line) <= TITLE_LENGTH:
         return line
     cut = line[: TITLE_LENGTH - 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 from pathlib import Path
 
 import msgspec
@@ -197,10 +198,12 @@ def test_the_cure_is_that_of_the_failure(
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
+    folder = tmp_path / "my talks"
+    folder.mkdir()
     monkeypatch.setattr(Path, "mkdir", fail)
     with pytest.raises(StorageError) as caught:
-        write_export(tmp_path / "new" / "talk.md", "markdown", TALK, [])
-    assert caught.value.info.cure == cure.format(folder=tmp_path)
+        write_export(folder / "new" / "talk.md", "markdown", TALK, [])
+    assert caught.value.info.cure == cure.format(folder=shlex.quote(str(folder)))
 
 
 def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:

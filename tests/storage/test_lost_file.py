@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -104,6 +105,40 @@ def test_whatever_is_written_is_in_a_copy_of_the_file_alone_once_merged(
         assert list(copy.iterdump()) == list(whole.iterdump())
 
 
+@pytest.mark.parametrize("lose", [lose_the_folder, lose_the_file, move_the_folder])
+def test_where_a_link_leads_to_a_file_that_has_gone_it_leads_to_the_new_one(
+    path: Path, tmp_path: Path, lose: Callable[[Path], None]
+) -> None:
+    link = tmp_path / "linked" / "conversations.db"
+    open_store(path).close()
+    link.parent.mkdir()
+    link.symlink_to(path)
+    with closing(open_store(link)) as store:
+        asked = ask(store, "Before")
+        lose(path)
+        store.add_user_message(asked.conversation_id, asked.id, "After")
+        news = store.take_news()
+        assert news is not None
+        assert news.kind == "database_written_anew"
+        assert str(link) in news.message
+    assert link.is_symlink()
+    assert list(link.parent.iterdir()) == [link]
+    assert list(path.parent.iterdir()) == [path], "and no log of the file before lies beside it"
+    assert said_in(path) == ["Before", "After"]
+
+
+def test_a_link_that_has_gone_is_written_anew_as_a_file(path: Path, tmp_path: Path) -> None:
+    link = tmp_path / "conversations.db"
+    open_store(path).close()
+    link.symlink_to(path)
+    with closing(open_store(link)) as store:
+        asked = ask(store, "Before")
+        link.unlink()
+        store.add_user_message(asked.conversation_id, asked.id, "After")
+    assert said_in(link) == ["Before", "After"]
+    assert said_in(path) == ["Before"]
+
+
 def test_a_folder_that_may_not_be_entered_any_more_is_said_and_has_not_gone(
     reachable_path: Path,
 ) -> None:
@@ -152,6 +187,25 @@ def test_another_file_in_its_place_is_never_touched_and_this_session_goes_on_bes
     other.close()
     assert said_in(beside) == ["Mine", "Mine too.", "Still mine"]
     assert said_in(path) == ["Theirs", "And theirs"]
+
+
+def test_the_cure_for_two_windows_that_lost_their_folder_keeps_the_messages_of_both(tmp_path: Path) -> None:
+    path = tmp_path / "Application Support" / "conversations.db"
+    first, second = open_store(path), open_store(path)
+    asked = ask(first, "Before")
+    shutil.rmtree(path.parent)
+    first.add_user_message(asked.conversation_id, asked.id, "First")
+    second.add_user_message(asked.conversation_id, asked.id, "Second")
+    news = second.take_news()
+    assert news is not None
+    before, command = news.cure.split(", then: ")
+    assert "quit every window, move the other file away (with its -wal and -journal" in before
+    first.close()
+    second.close()
+    away = path.rename(path.with_name("away.db"))
+    subprocess.run(command, shell=True, check=True)
+    assert said_in(path) == ["Before", "Second"]
+    assert said_in(away) == ["Before", "First"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no database", b"folder", b"pipe"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sqlite3
 import stat
@@ -124,9 +125,10 @@ class Database:
         """
         if self._file is None:
             return
-        lost, found = self.path, identity_of(self.path)
+        found = identity_of(self.path)
         if found == self._file:
             return
+        lost = Path(os.path.realpath(self.path))  # SQLite keeps the log beside what a link leads to
         try:
             copy = lost_file.copy_beside(self._connection, lost)
         except (sqlite3.Error, OSError) as error:
@@ -134,7 +136,7 @@ class Database:
         # First this: with its last connection SQLite deletes the log by its name, which would be the new file's.
         self._connection.close()
         if found is None and lost_file.put_in_place(copy, lost):
-            self.news = lost_file.written_anew(lost)
+            self.news = lost_file.written_anew(self.path)
         else:
             self.path = copy
             self.news = lost_file.goes_on_beside(lost, copy)
@@ -314,7 +316,7 @@ def require_files(path: Path) -> None:
                 ErrorInfo(
                     kind="not_a_file",
                     message=f"The conversations cannot be opened: {file} is {what}.",
-                    cure=f"Move it away: mv {file} {file}.old",
+                    cure=f"Move it away: {shlex.join(['mv', str(file), f'{file}.old'])}",
                 )
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Generator
@@ -105,8 +106,9 @@ def read_only(path: Path) -> StorageError:
 
 
 def _of_kind(kind: str, path: Path) -> StorageError:
-    message, cure = (text.format(path=path, folder=path.parent) for text in _SENTENCES[kind])
-    return StorageError(ErrorInfo(kind=kind, message=message, cure=cure))
+    message, cure = _SENTENCES[kind]
+    cure = cure.format(path=shlex.quote(str(path)), folder=shlex.quote(str(path.parent)))
+    return StorageError(ErrorInfo(kind=kind, message=message.format(path=path), cure=cure))
 
 
 def _kind(error: sqlite3.Error | OSError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import tempfile
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -142,11 +143,11 @@ def write_export(
 
 
 _CURES: Final = {
-    errno.ENOSPC: "Free some space (`df -h {folder}`), or choose another folder.",
+    errno.ENOSPC: "Free some space (`df -h {quoted}`), or choose another folder.",
     errno.EDQUOT: "Your share of the disk is used up: remove something, or choose another folder.",
     errno.EROFS: "That disk is read-only: choose another folder.",
-    errno.EACCES: "You may not write there (`ls -ld {folder}`): choose another folder.",
-    errno.EPERM: "You may not write there (`ls -ld {folder}`): choose another folder.",
+    errno.EACCES: "You may not write there (`ls -ld {quoted}`): choose another folder.",
+    errno.EPERM: "You may not write there (`ls -ld {quoted}`): choose another folder.",
     errno.ENOTDIR: "{folder} is no folder: choose a folder, or a file with an ending ({ending}).",
     errno.EEXIST: "{folder} is no folder: choose a folder, or a file with an ending ({ending}).",
     errno.ENAMETOOLONG: "Choose a shorter name.",
@@ -158,7 +159,8 @@ def _cure(number: int | None, target: Path) -> str:
     folder = target.parent
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
-    return _CURES.get(number or 0, "Choose another folder.").format(folder=folder, ending=target.suffix)
+    cure = _CURES.get(number or 0, "Choose another folder.")
+    return cure.format(folder=folder, quoted=shlex.quote(str(folder)), ending=target.suffix)
 
 
 def file_path(typed: str) -> Path:

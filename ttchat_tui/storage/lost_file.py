@@ -7,6 +7,7 @@ SQLite does not look (sqlite.org/howtocorrupt.html, 2.4), so that a chat would c
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import tempfile
 from contextlib import closing
@@ -68,7 +69,9 @@ def goes_on_beside(path: Path, copy: Path) -> ErrorInfo:
         kind="database_replaced",
         message=f"Another file has taken the place of {path}. "
         f"This session continues in {copy}, with every conversation.",
-        cure=f"To continue with that one at the next start: quit, then mv {copy} {path}",
+        # A log that stays at the old name would be read into the copy (sqlite.org/howtocorrupt.html, 1.4).
+        cure="To continue with that one at the next start: quit every window, move the other file away (with its -wal "
+        f"and -journal, if there are any), then: {shlex.join(['mv', str(copy), str(path)])}",
     )
 
 
@@ -78,6 +81,7 @@ def gone(path: Path, why: str) -> StorageError:
             kind="database_gone",
             message=f"{path} has been moved, deleted or replaced, and cannot be written anew ({why}): "
             "what is said now would be lost.",
-            cure=f"Make the folder again (mkdir -p {path.parent}), then send again; /save FILE keeps this conversation.",
+            cure=f"Make the folder again (mkdir -p {shlex.quote(str(path.parent))}), then send again; /save FILE keeps "
+            "this conversation.",
         )
     )

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import mmap
 import os
+import shlex
 import shutil
 import sqlite3
 import tempfile
@@ -294,7 +295,8 @@ def _in_use(path: Path) -> StorageError:
         ErrorInfo(
             kind="database_locked",
             message=f"Another program has {path} open; nothing was changed.",
-            cure=f"Close ttchat-tui, or what else it is (`fuser {path}` names it), then run `ttchat-tui repair` again.",
+            cure=f"Close ttchat-tui, or what else it is (`fuser {shlex.quote(str(path))}` names it), then run "
+            "`ttchat-tui repair` again.",
         )
     )
 
@@ -304,6 +306,7 @@ def _nothing_left(path: Path) -> StorageError:
         ErrorInfo(
             kind="database_corrupt",
             message=f"No conversation can be read from {path}; nothing was changed.",
-            cure=f"The app begins a new file once this one is moved away: mv {path} {path}.damaged",
+            cure="The app begins a new file once this one is moved away: "
+            + shlex.join(["mv", str(path), f"{path}.damaged"]),
         )
     )

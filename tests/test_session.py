@@ -536,12 +536,79 @@ def test_a_full_disk_returns_the_draft_and_the_chat_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(chat.store, "add_user_message", refuse)
         assert chat.session.submit("kept?") == [DraftReturned("kept?", full.info)]
+        assert chat.session.conversation is None, "nothing would lead to an empty one, nor to its draft"
+        patch.setattr(chat.store, "discard", refuse)
+        assert chat.session.submit("kept?") == [DraftReturned("kept?", full.info)]
+        chat.session.save_draft("kept?")
+        assert chat.store.new_draft() == "kept?"
     with monkeypatch.context() as patch:
         patch.setattr(chat.store, "finish_reply", refuse)
         updates = chat.ask("now")
         assert Notice(full.info) in updates
         assert chat.session.path[-1].content == "Fine."
     assert any(isinstance(update, ReplyStreamed) for update in chat.ask("and again"))
+
+
+@pytest.mark.parametrize("fails", ["create_conversation", "set_new_draft"])
+def test_a_message_is_sent_and_its_draft_gone_or_both_are_as_they_were(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    chat = start(Script(replies=("Fine.",)))
+    full = StorageError(ErrorInfo(kind="disk_full", message="The disk is full."))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise full
+
+    chat.session.save_draft("hello")
+    with monkeypatch.context() as patch:
+        patch.setattr(chat.store, fails, refuse)
+        is_returned = DraftReturned("hello", full.info) in chat.session.submit("hello")
+    assert is_returned == (chat.session.path == []) == (chat.store.latest() is None)
+    chat.session.save_draft("hello" if is_returned else "")
+    assert chat.store.new_draft() == ("hello" if is_returned else "")
+
+
+class Versions:
+    """Two replies to one message, the newer one on screen, and the store as another window sees it."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.session, self.store = chat.session, chat.store
+        chat.ask("hello")
+        self.older = self.session.path[-1]
+        self.session.regenerate()
+        chat.until(GenerationFinished)
+        self.newer = self.session.path[-1]
+
+
+def test_a_version_that_another_window_has_removed_is_reported(start: Callable[..., Chat]) -> None:
+    shown = Versions(start(Script(replies=("One.", "Two."))))
+    path = shown.session.path
+    shown.store.remove_message(shown.newer.id)
+    with pytest.raises(StorageError, match="This message is not stored"):
+        shown.session.show_version(shown.newer.id, -1)
+    assert shown.session.path is path
+
+
+@pytest.mark.parametrize("fails", ["leaf_of", "conversation", "path", "set_head"])
+def test_a_version_that_cannot_be_shown_leaves_everything_as_it_was(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    shown = Versions(start(Script(replies=("One.", "Two."))))
+    path = shown.session.path
+
+    def refuse(*_: object) -> None:
+        raise StorageError(ErrorInfo(kind="database_locked", message="It is locked."))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shown.store, fails, refuse)
+        with pytest.raises(StorageError):
+            shown.session.show_version(shown.newer.id, -1)
+    assert shown.session.path is path
+    assert shown.store.conversation(shown.newer.conversation_id).head_id == shown.newer.id
+    (opened,) = shown.session.show_version(shown.newer.id, -1)
+    assert isinstance(opened, ConversationOpened)
+    assert opened.conversation == shown.store.conversation(shown.newer.conversation_id)
+    assert [message.id for message in shown.session.path][-1] == shown.older.id
 
 
 def test_deleting_the_open_conversation_opens_a_new_one_and_undo_brings_it_back(

@@ -5,6 +5,8 @@ The screen and the plain REPL drive the same object, on one thread.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 from typing_extensions import assert_never
 
@@ -40,6 +42,7 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.session.conversations import Conversations
+from ttchat_tui.session.opened import OpenConversation
 from ttchat_tui.session.waiting import Waiting
 from ttchat_tui.session.words import (
     ASKED_IN_WORDS,
@@ -51,7 +54,7 @@ from ttchat_tui.session.words import (
     not_sent,
     still_running,
 )
-from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.errors import StorageError, not_found
 
 
 class ChatSession(Conversations):
@@ -92,13 +95,14 @@ class ChatSession(Conversations):
             self._offered = (self._opened, text)
             return [DraftReturned(text, answered_elsewhere(behind, OFFER))]
         self._offered = None
-        is_first = not self.path
+        is_new = self._opened.id is None
         try:
             message = self._opened.add_user_message(text, self.model)
         except StorageError as error:
             return [DraftReturned(text, error.info)]
-        if is_first:
-            self._drafts.forget(None)
+        if is_new:
+            with suppress(StorageError):  # it is stored with a later call
+                self._drafts.keep(None, "")
         if behind:
             self._line.add(Waiting(self._opened, message, candidates))
             return [MessageAdded(message), MessageWaits(message, behind), ConversationsChanged()]
@@ -133,7 +137,8 @@ class ChatSession(Conversations):
 
     def show_version(self, message_id: int, step: int) -> list[Update]:
         """Show the version before (-1) or after (1) a message on screen, and what follows it there, up to its newest
-        leaf; nothing where there is none. Raises StorageError, and then nothing has changed."""
+        leaf; nothing where there is none. Raises StorageError, also where the message has gone, and then nothing has
+        changed."""
         if self.is_answering:
             return [Notice(still_running("Esc stops it; then another version can be shown."))]
         if self._line.of(self._opened.id) is not None:
@@ -142,11 +147,16 @@ class ChatSession(Conversations):
         if shown is None:
             return []
         versions = [each.id for each in self.store.children(shown.parent_id, shown.conversation_id)]
+        if shown.id not in versions:  # removed in another window
+            raise not_found("This message")
         wanted = versions.index(shown.id) + step
         if not 0 <= wanted < len(versions):
             return []
-        self.store.set_head(shown.conversation_id, self.store.leaf_of(versions[wanted]).id)
-        return self.open(shown.conversation_id)
+        leaf = self.store.leaf_of(versions[wanted])
+        conversation, path = self.store.conversation(shown.conversation_id), self.store.path(leaf.id)
+        self.store.set_head(conversation.id, leaf.id)  # last: what is read after it could not be
+        home = OpenConversation(self.store, self._system_prompt)
+        return self._show(home, msgspec.structs.replace(conversation, head_id=leaf.id), path)
 
     def continue_reply(self) -> list[Update]:
         """Go on where the last reply ended: after an interruption, a stop, or `max_tokens`."""

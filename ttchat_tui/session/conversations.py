@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -174,10 +174,15 @@ class Conversations:
             home, path = waiting.home, self.store.path(waiting.message.id)
         else:
             path = self.store.shown_path(conversation)
+        return self._show(home, conversation, path)
+
+    def _show(
+        self, home: OpenConversation, conversation: Conversation, path: Sequence[Message]
+    ) -> list[Update]:
         home.show(conversation, path)
         self._replies.overlay(home)
         self._opened = home
-        self._marks.pop(conversation_id, None)
+        self._marks.pop(conversation.id, None)
         return [ConversationOpened(conversation, tuple(home.path))]
 
     def resume(self, sampling: Mapping[str, object], system_prompt: str | None) -> list[Update]:

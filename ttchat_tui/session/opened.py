@@ -68,14 +68,20 @@ class OpenConversation:
             )
 
     def add_user_message(self, text: str, model: str) -> Message:
-        """Store a message at the end of the path; with the first one, the conversation. Raises StorageError."""
+        """Store a message at the end of the path; with the first one, the conversation. Raises StorageError, and then
+        nothing has changed."""
+        is_new = self.conversation is None
         if self.conversation is None:
             self.conversation = self._store.create_conversation(
                 model=model, system_prompt=self.system_prompt, sampling=self.sampling
             )
-            self._store.set_new_draft("")
         parent_id = self.path[-1].id if self.path else None
-        message = self._store.add_user_message(self.conversation.id, parent_id, text)
+        try:
+            message = self._store.add_user_message(self.conversation.id, parent_id, text)
+        except StorageError:
+            if is_new:
+                self.drop(set())
+            raise
         self.path.append(message)
         if parent_id is None:
             with suppress(
@@ -94,9 +100,10 @@ class OpenConversation:
         self.path = [message for message in self.path if message.id not in ids]
         if self.conversation is None or self.path:
             return
-        with suppress(StorageError):  # it stays then, empty
-            if self._store.discard(self.conversation.id):
-                self.conversation = None
+        with suppress(StorageError):  # it stays then, empty, and nothing is to be kept with it
+            if not self._store.discard(self.conversation.id):
+                return
+        self.conversation = None
 
     def refresh(self) -> None:
         """Read the conversation's own row again: a reply changes its model and time. Raises StorageError."""

@@ -36,6 +36,7 @@ from ttchat_tui.domain.updates import (
     ReplyStreamed,
     Update,
 )
+from ttchat_tui.session.words import Unkept
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_store
 
@@ -388,8 +389,8 @@ def test_leaving_the_app_says_what_still_waits_in_line(start: Callable[..., Chat
     away = Away(start)
     sent_twice(away)
     (unsent,) = away.session.close()
-    assert (
-        unsent.message == "The message that waited in “me too” was not sent; /retry there sends it:\nme too"
+    assert unsent == Unkept(
+        "The message that waited in “me too” was not sent; /retry there sends it:", "me too"
     )
 
 
@@ -461,11 +462,8 @@ def test_a_draft_that_cannot_be_stored_is_there_when_its_conversation_is_found_a
         chat.session.save_draft("another")
         chat.session.open(home)
         assert chat.session.draft == "half a thought"
-        lost = chat.session.close()
-        assert [each.message for each in lost] == [
-            "The disk is full. Free some space. This was written and not sent:\nhalf a thought",
-            "The disk is full. Free some space. This was written and not sent:\nanother",
-        ]
+        why = "The disk is full. This was written and not sent:"
+        assert chat.session.close() == [Unkept(why, "half a thought"), Unkept(why, "another")]
     chat.session.save_draft("a whole thought")
     assert chat.store.conversation(home).draft == "a whole thought"
     assert chat.store.new_draft() == "another", "the others are stored as well, once it can be done"

@@ -17,7 +17,7 @@ import msgspec
 
 from ttchat_tui import terminal
 from ttchat_tui.cli import INTERRUPTED, engine_choice, model_choice, screen_settings
-from ttchat_tui.cli.errors import say, tell
+from ttchat_tui.cli.errors import tell
 from ttchat_tui.cli.log_file import with_a_log
 from ttchat_tui.cli.typed_ahead import TypedAhead
 from ttchat_tui.config.load import load_config, place_of
@@ -270,7 +270,7 @@ def _session(
         finally:
             ending.begin_end()
             for unkept in session.close():
-                say(unkept)
+                tell(unkept.message, unkept.text)
     finally:
         ending.begin_end()
         _end(host, engine_choice.shutdown_s(config), ending)

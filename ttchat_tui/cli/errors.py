@@ -16,7 +16,7 @@ from ttchat_tui.cli.standard_output import abandon_output, flush_output, unwrita
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.events import ErrorInfo
-from ttchat_tui.domain.text import visible_line
+from ttchat_tui.domain.text import visible, visible_line
 from ttchat_tui.domain.user_paths import current_folder
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.models.errors import ModelError, ModelNameError
@@ -34,9 +34,11 @@ def say(info: ErrorInfo) -> None:
     tell(f"{info.message} {info.cure}".strip())
 
 
-def tell(text: str) -> None:
-    """A sentence, on stderr."""
+def tell(text: str, quoted: str = "") -> None:
+    """A sentence, on stderr; under it what it speaks of, with its own lines and spaces."""
     sys.stderr.write(f"ttchat-tui: {visible_line(text)}\n")
+    if quoted:
+        sys.stderr.write(f"{visible(quoted)}\n")
 
 
 @contextmanager

@@ -50,6 +50,7 @@ from ttchat_tui.session.words import (
     NO_MODEL,
     NOTHING_TO_DO,
     OFFER,
+    Unkept,
     answered_elsewhere,
     not_sent,
     still_running,
@@ -64,15 +65,15 @@ class ChatSession(Conversations):
         """Put on disk what could not be written when it ended, now; why it still cannot be."""
         return self._replies.settle()
 
-    def close(self) -> list[ErrorInfo]:
+    def close(self) -> list[Unkept]:
         """The app ends: a reply that runs ends here, with what it has.
 
-        Reports what cannot be written even now (a reply stays as it was at the last checkpoint, a draft is in the
-        report word for word), and what still waits in line.
+        Reports what cannot be written even now (a reply stays as it was at the last checkpoint, the text of
+        a draft is in the report), and what still waits in line.
         """
         unkept = self._replies.close()
         unsent = [not_sent(each.home.name, each.message.content) for each in self._line]
-        return [*([unkept] if unkept is not None else []), *unsent, *self._drafts.close()]
+        return [*([Unkept(unkept.message)] if unkept is not None else []), *unsent, *self._drafts.close()]
 
     # --- replies
 

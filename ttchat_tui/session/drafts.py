@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ttchat_tui.domain.conversation import Conversation
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.session.words import Unkept
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 
@@ -38,21 +38,15 @@ class Drafts:
                 if error.info.kind != "not_found":
                     raise
 
-    def forget(self, conversation_id: int | None) -> None:
-        """It was sent."""
-        self._unstored.pop(conversation_id, None)
-
-    def close(self) -> list[ErrorInfo]:
-        """Store what could not be stored before; what is lost now, word for word, and why."""
-        lost: list[ErrorInfo] = []
+    def close(self) -> list[Unkept]:
+        """Store what could not be stored before; what is lost now, and why."""
+        lost: list[Unkept] = []
         for key, text in list(self._unstored.items()):
             try:
                 self._write(key)
             except StorageError as error:
-                words = f"{error.info.message} {error.info.cure}".strip()
                 if text.strip():
-                    message = f"{words} This was written and not sent:\n{text}"
-                    lost.append(ErrorInfo(kind=error.info.kind, message=message))
+                    lost.append(Unkept(f"{error.info.message} This was written and not sent:", text))
         return lost
 
     def _write(self, conversation_id: int | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.domain.updates import NOTE
 
@@ -23,6 +25,14 @@ TAKEN_BACK = ErrorInfo(kind=NOTE, message="The message was taken back, and is no
 OFFER = "Enter again puts this one in line: it is sent when that has ended. Esc takes it back."
 
 
+class Unkept(msgspec.Struct, frozen=True):
+    """What the app ends without. No cure: it would be for an app that still runs."""
+
+    message: str
+    text: str = ""
+    """What the user wrote, as it was written; the message ends with a colon then."""
+
+
 def answered_elsewhere(name: str, cure: str) -> ErrorInfo:
     """One reply at a time: which conversation has it."""
     return ErrorInfo(
@@ -35,7 +45,6 @@ def still_running(cure: str) -> ErrorInfo:
     return ErrorInfo(kind="busy", message="A reply is still running.", cure=cure)
 
 
-def not_sent(name: str, text: str) -> ErrorInfo:
+def not_sent(name: str, text: str) -> Unkept:
     """The app ends while this message waits in the conversation of that name."""
-    message = f"The message that waited in {name} was not sent; /retry there sends it:\n{text}"
-    return ErrorInfo(kind=NOTE, message=message)
+    return Unkept(f"The message that waited in {name} was not sent; /retry there sends it:", text)

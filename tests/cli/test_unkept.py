@@ -1,0 +1,41 @@
+"""What the app cannot keep when it ends is printed as it was written."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from tests.fakes import Script, ScriptedEngine
+from ttchat_tui.cli import chat
+from ttchat_tui.config.load import load_config
+from ttchat_tui.signals import EndingSignals
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import not_found
+
+
+def test_a_draft_that_cannot_be_stored_is_printed_with_its_lines_and_without_a_cure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invocation = chat.bare_invocation(os.environ)
+    config = load_config(invocation.paths, environ=os.environ)
+    stands = threading.Event()
+    stands.set()
+
+    def refuse(*_: object) -> None:
+        raise not_found("This conversation")
+
+    monkeypatch.setattr(ConversationStore, "set_new_draft", refuse)
+    with (
+        EndingSignals() as ending,
+        chat._session(
+            invocation, config, "no-such-model", ScriptedEngine(Script()), stands, ending
+        ) as session,
+    ):
+        session.save_draft("def f():\n    return 1\n\n\x1b[2J  please fix")
+    assert capsys.readouterr().err == (
+        "ttchat-tui: This conversation is not stored (any more): it was deleted, perhaps in another window. "
+        "This was written and not sent:\n"
+        "def f():\n    return 1\n\n␛[2J  please fix\n"
+    )

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 OPENING: Final = "<think>\n"
 CLOSING: Final = "\n</think>\n"
 
-_DIALECTS: Final = (
+DIALECTS: Final = (
     (r"<think(?:ing)?>", r"</think(?:ing)?>"),  # DeepSeek, Qwen, GLM and most others
     (r"<seed:think>", r"</seed:think>"),
     (r"<thought>", r"</thought>"),
@@ -35,11 +35,11 @@ _DIALECTS: Final = (
 _THINK: Final = 1
 """The number of the first of them."""
 _FLAGS: Final = re.IGNORECASE | re.DOTALL
-_OPENERS: Final = "|".join(f"({opener})" for opener, _ in _DIALECTS)
+_OPENERS: Final = "|".join(f"({opener})" for opener, _ in DIALECTS)
 _OPENER: Final = re.compile(rf"\s*(?:{_OPENERS})", _FLAGS)
 _LINE_OPENER: Final = re.compile(rf"^[ \t]*(?:{_OPENERS})", _FLAGS | re.MULTILINE)
-_CLOSERS: Final = tuple(re.compile(closer, _FLAGS) for _, closer in _DIALECTS)
-_CLOSER: Final = re.compile("|".join(f"({closer})" for _, closer in _DIALECTS), _FLAGS)
+_CLOSERS: Final = tuple(re.compile(closer, _FLAGS) for _, closer in DIALECTS)
+_CLOSER: Final = re.compile("|".join(f"({closer})" for _, closer in DIALECTS), _FLAGS)
 _OPEN_END: Final = re.compile(rf"(?:{_OPENERS})\s*\Z", _FLAGS)
 _ANSWER_HEAD: Final = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>")
 """gpt-oss's, of an answer without a thought."""

@@ -19,12 +19,22 @@ ENDED = (
     "Hm.\n</think>Yes.",
     "Hm\n[/THINK]\nYes.",
     "\n</thinking>\n\nYes",
+    *(
+        f"Hm.\n{tag}\n\nYes."
+        for tag in ("</seed:think>", "</thought>", "</reasoning>", "◁/think▷", "<channel|>")
+    ),
+    "Hm.<|END_THINKING|>   <|START_RESPONSE|>Yes.",
+    "Hm.<|END_THINKING|>Yes.",
+    "Hm.<|end_of_thought|>\n<|begin_of_solution|>Yes.",
+    "Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes.",
 )
 SPOKEN_OF = (
     "It is `</think>` there.",
     "A </think> is a tag.",
     "```\n</think>\n```\nSo.",
     "<think>Hm.</think>\n\nYes.",
+    "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes.",
+    "analysisHm.assistantfinalYes.",
 )
 tags = st.sampled_from(
     ["</think>", "</thinking>", "[/THINK]", "<think>", "`", "```\n", "\n", "\n\n", " ", "<", "[/TH", "</"]
@@ -35,9 +45,10 @@ def streamed(pieces: list[str]) -> tuple[str, bool]:
     """All that came out, and whether a thought ended in it."""
     unopened, text, has_ended = UnopenedThought(), "", False
     for piece in pieces:
-        said, ends = unopened.take(piece)
-        text, has_ended = text + said, has_ended or ends
-    return text + unopened.end(), has_ended
+        thought, said = unopened.take(piece)
+        text, has_ended = text + thought + said, has_ended or bool(thought)
+    thought, said = unopened.end()
+    return text + thought + said, has_ended or bool(thought)
 
 
 def bare(text: str) -> str:
@@ -46,7 +57,7 @@ def bare(text: str) -> str:
 
 
 @pytest.mark.parametrize("text", ENDED)
-@given(cuts=st.lists(st.integers(0, 40)))
+@given(cuts=st.lists(st.integers(0, 60)))
 def test_a_thought_that_the_template_opened_ends_wherever_the_text_is_cut(text: str, cuts: list[int]) -> None:
     at = sorted({0, len(text), *(cut % len(text) for cut in cuts)})
     said, has_ended = streamed([text[low:high] for low, high in pairwise(at)])
@@ -68,9 +79,9 @@ def test_nothing_that_was_said_is_lost(pieces: list[str]) -> None:
 
 def test_only_what_may_become_a_tag_is_held_back() -> None:
     unopened = UnopenedThought()
-    said = [unopened.take(piece)[0] for piece in ("a < b", " and", " </", "thx", " </thin", "k")]
+    said = [unopened.take(piece)[1] for piece in ("a < b", " and", " </", "thx", " </thin", "k")]
     assert "".join(said) == "a < b and </thx "
-    assert unopened.end() == "</think"
+    assert unopened.end() == ("", "</think")
 
 
 def test_a_reply_with_a_tag_in_every_line_is_read_in_bounded_time() -> None:

@@ -11,7 +11,7 @@ from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.engine.meter import HONEST_S, Meter
 from ttchat_tui.engine.remote.asides import Asides
 from ttchat_tui.engine.remote.chunks import Choice, Chunk, Usage
-from ttchat_tui.engine.remote.script import WHOLE, Script, Seam
+from ttchat_tui.engine.remote.script import WHOLE, Piece, Script, Seam
 from ttchat_tui.engine.text_stream import TextStream, WholeText
 
 _LENGTH: Final = frozenset(
@@ -98,7 +98,9 @@ class RemoteReply:
 
     def flush(self) -> str:
         """Text held back; called once, at the end. Thinking that came to its end without an answer is closed."""
-        rest = self.text.take(self._script.rest()) + self.text.flush()
+        if self.text.is_stopped:
+            return ""
+        rest = self._filtered(self._script.rest()) + self.text.flush() + self._script.late_thoughts()
         is_over = self.ending in ("stop", "length") and not rest
         return rest + (self._script.closed() if is_over else "")
 
@@ -153,9 +155,8 @@ class RemoteReply:
     def _token_event(self, choice: Choice, usage: Usage, time_s: float) -> TokenEvent | None:
         piece = self._script.take(choice)
         self._asides.take(choice)
-        thinking, said = piece.thinking, piece.said
         values = choice.logprobs
-        if not thinking and not said and not values:
+        if not piece.thinking and not piece.said and not values:
             return None  # a role, an end, a sign of life
         count = self._count(usage, len(values))
         self._tokens += count
@@ -164,12 +165,17 @@ class RemoteReply:
         return TokenEvent(
             request_id=self.request_id,
             token_ids=(),
-            text=(self.text.flush() if thinking else "") + thinking + self.text.take(said),
+            text=self._filtered(piece),
             times_s=(time_s,) * count,
             logprobs=values if len(values) == count else (),
             row=self._row,
             ends_thought=piece.ends_thought,
         )
+
+    def _filtered(self, piece: Piece) -> str:
+        """Up to a stop string: they are looked for in the answer alone."""
+        before = self.text.flush() + piece.thinking if piece.thinking else ""
+        return before + self.text.take(piece.said)
 
     def _count(self, usage: Usage, values: int) -> int:
         if usage.completion_tokens is not None:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from ttchat_tui.domain.thoughts import OPENING
 from ttchat_tui.engine.remote.chunks import Choice
 from ttchat_tui.engine.remote.unopened import UnopenedThought
 
@@ -16,13 +17,12 @@ _HALF: Final = re.compile(r"(?:[\ud800-\udbff]|(?<![\ud800-\udbff])[\udc80-\udcf
 """At the end of a piece: the first half of a surrogate pair, or the first bytes of a character."""
 _BYTES: Final = re.compile(r"(?<![\ud800-\udbff])[\udc80-\udcff]+")
 
-_TAGS: Final = re.compile(r"\A\s*<think(?:ing)?>\s*|\s*</think(?:ing)?>\s*\Z", re.IGNORECASE)
+_TAGS: Final = re.compile(r"\A\s*<think(?:ing)?>\s*|(?<!\s)\s*</think(?:ing)?>\s*\Z", re.IGNORECASE)
 """Around thoughts that come in a field of their own, where a server leaves them in."""
 _SHORTEST_REPEAT: Final = 5
 _SHORTEST_REPEAT_OF_ONE: Final = 12
 """Characters of a text that is taken for a repetition, if it came in several pieces or in one."""
 
-THINK_BEGINS: Final = "<think>\n"
 THINK_ENDS: Final = "\n</think>\n\n"
 
 
@@ -84,22 +84,30 @@ class Script:
     def take(self, choice: Choice) -> Piece:
         """The next piece of the reply."""
         delta, whole = choice.delta, choice.message
-        thinking = self._thoughts.add(delta.thinking, whole.thinking)
-        if self.has_said and not delta.thinking:  # said at the end, and in no order
+        is_last = bool(choice.finish_reason)
+        thinking = self._thoughts.add(delta.thinking, whole.thinking, is_last=is_last)
+        if thinking and self.has_said and not delta.thinking:  # said at the end, and in no order
             self._late_thoughts.append(thinking)
-            self.has_thought_unseen = self.has_thought_unseen or bool(thinking and not self._seam.is_exact)
+            self.has_thought_unseen = self.has_thought_unseen or not self._seam.is_exact
             thinking = ""
-        said = self._answer.add(delta.text, whole.text) or self._refusal(choice)
+        said = self._answer.add(delta.text, whole.text, is_last=is_last) or self._refusal(choice)
         return self._shown(_TAGS.sub("", thinking), said)
 
-    def rest(self) -> str:
-        """What came and was not passed on: half a character, all of another choice, thoughts told behind their answer."""
+    def rest(self) -> Piece:
+        """What came and was not passed on: half a character, a tag, all of another choice. Called once, at the end."""
         first = min((each.index for each in self._others), default=0)
         pieces = [each.delta.text or each.message.text for each in self._others if each.index == first]
         piece = self._shown("", self._answer.add("".join(pieces)) + self._answer.end())
-        text = piece.thinking + piece.said + self._unopened.end()
-        late = "".join(self._late_thoughts)
-        return f"{text}\n\n{THINK_BEGINS}{late}\n</think>\n" if late and self._seam.is_exact else text
+        thought, held = self._unopened.end()
+        if not thought:
+            return piece._replace(said=piece.said + held)
+        self.has_thought, self.has_said = True, bool(held.strip())
+        return Piece(piece.thinking + piece.said + thought, held)
+
+    def late_thoughts(self) -> str:
+        """Thoughts reported behind their answer, as a block."""
+        late = "".join(self._late_thoughts) if self._seam.is_exact else ""
+        return f"\n\n{OPENING}{late}\n</think>\n" if late else ""
 
     def closed(self) -> str:
         """The end of thoughts that no answer follows."""
@@ -116,8 +124,8 @@ class Script:
         before = ""
         if thinking and (self._seam.is_exact or self._is_thinking):
             if not self._is_thinking:
-                before += f"{self._unopened.end()}\n\n{THINK_BEGINS}" if self.has_said else THINK_BEGINS
-            before += thinking
+                before += "".join((*self._unopened.end(), "\n\n")) if self.has_said else ""
+            before += thinking if self._is_thinking else OPENING + thinking
             self._is_thinking = self.has_thought = True
             self._unopened.is_decided = True
         elif thinking:
@@ -130,9 +138,9 @@ class Script:
         self.has_said = True
         if self._unopened.is_decided:
             return Piece(before, said)
-        said, ends_thought = self._unopened.take(said)
-        self.has_thought = self.has_thought or ends_thought
-        return Piece(before, said, ends_thought)
+        thought, said = self._unopened.take(said)
+        self.has_thought = self.has_thought or bool(thought)
+        return Piece(before + thought, said, bool(thought))
 
     def _space_before(self, said: str) -> str:
         """What holds two words apart where the rest was asked for in words: replies begin without a space."""
@@ -154,15 +162,14 @@ class Pieces:
         """The last piece, where it may be no more than all that was said, once more."""
         self._has_deltas = False
 
-    def add(self, piece: str, whole: str = "") -> str:
-        """The text that is certain now. `whole`: all that was said, by a server that says it at the end."""
+    def add(self, piece: str, whole: str = "", *, is_last: bool = False) -> str:
+        """The text that is certain now. `whole`: all that was said, by a server that says it at the end. `is_last`: the
+        server says that the reply ends with `piece`."""
         if piece:
             self._has_deltas = True
-            if piece == self._repeat:
-                return ""
-            piece = self._repeat + piece
-            self._repeat = ""
-            if self._is_all_again(piece):
+            if self._repeat:  # more follows: it was said twice
+                piece, self._repeat = self._repeat + piece, ""
+            elif (self._count > 1 or is_last) and self._is_all_again(piece):
                 self._repeat = piece
                 return ""
         else:

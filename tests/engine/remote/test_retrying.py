@@ -31,6 +31,15 @@ DATE = "Wed, 21 Oct 2026 07:28:09 GMT"
         ({}, b"Please try again in 240ms", 0.24),
         ({}, b"Please retry after 2 minutes", 120.0),
         ({}, b'{"@type": "RetryInfo", "retryDelay": "17s"}', 17.0),
+        ({}, b"Please try again in 2 days", 172_800.0),
+        ({}, b"Please try again in 2 hrs.", 7200.0),
+        ({}, b"Please try again in 1h2m3.5s", 3723.5),
+        ({}, b"Please try again in 3 fortnights", None),
+        ({}, b"Please try again in 999999999 days", None),
+        pytest.param({}, b"Please try again in " + b"1" * 40_000 + b"x", None, id="digits"),
+        pytest.param({}, b'"retryDelay": "' + b"1" * 400 + b's"', None, id="a delay of digits"),
+        ({"retry-after": "1e300"}, b"", None),
+        pytest.param({"retry-after": "1" * 400}, b"", None, id="a header of digits"),
         ({}, b"Please try again in a moment", None),
         ({}, b"", None),
     ],
@@ -50,6 +59,9 @@ def test_no_header_and_no_body_breaks_the_wait(said: str, body: bytes) -> None:
 def test_only_money_helps_against_a_quota_that_is_used_up() -> None:
     assert is_quota_used_up(402, b"")
     assert is_quota_used_up(429, b'{"error":{"code":"insufficient_quota"}}')
+    assert is_quota_used_up(400, b'{"code":"Arrearage"}')
+    assert is_quota_used_up(403, b"Your account is overdue.")
+    assert not is_quota_used_up(400, b"no such field in 'my invoice is overdue'"), "it may repeat the request"
     assert not is_quota_used_up(429, b"Rate limit reached for requests per minute")
 
 

@@ -34,7 +34,14 @@ from ttchat_tui.engine.remote.exchange import (
     Received,
 )
 from ttchat_tui.engine.remote.reply import RemoteReply
-from ttchat_tui.engine.remote.retrying import RETRIED, is_loading, is_quota_used_up, retry_after_s, span
+from ttchat_tui.engine.remote.retrying import (
+    RETRIED,
+    is_loading,
+    is_quota_used_up,
+    retry_after_s,
+    span,
+    state,
+)
 
 UNREACHED: Final = frozenset({"endpoint_refused", "endpoint_dns", "endpoint_unreachable"})
 """Errors after which the request has certainly not reached a server."""
@@ -57,7 +64,8 @@ _BYTES_A_TOKEN: Final = 16 << 10
 """Most bytes of a stream for each token asked for: many times what any server sends, but a bound."""
 
 Objection = Callable[[int, bytes, Mapping[str, Any]], "dict[str, Any] | EngineError"]
-"""From status and body of a refusal, and the request that was refused: another request body that the server may take, or the error in words."""
+"""From status and body of a refusal, and the request that was refused: another request body that the server may take, or
+the error in words."""
 
 
 class Transport(msgspec.Struct, frozen=True):
@@ -308,7 +316,7 @@ class Row:
         if status not in RETRIED or is_quota_used_up(status, body):
             return False
         if not is_loading(status, body):
-            return self._may_wait(asked_s, now_s, f"{self._name} is busy ({status})")
+            return self._may_wait(asked_s, now_s, f"{self._name} {state(status)}")
         if now_s - self._transport.received_s > self._transport.options.first_token_timeout_s:
             return False
         self._tries = 0  # it is at work: as patient as with a long prompt
@@ -317,10 +325,9 @@ class Row:
     def _may_wait(self, asked_s: float | None, now_s: float, why: str) -> bool:
         """Prepare another try; False where there have been enough, or the server wants too long a wait."""
         backoff_s = _FIRST_WAIT_S * 2**self._tries * random.uniform(0.8, 1.2)  # not all clients at once
-        is_asked = asked_s is not None and (
-            asked_s > 0 or self._tries == 0
-        )  # "now", again and again, is no wait
-        wait_s = asked_s if asked_s is not None and is_asked else backoff_s
+        wait_s = backoff_s if asked_s is None else asked_s
+        if not wait_s and self._tries:  # "now", again and again, is no wait
+            wait_s = backoff_s
         retries = self._transport.options.retries
         if self._tries >= retries or wait_s > LONGEST_WAIT_S:
             return False

@@ -46,6 +46,8 @@ def ids(body: object) -> list[str]:
         ({"object": "list"}, []),
         ({"models": []}, []),
         ({"data": {"id": "m1"}}, ["m1"]),
+        ({"data": {"m1": {"owned_by": "x"}}}, ["m1"]),
+        ({"data": {"models": {"items": ["m1"]}}}, ["m1"]),
         ([], []),
         ({"data": [{"id": "m1"}, {"id": "m1"}, {"id": "m2"}, "m1"]}, ["m1", "m2"]),
         ({"data": [None, 7, {}, {"id": None}, {"id": 3}, {"id": ""}, [], {"id": "m1"}]}, ["m1"]),
@@ -55,7 +57,9 @@ def test_a_list_is_read_in_every_shape_and_each_id_once(body: object, known: lis
     assert ids(body) == known
 
 
-@pytest.mark.parametrize("body", [{}, {"error": "no"}, "models", 3, None, {"data": 3}])
+@pytest.mark.parametrize(
+    "body", [{}, {"error": "no"}, "models", 3, None, {"data": 3}, {"data": {"error": {"message": "no"}}}]
+)
 def test_what_is_no_list_is_said(body: object) -> None:
     with pytest.raises(EngineError) as caught:
         ids(body)

@@ -41,6 +41,8 @@ _NO_CHAT: Final = re.compile(
 
 _LISTS: Final = ("data", "models", "result", "results", "items", "model_list")
 """Where an object may keep its list of models."""
+_NO_MODELS: Final = frozenset({"error", "errors", "detail", "message"})
+"""Keys of an object that are no names of models."""
 _DEEPEST: Final = 3
 _NAMES: Final = ("id", "name", "model", "model_name", "model_id", "slug")
 """Where an entry may keep its id."""
@@ -179,7 +181,7 @@ def _asked(caller: Caller, paths: Sequence[str], tick: Tick) -> list[dict[str, A
 def _listed(found: object) -> list[Any] | None:
     """An array of objects or of names; `data`, `models` or the like of an object, also one within the other; names as the
     keys of an object. None where there is no list."""
-    for depth in range(_DEEPEST):
+    for depth in range(_DEEPEST + 1):
         if isinstance(found, list):
             return cast("list[Any]", found)
         fields = object_of(found)
@@ -189,7 +191,8 @@ def _listed(found: object) -> list[Any] | None:
                 return []
             if fields.get("object") == "model" or (depth and isinstance(fields.get("id"), str)):
                 return [fields]
-            is_keyed = bool(depth and fields) and all(isinstance(each, dict) for each in fields.values())
+            is_keyed = depth and fields and not fields.keys() & _NO_MODELS
+            is_keyed = is_keyed and all(isinstance(each, dict) for each in fields.values())
             return [{"id": name, **fields[name]} for name in fields] if is_keyed else None
         found = inner
     return None

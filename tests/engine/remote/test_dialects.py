@@ -100,6 +100,9 @@ def test_a_reply_that_broke_off_in_its_thoughts_goes_on_in_them() -> None:
         ),
         ('{"error":{"type":"exceed_context_size_error","n_prompt_tokens":900,"n_ctx":512}}', (900, 512)),
         ("Input is too long for this model", (0, 0)),
+        ("The prompt exceeds the context window, which is 4,096 tokens", (0, 4096)),
+        ("The prompt exceeds the context window, please shorten it", (0, 0)),
+        pytest.param("context size of " + "9" * 40_000, (0, 0), id="no number"),
     ],
 )
 def test_both_numbers_are_read_from_a_refusal(text: str, numbers: tuple[int, int]) -> None:

@@ -28,7 +28,7 @@ _OF_KEY: Final = re.compile(
 """What a 403 says that is about who asks, and not about what."""
 _OF_MODEL: Final = frozenset({400, 403, 422})
 _NO_MODEL: Final = re.compile(
-    r"\bmodels?\b[^.\n]{0,120}\b(?:does not exist|doesn't exist|not exist|not found|is not available)"
+    r"\bmodels?\b(?:[^.\n]|\.(?!\s)){0,120}\b(?:does not exist|doesn't exist|not exist|not found|is not available)"
     r"|(?:unknown|invalid|no such) model\b",
     re.IGNORECASE,
 )

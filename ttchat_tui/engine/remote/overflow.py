@@ -25,7 +25,8 @@ _IS_OVERFLOW: Final = re.compile(
     r"|(?:prompt|input) (?:has|of|length)[^.\n]{0,40}\b(?:exceeds|max(?:imum)?)\b",
     re.IGNORECASE,
 )
-_N: Final = r"([\d,]+)"
+_NUMBER: Final = r"\d[\d,]{0,12}(?!\d)"
+_N: Final = rf"(?<!\d)({_NUMBER})"
 _LIMIT: Final = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -39,10 +40,10 @@ _LIMIT: Final = tuple(
         rf"maximum (?:prompt|input|model) length (?:is|of):? {_N}",
         rf"max_new_tokens`? must be <= ?{_N}",
         rf"`inputs` must have less than {_N}",
-        rf"too long: {_N} tokens > (?P<limit>[\d,]+)",
-        rf"exceed context limit: {_N} \+ {_N} > (?P<limit>[\d,]+)",
+        rf"too long: {_N} tokens > (?P<limit>{_NUMBER})",
+        rf"exceed context limit: {_N} \+ {_N} > (?P<limit>{_NUMBER})",
         rf"maximum number of tokens allowed \(?{_N}",
-        r"range of input length should be \[\d+, ?(?P<limit>[\d,]+)\]",
+        rf"range of input length should be \[\d{{1,13}}, ?(?P<limit>{_NUMBER})\]",
         rf"limit {_N}, requested",
         rf"(?:cannot exceed|exceeds the limit of) {_N}",
         # Not by how much it is too long, and not MiniMax's number of the error.
@@ -96,4 +97,4 @@ def _number(patterns: Sequence[re.Pattern[str]], text: str) -> int:
     if found is None:
         return 0
     named = found.groupdict().get("limit") or found.group(1)
-    return int(named.replace(",", "") or 0)
+    return int(named.replace(",", ""))

@@ -137,7 +137,7 @@ def _content(found: object) -> Said:
             media.append(named)
         elif kind in ("file", "document", "resource"):
             media.append("a file")
-        elif kind != "text":
+        elif "text" not in kind and kind != "message":
             media.append(f"a part of the type {kind[:_LONGEST_KIND]!r}")
     return Said(text, thinking, refusal, media=tuple(dict.fromkeys(media)))
 

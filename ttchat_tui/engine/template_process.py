@@ -68,9 +68,8 @@ class _Process:
         line = json.dumps(request) + "\n"
         with self._lock:
             try:
-                answer = self._answer(line) or self._answer(
-                    line
-                )  # Someone ended it: once more, with another.
+                # Where someone ended it: once more, with another.
+                answer = self._answer(line) or self._answer(line)
             except BaseException:  # Its answer would be taken for that to the next request.
                 self._end()
                 raise

@@ -15,6 +15,7 @@ from tests.engine.remote.raw_server import DONE, data, end, said
 from ttchat_tui.domain.events import TokenEvent
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.engine.remote.answer_stream import AnswerStream, ServerFailed
+from ttchat_tui.engine.remote.chunks import server_message
 from ttchat_tui.engine.remote.reply import RemoteReply
 
 json_values = st.recursive(
@@ -89,9 +90,9 @@ def with_(path: tuple[str | int, ...], value: object) -> dict[str, Any]:
     return chunk
 
 
-def read(*pieces: bytes) -> tuple[str, GenerationStats, bool]:
+def read(*pieces: bytes, stop: tuple[str, ...] = ()) -> tuple[str, GenerationStats, bool]:
     """Text, figures and whether the stream has ended, of a body in these pieces."""
-    stream, reply, text = AnswerStream(), RemoteReply(1, 0, (), prompt_tokens=7), ""
+    stream, reply, text = AnswerStream(), RemoteReply(1, 0, stop, prompt_tokens=7), ""
     for number, piece in enumerate((*pieces, None)):
         for chunk in stream.feed(piece) if piece is not None else stream.end():
             for event in reply.take(chunk, number / 10):
@@ -158,6 +159,41 @@ def test_characters_are_joined_wherever_a_server_cuts_their_bytes(text: str, siz
     units, marked = text.encode(), said("@")
     pieces = [units[at : at + size] for at in range(0, len(units), size)]
     assert read(*(marked.replace(b"@", piece) for piece in pieces), end("stop"))[0] == text
+
+
+GUM = "I will not chew gum.\n"
+
+
+@pytest.mark.parametrize("pieces", [[GUM] * 10, [GUM] * 3 + ["end"], [GUM] * 2, ["ab", GUM, f"ab{GUM}", "."]])
+def test_what_a_model_says_twice_stays(pieces: list[str]) -> None:
+    assert read(*map(said, pieces), end("stop"))[0] == "".join(pieces)
+
+
+def test_all_of_the_text_once_more_at_the_end_is_none_of_it() -> None:
+    assert read(said("He"), said("llo"), said("Hello"), end("stop"))[0] == "Hello"
+    last = {"index": 0, "delta": {"content": GUM}, "finish_reason": "stop"}
+    assert read(said(GUM), data({"choices": [last]}))[0] == GUM
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text", "note"),
+    [
+        (["I think\n", "</think>", "\nAnswer", " here"], "I think\n</think>\n\nAnswer here", ()),
+        (["I think\n", "</think>", "\nA"], "I think\n</think>\n\nA", ()),
+        (["I think\n", "</think>", "\nA\n\n", "B"], "I think\n</think>\n\nA", ()),
+        (["I think\n", "</think>"], "I think\n</think>\n\n", ("The server sent nothing but thoughts.",)),
+        (
+            ["I think\n", "</think>", "\n\n", "\n\n"],
+            "I think\n</think>\n\n",
+            ("The server sent nothing but thoughts.",),
+        ),
+    ],
+)
+def test_stop_strings_end_no_thought_that_nothing_opened(
+    pieces: list[str], text: str, note: tuple[str, ...]
+) -> None:
+    assert read(*map(said, pieces), end("stop"), stop=("\n\n",))[0] == text
+    assert read(*map(said, pieces), end("stop"))[1].notes == note
 
 
 def test_text_after_a_finish_reason_is_text() -> None:
@@ -246,12 +282,46 @@ def test_an_answer_that_is_not_streamed_is_read(body: object, indent: int | None
         b'data: {"detail": "boom"}\n\n',
         b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "error", "error": {"message": "boom"}}]}\n\n',
         b'{"error": "boom"}\n',
+        b"data: RuntimeError: boom\n\n",
+        b"RuntimeError: boom\n",
     ],
 )
 @pytest.mark.parametrize("before", [b"", said("Hi")])
 def test_an_error_is_told_in_the_words_of_the_server(sent: bytes, before: bytes) -> None:
     with pytest.raises(ServerFailed, match=r"\Aboom\Z"):
         read(before + sent)
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        (b"data: KeyError: 'choices'\n\n", "KeyError: 'choices'"),
+        (b"data: AssertionError:\n\n", "AssertionError:"),
+        (b"ValueError: 'x'\n", "ValueError: 'x'"),
+        (b"error\n\n", "an error without words"),
+        (b"data: Error:\n\n", "an error without words"),
+    ],
+)
+def test_an_error_without_words_is_still_told_as_one(sent: bytes, words: str) -> None:
+    with pytest.raises(ServerFailed, match=rf"\A{words}\Z"):
+        read(said("Hi") + sent)
+
+
+def test_an_error_nested_without_end_breaks_nothing() -> None:
+    deep = b"[" * 900 + b"]" * 900
+    assert server_message(deep) == ""
+    assert server_message(b'{"error":' * 900 + b"1" + b"}" * 900) == ""
+    assert read(b'data: {"error":' + deep + b"}\n\n", said("Hi"), end("stop"))[0] == "Hi"
+    assert (
+        read(delta(tool_calls=[{"function": {"name": "f", "arguments": json.loads(deep)}}]), end("stop"))[0]
+        == ""
+    )
+
+
+def test_what_is_no_sign_of_life_is_told() -> None:
+    stream = AnswerStream()
+    list(stream.feed(b"data: Waiting list is full, request rejected\n\ndata: processing 3/4\n\n"))
+    assert stream.stray == "Waiting list is full, request rejected"
 
 
 @pytest.mark.parametrize("sent", [b"Internal Server Error: boom", b"ERROR boom"])
@@ -294,11 +364,17 @@ def test_thoughts_of_every_dialect_stand_in_one_block_and_once(fields: dict[str,
     assert read(delta(**fields), said("Yes"), end("stop"))[0] == "<think>\nHm\n</think>\n\nYes"
 
 
+def test_thoughts_with_much_space_in_them_are_read_in_bounded_time() -> None:
+    thought = "Hm" + " " * 300_000 + "x"
+    assert read(delta(reasoning=thought), end("stop"))[0] == f"<think>\n{thought}\n</think>\n"
+
+
 def test_a_whole_message_at_the_end_adds_only_what_is_missing() -> None:
     whole = {"content": "Hello", "reasoning": "Hm"}
     last = data({"choices": [{"index": 0, "message": whole, "finish_reason": "stop"}]})
     assert read(delta(reasoning="Hm"), said("He"), said("llo"), last)[0] == "<think>\nHm\n</think>\n\nHello"
     assert read(said("He"), last)[0] == "Hello\n\n<think>\nHm\n</think>\n", "nothing that was thought is lost"
+    assert read(said("He"), last, stop=("\n\n",))[0] == "Hello\n\n<think>\nHm\n</think>\n"
 
 
 def test_the_last_piece_may_come_with_the_whole_message() -> None:
@@ -349,6 +425,7 @@ def test_a_name_that_comes_with_every_piece_is_told_once() -> None:
         ({"audio": {"data": "AA"}}, "audio"),
         ({"content": [{"type": "image_url", "image_url": {"url": "x"}}]}, "an image"),
         ({"content": [{"type": "output_audio", "data": "x"}]}, "audio"),
+        ({"content": [{"type": "chart", "data": "x"}]}, "a part of the type 'chart'"),
     ],
 )
 def test_what_cannot_be_shown_is_named(fields: dict[str, object], what: str) -> None:
@@ -363,6 +440,9 @@ def test_a_picture_of_four_megabytes_does_not_cost_the_text() -> None:
 
 def test_an_empty_reply_is_said_to_be_empty_and_one_of_thoughts_to_be_that() -> None:
     assert read(end("stop"))[1].notes == ("The server sent an empty reply.",)
+    for kind in ("text", "output_text", "text_delta", "message"):
+        content = [{"type": kind, "text": ""}]
+        assert read(delta(content=content), end("stop"))[1].notes == ("The server sent an empty reply.",)
     assert read(delta(thinking="Hm"), end("stop"))[1].notes == ("The server sent nothing but thoughts.",)
 
 

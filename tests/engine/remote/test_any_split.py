@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.engine.remote.shapes import SHAPES, Shape
+from ttchat_tui.engine.remote import loose_json, sse
 from ttchat_tui.engine.remote.chunks import parse_chunks
 from ttchat_tui.engine.remote.sse import COMMENT, EventDecoder, EventTooLong, ServerEvent
 
@@ -75,6 +76,22 @@ def test_an_event_without_an_end_is_given_up_and_not_kept(piece: bytes) -> None:
     decoder = EventDecoder(longest=65_536)
     with pytest.raises(EventTooLong):
         feed_often(decoder, piece)
+
+
+@pytest.mark.parametrize("line", [b'data: {"a": 1,\n', b"data: {}}\n", b"data: }\n"])
+def test_the_end_of_an_event_of_many_lines_is_not_looked_for_without_end(
+    line: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[int] = []
+
+    def counted(data: bytes) -> object:
+        looked_at.append(len(data))
+        return loose_json.decoded(data)
+
+    monkeypatch.setattr(sse, "decoded", counted)
+    sent = b'data: {"a": "' + b"x" * 40_000 + b"\n" + line * 1000
+    assert len(decoded([sent])) == 1
+    assert sum(looked_at) < 10 * len(sent)
 
 
 def recorded(shape: Shape) -> bytes:

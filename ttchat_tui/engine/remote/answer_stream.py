@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-import msgspec
-
 from ttchat_tui.engine.remote.chunks import (
     BadChunk,
     Chunk,
@@ -17,6 +15,7 @@ from ttchat_tui.engine.remote.chunks import (
     parse_chunks,
     server_message,
 )
+from ttchat_tui.engine.remote.loose_json import decoded
 from ttchat_tui.engine.remote.sse import COMMENT, LONGEST_EVENT, EventDecoder, EventTooLong, ServerEvent
 
 _SNIFFED: Final = 16
@@ -26,8 +25,11 @@ _DONE_KINDS: Final = frozenset({"done", "end", "complete", "completed"})
 _ERROR: Final = re.compile(
     r"\W{0,2}(?:internal server )?error\b[\s:\])]*|[\w.]+(?:Error|Exception):\s*", re.IGNORECASE
 )
+_LABEL: Final = re.compile(rf"\A(?:{_ERROR.pattern}(?=[^\W\d]))", re.IGNORECASE)
+"""What an error's words are reported without. The name of an exception stays before what is no words: a key, a number."""
+_WORDLESS: Final = "an error without words"
 _ALIVE: Final = re.compile(
-    r"\W*(?:ping|pong|heart-?beat|keep-?alive|alive|processing|waiting)\b", re.IGNORECASE
+    r"\W*(?:ping|pong|heart-?beat|keep-?alive|alive|processing|waiting)[\W\d]*\Z", re.IGNORECASE
 )
 """Signs of life that are sent as data."""
 _PROGRESS: Final = re.compile(r"\b(\d{1,9})\s*/\s*(\d{1,9})\b")
@@ -112,7 +114,7 @@ class AnswerStream:
         elif (start and (is_all or len(start) >= _SNIFFED)) or len(self._body) > LONGEST_EVENT:
             text = body[:200].decode("utf-8", "replace")
             if _ERROR.match(text):
-                raise ServerFailed(_ERROR.sub("", first_line(text), count=1) or first_line(text))
+                raise ServerFailed(_words_of(text))
             raise BadAnswer(f"answers with something that is no stream: {one_line(text, 80)!r}")
 
     def _chunks(self, data: bytes) -> Iterator[Chunk]:
@@ -153,14 +155,14 @@ class AnswerStream:
         if all(chunk.is_nothing for chunk in chunks):
             self.passed_over = self.passed_over or first_line(data)
         if event.kind == "error":
-            raise ServerFailed(server_message(data) or "an error without words")
+            raise ServerFailed(server_message(data) or _WORDLESS)
 
     def _pass_over(self, data: str, kind: str, error: BadChunk) -> None:
         """What is no JSON: an error in plain words, a chunk that is broken, or a sign of life."""
         if kind == "error" or '"error"' in data[:20]:  # some servers do not escape the message
-            raise ServerFailed(first_line(data)) from error
+            raise ServerFailed(first_line(data) or _WORDLESS) from error
         if _ERROR.match(data):
-            raise ServerFailed(first_line(_ERROR.sub("", data, count=1)) or first_line(data)) from error
+            raise ServerFailed(_words_of(data)) from error
         if data[:1] in ("{", "["):
             raise BadAnswer(f"sent a piece that is no JSON of a chat: {one_line(data, 60)!r}") from error
         if not data.startswith(":") and not _ALIVE.match(kind) and not _ALIVE.match(data):
@@ -168,9 +170,13 @@ class AnswerStream:
             self.stray = self.stray or first_line(data)
 
 
+def _words_of(error: str) -> str:
+    return first_line(_LABEL.sub("", error)) or _WORDLESS
+
+
 def _is_json(line: bytes) -> bool:
     try:
-        msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        decoded(line)
+    except ValueError:
         return False
     return True

@@ -201,8 +201,8 @@ def server_message(body: bytes | str) -> str:
     """What an error's body says, in one line: `error.message`, `error`, `message`, `detail` …, else its text; of a web page
     its title, of XML its message."""
     try:
-        found: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        found = decoded(body)
+    except ValueError:
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
         if not text.lstrip().startswith("<"):
             return one_line(text)
@@ -223,26 +223,23 @@ def first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def _message_of(found: Any) -> str:
-    behind: object = None
-    for _ in range(_DEEPEST):
-        if isinstance(found, dict):
-            fields = cast("dict[str, Any]", found)
-            behind = behind or object_of(fields.get("metadata")).get(
-                "raw"
-            )  # OpenRouter: the provider's own words
-            found = next((fields[key] for key in _WORDS if fields.get(key)), "")
-        elif isinstance(found, str) and found[:1] == "{":  # a gateway hands on what the server behind it said
-            try:
-                found = msgspec.json.decode(found)
-            except (msgspec.DecodeError, UnicodeError, RecursionError):
-                break
-        else:
-            break
-    if isinstance(found, list):
-        said = "; ".join(_message_of(part) for part in cast("list[Any]", found)[:3])
+def _message_of(found: Any, left: int = _DEEPEST) -> str:
+    """The words, from at most `left` levels."""
+    if isinstance(found, str) and found[:1] == "{":  # a gateway hands on what the server behind it said
+        try:
+            found = decoded(found)
+        except ValueError:
+            pass
+    if not left:
+        said = ""
+    elif isinstance(found, dict):
+        fields = cast("dict[str, Any]", found)
+        said = _message_of(next((fields[key] for key in _WORDS if fields.get(key)), ""), left - 1)
+        raw = object_of(fields.get("metadata")).get("raw")  # OpenRouter: the provider's own words
+        if raw and isinstance(raw, str):
+            said = f"{said}: {_message_of(raw, left - 1)}"
+    elif isinstance(found, list):
+        said = "; ".join(_message_of(part, left - 1) for part in cast("list[Any]", found)[:3])
     else:
         said = str(found)
-    if behind and isinstance(behind, str):
-        said = f"{said}: {_message_of(behind)}"
     return said[:_LONGEST_MESSAGE]

@@ -12,6 +12,8 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from ttchat_tui.engine.remote.loose_json import decoded
+
 _ECHOES: Final = frozenset({"input", "body", "request", "request_id", "url", "doc_url"})
 """Keys under which servers repeat the request: a conversation may hold any word."""
 _NAMING: Final = frozenset({"param", "params", "loc", "field", "parameter", "parameters"})
@@ -21,7 +23,8 @@ _DEEPEST: Final = 12
 _UNKNOWN: Final = re.compile(
     r"extra[\s_](?:inputs?|fields?|forbidden|keys?)|extraneous|unknown|unrecogni[sz]ed|unexpected|additional propert"
     r"|not permitted|not allowed|unsupported|(?:not|n't|no longer) supported|(?:not|n't) support|deprecated"
-    r"|only the default|only \S+ is allowed|not enabled|cannot find field|not available|disabled|is not valid for|not compatible|incompatible",
+    r"|only the default|only \S+ is allowed|not enabled|cannot find field|not available|disabled|is not valid for"
+    r"|not compatible|incompatible",
     re.IGNORECASE,
 )
 _OF_VALUE: Final = re.compile(
@@ -47,7 +50,8 @@ _ROLE: Final = re.compile(
 _CEILING: Final = re.compile(
     r"(?:at most|less than or equal(?: to)?|<=|≤|no (?:more|greater|larger|higher) than|up to|(?:not|n't) exceed"
     r"|max(?:imum)?(?: \w+){0,5}?(?: is| of|:)|limit(?: \w+){0,3}?(?: is| of|:)|exceeds?(?: \w+){0,4}?"
-    r"|between -?[\d.]+ (?:and|to)|range:? -?\d+(?:\.\d+)? ?(?:\.\.|-|to)|[\[(]\s*-?[\d.]+\s*,|(?:(?<=\d)|(?<=\d\s))>)\s*[`'\"(]*(\d[\d,]*(?:\.\d+)?)",
+    r"|between -?[\d.]+ (?:and|to)|range:? -?\d+(?:\.\d+)? ?(?:\.\.|-|to)|[\[(]\s*-?[\d.]+\s*,"
+    r"|(?:(?<=\d)|(?<=\d\s))>)\s*[`'\"(]*(\d[\d,]*(?:\.\d+)?)",
     re.IGNORECASE,
 )
 _NUMBER: Final = re.compile(r"(?<![\w.-])\d[\d,]*(?:\.\d+)?(?![\w-])")
@@ -116,8 +120,8 @@ class Complaint(msgspec.Struct, frozen=True):
 def complaint_of(body: bytes) -> Complaint:
     """Read a refusal's body, JSON or text."""
     try:
-        found: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = decoded(body)
+    except ValueError:
         return Complaint(body.decode("utf-8", "replace"), ())
     words, places = list[str](), list[str]()
     for is_place, said in _said(found, 0):
@@ -133,8 +137,8 @@ def _said(found: Any, depth: int) -> Iterator[tuple[bool, str]]:
         yield False, found
         if found.lstrip()[:1] in ("{", "["):  # a gateway hands on what the server behind it said
             try:
-                yield from _said(msgspec.json.decode(found), depth + 1)
-            except (msgspec.DecodeError, RecursionError):
+                yield from _said(decoded(found), depth + 1)
+            except ValueError:
                 pass
     elif isinstance(found, list):
         for part in cast("list[Any]", found):

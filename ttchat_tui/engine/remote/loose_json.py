@@ -17,14 +17,14 @@ _MOST_DIGITS: Final = 14
 _MOST_VALUES: Final = 10_000
 
 
-def decoded(text: str) -> object:
+def decoded(data: str | bytes) -> object:
     """The value; of several, one behind the other, a list. Halves of surrogate pairs, NaN and control characters in strings
     pass, as does a byte order mark.
 
     Raises:
         ValueError: no JSON.
     """
-    text = text.removeprefix("\ufeff")
+    text = (data if isinstance(data, str) else data.decode("utf-8", "replace")).removeprefix("\ufeff")
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):

@@ -5,10 +5,11 @@ Not httpx-sse: it collects lines and events of any length, and a server must not
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
+
+from ttchat_tui.engine.remote.loose_json import decoded
 
 LONGEST_EVENT: Final = 8 << 20
 """Bytes of one event; a chunk of a reply has some hundred, one with an image some million."""
@@ -22,8 +23,8 @@ STRAY: Final = "?"
 _FIELDS: Final = frozenset({b"data", b"event", b"id", b"retry", b"error"})
 _FIELD: Final = re.compile(rb"[a-z][a-z0-9_-]*")
 _LONGEST_WORD: Final = 100
-_MOST_LINES: Final = 200
-"""Lines of one event that are looked through for a whole object: each look reads all of them."""
+_MOST_LOOKED: Final = 1 << 18
+"""Bytes of one event that are looked through for a whole object: each look at its end reads it from its beginning."""
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -51,7 +52,7 @@ class EventDecoder:
         self._data: list[bytes] = []
         self._is_bare = False
         """`_data` is JSON that stands there without `data:`."""
-        self._size = 0
+        self._size = self._looked = 0
         self._kind = ""
         self._skip_newline = False
 
@@ -98,6 +99,7 @@ class EventDecoder:
             yield from self._dispatch()
             return
         name, colon, value = line.partition(b":")
+        is_field = colon and _FIELD.fullmatch(name.strip())  # `ValueError: …` is none
         name, value = name.strip().lower(), value.removeprefix(b" ")
         if colon and not name:
             yield ServerEvent(value.decode("utf-8", "replace").strip(), COMMENT)
@@ -108,7 +110,7 @@ class EventDecoder:
                 yield from self._dispatch()
             self._kind = "error" if name == b"error" else self._kind
             self._keep(value)
-        elif name not in _FIELDS and not (colon and _FIELD.fullmatch(name)):
+        elif name not in _FIELDS and not is_field:
             yield from self._take_stray(line)
 
     def _take_stray(self, line: bytes) -> Iterator[ServerEvent]:
@@ -129,21 +131,26 @@ class EventDecoder:
             raise EventTooLong(f"an event of more than {self._longest:,} bytes")
 
     def _is_event_whole(self) -> bool:
-        return 0 < len(self._data) <= _MOST_LINES and _is_whole(b"\n".join(self._data))
+        if not self._data or self._looked > _MOST_LOOKED:
+            return False
+        self._looked += self._size
+        return _is_whole(b"\n".join(self._data))
 
     def _dispatch(self) -> Iterator[ServerEvent]:
         data, kind = self._data, self._kind
-        self._data, self._kind, self._size, self._is_bare = [], "", 0, False
+        self._data, self._kind, self._is_bare = [], "", False
+        self._size = self._looked = 0
         if data:
             yield ServerEvent(b"\n".join(data).decode("utf-8", "surrogateescape"), kind)
 
 
 def _is_whole(data: bytes) -> bool:
     """Whether `data` is an event's by itself: one JSON object, or a word in place of one."""
-    if data.strip()[:1] not in (b"{", b"["):
-        return 0 < len(data.strip()) <= _LONGEST_WORD
+    data = data.strip()
+    if data[:1] not in (b"{", b"["):
+        return 0 < len(data) <= _LONGEST_WORD
     try:
-        json.loads(data, strict=False)
-    except (ValueError, RecursionError):
+        decoded(data if data[-1:] in (b"}", b"]") else b"")
+    except ValueError:
         return False
     return True

@@ -119,6 +119,46 @@ def test_what_a_terminal_answers_is_not_typed(answer: str) -> None:
     assert "".join(e.character or "" for e in in_pieces if isinstance(e, events.Key)) == "ab"
 
 
+def typed_in(pieces: list[str]) -> str:
+    parser = PasteSafeParser()
+    found = [event for piece in pieces for event in parser.feed(piece)]
+    return "".join(e.character or e.key for e in found if isinstance(e, events.Key))
+
+
+@pytest.mark.parametrize("start", ["\x1b]52;c;", "\x1bP>|", "\x1b_Gi=1;", "\x1b["])
+@pytest.mark.parametrize("length", [1000, 1015, 1022, 1023, 1024, 1025, 1600, 5000])
+@pytest.mark.parametrize("end", ["\x07", "\x1b\\"])
+def test_an_answer_of_any_length_is_not_typed(start: str, length: int, end: str) -> None:
+    answer = start + "1" * length + ("c" if start == "\x1b[" else end)
+    assert typed_in([f"a{answer}b"]) == "ab"
+    assert typed_in([*f"a{answer}b"]) == "ab"
+    assert typed_in([f"a{answer[:900]}", answer[900:1200], f"{answer[1200:]}b"]) == "ab"
+
+
+@pytest.mark.parametrize(
+    ("key", "name"), [("\r", "\r"), ("\x11", "\x11"), ("\x1b[A", "up"), ("\x1bk", "alt+k")]
+)
+def test_a_long_answer_that_a_key_cuts_short_takes_no_key_with_it(key: str, name: str) -> None:
+    assert typed_in(["\x1b]52;c;" + "A" * 2000, f"{key}b"]) == f"{name}b"
+
+
+def test_a_long_answer_that_does_not_go_on_has_ended() -> None:
+    parser = PasteSafeParser()
+    data = ["\x1b]52;c;" + "A" * 2000, "BC", "", "b"]  # "": the driver waited in vain
+    found: list[str] = []
+    for piece in data:
+        found += [e.key for e in (parser.feed(piece) if piece else ()) if isinstance(e, events.Key)]
+        assert not list(parser.tick())
+    assert found == ["b"]
+
+
+@pytest.mark.parametrize("answer", [answer for answer in ANSWERS if answer.endswith("\x1b\\")])
+def test_a_string_terminator_in_two_pieces_is_no_key(answer: str) -> None:
+    assert typed_in([answer[:-1], "\\ok"]) == "ok"
+    assert typed_in([answer[:-1], "\x1b", "\\ok"]) == "\x1balt+backslashok"
+    assert typed_in([answer[:-1], "k\\"]) == "alt+k\\"
+
+
 @pytest.mark.parametrize(
     ("typed", "wanted"),
     [

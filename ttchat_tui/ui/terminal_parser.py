@@ -22,6 +22,8 @@ from ttchat_tui.ui.keys import EDITING_KEYS
 _ESC: Final = "\x1b"
 _CUT: Final = "\udc1b"
 """Stands for an ESC inside a sequence; no decoder gives it."""
+_TERMINATOR: Final = "\x1b\\"
+_NOTHING: Final = events.Key(Keys.Ignore, None)
 _LONGEST_KEY: Final = 64
 """Characters. Textual's pattern for keys takes the square of the length."""
 _LARGEST: Final = 10_000
@@ -44,22 +46,34 @@ class TerminalParser(XTermParser):
         self._editing_keys = editing_keys
         self._sequence = ""
         """What has come since the latest ESC, as far as Textual's parser took it for a sequence."""
+        self._ends_string = False
+        """The latest ESC ended a string: a backslash behind it belongs to it, in whatever pieces they come."""
+        self._dropped = ""
+        """The beginning of the too long answer whose rest is dropped now."""
+        self._is_stalled = False
+        """Nothing has come since the latest tick."""
 
     def feed(self, data: str) -> Iterator[Message]:
         """As Textual's, but ESC ends the sequence before it, as in a terminal."""
+        self._is_stalled = False
         before_esc, *parts = data.split(_ESC)
         if before_esc or not parts:  # an empty text is the end of the input
             yield from super().feed(before_esc)
         for part in parts:
-            rest = _ESC + part
-            if self._is_in_sequence:
-                is_end = self._sequence[1] in terminal_replies.STRINGS and part[:1] in ("", "\\")
-                yield from super().feed(terminal_replies.BEL if is_end else _CUT)
-                if is_end and part:  # ESC \ is the String Terminator
-                    rest = part[1:]
-            self._sequence = ""
-            if rest:
-                yield from super().feed(rest)
+            before = self._dropped or (self._sequence if self._is_in_sequence else "")
+            self._ends_string = before[1:2] in tuple(terminal_replies.STRINGS) and part[:1] in ("", "\\")
+            if before:
+                yield from super().feed(terminal_replies.BEL if self._ends_string else _CUT)
+            self._sequence = self._dropped = ""
+            yield from super().feed(_ESC + part)
+
+    def tick(self) -> Iterable[Message]:
+        """As Textual's. The driver calls it behind each input, and each time that it waited for input in vain: an answer
+        that does not go on has ended then, as a key's sequence has."""
+        if self._is_stalled:
+            self._dropped = ""
+        self._is_stalled = True
+        return super().tick()
 
     @property
     def _is_in_sequence(self) -> bool:
@@ -73,11 +87,18 @@ class TerminalParser(XTermParser):
     def _keys_of(self, sequence: str, alt: bool = False) -> list[events.Key]:
         """None while a sequence goes on, or where it is for Textual's parser: a report of the mouse or of a mode."""
         if len(sequence) == 1:
+            if self._dropped and self._is_dropped(sequence):
+                return [_NOTHING]
             is_command = alt and sequence.isprintable()
             return [alt_key(sequence)] if is_command else list(super()._sequence_to_key_events(sequence))
         is_pair = len(sequence) == 2 and sequence[1].isprintable()
+        if sequence == _TERMINATOR and self._ends_string:
+            return [_NOTHING]
         if terminal_replies.is_open(sequence):
-            return []
+            if len(sequence) < terminal_replies.LONGEST:
+                return []
+            self._dropped = sequence
+            return [_NOTHING]
         if not is_pair and (known := self._known_key(sequence)):
             return known
         if terminal_replies.is_for_textual(sequence):
@@ -85,6 +106,16 @@ class TerminalParser(XTermParser):
         if terminal_replies.is_whole(sequence):
             return [events.Key(Keys.Ignore, sequence)]
         return self._typed(sequence)
+
+    def _is_dropped(self, character: str) -> bool:
+        """Whether it belongs to the answer that is too long; a control character that cuts that short is a key."""
+        is_last, is_control = (
+            terminal_replies.ends(self._dropped, character),
+            not (" " <= character != "\x7f"),
+        )
+        if is_last or is_control:
+            self._dropped = ""
+        return is_last or not is_control
 
     def _known_key(self, sequence: str) -> list[events.Key]:
         if len(sequence) > _LONGEST_KEY:

@@ -13,7 +13,7 @@ from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual._xterm_parser import _re_mouse_event, _re_terminal_mode_response
 
 LONGEST: Final = 1024
-"""Characters of one answer."""
+"""Characters of an answer that are read; the rest of one that is longer is dropped."""
 BEL: Final = "\x07"
 STRINGS: Final = "]P_"
 """What begins a string behind ESC: OSC (colours), DCS (the terminal's version), APC (kitty's graphics)."""
@@ -32,6 +32,11 @@ _BEGINNINGS: Final = frozenset(
 def is_open(sequence: str) -> bool:
     """Whether `sequence`, which begins with ESC, may be the beginning of a key's or of an answer."""
     return sequence in _BEGINNINGS or _OPEN.fullmatch(sequence) is not None
+
+
+def ends(sequence: str, character: str) -> bool:
+    """Whether `character` ends the answer that `sequence` is the beginning of; a string's end is written as BEL."""
+    return character == BEL if sequence[1] in STRINGS else "@" <= character <= "~"
 
 
 def is_for_textual(sequence: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 import pytest
 from textual.style import Style
@@ -77,6 +78,30 @@ def test_the_address_is_that_of_the_link_without_the_sentence_around_it(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     assert links_of(text) == [[address]]
+
+
+@pytest.mark.parametrize("mark", [*"،؛؟۔।॥։՝·;׃።፣፧჻᙮܀߸"])
+def test_the_marks_of_any_script_end_a_sentence_and_no_address(
+    mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert links_of(f"https://a.b/c{mark} d https://a.b/e{mark}") == [["https://a.b/c", "https://a.b/e"]]
+
+
+@pytest.mark.parametrize("behind", ["ดูที่นี่", "ເບິ່ງ", "ལྟོས", "ကြည့်ပါ", "សូម", "看", "を見", "에서", "\u1680d", "፡d"])
+def test_an_address_takes_nothing_of_a_sentence_without_spaces(
+    behind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert links_of(f"https://a.b/c{behind}") == [["https://a.b/c"]]
+
+
+@pytest.mark.parametrize("word", ["путь", "δρόμος", "דרך", "راه", "पथ", "পথ", "వీధి", "გზა", "መንገድ", "đường"])
+def test_a_word_of_a_script_with_spaces_is_all_of_the_address(
+    word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert links_of(f"https://a.b/{word} d") == [[f"https://a.b/{quote(word)}"]]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 import zlib
 from collections.abc import Mapping
 from typing import Final
@@ -15,10 +16,13 @@ from textual.style import Style
 
 _SAFE: Final = re.compile(r"(?:https?|ftp|mailto):[!-~]+", re.IGNORECASE)
 _BARE: Final = re.compile(
-    r"https?://[!#-;=?-_a-~\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u0370-\u061a\u0620-\u1fff]+", re.IGNORECASE
+    r"https?://[!#-;=?-_a-~\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u0370-\u061a\u0620-\u0dff\u10a0-\u10ff"
+    r"\u1200-\u135f\u1369-\u167f\u1e00-\u1fff]+",
+    re.IGNORECASE,
 )
-"""An address in text: printable ASCII without quotes, angle brackets and backticks, and letters of the scripts that put
-spaces between words. Chinese and Japanese go on with the sentence right behind an address."""
+"""An address in text: printable ASCII without quotes, angle brackets and backticks, and the scripts that put spaces
+between words, up to Unicode's general punctuation. Thai, Lao, Tibetan, Burmese and Khmer are not among them, nor Chinese
+and Japanese: there the sentence goes on right behind an address."""
 
 
 def link_style(address: str) -> Style | None:
@@ -61,9 +65,8 @@ def _trimmed(address: str) -> str:
     """Without the punctuation of the sentence that it stands in, as GFM's autolinks."""
     while address:
         last = address[-1]
-        if last in "?!.,:*_~';" or (
-            last in ")]}" and address.count(last) > address.count("([{"[")]}".index(last)])
-        ):
+        is_mark = last in "?!.,:*_~';" or (not last.isascii() and unicodedata.category(last).startswith("P"))
+        if is_mark or (last in ")]}" and address.count(last) > address.count("([{"[")]}".index(last)])):
             address = address[:-1]
         else:
             break

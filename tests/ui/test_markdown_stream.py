@@ -273,6 +273,25 @@ def test_an_update_touches_a_bounded_tail_however_long_the_reply_is(name: str) -
     assert len(full) <= 1
 
 
+@pytest.mark.parametrize("unit", ["|$a", "some words ", "| a ", "`a", "\\|"])
+def test_a_table_row_that_does_not_end_is_drawn_by_its_beginning_and_its_latest_words(unit: str) -> None:
+    head, row = "| a | b |\n|---|---|\n", "| first " + unit * 2000
+    document = Document()
+    document.feed(head)
+    for piece in cut(row, [400]):
+        document.feed(piece)
+        document.update()
+        assert len(document.chunks[-1].rows[-1].plain) < 4 * PIECE
+    shown = document.chunks[-1].rows[-1]
+    assert shown.plain.startswith("first ")
+    assert row.endswith(shown.plain.removesuffix(" │ ").rpartition(" … ")[2])
+    assert shown.source == row
+    document.feed("\nthe end")
+    document.update()
+    document.finish()
+    assert drawn(document, 60) == drawn(whole(f"{head}{row}\nthe end"), 60)
+
+
 def test_a_closed_chunk_is_not_drawn_again() -> None:
     document = Document()
     document.feed("- item\n" * 400)

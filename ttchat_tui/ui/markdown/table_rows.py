@@ -6,6 +6,7 @@ from typing import Final
 
 from textual.content import Content
 
+from ttchat_tui.domain.text import visible
 from ttchat_tui.ui.markdown.block_starts import table_cells
 from ttchat_tui.ui.markdown.blocks import Leaf
 from ttchat_tui.ui.markdown.inline import parse_inline
@@ -14,6 +15,10 @@ from ttchat_tui.ui.markdown.tables import Columns, TableRow, TableRule, extents
 
 BATCH: Final = 16
 """Rows that are settled together."""
+_READ: Final = 2000
+"""Characters that are shown of the beginning of a row while it is not complete, and …"""
+_LATEST: Final = 160
+"""… of its end. An update draws the row anew, and must not take longer the longer it gets."""
 
 
 class TableRows:
@@ -35,6 +40,8 @@ class TableRows:
         """Lines that are settled."""
         self._columns: Columns | None = None
         """What the settled rows share."""
+        self._beginning: tuple[str, tuple[Content, ...]] = ("", ())
+        """Of a long last row: what of it has been read, and its cells."""
         self._drawn: dict[int, TableRow] = {}
         """Rows that are not settled yet, by line, for the columns they have."""
 
@@ -58,7 +65,7 @@ class TableRows:
         if self._line > complete:
             return []  # What looked like one more row has begun another block.
         self._read(leaf, complete)
-        last = self._parse(leaf, leaf.lines[-1])
+        last = self._parse_unfinished(leaf, leaf.lines[-1])
         columns = self._columns or self._columns_of(leaf, last)
         return self._rows([*self._cells[self._line : complete], last], columns, self._line)
 
@@ -93,6 +100,18 @@ class TableRows:
         sources = table_cells(line, len(leaf.aligns))
         cells = [parse_inline(source, self._references).content for source in sources]
         return tuple(cells + [EMPTY] * (len(leaf.aligns) - len(cells)))
+
+    def _parse_unfinished(self, leaf: Leaf, line: str) -> tuple[Content, ...]:
+        """The cells of the last row. Of a long one its beginning, read once, and what came latest, as plain text."""
+        if len(line) <= _READ:
+            return self._parse(leaf, line)
+        beginning = line[:_READ].rstrip()
+        if self._beginning[0] != beginning:
+            self._beginning = beginning, self._parse(leaf, beginning)
+        cells = list(self._beginning[1])
+        latest = max((index for index, cell in enumerate(cells) if cell), default=0)
+        cells[latest] += visible(f" … {line[max(_READ, len(line) - _LATEST) :]}")
+        return tuple(cells)
 
     def _rows(self, lines: list[tuple[Content, ...]], columns: Columns, first: int) -> list[Row]:
         rows: list[Row] = []

@@ -85,6 +85,26 @@ def test_what_stands_behind_a_break_is_copied_by_itself_and_a_heading_keeps_its_
     assert copied(whole("`<br>` one<br>two\n===\n\nend")) == "`<br>` one<br>two\n===\n\nend"
 
 
+@pytest.mark.parametrize(
+    ("source", "rows"),
+    [
+        ("a `<br>\nb` c<br>d", ["a `<br>\nb` c<br>", "d"]),
+        ("`<br>` a<br>b\n`c\nd` e", ["`<br>` a<br>", "b", "`c\nd` e"]),
+        ("x<br>y\\\nz `a<br>b`", ["x<br>", "y\\", "z `a<br>b`"]),
+        ("a<br/>b  \n`c\nd`\ne", ["a<br/>", "b  ", "`c\nd`", "e"]),
+        ("one\n``a ` <BR>\nb``\ntwo<br />\n\\`three\nfour`", ["one", "``a ` <BR>\nb``", "two<br />", "", "\\`three", "four`"]),
+        ("-\n  a `b\n  c`<br>d", ["-\n  a `b\n  c`<br>", "d"]),
+        ("> a `b\n> c` d\n> e", ["> a `b\n> c` d", "> e"]),
+        ("a `b<br>c\nd", ["a `b<br>", "c", "d"]),
+        ("$a<br>b$ c\nd", ["$a<br>b$ c\nd", None]),
+    ],
+)  # fmt: skip
+def test_each_row_is_copied_as_its_own_part_of_the_source(source: str, rows: list[str | None]) -> None:
+    found = [row.source for chunk in whole(source).chunks for row in chunk.rows]
+    assert found == rows
+    assert copied(whole(source)) == source
+
+
 def test_code_selected_by_itself_has_no_fence() -> None:
     source = "```py\na = 1\nb = 2\n```\n\ntext"
     assert part(source, (1, 0), (2, 5)) == "a = 1\nb = 2"

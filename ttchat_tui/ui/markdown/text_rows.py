@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise, zip_longest
+import re
 from typing import Final
 
 from textual.content import Content
@@ -19,6 +19,11 @@ _TRIES: Final = 3
 _STRIDE: Final = 300
 """Characters to wait for before looking for a place to cut again."""
 _ROW_COST: Final = 1 / 12
+_ENDS: Final = re.compile(
+    rf"\\[^\n]|(?<!`)(?P<code>`+)(?!`).*?(?<!`)(?P=code)(?!`)|`+|(?P<newline>\n)|(?P<break>{BREAK.pattern})",
+    re.DOTALL | re.IGNORECASE,
+)
+"""What ends a row, and what hides that: escapes and code."""
 
 
 class TextRows:
@@ -121,26 +126,34 @@ class TextRows:
 
 
 def _give_sources(rows: list[TextRow], lines: list[str]) -> None:
-    """Let copying each of `rows` yield its part of `lines`: all of one as a rule, a part where a `<br>` breaks one."""
-    parts = [part for line in lines for part in _broken(line)]
+    """Let copying each of `rows` yield its part of `lines`: all of one as a rule, a part where a `<br>` breaks one, some
+    where code goes over their ends."""
+    parts = _parts("\n".join(lines), lines[0].rfind("\n") + 1)
     if len(rows) == len(parts):
         for row, (source, is_last) in zip(rows, parts, strict=True):
             row.source = source
             row.flows_on = row.flows_on or not is_last
         return
-    # Fewer rows than lines: a code span or a title went over a line's end. More: not every `<br>` broke one.
-    if len(rows) < len(lines):
-        lines = [*lines[: len(rows) - 1], "\n".join(lines[len(rows) - 1 :])]
-    for row, source in zip_longest(rows, lines):
-        row.source = source
+    # A link's title went over a line's end, or a `<br>` stood in a formula: which row holds which part is not known.
+    rows[0].source = "\n".join(lines)
+    for row in rows[1:]:
+        row.source = None
 
 
-def _broken(line: str) -> list[tuple[str, bool]]:
-    """`line` in parts, each with its `<br>`, and whether it is the last."""
-    ends = [*(match.end() for match in BREAK.finditer(line)), len(line)]
-    return [
-        (line[start:end], index == len(ends) - 1) for index, (start, end) in enumerate(pairwise([0, *ends]))
-    ]
+def _parts(text: str, start: int) -> list[tuple[str, bool]]:
+    """`text` cut behind each `<br>` and at each line's end that are not in code, from the offset `start` on; and whether a
+    part ends its line."""
+    parts: list[tuple[str, bool]] = []
+    at = 0
+    for match in _ENDS.finditer(text, start):
+        if match["newline"]:
+            parts.append((text[at : match.start()], True))
+        elif match["break"]:
+            parts.append((text[at : match.end()], False))
+        else:
+            continue
+        at = match.end()
+    return [*parts, (text[at:], True)]
 
 
 def _source(leaf: Leaf) -> str:

@@ -286,11 +286,11 @@ def test_a_stopped_child_is_taken_for_hung(make: Make) -> None:
 def test_a_slow_step_with_heartbeats_is_no_hang(make: Make, tmp_path: Path) -> None:
     engine = make(
         Script(stepped=True, gate=str(tmp_path / "gate")),
-        patience=Patience(heartbeat_s=0.05, silence_s=0.2, step_s=None),
+        patience=Patience(heartbeat_s=0.05, silence_s=2.0, step_s=None),
     )
     gate = Gate(str(tmp_path / "gate"))
     engine.load(SPEC, ignore)
-    threading.Timer(0.6, gate.open).start()
+    threading.Timer(3.0, gate.open).start()
     assert reply(engine)[-1].reason == "stop"  # type: ignore[union-attr]
 
 

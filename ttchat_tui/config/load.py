@@ -129,7 +129,7 @@ def read_toml(file: Path) -> dict[str, Any]:
         raise ConfigError(where, f"is {what}", cure="name a file")
     try:
         # Editors of Windows begin a text with a byte order mark, for which TOML has no place.
-        text = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+        text = file.read_bytes().removeprefix(codecs.BOM_UTF8).decode()
         return msgspec.toml.decode(text, type=decodable(dict[str, Any]))
     except RecursionError as error:
         raise ConfigError(

@@ -175,7 +175,7 @@ def test_another_file_in_its_place_is_never_touched_and_this_session_goes_on_bes
     news = store.take_news()
     assert news is not None
     assert f"Another file has taken the place of {path}" in news.message
-    (beside,) = path.parent.glob("conversations.db.rescued-*[!lm]")
+    (beside,) = path.parent.glob("conversations.db.rescued-????????")
     assert str(beside) in news.message
     assert mode_of(beside) == 0o600
     assert said_in(beside) == ["Mine", "Mine too."]

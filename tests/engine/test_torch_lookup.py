@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,13 +88,16 @@ def test_each_token_says_whether_a_forward_was_its_own(tiny: Path) -> None:
     tokens = [event for event in events if isinstance(event, TokenEvent)]
     assert isinstance(last := events[-1], GenerationFinished)
     assert last.stats.decode_forwards is not None
-    assert sum(not any(event.drafted) for event in tokens) == 1 + last.stats.decode_forwards < 150
+    assert sum(not any(event.drafted) for event in tokens) == 1 + last.stats.decode_forwards
 
 
-def test_a_tiny_model_that_repeats_itself_takes_fewer_forwards(tiny: Path) -> None:
-    """Random weights fall into a loop greedily, which is the most that a draft can win."""
+def test_a_tiny_model_that_repeats_itself_takes_fewer_forwards(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random weights fall into a loop greedily, which is the most that a draft can win; every forward takes a second."""
     model = loaded(tiny)
     assert model.lookup is not None
+    monkeypatch.setattr(model.lookup, "_clock", itertools.count().__next__)
     plain, _ = reply(model, model.stepper, "hello", 0.0, 200)
     same, stats = reply(model, model.lookup, "hello", 0.0, 200)
     assert same == plain

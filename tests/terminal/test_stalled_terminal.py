@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.patience import Patience
+from tests.patience import wait_until
 from tests.terminal.pty_app import App, is_running
 from ttchat_tui.storage.opening import open_store
 
@@ -43,10 +42,7 @@ def kept(folder: Path) -> int:
 
 def wait_for(condition: Callable[[], bool]) -> None:
     """Without a look at the terminal."""
-    patience = Patience(60.0)
-    while not condition():
-        assert not patience.is_out()
-        time.sleep(0.05)
+    assert wait_until(condition, 60.0)
 
 
 def stall(folder: Path) -> None:

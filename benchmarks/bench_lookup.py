@@ -22,10 +22,10 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.decode import run_generation
-from ttchat_tui.engine.prompt_builder import PromptBuilder
-from ttchat_tui.engine.text_stream import TextStream
-from ttchat_tui.engine.torch_engine.loading import LoadedModel, load_model
+from ttchat_tui.engine.cpu.loading import LoadedModel, load_model
+from ttchat_tui.engine.decoding.loop import run_generation
+from ttchat_tui.engine.text.prompt_builder import PromptBuilder
+from ttchat_tui.engine.text.text_stream import TextStream
 from ttchat_tui.models.catalog import catalog
 from ttchat_tui.models.fetch import pull
 

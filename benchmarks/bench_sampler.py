@@ -32,7 +32,7 @@ from transformers.generation.logits_process import (
 )
 
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.sampler import History, Sampler, distribution
+from ttchat_tui.engine.decoding.sampler import History, Sampler, distribution
 
 RESULTS = Path(__file__).parent / "results" / "sampler.json"
 VOCABULARIES = {"SmolLM2": 49_152, "Llama 3": 128_256}

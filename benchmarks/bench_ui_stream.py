@@ -20,9 +20,9 @@ from pathlib import Path
 from textual.app import App, ComposeResult
 
 from ttchat_tui.ui import app as ui_app
-from ttchat_tui.ui.frugal_compositor import FrugalScreen
+from ttchat_tui.ui.textual_patches.frugal_compositor import FrugalScreen
 from ttchat_tui.ui.themes import DEFAULT_THEME, load_themes
-from ttchat_tui.ui.widgets.transcript import MessageView, Transcript
+from ttchat_tui.ui.widgets.transcript.transcript import MessageView, Transcript
 
 RESULTS = Path(__file__).parent / "results" / "ui_stream.json"
 STYLES = Path(ui_app.__file__).parent / "styles" / "transcript.tcss"

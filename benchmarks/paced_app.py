@@ -10,13 +10,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the engine's
 
 from benchmarks.paced_engine import FACTORY
 from tests.fakes import prepare_scripted
-from ttchat_tui import terminal
+from ttchat_tui.cli import terminal
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.host import EngineHost
-from ttchat_tui.engine.isolated import IsolatedEngine
+from ttchat_tui.engine.runtime.host import EngineHost
+from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.opening import open_store
 from ttchat_tui.ui import launch

@@ -25,9 +25,9 @@ from ttchat_tui.cli.chat import Invocation, _session
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.ui_state import UiState
-from ttchat_tui.engine.card_patience import card_patience
-from ttchat_tui.engine.child import Patience
-from ttchat_tui.engine.isolated import IsolatedEngine
+from ttchat_tui.engine.runtime.card_timeouts import card_patience
+from ttchat_tui.engine.runtime.child import Patience
+from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.tenstorrent.telemetry import ROOT_VARIABLE, System
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.screens.chat import ChatScreen

@@ -22,7 +22,7 @@ from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.domain.events import GenerationEvent, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.engine.factory import create_engine
-from ttchat_tui.engine.switching import SwitchingEngine
+from ttchat_tui.engine.runtime.switching import SwitchingEngine
 from ttchat_tui.models.choice import DEFAULT
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.screens.chat import ChatScreen

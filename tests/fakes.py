@@ -47,7 +47,7 @@ from ttchat_tui.engine.base import (
     PromptTooLong,
     require_batch,
 )
-from ttchat_tui.engine.host import EngineHost
+from ttchat_tui.engine.runtime.host import EngineHost
 
 SCRIPTED = "tests.fakes:create_scripted"
 """The factory name for `IsolatedEngine`."""

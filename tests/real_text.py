@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ttchat_tui.engine.prompt import Piece
-from ttchat_tui.engine.tokenizer import ChatTokenizer
+from ttchat_tui.engine.text.template import Piece
+from ttchat_tui.engine.text.tokenizer import ChatTokenizer
 
 FOLDER = Path(__file__).parent / "data" / "real_text"
 KINDS = ("prose", "code", "list", "chat")

@@ -43,7 +43,7 @@ def test_the_screen_loads_nothing_of_an_engine() -> None:
 
 def test_the_engines_process_loads_no_screen_and_no_transformers() -> None:
     loaded = loaded_by(
-        "import ttchat_tui.engine.worker\n"
+        "import ttchat_tui.engine.runtime.worker\n"
         "from ttchat_tui.engine.factory import WARM_MODULES\n"
         "import importlib\n"
         "for name in WARM_MODULES['cpu']: importlib.import_module(name)"
@@ -55,10 +55,10 @@ def test_the_engines_process_loads_no_screen_and_no_transformers() -> None:
 @pytest.mark.parametrize(
     "room",
     [
-        "ttchat_tui.engine.isolated",
-        "ttchat_tui.engine.host",
+        "ttchat_tui.engine.runtime.isolated",
+        "ttchat_tui.engine.runtime.host",
         "ttchat_tui.engine.factory",
-        "ttchat_tui.engine.routing",
+        "ttchat_tui.engine.runtime.routing",
     ],
 )
 def test_driving_an_engine_needs_none_of_its_libraries(room: str) -> None:

@@ -22,12 +22,12 @@ from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.batch_decode import run_batch
-from ttchat_tui.engine.decode import run_generation
-from ttchat_tui.engine.prompt_builder import PromptBuilder
-from ttchat_tui.engine.text_stream import TextStream
-from ttchat_tui.engine.torch_engine.gguf_file import GgufFile
-from ttchat_tui.engine.torch_engine.loading import load_model
+from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
+from ttchat_tui.engine.cpu.loading import load_model
+from ttchat_tui.engine.decoding.batch_decode import run_batch
+from ttchat_tui.engine.decoding.loop import run_generation
+from ttchat_tui.engine.text.prompt_builder import PromptBuilder
+from ttchat_tui.engine.text.text_stream import TextStream
 
 from .turn import serve
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from tests.engine.reference_model import reference_model
-from ttchat_tui.engine.torch_engine.gguf_file import GgufFile
+from tests.engine.cpu.reference_model import reference_model
+from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 
 from .turn import serve
 

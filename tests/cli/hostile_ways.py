@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from tests.cli.hostile import hostile
 from tests.cli.starter import Ran, Starter
-from tests.engine.remote.raw_server import HEAD, MODELS, RawServer, answer, data, end, said, thought
+from tests.engine.served.raw_server import HEAD, MODELS, RawServer, answer, data, end, said, thought
 from tests.models.builders import write_folder
 from ttchat_tui.storage.opening import open_store
 

@@ -27,7 +27,7 @@ from tests.patience import Patience
 from ttchat_tui.cli import main
 
 IMPORTED: Final = (
-    "ttchat_tui.cli.entry", "ttchat_tui.cli.main", "ttchat_tui.cli.headless", "ttchat_tui.engine.remote.remote_engine",
+    "ttchat_tui.cli.entry", "ttchat_tui.cli.main", "ttchat_tui.cli.headless", "ttchat_tui.engine.served.engine",
     "ttchat_tui.models.prepare", "ttchat_tui.models.hub", "ttchat_tui.ui.config_check",
 )  # fmt: skip
 HUNG: Final = 1000

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from tests.fakes import Script, ScriptedEngine
 from ttchat_tui.cli import chat
-from ttchat_tui.cli.bench import lines
-from ttchat_tui.cli.bench_run import Workload, measure, measure_concurrently
+from ttchat_tui.cli.bench.command import lines
+from ttchat_tui.cli.bench.run import Workload, measure, measure_concurrently
 from ttchat_tui.cli.main import app
 from ttchat_tui.config.load import load_config
 from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, TokenEvent

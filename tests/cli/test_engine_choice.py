@@ -11,8 +11,8 @@ import pytest
 
 from ttchat_tui.cli import engine_choice
 from ttchat_tui.config.schema import Config
-from ttchat_tui.engine.card_patience import card_patience
-from ttchat_tui.engine.child import Patience
+from ttchat_tui.engine.runtime.card_timeouts import card_patience
+from ttchat_tui.engine.runtime.child import Patience
 from ttchat_tui.engine.tenstorrent.telemetry import ROOT_VARIABLE
 
 

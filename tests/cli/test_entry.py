@@ -47,7 +47,7 @@ def test_an_unknown_flag_still_ends_with_a_usage_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["typing", "ttchat_tui.cli.entry", "ttchat_tui.config.load", "ttchat_tui.engine.host"]
+    "module", ["typing", "ttchat_tui.cli.entry", "ttchat_tui.config.load", "ttchat_tui.engine.runtime.host"]
 )
 def test_ctrl_c_while_the_program_is_still_read_ends_it_without_a_word(tmp_path: Path, module: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(

@@ -13,7 +13,7 @@ import pytest
 from tests.cli.hostile import SEQUENCES, obeyed
 from tests.cli.hostile_ways import WAYS, Ground, Server
 from tests.cli.starter import Starter, starting
-from tests.engine.tiny_models import build, save
+from tests.engine.cpu.tiny_models import build, save
 
 TEXTS: Final = int(os.environ.get("TTCHAT_TEST_HOSTILE", "16"))
 """How many for each way; CONTRIBUTING.md says more."""

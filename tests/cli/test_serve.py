@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 
 from ttchat_tui.cli import serve
 from ttchat_tui.cli.main import app
+from ttchat_tui.cli.terminal import is_full_screen_possible
 from ttchat_tui.cli.web_server import origin_of
-from ttchat_tui.terminal import is_full_screen_possible
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -23,7 +23,7 @@ from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import Engine
 from ttchat_tui.engine.factory import WARM_MODULES, create_engine
-from ttchat_tui.engine.isolated import IsolatedEngine
+from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 
 CONTEXT = 256
 CARD_CONTEXT = 1024

@@ -16,8 +16,8 @@ from ttchat_tui.domain.model_spec import EngineKind, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError, MissingDependency
 from ttchat_tui.engine.factory import FACTORY, WARM_MODULES, create_engine
-from ttchat_tui.engine.switching import SwitchingEngine
-from ttchat_tui.engine.worker import find_factory
+from ttchat_tui.engine.runtime.switching import SwitchingEngine
+from ttchat_tui.engine.runtime.worker import find_factory
 
 
 def ignore(_progress: LoadProgress) -> None:
@@ -34,9 +34,9 @@ def test_the_remote_engine_is_made_without_a_server_and_without_packages_of_the_
 
 
 def test_the_cpu_engine_without_its_packages_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "ttchat_tui.engine.torch_engine.engine"
+    name = "ttchat_tui.engine.cpu.engine"
     monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setitem(sys.modules, "ttchat_tui.engine.torch_engine.preload", None)
+    monkeypatch.setitem(sys.modules, "ttchat_tui.engine.cpu.preload", None)
     with pytest.raises(MissingDependency) as caught:
         create_engine("cpu")
     assert caught.value.info.cure == "pip install 'ttchat-tui[cpu]'"

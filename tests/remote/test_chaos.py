@@ -14,7 +14,7 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.remote.remote_engine import RemoteEngine
+from ttchat_tui.engine.served.engine import RemoteEngine
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 REPLIES = 200

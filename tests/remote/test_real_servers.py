@@ -19,8 +19,8 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
-from ttchat_tui.engine.remote.local_count import LocalCounter
-from ttchat_tui.engine.remote.remote_engine import RemoteEngine
+from ttchat_tui.engine.cpu.local_count import LocalCounter
+from ttchat_tui.engine.served.engine import RemoteEngine
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 COUNT = ChatMessage("user", "Count from one to one hundred in words, and nothing else.")
@@ -160,7 +160,7 @@ def test_the_engine_contract(server: RealServer) -> None:
         "TTCHAT_TEST_REMOTE_URL": server.base_url,
         "TTCHAT_TEST_REMOTE_MODEL": server.model,
     }
-    path = "tests/engine/remote/test_contract_over_http.py"
+    path = "tests/engine/served/test_contract_over_http.py"
     # mlx_lm.server leaves out pieces of the text where a stop string repeats itself, and goes on after it.
     but = ["-k", "not stop_string"] if server.name == "OpenAI-compatible" else []
     done = subprocess.run(

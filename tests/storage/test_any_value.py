@@ -15,11 +15,11 @@ from ttchat_tui.domain.conversation import Message
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import export_json
-from ttchat_tui.storage.markdown import export_markdown
+from ttchat_tui.storage.export_markdown import export_markdown
 from ttchat_tui.storage.opening import open_store
 from ttchat_tui.storage.repair import repair
-from ttchat_tui.ui.message_views import view_of
-from ttchat_tui.ui.widgets.history_groups import HistoryItem, rows_of
+from ttchat_tui.ui.widgets.history.groups import HistoryItem, rows_of
+from ttchat_tui.ui.widgets.transcript.message_format import view_of
 
 COLUMNS = {
     "conversations": (

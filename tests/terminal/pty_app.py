@@ -13,7 +13,7 @@ import pyte
 from ptyprocess import PtyProcess
 
 from tests.patience import Patience
-from ttchat_tui.engine.child import STACKS_SIGNAL
+from ttchat_tui.engine.runtime.child import STACKS_SIGNAL
 
 
 class _Screen(pyte.Screen):
@@ -123,7 +123,7 @@ class App:
                     parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
                 except (OSError, IndexError, ValueError):
                     continue
-                if parent == self.process.pid and b"ttchat_tui.engine.worker" in command:
+                if parent == self.process.pid and b"ttchat_tui.engine.runtime.worker" in command:
                     found.append(int(entry.name))
         return found
 

@@ -54,7 +54,7 @@ def test_an_error_of_the_apps_own_is_told_in_a_sentence_and_its_traceback_is_log
 
             class Broken:
                 def find_spec(self, name, path=None, target=None):
-                    if name == "ttchat_tui.ui.widgets.history_panel":
+                    if name == "ttchat_tui.ui.widgets.history.panel":
                         raise RuntimeError("broken on purpose")
 
             sys.meta_path.insert(0, Broken())

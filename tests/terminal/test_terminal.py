@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.patience import Patience
-from ttchat_tui import terminal
+from ttchat_tui.cli import terminal
 
 ROOT = Path(__file__).parents[2]
 NOISE = r"os.write(1, b'RAW1\n'); os.write(2, b'RAW2\n'); print('PY1'); print('PY2', file=sys.stderr)"

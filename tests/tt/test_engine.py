@@ -30,9 +30,9 @@ from ttchat_tui.domain.generation import Candidate, GenerationControl, Generatio
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, TenstorrentOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import LoadCancelled
-from ttchat_tui.engine.card_patience import card_patience
-from ttchat_tui.engine.child import Patience
-from ttchat_tui.engine.isolated import IsolatedEngine
+from ttchat_tui.engine.runtime.card_timeouts import card_patience
+from ttchat_tui.engine.runtime.child import Patience
+from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 
 CONTEXT: Final = 1024
 _IDS: Final = itertools.count(1)

@@ -16,9 +16,9 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.opening import open_store
 from ttchat_tui.ui.screens.help import HelpScreen
 from ttchat_tui.ui.services import Resume
-from ttchat_tui.ui.widgets.history_panel import HistoryPanel
-from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
-from ttchat_tui.ui.widgets.slider import Slider
+from ttchat_tui.ui.widgets.history.panel import HistoryPanel
+from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
+from ttchat_tui.ui.widgets.sampling.slider import Slider
 
 CONTEXT = re.compile(r"\d+ / \d+(?= )")
 

@@ -22,7 +22,7 @@ from ttchat_tui.ui.keys import canonical_key, editing_keys, is_known, key_label
 from ttchat_tui.ui.palette import ActionProvider
 from ttchat_tui.ui.screens.help import HelpScreen
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
-from ttchat_tui.ui.widgets.prompt import Prompt
+from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 

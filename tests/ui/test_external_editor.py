@@ -11,9 +11,9 @@ import pytest
 from textual.app import SuspendNotSupported
 from textual.pilot import Pilot
 
-from tests.ui.test_prompt import with_prompt
+from tests.ui.widgets.test_prompt import with_prompt
 from ttchat_tui.ui.external_editor import EditorError, editor_command
-from ttchat_tui.ui.widgets.prompt import Prompt
+from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 
 
 def editor_script(folder: Path, body: str) -> str:

@@ -73,7 +73,7 @@ def start(folder: Path) -> dict[str, set[str]]:
 def test_the_first_frame_waits_for_no_module_that_it_does_not_show(tmp_path: Path) -> None:
     loaded = start(tmp_path)
     deferred_modules = set(deferred.MODULES.values())
-    assert "ttchat_tui.ui.widgets.prompt" in loaded["at the first frame"]
+    assert "ttchat_tui.ui.widgets.prompt.prompt" in loaded["at the first frame"]
     assert loaded["at the first frame"] & (deferred_modules | HEAVY) == set()
     assert deferred_modules <= loaded["soon after"]
 

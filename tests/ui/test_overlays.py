@@ -9,9 +9,9 @@ from textual.pilot import Pilot
 
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running
-from ttchat_tui.ui.widgets.history_panel import FilterInput, HistoryPanel
-from ttchat_tui.ui.widgets.prompt import Prompt
-from ttchat_tui.ui.widgets.slider import Slider
+from ttchat_tui.ui.widgets.history.panel import FilterInput, HistoryPanel
+from ttchat_tui.ui.widgets.prompt.prompt import Prompt
+from ttchat_tui.ui.widgets.sampling.slider import Slider
 
 NARROW = (60, 20)
 

@@ -19,10 +19,10 @@ from textual.widgets import Input, TextArea
 from tests.fakes import Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle
 from ttchat_tui.config.ui_state import UiState
-from ttchat_tui.engine.host import EngineHost
+from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.models.library import ModelRow
-from ttchat_tui.ui import message_views
 from ttchat_tui.ui.screens.model_picker import ModelPicker
+from ttchat_tui.ui.widgets.transcript import message_format as message_views
 
 REPLY = """## Meshes
 

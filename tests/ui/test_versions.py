@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 
 from tests.fakes import SHOUT, Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle
-from ttchat_tui.ui.widgets.message_widget import MessageWidget
+from ttchat_tui.ui.widgets.transcript.message import MessageWidget
 
 REPLIES = ("an answer", "what follows")
 OLDER, NEWER, FOLLOWS = "an answer", "AN ANSWER", "WHAT FOLLOWS"

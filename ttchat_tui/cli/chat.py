@@ -15,8 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ttchat_tui import terminal
-from ttchat_tui.cli import INTERRUPTED, engine_choice, model_choice, screen_settings
+from ttchat_tui.cli import INTERRUPTED, engine_choice, model_choice, screen_settings, terminal
 from ttchat_tui.cli.errors import tell
 from ttchat_tui.cli.log_file import with_a_log
 from ttchat_tui.cli.typed_ahead import TypedAhead
@@ -28,11 +27,11 @@ from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import Engine, ProgressReporter
 from ttchat_tui.engine.factory import WARM_MODULES, create_engine
-from ttchat_tui.engine.host import EngineHost
-from ttchat_tui.engine.isolated import IsolatedEngine
-from ttchat_tui.engine.loader import Prepare
-from ttchat_tui.engine.routing import RoutingEngine
-from ttchat_tui.engine.switching import SwitchingEngine
+from ttchat_tui.engine.runtime.host import EngineHost
+from ttchat_tui.engine.runtime.isolated import IsolatedEngine
+from ttchat_tui.engine.runtime.load_queue import Prepare
+from ttchat_tui.engine.runtime.routing import RoutingEngine
+from ttchat_tui.engine.runtime.switching import SwitchingEngine
 from ttchat_tui.engine.tenstorrent.telemetry import System
 from ttchat_tui.models.choice import ModelChoice, split_kind
 from ttchat_tui.session import ChatSession

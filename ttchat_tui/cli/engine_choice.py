@@ -8,8 +8,8 @@ from typing import Final
 
 from ttchat_tui.config.schema import Config
 from ttchat_tui.domain.model_spec import EngineKind
-from ttchat_tui.engine.card_patience import FAREWELL_S, card_patience
-from ttchat_tui.engine.child import Patience
+from ttchat_tui.engine.runtime.card_timeouts import FAREWELL_S, card_patience
+from ttchat_tui.engine.runtime.child import Patience
 from ttchat_tui.engine.tenstorrent.telemetry import System
 
 SHUTDOWN_S: Final = 5.0

@@ -12,9 +12,9 @@ from typing import Final
 
 from ttchat_tui.cli.errors import USAGE_ERROR, exit_codes
 from ttchat_tui.cli.standard_output import ensure_streams, require_files
+from ttchat_tui.cli.terminal import is_full_screen_possible
 from ttchat_tui.cli.typed_ahead import TypedAhead
 from ttchat_tui.signals import EndingSignals
-from ttchat_tui.terminal import is_full_screen_possible
 
 _CHAT: Final = "ttchat_tui.cli.chat"
 """Imported by name, after garbage collection is off: a collection among new modules costs 5 ms here."""

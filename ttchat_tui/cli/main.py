@@ -9,7 +9,9 @@ import typer
 from typer.core import TyperGroup
 
 from ttchat_tui import __version__
-from ttchat_tui.cli import bench, chat, choices, doctor, flags, models, repair, serve, transcripts
+from ttchat_tui.cli import chat, choices, flags, models, repair, serve, transcripts
+from ttchat_tui.cli.bench import command as bench
+from ttchat_tui.cli.doctor import command as doctor
 from ttchat_tui.cli.prompt_argument import prompt_text, with_stdin_named
 from ttchat_tui.cli.standard_output import visible_streams, write_line
 from ttchat_tui.config.paths import find_paths

@@ -68,7 +68,7 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     prefill_tps: float | None = None
     """Tokens computed in prefill (prompt less cached) per second of prefill."""
     decode_tps: float | None = None
-    """None also where time or forwards were too few to be honest (see `engine/meter.py`). (n - 2) / (t_n - t_2): the first decode step is apart, it may compile or warm caches. Of a batch: the sum of
+    """None also where time or forwards were too few to be honest (see `domain/meter.py`). (n - 2) / (t_n - t_2): the first decode step is apart, it may compile or warm caches. Of a batch: the sum of
     all rows' n - 2, from the earliest t_2 to the last token. Tokens that speculation guessed count with the
     forward that they came out of: those of the first decode step are left out with it."""
     first_step_s: float | None = None

@@ -17,7 +17,7 @@ FACTORY: Final = "ttchat_tui.engine.factory:create_engine"
 """The name under which the engine's process finds `create_engine`."""
 
 WARM_MODULES: Final[dict[EngineKind, tuple[str, ...]]] = {
-    "cpu": ("torch", "ttchat_tui.engine.torch_engine.loading", "ttchat_tui.engine.torch_engine.engine"),
+    "cpu": ("torch", "ttchat_tui.engine.cpu.loading", "ttchat_tui.engine.cpu.engine"),
     "tt": (),
     "remote": (),
 }
@@ -33,18 +33,18 @@ def create_engine(kind: EngineKind) -> Engine:
     match kind:
         case "cpu":
             try:
-                from ttchat_tui.engine.torch_engine.engine import TorchEngine
+                from ttchat_tui.engine.cpu.engine import TorchEngine
             except ModuleNotFoundError as error:
                 raise _missing(error, "cpu") from error
             return TorchEngine()
         case "tt":
             try:
-                from ttchat_tui.engine.tenstorrent.tt_engine import TenstorrentEngine
+                from ttchat_tui.engine.tenstorrent.engine import TenstorrentEngine
             except ModuleNotFoundError as error:
                 raise _missing(error, "tt") from error
             return TenstorrentEngine()
         case "remote":
-            from ttchat_tui.engine.remote.remote_engine import RemoteEngine
+            from ttchat_tui.engine.served.engine import RemoteEngine
 
             return RemoteEngine(counter_at=_counter_at)
         case _:
@@ -58,7 +58,7 @@ def _counter_at(path: Path) -> TokenCounter:
         EngineError: it cannot be used; MissingDependency: who has all models served need not have `tokenizers`.
     """
     try:
-        from ttchat_tui.engine.remote.local_count import LocalCounter
+        from ttchat_tui.engine.cpu.local_count import LocalCounter
     except ModuleNotFoundError as error:
         raise _missing(error, "cpu") from error
     return LocalCounter(path)

@@ -1,8 +1,8 @@
 """One user's chat with one engine: intentions and engine events in, stored rows and updates out. No Textual here."""
 
 from ttchat_tui.session.chat import ChatSession
+from ttchat_tui.session.conversation import name_of
 from ttchat_tui.session.conversations import Mark
-from ttchat_tui.session.opened import name_of
-from ttchat_tui.session.reply import CHECKPOINT_S
+from ttchat_tui.session.running_reply import CHECKPOINT_S
 
 __all__ = ["CHECKPOINT_S", "ChatSession", "Mark", "name_of"]

@@ -41,8 +41,8 @@ from ttchat_tui.domain.updates import (
     PromptCost,
     Update,
 )
+from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.conversations import Conversations
-from ttchat_tui.session.opened import OpenConversation
 from ttchat_tui.session.waiting import Waiting
 from ttchat_tui.session.words import (
     ASKED_IN_WORDS,

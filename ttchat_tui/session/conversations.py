@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.sampling import SamplingParams, checked
 from ttchat_tui.domain.updates import (
@@ -21,12 +22,11 @@ from ttchat_tui.domain.updates import (
     ReplyEndedElsewhere,
     Update,
 )
-from ttchat_tui.engine.host import EngineHost
-from ttchat_tui.engine.meter import Meter
+from ttchat_tui.engine.runtime.host import EngineHost
+from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.drafts import Drafts
-from ttchat_tui.session.opened import OpenConversation
-from ttchat_tui.session.replies import Replies
-from ttchat_tui.session.reply import RunningReply
+from ttchat_tui.session.reply_runner import Replies
+from ttchat_tui.session.running_reply import RunningReply
 from ttchat_tui.session.waiting import Waiting, WaitingLine
 from ttchat_tui.session.words import TAKEN_BACK
 from ttchat_tui.storage.conversations import ConversationStore

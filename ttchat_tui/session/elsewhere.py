@@ -12,7 +12,7 @@ from ttchat_tui.domain.updates import (
     ReplyEndedElsewhere,
     Update,
 )
-from ttchat_tui.session.opened import OpenConversation
+from ttchat_tui.session.conversation import OpenConversation
 
 
 def out_of_sight(home: OpenConversation, updates: Iterable[Update], *, is_over: bool) -> list[Update]:

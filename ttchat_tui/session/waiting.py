@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ttchat_tui.domain.conversation import Message
-from ttchat_tui.session.opened import OpenConversation
+from ttchat_tui.session.conversation import OpenConversation
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.export_markdown import export_markdown
 from ttchat_tui.storage.files import sync_folder
-from ttchat_tui.storage.markdown import export_markdown
 
 ExportFormat: TypeAlias = Literal["markdown", "json", "jsonl"]
 

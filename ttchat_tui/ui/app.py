@@ -23,19 +23,20 @@ from textual.theme import Theme
 from textual.widgets import Input, TextArea
 from textual.widgets._toast import ToastRack
 
-from ttchat_tui.engine.child import STACKS_SIGNAL
+from ttchat_tui.engine.runtime.child import STACKS_SIGNAL
 from ttchat_tui.signals import ENDING
-from ttchat_tui.ui import deferred, lost_terminal, paste_parser, style_sheets, toasts
+from ttchat_tui.ui import deferred, lost_terminal, style_sheets, toasts
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bind, bindings, keys_label
-from ttchat_tui.ui.key_gate import GATED, KeyGate
 from ttchat_tui.ui.loop_signals import LoopSignals
 from ttchat_tui.ui.no_color import honour_no_color
 from ttchat_tui.ui.palette import ActionProvider
-from ttchat_tui.ui.pasted_text import clean_paste
 from ttchat_tui.ui.screens.chat import ChatScreen
 from ttchat_tui.ui.services import Services
-from ttchat_tui.ui.terminal_driver import TerminalDriver
+from ttchat_tui.ui.textual_patches import paste_parser
+from ttchat_tui.ui.textual_patches.key_gate import GATED, KeyGate
+from ttchat_tui.ui.textual_patches.terminal_driver import TerminalDriver
 from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError, theme_of_16_colors
+from ttchat_tui.ui.widgets.prompt.pasted_text import clean_paste
 
 MOUNTING_S = 1.0
 """The sidebars take a tenth of it; a screen that nobody sees any more may never have them."""
@@ -93,7 +94,7 @@ class TtchatApp(App[None], inherit_bindings=False):
     def get_driver_class(self) -> type[Driver]:
         usual = super().get_driver_class()
         if usual.__module__ == paste_parser.WEB_DRIVER:
-            return importlib.import_module("ttchat_tui.ui.browser_driver").BrowserDriver
+            return importlib.import_module("ttchat_tui.ui.textual_patches.browser_driver").BrowserDriver
         return TerminalDriver if usual is LinuxDriver else usual
 
     def take_input_error(self, error: Exception) -> None:

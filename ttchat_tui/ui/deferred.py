@@ -26,16 +26,12 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.screens import rename as rename
     from ttchat_tui.ui.screens import save as save
     from ttchat_tui.ui.screens import theme_picker as theme_picker
-    from ttchat_tui.ui.widgets import history_panel as history_panel
-    from ttchat_tui.ui.widgets import message_widget as message_widget
-    from ttchat_tui.ui.widgets import metrics_panel as metrics_panel
-    from ttchat_tui.ui.widgets import sampling_panel as sampling_panel
 
 MODULES: Final[dict[str, str]] = {
-    "history_panel": "ttchat_tui.ui.widgets.history_panel",
-    "sampling_panel": "ttchat_tui.ui.widgets.sampling_panel",
-    "metrics_panel": "ttchat_tui.ui.widgets.metrics_panel",
-    "message_widget": "ttchat_tui.ui.widgets.message_widget",
+    "history_panel": "ttchat_tui.ui.widgets.history.panel",
+    "sampling_panel": "ttchat_tui.ui.widgets.sampling.panel",
+    "metrics_panel": "ttchat_tui.ui.widgets.metrics.panel",
+    "message_widget": "ttchat_tui.ui.widgets.transcript.message",
     "fenced_code": "ttchat_tui.ui.markdown.fenced_code",
     "clipboard": "ttchat_tui.ui.clipboard",
     "help": "ttchat_tui.ui.screens.help",

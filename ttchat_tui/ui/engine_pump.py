@@ -10,7 +10,7 @@ import msgspec
 
 from ttchat_tui.domain.events import EngineEvent, TokenEvent
 from ttchat_tui.domain.updates import Update
-from ttchat_tui.engine.host import EngineHost
+from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session import CHECKPOINT_S, ChatSession
 
 SHORTEST_PAUSE_S = 0.08

@@ -11,11 +11,11 @@ from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState, save_ui_state
 from ttchat_tui.domain.telemetry import CardReading
 from ttchat_tui.session import ChatSession
-from ttchat_tui.ui import paste_parser, terminal_parser
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.config_check import checked_themes
 from ttchat_tui.ui.keys import install_legacy_keys, unbound_editing_keys
 from ttchat_tui.ui.services import Resume, Services, nothing
+from ttchat_tui.ui.textual_patches import paste_parser, terminal_parser
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from ttchat_tui.session import ChatSession
 from ttchat_tui.ui import deferred
 
 if TYPE_CHECKING:
-    from ttchat_tui.ui.widgets.metrics_panel import Metrics
+    from ttchat_tui.ui.widgets.metrics.panel import Metrics
 
 INTERVAL_S = 0.5
 HISTORY = 60

@@ -14,11 +14,11 @@ from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, Toke
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.prompt import ChatTemplate
-from ttchat_tui.engine.prompt_builder import PromptBuilder
-from ttchat_tui.engine.sampler import Sampler
-from ttchat_tui.engine.tenstorrent.tt_engine import TenstorrentEngine
-from ttchat_tui.engine.tokenizer_folder import template_from_folder, tokenizer_from_folder
+from ttchat_tui.engine.decoding.sampler import Sampler
+from ttchat_tui.engine.tenstorrent.engine import TenstorrentEngine
+from ttchat_tui.engine.text.prompt_builder import PromptBuilder
+from ttchat_tui.engine.text.template import ChatTemplate
+from ttchat_tui.engine.text.tokenizer_folder import template_from_folder, tokenizer_from_folder
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=24)
 DRAWN = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=12)

@@ -32,8 +32,8 @@ from ttchat_tui.domain.generation import Candidate, GenerationControl, Generatio
 from ttchat_tui.domain.model_spec import Capabilities, TenstorrentOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.tenstorrent import families, package
+from ttchat_tui.engine.tenstorrent.engine import TenstorrentEngine
 from ttchat_tui.engine.tenstorrent.sampler_choice import choose
-from ttchat_tui.engine.tenstorrent.tt_engine import TenstorrentEngine
 
 WITH_PARAMETERS = ("s4", "s5", "s6", "s7")
 GREEDY_ONLY = ("s1", "s2", "s3")

@@ -18,7 +18,7 @@ from ttchat_tui.domain.generation import Candidate, GenerationControl, Generatio
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError, ModelLoadError
 from ttchat_tui.engine.tenstorrent.adapter import identify
-from ttchat_tui.engine.tenstorrent.tt_engine import TenstorrentEngine
+from ttchat_tui.engine.tenstorrent.engine import TenstorrentEngine
 
 
 @pytest.fixture(params=GENERATIONS)

@@ -11,16 +11,16 @@ import msgspec
 import pytest
 import torch
 
-from tests.engine.decoded import decoded
+from tests.engine.decoding.decoded import decoded
 from tests.engine.tenstorrent.fakes import card, s5, s6
 from tests.engine.tenstorrent.fakes.card import misuses
 from tests.engine.tenstorrent.fakes.installation import Installation
 from tests.engine.tenstorrent.talk import DRAWN, FIRST, GREEDY, expected, load, prompt_ids, reply
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
+from ttchat_tui.engine.tenstorrent.engine import TenstorrentEngine
 from ttchat_tui.engine.tenstorrent.kv_prefix import reusable
-from ttchat_tui.engine.tenstorrent.tt_engine import TenstorrentEngine
-from ttchat_tui.engine.tokenizer_folder import tokenizer_from_folder
+from ttchat_tui.engine.text.tokenizer_folder import tokenizer_from_folder
 
 QUESTION = ChatMessage("user", "word " * 100)
 OPENING = (QUESTION,)

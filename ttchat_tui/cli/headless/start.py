@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from ttchat_tui import terminal
+from ttchat_tui.cli import terminal
 from ttchat_tui.cli.chat import Invocation
 from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, say, tell
 from ttchat_tui.cli.headless.driver import Driver

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ttchat_tui.engine.reply_row import Drawn
+from ttchat_tui.engine.decoding.row import Drawn
 
 ALIGNMENT: Final = 64
 """Positions: whole pages, and what upstream's attention starts at without shrinking its chunks (tt-metal #54435)."""

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.decode import PrefillAborted
-from ttchat_tui.engine.reply_row import Drawn
+from ttchat_tui.engine.decoding.loop import PrefillAborted
+from ttchat_tui.engine.decoding.row import Drawn
 from ttchat_tui.engine.tenstorrent.adapter import IDLE, CardModel
 from ttchat_tui.engine.tenstorrent.card_sampling import GREEDY, Draws
 from ttchat_tui.engine.tenstorrent.errors import explained

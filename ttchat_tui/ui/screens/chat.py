@@ -45,21 +45,28 @@ from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred, style_sheets
 from ttchat_tui.ui.commands import TABLE, bind, bindings
 from ttchat_tui.ui.engine_pump import EnginePump
-from ttchat_tui.ui.frugal_compositor import FrugalScreen
 from ttchat_tui.ui.live_metrics import LiveMetrics
-from ttchat_tui.ui.message_views import FAULT_KEY, RELOAD_HINT, cost_hint, fault_view, view_of, welcome
 from ttchat_tui.ui.screens.columns import TOGGLES
 from ttchat_tui.ui.screens.elsewhere import Elsewhere
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
+from ttchat_tui.ui.textual_patches.frugal_compositor import FrugalScreen
 from ttchat_tui.ui.widgets.key_line import KeyLine
-from ttchat_tui.ui.widgets.prompt import Prompt
+from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 from ttchat_tui.ui.widgets.status_line import StatusLine
-from ttchat_tui.ui.widgets.transcript import Transcript
+from ttchat_tui.ui.widgets.transcript.message_format import (
+    FAULT_KEY,
+    RELOAD_HINT,
+    cost_hint,
+    fault_view,
+    view_of,
+    welcome,
+)
+from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
 if TYPE_CHECKING:
-    from ttchat_tui.ui.widgets.history_panel import HistoryPanel
-    from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
+    from ttchat_tui.ui.widgets.history.panel import HistoryPanel
+    from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
 
 
 class ChatScreen(Elsewhere, FrugalScreen[None]):

@@ -19,12 +19,12 @@ from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import Action
 from ttchat_tui.ui.screens.columns import Columns
 from ttchat_tui.ui.widgets.status_line import StatusLine
-from ttchat_tui.ui.widgets.transcript import Transcript
+from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
 if TYPE_CHECKING:
     from ttchat_tui.session import ChatSession
-    from ttchat_tui.ui.widgets.message_widget import MessageWidget
-    from ttchat_tui.ui.widgets.metrics_panel import MetricsPanel
+    from ttchat_tui.ui.widgets.metrics.panel import MetricsPanel
+    from ttchat_tui.ui.widgets.transcript.message import MessageWidget
 
 
 class ChatActions(Columns):

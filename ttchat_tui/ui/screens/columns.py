@@ -9,13 +9,13 @@ from textual import getters
 from textual.events import MouseDown, Resize
 from textual.screen import Screen
 
-from ttchat_tui.ui.widgets.prompt import Prompt
+from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 
 if TYPE_CHECKING:
     from ttchat_tui.domain.model_spec import Capabilities
     from ttchat_tui.ui.services import Services
-    from ttchat_tui.ui.widgets.history_panel import HistoryPanel
-    from ttchat_tui.ui.widgets.sampling_panel import SamplingPanel
+    from ttchat_tui.ui.widgets.history.panel import HistoryPanel
+    from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
 
 FITS: Final = {"left": 80, "right": 110}
 """Columns below which a sidebar hides and comes back as an overlay."""

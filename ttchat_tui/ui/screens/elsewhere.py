@@ -8,9 +8,9 @@ from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.updates import ReplyEndedElsewhere
 from ttchat_tui.session import name_of
 from ttchat_tui.ui import deferred
-from ttchat_tui.ui.message_views import view_of
 from ttchat_tui.ui.screens.chat_actions import ChatActions
-from ttchat_tui.ui.widgets.message_view import MessageView
+from ttchat_tui.ui.widgets.transcript.message_data import MessageView
+from ttchat_tui.ui.widgets.transcript.message_format import view_of
 
 LISTED = 10_000  # conversations: all of them, as far as anybody has that many
 

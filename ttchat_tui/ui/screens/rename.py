@@ -7,9 +7,9 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Button, Input
 
-from ttchat_tui.ui.pasted_text import as_draft
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.line_field import LineField
+from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
 
 MAX_LENGTH = 200
 

@@ -1,0 +1,148 @@
+"""`doctor` on machines with cards: each line that is not well says what to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.engine.tenstorrent.fake_system import FakeSystem
+from ttchat_tui.cli.doctor import card_checks as module
+from ttchat_tui.cli.doctor.card_checks import card_checks
+from ttchat_tui.cli.doctor.checks import Check
+from ttchat_tui.config.paths import find_paths
+from ttchat_tui.engine.tenstorrent.telemetry import ROOT_VARIABLE
+
+S5 = """
+class Generator:
+    def prefill_forward_text(self, tokens, page_table=None, *, empty_slots=None, start_pos=None): ...
+    def decode_forward(self, tokens, start_pos, page_table=None, reset_batch=False, **kwargs): ...
+"""
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSystem:
+    """Nothing of Tenstorrent but what a test adds; the home folder is empty."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "version_of", lambda _package: None)
+    return FakeSystem(tmp_path / "root")
+
+
+def examine(machine: FakeSystem, environ: Mapping[str, str] | None = None) -> dict[str, Check]:
+    place = {ROOT_VARIABLE: str(machine.root), "HF_HOME": str(machine.root / "hub"), **(environ or {})}
+    return {check.subject: check for check in card_checks(find_paths(place), None, place)}
+
+
+def checkout(root: Path, source: str, pin: str = "") -> Path:
+    folder = root / "models/tt_transformers"
+    (folder / "tt").mkdir(parents=True)
+    (folder / "tt/generator.py").write_text(source)
+    if pin:
+        (folder / "requirements.txt").write_text(f"loguru==0.6.0\ntransformers=={pin}\n")
+    return root
+
+
+def test_a_machine_with_nothing_of_it_gets_one_line(machine: FakeSystem) -> None:
+    assert list(examine(machine)) == ["tenstorrent"]
+
+
+def test_a_free_card_with_all_it_needs_is_well(
+    machine: FakeSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.add_n150()
+    machine.write("sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages", 4)
+    monkeypatch.setattr(module, "version_of", {"ttnn": "0.81.1", "transformers": "5.10.2"}.get)
+    home = checkout(tmp_path / "metal", S5, "5.10.2")
+    checks = examine(
+        machine, {"TT_METAL_HOME": str(home), "MESH_DEVICE": "N150", "HF_TOKEN": "hf_x", "HF_MODEL": ""}
+    )
+    assert [check for check in checks.values() if check.verdict != "ok"] == []
+    assert checks["card 0"].fact == "n150, 47 °C, 21 W, 1000 MHz; free"
+    assert "API generation S5" in checks["tt-metal"].fact
+
+
+def test_whoever_holds_a_card_is_named_with_what_ends_it(machine: FakeSystem) -> None:
+    machine.add_n150()
+    machine.hold(0, (4242, "python3"))
+    check = examine(machine)["card 0"]
+    assert "open in process 4242 (python3)" in check.fact
+    assert "kill 4242" in check.cure
+
+
+def test_everything_that_is_wrong_says_what_to_do(machine: FakeSystem, tmp_path: Path) -> None:
+    machine.add_card(0, {"tt_fw_bundle_ver": "18.2.0.0"}, {})
+    machine.write("sys/module/tenstorrent/version", "1.29")
+    home = checkout(tmp_path / "metal", "class Generator: ...")
+    checks = examine(
+        machine,
+        {
+            "TT_METAL_HOME": str(home),
+            "MESH_DEVICE": "N151",
+            "FAKE_DEVICE": "N150",
+            "HF_MODEL": "meta-llama/Llama-3.1-8B-Instruct",
+            "HF_HUB_OFFLINE": "1",
+        },
+    )
+    unwell = {subject for subject, check in checks.items() if check.verdict != "ok"}
+    assert unwell == {
+        "driver",
+        "firmware 0",
+        "huge pages",
+        "tt-metal",
+        "transformers",
+        "mesh",
+        "FAKE_DEVICE",
+        "HF_MODEL",
+        "hub token",
+    } | ({"ttnn"} if checks["ttnn"].verdict == "wrong" else set())
+    assert all(checks[subject].cure for subject in unwell)
+
+
+def test_nothing_is_wrong_where_there_is_no_card_to_be_used(machine: FakeSystem, tmp_path: Path) -> None:
+    home = checkout(tmp_path / "metal", "class Generator: ...")
+    checks = examine(machine, {"TT_METAL_HOME": str(home)})
+    assert checks["tt-metal"].verdict == "note"
+    assert "wrong" not in {check.verdict for check in checks.values()}
+
+
+def test_a_setting_that_the_checkout_does_not_meet_is_said(
+    machine: FakeSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTCHAT_TT__KV_REUSE", "true")
+    monkeypatch.setenv("TTCHAT_TT__SAMPLING", "device")
+    older = S5.replace("decode_forward", "decode_forward_text").replace("reset_batch=False, ", "")
+    checks = examine(machine, {"TT_METAL_HOME": str(checkout(tmp_path / "s3", older))})
+    assert "S3" in checks["tt-metal"].fact
+    assert "S3" in checks["kv_reuse"].fact
+    assert "most probable" in checks["sampling"].fact
+    assert "host" in checks["sampling"].cure
+    checks = examine(machine, {"TT_METAL_HOME": str(checkout(tmp_path / "s5", S5))})
+    assert "S5" in checks["kv_reuse"].fact
+    assert "sampling" not in checks
+
+
+def test_a_checkout_without_a_card_says_how_a_container_gets_one(machine: FakeSystem, tmp_path: Path) -> None:
+    home = checkout(tmp_path / "metal", S5)
+    assert "--device /dev/tenstorrent" in examine(machine, {"TT_METAL_HOME": str(home)})["card"].cure
+
+
+def test_a_python_without_wheels_is_told_which_has_them(
+    machine: FakeSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.add_n150()
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(module, "WHEEL_PYTHONS", ((2, 7),))
+    check = examine(machine)["ttnn"]
+    assert check.verdict == "wrong"
+    assert "wheels are for Python 2.7" in check.fact
+
+
+@pytest.mark.parametrize(("pin", "verdict"), [("4.53.0", "note"), ("5.10.0", "ok"), ("5.10.2", "ok")])
+def test_another_series_of_transformers_than_the_pin_is_said(
+    machine: FakeSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pin: str, verdict: str
+) -> None:
+    monkeypatch.setattr(module, "version_of", {"transformers": "5.10.2"}.get)
+    home = checkout(tmp_path / "metal", S5, pin)
+    assert examine(machine, {"TT_METAL_HOME": str(home)})["transformers"].verdict == verdict

@@ -1,0 +1,112 @@
+"""The fast forward is the straightforward one: any shape of model, any chunking, rows together or one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.engine.cpu.naive_forward import RandomCheckpoint, naive_logits
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RopeScaling
+from ttchat_tui.engine.cpu.forward.model import DecoderModel
+from ttchat_tui.engine.cpu.forward.rope import RopeTable, rope_frequencies
+from ttchat_tui.engine.cpu.weights.precision import WeightPlan
+from ttchat_tui.engine.cpu.weights.weights import convert_weights
+
+VOCAB = 70
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Models this small only wait for a second thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@st.composite
+def checkpoints(draw: st.DrawFn) -> RandomCheckpoint:
+    kv_heads = draw(st.sampled_from([1, 2, 3]))
+    layers = draw(st.integers(1, 3))
+    config = ModelConfig(
+        family="llama",
+        hidden_size=draw(st.sampled_from([32, 48])),
+        ffn_size=draw(st.sampled_from([16, 80])),
+        layers=layers,
+        heads=kv_heads * draw(st.sampled_from([1, 2, 3])),
+        kv_heads=kv_heads,
+        head_size=draw(st.sampled_from([8, 16])),
+        vocab_size=VOCAB,
+        context_length=512,
+        norm_eps=draw(st.sampled_from([1e-6, 1e-2])),
+        rope_theta=100.0,
+        rope_scaling=draw(st.sampled_from([None, RopeScaling(kind="linear", factor=2.0)])),
+        is_head_tied=draw(st.booleans()),
+        sliding_window=draw(st.sampled_from([0, 1, 7])),
+        sliding_layers=draw(st.sampled_from([(), tuple(n % 2 == 0 for n in range(layers))])),
+    )
+    return RandomCheckpoint(
+        config, draw(st.integers(0, 99)), has_bias=draw(st.booleans()), has_qk_norm=draw(st.booleans())
+    )
+
+
+def model_of(checkpoint: RandomCheckpoint) -> DecoderModel:
+    weights = convert_weights(checkpoint, WeightPlan(format="fp32"), lambda _done, _total: None)
+    return DecoderModel(checkpoint.config, weights, RopeTable(rope_frequencies(checkpoint.config, None)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    checkpoints(),
+    st.lists(st.sampled_from([1, 2, 3, 16, 17, 25]), min_size=1, max_size=6),
+    st.integers(0, 9999),
+)
+def test_any_chunking_gives_the_logits_of_the_straightforward_forward(
+    checkpoint: RandomCheckpoint, chunks: list[int], seed: int
+) -> None:
+    ids = torch.randint(0, VOCAB, (sum(chunks),), generator=torch.Generator().manual_seed(seed))
+    model = model_of(checkpoint)
+    cache = model.new_cache()
+    got = [model.logits(model.forward(chunk, cache)) for chunk in ids.split(chunks)]
+    expected = naive_logits(checkpoint, ids.tolist())
+    assert cache.length == len(ids)
+    np.testing.assert_allclose(torch.cat(got).numpy(), expected.numpy(), atol=TOLERANCE, rtol=0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(checkpoints(), st.integers(1, 30), st.integers(0, 9999))
+def test_a_row_after_a_cut_does_not_see_what_was_cut(
+    checkpoint: RandomCheckpoint, kept: int, seed: int
+) -> None:
+    ids = torch.randint(0, VOCAB, (41,), generator=torch.Generator().manual_seed(seed))
+    model = model_of(checkpoint)
+    cache = model.new_cache()
+    model.forward(ids[:40], cache)
+    cache.length = kept
+    got = model.logits(model.forward(ids[40:], cache))
+    expected = naive_logits(checkpoint, [*ids[:kept].tolist(), int(ids[40])])[-1:]
+    np.testing.assert_allclose(got.numpy(), expected.numpy(), atol=TOLERANCE, rtol=0)
+
+
+def test_states_that_were_returned_do_not_change_with_the_next_step() -> None:
+    checkpoint = RandomCheckpoint(
+        ModelConfig(
+            family="llama", hidden_size=32, ffn_size=16, layers=2, heads=2, kv_heads=1, head_size=16, vocab_size=VOCAB,
+            context_length=64, norm_eps=1e-5, rope_theta=100.0,
+        )
+    )  # fmt: skip
+    model = model_of(checkpoint)
+    cache = model.new_cache()
+    for rows in (1, 3):
+        hidden = model.forward(torch.arange(rows), cache)
+        logits = model.logits(hidden)
+        copies = hidden.clone(), logits.clone()
+        model.logits(model.forward(torch.tensor([5]), cache))
+        assert torch.equal(hidden, copies[0])
+        assert torch.equal(logits, copies[1])

@@ -1,0 +1,144 @@
+"""Speculation on real weights and real text: the same ids as without, in fewer forwards."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+
+from tests.engine.cpu.tiny_models import build, save
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import EngineEvent, GenerationFinished, TokenEvent
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, GenerationStats
+from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.cpu.engine import TorchEngine
+from ttchat_tui.engine.cpu.loading import LoadedModel, load_model
+from ttchat_tui.engine.decoding.loop import Stepper
+from ttchat_tui.engine.decoding.responder import Replies
+
+TEXT: Final = (
+    "The harbour was quiet that morning. Two boats lay at the pier, and a man with a red scarf mended his nets beside "
+    "the smaller one. Nobody had told him that the ferry would not come. He looked up when the bell rang."
+)
+QUOTING: Final = f"Repeat the following text word for word:\n\n{TEXT}"
+STORY: Final = "Write a story about a lighthouse keeper who finds a letter."
+
+
+def loaded(path: Path, precision: Any = "fp32", speculation: Any = "auto") -> LoadedModel:
+    # One thread: with two, the barriers of OpenMP collapse where other tests run beside this one.
+    spec = ModelSpec(name="model", path=str(path), precision=precision, threads=1, speculation=speculation)
+    return load_model(spec, lambda _progress: None)
+
+
+def reply(
+    model: LoadedModel, stepper: Stepper, text: str, temperature: float, tokens: int
+) -> tuple[list[int], GenerationStats]:
+    """Ids and figures of a reply whose prompt is computed as a whole: where 4-bit weights are, its last position comes out
+    otherwise, by rounding, when it is computed alone."""
+    model.stepper.prefill([0], lambda _done, _total: True)
+    replies = Replies(
+        tokenizer=model.tokenizer,
+        template=model.template,
+        context_length=model.context_length,
+        stepper=stepper,
+    )
+    sampling = SamplingParams(temperature=temperature, top_k=40, top_p=0.95, max_tokens=tokens)
+    messages = (ChatMessage("user", text),)
+    request = GenerationRequest(id=1, messages=messages, sampling=sampling, seed=11)
+    events: list[EngineEvent] = list(replies.generate(request, GenerationControl(sampling)))
+    assert isinstance(events[-1], GenerationFinished)
+    return [i for event in events if isinstance(event, TokenEvent) for i in event.token_ids], events[-1].stats
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(build("llama"), tmp_path_factory.mktemp("llama"))
+
+
+def test_switched_off_it_counts_no_forwards(tiny: Path) -> None:
+    model = loaded(tiny, speculation="off")
+    assert model.lookup is None
+    _, stats = reply(model, model.stepper, "hello", 0.0, 20)
+    assert stats.decode_forwards is None
+
+
+def test_the_engine_says_whether_it_speculates_and_counts_forwards(tiny: Path) -> None:
+    engine = TorchEngine()
+    spec = ModelSpec(name="model", path=str(tiny), threads=1, precision="fp32")
+    assert engine.load(spec, lambda _progress: None).is_speculating
+    sampling = SamplingParams(temperature=0.0, max_tokens=10)
+    request = GenerationRequest(id=1, messages=(ChatMessage("user", "hello"),), sampling=sampling, seed=1)
+    *_, last = engine.generate(request, GenerationControl(sampling))
+    assert isinstance(last, GenerationFinished)
+    assert last.stats.decode_forwards is not None
+    assert 0 < last.stats.decode_forwards < 10
+
+
+def test_each_token_says_whether_a_forward_was_its_own(tiny: Path) -> None:
+    engine = TorchEngine()
+    engine.load(ModelSpec(name="model", path=str(tiny), threads=1, precision="fp32"), lambda _progress: None)
+    sampling = SamplingParams(temperature=0.0, max_tokens=200)
+    request = GenerationRequest(id=1, messages=(ChatMessage("user", "hello"),), sampling=sampling, seed=1)
+    events = list(engine.generate(request, GenerationControl(sampling)))
+    tokens = [event for event in events if isinstance(event, TokenEvent)]
+    assert isinstance(last := events[-1], GenerationFinished)
+    assert last.stats.decode_forwards is not None
+    assert sum(not any(event.drafted) for event in tokens) == 1 + last.stats.decode_forwards
+
+
+def test_a_tiny_model_that_repeats_itself_takes_fewer_forwards(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random weights fall into a loop greedily, which is the most that a draft can win; every forward takes a second."""
+    model = loaded(tiny)
+    assert model.lookup is not None
+    monkeypatch.setattr(model.lookup, "_clock", itertools.count().__next__)
+    plain, _ = reply(model, model.stepper, "hello", 0.0, 200)
+    same, stats = reply(model, model.lookup, "hello", 0.0, 200)
+    assert same == plain
+    assert stats.decode_forwards is not None
+    assert stats.decode_forwards < 150
+
+
+@pytest.mark.model
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("precision", ["fp32", "f16", "int4"])
+def test_a_quoted_text_is_the_same_in_far_fewer_forwards(default_model_path: Path, precision: str) -> None:
+    model = loaded(default_model_path, precision)
+    assert model.lookup is not None
+    for prompt, temperature, tokens in ((QUOTING, 0.0, 40), (QUOTING, 0.8, 20), (STORY, 0.0, 20)):
+        expected, _ = reply(model, model.stepper, prompt, temperature, tokens)
+        same, stats = reply(model, model.lookup, prompt, temperature, tokens)
+        assert same == expected, (prompt, temperature)
+        assert stats.decode_forwards is not None
+        print(f"{precision}, temperature {temperature}: {len(same)} tokens, {stats.decode_forwards} forwards")
+        if prompt is QUOTING and temperature == 0.0:
+            assert stats.decode_forwards < len(same) / 2
+
+
+@pytest.mark.model
+def test_four_bit_rows_have_the_same_bits_together_as_one_by_one(default_model_path: Path) -> None:
+    """A difference of 1e-7 would be tenths of a logit after thirty layers of rounding to bfloat16."""
+    stepper: Any = loaded(default_model_path, "int4").stepper
+    ids = [1 + n * 37 % 4000 for n in range(90)]
+    stepper.prefill(ids[:60], lambda _done, _total: True)
+    done = 60
+    for rows in (2, 3, 4, 8):
+        batch = ids[done : done + rows]
+        alone = np.stack([stepper.step(token_id).copy() for token_id in batch])
+        stepper.crop(done)
+        np.testing.assert_array_equal(stepper.step_many(batch), alone)
+        done += rows
+
+
+def test_formats_whose_kernels_sum_otherwise_for_several_rows_are_not_speculated_on(tiny: Path) -> None:
+    try:
+        model = loaded(tiny, "bf16")
+    except ModelLoadError:
+        pytest.skip("no bfloat16 kernel here")
+    assert model.lookup is None

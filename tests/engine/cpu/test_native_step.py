@@ -1,0 +1,227 @@
+"""A step of the compiled kernel gives transformers' float32 logits over the same weights, and each row its own bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from tests.engine.cpu.gguf_files import write_gguf
+from tests.engine.cpu.native_kernel import PROCESSORS, kernel
+from tests.engine.cpu.tiny_models import VOCAB, save
+from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
+from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
+from ttchat_tui.engine.cpu.forward.model import DecoderModel
+from ttchat_tui.engine.cpu.forward.rope import RopeTable, rope_frequencies
+from ttchat_tui.engine.cpu.native.library import MOST_ROWS, Library
+from ttchat_tui.engine.cpu.stepper import TorchStepper
+from ttchat_tui.engine.cpu.weights.int4_blocks import CENTRE, GROUP
+from ttchat_tui.engine.cpu.weights.precision import WeightPlan, plan_weights
+from ttchat_tui.engine.cpu.weights.weights import convert_weights
+
+LENGTH = 600
+"""More than two blocks of attention."""
+TOLERANCE = 4e-3
+"""Keys and values in float16, activations in 16 bits; logits are about 5."""
+_SHAPE: dict[str, Any] = {
+    "vocab_size": VOCAB, "hidden_size": 192, "intermediate_size": 160, "num_hidden_layers": 3,
+    "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 64, "max_position_embeddings": 1024,
+    "bos_token_id": 256, "eos_token_id": 258,
+}  # fmt: skip
+
+
+def _model(name: str) -> Any:
+    match name:
+        case "llama":
+            return LlamaForCausalLM(LlamaConfig(**_SHAPE, tie_word_embeddings=True))
+        case "llama-bias":
+            return LlamaForCausalLM(LlamaConfig(**{**_SHAPE, "head_dim": 16}, attention_bias=True))
+        case "llama-wide-heads":
+            shape = {**_SHAPE, "head_dim": 128, "num_attention_heads": 3, "num_key_value_heads": 1}
+            return LlamaForCausalLM(LlamaConfig(**shape))
+        case "qwen2-sliding":
+            config = Qwen2Config(**_SHAPE, use_sliding_window=True, sliding_window=40, max_window_layers=1)
+            return Qwen2ForCausalLM(config)
+        case "qwen3":
+            shape = {**_SHAPE, "head_dim": 32, "num_attention_heads": 8}
+            return Qwen3ForCausalLM(Qwen3Config(**shape))
+        case _:
+            raise ValueError(name)
+
+
+FAMILIES = ("llama", "llama-bias", "llama-wide-heads", "qwen2-sliding", "qwen3")
+
+
+def build(name: str, bits: int = 4) -> Any:
+    """Random weights that the kernel's formats hold exactly: `bits` in the layers, 8 in the head."""
+    torch.manual_seed(11)
+    model = _model(name)
+    with torch.no_grad():
+        for path, weight in model.named_parameters():
+            if weight.dim() == 1:
+                weight.add_(torch.randn_like(weight) * 0.2)
+            elif bits == 8 or "embed" in path or "lm_head" in path:
+                weight.copy_(_in_8_bits(*weight.shape))
+            else:
+                weight.copy_(_in_4_bits(*weight.shape))
+    return model.float().eval()
+
+
+def _in_4_bits(outputs: int, inputs: int) -> torch.Tensor:
+    """Every group has the least and the greatest code, so that rounding finds the same scale again."""
+    codes = torch.randint(0, 16, (outputs, inputs // GROUP, GROUP)).float()
+    codes[..., 0], codes[..., 5] = 0.0, 15.0
+    scale = 2.0 ** -torch.randint(5, 8, (outputs, inputs // GROUP, 1))
+    return ((codes - CENTRE) * scale).flatten(1)
+
+
+def _in_8_bits(outputs: int, inputs: int) -> torch.Tensor:
+    codes = torch.randint(-127, 128, (outputs, inputs)).float()
+    codes[:, ::GROUP] = 127.0
+    return codes * 2.0**-10
+
+
+def stepper_of_8_bits(file: Path, library: Library) -> TorchStepper:
+    checkpoint = GgufFile(file)
+    plan = plan_weights("auto", {"f16"}, stored_bits=checkpoint.stored_bits, has_native=True)
+    assert plan.format == "int8"
+    weights = convert_weights(checkpoint, plan, lambda _done, _total: None, library)
+    model = DecoderModel(
+        checkpoint.config, weights, RopeTable(rope_frequencies(checkpoint.config, None)), library
+    )
+    assert model.native is not None
+    return TorchStepper(model)
+
+
+def stepper_of(folder: Path, library: Library | None, chunk: int = 256) -> TorchStepper:
+    checkpoint = SafetensorsFolder(folder)
+    plan = WeightPlan(format="int4", rest="f16", requantize=True, is_native=library is not None)
+    weights = convert_weights(checkpoint, plan, lambda _done, _total: None, library)
+    model = DecoderModel(
+        checkpoint.config, weights, RopeTable(rope_frequencies(checkpoint.config, None)), library
+    )
+    assert (model.native is None) == (library is None)
+    return TorchStepper(model, chunk)
+
+
+def go_on(_done: int, _total: int) -> bool:
+    return True
+
+
+def drawn(length: int, seed: int = 3) -> list[int]:
+    ids: list[int] = np.random.default_rng(seed).integers(VOCAB, size=length).tolist()
+    return ids
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def oracle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The saved folder, some ids, and transformers' logits at each of their positions."""
+    model = build(request.param)
+    folder = save(model, tmp_path_factory.mktemp(request.param))
+    ids = drawn(LENGTH)
+    with torch.inference_mode():
+        logits: NDArray[np.float32] = model(torch.tensor([ids])).logits[0].numpy()
+    assert np.abs(logits).max() > 2.0  # Logits near zero would agree with anything.
+    return folder, ids, logits
+
+
+@pytest.fixture(params=PROCESSORS)
+def library(request: pytest.FixtureRequest) -> Library:
+    return kernel(request.param)
+
+
+def test_every_step_agrees_with_transformers_and_a_prompt_has_the_bits_of_its_steps(
+    oracle: Any, library: Library
+) -> None:
+    folder, ids, expected = oracle
+    stepper = stepper_of(folder, library)
+    got = [stepper.prefill(ids[:1], go_on).copy()] + [stepper.step(i).copy() for i in ids[1:]]
+    np.testing.assert_allclose(np.stack(got), expected, atol=TOLERANCE, rtol=0)
+    for length in (5, 31, LENGTH):
+        stepper.reset()
+        assert np.array_equal(stepper.prefill(ids[:length], go_on), got[length - 1])
+
+
+def test_a_file_in_8_bits_agrees_at_every_position(tmp_path: Path, library: Library) -> None:
+    model = build("llama", bits=8)
+    folder, ids = save(model, tmp_path / "folder"), drawn(LENGTH)
+    with torch.inference_mode():
+        expected = model(torch.tensor([ids])).logits[0].numpy()
+    write_gguf(folder, tmp_path / "x.gguf", gguf.GGMLQuantizationType.Q8_0)
+    stepper = stepper_of_8_bits(tmp_path / "x.gguf", library)
+    got = [stepper.prefill(ids[:1], go_on).copy()] + [stepper.step(i).copy() for i in ids[1:]]
+    np.testing.assert_allclose(np.stack(got), expected, atol=TOLERANCE, rtol=0)
+
+
+def test_rows_that_are_run_together_have_the_bits_that_they_have_alone(oracle: Any, library: Library) -> None:
+    folder, ids, _ = oracle
+    stepper = stepper_of(folder, library)
+    for start in (1, 250, 290):
+        stepper.prefill(ids[:start], go_on)
+        alone = np.stack([stepper.step(i).copy() for i in ids[start : start + MOST_ROWS]])
+        for rows in range(1, MOST_ROWS + 1):
+            stepper.crop(start)
+            together = stepper.step_many(ids[start : start + rows])
+            assert np.array_equal(together, alone[:rows])
+
+
+def test_rows_of_a_batch_have_the_bits_of_replies_of_their_own(oracle: Any, library: Library) -> None:
+    folder, ids, _ = oracle
+    stepper = stepper_of(folder, library)
+    prompt, tails = ids[:255], [drawn(70, seed) for seed in range(5)]
+    stepper.prefill(prompt, go_on)
+    stepper.fork(len(tails))
+    rows = [[] for _ in tails]  # type: list[list[NDArray[np.float32]]]
+    for step in range(70):
+        live = [row for row in range(len(tails)) if step < 70 - 10 * row]
+        for row, logits in zip(live, stepper.step_rows([tails[row][step] for row in live]), strict=True):
+            rows[row].append(logits.copy())
+        for row in live:
+            if step + 1 == 70 - 10 * row:
+                stepper.freeze(row)
+    stepper.join()
+    for tail, found in zip(tails, rows, strict=True):
+        stepper.crop(len(prompt))
+        alone = [stepper.step(i).copy() for i in tail[: len(found)]]
+        assert np.array_equal(np.stack(found), np.stack(alone))
+
+
+def test_any_number_of_threads_gives_the_same_bits(oracle: Any) -> None:
+    folder, ids, _ = oracle
+    library = kernel()
+    stepper = stepper_of(folder, library)
+    found = []
+    for threads in (1, 2, 3, 1):
+        library.set_threads(threads)
+        stepper.reset()
+        stepper.prefill(ids[:300], go_on)
+        found.append(np.concatenate([stepper.step(7)[None].copy(), stepper.step_many(ids[:8])]))
+    library.set_threads(1)
+    assert all(np.array_equal(each, found[0]) for each in found)
+
+
+def test_a_model_whose_shape_does_not_fit_runs_on_the_other_kernels(tmp_path: Path) -> None:
+    shape = {**_SHAPE, "intermediate_size": 112}
+    folder = save(LlamaForCausalLM(LlamaConfig(**shape)), tmp_path)
+    checkpoint = SafetensorsFolder(folder)
+    library = kernel()
+    plan = WeightPlan(format="int4", rest="f16", requantize=True, is_native=True)
+    weights = convert_weights(checkpoint, plan, lambda _done, _total: None, library)
+    model = DecoderModel(
+        checkpoint.config, weights, RopeTable(rope_frequencies(checkpoint.config, None)), library
+    )
+    assert model.native is None
+    assert TorchStepper(model).prefill([1, 2, 3], go_on).shape == (VOCAB,)

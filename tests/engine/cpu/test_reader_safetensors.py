@@ -1,0 +1,164 @@
+"""Folders in Hugging Face's layout: every way in which config.json has said the same thing, and broken folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.engine.cpu.tiny_models import CHATML, build, save
+from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import RopeScaling
+from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder, read_config, why_not_own
+from ttchat_tui.engine.text.tokenizer_folder import template_from_folder, tokenizer_from_folder
+
+BASE: dict[str, Any] = {
+    "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4,
+    "num_attention_heads": 8, "vocab_size": 100, "max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
+}  # fmt: skip
+LLAMA3 = {
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return save(build("llama"), tmp_path / "model")
+
+
+def test_defaults_are_those_of_the_first_llamas() -> None:
+    config = read_config(BASE)
+    assert (config.kv_heads, config.head_size, config.rope_theta) == (8, 8, 10_000.0)
+    assert not config.is_head_tied
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5, **LLAMA3}},
+        {"rope_theta": 5e5, "rope_scaling": {"rope_type": "llama3", **LLAMA3}},
+        {"rope_theta": 5e5, "rope_scaling": {"type": "llama3", **LLAMA3}},
+    ],
+)
+def test_rope_scaling_is_read_in_every_spelling(fields: dict[str, Any]) -> None:
+    config = read_config({**BASE, **fields})
+    assert config.rope_theta == 5e5
+    assert config.rope_scaling == RopeScaling(kind="llama3", factor=8.0, original_context=8192)
+
+
+@pytest.mark.parametrize(
+    ("fields", "windows"),
+    [
+        ({"model_type": "mistral", "sliding_window": 4096}, [4096] * 4),
+        ({"model_type": "mistral", "sliding_window": None}, [0] * 4),
+        ({"model_type": "qwen2", "use_sliding_window": False, "sliding_window": 4096}, [0] * 4),
+        ({"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 9, "max_window_layers": 3}, [0, 0, 0, 9]),
+        (
+            {
+                "model_type": "qwen3", "use_sliding_window": True, "sliding_window": 9,
+                "layer_types": ["full_attention", "sliding_attention", "full_attention", "sliding_attention"],
+            },
+            [0, 9, 0, 9],
+        ),
+    ],
+)  # fmt: skip
+def test_sliding_windows_are_those_of_the_family(fields: dict[str, Any], windows: list[int]) -> None:
+    config = read_config({**BASE, **fields})
+    assert [config.window_of(layer) for layer in range(4)] == windows
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"model_type": "gpt2"}, "'gpt2'"),
+        ({"quantization_config": {"bits": 4}}, "quantised"),
+        ({"hidden_act": "gelu"}, "'gelu'"),
+        ({"mlp_bias": True}, "biases"),
+        ({"partial_rotary_factor": 0.5}, "partial"),
+        ({"rope_scaling": {"rope_type": "yarn"}}, "'yarn'"),
+    ],
+)
+def test_what_our_forward_does_not_compute_is_left_to_transformers(
+    fields: dict[str, Any], reason: str
+) -> None:
+    assert reason in why_not_own({**BASE, **fields})
+    assert why_not_own(BASE) == ""
+
+
+def test_weights_in_several_files_are_found(folder: Path) -> None:
+    whole = SafetensorsFolder(folder)
+    parts: dict[str, dict[str, torch.Tensor]] = {"a.safetensors": {}, "b.safetensors": {}}
+    index: dict[str, str] = {}
+    for n, name in enumerate(sorted(whole.names)):
+        path, key = whole._places[name]  # pyright: ignore[reportPrivateUsage]
+        file = sorted(parts)[n % 2]
+        parts[file][key] = whole.tensor(name).to(torch.bfloat16)
+        index[key] = file
+    expected = {name: whole.tensor(name).to(torch.bfloat16).float() for name in whole.names}
+    path.unlink()
+    for file, tensors in parts.items():
+        save_file(tensors, folder / file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    split = SafetensorsFolder(folder)
+    for name, weight in expected.items():
+        assert torch.equal(split.tensor(name), weight)
+
+
+def test_a_missing_weight_is_named(folder: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"layers\.9\.q"):
+        SafetensorsFolder(folder).tensor("layers.9.q")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_missing_or_broken_file_is_refused(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"{")
+    with pytest.raises(ModelLoadError, match=name):
+        SafetensorsFolder(folder)
+    (folder / name).unlink()
+    with pytest.raises(ModelLoadError):
+        SafetensorsFolder(folder)
+
+
+def test_a_config_that_lacks_a_size_names_it() -> None:
+    with pytest.raises(ModelLoadError, match="hidden_size"):
+        read_config({key: value for key, value in BASE.items() if key != "hidden_size"})
+
+
+def test_all_end_of_turn_ids_are_collected(folder: Path) -> None:
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [11, 12]}))
+    tokenizer = tokenizer_from_folder(folder)
+    # generation_config's two, config.json's and tokenizer_config's 258: <|im_end|>.
+    assert tokenizer.end_ids == {11, 12, 258}
+
+
+def test_special_tokens_are_read_as_text_or_as_objects(folder: Path) -> None:
+    template = template_from_folder(folder)
+    assert template.source == CHATML
+    assert template.special == {"bos_token": "<s>", "eos_token": "<|im_end|>"}
+
+
+def test_a_template_file_comes_before_the_one_in_the_config(folder: Path) -> None:
+    (folder / "chat_template.jinja").write_text("from the file")
+    assert template_from_folder(folder).source == "from the file"
+
+
+def test_of_named_templates_the_default_is_taken(folder: Path) -> None:
+    named = [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": named}))
+    assert template_from_folder(folder).source == "d"
+
+
+def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelLoadError, match=r"tokenizer\.json"):
+        tokenizer_from_folder(folder)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelLoadError, match=r"no tokenizer\.json"):
+        tokenizer_from_folder(folder)

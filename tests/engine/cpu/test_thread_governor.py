@@ -1,0 +1,120 @@
+"""Decoding falls back to one thread when many collapse, and returns when they no longer do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ttchat_tui.engine.cpu.thread_governor import (
+    REST,
+    TRIAL,
+    WINDOW,
+    GovernedStepper,
+    ThreadGovernor,
+)
+
+
+class Machine:
+    """Steps that take as long as the machine's state says for the threads that are set."""
+
+    def __init__(self, threads: int = 2) -> None:
+        self.threads = threads
+        self.seconds = {1: 0.015, 2: 0.010}
+        self.switches: list[int] = []
+        self.governor = ThreadGovernor(2, self.set_threads, threads)
+
+    def set_threads(self, threads: int) -> None:
+        self.threads = threads
+        self.switches.append(threads)
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            self.governor.observe(self.seconds[self.threads])
+
+
+def test_an_idle_machine_keeps_its_threads() -> None:
+    machine = Machine()
+    machine.run(100 * WINDOW)
+    assert machine.switches == []
+
+
+def test_steps_that_grow_with_the_context_are_no_collapse() -> None:
+    machine = Machine()
+    for step in range(20 * WINDOW):
+        machine.seconds[2] = 0.010 * (1 + step / 1000)
+        machine.run(1)
+    assert machine.switches == []
+
+
+def test_threads_that_collapse_are_given_up_within_two_windows() -> None:
+    machine = Machine()
+    machine.run(WINDOW)
+    machine.seconds = {1: 0.03, 2: 0.16}
+    machine.run(WINDOW + TRIAL)
+    assert machine.switches == [1]
+    machine.run(10 * WINDOW)
+    assert machine.threads == 1
+
+
+def test_one_thread_that_is_no_faster_is_given_up_at_once() -> None:
+    machine = Machine()
+    machine.run(WINDOW)
+    machine.seconds = {1: 0.05, 2: 0.03}
+    machine.run(WINDOW + TRIAL)
+    assert machine.switches == [1, 2]
+    machine.run(REST * WINDOW)
+    assert machine.switches == [1, 2]
+
+
+def test_many_threads_come_back_when_the_machine_is_free() -> None:
+    machine = Machine()
+    machine.run(WINDOW)
+    machine.seconds = {1: 0.03, 2: 0.16}
+    machine.run(WINDOW + TRIAL)
+    machine.seconds = {1: 0.015, 2: 0.010}
+    machine.run((REST + 1) * WINDOW + TRIAL)
+    assert machine.threads == 2
+    machine.run(10 * WINDOW)
+    assert machine.threads == 2
+
+
+def test_a_start_on_one_thread_tries_many_soon() -> None:
+    machine = Machine(threads=1)
+    machine.run(WINDOW + TRIAL)
+    assert machine.switches == [2]
+    machine.run(10 * WINDOW)
+    assert machine.threads == 2
+
+
+def test_a_machine_that_is_best_on_one_thread_stays_there() -> None:
+    machine = Machine(threads=1)
+    machine.seconds = {1: 0.01, 2: 0.10}
+    machine.run(REST * WINDOW)
+    assert machine.switches == [2, 1]
+
+
+def test_one_slow_step_is_no_collapse() -> None:
+    machine = Machine()
+    machine.run(WINDOW)
+    machine.governor.observe(5.0)
+    machine.run(5 * WINDOW)
+    assert machine.switches == []
+
+
+def test_a_governed_stepper_is_the_stepper_it_governs(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Echo:
+        def cached_prefix(self, ids: list[int]) -> int:
+            return len(ids)
+
+        def prefill(self, ids: list[int], report: object) -> np.ndarray:
+            return np.asarray(ids, np.float32)
+
+        def step(self, token_id: int) -> np.ndarray:
+            return np.asarray([token_id], np.float32)
+
+    monkeypatch.setattr(torch, "set_num_threads", lambda _threads: None)
+    stepper = GovernedStepper(Echo(), 2, 2)  # pyright: ignore[reportArgumentType]
+    assert stepper.cached_prefix([1, 2]) == 2
+    assert stepper.prefill([1, 2], lambda _done, _total: True).tolist() == [1.0, 2.0]
+    assert stepper.step(7).tolist() == [7.0]

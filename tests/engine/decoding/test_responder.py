@@ -1,0 +1,188 @@
+"""From messages to events over a tokenizer of single bytes and a model that knows one line by heart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import GenerationFinished, TokenEvent
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.decoding.responder import Replies
+from ttchat_tui.engine.text.template import ChatTemplate
+from ttchat_tui.engine.text.tokenizer import ChatTokenizer
+
+LINE: Final = "Hé 👩‍👩‍👧 日本, 🙂!"
+QUESTION: Final = ChatMessage("user", "Say it.")
+TEMPLATE: Final = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+CONTROLS: Final = ("<user>", "<assistant>", "<end>")
+ALPHABET: Final = sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
+def byte_tokenizer() -> Tokenizer:
+    made = Tokenizer(models.BPE(vocab={char: n for n, char in enumerate(ALPHABET)}, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in CONTROLS])
+    return made
+
+
+def opaque_tokenizer() -> Tokenizer:
+    """One whose spelling only its own decoder knows."""
+    made = byte_tokenizer()
+    made.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip("\0", 0, 0)])
+    return made
+
+
+class ByHeart:
+    """A stepper that says LINE after the last `<assistant>`, going on from wherever it finds itself in it."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._line = [*tokenizer.encode(LINE).ids, tokenizer.token_to_id("<end>")]
+        self._assistant = tokenizer.token_to_id("<assistant>")
+        self.cache: list[int] = []
+
+    def cached_prefix(self, ids: Sequence[int]) -> int:
+        return 0
+
+    def prefill(self, ids: Sequence[int], report: Callable[[int, int], bool]) -> NDArray[np.float32]:
+        self.cache = list(ids)
+        report(len(ids), len(ids))
+        return self._logits()
+
+    def step(self, token_id: int) -> NDArray[np.float32]:
+        self.cache.append(token_id)
+        return self._logits()
+
+    def _logits(self) -> NDArray[np.float32]:
+        said = self.cache[len(self.cache) - self.cache[::-1].index(self._assistant) :]
+        logits = np.zeros(len(ALPHABET) + len(CONTROLS), dtype=np.float32)
+        logits[self._line[len(said)]] = 20.0
+        return logits
+
+
+class Talk:
+    """One loaded model."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.stepper = ByHeart(tokenizer)
+        self._replies = Replies(
+            tokenizer=ChatTokenizer(tokenizer, [tokenizer.token_to_id("<end>")]),
+            template=ChatTemplate(TEMPLATE, {}, CONTROLS),
+            context_length=400,
+            stepper=self.stepper,
+        )
+
+    def reply(
+        self,
+        messages: Sequence[ChatMessage],
+        max_tokens: int,
+        *,
+        written_ids: tuple[int, ...] = (),
+        continue_last: bool = False,
+    ) -> tuple[str, tuple[int, ...]]:
+        """Its text and ids."""
+        sampling = SamplingParams(temperature=0.0, max_tokens=max_tokens)
+        request = GenerationRequest(
+            id=1,
+            messages=tuple(messages),
+            sampling=sampling,
+            seed=1,
+            continue_last=continue_last,
+            written_ids=written_ids,
+        )
+        text, ids = "", ()
+        for event in self._replies.generate(request, GenerationControl(sampling)):
+            if isinstance(event, TokenEvent):
+                ids += event.token_ids
+            if isinstance(event, TokenEvent | GenerationFinished):
+                text += event.text
+        return text, ids
+
+
+BYTES: Final = len(LINE.encode())
+
+
+@pytest.mark.parametrize("make", [byte_tokenizer, opaque_tokenizer])
+@pytest.mark.parametrize("is_new", [False, True], ids=["same process", "after a restart"])
+@pytest.mark.parametrize("most", range(1, BYTES))
+def test_a_reply_cut_within_a_character_goes_on_within_it(
+    make: Callable[[], Tokenizer], is_new: bool, most: int
+) -> None:
+    talk = Talk(make())
+    half, ids = talk.reply([QUESTION], most)
+    assert len(ids) == most
+    assert LINE.startswith(half)
+    if not half:
+        return
+    talk = Talk(make()) if is_new else talk
+    rest, rest_ids = talk.reply(
+        [QUESTION, ChatMessage("assistant", half)], 100, written_ids=ids, continue_last=True
+    )
+    assert half + rest == LINE
+    assert len(ids) + len(rest_ids) == BYTES
+
+
+def test_a_reply_goes_on_by_its_text_where_its_ids_are_not_known_or_not_its_own() -> None:
+    talk = Talk(byte_tokenizer())
+    half, ids = talk.reply([QUESTION], 2)
+    assert half == "H"
+    unfinished = [QUESTION, ChatMessage("assistant", half)]
+    assert talk.reply(unfinished, 100, continue_last=True)[0] == LINE[1:]
+    strange = (ids[0] + 1, ids[1])
+    assert talk.reply(unfinished, 100, written_ids=strange, continue_last=True)[0] == LINE[1:]
+
+
+def test_half_a_character_is_not_in_the_next_turns_prompt() -> None:
+    talk = Talk(byte_tokenizer())
+    half, _ = talk.reply([QUESTION], 2)
+    talk.reply([QUESTION, ChatMessage("assistant", half), QUESTION], 1)
+    next_turn = talk.stepper.cache
+    fresh = Talk(byte_tokenizer())
+    fresh.reply([QUESTION, ChatMessage("assistant", half), QUESTION], 1)
+    assert next_turn == fresh.stepper.cache
+
+
+@pytest.mark.parametrize(
+    ("end", "begins"),
+    [("<assistant><think>\n", "<think>\n"), ("<assistant>", ""), ("<assistant><think>\n\n</think>\n\n", "")],
+)
+def test_a_thought_that_the_template_opens_is_open_from_the_first_token(end: str, begins: str) -> None:
+    template = ChatTemplate(TEMPLATE.replace("<assistant>{% endif %}", end + "{% endif %}"), {}, CONTROLS)
+    tokenizer = byte_tokenizer()
+    replies = Replies(
+        tokenizer=ChatTokenizer(tokenizer, [tokenizer.token_to_id("<end>")]),
+        template=template,
+        context_length=400,
+        stepper=Saying(tokenizer, "Hm.\n</think>\n\nYes."),
+    )
+    request = GenerationRequest(id=1, messages=(QUESTION,), sampling=SamplingParams(temperature=0.0), seed=1)
+    events = list(replies.generate(request, GenerationControl(request.sampling)))
+    first = next(event for event in events if isinstance(event, TokenEvent))
+    assert first.text == begins + "H"
+    text = "".join(event.text for event in events if isinstance(event, TokenEvent | GenerationFinished))
+    assert text == begins + "Hm.\n</think>\n\nYes."
+
+
+class Saying(ByHeart):
+    """Says a line, whatever it is asked."""
+
+    def __init__(self, tokenizer: Tokenizer, line: str) -> None:
+        super().__init__(tokenizer)
+        self._line = [*tokenizer.encode(line).ids, tokenizer.token_to_id("<end>")]
+        self._said = -1
+
+    def _logits(self) -> NDArray[np.float32]:
+        self._said += 1
+        logits = np.zeros(len(ALPHABET) + len(CONTROLS), dtype=np.float32)
+        logits[self._line[self._said]] = 20.0
+        return logits

@@ -1,0 +1,79 @@
+"""The engine contract, over HTTP: the tests of every engine, on this folder's subjects, but for a few with a reason."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Final
+
+from tests.engine import test_contract, test_contract_batch
+from tests.engine.engine_subject import Subject, finished
+from tests.engine.served.conftest import REAL_URL
+from tests.engine.test_contract_batch import batch, ends, ids
+from ttchat_tui.domain.events import GenerationEvent
+from ttchat_tui.domain.generation import Candidate, GenerationControl
+
+OTHERWISE_HERE: Final = {
+    "test_load_phases_come_in_their_order_and_never_pass_their_end": "the server has loaded its model already",
+    "test_the_engine_tells_what_it_loaded": "a server tells neither its vocabulary nor its threads",
+    "test_sampling_changed_on_the_way_holds_from_the_next_token": "a request is sent once: live_sampling is False",
+    "test_every_row_streams_ends_once_and_the_batch_ends_last": "rows are requests: nothing holds them in step",
+    "test_cancel_ends_all_rows_and_keeps_what_came": "rows are requests: nothing holds them in step",
+}
+"""Test → why it cannot hold."""
+
+UNSURE_OF_A_REAL_ONE: Final = {
+    "test_a_full_context_is_the_end": "not every server tells its context",
+    "test_a_count_is_what_the_prompt_will_take": "not every server counts",
+    "test_what_does_not_fit_falls_out_from_the_oldest_on_and_is_told": "not every server tells its context",
+    "test_a_message_that_cannot_fit_is_refused_with_both_numbers": "not every server refuses: some drop or stretch",
+    "test_a_prompt_that_cannot_fit_is_refused_once": "not every server refuses: some drop or stretch",
+    "test_a_reply_can_be_continued": "not every server continues a message",
+    "test_the_figures_at_the_end_are_those_of_the_events": "a chunk may be several tokens, or none",
+    "test_prefill_is_reported_up_to_the_whole_prompt_before_the_first_token": "the count may be an estimate",
+    "test_max_tokens_is_the_end": "a chunk may be several tokens, or none",
+    "test_cancel_stops_within_a_step_and_keeps_what_came": "a chunk may be several tokens, or none",
+}
+"""What `make test-remote` leaves to tests that ask the server first."""
+
+
+def _of(module: ModuleType) -> dict[str, object]:
+    left_out = OTHERWISE_HERE | (UNSURE_OF_A_REAL_ONE if REAL_URL else {})
+    tests = {name: test for name, test in vars(module).items() if name.startswith("test_")}
+    return {name: test for name, test in tests.items() if name not in left_out}
+
+
+globals().update(_of(test_contract) | _of(test_contract_batch))
+
+
+def test_the_exceptions_are_tests_that_exist() -> None:
+    tests = {*vars(test_contract), *vars(test_contract_batch)}
+    assert {*OTHERWISE_HERE, *UNSURE_OF_A_REAL_ONE} <= tests
+
+
+def test_a_server_is_told_by_its_endpoint_and_takes_no_live_changes(subject: Subject) -> None:
+    info = subject.loaded()
+    assert info.engine == "remote"
+    assert info.endpoint in info.label
+    assert f"remote:{info.model}" in info.served
+    assert not info.capabilities.live_sampling
+
+
+def test_every_row_is_a_request_that_ends_once(subject: Subject) -> None:
+    events = subject.reply(batch(subject, Candidate(seed=2), Candidate(seed=3), max_tokens=9))
+    assert sorted(ends(events)) == [0, 1, 2]
+    for row, end in ends(events).items():
+        assert end.stats.completion_tokens == len(ids(events, row)) == 9
+    assert finished(events).stats.completion_tokens == 27
+
+
+def test_cancel_ends_every_row_and_keeps_what_came(subject: Subject) -> None:
+    request = batch(subject, Candidate(seed=2), Candidate(seed=3), max_tokens=100)
+    subject.only(3)
+    control = GenerationControl(request.sampling)
+    events: list[GenerationEvent] = []
+    for event in subject.engine.generate(request, control):
+        events.append(event)
+        if all(len(ids(events, row)) >= 3 for row in range(3)):
+            control.cancel()
+    assert {row: end.reason for row, end in ends(events).items()} == dict.fromkeys(range(3), "cancelled")
+    assert finished(events).reason == "cancelled"

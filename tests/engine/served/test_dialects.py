@@ -1,0 +1,114 @@
+"""Servers are told apart, and spoken to in their own words."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.served import dialects
+from ttchat_tui.engine.served.dialects import DIALECTS, Dialect, Signs, recognise
+from ttchat_tui.engine.served.overflow import Overflow, overflow
+from ttchat_tui.engine.served.request import body_of, is_thinking
+
+SAMPLING = SamplingParams(top_k=0, repetition_penalty=1.25, stop=tuple("abcdef"))
+MESSAGES = (ChatMessage("user", "Hi"), ChatMessage("assistant", "He"))
+
+
+@pytest.mark.parametrize(
+    ("signs", "dialect"),
+    [
+        (Signs(owners=frozenset({"vllm"}), has_version=True), dialects.VLLM),
+        (Signs(owners=frozenset({"llamacpp"})), dialects.LLAMA_CPP),
+        (Signs(owners=frozenset({"me"}), has_props=True), dialects.LLAMA_CPP),
+        (Signs(owners=frozenset({"library"}), has_ollama_version=True), dialects.OLLAMA),
+        (Signs(owners=frozenset({"me"}), openapi_title="🦙 llama.cpp Python API"), dialects.LLAMA_CPP_PYTHON),
+        (Signs(openapi_paths=frozenset({"/load_model", "/v1/chat/completions"})), dialects.TRANSFORMERS),
+        (Signs(has_version=True, openapi_paths=frozenset({"/tokenize"})), dialects.VLLM),
+        (Signs(host="api.openai.com"), dialects.OPENAI_ITSELF),
+        (Signs(host="elsewhere"), dialects.OPENAI),
+    ],
+)
+def test_a_server_is_known_by_its_signs(signs: Signs, dialect: Dialect) -> None:
+    assert recognise(signs) is dialect
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda each: each.name)
+def test_nothing_is_sent_that_the_dialect_does_not_name(dialect: Dialect) -> None:
+    body = body_of(dialect, "m", MESSAGES[:1], SAMPLING, 2**40, max_tokens=7, logprobs=True)
+    known = {field.name for field in dialect.fields.values()} | set(dialect.extra)
+    known |= {"model", "messages", "stream", "stream_options"} | ({"logprobs"} if dialect.logprobs else set())
+    assert set(body) <= known
+    assert len(body["stop"]) <= 4
+    assert body["seed"] < 2**dialect.seed_bits
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda each: each.name)
+@given(top_k=st.integers(0, 1000), max_tokens=st.integers(1, 1_048_576), seed=st.integers(0, 2**63 - 1))
+def test_whole_numbers_are_sent_as_whole_numbers_with_all_their_digits(
+    dialect: Dialect, top_k: int, max_tokens: int, seed: int
+) -> None:
+    sampling = SamplingParams(top_k=top_k)
+    body = body_of(dialect, "m", MESSAGES[:1], sampling, seed, max_tokens=max_tokens)
+    sent = msgspec.json.encode(body).replace(b"}", b",")
+    fields = dialect.fields
+    assert b'"%b":%d,' % (fields["max_tokens"].name.encode(), max_tokens) in sent
+    assert b'"seed":%d,' % (seed % 2**dialect.seed_bits) in sent
+    if "top_k" in fields:
+        assert b'"top_k":%d,' % (fields["top_k"].off if top_k == 0 and fields["top_k"].off else top_k) in sent
+
+
+def test_each_server_gets_its_own_words() -> None:
+    def body(dialect: Dialect, *, continue_last: bool = False) -> dict[str, object]:
+        return body_of(dialect, "m", MESSAGES, SAMPLING, 1, max_tokens=7, continue_last=continue_last)
+
+    assert body(dialects.VLLM)["top_k"] == -1
+    assert body(dialects.LLAMA_CPP)["top_k"] == 0
+    assert body(dialects.LLAMA_CPP)["repeat_penalty"] == 1.25
+    assert body(dialects.TRANSFORMERS)["frequency_penalty"] == 0.25
+    assert "stream_options" not in body(dialects.TRANSFORMERS)
+    assert body(dialects.OPENAI_ITSELF)["max_completion_tokens"] == 7
+    assert body(dialects.VLLM, continue_last=True)["continue_final_message"] is True
+    assert body(dialects.VLLM, continue_last=True)["add_generation_prompt"] is False
+
+
+def test_a_reply_that_broke_off_in_its_thoughts_goes_on_in_them() -> None:
+    assert is_thinking([ChatMessage("assistant", "<think>\nHm")])
+    assert not is_thinking([ChatMessage("assistant", "<think>\nHm\n</think>\n\nYes")])
+    assert not is_thinking([ChatMessage("user", "<think>")])
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        (
+            (
+                "This model's maximum context length is 2048 tokens. However, you requested 2060 tokens "
+                "(12 in the messages, 2048 in the completion)."
+            ),
+            (12, 2048),
+        ),
+        (
+            (
+                "'max_tokens' is too large: 5000. This model's maximum context length is 4096 tokens and your request "
+                "has 12 input tokens (5000 > 4096 - 12)."
+            ),
+            (12, 4096),
+        ),
+        ('{"error":{"type":"exceed_context_size_error","n_prompt_tokens":900,"n_ctx":512}}', (900, 512)),
+        ("Input is too long for this model", (0, 0)),
+        ("The prompt exceeds the context window, which is 4,096 tokens", (0, 4096)),
+        ("The prompt exceeds the context window, please shorten it", (0, 0)),
+        pytest.param("context size of " + "9" * 40_000, (0, 0), id="no number"),
+    ],
+)
+def test_both_numbers_are_read_from_a_refusal(text: str, numbers: tuple[int, int]) -> None:
+    assert overflow(400, text.encode()) == Overflow(*numbers)
+
+
+def test_other_refusals_are_not_taken_for_a_full_context() -> None:
+    assert overflow(400, b"temperature must be non-negative") is None
+    assert overflow(401, b"context length") is None

@@ -1,0 +1,391 @@
+"""The remote engine against a server that does what a test says, down to the bytes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.engine.served.raw_server import (
+    DONE,
+    HEAD,
+    Handler,
+    RawServer,
+    answer,
+    end,
+    in_turn,
+    said,
+    sends,
+    silence,
+    stream,
+    thought,
+    usage,
+)
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import (
+    ErrorInfo,
+    GenerationEvent,
+    GenerationFinished,
+    GenerationStarted,
+    Retrying,
+    RowFinished,
+    TokenEvent,
+)
+from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
+from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import EngineError, LoadCancelled
+from ttchat_tui.engine.served import row
+from ttchat_tui.engine.served.engine import RemoteEngine
+
+QUESTION = ChatMessage("user", "Hello?")
+SAMPLING = SamplingParams(temperature=0.5, max_tokens=50)
+
+
+class Client:
+    """A loaded remote engine with its server."""
+
+    def __init__(self, server: RawServer, options: dict[str, object], environ: dict[str, str]) -> None:
+        self.server = server
+        self.engine = RemoteEngine(environ)
+        self._options = RemoteOptions(base_url=server.url, **options)  # type: ignore[arg-type]
+        self.info: EngineInfo = self.load()
+
+    def load(self, name: str = "remote:") -> EngineInfo:
+        spec = ModelSpec(engine="remote", name=name, remote=self._options)
+        return self.engine.load(spec, lambda _: None)
+
+    def ask(
+        self, *messages: ChatMessage, sampling: SamplingParams = SAMPLING, **more: object
+    ) -> tuple[GenerationRequest, GenerationControl, Iterator[GenerationEvent]]:
+        request = GenerationRequest(id=7, messages=messages or (QUESTION,), sampling=sampling, seed=3, **more)  # type: ignore[arg-type]
+        control = GenerationControl(sampling)
+        return request, control, self.engine.generate(request, control)
+
+    def reply(self, *messages: ChatMessage, **more: object) -> list[GenerationEvent]:
+        return list(self.ask(*messages, **more)[2])  # type: ignore[arg-type]
+
+
+Serve = Callable[..., Client]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    monkeypatch.setattr(row, "_FIRST_WAIT_S", 0.01)
+    clients: list[Client] = []
+
+    def start(
+        chat: Handler | None = None,
+        other: Handler | None = None,
+        environ: dict[str, str] | None = None,
+        **options: object,
+    ) -> Client:
+        clients.append(Client(RawServer(chat, other), options, environ or {}))
+        return clients[-1]
+
+    yield start
+    for client in clients:
+        client.engine.close()
+        client.server.close()
+
+
+def last(events: list[GenerationEvent]) -> GenerationFinished:
+    assert isinstance(events[-1], GenerationFinished)
+    return events[-1]
+
+
+def text(events: list[GenerationEvent], number: int = 0) -> str:
+    parts = [event.text for event in events if isinstance(event, TokenEvent) and event.row == number]
+    return "".join(parts) + (last(events).text if number == 0 else "")
+
+
+def error_of(events: list[GenerationEvent]) -> ErrorInfo:
+    error = last(events).error
+    assert error is not None
+    return error
+
+
+# -- a reply
+
+
+def test_a_reply_streams_with_the_figures_of_the_server(serve: Serve) -> None:
+    client = serve(stream(said("Good"), said("bye"), end("stop"), usage(11, 5, cached=8), DONE))
+    events = client.reply()
+    stats = last(events).stats
+    assert isinstance(events[0], GenerationStarted)
+    assert (text(events), last(events).reason) == ("Goodbye", "stop")
+    assert (stats.prompt_tokens, stats.cached_tokens, stats.completion_tokens, stats.chunks) == (11, 8, 5, 2)
+    assert not stats.is_estimate
+    assert stats.ttft_s is not None
+
+
+def test_without_a_usage_the_pieces_are_counted_and_that_is_said(serve: Serve) -> None:
+    stats = last(serve(stream(said("a"), said("b"), end("stop"), DONE)).reply()).stats
+    assert (stats.completion_tokens, stats.chunks, stats.is_estimate) == (2, 2, True)
+
+
+def test_a_piece_of_several_tokens_counts_as_the_usage_beside_it_says(serve: Serve) -> None:
+    counts = [{"prompt_tokens": 4, "completion_tokens": n} for n in (1, 4, 6)]
+    pieces = [said(word, usage=count) for word, count in zip("abc", counts, strict=True)]
+    events = serve(stream(*pieces, end("stop"), DONE)).reply()
+    assert [len(event.times_s) for event in events if isinstance(event, TokenEvent)] == [1, 3, 2]
+    assert last(events).stats.completion_tokens == 6
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_thinking_comes_as_a_think_block_before_the_answer(serve: Serve, field: str) -> None:
+    client = serve(stream(thought("Hm", field), thought("m.", field), said("Yes."), end("stop"), DONE))
+    assert text(client.reply()) == "<think>\nHmm.\n</think>\n\nYes."
+
+
+def test_earlier_thoughts_are_not_sent_back(serve: Serve) -> None:
+    client = serve()
+    client.reply(QUESTION, ChatMessage("assistant", "<think>\nHm.\n</think>\n\nYes."), QUESTION)
+    assert client.server.chats[0].json["messages"][1]["content"] == "Yes."
+
+
+def test_a_stop_string_cuts_the_reply_also_where_the_server_does_not(serve: Serve) -> None:
+    client = serve(stream(said("one ST"), said("OP two"), end("length"), DONE))
+    events = client.reply(sampling=SamplingParams(stop=("STOP",)))
+    assert (text(events), last(events).reason) == ("one ", "stop")
+
+
+def test_every_parameter_is_sent_under_the_dialects_name(serve: Serve) -> None:
+    client = serve()
+    client.reply(sampling=SamplingParams(temperature=0.5, top_k=0, repetition_penalty=1.1, max_tokens=9))
+    body = client.server.chats[0].json
+    assert (body["top_k"], body["repetition_penalty"], body["seed"], body["max_tokens"]) == (-1, 1.1, 3, 9)
+    assert body["stream_options"]["include_usage"]
+
+
+def test_an_answer_that_was_not_streamed_is_taken_as_a_whole(serve: Serve) -> None:
+    whole = {"choices": [{"message": {"role": "assistant", "content": "All."}, "finish_reason": "stop"}]}
+    events = serve(sends(answer(200, whole))).reply()  # type: ignore[arg-type]
+    assert (text(events), last(events).reason) == ("All.", "stop")
+
+
+def test_candidates_are_requests_side_by_side_each_with_its_seed(serve: Serve) -> None:
+    client = serve(stream(said("Hi"), end("stop"), usage(3, 1), DONE))
+    events = client.reply(candidates=(Candidate(seed=4), Candidate(seed=5)))
+    assert sorted(heard.json["seed"] for heard in client.server.chats) == [3, 4, 5]
+    assert sorted(event.row for event in events if isinstance(event, RowFinished)) == [0, 1, 2]
+    assert [text(events, number) for number in range(3)] == ["Hi"] * 3
+    assert last(events).stats.completion_tokens == 3
+
+
+# -- ends of another kind
+
+
+def test_a_stream_that_ends_without_a_word_is_an_interrupted_reply(serve: Serve) -> None:
+    events = serve(stream(said("Half a"))).reply()
+    assert text(events) == "Half a"
+    assert error_of(events).kind == "connection_lost"
+
+
+def test_done_without_a_finish_reason_is_an_end(serve: Serve) -> None:
+    assert last(serve(stream(said("Hi"), DONE)).reply()).reason == "stop"
+
+
+def test_a_finish_reason_without_done_is_an_end(serve: Serve) -> None:
+    assert last(serve(stream(said("Hi"), end("length"))).reply()).reason == "length"
+
+
+def test_an_error_in_the_stream_keeps_what_came_and_is_told_in_the_servers_words(serve: Serve) -> None:
+    failed = b'data: {"error": {"message": "CUDA out of\\nmemory"}}\n\n'
+    events = serve(stream(said("Half"), failed, DONE)).reply()
+    assert text(events) == "Half"
+    assert "CUDA out of" in error_of(events).message
+
+
+def test_a_web_page_is_told_as_such(serve: Serve) -> None:
+    events = serve(sends(answer(200, "<html>sign in</html>", kind="text/html"))).reply()
+    assert "web page" in error_of(events).message
+    assert "/v1" in error_of(events).cure
+
+
+def test_a_line_without_end_is_given_up(serve: Serve) -> None:
+    events = serve(stream(said("Hi"), b"data: " + b"x" * 9_000_000)).reply()
+    assert text(events) == "Hi"
+    assert error_of(events).kind == "endpoint_protocol"
+
+
+# -- cancel and time-outs
+
+
+@pytest.mark.parametrize("sent", [b"", HEAD, HEAD + said("Hi")], ids=["no answer", "no token", "mid reply"])
+def test_cancel_ends_the_reply_within_a_tenth_of_a_second_and_closes_the_connection(
+    serve: Serve, sent: bytes
+) -> None:
+    client = serve(silence(sent))
+    _, control, events = client.ask()
+    cancelled_s: list[float] = []
+
+    def cancel() -> None:
+        cancelled_s.append(time.perf_counter())
+        control.cancel()
+
+    threading.Timer(0.2, cancel).start()
+    seen = list(events)
+    assert time.perf_counter() - cancelled_s[0] < 0.1
+    assert last(seen).reason == "cancelled"
+    assert text(seen) == ("Hi" if sent.endswith(b"\n\n") and b"Hi" in sent else "")
+    assert client.server.gone.wait(1.0)
+
+
+def test_a_reply_cancelled_before_it_began_is_not_sent(serve: Serve) -> None:
+    client = serve()
+    _, control, events = client.ask()
+    control.cancel()
+    assert last(list(events)).reason == "cancelled"
+    assert not client.server.chats
+
+
+def test_a_server_that_never_begins_is_given_up(serve: Serve) -> None:
+    events = serve(silence(HEAD + b": waiting\n\n"), first_token_timeout_s=0.15).reply()
+    assert error_of(events).kind == "endpoint_timeout"
+    assert "first_token_timeout_s" in error_of(events).cure
+
+
+def test_a_server_that_stops_in_the_middle_is_given_up_and_the_part_kept(serve: Serve) -> None:
+    events = serve(silence(HEAD + said("Half")), token_timeout_s=0.15).reply()
+    assert (text(events), error_of(events).kind) == ("Half", "connection_lost")
+
+
+def test_a_load_is_cancelled_while_the_server_is_silent(serve: Serve) -> None:
+    client = serve()
+    silent = RawServer(other=silence())
+    spec = ModelSpec(engine="remote", name="remote:", remote=RemoteOptions(base_url=silent.url))
+    calls = iter([False, False, False])
+
+    def report(_: object) -> None:
+        if next(calls, True):
+            raise LoadCancelled("cancelled")
+
+    began_s = time.perf_counter()
+    with pytest.raises(LoadCancelled):
+        client.engine.load(spec, report)
+    assert time.perf_counter() - began_s < 1.0
+    silent.close()
+
+
+# -- trying again
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_busy_server_is_asked_again(serve: Serve, status: int) -> None:
+    busy = sends(answer(status, {}, "Retry-After: 0.02"))
+    client = serve(in_turn(busy, busy, stream(said("Hi"), end("stop"))))
+    events = client.reply()
+    assert text(events) == "Hi"
+    assert len(client.server.chats) == 3
+    told = [(event.wait_s, event.attempt, event.attempts) for event in events if isinstance(event, Retrying)]
+    assert told == [(0.02, 2, 4), (0.0, 2, 4), (0.02, 3, 4), (0.0, 3, 4)], "each wait, and its end"
+    reason = next(event.reason for event in events if isinstance(event, Retrying))
+    words = {
+        429: "is busy",
+        502: "is not reached by its gateway",
+        503: "is busy",
+        504: "did not answer in time",
+    }
+    assert reason == f"{client.info.endpoint} {words[status]} ({status})"
+
+
+def test_too_long_a_wait_is_told_and_not_waited_for(serve: Serve) -> None:
+    client = serve(sends(answer(429, {"message": "quota"}, "Retry-After: 3600")))
+    events = client.reply()
+    assert (error_of(events).kind, len(client.server.chats)) == ("rate_limited", 1)
+
+
+@pytest.mark.parametrize(
+    "chat",
+    [sends(answer(500, {})), sends(b""), stream(said("Hi"))],
+    ids=["server error", "nothing", "broken off"],
+)
+def test_what_may_have_been_served_is_never_sent_twice(serve: Serve, chat: Handler) -> None:
+    client = serve(chat)
+    assert last(client.reply()).reason == "error"
+    assert len(client.server.chats) == 1
+
+
+# -- refusals
+
+
+def test_a_field_that_the_server_refuses_is_left_out_from_then_on(serve: Serve) -> None:
+    picky = sends(answer(400, {"error": {"message": "unknown field stream_options"}}))
+    client = serve(in_turn(picky, stream(said("Hi"), end("stop"))))
+    assert text(client.reply()) == "Hi"
+    client.reply()
+    assert [("stream_options" in heard.json) for heard in client.server.chats] == [True, False, False]
+
+
+def test_a_reply_longer_than_the_room_is_asked_for_shorter(serve: Serve) -> None:
+    message = "maximum context length is 300 tokens and your request has 280 input tokens"
+    client = serve(
+        in_turn(sends(answer(400, {"message": message})), stream(said("Hi"), end("length"), usage(280, 20)))
+    )
+    events = client.reply()
+    assert last(events).reason == "context"
+    assert client.server.chats[-1].json["max_tokens"] == 20
+
+
+# -- keys
+
+
+def test_the_key_goes_to_the_server_that_it_is_for(serve: Serve) -> None:
+    client = serve(environ={"OPENAI_API_KEY": "sk-secret"})
+    client.reply()
+    assert client.server.chats[0].headers["authorization"] == "Bearer sk-secret"
+
+
+def test_a_redirect_to_another_origin_does_not_take_the_key_along(serve: Serve) -> None:
+    other = RawServer(stream(said("Hi"), end("stop")))
+    moved = answer(307, {}, f"Location: {other.url}/chat/completions")
+    client = serve(sends(moved), environ={"OPENAI_API_KEY": "sk-secret"})
+    assert text(client.reply()) == "Hi"
+    assert "authorization" not in other.chats[0].headers
+    other.close()
+
+
+def test_a_refused_key_is_told_by_its_variable(serve: Serve) -> None:
+    client = serve(sends(answer(401, {"error": "no"})), environ={"OPENAI_API_KEY": "sk-secret"})
+    error = error_of(client.reply())
+    assert error.kind == "endpoint_auth"
+    assert "OPENAI_API_KEY" in error.cure
+    assert "sk-secret" not in error.message + error.cure
+
+
+# -- loading
+
+
+def test_the_engine_tells_what_it_found(serve: Serve) -> None:
+    info = serve().info
+    assert (info.model, info.engine, info.context_length) == ("m", "remote", 4096)
+    assert info.label.startswith("remote vLLM @ 127.0.0.1:")
+    assert info.served == ("remote:m",)
+    assert not info.capabilities.live_sampling
+
+
+def test_a_base_url_without_v1_is_mended_and_told() -> None:
+    server = RawServer()
+    engine = RemoteEngine({})
+    options = RemoteOptions(base_url=server.url.removesuffix("/v1"))
+    info = engine.load(ModelSpec(engine="remote", name="remote:", remote=options), lambda _: None)
+    assert any("/v1 was missing" in note for note in info.notes)
+    engine.close()
+    server.close()
+
+
+def test_a_model_that_is_not_there_is_refused_with_those_that_are(serve: Serve) -> None:
+    with pytest.raises(EngineError, match="there: m") as caught:
+        serve().load("remote:other")
+    assert caught.value.info.kind == "model_missing"
+
+
+def test_a_server_that_is_gone_is_told_by_its_address(serve: Serve) -> None:
+    client = serve(retries=1)
+    client.server.close()
+    error = error_of(client.reply())
+    assert error.kind == "endpoint_refused"
+    assert f"127.0.0.1:{client.server.port}" in error.message

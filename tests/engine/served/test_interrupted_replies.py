@@ -1,0 +1,182 @@
+"""What a session keeps of a served reply that broke off, and how it goes on."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine.served.raw_server import (
+    Heard,
+    RawServer,
+    answer,
+    data,
+    end,
+    in_turn,
+    said,
+    sends,
+    stream,
+    thought,
+)
+from tests.fakes import Recorder
+from ttchat_tui.domain.events import EngineLoaded, GenerationFinished
+from ttchat_tui.domain.model_spec import ModelSpec, RemoteOptions
+from ttchat_tui.domain.updates import NOTE, Notice, ReplyPrefilling, ReplyRewritten, ReplyStreamed, Update
+from ttchat_tui.engine.runtime.host import EngineHost
+from ttchat_tui.engine.served.engine import RemoteEngine
+from ttchat_tui.session import ChatSession
+from ttchat_tui.storage.opening import open_store
+
+Start = Callable[[RawServer], tuple[ChatSession, Callable[[], list[Update]]]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    closing: list[Callable[[], object]] = []
+
+    def begin(server: RawServer) -> tuple[ChatSession, Callable[[], list[Update]]]:
+        options = RemoteOptions(base_url=server.url)
+        host = EngineHost(
+            RemoteEngine({}), lambda name, _: ModelSpec(engine="remote", name=name, remote=options)
+        )
+        store = open_store(tmp_path / "db")
+        session = ChatSession(store, host, model="remote:")
+        recorder = Recorder(host)
+        closing.extend([server.close, store.close, host.shutdown, session.close])
+        host.start()
+        host.load("remote:")
+        seen = 0
+
+        def until_finished() -> list[Update]:
+            nonlocal seen
+            last = recorder.until(GenerationFinished)
+            fresh = recorder.events[seen : recorder.events.index(last) + 1]
+            seen += len(fresh)
+            return [update for event in fresh for update in session.apply(event)]
+
+        recorder.until(EngineLoaded)
+        return session, until_finished
+
+    yield begin
+    for close in reversed(closing):
+        close()
+
+
+def test_a_reply_whose_server_went_away_is_kept_as_interrupted_and_can_be_continued(start: Start) -> None:
+    broken = stream(said("one "))
+    session, until_finished = start(RawServer(in_turn(broken, stream(said("two"), end("stop")))))
+    session.submit("count")
+    until_finished()
+    reply = session.last_reply
+    assert reply is not None
+    assert (reply.content, reply.status) == ("one ", "interrupted")
+    assert reply.reply is not None
+    assert reply.reply.engine.startswith("remote vLLM @ 127.0.0.1:")
+    assert reply.reply.model == "m"
+    session.continue_reply()
+    until_finished()
+    assert session.last_reply is not None
+    assert (session.last_reply.content, session.last_reply.status) == ("one two", "complete")
+
+
+def test_a_reply_that_cannot_go_on_now_stays_as_it_was_and_the_reason_is_told(start: Start) -> None:
+    broken = stream(said("one "))
+    session, until_finished = start(RawServer(in_turn(broken, sends(answer(500, {"error": "starting"})))))
+    session.submit("count")
+    until_finished()
+    before = session.last_reply
+    session.continue_reply()
+    notices = [update for update in until_finished() if isinstance(update, Notice)]
+    assert ["starting" in notice.error.message for notice in notices] == [True]
+    assert session.last_reply == before
+
+
+def plain(client: socket.socket, _heard: Heard) -> None:
+    """A server of no known kind."""
+    client.sendall(answer(200, {"data": [{"id": "m"}]}))
+
+
+def test_a_server_that_cannot_continue_is_asked_in_words_for_the_rest_and_that_is_told(start: Start) -> None:
+    rest = stream(said("and"), said(" three"), end("stop"))
+    server = RawServer(in_turn(stream(said("one, two")), rest), plain)
+    session, until_finished = start(server)
+    session.submit("count")
+    until_finished()
+    told = [update.error.kind for update in session.continue_reply() if isinstance(update, Notice)]
+    until_finished()
+    assert told == [NOTE]
+    sent = server.chats[-1].json["messages"]
+    assert [message["role"] for message in sent] == ["user", "assistant", "user"]
+    assert "one, two" in sent[-1]["content"]
+    assert "continue_final_message" not in server.chats[-1].json
+    assert session.last_reply is not None
+    assert (session.last_reply.content, session.last_reply.status) == ("one, two and three", "complete")
+
+
+def test_thoughts_before_the_rest_do_not_get_into_the_middle_of_the_reply(start: Start) -> None:
+    rest = stream(thought("They want the rest."), said("two"), end("stop"))
+    session, until_finished = start(RawServer(in_turn(stream(said("one ")), rest), plain))
+    session.submit("count")
+    until_finished()
+    session.continue_reply()
+    until_finished()
+    assert session.last_reply is not None
+    assert session.last_reply.content == "one two"
+
+
+def test_a_call_of_a_tool_is_kept_with_the_reply_and_not_sent_back(start: Start) -> None:
+    call = data({"choices": [{"delta": {"tool_calls": [{"function": {"name": "now", "arguments": "{}"}}]}}]})
+    server = RawServer(
+        in_turn(stream(said("Well."), call, end("tool_calls")), stream(said("Hi"), end("stop")))
+    )
+    session, until_finished = start(server)
+    session.submit("What time is it?")
+    until_finished()
+    kept = session.last_reply
+    assert kept is not None
+    assert kept.reply is not None
+    assert kept.reply.stats is not None
+    assert kept.reply.stats.notes == ("The model wanted to call now; this app runs no tools.",)
+    session.submit("And now?")
+    until_finished()
+    sent = server.chats[-1].json["messages"]
+    assert [message["content"] for message in sent] == ["What time is it?", "Well.", "And now?"]
+
+
+def test_how_far_the_prompt_is_read_is_told_while_it_is_read(start: Start) -> None:
+    progress = [
+        data({"choices": [], "prompt_progress": {"total": 100, "processed": done}}) for done in (25, 50)
+    ]
+    session, until_finished = start(RawServer(stream(*progress, said("Hi"), end("stop"))))
+    session.submit("long")
+    told = [(each.done, each.total) for each in until_finished() if isinstance(each, ReplyPrefilling)]
+    assert told[:2] == [(25, 100), (50, 100)]
+    assert told[2][0] == told[2][1], "the reply begins"
+
+
+def test_a_thought_that_nothing_opened_is_told_as_one_while_the_answer_streams(start: Start) -> None:
+    pieces = map(said, ["Hm", ", so.", "\n</", "think", ">", "\n\n", "Yes", "."])
+    session, until_finished = start(RawServer(stream(*pieces, end("stop")), plain))
+    session.submit("Is it?")
+    updates = until_finished()
+    whole = [update.text for update in updates if isinstance(update, ReplyRewritten)]
+    assert len(whole) == 1
+    assert whole[0].startswith("<think>\nHm, so.\n</think>\n\nYes")
+    assert "</think>" not in "".join(update.text for update in updates if isinstance(update, ReplyStreamed))
+    assert session.last_reply is not None
+    assert session.last_reply.content == "<think>\nHm, so.\n</think>\n\nYes."
+
+
+def test_what_was_thought_before_the_rest_is_not_dropped_without_a_word(start: Start) -> None:
+    rest = stream(thought("They want the rest."), said("two"), end("stop"))
+    session, until_finished = start(RawServer(in_turn(stream(said("one ")), rest), plain))
+    session.submit("count")
+    until_finished()
+    session.continue_reply()
+    until_finished()
+    assert session.last_reply is not None
+    assert session.last_reply.reply is not None
+    assert session.last_reply.reply.stats is not None
+    assert any("thought before it continued" in note for note in session.last_reply.reply.stats.notes)

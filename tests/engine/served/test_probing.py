@@ -1,0 +1,79 @@
+"""Where no server was named, this machine's usual ports are looked at, and what is there is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.engine.served.raw_server import RawServer, answer, sends, silence
+from ttchat_tui.engine.base import EngineError, LoadCancelled
+from ttchat_tui.engine.served import probing
+from ttchat_tui.engine.served.caller import Caller
+from ttchat_tui.engine.served.endpoint import Endpoint
+from ttchat_tui.engine.served.probing import Probed, probe
+
+
+def place(server: RawServer) -> Endpoint:
+    return Endpoint(name=f"127.0.0.1:{server.port}", base_url=server.url)
+
+
+def probed(*servers: RawServer, model: str = "") -> Probed:
+    try:
+        return probe(
+            lambda endpoint: Caller(endpoint, "", connect_timeout_s=1.0),
+            lambda: None,
+            model,
+            [place(server) for server in servers],
+        )
+    finally:
+        for server in servers:
+            server.close()
+
+
+def test_the_first_server_with_models_is_taken_and_the_others_are_told() -> None:
+    nobody, first, second = RawServer(), RawServer(), RawServer()
+    nobody.close()
+    found = probed(nobody, first, second)
+    assert found.endpoint == place(first)
+    assert found.elsewhere == (place(second).name,)
+    assert f"{place(first).name} (1 model), {place(second).name} (1 model)" in found.note
+    assert "authorization" not in first.heard[0].headers
+
+
+def lists(*ids: str) -> RawServer:
+    return RawServer(other=sends(answer(200, {"data": [{"id": each} for each in ids]})))
+
+
+@pytest.mark.parametrize(("model", "number"), [("", 1), ("llama3.1", 2), ("nowhere", 1)])
+def test_a_server_that_has_the_model_or_any_goes_before_one_that_has_none(model: str, number: int) -> None:
+    servers = lists(), lists("qwen3"), lists("qwen3", "llama3.1:latest")
+    found = probed(*servers, model=model)
+    assert found.endpoint == place(servers[number])
+    assert found.elsewhere == tuple(place(each).name for each in servers if each is not servers[number])
+    assert f"{place(servers[0]).name} (no models)" in found.note
+
+
+def test_what_answers_without_models_is_told_where_there_is_no_other() -> None:
+    page = RawServer(other=sends(answer(200, "<html>router</html>", kind="text/html")))
+    locked = RawServer(other=sends(answer(401, {"error": "no"})))
+    with pytest.raises(EngineError) as caught:
+        probed(page, locked)
+    assert caught.value.info.kind == "no_endpoint"
+    assert f"{place(page).name} answers with a web page" in str(caught.value)
+    assert f"{place(locked).name} wants a key" in str(caught.value)
+
+
+def test_a_silent_port_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "_TIMEOUT_S", 0.1)
+    silent, talking = RawServer(other=silence()), RawServer()
+    assert probed(silent, talking).endpoint == place(talking)
+
+
+def test_the_search_is_cancelled_at_once() -> None:
+    silent = RawServer(other=silence())
+
+    def give_up() -> None:
+        raise LoadCancelled("cancelled")
+
+    with pytest.raises(LoadCancelled):
+        probe(lambda endpoint: Caller(endpoint, "", connect_timeout_s=1.0), give_up, "", [place(silent)])
+    silent.close()

@@ -1,0 +1,654 @@
+"""The session: what it stores, what it sends, what it says, whatever the engine and the disk do."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import MODEL_MISSING, Gate, Recorder, Script, ScriptedEngine, prepare_scripted
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import (
+    EngineEvent,
+    EngineFailed,
+    EngineLoaded,
+    EngineStateChanged,
+    ErrorInfo,
+    GenerationFinished,
+    TokenEvent,
+)
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.updates import (
+    ConversationOpened,
+    DraftReturned,
+    MessageRemoved,
+    Notice,
+    PromptCost,
+    ReplyEnded,
+    ReplyStarted,
+    ReplyStreamed,
+    Update,
+)
+from ttchat_tui.engine.runtime.host import EngineHost
+from ttchat_tui.session import ChatSession
+from ttchat_tui.session.conversation import join_turns
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.opening import open_store
+
+
+class Chat:
+    """A session on a scripted engine and a real database, pumped by hand."""
+
+    def __init__(self, path: Path, script: Script | None = None, gate: Gate | None = None) -> None:
+        self.now = 0.0
+        self.engine = ScriptedEngine(script, gate)
+        self.host = EngineHost(self.engine, prepare_scripted)
+        self.store: ConversationStore = open_store(path)
+        self.session = ChatSession(self.store, self.host, model="scripted", clock=lambda: self.now)
+        self.recorder = Recorder(self.host)
+        self.applied = 0
+        self.host.start()
+        self.host.load("scripted")
+        self.until(EngineLoaded)
+
+    def until(self, kind: type[EngineEvent], **fields: object) -> list[Update]:
+        """Wait for an event, and apply all up to it."""
+        event = self.recorder.until(kind, **fields)
+        updates: list[Update] = []
+        while True:
+            next_event = self.recorder.events[self.applied]
+            self.applied += 1
+            updates.extend(self.session.apply(next_event))
+            if next_event is event:
+                return updates
+
+    def ask(self, text: str) -> list[Update]:
+        return [*self.session.submit(text), *self.until(GenerationFinished)]
+
+    def close(self) -> None:
+        self.session.close()
+        self.host.shutdown()
+        self.store.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Chat]]:
+    chats: list[Chat] = []
+
+    def make(script: Script | None = None, gate: Gate | None = None) -> Chat:
+        chats.append(Chat(tmp_path / "conversations.db", script, gate))
+        return chats[-1]
+
+    yield make
+    for chat in chats:
+        chat.close()
+
+
+def test_a_reply_is_stored_with_everything_needed_to_run_it_again(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("Four.",)))
+    chat.session.set_sampling(SamplingParams(temperature=0.3, seed=7))
+    ended = [update for update in chat.ask("Two and two?") if isinstance(update, ReplyEnded)]
+    user, reply = chat.store.path(ended[0].message.id)
+    assert (user.content, reply.content, reply.status) == ("Two and two?", "Four.", "complete")
+    assert reply.reply is not None
+    assert reply.reply.seed == 7
+    assert reply.reply.sampling.temperature == 0.3
+    assert (reply.reply.model, reply.reply.engine, reply.reply.finish_reason) == (
+        "scripted",
+        "scripted",
+        "stop",
+    )
+    assert len(reply.reply.token_ids) == 1
+    assert reply.reply.stats is not None
+    assert reply.reply.stats.ttft_s == 0.1
+
+
+def test_a_model_that_does_not_load_leaves_the_one_before_to_be_reloaded(start: Callable[..., Chat]) -> None:
+    chat = start()
+    chat.session.load(MODEL_MISSING)
+    said = [update for update in chat.until(EngineFailed) if isinstance(update, Notice)]
+    assert said[0].error.message == "There is no model 'missing'. scripted is loaded again."
+    chat.until(EngineLoaded)
+    assert (chat.session.model, chat.session.loaded_model) == ("scripted", "scripted")
+
+
+def test_a_load_that_was_overtaken_does_not_take_back_what_was_asked_for(start: Callable[..., Chat]) -> None:
+    chat = start()
+    chat.session.model = "wanted"
+    chat.session.apply(EngineStateChanged("loading", "slow"))
+    overtaken = ErrorInfo(kind="load_cancelled", message="The load was cancelled.")
+    assert chat.session.apply(EngineFailed(overtaken, "kept")) == [Notice(overtaken)]
+    assert chat.session.model == "wanted"
+
+
+def test_a_conversation_has_its_title_while_the_first_reply_streams(start: Callable[..., Chat]) -> None:
+    chat = start(Script(stepped=True), Gate())
+    chat.session.submit("Is anybody there?")
+    assert chat.session.conversation is not None
+    assert chat.session.conversation.title == "Is anybody there?"
+
+
+def test_the_message_is_on_disk_before_the_first_token(start: Callable[..., Chat], tmp_path: Path) -> None:
+    chat = start(Script(stepped=True), Gate())
+    chat.session.submit("Is anybody there?")
+    other = open_store(tmp_path / "conversations.db")
+    latest = other.latest()
+    assert latest is not None
+    assert latest.head_id is not None
+    assert [message.content for message in other.path(latest.head_id)] == ["Is anybody there?", ""]
+    other.close()
+
+
+def test_the_whole_conversation_and_the_system_prompt_are_sent(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("One.", "Two.")))
+    chat.session.set_system_prompt("Be brief.")
+    chat.ask("first")
+    chat.ask("second")
+    assert chat.engine.requests[-1].messages == (
+        ChatMessage("system", "Be brief."),
+        ChatMessage("user", "first"),
+        ChatMessage("assistant", "One."),
+        ChatMessage("user", "second"),
+    )
+
+
+def test_a_partial_reply_is_on_disk_after_a_second(start: Callable[..., Chat], tmp_path: Path) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("one two three",), stepped=True), gate)
+    chat.session.submit("count")
+    gate.release()
+    chat.until(TokenEvent)
+    chat.now = 1.5
+    gate.release()
+    chat.until(TokenEvent)
+    other = open_store(tmp_path / "conversations.db")
+    latest = other.latest()
+    assert latest is not None
+    assert latest.head_id is not None
+    assert other.message(latest.head_id).content == "one two"
+    assert other.message(latest.head_id).status == "streaming"
+    other.close()
+
+
+def test_a_stalled_reply_is_checkpointed_by_the_pump(start: Callable[..., Chat]) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("one two",), stepped=True), gate)
+    chat.session.submit("count")
+    gate.release()
+    chat.until(TokenEvent)
+    assert chat.session.running is not None
+    chat.now = 1.1
+    chat.session.tick()
+    assert chat.store.message(chat.session.running.message.id).content == "one"
+
+
+def test_stop_keeps_the_partial_reply(start: Callable[..., Chat]) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("one two three",), stepped=True), gate)
+    chat.session.submit("count")
+    gate.release()
+    chat.until(TokenEvent)
+    assert chat.session.stop()
+    ended = chat.until(GenerationFinished)[-2]
+    assert isinstance(ended, ReplyEnded)
+    assert (ended.message.content, ended.message.status) == ("one", "interrupted")
+    assert not chat.session.stop()
+
+
+def stopped_after_one_word(start: Callable[..., Chat], gate: Gate) -> Chat:
+    """Of "one two three"; the next words wait for the gate."""
+    chat = start(Script(replies=("one two three",), stepped=True), gate)
+    chat.session.submit("count")
+    gate.release()
+    chat.until(TokenEvent)
+    chat.session.stop()
+    chat.until(GenerationFinished)
+    return chat
+
+
+def test_a_stopped_reply_can_be_continued_where_it_ended(start: Callable[..., Chat]) -> None:
+    gate = Gate()
+    chat = stopped_after_one_word(start, gate)
+    gate.open()
+    chat.session.continue_reply()
+    chat.until(GenerationFinished)
+    request = chat.engine.requests[-1]
+    assert request.continue_last
+    assert request.messages[-1] == ChatMessage("assistant", "one")
+    reply = chat.session.last_reply
+    assert reply is not None
+    assert (reply.content, reply.status) == ("one two three", "complete")
+    assert reply.reply is not None
+    assert len(reply.reply.token_ids) == 3
+    assert request.written_ids == reply.reply.token_ids[:1]
+
+
+def test_regenerating_adds_a_sibling_and_keeps_the_old_reply(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("Same.",)))
+    chat.ask("Again?")
+    first = chat.session.last_reply
+    updates = [*chat.session.regenerate(), *chat.until(GenerationFinished)]
+    second = chat.session.last_reply
+    assert first is not None
+    assert second is not None
+    assert updates[0] == MessageRemoved(first.id)
+    assert (second.sibling_index, second.sibling_count) == (1, 2)
+    assert chat.store.message(first.id).content == "Same."
+    assert chat.engine.requests[-1].messages == chat.engine.requests[0].messages
+
+
+def test_a_reply_without_text_is_never_sent_back(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("fine",), fault="raise", fault_at=0))
+    chat.ask("first")
+    chat.ask("second")
+    assert chat.engine.requests[-1].messages == (ChatMessage("user", "first\n\nsecond"),)
+
+
+def test_an_engine_error_keeps_what_came_and_says_so(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("one two three",), fault="raise", fault_at=2))
+    ended = next(update for update in chat.ask("count") if isinstance(update, ReplyEnded))
+    assert (ended.message.content, ended.message.status) == ("one two", "error")
+    assert ended.error is not None
+    assert ended.error.message == "The script says so."
+
+
+def test_a_message_that_cannot_fit_comes_back_as_a_draft(start: Callable[..., Chat]) -> None:
+    chat = start(Script(context_length=16))
+    text = "word " * 40
+    updates = chat.ask(text)
+    returned = next(update for update in updates if isinstance(update, DraftReturned))
+    assert returned.text == text
+    assert "44" in returned.error.message
+    assert "16" in returned.error.message
+    assert chat.session.path == []
+    assert chat.session.conversation is None, "an empty one would be in no list, and its draft lost"
+    chat.session.save_draft(text)
+    assert chat.store.new_draft() == text
+    chat.ask("short")
+    assert [message.content for message in chat.engine.requests[-1].messages] == ["short"]
+
+
+def test_a_refused_regeneration_keeps_message_and_reply(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("Yes.",), context_length=16))
+    chat.ask("fits")
+    chat.session.set_system_prompt("much too long " * 20)
+    chat.session.regenerate()
+    chat.until(GenerationFinished)
+    assert [message.content for message in chat.session.path] == ["fits", "Yes."]
+    assert chat.session.conversation is not None
+    chat.session.open(chat.session.conversation.id)
+    assert [message.content for message in chat.session.path] == ["fits", "Yes."]
+
+
+def test_a_regeneration_that_fails_leaves_the_reply_before_it(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("Good.",)))
+    chat.ask("hello")
+    chat.host.unload()
+    chat.until(EngineStateChanged, state="empty")
+    updates = [*chat.session.regenerate(), *chat.until(GenerationFinished)]
+    assert any(isinstance(update, Notice) for update in updates)
+    assert chat.session.conversation is not None
+    chat.session.open(chat.session.conversation.id)
+    assert [message.content for message in chat.session.path] == ["hello", "Good."]
+
+
+def test_a_refused_continuation_keeps_the_reply_as_it_was(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("a b c d e f g h i j k l m n o p",), context_length=20))
+    chat.ask("go")
+    before = chat.session.last_reply
+    assert before is not None
+    assert before.reply is not None
+    assert before.reply.finish_reason == "context"
+    chat.session.set_system_prompt("long " * 40)
+    updates = [*chat.session.continue_reply(), *chat.until(GenerationFinished)]
+    assert any(isinstance(update, Notice) for update in updates)
+    after = chat.store.message(before.id)
+    assert (after.content, after.status, after.reply) == (before.content, before.status, before.reply)
+
+
+@pytest.mark.parametrize("way", ["stop", "leave"])
+def test_a_continuation_that_adds_nothing_leaves_the_reply_as_it_was(
+    start: Callable[..., Chat], way: str
+) -> None:
+    chat = stopped_after_one_word(start, Gate())
+    before = chat.session.last_reply
+    assert before is not None
+    assert before.reply is not None
+    assert before.reply.stats is not None
+    chat.session.continue_reply()
+    assert chat.store.message(before.id).status == "streaming"
+    if way == "stop":
+        chat.session.stop()
+        chat.until(GenerationFinished)
+    else:
+        chat.session.close()
+    after = chat.store.message(before.id)
+    assert (after.content, after.status, after.reply) == (before.content, before.status, before.reply)
+
+
+def test_a_reply_that_could_not_be_written_is_written_later(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = start(Script(replies=("Fine.",)))
+    full = StorageError(ErrorInfo(kind="disk_full", message="The disk is full."))
+
+    def refuse(*_: object) -> None:
+        raise full
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chat.store, "finish_reply", refuse)
+        assert chat.ask("now").count(Notice(full.info)) == 1
+        chat.now += 60
+        assert chat.session.tick() == [], "a fault that lasts is said once"
+        assert chat.session.tick() == [], "nor does a look when nothing is due make it news"
+        chat.now += 60
+        assert chat.session.tick() == []
+        (unkept,) = chat.session.close()
+        assert unkept.message.startswith("A reply could not be kept")
+    assert chat.session.has_work
+    chat.now += 60
+    chat.session.tick()
+    assert not chat.session.has_work
+    assert chat.session.close() == []
+    stored = chat.store.message(chat.session.path[-1].id)
+    assert (stored.content, stored.status) == ("Fine.", "complete")
+
+
+def test_a_database_that_stays_locked_is_tried_less_and_less_often(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("one two",), stepped=True), gate)
+    chat.session.submit("count")
+    gate.release()
+    chat.until(TokenEvent)
+    tries: list[float] = []
+
+    def locked(*_: object) -> None:
+        tries.append(chat.now)
+        raise StorageError(ErrorInfo(kind="database_locked", message="Locked."))
+
+    monkeypatch.setattr(chat.store, "checkpoint", locked)
+    for _ in range(400):
+        chat.now += 0.1
+        chat.session.tick()
+    gaps = [later - earlier for earlier, later in itertools.pairwise(tries)]
+    assert 3 <= len(tries) <= 6
+    assert gaps == sorted(gaps)
+
+
+def test_a_message_sent_during_the_load_takes_the_models_recommendation(tmp_path: Path) -> None:
+    gate = Gate()
+    host = EngineHost(ScriptedEngine(Script(stepped_load=True), gate), prepare_scripted)
+    store = open_store(tmp_path / "other.db")
+    session = ChatSession(store, host, model="scripted")
+    recorder = Recorder(host)
+    host.start()
+    host.load("scripted")
+    session.submit("early")
+    gate.open()
+    recorder.until(GenerationFinished)
+    for event in recorder.events:
+        session.apply(event)
+    assert session.last_reply is not None
+    assert session.last_reply.reply is not None
+    assert session.last_reply.reply.sampling.temperature == 0.6
+    assert session.loaded_model == "scripted"
+    host.shutdown()
+    store.close()
+
+
+def test_a_message_that_waits_for_a_load_can_be_given_up(tmp_path: Path) -> None:
+    gate = Gate()
+    host = EngineHost(ScriptedEngine(Script(stepped_load=True), gate), prepare_scripted)
+    store = open_store(tmp_path / "other.db")
+    session = ChatSession(store, host, model="scripted")
+    host.start()
+    host.load("scripted")
+    session.submit("early")
+    ended = session.give_up()[0]
+    assert isinstance(ended, ReplyEnded)
+    assert not session.is_busy
+    assert [message.content for message in session.path] == ["early", ""]
+    host.shutdown()
+    store.close()
+
+
+def test_the_draft_of_a_new_conversation_is_gone_once_it_is_sent(start: Callable[..., Chat]) -> None:
+    chat = start()
+    chat.session.save_draft("hello")
+    chat.ask("hello")
+    assert chat.store.new_draft() == ""
+
+
+def test_a_failed_deletion_changes_nothing(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = start()
+    chat.ask("first")
+    conversation = chat.session.conversation
+    assert conversation is not None
+
+    def refuse(_: int) -> None:
+        raise StorageError(ErrorInfo(kind="database_locked", message="Locked."))
+
+    monkeypatch.setattr(chat.store, "delete", refuse)
+    with pytest.raises(StorageError):
+        chat.session.delete(conversation.id)
+    assert chat.session.conversation == conversation
+
+
+def test_resuming_lets_what_was_asked_for_now_win(start: Callable[..., Chat]) -> None:
+    chat = start()
+    chat.session.set_sampling(SamplingParams(temperature=1.0, top_k=5))
+    chat.ask("first")
+    chat.session.new_conversation()
+    chat.session.resume({"temperature": 0.0}, "Now this.")
+    assert (chat.session.sampling.temperature, chat.session.sampling.top_k) == (0.0, 5)
+    assert chat.session.system_prompt == "Now this."
+
+
+def test_an_empty_conversation_costs_nothing(start: Callable[..., Chat]) -> None:
+    chat = start()
+    chat.ask("first")
+    chat.session.new_conversation()
+    assert chat.session.count("") == [PromptCost(0, 256, 0)]
+
+
+def test_what_falls_out_of_the_context_is_said_and_stays_stored(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("a b c d e",), context_length=30))
+    updates: list[Update] = []
+    for number in range(4):
+        updates = chat.ask(f"question {number} of four")
+    started = next(update for update in updates if isinstance(update, ReplyStarted))
+    assert started.dropped_messages > 0
+    assert len(chat.session.path) == 8
+
+
+def test_new_sampling_reaches_the_reply_that_runs(start: Callable[..., Chat]) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("one two three",), stepped=True), gate)
+    chat.session.submit("count")
+    gate.release()
+    chat.until(TokenEvent)
+    chat.session.set_sampling(SamplingParams(temperature=2.0))
+    gate.open()
+    chat.until(GenerationFinished)
+    assert chat.session.path[-1].content == "one TWO THREE"
+
+
+def test_events_of_a_reply_that_was_left_are_dropped(start: Callable[..., Chat]) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("one two three",), stepped=True), gate)
+    chat.session.submit("count")
+    gate.release()
+    chat.until(TokenEvent)
+    left = chat.session.path[-1].id
+    assert chat.session.conversation is not None
+    assert ConversationOpened(None, ()) in chat.session.delete(chat.session.conversation.id)
+    assert chat.until(GenerationFinished) == []
+    assert (chat.store.message(left).content, chat.store.message(left).status) == ("one", "interrupted")
+
+
+def test_settings_belong_to_the_conversation(start: Callable[..., Chat]) -> None:
+    chat = start()
+    chat.ask("first")
+    first = chat.session.conversation
+    chat.session.set_sampling(SamplingParams(temperature=0.11))
+    chat.session.set_system_prompt("First only.")
+    chat.session.new_conversation()
+    assert chat.session.sampling.temperature == 0.6, "a new one begins with the model's recommendation"
+    assert chat.session.system_prompt == ""
+    assert first is not None
+    chat.session.open(first.id)
+    assert chat.session.sampling.temperature == 0.11
+    assert chat.session.system_prompt == "First only."
+
+
+def test_only_the_newest_count_is_answered(start: Callable[..., Chat]) -> None:
+    chat = start()
+    chat.session.count("one")
+    chat.session.count("one two three")
+    cost = next(update for update in chat.ask("hello there") if isinstance(update, PromptCost))
+    assert cost.prompt_tokens == 1 + 2 + 3
+
+
+def test_a_message_sent_while_another_reply_runs_comes_back(start: Callable[..., Chat]) -> None:
+    chat = start(Script(stepped=True), Gate())
+    chat.session.submit("first")
+    returned = chat.session.submit("second")
+    assert [type(update) for update in returned] == [DraftReturned]
+    assert len(chat.session.path) == 2
+
+
+def test_a_full_disk_returns_the_draft_and_the_chat_goes_on(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = start(Script(replies=("Fine.",)))
+    full = StorageError(ErrorInfo(kind="disk_full", message="The disk is full."))
+
+    def refuse(*_: object) -> None:
+        raise full
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chat.store, "add_user_message", refuse)
+        assert chat.session.submit("kept?") == [DraftReturned("kept?", full.info)]
+        assert chat.session.conversation is None, "nothing would lead to an empty one, nor to its draft"
+        patch.setattr(chat.store, "discard", refuse)
+        assert chat.session.submit("kept?") == [DraftReturned("kept?", full.info)]
+        chat.session.save_draft("kept?")
+        assert chat.store.new_draft() == "kept?"
+    with monkeypatch.context() as patch:
+        patch.setattr(chat.store, "finish_reply", refuse)
+        updates = chat.ask("now")
+        assert Notice(full.info) in updates
+        assert chat.session.path[-1].content == "Fine."
+    assert any(isinstance(update, ReplyStreamed) for update in chat.ask("and again"))
+
+
+@pytest.mark.parametrize("fails", ["create_conversation", "set_new_draft"])
+def test_a_message_is_sent_and_its_draft_gone_or_both_are_as_they_were(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    chat = start(Script(replies=("Fine.",)))
+    full = StorageError(ErrorInfo(kind="disk_full", message="The disk is full."))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise full
+
+    chat.session.save_draft("hello")
+    with monkeypatch.context() as patch:
+        patch.setattr(chat.store, fails, refuse)
+        is_returned = DraftReturned("hello", full.info) in chat.session.submit("hello")
+    assert is_returned == (chat.session.path == []) == (chat.store.latest() is None)
+    chat.session.save_draft("hello" if is_returned else "")
+    assert chat.store.new_draft() == ("hello" if is_returned else "")
+
+
+class Versions:
+    """Two replies to one message, the newer one on screen, and the store as another window sees it."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.session, self.store = chat.session, chat.store
+        chat.ask("hello")
+        self.older = self.session.path[-1]
+        self.session.regenerate()
+        chat.until(GenerationFinished)
+        self.newer = self.session.path[-1]
+
+
+def test_a_version_that_another_window_has_removed_is_reported(start: Callable[..., Chat]) -> None:
+    shown = Versions(start(Script(replies=("One.", "Two."))))
+    path = shown.session.path
+    shown.store.remove_message(shown.newer.id)
+    with pytest.raises(StorageError, match="This message is not stored"):
+        shown.session.show_version(shown.newer.id, -1)
+    assert shown.session.path is path
+
+
+@pytest.mark.parametrize("fails", ["leaf_of", "conversation", "path", "set_head"])
+def test_a_version_that_cannot_be_shown_leaves_everything_as_it_was(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    shown = Versions(start(Script(replies=("One.", "Two."))))
+    path = shown.session.path
+
+    def refuse(*_: object) -> None:
+        raise StorageError(ErrorInfo(kind="database_locked", message="It is locked."))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shown.store, fails, refuse)
+        with pytest.raises(StorageError):
+            shown.session.show_version(shown.newer.id, -1)
+    assert shown.session.path is path
+    assert shown.store.conversation(shown.newer.conversation_id).head_id == shown.newer.id
+    (opened,) = shown.session.show_version(shown.newer.id, -1)
+    assert isinstance(opened, ConversationOpened)
+    assert opened.conversation == shown.store.conversation(shown.newer.conversation_id)
+    assert [message.id for message in shown.session.path][-1] == shown.older.id
+
+
+def test_deleting_the_open_conversation_opens_a_new_one_and_undo_brings_it_back(
+    start: Callable[..., Chat],
+) -> None:
+    chat = start()
+    chat.ask("first")
+    conversation = chat.session.conversation
+    assert conversation is not None
+    chat.session.delete(conversation.id)
+    assert chat.session.conversation is None
+    assert chat.store.conversations() == []
+    chat.session.undelete()
+    assert [message.role for message in chat.session.path] == ["user", "assistant"]
+
+
+def test_neighbouring_turns_of_one_role_become_one() -> None:
+    turns = [ChatMessage("user", "a"), ChatMessage("user", "b"), ChatMessage("assistant", "c")]
+    assert join_turns(turns) == (ChatMessage("user", "a\n\nb"), ChatMessage("assistant", "c"))
+
+
+@pytest.mark.parametrize(
+    ("said", "stored", "sent"),
+    [
+        ("Hm.\n</think>\n\nFour.", "<think>\nHm.\n</think>\n\nFour.", "Four."),
+        ("[THINK]Hm.[/THINK]Four.", "<think>\nHm.\n</think>\n\nFour.", "Four."),
+        ("Write `</think>`.", "Write `</think>`.", "Write `</think>`."),
+        ("<think>\nHm.", "<think>\nHm.", None),
+    ],
+)
+def test_what_a_model_thought_is_stored_as_a_block_and_not_sent_back(
+    start: Callable[..., Chat], said: str, stored: str, sent: str | None
+) -> None:
+    chat = start(Script(replies=(said, "Five.")))
+    (ended,) = [update for update in chat.ask("Two and two?") if isinstance(update, ReplyEnded)]
+    assert ended.message.content == stored
+    assert chat.store.path(ended.message.id)[-1].content == stored
+    chat.ask("And one?")
+    messages = chat.engine.requests[-1].messages
+    assert [message.content for message in messages if message.role == "assistant"] == (
+        [sent] if sent else []
+    )
+    assert messages[-1].content.endswith("And one?")

@@ -1,0 +1,228 @@
+"""Commands work on every keyboard layout, alt with a letter is never text, and what a terminal answers is no typing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textual import events
+from textual.drivers import linux_driver
+
+from tests.ui.chat_app import ChatApp, running
+from ttchat_tui.config.schema import Config
+from ttchat_tui.ui.key_check import check_keys
+from ttchat_tui.ui.keys import EDITING_KEYS, unbound_editing_keys
+from ttchat_tui.ui.textual_patches import terminal_parser
+from ttchat_tui.ui.textual_patches.paste_parser import PasteSafeParser
+from ttchat_tui.ui.widgets.transcript.transcript import Transcript
+
+
+@pytest.fixture(autouse=True)
+def installed() -> None:
+    terminal_parser.install()
+
+
+def keys(data: str) -> list[tuple[str, str | None]]:
+    return [(e.key, e.character) for e in PasteSafeParser().feed(data) if isinstance(e, events.Key)]
+
+
+def names(data: str) -> list[str]:
+    return [key for key, _ in keys(data)]
+
+
+@pytest.mark.parametrize(
+    ("sequence", "key"),
+    [
+        ("\x1b[1090::110;5u", "ctrl+n"),  # Cyrillic т
+        ("\x1b[1089:1057:99;6u", "ctrl+shift+c"),
+        ("\x1b[957::110;5u", "ctrl+n"),  # Greek ν
+        ("\x1b[1502::110;5u", "ctrl+n"),  # Hebrew מ
+        ("\x1b[1083::107;3u", "alt+k"),
+        ("\x1b[97::113;5u", "ctrl+a"),  # AZERTY: the letter, not the place
+        ("\x1b[110;5u", "ctrl+n"),
+        ("\x1b[1489::99;5;1489u", "ctrl+c"),  # Hebrew, with a text
+        ("\x1b[1588::97;5u", "ctrl+a"),  # Arabic
+        ("\x1b[246::59;3u", "alt+ö"),
+        ("\x1b[110;69u", "ctrl+n"),  # caps lock
+        ("\x1b[110;133u", "ctrl+n"),  # num lock
+        ("\x1b[1090:1058:110;197u", "ctrl+n"),  # both
+        ("\x1b[98;5;98u", "ctrl+b"),
+        ("\x1b[120;3;120u", "alt+x"),
+        ("\x1b[120:88;4;88u", "alt+shift+x"),
+        ("\x1b[27;5;99~", "ctrl+c"),  # xterm's modifyOtherKeys
+        ("\x1b[27;2;13~", "shift+enter"),
+    ],
+)
+def test_a_command_is_read_by_its_place_where_the_script_is_not_latin(sequence: str, key: str) -> None:
+    assert keys(sequence) == [(key, None)]
+
+
+TEXTS = [
+    ("\x1b[1090::110;1;1090u", "т"),
+    ("\x1b[1090:1058:110;2;1058u", "Т"),
+    ("\x1b[97:65;2;65u", "A"),
+    ("\x1b[97:65;2u", "A"),
+    ("\x1b[97;2u", "A"),
+    ("\x1b[65;2u", "A"),
+    ("\x1b[27;2;65~", "A"),
+    ("\x1b[97;65u", "A"),
+    ("\x1b[97;66u", "a"),
+    ("\x1b[50:34;2u", '"'),
+    ("\x1b[32;2u", " "),
+    ("\x1b[97;1:2u", "a"),
+    ("\x1b[223;2u", "ß"),
+    ("\x1b[97;3;229u", "å"),  # option on a Mac
+    ("\x1b[113;7;64u", "@"),  # AltGr where it is ctrl and alt
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sequence", "text"), TEXTS)
+def test_text_stays_text(sequence: str, text: str) -> None:
+    assert [character for _, character in keys(sequence)] == [text]
+
+
+def test_the_terminal_is_asked_for_the_alternate_codes() -> None:
+    terminal_parser.install()
+    assert linux_driver.KITTY_DISAMBIGUATE_ESCAPE_CODES & linux_driver.KITTY_REPORT_ALTERNATE_KEYS
+
+
+@pytest.mark.parametrize("character", [*"xaXk.19-=<! ", "ы", "ß", "é"])
+def test_alt_and_a_character_is_no_text(character: str) -> None:
+    ((key, text), *rest) = keys(f"\x1b{character}yes")
+    assert key.startswith("alt+")
+    assert text is None
+    assert [text for _, text in rest] == [*"yes"]
+
+
+@pytest.mark.parametrize("final", [*"ABCDHFPQSu~"])
+@pytest.mark.parametrize("modifiers", ["1", "5", "129"])
+def test_a_key_that_is_let_go_does_nothing(final: str, modifiers: str) -> None:
+    code = "97" if final == "u" else "3" if final == "~" else "1"
+    assert names(f"\x1b[{code};{modifiers}:3{final}x") == ["x"]
+    assert len(names(f"\x1b[{code};{modifiers}:1{final}x")) == 2
+
+
+ANSWERS = [
+    "\x1b[?62;22c", "\x1b[>1;10;0c", "\x1bP!|00000000\x1b\\", "\x1bP>|XTerm(388)\x1b\\", "\x1bP1$r0m\x1b\\", "\x1bP1+r544e=78\x1b\\",
+    "\x1b]11;rgb:ffff/ffff/ffff\x1b\\", "\x1b]4;0;rgb:00/00/00\x07", "\x1b]52;c;aGVsbG8=\x07", "\x1b_Gi=31;OK\x1b\\", "\x1b[?1u", "\x1b[0n",
+    "\x1b[?997;1n", "\x1b[8;30;100t", "\x1b[?1;2$y", "\x1b[>4;2m", f"\x1b[{';'.join(['1'] * 100)}u", f"\x1b[{'9' * 300}u", f"\x1b[<0;{'9' * 400};1M",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_what_a_terminal_answers_is_not_typed(answer: str) -> None:
+    assert names(f"a{answer}b\r") == ["a", "b", "enter"]
+    parser = PasteSafeParser()
+    in_pieces = [event for character in f"a{answer}b" for event in parser.feed(character)]
+    assert "".join(e.character or "" for e in in_pieces if isinstance(e, events.Key)) == "ab"
+
+
+def typed_in(pieces: list[str]) -> str:
+    parser = PasteSafeParser()
+    found = [event for piece in pieces for event in parser.feed(piece)]
+    return "".join(e.character or e.key for e in found if isinstance(e, events.Key))
+
+
+@pytest.mark.parametrize("start", ["\x1b]52;c;", "\x1bP>|", "\x1b_Gi=1;", "\x1b["])
+@pytest.mark.parametrize("length", [1000, 1015, 1022, 1023, 1024, 1025, 1600, 5000])
+@pytest.mark.parametrize("end", ["\x07", "\x1b\\"])
+def test_an_answer_of_any_length_is_not_typed(start: str, length: int, end: str) -> None:
+    answer = start + "1" * length + ("c" if start == "\x1b[" else end)
+    assert typed_in([f"a{answer}b"]) == "ab"
+    assert typed_in([*f"a{answer}b"]) == "ab"
+    assert typed_in([f"a{answer[:900]}", answer[900:1200], f"{answer[1200:]}b"]) == "ab"
+
+
+@pytest.mark.parametrize(
+    ("key", "name"), [("\r", "\r"), ("\x11", "\x11"), ("\x1b[A", "up"), ("\x1bk", "alt+k")]
+)
+def test_a_long_answer_that_a_key_cuts_short_takes_no_key_with_it(key: str, name: str) -> None:
+    assert typed_in(["\x1b]52;c;" + "A" * 2000, f"{key}b"]) == f"{name}b"
+
+
+def test_a_long_answer_that_does_not_go_on_has_ended() -> None:
+    parser = PasteSafeParser()
+    data = ["\x1b]52;c;" + "A" * 2000, "BC", "", "b"]  # "": the driver waited in vain
+    found: list[str] = []
+    for piece in data:
+        found += [e.key for e in (parser.feed(piece) if piece else ()) if isinstance(e, events.Key)]
+        assert not list(parser.tick())
+    assert found == ["b"]
+
+
+@pytest.mark.parametrize("answer", [answer for answer in ANSWERS if answer.endswith("\x1b\\")])
+def test_a_string_terminator_in_two_pieces_is_no_key(answer: str) -> None:
+    assert typed_in([answer[:-1], "\\ok"]) == "ok"
+    assert typed_in([answer[:-1], "\x1b", "\\ok"]) == "\x1balt+backslashok"
+    assert typed_in([answer[:-1], "k\\"]) == "alt+k\\"
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("\x1b[12\x11", ["alt+left_square_bracket", "1", "2", "ctrl+q"]),
+        ("\x1b[12\x1b[A", ["alt+left_square_bracket", "1", "2", "up"]),
+        ("\x1b]1\r", ["alt+right_square_bracket", "1", "enter"]),
+        ("\x1b]hi\r", ["alt+right_square_bracket", "h", "i", "enter"]),
+        ("\x1bPut\x11", ["alt+shift+p", "u", "t", "ctrl+q"]),
+        ("\x1bP1\x1b[A", ["alt+shift+p", "1", "up"]),
+        ("\x1bOzA", ["alt+shift+o", "z", "A"]),
+        ("\x1b[é", ["alt+left_square_bracket", "é"]),
+        ("\x1b\x0e\x11", ["escape", "ctrl+n", "ctrl+q"]),
+        ("\x1b_Gi=1\x11", ["alt+underscore", "G", "i", "equals_sign", "1", "ctrl+q"]),
+    ],
+)
+def test_the_beginning_of_a_sequence_loses_no_key_behind_it(typed: str, wanted: list[str]) -> None:
+    assert names(typed) == wanted
+
+
+@given(data=st.text(st.sampled_from([*"\x1b\x1b\x1b[]POM_\\<?;:0159~uAMcmt \x07\x18\x00é中"]), max_size=80))
+def test_any_text_is_parsed_and_what_is_typed_after_it_arrives(data: str) -> None:
+    parser = PasteSafeParser()
+    events_of = list(parser.feed(f"{data}\x1b[201~\x11"))
+    assert [e.key for e in events_of if isinstance(e, events.Key)][-1:] == ["ctrl+q"]
+
+
+WORDS = [
+    ("\x1bb", "one Xtwo"), ("\x1b[98;3u", "one Xtwo"), ("\x1b[1;3D", "one Xtwo"), ("\x1b[1;5D", "one Xtwo"),
+    ("\x1b\x7f", "one X"), ("\x1b[127;3u", "one X"), ("\x1b[127;5u", "one X"),
+    ("\x1bb\x1bd", "one X"), ("\x1bb\x1b[3;5~", "one X"), ("\x1bb\x1b[100;3u", "one X"), ("\x1b[1;3D\x1b[3;3~", "one X"),
+    ("\x1bb\x1bf", "one twoX"), ("\x1b[1;3D\x1b[1;3C", "one twoX"), ("\x1b[127;2u", "one twX"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sequence", "text"), WORDS)
+@pytest.mark.parametrize("field", ["prompt", "filter", "system"])
+async def test_words_are_moved_over_and_deleted_as_in_readline(
+    tmp_path: Path, sequence: str, text: str, field: str
+) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        where = {"prompt": "Prompt", "filter": "FilterInput", "system": "SystemPrompt"}[field]
+        widget = chat.screen.query(where).first()
+        chat.app.set_focus(widget)
+        await pilot.press(*"one two")
+        for event in PasteSafeParser().feed(sequence + "X"):
+            await chat.app._post_message(event)
+        await pilot.pause()
+        found = widget.value if field == "filter" else widget.text  # pyright: ignore
+        assert found == text
+
+
+def test_a_key_that_config_binds_is_no_editing_key() -> None:
+    unbound = unbound_editing_keys({"stop": "Alt-D, escape"}, ["alt+f", "enter"])
+    assert unbound.keys() == EDITING_KEYS.keys() - {"alt+d", "alt+f"}
+
+
+async def test_what_config_binds_comes_before_moving_by_words(tmp_path: Path) -> None:
+    config = Config(keys={"focus_transcript": "alt+b"})
+    assert check_keys(config.keys) == []
+    chat = ChatApp(tmp_path, config=config)
+    async with running(chat) as pilot:
+        await pilot.press(*"one two")
+        for event in PasteSafeParser(editing_keys=unbound_editing_keys(config.keys, ())).feed("\x1bb"):
+            await chat.app._post_message(event)
+        await pilot.pause()
+        assert isinstance(chat.app.focused, Transcript)

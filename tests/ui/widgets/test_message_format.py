@@ -1,0 +1,107 @@
+"""The line of figures under a reply, and the hint of what sending costs."""
+
+from __future__ import annotations
+
+import pytest
+
+from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
+from ttchat_tui.domain.generation import FinishReason, GenerationStats
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.updates import PromptCost
+from ttchat_tui.ui.widgets.transcript.message import FiguresRow
+from ttchat_tui.ui.widgets.transcript.message_format import cost_hint, figures_of, note_of
+
+
+def test_figures_of_this_machine_are_exact() -> None:
+    stats = GenerationStats(completion_tokens=41, ttft_s=0.14, decode_tps=93.8)
+    assert figures_of(stats) == "41 tok · TTFT 0.14 s · 93.8 tok/s"
+
+
+def test_figures_over_a_network_say_so_and_mark_what_is_guessed() -> None:
+    stats = GenerationStats(completion_tokens=41, ttft_s=0.14, decode_tps=93.8, chunks=41)
+    assert figures_of(stats) == "41 tok · TTFT with network 0.14 s · 93.8 tok/s"
+    guessed = GenerationStats(completion_tokens=1234, decode_tps=93.8, chunks=41, is_estimate=True)
+    assert figures_of(guessed) == "~1,234 tok · ~93.8 tok/s"
+
+
+def test_a_cost_has_its_limit_where_it_is_known() -> None:
+    assert cost_hint(PromptCost(612, 8192, 0)) == "612 / 8,192 tok"
+    assert cost_hint(PromptCost(612, 8192, 2)) == "612 / 8,192 tok · 2 oldest will not be sent"
+    assert cost_hint(PromptCost(8191, 8192, 2)) == "8,191 / 8,192 tok · 2 oldest will not be sent"
+    assert cost_hint(PromptCost(8192, 8192, 2)) == "8,192 / 8,192 tok · too long to send"
+    assert cost_hint(PromptCost(612, 0, 0, is_estimate=True)) == "~612 tok"
+
+
+def test_pieces_that_were_counted_for_tokens_are_named_so() -> None:
+    counted = GenerationStats(completion_tokens=3, chunks=3, is_estimate=True, decode_tps=9.0)
+    told = GenerationStats(completion_tokens=5, chunks=3, decode_tps=9.0)
+    assert figures_of(counted).startswith("~3 tok by pieces · ")
+    assert figures_of(told).startswith("5 tok · ")
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (80, ["971 tok · TTFT 0.03 s · 127.5 tok/s · 68/69 cached"]),
+        (50, ["971 tok · TTFT 0.03 s · 127.5 tok/s · 68/69 cached"]),
+        (49, ["971 tok · TTFT 0.03 s · 127.5 tok/s", "68/69 cached"]),
+        (25, ["971 tok · TTFT 0.03 s", "127.5 tok/s", "68/69 cached"]),
+        (5, ["971 …", "TTFT…", "127.…", "68/6…"]),
+    ],
+)
+def test_figures_that_do_not_fit_in_one_line_go_on_in_the_next(width: int, shown: list[str]) -> None:
+    stats = GenerationStats(
+        completion_tokens=971, ttft_s=0.03, decode_tps=127.5, cached_tokens=68, prompt_tokens=69
+    )
+    lines = FiguresRow(figures_of(stats)).lines(width)
+    assert [piece.content.plain for line in lines for piece in line] == shown
+
+
+def test_the_figures_keep_in_mind_what_the_context_had_no_room_for() -> None:
+    assert figures_of(GenerationStats(completion_tokens=3, dropped_messages=4)) == (
+        "3 tok · without the 4 oldest messages"
+    )
+
+
+def test_the_figures_tell_that_a_slider_was_moved_on_the_way() -> None:
+    assert figures_of(GenerationStats(completion_tokens=3, sampling_changes=2)) == (
+        "3 tok · sampling changed midway"
+    )
+
+
+CALL = "The model wanted to call now; this app runs no tools."
+
+
+def reply(
+    content: str, *notes: str, reason: FinishReason = "stop", status: MessageStatus = "complete"
+) -> Message:
+    record = ReplyRecord(
+        model="m",
+        engine="e",
+        sampling=SamplingParams(),
+        seed=1,
+        finish_reason=reason,
+        stats=GenerationStats(notes=notes),
+    )
+    return Message(
+        id=1,
+        conversation_id=1,
+        parent_id=None,
+        role="assistant",
+        content=content,
+        status=status,
+        created_at=0.0,
+        reply=record,
+    )
+
+
+def test_what_a_reply_held_besides_text_stands_under_it() -> None:
+    assert note_of(reply("So.", CALL)) == CALL
+    assert note_of(reply("So.", CALL, reason="length")) == f"{CALL}\nended at max tokens"
+
+
+@pytest.mark.parametrize("content", ["", " \n"])
+def test_an_empty_reply_is_said_to_be_empty_whatever_engine_wrote_it(content: str) -> None:
+    assert note_of(reply(content)) == "The reply is empty."
+    assert note_of(reply(content, CALL)) == CALL
+    assert note_of(reply(content, reason="cancelled", status="interrupted")) == "stopped"

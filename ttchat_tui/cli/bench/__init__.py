@@ -1,0 +1,1 @@
+"""`ttchat-tui bench`: the field's figures for one model."""

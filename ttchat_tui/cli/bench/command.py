@@ -1,0 +1,128 @@
+"""`ttchat-tui bench`: load a model, run one prompt of a known length, print the field's figures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from ttchat_tui.cli import chat
+from ttchat_tui.cli.bench.run import Figures, StreamFigures, Workload, measure, measure_concurrently
+from ttchat_tui.cli.choices import BaseUrl, Engine, engine_settings
+from ttchat_tui.cli.progress import ProgressLine
+from ttchat_tui.cli.standard_output import write_json, write_line
+from ttchat_tui.config.paths import find_paths
+from ttchat_tui.engine import base
+from ttchat_tui.engine.factory import create_engine
+from ttchat_tui.engine.tenstorrent.references import Reference, references_for
+
+
+def bench(
+    context: typer.Context,
+    model: Annotated[str, typer.Option("--model", "-m", help="As for the chat.")] = "",
+    engine: Engine = None,
+    base_url: BaseUrl = None,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="Length of the prompt.")] = 128,
+    tokens: Annotated[int, typer.Option(min=3, help="Length of the reply.")] = 128,
+    batch: Annotated[int, typer.Option(min=1, max=32, help="Replies at once, in one batch.")] = 1,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once; only with --engine remote.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
+) -> None:
+    """Measure load, prefill and decode as tt-metal's simple_text_demo does, with any engine."""
+    flags = engine_settings(engine, base_url)
+    if model:
+        flags["model.name"] = model
+    if batch > 1:
+        # A card's batch size is fixed at load, and a power of two; other engines ignore it.
+        flags["tt.max_batch_size"] = 1 << (batch - 1).bit_length()
+    figures = _measured(
+        flags,
+        context.obj,
+        Workload(prompt_tokens=prompt_tokens, tokens=tokens, batch=batch),
+        concurrency,
+    )
+    device = os.environ.get("MESH_DEVICE", "")
+    beside = references_for(figures.model, device) if figures.engine == "tt" else ()
+    if as_json:
+        write_json({**msgspec.structs.asdict(figures), "references": beside})
+    else:
+        for line in lines(figures, beside):
+            write_line(line)
+
+
+def _measured(
+    flags: dict[str, Any], config_file: Path | None, workload: Workload, concurrency: int
+) -> Figures:
+    invocation = msgspec.structs.replace(
+        chat.bare_invocation(os.environ), flags=flags, config_file=config_file, paths=find_paths(os.environ)
+    )
+    engine, prepare = chat.engine_alone(invocation)
+    more: list[base.Engine] = []
+    progress = ProgressLine()
+    try:
+        # Drafts from earlier text would measure how often the text repeats itself.
+        spec = msgspec.structs.replace(prepare(progress), speculation="off")
+        if concurrency == 1:
+            return measure(engine, spec, workload, progress)
+        if spec.engine != "remote" or workload.batch > 1:
+            raise typer.BadParameter(
+                "it goes with --engine remote, without --batch", param_hint="--concurrency"
+            )
+        more = [create_engine("remote") for _ in range(concurrency)]
+        return measure_concurrently(more, spec, workload, progress)
+    finally:
+        progress.close()
+        for each in (engine, *more):
+            each.close()
+
+
+def lines(figures: Figures, references: tuple[Reference, ...]) -> list[str]:
+    """The figures for a person, upstream's own below them."""
+    f = figures
+    is_many = f.concurrency > 1
+    unit = "tokens by pieces" if f.is_by_pieces else "tokens"
+    network = "  with network" if f.engine == "remote" else ""
+    mean = "  (mean)" if is_many else ""
+    everything = (
+        (
+            "all streams",
+            _text(f.total_tps, "tok/s") + f"  ({f.concurrency} at once, first request to last token)",
+        )
+        if is_many
+        else ("decode, all", _text(f.decode_tps, "tok/s") + f"  ({f.batch} at once)")
+    )
+    rows = [
+        ("model", f"{f.model} · {f.label}"),
+        ("load", _text(f.load_s, "s", 2)),
+        ("compile prefill", _text(f.compile_prefill_s, "s", 3) + "  (the first after the load)"),
+        (
+            "TTFT",
+            _text(f.ttft_ms, "ms")
+            + f"{network}{mean}  ({f.prompt_tokens} prompt tokens, {f.cached_tokens} cached)",
+        ),
+        ("prefill", _text(f.prefill_tps, "tok/s")),
+        ("decode", _text(f.decode_tps_user, "tok/s/user") + f"{mean}  ({f.tokens} {unit})"),
+        everything,
+        *(_stream_row(number, each) for number, each in enumerate(f.streams, start=1)),
+        *((f"step {step}", _text(value, "ms", 2)) for step, value in f.token_ms.items()),
+    ]
+    text = [f"{label:<16} {value}" for label, value in rows]
+    for each in references:
+        text.append(
+            f"{'upstream':<16} {each.model} on {each.device}, batch {each.batch}: {each.decode_tps_user} tok/s/user, "
+            f"TTFT {each.ttft_ms:.0f} ms"
+        )
+    text.extend(f"{'':<16} source: {source}" for source in dict.fromkeys(each.source for each in references))
+    return text
+
+
+def _stream_row(number: int, stream: StreamFigures) -> tuple[str, str]:
+    ttft, rate = _text(stream.ttft_ms, "ms"), _text(stream.decode_tps, "tok/s")
+    return f"stream {number}", f"TTFT {ttft}, {rate}  ({stream.tokens} tokens)"
+
+
+def _text(value: float | None, unit: str, digits: int = 1) -> str:
+    return "–" if value is None else f"{value:,.{digits}f} {unit}"

@@ -1,0 +1,230 @@
+"""The figures of `bench`, by the definitions of tt-metal's simple_text_demo, over any engine.
+
+compile_prefill   the first prefill after the load, whatever it still has to compile or to warm up
+TTFT              the second prefill of a prompt of that length, divided by the rows of its batch
+decode t/s/u      (steps - 1) / their time: a row's first step after prefill is left out
+decode t/s        t/s/u times the rows
+token_ms          the time of the 1st, 128th and 1024th decode step that counts
+total t/s         of requests at once to a server: all their tokens by the time from the first request to the last
+                  token. Not their rates summed: a server that works on one after the other has high ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import GenerationFinished, TokenEvent
+from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest, GenerationStats
+from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import Engine, EngineError, ProgressReporter, require_rows
+from ttchat_tui.engine.runtime.load_queue import load_timed
+
+MILESTONES: Final = (1, 128, 1024)
+_WARM_TOKENS: Final = 4
+"""Of the first reply: enough for the decode step to be compiled and recorded."""
+_TASK: Final = "Write a very long story, as long as you can. These words must be in it:"
+_WORD: Final = " river"
+_FINE: Final = " a"
+_ids = itertools.count(1)
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True):
+    prompt_tokens: int = 128
+    tokens: int = 128
+    batch: int = 1
+
+
+class StreamFigures(msgspec.Struct, frozen=True):
+    """One of several requests at once."""
+
+    ttft_ms: float | None
+    tokens: int
+    decode_tps: float | None
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """None where the engine does not report the figure, or too few tokens came."""
+
+    model: str
+    engine: str
+    label: str
+    prompt_tokens: int
+    """Of the real prompt, chat template included."""
+    cached_tokens: int
+    """Those of it that were not computed again: the head of the chat template where the KV cache is kept."""
+    tokens: int
+    """Of the real reply of row 0: a model may end it early."""
+    batch: int
+    concurrency: int = 1
+    load_s: float
+    compile_prefill_s: float | None
+    ttft_ms: float | None
+    prefill_tps: float | None
+    decode_tps_user: float | None
+    decode_tps: float | None
+    token_ms: dict[str, float]
+    is_by_pieces: bool = False
+    """The server did not report how many tokens its pieces are: each counts as one."""
+    total_tps: float | None = None
+    streams: tuple[StreamFigures, ...] = ()
+    """Of requests at once, each; empty for a single one."""
+
+
+class _Run(msgspec.Struct, frozen=True):
+    """One request, from start to end."""
+
+    begun_s: float
+    """On `time.perf_counter`."""
+    stats: GenerationStats
+    times_s: dict[int, list[float]]
+    """Per row, when its tokens came, from `begun_s`."""
+
+
+def measure(engine: Engine, spec: ModelSpec, workload: Workload, report: ProgressReporter) -> Figures:
+    """Load the model, warm it up, measure one batch.
+
+    Raises:
+        EngineError: what the engine says; `batch_too_large` for more rows than it takes.
+    """
+    info = load_timed(engine, spec, report)
+    require_rows(workload.batch, info.capabilities.batch_sizes)
+    filler = prompt_of(engine, workload.prompt_tokens)
+    first = _run(engine, "1", filler, min(_WARM_TOKENS, workload.tokens), workload.batch)
+    second = _run(engine, "2", filler, workload.tokens, workload.batch)
+    return _figures(info, workload, first, [second])
+
+
+def measure_concurrently(
+    engines: Sequence[Engine], spec: ModelSpec, workload: Workload, report: ProgressReporter
+) -> Figures:
+    """As `measure`, with one request at a time from each of `engines` to the same server.
+
+    TTFT and t/s/u are means over the requests, each of which is in `streams`.
+
+    Raises:
+        EngineError: of any of them.
+    """
+    infos = [load_timed(engine, spec, report) for engine in engines]
+    filler = prompt_of(engines[0], workload.prompt_tokens)
+    first = _run(engines[0], "1", filler, min(_WARM_TOKENS, workload.tokens), 1)
+    with ThreadPoolExecutor(len(engines)) as threads:
+        begun = [
+            threads.submit(_run, engine, str(number), filler, workload.tokens, 1)
+            for number, engine in enumerate(engines, start=2)
+        ]
+        runs = [each.result() for each in begun]
+    return msgspec.structs.replace(
+        _figures(infos[0], workload, first, runs),
+        decode_tps=None,
+        total_tps=_total_tps(runs),
+        streams=tuple(_stream(run) for run in runs),
+    )
+
+
+def prompt_of(engine: Engine, tokens: int) -> str:
+    """A user's message that makes a prompt of `tokens`, as nearly from below as words allow; the task alone where that
+    is longer already."""
+
+    def cost(words: int, fine: int = 0) -> int:
+        return engine.count(next(_ids), _messages("1", _TASK + _WORD * words + _FINE * fine)).prompt_tokens
+
+    low, high = 0, max(1, tokens)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if cost(middle) <= tokens else (low, middle - 1)
+    fine = 0
+    while fine < 8 and cost(low, fine + 1) <= tokens:
+        fine += 1
+    return _TASK + _WORD * low + _FINE * fine
+
+
+def _messages(mark: str, text: str) -> tuple[ChatMessage, ...]:
+    """Prompts that differ from the first token on, so that no KV cache makes the second one cheaper."""
+    return (ChatMessage("system", f"{mark}. You are a writer."), ChatMessage("user", text))
+
+
+def _run(engine: Engine, mark: str, filler: str, tokens: int, rows: int) -> _Run:
+    """Raises EngineError when the reply ends with one."""
+    sampling = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, max_tokens=tokens)
+    request = GenerationRequest(
+        id=next(_ids),
+        messages=_messages(mark, filler),
+        sampling=sampling,
+        seed=1,
+        candidates=tuple(Candidate(seed=seed) for seed in range(2, rows + 1)),
+    )
+    times: dict[int, list[float]] = {}
+    begun_s = time.perf_counter()
+    for event in engine.generate(request, GenerationControl(sampling)):
+        if isinstance(event, TokenEvent):
+            times.setdefault(event.row, []).extend(event.times_s)
+        elif isinstance(event, GenerationFinished):
+            if event.error is not None:
+                raise EngineError(event.error.message, event.error.cure, event.error.kind)
+            return _Run(begun_s, event.stats, times)
+    raise EngineError("The reply did not end.", "The log has the details.", "internal")
+
+
+def _figures(info: EngineInfo, workload: Workload, first: _Run, runs: Sequence[_Run]) -> Figures:
+    stats = runs[0].stats
+    rows = [times for run in runs for times in run.times_s.values()]
+    rates = [rate for times in rows if (rate := _rate(times)) is not None]
+    per_user = sum(rates) / len(rates) if rates else None
+    prefills = [_prefill_s(run.stats) for run in runs]
+    known = [seconds for seconds in prefills if seconds is not None]
+    return Figures(
+        model=info.model,
+        engine=info.engine,
+        label=info.label,
+        prompt_tokens=stats.prompt_tokens,
+        cached_tokens=stats.cached_tokens,
+        tokens=len(rows[0]) if rows else 0,
+        batch=workload.batch,
+        concurrency=len(runs),
+        load_s=info.load_s,
+        compile_prefill_s=_prefill_s(first.stats),
+        ttft_ms=1000 * sum(known) / len(known) / workload.batch if known else None,
+        prefill_tps=stats.prefill_tps,
+        decode_tps_user=per_user,
+        decode_tps=None if per_user is None else per_user * len(rows),
+        token_ms=_milestones(rows[0]) if rows else {},
+        is_by_pieces=stats.is_estimate and stats.chunks == stats.completion_tokens,
+    )
+
+
+def _stream(run: _Run) -> StreamFigures:
+    times, prefill_s = run.times_s.get(0, []), _prefill_s(run.stats)
+    return StreamFigures(None if prefill_s is None else 1000 * prefill_s, len(times), _rate(times))
+
+
+def _total_tps(runs: Sequence[_Run]) -> float | None:
+    ends = [run.begun_s + times[-1] for run in runs for times in run.times_s.values()]
+    if not ends:
+        return None
+    tokens = sum(len(times) for run in runs for times in run.times_s.values())
+    return tokens / (max(ends) - min(run.begun_s for run in runs))
+
+
+def _prefill_s(stats: GenerationStats) -> float | None:
+    """The whole time to the first token where an engine (a server) does not report its prefill."""
+    return stats.ttft_s if stats.prefill_s is None else stats.prefill_s
+
+
+def _rate(times: Sequence[float]) -> float | None:
+    """Steps per second behind the first step, which is the second token's."""
+    if len(times) < 3 or times[-1] <= times[1]:
+        return None
+    return (len(times) - 2) / (times[-1] - times[1])
+
+
+def _milestones(times: Sequence[float]) -> dict[str, float]:
+    """Milliseconds of the n-th step that counts: from token n + 1 to token n + 2, the first token being prefill's."""
+    return {str(step): 1000 * (times[step + 1] - times[step]) for step in MILESTONES if step + 1 < len(times)}

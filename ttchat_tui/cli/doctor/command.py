@@ -1,0 +1,54 @@
+"""`ttchat-tui doctor` and `ttchat-tui paths`."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from ttchat_tui.cli.doctor.card_checks import card_checks
+from ttchat_tui.cli.doctor.checks import Verdict, all_checks
+from ttchat_tui.cli.errors import DONE, ENGINE_ERROR
+from ttchat_tui.cli.standard_output import write_json, write_line
+from ttchat_tui.config.paths import find_paths
+
+MARKS: dict[Verdict, str] = {"ok": "✓", "note": "!", "wrong": "✗"}
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")]
+
+
+def doctor(context: typer.Context, as_json: AsJson = False) -> None:
+    """Report what is here, what is missing, and what to run. Exits 1 when something needed is missing."""
+    found = find_paths(os.environ)
+    checks = [*all_checks(found, context.obj), *card_checks(found, context.obj, os.environ)]
+    is_well = all(check.verdict != "wrong" for check in checks)
+    if as_json:
+        write_json({"ok": is_well, "checks": checks})
+    else:
+        width = max(len(check.subject) for check in checks)
+        for check in checks:
+            write_line(f"{MARKS[check.verdict]} {check.subject:<{width}}  {check.fact}")
+            if check.cure:
+                write_line(f"  {'':<{width}}  → {check.cure}")
+    raise typer.Exit(DONE if is_well else ENGINE_ERROR)
+
+
+def paths(as_json: AsJson = False) -> None:
+    """Print where config, conversations, models and logs are."""
+    found = find_paths(os.environ)
+    named = {
+        "config": found.config_file,
+        "themes": found.themes_dir,
+        "conversations": found.database,
+        "exports": found.exports_dir,
+        "models": found.models_dir,
+        "log": found.log_file,
+        "engine log": found.engine_log_file,
+        "state": found.ui_state_file,
+    }
+    if as_json:
+        write_json({name: str(path) for name, path in named.items()})
+        return
+    for name, path in named.items():
+        write_line(f"{name:<14} {path}")

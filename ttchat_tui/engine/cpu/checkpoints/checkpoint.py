@@ -1,0 +1,113 @@
+"""What a model file says, whatever its format: configuration, weights by canonical name, vocabulary, chat template.
+
+Canonical names: `embed`, `norm`, `head`, and for each layer `layers.N.` + `attn_norm`, `q`, `k`, `v`, `o`, `q_bias`,
+`k_bias`, `v_bias`, `o_bias`, `q_norm`, `k_norm`, `ffn_norm`, `gate`, `up`, `down`. Matrices are [out, in], rows of q and
+k in the half-split order of transformers' rotary embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+import msgspec
+import torch
+
+from ttchat_tui.engine.cpu.weights.int4_blocks import Int4Blocks
+
+Family: TypeAlias = Literal["llama", "mistral", "qwen2", "qwen3"]
+"""Architectures that `model.py` runs. SmolLM2 is a llama."""
+
+FAMILIES: Final[frozenset[str]] = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+
+
+class RopeScaling(msgspec.Struct, frozen=True, kw_only=True):
+    """How rotary frequencies are stretched beyond the context that the model was first trained for."""
+
+    kind: Literal["linear", "llama3"]
+    factor: float
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    original_context: int = 8192
+    """Tokens; the last three are llama3's."""
+
+
+class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The shape of a model. Sizes in elements, lengths in tokens."""
+
+    family: Family
+    hidden_size: int
+    ffn_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    vocab_size: int
+    context_length: int
+    norm_eps: float
+    rope_theta: float
+    rope_scaling: RopeScaling | None = None
+    is_head_tied: bool = False
+    """The embedding is the output head as well."""
+    sliding_window: int = 0
+    """How many positions, its own included, a token sees; 0 is all."""
+    sliding_layers: tuple[bool, ...] = ()
+    """Which layers use the window; empty is all of them."""
+
+    def window_of(self, layer: int) -> int:
+        """The sliding window of one layer; 0 is none."""
+        is_sliding = self.sliding_layers[layer] if self.sliding_layers else True
+        return self.sliding_window if is_sliding else 0
+
+    def parameters(self) -> int:
+        """Weights in the matrices and the embedding (norms and biases, under 0.1 %, left out)."""
+        attention = self.hidden_size * self.head_size * (2 * self.heads + 2 * self.kv_heads)
+        layer = attention + 3 * self.hidden_size * self.ffn_size
+        return self.layers * layer + self.vocab_size * self.hidden_size * (1 if self.is_head_tied else 2)
+
+
+class Checkpoint(Protocol):
+    """An open model file or folder. Weights are read from a memory map when asked for."""
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    @property
+    def names(self) -> Collection[str]:
+        """Canonical names of the weights that are there."""
+        ...
+
+    @property
+    def rope_factors(self) -> torch.Tensor | None:
+        """Divisors of the rotary frequencies [head_size / 2], where the file carries them ready-made."""
+        ...
+
+    @property
+    def generation_config(self) -> Mapping[str, Any]:
+        """The authors' recommended sampling, by transformers' names; empty when there is none."""
+        ...
+
+    @property
+    def stored_bits(self) -> Literal[4, 8, 16]:
+        """4 where some matrices are held as 4-bit blocks, 8 where all are in 8 bits with a scale for each 32, else 16."""
+        ...
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """The weight of this canonical name as float32, a copy.
+
+        Raises:
+            ModelLoadError: it is not there, or of a type that cannot be read.
+        """
+        ...
+
+    def int4_blocks(self, name: str) -> Int4Blocks | None:
+        """The weight of this canonical name as the file's own 4-bit blocks; None where it holds it otherwise.
+
+        Raises:
+            ModelLoadError: it is not there, or cannot be read.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the memory map."""
+        ...

@@ -1,0 +1,148 @@
+"""The CPU engine: `Engine` over a loaded model.
+
+Imports no torch: the first `load` does, as its phase "start", in the way of `preload` that leaves other threads running.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import (
+    GenerationEvent,
+    LoadProgress,
+    PromptCounted,
+)
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
+from ttchat_tui.engine.base import (
+    MissingDependency,
+    OutOfMemory,
+    ProgressReporter,
+    not_loaded,
+    refusal,
+)
+from ttchat_tui.engine.cpu.preload import import_torch
+
+if TYPE_CHECKING:
+    from ttchat_tui.engine.cpu.loading import LoadedModel
+    from ttchat_tui.engine.decoding.responder import Replies
+
+_LOADING = "ttchat_tui.engine.cpu.loading"
+_REPLIES = "ttchat_tui.engine.decoding.responder"
+_LARGEST_BATCH = 8
+"""A step of 8 rows takes as long as 2 (f16) to 3.5 (int4) steps of one; each row holds a tail of keys and values."""
+
+
+class TorchEngine:
+    """An `Engine`. The KV cache lives on between replies: a new turn computes only what it does not hold."""
+
+    def __init__(self) -> None:
+        self._replies: Replies | None = None
+
+    def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
+        self.unload()
+        started = time.perf_counter()
+        report(LoadProgress(phase="start", detail="torch"))
+        loading = _import_loading()
+        try:
+            model: LoadedModel = loading.load_model(spec, report)
+        except MemoryError as error:
+            raise _out_of_memory() from error
+        except RuntimeError as error:
+            if "allocate memory" in str(error):  # torch's allocator raises no MemoryError.
+                raise _out_of_memory() from error
+            raise
+        finally:
+            _release_memory()
+        self._replies = _replies(model)
+        return EngineInfo(
+            model=spec.name,
+            engine="cpu",
+            label=model.label,
+            context_length=model.context_length,
+            vocab_size=model.vocab_size,
+            load_s=time.perf_counter() - started,
+            threads=model.threads,
+            capabilities=Capabilities(logprobs=True, kv_reuse=True, batch_sizes=_batch_sizes(model)),
+            recommended=model.recommended,
+            parameters=model.parameters,
+            is_speculating=model.lookup is not None,
+            notes=model.notes,
+        )
+
+    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
+        if self._replies is None:
+            raise not_loaded()
+        return self._replies.count(count_id, messages)
+
+    def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
+        if self._replies is None:
+            yield refusal(request, not_loaded().info)
+            return
+        yield from self._replies.generate(request, control)
+
+    def unload(self) -> None:
+        if self._replies is None:
+            return
+        self._replies = None
+        _release_memory()
+
+    def close(self) -> None:
+        self.unload()
+
+
+def _replies(model: LoadedModel) -> Replies:
+    """Over one KV cache: speculating where that is on, in batches for candidates."""
+    replies: Replies = importlib.import_module(_REPLIES).Replies(
+        tokenizer=model.tokenizer,
+        template=model.template,
+        context_length=model.context_length,
+        stepper=model.lookup or model.stepper,
+        batch=model.batch,
+        batch_sizes=_batch_sizes(model),
+    )
+    return replies
+
+
+def _batch_sizes(model: LoadedModel) -> tuple[int, ...]:
+    return tuple(range(1, _LARGEST_BATCH + 1)) if model.batch is not None else (1,)
+
+
+def _import_loading() -> Any:
+    """The module that imports torch.
+
+    Raises:
+        MissingDependency: naming the package.
+    """
+    try:
+        import_torch()
+        return importlib.import_module(_LOADING)
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            f"The CPU engine needs the package {error.name!r}, which is not installed.",
+            "pip install 'ttchat-tui[cpu]'",
+        ) from error
+
+
+def _out_of_memory() -> OutOfMemory:
+    return OutOfMemory(
+        "There was not enough memory to load the model.",
+        "Close other programs, choose a smaller model, or precision f16.",
+    )
+
+
+def _release_memory() -> None:
+    """Give freed memory back to the system: glibc keeps what was freed in small pieces until it is told."""
+    gc.collect()
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except AttributeError:
+            return  # Another C library: it has no such call, and needs none.

@@ -1,0 +1,282 @@
+"""Spec → a model that runs: reader, precision, memory check, conversion, threads. Imports torch."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+import torch
+
+from ttchat_tui.domain.events import LoadPhase, LoadProgress
+from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import ModelLoadError, ProgressReporter
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
+from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
+from ttchat_tui.engine.cpu.checkpoints.safetensors_file import (
+    SafetensorsFolder,
+    why_not_own,
+)
+from ttchat_tui.engine.cpu.forward.few_rows import rows_as_one
+from ttchat_tui.engine.cpu.forward.model import DecoderModel
+from ttchat_tui.engine.cpu.forward.rope import RopeTable, rope_frequencies
+from ttchat_tui.engine.cpu.native import build, library
+from ttchat_tui.engine.cpu.native.library import MOST_ROWS, Library
+from ttchat_tui.engine.cpu.native.step import fits_step
+from ttchat_tui.engine.cpu.stepper import TorchStepper
+from ttchat_tui.engine.cpu.thread_governor import GovernedStepper
+from ttchat_tui.engine.cpu.warm_up import usable_cores, warm_up
+from ttchat_tui.engine.cpu.weights.kernels import is_native_right, working_kernels
+from ttchat_tui.engine.cpu.weights.memory import (
+    available_bytes,
+    check_memory,
+    needed_bytes,
+    with_prefill_copy,
+)
+from ttchat_tui.engine.cpu.weights.precision import plan_weights
+from ttchat_tui.engine.cpu.weights.weights import convert_weights
+from ttchat_tui.engine.decoding.batch_decode import BatchStepper
+from ttchat_tui.engine.decoding.lookup import LookupStepper
+from ttchat_tui.engine.decoding.loop import Stepper
+from ttchat_tui.engine.text import template_process
+from ttchat_tui.engine.text.generation_config import recommended_sampling
+from ttchat_tui.engine.text.json_file import read_json, read_json_if_there
+from ttchat_tui.engine.text.template import ChatTemplate, TemplateData
+from ttchat_tui.engine.text.tokenizer import ChatTokenizer
+from ttchat_tui.engine.text.tokenizer_folder import template_from_folder, tokenizer_from_folder
+from ttchat_tui.engine.text.tokenizer_gguf import tokenizer_from_gguf
+
+_log = logging.getLogger(__name__)
+
+_AUTO_MODEL: Final = "ttchat_tui.engine.cpu.auto_model"
+
+
+class ResettableStepper(Stepper, Protocol):
+    def reset(self) -> None:
+        """Forget all positions."""
+        ...
+
+
+class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that answering takes."""
+
+    stepper: Stepper
+    """One id, one forward."""
+    lookup: LookupStepper | None
+    """`stepper` speculating, over the same KV cache; None where that is off or cannot be."""
+    batch: BatchStepper | None
+    """For candidates, over the same KV cache; None through transformers."""
+    tokenizer: ChatTokenizer
+    template: ChatTemplate
+    context_length: int
+    vocab_size: int
+    parameters: int
+    label: str
+    threads: int
+    recommended: SamplingParams | None
+    notes: tuple[str, ...]
+
+
+class _Runnable(msgspec.Struct, frozen=True, kw_only=True):
+    """A model before warm-up: what differs between our own forward and transformers'."""
+
+    stepper: ResettableStepper
+    tokenizer: ChatTokenizer
+    template: ChatTemplate
+    generation_config: Mapping[str, Any]
+    context_length: int
+    vocab_size: int
+    parameters: int
+    label: str
+    draft_rows: int = 1
+    """Rows of a speculative step, at most; 1 is none."""
+    notes: tuple[str, ...] = ()
+    set_threads: Callable[[int], None] = torch.set_num_threads
+
+
+def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
+    """Read, convert, warm up.
+
+    Raises:
+        ModelLoadError: missing, unreadable or of a kind that does not run here.
+        OutOfMemory: it would not fit.
+        LoadCancelled: from `report`.
+    """
+    path = Path(spec.path)
+    report(LoadProgress(phase="read", detail=path.name))
+    template_process.start()
+    if not path.exists():
+        raise ModelLoadError(
+            f"There is no model at {path}.", "Fetch it with `ttchat-tui models pull`, or check the path."
+        )
+    if path.is_dir():
+        reason = why_not_own(read_json(path / "config.json"))
+        runnable = _load_auto(path, spec, reason, report) if reason else _load_folder(path, spec, report)
+    else:
+        runnable = _load_gguf(path, spec, report)
+    tokenizer, notes = runnable.tokenizer, list(runnable.notes)
+    template = runnable.template
+    if template.is_fallback:
+        notes.append(
+            "The model brings no chat template: turns are written as “User:” and “Assistant:” lines."
+        )
+    elif not template.has_system_role:
+        notes.append("The model's template has no system role: the system prompt opens the first message.")
+    context = runnable.context_length
+    if spec.context_length > context:
+        notes.append(
+            f"The context is {context:,} tokens, the model's maximum; {spec.context_length:,} were asked."
+        )
+    elif spec.context_length:
+        context = spec.context_length
+    set_threads = runnable.set_threads
+    threads = warm_up(runnable.stepper, spec.threads, _steps(report, "warm up", "steps"), set_threads)
+    runnable.stepper.reset()
+    stepper = _governed(runnable.stepper, spec.threads, threads, set_threads)
+    own = runnable.stepper if isinstance(runnable.stepper, TorchStepper) else None
+    lookup = None
+    if spec.speculation == "auto" and own is not None and runnable.draft_rows > 1:
+        # Around the governor, which times single steps: a draft's forward has another time.
+        lookup = LookupStepper(stepper, own, context, runnable.draft_rows)
+    return LoadedModel(
+        stepper=stepper,
+        lookup=lookup,
+        batch=own,
+        tokenizer=tokenizer,
+        template=template,
+        context_length=context,
+        vocab_size=runnable.vocab_size,
+        parameters=runnable.parameters,
+        label=runnable.label,
+        threads=threads,
+        recommended=recommended_sampling(runnable.generation_config) or spec.recommended,
+        notes=tuple(notes),
+    )
+
+
+def _governed(stepper: Stepper, wanted: int, measured: int, set_threads: Callable[[int], None]) -> Stepper:
+    """Threads are chosen again while replies run, unless the user has said how many or there is one core."""
+    cores = usable_cores()
+    if wanted or cores == 1:
+        return stepper
+    # One was fastest at warm-up: that may have been the load of the moment.
+    return GovernedStepper(stepper, cores if measured == 1 else measured, measured, set_threads)
+
+
+def _load_gguf(path: Path, spec: ModelSpec, report: ProgressReporter) -> _Runnable:
+    file = GgufFile(path)
+    try:
+        tokenizer = tokenizer_from_gguf(file.metadata)
+        return _load_own(file, tokenizer, file.template, spec, report)
+    finally:
+        file.close()
+
+
+def _load_folder(path: Path, spec: ModelSpec, report: ProgressReporter) -> _Runnable:
+    folder = SafetensorsFolder(path)
+    return _load_own(folder, tokenizer_from_folder(path), template_from_folder(path), spec, report)
+
+
+def _compiled_template(
+    data: TemplateData, tokenizer: ChatTokenizer, report: ProgressReporter
+) -> ChatTemplate:
+    """Before weights are converted: it may be broken, or not end."""
+    report(LoadProgress(phase="read", detail="chat template"))
+    return ChatTemplate(data.source, data.special, tokenizer.controls)
+
+
+def _load_own(
+    checkpoint: Checkpoint,
+    tokenizer: ChatTokenizer,
+    template: TemplateData,
+    spec: ModelSpec,
+    report: ProgressReporter,
+) -> _Runnable:
+    """Our own forward over a checkpoint of the Llama family."""
+    chat_template = _compiled_template(template, tokenizer, report)
+    config, kernels, available = checkpoint.config, working_kernels(), available_bytes()
+    notes: list[str] = []
+    compiled = _compiled_kernel(spec, report, notes) if fits_step(config) else None
+    plan = plan_weights(
+        spec.precision, kernels, stored_bits=checkpoint.stored_bits, has_native=compiled is not None
+    )
+    check_memory(needed_bytes(config, plan), available)
+    plan = with_prefill_copy(plan, spec.prefill_copy, kernels, config, available)
+    rope = RopeTable(rope_frequencies(config, checkpoint.rope_factors))
+    weights = convert_weights(checkpoint, plan, _steps(report, "convert", "layers"), compiled)
+    return _Runnable(
+        stepper=TorchStepper(DecoderModel(config, weights, rope, compiled)),
+        tokenizer=tokenizer,
+        template=chat_template,
+        generation_config=dict(checkpoint.generation_config),
+        context_length=config.context_length,
+        vocab_size=config.vocab_size,
+        parameters=config.parameters(),
+        label=f"cpu {plan.format} native" if plan.is_native else f"cpu {plan.format}",
+        draft_rows=MOST_ROWS if plan.is_native else rows_as_one(plan.format),
+        notes=(*plan.notes, *notes),
+        set_threads=_thread_setter(compiled) if plan.is_native else torch.set_num_threads,
+    )
+
+
+def _compiled_kernel(spec: ModelSpec, report: ProgressReporter, notes: list[str]) -> Library | None:
+    """None where none is wanted, it cannot be had, or what the compiler made of it computes something else. What the
+    user should know is added to `notes`."""
+    if not spec.kernel_dir or spec.precision not in ("auto", "int4", "int8"):
+        return None
+
+    def compiling() -> None:
+        report(LoadProgress(phase="compile", detail="decode kernel"))
+
+    try:
+        compiled = library.load(Path(spec.kernel_dir), os.environ, compiling, notes.append)
+    except build.Unavailable as reason:
+        _log.info("no compiled decode kernel: %s", reason)
+        return None
+    return compiled if is_native_right(compiled) else None
+
+
+def _thread_setter(compiled: Library | None) -> Callable[[int], None]:
+    """For torch, which computes attention over prompts, and for the kernel."""
+
+    def set_threads(count: int) -> None:
+        torch.set_num_threads(count)
+        if compiled is not None:
+            compiled.set_threads(count)
+
+    return set_threads
+
+
+def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporter) -> _Runnable:
+    """transformers' forward."""
+    if spec.precision not in ("auto", "fp32"):
+        raise ModelLoadError(
+            f"Models that run through transformers have no precision {spec.precision}.",
+            "Use precision auto or fp32.",
+        )
+    tokenizer = tokenizer_from_folder(path)
+    template = _compiled_template(template_from_folder(path), tokenizer, report)
+    weights = sum(file.stat().st_size for file in (*path.glob("*.safetensors"), *path.glob("*.bin")))
+    check_memory(2 * weights, available_bytes())  # Files are mostly 16-bit.
+    report(LoadProgress(phase="convert", detail="through transformers"))
+    stepper, context, vocab_size, parameters = importlib.import_module(_AUTO_MODEL).load_auto_model(path)
+    return _Runnable(
+        stepper=stepper,
+        tokenizer=tokenizer,
+        template=template,
+        generation_config=read_json_if_there(path / "generation_config.json"),
+        context_length=context,
+        vocab_size=vocab_size,
+        parameters=parameters,
+        label="cpu transformers fp32",
+        notes=(f"Runs through transformers: the folder holds {reason}.",),
+    )
+
+
+def _steps(report: ProgressReporter, phase: LoadPhase, unit: Any) -> Callable[[int, int], None]:
+    return lambda done, total: report(LoadProgress(phase=phase, done=done, total=total, unit=unit))

@@ -1,0 +1,46 @@
+"""Counts prompts with a copy of the served model's tokenizer and chat template that lies on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.engine.cpu.checkpoints.gguf_container import GgufContainer
+from ttchat_tui.engine.text.template import ChatTemplate, TemplateData
+from ttchat_tui.engine.text.tokenizer import ChatTokenizer
+from ttchat_tui.engine.text.tokenizer_folder import template_from_folder, tokenizer_from_folder
+from ttchat_tui.engine.text.tokenizer_gguf import template_from_gguf, tokenizer_from_gguf
+
+
+class LocalCounter:
+    """A `TokenCounter`: tokens of a prompt as the server would make it of the same template."""
+
+    def __init__(self, path: Path) -> None:
+        """`path`: a folder with tokenizer.json, or a .gguf file.
+
+        Raises:
+            EngineError: it cannot be read, or its template is broken.
+        """
+        self._tokenizer, data = _from_gguf(path) if path.is_file() else _from_folder(path)
+        self._template = ChatTemplate(data.source, data.special, self._tokenizer.controls)
+        self.has_template = not self._template.is_fallback
+
+    def count(self, messages: Sequence[ChatMessage]) -> int:
+        """
+        Raises:
+            TemplateError: the template refuses these messages.
+        """
+        return sum(map(len, self._tokenizer.encode_pieces(self._template.pieces(messages))))
+
+
+def _from_folder(folder: Path) -> tuple[ChatTokenizer, TemplateData]:
+    return tokenizer_from_folder(folder), template_from_folder(folder)
+
+
+def _from_gguf(path: Path) -> tuple[ChatTokenizer, TemplateData]:
+    file = GgufContainer(path)
+    try:
+        return tokenizer_from_gguf(file.metadata), template_from_gguf(file.metadata)
+    finally:
+        file.data.close()

@@ -1,0 +1,123 @@
+"""Any number of rows through all layers as one call: a step, a prompt, rows of one reply (drafts) or of several (candidates).
+
+Every row has the same bits as it would have alone: sums of products are exact integers within a group of 32, and what
+follows is done row by row in an order of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any, Final
+
+import torch
+
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
+from ttchat_tui.engine.cpu.forward.kv_cache import KVCache
+from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
+from ttchat_tui.engine.cpu.native.library import Caches, Layer, Library, Model, Row
+from ttchat_tui.engine.cpu.native.linear import NativeLinear
+from ttchat_tui.engine.cpu.weights.int4_blocks import GROUP
+from ttchat_tui.engine.cpu.weights.weights import LayerWeights
+
+CACHE_TYPE: Final = torch.float16
+"""What the step reads keys and values from."""
+_LANES: Final = 16
+_MOST_HEAD: Final = 256
+_ALL: Final = 2**31 - 1
+"""`shared` of a row that has no positions of its own."""
+
+
+def fits_step(config: ModelConfig) -> bool:
+    """Whether a model of this shape can be run so."""
+    width = config.heads * config.head_size
+    return (
+        all(size % GROUP == 0 for size in (config.hidden_size, config.ffn_size, width))
+        and config.head_size % _LANES == 0
+        and config.head_size <= _MOST_HEAD
+    )
+
+
+class NativeStep:
+    """Over the layers of one model, whose matrices are all `NativeLinear`."""
+
+    def __init__(self, library: Library, config: ModelConfig, layers: Sequence[LayerWeights]) -> None:
+        self._library = library
+        self._kept = layers  # The structures point into their tensors.
+        self._layers = (Layer * len(layers))(*(_layer(layer) for layer in layers))
+        self._model = Model(
+            hidden=config.hidden_size,
+            ffn=config.ffn_size,
+            heads=config.heads,
+            kv_heads=config.kv_heads,
+            head_size=config.head_size,
+            layers=len(layers),
+            eps=config.norm_eps,
+            layer=self._layers,
+        )
+
+    def run(self, x: torch.Tensor, turns: torch.Tensor, cache: KVCache) -> None:
+        """The positions after `cache.length`, for which there is room; the caller advances it.
+
+        Args:
+            x: float32 [rows, hidden], changed in place.
+            turns: complex64 [rows, 1, head_size / 2].
+        """
+        start = cache.length
+        places = (Row * x.shape[0])(*((start + row, _ALL, 0) for row in range(x.shape[0])))
+        caches = Caches(shared=_pointers(cache.tensors), own=None, shared_capacity=cache.capacity)
+        self._library.run_layers(self._model, x, turns, places, caches)
+
+    def run_fork(self, x: torch.Tensor, turns: torch.Tensor, fork: KVFork) -> None:
+        """One position for each live row of `fork`, in the order of its slots; the caller advances it.
+
+        Args:
+            x: float32 [live rows, hidden], changed in place.
+            turns: complex64 [1, 1, head_size / 2].
+        """
+        prompt = fork.prompt
+        places = (Row * x.shape[0])(*((fork.position, prompt.length, slot) for slot in range(x.shape[0])))
+        caches = Caches(
+            shared=_pointers(prompt.tensors),
+            own=_pointers(fork.tensors),
+            shared_capacity=prompt.capacity,
+            own_capacity=fork.capacity,
+            own_slots=fork.rows,
+        )
+        self._library.run_layers(self._model, x, turns, places, caches)
+
+
+def native_step_of(
+    library: Library | None, config: ModelConfig, layers: Sequence[LayerWeights]
+) -> NativeStep | None:
+    """None where a matrix is held otherwise, or a bias is not q's, k's and v's."""
+    if library is None or not fits_step(config):
+        return None
+    for layer in layers:
+        if not all(
+            isinstance(linear, NativeLinear) for linear in (layer.qkv, layer.o, layer.gate_up, layer.down)
+        ):
+            return None
+    return NativeStep(library, config, layers)
+
+
+def _pointers(tensors: Sequence[torch.Tensor]) -> Any:
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+
+
+def _layer(layer: LayerWeights) -> Layer:
+    qkv, o, gate_up, down = (linear for linear in (layer.qkv, layer.o, layer.gate_up, layer.down))
+    assert isinstance(qkv, NativeLinear)
+    assert isinstance(o, NativeLinear)
+    assert isinstance(gate_up, NativeLinear)
+    assert isinstance(down, NativeLinear)
+    return Layer(
+        attn_norm=layer.attn_norm.data_ptr(),
+        ffn_norm=layer.ffn_norm.data_ptr(),
+        qk_norm=None if layer.qk_norm is None else layer.qk_norm.data_ptr(),
+        qkv=qkv.matrix,
+        o=o.matrix,
+        gate_up=gate_up.matrix,
+        down=down.matrix,
+        window=layer.window,
+    )

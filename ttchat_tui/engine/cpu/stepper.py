@@ -1,0 +1,148 @@
+"""`batch_decode.BatchStepper` over `DecoderModel`: one KV cache, fed with ids, and the ids that it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ttchat_tui.engine.cpu.forward.batch_forward import BatchForward
+from ttchat_tui.engine.cpu.forward.few_rows import FEW_ROWS, FewRows
+from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
+from ttchat_tui.engine.cpu.forward.model import DecoderModel
+from ttchat_tui.engine.decoding.loop import PrefillAborted
+
+CHUNK: Final = 256
+"""Prompt tokens in one forward: long enough for the matrix products, short enough for progress and cancel."""
+
+
+@dataclass
+class _Forked:
+    """The batch that runs, or the last one: what its rows added."""
+
+    kv: KVFork
+    ids: list[list[int]]
+    is_joined: bool = False
+
+
+class TorchStepper:
+    """A `BatchStepper`. Keeps the longest common prefix of what it holds and what is asked for; after a batch, of any
+    row."""
+
+    def __init__(self, model: DecoderModel, chunk: int = CHUNK) -> None:
+        self._model = model
+        self._cache = model.new_cache()
+        self._chunk = chunk
+        self._ids: list[int] = []
+        self._batch = BatchForward(model)
+        self._few = FewRows(model)
+        self._forked: _Forked | None = None
+
+    def cached_prefix(self, ids: Sequence[int]) -> int:
+        return self._longest(ids)[1]
+
+    def prefill(self, ids: Sequence[int], report: Callable[[int, int], bool]) -> NDArray[np.float32]:
+        row, known = self._longest(ids)
+        if row is not None and self._forked is not None:
+            self._forked.kv.give_back(row, known - len(self._ids))
+            self._ids.extend(self._forked.ids[row])
+        self._keep(known)
+        total = len(ids)
+        # Where several rows are computed otherwise than one, the last id goes alone: a prompt that was cached but for
+        # it must give the same logits, for the same seed to give the same reply.
+        together = total - 1 if self._few.is_needed else total
+        while True:
+            done = len(self._ids)
+            end = total if done >= together else min(done + self._chunk, together)
+            hidden = self._forward(ids[done:end])
+            done = len(self._ids)
+            if not report(done, total):
+                raise PrefillAborted
+            if done == total:
+                return self._logits(hidden)
+
+    def step(self, token_id: int) -> NDArray[np.float32]:
+        return self._logits(self._forward((token_id,)))
+
+    def step_many(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Append `ids` in one forward; logits after each, float32 [len(ids), vocab], valid until the next call.
+
+        Up to `few_rows.rows_as_one` ids give what `step` gives for one after the other.
+        """
+        logits: Any = self._model.logits(self._forward(ids)).numpy()
+        return logits
+
+    def fork(self, rows: int) -> None:
+        self._forked = _Forked(KVFork(self._cache, rows), [[] for _ in range(rows)])
+
+    def step_rows(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        forked = self._in_batch()
+        numbers = sorted(forked.kv.slots)
+        of_row = dict(zip(numbers, ids, strict=True))
+        hidden = self._batch.step(torch.tensor([of_row[row] for row in forked.kv.slots]), forked.kv)
+        for row, token_id in of_row.items():
+            forked.ids[row].append(token_id)
+        slots = forked.kv.slots
+        if slots != numbers:
+            hidden = hidden[[slots.index(row) for row in numbers]]
+        logits: Any = self._model.logits(hidden).numpy()
+        return logits
+
+    def freeze(self, row: int) -> None:
+        self._in_batch().kv.freeze(row)
+
+    def join(self) -> None:
+        """What the rows have is kept until the next prompt, which may go on with any of them."""
+        self._in_batch().is_joined = True
+
+    def crop(self, length: int) -> None:
+        """Forget all positions from `length` on."""
+        self._keep(length)
+
+    def reset(self) -> None:
+        """Forget all positions."""
+        self._keep(0)
+
+    def _in_batch(self) -> _Forked:
+        forked = self._forked
+        assert forked, "no batch runs"
+        assert not forked.is_joined, "no batch runs"
+        return forked
+
+    def _longest(self, ids: Sequence[int]) -> tuple[int | None, int]:
+        """Leading ids that are held, and the row of the last batch that holds them; None: the cache itself does."""
+        row, known = None, common_prefix(self._ids, ids)
+        if self._forked is not None and known == len(self._ids):
+            for number, tail in enumerate(self._forked.ids):
+                length = common_prefix((*self._ids, *tail), ids)
+                if length > known:
+                    row, known = number, length
+        return row, known
+
+    def _keep(self, length: int) -> None:
+        self._forked = None
+        del self._ids[length:]
+        self._cache.length = length
+
+    def _forward(self, ids: Sequence[int]) -> torch.Tensor:
+        self._forked = None
+        is_few = self._few.is_needed and 1 < len(ids) <= FEW_ROWS
+        forward = self._few.forward if is_few else self._model.forward
+        hidden = forward(torch.tensor(ids), self._cache)
+        self._ids.extend(ids)
+        return hidden
+
+    def _logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
+        """After the last row only: the head is as dear as ten layers."""
+        logits: Any = self._model.logits(hidden[-1:])[0].numpy()  # Shares the tensor's memory.
+        return logits
+
+
+def common_prefix(held: Sequence[int], ids: Sequence[int]) -> int:
+    """Leading ids that both share, at most `len(ids) - 1`: the last one must be computed to give logits."""
+    limit = min(len(held), len(ids) - 1)
+    return next((index for index in range(limit) if held[index] != ids[index]), max(limit, 0))

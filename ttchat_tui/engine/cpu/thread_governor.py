@@ -1,0 +1,92 @@
+"""One thread or many, decided again while replies run: OpenMP's barriers collapse where other programs take the cores.
+
+Seen in neighbouring runs beside other programs on two cores: 580 tokens took 105 s on two threads, 15 s on one.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ttchat_tui.engine.decoding.loop import Stepper
+
+WINDOW: Final = 16
+"""Decode steps that are judged together."""
+TRIAL: Final = 4
+"""Steps for which the other number of threads is tried: few, it may be ten times slower."""
+REST: Final = 32
+"""Windows between two trials."""
+_SLOW: Final = 1.5
+_GAIN: Final = 0.9
+
+
+class ThreadGovernor:
+    """Watches the time of steps. When many threads take 1.5 times as long as they once did, one is tried, and kept
+    if it is a tenth faster; on one, many are tried from time to time."""
+
+    def __init__(self, many: int, set_threads: Callable[[int], None], threads: int) -> None:
+        """`threads` are set already: `many`, or 1."""
+        self._many = many
+        self._set_threads = set_threads
+        self.threads = threads
+        self._steps: list[float] = []
+        self._best_s = float("inf")
+        self._before_s: float | None = None
+        """Seconds a step took before the trial that is running."""
+        self._rest = 0
+
+    def observe(self, seconds: float) -> None:
+        """One decode step took `seconds`."""
+        self._steps.append(seconds)
+        if len(self._steps) < (WINDOW if self._before_s is None else TRIAL):
+            return
+        typical_s = statistics.median(self._steps)
+        self._steps.clear()
+        if self._before_s is not None:
+            if typical_s > self._before_s * _GAIN:
+                self._switch()
+            self._before_s, self._rest = None, REST
+            return
+        if self.threads == self._many:
+            self._best_s = min(self._best_s, typical_s)
+        if self._rest:
+            self._rest -= 1
+        elif self.threads == 1 or typical_s > self._best_s * _SLOW:
+            self._before_s = typical_s
+            self._switch()
+
+    def _switch(self) -> None:
+        self.threads = self._many if self.threads == 1 else 1
+        self._set_threads(self.threads)
+
+
+class GovernedStepper:
+    """A stepper whose decode steps a governor times. Prompts are computed on whichever number was chosen last."""
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        many: int,
+        threads: int,
+        set_threads: Callable[[int], None] = torch.set_num_threads,
+    ) -> None:
+        self._stepper = stepper
+        self._governor = ThreadGovernor(many, set_threads, threads)
+
+    def cached_prefix(self, ids: Sequence[int]) -> int:
+        return self._stepper.cached_prefix(ids)
+
+    def prefill(self, ids: Sequence[int], report: Callable[[int, int], bool]) -> NDArray[np.float32]:
+        return self._stepper.prefill(ids, report)
+
+    def step(self, token_id: int) -> NDArray[np.float32]:
+        start = time.perf_counter()
+        logits = self._stepper.step(token_id)
+        self._governor.observe(time.perf_counter() - start)
+        return logits

@@ -1,0 +1,1 @@
+"""Weights in memory, by precision, and their matrix products."""

@@ -1,0 +1,129 @@
+"""Checkpoint → the fused weights that the forward runs on.
+
+Done once, so that no token pays for it: the attention scale goes into q (or its norm), the final norm's weight into the
+head, rotary order into the rows of q and k. q, k and v are one matrix, gate and up another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
+
+import msgspec
+import torch
+
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint, ModelConfig
+from ttchat_tui.engine.cpu.forward.rope import pair_rows
+from ttchat_tui.engine.cpu.native.library import Library
+from ttchat_tui.engine.cpu.weights.linear import Linear, fits_f16
+from ttchat_tui.engine.cpu.weights.matrices import MatrixBuilder, Rows
+from ttchat_tui.engine.cpu.weights.precision import WeightPlan
+
+
+class LayerWeights(msgspec.Struct, frozen=True):
+    attn_norm: torch.Tensor
+    """float32 [hidden], weight of the norm before attention. Not in the matrix behind it: 4-bit blocks could not hold it."""
+    ffn_norm: torch.Tensor
+    """float32 [hidden], weight of the norm before the feed-forward layer."""
+    qkv: Linear
+    """hidden → (heads + 2 * kv_heads) * head_size."""
+    o: Linear
+    gate_up: Linear
+    """hidden → 2 * ffn_size, gate first."""
+    down: Linear
+    qk_norm: torch.Tensor | None
+    """[heads + kv_heads, head_size]: weight of the norm over each head of q and k (Qwen3), scale included."""
+    window: int
+    """Sliding window in positions; 0 is none."""
+
+
+class Weights(msgspec.Struct, frozen=True):
+    embed: torch.Tensor
+    """[vocab, hidden], float32 or float16."""
+    layers: list[LayerWeights]
+    head: Linear
+    """hidden → vocab, the final norm folded in."""
+
+
+def convert_weights(
+    checkpoint: Checkpoint,
+    plan: WeightPlan,
+    report: Callable[[int, int], None],
+    library: Library | None = None,
+) -> Weights:
+    """Read and convert all weights; `report(done, total)` after each layer, on the caller's thread; it may raise.
+
+    Layers are converted side by side, one core each: packing is serial code. The calls release the GIL.
+
+    Raises:
+        ModelLoadError: a weight is missing or cannot be read.
+    """
+    config = checkpoint.config
+    total = config.layers + 1
+    report(0, total)
+    # Before the layers, not beside them: the embedding in float32 is the most that a small model takes at once.
+    build = MatrixBuilder(checkpoint, plan, library)
+    embed, head = _convert_ends(checkpoint, plan, build)
+    report(1, total)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # Holds for the pool's threads as well.
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="convert")
+    try:
+        layers = [pool.submit(_convert_layer, checkpoint, index, build) for index in range(config.layers)]
+        for done, _ in enumerate(as_completed(layers), start=2):
+            report(done, total)
+        return Weights(embed, [layer.result() for layer in layers], head)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def _convert_ends(
+    checkpoint: Checkpoint, plan: WeightPlan, build: MatrixBuilder
+) -> tuple[torch.Tensor, Linear]:
+    """The embedding and the head."""
+    embed = _table(checkpoint.tensor("embed"), plan)
+    if checkpoint.config.is_head_tied:
+        return embed, build.head("embed", embed)
+    return embed, build.head("head", _table(checkpoint.tensor("head"), plan))
+
+
+def _table(weight: torch.Tensor, plan: WeightPlan) -> torch.Tensor:
+    """A matrix to look rows up in."""
+    return weight.half() if plan.format != "fp32" and fits_f16(weight) else weight
+
+
+def _convert_layer(checkpoint: Checkpoint, index: int, build: MatrixBuilder) -> LayerWeights:
+    config = checkpoint.config
+
+    def has(part: str) -> bool:
+        return f"layers.{index}.{part}" in checkpoint.names
+
+    def get(part: str) -> torch.Tensor:
+        return checkpoint.tensor(f"layers.{index}.{part}")
+
+    def rows(part: str, heads: int = 0, factor: float = 1.0) -> Rows:
+        name, bias = f"layers.{index}.{part}", f"layers.{index}.{part}_bias"
+        reorder = partial(pair_rows, heads=heads) if heads else None
+        return Rows(name, bias if has(f"{part}_bias") else "", reorder, factor)
+
+    scale = 1.0 / math.sqrt(config.head_size)
+    # A norm over q would undo a scale in front of it: there it goes into the norm's weight.
+    q_scale = 1.0 if has("q_norm") else scale
+    return LayerWeights(
+        attn_norm=get("attn_norm"),
+        ffn_norm=get("ffn_norm"),
+        qkv=build.matrix(rows("q", config.heads, q_scale), rows("k", config.kv_heads), rows("v")),
+        o=build.matrix(rows("o")),
+        gate_up=build.matrix(rows("gate"), rows("up"), is_gate_up=True),
+        down=build.matrix(rows("down")),
+        qk_norm=_qk_norm(config, get("q_norm") * scale, get("k_norm")) if has("q_norm") else None,
+        window=config.window_of(index),
+    )
+
+
+def _qk_norm(config: ModelConfig, q_norm: torch.Tensor, k_norm: torch.Tensor) -> torch.Tensor:
+    q_rows = pair_rows(q_norm, 1).expand(config.heads, -1)
+    return torch.cat((q_rows, pair_rows(k_norm, 1).expand(config.kv_heads, -1)))

@@ -1,0 +1,1 @@
+"""The decode loop and its parts: rows, sampler, prompt lookup."""

@@ -1,0 +1,105 @@
+"""Lossless speculation by prompt lookup: text that repeats earlier text costs fewer forwards, and is the same text.
+
+What follows the latest earlier occurrence of the last ids is drafted and run together with the id that was sampled, in
+one forward; the logits of its rows are handed out one by one for as long as the decode loop samples what was drafted.
+The loop samples every id itself, from logits after exactly the ids before it: drafts change when a row is computed,
+never what is drawn from it. Source: Saxena, Prompt Lookup Decoding (2023), github.com/apoorvumang/prompt-lookup-decoding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttchat_tui.engine.decoding.lookup_context import LookupContext
+from ttchat_tui.engine.decoding.lookup_policy import DRAFTS, DraftPolicy
+from ttchat_tui.engine.decoding.loop import Stepper
+
+
+class RowsStepper(Protocol):
+    """A stepper that can run several ids at once, and take them back."""
+
+    def step_many(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Append `ids` to the KV cache; logits after each, float32 [len(ids), vocab], valid until the next call."""
+        ...
+
+    def crop(self, length: int) -> None:
+        """Forget all positions from `length` on."""
+        ...
+
+
+class LookupStepper:
+    """A `Stepper` around another one. What it learnt of the model's costs and habits lasts from reply to reply.
+
+    Between two replies others may use the wrapped stepper: `prefill` starts from what that holds.
+    """
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        rows: RowsStepper,
+        context_length: int,
+        most_rows: int = 1 + DRAFTS[-1],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`stepper` for single ids and prompts, `rows` for drafts: of one KV cache, and perhaps the same object.
+
+        `most_rows` is how many rows give the same logits together as one by one.
+        """
+        self._stepper = stepper
+        self._rows = rows
+        self._context_length = context_length
+        self._clock = clock
+        self._context = LookupContext()
+        self._policy = DraftPolicy(most_rows)
+        self._draft: list[int] = []
+        """Ids in the KV cache that have not been sampled yet."""
+        self._logits: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
+        """Logits after each of `_draft`, float32 [len(_draft), vocab]."""
+        self.forwards = 0
+        """Decode forwards since the last prefill: as many as ids were stepped, or fewer."""
+        self.is_drafted = False
+        """The last step took no forward: its logits came out of an earlier one's."""
+
+    def cached_prefix(self, ids: Sequence[int]) -> int:
+        return self._stepper.cached_prefix(ids)
+
+    def prefill(self, ids: Sequence[int], report: Callable[[int, int], bool]) -> NDArray[np.float32]:
+        self._draft = []  # Left in the cache: what of it the prompt goes on with is not computed again.
+        self.forwards = 0
+        logits = self._stepper.prefill(ids, report)
+        self._context.become(ids)
+        return logits
+
+    def step(self, token_id: int) -> NDArray[np.float32]:
+        context = self._context
+        if context.match:
+            self._policy.saw_guess(context.match, context.guess(1)[0] == token_id)
+        context.push(token_id)
+        self.is_drafted = bool(self._draft) and self._draft[0] == token_id
+        if self.is_drafted:
+            logits, self._logits = self._logits[0], self._logits[1:]
+            del self._draft[0]
+            return logits
+        if self._draft:
+            self._draft = []
+            self._rows.crop(len(context) - 1)
+        return self._forward(token_id)
+
+    def _forward(self, token_id: int) -> NDArray[np.float32]:
+        """Run the id, with a draft after it where one pays."""
+        room = self._context_length - len(self._context)
+        draft = self._context.guess(min(self._policy.draft_length(self._context.match), room))
+        began_s = self._clock()
+        if draft:
+            logits = self._rows.step_many([token_id, *draft])
+            logits, self._logits, self._draft = logits[0], logits[1:], draft
+        else:
+            logits = self._stepper.step(token_id)
+        self._policy.saw_forward(1 + len(draft), self._clock() - began_s)
+        self.forwards += 1
+        return logits

@@ -1,0 +1,166 @@
+"""From messages to events over a loaded model: what every in-process engine does between `generate` and its stepper."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, PromptCounted, TokenEvent
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.thoughts import OPENING, opens_thought
+from ttchat_tui.engine.base import EngineError, refusal, require_batch
+from ttchat_tui.engine.decoding.batch_decode import BatchStepper, run_batch
+from ttchat_tui.engine.decoding.lookup import LookupStepper
+from ttchat_tui.engine.decoding.loop import PREFILL_CHUNK, AnyStepper, run_generation
+from ttchat_tui.engine.text.prompt_builder import Prompt, PromptBuilder
+from ttchat_tui.engine.text.template import ChatTemplate
+from ttchat_tui.engine.text.text_stream import IncrementalDecoder, TextStream
+from ttchat_tui.engine.text.token_ledger import NOTHING_WRITTEN, PieceEncoder, Written
+
+
+class ReplyTokenizer(PieceEncoder, Protocol):
+    """What `tokenizer.ChatTokenizer` is to a reply."""
+
+    @property
+    def end_ids(self) -> Collection[int]: ...
+
+    def new_decoder(self, *, is_start: bool) -> IncrementalDecoder: ...
+
+
+class Replies:
+    """Answers requests with one loaded model, and remembers the ids of what it wrote for the next prompt."""
+
+    def __init__(
+        self,
+        *,
+        tokenizer: ReplyTokenizer,
+        template: ChatTemplate,
+        context_length: int,
+        stepper: AnyStepper,
+        batch: BatchStepper | None = None,
+        batch_sizes: Sequence[int] = (1,),
+        prefill_chunk: int = PREFILL_CHUNK,
+    ) -> None:
+        """
+        Args:
+            batch: for candidates, over the same KV cache; None where there can be none.
+            prefill_chunk: prompt tokens handed to the stepper at once.
+        """
+        self._tokenizer = tokenizer
+        self._template = template
+        self._context_length = context_length
+        self._stepper = stepper
+        self._batch = batch
+        self._batch_sizes = batch_sizes
+        self._prefill_chunk = prefill_chunk
+        self._prompts = PromptBuilder(template, tokenizer, context_length)
+
+    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
+        """As `Engine.count`."""
+        plan = self._prompts.count(messages)
+        return PromptCounted(
+            count_id=count_id,
+            prompt_tokens=plan.tokens,
+            context_length=self._context_length,
+            dropped_messages=plan.dropped,
+        )
+
+    def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
+        """As `Engine.generate`."""
+        received_s = time.perf_counter()
+        try:
+            require_batch(request, self._batch_sizes)
+            written = self._written(request)
+            prompt = self._prompts.build(
+                request.messages, continue_last=request.continue_last, written=written
+            )
+        except EngineError as error:
+            yield refusal(request, error.info)
+            return
+        # The template has opened a thought: said with the first token, for the reply has only its end.
+        opens = not request.continue_last and opens_thought(prompt.tail)
+        unopened = set(range(request.rows)) if opens else set[int]()
+        reply_ids: list[int] = []
+        try:
+            for event in self._run(request, control, prompt, written.ids, received_s):
+                if isinstance(event, TokenEvent) and event.row == 0:
+                    reply_ids.extend(event.token_ids)
+                if isinstance(event, TokenEvent) and event.row in unopened:
+                    unopened.remove(event.row)
+                    event = msgspec.structs.replace(event, text=OPENING + event.text)
+                yield event if request.candidates else self._with_forwards(event)
+        finally:
+            self._prompts.remember(prompt, *self._whole(written.ids, reply_ids))
+
+    def _written(self, request: GenerationRequest) -> Written:
+        """What the model wrote of the message to be continued, if its ids are known and still are that text."""
+        ids = request.written_ids
+        if not request.continue_last or not ids:
+            return NOTHING_WRITTEN
+        text, raw = (_push(self._decoder(is_start=is_start), ids) for is_start in (True, False))
+        if text != request.messages[-1].content:  # a stop string was cut off it; or another model wrote it
+            return NOTHING_WRITTEN
+        return Written(ids, (raw, text))
+
+    def _whole(self, written: Sequence[int], ids: Sequence[int]) -> tuple[Sequence[int], str]:
+        """The ids after `written` as far as they are whole characters, and their text."""
+        while True:
+            decoder = self._decoder(written)
+            text = _push(decoder, ids)
+            if not ids or decoder.is_whole:
+                return ids, text + decoder.flush()
+            ids = ids[:-1]
+
+    def _decoder(self, seen: Sequence[int] = (), *, is_start: bool = False) -> IncrementalDecoder:
+        """A decoder that knows the ids before."""
+        decoder = self._tokenizer.new_decoder(is_start=is_start)
+        _push(decoder, seen)
+        return decoder
+
+    def _run(
+        self,
+        request: GenerationRequest,
+        control: GenerationControl,
+        prompt: Prompt,
+        written: Sequence[int],
+        received_s: float,
+    ) -> Iterator[GenerationEvent]:
+        samplings = (request.sampling, *(row.sampling or request.sampling for row in request.candidates))
+        is_start = bool(written) or not request.continue_last
+        texts = [
+            TextStream(self._decoder(written, is_start=is_start), (*sampling.stop, *self._template.stop))
+            for sampling in samplings
+        ]
+        common: dict[str, Any] = {
+            "prompt_ids": prompt.ids,
+            "stop_ids": self._tokenizer.end_ids,
+            "context_length": self._context_length,
+            "clock": time.perf_counter,
+            "received_s": received_s,
+            "dropped_messages": prompt.dropped,
+            "prefill_chunk": self._prefill_chunk,
+        }
+        if request.candidates and self._batch is not None:
+            return run_batch(request, control, stepper=self._batch, text_streams=texts, **common)
+        if isinstance(lookup := self._stepper, LookupStepper):
+            common["is_drafted"] = lambda: lookup.is_drafted
+        return run_generation(request, control, stepper=self._stepper, text_stream=texts[0], **common)
+
+    def _with_forwards(self, event: GenerationEvent) -> GenerationEvent:
+        """The last event tells what speculation was worth; the decode loop does not know of it."""
+        if (
+            not isinstance(self._stepper, LookupStepper)
+            or not isinstance(event, GenerationFinished)
+            or event.stats.completion_tokens == 0
+        ):
+            return event
+        stats = msgspec.structs.replace(event.stats, decode_forwards=self._stepper.forwards)
+        return msgspec.structs.replace(event, stats=stats)
+
+
+def _push(decoder: IncrementalDecoder, ids: Sequence[int]) -> str:
+    return "".join([decoder.push(token_id) for token_id in ids])

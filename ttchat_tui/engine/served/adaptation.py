@@ -1,0 +1,158 @@
+"""What one model of one server takes otherwise than its dialect says: found out from its refusals, then kept. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.engine.served.complaints import Complaint
+from ttchat_tui.engine.served.dialects import Dialect
+
+LENGTHS: Final = ("max_tokens", "max_completion_tokens")
+_ESSENTIAL: Final = frozenset({"model", "messages", "stream"})
+_OPENAI: Final = frozenset({*LENGTHS, "temperature", "top_p", "stop"})
+"""What every server of this API takes: given up last where a refusal names no field."""
+_PAIRS: Final = (("temperature", "top_p"), ("presence_penalty", "frequency_penalty"))
+"""Of which some models take one; the second is left out."""
+_PENALTIES: Final = frozenset({"presence_penalty", "frequency_penalty", "seed"})
+
+SystemRole = Literal["system", "developer", "user"]
+
+
+class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
+    """Names are those of the request's fields."""
+
+    refused: frozenset[str] = frozenset()
+    """Fields that are left out; `stream` in it: the reply is asked for in one piece."""
+    refused_values: frozenset[tuple[str, float]] = frozenset()
+    """Values that are left out, where another of the same field may be taken."""
+    ceilings: Mapping[str, float] = {}
+    """The largest value of a field."""
+    renamed: Mapping[str, str] = {}
+    system_role: SystemRole = "system"
+    """`user`: the system prompt stands before the first message of the user."""
+
+    def applied(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The request as this model takes it."""
+        fields: dict[str, Any] = {}
+        for given, value in body.items():
+            name = self.renamed.get(given, given)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if name in self.refused or (is_number and (name, value) in self.refused_values):
+                continue
+            ceiling = self.ceilings.get(name)
+            if is_number and ceiling is not None:
+                # Seeds stay different from each other.
+                value = value % (int(ceiling) + 1) if name == "seed" else min(value, ceiling)
+            fields[name] = value
+        if "stream" in self.refused:
+            fields["stream"] = False
+            fields.pop("stream_options", None)
+        if self.system_role != "system":
+            fields["messages"] = _with_system_as(self.system_role, body["messages"])
+        return fields
+
+    def learned(self, sent: Mapping[str, Any], complaint: Complaint, own: Collection[str] = ()) -> Adaptation:
+        """What this refusal of the request `sent` adds; itself where it tells nothing new.
+
+        Args:
+            own: fields that the user wrote into the config, which are not for us to leave out.
+        """
+        for lesson in (self._of_role, self._of_stream):
+            found = lesson(sent, complaint)
+            if found != self:
+                return found
+        optional = [name for name in sent if name not in _ESSENTIAL and name not in own]
+        fields = complaint.fields(optional)
+        for first, second in _PAIRS if complaint.is_of_two else ():
+            if {first, second} <= {*fields}:
+                fields = (second,)
+        if not fields and complaint.is_of_unknown:
+            fields = _suspects(optional)
+        found = self
+        for name in fields:
+            found = found._without(name, sent, complaint)
+        return found
+
+    def sampling(self, dialect: Dialect) -> frozenset[str]:
+        """The fields of `SamplingParams` that have an effect; stop strings are applied on this side as well."""
+        names = {name for name, field in dialect.fields.items() if not self._is_refused(field.name)}
+        return frozenset({*names, "stop"})
+
+    def notes(self, before: Adaptation, who: str, dialect: Dialect) -> tuple[str, ...]:
+        """What a user should know of what was learned since `before`, a sentence each. `who`: model and server."""
+        lost = sorted(name for name in before.sampling(dialect) - self.sampling(dialect) if name != "stop")
+        notes = [f"{who} does not take {', '.join(lost)}: replies are asked for without."] if lost else []
+        new = self.refused - before.refused
+        if "stop" in new:
+            notes.append(f"{who} takes no stop strings: they are applied here.")
+        if "stream" in new:
+            notes.append(f"{who} does not stream: each reply comes in one piece.")
+        for name, ceiling in self.ceilings.items():
+            if before.ceilings.get(name) != ceiling:
+                notes.append(f"{who} takes at most {ceiling:,} as {name}: more is not asked for.")
+        for name, value in sorted(self.refused_values - before.refused_values):
+            notes.append(f"{who} does not take {name} {value:g}: its own default applies.")
+        if self.system_role == "user" != before.system_role:
+            notes.append(f"{who} takes no system prompt: it stands before your first message.")
+        return tuple(notes)
+
+    def _is_refused(self, name: str) -> bool:
+        return self.renamed.get(name, name) in self.refused
+
+    def _of_role(self, sent: Mapping[str, Any], complaint: Complaint) -> Adaptation:
+        roles = {
+            message.role if isinstance(message, ChatMessage) else message["role"]
+            for message in sent["messages"]
+        }
+        if not roles & {"system", "developer"} or not complaint.is_of_role:
+            return self
+        is_openai = "developer" in complaint.text or "messages[0].role" in complaint.named
+        role: SystemRole = "developer" if is_openai and self.system_role == "system" else "user"
+        return msgspec.structs.replace(self, system_role=role)
+
+    def _of_stream(self, sent: Mapping[str, Any], complaint: Complaint) -> Adaptation:
+        is_meant = complaint.is_of_stream and not complaint.fields(["stream_options"])
+        if not sent.get("stream") or not is_meant:
+            return self
+        return msgspec.structs.replace(self, refused=self.refused | {"stream"})
+
+    def _without(self, name: str, sent: Mapping[str, Any], complaint: Complaint) -> Adaptation:
+        value = sent[name]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            ceiling = complaint.ceiling(value) if complaint.is_of_value else None
+            if ceiling is None and name in LENGTHS and complaint.is_of_value:
+                ceiling = complaint.number_below(int(value))
+            if ceiling is not None and (name not in LENGTHS or ceiling >= 1):
+                return msgspec.structs.replace(self, ceilings={**self.ceilings, name: ceiling})
+            is_of_value = complaint.is_of_value and not complaint.is_of_unknown
+            if is_of_value and name not in (*LENGTHS, "seed"):  # another seed would be refused as well
+                return msgspec.structs.replace(self, refused_values=self.refused_values | {(name, value)})
+        if name in LENGTHS and not self.renamed.keys() & set(LENGTHS):
+            other = next(each for each in LENGTHS if each != name)
+            return msgspec.structs.replace(self, renamed={**self.renamed, name: other})
+        return msgspec.structs.replace(self, refused=self.refused | {name})
+
+
+def _suspects(sent: Collection[str]) -> tuple[str, ...]:
+    """Fields to leave out where a server refuses one and does not say which: the rarest first."""
+    rare = tuple(name for name in sent if name not in _OPENAI | _PENALTIES)
+    return rare or tuple(name for name in sent if name in _PENALTIES)
+
+
+def _with_system_as(role: SystemRole, messages: Collection[ChatMessage]) -> list[Any]:
+    """`messages` with the system prompt in another role."""
+    system = "\n\n".join(message.content for message in messages if message.role == "system")
+    rest = [message for message in messages if message.role != "system"]
+    if not system:
+        return list(messages)
+    if role == "developer":
+        return [{"role": "developer", "content": system}, *rest]
+    first = next((index for index, message in enumerate(rest) if message.role == "user"), None)
+    if first is None:
+        return [ChatMessage("user", system), *rest]
+    rest[first] = ChatMessage("user", f"{system}\n\n{rest[first].content}")
+    return rest

@@ -1,0 +1,68 @@
+"""What a server sends in a reply besides text: calls of tools, pictures, a refusal. Told in sentences of the app's own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ttchat_tui.engine.served.chunks import Choice, one_line
+from ttchat_tui.engine.served.parts import Call
+
+_LONGEST_ARGUMENTS: Final = 200
+"""Characters of a call's arguments that are shown."""
+_MOST_CALLS: Final = 20
+
+
+class Asides:
+    """Feed it the choices in order; calls come in pieces."""
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._media: list[str] = []
+        self._is_refusal = False
+
+    def take(self, choice: Choice) -> None:
+        for said in (choice.delta, choice.message):
+            self._is_refusal = self._is_refusal or bool(said.refusal)
+            self._media += [each for each in said.media if each not in self._media]
+        is_whole_again = bool(self._calls) and not choice.delta.calls
+        for call in () if is_whole_again else choice.delta.calls or choice.message.calls:
+            self._take_call(call)
+
+    def _take_call(self, call: Call) -> None:
+        """A piece belongs to the call before it at the same index, unless it has another id: Gemini and others number no
+        calls."""
+        found = next((each for each in reversed(self._calls) if each.index == call.index), None)
+        if found is None or (call.id and found.id and call.id != found.id):
+            if len(self._calls) >= _MOST_CALLS:
+                return
+            found = _Call(call.index, call.id)
+            self._calls.append(found)
+        found.add(call.name, call.arguments)
+
+    def notes(self) -> tuple[str, ...]:
+        """A sentence each."""
+        notes = [f"The model wanted to call {call.shown}; this app runs no tools." for call in self._calls]
+        notes += [f"The server sent {each}, which is not shown." for each in self._media]
+        if self._is_refusal:
+            notes.append("The model marked this as a refusal.")
+        return tuple(notes)
+
+
+class _Call:
+    def __init__(self, index: int, call_id: str) -> None:
+        self.index = index
+        self.id = call_id
+        self._name = ""
+        self._arguments = ""
+
+    def add(self, name: str, arguments: str) -> None:
+        if name != self._name:  # some servers repeat it with every piece
+            self._name += name
+        if len(self._arguments) <= _LONGEST_ARGUMENTS:
+            self._arguments += arguments
+
+    @property
+    def shown(self) -> str:
+        name = one_line(self._name, 80) or "a tool without a name"
+        arguments = one_line(" ".join(self._arguments.split()), _LONGEST_ARGUMENTS)
+        return name if arguments in ("", "{}") else f"{name} with {arguments}"

@@ -1,0 +1,231 @@
+"""The HTTP client of one endpoint: who may get the key, what is followed, how much is read."""
+
+from __future__ import annotations
+
+import os
+import queue
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from ttchat_tui import __version__
+from ttchat_tui.engine.base import EngineError
+from ttchat_tui.engine.served.credentials import NO_SECRETS, Secrets
+from ttchat_tui.engine.served.endpoint import Endpoint, host_of, is_loopback
+from ttchat_tui.engine.served.errors import explained, timed_out
+from ttchat_tui.engine.served.exchange import Answered, Broke, Ended, Exchange, Inbox, Received
+from ttchat_tui.engine.served.loose_json import decoded
+from ttchat_tui.engine.served.way import LateTls, proxy_for
+from ttchat_tui.engine.served.way import transport as plain_transport
+
+LARGEST_ANSWER: Final = 8 << 20
+"""Bytes of an answer that is not streamed: the longest lists of models have one or two million."""
+
+_TICK_S: Final = 0.05
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A whole answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_good(self) -> bool:
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """The body as JSON; None where it is none, or the status is bad."""
+        if not self.is_good:
+            return None
+        try:
+            return decoded(self.body.decode("utf-8", "replace"))
+        except ValueError:
+            return None
+
+
+class Caller:
+    """Sends requests to one endpoint. The key goes into one header, to that endpoint's origin, and nowhere else."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        key: str,
+        *,
+        connect_timeout_s: float,
+        secrets: Secrets = NO_SECRETS,
+        environ: Mapping[str, str] = os.environ,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """`key` and `secrets` have passed `credentials`' checks; empty: none. `environ` tells of proxies and
+        certificates. `transport` is for tests.
+
+        Raises:
+            EngineError: kind `endpoint_proxy`, or `endpoint_url` for what only looked like a URL.
+        """
+        try:
+            httpx.URL(endpoint.base_url)
+        except httpx.InvalidURL as error:
+            raise EngineError(
+                f"{endpoint.name!r} is no address of a server: {error}.",
+                cure="Give one like http://127.0.0.1:8000/v1.",
+                kind="endpoint_url",
+            ) from error
+        proxy = proxy_for(endpoint.base_url, environ)
+        self.endpoint = msgspec.structs.replace(endpoint, proxy_env=proxy.variable if proxy else "")
+        self.has_key = bool(key or secrets.headers)
+        self._secrets = tuple(each.encode() for each in (key, *secrets.values) if each)
+        self._moved: dict[str, str] = {}
+        self.connect_timeout_s = connect_timeout_s
+        headers = {"User-Agent": f"ttchat-tui/{__version__}", "Accept-Encoding": "identity"}
+        private = dict(secrets.headers)
+        if key:
+            private["Authorization"] = f"Bearer {key}"
+        self._private = frozenset(private)
+        headers |= {**endpoint.headers, **private}
+        # No connection is used twice: on one that the server has just given up it could not be known whether the
+        # request was served.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._client = httpx.Client(
+            headers=headers,
+            # Reading has no limit here: whoever waits for arrivals has one, and closes.
+            timeout=httpx.Timeout(None, connect=connect_timeout_s, write=30.0),
+            trust_env=False,
+            event_hooks={"request": [self._guard]},
+            transport=transport or plain_transport(limits, proxy),
+            mounts={} if transport else {"https://": LateTls(limits, proxy, environ)},
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def masked(self, said: bytes) -> bytes:
+        """What a server said, without the key: some repeat it when they refuse it."""
+        for secret in self._secrets:
+            said = said.replace(secret, b"[key]")
+        return said
+
+    def url(self, path: str) -> str:
+        """Below the base URL."""
+        return self.endpoint.base_url + path
+
+    def root_url(self, path: str) -> str:
+        """Beside `/v1`."""
+        return self.endpoint.root_url + path
+
+    def start(
+        self, url: str, body: object, inbox: Inbox, *, tag: int = 0, most_bytes: int = LARGEST_ANSWER
+    ) -> Exchange:
+        """Send; `body` None is a GET. Arrivals come to `inbox` under `tag`."""
+        url = self._moved.get(url, url)
+        request = (
+            self._client.build_request("GET", url)
+            if body is None
+            else self._client.build_request(
+                "POST", url, content=msgspec.json.encode(body), headers={"Content-Type": "application/json"}
+            )
+        )
+        return Exchange(self._client, request, inbox, tag, most_bytes, moved=self._move)
+
+    def ask(
+        self, url: str, body: object = None, *, timeout_s: float, tick: Callable[[], None] = lambda: None
+    ) -> Answer:
+        """A whole answer, whatever its status.
+
+        `tick` is called some twenty times a second meanwhile; what it raises ends the exchange.
+
+        Raises:
+            EngineError: there is no answer, in words.
+        """
+        (found,) = ask_together([(self, url, body)], timeout_s=timeout_s, tick=tick)
+        if isinstance(found, EngineError):
+            raise found
+        return found
+
+    def _move(self, old: str, new: str) -> None:
+        """A server has said that an address is another one for good."""
+        self._moved[old] = new
+
+    def _guard(self, request: httpx.Request) -> None:
+        """Called before each request goes out, those of redirects too: secrets are for one origin."""
+        url = str(request.url)
+        if not _is_same_place(self.endpoint.base_url, url):
+            for name in self._private:
+                request.headers.pop(name, None)
+        is_plain = urlsplit(url).scheme != "https"
+        if is_plain and not is_loopback(url) and urlsplit(self.endpoint.base_url).scheme == "https":
+            raise EngineError(
+                f"{self.endpoint.name} redirects to plain http at {host_of(url)}; "
+                "the conversation was not sent there.",
+                cure="Correct the base URL.",
+                kind="endpoint_redirect",
+            )
+        is_exposed = (
+            is_plain and not is_loopback(url) and any(name in request.headers for name in self._private)
+        )
+        if is_exposed and not self.endpoint.key_over_plain_http:
+            raise EngineError(
+                f"The key would go to {host_of(url)} over plain http.", kind="key_over_plain_http"
+            )
+
+
+def _is_same_place(base_url: str, url: str) -> bool:
+    """The same origin, or the same host by https where it was plain http."""
+    base, other = httpx.URL(base_url), httpx.URL(url)
+    is_upgrade = (base.scheme, other.scheme) == ("http", "https") and other.port is None and base.port is None
+    return base.host == other.host and (is_upgrade or (base.scheme, base.port) == (other.scheme, other.port))
+
+
+Question: TypeAlias = "tuple[Caller, str, object]"
+"""Whom to ask, at which URL, with which body (None: a GET)."""
+
+
+def ask_together(
+    questions: Sequence[Question], *, timeout_s: float, tick: Callable[[], None] = lambda: None
+) -> list[Answer | EngineError]:
+    """The answers in the order of the questions, which are all under way at once; none takes longer than `timeout_s`.
+
+    `tick` as in `Caller.ask`.
+    """
+    inbox: Inbox = queue.SimpleQueue()
+    deadline_s = time.perf_counter() + timeout_s
+    found: dict[int, Answer | EngineError] = {}
+    heads: dict[int, Answered] = {}
+    parts: list[list[bytes]] = [[] for _ in questions]
+    exchanges: list[Exchange] = []
+    try:
+        for tag, (caller, url, body) in enumerate(questions):
+            exchanges.append(caller.start(url, body, inbox, tag=tag))
+        while len(found) < len(questions):
+            tick()
+            if time.perf_counter() > deadline_s:
+                break
+            try:
+                arrival = inbox.get(timeout=_TICK_S)
+            except queue.Empty:
+                continue
+            caller = questions[arrival.tag][0]
+            match arrival:
+                case Answered():
+                    heads[arrival.tag] = arrival
+                case Received():
+                    parts[arrival.tag].append(arrival.data)
+                case Ended():
+                    head, body = heads[arrival.tag], b"".join(parts[arrival.tag])
+                    found[arrival.tag] = Answer(head.status, dict(head.headers), caller.masked(body))
+                case Broke():
+                    found[arrival.tag] = explained(arrival.error, caller.endpoint)
+                case _:
+                    pass
+        return [
+            found.get(tag) or timed_out(caller.endpoint, timeout_s)
+            for tag, (caller, _, _) in enumerate(questions)
+        ]
+    finally:
+        for exchange in exchanges:
+            exchange.close()

@@ -1,0 +1,284 @@
+"""The remote engine: `Engine` over an OpenAI-compatible server.
+
+Runs on the engine thread of the app's own process; every exchange has a thread of its own (see `exchange`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import httpx
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import GenerationEvent, LoadProgress, PromptCounted
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
+from ttchat_tui.engine.base import (
+    EngineError,
+    LoadCancelled,
+    ModelLoadError,
+    ProgressReporter,
+    TokenCounter,
+    not_loaded,
+    refusal,
+)
+from ttchat_tui.engine.served.caller import Caller
+from ttchat_tui.engine.served.counting import PromptCounter
+from ttchat_tui.engine.served.credentials import api_key, secrets_of
+from ttchat_tui.engine.served.endpoint import Endpoint, wanted
+from ttchat_tui.engine.served.errors import model_missing, wants_tls
+from ttchat_tui.engine.served.negotiation import Learned
+from ttchat_tui.engine.served.probing import probe
+from ttchat_tui.engine.served.responder import ServedReplies
+from ttchat_tui.engine.served.survey import Survey, context_of, has_model, namesakes, signs_of, survey
+from ttchat_tui.engine.served.way import speaks_tls
+
+_log = logging.getLogger(__name__)
+
+_WRONG_PLACE: Final = frozenset({"endpoint_not_found", "endpoint_protocol"})
+_NO_LIST: Final = frozenset(
+    {
+        "endpoint_not_found",
+        "endpoint_auth",
+        "endpoint_unimplemented",
+        "endpoint_error",
+        "connection_lost",
+        "rate_limited",
+    }
+)
+"""Errors of a list of models that say nothing of the models themselves. The last: mlx_lm.server hangs up where there is
+no Hugging Face cache to list."""
+_LOADING_WAIT_S: Final = 1.0
+"""Between two questions to a server that loads its model."""
+_TICK_S: Final = 0.05
+_HANDSHAKE_S: Final = 2.0
+
+
+class RemoteEngine:
+    """An `Engine`. Holds no model: `unload` forgets the server."""
+
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None = None,
+        transport: httpx.BaseTransport | None = None,
+        counter_at: Callable[[Path], TokenCounter] | None = None,
+    ) -> None:
+        """`environ` holds the keys; `transport` is for tests. `counter_at` counts with the tokenizer of
+        this machine that lies at a path (see `local_count`), or raises EngineError; None: nothing is counted here."""
+        self._environ = os.environ if environ is None else environ
+        self._transport = transport
+        self._counter_at = counter_at
+        self._caller: Caller | None = None
+        self._replies: ServedReplies | None = None
+        self._learned: dict[tuple[str, str], Learned] = {}
+        """By address and model. A server may be another one tomorrow: it is not kept longer than the app runs."""
+
+    def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
+        self.unload()
+        started_s = time.perf_counter()
+        want = wanted(spec.path or spec.name, spec.remote)
+        endpoint, found = want.endpoint, None
+        if endpoint is None:
+            progress = LoadProgress(phase="start", detail="is there a server on this machine?")
+            found = probe(lambda place: self._new_caller(place, spec), lambda: report(progress), want.model)
+            endpoint = found.endpoint
+        caller = self._new_caller(endpoint, spec)
+        try:
+            caller, info = self._connect(caller, want.model, spec, report)
+        except BaseException:
+            caller.close()
+            raise
+        self._caller = caller
+        if found is not None:
+            info = msgspec.structs.replace(info, elsewhere=found.elsewhere, notes=(found.note, *info.notes))
+        return msgspec.structs.replace(info, load_s=time.perf_counter() - started_s)
+
+    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
+        if self._replies is None:
+            raise not_loaded()
+        return self._replies.count(count_id, messages)
+
+    def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
+        if self._replies is None:
+            yield refusal(request, not_loaded().info)
+            return
+        yield from self._replies.generate(request, control)
+
+    def unload(self) -> None:
+        self._replies = None
+        if self._caller is not None:
+            self._caller.close()
+            self._caller = None
+
+    def close(self) -> None:
+        self.unload()
+
+    # -- loading
+
+    def _new_caller(self, endpoint: Endpoint, spec: ModelSpec) -> Caller:
+        return Caller(
+            endpoint,
+            api_key(endpoint, self._environ),
+            connect_timeout_s=spec.remote.connect_timeout_s,
+            secrets=secrets_of(endpoint, self._environ),
+            transport=self._transport,
+        )
+
+    def _connect(
+        self, caller: Caller, model: str, spec: ModelSpec, report: ProgressReporter
+    ) -> tuple[Caller, EngineInfo]:
+        """What the server is and has; the caller's base gets its `/v1` where that was forgotten."""
+        progress = LoadProgress(phase="start", detail=f"{caller.endpoint.name}: which models are there?")
+        caller, found, notes = self._surveyed(caller, model, spec, report)
+        endpoint, known = caller.endpoint, [each.id for each in found.models]
+        chosen = _chosen(model, found, endpoint)
+        context = context_of(caller, found, chosen, lambda: report(progress))
+        if spec.context_length:
+            context = min(context, spec.context_length) if context else spec.context_length
+        learned = self._learned.setdefault((endpoint.base_url, chosen), Learned())
+        context = learned.context_length = context or learned.context_length
+        capabilities = Capabilities(
+            sampling=learned.adaptation.sampling(found.dialect),
+            live_sampling=False,
+            logprobs=found.dialect.logprobs
+            and spec.remote.logprobs
+            and "logprobs" not in learned.adaptation.refused,
+            batch_sizes=_batch_sizes(found),
+            continues=found.dialect.continuing is not None,
+        )
+        self._replies = ServedReplies(
+            caller,
+            found.dialect,
+            chosen,
+            PromptCounter(caller, found.dialect, chosen, self._local_counter(chosen, endpoint, spec)),
+            learned=learned,
+            options=spec.remote,
+            capabilities=capabilities,
+            known_models=known,
+        )
+        if not context:
+            notes += (
+                "The server does not tell how long its context is: nothing is left out before it refuses.",
+            )
+        info = EngineInfo(
+            model=chosen,
+            engine="remote",
+            label=f"remote {found.dialect.name} @ {endpoint.name}",
+            context_length=context,
+            vocab_size=0,
+            load_s=0.0,
+            capabilities=capabilities,
+            parameters=next((each.parameters for each in found.models if each.id == chosen), 0),
+            endpoint=endpoint.name,
+            served=tuple(endpoint.model_name(each) for each in known),
+            notes=notes,
+        )
+        return caller, info
+
+    def _local_counter(self, model: str, endpoint: Endpoint, spec: ModelSpec) -> TokenCounter | None:
+        """A tokenizer of this machine for the model; None where there is none that can be used."""
+        path = spec.tokenizers.get(model.lower(), "")
+        if not path and endpoint.is_local and model.startswith("/") and Path(model).exists():
+            path = model  # `transformers serve` and others name a model by its path
+        if not path or self._counter_at is None:
+            return None
+        try:
+            return self._counter_at(Path(path))
+        except EngineError as error:
+            _log.info("prompts are not counted on this machine: %s", error)
+            return None
+
+    def _surveyed(
+        self, caller: Caller, model: str, spec: ModelSpec, report: ProgressReporter
+    ) -> tuple[Caller, Survey, tuple[str, ...]]:
+        """Also at the addresses where the API may be meant to be. A model that is named is tried without a list too."""
+        progress = LoadProgress(phase="start", detail=f"{caller.endpoint.name}: which models are there?")
+        first = self._survey(caller, report, progress)
+        if isinstance(first, Survey):
+            return caller, first, ()
+        endpoint = caller.endpoint
+        is_cut = first.info.kind == "connection_lost" and endpoint.base_url.startswith("http:")
+        if is_cut and not endpoint.proxy_env and speaks_tls(endpoint.base_url, _HANDSHAKE_S):
+            raise wants_tls(endpoint) from first
+        for base_url in _other_bases(endpoint.base_url) if first.info.kind in _WRONG_PLACE else ():
+            other = self._new_caller(msgspec.structs.replace(endpoint, base_url=base_url), spec)
+            try:
+                found = self._survey(other, report, progress)
+            except BaseException:
+                other.close()
+                raise
+            if isinstance(found, Survey):
+                caller.close()
+                missing = base_url.removeprefix(endpoint.base_url.removesuffix("/v1"))
+                return other, found, (f"The API is at {base_url}: {missing} was missing from the base URL.",)
+            other.close()
+            if found.info.kind not in _WRONG_PLACE:
+                raise found
+        if not model or first.info.kind not in _NO_LIST:
+            raise first
+        note = f"{endpoint.name} does not give its list of models: {model} is asked for all the same. {first.info.message}"
+        return caller, signs_of(caller, lambda: report(progress)), (note,)
+
+    def _survey(
+        self, caller: Caller, report: ProgressReporter, progress: LoadProgress
+    ) -> Survey | EngineError:
+        """Waits for a server that is still loading its model, for as long as the user does."""
+        while True:
+            try:
+                return survey(caller, partial(report, progress))
+            except LoadCancelled:
+                raise
+            except EngineError as error:
+                if error.info.kind != "endpoint_loading":
+                    return error
+            progress = LoadProgress(
+                phase="start", detail=f"{caller.endpoint.name} is still loading its model"
+            )
+            until_s = time.perf_counter() + _LOADING_WAIT_S
+            while time.perf_counter() < until_s:
+                report(progress)
+                time.sleep(_TICK_S)
+
+
+def _other_bases(base_url: str) -> tuple[str, ...]:
+    """Where else the API may be: people leave out its path, or give the usual one."""
+    if base_url.endswith("/api/v1"):
+        return ()
+    if base_url.endswith("/v1"):
+        return (f"{base_url.removesuffix('/v1')}/api/v1",)
+    if base_url.endswith("/api"):  # Ollama's own API
+        return (f"{base_url}/v1", f"{base_url.removesuffix('/api')}/v1")
+    return (f"{base_url}/v1", f"{base_url}/api/v1")
+
+
+def _chosen(model: str, found: Survey, endpoint: Endpoint) -> str:
+    """The id to ask for.
+
+    Raises:
+        EngineError: kind `model_missing`.
+    """
+    known = [each.id for each in found.models]
+    if model in known or (model and (found.dialect.is_loading_on_demand or not known)):
+        return model
+    if model:
+        if has_model(model, known):
+            return namesakes(model, known)[0]
+        raise model_missing(model, known, endpoint)
+    if not known:
+        raise ModelLoadError(
+            f"{endpoint.name} has no models yet.",
+            cure="Load one there, or name one: --model ID.",
+            kind="model_missing",
+        )
+    return next((each.id for each in found.models if each.is_chat), known[0])
+
+
+def _batch_sizes(found: Survey) -> tuple[int, ...]:
+    return tuple(range(1, max(found.dialect.most_rows, min(found.slots, 8)) + 1))

@@ -1,0 +1,212 @@
+"""One request on its way to one model of one server: what is sent, and what is sent instead where that is refused."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import GenerationStarted, RequestAdapted
+from ttchat_tui.domain.generation import GenerationRequest
+from ttchat_tui.domain.model_spec import Capabilities
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import EngineError, PromptTooLong
+from ttchat_tui.engine.served.adaptation import LENGTHS, Adaptation
+from ttchat_tui.engine.served.caller import Caller
+from ttchat_tui.engine.served.complaints import complaint_of
+from ttchat_tui.engine.served.counting import PromptCounter
+from ttchat_tui.engine.served.dialects import Dialect
+from ttchat_tui.engine.served.errors import refused
+from ttchat_tui.engine.served.overflow import Overflow, overflow
+from ttchat_tui.engine.served.request import body_of
+from ttchat_tui.engine.text.template import shorten
+
+RESERVE: Final = 512
+"""Tokens kept free for a reply, as in `prompt_builder`."""
+_SHORTER: Final = 0.6
+"""By so much a prompt is cut that was refused as too long without a number."""
+_MOST_CHANGES: Final = 16
+"""Times that one request is changed. Each of them takes something out for good, or makes the prompt shorter."""
+_OBJECTIONS: Final = frozenset({400, 404, 405, 406, 409, 413, 415, 422, 500, 501})
+"""Statuses with which servers answer what they do not take."""
+
+
+class Learned:
+    """What the refusals of one model of one server have taught; kept for as long as the app runs."""
+
+    def __init__(self) -> None:
+        self.adaptation = Adaptation()
+        self.context_length = 0
+        """Tokens of prompt and reply; 0: not known, a refusal that names it will tell."""
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """What is sent of a conversation."""
+
+    messages: tuple[ChatMessage, ...]
+    tokens: int
+    is_estimate: bool
+    dropped: int
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """How one row is drawn."""
+
+    sampling: SamplingParams
+    seed: int
+
+
+def budget_of(context_length: int) -> int:
+    """Tokens that a prompt may take."""
+    return context_length - min(RESERVE, context_length // 4)
+
+
+class Negotiation:
+    """All rows of a request. What one of them learns, the others need not be told."""
+
+    def __init__(
+        self,
+        request: GenerationRequest,
+        prompt: Prompt,
+        *,
+        model: str,
+        dialect: Dialect,
+        caller: Caller,
+        counter: PromptCounter,
+        learned: Learned,
+        capabilities: Capabilities,
+        asks_logprobs: bool,
+        known_models: Sequence[str],
+    ) -> None:
+        self.prompt = prompt
+        """As it was last sent."""
+        self.capabilities = capabilities
+        self._request = request
+        self._model = model
+        self._dialect = dialect
+        self._caller = caller
+        self._counter = counter
+        self._learned = learned
+        self._asks_logprobs = asks_logprobs
+        self._known_models = known_models
+        self._changes = 0
+        self._longest = 0
+        """Tokens that the server has room for beside this prompt, where it has said so; else 0."""
+        self._news: deque[GenerationStarted | RequestAdapted] = deque()
+
+    def started(self) -> GenerationStarted:
+        return GenerationStarted(
+            request_id=self._request.id,
+            prompt_tokens=self.prompt.tokens,
+            cached_tokens=0,
+            context_length=self._learned.context_length,
+            dropped_messages=self.prompt.dropped,
+            is_estimate=self.prompt.is_estimate,
+            is_by_pieces=True,
+        )
+
+    def news(self) -> Iterator[GenerationStarted | RequestAdapted]:
+        """What the answers have changed since."""
+        while self._news:
+            yield self._news.popleft()
+
+    def body(self, terms: Terms) -> dict[str, Any]:
+        """The request of one row, as the server takes it as far as is known."""
+        context, sampling = self._learned.context_length, terms.sampling
+        room = self._longest or (context - self.prompt.tokens if context else sampling.max_tokens)
+        body = body_of(
+            self._dialect,
+            self._model,
+            self.prompt.messages,
+            sampling,
+            terms.seed,
+            continue_last=self._request.continue_last and self._dialect.continuing is not None,
+            max_tokens=max(min(sampling.max_tokens, room), 1),
+            logprobs=self._asks_logprobs,
+        )
+        return {**self._learned.adaptation.applied(body), **self._own}
+
+    def answer(
+        self, terms: Terms, status: int, answer: bytes, sent: Mapping[str, Any]
+    ) -> dict[str, Any] | EngineError:
+        """To a refusal of `sent`: a request that the server may take, or why there is none."""
+        if status in _OBJECTIONS and self._changes < _MOST_CHANGES * self._request.rows:
+            self._changes += 1
+            body = self.body(terms)
+            if body != sent:  # another row has learned it
+                return body
+            too_long = overflow(status, answer)
+            if too_long is not None and (too_long.limit or not complaint_of(answer).fields(LENGTHS)):
+                return self._shortened(terms, too_long)
+            self._adapt(sent, answer)
+            body = self.body(terms)
+            if body != sent:
+                return body
+            if too_long is not None:
+                return self._shortened(terms, too_long)
+        return refused(
+            status,
+            answer,
+            self._caller.endpoint,
+            has_key=self._caller.has_key,
+            model=self._model,
+            known=self._known_models,
+        )
+
+    @property
+    def _own(self) -> Mapping[str, Any]:
+        return self._caller.endpoint.extra_body
+
+    def _adapt(self, sent: Mapping[str, Any], answer: bytes) -> None:
+        before = self._learned.adaptation
+        learned = before.learned(sent, complaint_of(answer), own=self._own)
+        if learned == before:
+            return
+        self._learned.adaptation = learned
+        sampling = learned.sampling(self._dialect)
+        self.capabilities = msgspec.structs.replace(
+            self.capabilities,
+            sampling=sampling,
+            logprobs=self.capabilities.logprobs and "logprobs" not in learned.refused,
+        )
+        who = f"{self._model} at {self._caller.endpoint.name}"
+        notes = learned.notes(before, who, self._dialect)
+        self._news.append(RequestAdapted(self._request.id, notes, self.capabilities))
+
+    def _shortened(self, terms: Terms, too_long: Overflow) -> dict[str, Any] | EngineError:
+        """The request with a shorter reply, else without the oldest turns."""
+        prompt, tokens, limit = self.prompt, too_long.prompt_tokens, too_long.limit
+        if limit:
+            self._learned.context_length = limit
+        if tokens:
+            self._counter.learn(prompt.messages, tokens)
+        known = self._counter.known(prompt.messages).tokens
+        # Where no number says by how much it is too long, our own count has been wrong.
+        is_told = bool(tokens and limit)
+        budget = budget_of(limit) if is_told else min(int(known * _SHORTER), budget_of(limit or known))
+        plan = shorten(prompt.messages, lambda kept: self._counter.known(kept).tokens, budget)
+        if is_told and tokens < limit and (tokens <= budget or not plan.dropped):
+            room = limit - tokens
+            if room < terms.sampling.max_tokens and room != self._longest:
+                self._longest = room
+                return self.body(terms)
+        if not plan.dropped:
+            return self._too_long(tokens, limit)
+        self._longest = 0
+        dropped = prompt.dropped + plan.dropped
+        is_estimate = self._counter.known(plan.messages).is_estimate
+        self.prompt = Prompt(plan.messages, plan.tokens, is_estimate, dropped)
+        self._news.append(self.started())
+        return self.body(terms)
+
+    def _too_long(self, tokens: int, limit: int) -> PromptTooLong:
+        place = f"The context of {self._model} at {self._caller.endpoint.name}"
+        size = f"takes {tokens:,} tokens" if tokens else "takes more"
+        holds = f"{place} holds {limit:,} tokens, reply included" if limit else f"{place} is full"
+        return PromptTooLong(
+            f"{holds}; with the system prompt this message {size}.",
+            "Shorten the message or the system prompt, or take a model with a longer context.",
+        )

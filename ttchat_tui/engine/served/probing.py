@@ -1,0 +1,81 @@
+"""Which servers listen at the usual ports of this machine: where one looks when none was named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from ttchat_tui.engine.base import EngineError, ModelLoadError
+from ttchat_tui.engine.served.caller import Caller, ask_together
+from ttchat_tui.engine.served.endpoint import USUAL_PORTS, Endpoint, usual_places
+from ttchat_tui.engine.served.survey import Tick, has_model, models_of
+
+_TIMEOUT_S: Final = 1.0
+_NOBODY: Final = frozenset({"endpoint_refused", "endpoint_unreachable"})
+
+
+class Probed(msgspec.Struct, frozen=True):
+    """What was found: at least one server."""
+
+    endpoint: Endpoint
+    """The one that lists the wanted model, else the first that lists any, in the order of the ports."""
+    elsewhere: tuple[str, ...]
+    """Names of the others."""
+    note: str
+    """All of them, with how many models each has."""
+
+
+def probe(
+    new_caller: Callable[[Endpoint], Caller],
+    tick: Tick,
+    model: str = "",
+    places: Sequence[Endpoint] | None = None,
+) -> Probed:
+    """Ask every place for its models, all at the same time. No key goes there: nobody has said who listens.
+
+    Raises:
+        ModelLoadError: kind `no_endpoint`, with what does answer at these ports, if anything.
+        LoadCancelled: passed on from `tick`.
+    """
+    found: list[tuple[Endpoint, list[str]]] = []
+    others: list[str] = []
+    callers = [new_caller(each) for each in (usual_places() if places is None else places)]
+    try:
+        questions = [(caller, caller.url("/models"), None) for caller in callers]
+        answers = ask_together(questions, timeout_s=_TIMEOUT_S, tick=tick)
+        for caller, answer in zip(callers, answers, strict=True):
+            try:
+                if isinstance(answer, EngineError):
+                    raise answer
+                models = models_of(caller, answer)
+                found.append((caller.endpoint, [each.id for each in models]))
+            except EngineError as error:
+                if error.info.kind not in _NOBODY:
+                    others.append(error.info.message)
+    finally:
+        for caller in callers:
+            caller.close()
+    if not found:
+        raise _none(others)
+    listed = ", ".join(f"{each.name} ({_models(len(ids))})" for each, ids in found)
+    chosen, _ = min(found, key=lambda each: (not has_model(model, each[1]), not each[1]))
+    return Probed(
+        endpoint=chosen,
+        elsewhere=tuple(each.name for each, _ in found if each is not chosen),
+        note=f"Found on this machine: {listed}. Connected to {chosen.name}.",
+    )
+
+
+def _models(count: int) -> str:
+    return "1 model" if count == 1 else f"{count or 'no'} models"
+
+
+def _none(others: Sequence[str]) -> ModelLoadError:
+    ports = ", ".join(map(str, USUAL_PORTS))
+    return ModelLoadError(
+        " ".join([f"No server was named, and none gives models at this machine's ports {ports}.", *others]),
+        cure="Start one (`tt serve`, `vllm serve`), or name it: --base-url http://HOST:PORT/v1.",
+        kind="no_endpoint",
+    )

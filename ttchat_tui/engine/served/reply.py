@@ -1,0 +1,186 @@
+"""One reply as it comes from a server: chunks in, token events out, its figures by the client's clock."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from ttchat_tui.domain.events import PrefillProgress, TokenEvent
+from ttchat_tui.domain.generation import FinishReason, GenerationStats
+from ttchat_tui.domain.meter import HONEST_S, Meter
+from ttchat_tui.engine.served.asides import Asides
+from ttchat_tui.engine.served.chunks import Choice, Chunk, Usage
+from ttchat_tui.engine.served.script import WHOLE, Piece, Script, Seam
+from ttchat_tui.engine.text.text_stream import TextStream, WholeText
+
+_LENGTH: Final = frozenset(
+    {"length", "max_tokens", "max_length", "model_length", "max_output_tokens", "incomplete"}
+    | {"model_context_window_exceeded"}
+)
+_BROKEN_OFF: Final = frozenset(
+    {"abort", "aborted", "cancel", "cancelled", "canceled", "interrupted", "network_error", "load"}
+    | {"insufficient_system_resource", "timeout"}
+)
+"""vLLM and SGLang; Zhipu; DeepSeek: the server gave the reply up."""
+_FILTERED: Final = frozenset(
+    {"content_filter", "content-filter", "safety", "recitation", "blocklist", "prohibited_content", "spii"}
+    | {"sensitive", "guardrail_intervened", "content_filtered", "refusal", "image_safety", "language"}
+)
+"""OpenAI; Gemini; Zhipu; Bedrock; Anthropic."""
+_FAILED: Final = frozenset({"error", "failed", "malformed_function_call"})
+
+_MOST_IN_A_CHUNK: Final = 4096
+"""Tokens; a usage that says more for one chunk is not believed."""
+_HONEST_CHUNKS: Final = 5
+"""A rate over fewer pieces is the network's and not the model's: they arrive together."""
+
+
+Ending: TypeAlias = Literal["stop", "length", "broken off", "filtered", "failed"]
+
+
+class RemoteReply:
+    """Text, thinking and figures of one row. Chunks are not tokens: how many tokens one is, is taken from the usage
+    that comes with it, else from its log-probabilities, else it counts as one until the server says better."""
+
+    def __init__(
+        self, request_id: int, row: int, stop: tuple[str, ...], *, seam: Seam = WHOLE, prompt_tokens: int
+    ) -> None:
+        self.finish_reason = ""
+        """The server's word; empty until it has said one."""
+        self.stray = ""
+        """A line of its stream that was passed over, where nothing said how the reply ended."""
+        self.meter = Meter()
+        self.text = TextStream(WholeText(), stop)
+        self.request_id = request_id
+        self._row = row
+        self._script = Script(seam)
+        self._asides = Asides()
+        self._usage = Usage()
+        self._prompt_tokens = prompt_tokens
+        self._tokens = 0
+        self._is_counted = True
+        """Every chunk said how many tokens it is."""
+        self._times_s: list[float] = []
+
+    @property
+    def has_begun(self) -> bool:
+        return bool(self._times_s)
+
+    @property
+    def ending(self) -> Ending | None:
+        """How it ended by the server's word; None where there is none. A word that nobody knows is an end like any."""
+        word = self.finish_reason.lower().removeprefix("finish_reason_")
+        if not word:
+            return None
+        kinds: tuple[tuple[frozenset[str], Ending], ...] = (
+            (_LENGTH, "length"),
+            (_BROKEN_OFF, "broken off"),
+            (_FILTERED, "filtered"),
+            (_FAILED, "failed"),
+        )
+        for words, ending in kinds:
+            if word in words:
+                return ending
+        return "stop"
+
+    def take(self, chunk: Chunk, time_s: float) -> list[TokenEvent | PrefillProgress]:
+        """`time_s` in seconds from the receipt of the request."""
+        events: list[TokenEvent | PrefillProgress] = []
+        if chunk.progress is not None and not self.has_begun:
+            events.append(PrefillProgress(self.request_id, chunk.progress.done, chunk.progress.total))
+        for choice in self._script.ours(chunk.choices):
+            event = self._token_event(choice, chunk.usage, time_s)
+            events.extend([event] if event is not None else [])
+            self.finish_reason = choice.finish_reason or self.finish_reason
+        self._take_usage(chunk.usage)
+        return events
+
+    def flush(self) -> str:
+        """Text held back; called once, at the end. Thinking that came to its end without an answer is closed."""
+        if self.text.is_stopped:
+            return ""
+        rest = self._filtered(self._script.rest()) + self.text.flush() + self._script.late_thoughts()
+        is_over = self.ending in ("stop", "length") and not rest
+        return rest + (self._script.closed() if is_over else "")
+
+    def notes(self, reason: FinishReason) -> tuple[str, ...]:
+        """What is to be said of it besides its text, in sentences; `reason` is how it ended."""
+        notes = self._asides.notes()
+        if self._script.has_thought_unseen:
+            notes += ("What the model thought before it continued is not shown.",)
+        if self.stray:
+            notes += (f"The server also sent what is no piece of a reply: {self.stray!r}.",)
+        if reason in ("stop", "length") and not notes and not self._script.has_said:
+            what = "nothing but thoughts" if self._script.has_thought else "an empty reply"
+            notes = (f"The server sent {what}.",)
+        return notes
+
+    def stats(
+        self, reason: FinishReason, *, context_length: int, dropped: int, total_s: float
+    ) -> GenerationStats:
+        """The figures: tokens by the server's usage where it gave one; the rate is that of the tokens in all chunks
+        from the third on, taking chunks as equally large: n (c - 2) / c tokens in t_c - t_2. There is none where the
+        pieces were too few, or came too close together, to tell."""
+        chunks, usage = len(self._times_s), self._usage
+        tokens = usage.completion_tokens if usage.completion_tokens is not None else self._tokens
+        prompt = usage.prompt_tokens if usage.prompt_tokens is not None else self._prompt_tokens
+        steady_s = self._times_s[-1] - self._times_s[1] if chunks >= _HONEST_CHUNKS else 0.0
+        return msgspec.structs.replace(
+            self.meter.stats(),
+            prompt_tokens=prompt,
+            cached_tokens=min(usage.cached_tokens or 0, prompt),
+            completion_tokens=tokens,
+            context_length=context_length,
+            dropped_messages=dropped,
+            decode_tps=tokens * (chunks - 2) / chunks / steady_s if steady_s >= HONEST_S else None,
+            total_s=total_s,
+            chunks=chunks,
+            is_estimate=usage.prompt_tokens is None
+            or (usage.completion_tokens is None and not self._is_counted),
+            notes=self.notes(reason),
+        )
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """As the server counted them."""
+        return self._usage.prompt_tokens
+
+    def _take_usage(self, usage: Usage) -> None:
+        known = {name: value for name, value in msgspec.structs.asdict(usage).items() if value is not None}
+        if known.get("completion_tokens") == 0 and self.has_begun:
+            del known["completion_tokens"]  # text came: a server that does not count
+        self._usage = msgspec.structs.replace(self._usage, **known)
+
+    def _token_event(self, choice: Choice, usage: Usage, time_s: float) -> TokenEvent | None:
+        piece = self._script.take(choice)
+        self._asides.take(choice)
+        values = choice.logprobs
+        if not piece.thinking and not piece.said and not values:
+            return None  # a role, an end, a sign of life
+        count = self._count(usage, len(values))
+        self._tokens += count
+        self._times_s.append(time_s)
+        self.meter.token(time_s)
+        return TokenEvent(
+            request_id=self.request_id,
+            token_ids=(),
+            text=self._filtered(piece),
+            times_s=(time_s,) * count,
+            logprobs=values if len(values) == count else (),
+            row=self._row,
+            ends_thought=piece.ends_thought,
+        )
+
+    def _filtered(self, piece: Piece) -> str:
+        """Up to a stop string: they are looked for in the answer alone."""
+        before = self.text.flush() + piece.thinking if piece.thinking else ""
+        return before + self.text.take(piece.said)
+
+    def _count(self, usage: Usage, values: int) -> int:
+        if usage.completion_tokens is not None:
+            count = usage.completion_tokens - self._tokens
+            if count <= _MOST_IN_A_CHUNK:
+                return max(count, 1)
+        self._is_counted = self._is_counted and values > 0
+        return values or 1

@@ -1,0 +1,65 @@
+"""A request for a reply as the body of POST /chat/completions, in the server's dialect. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.thoughts import answer_of
+from ttchat_tui.engine.served.dialects import Dialect
+
+_MOST_STOPS: Final = 4
+"""OpenAI's limit. The client cuts at all of them in any case."""
+
+
+def without_thoughts(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
+    """`messages` as they are sent back: reasoning models want their earlier answers without the think block."""
+    return tuple(
+        ChatMessage("assistant", answer)
+        if message.role == "assistant" and (answer := answer_of(message.content))
+        else message
+        for message in messages
+    )
+
+
+def is_thinking(messages: Sequence[ChatMessage]) -> bool:
+    """Whether the last message ends within a think block."""
+    text = messages[-1].content if messages and messages[-1].role == "assistant" else ""
+    return text.rfind("<think>") > text.rfind("</think>")
+
+
+def body_of(
+    dialect: Dialect,
+    model: str,
+    messages: Sequence[ChatMessage],
+    sampling: SamplingParams,
+    seed: int,
+    *,
+    continue_last: bool = False,
+    max_tokens: int,
+    logprobs: bool = False,
+) -> dict[str, Any]:
+    """Every parameter is said, neutral ones too: a server has defaults of its own.
+
+    Args:
+        max_tokens: the longest reply, in place of `sampling.max_tokens`.
+    """
+    body: dict[str, Any] = {"model": model, "messages": list(messages), "stream": True, **dialect.extra}
+    values: dict[str, Any] = {
+        name: getattr(sampling, name) for name in dialect.fields if name not in ("stop", "seed", "max_tokens")
+    }
+    values |= {"seed": seed % (1 << dialect.seed_bits), "max_tokens": max_tokens}
+    for name, value in values.items():
+        if name in dialect.fields:
+            body[dialect.fields[name].name] = dialect.fields[name].sent(value)
+    if sampling.stop and "stop" in dialect.fields:
+        body["stop"] = list(sampling.stop[:_MOST_STOPS])
+    if dialect.stream_options:
+        body["stream_options"] = dict(dialect.stream_options)
+    if logprobs and dialect.logprobs:
+        body["logprobs"] = True
+    if continue_last:
+        body |= dialect.continuing or {}
+    return body

@@ -1,0 +1,292 @@
+"""Answers requests through one model of one server: what of the conversation fits, its rows on their way, the end."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import (
+    GenerationEvent,
+    GenerationFinished,
+    PrefillProgress,
+    PromptCounted,
+    Retrying,
+    RowFinished,
+    TokenEvent,
+)
+from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
+from ttchat_tui.domain.model_spec import Capabilities, RemoteOptions
+from ttchat_tui.engine.base import EngineError, refusal, require_batch
+from ttchat_tui.engine.served.caller import Caller
+from ttchat_tui.engine.served.counting import PromptCounter
+from ttchat_tui.engine.served.dialects import Dialect
+from ttchat_tui.engine.served.exchange import Inbox, Woken
+from ttchat_tui.engine.served.negotiation import RESERVE, Learned, Negotiation, Prompt, Terms, budget_of
+from ttchat_tui.engine.served.reply import RemoteReply
+from ttchat_tui.engine.served.request import is_thinking, without_thoughts
+from ttchat_tui.engine.served.row import MOST_ROWS, Row, Transport
+from ttchat_tui.engine.served.script import WHOLE, Seam
+from ttchat_tui.engine.text.template import fit, shorten
+
+_DOUBT: Final = 1.25
+"""By so much an estimate may be short of the truth."""
+_GO_ON: Final = (
+    "Your last message was cut off after the words “{tail}”. Go on with it from exactly there: "
+    "no introduction, nothing repeated."
+)
+"""Asks for the rest of a reply where the dialect has no way to go on at the very token."""
+_TAIL: Final = 60
+"""Characters of the unfinished reply that are named to the model."""
+
+
+class _Cancelled(Exception):
+    """The user gave the reply up before it was sent."""
+
+
+class ServedReplies:
+    """One model of one server."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        dialect: Dialect,
+        model: str,
+        counter: PromptCounter,
+        *,
+        learned: Learned,
+        options: RemoteOptions,
+        capabilities: Capabilities,
+        known_models: Sequence[str] = (),
+    ) -> None:
+        self._caller = caller
+        self._dialect = dialect
+        self._model = model
+        self._learned = learned
+        self._options = options
+        self._capabilities = capabilities
+        self._known_models = known_models
+        self._counter = counter
+
+    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
+        """As `Engine.count`."""
+        messages = without_thoughts(messages)
+        whole = self._counter.count(messages)
+        tokens, dropped = whole.tokens, 0
+        if self._context_length and tokens > self._budget:
+            plan = shorten(messages, lambda kept: self._counter.count(kept).tokens, self._budget)
+            tokens, dropped = plan.tokens, plan.dropped
+        return PromptCounted(
+            count_id=count_id,
+            prompt_tokens=tokens,
+            context_length=self._context_length,
+            dropped_messages=dropped,
+            is_estimate=whole.is_estimate,
+        )
+
+    def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
+        """As `Engine.generate`."""
+        received_s = time.perf_counter()
+        try:
+            require_batch(request, self._capabilities.batch_sizes)
+            messages = without_thoughts(request.messages)
+            if request.continue_last and self._dialect.continuing is None:
+                tail = messages[-1].content[-_TAIL:].strip()
+                messages = (*messages, ChatMessage("user", _GO_ON.format(tail=tail)))
+            prompt = self._prompt(messages, control)
+        except _Cancelled:
+            yield GenerationFinished(request.id, "cancelled", GenerationStats())
+            return
+        except EngineError as error:
+            yield refusal(request, error.info)
+            return
+        negotiation = Negotiation(
+            request,
+            prompt,
+            model=self._model,
+            dialect=self._dialect,
+            caller=self._caller,
+            counter=self._counter,
+            learned=self._learned,
+            capabilities=self._capabilities,
+            asks_logprobs=self._options.logprobs,
+            known_models=self._known_models,
+        )
+        yield negotiation.started()
+        inbox: Inbox = queue.SimpleQueue()
+        rows = self._rows(request, control, negotiation, inbox, received_s)
+        control.subscribe(lambda _: inbox.put(Woken()))
+        try:
+            yield from self._run(request, control, rows, negotiation, inbox, received_s)
+        finally:
+            self._capabilities = negotiation.capabilities
+            for row in rows:
+                row.close()
+
+    # -- what is sent
+
+    @property
+    def _context_length(self) -> int:
+        return self._learned.context_length
+
+    @property
+    def _budget(self) -> int:
+        return budget_of(self._context_length)
+
+    def _prompt(self, messages: tuple[ChatMessage, ...], control: GenerationControl) -> Prompt:
+        """What fits. The server is asked to count only where an estimate leaves a doubt: asking costs a round trip.
+
+        Raises:
+            PromptTooLong: a single message does not fit.
+            _Cancelled: while the server was asked.
+        """
+
+        def tick() -> None:
+            if control.is_cancelled:
+                raise _Cancelled
+
+        count = self._counter.known(messages)
+        wanted = count.tokens * (_DOUBT if count.is_estimate else 1.0) + RESERVE
+        if not self._context_length or wanted <= self._context_length:
+            return Prompt(messages, count.tokens, count.is_estimate, 0)
+        plan = fit(
+            messages,
+            lambda kept: self._counter.count(kept, tick).tokens,
+            self._context_length,
+            self._context_length - self._budget,
+        )
+        return Prompt(
+            plan.messages, plan.tokens, self._counter.known(plan.messages).is_estimate, plan.dropped
+        )
+
+    def _rows(
+        self,
+        request: GenerationRequest,
+        control: GenerationControl,
+        negotiation: Negotiation,
+        inbox: Inbox,
+        received_s: float,
+    ) -> list[Row]:
+        rows: list[Row] = []
+        drawn = [(control.sampling, request.seed)]
+        drawn += [(each.sampling or control.sampling, each.seed) for each in request.candidates]
+        for number, (sampling, seed) in enumerate(drawn):
+            reply = RemoteReply(
+                request.id,
+                number,
+                sampling.stop,
+                seam=self._seam(request),
+                prompt_tokens=negotiation.prompt.tokens,
+            )
+            terms = Terms(sampling, seed)
+            transport = Transport(
+                self._caller, self._options, inbox, partial(negotiation.answer, terms), received_s
+            )
+            rows.append(Row(number, reply, negotiation.body(terms), transport))
+        return rows
+
+    def _seam(self, request: GenerationRequest) -> Seam:
+        if not request.continue_last:
+            return WHOLE
+        text = request.messages[-1].content
+        return Seam(
+            is_thinking=is_thinking(request.messages),
+            is_exact=self._dialect.continuing is not None,
+            last=text[-1:],
+        )
+
+    # -- what comes
+
+    def _run(
+        self,
+        request: GenerationRequest,
+        control: GenerationControl,
+        rows: list[Row],
+        negotiation: Negotiation,
+        inbox: Inbox,
+        received_s: float,
+    ) -> Iterator[GenerationEvent]:
+        is_prefilled = False
+        ends: list[RowFinished] = []
+        if not control.is_cancelled:
+            for row in rows:
+                row.send(time.perf_counter())
+        while len(ends) < len(rows):
+            live = [row for row in rows if row.reason is None]
+            if control.is_cancelled:
+                for row in live:
+                    row.cancel()
+            for event in self._step(rows, live, inbox) if not control.is_cancelled else ():
+                if isinstance(event, TokenEvent) and not is_prefilled:
+                    is_prefilled = True
+                    tokens = negotiation.prompt.tokens
+                    yield PrefillProgress(request.id, tokens, tokens)
+                yield event
+            yield from negotiation.news()
+            for row in live:
+                if row.reason is not None:
+                    ends.append(self._end_of(request, row, negotiation.prompt, received_s))
+                    if request.candidates:
+                        yield ends[-1]
+        yield _finished(request, ends)
+
+    def _step(
+        self, rows: list[Row], live: list[Row], inbox: Inbox
+    ) -> Iterator[TokenEvent | PrefillProgress | Retrying]:
+        """One arrival, or one deadline that passed."""
+        first = min(live, key=lambda row: row.deadline_s)
+        try:
+            arrival = inbox.get(timeout=max(first.deadline_s - time.perf_counter(), 0.0))
+        except queue.Empty:
+            first.expire(time.perf_counter())
+            yield from first.news()
+            return
+        if arrival.tag >= 0:
+            row = rows[arrival.tag % MOST_ROWS]
+            yield from row.take(arrival)
+            yield from row.news()
+
+    def _end_of(self, request: GenerationRequest, row: Row, prompt: Prompt, received_s: float) -> RowFinished:
+        text = row.reply.flush()
+        total_s = time.perf_counter() - received_s
+        assert row.reason is not None
+        stats = row.reply.stats(
+            row.reason, context_length=self._context_length, dropped=prompt.dropped, total_s=total_s
+        )
+        if row.reply.prompt_tokens is not None and not request.continue_last:
+            self._counter.learn(prompt.messages, row.reply.prompt_tokens)
+        reason: FinishReason = row.reason
+        if reason == "length" and self._is_full(stats):
+            reason = "context"
+        return RowFinished(request.id, row.number, reason, stats, text, row.error)
+
+    def _is_full(self, stats: GenerationStats) -> bool:
+        return bool(self._context_length) and (
+            stats.prompt_tokens + stats.completion_tokens >= self._context_length
+        )
+
+
+def _finished(request: GenerationRequest, ends: Sequence[RowFinished]) -> GenerationFinished:
+    """The last event: of a single row its end, of a batch the sum."""
+    by_row = sorted(ends, key=lambda end: end.row)
+    first = by_row[0]
+    if not request.candidates:
+        return GenerationFinished(request.id, first.reason, first.stats, first.text, first.error)
+    worst = next((end for end in by_row if end.reason == "error"), None)
+    worst = worst or next((end for end in by_row if end.reason == "cancelled"), first)
+    rates = [end.stats.decode_tps for end in by_row if end.stats.decode_tps is not None]
+    firsts = [end.stats.ttft_s for end in by_row if end.stats.ttft_s is not None]
+    stats = msgspec.structs.replace(
+        first.stats,
+        completion_tokens=sum(end.stats.completion_tokens for end in by_row),
+        decode_tps=sum(rates) if rates else None,
+        ttft_s=min(firsts, default=None),
+        chunks=sum(end.stats.chunks or 0 for end in by_row),
+        total_s=max(end.stats.total_s or 0.0 for end in by_row),
+    )
+    return GenerationFinished(request.id, worst.reason, stats, error=worst.error)

@@ -1,0 +1,122 @@
+"""Which refusals pass by themselves, and after what time. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import Final
+
+from ttchat_tui.engine.served.loose_json import unescaped
+
+RETRIED: Final = frozenset({408, 425, 429, 502, 503, 504, 521, 522, 523, 529})
+"""Statuses of a request that another try may serve. 521 to 523: Cloudflare does not reach the server; 529: Anthropic's word
+for too many users."""
+_STATES: Final = {
+    **dict.fromkeys((408, 504), "did not answer in time"),
+    **dict.fromkeys((502, 521, 522, 523), "is not reached by its gateway"),
+}
+
+_QUOTA: Final = re.compile(
+    r"insufficient[_ ](?:quota|credits|balance|funds)|billing_hard_limit|credit balance is too low"
+    r'|(?:out of|used all (?:available )?) ?credits|quota_exhausted|exceeded_current_quota|"arrearage"'
+    r"|budget has been exceeded|余额不足|欠费",
+    re.IGNORECASE,
+)
+_OWED: Final = re.compile(r"overdue|arrearage|spending limit", re.IGNORECASE)
+"""What a conversation may say as well: not looked for where a server may repeat the request."""
+_PLAN: Final = re.compile(r"plan and billing", re.IGNORECASE)
+"""Gemini says it of a limit by the minute too, and then names a time to wait."""
+_OF_QUOTA: Final = frozenset({400, 403, 412, 429})
+"""Statuses with which servers say so, beside 402."""
+_LOADING: Final = re.compile(
+    r"loading (?:the )?model|model\b[^\n]{0,80}\bis (?:still |currently )?(?:being )?load(?:ing|ed)",
+    re.IGNORECASE,
+)
+_AMOUNT: Final = r"\d{1,9}(?:\.\d{1,20})?"
+_UNIT: Final = r" ?(?:ms|s|sec\w*|m|min\w*|h|hours?|hrs?|d|days?|w|weeks?)"
+_SPAN: Final = rf"{_AMOUNT}(?:{_UNIT}|(?! ?[a-z]))(?:{_AMOUNT}(?:ms|[hms]))*"
+"""A number alone is of seconds; before a word that is no unit of time it is none of them."""
+_WHOLE_SPAN: Final = re.compile(_SPAN, re.IGNORECASE)
+_IN_WORDS: Final = re.compile(
+    rf'(?:try again|retry)(?: your request)? (?:in|after) ({_SPAN})(?!\w)|"retryDelay":\s*"({_AMOUNT}s)"',
+    re.IGNORECASE,
+)
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?) ?(ms|[smhdw]?)[a-z]*", re.IGNORECASE)
+_UNITS_S: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_LONGEST_S: Final = 366 * 86400.0
+
+
+def state(status: int) -> str:
+    """What keeps a server from serving, of a status in `RETRIED`; continues a sentence that begins with its name."""
+    return f"{_STATES.get(status, 'is busy')} ({status})"
+
+
+def is_quota_used_up(status: int, body: bytes) -> bool:
+    """Nothing but money helps: no other try is worth anything."""
+    text = unescaped(body)
+    if status in _OF_QUOTA and (_QUOTA.search(text) or (status != 400 and _OWED.search(text))):
+        return True
+    return status == 402 or (status == 429 and bool(_PLAN.search(text)) and not _IN_WORDS.search(text))
+
+
+def is_loading(status: int, body: bytes) -> bool:
+    """llama.cpp's server answers so for as long as it reads its model; Hugging Face's as well."""
+    return status == 503 and _LOADING.search(unescaped(body)) is not None
+
+
+def retry_after_s(headers: Mapping[str, str], body: bytes = b"", now: datetime | None = None) -> float | None:
+    """How long the server asks to wait, in seconds: by `retry-after-ms` (OpenAI, Azure), `Retry-After` in seconds or as a
+    date, or in words; None where it does not say, or asks for more than a year. From a date the wait is counted by the
+    answer's own `Date`, for clocks differ, else by `now`."""
+    wait_s = _asked_s(headers, body, now)
+    return wait_s if wait_s is not None and wait_s <= _LONGEST_S else None
+
+
+def _asked_s(headers: Mapping[str, str], body: bytes, now: datetime | None) -> float | None:
+    exact_s = _seconds(headers.get("retry-after-ms", ""))
+    if exact_s is not None:
+        return exact_s / 1000
+    said = headers.get("retry-after", "").strip()
+    wait_s = _seconds(said)
+    if wait_s is not None:
+        return wait_s
+    if _WHOLE_SPAN.fullmatch(said):
+        return _span_s(said)
+    if until := _date(said):
+        begin = _date(headers.get("date", "")) or now or datetime.now(timezone.utc)
+        return max(0.0, (until - begin).total_seconds())
+    if (match := _IN_WORDS.search(unescaped(body))) is not None:
+        return _span_s(match[1] or match[2])
+    return None
+
+
+def _span_s(said: str) -> float:
+    """Seconds of `600ms`, `10 minutes`, `1h2m3.5s`."""
+    parts = _PART.findall(said)
+    return sum(float(number) * _UNITS_S[unit.lower()] for number, unit in parts)
+
+
+def span(wait_s: float) -> str:
+    """A time to wait, in words: `45 s`, `10 min`, `3 h`."""
+    if wait_s < 120:
+        return f"{wait_s:.0f} s"
+    return f"{wait_s / 60:.0f} min" if wait_s < 7200 else f"{wait_s / 3600:.0f} h"
+
+
+def _seconds(said: str) -> float | None:
+    try:
+        number = float(said)
+    except ValueError:
+        return None
+    return max(0.0, number) if isfinite(number) else None
+
+
+def _date(said: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(said)
+    except (ValueError, TypeError, IndexError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

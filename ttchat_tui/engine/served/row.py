@@ -1,0 +1,341 @@
+"""One row of a request on its way: sent, sent again where that is safe, received, over."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from ttchat_tui.domain.events import ErrorInfo, PrefillProgress, Retrying, TokenEvent
+from ttchat_tui.domain.generation import FinishReason
+from ttchat_tui.domain.model_spec import RemoteOptions
+from ttchat_tui.engine.base import EngineError
+from ttchat_tui.engine.served.answer_stream import AnswerStream, BadAnswer, ServerFailed
+from ttchat_tui.engine.served.caller import Caller
+from ttchat_tui.engine.served.chunks import Chunk, one_line
+from ttchat_tui.engine.served.errors import (
+    cut_off,
+    explained,
+    given_up,
+    protocol,
+    silent,
+    timed_out,
+)
+from ttchat_tui.engine.served.exchange import (
+    Answered,
+    Arrival,
+    Broke,
+    Connected,
+    Ended,
+    Exchange,
+    Inbox,
+    Received,
+)
+from ttchat_tui.engine.served.reply import RemoteReply
+from ttchat_tui.engine.served.retrying import (
+    RETRIED,
+    is_loading,
+    is_quota_used_up,
+    retry_after_s,
+    span,
+    state,
+)
+
+UNREACHED: Final = frozenset({"endpoint_refused", "endpoint_dns", "endpoint_unreachable"})
+"""Errors after which the request has certainly not reached a server."""
+
+MOST_ROWS: Final = 64
+LONGEST_WAIT_S: Final = 30.0
+"""A server that wants more patience than this before another try is told about instead."""
+_FIRST_WAIT_S: Final = 0.5
+_LOADING_WAIT_S: Final = 2.0
+"""Between two tries while the server says that it loads its model."""
+_USAGE_WAIT_S: Final = 1.0
+"""How long a reply that has ended by the server's word is waited for: its figures may follow."""
+_ENCODINGS: Final = frozenset(
+    {"", "identity", "gzip", "deflate"}
+    | {"none", "null", "utf-8", "utf8", "binary", "chunked", "aws-chunked"}
+)
+"""What httpx can read without further packages; and words that servers write there and are no compression."""
+_LONGEST_ERROR: Final = 64 << 10
+_BYTES_A_TOKEN: Final = 16 << 10
+"""Most bytes of a stream for each token asked for: many times what any server sends, but a bound."""
+
+Objection = Callable[[int, bytes, Mapping[str, Any]], "dict[str, Any] | EngineError"]
+"""From status and body of a refusal, and the request that was refused: another request body that the server may take, or
+the error in words."""
+
+
+class Transport(msgspec.Struct, frozen=True):
+    """What all rows of a request are sent with."""
+
+    caller: Caller
+    options: RemoteOptions
+    inbox: Inbox
+    objection: Objection
+    received_s: float
+    """When the engine got the request, `time.perf_counter()`."""
+
+
+class Row:
+    """Feed it its arrivals and mind its deadline; `reason` says that it is over."""
+
+    def __init__(self, number: int, reply: RemoteReply, body: dict[str, Any], transport: Transport) -> None:
+        self.number = number
+        self.reply = reply
+        self.reason: FinishReason | None = None
+        self.error: ErrorInfo | None = None
+        self.deadline_s = 0.0
+        """On `time.perf_counter`: when `expire` is to be called."""
+        self._tag = number
+        """Of the arrivals that belong to the last try; modulo `MOST_ROWS` it is the row."""
+        self._body = body
+        self._transport = transport
+        self._exchange: Exchange | None = None
+        self._tries = 0
+        self._is_waiting = False
+        """Between two tries."""
+        self._delay: Retrying | None = None
+        """The last thing to tell of another try."""
+        self._has_news = False
+        self._is_sent = False
+        self._over_s = 0.0
+        """When the server said how the reply ended; 0 before."""
+        self._status = 0
+        self._headers: Mapping[str, str] = {}
+        self._stream = AnswerStream()
+        self._refusal = bytearray()
+
+    def send(self, now_s: float) -> None:
+        """Try, or try again."""
+        if self._is_waiting and self._delay is not None:
+            self._delay = msgspec.structs.replace(self._delay, wait_s=0.0)
+            self._has_news = True
+        self._is_waiting = self._is_sent = False
+        self._tag += MOST_ROWS
+        self._status, self._stream, self._refusal = 0, AnswerStream(), bytearray()
+        transport = self._transport
+        self.deadline_s = now_s + transport.options.connect_timeout_s
+        tokens = self._body.get("max_tokens") or self._body.get("max_completion_tokens") or 1 << 16
+        self._exchange = transport.caller.start(
+            transport.caller.url("/chat/completions"),
+            self._body,
+            transport.inbox,
+            tag=self._tag,
+            most_bytes=_BYTES_A_TOKEN * (64 + int(tokens)),
+        )
+
+    def take(self, arrival: Arrival) -> Iterator[TokenEvent | PrefillProgress]:
+        """What an arrival brings; to be used up."""
+        if self.reason is not None or self._is_waiting or arrival.tag != self._tag:
+            return
+        options = self._transport.options
+        match arrival:
+            case Connected():
+                self._is_sent = True
+                self.deadline_s = arrival.time_s + options.first_token_timeout_s
+            case Answered():
+                self._status, self._headers = arrival.status, arrival.headers
+                encodings = arrival.headers.get("content-encoding", "").lower().replace(" ", "").split(",")
+                if unread := sorted(set(encodings) - _ENCODINGS):
+                    what = f"compressed its answer with {one_line(unread[0], 20)}, which was not asked for"
+                    self.fail(protocol(self._transport.caller.endpoint, what))
+            case Received() if not self._is_good:
+                self._refusal += arrival.data
+                if len(self._refusal) > _LONGEST_ERROR:
+                    self._refused(arrival.time_s)
+            case Received():
+                self._has_sign_of_life(arrival.time_s)
+                yield from self._passed_on(self._stream.feed(arrival.data), arrival.time_s)
+            case Ended() if not self._is_good:
+                self._refused(arrival.time_s)
+            case Ended():
+                yield from self._passed_on(self._stream.end(), arrival.time_s)
+                self._settle(is_all=True)
+            case Broke():
+                self._broke(explained(arrival.error, self._transport.caller.endpoint), arrival.time_s)
+            case _:
+                pass
+
+    def expire(self, now_s: float) -> None:
+        """The deadline has passed: time for another try, or too long a silence."""
+        endpoint, options = self._transport.caller.endpoint, self._transport.options
+        if self._is_waiting:
+            self.send(now_s)
+        elif self._is_over:
+            self._settle(is_all=True)
+        elif self.reply.has_begun:
+            self.fail(silent(endpoint, options.token_timeout_s))
+        elif self._is_sent:
+            self.fail(timed_out(endpoint, options.first_token_timeout_s, "sent no token"))
+        else:
+            self.fail(timed_out(endpoint, None))
+
+    def news(self) -> Iterator[Retrying]:
+        """What `take` or `expire` decided of another try."""
+        if self._has_news and self._delay is not None:
+            yield self._delay
+        self._has_news = False
+
+    def cancel(self) -> None:
+        """End it where it is."""
+        self._end("cancelled")
+
+    def fail(self, error: EngineError) -> None:
+        """End it with an error; what came stays."""
+        self.error = self.error or error.info
+        self._end("error")
+
+    def close(self) -> None:
+        """Give the connection up. Idempotent."""
+        if self._exchange is not None:
+            self._exchange.close()
+
+    def _end(self, reason: FinishReason) -> None:
+        if self.reason is None:
+            self.reason = reason
+            self.close()
+
+    def _passed_on(self, chunks: Iterator[Chunk], time_s: float) -> Iterator[TokenEvent | PrefillProgress]:
+        endpoint = self._transport.caller.endpoint
+        try:
+            for chunk in chunks:
+                for event in self.reply.take(chunk, time_s - self._transport.received_s):
+                    if isinstance(event, TokenEvent):
+                        self._over_s = 0.0  # it was not over yet
+                    yield event
+                self._has_sign_of_life(time_s)
+                if self.reply.text.is_stopped:
+                    self._end("stop")
+                    return
+            if self._stream.is_done:
+                self._settle(is_all=False)
+        except ServerFailed as error:
+            said = one_line(self._masked(error))
+            if not self.reply.has_begun:  # a gateway sends its 200 before the server behind it refuses
+                answer = self._transport.objection(400, self._masked(error).encode(), self._body)
+                if not isinstance(answer, EngineError):
+                    self._send_anew(answer, time_s)
+                    return
+            self.fail(
+                EngineError(f"{endpoint.name} failed: {said}", "See the server's log.", "endpoint_error")
+            )
+        except BadAnswer as error:
+            self.fail(protocol(endpoint, self._masked(error)))
+
+    def _masked(self, said: object) -> str:
+        return self._transport.caller.masked(str(said).encode()).decode()
+
+    def _settle(self, *, is_all: bool) -> None:
+        """The server has said that it is done, or (`is_all`) there is nothing more."""
+        if self.reason is not None:
+            return
+        endpoint, ending = self._transport.caller.endpoint, self.reply.ending
+        match ending:
+            case "stop" | "length":
+                self._end(ending)
+            case "broken off" | "filtered" | "failed":
+                self.fail(given_up(endpoint, ending, one_line(self.reply.finish_reason, 60)))
+            case None if self._stream.passed_over and not self.reply.has_begun:
+                if is_all or self._stream.is_done:
+                    self.fail(protocol(endpoint, f"sent what is no piece of a reply: {self._passed_over!r}"))
+            case None if self._stream.is_done:
+                self.reply.stray = one_line(self._masked(self._stream.stray), 60)
+                self._end("stop")
+            case None if is_all and self._stream.is_empty:
+                self.fail(protocol(endpoint, f"answers with nothing ({self._status})"))
+            case None if is_all:
+                self.fail(cut_off(endpoint, self._passed_over))
+            case None:
+                pass
+
+    @property
+    def _passed_over(self) -> str:
+        return one_line(self._masked(self._stream.passed_over), 60)
+
+    @property
+    def _is_good(self) -> bool:
+        return 200 <= self._status < 300
+
+    @property
+    def _is_over(self) -> bool:
+        """The server has said how the reply ended; only figures may follow."""
+        return self.reply.ending is not None
+
+    def _has_sign_of_life(self, time_s: float) -> None:
+        """Something came, a comment or half an event: as long as the server is at work, it is waited for."""
+        options = self._transport.options
+        if self._is_over:
+            self._over_s = self._over_s or time_s
+            self.deadline_s = self._over_s + _USAGE_WAIT_S
+        else:
+            is_begun = self.reply.has_begun
+            self.deadline_s = time_s + (
+                options.token_timeout_s if is_begun else options.first_token_timeout_s
+            )
+
+    def _broke(self, error: EngineError, time_s: float) -> None:
+        if self._is_over:  # all that matters was here already
+            self._settle(is_all=True)
+        elif (
+            error.info.kind in UNREACHED
+            and not self._is_sent
+            and self._may_wait(None, time_s, f"{self._name} cannot be reached")
+        ):
+            return
+        else:
+            self.fail(error)
+
+    def _refused(self, time_s: float) -> None:
+        status, body = self._status, self._transport.caller.masked(bytes(self._refusal))
+        asked_s = retry_after_s(self._headers, body) if status in RETRIED else None
+        if self._may_pass(status, body, asked_s, time_s):
+            return
+        answer = self._transport.objection(status, body, self._body)
+        if isinstance(answer, EngineError):
+            if asked_s and answer.info.kind == "rate_limited":
+                cure = f"It asks for a wait of {span(asked_s)}: send again then."
+                answer = EngineError(answer.info.message, cure, answer.info.kind)
+            self.fail(answer)
+            return
+        self._send_anew(answer, time_s)
+
+    def _send_anew(self, body: dict[str, Any], time_s: float) -> None:
+        self.close()
+        self._body = body
+        self.send(time_s)
+
+    @property
+    def _name(self) -> str:
+        return self._transport.caller.endpoint.name
+
+    def _may_pass(self, status: int, body: bytes, asked_s: float | None, now_s: float) -> bool:
+        """Prepare another try after a refusal that may pass by itself."""
+        if status not in RETRIED or is_quota_used_up(status, body):
+            return False
+        if not is_loading(status, body):
+            return self._may_wait(asked_s, now_s, f"{self._name} {state(status)}")
+        if now_s - self._transport.received_s > self._transport.options.first_token_timeout_s:
+            return False
+        self._tries = 0  # it is at work: as patient as with a long prompt
+        return self._may_wait(asked_s or _LOADING_WAIT_S, now_s, f"{self._name} is still loading its model")
+
+    def _may_wait(self, asked_s: float | None, now_s: float, why: str) -> bool:
+        """Prepare another try; False where there have been enough, or the server wants too long a wait."""
+        backoff_s = _FIRST_WAIT_S * 2**self._tries * random.uniform(0.8, 1.2)  # not all clients at once
+        wait_s = backoff_s if asked_s is None else asked_s
+        if not wait_s and self._tries:  # "now", again and again, is no wait
+            wait_s = backoff_s
+        retries = self._transport.options.retries
+        if self._tries >= retries or wait_s > LONGEST_WAIT_S:
+            return False
+        self.close()
+        self._tries += 1
+        self._is_waiting = self._has_news = True
+        self._delay = Retrying(
+            self.reply.request_id, why, wait_s, self._tries + 1, retries + 1, row=self.number
+        )
+        self.deadline_s = now_s + wait_s
+        return True

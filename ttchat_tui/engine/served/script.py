@@ -1,0 +1,235 @@
+"""The text of one reply, out of what a server says in pieces: thoughts in a block, an answer behind it, nothing twice."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from ttchat_tui.domain.thoughts import OPENING
+from ttchat_tui.engine.served.chunks import Choice
+from ttchat_tui.engine.served.unopened import UnopenedThought
+
+_HALF: Final = re.compile(r"(?:[\ud800-\udbff]|(?<![\ud800-\udbff])[\udc80-\udcff]{1,3})\Z")
+"""At the end of a piece: the first half of a surrogate pair, or the first bytes of a character."""
+_BYTES: Final = re.compile(r"(?<![\ud800-\udbff])[\udc80-\udcff]+")
+
+_TAGS: Final = re.compile(r"\A\s*<think(?:ing)?>\s*|(?<!\s)\s*</think(?:ing)?>\s*\Z", re.IGNORECASE)
+"""Around thoughts that come in a field of their own, where a server leaves them in."""
+_SHORTEST_REPEAT: Final = 5
+_SHORTEST_REPEAT_OF_ONE: Final = 12
+"""Characters of a text that is taken for a repetition, if it came in several pieces or in one."""
+
+THINK_ENDS: Final = "\n</think>\n\n"
+
+
+class Seam(msgspec.Struct, frozen=True):
+    """Where a reply goes on, if it is one that is continued."""
+
+    is_thinking: bool = False
+    """It ends within a think block."""
+    is_exact: bool = True
+    """The server goes on at the very token; otherwise the model was asked in words for the rest."""
+    last: str = ""
+    """Its last character."""
+
+
+WHOLE: Final = Seam()
+"""A reply from its beginning."""
+
+
+class Piece(NamedTuple):
+    """What a choice adds to the text of a reply."""
+
+    thinking: str = ""
+    """What stands before `said`: thoughts, and the tags around them."""
+    said: str = ""
+    ends_thought: bool = False
+    """All that was said before this was a thought, whose opening tag the template had written."""
+
+
+class Script:
+    """Feed it the choices of each chunk in order."""
+
+    def __init__(self, seam: Seam = WHOLE) -> None:
+        self.has_said = False
+        """Some of the answer came."""
+        self.has_thought = False
+        self.has_thought_unseen = False
+        """Thoughts came that have no place in a reply that is continued in the middle of its answer."""
+        self._seam = seam
+        self._is_thinking = seam.is_thinking
+        self._answer = Pieces()
+        self._thoughts = Pieces()
+        self._unopened = UnopenedThought(is_decided=seam is not WHOLE)
+        self._late_thoughts: list[str] = []
+        self._has_refused = False
+        self._others: list[Choice] = []
+        """Of choices that are not ours, until one that is ours comes."""
+        self._has_ours = False
+
+    def ours(self, choices: Sequence[Choice]) -> Iterator[Choice]:
+        """Those of index 0: one reply is asked for. Where there is none of it in all the stream, `rest` has the others."""
+        for choice in choices:
+            if choice.index == 0:
+                self._has_ours = True
+                self._others.clear()
+                yield choice
+            elif not self._has_ours:
+                self._others.append(choice)
+
+    def take(self, choice: Choice) -> Piece:
+        """The next piece of the reply."""
+        delta, whole = choice.delta, choice.message
+        is_last = bool(choice.finish_reason)
+        thinking = self._thoughts.add(delta.thinking, whole.thinking, is_last=is_last)
+        if thinking and self.has_said and not delta.thinking:  # said at the end, and in no order
+            self._late_thoughts.append(thinking)
+            self.has_thought_unseen = self.has_thought_unseen or not self._seam.is_exact
+            thinking = ""
+        said = self._answer.add(delta.text, whole.text, is_last=is_last) or self._refusal(choice)
+        return self._shown(_TAGS.sub("", thinking), said)
+
+    def rest(self) -> Piece:
+        """What came and was not passed on: half a character, a tag, all of another choice. Called once, at the end."""
+        first = min((each.index for each in self._others), default=0)
+        pieces = [each.delta.text or each.message.text for each in self._others if each.index == first]
+        piece = self._shown("", self._answer.add("".join(pieces)) + self._answer.end())
+        thought, held = self._unopened.end()
+        if not thought:
+            return piece._replace(said=piece.said + held)
+        self.has_thought, self.has_said = True, bool(held.strip())
+        return Piece(piece.thinking + piece.said + thought, held)
+
+    def late_thoughts(self) -> str:
+        """Thoughts reported behind their answer, as a block."""
+        late = "".join(self._late_thoughts) if self._seam.is_exact else ""
+        return f"\n\n{OPENING}{late}\n</think>\n" if late else ""
+
+    def closed(self) -> str:
+        """The end of thoughts that no answer follows."""
+        return "\n</think>\n" if self._is_thinking else ""
+
+    def _refusal(self, choice: Choice) -> str:
+        refusal = choice.delta.refusal or ("" if self.has_said else choice.message.refusal)
+        if refusal and self.has_said and not self._has_refused:
+            refusal = f"\n\n{refusal}"
+        self._has_refused = self._has_refused or bool(refusal)
+        return refusal
+
+    def _shown(self, thinking: str, said: str) -> Piece:
+        before = ""
+        if thinking and (self._seam.is_exact or self._is_thinking):
+            if not self._is_thinking:
+                before += "".join((*self._unopened.end(), "\n\n")) if self.has_said else ""
+            before += thinking if self._is_thinking else OPENING + thinking
+            self._is_thinking = self.has_thought = True
+            self._unopened.is_decided = True
+        elif thinking:
+            self.has_thought_unseen = True
+        if not said:
+            return Piece(before)
+        before += THINK_ENDS if self._is_thinking else ""
+        before += self._space_before(said)
+        self._is_thinking = False
+        self.has_said = True
+        if self._unopened.is_decided:
+            return Piece(before, said)
+        thought, said = self._unopened.take(said)
+        self.has_thought = self.has_thought or bool(thought)
+        return Piece(before + thought, said, bool(thought))
+
+    def _space_before(self, said: str) -> str:
+        """What holds two words apart where the rest was asked for in words: replies begin without a space."""
+        if self.has_said or self._seam.is_exact or self._seam.is_thinking:
+            return ""
+        return " " if self._seam.last.strip() and said[0].isalnum() else ""
+
+
+class Pieces:
+    """Text that comes in pieces: halves of a character are joined (of a surrogate pair, or of its bytes), and what only
+    repeats the whole text at the end is known again."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._count = 0
+        self._length = 0
+        self._half = ""
+        self._repeat: str = ""
+        """The last piece, where it may be no more than all that was said, once more."""
+        self._has_deltas = False
+
+    def add(self, piece: str, whole: str = "", *, is_last: bool = False) -> str:
+        """The text that is certain now. `whole`: all that was said, by a server that says it at the end. `is_last`: the
+        server says that the reply ends with `piece`."""
+        if piece:
+            self._has_deltas = True
+            if self._repeat:  # more follows: it was said twice
+                piece, self._repeat = self._repeat + piece, ""
+            elif (self._count > 1 or is_last) and self._is_all_again(piece):
+                self._repeat = piece
+                return ""
+        else:
+            piece = self._missing(whole)
+        return self._certain(piece) if piece else ""
+
+    def end(self) -> str:
+        """A half that nothing followed."""
+        half, self._half = self._half, ""
+        return "\ufffd" if half else ""
+
+    def _certain(self, piece: str) -> str:
+        piece = _joined(self._half + piece)
+        self._half = found[0] if (found := _HALF.search(piece)) else ""
+        text = _paired(piece[: len(piece) - len(self._half)])
+        self._parts.append(text)
+        self._count += 1
+        self._length += len(text)
+        return text
+
+    def _said(self) -> str:
+        self._parts = ["".join(self._parts)]
+        return self._parts[0]
+
+    def _is_all_again(self, piece: str) -> bool:
+        """Some servers end a stream with all of its text as one more piece. Shorter texts, and those that repeat
+        themselves, a model may well have said twice."""
+        least = _SHORTEST_REPEAT if self._count > 1 else _SHORTEST_REPEAT_OF_ONE
+        if len(piece) != self._length or len(piece) < least:
+            return False
+        return piece == self._said() and (piece + piece).find(piece, 1) == len(piece)
+
+    def _missing(self, whole: str) -> str:
+        """What of a whole message was not said before. A server may stream whole messages in place of deltas, each with
+        the next piece."""
+        if not whole or not self._count or (len(whole) < self._length and not self._has_deltas):
+            return whole
+        if len(whole) < self._length:
+            return ""
+        said = self._said()
+        if whole.startswith(said):
+            return whole[len(said) :]
+        if whole.lstrip().startswith(said.strip()):  # the server has trimmed it
+            return whole.lstrip()[len(said.strip()) :]
+        return "" if self._has_deltas else whole
+
+
+def _joined(text: str) -> str:
+    """With the characters that were cut into bytes put together where they are whole."""
+    return text if text.isascii() else _BYTES.sub(lambda run: _of_bytes(run[0]), text)
+
+
+def _of_bytes(run: str) -> str:
+    data = run.encode("utf-8", "surrogateescape")
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(data)
+    return text + decoder.getstate()[0].decode("utf-8", "surrogateescape")
+
+
+def _paired(text: str) -> str:
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

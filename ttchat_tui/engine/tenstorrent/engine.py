@@ -1,0 +1,212 @@
+"""The Tenstorrent engine: `Engine` over a model that stays on the card."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import (
+    GenerationEvent,
+    LoadProgress,
+    PromptCounted,
+)
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec, TenstorrentOptions
+from ttchat_tui.domain.user_paths import current_folder, home
+from ttchat_tui.engine.base import ModelLoadError, ProgressReporter, not_loaded, refusal
+from ttchat_tui.engine.decoding.responder import Replies
+from ttchat_tui.engine.tenstorrent import environment, weight_cache
+from ttchat_tui.engine.tenstorrent.card_sampling import LimitedControl, limited_request, row_samplings
+from ttchat_tui.engine.tenstorrent.errors import explained
+from ttchat_tui.engine.tenstorrent.holders import require_free
+from ttchat_tui.engine.tenstorrent.kv_prefix import PROBE
+from ttchat_tui.engine.tenstorrent.loading import LoadedCard, Plan, load_card
+from ttchat_tui.engine.tenstorrent.mesh import named_shape
+from ttchat_tui.engine.tenstorrent.stepper import CardStepper
+from ttchat_tui.engine.text.generation_config import recommended_sampling
+from ttchat_tui.engine.text.json_file import read_json, read_json_if_there
+from ttchat_tui.engine.text.template import ChatTemplate, Piece
+from ttchat_tui.engine.text.tokenizer import ChatTokenizer
+from ttchat_tui.engine.text.tokenizer_folder import template_from_folder, tokenizer_from_folder
+
+
+class _Loaded(msgspec.Struct, kw_only=True):
+    card: LoadedCard
+    stepper: CardStepper
+    draws: frozenset[str] | None
+    """What of the sampling parameters holds where the card draws; None: all, the host does."""
+    batch_sizes: tuple[int, ...]
+    replies: Replies
+
+
+class _Prepared(msgspec.Struct, frozen=True):
+    api: environment.Api
+    folder: Path
+    """The model's, under a name that tt_transformers knows."""
+    variables: dict[str, str]
+    """To be set before ttnn is imported."""
+    notes: tuple[str, ...]
+    """What the user should know of it, a line each."""
+
+
+class TenstorrentEngine:
+    """An `Engine`. One process, one card: what ttnn read from the environment at its import stays."""
+
+    def __init__(self) -> None:
+        self._loaded: _Loaded | None = None
+
+    def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
+        self.unload()
+        started = time.perf_counter()
+        report(LoadProgress(phase="start", detail="ttnn"))
+        prepared = self._prepare(spec)
+        with environment.applied(prepared.variables, os.environ):
+            return self._load(spec, prepared, report, started)
+
+    def _load(
+        self, spec: ModelSpec, prepared: _Prepared, report: ProgressReporter, started: float
+    ) -> EngineInfo:
+        folder, options = prepared.folder, spec.tenstorrent
+        if not options.ignore_holders:
+            require_free(os.environ)
+        config = read_json(folder / "config.json")
+        tokenizer = tokenizer_from_folder(folder)
+        data = template_from_folder(folder)
+        report(LoadProgress(phase="start", detail="chat template"))
+        template = ChatTemplate(data.source, data.special, tokenizer.controls)
+        plan = Plan(
+            api=prepared.api,
+            name=folder.name,
+            hf_model=str(folder),
+            mesh_name=_mesh_name(options),
+            wanted_context=spec.context_length,
+            model_context=_longest_context(config),
+            probe=tokenizer.encode_pieces((Piece(PROBE, False),))[0],
+            options=options,
+        )
+        with explained():
+            card = load_card(plan, report)
+        self._loaded = _ready(card, tokenizer, template)
+        recommended = recommended_sampling(read_json_if_there(folder / "generation_config.json"))
+        draws = self._loaded.draws
+        return EngineInfo(
+            model=spec.name,
+            engine="tt",
+            label=f"tt {card.profile} {options.optimizations}" + (" device sampling" if draws else ""),
+            context_length=card.context_length,
+            vocab_size=int(config["vocab_size"]),
+            load_s=time.perf_counter() - started,
+            capabilities=_capabilities(self._loaded),
+            notes=(*prepared.notes, *card.notes),
+            recommended=recommended or spec.recommended,
+        )
+
+    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
+        if self._loaded is None:
+            raise not_loaded()
+        return self._loaded.replies.count(count_id, messages)
+
+    def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
+        if self._loaded is None:
+            yield refusal(request, not_loaded().info)
+            return
+        loaded = self._loaded
+        if loaded.draws is not None:
+            request = limited_request(request, loaded.draws)
+            control = LimitedControl(control, loaded.draws)
+            loaded.stepper.draw_by(row_samplings(request, control))
+        yield from loaded.replies.generate(request, control)
+
+    def unload(self) -> None:
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            with explained():
+                loaded.card.close()
+
+    def close(self) -> None:
+        self.unload()
+
+    def _prepare(self, spec: ModelSpec) -> _Prepared:
+        """Find what drives the card, and choose the folders and variables of this load.
+
+        Raises:
+            EngineError: what is missing, and how to get it.
+        """
+        options = spec.tenstorrent
+        checkout = environment.find_checkout(options.home, os.environ, home=home(), current=current_folder())
+        api = environment.choose_api(options.api, checkout)
+        path = Path(spec.path)
+        if not path.is_dir():
+            raise ModelLoadError(
+                f"{path.name} is no folder with config.json and safetensors.",
+                "The Tenstorrent engine runs Hugging Face checkpoints; choose one (`ttchat-tui models list`).",
+            )
+        cache = environment.cache_parent(options.cache_dir, os.environ, path)
+        folder = environment.model_folder(path, spec.repo, cache / "names")
+        rows = named_shape(mesh_name)[0] if (mesh_name := _mesh_name(options)) else 1
+        wanted = environment.Wanted(
+            hf_model=str(folder),
+            is_local=True,
+            cache_dir=weight_cache.make(weight_cache.folder_for(cache, folder.name, path, rows)),
+            logs_dir=cache / "native",
+            checkout=checkout,
+            operation_timeout_s=options.operation_timeout_s,
+        )
+        if checkout is not None:
+            environment.put_on_path(checkout)
+        return _Prepared(api, folder, environment.variables(wanted, os.environ), _shared_notes(cache))
+
+
+def _ready(card: LoadedCard, tokenizer: ChatTokenizer, template: ChatTemplate) -> _Loaded:
+    """What answers with the model that was put on the card."""
+    model, stepper = card.model, card.stepper
+    assert model is not None
+    assert stepper is not None
+    return _Loaded(
+        card=card,
+        stepper=stepper,
+        draws=model.draws,
+        batch_sizes=(batch_sizes := tuple(range(1, model.batch + 1))),
+        replies=Replies(
+            tokenizer=tokenizer,
+            template=template,
+            context_length=card.context_length,
+            stepper=stepper,
+            batch=stepper,
+            batch_sizes=batch_sizes,
+            prefill_chunk=card.context_length,
+        ),
+    )
+
+
+def _capabilities(loaded: _Loaded) -> Capabilities:
+    return Capabilities(
+        sampling=Capabilities().sampling if loaded.draws is None else loaded.draws,
+        logprobs=loaded.draws is None,
+        batch_sizes=loaded.batch_sizes,
+        kv_reuse=loaded.stepper.reuses_prefix,
+    )
+
+
+def _mesh_name(options: TenstorrentOptions) -> str:
+    return (options.mesh_device or os.environ.get("MESH_DEVICE", "")).strip()
+
+
+def _shared_notes(cache: Path) -> tuple[str, ...]:
+    return tuple(
+        f"{shared} holds converted weights that may be another model's: it is not used. Delete it to free the space."
+        for shared in weight_cache.shared_caches(cache)
+    )
+
+
+def _longest_context(config: Mapping[str, Any]) -> int:
+    value = config.get("max_position_embeddings") or config.get("text_config", {}).get(
+        "max_position_embeddings"
+    )
+    return int(value or 4096)

@@ -1,0 +1,83 @@
+"""Messages → ids: template, trimming to the context and the ledger of generated ids, as one thing that engines share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.engine.text.template import ChatTemplate, Plan, fit, shorten
+from ttchat_tui.engine.text.token_ledger import NOTHING_WRITTEN, Encoded, PieceEncoder, TokenLedger, Written
+
+_RESERVE: Final = 512
+"""Tokens kept free for a reply (a quarter of the context where that is less). The same for every request, so that
+what a count foretells is what a reply then gets."""
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """A prompt, ready for the model."""
+
+    encoded: tuple[Encoded, ...]
+    dropped: int
+    """Messages left out."""
+
+    @property
+    def ids(self) -> list[int]:
+        return [token_id for _, ids in self.encoded for token_id in ids]
+
+    @property
+    def tail(self) -> str:
+        """The text that it ends with, as far as a tag needs."""
+        return "".join(piece.text for piece, _ in self.encoded[-3:])
+
+
+class PromptBuilder:
+    """Builds the prompts of one loaded model."""
+
+    def __init__(self, template: ChatTemplate, encoder: PieceEncoder, context_length: int) -> None:
+        self._template = template
+        self._ledger = TokenLedger(encoder)
+        self._context_length = context_length
+        self._reserve = min(_RESERVE, context_length // 4)
+
+    def build(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        continue_last: bool = False,
+        written: Written = NOTHING_WRITTEN,
+    ) -> Prompt:
+        """`written` is the message that is continued.
+
+        Raises:
+            PromptTooLong: a single message does not fit.
+            TemplateError: the template refuses these messages.
+        """
+
+        made: dict[tuple[ChatMessage, ...], tuple[Encoded, ...]] = {}
+
+        def count(kept: Sequence[ChatMessage]) -> int:
+            pieces = self._template.pieces(kept, continue_last=continue_last)
+            encoded = made[tuple(kept)] = tuple(self._ledger.encode(pieces, written))
+            return sum(len(ids) for _, ids in encoded)
+
+        plan = fit(messages, count, self._context_length, self._reserve)
+        return Prompt(made[plan.messages], plan.dropped)
+
+    def count(self, messages: Sequence[ChatMessage]) -> Plan:
+        """What `build` would make of `messages`; where it would refuse them, the least that they take.
+
+        Raises:
+            TemplateError: the template refuses these messages.
+        """
+        return shorten(
+            messages,
+            lambda kept: len(Prompt(tuple(self._ledger.encode(self._template.pieces(kept))), 0).ids),
+            self._context_length - self._reserve,
+        )
+
+    def remember(self, prompt: Prompt, reply_ids: Sequence[int], reply_text: str) -> None:
+        """Note a reply (ids without control tokens, and their whole text), so that its ids are used again."""
+        self._ledger.remember(prompt.encoded, reply_ids, reply_text)

@@ -1,0 +1,249 @@
+"""Messages → prompt: the model's chat template rendered into pieces, and the choice of messages that fit. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
+
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.engine.base import PromptTooLong
+from ttchat_tui.engine.text.template_process import TemplateError, TemplateRefusal, render
+
+PLAIN_TEMPLATE: Final = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message.role == 'system' %}{{ message.content }}\n\n"
+    "{% elif message.role == 'user' %}User: {{ message.content }}\n"
+    "{% else %}Assistant: {{ message.content }}\n{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+"""For models without a chat template: base models complete such a script well enough."""
+
+PLAIN_STOP: Final = ("\nUser:",)
+"""Ends a reply under `PLAIN_TEMPLATE`: the model would go on with the user's next line."""
+
+_PRIVATE_USE: Final = range(0xF0000, 0xFFFFE)
+"""Unicode's supplementary private use area A: characters that text has no meaning for."""
+
+
+class Piece(NamedTuple):
+    """A stretch of the prompt: one control token, or text between control tokens."""
+
+    text: str
+    is_control: bool
+
+
+class TemplateData(msgspec.Struct, frozen=True, kw_only=True):
+    """What the chat template needs from the model file."""
+
+    source: str = ""
+    """Jinja; empty when the model brings none."""
+    special: Mapping[str, str] = {}
+    """`bos_token`, `eos_token` … as text."""
+
+
+class ChatTemplate:
+    """A model's Jinja chat template, rendered as transformers' `apply_chat_template` renders it.
+
+    Control tokens come from the template alone. What a user types is hidden from the tokenizer's matching of special
+    tokens: before rendering, each control token inside a message's content is replaced by a private-use character,
+    and only after the rendered text has been split at control tokens is it put back, as ordinary text. Hiding only
+    those strings (not the whole content) leaves the template free to trim, test and split contents.
+    """
+
+    def __init__(self, source: str, special: Mapping[str, str], controls: Collection[str]) -> None:
+        """
+        Args:
+            source: Jinja source; empty for `PLAIN_TEMPLATE`.
+            special: what templates read by name: `bos_token`, `eos_token` …
+            controls: the text of every token that must only ever come from the template.
+        Raises:
+            TemplateError: the template is no valid Jinja, or does not end.
+        """
+        self.is_fallback = not source
+        self.stop: tuple[str, ...] = PLAIN_STOP if self.is_fallback else ()
+        self._source = source or PLAIN_TEMPLATE
+        self._special = {"bos_token": "", "eos_token": "", **special}
+        # Longest first: an alternation takes the first that matches, tokenizers take the longest.
+        longest_first = sorted(filter(None, controls), key=len, reverse=True)
+        self._controls = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        self.has_system_role = self._accepts_system()
+
+    def render(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        add_generation_prompt: bool = True,
+        continue_last: bool = False,
+    ) -> str:
+        """The prompt as text. With `continue_last` it ends inside the last message.
+
+        Raises:
+            TemplateError: the template refuses these messages.
+        """
+        pieces = self.pieces(
+            messages, add_generation_prompt=add_generation_prompt, continue_last=continue_last
+        )
+        return "".join(piece.text for piece in pieces)
+
+    def pieces(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        add_generation_prompt: bool = True,
+        continue_last: bool = False,
+    ) -> tuple[Piece, ...]:
+        """The prompt, split at control tokens; empty stretches are left out.
+
+        Raises:
+            TemplateError: the template refuses these messages.
+        """
+        if not self.has_system_role:
+            messages = merge_system(messages)
+        hidden = _Hidden(self._controls, self._source, [message.content for message in messages])
+        dicts = [{"role": m.role, "content": hidden.hide(m.content)} for m in messages]
+        if continue_last:
+            dicts[-1]["content"] += hidden.end_mark + " "
+        text = self._run(dicts, add_generation_prompt and not continue_last)
+        if continue_last:
+            text = _cut_at(text, hidden.end_mark)
+        return tuple(self._split(text, hidden))
+
+    def _split(self, text: str, hidden: _Hidden) -> list[Piece]:
+        pieces: list[Piece] = []
+        position = 0
+        for match in self._controls.finditer(text):
+            if match.start() > position:
+                pieces.append(Piece(hidden.reveal(text[position : match.start()]), False))
+            pieces.append(Piece(match.group(), True))
+            position = match.end()
+        if position < len(text):
+            pieces.append(Piece(hidden.reveal(text[position:]), False))
+        return pieces
+
+    def _run(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        variables = {
+            "messages": messages,
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": add_generation_prompt,
+            **self._special,
+        }
+        return render(self._source, variables)
+
+    def _accepts_system(self) -> bool:
+        """Whether the template takes a system message and shows it (Gemma's raises, others leave it out)."""
+        probe = [{"role": "system", "content": "ttchat-probe"}, {"role": "user", "content": "hello"}]
+        try:
+            return "ttchat-probe" in self._run(probe, True)
+        except TemplateRefusal:
+            return False
+
+
+class _Hidden:
+    """Stand-ins for control tokens inside contents, for one rendering."""
+
+    def __init__(self, controls: re.Pattern[str], source: str, contents: Sequence[str]) -> None:
+        taken = set(source).union(*contents)
+        free = (char for char in map(chr, _PRIVATE_USE) if char not in taken)
+        found = sorted({match.group() for content in contents for match in controls.finditer(content)})
+        self.end_mark = next(free)
+        """A character that is in no content: marks where a continued message ends."""
+        self._controls = controls
+        self._stand_in = dict(zip(found, islice(free, len(found)), strict=True))
+        self._back = str.maketrans({char: text for text, char in self._stand_in.items()})
+
+    def hide(self, content: str) -> str:
+        return self._controls.sub(lambda match: self._stand_in[match.group()], content)
+
+    def reveal(self, text: str) -> str:
+        return text.translate(self._back)
+
+
+def merge_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """The system prompt as the beginning of the first user message, for templates without a system role."""
+    if not messages or messages[0].role != "system":
+        return list(messages)
+    system, rest = messages[0], list(messages[1:])
+    for index, message in enumerate(rest):
+        if message.role == "user":
+            rest[index] = ChatMessage("user", f"{system.content}\n\n{message.content}")
+            return rest
+    return [ChatMessage("user", system.content), *rest]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Which messages a prompt is made of."""
+
+    messages: tuple[ChatMessage, ...]
+    tokens: int
+    """What they take, through the template."""
+    dropped: int
+    """How many of the oldest messages were left out."""
+
+
+def fit(
+    messages: Sequence[ChatMessage],
+    count: Callable[[Sequence[ChatMessage]], int],
+    limit: int,
+    reserve: int,
+) -> Plan:
+    """As `shorten`, for a prompt that is to be answered.
+
+    Raises:
+        PromptTooLong: what cannot be left out takes `limit` tokens or more: no room for one token of a reply.
+    """
+    plan = shorten(messages, count, limit - reserve)
+    if plan.tokens >= limit:
+        raise PromptTooLong(
+            f"With system prompt and chat template this message takes {plan.tokens:,} tokens; the model's context holds "
+            f"{limit:,}, reply included.",
+            "Shorten the message or the system prompt, or load a model with a longer context.",
+        )
+    return plan
+
+
+def shorten(
+    messages: Sequence[ChatMessage], count: Callable[[Sequence[ChatMessage]], int], budget: int
+) -> Plan:
+    """Leave out as few of the oldest turns as needed for the prompt to take at most `budget` tokens.
+
+    Never the system prompt, nor what stands from the last user message on; the first message kept is a user's. Where
+    that cannot be done, everything is left out that may be.
+
+    Args:
+        count: tokens of some messages through the template; must not grow when messages are left out.
+    """
+    total = count(messages)
+    if total <= budget:
+        return Plan(tuple(messages), total, 0)
+    head = 1 if messages and messages[0].role == "system" else 0
+    users = [index for index, message in enumerate(messages) if index > head and message.role == "user"]
+    if not users:
+        return Plan(tuple(messages), total, 0)
+    low, high = 0, len(users) - 1  # The first cut that fits, by halves; the last one is taken in any case.
+    while low < high:
+        middle = (low + high) // 2
+        if _cut(messages, head, users[middle], count).tokens <= budget:
+            high = middle
+        else:
+            low = middle + 1
+    return _cut(messages, head, users[low], count)
+
+
+def _cut(
+    messages: Sequence[ChatMessage], head: int, first: int, count: Callable[[Sequence[ChatMessage]], int]
+) -> Plan:
+    kept = (*messages[:head], *messages[first:])
+    return Plan(kept, count(kept), first - head)
+
+
+def _cut_at(text: str, mark: str) -> str:
+    """The text before `mark`; its trailing space goes too if the template trimmed the one that followed the mark."""
+    before, found, after = text.rpartition(mark)
+    if not found:
+        raise TemplateError("The model's chat template leaves out the message that is to be continued.")
+    return before if after.startswith(" ") else before.rstrip()

@@ -1,0 +1,198 @@
+"""Text ↔ ids for chats: control tokens by piece only, plain text never becomes one, ids decode through their bytes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, Literal, TypeAlias, cast
+
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from ttchat_tui.domain.thoughts import mark_of
+from ttchat_tui.engine.text.template import Piece
+from ttchat_tui.engine.text.text_stream import IncrementalDecoder, Utf8Decoder
+
+Spelling: TypeAlias = Literal["byte-level", "sentencepiece", "opaque"]
+"""How a token is written in the vocabulary: GPT-2's printable bytes; "▁" for a space and <0xNN> for a byte; or in a way
+that only the tokenizer's own decoder knows."""
+
+TURN_ENDERS: Final = (
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<end_of_turn>",
+    "<|end|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "</s>",
+)
+"""Tokens that end a turn or a text wherever they exist as one special token, whatever the metadata calls eos."""
+
+_CHANNELS: Final = frozenset({"<|start|>", "<|channel|>", "<|message|>", "<|end|>"})
+"""Control tokens of gpt-oss that tell thought from answer (OpenAI's harmony format): its `<|end|>` ends a message of
+several."""
+
+_LONG: Final = 100_000
+"""Characters: about a tenth of a second."""
+
+_REPLACEMENT: Final = "\ufffd"
+
+_BYTE_TOKEN: Final = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+class ChatTokenizer:
+    """A `tokenizers.Tokenizer` with the care that chats need. A `PieceEncoder`."""
+
+    def __init__(self, tokenizer: Tokenizer, end_ids: Collection[int] = ()) -> None:
+        """`end_ids`: what the model's metadata names as end of turn or text; known enders are added."""
+        # The text of a control token inside plain text is encoded as text. (Settled by piece, never by matching.)
+        tokenizer.encode_special_tokens = True
+        self._tokenizer = tokenizer
+        self._inner = _without_first_prefix(tokenizer)
+        self._spelling = spelling_of(tokenizer)
+        self._added: dict[int, AddedToken] = dict(tokenizer.get_added_tokens_decoder())
+        self._controls = {token.content: i for i, token in self._added.items() if token.special}
+        has_channels = self._controls.keys() >= _CHANNELS
+        self._shown = _CHANNELS if has_channels else frozenset[str]()
+        enders = {self._controls[text] for text in TURN_ENDERS if text in self._controls.keys() - self._shown}
+        self.end_ids: frozenset[int] = frozenset(end_ids) | enders
+        self._encode_text: Callable[[str, bool], tuple[int, ...]] = lru_cache(1024)(self._encode_anew)
+        self._bytes: dict[int, bytes] = {}
+
+    @property
+    def controls(self) -> Collection[str]:
+        """The text of every control token."""
+        return self._controls.keys()
+
+    def encode_pieces(self, pieces: Sequence[Piece], start: int = 0) -> list[tuple[int, ...]]:
+        """The ids of each piece from `pieces[start]` on, as one pass over the whole text would give them."""
+        return [self._encode_piece(pieces, index) for index in range(start, len(pieces))]
+
+    def new_decoder(self, *, is_start: bool) -> IncrementalDecoder:
+        """A decoder for one reply. `is_start`: a reply begins, rather than goes on after text."""
+        if self._spelling == "opaque":
+            return _OpaqueDecoder(self._tokenizer)
+        return Utf8Decoder(
+            self.token_bytes, strip_leading_space=is_start and self._spelling == "sentencepiece"
+        )
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The UTF-8 bytes that a token stands for; b"" for ids that are no token, and for control tokens but those that
+        mark a thought."""
+        known = self._bytes.get(token_id)
+        if known is None:
+            known = self._bytes[token_id] = self._spell(token_id)
+        return known
+
+    def _encode_piece(self, pieces: Sequence[Piece], index: int) -> tuple[int, ...]:
+        text, is_control = pieces[index]
+        if is_control:
+            return (self._controls[text],)
+        # Some control tokens swallow the white space beside them.
+        if index > 0 and self._swallows(pieces[index - 1], "rstrip"):
+            text = text.lstrip()
+        if index + 1 < len(pieces) and self._swallows(pieces[index + 1], "lstrip"):
+            text = text.rstrip()
+        return self._encode_text(text, index == 0)
+
+    def _swallows(self, piece: Piece, side: Literal["lstrip", "rstrip"]) -> bool:
+        return piece.is_control and bool(getattr(self._added[self._controls[piece.text]], side))
+
+    def _encode_anew(self, text: str, is_first: bool) -> tuple[int, ...]:
+        tokenizer = self._tokenizer if is_first else self._inner
+        if len(text) < _LONG:
+            return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
+        # For a batch the tokenizer lets go of the GIL: the heartbeat goes on.
+        (encoding,) = tokenizer.encode_batch([text], add_special_tokens=False)
+        return tuple(encoding.ids)
+
+    def _spell(self, token_id: int) -> bytes:
+        added = self._added.get(token_id)
+        if added is not None:
+            is_text = not added.special or added.content in self._shown
+            return (added.content if is_text else mark_of(added.content)).encode()
+        token = self._tokenizer.id_to_token(token_id)
+        if token is None:  # pyright: ignore[reportUnnecessaryComparison] - the stub forgets unknown ids
+            return b""
+        if self._spelling == "byte-level":
+            return bytes(_BYTE_OF[char] for char in token if char in _BYTE_OF)
+        byte = _BYTE_TOKEN.fullmatch(token)
+        return bytes([int(byte[1], 16)]) if byte else token.replace("▁", " ").encode()
+
+
+class _OpaqueDecoder:
+    """tokenizers' own incremental decoder, for vocabularies whose spelling we do not know."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._stream = DecodeStream(skip_special_tokens=True)
+        self._ids: list[int] = []
+        self._length = 0
+
+    def push(self, token_id: int) -> str:
+        self._ids.append(token_id)
+        text = self._stream.step(self._tokenizer, token_id) or ""
+        self._length += len(text)
+        return text
+
+    def flush(self) -> str:
+        return self._rest().rstrip(_REPLACEMENT)
+
+    @property
+    def is_whole(self) -> bool:
+        return not self._rest().endswith(_REPLACEMENT)
+
+    def _rest(self) -> str:
+        """What is not out yet; bytes that are no whole character yet are U+FFFD in it."""
+        return self._tokenizer.decode(self._ids, skip_special_tokens=True)[self._length :]
+
+
+def spelling_of(tokenizer: Tokenizer) -> Spelling:
+    """Told by the tokenizer's decoder."""
+    kinds = {part["type"] for part in _parts(tokenizer.decoder, "decoders")}
+    if "ByteLevel" in kinds:
+        return "byte-level"
+    return "sentencepiece" if kinds & {"ByteFallback", "Metaspace"} else "opaque"
+
+
+def _without_first_prefix(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer for pieces that are not the first: a "▁" that is put before the whole text is not put there."""
+    if not any(map(_is_first_prefix, _parts(tokenizer.pre_tokenizer, "pretokenizers"))):
+        return tokenizer
+    data = json.loads(tokenizer.to_str())
+    step = data["pre_tokenizer"]
+    for part in step["pretokenizers"] if step["type"] == "Sequence" else [step]:
+        if _is_first_prefix(part):
+            part["prepend_scheme"] = "never"
+    inner = Tokenizer.from_str(json.dumps(data))
+    inner.encode_special_tokens = True
+    return inner
+
+
+def _is_first_prefix(part: Mapping[str, Any]) -> bool:
+    return part["type"] == "Metaspace" and part.get("prepend_scheme") == "first"
+
+
+def _parts(step: Any, key: str) -> list[dict[str, Any]]:
+    """What a processing step consists of: its members, or itself if it is no sequence.
+
+    Read from its pickled state, JSON, because the steps have no other way to be looked at, and the whole tokenizer's
+    JSON brings the vocabulary with it (0.1 to 0.4 s).
+    """
+    if step is None:
+        return []
+    data: Any = json.loads(step.__getstate__())
+    return cast(list[dict[str, Any]], data[key] if data["type"] == "Sequence" else [data])
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """GPT-2's printable stand-ins for the 256 bytes (`bytes_to_unicode` in openai/gpt-2, src/encoder.py)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+_BYTE_OF: Final = _byte_alphabet()

@@ -1,0 +1,393 @@
+"""Runs replies, one at a time, in whichever conversation: from the request to the row that stays."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable
+
+import msgspec
+from typing_extensions import assert_never
+
+from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
+from ttchat_tui.domain.events import (
+    ErrorInfo,
+    GenerationEvent,
+    GenerationFinished,
+    GenerationStarted,
+    PrefillProgress,
+    RequestAdapted,
+    Retrying,
+    RowFinished,
+    TokenEvent,
+)
+from ttchat_tui.domain.generation import Candidate, GenerationRequest
+from ttchat_tui.domain.meter import Meter
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.updates import (
+    NOTE,
+    CapabilitiesChanged,
+    ConversationsChanged,
+    DraftReturned,
+    MessageAdded,
+    MessageRemoved,
+    Notice,
+    ReplyBegan,
+    ReplyDelayed,
+    ReplyEnded,
+    ReplyPrefilling,
+    ReplyRewritten,
+    ReplyStarted,
+    ReplyStreamed,
+    Update,
+)
+from ttchat_tui.engine.runtime.host import EngineHost
+from ttchat_tui.session.candidates import draw_candidates, fresh_seed
+from ttchat_tui.session.conversation import OpenConversation
+from ttchat_tui.session.elsewhere import out_of_sight
+from ttchat_tui.session.running_reply import RunningReply, UnsavedReplies, write_end
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+CONNECTION_LOST = "connection_lost"
+"""The kind of error after which a reply counts as interrupted, not as failed: it can be continued."""
+
+REFUSALS = ("prompt_too_long",)
+"""Kinds of error after which everything is as it was before the request: nothing was generated."""
+
+
+class Replies:
+    """The reply that runs (at most one), and those that ended but could not be written yet."""
+
+    def __init__(
+        self,
+        store: ConversationStore,
+        host: EngineHost,
+        is_shown: Callable[[OpenConversation], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        """`is_shown` tells whether a conversation is the one on screen: of the others only the end is reported."""
+        self._store = store
+        self._host = host
+        self._is_shown = is_shown
+        self._clock = clock
+        self._request_ids = itertools.count(1)
+        self._unsaved = UnsavedReplies(store)
+        self._said_kind = ""
+        self.running: RunningReply | None = None
+        self.meter = Meter()
+
+    @property
+    def has_work(self) -> bool:
+        """`tick` has something to do."""
+        return self.running is not None or bool(self._unsaved) or self._store.is_log_filled
+
+    # --- beginnings
+
+    def begin(
+        self,
+        home: OpenConversation,
+        sampling: SamplingParams,
+        model: str,
+        *,
+        asked: Message | None = None,
+        replaced: Message | None = None,
+        rows: int = 1,
+    ) -> list[Update]:
+        """Answer the last message of `home` with `rows` candidates. `asked` and `replaced` are as in
+        `RunningReply`."""
+        info = self._host.info
+        record = ReplyRecord(
+            model=info.model if info else model,
+            engine=info.label if info else "",
+            sampling=sampling,
+            seed=sampling.seed if sampling.seed is not None else fresh_seed(),
+        )
+        parent = home.path[-1]
+        try:
+            message = self._store.begin_reply(parent.conversation_id, parent.id, record)
+        except StorageError as error:
+            return self._seen(home, [Notice(error.info)])
+        home.path.append(message)
+        candidates = draw_candidates(sampling, rows)
+        return self._generate(home, message, sampling, asked=asked, replaced=replaced, candidates=candidates)
+
+    def go_on(self, home: OpenConversation, sampling: SamplingParams) -> list[Update]:
+        """Continue the last reply of `home` where it ended."""
+        last = home.path[-1]
+        try:
+            self._unsaved.retry(self._clock(), at_once=True)
+            message = self._store.resume_reply(last.id)
+        except StorageError as error:
+            return [Notice(error.info)]
+        home.replace(message)
+        return self._generate(home, message, sampling, continued=last)
+
+    def _generate(
+        self,
+        home: OpenConversation,
+        message: Message,
+        sampling: SamplingParams,
+        *,
+        asked: Message | None = None,
+        replaced: Message | None = None,
+        continued: Message | None = None,
+        candidates: tuple[Candidate, ...] = (),
+    ) -> list[Update]:
+        assert message.reply is not None
+        request = GenerationRequest(
+            id=next(self._request_ids),
+            messages=home.prompt(),
+            sampling=sampling,
+            seed=message.reply.seed,
+            continue_last=continued is not None,
+            written_ids=continued.reply.token_ids if continued and continued.reply else (),
+            candidates=candidates,
+        )
+        self.meter = Meter()
+        self.running = RunningReply(
+            home,
+            message,
+            request,
+            self._host.generate(request),
+            uses_defaults=home.sampling is None,
+            asked=asked,
+            replaced=replaced,
+            continued=continued,
+            now=self._clock(),
+        )
+        return self._seen(home, [ReplyBegan(message)])
+
+    def _seen(self, home: OpenConversation, updates: list[Update]) -> list[Update]:
+        return updates if self._is_shown(home) else out_of_sight(home, updates, is_over=self.running is None)
+
+    def overlay(self, home: OpenConversation) -> None:
+        """Put what has come of its replies, and is not on disk yet, into the path of a conversation that was read."""
+        for message in self._unsaved:
+            home.replace(message)
+        if self.running is not None and self.running.home is home:
+            home.replace(self.running.so_far())
+
+    # --- what the engine says
+
+    def adopt_defaults(self, sampling: SamplingParams) -> None:
+        """The model is loaded: a reply that waited for it takes the model's recommendation after all."""
+        running = self.running
+        if running is not None and running.uses_defaults and not running.has_started:
+            running.control.set_sampling(sampling)
+            running.record = msgspec.structs.replace(running.record, sampling=sampling)
+
+    def apply(self, event: GenerationEvent) -> list[Update]:
+        """Events of requests that were left are dropped."""
+        running = self.running
+        if running is None or event.request_id != running.request.id:
+            return []
+        return self._seen(running.home, self._take(running, event))
+
+    def _take(self, running: RunningReply, event: GenerationEvent) -> list[Update]:
+        self.meter.observe(event)
+        match event:
+            case GenerationStarted():
+                running.has_started = True
+                self._adopt_engine(running)
+                return [ReplyStarted(running.message.id, event.dropped_messages)]
+            case PrefillProgress():
+                return [ReplyPrefilling(running.message.id, event.done, event.total)]
+            case Retrying():
+                when = f" in {event.wait_s:.0f} s" if event.wait_s >= 0.5 else ""
+                words = f"{event.reason}: try {event.attempt} of {event.attempts}{when}"
+                return [ReplyDelayed(running.message.id, words)]
+            case RequestAdapted(_, notes, capabilities):
+                said = (Notice(ErrorInfo(kind=NOTE, message=note)) for note in notes)
+                return [CapabilitiesChanged(capabilities), *said]
+            case RowFinished():
+                running.candidates.take_end(event)
+                return []
+            case TokenEvent() if event.row != 0:
+                running.candidates.take(event)
+                return self.tick()
+            case TokenEvent():
+                running.take(event)
+                message_id = running.message.id
+                if event.ends_thought:
+                    return [ReplyRewritten(message_id, running.text), *self.tick()]
+                return [ReplyStreamed(message_id, event.text), *self.tick()]
+            case GenerationFinished() if running.request.candidates:
+                return self._finish_batch(running, event)
+            case GenerationFinished():
+                return self._finish(running, event)
+            case _:
+                assert_never(event)
+
+    def _adopt_engine(self, running: RunningReply) -> None:
+        """A reply that waited for a load learns here what really runs it."""
+        if (info := self._host.info) is not None:
+            running.record = msgspec.structs.replace(running.record, model=info.model, engine=info.label)
+
+    def tick(self) -> list[Update]:
+        """Put on disk what is due; between replies, what stands in the log only into the file itself."""
+        try:
+            is_written = self.running is not None and self.running.checkpoint(self._store, self._clock)
+            is_written = bool(self._unsaved.retry(self._clock())) or is_written
+            if self.running is None and self._store.is_log_filled:
+                self._store.merge_log()
+        except StorageError as error:
+            return self._say_once(error.info)
+        if is_written:
+            self._said_kind = ""
+        news = self._store.take_news()
+        return [Notice(news)] if news is not None else []
+
+    def settle(self) -> ErrorInfo | None:
+        """Put on disk what ended and could not be written, now; why it still cannot be."""
+        try:
+            self._unsaved.retry(self._clock(), at_once=True)
+        except StorageError as error:
+            message = f"A reply could not be kept: of it there is what was written last. {error.info.message}"
+            return msgspec.structs.replace(error.info, message=message)
+        return None
+
+    def _say_once(self, error: ErrorInfo) -> list[Update]:
+        """A fault that lasts is reported once, not with every try."""
+        if error.kind == self._said_kind:
+            return []
+        self._said_kind = error.kind
+        return [Notice(error)]
+
+    # --- endings
+
+    def leave(self) -> list[Update]:
+        """End the reply that runs here and now, with what it has; the engine hears of it."""
+        if self.running is None:
+            return []
+        running = self.running
+        running.control.cancel()
+        if running.is_in_vain():
+            return self._seen(running.home, self._end_as_before(running))
+        record = msgspec.structs.replace(running.record, finish_reason="cancelled", stats=self.meter.stats())
+        return self._seen(running.home, self._end(running, "interrupted", record))
+
+    def close(self) -> ErrorInfo | None:
+        """The last chance to write what is not on disk; why it could not be."""
+        self.leave()
+        return self.settle()
+
+    def _finish(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
+        if event.error is not None and (event.error.kind in REFUSALS or running.is_in_vain(event.text)):
+            return self._refuse(running, event.error)
+        if event.reason == "cancelled" and running.is_in_vain(event.text):
+            return self._end_as_before(running)
+        is_nothing = not running.text and not event.text
+        if running.replaced is not None and is_nothing and event.reason in ("cancelled", "error"):
+            return [*self._take_back(running), *([Notice(event.error)] if event.error else [])]
+        updates: list[Update] = []
+        if event.text:
+            running.take_held_back(event.text)
+            updates.append(ReplyStreamed(running.message.id, event.text))
+        record = msgspec.structs.replace(
+            running.record,
+            finish_reason=event.reason,
+            stats=event.stats,
+            error=event.error.message if event.error else "",
+        )
+        status: MessageStatus = "complete"
+        if event.error is not None:
+            status = "interrupted" if event.error.kind == CONNECTION_LOST else "error"
+        elif event.reason == "cancelled":
+            status = "interrupted"
+        return [*updates, *self._end(running, status, record, event.error)]
+
+    def _finish_batch(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
+        """Row 0 ends like any reply, with its own reason and figures; then the others are put beside it."""
+        first = running.candidates.first_end
+        own = event
+        if first is not None:
+            own = msgspec.structs.replace(
+                event, reason=first.reason, stats=first.stats, text=first.text, error=first.error
+            )
+        updates: list[Update] = []
+        for update in self._finish(running, own):
+            if isinstance(update, ReplyEnded):
+                try:
+                    siblings = running.candidates.store(self._store, update.message, running.record, event)
+                    message = self._store.message(update.message.id)  # It knows its siblings now.
+                except StorageError as error:
+                    updates.extend(self._say_once(error.info))
+                else:
+                    running.home.replace(message)
+                    update = ReplyEnded(message, update.error, siblings, event.stats)
+            updates.append(update)
+        return updates
+
+    def _end(
+        self,
+        running: RunningReply,
+        status: MessageStatus,
+        record: ReplyRecord,
+        error: ErrorInfo | None = None,
+    ) -> list[Update]:
+        """Write all that the reply came to. If that fails, it stays on screen, and is tried again (`tick`)."""
+        self.running = None
+        message = running.ended(status, record)
+        notices: list[Update] = []
+        try:
+            message = write_end(self._store, message)
+        except StorageError as failure:
+            self._unsaved.add(message, self._clock())
+            notices = self._say_once(failure.info)
+        else:
+            self._refresh(running.home)
+        running.home.replace(message)
+        return [ReplyEnded(message, error), ConversationsChanged(), *notices]
+
+    def _end_as_before(self, running: RunningReply) -> list[Update]:
+        """Nothing was added to a continued reply: it keeps the state, the figures and the record that it had."""
+        before = running.continued
+        assert before is not None
+        assert before.reply is not None
+        return self._end(running, before.status, before.reply)
+
+    def _refresh(self, home: OpenConversation) -> None:
+        try:
+            home.refresh()
+        except StorageError as error:  # deleted in another window: the next message will say so
+            log.info("the conversation could not be read again: %s", error)
+
+    def _refuse(self, running: RunningReply, error: ErrorInfo) -> list[Update]:
+        """Nothing was generated: everything is as before, and the text of a prompt that is too long is given back.
+
+        Out of sight it stays where it is, with what was wrong under it.
+        """
+        if running.continued is not None:
+            return [*self._end_as_before(running), Notice(error)]
+        if running.replaced is not None:
+            return [*self._take_back(running), Notice(error)]
+        if not self._is_shown(running.home):
+            record = msgspec.structs.replace(running.record, finish_reason="error", error=error.message)
+            return self._end(running, "error", record, error)
+        text = running.asked.content if running.asked else ""
+        return [*self._take_back(running), DraftReturned(text, error)]
+
+    def _take_back(self, running: RunningReply) -> list[Update]:
+        """Take out what this request stored, and show again what it replaced."""
+        added = [message for message in (running.message, running.asked) if message is not None]
+        replaced = running.replaced
+        try:
+            for message in added:
+                self._store.remove_message(message.id)
+            if replaced is not None:
+                self._store.set_head(replaced.conversation_id, replaced.id)
+        except StorageError as failure:
+            record = msgspec.structs.replace(
+                running.record, finish_reason="error", error=failure.info.message
+            )
+            return [*self._end(running, "error", record), Notice(failure.info)]
+        self.running = None
+        running.home.drop({message.id for message in added})
+        updates: list[Update] = [MessageRemoved(message.id) for message in added]
+        if replaced is not None:
+            running.home.path.append(replaced)
+            updates.append(MessageAdded(replaced))
+        return [*updates, ConversationsChanged()]

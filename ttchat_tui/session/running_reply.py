@@ -1,0 +1,161 @@
+"""The reply that streams now: what came so far, what of it is on disk, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
+from ttchat_tui.domain.events import TokenEvent
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.thoughts import OPENING, normalised
+from ttchat_tui.session.candidates import CandidateRows
+from ttchat_tui.session.conversation import OpenConversation
+from ttchat_tui.storage.conversations import ConversationStore
+
+CHECKPOINT_S: Final = 1.0
+"""The partial reply is on disk at least this often: what a kill -9 can cost at most."""
+
+LONGEST_BACKOFF_S: Final = 30.0
+"""A database that cannot be written is tried less and less often: each try may wait for its lock."""
+
+
+class RunningReply:
+    """One reply, from its request to its last row. Not a state machine: the session says when it ends."""
+
+    has_started = False
+    """The engine has begun with it; before, it only waits (for a load, for instance)."""
+
+    def __init__(
+        self,
+        home: OpenConversation,
+        message: Message,
+        request: GenerationRequest,
+        control: GenerationControl,
+        *,
+        uses_defaults: bool = False,
+        asked: Message | None = None,
+        replaced: Message | None = None,
+        continued: Message | None = None,
+        now: float = 0.0,
+    ) -> None:
+        """
+        Args:
+            home: the conversation that it belongs to; it may leave the screen, and come back.
+            message: the stored row, status `streaming`.
+            uses_defaults: the conversation has no parameters of its own: those of the model that answers hold.
+            asked: the user's message that was stored with it; taken back if the prompt is refused.
+            replaced: the reply that this one is another version of; it stays if this one comes to nothing.
+            continued: the row as it was before, of a continued reply; it stays as it was if that is refused.
+            now: the session's clock, seconds.
+        """
+        assert message.reply is not None
+        self.home = home
+        self.uses_defaults = uses_defaults
+        self.message = message
+        self.request = request
+        self.control = control
+        self.asked = asked
+        self.replaced = replaced
+        self.continued = continued
+        self.record: ReplyRecord = message.reply
+        self.candidates = CandidateRows(request.candidates)
+        self._parts = [message.content] if message.content else []
+        self._token_ids = list(self.record.token_ids)
+        self._is_dirty = False
+        self._backoff_s = CHECKPOINT_S
+        self._due = now + CHECKPOINT_S
+
+    @property
+    def text(self) -> str:
+        return "".join(self._parts)
+
+    def is_in_vain(self, held_back: str = "") -> bool:
+        """It continues one, and nothing was added; `held_back` would come with the end."""
+        return self.continued is not None and self.text == self.continued.content and not held_back
+
+    def take(self, event: TokenEvent) -> None:
+        if event.ends_thought:
+            self._parts.insert(0, OPENING)
+        self._parts.append(event.text)
+        self._token_ids.extend(event.token_ids)
+        self._is_dirty = True
+
+    def take_held_back(self, text: str) -> None:
+        """Text that came with the end."""
+        self._parts.append(text)
+
+    def checkpoint(self, store: ConversationStore, clock: Callable[[], float]) -> bool:
+        """Write what came, if it is time and anything has come; whether it was.
+
+        Raises:
+            StorageError: it could not be written; the next try comes later, and each later one later still.
+        """
+        if not self._is_dirty or clock() < self._due:
+            return False
+        self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
+        try:
+            store.checkpoint(self.message.id, self.text, tuple(self._token_ids))
+            self._backoff_s = CHECKPOINT_S
+            self._is_dirty = False
+        finally:
+            # After the try: it may have waited for a lock.
+            self._due = clock() + self._backoff_s
+        return True
+
+    def so_far(self) -> Message:
+        """The row with all that has come, which may be more than is on disk."""
+        record = msgspec.structs.replace(self.record, stats=None)
+        return msgspec.structs.replace(self.message, content=self.text, reply=record)
+
+    def ended(self, status: MessageStatus, record: ReplyRecord) -> Message:
+        """The row as it should be now."""
+        record = msgspec.structs.replace(record, token_ids=tuple(self._token_ids))
+        return msgspec.structs.replace(
+            self.message, content=normalised(self.text), status=status, reply=record
+        )
+
+
+class UnsavedReplies:
+    """Replies that ended and could not be written: kept here, and tried again, until they are on disk."""
+
+    def __init__(self, store: ConversationStore) -> None:
+        self._store = store
+        self._waiting: dict[int, Message] = {}
+        self._backoff_s = CHECKPOINT_S
+        self._due = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self._waiting.values())
+
+    def add(self, message: Message, now: float) -> None:
+        self._waiting[message.id] = message
+        self._due = now + self._backoff_s
+
+    def retry(self, now: float, *, at_once: bool = False) -> list[Message]:
+        """Write what waits, if it is time; returns what is on disk now.
+
+        Raises:
+            StorageError: it still cannot be written.
+        """
+        if not self._waiting or (now < self._due and not at_once):
+            return []
+        self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
+        self._due = now + self._backoff_s
+        written: list[Message] = []
+        for message in list(self._waiting.values()):
+            written.append(write_end(self._store, message))
+            del self._waiting[message.id]
+        self._backoff_s = CHECKPOINT_S
+        return written
+
+
+def write_end(store: ConversationStore, message: Message) -> Message:
+    """One UPDATE with all that a reply came to. Raises StorageError."""
+    assert message.reply is not None
+    return store.finish_reply(message.id, message.content, message.status, message.reply)

@@ -1,0 +1,1 @@
+"""Overrides of Textual's private parts. Each names the version it is for and the fault upstream."""

@@ -1,0 +1,1 @@
+"""Live figures of engine, reply and card."""

@@ -1,0 +1,1 @@
+"""The prompt: drafts, earlier prompts, pasted text."""

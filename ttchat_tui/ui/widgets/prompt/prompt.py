@@ -1,0 +1,248 @@
+"""Where the user writes: a multi-line draft with history; Enter sends, ctrl+j begins a line, typing is never blocked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from textual import events, on
+from textual.content import Content
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import TextArea
+
+from ttchat_tui.ui.commands import BY_NAME, bind, binding
+from ttchat_tui.ui.external_editor import EditorError, edit_on_terminal, editor_command
+from ttchat_tui.ui.keys import canonical_key
+from ttchat_tui.ui.widgets.prompt.history import PromptHistory
+from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
+
+MIN_ROWS = 2
+MAX_ROWS = 8
+"""The prompt is as high as its text between these: a change of height lays the whole screen out, a key does not."""
+
+ROWS_SHARE = 3
+"""At most one in so many of the screen's rows: at 20 rows the transcript keeps the most of them."""
+
+DRAFT_PAUSE_S = 0.4
+"""How long the typing must rest before `DraftChanged` is posted."""
+
+PLACEHOLDER = "Write a message"
+BUSY_PLACEHOLDER = "Type ahead while the reply streams; esc stops it"
+
+
+class Prompt(TextArea):
+    """The draft. Whoever handles `Submitted` decides whether it is taken, and then calls `clear_draft`."""
+
+    DEFAULT_CSS = """
+    Prompt {
+        height: 4;
+        scrollbar-size-vertical: 1;
+    }
+    """
+
+    @dataclass
+    class Submitted(Message):
+        """The user wants to send this. Never blank."""
+
+        prompt: Prompt
+        text: str
+
+        @property
+        def control(self) -> Prompt:
+            return self.prompt
+
+    @dataclass
+    class DraftChanged(Message):
+        """The draft is another one than was last told or set, and typing has paused: time to keep and count it."""
+
+        prompt: Prompt
+        text: str
+
+        @property
+        def control(self) -> Prompt:
+            return self.prompt
+
+    @dataclass
+    class ScrollRequested(Message):
+        """Page up (-1) or page down (1) with nothing to page through in the prompt: meant for the transcript."""
+
+        prompt: Prompt
+        pages: int
+
+    def __init__(
+        self,
+        *,
+        submit_keys: Iterable[str] = ("enter",),
+        newline_keys: Iterable[str] = ("ctrl+j", "shift+enter", "alt+enter"),
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(
+            id=id,
+            classes=classes,
+            placeholder=PLACEHOLDER,
+            highlight_cursor_line=False,
+            compact=False,
+        )
+        # An idle app does not repaint, and a bracket's partner 5,000 lines away is not worth a key's delay.
+        self.cursor_blink = False
+        self.match_cursor_bracket = False
+        self._submit_keys = [canonical_key(key) for key in submit_keys]
+        self._newline_keys = [canonical_key(key) for key in newline_keys]
+        self._recall = PromptHistory()
+        self._told = ""
+        self._pause: Timer | None = None
+        # The footer shows these while the prompt has the focus; `on_key` acts before they could.
+        for name, keys in (("send", self._submit_keys), ("newline", self._newline_keys)):
+            if keys:
+                bind(self, [binding(BY_NAME[name], keys)])
+
+    # --- what the screen uses
+
+    def set_draft(self, text: str) -> None:
+        """Replace the draft, cursor at its end, without a `DraftChanged` for it."""
+        self._told = as_draft(text)
+        self._recall.leave()
+        self._load(self._told)
+
+    def write(self, text: str) -> None:
+        """Insert it at the cursor, or instead of the selection, as one edit."""
+        start, end = self.selection
+        if result := self._replace_via_keyboard(as_draft(text), start, end):
+            self.move_cursor(result.end_location)
+
+    def clear_draft(self) -> None:
+        """Empty the prompt: the draft was taken."""
+        self.set_draft("")
+        self.set_token_hint("")
+
+    def set_history(self, prompts: Sequence[str]) -> None:
+        """What up and down go through, oldest first. The draft stays."""
+        self._recall.replace(prompts)
+
+    def set_busy(self, is_busy: bool) -> None:
+        """Show that a reply is running. Typing and sending go on as ever; the screen decides what sending means."""
+        self.set_class(is_busy, "-busy")
+        self.placeholder = BUSY_PLACEHOLDER if is_busy else PLACEHOLDER
+
+    def set_token_hint(self, hint: str) -> None:
+        """A few words at the right of the lower border, such as `23 tok`; empty for none."""
+        shown = Content(hint) if hint else None
+        if shown != self._border_subtitle:
+            self.border_subtitle = shown
+
+    def tell_draft(self) -> None:
+        """Post `DraftChanged` now instead of after the pause, if the draft is not the one last told or set."""
+        if self.text != self._told:
+            self._told = self.text
+            self.post_message(self.DraftChanged(self, self._told))
+
+    # --- actions
+
+    def action_send(self) -> None:
+        """Offer the draft for sending; nothing happens when it is blank."""
+        text = self.text
+        if not text.strip():
+            return
+        self._recall.add(text)
+        self.post_message(self.Submitted(self, text))
+
+    def action_newline(self) -> None:
+        start, end = self.selection
+        self._replace_via_keyboard("\n", start, end)
+
+    async def edit_externally(self) -> None:
+        """Let the user edit the draft in `$VISUAL` or `$EDITOR`; what goes wrong is said and changes nothing."""
+        try:
+            edited = await edit_on_terminal(self.app, self.text, editor_command(os.environ))
+        except EditorError as error:
+            self.notify(str(error), title="Editor", severity="error", markup=False)
+            return
+        self._recall.leave()
+        self._load(as_draft(edited))
+        self.focus()
+
+    def action_cursor_up(self, select: bool = False) -> None:
+        is_at_edge = self.navigator.is_first_wrapped_line(self.cursor_location)
+        recalled = self._recall.older(self.text) if is_at_edge and not select else None
+        if recalled is None:
+            super().action_cursor_up(select)
+        else:
+            self._show_recalled(recalled, is_going_up=True)
+
+    def action_cursor_down(self, select: bool = False) -> None:
+        is_at_edge = self.navigator.is_last_wrapped_line(self.cursor_location)
+        recalled = self._recall.newer(self.text) if is_at_edge and not select else None
+        if recalled is None:
+            super().action_cursor_down(select)
+        else:
+            self._show_recalled(recalled, is_going_up=False)
+
+    def action_cursor_page_up(self) -> None:
+        if self._fits:
+            self.post_message(self.ScrollRequested(self, -1))
+        else:
+            super().action_cursor_page_up()
+
+    def action_cursor_page_down(self) -> None:
+        if self._fits:
+            self.post_message(self.ScrollRequested(self, 1))
+        else:
+            super().action_cursor_page_down()
+
+    # --- events
+
+    async def on_key(self, event: events.Key) -> None:
+        # With xterm's modifyOtherKeys Textual names shift+enter "shift+\r".
+        key = canonical_key(event.key.replace("\r", "enter"))
+        if key in self._submit_keys:
+            self.action_send()
+        elif key in self._newline_keys:
+            self.action_newline()
+        else:
+            return
+        event.stop()
+        event.prevent_default()
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        """A paste is one edit of the draft, whatever it holds: newlines in it never send."""
+        event.prevent_default()
+        event.stop()
+        self.write(event.text)
+        self.focus()
+
+    @on(TextArea.Changed)
+    def _draft_edited(self, event: TextArea.Changed) -> None:
+        event.stop()
+        self._fit_height()
+        if self._pause is not None:
+            self._pause.stop()
+        self._pause = self.set_timer(DRAFT_PAUSE_S, self.tell_draft)
+
+    def on_resize(self) -> None:
+        # The text wraps anew; the height follows once this layout is done.
+        self.call_after_refresh(self._fit_height)
+
+    # --- inside
+
+    @property
+    def _fits(self) -> bool:
+        return self.wrapped_document.height <= self.content_size.height
+
+    def _load(self, text: str) -> None:
+        self.load_text(text)
+        self.move_cursor(self.document.end)
+
+    def _show_recalled(self, text: str, *, is_going_up: bool) -> None:
+        self.load_text(text)
+        first_line_end = (0, len(self.document[0]))
+        self.move_cursor(first_line_end if is_going_up else self.document.end)
+
+    def _fit_height(self) -> None:
+        most = max(MIN_ROWS, min(MAX_ROWS, self.app.size.height // ROWS_SHARE))
+        rows = max(MIN_ROWS, min(most, self.wrapped_document.height))
+        height = rows + self.gutter.height
+        if self.styles.height is None or self.styles.height.cells != height:
+            self.styles.height = height

@@ -1,0 +1,1 @@
+"""The sampling sidebar: sliders, fields, system prompt."""

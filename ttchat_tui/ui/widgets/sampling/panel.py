@@ -1,0 +1,250 @@
+"""The sampling sidebar: presets, sliders, length, seed, stop strings and the system prompt of a conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import msgspec
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Collapsible, Label
+
+from ttchat_tui.domain.model_spec import Capabilities
+from ttchat_tui.domain.sampling import MODEL_DEFAULT, PRESETS, RANGES, SamplingParams, with_preset
+from ttchat_tui.ui.widgets.sampling.fields import (
+    MAX_TOKENS_HELP,
+    MORE_SLIDERS,
+    SEED_HELP,
+    SLIDER_KEYS,
+    SLIDERS,
+    STOP_HELP,
+    SYSTEM_HELP,
+    UNSUPPORTED,
+    SliderField,
+    limits,
+)
+from ttchat_tui.ui.widgets.sampling.number_field import NumberField
+from ttchat_tui.ui.widgets.sampling.preset_select import PresetField
+from ttchat_tui.ui.widgets.sampling.slider import Slider
+from ttchat_tui.ui.widgets.sampling.stop_field import StopField
+from ttchat_tui.ui.widgets.sampling.system_prompt import SystemPrompt
+from ttchat_tui.ui.widgets.sampling.ticks import Ticks
+
+
+class SamplingPanel(VerticalScroll, can_focus=False):
+    """Shows one conversation's settings; `set_*` are silent, the user's changes go up as messages.
+
+    The parameters are held as they came, also where no slider can show them. Up and down go from row to row.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "row(-1)", "Row above", show=False),
+        Binding("down", "row(1)", "Row below", show=False),
+    ]
+
+    DEFAULT_CSS = """
+    SamplingPanel { width: 1fr; height: 1fr; }
+    SamplingPanel > Collapsible { height: auto; padding: 0; border: none; }
+    SamplingPanel > Collapsible > Contents { padding: 0; }
+    SamplingPanel > Collapsible > CollapsibleTitle { padding: 0; }
+    """
+
+    @dataclass
+    class ParamsChanged(Message):
+        """The user changed a parameter or chose a preset; from the next token on, `params` is what they want."""
+
+        params: SamplingParams
+
+    @dataclass
+    class SystemPromptChanged(Message):
+        """The user changed the system prompt, and paused or left it."""
+
+        text: str
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self.border_title = "Sampling"
+        self._params = SamplingParams()
+        self._model_default: SamplingParams | None = None
+        self._preset: str | None = None
+        self._help: dict[str, str] = {}
+        self._presets = PresetField("preset", tuple(PRESETS))
+        self._sliders = {field.name: self._slider(field) for field in (*SLIDERS, *MORE_SLIDERS)}
+        self._max_tokens = self._number("max_tokens", "max tokens", MAX_TOKENS_HELP, step=64)
+        self._seed = self._number("seed", "seed", SEED_HELP, none_text="random")
+        self._stop = StopField("stop")
+        self._help["stop"] = STOP_HELP
+        self._more = Collapsible(
+            *(self._sliders[field.name] for field in MORE_SLIDERS),
+            title="more",
+            collapsed_symbol="▸",
+            expanded_symbol="▾",
+        )
+        self._system_prompt = SystemPrompt(placeholder="No system prompt")
+        self._system_prompt.tooltip = Content(SYSTEM_HELP)
+        self.set_capabilities(Capabilities())
+        self._show_params()
+
+    def compose(self) -> ComposeResult:
+        yield self._presets
+        for field in SLIDERS:
+            yield self._sliders[field.name]
+        yield self._more
+        yield self._max_tokens
+        yield self._seed
+        yield self._stop
+        yield Label("system prompt", classes="heading", markup=False)
+        yield self._system_prompt
+
+    def _slider(self, field: SliderField) -> Slider:
+        reach, default = RANGES[field.name], getattr(SamplingParams(), field.name)
+        self._help[field.name] = f"{field.help}\n{SLIDER_KEYS}"
+        return Slider(
+            field.label,
+            Ticks(reach.low, reach.high, reach.step),
+            default,
+            limits=limits(field.name),
+            is_integer=isinstance(default, int),
+            name=field.name,
+        )
+
+    def _number(self, name: str, label: str, help: str, *, step: int = 1, none_text: str = "") -> NumberField:
+        low, high = limits(name)
+        value = getattr(SamplingParams(), name)
+        self._help[name] = help
+        return NumberField(
+            label,
+            value,
+            low=int(low),
+            high=int(high),
+            step=step,
+            none_text=none_text,
+            default=value,
+            name=name,
+        )
+
+    # What the screen sets.
+
+    @property
+    def params(self) -> SamplingParams:
+        return self._params
+
+    @property
+    def system_prompt(self) -> str:
+        """The text as it stands, also while it is being typed."""
+        return self._system_prompt.text
+
+    def set_params(self, params: SamplingParams) -> None:
+        """Show these parameters; posts nothing."""
+        if params != self._params:
+            self._params = params
+            self._show_params()
+
+    def set_system_prompt(self, text: str) -> None:
+        """Show this system prompt; posts nothing."""
+        self._system_prompt.set_text(text)
+
+    def set_model_default(self, params: SamplingParams | None) -> None:
+        """What the loaded model recommends: a preset of its own, and where each row's reset returns to."""
+        self._model_default = params
+        default = params or SamplingParams()
+        for name, row in self._rows().items():
+            row.set_default(getattr(default, name))
+        self._presets.set_names((*PRESETS, MODEL_DEFAULT) if params else tuple(PRESETS))
+        self._show_preset()
+
+    def set_capabilities(self, capabilities: Capabilities) -> None:
+        """Grey out what the engine does not honour."""
+        for name, row in {**self._rows(), "stop": self._stop}.items():
+            is_supported = name in capabilities.sampling
+            row.disabled = not is_supported
+            row.tooltip = Content(self._help[name] if is_supported else f"{UNSUPPORTED}\n{self._help[name]}")
+
+    def set_context_length(self, tokens: int) -> None:
+        """No reply can be longer than what the model can hold; 0: not known, and any length may be wished."""
+        self._max_tokens.high = tokens or int(limits("max_tokens")[1])
+
+    def _rows(self) -> dict[str, Slider | NumberField]:
+        return {**self._sliders, "max_tokens": self._max_tokens, "seed": self._seed}
+
+    def _show_params(self) -> None:
+        for name, row in self._rows().items():
+            row.set_value(getattr(self._params, name))
+        self._stop.set_strings(self._params.stop)
+        self._show_preset()
+
+    def _show_preset(self) -> None:
+        matching = [name for name in self._presets.names if self._with(name) == self._params]
+        if self._preset not in matching:
+            # Of several that are alike, the one that was chosen stays; else the model's own word comes first.
+            self._preset = matching[-1] if matching else None
+        self._presets.show(self._preset)
+        folded = sum(self._sliders[field.name].is_modified for field in MORE_SLIDERS)
+        self._more.title = f"more ({folded} changed)" if folded else "more"
+
+    def _with(self, preset: str) -> SamplingParams:
+        chosen = self._model_default if preset == MODEL_DEFAULT else PRESETS[preset]
+        return with_preset(self._params, chosen or SamplingParams())
+
+    def focus_first(self) -> None:
+        """Put the focus on the first row that can be changed with the arrows."""
+        for row in self._rows().values():
+            if not row.disabled:
+                row.focus()
+                return
+
+    # What the user does.
+
+    @on(Slider.Changed)
+    def _slider_moved(self, event: Slider.Changed) -> None:
+        event.stop()
+        self._change(**{event.name: int(event.value) if event.slider.is_integer else event.value})
+
+    @on(NumberField.Changed)
+    def _number_entered(self, event: NumberField.Changed) -> None:
+        event.stop()
+        self._change(**{event.name: event.value})
+
+    @on(StopField.Changed)
+    def _stop_entered(self, event: StopField.Changed) -> None:
+        event.stop()
+        self._change(stop=event.strings)
+
+    @on(PresetField.Chosen)
+    def _preset_chosen(self, event: PresetField.Chosen) -> None:
+        event.stop()
+        self._preset = event.preset
+        self._take(self._with(event.preset))
+
+    @on(SystemPrompt.Edited)
+    def _system_prompt_edited(self, event: SystemPrompt.Edited) -> None:
+        event.stop()
+        self.post_message(self.SystemPromptChanged(event.text))
+
+    def _change(self, **fields: Any) -> None:
+        self._take(msgspec.structs.replace(self._params, **fields))
+
+    def _take(self, params: SamplingParams) -> None:
+        if params != self._params:
+            self._params = params
+            self._show_params()
+            self.post_message(self.ParamsChanged(params))
+
+    def action_row(self, direction: int) -> None:
+        """Move the focus to the row above or below; at an end it stays."""
+        rows = [
+            widget
+            for widget in self.screen.focus_chain
+            if isinstance(widget, Widget) and self in widget.ancestors
+        ]
+        focused = self.screen.focused
+        if focused in rows:
+            place = rows.index(focused) + direction
+            if 0 <= place < len(rows):
+                rows[place].focus()

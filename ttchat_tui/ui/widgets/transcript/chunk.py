@@ -1,0 +1,90 @@
+"""One chunk of a message on screen: a Static that lays out again only when its height has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual import events
+from textual.message import Message
+from textual.selection import Selection
+from textual.style import Style
+from textual.widget import Widget
+from textual.widgets import Static
+
+from ttchat_tui.ui.markdown.code_rows import CodeHeader
+from ttchat_tui.ui.markdown.rows import Row
+from ttchat_tui.ui.markdown.visual import RowsVisual
+from ttchat_tui.ui.textual_patches.forgetful import Forgetful
+from ttchat_tui.ui.textual_patches.single_pass import SinglePass
+
+
+class MessageChunk(SinglePass, Forgetful, Static):
+    """Draws rows. `redraws` and `layouts` count what updating it has cost so far."""
+
+    DEFAULT_CSS = "MessageChunk { height: auto; width: 1fr; }"
+
+    @dataclass
+    class CodeHeaderClicked(Message):
+        """The header of the message's fence number `code_index` was clicked."""
+
+        chunk: MessageChunk
+        code_index: int
+
+    def __init__(self, rows: Sequence[Row], *, classes: str | None = None) -> None:
+        self._rows = tuple(rows)
+        super().__init__(RowsVisual(self._rows, self._style_named), classes=classes)
+        self.redraws = 0
+        self.layouts = 0
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        return self._rows
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Draw `rows` instead, if they look different."""
+        old = self._rows
+        if len(rows) == len(old) and all(
+            mine is its or mine.looks_like(its) for mine, its in zip(rows, old, strict=True)
+        ):
+            self._rows = tuple(rows)  # They may have more source: the line that ends a fence is not drawn.
+            return
+        width = self.size.width
+        height = self.height_of(width) if width else -1
+        self._rows = tuple(rows)
+        has_new_height = self.height_of(width) != height if width else True
+        self.redraws += 1
+        self.layouts += has_new_height
+        self.update(RowsVisual(self._rows, self._style_named), layout=has_new_height)
+
+    def height_of(self, width: int) -> int:
+        """Lines that the rows take in `width` columns."""
+        return sum(len(row.lines(width)) for row in self._rows)
+
+    def _style_named(self, name: str) -> Style:
+        """The looks of a component class of the nearest ancestor that has it.
+
+        `Widget.get_visual_style(partial=True)` would do, but it loses opaque backgrounds (textual 8.2.8).
+        """
+        for node in self.ancestors:
+            if isinstance(node, Widget) and name in node.COMPONENT_CLASSES:
+                styles = node.get_component_styles(name)
+                return Style(
+                    background=styles.background if styles.has_rule("background") else None,
+                    foreground=styles.color if styles.has_rule("color") else None,
+                ) + Style.from_rich_style(styles.text_style)
+        return Style()
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        flows_on = bool(self._rows) and self._rows[-1].flows_on
+        return RowsVisual(self._rows).selected_text(selection), "" if flows_on else "\n"
+
+    def on_click(self, event: events.Click) -> None:
+        y = event.y
+        for row in self._rows:
+            y -= len(row.lines(self.size.width))
+            if y < 0:
+                if isinstance(row, CodeHeader):
+                    event.stop()
+                    self.post_message(self.CodeHeaderClicked(self, row.code_index))
+                return

@@ -1,0 +1,239 @@
+"""One message on screen: who and when, the text in chunks, and a dim line of figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rich.cells import cell_len
+from textual import events
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+
+from ttchat_tui.domain.text import visible
+from ttchat_tui.ui.markdown.document import Chunk, Document
+from ttchat_tui.ui.markdown.plain import plain_chunks
+from ttchat_tui.ui.markdown.rows import Piece, Row, TextRow, VisualLine
+from ttchat_tui.ui.textual_patches.forgetful import Forgetful
+from ttchat_tui.ui.textual_patches.single_pass import SinglePass
+from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
+from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
+
+_EMPTY_ROW: Final = TextRow(Content(""))
+
+
+class HeaderRow:
+    """Title on the left, versions and time on the right."""
+
+    style = ""
+    cost = 0.0
+    flows_on = False
+    tail = None
+
+    def __init__(self, left: Content, right: Content) -> None:
+        self._left = left
+        self._right = right
+
+    @property
+    def plain(self) -> str:
+        return self._left.plain
+
+    @property
+    def source(self) -> str:
+        return self.plain
+
+    def lines(self, width: int) -> Sequence[VisualLine]:
+        room = max(1, width - self._right.cell_length - 2)
+        left = self._left.truncate(room, ellipsis=True)
+        gap = Content(" " * max(0, width - left.cell_length - self._right.cell_length))
+        return [(Piece(left, 0), Piece(gap), Piece(self._right))]
+
+    def looks_like(self, other: Row) -> bool:
+        return (
+            isinstance(other, HeaderRow)
+            and self._left.is_same(other._left)
+            and self._right.is_same(other._right)
+        )
+
+
+class FiguresRow:
+    """A reply's figures in one line, or in more where the width is not enough for all; no figure is broken."""
+
+    style = ""
+    cost = 0.0
+    flows_on = False
+    tail = None
+
+    def __init__(self, figures: str) -> None:
+        self.plain = self.source = visible(figures)
+
+    def lines(self, width: int) -> Sequence[VisualLine]:
+        content = Content.styled(self.plain, ".md-faint")
+        starts, at = [0], 0
+        for figure in self.plain.split(SEPARATOR):
+            if at > starts[-1] and cell_len(self.plain[starts[-1] : at + len(figure)]) > width:
+                starts.append(at)
+            at += len(figure) + len(SEPARATOR)
+        ends = [*(start - len(SEPARATOR) for start in starts[1:]), at]
+        return [
+            (Piece(content[start:end].truncate(max(1, width), ellipsis=True), start),)
+            for start, end in zip(starts, ends, strict=True)
+        ]
+
+    def looks_like(self, other: Row) -> bool:
+        return isinstance(other, FiguresRow) and self.plain == other.plain
+
+
+class MessageWidget(SinglePass, Forgetful, Widget, can_focus=False):
+    """Shows `view`. A reply may be `begun`, fed and finished; every other message is drawn once."""
+
+    DEFAULT_CSS = "MessageWidget { layout: stream; height: auto; }"
+
+    @dataclass
+    class VersionRequested(Message):
+        """The left (-1) or right (1) half of `‹ 2/3 ›` in the header of the message `key` was clicked."""
+
+        key: int
+        step: int
+
+    def __init__(self, view: MessageView) -> None:
+        super().__init__(classes=f"-{view.role}")
+        self.view = view
+        self.document: Document | None = None
+        self._header = MessageChunk([_header(view)], classes="message--header")
+        self._chunks = [MessageChunk(chunk.rows) for chunk in self._whole()]
+        self._footer = MessageChunk(_footer(view), classes="message--footer")
+        self._footer.display = bool(self._footer.rows)
+
+    @property
+    def chunks(self) -> Sequence[MessageChunk]:
+        """The text's chunks in order, those being mounted included."""
+        return self._chunks
+
+    def compose(self) -> ComposeResult:
+        yield self._header
+        yield from self._chunks
+        yield self._footer
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on the versions shows another one, and does not select the message."""
+        header, width = self._header.content_region, len(_versions(self.view))
+        if event.button != 1 or event.screen_y != header.y:
+            return
+        column = event.screen_x - header.right + cell_len(_right(self.view))
+        if 0 <= column < width:
+            event.stop()
+            self.post_message(self.VersionRequested(self.view.key, -1 if column < width // 2 else 1))
+
+    def show(self, view: MessageView) -> None:
+        """Take over title, time, status, figures and note; the text stays."""
+        self.view = view
+        self._header.show([_header(view)])
+        rows = _footer(view)
+        self._footer.display = bool(rows)
+        self._footer.show(rows)
+
+    def feed(self, text: str) -> None:
+        """Draw `text` behind what there is of a streaming reply."""
+        if self.document is None:
+            self.document = Document()
+            self.document.feed(self.view.text)
+        self.document.feed(text)
+        self._sync(self.document.chunks, self.document.update())
+
+    def finish(self, view: MessageView, source: str) -> None:
+        """The reply is complete. `source` is what it was fed; if `view.text` is another, that is drawn."""
+        if self.document is not None and source == view.text:
+            first = self.document.finish()
+            self._sync(self.document.chunks, first)
+        else:
+            self.view = view
+            self._sync(self._whole(), 0)
+        self.document = None
+        self.show(view)
+
+    def row_at(self, y: int) -> tuple[int, int]:
+        """Where line `y` of the message is: (index of the chunk, line in it); the header is -1."""
+        top = 1
+        for index, chunk in enumerate(self._chunks):
+            height = chunk.height_of(self._text_width)
+            if y < top + height:
+                return (index, y - top) if y >= top else (-1, y)
+            top += height
+        return len(self._chunks), y - top
+
+    def y_of(self, index: int, line: int) -> int:
+        """The inverse of `row_at`, for the chunks as they are now."""
+        if index < 0:
+            return line
+        return 1 + line + sum(chunk.height_of(self._text_width) for chunk in self._chunks[:index])
+
+    def last_line(self) -> tuple[int, int]:
+        """Where the text ends, as `row_at` says it; the header where there is none yet."""
+        if not self._chunks:
+            return -1, 0
+        return len(self._chunks) - 1, max(0, self._chunks[-1].height_of(self._text_width) - 1)
+
+    @property
+    def _text_width(self) -> int:
+        return max(1, self._header.size.width)
+
+    def _whole(self) -> list[Chunk]:
+        view = self.view
+        if view.role != "assistant":
+            if not view.text:
+                return []
+            return plain_chunks(view.text, "" if view.role == "user" else ".md-faint")
+        document = Document()
+        document.feed(view.text)
+        if view.status == "streaming":
+            self.document = document
+            document.update()
+        else:
+            document.finish()
+        return [chunk for chunk in document.chunks if chunk.rows]
+
+    def _sync(self, chunks: list[Chunk], first: int) -> None:
+        """Bring the widgets from `first` on in line with `chunks`; those before it are not looked at."""
+        count = len(chunks) if chunks[-1].rows else len(chunks) - 1
+        first = min(first, len(self._chunks))
+        for widget, chunk in zip(self._chunks[first:count], chunks[first:count], strict=False):
+            widget.show(chunk.rows)
+        surplus = [widget for widget in self._chunks[count:] if widget.is_attached]
+        del self._chunks[count:]
+        if surplus:
+            self.remove_children(surplus)
+        fresh = [MessageChunk(chunk.rows) for chunk in chunks[len(self._chunks) : count]]
+        if fresh:
+            self._chunks += fresh
+            if self._footer.is_attached:
+                self.mount(*fresh, before=self._footer)
+
+
+def _header(view: MessageView) -> HeaderRow:
+    return HeaderRow(
+        Content.styled(visible(view.title), f".role-{view.role}"),
+        Content.styled(_right(view), ".md-faint"),
+    )
+
+
+def _versions(view: MessageView) -> str:
+    index, count = view.siblings
+    return f"‹ {index + 1}/{count} ›" if count > 1 else ""
+
+
+def _right(view: MessageView) -> str:
+    return "   ".join(filter(None, (_versions(view), view.time)))
+
+
+def _footer(view: MessageView) -> list[Row]:
+    rows: list[Row] = []
+    if view.note:
+        style = ".note-error" if view.status == "error" else ".note"
+        rows += [TextRow(Content.styled(line, style)) for line in visible(view.note).split("\n")]
+    if view.figures:
+        rows.append(FiguresRow(view.figures))
+    return [_EMPTY_ROW, *rows] if rows and view.text else rows

@@ -1,0 +1,136 @@
+"""Stored messages as the transcript shows them: who, when, and the one dim line of figures under a reply."""
+
+from __future__ import annotations
+
+import time
+
+from textual.content import Content
+
+from ttchat_tui.domain.conversation import Message, ReplyRecord
+from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.domain.thoughts import normalised
+from ttchat_tui.domain.updates import PromptCost
+from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
+
+FAULT_KEY = -1
+"""The transcript's key of the notice that no model is loaded; messages have positive ones."""
+
+RELOAD_HINT = "/reload loads the model again; ctrl+o chooses another."
+
+ENDINGS = {
+    "length": "ended at max tokens",
+    "context": "ended: the context is full",
+    "cancelled": "stopped",
+}
+
+
+def view_of(message: Message, *, error_cure: str = "") -> MessageView:
+    """`message` for the transcript; `error_cure` follows a failed reply's error."""
+    reply = message.reply
+    return MessageView(
+        key=message.id,
+        role=message.role,
+        text=_shown(message),
+        status=message.status,
+        title=title_of(message),
+        time=clock_time(message.created_at),
+        figures=figures_of(reply.stats) if reply and reply.stats else "",
+        note=note_of(message, error_cure),
+        siblings=(message.sibling_index, message.sibling_count),
+    )
+
+
+def _shown(message: Message) -> str:
+    """Replies of earlier versions may be stored as the model marked its thoughts; one that streams is as it comes."""
+    if message.role != "assistant" or message.status == "streaming":
+        return message.content
+    return normalised(message.content)
+
+
+def title_of(message: Message) -> str:
+    if message.role == "user":
+        return "You"
+    return message.reply.model if message.reply and message.reply.model else "Assistant"
+
+
+def clock_time(created_at: float) -> str:
+    """`14:02` today, `21 Nov 14:02` before."""
+    then = time.localtime(created_at)
+    is_today = time.strftime("%Y%j", then) == time.strftime("%Y%j")
+    return time.strftime("%H:%M" if is_today else "%d %b %H:%M", then)
+
+
+def figures_of(stats: GenerationStats) -> str:
+    """`41 tok · TTFT 0.14 s · 93.8 tok/s`; over a network the TTFT is named with it, `~` marks estimates, and it is said
+    where pieces that came were counted for tokens, and how many messages the context had no room for."""
+    about = "~" if stats.is_estimate else ""
+    by = " by pieces" if about and stats.chunks and stats.chunks == stats.completion_tokens else ""
+    parts = [f"{about if stats.completion_tokens else ''}{stats.completion_tokens:,} tok{by}"]
+    if stats.ttft_s is not None:
+        parts.append(f"TTFT {'with network ' if stats.chunks is not None else ''}{stats.ttft_s:.2f} s")
+    if stats.decode_tps is not None:
+        parts.append(f"{about}{stats.decode_tps:.1f} tok/s")
+    if stats.dropped_messages:
+        parts.append(f"without the {stats.dropped_messages:,} oldest messages")
+    if stats.sampling_changes:
+        parts.append("sampling changed midway")
+    if stats.cached_tokens:
+        parts.append(f"{stats.cached_tokens:,}/{stats.prompt_tokens:,} cached")
+    return SEPARATOR.join(parts)
+
+
+def cost_hint(cost: PromptCost) -> str:
+    """`612 / 8,192 tok`; `~` before a guess, and no limit where the server reports none. It says what has to be left
+    out, or that leaving out is not enough."""
+    tokens = f"{'~' if cost.is_estimate else ''}{cost.prompt_tokens:,}"
+    limit = f" / {cost.context_length:,}" if cost.context_length else ""
+    if not cost.is_estimate and 0 < cost.context_length <= cost.prompt_tokens:
+        return f"{tokens}{limit} tok · too long to send"
+    dropped = f" · {cost.dropped_messages} oldest will not be sent" if cost.dropped_messages else ""
+    return f"{tokens}{limit} tok{dropped}"
+
+
+def note_of(message: Message, error_cure: str = "") -> str:
+    """How a reply ended, and what is to be said of it besides its text."""
+    reply = message.reply
+    notes = reply.stats.notes if reply and reply.stats else ()
+    if reply and reply.finish_reason == "stop" and not notes and not message.content.strip():
+        notes = ("The reply is empty.",)
+    ending = _ending_of(message.status, reply, error_cure)
+    return "\n".join(part for part in (*notes, ending) if part)
+
+
+def _ending_of(status: str, reply: ReplyRecord | None, error_cure: str) -> str:
+    match status:
+        case "streaming":
+            return ""
+        case "error":
+            error = reply.error if reply and reply.error else "The reply failed."
+            return f"{error} {error_cure}".strip()
+        case "interrupted" if reply is None or reply.finish_reason != "cancelled":
+            why = f" · {reply.error.rstrip('.')}" if reply and reply.error else ""
+            return f"interrupted{why} · /continue resumes it"
+        case _:
+            return ENDINGS.get(reply.finish_reason or "", "") if reply else ""
+
+
+def fault_view(error: ErrorInfo) -> MessageView:
+    """That there is no model, and why: it stays in the transcript until one is loaded."""
+    return MessageView(
+        key=FAULT_KEY,
+        role="notice",
+        status="error",
+        title="No model",
+        text="",
+        note="\n".join(part for part in (error.message, error.cure, RELOAD_HINT) if part),
+    )
+
+
+def welcome() -> Content:
+    """What an empty transcript shows."""
+    return Content.assemble(
+        ("ttchat", "bold $primary"),
+        "\n\n",
+        ("Type below and press Enter.\nCtrl+P lists everything, F1 explains it.", "$text-muted"),
+    )

@@ -1,0 +1,107 @@
+"""The part of the transcript that lets a reader select one message, by key or by mouse, to copy it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from textual import events
+from textual.containers import VerticalScroll
+
+from ttchat_tui.ui.widgets.transcript import window as windows
+from ttchat_tui.ui.widgets.transcript.message_data import MessageView
+from ttchat_tui.ui.widgets.transcript.place import Place, place_at
+from ttchat_tui.ui.widgets.transcript.window import Window
+
+if TYPE_CHECKING:
+    from ttchat_tui.ui.widgets.transcript.message import MessageWidget
+
+
+class MessageSelection(VerticalScroll):
+    """`Transcript` has the attributes used here, and calls `mark_selected` after it has made widgets."""
+
+    _views: list[MessageView]
+    _window: Window
+    _widgets: dict[int, MessageWidget]
+    _place: Place | None
+    _selected: int | None = None
+
+    @property
+    def selected(self) -> int | None:
+        """The key of the selected message."""
+        return self._selected
+
+    def select(self, key: int | None) -> None:
+        """Mark the message `key`, and no other; None for none. Nothing scrolls."""
+        before, self._selected = self._selected, key
+        if before is not None and before != key and (widget := self._widgets.get(before)):
+            widget.remove_class("-selected")
+        self.mark_selected()
+
+    def mark_selected(self) -> None:
+        """Let the selected message look like it, if it is mounted."""
+        if self._selected is not None and (widget := self._widgets.get(self._selected)):
+            widget.add_class("-selected")
+
+    def select_neighbour(self, step: int) -> None:
+        """Select the message above (-1) or below (1) the selected one, and bring it into view; without one, the last
+        that is in view. Below the last one there is none, and the end is followed again."""
+        keys = [view.key for view in self._views if is_selectable(view)]
+        if not keys:
+            return
+        if self._selected in keys:
+            at = max(0, keys.index(self._selected) + step)
+        else:
+            seen = self._last_in_view()
+            at = keys.index(seen) if seen in keys else len(keys) - 1
+        if at >= len(keys):
+            self.select(None)
+            self.follow()
+            return
+        self.select(keys[at])
+        self.bring_into_view(keys[at])
+
+    def follow(self) -> None:
+        """Show the end, and keep it in view from now on."""
+        raise AssertionError("Transcript knows how")
+
+    def hold(self, place: Place) -> None:
+        """Keep this line at the top of the view from now on."""
+        raise AssertionError("Transcript knows how")
+
+    def _move_to(self, window: Window) -> None:
+        raise AssertionError("Transcript knows how")
+
+    def _mounted(self) -> Sequence[MessageWidget]:
+        raise AssertionError("Transcript knows how")
+
+    def _last_in_view(self) -> int | None:
+        place = place_at(self._mounted(), round(self.scroll_y) + self.size.height - 1)
+        return place.message.view.key if place else None
+
+    def bring_into_view(self, key: int) -> None:
+        """Scroll so that the message's header is in view, unless all of it is."""
+        at = next(index for index, view in enumerate(self._views) if view.key == key)
+        if not self._window.first <= at < self._window.end:
+            self._move_to(windows.around(self._views, at))
+        message = self._widgets[key]
+        region, bottom = message.virtual_region, self.scroll_y + self.size.height
+        if region.height and self.scroll_y <= region.y and region.bottom <= bottom:
+            return
+        self.hold(Place(message, -1, 0))
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a message selects it, or takes the selection back; not one that ends a selection of text."""
+        if event.button != 1 or event.chain != 1 or self.screen.selections:
+            return
+        clicked = set(event.widget.ancestors_with_self) if event.widget is not None else set()
+        key = next((key for key, widget in self._widgets.items() if widget in clicked), None)
+        is_wanted = key != self._selected and any(
+            view.key == key and is_selectable(view) for view in self._views
+        )
+        self.select(key if is_wanted else None)
+
+
+def is_selectable(view: MessageView) -> bool:
+    """Notices are no part of the conversation."""
+    return view.role != "notice"

@@ -1,0 +1,398 @@
+"""The conversation on screen: streams, scrolls, follows the end or stands still, and mounts only what is near."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from msgspec.structs import replace
+from textual import events
+from textual._arrange import DockArrangeResult
+from textual.await_remove import AwaitRemove
+from textual.content import Content
+from textual.geometry import Size
+from textual.message import Message
+from textual.reactive import Reactive
+from textual.scrollbar import ScrollBar
+from textual.widget import Widget
+from textual.widgets import Static
+
+from ttchat_tui.ui import deferred
+from ttchat_tui.ui.textual_patches.single_pass import SinglePass
+from ttchat_tui.ui.widgets.transcript import window as windows
+from ttchat_tui.ui.widgets.transcript.message_data import MessageView
+from ttchat_tui.ui.widgets.transcript.new_text_pill import NewTextPill
+from ttchat_tui.ui.widgets.transcript.place import Place, end_of, lines_since, place_at, y_of
+from ttchat_tui.ui.widgets.transcript.selection import MessageSelection
+from ttchat_tui.ui.widgets.transcript.window import Window
+
+if TYPE_CHECKING:
+    from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
+    from ttchat_tui.ui.widgets.transcript.message import MessageWidget
+
+__all__ = ["MessageView", "Transcript"]
+
+NEAR: Final = 2
+"""Rows from the end within which scrolling down follows again."""
+
+STYLES: Final = frozenset({
+    "md-code", "md-link", "md-faint", "md-bar", "md-marker", "md-h1", "md-h2", "md-h3", "md-h4", "md-h5",
+    "md-h6", "md-math", "md-block", "md-label", "md-deleted",
+    "md-comment", "md-keyword", "md-number", "md-string", "md-builtin", "md-name",
+    "role-user", "role-assistant", "role-system", "role-notice", "note", "note-error",
+})  # fmt: skip
+
+
+class Transcript(SinglePass, MessageSelection):
+    """Messages by key, in order.
+
+    `feed` only stores text; `flush` draws it, at a cost that does not depend on how much there is already. While it
+    follows, the end stays in view; otherwise the line at the top of the view stays where it is, whatever changes.
+    """
+
+    COMPONENT_CLASSES = set(STYLES)
+
+    DEFAULT_CSS = """
+    Transcript { layers: base pill; }
+    Transcript NewTextPill { layer: pill; }
+    Transcript #placeholder { width: 1fr; height: auto; }
+    """
+
+    @dataclass
+    class FollowChanged(Message):
+        """It began or ceased to follow the end."""
+
+        is_following: bool
+
+    @dataclass
+    class CopyRequested(Message):
+        """The reader asked for `text` in the clipboard."""
+
+        text: str
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.is_following = True
+        self.layout_count = 0
+        """How often the transcript was laid out; a benchmark's figure."""
+        self._views: list[MessageView] = []
+        self._window = Window(0, 0)
+        self._widgets: dict[int, MessageWidget] = {}
+        self._fed: dict[int, str] = {}
+        """Text that streaming messages got and do not show yet."""
+        self._place: Place | None = None
+        self._seen: Place | None = None
+        """The end of the text when the reader left it."""
+        self._held_y = 0.0
+        self._is_moving = False
+        self._frame_s = 0.0
+        self._pill = NewTextPill()
+        self._placeholder = Static(id="placeholder", markup=False)
+        self._placeholder.display = False
+
+    def compose(self) -> list[Widget]:
+        return [self._placeholder, *self._widgets.values(), self._pill]
+
+    # What is shown.
+
+    def show(self, messages: Sequence[MessageView]) -> None:
+        """Show these messages instead, from their end; only the newest are mounted."""
+        self._views = list(messages)
+        self._fed.clear()
+        self._place = self._seen = self._selected = None
+        self._move_to(windows.newest(self._views), is_new=True)
+        self.follow()
+
+    def set_placeholder(self, content: Content | None) -> None:
+        """What an empty transcript shows; None for nothing."""
+        self._placeholder.display = content is not None
+        self._placeholder.update(content or "")
+
+    def add(self, view: MessageView) -> None:
+        """Append a message. One with the same key is replaced where it stands."""
+        index = self._index(view.key)
+        if index is not None:
+            self._views[index] = view
+            self._redraw(view)
+            return
+        self._views.append(view)
+        if self._window.end < len(self._views) - 1:
+            self._mark_unseen()
+            return
+        window = Window(self._window.first, len(self._views))
+        if self.is_following:
+            window = windows.trimmed(self._views, window, keep=len(self._views) - 1)
+        self._move_to(window)
+        self._mark_unseen()
+
+    def remove(self, key: int | None = None) -> AwaitRemove:
+        """Take the message `key` out; without a key, the transcript itself out of its parent."""
+        if key is None:
+            return super().remove()
+        index = self._index(key)
+        if index is None:
+            return self.remove_children([])
+        del self._views[index]
+        self._fed.pop(key, None)
+        if key == self._selected:
+            self._selected = None
+        first, end = self._window.first, self._window.end
+        self._window = Window(first - (index < first), end - (index < end))
+        widget = self._widgets.pop(key, None)
+        removal = self.remove_children([widget] if widget else [])
+        if widget is not None:
+            self._move_to(windows.filled(self._views, self._window))
+        return removal
+
+    def update(self, view: MessageView) -> None:
+        """Take over everything but the text: title, time, status, figures, note."""
+        index = self._index(view.key)
+        if index is None:
+            return
+        view = replace(view, text=self._views[index].text)
+        self._views[index] = view
+        if widget := self._widgets.get(view.key):
+            widget.show(view)
+
+    # Streaming.
+
+    def begin(self, view: MessageView) -> None:
+        """A reply begins with `view.text`, or goes on after it."""
+        self._fed.pop(view.key, None)
+        self.add(replace(view, status="streaming"))
+
+    def feed(self, key: int, text: str) -> None:
+        """More text of a streaming message. Only stored: `flush` shows it."""
+        self._fed[key] = self._fed.get(key, "") + text
+
+    def rewrite(self, key: int, text: str) -> None:
+        """All of a streaming message is `text` from here on."""
+        index = self._index(key)
+        if index is None:
+            return
+        self._fed.pop(key, None)
+        view = self._views[index] = replace(self._views[index], text=text)
+        self._redraw(view)
+
+    def flush(self) -> float:
+        """Show what was fed. Returns CPU seconds: what this took, or the last frame that a flush led to if more."""
+        if not self._fed:
+            return 0.0
+        start = time.thread_time()
+        for key, text in self._fed.items():
+            index = self._index(key)
+            if index is None or not text:
+                continue
+            view = self._views[index]
+            self._views[index] = replace(view, text=view.text + text)
+            if widget := self._widgets.get(key):
+                widget.feed(text)
+        self._fed.clear()
+        self._mark_unseen()
+        self.call_after_refresh(self._note_frame, start)
+        return max(time.thread_time() - start, self._frame_s)
+
+    def finish(self, view: MessageView) -> None:
+        """The reply is complete, and `view.text` all of it: what is shown is what a full parse of it gives."""
+        self.flush()
+        index = self._index(view.key)
+        if index is None:
+            self.add(view)
+            return
+        source = self._views[index].text
+        self._views[index] = view
+        if widget := self._widgets.get(view.key):
+            widget.finish(view, source)
+
+    def _note_frame(self, start: float) -> None:
+        self._frame_s = time.thread_time() - start
+        self._announce_unseen()
+
+    # For copying.
+
+    def source_of(self, key: int) -> str:
+        """The message's source as it came, what is not drawn yet included.
+
+        Raises:
+            KeyError: no such message.
+        """
+        index = self._index(key)
+        if index is None:
+            raise KeyError(key)
+        return self._views[index].text + self._fed.get(key, "")
+
+    def last_reply_source(self) -> str:
+        """The source of the newest reply that has any text; empty if there is none."""
+        replies = (self.source_of(view.key) for view in reversed(self._views) if view.role == "assistant")
+        return next(filter(None, replies), "")
+
+    def code_blocks(self, key: int) -> list[str]:
+        """The contents of the message's fences, in order."""
+        return deferred.fenced_code.fenced_code(self.source_of(key))
+
+    def on_message_chunk_code_header_clicked(self, event: MessageChunk.CodeHeaderClicked) -> None:
+        event.stop()
+        message = event.chunk.parent
+        if isinstance(message, deferred.message_widget.MessageWidget):
+            blocks = self.code_blocks(message.view.key)
+            if event.code_index < len(blocks):
+                self.post_message(self.CopyRequested(blocks[event.code_index]))
+
+    # Scrolling.
+
+    def follow(self) -> None:
+        """Show the end, and keep it in view from now on."""
+        if self._window.end < len(self._views):
+            self._move_to(windows.newest(self._views))
+        self._set_following(True)
+        self.refresh(layout=True)
+
+    def action_scroll_end(self) -> None:
+        self.follow()
+
+    def action_scroll_home(self) -> None:
+        self._set_following(False)
+        self._place = None
+        self._move_to(windows.oldest(self._views))
+        self._held_y = 0.0
+        self.scroll_to(y=0, animate=False)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if new_value == self._held_y:
+            return
+        self._held_y = new_value
+        self._place = place_at(self._mounted(), round(new_value))
+        if new_value < old_value:
+            self._set_following(False)
+            if new_value <= self.size.height:
+                self._grow(windows.moved_up(self._views, self._window))
+        elif self._window.end < len(self._views):
+            if new_value >= self.max_scroll_y - self.size.height:
+                self._grow(windows.moved_down(self._views, self._window))
+        elif new_value >= self.max_scroll_y - NEAR:
+            self._set_following(True)
+
+    def arrange(self, size: Size, optimal: bool = False) -> DockArrangeResult:
+        """Arrange the messages, and scroll in the same frame so that the reader's line, or the end, stays in place."""
+        result = super().arrange(size, optimal)
+        if optimal or not self.is_attached:
+            return result
+        self.layout_count += 1
+        bottom = max(0, result.total_region.bottom - size.height)
+        y: float = bottom
+        if not self.is_following:
+            tops = {placement.widget: placement.region.y for placement in result.placements}
+            kept = y_of(self._place, tops) if self._place is not None else None
+            y = min(self.scroll_y if kept is None else kept, bottom)
+        self._hold(y)
+        return result
+
+    def hold(self, place: Place) -> None:
+        self._set_following(False)
+        self._place = place
+        self.refresh(layout=True)
+
+    def _hold(self, y: float) -> None:
+        """Scroll without a second layout: what the compositor does for an anchored widget."""
+        self._held_y = y
+        self.set_reactive(cast("Reactive[float]", Widget.scroll_y), y)
+        self.set_reactive(cast("Reactive[float]", Widget.scroll_target_y), y)
+        self.vertical_scrollbar.set_reactive(cast("Reactive[float]", ScrollBar.position), y)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._pill.stand_right_in(event.size.width)
+
+    def on_click(self, event: events.Click) -> None:
+        if event.widget is self._pill:
+            event.stop().prevent_default()  # a click that selects nothing
+            self.follow()
+
+    def _set_following(self, is_following: bool) -> None:
+        if is_following:
+            self._seen = None
+            self._pill.display = False
+        if self.is_following == is_following:
+            return
+        self.is_following = is_following
+        if not is_following:
+            self._place = place_at(self._mounted(), round(self.scroll_y))
+            self._seen = end_of(self._mounted())
+        self.post_message(self.FollowChanged(is_following))
+
+    def _mark_unseen(self) -> None:
+        if not self.is_following and not self._pill.display:
+            self._pill.announce(0)
+
+    def _announce_unseen(self) -> None:
+        """How much is new, in lines: as far as they are mounted, and laid out by now."""
+        if not self.is_following and self._pill.display:
+            is_end_mounted = self._window.end == len(self._views)
+            is_known = self._seen is not None and is_end_mounted
+            self._pill.announce(lines_since(self._seen, self._mounted()) if is_known else 0)
+
+    # Which messages are mounted.
+
+    def _index(self, key: int) -> int | None:
+        """Where the message stands; looked for from the end, where it nearly always is."""
+        return next((i for i in reversed(range(len(self._views))) if self._views[i].key == key), None)
+
+    def _mounted(self) -> list[MessageWidget]:
+        return [
+            self._widgets[view.key]
+            for view in self._views[self._window.first : self._window.end]
+            if view.key in self._widgets
+        ]
+
+    def _redraw(self, view: MessageView) -> None:
+        """Put a fresh widget in the place of the one that shows an older version of `view`."""
+        old = self._widgets.get(view.key)
+        if old is None:
+            return
+        fresh = self._widgets[view.key] = deferred.message_widget.MessageWidget(view)
+        if self.is_attached:
+            self.mount(fresh, after=old)
+            old.remove()
+        self.mark_selected()
+
+    def _grow(self, window: Window) -> None:
+        """Move the window because the reader came near its end, one step at a time."""
+        if window != self._window and not self._is_moving:
+            self._is_moving = True
+            self._move_to(window)
+            self.call_after_refresh(self._end_move)
+
+    def _end_move(self) -> None:
+        self._is_moving = False
+
+    def _move_to(self, window: Window, *, is_new: bool = False) -> None:
+        """Mount what comes into the window, remove what leaves it; `is_new` if the messages are others altogether."""
+        self._window = window
+        wanted = self._views[window.first : window.end]
+        keys = {view.key for view in wanted}
+        gone = [widget for key, widget in self._widgets.items() if is_new or key not in keys]
+        kept = {} if is_new else {key: w for key, w in self._widgets.items() if key in keys}
+        self._widgets = {
+            view.key: kept.get(view.key) or deferred.message_widget.MessageWidget(view) for view in wanted
+        }
+        self.mark_selected()
+        if not self._pill.is_attached:
+            return
+        with self.app.batch_update():
+            if gone:
+                self.remove_children(gone)
+            self._mount_missing(kept)
+
+    def _mount_missing(self, kept: dict[int, MessageWidget]) -> None:
+        """Mount the widgets that are not in `kept`, in runs, each before the next widget that is."""
+        run: list[Widget] = []
+        for key, widget in self._widgets.items():
+            if key not in kept:
+                run.append(widget)
+            elif run:
+                self.mount(*run, before=widget)
+                run = []
+        if run:
+            self.mount(*run, before=self._pill)

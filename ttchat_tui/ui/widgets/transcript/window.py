@@ -1,0 +1,102 @@
+"""Which messages of a long conversation are on screen: a window on the list, bounded in messages, lines, widgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from ttchat_tui.ui.widgets.transcript.message_data import MessageView
+
+MOST_MESSAGES: Final = 40
+MOST_LINES: Final = 1500
+STEP: Final = 10
+"""Messages that are added when an end of the window is reached."""
+FIRST_LINES: Final = 300
+"""Estimated lines to begin with: several screens, for a conversation to open at once. A window never holds fewer where
+there are more messages: what does not fill the screen cannot be scrolled, and nobody would come near its end."""
+
+_COLUMNS: Final = 80
+_FRAME_LINES: Final = 4
+
+
+def estimated_lines(view: MessageView) -> int:
+    """About how many lines a message takes, without drawing it."""
+    return _FRAME_LINES + view.text.count("\n") + len(view.text) // _COLUMNS
+
+
+class Window(msgspec.Struct, frozen=True):
+    """The messages from `first` up to, not including, `end` are mounted."""
+
+    first: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.first
+
+
+def newest(views: Sequence[MessageView]) -> Window:
+    """The window to open a conversation with: its end."""
+    return _back_from(views, len(views), FIRST_LINES, MOST_MESSAGES)
+
+
+def oldest(views: Sequence[MessageView]) -> Window:
+    lines, end = 0, 0
+    while end < len(views) and end < MOST_MESSAGES and (not end or lines < FIRST_LINES):
+        lines += estimated_lines(views[end])
+        end += 1
+    return Window(0, end)
+
+
+def around(views: Sequence[MessageView], at: int) -> Window:
+    """Message `at` with some before and some after it."""
+    return moved_down(views, _back_from(views, at + 1, FIRST_LINES, STEP))
+
+
+def moved_up(views: Sequence[MessageView], window: Window) -> Window:
+    """Some older messages more, and fewer newer ones if it gets too large."""
+    first = _back_from(views, window.first, MOST_LINES // 2, STEP).first
+    lines, end = 0, first
+    while end < window.end and ((end - first < MOST_MESSAGES and lines < MOST_LINES) or end <= window.first):
+        lines += estimated_lines(views[end])
+        end += 1
+    return Window(first, end)
+
+
+def moved_down(views: Sequence[MessageView], window: Window) -> Window:
+    """Some newer messages more, and fewer older ones if it gets too large."""
+    lines, end = 0, window.end
+    while end < min(len(views), window.end + STEP) and (end == window.end or lines < MOST_LINES // 2):
+        lines += estimated_lines(views[end])
+        end += 1
+    return trimmed(views, Window(window.first, end), keep=window.end - 1)
+
+
+def trimmed(views: Sequence[MessageView], window: Window, keep: int) -> Window:
+    """Without the oldest messages that are too many; message `keep` and all after it stay."""
+    first = _back_from(views, window.end, MOST_LINES, MOST_MESSAGES).first
+    return Window(max(window.first, min(first, keep)), window.end)
+
+
+def filled(views: Sequence[MessageView], window: Window) -> Window:
+    """`window` with what it takes to fill the screen: older messages first, then newer ones."""
+    first = min(window.first, _back_from(views, window.end, FIRST_LINES, MOST_MESSAGES).first)
+    lines = sum(map(estimated_lines, views[first : window.end]))
+    end = window.end
+    while end < len(views) and end - first < MOST_MESSAGES and lines < FIRST_LINES:
+        lines += estimated_lines(views[end])
+        end += 1
+    return Window(first, end)
+
+
+def _back_from(views: Sequence[MessageView], end: int, most_lines: int, most_messages: int) -> Window:
+    """As many messages before `end` as the limits allow, but enough to fill a screen: of these the first may be long."""
+    first, lines = end, 0
+    while first > 0 and end - first < most_messages:
+        more = estimated_lines(views[first - 1])
+        if lines + more > most_lines and lines >= FIRST_LINES:
+            break
+        lines += more
+        first -= 1
+    return Window(first, end)

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.screens import rename as rename
     from ttchat_tui.ui.screens import save as save
     from ttchat_tui.ui.screens import theme_picker as theme_picker
+    from ttchat_tui.ui.widgets.history import panel as history_panel  # noqa: F401
+    from ttchat_tui.ui.widgets.metrics import panel as metrics_panel  # noqa: F401
+    from ttchat_tui.ui.widgets.sampling import panel as sampling_panel  # noqa: F401
+    from ttchat_tui.ui.widgets.transcript import message as message_widget  # noqa: F401
 
 MODULES: Final[dict[str, str]] = {
     "history_panel": "ttchat_tui.ui.widgets.history.panel",

@@ -21,7 +21,7 @@ REPLY = "# Title\n\nSome **text** [not markup] \x1b[31m.\n\n```python\nx = 1\n``
 
 
 class TranscriptApp(App[None]):
-    CSS_PATH = ["../../ttchat_tui/ui/styles/transcript.tcss"]
+    CSS_PATH = ["../../../ttchat_tui/ui/styles/transcript.tcss"]
 
     def __init__(self) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.served.engine import RemoteEngine
+from ttchat_tui.engine.served.engine import ServedEngine
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 REPLIES = 200
@@ -38,7 +38,7 @@ def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
 
 
 def test_no_reply_is_lost_or_cut_short_without_a_word(chaos: RealServer) -> None:
-    engine = RemoteEngine(environ={"OPENAI_API_KEY": "any"})
+    engine = ServedEngine(environ={"OPENAI_API_KEY": "any"})
     options = RemoteOptions(base_url=chaos.base_url, token_timeout_s=1.0, first_token_timeout_s=2.0)
     engine.load(ModelSpec(engine="remote", name=chaos.model, remote=options), lambda _: None)
     sampling = SamplingParams(max_tokens=200)

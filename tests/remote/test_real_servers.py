@@ -20,20 +20,20 @@ from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.cpu.local_count import LocalCounter
-from ttchat_tui.engine.served.engine import RemoteEngine
+from ttchat_tui.engine.served.engine import ServedEngine
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 COUNT = ChatMessage("user", "Count from one to one hundred in words, and nothing else.")
 
 
-def connect(server: RealServer, *, logprobs: bool = False) -> tuple[RemoteEngine, EngineInfo]:
-    engine = RemoteEngine(environ={}, counter_at=LocalCounter)
+def connect(server: RealServer, *, logprobs: bool = False) -> tuple[ServedEngine, EngineInfo]:
+    engine = ServedEngine(environ={}, counter_at=LocalCounter)
     options = RemoteOptions(base_url=server.base_url, connect_timeout_s=10.0, logprobs=logprobs)
     return engine, engine.load(ModelSpec(engine="remote", name=server.model, remote=options), lambda _: None)
 
 
 @pytest.fixture
-def engine(server: RealServer) -> Iterator[RemoteEngine]:
+def engine(server: RealServer) -> Iterator[ServedEngine]:
     one, _ = connect(server)
     yield one
     one.close()
@@ -48,7 +48,7 @@ def asking(
     )
 
 
-def stream(engine: RemoteEngine, request: GenerationRequest) -> list[GenerationEvent]:
+def stream(engine: ServedEngine, request: GenerationRequest) -> list[GenerationEvent]:
     return list(engine.generate(request, GenerationControl(request.sampling)))
 
 
@@ -59,7 +59,7 @@ def test_it_is_told_by_what_it_answers(server: RealServer) -> None:
     assert f"127.0.0.1:{server.port}" in info.label
 
 
-def test_a_chat_of_two_turns(engine: RemoteEngine) -> None:
+def test_a_chat_of_two_turns(engine: ServedEngine) -> None:
     first = text(stream(engine, asking()))
     assert first
     turns = (COUNT, ChatMessage("assistant", first), ChatMessage("user", "And now backwards."))
@@ -71,7 +71,7 @@ def test_a_chat_of_two_turns(engine: RemoteEngine) -> None:
     assert stats.chunks
 
 
-def test_a_local_tokenizer_counts_as_the_server_does(server: RealServer, engine: RemoteEngine) -> None:
+def test_a_local_tokenizer_counts_as_the_server_does(server: RealServer, engine: ServedEngine) -> None:
     counted = engine.count(1, [COUNT])
     if counted.is_estimate:
         pytest.skip(f"{server.name} calls its model {server.model!r}: no tokenizer here has that name")
@@ -80,7 +80,7 @@ def test_a_local_tokenizer_counts_as_the_server_does(server: RealServer, engine:
     assert not engine.count(2, [COUNT, COUNT]).is_estimate, "the server's figure bears it out"
 
 
-def test_the_length_is_kept(engine: RemoteEngine) -> None:
+def test_the_length_is_kept(engine: ServedEngine) -> None:
     last = finished(stream(engine, asking(max_tokens=5)))
     assert last.reason == "length"
     assert last.stats.completion_tokens <= 5
@@ -96,7 +96,7 @@ def test_log_probabilities_where_they_are_offered(server: RealServer) -> None:
 
 
 def test_cancel_ends_the_reply_within_a_tenth_of_a_second_and_the_server_goes_on(
-    engine: RemoteEngine,
+    engine: ServedEngine,
 ) -> None:
     request = asking(max_tokens=400, temperature=0.7)
     control = GenerationControl(request.sampling)
@@ -129,7 +129,7 @@ def test_sixteen_streams_at_once_all_end(server: RealServer) -> None:
 
 
 def test_a_server_killed_under_a_reply_leaves_what_came_and_serves_again_after_a_restart(
-    server: RealServer, engine: RemoteEngine
+    server: RealServer, engine: ServedEngine
 ) -> None:
     request = asking(max_tokens=400, temperature=0.7)
     events: list[GenerationEvent] = []

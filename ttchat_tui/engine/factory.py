@@ -44,9 +44,9 @@ def create_engine(kind: EngineKind) -> Engine:
                 raise _missing(error, "tt") from error
             return TenstorrentEngine()
         case "remote":
-            from ttchat_tui.engine.served.engine import RemoteEngine
+            from ttchat_tui.engine.served.engine import ServedEngine
 
-            return RemoteEngine(counter_at=_counter_at)
+            return ServedEngine(counter_at=_counter_at)
         case _:
             assert_never(kind)
 

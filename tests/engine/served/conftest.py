@@ -25,7 +25,7 @@ from ttchat_tui.domain.events import GenerationEvent, PromptCounted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
 from ttchat_tui.engine.base import ProgressReporter
-from ttchat_tui.engine.served.engine import RemoteEngine
+from ttchat_tui.engine.served.engine import ServedEngine
 
 REAL_URL = os.environ.get("TTCHAT_TEST_REMOTE_URL", "")
 REAL_MODEL = os.environ.get("TTCHAT_TEST_REMOTE_MODEL", "")
@@ -35,7 +35,7 @@ class NumberedTokens:
     """The remote engine; where a server sends text and no ids, each token gets a number made of its piece's text."""
 
     def __init__(self) -> None:
-        self._engine = RemoteEngine(environ={})
+        self._engine = ServedEngine(environ={})
 
     def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
         return self._engine.load(spec, report)

@@ -16,7 +16,7 @@ from ttchat_tui.domain.events import TokenEvent
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.engine.served.answer_stream import AnswerStream, ServerFailed
 from ttchat_tui.engine.served.chunks import server_message
-from ttchat_tui.engine.served.reply import RemoteReply
+from ttchat_tui.engine.served.served_reply import ServedReply
 
 json_values = st.recursive(
     st.none()
@@ -92,7 +92,7 @@ def with_(path: tuple[str | int, ...], value: object) -> dict[str, Any]:
 
 def read(*pieces: bytes, stop: tuple[str, ...] = ()) -> tuple[str, GenerationStats, bool]:
     """Text, figures and whether the stream has ended, of a body in these pieces."""
-    stream, reply, text = AnswerStream(), RemoteReply(1, 0, stop, prompt_tokens=7), ""
+    stream, reply, text = AnswerStream(), ServedReply(1, 0, stop, prompt_tokens=7), ""
     for number, piece in enumerate((*pieces, None)):
         for chunk in stream.feed(piece) if piece is not None else stream.end():
             for event in reply.take(chunk, number / 10):

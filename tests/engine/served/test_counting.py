@@ -18,7 +18,7 @@ from ttchat_tui.domain.model_spec import ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.cpu.local_count import LocalCounter
-from ttchat_tui.engine.served.engine import RemoteEngine
+from ttchat_tui.engine.served.engine import ServedEngine
 from ttchat_tui.models.tokenizers import local_tokenizers
 
 HELLO = (ChatMessage("user", "Hello?"),)
@@ -45,8 +45,8 @@ def unknown_kind(client: socket.socket, _heard: Heard) -> None:
     client.sendall(answer(200, {"data": [{"id": "Org/Model"}]}))
 
 
-def loaded(server: RawServer, counter: type[Words] = Words, name: str = "org/model") -> RemoteEngine:
-    engine = RemoteEngine({}, counter_at=counter)
+def loaded(server: RawServer, counter: type[Words] = Words, name: str = "org/model") -> ServedEngine:
+    engine = ServedEngine({}, counter_at=counter)
     spec = ModelSpec(
         engine="remote",
         name="remote:",
@@ -57,7 +57,7 @@ def loaded(server: RawServer, counter: type[Words] = Words, name: str = "org/mod
     return engine
 
 
-def reply(engine: RemoteEngine, *messages: ChatMessage) -> GenerationFinished:
+def reply(engine: ServedEngine, *messages: ChatMessage) -> GenerationFinished:
     sampling = SamplingParams(max_tokens=8)
     request = GenerationRequest(id=1, messages=messages, sampling=sampling, seed=1)
     *_, last = engine.generate(request, GenerationControl(sampling))
@@ -114,7 +114,7 @@ def test_a_prompt_that_is_being_counted_is_cancelled_within_a_tenth_of_a_second(
             client.sendall(answer(200, {"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 600}]}))
 
     server = RawServer(other=slow_to_count)
-    engine = RemoteEngine({})
+    engine = ServedEngine({})
     engine.load(
         ModelSpec(engine="remote", name="remote:", remote=RemoteOptions(base_url=server.url)), lambda _: None
     )

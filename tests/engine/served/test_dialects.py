@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.served import dialects
-from ttchat_tui.engine.served.dialects import DIALECTS, Dialect, Signs, recognise
+from ttchat_tui.engine.served.dialects import DIALECTS, Dialect, ServerSigns, recognise
 from ttchat_tui.engine.served.overflow import Overflow, overflow
 from ttchat_tui.engine.served.request import body_of, is_thinking
 
@@ -21,18 +21,24 @@ MESSAGES = (ChatMessage("user", "Hi"), ChatMessage("assistant", "He"))
 @pytest.mark.parametrize(
     ("signs", "dialect"),
     [
-        (Signs(owners=frozenset({"vllm"}), has_version=True), dialects.VLLM),
-        (Signs(owners=frozenset({"llamacpp"})), dialects.LLAMA_CPP),
-        (Signs(owners=frozenset({"me"}), has_props=True), dialects.LLAMA_CPP),
-        (Signs(owners=frozenset({"library"}), has_ollama_version=True), dialects.OLLAMA),
-        (Signs(owners=frozenset({"me"}), openapi_title="🦙 llama.cpp Python API"), dialects.LLAMA_CPP_PYTHON),
-        (Signs(openapi_paths=frozenset({"/load_model", "/v1/chat/completions"})), dialects.TRANSFORMERS),
-        (Signs(has_version=True, openapi_paths=frozenset({"/tokenize"})), dialects.VLLM),
-        (Signs(host="api.openai.com"), dialects.OPENAI_ITSELF),
-        (Signs(host="elsewhere"), dialects.OPENAI),
+        (ServerSigns(owners=frozenset({"vllm"}), has_version=True), dialects.VLLM),
+        (ServerSigns(owners=frozenset({"llamacpp"})), dialects.LLAMA_CPP),
+        (ServerSigns(owners=frozenset({"me"}), has_props=True), dialects.LLAMA_CPP),
+        (ServerSigns(owners=frozenset({"library"}), has_ollama_version=True), dialects.OLLAMA),
+        (
+            ServerSigns(owners=frozenset({"me"}), openapi_title="🦙 llama.cpp Python API"),
+            dialects.LLAMA_CPP_PYTHON,
+        ),
+        (
+            ServerSigns(openapi_paths=frozenset({"/load_model", "/v1/chat/completions"})),
+            dialects.TRANSFORMERS,
+        ),
+        (ServerSigns(has_version=True, openapi_paths=frozenset({"/tokenize"})), dialects.VLLM),
+        (ServerSigns(host="api.openai.com"), dialects.OPENAI_ITSELF),
+        (ServerSigns(host="elsewhere"), dialects.OPENAI),
     ],
 )
-def test_a_server_is_known_by_its_signs(signs: Signs, dialect: Dialect) -> None:
+def test_a_server_is_known_by_its_signs(signs: ServerSigns, dialect: Dialect) -> None:
     assert recognise(signs) is dialect
 
 

@@ -9,7 +9,7 @@ from ttchat_tui.domain.model_spec import RemoteEndpoint, RemoteOptions
 from ttchat_tui.engine.base import EngineError, ModelLoadError
 from ttchat_tui.engine.served.caller import Caller
 from ttchat_tui.engine.served.credentials import api_key
-from ttchat_tui.engine.served.endpoint import Endpoint, checked_url, is_loopback, wanted
+from ttchat_tui.engine.served.endpoint import Endpoint, checked_url, is_loopback, resolve_target
 
 LAB = RemoteOptions(
     base_url="http://127.0.0.1:8000/v1/",
@@ -31,13 +31,13 @@ LAB = RemoteOptions(
     ],
 )
 def test_a_name_says_the_server_and_the_model(name: str, server: str, model: str) -> None:
-    want = wanted(name, LAB)
+    want = resolve_target(name, LAB)
     assert want.endpoint is not None
     assert (want.endpoint.name, want.model) == (server, model)
 
 
 def test_a_named_endpoint_has_its_own_key_and_its_own_models_names() -> None:
-    endpoint = wanted("remote:lab/x", LAB).endpoint
+    endpoint = resolve_target("remote:lab/x", LAB).endpoint
     assert endpoint is not None
     assert endpoint.api_key_env == "LAB_KEY"
     assert endpoint.model_name("org/model") == "remote:lab/org/model"
@@ -63,7 +63,7 @@ def test_a_named_endpoint_has_its_own_key_and_its_own_models_names() -> None:
     ],
 )
 def test_what_people_copy_becomes_a_base_url(url: str, base_url: str) -> None:
-    endpoint = wanted("remote:", RemoteOptions(base_url=url)).endpoint
+    endpoint = resolve_target("remote:", RemoteOptions(base_url=url)).endpoint
     assert endpoint is not None
     assert endpoint.base_url == base_url
 
@@ -75,9 +75,9 @@ def test_a_models_name_comes_back_to_its_server_whatever_it_begins_with(model: s
     options = RemoteOptions(
         base_url="http://127.0.0.1:9000/v1", endpoints={"lab": RemoteEndpoint(base_url="http://l/v1")}
     )
-    endpoint = wanted("remote:", options).endpoint
+    endpoint = resolve_target("remote:", options).endpoint
     assert endpoint is not None
-    again = wanted(endpoint.model_name(model), options)
+    again = resolve_target(endpoint.model_name(model), options)
     assert again.endpoint is not None
     assert (again.endpoint.base_url, again.model) == ("http://127.0.0.1:9000/v1", model)
 
@@ -97,12 +97,12 @@ def test_a_models_name_comes_back_to_its_server_whatever_it_begins_with(model: s
 def test_what_an_endpoint_may_not_add_is_refused_in_words(more: dict[str, object], word: str) -> None:
     lab = msgspec.convert({"base_url": "https://lab/v1", **more}, RemoteEndpoint)
     with pytest.raises(EngineError) as caught:
-        wanted("remote:lab/", RemoteOptions(endpoints={"lab": lab}))
+        resolve_target("remote:lab/", RemoteOptions(endpoints={"lab": lab}))
     assert word in caught.value.info.message + caught.value.info.cure
 
 
 def test_without_a_server_none_is_assumed() -> None:
-    assert wanted("remote:m", RemoteOptions()).endpoint is None
+    assert resolve_target("remote:m", RemoteOptions()).endpoint is None
 
 
 @pytest.mark.parametrize(
@@ -110,19 +110,19 @@ def test_without_a_server_none_is_assumed() -> None:
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(EngineError, match="no address"):
-        wanted("remote:", RemoteOptions(base_url=url))
+        resolve_target("remote:", RemoteOptions(base_url=url))
 
 
 def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:
     with pytest.raises(EngineError) as caught:
-        wanted("remote:", RemoteOptions(base_url="https://me:hunter2@lab/v1"))
+        resolve_target("remote:", RemoteOptions(base_url="https://me:hunter2@lab/v1"))
     assert "hunter2" not in str(caught.value) + caught.value.info.cure
 
 
 @pytest.mark.parametrize("url", ["https://lab/v1?api_key=hunter2", "https://lab/v1#hunter2"])
 def test_a_url_that_nothing_can_be_put_behind_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(EngineError) as caught:
-        wanted("remote:", RemoteOptions(base_url=url))
+        resolve_target("remote:", RemoteOptions(base_url=url))
     assert "hunter2" not in str(caught.value) + caught.value.info.cure
 
 

@@ -37,8 +37,8 @@ from ttchat_tui.domain.generation import Candidate, GenerationControl, Generatio
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError, LoadCancelled
-from ttchat_tui.engine.served import row
-from ttchat_tui.engine.served.engine import RemoteEngine
+from ttchat_tui.engine.served import row_request
+from ttchat_tui.engine.served.engine import ServedEngine
 
 QUESTION = ChatMessage("user", "Hello?")
 SAMPLING = SamplingParams(temperature=0.5, max_tokens=50)
@@ -49,7 +49,7 @@ class Client:
 
     def __init__(self, server: RawServer, options: dict[str, object], environ: dict[str, str]) -> None:
         self.server = server
-        self.engine = RemoteEngine(environ)
+        self.engine = ServedEngine(environ)
         self._options = RemoteOptions(base_url=server.url, **options)  # type: ignore[arg-type]
         self.info: EngineInfo = self.load()
 
@@ -73,7 +73,7 @@ Serve = Callable[..., Client]
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    monkeypatch.setattr(row, "_FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(row_request, "_FIRST_WAIT_S", 0.01)
     clients: list[Client] = []
 
     def start(
@@ -369,7 +369,7 @@ def test_the_engine_tells_what_it_found(serve: Serve) -> None:
 
 def test_a_base_url_without_v1_is_mended_and_told() -> None:
     server = RawServer()
-    engine = RemoteEngine({})
+    engine = ServedEngine({})
     options = RemoteOptions(base_url=server.url.removesuffix("/v1"))
     info = engine.load(ModelSpec(engine="remote", name="remote:", remote=options), lambda _: None)
     assert any("/v1 was missing" in note for note in info.notes)

@@ -12,7 +12,7 @@ from ttchat_tui.engine.base import ProgressReporter
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.runtime.routing import RoutingEngine
-from ttchat_tui.engine.served.engine import RemoteEngine
+from ttchat_tui.engine.served.engine import ServedEngine
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.opening import open_store
 
@@ -26,7 +26,7 @@ def test_each_reply_of_a_conversation_records_engine_endpoint_and_model(tmp_path
 
     script = Script(replies=("from here",))
     isolated = IsolatedEngine(tmp_path / "log", factory=SCRIPTED, environment=script.environment())
-    host = EngineHost(RoutingEngine(isolated, lambda _kind: RemoteEngine({})), prepare)
+    host = EngineHost(RoutingEngine(isolated, lambda _kind: ServedEngine({})), prepare)
     store = open_store(tmp_path / "db")
     session = ChatSession(store, host, model="scripted")
     recorder = Recorder(host)

@@ -25,7 +25,7 @@ from ttchat_tui.domain.events import EngineLoaded, GenerationFinished
 from ttchat_tui.domain.model_spec import ModelSpec, RemoteOptions
 from ttchat_tui.domain.updates import NOTE, Notice, ReplyPrefilling, ReplyRewritten, ReplyStreamed, Update
 from ttchat_tui.engine.runtime.host import EngineHost
-from ttchat_tui.engine.served.engine import RemoteEngine
+from ttchat_tui.engine.served.engine import ServedEngine
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.opening import open_store
 
@@ -39,7 +39,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def begin(server: RawServer) -> tuple[ChatSession, Callable[[], list[Update]]]:
         options = RemoteOptions(base_url=server.url)
         host = EngineHost(
-            RemoteEngine({}), lambda name, _: ModelSpec(engine="remote", name=name, remote=options)
+            ServedEngine({}), lambda name, _: ModelSpec(engine="remote", name=name, remote=options)
         )
         store = open_store(tmp_path / "db")
         session = ChatSession(store, host, model="remote:")

@@ -19,7 +19,7 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
-from ttchat_tui.engine.served.engine import RemoteEngine
+from ttchat_tui.engine.served.engine import ServedEngine
 
 KEY = "sk-very-secret"
 ENVIRON = {"OPENAI_API_KEY": KEY}
@@ -27,13 +27,13 @@ ENVIRON = {"OPENAI_API_KEY": KEY}
 
 def load(
     url: str, environ: dict[str, str], transport: httpx.BaseTransport | None = None
-) -> tuple[RemoteEngine, EngineInfo]:
-    engine = RemoteEngine(environ, transport)
+) -> tuple[ServedEngine, EngineInfo]:
+    engine = ServedEngine(environ, transport)
     spec = ModelSpec(engine="remote", name="remote:", remote=RemoteOptions(base_url=url))
     return engine, engine.load(spec, lambda _: None)
 
 
-def reply(engine: RemoteEngine) -> GenerationFinished:
+def reply(engine: ServedEngine) -> GenerationFinished:
     sampling = SamplingParams(max_tokens=8)
     request = GenerationRequest(id=1, messages=(ChatMessage("user", "Hi"),), sampling=sampling, seed=1)
     *_, last = engine.generate(request, GenerationControl(sampling))

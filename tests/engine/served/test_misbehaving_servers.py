@@ -21,8 +21,8 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
-from ttchat_tui.engine.served import row
-from ttchat_tui.engine.served.engine import RemoteEngine
+from ttchat_tui.engine.served import row_request
+from ttchat_tui.engine.served.engine import ServedEngine
 
 SAID = "Grüße, 世界 👩‍🚀! All of it."
 HELLO = (ChatMessage("user", "Hello"),)
@@ -30,8 +30,8 @@ KEY = "sk-very-secret"
 by_name = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 
 
-def loaded(server: ScriptedServer, **options: object) -> RemoteEngine:
-    engine = RemoteEngine(environ={"OPENAI_API_KEY": KEY})
+def loaded(server: ScriptedServer, **options: object) -> ServedEngine:
+    engine = ServedEngine(environ={"OPENAI_API_KEY": KEY})
     remote = RemoteOptions(base_url=server.base_url, **options)
     engine.load(ModelSpec(engine="remote", name=MODEL, remote=remote), lambda progress: None)
     return engine
@@ -329,7 +329,7 @@ def test_a_quota_that_is_used_up_is_not_asked_for_again(code: str) -> None:
 def test_a_server_that_loads_its_model_is_waited_for_and_that_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(row, "_LOADING_WAIT_S", 0.01)
+    monkeypatch.setattr(row_request, "_LOADING_WAIT_S", 0.01)
     loading = Answer(503, {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}})
     with serving(ScriptedServer(answers=[loading] * 6, events=said(VLLM))) as server:
         events = reply(server, retries=2)

@@ -23,7 +23,7 @@ from ttchat_tui.engine.base import EngineError, LoadCancelled
 from ttchat_tui.engine.served import engine as remote_engine
 from ttchat_tui.engine.served.caller import Answer, Caller
 from ttchat_tui.engine.served.endpoint import Endpoint
-from ttchat_tui.engine.served.engine import RemoteEngine
+from ttchat_tui.engine.served.engine import ServedEngine
 from ttchat_tui.engine.served.survey import models_of
 
 CALLER = Caller(Endpoint(name="lab", base_url="http://127.0.0.1:9/v1"), "", connect_timeout_s=1.0)
@@ -103,7 +103,7 @@ def load() -> Iterator[Load]:
             (listing if is_list else sends(answer(404, {})))(client, heard)
 
         server = RawServer(other=other)
-        engine = RemoteEngine({})
+        engine = ServedEngine({})
         kept.extend((engine, server))
         options = RemoteOptions(base_url=server.url)
         return engine.load(
@@ -225,7 +225,7 @@ def test_what_tells_servers_apart_is_asked_at_the_same_time(load: Load) -> None:
             client.sendall(answer(200, {"version": "0.9"}))
 
     server = RawServer(other=other)
-    engine = RemoteEngine({})
+    engine = ServedEngine({})
     options = RemoteOptions(base_url=server.url)
     info = engine.load(ModelSpec(engine="remote", name="remote:", remote=options), lambda _: None)
     assert all_asked.is_set()

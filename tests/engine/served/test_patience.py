@@ -12,8 +12,8 @@ from ttchat_tui.domain.model_spec import RemoteOptions
 from ttchat_tui.engine.served.caller import Caller
 from ttchat_tui.engine.served.endpoint import Endpoint
 from ttchat_tui.engine.served.exchange import Answered, Connected, Ended, Received
-from ttchat_tui.engine.served.reply import RemoteReply
-from ttchat_tui.engine.served.row import MOST_ROWS, Row, Transport
+from ttchat_tui.engine.served.row_request import MOST_ROWS, RowRequest, Transport
+from ttchat_tui.engine.served.served_reply import ServedReply
 
 FIRST_S, TOKEN_S = 120.0, 30.0
 TAG = MOST_ROWS
@@ -33,13 +33,13 @@ SIGNS = {
 
 
 @pytest.fixture
-def row() -> Iterator[Row]:
+def row() -> Iterator[RowRequest]:
     """One that was sent at second 0 and answered at second 1."""
     server = RawServer()
     caller = Caller(Endpoint(name="lab", base_url=server.url), "", connect_timeout_s=5.0)
     options = RemoteOptions(first_token_timeout_s=FIRST_S, token_timeout_s=TOKEN_S)
     transport = Transport(caller, options, queue.SimpleQueue(), lambda *_: {}, 0.0)
-    one = Row(0, RemoteReply(1, 0, (), prompt_tokens=3), {"max_tokens": 9}, transport)
+    one = RowRequest(0, ServedReply(1, 0, (), prompt_tokens=3), {"max_tokens": 9}, transport)
     one.send(0.0)
     assert not list(one.take(Connected(TAG, 0.5)))
     assert not list(one.take(Answered(TAG, 1.0, 200, {}, server.url)))
@@ -49,44 +49,44 @@ def row() -> Iterator[Row]:
     server.close()
 
 
-def receive(row: Row, at_s: float, sent: bytes) -> None:
+def receive(row: RowRequest, at_s: float, sent: bytes) -> None:
     list(row.take(Received(TAG, at_s, sent)))
 
 
 @pytest.mark.parametrize("sign", SIGNS)
-def test_a_sign_of_life_extends_the_wait_for_the_first_token(row: Row, sign: str) -> None:
+def test_a_sign_of_life_extends_the_wait_for_the_first_token(row: RowRequest, sign: str) -> None:
     for at_s in (100.0, 200.0, 300.0):
         receive(row, at_s, SIGNS[sign] if sign != "half an event" else b" ")
         assert row.deadline_s == at_s + FIRST_S
 
 
 @pytest.mark.parametrize("sign", SIGNS)
-def test_a_sign_of_life_extends_the_wait_for_the_next_token(row: Row, sign: str) -> None:
+def test_a_sign_of_life_extends_the_wait_for_the_next_token(row: RowRequest, sign: str) -> None:
     receive(row, 2.0, said("Hi"))
     assert row.deadline_s == 2.0 + TOKEN_S
     receive(row, 30.0, SIGNS[sign])
     assert row.deadline_s == 30.0 + TOKEN_S
 
 
-def test_a_thought_is_a_token(row: Row) -> None:
+def test_a_thought_is_a_token(row: RowRequest) -> None:
     receive(row, 2.0, thought("Hm"))
     assert row.deadline_s == 2.0 + TOKEN_S
 
 
 @pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "whatever"])
 def test_after_the_end_of_a_reply_its_figures_are_waited_for_a_second_and_no_more(
-    row: Row, reason: str
+    row: RowRequest, reason: str
 ) -> None:
     receive(row, 2.0, said("Hi"))
     receive(row, 3.0, end(reason))
     receive(row, 3.9, COMMENT)
     assert (row.deadline_s, row.reason) == (4.0, None), "nothing that follows makes it longer"
-    row.expire(4.0)
+    row.handle_deadline(4.0)
     assert row.reason == ("length" if reason == "length" else "stop")
     assert row.error is None
 
 
-def test_a_reply_that_goes_on_after_its_end_is_not_over(row: Row) -> None:
+def test_a_reply_that_goes_on_after_its_end_is_not_over(row: RowRequest) -> None:
     receive(row, 2.0, said("He") + end("stop"))
     receive(row, 2.5, said("llo"))
     assert row.deadline_s == 3.5
@@ -95,7 +95,7 @@ def test_a_reply_that_goes_on_after_its_end_is_not_over(row: Row) -> None:
 @pytest.mark.parametrize(
     "sent", [b'{"message": "Sign in"}', b'data: {"message": "Sign in"}\n\ndata: [DONE]\n\n']
 )
-def test_json_that_is_no_reply_is_told_and_not_called_empty(row: Row, sent: bytes) -> None:
+def test_json_that_is_no_reply_is_told_and_not_called_empty(row: RowRequest, sent: bytes) -> None:
     receive(row, 2.0, sent)
     list(row.take(Ended(TAG, 2.5)))
     assert row.error is not None
@@ -112,7 +112,7 @@ def test_json_that_is_no_reply_is_told_and_not_called_empty(row: Row, sent: byte
         ("error", "endpoint_error"),
     ],
 )
-def test_an_end_that_is_none_of_the_models_is_told_in_words(row: Row, word: str, kind: str) -> None:
+def test_an_end_that_is_none_of_the_models_is_told_in_words(row: RowRequest, word: str, kind: str) -> None:
     receive(row, 2.0, said("Hi") + end(word))
     list(row.take(Ended(TAG, 2.5)))
     assert (row.reason, row.error and row.error.kind) == ("error", kind)
@@ -120,14 +120,16 @@ def test_an_end_that_is_none_of_the_models_is_told_in_words(row: Row, word: str,
     assert word in row.error.message
 
 
-def test_a_good_status_is_any_of_the_two_hundreds(row: Row) -> None:
+def test_a_good_status_is_any_of_the_two_hundreds(row: RowRequest) -> None:
     list(row.take(Answered(TAG, 1.5, 206, {}, "")))
     receive(row, 2.0, said("Hi") + end("stop") + b"data: [DONE]\n\n")
     assert (row.reason, row.error) == ("stop", None)
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "rot13"])
-def test_what_was_compressed_unasked_in_a_way_that_is_not_read_is_named(row: Row, encoding: str) -> None:
+def test_what_was_compressed_unasked_in_a_way_that_is_not_read_is_named(
+    row: RowRequest, encoding: str
+) -> None:
     list(row.take(Answered(TAG, 1.5, 200, {"content-encoding": encoding}, "")))
     assert row.error is not None
     assert f"with {encoding}, which was not asked for" in row.error.message

@@ -9,14 +9,14 @@ from ttchat_tui.engine.base import EngineError, LoadCancelled
 from ttchat_tui.engine.served import probing
 from ttchat_tui.engine.served.caller import Caller
 from ttchat_tui.engine.served.endpoint import Endpoint
-from ttchat_tui.engine.served.probing import Probed, probe
+from ttchat_tui.engine.served.probing import ProbeResult, probe
 
 
 def place(server: RawServer) -> Endpoint:
     return Endpoint(name=f"127.0.0.1:{server.port}", base_url=server.url)
 
 
-def probed(*servers: RawServer, model: str = "") -> Probed:
+def probed(*servers: RawServer, model: str = "") -> ProbeResult:
     try:
         return probe(
             lambda endpoint: Caller(endpoint, "", connect_timeout_s=1.0),

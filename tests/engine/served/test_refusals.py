@@ -21,9 +21,9 @@ from ttchat_tui.domain.generation import Candidate, GenerationControl, Generatio
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.served.adaptation import Adaptation
-from ttchat_tui.engine.served.complaints import Complaint, complaint_of
 from ttchat_tui.engine.served.dialects import DIALECTS
-from ttchat_tui.engine.served.engine import RemoteEngine
+from ttchat_tui.engine.served.engine import ServedEngine
+from ttchat_tui.engine.served.refusal import Refusal, parse_refusal
 from ttchat_tui.engine.served.request import body_of
 
 SAMPLING = SamplingParams(temperature=0.7, top_k=20, presence_penalty=0.5, max_tokens=100_000, stop=("END",))
@@ -35,7 +35,7 @@ class Client:
 
     def __init__(self, chat: Handler) -> None:
         self.server = RawServer(chat, _listed)
-        self.engine = RemoteEngine({})
+        self.engine = ServedEngine({})
         self.info = self.load()
 
     def load(self) -> EngineInfo:
@@ -326,7 +326,7 @@ def test_a_refusal_that_comes_as_the_first_event_of_a_stream_is_one_too(serve: S
 def test_candidates_learn_from_each_other_and_it_is_said_once(serve: Serve) -> None:
     message = "Unsupported parameter: 'temperature' is not supported with this model."
     client = serve(refusing(400, message, lambda sent: "temperature" in sent))
-    client.engine._replies._capabilities = msgspec.structs.replace(  # type: ignore[union-attr]
+    client.engine._responder._capabilities = msgspec.structs.replace(  # type: ignore[union-attr]
         client.info.capabilities, batch_sizes=(1, 2, 3)
     )
     events = client.reply(candidates=(Candidate(seed=2), Candidate(seed=3)))
@@ -355,10 +355,10 @@ def test_a_server_that_refuses_everything_is_given_up(serve: Serve) -> None:
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda each: st.lists(each) | st.dictionaries(
     st.sampled_from(["error", "message", "param", "detail", "loc", "msg", "code", "input"]), each)))  # fmt: skip
 def test_any_body_can_be_read_and_nothing_is_learned_without_end(body: Any) -> None:
-    complaint = complaint_of(json.dumps(body).encode("utf-8", "surrogatepass"))
+    complaint = parse_refusal(json.dumps(body).encode("utf-8", "surrogatepass"))
     known, steps = Adaptation(), 0
     whole = body_of(DIALECTS[0], "m", TURNS, SAMPLING, 1, max_tokens=9)
-    while (found := known.learned(known.applied(whole), complaint)) != known:
+    while (found := known.learn_from(known.applied(whole), complaint)) != known:
         known, steps = found, steps + 1
         assert steps < 40
     assert {"model", "messages", "stream"} <= set(known.applied(whole))
@@ -368,8 +368,8 @@ def test_what_a_server_repeats_of_the_conversation_is_not_read() -> None:
     found = [
         {"type": "missing", "loc": ["body", "user"], "msg": "Field required", "input": {"temperature": 0.7}}
     ]
-    complaint = complaint_of(json.dumps({"detail": found}).encode())
-    assert complaint == Complaint("missing\nField required", ("user",))
+    complaint = parse_refusal(json.dumps({"detail": found}).encode())
+    assert complaint == Refusal("missing\nField required", ("user",))
 
 
 # -- too long
@@ -464,8 +464,8 @@ def test_of_two_penalties_that_are_not_taken_together_one_goes(serve: Serve) -> 
 
 
 def test_seeds_stay_different_under_a_ceiling() -> None:
-    learned = Adaptation(ceilings={"seed": 2147483647})
-    seeds = [learned.applied({"seed": seed, "messages": []})["seed"] for seed in (2**62 + 5, 2**62 + 6, 7)]
+    adaptation = Adaptation(ceilings={"seed": 2147483647})
+    seeds = [adaptation.applied({"seed": seed, "messages": []})["seed"] for seed in (2**62 + 5, 2**62 + 6, 7)]
     assert seeds == [5, 6, 7]
 
 

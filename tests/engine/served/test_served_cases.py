@@ -22,7 +22,7 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
-from ttchat_tui.engine.served.engine import RemoteEngine
+from ttchat_tui.engine.served.engine import ServedEngine
 
 Requests: TypeAlias = Callable[[Any], bool]
 Check: TypeAlias = "Callable[[Played], None]"
@@ -107,7 +107,7 @@ def chat_of(name: str, routes: dict[str, Any]) -> Handler | None:
 def play(name: str) -> Played:
     """Load from the case's server, and ask for a reply; of what is to be remembered, for two."""
     routes = dict((CASES | MORE)[name]["routes"])
-    server, engine, result = played(routes, chat_of(name, routes)), RemoteEngine(environ={}), Played()
+    server, engine, result = played(routes, chat_of(name, routes)), ServedEngine(environ={}), Played()
     path = "" if name in ("no_v1", "api_v1") else "/v1"
     remote = RemoteOptions(
         base_url=server.url.removesuffix("/v1") + path, first_token_timeout_s=0.5, token_timeout_s=0.4

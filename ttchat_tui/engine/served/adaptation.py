@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.engine.served.complaints import Complaint
 from ttchat_tui.engine.served.dialects import Dialect
+from ttchat_tui.engine.served.refusal import Refusal
 
 LENGTHS: Final = ("max_tokens", "max_completion_tokens")
 _ESSENTIAL: Final = frozenset({"model", "messages", "stream"})
@@ -55,26 +55,26 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
             fields["messages"] = _with_system_as(self.system_role, body["messages"])
         return fields
 
-    def learned(self, sent: Mapping[str, Any], complaint: Complaint, own: Collection[str] = ()) -> Adaptation:
+    def learn_from(self, sent: Mapping[str, Any], refusal: Refusal, own: Collection[str] = ()) -> Adaptation:
         """What this refusal of the request `sent` adds; itself where it tells nothing new.
 
         Args:
             own: fields that the user wrote into the config, which are not for us to leave out.
         """
         for lesson in (self._of_role, self._of_stream):
-            found = lesson(sent, complaint)
+            found = lesson(sent, refusal)
             if found != self:
                 return found
         optional = [name for name in sent if name not in _ESSENTIAL and name not in own]
-        fields = complaint.fields(optional)
-        for first, second in _PAIRS if complaint.is_of_two else ():
+        fields = refusal.fields(optional)
+        for first, second in _PAIRS if refusal.names_conflict else ():
             if {first, second} <= {*fields}:
                 fields = (second,)
-        if not fields and complaint.is_of_unknown:
+        if not fields and refusal.names_unknown_field:
             fields = _suspects(optional)
         found = self
         for name in fields:
-            found = found._without(name, sent, complaint)
+            found = found._without(name, sent, refusal)
         return found
 
     def sampling(self, dialect: Dialect) -> frozenset[str]:
@@ -103,33 +103,33 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
     def _is_refused(self, name: str) -> bool:
         return self.renamed.get(name, name) in self.refused
 
-    def _of_role(self, sent: Mapping[str, Any], complaint: Complaint) -> Adaptation:
+    def _of_role(self, sent: Mapping[str, Any], refusal: Refusal) -> Adaptation:
         roles = {
             message.role if isinstance(message, ChatMessage) else message["role"]
             for message in sent["messages"]
         }
-        if not roles & {"system", "developer"} or not complaint.is_of_role:
+        if not roles & {"system", "developer"} or not refusal.names_role:
             return self
-        is_openai = "developer" in complaint.text or "messages[0].role" in complaint.named
+        is_openai = "developer" in refusal.text or "messages[0].role" in refusal.named
         role: SystemRole = "developer" if is_openai and self.system_role == "system" else "user"
         return msgspec.structs.replace(self, system_role=role)
 
-    def _of_stream(self, sent: Mapping[str, Any], complaint: Complaint) -> Adaptation:
-        is_meant = complaint.is_of_stream and not complaint.fields(["stream_options"])
+    def _of_stream(self, sent: Mapping[str, Any], refusal: Refusal) -> Adaptation:
+        is_meant = refusal.names_stream and not refusal.fields(["stream_options"])
         if not sent.get("stream") or not is_meant:
             return self
         return msgspec.structs.replace(self, refused=self.refused | {"stream"})
 
-    def _without(self, name: str, sent: Mapping[str, Any], complaint: Complaint) -> Adaptation:
+    def _without(self, name: str, sent: Mapping[str, Any], refusal: Refusal) -> Adaptation:
         value = sent[name]
         if isinstance(value, int | float) and not isinstance(value, bool):
-            ceiling = complaint.ceiling(value) if complaint.is_of_value else None
-            if ceiling is None and name in LENGTHS and complaint.is_of_value:
-                ceiling = complaint.number_below(int(value))
+            ceiling = refusal.ceiling(value) if refusal.names_bad_value else None
+            if ceiling is None and name in LENGTHS and refusal.names_bad_value:
+                ceiling = refusal.number_below(int(value))
             if ceiling is not None and (name not in LENGTHS or ceiling >= 1):
                 return msgspec.structs.replace(self, ceilings={**self.ceilings, name: ceiling})
-            is_of_value = complaint.is_of_value and not complaint.is_of_unknown
-            if is_of_value and name not in (*LENGTHS, "seed"):  # another seed would be refused as well
+            is_value_refused = refusal.names_bad_value and not refusal.names_unknown_field
+            if is_value_refused and name not in (*LENGTHS, "seed"):  # another seed would be refused as well
                 return msgspec.structs.replace(self, refused_values=self.refused_values | {(name, value)})
         if name in LENGTHS and not self.renamed.keys() & set(LENGTHS):
             other = next(each for each in LENGTHS if each != name)

@@ -8,8 +8,8 @@ from typing import Final
 
 from ttchat_tui.engine.served.chunks import (
     BadChunk,
-    Chunk,
     Progress,
+    StreamChunk,
     first_line,
     one_line,
     parse_chunks,
@@ -67,7 +67,7 @@ class AnswerStream:
         """Nothing has come."""
         return self._is_stream is None and not self._body.strip()
 
-    def feed(self, data: bytes) -> Iterator[Chunk]:
+    def feed(self, data: bytes) -> Iterator[StreamChunk]:
         """The chunks that these bytes complete; to be used up before the next call.
 
         Raises:
@@ -85,7 +85,7 @@ class AnswerStream:
         elif len(self._body) > LONGEST_EVENT:
             raise BadAnswer(f"sent JSON of more than {LONGEST_EVENT:,} bytes in place of a stream")
 
-    def end(self) -> Iterator[Chunk]:
+    def end(self) -> Iterator[StreamChunk]:
         """The body is complete; raises as `feed`."""
         if self._is_stream is None:
             self._look(is_all=True)
@@ -117,22 +117,22 @@ class AnswerStream:
                 raise ServerFailed(_words_of(text))
             raise BadAnswer(f"answers with something that is no stream: {one_line(text, 80)!r}")
 
-    def _chunks(self, data: bytes) -> Iterator[Chunk]:
+    def _chunks(self, data: bytes) -> Iterator[StreamChunk]:
         try:
             yield from self._parsed(self._decoder.feed(data))
         except EventTooLong as error:
             raise BadAnswer(f"sent {error}") from error
 
-    def _parsed(self, events: Iterable[ServerEvent]) -> Iterator[Chunk]:
+    def _parsed(self, events: Iterable[ServerEvent]) -> Iterator[StreamChunk]:
         for event in events:
             if not self.is_done:
                 yield from self._read(event)
 
-    def _read(self, event: ServerEvent) -> Iterator[Chunk]:
+    def _read(self, event: ServerEvent) -> Iterator[StreamChunk]:
         if event.kind == COMMENT:
             if (found := _PROGRESS.search(event.data)) and int(found[2]):
                 done, total = int(found[1]), int(found[2])
-                yield Chunk(progress=Progress(min(done, total), total))
+                yield StreamChunk(progress=Progress(min(done, total), total))
             return
         data = _DATA_TWICE.sub("", event.data.strip()).strip()
         if data.strip('"').strip().upper() in _DONE:

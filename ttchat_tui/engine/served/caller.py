@@ -16,11 +16,11 @@ from ttchat_tui import __version__
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.served.credentials import NO_SECRETS, Secrets
 from ttchat_tui.engine.served.endpoint import Endpoint, host_of, is_loopback
-from ttchat_tui.engine.served.errors import explained, timed_out
+from ttchat_tui.engine.served.errors import timed_out, transport_error
 from ttchat_tui.engine.served.exchange import Answered, Broke, Ended, Exchange, Inbox, Received
 from ttchat_tui.engine.served.loose_json import decoded
-from ttchat_tui.engine.served.way import LateTls, proxy_for
-from ttchat_tui.engine.served.way import transport as plain_transport
+from ttchat_tui.engine.served.route import LazyTls, proxy_for
+from ttchat_tui.engine.served.route import transport as plain_transport
 
 LARGEST_ANSWER: Final = 8 << 20
 """Bytes of an answer that is not streamed: the longest lists of models have one or two million."""
@@ -98,7 +98,7 @@ class Caller:
             trust_env=False,
             event_hooks={"request": [self._guard]},
             transport=transport or plain_transport(limits, proxy),
-            mounts={} if transport else {"https://": LateTls(limits, proxy, environ)},
+            mounts={} if transport else {"https://": LazyTls(limits, proxy, environ)},
         )
 
     def close(self) -> None:
@@ -219,7 +219,7 @@ def ask_together(
                     head, body = heads[arrival.tag], b"".join(parts[arrival.tag])
                     found[arrival.tag] = Answer(head.status, dict(head.headers), caller.masked(body))
                 case Broke():
-                    found[arrival.tag] = explained(arrival.error, caller.endpoint)
+                    found[arrival.tag] = transport_error(arrival.error, caller.endpoint)
                 case _:
                     pass
         return [

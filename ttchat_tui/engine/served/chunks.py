@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from ttchat_tui.engine.served.loose_json import count_of, decoded, first_count, object_of
-from ttchat_tui.engine.served.parts import NOTHING, Said, said_by
+from ttchat_tui.engine.served.message_parts import NOTHING, MessageParts, parts_of
 
 _LONGEST_MESSAGE: Final = 4096
 """Characters of an error."""
@@ -53,18 +53,18 @@ class Progress(msgspec.Struct, frozen=True):
     total: int
 
 
-class Choice(msgspec.Struct, frozen=True):
+class ChunkChoice(msgspec.Struct, frozen=True):
     index: int = 0
-    delta: Said = NOTHING
-    message: Said = NOTHING
+    delta: MessageParts = NOTHING
+    message: MessageParts = NOTHING
     """All that was said: in an answer that was not streamed, or once more at the end of one that was."""
     finish_reason: str = ""
     logprobs: tuple[float, ...] = ()
     """Natural log of each token's probability."""
 
 
-class Chunk(msgspec.Struct, frozen=True):
-    choices: tuple[Choice, ...] = ()
+class StreamChunk(msgspec.Struct, frozen=True):
+    choices: tuple[ChunkChoice, ...] = ()
     usage: Usage = Usage()
     progress: Progress | None = None
     error: str | None = None
@@ -76,7 +76,7 @@ class Chunk(msgspec.Struct, frozen=True):
         return not self.choices and self.usage == Usage() and self.progress is None and self.error is None
 
 
-def parse_chunks(data: str) -> list[Chunk]:
+def parse_chunks(data: str) -> list[StreamChunk]:
     """The chunks in the data of an event: one; those of a list, or of objects one behind the other; none where it is JSON
     of another kind.
 
@@ -93,29 +93,29 @@ def parse_chunks(data: str) -> list[Chunk]:
     return [_chunk(cast("dict[str, Any]", each)) for each in listed if isinstance(each, dict)]
 
 
-def _chunk(fields: dict[str, Any]) -> Chunk:
+def _chunk(fields: dict[str, Any]) -> StreamChunk:
     found = fields.get("choices")
     listed = cast("list[Any]", found) if isinstance(found, list) else [found]
     choices = [_choice(cast("dict[str, Any]", each)) for each in listed if isinstance(each, dict)]
     error = _error_of(fields)
     if not choices and error is None and isinstance(fields.get("message"), dict):  # Ollama's own API
         ended = fields.get("done_reason") or ("stop" if fields.get("done") is True else "")
-        choices = [Choice(delta=said_by(fields["message"]), finish_reason=_word(ended))]
+        choices = [ChunkChoice(delta=parts_of(fields["message"]), finish_reason=_word(ended))]
     usage = _usage(fields)
     for each in map(object_of, listed):
         error = error or _error_of({"error": each.get("error"), "choices": None})
         usage = usage if usage != Usage() else _usage(each)  # Moonshot's place for it
-    return Chunk(tuple(choices), usage, _progress(fields.get("prompt_progress")), error)
+    return StreamChunk(tuple(choices), usage, _progress(fields.get("prompt_progress")), error)
 
 
-def _choice(fields: dict[str, Any]) -> Choice:
-    delta = said_by(fields.get("delta"))
+def _choice(fields: dict[str, Any]) -> ChunkChoice:
+    delta = parts_of(fields.get("delta"))
     if delta.is_nothing and isinstance(fields.get("text"), str):  # of a server that speaks completions
-        delta = Said(text=fields["text"])
-    return Choice(
+        delta = MessageParts(text=fields["text"])
+    return ChunkChoice(
         index=count_of(fields.get("index")) or 0,
         delta=delta,
-        message=said_by(fields.get("message")),
+        message=parts_of(fields.get("message")),
         finish_reason=_word(fields.get("finish_reason")),
         logprobs=_logprobs(fields.get("logprobs")),
     )

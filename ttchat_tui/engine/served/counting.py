@@ -30,7 +30,7 @@ _BYTES_A_TOKEN: Final = 4.0
 Tick: TypeAlias = Callable[[], None]
 
 
-class Count(msgspec.Struct, frozen=True):
+class TokenCount(msgspec.Struct, frozen=True):
     tokens: int
     is_estimate: bool
 
@@ -47,15 +47,15 @@ class PromptCounter:
         self._local = local
         self._is_local_true = local is not None and local.has_template
         """Nothing that the server has said speaks against the local tokenizer's counts."""
-        self._known: OrderedDict[tuple[ChatMessage, ...], Count] = OrderedDict()
+        self._known: OrderedDict[tuple[ChatMessage, ...], TokenCount] = OrderedDict()
         self._bytes_a_token = _BYTES_A_TOKEN
 
-    def known(self, messages: Sequence[ChatMessage]) -> Count:
+    def known(self, messages: Sequence[ChatMessage]) -> TokenCount:
         """What is known without asking the server."""
         key = tuple(messages)
-        return self._known.get(key) or self._locally(key) or Count(self._estimate(key), True)
+        return self._known.get(key) or self._locally(key) or TokenCount(self._estimate(key), True)
 
-    def count(self, messages: Sequence[ChatMessage], tick: Tick = lambda: None) -> Count:
+    def count(self, messages: Sequence[ChatMessage], tick: Tick = lambda: None) -> TokenCount:
         """The best count there is; asks the server at most once for the same messages.
 
         `tick` is called some twenty times a second meanwhile, and what it raises is passed on: no `EngineError`.
@@ -65,7 +65,7 @@ class PromptCounter:
         if found is None or (found.is_estimate and self._way != "none"):
             asked = self._ask(key, tick)
             if asked is None or asked.is_estimate:
-                asked = self._locally(key) or asked or Count(self._estimate(key), True)
+                asked = self._locally(key) or asked or TokenCount(self._estimate(key), True)
             found = asked
             self._remember(key, found)
         return found
@@ -75,16 +75,16 @@ class PromptCounter:
         if self._is_local_true and (here := self._locally(messages)) is not None and here.tokens != tokens:
             _log.info("the local tokenizer counts %d where the server counts %d", here.tokens, tokens)
             self._is_local_true = False
-        self._remember(tuple(messages), Count(tokens, False))
+        self._remember(tuple(messages), TokenCount(tokens, False))
         text_tokens = tokens - _TOKENS_A_MESSAGE * len(messages)
         if text_tokens > 20:  # less is mostly template
             self._bytes_a_token = min(max(_size(messages) / text_tokens, 1.0), 8.0)
 
-    def _locally(self, messages: Sequence[ChatMessage]) -> Count | None:
+    def _locally(self, messages: Sequence[ChatMessage]) -> TokenCount | None:
         if self._local is None or not messages:
             return None
         try:
-            return Count(self._local.count(messages), not self._is_local_true)
+            return TokenCount(self._local.count(messages), not self._is_local_true)
         except EngineError as error:
             _log.info("the local tokenizer did not count: %s", error)
             return None
@@ -92,15 +92,15 @@ class PromptCounter:
     def _estimate(self, messages: Sequence[ChatMessage]) -> int:
         return round(_size(messages) / self._bytes_a_token) + _TOKENS_A_MESSAGE * len(messages)
 
-    def _remember(self, key: tuple[ChatMessage, ...], count: Count) -> None:
+    def _remember(self, key: tuple[ChatMessage, ...], count: TokenCount) -> None:
         self._known[key] = count
         self._known.move_to_end(key)
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
-    def _ask(self, messages: Sequence[ChatMessage], tick: Tick) -> Count | None:
+    def _ask(self, messages: Sequence[ChatMessage], tick: Tick) -> TokenCount | None:
         if not messages:
-            return Count(0, False)
+            return TokenCount(0, False)
         try:
             match self._way:
                 case "none":
@@ -119,7 +119,7 @@ class PromptCounter:
                     text = "\n".join(message.content for message in messages)
                     tokens = self._post("/extras/tokenize/count", tick, {"input": text}).get("count")
                     extra = _TOKENS_A_MESSAGE * len(messages)
-                    return Count(tokens + extra, True) if isinstance(tokens, int) else None
+                    return TokenCount(tokens + extra, True) if isinstance(tokens, int) else None
         except EngineError as error:
             _log.info("the server did not count: %s", error)
             return None
@@ -132,8 +132,8 @@ class PromptCounter:
         return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
-def _exact(tokens: object) -> Count | None:
-    return Count(tokens, False) if isinstance(tokens, int) else None
+def _exact(tokens: object) -> TokenCount | None:
+    return TokenCount(tokens, False) if isinstance(tokens, int) else None
 
 
 def _size(messages: Sequence[ChatMessage]) -> int:

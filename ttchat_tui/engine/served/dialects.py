@@ -109,7 +109,7 @@ OPENAI: Final = Dialect(name="OpenAI-compatible", fields=_fields())
 DIALECTS: Final = (VLLM, LLAMA_CPP, LLAMA_CPP_PYTHON, TRANSFORMERS, OLLAMA, OPENAI_ITSELF, OPENAI)
 
 
-class Signs(msgspec.Struct, frozen=True, kw_only=True):
+class ServerSigns(msgspec.Struct, frozen=True, kw_only=True):
     """What a server has said of itself."""
 
     host: str = ""
@@ -127,7 +127,7 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
     openapi_paths: frozenset[str] = frozenset()
 
 
-def recognise(signs: Signs) -> Dialect:
+def recognise(signs: ServerSigns) -> Dialect:
     """The dialect that these signs speak for; plain OpenAI where they speak for none."""
     if signs.has_props or signs.server.lower() == "llama.cpp" or "llamacpp" in signs.owners:
         return LLAMA_CPP

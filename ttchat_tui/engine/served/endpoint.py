@@ -84,7 +84,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return f"{PREFIX}{place}/{model_id}" if place else f"{PREFIX}{model_id}"
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class Target(msgspec.Struct, frozen=True):
     """What a load asks for."""
 
     endpoint: Endpoint | None
@@ -93,7 +93,7 @@ class Wanted(msgspec.Struct, frozen=True):
     """Its id at the server; empty: whatever it serves first."""
 
 
-def wanted(name: str, options: RemoteOptions) -> Wanted:
+def resolve_target(name: str, options: RemoteOptions) -> Target:
     """Read a model's name (`remote:ID`, `remote:ENDPOINT/ID`, with or without the prefix) with the options. ENDPOINT is
     a name in them, or one of this machine's usual ports (`127.0.0.1:8000`).
 
@@ -107,15 +107,15 @@ def wanted(name: str, options: RemoteOptions) -> Wanted:
         return _named(head, rest, options)
     is_url = bool(options.base_url) and not options.endpoint
     if slash and is_url and head == host_of(checked_url(options.base_url)):
-        return Wanted(_by_url(options), rest)  # the model's own name begins as another endpoint's
+        return Target(_by_url(options), rest)  # the model's own name begins as another endpoint's
     place = next((each for each in usual_places() if slash and each.alias == head), None)
     if place is not None:
-        return Wanted(place, rest)
+        return Target(place, rest)
     if not options.base_url and not options.endpoint:
-        return Wanted(None, model)
+        return Target(None, model)
     if options.endpoint:
         return _named(options.endpoint, model, options)
-    return Wanted(_by_url(options), model)
+    return Target(_by_url(options), model)
 
 
 def _by_url(options: RemoteOptions) -> Endpoint:
@@ -129,7 +129,7 @@ def _by_url(options: RemoteOptions) -> Endpoint:
     )
 
 
-def _named(alias: str, model: str, options: RemoteOptions) -> Wanted:
+def _named(alias: str, model: str, options: RemoteOptions) -> Target:
     found = options.endpoints.get(alias)
     if found is None or not found.base_url:
         known = ", ".join(sorted(options.endpoints)) or "none"
@@ -150,7 +150,7 @@ def _named(alias: str, model: str, options: RemoteOptions) -> Wanted:
         alias=alias,
     )
     _check_extras(endpoint)
-    return Wanted(endpoint, model or found.model)
+    return Target(endpoint, model or found.model)
 
 
 def _check_extras(endpoint: Endpoint) -> None:

@@ -32,13 +32,13 @@ from ttchat_tui.engine.base import (
 from ttchat_tui.engine.served.caller import Caller
 from ttchat_tui.engine.served.counting import PromptCounter
 from ttchat_tui.engine.served.credentials import api_key, secrets_of
-from ttchat_tui.engine.served.endpoint import Endpoint, wanted
-from ttchat_tui.engine.served.errors import model_missing, wants_tls
-from ttchat_tui.engine.served.negotiation import Learned
+from ttchat_tui.engine.served.endpoint import Endpoint, resolve_target
+from ttchat_tui.engine.served.errors import model_missing, tls_required
+from ttchat_tui.engine.served.negotiation import ServerQuirks
 from ttchat_tui.engine.served.probing import probe
-from ttchat_tui.engine.served.responder import ServedReplies
+from ttchat_tui.engine.served.responder import ServedResponder
+from ttchat_tui.engine.served.route import speaks_tls
 from ttchat_tui.engine.served.survey import Survey, context_of, has_model, namesakes, signs_of, survey
-from ttchat_tui.engine.served.way import speaks_tls
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ _TICK_S: Final = 0.05
 _HANDSHAKE_S: Final = 2.0
 
 
-class RemoteEngine:
+class ServedEngine:
     """An `Engine`. Holds no model: `unload` forgets the server."""
 
     def __init__(
@@ -76,14 +76,14 @@ class RemoteEngine:
         self._transport = transport
         self._counter_at = counter_at
         self._caller: Caller | None = None
-        self._replies: ServedReplies | None = None
-        self._learned: dict[tuple[str, str], Learned] = {}
+        self._responder: ServedResponder | None = None
+        self._quirks: dict[tuple[str, str], ServerQuirks] = {}
         """By address and model. A server may be another one tomorrow: it is not kept longer than the app runs."""
 
     def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
         self.unload()
         started_s = time.perf_counter()
-        want = wanted(spec.path or spec.name, spec.remote)
+        want = resolve_target(spec.path or spec.name, spec.remote)
         endpoint, found = want.endpoint, None
         if endpoint is None:
             progress = LoadProgress(phase="start", detail="is there a server on this machine?")
@@ -101,18 +101,18 @@ class RemoteEngine:
         return msgspec.structs.replace(info, load_s=time.perf_counter() - started_s)
 
     def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
-        if self._replies is None:
+        if self._responder is None:
             raise not_loaded()
-        return self._replies.count(count_id, messages)
+        return self._responder.count(count_id, messages)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
-        if self._replies is None:
+        if self._responder is None:
             yield refusal(request, not_loaded().info)
             return
-        yield from self._replies.generate(request, control)
+        yield from self._responder.generate(request, control)
 
     def unload(self) -> None:
-        self._replies = None
+        self._responder = None
         if self._caller is not None:
             self._caller.close()
             self._caller = None
@@ -142,23 +142,23 @@ class RemoteEngine:
         context = context_of(caller, found, chosen, lambda: report(progress))
         if spec.context_length:
             context = min(context, spec.context_length) if context else spec.context_length
-        learned = self._learned.setdefault((endpoint.base_url, chosen), Learned())
-        context = learned.context_length = context or learned.context_length
+        quirks = self._quirks.setdefault((endpoint.base_url, chosen), ServerQuirks())
+        context = quirks.context_length = context or quirks.context_length
         capabilities = Capabilities(
-            sampling=learned.adaptation.sampling(found.dialect),
+            sampling=quirks.adaptation.sampling(found.dialect),
             live_sampling=False,
             logprobs=found.dialect.logprobs
             and spec.remote.logprobs
-            and "logprobs" not in learned.adaptation.refused,
+            and "logprobs" not in quirks.adaptation.refused,
             batch_sizes=_batch_sizes(found),
             continues=found.dialect.continuing is not None,
         )
-        self._replies = ServedReplies(
+        self._responder = ServedResponder(
             caller,
             found.dialect,
             chosen,
             PromptCounter(caller, found.dialect, chosen, self._local_counter(chosen, endpoint, spec)),
-            learned=learned,
+            quirks=quirks,
             options=spec.remote,
             capabilities=capabilities,
             known_models=known,
@@ -206,7 +206,7 @@ class RemoteEngine:
         endpoint = caller.endpoint
         is_cut = first.info.kind == "connection_lost" and endpoint.base_url.startswith("http:")
         if is_cut and not endpoint.proxy_env and speaks_tls(endpoint.base_url, _HANDSHAKE_S):
-            raise wants_tls(endpoint) from first
+            raise tls_required(endpoint) from first
         for base_url in _other_bases(endpoint.base_url) if first.info.kind in _WRONG_PLACE else ():
             other = self._new_caller(msgspec.structs.replace(endpoint, base_url=base_url), spec)
             try:

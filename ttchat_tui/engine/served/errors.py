@@ -39,7 +39,7 @@ _PHRASES: Final = {each.value: each.phrase for each in HTTPStatus}
 _E = TypeVar("_E", bound=BaseException)
 
 
-def explained(error: Exception, endpoint: Endpoint) -> EngineError:
+def transport_error(error: Exception, endpoint: Endpoint) -> EngineError:
     """The error of an exchange that came to no answer, or broke in it."""
     if isinstance(error, EngineError):
         return error
@@ -55,11 +55,11 @@ def explained(error: Exception, endpoint: Endpoint) -> EngineError:
     if isinstance(error, httpx.ConnectError):
         return _no_connection(error, endpoint)
     if isinstance(error, BodyTooLarge):
-        return protocol(endpoint, f"sent {error}")
+        return protocol_error(endpoint, f"sent {error}")
     if isinstance(error, httpx.TooManyRedirects):
-        return protocol(endpoint, "redirects in a circle")
+        return protocol_error(endpoint, "redirects in a circle")
     if isinstance(error, httpx.DecodingError):
-        return protocol(endpoint, "sent compressed data that is broken")
+        return protocol_error(endpoint, "sent compressed data that is broken")
     if isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError, httpx.TimeoutException)):
         return EngineError(
             f"{name} closed the connection in the middle.",
@@ -71,7 +71,7 @@ def explained(error: Exception, endpoint: Endpoint) -> EngineError:
     )
 
 
-def wants_tls(endpoint: Endpoint) -> EngineError:
+def tls_required(endpoint: Endpoint) -> EngineError:
     """It is spoken to in plain http, and that is wrong."""
     return EngineError(
         f"{endpoint.name} speaks TLS on this port, and was spoken to in plain http.",
@@ -138,7 +138,7 @@ def timed_out(endpoint: Endpoint, timeout_s: float | None, what: str = "did not 
     return EngineError(message, cure=f"{cure}; [remote] {setting} is the limit.", kind="endpoint_timeout")
 
 
-def silent(endpoint: Endpoint, timeout_s: float) -> EngineError:
+def stream_stalled(endpoint: Endpoint, timeout_s: float) -> EngineError:
     """The server stopped in the middle of a reply."""
     return EngineError(
         f"{endpoint.name} sent nothing more for {timeout_s:g} s.",
@@ -147,7 +147,7 @@ def silent(endpoint: Endpoint, timeout_s: float) -> EngineError:
     )
 
 
-def cut_off(endpoint: Endpoint, odd: str = "") -> EngineError:
+def stream_cut_off(endpoint: Endpoint, odd: str = "") -> EngineError:
     """The stream ended, and nothing had said that the reply was over; `odd` is what came that is no piece of one."""
     return EngineError(
         f"{endpoint.name} ended the stream before the reply was over"
@@ -157,7 +157,9 @@ def cut_off(endpoint: Endpoint, odd: str = "") -> EngineError:
     )
 
 
-def given_up(endpoint: Endpoint, how: Literal["broken off", "filtered", "failed"], word: str) -> EngineError:
+def ended_by_server(
+    endpoint: Endpoint, how: Literal["broken off", "filtered", "failed"], word: str
+) -> EngineError:
     """The server ended the reply itself, and said so by this finish reason."""
     name = endpoint.name
     match how:
@@ -173,7 +175,7 @@ def given_up(endpoint: Endpoint, how: Literal["broken off", "filtered", "failed"
             return EngineError(f"{name} ended the reply: {word}.", "See the server's log.", "endpoint_error")
 
 
-def protocol(endpoint: Endpoint, what: str) -> EngineError:
+def protocol_error(endpoint: Endpoint, what: str) -> EngineError:
     """It answers, but not as a chat server does."""
     return EngineError(
         f"{endpoint.name} {what}.",
@@ -182,7 +184,7 @@ def protocol(endpoint: Endpoint, what: str) -> EngineError:
     )
 
 
-def refused(
+def status_error(
     status: int, body: bytes, endpoint: Endpoint, *, has_key: bool, model: str, known: Sequence[str] = ()
 ) -> EngineError:
     """An HTTP error status with its body."""
@@ -220,7 +222,7 @@ def refused(
     if status == 501:
         return EngineError(f"{name} does not offer that (501){tail}", kind="endpoint_unimplemented")
     if status == 400 and _WANTS_TLS.search(said):
-        return wants_tls(endpoint)
+        return tls_required(endpoint)
     if status >= 500:
         return EngineError(
             f"{name} failed ({code}){tail}", "See the server's log, then send again.", "endpoint_error"

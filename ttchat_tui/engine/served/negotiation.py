@@ -16,11 +16,11 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError, PromptTooLong
 from ttchat_tui.engine.served.adaptation import LENGTHS, Adaptation
 from ttchat_tui.engine.served.caller import Caller
-from ttchat_tui.engine.served.complaints import complaint_of
 from ttchat_tui.engine.served.counting import PromptCounter
 from ttchat_tui.engine.served.dialects import Dialect
-from ttchat_tui.engine.served.errors import refused
+from ttchat_tui.engine.served.errors import status_error
 from ttchat_tui.engine.served.overflow import Overflow, overflow
+from ttchat_tui.engine.served.refusal import parse_refusal
 from ttchat_tui.engine.served.request import body_of
 from ttchat_tui.engine.text.template import shorten
 
@@ -34,7 +34,7 @@ _OBJECTIONS: Final = frozenset({400, 404, 405, 406, 409, 413, 415, 422, 500, 501
 """Statuses with which servers answer what they do not take."""
 
 
-class Learned:
+class ServerQuirks:
     """What the refusals of one model of one server have taught; kept for as long as the app runs."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Learned:
         """Tokens of prompt and reply; 0: not known, a refusal that names it will tell."""
 
 
-class Prompt(msgspec.Struct, frozen=True):
+class FittedPrompt(msgspec.Struct, frozen=True):
     """What is sent of a conversation."""
 
     messages: tuple[ChatMessage, ...]
@@ -52,7 +52,7 @@ class Prompt(msgspec.Struct, frozen=True):
     dropped: int
 
 
-class Terms(msgspec.Struct, frozen=True):
+class RowSampling(msgspec.Struct, frozen=True):
     """How one row is drawn."""
 
     sampling: SamplingParams
@@ -70,13 +70,13 @@ class Negotiation:
     def __init__(
         self,
         request: GenerationRequest,
-        prompt: Prompt,
+        prompt: FittedPrompt,
         *,
         model: str,
         dialect: Dialect,
         caller: Caller,
         counter: PromptCounter,
-        learned: Learned,
+        quirks: ServerQuirks,
         capabilities: Capabilities,
         asks_logprobs: bool,
         known_models: Sequence[str],
@@ -89,7 +89,7 @@ class Negotiation:
         self._dialect = dialect
         self._caller = caller
         self._counter = counter
-        self._learned = learned
+        self._quirks = quirks
         self._asks_logprobs = asks_logprobs
         self._known_models = known_models
         self._changes = 0
@@ -102,7 +102,7 @@ class Negotiation:
             request_id=self._request.id,
             prompt_tokens=self.prompt.tokens,
             cached_tokens=0,
-            context_length=self._learned.context_length,
+            context_length=self._quirks.context_length,
             dropped_messages=self.prompt.dropped,
             is_estimate=self.prompt.is_estimate,
             is_by_pieces=True,
@@ -113,9 +113,9 @@ class Negotiation:
         while self._news:
             yield self._news.popleft()
 
-    def body(self, terms: Terms) -> dict[str, Any]:
+    def body(self, terms: RowSampling) -> dict[str, Any]:
         """The request of one row, as the server takes it as far as is known."""
-        context, sampling = self._learned.context_length, terms.sampling
+        context, sampling = self._quirks.context_length, terms.sampling
         room = self._longest or (context - self.prompt.tokens if context else sampling.max_tokens)
         body = body_of(
             self._dialect,
@@ -127,10 +127,10 @@ class Negotiation:
             max_tokens=max(min(sampling.max_tokens, room), 1),
             logprobs=self._asks_logprobs,
         )
-        return {**self._learned.adaptation.applied(body), **self._own}
+        return {**self._quirks.adaptation.applied(body), **self._own}
 
     def answer(
-        self, terms: Terms, status: int, answer: bytes, sent: Mapping[str, Any]
+        self, terms: RowSampling, status: int, answer: bytes, sent: Mapping[str, Any]
     ) -> dict[str, Any] | EngineError:
         """To a refusal of `sent`: a request that the server may take, or why there is none."""
         if status in _OBJECTIONS and self._changes < _MOST_CHANGES * self._request.rows:
@@ -139,7 +139,7 @@ class Negotiation:
             if body != sent:  # another row has learned it
                 return body
             too_long = overflow(status, answer)
-            if too_long is not None and (too_long.limit or not complaint_of(answer).fields(LENGTHS)):
+            if too_long is not None and (too_long.limit or not parse_refusal(answer).fields(LENGTHS)):
                 return self._shortened(terms, too_long)
             self._adapt(sent, answer)
             body = self.body(terms)
@@ -147,7 +147,7 @@ class Negotiation:
                 return body
             if too_long is not None:
                 return self._shortened(terms, too_long)
-        return refused(
+        return status_error(
             status,
             answer,
             self._caller.endpoint,
@@ -161,34 +161,34 @@ class Negotiation:
         return self._caller.endpoint.extra_body
 
     def _adapt(self, sent: Mapping[str, Any], answer: bytes) -> None:
-        before = self._learned.adaptation
-        learned = before.learned(sent, complaint_of(answer), own=self._own)
-        if learned == before:
+        before = self._quirks.adaptation
+        adaptation = before.learn_from(sent, parse_refusal(answer), own=self._own)
+        if adaptation == before:
             return
-        self._learned.adaptation = learned
-        sampling = learned.sampling(self._dialect)
+        self._quirks.adaptation = adaptation
+        sampling = adaptation.sampling(self._dialect)
         self.capabilities = msgspec.structs.replace(
             self.capabilities,
             sampling=sampling,
-            logprobs=self.capabilities.logprobs and "logprobs" not in learned.refused,
+            logprobs=self.capabilities.logprobs and "logprobs" not in adaptation.refused,
         )
         who = f"{self._model} at {self._caller.endpoint.name}"
-        notes = learned.notes(before, who, self._dialect)
+        notes = adaptation.notes(before, who, self._dialect)
         self._news.append(RequestAdapted(self._request.id, notes, self.capabilities))
 
-    def _shortened(self, terms: Terms, too_long: Overflow) -> dict[str, Any] | EngineError:
+    def _shortened(self, terms: RowSampling, too_long: Overflow) -> dict[str, Any] | EngineError:
         """The request with a shorter reply, else without the oldest turns."""
         prompt, tokens, limit = self.prompt, too_long.prompt_tokens, too_long.limit
         if limit:
-            self._learned.context_length = limit
+            self._quirks.context_length = limit
         if tokens:
             self._counter.learn(prompt.messages, tokens)
         known = self._counter.known(prompt.messages).tokens
         # Where no number says by how much it is too long, our own count has been wrong.
-        is_told = bool(tokens and limit)
-        budget = budget_of(limit) if is_told else min(int(known * _SHORTER), budget_of(limit or known))
+        has_numbers = bool(tokens and limit)
+        budget = budget_of(limit) if has_numbers else min(int(known * _SHORTER), budget_of(limit or known))
         plan = shorten(prompt.messages, lambda kept: self._counter.known(kept).tokens, budget)
-        if is_told and tokens < limit and (tokens <= budget or not plan.dropped):
+        if has_numbers and tokens < limit and (tokens <= budget or not plan.dropped):
             room = limit - tokens
             if room < terms.sampling.max_tokens and room != self._longest:
                 self._longest = room
@@ -198,7 +198,7 @@ class Negotiation:
         self._longest = 0
         dropped = prompt.dropped + plan.dropped
         is_estimate = self._counter.known(plan.messages).is_estimate
-        self.prompt = Prompt(plan.messages, plan.tokens, is_estimate, dropped)
+        self.prompt = FittedPrompt(plan.messages, plan.tokens, is_estimate, dropped)
         self._news.append(self.started())
         return self.body(terms)
 

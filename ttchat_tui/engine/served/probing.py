@@ -16,7 +16,7 @@ _TIMEOUT_S: Final = 1.0
 _NOBODY: Final = frozenset({"endpoint_refused", "endpoint_unreachable"})
 
 
-class Probed(msgspec.Struct, frozen=True):
+class ProbeResult(msgspec.Struct, frozen=True):
     """What was found: at least one server."""
 
     endpoint: Endpoint
@@ -32,7 +32,7 @@ def probe(
     tick: Tick,
     model: str = "",
     places: Sequence[Endpoint] | None = None,
-) -> Probed:
+) -> ProbeResult:
     """Ask every place for its models, all at the same time. No key goes there: nobody has said who listens.
 
     Raises:
@@ -61,7 +61,7 @@ def probe(
         raise _none(others)
     listed = ", ".join(f"{each.name} ({_models(len(ids))})" for each, ids in found)
     chosen, _ = min(found, key=lambda each: (not has_model(model, each[1]), not each[1]))
-    return Probed(
+    return ProbeResult(
         endpoint=chosen,
         elsewhere=tuple(each.name for each, _ in found if each is not chosen),
         note=f"Found on this machine: {listed}. Connected to {chosen.name}.",

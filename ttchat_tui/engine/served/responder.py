@@ -27,11 +27,18 @@ from ttchat_tui.engine.served.caller import Caller
 from ttchat_tui.engine.served.counting import PromptCounter
 from ttchat_tui.engine.served.dialects import Dialect
 from ttchat_tui.engine.served.exchange import Inbox, Woken
-from ttchat_tui.engine.served.negotiation import RESERVE, Learned, Negotiation, Prompt, Terms, budget_of
-from ttchat_tui.engine.served.reply import RemoteReply
+from ttchat_tui.engine.served.negotiation import (
+    RESERVE,
+    FittedPrompt,
+    Negotiation,
+    RowSampling,
+    ServerQuirks,
+    budget_of,
+)
+from ttchat_tui.engine.served.reply_text import WHOLE, Seam
 from ttchat_tui.engine.served.request import is_thinking, without_thoughts
-from ttchat_tui.engine.served.row import MOST_ROWS, Row, Transport
-from ttchat_tui.engine.served.script import WHOLE, Seam
+from ttchat_tui.engine.served.row_request import MOST_ROWS, RowRequest, Transport
+from ttchat_tui.engine.served.served_reply import ServedReply
 from ttchat_tui.engine.text.template import fit, shorten
 
 _DOUBT: Final = 1.25
@@ -49,7 +56,7 @@ class _Cancelled(Exception):
     """The user gave the reply up before it was sent."""
 
 
-class ServedReplies:
+class ServedResponder:
     """One model of one server."""
 
     def __init__(
@@ -59,7 +66,7 @@ class ServedReplies:
         model: str,
         counter: PromptCounter,
         *,
-        learned: Learned,
+        quirks: ServerQuirks,
         options: RemoteOptions,
         capabilities: Capabilities,
         known_models: Sequence[str] = (),
@@ -67,7 +74,7 @@ class ServedReplies:
         self._caller = caller
         self._dialect = dialect
         self._model = model
-        self._learned = learned
+        self._quirks = quirks
         self._options = options
         self._capabilities = capabilities
         self._known_models = known_models
@@ -112,7 +119,7 @@ class ServedReplies:
             dialect=self._dialect,
             caller=self._caller,
             counter=self._counter,
-            learned=self._learned,
+            quirks=self._quirks,
             capabilities=self._capabilities,
             asks_logprobs=self._options.logprobs,
             known_models=self._known_models,
@@ -132,13 +139,13 @@ class ServedReplies:
 
     @property
     def _context_length(self) -> int:
-        return self._learned.context_length
+        return self._quirks.context_length
 
     @property
     def _budget(self) -> int:
         return budget_of(self._context_length)
 
-    def _prompt(self, messages: tuple[ChatMessage, ...], control: GenerationControl) -> Prompt:
+    def _prompt(self, messages: tuple[ChatMessage, ...], control: GenerationControl) -> FittedPrompt:
         """What fits. The server is asked to count only where an estimate leaves a doubt: asking costs a round trip.
 
         Raises:
@@ -153,14 +160,14 @@ class ServedReplies:
         count = self._counter.known(messages)
         wanted = count.tokens * (_DOUBT if count.is_estimate else 1.0) + RESERVE
         if not self._context_length or wanted <= self._context_length:
-            return Prompt(messages, count.tokens, count.is_estimate, 0)
+            return FittedPrompt(messages, count.tokens, count.is_estimate, 0)
         plan = fit(
             messages,
             lambda kept: self._counter.count(kept, tick).tokens,
             self._context_length,
             self._context_length - self._budget,
         )
-        return Prompt(
+        return FittedPrompt(
             plan.messages, plan.tokens, self._counter.known(plan.messages).is_estimate, plan.dropped
         )
 
@@ -171,23 +178,23 @@ class ServedReplies:
         negotiation: Negotiation,
         inbox: Inbox,
         received_s: float,
-    ) -> list[Row]:
-        rows: list[Row] = []
+    ) -> list[RowRequest]:
+        rows: list[RowRequest] = []
         drawn = [(control.sampling, request.seed)]
         drawn += [(each.sampling or control.sampling, each.seed) for each in request.candidates]
         for number, (sampling, seed) in enumerate(drawn):
-            reply = RemoteReply(
+            reply = ServedReply(
                 request.id,
                 number,
                 sampling.stop,
                 seam=self._seam(request),
                 prompt_tokens=negotiation.prompt.tokens,
             )
-            terms = Terms(sampling, seed)
+            terms = RowSampling(sampling, seed)
             transport = Transport(
                 self._caller, self._options, inbox, partial(negotiation.answer, terms), received_s
             )
-            rows.append(Row(number, reply, negotiation.body(terms), transport))
+            rows.append(RowRequest(number, reply, negotiation.body(terms), transport))
         return rows
 
     def _seam(self, request: GenerationRequest) -> Seam:
@@ -206,7 +213,7 @@ class ServedReplies:
         self,
         request: GenerationRequest,
         control: GenerationControl,
-        rows: list[Row],
+        rows: list[RowRequest],
         negotiation: Negotiation,
         inbox: Inbox,
         received_s: float,
@@ -236,14 +243,14 @@ class ServedReplies:
         yield _finished(request, ends)
 
     def _step(
-        self, rows: list[Row], live: list[Row], inbox: Inbox
+        self, rows: list[RowRequest], live: list[RowRequest], inbox: Inbox
     ) -> Iterator[TokenEvent | PrefillProgress | Retrying]:
         """One arrival, or one deadline that passed."""
         first = min(live, key=lambda row: row.deadline_s)
         try:
             arrival = inbox.get(timeout=max(first.deadline_s - time.perf_counter(), 0.0))
         except queue.Empty:
-            first.expire(time.perf_counter())
+            first.handle_deadline(time.perf_counter())
             yield from first.news()
             return
         if arrival.tag >= 0:
@@ -251,7 +258,9 @@ class ServedReplies:
             yield from row.take(arrival)
             yield from row.news()
 
-    def _end_of(self, request: GenerationRequest, row: Row, prompt: Prompt, received_s: float) -> RowFinished:
+    def _end_of(
+        self, request: GenerationRequest, row: RowRequest, prompt: FittedPrompt, received_s: float
+    ) -> RowFinished:
         text = row.reply.flush()
         total_s = time.perf_counter() - received_s
         assert row.reason is not None

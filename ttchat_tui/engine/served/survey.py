@@ -9,9 +9,9 @@ from typing import Any, Final, cast
 import msgspec
 
 from ttchat_tui.engine.served.caller import Answer, Caller, ask_together
-from ttchat_tui.engine.served.dialects import LLAMA_CPP, OLLAMA, Dialect, Signs, recognise
+from ttchat_tui.engine.served.dialects import LLAMA_CPP, OLLAMA, Dialect, ServerSigns, recognise
 from ttchat_tui.engine.served.endpoint import host_of
-from ttchat_tui.engine.served.errors import protocol, refused
+from ttchat_tui.engine.served.errors import protocol_error, status_error
 from ttchat_tui.engine.served.loose_json import count_of, object_of
 
 LIST_TIMEOUT_S: Final = 15.0
@@ -96,11 +96,13 @@ def models_of(caller: Caller, answer: Answer) -> tuple[ServedModel, ...]:
         EngineError: a refusal, or no list of models.
     """
     if not answer.is_good:
-        raise refused(answer.status, answer.body, caller.endpoint, has_key=caller.has_key, model="")
+        raise status_error(answer.status, answer.body, caller.endpoint, has_key=caller.has_key, model="")
     entries = _listed(answer.json())
     if entries is None:
         is_page = answer.body.lstrip()[:1] == b"<"
-        raise protocol(caller.endpoint, "answers with a web page" if is_page else "gives no list of models")
+        raise protocol_error(
+            caller.endpoint, "answers with a web page" if is_page else "gives no list of models"
+        )
     found_once: dict[str, ServedModel] = {}
     for model in map(_model, entries):
         found_once.setdefault(model.id, model)
@@ -125,7 +127,7 @@ def signs_of(caller: Caller, tick: Tick, models: tuple[ServedModel, ...] = (), s
     version = found["/version"]
     props, ollama, openapi = (found.get(path, {}) for path in ("/props", "/api/version", "/openapi.json"))
     dialect = recognise(
-        Signs(
+        ServerSigns(
             host=host_of(caller.endpoint.base_url),
             owners=owners,
             server=server,

@@ -20,11 +20,11 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec, RemoteEndpoint, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
-from ttchat_tui.engine.served import way
+from ttchat_tui.engine.served import route
 from ttchat_tui.engine.served.caller import Caller
 from ttchat_tui.engine.served.endpoint import Endpoint
-from ttchat_tui.engine.served.engine import RemoteEngine
-from ttchat_tui.engine.served.way import proxy_for, tls_context
+from ttchat_tui.engine.served.engine import ServedEngine
+from ttchat_tui.engine.served.route import proxy_for, tls_context
 
 PROXY = {"HTTPS_PROXY": "http://proxy:3128", "HTTP_PROXY": "http://proxy:3128"}
 
@@ -49,16 +49,16 @@ def servers() -> Iterator[Callable[..., RawServer]]:
         server.close()
 
 
-def engine_at(url: str, environ: dict[str, str] | None = None, model: str = "m", **more: Any) -> RemoteEngine:
+def engine_at(url: str, environ: dict[str, str] | None = None, model: str = "m", **more: Any) -> ServedEngine:
     """Loaded; without a `model` it takes what the server lists. `more` are fields of an endpoint."""
-    engine = RemoteEngine(environ or {})
+    engine = ServedEngine(environ or {})
     lab = RemoteEndpoint(base_url=url, **more)
     options = RemoteOptions(endpoint="lab", endpoints={"lab": lab}, connect_timeout_s=2.0, retries=0)
     engine.load(ModelSpec(engine="remote", name=f"remote:lab/{model}", remote=options), lambda _: None)
     return engine
 
 
-def reply(engine: RemoteEngine, **sampling: Any) -> list[Any]:
+def reply(engine: ServedEngine, **sampling: Any) -> list[Any]:
     params = SamplingParams(**sampling)
     request = GenerationRequest(id=1, messages=(ChatMessage("user", "Hi"),), sampling=params, seed=1)
     events = list(engine.generate(request, GenerationControl(params)))
@@ -113,7 +113,7 @@ def test_every_kind_of_proxy_can_be_used(value: str, url: str) -> None:
     found = proxy_for("https://lab.example/v1", {"ALL_PROXY": value})
     assert found is not None
     assert (found.url, found.variable) == (url, "ALL_PROXY")
-    way.transport(httpx.Limits(), found).close()
+    route.transport(httpx.Limits(), found).close()
 
 
 @pytest.mark.parametrize("value", ["gopher://proxy", "http://", "socks5://proxy:99999", "http://[::1"])
@@ -174,7 +174,7 @@ def test_plain_http_needs_no_certificates(
     def never(_: object) -> ssl.SSLContext:
         raise AssertionError("certificates were read")
 
-    monkeypatch.setattr(way, "tls_context", never)
+    monkeypatch.setattr(route, "tls_context", never)
     assert text(reply(engine_at(servers().url))) == "Hi"
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttchat_tui.domain.thoughts import OPENING, normalised
-from ttchat_tui.engine.served.unopened import UnopenedThought
+from ttchat_tui.engine.served.unopened_thought import UnopenedThought
 
 ENDED = (
     "Hm.\n</think>\n\nYes.",

@@ -14,14 +14,14 @@ from ttchat_tui.domain.model_spec import RemoteOptions
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.served.answer_stream import AnswerStream, BadAnswer, ServerFailed
 from ttchat_tui.engine.served.caller import Caller
-from ttchat_tui.engine.served.chunks import Chunk, one_line
+from ttchat_tui.engine.served.chunks import StreamChunk, one_line
 from ttchat_tui.engine.served.errors import (
-    cut_off,
-    explained,
-    given_up,
-    protocol,
-    silent,
+    ended_by_server,
+    protocol_error,
+    stream_cut_off,
+    stream_stalled,
     timed_out,
+    transport_error,
 )
 from ttchat_tui.engine.served.exchange import (
     Answered,
@@ -33,7 +33,6 @@ from ttchat_tui.engine.served.exchange import (
     Inbox,
     Received,
 )
-from ttchat_tui.engine.served.reply import RemoteReply
 from ttchat_tui.engine.served.retrying import (
     RETRIED,
     is_loading,
@@ -42,6 +41,7 @@ from ttchat_tui.engine.served.retrying import (
     span,
     state,
 )
+from ttchat_tui.engine.served.served_reply import ServedReply
 
 UNREACHED: Final = frozenset({"endpoint_refused", "endpoint_dns", "endpoint_unreachable"})
 """Errors after which the request has certainly not reached a server."""
@@ -63,7 +63,7 @@ _LONGEST_ERROR: Final = 64 << 10
 _BYTES_A_TOKEN: Final = 16 << 10
 """Most bytes of a stream for each token asked for: many times what any server sends, but a bound."""
 
-Objection = Callable[[int, bytes, Mapping[str, Any]], "dict[str, Any] | EngineError"]
+RefusalHandler = Callable[[int, bytes, Mapping[str, Any]], "dict[str, Any] | EngineError"]
 """From status and body of a refusal, and the request that was refused: another request body that the server may take, or
 the error in words."""
 
@@ -74,21 +74,21 @@ class Transport(msgspec.Struct, frozen=True):
     caller: Caller
     options: RemoteOptions
     inbox: Inbox
-    objection: Objection
+    on_refusal: RefusalHandler
     received_s: float
     """When the engine got the request, `time.perf_counter()`."""
 
 
-class Row:
+class RowRequest:
     """Feed it its arrivals and mind its deadline; `reason` says that it is over."""
 
-    def __init__(self, number: int, reply: RemoteReply, body: dict[str, Any], transport: Transport) -> None:
+    def __init__(self, number: int, reply: ServedReply, body: dict[str, Any], transport: Transport) -> None:
         self.number = number
         self.reply = reply
         self.reason: FinishReason | None = None
         self.error: ErrorInfo | None = None
         self.deadline_s = 0.0
-        """On `time.perf_counter`: when `expire` is to be called."""
+        """On `time.perf_counter`: when `handle_deadline` is to be called."""
         self._tag = number
         """Of the arrivals that belong to the last try; modulo `MOST_ROWS` it is the row."""
         self._body = body
@@ -141,40 +141,42 @@ class Row:
                 encodings = arrival.headers.get("content-encoding", "").lower().replace(" ", "").split(",")
                 if unread := sorted(set(encodings) - _ENCODINGS):
                     what = f"compressed its answer with {one_line(unread[0], 20)}, which was not asked for"
-                    self.fail(protocol(self._transport.caller.endpoint, what))
+                    self.fail(protocol_error(self._transport.caller.endpoint, what))
             case Received() if not self._is_good:
                 self._refusal += arrival.data
                 if len(self._refusal) > _LONGEST_ERROR:
-                    self._refused(arrival.time_s)
+                    self._handle_refusal(arrival.time_s)
             case Received():
-                self._has_sign_of_life(arrival.time_s)
-                yield from self._passed_on(self._stream.feed(arrival.data), arrival.time_s)
+                self._extend_deadline(arrival.time_s)
+                yield from self._events_of(self._stream.feed(arrival.data), arrival.time_s)
             case Ended() if not self._is_good:
-                self._refused(arrival.time_s)
+                self._handle_refusal(arrival.time_s)
             case Ended():
-                yield from self._passed_on(self._stream.end(), arrival.time_s)
-                self._settle(is_all=True)
+                yield from self._events_of(self._stream.end(), arrival.time_s)
+                self._check_finished(is_all=True)
             case Broke():
-                self._broke(explained(arrival.error, self._transport.caller.endpoint), arrival.time_s)
+                self._handle_broken_connection(
+                    transport_error(arrival.error, self._transport.caller.endpoint), arrival.time_s
+                )
             case _:
                 pass
 
-    def expire(self, now_s: float) -> None:
+    def handle_deadline(self, now_s: float) -> None:
         """The deadline has passed: time for another try, or too long a silence."""
         endpoint, options = self._transport.caller.endpoint, self._transport.options
         if self._is_waiting:
             self.send(now_s)
         elif self._is_over:
-            self._settle(is_all=True)
+            self._check_finished(is_all=True)
         elif self.reply.has_begun:
-            self.fail(silent(endpoint, options.token_timeout_s))
+            self.fail(stream_stalled(endpoint, options.token_timeout_s))
         elif self._is_sent:
             self.fail(timed_out(endpoint, options.first_token_timeout_s, "sent no token"))
         else:
             self.fail(timed_out(endpoint, None))
 
     def news(self) -> Iterator[Retrying]:
-        """What `take` or `expire` decided of another try."""
+        """What `take` or `handle_deadline` decided of another try."""
         if self._has_news and self._delay is not None:
             yield self._delay
         self._has_news = False
@@ -198,7 +200,9 @@ class Row:
             self.reason = reason
             self.close()
 
-    def _passed_on(self, chunks: Iterator[Chunk], time_s: float) -> Iterator[TokenEvent | PrefillProgress]:
+    def _events_of(
+        self, chunks: Iterator[StreamChunk], time_s: float
+    ) -> Iterator[TokenEvent | PrefillProgress]:
         endpoint = self._transport.caller.endpoint
         try:
             for chunk in chunks:
@@ -206,29 +210,29 @@ class Row:
                     if isinstance(event, TokenEvent):
                         self._over_s = 0.0  # it was not over yet
                     yield event
-                self._has_sign_of_life(time_s)
+                self._extend_deadline(time_s)
                 if self.reply.text.is_stopped:
                     self._end("stop")
                     return
             if self._stream.is_done:
-                self._settle(is_all=False)
+                self._check_finished(is_all=False)
         except ServerFailed as error:
             said = one_line(self._masked(error))
             if not self.reply.has_begun:  # a gateway sends its 200 before the server behind it refuses
-                answer = self._transport.objection(400, self._masked(error).encode(), self._body)
+                answer = self._transport.on_refusal(400, self._masked(error).encode(), self._body)
                 if not isinstance(answer, EngineError):
-                    self._send_anew(answer, time_s)
+                    self._resend(answer, time_s)
                     return
             self.fail(
                 EngineError(f"{endpoint.name} failed: {said}", "See the server's log.", "endpoint_error")
             )
         except BadAnswer as error:
-            self.fail(protocol(endpoint, self._masked(error)))
+            self.fail(protocol_error(endpoint, self._masked(error)))
 
     def _masked(self, said: object) -> str:
         return self._transport.caller.masked(str(said).encode()).decode()
 
-    def _settle(self, *, is_all: bool) -> None:
+    def _check_finished(self, *, is_all: bool) -> None:
         """The server has said that it is done, or (`is_all`) there is nothing more."""
         if self.reason is not None:
             return
@@ -237,17 +241,19 @@ class Row:
             case "stop" | "length":
                 self._end(ending)
             case "broken off" | "filtered" | "failed":
-                self.fail(given_up(endpoint, ending, one_line(self.reply.finish_reason, 60)))
+                self.fail(ended_by_server(endpoint, ending, one_line(self.reply.finish_reason, 60)))
             case None if self._stream.passed_over and not self.reply.has_begun:
                 if is_all or self._stream.is_done:
-                    self.fail(protocol(endpoint, f"sent what is no piece of a reply: {self._passed_over!r}"))
+                    self.fail(
+                        protocol_error(endpoint, f"sent what is no piece of a reply: {self._passed_over!r}")
+                    )
             case None if self._stream.is_done:
                 self.reply.stray = one_line(self._masked(self._stream.stray), 60)
                 self._end("stop")
             case None if is_all and self._stream.is_empty:
-                self.fail(protocol(endpoint, f"answers with nothing ({self._status})"))
+                self.fail(protocol_error(endpoint, f"answers with nothing ({self._status})"))
             case None if is_all:
-                self.fail(cut_off(endpoint, self._passed_over))
+                self.fail(stream_cut_off(endpoint, self._passed_over))
             case None:
                 pass
 
@@ -264,7 +270,7 @@ class Row:
         """The server has said how the reply ended; only figures may follow."""
         return self.reply.ending is not None
 
-    def _has_sign_of_life(self, time_s: float) -> None:
+    def _extend_deadline(self, time_s: float) -> None:
         """Something came, a comment or half an event: as long as the server is at work, it is waited for."""
         options = self._transport.options
         if self._is_over:
@@ -276,33 +282,33 @@ class Row:
                 options.token_timeout_s if is_begun else options.first_token_timeout_s
             )
 
-    def _broke(self, error: EngineError, time_s: float) -> None:
+    def _handle_broken_connection(self, error: EngineError, time_s: float) -> None:
         if self._is_over:  # all that matters was here already
-            self._settle(is_all=True)
+            self._check_finished(is_all=True)
         elif (
             error.info.kind in UNREACHED
             and not self._is_sent
-            and self._may_wait(None, time_s, f"{self._name} cannot be reached")
+            and self._schedule_retry(None, time_s, f"{self._name} cannot be reached")
         ):
             return
         else:
             self.fail(error)
 
-    def _refused(self, time_s: float) -> None:
+    def _handle_refusal(self, time_s: float) -> None:
         status, body = self._status, self._transport.caller.masked(bytes(self._refusal))
         asked_s = retry_after_s(self._headers, body) if status in RETRIED else None
-        if self._may_pass(status, body, asked_s, time_s):
+        if self._retry_refusal(status, body, asked_s, time_s):
             return
-        answer = self._transport.objection(status, body, self._body)
+        answer = self._transport.on_refusal(status, body, self._body)
         if isinstance(answer, EngineError):
             if asked_s and answer.info.kind == "rate_limited":
                 cure = f"It asks for a wait of {span(asked_s)}: send again then."
                 answer = EngineError(answer.info.message, cure, answer.info.kind)
             self.fail(answer)
             return
-        self._send_anew(answer, time_s)
+        self._resend(answer, time_s)
 
-    def _send_anew(self, body: dict[str, Any], time_s: float) -> None:
+    def _resend(self, body: dict[str, Any], time_s: float) -> None:
         self.close()
         self._body = body
         self.send(time_s)
@@ -311,18 +317,20 @@ class Row:
     def _name(self) -> str:
         return self._transport.caller.endpoint.name
 
-    def _may_pass(self, status: int, body: bytes, asked_s: float | None, now_s: float) -> bool:
+    def _retry_refusal(self, status: int, body: bytes, asked_s: float | None, now_s: float) -> bool:
         """Prepare another try after a refusal that may pass by itself."""
         if status not in RETRIED or is_quota_used_up(status, body):
             return False
         if not is_loading(status, body):
-            return self._may_wait(asked_s, now_s, f"{self._name} {state(status)}")
+            return self._schedule_retry(asked_s, now_s, f"{self._name} {state(status)}")
         if now_s - self._transport.received_s > self._transport.options.first_token_timeout_s:
             return False
         self._tries = 0  # it is at work: as patient as with a long prompt
-        return self._may_wait(asked_s or _LOADING_WAIT_S, now_s, f"{self._name} is still loading its model")
+        return self._schedule_retry(
+            asked_s or _LOADING_WAIT_S, now_s, f"{self._name} is still loading its model"
+        )
 
-    def _may_wait(self, asked_s: float | None, now_s: float, why: str) -> bool:
+    def _schedule_retry(self, asked_s: float | None, now_s: float, why: str) -> bool:
         """Prepare another try; False where there have been enough, or the server wants too long a wait."""
         backoff_s = _FIRST_WAIT_S * 2**self._tries * random.uniform(0.8, 1.2)  # not all clients at once
         wait_s = backoff_s if asked_s is None else asked_s

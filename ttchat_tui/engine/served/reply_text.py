@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ttchat_tui.domain.thoughts import OPENING
-from ttchat_tui.engine.served.chunks import Choice
-from ttchat_tui.engine.served.unopened import UnopenedThought
+from ttchat_tui.engine.served.chunks import ChunkChoice
+from ttchat_tui.engine.served.unopened_thought import UnopenedThought
 
 _HALF: Final = re.compile(r"(?:[\ud800-\udbff]|(?<![\ud800-\udbff])[\udc80-\udcff]{1,3})\Z")
 """At the end of a piece: the first half of a surrogate pair, or the first bytes of a character."""
@@ -41,7 +41,7 @@ WHOLE: Final = Seam()
 """A reply from its beginning."""
 
 
-class Piece(NamedTuple):
+class ReplyPiece(NamedTuple):
     """What a choice adds to the text of a reply."""
 
     thinking: str = ""
@@ -51,7 +51,7 @@ class Piece(NamedTuple):
     """All that was said before this was a thought, whose opening tag the template had written."""
 
 
-class Script:
+class ReplyText:
     """Feed it the choices of each chunk in order."""
 
     def __init__(self, seam: Seam = WHOLE) -> None:
@@ -62,16 +62,16 @@ class Script:
         """Thoughts came that have no place in a reply that is continued in the middle of its answer."""
         self._seam = seam
         self._is_thinking = seam.is_thinking
-        self._answer = Pieces()
-        self._thoughts = Pieces()
+        self._answer = PieceJoiner()
+        self._thoughts = PieceJoiner()
         self._unopened = UnopenedThought(is_decided=seam is not WHOLE)
         self._late_thoughts: list[str] = []
         self._has_refused = False
-        self._others: list[Choice] = []
+        self._others: list[ChunkChoice] = []
         """Of choices that are not ours, until one that is ours comes."""
         self._has_ours = False
 
-    def ours(self, choices: Sequence[Choice]) -> Iterator[Choice]:
+    def ours(self, choices: Sequence[ChunkChoice]) -> Iterator[ChunkChoice]:
         """Those of index 0: one reply is asked for. Where there is none of it in all the stream, `rest` has the others."""
         for choice in choices:
             if choice.index == 0:
@@ -81,7 +81,7 @@ class Script:
             elif not self._has_ours:
                 self._others.append(choice)
 
-    def take(self, choice: Choice) -> Piece:
+    def take(self, choice: ChunkChoice) -> ReplyPiece:
         """The next piece of the reply."""
         delta, whole = choice.delta, choice.message
         is_last = bool(choice.finish_reason)
@@ -93,7 +93,7 @@ class Script:
         said = self._answer.add(delta.text, whole.text, is_last=is_last) or self._refusal(choice)
         return self._shown(_TAGS.sub("", thinking), said)
 
-    def rest(self) -> Piece:
+    def rest(self) -> ReplyPiece:
         """What came and was not passed on: half a character, a tag, all of another choice. Called once, at the end."""
         first = min((each.index for each in self._others), default=0)
         pieces = [each.delta.text or each.message.text for each in self._others if each.index == first]
@@ -102,7 +102,7 @@ class Script:
         if not thought:
             return piece._replace(said=piece.said + held)
         self.has_thought, self.has_said = True, bool(held.strip())
-        return Piece(piece.thinking + piece.said + thought, held)
+        return ReplyPiece(piece.thinking + piece.said + thought, held)
 
     def late_thoughts(self) -> str:
         """Thoughts reported behind their answer, as a block."""
@@ -113,14 +113,14 @@ class Script:
         """The end of thoughts that no answer follows."""
         return "\n</think>\n" if self._is_thinking else ""
 
-    def _refusal(self, choice: Choice) -> str:
+    def _refusal(self, choice: ChunkChoice) -> str:
         refusal = choice.delta.refusal or ("" if self.has_said else choice.message.refusal)
         if refusal and self.has_said and not self._has_refused:
             refusal = f"\n\n{refusal}"
         self._has_refused = self._has_refused or bool(refusal)
         return refusal
 
-    def _shown(self, thinking: str, said: str) -> Piece:
+    def _shown(self, thinking: str, said: str) -> ReplyPiece:
         before = ""
         if thinking and (self._seam.is_exact or self._is_thinking):
             if not self._is_thinking:
@@ -131,16 +131,16 @@ class Script:
         elif thinking:
             self.has_thought_unseen = True
         if not said:
-            return Piece(before)
+            return ReplyPiece(before)
         before += THINK_ENDS if self._is_thinking else ""
         before += self._space_before(said)
         self._is_thinking = False
         self.has_said = True
         if self._unopened.is_decided:
-            return Piece(before, said)
+            return ReplyPiece(before, said)
         thought, said = self._unopened.take(said)
         self.has_thought = self.has_thought or bool(thought)
-        return Piece(before + thought, said, bool(thought))
+        return ReplyPiece(before + thought, said, bool(thought))
 
     def _space_before(self, said: str) -> str:
         """What holds two words apart where the rest was asked for in words: replies begin without a space."""
@@ -149,7 +149,7 @@ class Script:
         return " " if self._seam.last.strip() and said[0].isalnum() else ""
 
 
-class Pieces:
+class PieceJoiner:
     """Text that comes in pieces: halves of a character are joined (of a surrogate pair, or of its bytes), and what only
     repeats the whole text at the end is known again."""
 

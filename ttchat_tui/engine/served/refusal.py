@@ -60,7 +60,7 @@ _WORDS: Final = frozenset({"stop", "stream", "seed"})
 """Fields that are words of any sentence: unquoted they are one only beside a word like `parameter`."""
 
 
-class Complaint(msgspec.Struct, frozen=True):
+class Refusal(msgspec.Struct, frozen=True):
     """One refusal, taken apart."""
 
     text: str
@@ -74,7 +74,7 @@ class Complaint(msgspec.Struct, frozen=True):
         if found:
             return tuple(found)
         quoted = [name for name in sent if _quoted(name).search(self.text)]
-        if quoted or not (self.is_of_unknown or self.is_of_value or self.is_of_two):
+        if quoted or not (self.names_unknown_field or self.names_bad_value or self.names_conflict):
             return tuple(quoted)
         bare = [name for name in sent if _bare(name).search(self.text)]
         if not bare and _PENALTY.search(self.text):
@@ -82,26 +82,26 @@ class Complaint(msgspec.Struct, frozen=True):
         return tuple(bare)
 
     @property
-    def is_of_unknown(self) -> bool:
+    def names_unknown_field(self) -> bool:
         """A field is not taken, whatever its value."""
         return _UNKNOWN.search(self.text) is not None
 
     @property
-    def is_of_value(self) -> bool:
+    def names_bad_value(self) -> bool:
         """Another value might be taken."""
         return _OF_VALUE.search(self.text) is not None
 
     @property
-    def is_of_two(self) -> bool:
+    def names_conflict(self) -> bool:
         """Two fields are not taken together."""
         return _ONE_OF_TWO.search(self.text) is not None
 
     @property
-    def is_of_stream(self) -> bool:
+    def names_stream(self) -> bool:
         return any(_is_named("stream", place) for place in self.named) or bool(_NO_STREAM.search(self.text))
 
     @property
-    def is_of_role(self) -> bool:
+    def names_role(self) -> bool:
         """The system prompt has a role that is not taken."""
         is_placed = any(place.startswith("messages") and place.endswith("role") for place in self.named)
         return is_placed or _ROLE.search(self.text) is not None
@@ -117,16 +117,16 @@ class Complaint(msgspec.Struct, frozen=True):
         return int(max(below)) if below else None
 
 
-def complaint_of(body: bytes) -> Complaint:
+def parse_refusal(body: bytes) -> Refusal:
     """Read a refusal's body, JSON or text."""
     try:
         found = decoded(body)
     except ValueError:
-        return Complaint(body.decode("utf-8", "replace"), ())
+        return Refusal(body.decode("utf-8", "replace"), ())
     words, places = list[str](), list[str]()
     for is_place, said in _said(found, 0):
         (places if is_place else words).append(said)
-    return Complaint("\n".join(words), tuple(places))
+    return Refusal("\n".join(words), tuple(places))
 
 
 def _said(found: Any, depth: int) -> Iterator[tuple[bool, str]]:

@@ -9,9 +9,9 @@ import msgspec
 from ttchat_tui.domain.events import PrefillProgress, TokenEvent
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.meter import HONEST_S, Meter
-from ttchat_tui.engine.served.asides import Asides
-from ttchat_tui.engine.served.chunks import Choice, Chunk, Usage
-from ttchat_tui.engine.served.script import WHOLE, Piece, Script, Seam
+from ttchat_tui.engine.served.chunks import ChunkChoice, StreamChunk, Usage
+from ttchat_tui.engine.served.reply_text import WHOLE, ReplyPiece, ReplyText, Seam
+from ttchat_tui.engine.served.side_content import SideContent
 from ttchat_tui.engine.text.text_stream import TextStream, WholeText
 
 _LENGTH: Final = frozenset(
@@ -39,7 +39,7 @@ _HONEST_CHUNKS: Final = 5
 Ending: TypeAlias = Literal["stop", "length", "broken off", "filtered", "failed"]
 
 
-class RemoteReply:
+class ServedReply:
     """Text, thinking and figures of one row. Chunks are not tokens: how many tokens one is, is taken from the usage
     that comes with it, else from its log-probabilities, else it counts as one until the server says better."""
 
@@ -54,8 +54,8 @@ class RemoteReply:
         self.text = TextStream(WholeText(), stop)
         self.request_id = request_id
         self._row = row
-        self._script = Script(seam)
-        self._asides = Asides()
+        self._reply_text = ReplyText(seam)
+        self._side_content = SideContent()
         self._usage = Usage()
         self._prompt_tokens = prompt_tokens
         self._tokens = 0
@@ -84,12 +84,12 @@ class RemoteReply:
                 return ending
         return "stop"
 
-    def take(self, chunk: Chunk, time_s: float) -> list[TokenEvent | PrefillProgress]:
+    def take(self, chunk: StreamChunk, time_s: float) -> list[TokenEvent | PrefillProgress]:
         """`time_s` in seconds from the receipt of the request."""
         events: list[TokenEvent | PrefillProgress] = []
         if chunk.progress is not None and not self.has_begun:
             events.append(PrefillProgress(self.request_id, chunk.progress.done, chunk.progress.total))
-        for choice in self._script.ours(chunk.choices):
+        for choice in self._reply_text.ours(chunk.choices):
             event = self._token_event(choice, chunk.usage, time_s)
             events.extend([event] if event is not None else [])
             self.finish_reason = choice.finish_reason or self.finish_reason
@@ -100,19 +100,19 @@ class RemoteReply:
         """Text held back; called once, at the end. Thinking that came to its end without an answer is closed."""
         if self.text.is_stopped:
             return ""
-        rest = self._filtered(self._script.rest()) + self.text.flush() + self._script.late_thoughts()
+        rest = self._filtered(self._reply_text.rest()) + self.text.flush() + self._reply_text.late_thoughts()
         is_over = self.ending in ("stop", "length") and not rest
-        return rest + (self._script.closed() if is_over else "")
+        return rest + (self._reply_text.closed() if is_over else "")
 
     def notes(self, reason: FinishReason) -> tuple[str, ...]:
         """What is to be said of it besides its text, in sentences; `reason` is how it ended."""
-        notes = self._asides.notes()
-        if self._script.has_thought_unseen:
+        notes = self._side_content.notes()
+        if self._reply_text.has_thought_unseen:
             notes += ("What the model thought before it continued is not shown.",)
         if self.stray:
             notes += (f"The server also sent what is no piece of a reply: {self.stray!r}.",)
-        if reason in ("stop", "length") and not notes and not self._script.has_said:
-            what = "nothing but thoughts" if self._script.has_thought else "an empty reply"
+        if reason in ("stop", "length") and not notes and not self._reply_text.has_said:
+            what = "nothing but thoughts" if self._reply_text.has_thought else "an empty reply"
             notes = (f"The server sent {what}.",)
         return notes
 
@@ -152,9 +152,9 @@ class RemoteReply:
             del known["completion_tokens"]  # text came: a server that does not count
         self._usage = msgspec.structs.replace(self._usage, **known)
 
-    def _token_event(self, choice: Choice, usage: Usage, time_s: float) -> TokenEvent | None:
-        piece = self._script.take(choice)
-        self._asides.take(choice)
+    def _token_event(self, choice: ChunkChoice, usage: Usage, time_s: float) -> TokenEvent | None:
+        piece = self._reply_text.take(choice)
+        self._side_content.take(choice)
         values = choice.logprobs
         if not piece.thinking and not piece.said and not values:
             return None  # a role, an end, a sign of life
@@ -172,7 +172,7 @@ class RemoteReply:
             ends_thought=piece.ends_thought,
         )
 
-    def _filtered(self, piece: Piece) -> str:
+    def _filtered(self, piece: ReplyPiece) -> str:
         """Up to a stop string: they are looked for in the answer alone."""
         before = self.text.flush() + piece.thinking if piece.thinking else ""
         return before + self.text.take(piece.said)

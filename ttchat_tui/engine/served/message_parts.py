@@ -46,7 +46,7 @@ class Call(msgspec.Struct, frozen=True):
     arguments: str = ""
 
 
-class Said(msgspec.Struct, frozen=True):
+class MessageParts(msgspec.Struct, frozen=True):
     """What one delta or message says. Its text may hold half of a surrogate pair: the other half comes with the next."""
 
     text: str = ""
@@ -61,10 +61,10 @@ class Said(msgspec.Struct, frozen=True):
         return not (self.text or self.thinking or self.refusal or self.calls or self.media)
 
 
-NOTHING: Final = Said()
+NOTHING: Final = MessageParts()
 
 
-def said_by(found: object) -> Said:
+def parts_of(found: object) -> MessageParts:
     """Read a delta or a message of any JSON type: an object with `content`, a list of parts, or the text itself."""
     if not isinstance(found, dict):
         return _content(cast("Any", found)) if isinstance(found, (str, list)) else NOTHING
@@ -78,7 +78,7 @@ def said_by(found: object) -> Said:
     if _is_marked_as_thought(fields):
         thinking, text = thinking + text, ""
     media = [words for name, words in _MEDIA.items() if _is_there(fields.get(name))]
-    return Said(
+    return MessageParts(
         text=text or words_of(fields.get("text")) or _transcript(fields.get("audio")),
         thinking=thinking,
         refusal=words_of(fields.get("refusal")) or content.refusal,
@@ -116,11 +116,11 @@ def words_of(found: object) -> str:
     return "".join(parts)
 
 
-def _content(found: object) -> Said:
+def _content(found: object) -> MessageParts:
     if isinstance(found, str):
-        return Said(text=found)
+        return MessageParts(text=found)
     if isinstance(found, (int, float)) and not isinstance(found, bool):
-        return Said(text=str(found))
+        return MessageParts(text=str(found))
     listed = cast("list[Any]", found) if isinstance(found, list) else [found]
     text, thinking, refusal, media = "", "", "", list[str]()
     for part in listed:
@@ -139,7 +139,7 @@ def _content(found: object) -> Said:
             media.append("a file")
         elif "text" not in kind and kind != "message":
             media.append(f"a part of the type {kind[:_LONGEST_KIND]!r}")
-    return Said(text, thinking, refusal, media=tuple(dict.fromkeys(media)))
+    return MessageParts(text, thinking, refusal, media=tuple(dict.fromkeys(media)))
 
 
 def _is_there(found: Any) -> bool:

@@ -137,7 +137,7 @@ def speaks_tls(url: str, timeout_s: float) -> bool:
         return False
 
 
-class LateTls(httpx.BaseTransport):
+class LazyTls(httpx.BaseTransport):
     """https, with its certificates read at the first request: plain http never needs them, and reading takes a while."""
 
     def __init__(self, limits: httpx.Limits, proxy: ProxyChoice | None, environ: Mapping[str, str]) -> None:

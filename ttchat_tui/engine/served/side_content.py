@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from ttchat_tui.engine.served.chunks import Choice, one_line
-from ttchat_tui.engine.served.parts import Call
+from ttchat_tui.engine.served.chunks import ChunkChoice, one_line
+from ttchat_tui.engine.served.message_parts import Call
 
 _LONGEST_ARGUMENTS: Final = 200
 """Characters of a call's arguments that are shown."""
 _MOST_CALLS: Final = 20
 
 
-class Asides:
+class SideContent:
     """Feed it the choices in order; calls come in pieces."""
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Asides:
         self._media: list[str] = []
         self._is_refusal = False
 
-    def take(self, choice: Choice) -> None:
+    def take(self, choice: ChunkChoice) -> None:
         for said in (choice.delta, choice.message):
             self._is_refusal = self._is_refusal or bool(said.refusal)
             self._media += [each for each in said.media if each not in self._media]

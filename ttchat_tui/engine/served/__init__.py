@@ -1,1 +1,1 @@
-"""The remote engine: the same chat on a model that an OpenAI-compatible server runs."""
+"""The served engine: the same chat over an OpenAI-compatible server."""

@@ -1,4 +1,4 @@
-"""What one model of one server takes otherwise than its dialect says: found out from its refusals, then kept. Pure."""
+"""Where one model of one server differs from its dialect, as learned from its refusals. Pure."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from ttchat_tui.engine.served.refusal import Refusal
 LENGTHS: Final = ("max_tokens", "max_completion_tokens")
 _ESSENTIAL: Final = frozenset({"model", "messages", "stream"})
 _OPENAI: Final = frozenset({*LENGTHS, "temperature", "top_p", "stop"})
-"""What every server of this API takes: given up last where a refusal names no field."""
+"""Fields every server of this API accepts. Dropped last when a refusal names no field."""
 _PAIRS: Final = (("temperature", "top_p"), ("presence_penalty", "frequency_penalty"))
-"""Of which some models take one; the second is left out."""
+"""Some models accept only one of each pair; the second is left out."""
 _PENALTIES: Final = frozenset({"presence_penalty", "frequency_penalty", "seed"})
 
 SystemRole = Literal["system", "developer", "user"]
 
 
 class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
-    """Names are those of the request's fields."""
+    """What to change in a request. Names are the request's own field names."""
 
     refused: frozenset[str] = frozenset()
-    """Fields that are left out; `stream` in it: the reply is asked for in one piece."""
+    """Fields to leave out. `stream` here means that the reply is requested in one piece."""
     refused_values: frozenset[tuple[str, float]] = frozenset()
-    """Values that are left out, where another of the same field may be taken."""
+    """(field, value) pairs to leave out; other values of the same field may be accepted."""
     ceilings: Mapping[str, float] = {}
     """The largest value of a field."""
     renamed: Mapping[str, str] = {}
     system_role: SystemRole = "system"
-    """`user`: the system prompt stands before the first message of the user."""
+    """`user`: the system prompt is put in front of the first user message."""
 
     def applied(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The request as this model takes it."""
+        """`body` in the form this model accepts."""
         fields: dict[str, Any] = {}
         for given, value in body.items():
             name = self.renamed.get(given, given)
@@ -45,7 +45,7 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
                 continue
             ceiling = self.ceilings.get(name)
             if is_number and ceiling is not None:
-                # Seeds stay different from each other.
+                # Modulo keeps different seeds different.
                 value = value % (int(ceiling) + 1) if name == "seed" else min(value, ceiling)
             fields[name] = value
         if "stream" in self.refused:
@@ -56,10 +56,10 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
         return fields
 
     def learn_from(self, sent: Mapping[str, Any], refusal: Refusal, own: Collection[str] = ()) -> Adaptation:
-        """What this refusal of the request `sent` adds; itself where it tells nothing new.
+        """This adaptation extended by what a refusal of `sent` teaches; unchanged if it teaches nothing.
 
         Args:
-            own: fields that the user wrote into the config, which are not for us to leave out.
+            own: fields the user set in the config. They are never left out.
         """
         for lesson in (self._of_role, self._of_stream):
             found = lesson(sent, refusal)
@@ -78,12 +78,12 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
     def sampling(self, dialect: Dialect) -> frozenset[str]:
-        """The fields of `SamplingParams` that have an effect; stop strings are applied on this side as well."""
+        """The `SamplingParams` fields that have an effect. Stop strings always do: the client applies them too."""
         names = {name for name, field in dialect.fields.items() if not self._is_refused(field.name)}
         return frozenset({*names, "stop"})
 
     def notes(self, before: Adaptation, who: str, dialect: Dialect) -> tuple[str, ...]:
-        """What a user should know of what was learned since `before`, a sentence each. `who`: model and server."""
+        """Sentences for the user about what changed since `before`. `who` names model and server."""
         lost = sorted(name for name in before.sampling(dialect) - self.sampling(dialect) if name != "stop")
         notes = [f"{who} does not take {', '.join(lost)}: replies are asked for without."] if lost else []
         new = self.refused - before.refused
@@ -129,7 +129,7 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
             if ceiling is not None and (name not in LENGTHS or ceiling >= 1):
                 return msgspec.structs.replace(self, ceilings={**self.ceilings, name: ceiling})
             is_value_refused = refusal.names_bad_value and not refusal.names_unknown_field
-            if is_value_refused and name not in (*LENGTHS, "seed"):  # another seed would be refused as well
+            if is_value_refused and name not in (*LENGTHS, "seed"):  # another seed would be refused too
                 return msgspec.structs.replace(self, refused_values=self.refused_values | {(name, value)})
         if name in LENGTHS and not self.renamed.keys() & set(LENGTHS):
             other = next(each for each in LENGTHS if each != name)
@@ -138,13 +138,13 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _suspects(sent: Collection[str]) -> tuple[str, ...]:
-    """Fields to leave out where a server refuses one and does not say which: the rarest first."""
+    """The fields to leave out when a refusal names none: the rarest ones."""
     rare = tuple(name for name in sent if name not in _OPENAI | _PENALTIES)
     return rare or tuple(name for name in sent if name in _PENALTIES)
 
 
 def _with_system_as(role: SystemRole, messages: Collection[ChatMessage]) -> list[Any]:
-    """`messages` with the system prompt in another role."""
+    """`messages` with the system prompt moved to `role`."""
     system = "\n\n".join(message.content for message in messages if message.role == "system")
     rest = [message for message in messages if message.role != "system"]
     if not system:

@@ -1,4 +1,4 @@
-"""The body of a good answer → chunks: a stream of events or of JSON lines, or JSON where a server does not stream."""
+"""Response bodies to chunks: server-sent events, JSON lines, or one JSON object."""
 
 from __future__ import annotations
 
@@ -19,59 +19,59 @@ from ttchat_tui.engine.served.loose_json import decoded
 from ttchat_tui.engine.served.sse import COMMENT, LONGEST_EVENT, EventDecoder, EventTooLong, ServerEvent
 
 _SNIFFED: Final = 16
-"""Bytes after white space that tell a stream, JSON and a page apart."""
+"""Bytes needed, after white space, to tell a stream, JSON and a web page apart."""
 _DONE: Final = frozenset({"[DONE]", "DONE"})
 _DONE_KINDS: Final = frozenset({"done", "end", "complete", "completed"})
 _ERROR: Final = re.compile(
     r"\W{0,2}(?:internal server )?error\b[\s:\])]*|[\w.]+(?:Error|Exception):\s*", re.IGNORECASE
 )
 _LABEL: Final = re.compile(rf"\A(?:{_ERROR.pattern}(?=[^\W\d]))", re.IGNORECASE)
-"""What an error's words are reported without. The name of an exception stays before what is no words: a key, a number."""
+"""A label that is cut off an error message. It stays in front of a bare key or number."""
 _WORDLESS: Final = "an error without words"
 _ALIVE: Final = re.compile(
     r"\W*(?:ping|pong|heart-?beat|keep-?alive|alive|processing|waiting)[\W\d]*\Z", re.IGNORECASE
 )
-"""Signs of life that are sent as data."""
+"""Keep-alives that some servers send as data."""
 _PROGRESS: Final = re.compile(r"\b(\d{1,9})\s*/\s*(\d{1,9})\b")
-"""mlx_lm.server's comment `keepalive 512/2048`: tokens of the prompt."""
+"""Prompt tokens done and in all, in mlx_lm.server's comment `keepalive 512/2048`."""
 _DATA_TWICE: Final = re.compile(r"\A(?:data:\s*)+")
 
 
 class BadAnswer(Exception):
-    """It is no answer of a chat server; `str()` continues a sentence that begins with the server's name."""
+    """The body is not a chat server's answer. `str()` completes a sentence that starts with the server's name."""
 
 
 class ServerFailed(Exception):
-    """The server said in its stream that it failed; `str()` is its message, one line."""
+    """The server reported an error in its stream. `str()` is its message, in one line."""
 
 
 class AnswerStream:
-    """Feed it the body in order, however it is cut. What comes after `[DONE]` is passed over."""
+    """Parses a body that arrives in arbitrary pieces. Everything after `[DONE]` is ignored."""
 
     def __init__(self) -> None:
         self.is_done = False
-        """`[DONE]` came, or the whole answer where it is no stream."""
+        """`[DONE]` has come, or the whole answer if it is not a stream."""
         self._decoder = EventDecoder()
         self._body = bytearray()
-        """What came before it was clear what it is; all of it where it is one JSON object."""
+        """Bytes kept until the format is known; the whole body if it is one JSON object."""
         self._is_stream: bool | None = None
         self._is_json_by_lines = False
         self._has_message = False
         self.passed_over = ""
-        """The first line of what was neither a chunk nor an error, nor a sign of life that is known."""
+        """The first line that was neither a chunk, an error nor a known keep-alive."""
         self.stray = ""
-        """The first such line that is no JSON either."""
+        """The first such line that is not JSON either."""
 
     @property
     def is_empty(self) -> bool:
-        """Nothing has come."""
+        """Nothing has arrived."""
         return self._is_stream is None and not self._body.strip()
 
     def feed(self, data: bytes) -> Iterator[StreamChunk]:
-        """The chunks that these bytes complete; to be used up before the next call.
+        """Yield the chunks that `data` completes. Exhaust the iterator before the next call.
 
         Raises:
-            BadAnswer, ServerFailed: after the chunks before it; nothing more is to be had.
+            BadAnswer, ServerFailed: after the chunks that precede the error; the stream is over.
         """
         if self._is_stream:
             yield from self._chunks(data)
@@ -86,7 +86,7 @@ class AnswerStream:
             raise BadAnswer(f"sent JSON of more than {LONGEST_EVENT:,} bytes in place of a stream")
 
     def end(self) -> Iterator[StreamChunk]:
-        """The body is complete; raises as `feed`."""
+        """Yield what is left when the body is complete. Raises as `feed` does."""
         if self._is_stream is None:
             self._look(is_all=True)
         if self._is_stream:
@@ -97,7 +97,7 @@ class AnswerStream:
             self.is_done = True
 
     def _look(self, *, is_all: bool = False) -> None:
-        """Decide by the first bytes: servers and proxies are careless with Content-Type."""
+        """Detect the format from the first bytes: Content-Type is often wrong."""
         body = bytes(self._body).removeprefix(b"\xef\xbb\xbf").lstrip()
         start = body[:_SNIFFED]
         name = start.partition(b":")[0].strip().lower()
@@ -158,7 +158,7 @@ class AnswerStream:
             raise ServerFailed(server_message(data) or _WORDLESS)
 
     def _pass_over(self, data: str, kind: str, error: BadChunk) -> None:
-        """What is no JSON: an error in plain words, a chunk that is broken, or a sign of life."""
+        """Handle data that is not JSON: an error in plain words, a broken chunk, or a keep-alive."""
         if kind == "error" or '"error"' in data[:20]:  # some servers do not escape the message
             raise ServerFailed(first_line(data) or _WORDLESS) from error
         if _ERROR.match(data):

@@ -1,4 +1,4 @@
-"""The HTTP client of one endpoint: who may get the key, what is followed, how much is read."""
+"""The HTTP client of one endpoint: where the key may go, which redirects are followed, how much is read."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ttchat_tui.engine.served.route import LazyTls, proxy_for
 from ttchat_tui.engine.served.route import transport as plain_transport
 
 LARGEST_ANSWER: Final = 8 << 20
-"""Bytes of an answer that is not streamed: the longest lists of models have one or two million."""
+"""Limit in bytes for an answer that is not streamed. The longest model lists have one or two million."""
 
 _TICK_S: Final = 0.05
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A whole answer."""
+    """A complete response."""
 
     status: int
     headers: Mapping[str, str]
@@ -40,7 +40,7 @@ class Answer(msgspec.Struct, frozen=True):
         return 200 <= self.status < 300
 
     def json(self) -> Any:
-        """The body as JSON; None where it is none, or the status is bad."""
+        """The body as JSON; None if it is not JSON or the status is not 2xx."""
         if not self.is_good:
             return None
         try:
@@ -50,7 +50,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Caller:
-    """Sends requests to one endpoint. The key goes into one header, to that endpoint's origin, and nowhere else."""
+    """Sends requests to one endpoint. The key goes into one header, to that endpoint's origin only."""
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class Caller:
         environ: Mapping[str, str] = os.environ,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`key` and `secrets` have passed `credentials`' checks; empty: none. `environ` tells of proxies and
-        certificates. `transport` is for tests.
+        """`key` and `secrets` come from `credentials`, which checks them; empty means none. Proxies and certificates
+        are read from `environ`. `transport` replaces the network in tests.
 
         Raises:
-            EngineError: kind `endpoint_proxy`, or `endpoint_url` for what only looked like a URL.
+            EngineError: kind `endpoint_proxy`, or `endpoint_url` if the URL is not valid.
         """
         try:
             httpx.URL(endpoint.base_url)
@@ -88,12 +88,12 @@ class Caller:
             private["Authorization"] = f"Bearer {key}"
         self._private = frozenset(private)
         headers |= {**endpoint.headers, **private}
-        # No connection is used twice: on one that the server has just given up it could not be known whether the
-        # request was served.
+        # No connection is reused: on one that the server just closed, nobody could tell whether the request
+        # was served.
         limits = httpx.Limits(max_keepalive_connections=0)
         self._client = httpx.Client(
             headers=headers,
-            # Reading has no limit here: whoever waits for arrivals has one, and closes.
+            # No read timeout here: the code that waits for arrivals has a deadline of its own.
             timeout=httpx.Timeout(None, connect=connect_timeout_s, write=30.0),
             trust_env=False,
             event_hooks={"request": [self._guard]},
@@ -105,23 +105,23 @@ class Caller:
         self._client.close()
 
     def masked(self, said: bytes) -> bytes:
-        """What a server said, without the key: some repeat it when they refuse it."""
+        """`data` with secrets masked: some servers repeat a key they refuse."""
         for secret in self._secrets:
             said = said.replace(secret, b"[key]")
         return said
 
     def url(self, path: str) -> str:
-        """Below the base URL."""
+        """The URL of `path` below the base URL."""
         return self.endpoint.base_url + path
 
     def root_url(self, path: str) -> str:
-        """Beside `/v1`."""
+        """The URL of `path` beside `/v1`."""
         return self.endpoint.root_url + path
 
     def start(
         self, url: str, body: object, inbox: Inbox, *, tag: int = 0, most_bytes: int = LARGEST_ANSWER
     ) -> Exchange:
-        """Send; `body` None is a GET. Arrivals come to `inbox` under `tag`."""
+        """Start an exchange (GET if `body` is None). Its arrivals are put into `inbox` under `tag`."""
         url = self._moved.get(url, url)
         request = (
             self._client.build_request("GET", url)
@@ -135,12 +135,12 @@ class Caller:
     def ask(
         self, url: str, body: object = None, *, timeout_s: float, tick: Callable[[], None] = lambda: None
     ) -> Answer:
-        """A whole answer, whatever its status.
+        """Wait for a complete response, whatever its status.
 
-        `tick` is called some twenty times a second meanwhile; what it raises ends the exchange.
+        `tick` is called about twenty times a second meanwhile; an exception in it ends the exchange.
 
         Raises:
-            EngineError: there is no answer, in words.
+            EngineError: there was no response.
         """
         (found,) = ask_together([(self, url, body)], timeout_s=timeout_s, tick=tick)
         if isinstance(found, EngineError):
@@ -148,11 +148,11 @@ class Caller:
         return found
 
     def _move(self, old: str, new: str) -> None:
-        """A server has said that an address is another one for good."""
+        """Remember a permanent redirect."""
         self._moved[old] = new
 
     def _guard(self, request: httpx.Request) -> None:
-        """Called before each request goes out, those of redirects too: secrets are for one origin."""
+        """Add secrets to a request, redirected ones included, if it goes to the endpoint's origin."""
         url = str(request.url)
         if not _is_same_place(self.endpoint.base_url, url):
             for name in self._private:
@@ -175,20 +175,20 @@ class Caller:
 
 
 def _is_same_place(base_url: str, url: str) -> bool:
-    """The same origin, or the same host by https where it was plain http."""
+    """Whether `url` has the endpoint's origin, or upgrades its host from http to https."""
     base, other = httpx.URL(base_url), httpx.URL(url)
     is_upgrade = (base.scheme, other.scheme) == ("http", "https") and other.port is None and base.port is None
     return base.host == other.host and (is_upgrade or (base.scheme, base.port) == (other.scheme, other.port))
 
 
 Question: TypeAlias = "tuple[Caller, str, object]"
-"""Whom to ask, at which URL, with which body (None: a GET)."""
+"""Caller, URL, and body (None for a GET)."""
 
 
 def ask_together(
     questions: Sequence[Question], *, timeout_s: float, tick: Callable[[], None] = lambda: None
 ) -> list[Answer | EngineError]:
-    """The answers in the order of the questions, which are all under way at once; none takes longer than `timeout_s`.
+    """Ask all questions at the same time; answers in the same order, each within `timeout_s`.
 
     `tick` as in `Caller.ask`.
     """

@@ -1,7 +1,7 @@
-"""The data of one event → what it says of a reply: text, thinking, ends, figures, errors.
+"""The data of one event, parsed: text, thinking, finish reasons, usage, errors.
 
-Servers leave out, null or add what they like, and write any field in any type: what is not understood is passed over, so
-that a figure never costs a reply.
+Servers omit, null or add fields and write them in any type. What cannot be understood is ignored: a bad figure must
+never cost a reply.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from ttchat_tui.engine.served.loose_json import count_of, decoded, first_count, 
 from ttchat_tui.engine.served.message_parts import NOTHING, MessageParts, parts_of
 
 _LONGEST_MESSAGE: Final = 4096
-"""Characters of an error."""
+"""Longest error, in characters."""
 _ERRORS: Final = ("error", "errors", "error_message", "error_msg")
-"""Where an error may stand in a chunk."""
+"""Keys that may hold an error in a chunk."""
 _WORDS: Final = (
     *("error_description", "error", "errors", "error_message", "error_msg", "message", "Message"),
     *("detail", "msg", "reason", "title"),
 )
-"""Where an error's object may keep its words, the first that has any."""
+"""Keys that may hold an error's message; the first non-empty one counts."""
 _TITLE: Final = re.compile(r"<(?:title|message)\b[^>]{0,200}>([^<]{1,500})<", re.IGNORECASE)
 _MOST_CHUNKS: Final = 10_000
-"""In one event: each takes time in which nothing else is looked at."""
+"""Most objects in one event: parsing them blocks everything else."""
 _DEEPEST: Final = 8
-"""Levels of an error's body that are read."""
+"""Depth to which an error's body is read."""
 _NO_ERROR: Final = frozenset({"", "none", "null", "ok", "success", "false", "0", "no error"})
-"""What stands in an error's place where there is none."""
+"""Values of an error field that mean no error."""
 
 
 class BadChunk(ValueError):
-    """The data is no JSON."""
+    """The data is not JSON."""
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens; None: not said, or no number of tokens."""
+    """Token counts; None if missing or not a number."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -47,7 +47,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """Of prefill, in tokens: llama.cpp's `return_progress`, mlx_lm.server's comments."""
+    """Prefill progress in tokens: llama.cpp's `return_progress`, mlx_lm.server's comments."""
 
     done: int
     total: int
@@ -57,10 +57,10 @@ class ChunkChoice(msgspec.Struct, frozen=True):
     index: int = 0
     delta: MessageParts = NOTHING
     message: MessageParts = NOTHING
-    """All that was said: in an answer that was not streamed, or once more at the end of one that was."""
+    """The whole reply: of an answer that was not streamed, or repeated at the end of a stream."""
     finish_reason: str = ""
     logprobs: tuple[float, ...] = ()
-    """Natural log of each token's probability."""
+    """Natural logarithm of each token's probability."""
 
 
 class StreamChunk(msgspec.Struct, frozen=True):
@@ -68,20 +68,19 @@ class StreamChunk(msgspec.Struct, frozen=True):
     usage: Usage = Usage()
     progress: Progress | None = None
     error: str | None = None
-    """What the server says went wrong, in one line of any length."""
+    """The server's error in one line of any length; None if there is none."""
 
     @property
     def is_nothing(self) -> bool:
-        """Nothing in it was understood."""
+        """It holds nothing that was understood."""
         return not self.choices and self.usage == Usage() and self.progress is None and self.error is None
 
 
 def parse_chunks(data: str) -> list[StreamChunk]:
-    """The chunks in the data of an event: one; those of a list, or of objects one behind the other; none where it is JSON
-    of another kind.
+    """Parse an event's data: one chunk, a list of chunks, or several objects in a row; none for other JSON.
 
     Raises:
-        BadChunk: no JSON.
+        BadChunk: it is not JSON.
     """
     try:
         found = decoded(data)
@@ -110,7 +109,7 @@ def _chunk(fields: dict[str, Any]) -> StreamChunk:
 
 def _choice(fields: dict[str, Any]) -> ChunkChoice:
     delta = parts_of(fields.get("delta"))
-    if delta.is_nothing and isinstance(fields.get("text"), str):  # of a server that speaks completions
+    if delta.is_nothing and isinstance(fields.get("text"), str):  # a server of the completions API
         delta = MessageParts(text=fields["text"])
     return ChunkChoice(
         index=count_of(fields.get("index")) or 0,
@@ -129,7 +128,7 @@ def _word(found: object) -> str:
 
 
 def _usage(fields: dict[str, Any]) -> Usage:
-    """`usage`, also where Groq has put it; llama.cpp's `timings`; the counts of Ollama's own API."""
+    """`usage` (also Groq's `x_groq.usage`), llama.cpp's `timings`, or the counts of Ollama's own API."""
     usage = object_of(fields.get("usage")) or object_of(object_of(fields.get("x_groq")).get("usage"))
     details, timings = object_of(usage.get("prompt_tokens_details")), object_of(fields.get("timings"))
     read, cached = count_of(timings.get("prompt_n")), count_of(timings.get("cache_n"))
@@ -150,7 +149,7 @@ def _progress(found: object) -> Progress | None:
 
 
 def _logprobs(found: object) -> tuple[float, ...]:
-    """Of every token, or of none."""
+    """The log-probability of every token, or none at all."""
     fields = object_of(found)
     content = fields.get("content")
     values = (
@@ -188,7 +187,7 @@ def _error_of(fields: dict[str, Any]) -> str | None:
 
 
 def _is_failure(fields: dict[str, Any]) -> bool:
-    """Whether it says by a word or a number that it is an error, flat."""
+    """Whether a word or number at the top level marks it as an error."""
     if "error" in (fields.get("object"), fields.get("type"), fields.get("status")):
         return True
     if fields.get("choices"):
@@ -198,8 +197,8 @@ def _is_failure(fields: dict[str, Any]) -> bool:
 
 
 def server_message(body: bytes | str) -> str:
-    """What an error's body says, in one line: `error.message`, `error`, `message`, `detail` …, else its text; of a web page
-    its title, of XML its message."""
+    """An error body's message in one line: `error.message`, `error`, `message`, `detail` …, else its text. For a web page
+    its title, for XML its message."""
     try:
         found = decoded(body)
     except ValueError:
@@ -212,20 +211,20 @@ def server_message(body: bytes | str) -> str:
 
 
 def one_line(text: str, longest: int = 300) -> str:
-    """The first line that says anything, cut. What may repeat a key is masked before: half of it would pass."""
+    """The first non-empty line, shortened. Mask secrets before: half a key would not be recognised."""
     line = first_line(text)
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def first_line(text: str) -> str:
-    """The first that says anything; half a character of a JSON string is replaced."""
+    """The first non-empty line; half a surrogate pair is replaced."""
     text = text.encode("utf-8", "replace").decode()
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def _message_of(found: Any, left: int = _DEEPEST) -> str:
-    """The words, from at most `left` levels."""
-    if isinstance(found, str) and found[:1] == "{":  # a gateway hands on what the server behind it said
+    """The message, from at most `left` levels."""
+    if isinstance(found, str) and found[:1] == "{":  # a gateway passes on what the server behind it said
         try:
             found = decoded(found)
         except ValueError:

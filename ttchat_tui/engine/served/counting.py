@@ -1,7 +1,6 @@
-"""How many tokens a prompt takes: by the server's own count where it offers one, else by a tokenizer of the same model
-that lies on this machine, else by an estimate that says so.
+"""Prompt token counts: from the server if it counts, else from a local copy of the tokenizer, else an estimate.
 
-Estimates rest on UTF-8 bytes per token: four at first, then what the server's own figures have shown.
+Estimates assume a number of UTF-8 bytes per token: four at first, then the ratio the server's figures show.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _log = logging.getLogger(__name__)
 _TIMEOUT_S: Final = 2.0
 _REMEMBERED: Final = 64
 _TOKENS_A_MESSAGE: Final = 5
-"""What a chat template adds around each message, about."""
+"""Roughly what a chat template adds around each message."""
 _BYTES_A_TOKEN: Final = 4.0
 
 
@@ -46,19 +45,19 @@ class PromptCounter:
         self._model = model
         self._local = local
         self._is_local_true = local is not None and local.has_template
-        """Nothing that the server has said speaks against the local tokenizer's counts."""
+        """The server's figures have not contradicted the local tokenizer."""
         self._known: OrderedDict[tuple[ChatMessage, ...], TokenCount] = OrderedDict()
         self._bytes_a_token = _BYTES_A_TOKEN
 
     def known(self, messages: Sequence[ChatMessage]) -> TokenCount:
-        """What is known without asking the server."""
+        """The best count without asking the server."""
         key = tuple(messages)
         return self._known.get(key) or self._locally(key) or TokenCount(self._estimate(key), True)
 
     def count(self, messages: Sequence[ChatMessage], tick: Tick = lambda: None) -> TokenCount:
-        """The best count there is; asks the server at most once for the same messages.
+        """The best count available; asks the server at most once for the same messages.
 
-        `tick` is called some twenty times a second meanwhile, and what it raises is passed on: no `EngineError`.
+        `tick` is called about twenty times a second meanwhile. Its exceptions are passed on.
         """
         key = tuple(messages)
         found = self._known.get(key)
@@ -71,13 +70,13 @@ class PromptCounter:
         return found
 
     def learn(self, messages: Sequence[ChatMessage], tokens: int) -> None:
-        """The server has said what these messages took."""
+        """Record the server's own count for these messages."""
         if self._is_local_true and (here := self._locally(messages)) is not None and here.tokens != tokens:
             _log.info("the local tokenizer counts %d where the server counts %d", here.tokens, tokens)
             self._is_local_true = False
         self._remember(tuple(messages), TokenCount(tokens, False))
         text_tokens = tokens - _TOKENS_A_MESSAGE * len(messages)
-        if text_tokens > 20:  # less is mostly template
+        if text_tokens > 20:  # below that it is mostly template
             self._bytes_a_token = min(max(_size(messages) / text_tokens, 1.0), 8.0)
 
     def _locally(self, messages: Sequence[ChatMessage]) -> TokenCount | None:
@@ -115,7 +114,7 @@ class PromptCounter:
                     body = {"content": prompt, "add_special": True, "parse_special": True}
                     tokens = self._post("/tokenize", tick, body).get("tokens")
                     return _exact(len(cast("list[Any]", tokens)) if isinstance(tokens, list) else None)
-                case "llama-cpp-python":  # counts text; what the template adds stays a guess
+                case "llama-cpp-python":  # counts text only: the template's share is a guess
                     text = "\n".join(message.content for message in messages)
                     tokens = self._post("/extras/tokenize/count", tick, {"input": text}).get("count")
                     extra = _TOKENS_A_MESSAGE * len(messages)
@@ -127,7 +126,7 @@ class PromptCounter:
     def _post(self, path: str, tick: Tick, body: object) -> dict[str, Any]:
         answer = self._caller.ask(self._caller.root_url(path), body, timeout_s=_TIMEOUT_S, tick=tick)
         if answer.status in (404, 405, 501):
-            self._way = "none"  # a release without it
+            self._way = "none"  # an older release
         found = answer.json()
         return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 

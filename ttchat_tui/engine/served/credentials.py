@@ -1,4 +1,5 @@
-"""What proves to a server who asks: from the environment only, and never over plain http to another machine unasked."""
+"""API keys and logins. They come from the environment only and never go to another machine over plain http unless the
+config allows it."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from ttchat_tui.engine.served.endpoint import Endpoint
 
 
 class Secrets(msgspec.Struct, frozen=True):
-    """Headers that hold secrets, and the secrets themselves, which are to be masked wherever they turn up."""
+    """Headers that hold secrets, and the secrets themselves, which are masked in every message."""
 
     headers: Mapping[str, str] = {}
     values: tuple[str, ...] = ()
@@ -24,20 +25,20 @@ NO_SECRETS: Final = Secrets()
 
 
 def api_key(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
-    """The key to send; empty where there is none.
+    """The key to send; empty if there is none.
 
     Raises:
-        EngineError: kind `key_over_plain_http`: it would be readable on its way; kind `endpoint_key`: it holds what
-            cannot be sent.
+        EngineError: kind `key_over_plain_http`: anybody on the way could read it; kind `endpoint_key`: it holds
+            characters that cannot be sent.
     """
     return _secret(endpoint, endpoint.api_key_env, environ)
 
 
 def secrets_of(endpoint: Endpoint, environ: Mapping[str, str]) -> Secrets:
-    """Everything but the key: the login of Basic authentication, and headers whose values are secrets.
+    """All secrets but the key: the login for Basic authentication, and secret headers.
 
     Raises:
-        EngineError: as `api_key`; kind `endpoint_key` too where both a key and a login are set.
+        EngineError: as `api_key`; kind `endpoint_key` also if both a key and a login are set.
     """
     headers, values = dict[str, str](), list[str]()
     login = _secret(endpoint, endpoint.user_env, environ)
@@ -56,14 +57,14 @@ def secrets_of(endpoint: Endpoint, environ: Mapping[str, str]) -> Secrets:
         if value := _secret(endpoint, variable, environ):
             headers[name] = value
             values.append(value)
-    # What is shorter would be found in any text.
+    # Shorter values would match in any text.
     return Secrets(headers, tuple(value for value in values if len(value) > 3))
 
 
 def _secret(endpoint: Endpoint, variable: str, environ: Mapping[str, str]) -> str:
     key = environ.get(variable, "").strip() if variable else ""
     if not (key.isascii() and key.isprintable()):
-        # Said here, because libraries would repeat it in their errors.
+        # Checked here because libraries repeat the value in their errors.
         raise EngineError(
             f"The key in {variable} holds a character that no key has: a line break, or a typographic quotation mark.",
             cure=f"Set {variable} again.",

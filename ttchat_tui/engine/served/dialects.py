@@ -1,4 +1,4 @@
-"""What each kind of server takes beyond OpenAI's own parameters, as data; and how a server is told from its answers.
+"""What each kind of server accepts beyond OpenAI's parameters, as data, and how a server is recognised.
 
 Sources: vLLM `vllm/entrypoints/openai/protocol.py`; llama.cpp `tools/server/README.md`; llama-cpp-python
 `llama_cpp/server/types.py`; transformers `cli/serving/chat_completion.py`; Ollama `docs/openai.md`; OpenAI's API reference.
@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 Counting: TypeAlias = Literal["none", "vllm", "llama.cpp", "llama-cpp-python"]
-"""Which way of counting a prompt the server offers (see `counting`)."""
+"""How the server counts a prompt (see `counting`)."""
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -20,12 +20,12 @@ class Field(msgspec.Struct, frozen=True):
 
     name: str
     off: int | None = None
-    """What is sent for 0 where the server wants another word for "off"."""
+    """Sent in place of 0 if the server has another value for "off"."""
     shift: float | None = None
-    """Added to the value; None: it is sent as it is, a whole number as a whole number."""
+    """Added to the value; None: the value is sent unchanged, integers as integers."""
 
     def sent(self, value: float) -> float:
-        """What stands in the request for `value`; an int stays one, with all its digits (servers in Go refuse 40.0)."""
+        """The request's value for `value`. An int stays an int: servers in Go refuse 40.0."""
         if value == 0 and self.off is not None:
             return self.off
         return value if self.shift is None else value + self.shift
@@ -36,20 +36,20 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     fields: Mapping[str, Field]
-    """Names of `SamplingParams` fields → how they are sent. `stop` is there always: the client cuts as well."""
+    """`SamplingParams` fields and how they are sent. `stop` is always one: the client applies it too."""
     stream_options: Mapping[str, bool] = msgspec.field(default_factory=lambda: {"include_usage": True})
-    """Empty: the server refuses the field, or tells the usage unasked."""
+    """Empty: the server refuses the field, or reports usage unasked."""
     extra: Mapping[str, Any] = {}
     """Sent with every request."""
     continuing: Mapping[str, Any] | None = None
-    """Sent to continue the last message; None: the server would begin another message."""
+    """Sent to continue the last message; None: the server always starts a new one."""
     seed_bits: int = 63
     logprobs: bool = False
     most_rows: int = 1
-    """Requests that the server works on side by side; candidates are one request each."""
+    """Requests the server runs concurrently; each candidate is a request."""
     counting: Counting = "none"
     is_loading_on_demand: bool = False
-    """Takes models that its list does not name."""
+    """It accepts models that its list does not name."""
 
 
 def _fields(**others: Field) -> dict[str, Field]:
@@ -68,7 +68,7 @@ VLLM: Final = Dialect(
         min_p=Field("min_p"),
         repetition_penalty=Field("repetition_penalty"),
     ),
-    # With the usage in every chunk it is known how many tokens each chunk is.
+    # With usage in every chunk, the tokens of each chunk are known.
     stream_options={"include_usage": True, "continuous_usage_stats": True},
     continuing={"continue_final_message": True, "add_generation_prompt": False},
     logprobs=True,
@@ -95,7 +95,9 @@ TRANSFORMERS: Final = Dialect(
     name="transformers serve",
     fields={
         **{name: Field(name) for name in ("temperature", "top_p", "seed", "max_tokens", "stop")},
-        "repetition_penalty": Field("frequency_penalty", shift=-1.0),  # it adds 1 and takes it as CTRL's
+        "repetition_penalty": Field(
+            "frequency_penalty", shift=-1.0
+        ),  # it adds 1 and uses it as CTRL's penalty
     },
     stream_options={},
     is_loading_on_demand=True,
@@ -110,7 +112,7 @@ DIALECTS: Final = (VLLM, LLAMA_CPP, LLAMA_CPP_PYTHON, TRANSFORMERS, OLLAMA, OPEN
 
 
 class ServerSigns(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server has said of itself."""
+    """What a server reports about itself."""
 
     host: str = ""
     owners: frozenset[str] = frozenset()
@@ -128,7 +130,7 @@ class ServerSigns(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def recognise(signs: ServerSigns) -> Dialect:
-    """The dialect that these signs speak for; plain OpenAI where they speak for none."""
+    """The dialect these signs indicate; plain OpenAI if they indicate none."""
     if signs.has_props or signs.server.lower() == "llama.cpp" or "llamacpp" in signs.owners:
         return LLAMA_CPP
     if "vllm" in signs.owners:

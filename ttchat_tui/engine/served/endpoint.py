@@ -1,4 +1,4 @@
-"""Which server, which model, which key: from options and a model's name. Pure: nothing is asked of a network."""
+"""Endpoints: which server, which model, which key, from options and a model's name. Pure, no network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ttchat_tui.domain.model_spec import RemoteOptions
 from ttchat_tui.engine.base import ModelLoadError
 
 PREFIX: Final = "remote:"
-"""Before a model's name, wherever any engine's models may stand: `remote:lab/llama-3`."""
+"""Prefix of a served model's name: `remote:lab/llama-3`."""
 
 USUAL_PORTS: Final = (8000, 8001, 8080, 11434, 1234, 4000, 13305, 30000)
 """vLLM and tt-inference-server, a second one, llama.cpp, Ollama, LM Studio, LiteLLM's proxy, Lemonade, SGLang."""
@@ -30,46 +30,46 @@ _ROUTES: Final = (
     "/embeddings",
     "/messages",
 )
-"""What people copy along with a base URL."""
+"""Routes that people copy along with a base URL."""
 _OURS: Final = frozenset(
     {"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding"}
 )
-"""Headers that are not for a config to set."""
+"""Headers a config must not set."""
 _SECRET: Final = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORECASE)
 _NO_URL: Final = re.compile(r"[\s\\<>\"{}|^`\x00-\x1f\x7f]")
-"""What stands in no URL."""
+"""Characters no URL contains."""
 _CUT_SCHEME: Final = re.compile(r"(https?):/*", re.IGNORECASE)
 _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One server as it is to be talked to. Holds the name of the key's variable, never the key."""
+    """One server and how to talk to it. Holds the name of the key's variable, never the key."""
 
     name: str
     """As shown and recorded: the user's name for it, else host and port."""
     base_url: str
-    """Without a slash at the end; `/models` and `/chat/completions` follow it."""
+    """Without a trailing slash; `/models` and `/chat/completions` are appended."""
     api_key_env: str = ""
     key_over_plain_http: bool = False
     user_env: str = ""
-    """The environment variable that holds USER:PASSWORD for HTTP's Basic authentication."""
+    """The environment variable that holds USER:PASSWORD for HTTP Basic authentication."""
     headers: Mapping[str, str] = {}
     """Sent with every request."""
     header_env: Mapping[str, str] = {}
-    """Header → the environment variable that holds its value: for those that are secrets."""
+    """Secret headers, each with the environment variable that holds its value."""
     extra_body: Mapping[str, Any] = {}
-    """Fields of every request for a reply, in place of the app's own."""
+    """Fields of every chat request; they override the app's own."""
     alias: str = ""
-    """What stands before its models' names: the user's name for it in config.toml, or the port of this machine that it
-    was found at. Empty where it was given as a URL."""
+    """Prefix of its models' names: its name in config.toml, or the local port it was found at. Empty if it was given
+    as a URL."""
     others: frozenset[str] = frozenset()
-    """What stands before the models' names of other endpoints."""
+    """The prefixes of other endpoints."""
     proxy_env: str = ""
-    """The environment variable that names the proxy on the way to it; empty: there is none."""
+    """The environment variable that names its proxy; empty if there is none."""
 
     @property
     def root_url(self) -> str:
-        """Where a server keeps what is not OpenAI's: the base without `/v1`."""
+        """The base URL without `/v1`, where servers keep routes that are not OpenAI's."""
         return self.base_url.removesuffix("/v1").removesuffix("/api")
 
     @property
@@ -77,7 +77,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return is_loopback(self.base_url)
 
     def model_name(self, model_id: str) -> str:
-        """What a load takes for a model of this server."""
+        """The name under which a load finds a model of this server."""
         head, slash, _ = model_id.partition("/")
         is_taken = bool(slash) and (head in self.others or head == self.name)
         place = self.alias or (self.name if is_taken else "")
@@ -85,21 +85,21 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a load asks for."""
+    """What a load should connect to."""
 
     endpoint: Endpoint | None
-    """None: no server was named; the usual ports are to be looked at."""
+    """None: no server was named; probe the usual ports."""
     model: str
-    """Its id at the server; empty: whatever it serves first."""
+    """Its id at the server; empty for the first that it lists."""
 
 
 def resolve_target(name: str, options: RemoteOptions) -> Target:
-    """Read a model's name (`remote:ID`, `remote:ENDPOINT/ID`, with or without the prefix) with the options. ENDPOINT is
-    a name in them, or one of this machine's usual ports (`127.0.0.1:8000`).
+    """Resolve a model's name: `remote:ID` or `remote:ENDPOINT/ID`, the prefix is optional. ENDPOINT is a name in the
+    options or one of this machine's usual ports (`127.0.0.1:8000`).
 
     Raises:
-        ModelLoadError: kind `no_endpoint`: options name an endpoint that there is not, or one without a URL;
-            kind `endpoint_url`: its URL is none.
+        ModelLoadError: kind `no_endpoint`: the named endpoint does not exist or has no URL; kind `endpoint_url`: its
+            URL is not valid.
     """
     model = name.strip().removeprefix(PREFIX)
     head, slash, rest = model.partition("/")
@@ -107,7 +107,7 @@ def resolve_target(name: str, options: RemoteOptions) -> Target:
         return _named(head, rest, options)
     is_url = bool(options.base_url) and not options.endpoint
     if slash and is_url and head == host_of(checked_url(options.base_url)):
-        return Target(_by_url(options), rest)  # the model's own name begins as another endpoint's
+        return Target(_by_url(options), rest)  # the model's own name starts like another endpoint's
     place = next((each for each in usual_places() if slash and each.alias == head), None)
     if place is not None:
         return Target(place, rest)
@@ -186,13 +186,13 @@ def _check_extras(endpoint: Endpoint) -> None:
 
 
 def usual_places() -> tuple[Endpoint, ...]:
-    """This machine's usual ports. No key goes there: nobody has said who listens."""
+    """This machine's usual ports. No key is sent there: any program may be listening."""
     hosts = (f"127.0.0.1:{port}" for port in USUAL_PORTS)
     return tuple(Endpoint(name=host, base_url=f"http://{host}/v1", alias=host) for host in hosts)
 
 
 def checked_url(url: str) -> str:
-    """`url` as a base: with a scheme, without a slash at its end, without the route of a single request behind it.
+    """Normalise a base URL: with a scheme, without a trailing slash or the route of a request.
 
     Raises:
         ModelLoadError: kind `endpoint_url`.
@@ -229,7 +229,7 @@ def checked_url(url: str) -> str:
 
 
 def _with_scheme(url: str) -> str:
-    """`url` with the scheme that was left out or cut short (`host:8000`, `//host`, `http:/host`, `::1`)."""
+    """`url` with a missing or damaged scheme repaired (`host:8000`, `//host`, `http:/host`, `::1`)."""
     if "://" in url:
         return url
     if (cut := _CUT_SCHEME.match(url)) is not None:
@@ -244,7 +244,7 @@ def _with_scheme(url: str) -> str:
 
 
 def _likely_scheme(url: str) -> str:
-    """http for this machine and for what looks like a machine nearby: an IP address, a name without a dot."""
+    """http for this machine and its neighbours (an IP address, a name without a dot), else https."""
     host = urlsplit(f"//{url}").hostname if url.count("[") == url.count("]") else ""
     try:
         ipaddress.ip_address(host or "")
@@ -258,7 +258,7 @@ def _likely_scheme(url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """Host and, where it is given, port: nothing else of a URL is ever shown."""
+    """Host and, if given, port. Nothing else of a URL is ever shown."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -268,7 +268,7 @@ def host_of(url: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether what is sent to `url` stays on this machine."""
+    """Whether requests to `url` stay on this machine."""
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback

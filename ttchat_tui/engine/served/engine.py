@@ -1,6 +1,6 @@
-"""The remote engine: `Engine` over an OpenAI-compatible server.
+"""The served engine: `Engine` over an OpenAI-compatible server.
 
-Runs on the engine thread of the app's own process; every exchange has a thread of its own (see `exchange`).
+It runs on the engine thread of the app's own process. Each exchange has a thread of its own (see `exchange`).
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ _NO_LIST: Final = frozenset(
         "rate_limited",
     }
 )
-"""Errors of a list of models that say nothing of the models themselves. The last: mlx_lm.server hangs up where there is
-no Hugging Face cache to list."""
+"""Errors of GET /models that say nothing about the models. `connection_lost`: mlx_lm.server hangs up if there is no
+Hugging Face cache to list."""
 _LOADING_WAIT_S: Final = 1.0
-"""Between two questions to a server that loads its model."""
+"""Pause between two requests to a server that is loading its model."""
 _TICK_S: Final = 0.05
 _HANDSHAKE_S: Final = 2.0
 
 
 class ServedEngine:
-    """An `Engine`. Holds no model: `unload` forgets the server."""
+    """An `Engine` that holds no model itself: `unload` only drops the connection."""
 
     def __init__(
         self,
@@ -70,15 +70,15 @@ class ServedEngine:
         transport: httpx.BaseTransport | None = None,
         counter_at: Callable[[Path], TokenCounter] | None = None,
     ) -> None:
-        """`environ` holds the keys; `transport` is for tests. `counter_at` counts with the tokenizer of
-        this machine that lies at a path (see `local_count`), or raises EngineError; None: nothing is counted here."""
+        """`environ` holds the keys; `transport` replaces the network in tests. `counter_at` opens a local tokenizer to count
+        prompts with (see `local_count`) or raises EngineError; None: prompts are not counted locally."""
         self._environ = os.environ if environ is None else environ
         self._transport = transport
         self._counter_at = counter_at
         self._caller: Caller | None = None
         self._responder: ServedResponder | None = None
         self._quirks: dict[tuple[str, str], ServerQuirks] = {}
-        """By address and model. A server may be another one tomorrow: it is not kept longer than the app runs."""
+        """By address and model. Not stored: a server may be a different one tomorrow."""
 
     def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
         self.unload()
@@ -134,7 +134,7 @@ class ServedEngine:
     def _connect(
         self, caller: Caller, model: str, spec: ModelSpec, report: ProgressReporter
     ) -> tuple[Caller, EngineInfo]:
-        """What the server is and has; the caller's base gets its `/v1` where that was forgotten."""
+        """Survey the server and set up the responder. A missing `/v1` is added to the base URL."""
         progress = LoadProgress(phase="start", detail=f"{caller.endpoint.name}: which models are there?")
         caller, found, notes = self._surveyed(caller, model, spec, report)
         endpoint, known = caller.endpoint, [each.id for each in found.models]
@@ -183,7 +183,7 @@ class ServedEngine:
         return caller, info
 
     def _local_counter(self, model: str, endpoint: Endpoint, spec: ModelSpec) -> TokenCounter | None:
-        """A tokenizer of this machine for the model; None where there is none that can be used."""
+        """A local tokenizer for the model; None if there is no usable one."""
         path = spec.tokenizers.get(model.lower(), "")
         if not path and endpoint.is_local and model.startswith("/") and Path(model).exists():
             path = model  # `transformers serve` and others name a model by its path
@@ -198,7 +198,7 @@ class ServedEngine:
     def _surveyed(
         self, caller: Caller, model: str, spec: ModelSpec, report: ProgressReporter
     ) -> tuple[Caller, Survey, tuple[str, ...]]:
-        """Also at the addresses where the API may be meant to be. A model that is named is tried without a list too."""
+        """Survey the server, also at likely neighbouring base URLs. A named model is tried even without a list."""
         progress = LoadProgress(phase="start", detail=f"{caller.endpoint.name}: which models are there?")
         first = self._survey(caller, report, progress)
         if isinstance(first, Survey):
@@ -229,7 +229,7 @@ class ServedEngine:
     def _survey(
         self, caller: Caller, report: ProgressReporter, progress: LoadProgress
     ) -> Survey | EngineError:
-        """Waits for a server that is still loading its model, for as long as the user does."""
+        """Survey one base URL. Waits while the server loads its model, until the user cancels."""
         while True:
             try:
                 return survey(caller, partial(report, progress))
@@ -248,7 +248,7 @@ class ServedEngine:
 
 
 def _other_bases(base_url: str) -> tuple[str, ...]:
-    """Where else the API may be: people leave out its path, or give the usual one."""
+    """Other base URLs to try: people leave out the API's path or give the usual one."""
     if base_url.endswith("/api/v1"):
         return ()
     if base_url.endswith("/v1"):

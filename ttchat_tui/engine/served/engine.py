@@ -165,7 +165,7 @@ class ServedEngine:
         )
         if not context:
             notes += (
-                "The server does not tell how long its context is: nothing is left out before it refuses.",
+                "The server does not report its context length: nothing is left out before it refuses.",
             )
         info = EngineInfo(
             model=chosen,

@@ -1,4 +1,4 @@
-"""What went wrong between here and a server, in words: the place and the cure."""
+"""Errors of the way to a server and of its answers, each with the place and the cure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OF_KEY: Final = re.compile(
     r"\b(?:api.?keys?|keys?|auth\w*|unauth\w*|tokens?|credentials?|permissions?|forbidden|access|log.?in|sign)\b",
     re.IGNORECASE,
 )
-"""What a 403 says that is about who asks, and not about what."""
+"""Words in a 403 that concern the caller's rights, not the request."""
 _OF_MODEL: Final = frozenset({400, 403, 422})
 _NO_MODEL: Final = re.compile(
     r"\bmodels?\b(?:[^.\n]|\.(?!\s)){0,120}\b(?:does not exist|doesn't exist|not exist|not found|is not available)"
@@ -34,13 +34,13 @@ _NO_MODEL: Final = re.compile(
 )
 _BUSY: Final = re.compile(r"\bbusy\b|overload|too many|capacity", re.IGNORECASE)
 _PHRASES: Final = {each.value: each.phrase for each in HTTPStatus}
-"""Of a status that comes without words."""
+"""Phrases for a status that comes without a message."""
 
 _E = TypeVar("_E", bound=BaseException)
 
 
 def transport_error(error: Exception, endpoint: Endpoint) -> EngineError:
-    """The error of an exchange that came to no answer, or broke in it."""
+    """The error for an exchange that failed before or within its response."""
     if isinstance(error, EngineError):
         return error
     name = endpoint.name
@@ -72,9 +72,9 @@ def transport_error(error: Exception, endpoint: Endpoint) -> EngineError:
 
 
 def tls_required(endpoint: Endpoint) -> EngineError:
-    """It is spoken to in plain http, and that is wrong."""
+    """The server speaks TLS and was addressed over plain http."""
     return EngineError(
-        f"{endpoint.name} speaks TLS on this port, and was spoken to in plain http.",
+        f"{endpoint.name} speaks TLS on this port but was addressed over plain http.",
         cure=f"Write the base URL with https: {endpoint.base_url.replace('http://', 'https://', 1)}",
         kind="endpoint_tls",
     )
@@ -128,7 +128,7 @@ def _cause(error: BaseException | None, kind: type[_E]) -> _E | None:
 
 
 def timed_out(endpoint: Endpoint, timeout_s: float | None, what: str = "did not answer") -> EngineError:
-    """`timeout_s` None: the connection was not made in time."""
+    """`timeout_s` None: the connection timed out."""
     if timeout_s is None:
         message, cure = f"{endpoint.name} could not be reached in time.", "Check the network and the base URL"
         setting = "connect_timeout_s"
@@ -139,7 +139,7 @@ def timed_out(endpoint: Endpoint, timeout_s: float | None, what: str = "did not 
 
 
 def stream_stalled(endpoint: Endpoint, timeout_s: float) -> EngineError:
-    """The server stopped in the middle of a reply."""
+    """The server stopped sending in the middle of a reply."""
     return EngineError(
         f"{endpoint.name} sent nothing more for {timeout_s:g} s.",
         cure="What came is kept: continue the reply. [remote] token_timeout_s is the limit.",
@@ -148,7 +148,7 @@ def stream_stalled(endpoint: Endpoint, timeout_s: float) -> EngineError:
 
 
 def stream_cut_off(endpoint: Endpoint, odd: str = "") -> EngineError:
-    """The stream ended, and nothing had said that the reply was over; `odd` is what came that is no piece of one."""
+    """The stream ended without a finish reason. `odd` is a line of it that was not part of a reply."""
     return EngineError(
         f"{endpoint.name} ended the stream before the reply was over"
         + (f"; it sent {odd!r}." if odd else "."),
@@ -160,7 +160,7 @@ def stream_cut_off(endpoint: Endpoint, odd: str = "") -> EngineError:
 def ended_by_server(
     endpoint: Endpoint, how: Literal["broken off", "filtered", "failed"], word: str
 ) -> EngineError:
-    """The server ended the reply itself, and said so by this finish reason."""
+    """The server ended the reply with the finish reason `word`."""
     name = endpoint.name
     match how:
         case "broken off":
@@ -176,7 +176,7 @@ def ended_by_server(
 
 
 def protocol_error(endpoint: Endpoint, what: str) -> EngineError:
-    """It answers, but not as a chat server does."""
+    """The answer is not one of a chat server. `what` completes a sentence that starts with its name."""
     return EngineError(
         f"{endpoint.name} {what}.",
         cure=f"Is {endpoint.base_url} an OpenAI-compatible API? Its URL ends in /v1 most often.",
@@ -187,7 +187,7 @@ def protocol_error(endpoint: Endpoint, what: str) -> EngineError:
 def status_error(
     status: int, body: bytes, endpoint: Endpoint, *, has_key: bool, model: str, known: Sequence[str] = ()
 ) -> EngineError:
-    """An HTTP error status with its body."""
+    """The error for an HTTP error status and its body."""
     name, said = endpoint.name, server_message(body)
     tail = f": {said}" if said else "."
     code = str(status) if said else f"{status} {_PHRASES.get(status, '')}".strip()
@@ -232,7 +232,7 @@ def status_error(
 
 
 def model_missing(model: str, known: Sequence[str], endpoint: Endpoint, *, said: str = "") -> EngineError:
-    """With what is there, as many as a line holds. `known` without the model that is missing; `said`: by the server."""
+    """The error for a model that is not served; it lists a few of `known`. `said` is the server's message."""
     there = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
     tail = f": {said}" if said else "; " if known else "."
     if known:

@@ -1,8 +1,8 @@
-"""One HTTP exchange on a thread of its own, its arrivals in a queue: so that the engine thread is never stuck in a read.
+"""One HTTP exchange on its own thread, its arrivals in a queue, so that the engine thread never blocks in a read.
 
-Whoever waits on the queue is woken by a cancel at once, whatever the exchange does (name look-up, connecting, TLS,
-reading), keeps its own deadlines, and closes: the socket is shut down, which ends a read that blocks in another thread
-(closing the file descriptor under it would not, and could hit one that was given out again).
+The engine thread waits on the queue with its own deadlines. A cancel wakes it at once, whatever the exchange is doing
+(name look-up, connect, TLS, read). It then closes the exchange by shutting the socket down, which ends a blocking read
+in the other thread. Closing the file descriptor would not, and could hit a descriptor that was reused.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _SENT_EVENT: Final = "http11.send_request_headers.started"
 
 
 class Connected(NamedTuple):
-    """The connection stands (TLS too), the request goes out."""
+    """The connection is made (with TLS) and the request goes out."""
 
     tag: int
     time_s: float
-    """`time.perf_counter()`, on the reading thread, as in all of these."""
+    """`time.perf_counter()` on the reading thread; the same in all arrivals."""
 
 
 class Answered(NamedTuple):
@@ -39,7 +39,7 @@ class Answered(NamedTuple):
     status: int
     headers: Mapping[str, str]
     url: str
-    """Where the answer came from in the end: redirects are followed."""
+    """The final URL, after redirects."""
 
 
 class Received(NamedTuple):
@@ -64,7 +64,7 @@ class Broke(NamedTuple):
 
 
 class Woken(NamedTuple):
-    """Not from the network: the reply was cancelled, look at its control."""
+    """Not from the network: the reply's control has changed."""
 
     tag: int = -1
 
@@ -74,11 +74,11 @@ Inbox: TypeAlias = "queue.SimpleQueue[Arrival]"
 
 
 class BodyTooLarge(Exception):
-    """The answer is larger than any that was asked for."""
+    """The response is larger than the limit of its request."""
 
 
 class Exchange:
-    """Starts at once. What arrives carries `tag`: after `close` something may still be on its way."""
+    """Starts at once. Arrivals carry `tag`: some may still come after `close`."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Exchange:
         *,
         moved: Callable[[str, str], None] = lambda old, new: None,
     ) -> None:
-        """`moved` is called, on the exchange's thread, where a redirect is for good."""
+        """`moved` is called on the exchange's thread for a permanent redirect."""
         self._moved = moved
         self._client = client
         self._request = request
@@ -101,7 +101,7 @@ class Exchange:
         self._socket: socket.socket | None = None
         self._is_closed = False
         request.extensions = {**request.extensions, "trace": self._trace}
-        # A daemon: a name look-up that hangs must not hold up the end of the program.
+        # A daemon: a hanging name look-up must not delay the end of the program.
         threading.Thread(target=self._run, name=f"remote-{tag}", daemon=True).start()
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ class Exchange:
     def _shut(self) -> None:
         if self._socket is not None:
             with suppress(OSError):  # it is closed already
-                # Not SSLSocket's own shutdown: that takes the TLS state away from the thread that reads.
+                # Not SSLSocket.shutdown: it drops the TLS state that the reading thread uses.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def _trace(self, name: str, info: Mapping[str, Any]) -> None:
@@ -126,8 +126,8 @@ class Exchange:
             self._inbox.put(Connected(self._tag, time.perf_counter()))
 
     def _sent(self) -> httpx.Response:
-        """The answer where redirects lead. A POST stays one: httpx makes a GET of it at 301 and 302, as browsers do, and
-        the request would be lost."""
+        """Send, following redirects. A POST stays a POST: like browsers, httpx turns it into a GET at 301 and 302, which
+        would lose the request."""
         request = self._request
         for _ in range(_MOST_REDIRECTS + 1):
             response = self._client.send(request, stream=True, follow_redirects=False)
@@ -160,7 +160,7 @@ class Exchange:
                         raise BodyTooLarge(f"more than {self._most_bytes:,} bytes")
                     put(Received(tag, time.perf_counter(), data))
             put(Ended(tag, time.perf_counter()))
-        except Exception as error:  # noqa: BLE001 - handed to the thread that waits, which tells it
+        except Exception as error:  # noqa: BLE001 - passed to the waiting thread, which reports it
             if not self._is_closed:
                 put(Broke(tag, time.perf_counter(), error))
             else:

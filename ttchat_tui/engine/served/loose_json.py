@@ -1,4 +1,4 @@
-"""JSON as servers write it, which is not always JSON, and values of it that may be of any type. Pure."""
+"""Tolerant JSON parsing: what servers send is not always valid JSON, and a value may have any type. Pure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _DECODER: Final = json.JSONDecoder(strict=False)
 _GAP: Final = re.compile(r"\s*")
 _ESCAPED: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
 _MOST: Final = 1 << 40
-"""Of anything that is counted in tokens; a number above it is no count."""
+"""Largest plausible token count."""
 _MOST_DIGITS: Final = 14
 _MOST_VALUES: Final = 10_000
 
 
 def decoded(data: str | bytes) -> object:
-    """The value; of several, one behind the other, a list. Halves of surrogate pairs, NaN and control characters in strings
-    pass, as does a byte order mark.
+    """Parse `data`; several values in a row become a list. Accepts lone surrogates, NaN, control characters in strings
+    and a byte order mark.
 
     Raises:
-        ValueError: no JSON.
+        ValueError: it is not JSON.
     """
     text = (data if isinstance(data, str) else data.decode("utf-8", "replace")).removeprefix("\ufeff")
     try:
@@ -45,12 +45,12 @@ def decoded(data: str | bytes) -> object:
 
 
 def object_of(found: object) -> dict[str, Any]:
-    """The object; an empty one in place of anything else."""
+    """`found` if it is an object, else an empty one."""
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def count_of(found: object) -> int | None:
-    """A number of tokens: an integer, a float without a fraction, or digits in a string; None for anything else."""
+    """A token count: an integer, a float without a fraction, or digits in a string; None for anything else."""
     if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < _MOST_DIGITS:
         found = int(found)
     if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found <= _MOST:
@@ -59,12 +59,12 @@ def count_of(found: object) -> int | None:
 
 
 def first_count(*found: object) -> int | None:
-    """The first of them that is a count."""
+    """The first value that is a token count."""
     return next((count for count in map(count_of, found) if count is not None), None)
 
 
 def unescaped(body: bytes) -> str:
-    r"""A body's text for a search of words: JSON of any kind, or none, its `\uXXXX` read."""
+    r"""A body as text to search in: JSON or not, with `\uXXXX` decoded."""
     return _ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), body.decode("utf-8", "replace"))
 
 

@@ -1,8 +1,6 @@
-"""What a delta or a message of a chat completion says, in any server's way of writing it: text, thoughts, a refusal, and
-what is no text.
+"""The parts of a delta or message: text, thoughts, a refusal, tool calls, media.
 
-Servers write the same in many ways: a string, an object with a `text`, a list of typed parts. What is of another type
-than any of these is passed over.
+Servers write content as a string, an object with a `text`, or a list of typed parts. Other types are ignored.
 """
 
 from __future__ import annotations
@@ -18,9 +16,9 @@ _THOUGHTS: Final = (
     *("reasoning_content", "reasoning", "thinking", "reasoning_text", "reasoning_details"),
     *("thinking_blocks", "thinking_content"),
 )
-"""Fields with thoughts; several may hold the same. DeepSeek and llama.cpp; vLLM, Ollama and OpenRouter; LiteLLM."""
+"""Fields that hold thoughts (several may repeat the same text). DeepSeek, llama.cpp; vLLM, Ollama, OpenRouter; LiteLLM."""
 _WORDS: Final = ("text", "value", "thinking", "reasoning", "reasoning_text", "summary", "content")
-"""Where an object keeps its text: the first that has any."""
+"""Keys that hold an object's text; the first non-empty one counts."""
 _THINKING_TYPES: Final = ("thinking", "reasoning", "thought")
 _MEDIA: Final = {
     "images": "an image",
@@ -30,15 +28,15 @@ _MEDIA: Final = {
     "annotations": "a list of sources",
     "citations": "a list of sources",
 }
-"""Fields of a message that hold what this app cannot show."""
+"""Fields that hold content this app cannot show."""
 
 
 _LONGEST_KIND: Final = 30
-"""Characters of a part's type that are shown."""
+"""Longest part type shown, in characters."""
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A piece of a call of a tool; name and arguments come in pieces."""
+    """A piece of a tool call: name and arguments may come in pieces."""
 
     index: int
     id: str = ""
@@ -47,14 +45,14 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class MessageParts(msgspec.Struct, frozen=True):
-    """What one delta or message says. Its text may hold half of a surrogate pair: the other half comes with the next."""
+    """The content of one delta or message. Text may end in half a surrogate pair; the next delta completes it."""
 
     text: str = ""
     thinking: str = ""
     refusal: str = ""
     calls: tuple[Call, ...] = ()
     media: tuple[str, ...] = ()
-    """In words: `an image`."""
+    """Descriptions: `an image`."""
 
     @property
     def is_nothing(self) -> bool:
@@ -88,7 +86,7 @@ def parts_of(found: object) -> MessageParts:
 
 
 def _is_marked_as_thought(fields: dict[str, Any]) -> bool:
-    """Gemini's way to say that the content is one."""
+    """Gemini marks content as a thought with a flag."""
     found: Any = fields
     for name in ("extra_content", "google", "thought"):
         found = cast("dict[str, Any]", found).get(name) if isinstance(found, dict) else None
@@ -96,13 +94,13 @@ def _is_marked_as_thought(fields: dict[str, Any]) -> bool:
 
 
 def _transcript(found: object) -> str:
-    """The words of what was spoken."""
+    """The transcript of audio."""
     said = cast("dict[str, object]", found).get("transcript") if isinstance(found, dict) else None
     return said if isinstance(said, str) else ""
 
 
 def words_of(found: object) -> str:
-    """The text of a string, of an object that has one, or of a list of such."""
+    """The text of a string, of an object with a text, or of a list of these."""
     pending, parts, left = [found], list[str](), 10_000
     while pending and left:
         one, left = pending.pop(), left - 1

@@ -1,4 +1,4 @@
-"""One request on its way to one model of one server: what is sent, and what is sent instead where that is refused."""
+"""A request's negotiation with a server: what is sent, and what is sent instead after a refusal."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from ttchat_tui.engine.served.request import body_of
 from ttchat_tui.engine.text.template import shorten
 
 RESERVE: Final = 512
-"""Tokens kept free for a reply, as in `prompt_builder`."""
+"""Tokens kept free for the reply, as in `prompt_builder`."""
 _SHORTER: Final = 0.6
-"""By so much a prompt is cut that was refused as too long without a number."""
+"""Factor by which a prompt is cut if it was refused as too long without a number."""
 _MOST_CHANGES: Final = 16
-"""Times that one request is changed. Each of them takes something out for good, or makes the prompt shorter."""
+"""Most changes to one request. Each removes something for good or shortens the prompt."""
 _OBJECTIONS: Final = frozenset({400, 404, 405, 406, 409, 413, 415, 422, 500, 501})
-"""Statuses with which servers answer what they do not take."""
+"""Statuses of refusals that a changed request may avoid."""
 
 
 class ServerQuirks:
-    """What the refusals of one model of one server have taught; kept for as long as the app runs."""
+    """What was learned from the refusals of one model of one server; kept while the app runs."""
 
     def __init__(self) -> None:
         self.adaptation = Adaptation()
         self.context_length = 0
-        """Tokens of prompt and reply; 0: not known, a refusal that names it will tell."""
+        """Tokens of prompt and reply; 0 until a refusal names it."""
 
 
 class FittedPrompt(msgspec.Struct, frozen=True):
-    """What is sent of a conversation."""
+    """The messages of a conversation that fit."""
 
     messages: tuple[ChatMessage, ...]
     tokens: int
@@ -53,19 +53,19 @@ class FittedPrompt(msgspec.Struct, frozen=True):
 
 
 class RowSampling(msgspec.Struct, frozen=True):
-    """How one row is drawn."""
+    """Sampling parameters and seed of one row."""
 
     sampling: SamplingParams
     seed: int
 
 
 def budget_of(context_length: int) -> int:
-    """Tokens that a prompt may take."""
+    """Most tokens of a prompt."""
     return context_length - min(RESERVE, context_length // 4)
 
 
 class Negotiation:
-    """All rows of a request. What one of them learns, the others need not be told."""
+    """The negotiation for all rows of a request; they share what is learned."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Negotiation:
         known_models: Sequence[str],
     ) -> None:
         self.prompt = prompt
-        """As it was last sent."""
+        """The prompt as it was last sent."""
         self.capabilities = capabilities
         self._request = request
         self._model = model
@@ -94,7 +94,7 @@ class Negotiation:
         self._known_models = known_models
         self._changes = 0
         self._longest = 0
-        """Tokens that the server has room for beside this prompt, where it has said so; else 0."""
+        """Tokens the server has left for the reply, if it said so; else 0."""
         self._news: deque[GenerationStarted | RequestAdapted] = deque()
 
     def started(self) -> GenerationStarted:
@@ -109,12 +109,12 @@ class Negotiation:
         )
 
     def news(self) -> Iterator[GenerationStarted | RequestAdapted]:
-        """What the answers have changed since."""
+        """Events about changes since the last call."""
         while self._news:
             yield self._news.popleft()
 
     def body(self, terms: RowSampling) -> dict[str, Any]:
-        """The request of one row, as the server takes it as far as is known."""
+        """The request body of one row, in the form the server is known to accept."""
         context, sampling = self._quirks.context_length, terms.sampling
         room = self._longest or (context - self.prompt.tokens if context else sampling.max_tokens)
         body = body_of(
@@ -132,11 +132,11 @@ class Negotiation:
     def answer(
         self, terms: RowSampling, status: int, answer: bytes, sent: Mapping[str, Any]
     ) -> dict[str, Any] | EngineError:
-        """To a refusal of `sent`: a request that the server may take, or why there is none."""
+        """Answer a refusal of `sent`: a changed request body, or the error."""
         if status in _OBJECTIONS and self._changes < _MOST_CHANGES * self._request.rows:
             self._changes += 1
             body = self.body(terms)
-            if body != sent:  # another row has learned it
+            if body != sent:  # another row has learned this already
                 return body
             too_long = overflow(status, answer)
             if too_long is not None and (too_long.limit or not parse_refusal(answer).fields(LENGTHS)):
@@ -177,14 +177,14 @@ class Negotiation:
         self._news.append(RequestAdapted(self._request.id, notes, self.capabilities))
 
     def _shortened(self, terms: RowSampling, too_long: Overflow) -> dict[str, Any] | EngineError:
-        """The request with a shorter reply, else without the oldest turns."""
+        """A request for a shorter reply or, if that does not help, without the oldest turns."""
         prompt, tokens, limit = self.prompt, too_long.prompt_tokens, too_long.limit
         if limit:
             self._quirks.context_length = limit
         if tokens:
             self._counter.learn(prompt.messages, tokens)
         known = self._counter.known(prompt.messages).tokens
-        # Where no number says by how much it is too long, our own count has been wrong.
+        # Without numbers from the server, our own count has been too low.
         has_numbers = bool(tokens and limit)
         budget = budget_of(limit) if has_numbers else min(int(known * _SHORTER), budget_of(limit or known))
         plan = shorten(prompt.messages, lambda kept: self._counter.known(kept).tokens, budget)

@@ -1,4 +1,4 @@
-"""Refusals of too long a request → the numbers in them, in the words of each kind of server. Pure.
+"""Refusals of requests that are too long, and the numbers in them. Pure.
 
 Collected from vLLM, SGLang, TGI, llama.cpp, llama-cpp-python, LM Studio, Ollama, OpenAI, Azure, OpenRouter, Anthropic,
 Mistral, Gemini, xAI, Groq, Cohere, Fireworks, DashScope, DeepSeek.
@@ -46,7 +46,7 @@ _LIMIT: Final = tuple(
         rf"range of input length should be \[\d{{1,13}}, ?(?P<limit>{_NUMBER})\]",
         rf"limit {_N}, requested",
         rf"(?:cannot exceed|exceeds the limit of) {_N}",
-        # Not by how much it is too long, and not MiniMax's number of the error.
+        # Neither the excess nor MiniMax's error number.
         rf"context[ _](?:size|window|length)(?! exceeds limit)(?:(?! by )[^\d\n]){{0,40}}?\(?{_N}",
     )
 )
@@ -78,14 +78,14 @@ _PROMPT: Final = tuple(
 
 
 class Overflow(msgspec.Struct, frozen=True):
-    """A server's refusal of too long a request. 0: it does not tell."""
+    """A refusal of a request that is too long; 0 for a number it does not name."""
 
     prompt_tokens: int
     limit: int
 
 
 def overflow(status: int, body: bytes) -> Overflow | None:
-    """Whether this refuses too long a request, with the numbers that the server names."""
+    """The overflow that a refusal reports; None if it refuses for another reason."""
     text = unescaped(body)
     if status not in _STATUSES or not _IS_OVERFLOW.search(text):
         return None

@@ -1,4 +1,4 @@
-"""Which servers listen at the usual ports of this machine: where one looks when none was named."""
+"""Probing of this machine's usual ports, for when no server was named."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _NOBODY: Final = frozenset({"endpoint_refused", "endpoint_unreachable"})
 
 
 class ProbeResult(msgspec.Struct, frozen=True):
-    """What was found: at least one server."""
+    """The result of a probe that found a server."""
 
     endpoint: Endpoint
-    """The one that lists the wanted model, else the first that lists any, in the order of the ports."""
+    """The first port's server that lists the requested model, else the first that lists any."""
     elsewhere: tuple[str, ...]
-    """Names of the others."""
+    """Names of the other servers."""
     note: str
-    """All of them, with how many models each has."""
+    """A sentence that lists all of them with their number of models."""
 
 
 def probe(
@@ -33,10 +33,10 @@ def probe(
     model: str = "",
     places: Sequence[Endpoint] | None = None,
 ) -> ProbeResult:
-    """Ask every place for its models, all at the same time. No key goes there: nobody has said who listens.
+    """Ask all ports for their models at the same time. No key is sent: any program may be listening.
 
     Raises:
-        ModelLoadError: kind `no_endpoint`, with what does answer at these ports, if anything.
+        ModelLoadError: kind `no_endpoint`; it names what answers at these ports, if anything.
         LoadCancelled: passed on from `tick`.
     """
     found: list[tuple[Endpoint, list[str]]] = []

@@ -1,4 +1,4 @@
-"""The text of one reply, out of what a server says in pieces: thoughts in a block, an answer behind it, nothing twice."""
+"""Assembles the text of one reply from its chunks: thoughts in a block, then the answer, nothing twice."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from ttchat_tui.engine.served.chunks import ChunkChoice
 from ttchat_tui.engine.served.unopened_thought import UnopenedThought
 
 _HALF: Final = re.compile(r"(?:[\ud800-\udbff]|(?<![\ud800-\udbff])[\udc80-\udcff]{1,3})\Z")
-"""At the end of a piece: the first half of a surrogate pair, or the first bytes of a character."""
+"""Half a surrogate pair, or the first bytes of a character, at the end of a piece."""
 _BYTES: Final = re.compile(r"(?<![\ud800-\udbff])[\udc80-\udcff]+")
 
 _TAGS: Final = re.compile(r"\A\s*<think(?:ing)?>\s*|(?<!\s)\s*</think(?:ing)?>\s*\Z", re.IGNORECASE)
-"""Around thoughts that come in a field of their own, where a server leaves them in."""
+"""Tags that some servers leave around thoughts in a field of their own."""
 _SHORTEST_REPEAT: Final = 5
 _SHORTEST_REPEAT_OF_ONE: Final = 12
-"""Characters of a text that is taken for a repetition, if it came in several pieces or in one."""
+"""Shortest text, in characters, that counts as a repetition if it came in several pieces, or in one."""
 
 THINK_ENDS: Final = "\n</think>\n\n"
 
 
 class Seam(msgspec.Struct, frozen=True):
-    """Where a reply goes on, if it is one that is continued."""
+    """Where a continued reply was interrupted."""
 
     is_thinking: bool = False
-    """It ends within a think block."""
+    """The text ended within a think block."""
     is_exact: bool = True
-    """The server goes on at the very token; otherwise the model was asked in words for the rest."""
+    """The server continues at the exact token; otherwise the model is asked in words for the rest."""
     last: str = ""
     """Its last character."""
 
 
 WHOLE: Final = Seam()
-"""A reply from its beginning."""
+"""A new reply."""
 
 
 class ReplyPiece(NamedTuple):
-    """What a choice adds to the text of a reply."""
+    """Text that a choice adds to a reply."""
 
     thinking: str = ""
-    """What stands before `said`: thoughts, and the tags around them."""
+    """Thoughts, with the tags around them; they come before `said`."""
     said: str = ""
     ends_thought: bool = False
-    """All that was said before this was a thought, whose opening tag the template had written."""
+    """All text so far was a thought: the template had written its opening tag."""
 
 
 class ReplyText:
-    """Feed it the choices of each chunk in order."""
+    """Assembles a reply's text. Feed it the choices of each chunk in order."""
 
     def __init__(self, seam: Seam = WHOLE) -> None:
         self.has_said = False
-        """Some of the answer came."""
+        """Part of the answer has come."""
         self.has_thought = False
         self.has_thought_unseen = False
-        """Thoughts came that have no place in a reply that is continued in the middle of its answer."""
+        """Thoughts came that cannot be shown, as the reply is continued in the middle of its answer."""
         self._seam = seam
         self._is_thinking = seam.is_thinking
         self._answer = PieceJoiner()
@@ -68,11 +68,11 @@ class ReplyText:
         self._late_thoughts: list[str] = []
         self._has_refused = False
         self._others: list[ChunkChoice] = []
-        """Of choices that are not ours, until one that is ours comes."""
+        """Choices with another index, kept until one with index 0 comes."""
         self._has_ours = False
 
     def ours(self, choices: Sequence[ChunkChoice]) -> Iterator[ChunkChoice]:
-        """Those of index 0: one reply is asked for. Where there is none of it in all the stream, `rest` has the others."""
+        """The choices with index 0, as only one reply is requested. If the stream has none, `rest` uses the others."""
         for choice in choices:
             if choice.index == 0:
                 self._has_ours = True
@@ -86,7 +86,7 @@ class ReplyText:
         delta, whole = choice.delta, choice.message
         is_last = bool(choice.finish_reason)
         thinking = self._thoughts.add(delta.thinking, whole.thinking, is_last=is_last)
-        if thinking and self.has_said and not delta.thinking:  # said at the end, and in no order
+        if thinking and self.has_said and not delta.thinking:  # sent once more at the end, out of order
             self._late_thoughts.append(thinking)
             self.has_thought_unseen = self.has_thought_unseen or not self._seam.is_exact
             thinking = ""
@@ -94,7 +94,7 @@ class ReplyText:
         return self._shown(_TAGS.sub("", thinking), said)
 
     def rest(self) -> ReplyPiece:
-        """What came and was not passed on: half a character, a tag, all of another choice. Called once, at the end."""
+        """What was held back: half a character, a tag, the text of another choice. Call once, at the end."""
         first = min((each.index for each in self._others), default=0)
         pieces = [each.delta.text or each.message.text for each in self._others if each.index == first]
         piece = self._shown("", self._answer.add("".join(pieces)) + self._answer.end())
@@ -105,12 +105,12 @@ class ReplyText:
         return ReplyPiece(piece.thinking + piece.said + thought, held)
 
     def late_thoughts(self) -> str:
-        """Thoughts reported behind their answer, as a block."""
+        """Thoughts that came after the answer, as a block."""
         late = "".join(self._late_thoughts) if self._seam.is_exact else ""
         return f"\n\n{OPENING}{late}\n</think>\n" if late else ""
 
     def closed(self) -> str:
-        """The end of thoughts that no answer follows."""
+        """The closing tag of thoughts that no answer followed."""
         return "\n</think>\n" if self._is_thinking else ""
 
     def _refusal(self, choice: ChunkChoice) -> str:
@@ -143,15 +143,15 @@ class ReplyText:
         return ReplyPiece(before + thought, said, bool(thought))
 
     def _space_before(self, said: str) -> str:
-        """What holds two words apart where the rest was asked for in words: replies begin without a space."""
+        """A space if the rest was asked for in words and would join two words: replies start without one."""
         if self.has_said or self._seam.is_exact or self._seam.is_thinking:
             return ""
         return " " if self._seam.last.strip() and said[0].isalnum() else ""
 
 
 class PieceJoiner:
-    """Text that comes in pieces: halves of a character are joined (of a surrogate pair, or of its bytes), and what only
-    repeats the whole text at the end is known again."""
+    """Joins pieces of text. Split characters (surrogate pairs or bytes) are put together, and a final piece that only
+    repeats the whole text is dropped."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -159,15 +159,15 @@ class PieceJoiner:
         self._length = 0
         self._half = ""
         self._repeat: str = ""
-        """The last piece, where it may be no more than all that was said, once more."""
+        """The last piece, while it may be a repetition of the whole text."""
         self._has_deltas = False
 
     def add(self, piece: str, whole: str = "", *, is_last: bool = False) -> str:
-        """The text that is certain now. `whole`: all that was said, by a server that says it at the end. `is_last`: the
-        server says that the reply ends with `piece`."""
+        """Add a piece and return the text that is certain now. `whole`: the complete text, from servers that repeat it at
+        the end. `is_last`: the server says that the reply ends with `piece`."""
         if piece:
             self._has_deltas = True
-            if self._repeat:  # more follows: it was said twice
+            if self._repeat:  # more follows: the model did say it twice
                 piece, self._repeat = self._repeat + piece, ""
             elif (self._count > 1 or is_last) and self._is_all_again(piece):
                 self._repeat = piece
@@ -177,7 +177,7 @@ class PieceJoiner:
         return self._certain(piece) if piece else ""
 
     def end(self) -> str:
-        """A half that nothing followed."""
+        """A replacement for half a character that was never completed."""
         half, self._half = self._half, ""
         return "\ufffd" if half else ""
 
@@ -195,16 +195,15 @@ class PieceJoiner:
         return self._parts[0]
 
     def _is_all_again(self, piece: str) -> bool:
-        """Some servers end a stream with all of its text as one more piece. Shorter texts, and those that repeat
-        themselves, a model may well have said twice."""
+        """Whether `piece` repeats the whole text, with which some servers end a stream. Texts that are short or periodic
+        do not count: a model may well say those twice."""
         least = _SHORTEST_REPEAT if self._count > 1 else _SHORTEST_REPEAT_OF_ONE
         if len(piece) != self._length or len(piece) < least:
             return False
         return piece == self._said() and (piece + piece).find(piece, 1) == len(piece)
 
     def _missing(self, whole: str) -> str:
-        """What of a whole message was not said before. A server may stream whole messages in place of deltas, each with
-        the next piece."""
+        """The part of a whole message that is new. A server may stream growing messages instead of deltas."""
         if not whole or not self._count or (len(whole) < self._length and not self._has_deltas):
             return whole
         if len(whole) < self._length:
@@ -212,13 +211,13 @@ class PieceJoiner:
         said = self._said()
         if whole.startswith(said):
             return whole[len(said) :]
-        if whole.lstrip().startswith(said.strip()):  # the server has trimmed it
+        if whole.lstrip().startswith(said.strip()):  # the server trimmed it
             return whole.lstrip()[len(said.strip()) :]
         return "" if self._has_deltas else whole
 
 
 def _joined(text: str) -> str:
-    """With the characters that were cut into bytes put together where they are whole."""
+    """Join characters that were split into bytes, where they are complete."""
     return text if text.isascii() else _BYTES.sub(lambda run: _of_bytes(run[0]), text)
 
 

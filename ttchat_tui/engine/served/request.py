@@ -1,4 +1,4 @@
-"""A request for a reply as the body of POST /chat/completions, in the server's dialect. Pure."""
+"""The body of POST /chat/completions in the server's dialect. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ttchat_tui.domain.thoughts import answer_of
 from ttchat_tui.engine.served.dialects import Dialect
 
 _MOST_STOPS: Final = 4
-"""OpenAI's limit. The client cuts at all of them in any case."""
+"""OpenAI's limit of stop strings. The client applies all of them anyway."""
 
 
 def without_thoughts(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
-    """`messages` as they are sent back: reasoning models want their earlier answers without the think block."""
+    """`messages` without the think blocks of earlier answers, as reasoning models expect them."""
     return tuple(
         ChatMessage("assistant", answer)
         if message.role == "assistant" and (answer := answer_of(message.content))
@@ -41,7 +41,7 @@ def body_of(
     max_tokens: int,
     logprobs: bool = False,
 ) -> dict[str, Any]:
-    """Every parameter is said, neutral ones too: a server has defaults of its own.
+    """Build the body. Neutral parameters are sent too, since a server has defaults of its own.
 
     Args:
         max_tokens: the longest reply, in place of `sampling.max_tokens`.

@@ -1,4 +1,4 @@
-"""Answers requests through one model of one server: what of the conversation fits, its rows on their way, the end."""
+"""Answers requests over one model of one server: fits the conversation, sends the rows, merges their events."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ from ttchat_tui.engine.served.served_reply import ServedReply
 from ttchat_tui.engine.text.template import fit, shorten
 
 _DOUBT: Final = 1.25
-"""By so much an estimate may be short of the truth."""
+"""Factor by which an estimate may be too low."""
 _GO_ON: Final = (
     "Your last message was cut off after the words “{tail}”. Go on with it from exactly there: "
     "no introduction, nothing repeated."
 )
-"""Asks for the rest of a reply where the dialect has no way to go on at the very token."""
+"""Asks for the rest of a reply if the dialect cannot continue at the exact token."""
 _TAIL: Final = 60
-"""Characters of the unfinished reply that are named to the model."""
+"""Characters of the unfinished reply that are quoted to the model."""
 
 
 class _Cancelled(Exception):
-    """The user gave the reply up before it was sent."""
+    """The user cancelled before the request was sent."""
 
 
 class ServedResponder:
-    """One model of one server."""
+    """Answers requests with one model of one server."""
 
     def __init__(
         self,
@@ -146,11 +146,11 @@ class ServedResponder:
         return budget_of(self._context_length)
 
     def _prompt(self, messages: tuple[ChatMessage, ...], control: GenerationControl) -> FittedPrompt:
-        """What fits. The server is asked to count only where an estimate leaves a doubt: asking costs a round trip.
+        """The messages that fit. The server is asked to count only if an estimate is too close: it costs a round trip.
 
         Raises:
             PromptTooLong: a single message does not fit.
-            _Cancelled: while the server was asked.
+            _Cancelled: the user cancelled while the server was counting.
         """
 
         def tick() -> None:
@@ -245,7 +245,7 @@ class ServedResponder:
     def _step(
         self, rows: list[RowRequest], live: list[RowRequest], inbox: Inbox
     ) -> Iterator[TokenEvent | PrefillProgress | Retrying]:
-        """One arrival, or one deadline that passed."""
+        """Handle one arrival, or one deadline."""
         first = min(live, key=lambda row: row.deadline_s)
         try:
             arrival = inbox.get(timeout=max(first.deadline_s - time.perf_counter(), 0.0))
@@ -281,7 +281,7 @@ class ServedResponder:
 
 
 def _finished(request: GenerationRequest, ends: Sequence[RowFinished]) -> GenerationFinished:
-    """The last event: of a single row its end, of a batch the sum."""
+    """The final event: the end of a single row, or the sum of a batch."""
     by_row = sorted(ends, key=lambda end: end.row)
     first = by_row[0]
     if not request.candidates:

@@ -1,4 +1,4 @@
-"""Which refusals pass by themselves, and after what time. Pure."""
+"""Which refusals are temporary, and how long to wait. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Final
 from ttchat_tui.engine.served.loose_json import unescaped
 
 RETRIED: Final = frozenset({408, 425, 429, 502, 503, 504, 521, 522, 523, 529})
-"""Statuses of a request that another try may serve. 521 to 523: Cloudflare does not reach the server; 529: Anthropic's word
-for too many users."""
+"""Statuses worth a retry. 521 to 523: Cloudflare cannot reach the server; 529: Anthropic is overloaded."""
 _STATES: Final = {
     **dict.fromkeys((408, 504), "did not answer in time"),
     **dict.fromkeys((502, 521, 522, 523), "is not reached by its gateway"),
@@ -26,11 +25,11 @@ _QUOTA: Final = re.compile(
     re.IGNORECASE,
 )
 _OWED: Final = re.compile(r"overdue|arrearage|spending limit", re.IGNORECASE)
-"""What a conversation may say as well: not looked for where a server may repeat the request."""
+"""Words that a conversation may hold too: not searched for where a server may repeat the request."""
 _PLAN: Final = re.compile(r"plan and billing", re.IGNORECASE)
-"""Gemini says it of a limit by the minute too, and then names a time to wait."""
+"""Gemini says this about limits per minute too, with a time to wait."""
 _OF_QUOTA: Final = frozenset({400, 403, 412, 429})
-"""Statuses with which servers say so, beside 402."""
+"""Statuses that report it, besides 402."""
 _LOADING: Final = re.compile(
     r"loading (?:the )?model|model\b[^\n]{0,80}\bis (?:still |currently )?(?:being )?load(?:ing|ed)",
     re.IGNORECASE,
@@ -38,7 +37,7 @@ _LOADING: Final = re.compile(
 _AMOUNT: Final = r"\d{1,9}(?:\.\d{1,20})?"
 _UNIT: Final = r" ?(?:ms|s|sec\w*|m|min\w*|h|hours?|hrs?|d|days?|w|weeks?)"
 _SPAN: Final = rf"{_AMOUNT}(?:{_UNIT}|(?! ?[a-z]))(?:{_AMOUNT}(?:ms|[hms]))*"
-"""A number alone is of seconds; before a word that is no unit of time it is none of them."""
+"""A bare number is in seconds; a number before a word that is no unit of time is ignored."""
 _WHOLE_SPAN: Final = re.compile(_SPAN, re.IGNORECASE)
 _IN_WORDS: Final = re.compile(
     rf'(?:try again|retry)(?: your request)? (?:in|after) ({_SPAN})(?!\w)|"retryDelay":\s*"({_AMOUNT}s)"',
@@ -50,12 +49,12 @@ _LONGEST_S: Final = 366 * 86400.0
 
 
 def state(status: int) -> str:
-    """What keeps a server from serving, of a status in `RETRIED`; continues a sentence that begins with its name."""
+    """Why a server cannot serve, for a status in `RETRIED`. Completes a sentence that starts with its name."""
     return f"{_STATES.get(status, 'is busy')} ({status})"
 
 
 def is_quota_used_up(status: int, body: bytes) -> bool:
-    """Nothing but money helps: no other try is worth anything."""
+    """Whether the account's quota is used up, so that a retry is pointless."""
     text = unescaped(body)
     if status in _OF_QUOTA and (_QUOTA.search(text) or (status != 400 and _OWED.search(text))):
         return True
@@ -63,14 +62,14 @@ def is_quota_used_up(status: int, body: bytes) -> bool:
 
 
 def is_loading(status: int, body: bytes) -> bool:
-    """llama.cpp's server answers so for as long as it reads its model; Hugging Face's as well."""
+    """Whether the server is still loading its model, as llama.cpp's and Hugging Face's report."""
     return status == 503 and _LOADING.search(unescaped(body)) is not None
 
 
 def retry_after_s(headers: Mapping[str, str], body: bytes = b"", now: datetime | None = None) -> float | None:
-    """How long the server asks to wait, in seconds: by `retry-after-ms` (OpenAI, Azure), `Retry-After` in seconds or as a
-    date, or in words; None where it does not say, or asks for more than a year. From a date the wait is counted by the
-    answer's own `Date`, for clocks differ, else by `now`."""
+    """Seconds the server asks to wait: from `retry-after-ms` (OpenAI, Azure), `Retry-After` in seconds or as a date, or
+    the message. None if it does not say or asks for more than a year. A date is compared with the response's own
+    `Date`, as clocks differ, else with `now`."""
     wait_s = _asked_s(headers, body, now)
     return wait_s if wait_s is not None and wait_s <= _LONGEST_S else None
 
@@ -94,13 +93,13 @@ def _asked_s(headers: Mapping[str, str], body: bytes, now: datetime | None) -> f
 
 
 def _span_s(said: str) -> float:
-    """Seconds of `600ms`, `10 minutes`, `1h2m3.5s`."""
+    """Parse `600ms`, `10 minutes` or `1h2m3.5s` to seconds."""
     parts = _PART.findall(said)
     return sum(float(number) * _UNITS_S[unit.lower()] for number, unit in parts)
 
 
 def span(wait_s: float) -> str:
-    """A time to wait, in words: `45 s`, `10 min`, `3 h`."""
+    """Format a duration: `45 s`, `10 min`, `3 h`."""
     if wait_s < 120:
         return f"{wait_s:.0f} s"
     return f"{wait_s / 60:.0f} min" if wait_s < 7200 else f"{wait_s / 3600:.0f} h"

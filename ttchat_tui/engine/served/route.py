@@ -1,7 +1,7 @@
-"""The way to a server: which proxy of the environment, and which certificates. What is wrong there is said by variable.
+"""The route to a server: proxy and certificates from the environment. Errors name the variable at fault.
 
-httpx reads the same variables, but stops at `[::1]` and knows no network (`10.0.0.0/8`) in NO_PROXY, and names no variable
-in its errors.
+httpx reads the same variables, but it fails at `[::1]`, knows no networks (`10.0.0.0/8`) in NO_PROXY, and names no
+variable in its errors.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _PROXY_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
 
 
 class ProxyChoice(msgspec.Struct, frozen=True):
-    """A proxy, and the variable that names it."""
+    """A proxy and the variable that names it."""
 
     url: str
     variable: str
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> ProxyChoice | None:
-    """The proxy of the environment for `url`; none for this machine and for what NO_PROXY names.
+    """The environment's proxy for `url`; None for this machine and for hosts in NO_PROXY.
 
     Raises:
-        EngineError: kind `endpoint_proxy`: the variable names no proxy.
+        EngineError: kind `endpoint_proxy`: the variable's value is not a proxy.
     """
     if is_loopback(url):
         return None
@@ -94,10 +94,10 @@ def _covers(entry: str, host: str, port: int) -> bool:
 
 
 def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
-    """The certificates of SSL_CERT_FILE and SSL_CERT_DIR, else those that httpx brings.
+    """The certificates of SSL_CERT_FILE and SSL_CERT_DIR, else httpx's own.
 
     Raises:
-        EngineError: kind `endpoint_tls`: a variable names what is not there, or holds no certificate.
+        EngineError: kind `endpoint_tls`: a variable names a missing file or one without certificates.
     """
     for name, is_there in (("SSL_CERT_FILE", os.path.isfile), ("SSL_CERT_DIR", os.path.isdir)):
         path = environ.get(name, "")
@@ -123,7 +123,7 @@ def _bad_certificates(variable: str, what: str) -> EngineError:
 
 
 def speaks_tls(url: str, timeout_s: float) -> bool:
-    """Whether what listens there shakes hands in TLS. Nothing is sent, and so no certificate is looked at."""
+    """Whether the server completes a TLS handshake. Nothing is sent, so no certificate is checked."""
     parts = urlsplit(url)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -138,7 +138,7 @@ def speaks_tls(url: str, timeout_s: float) -> bool:
 
 
 class LazyTls(httpx.BaseTransport):
-    """https, with its certificates read at the first request: plain http never needs them, and reading takes a while."""
+    """An https transport that loads its certificates at the first request: loading is slow, and plain http needs none."""
 
     def __init__(self, limits: httpx.Limits, proxy: ProxyChoice | None, environ: Mapping[str, str]) -> None:
         self._limits = limits
@@ -162,7 +162,7 @@ class LazyTls(httpx.BaseTransport):
 def transport(
     limits: httpx.Limits, proxy: ProxyChoice | None, context: ssl.SSLContext | None = None
 ) -> httpx.HTTPTransport:
-    """For https with `context`, without it for plain http."""
+    """For https with `context`, plain http without."""
     return httpx.HTTPTransport(
         verify=False if context is None else context,
         trust_env=False,

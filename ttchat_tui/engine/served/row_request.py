@@ -1,4 +1,4 @@
-"""One row of a request on its way: sent, sent again where that is safe, received, over."""
+"""One row's request: sent, retried where that is safe, received, finished."""
 
 from __future__ import annotations
 
@@ -44,43 +44,42 @@ from ttchat_tui.engine.served.retrying import (
 from ttchat_tui.engine.served.served_reply import ServedReply
 
 UNREACHED: Final = frozenset({"endpoint_refused", "endpoint_dns", "endpoint_unreachable"})
-"""Errors after which the request has certainly not reached a server."""
+"""Errors after which the request certainly did not reach a server."""
 
 MOST_ROWS: Final = 64
 LONGEST_WAIT_S: Final = 30.0
-"""A server that wants more patience than this before another try is told about instead."""
+"""If a server asks for a longer wait, that is reported instead of a retry."""
 _FIRST_WAIT_S: Final = 0.5
 _LOADING_WAIT_S: Final = 2.0
-"""Between two tries while the server says that it loads its model."""
+"""Pause between retries while the server loads its model."""
 _USAGE_WAIT_S: Final = 1.0
-"""How long a reply that has ended by the server's word is waited for: its figures may follow."""
+"""How long to wait for usage figures after the finish reason."""
 _ENCODINGS: Final = frozenset(
     {"", "identity", "gzip", "deflate"}
     | {"none", "null", "utf-8", "utf8", "binary", "chunked", "aws-chunked"}
 )
-"""What httpx can read without further packages; and words that servers write there and are no compression."""
+"""Encodings that httpx decodes without further packages, and values that servers use for no compression."""
 _LONGEST_ERROR: Final = 64 << 10
 _BYTES_A_TOKEN: Final = 16 << 10
-"""Most bytes of a stream for each token asked for: many times what any server sends, but a bound."""
+"""Bound on a stream's bytes per requested token, many times what any server sends."""
 
 RefusalHandler = Callable[[int, bytes, Mapping[str, Any]], "dict[str, Any] | EngineError"]
-"""From status and body of a refusal, and the request that was refused: another request body that the server may take, or
-the error in words."""
+"""Maps status and body of a refusal, and the refused request, to a changed request body or the final error."""
 
 
 class Transport(msgspec.Struct, frozen=True):
-    """What all rows of a request are sent with."""
+    """What all rows of a request share."""
 
     caller: Caller
     options: RemoteOptions
     inbox: Inbox
     on_refusal: RefusalHandler
     received_s: float
-    """When the engine got the request, `time.perf_counter()`."""
+    """When the engine received the request, `time.perf_counter()`."""
 
 
 class RowRequest:
-    """Feed it its arrivals and mind its deadline; `reason` says that it is over."""
+    """The request of one row. Feed it its arrivals and call it at its deadline; `reason` is set when it is over."""
 
     def __init__(self, number: int, reply: ServedReply, body: dict[str, Any], transport: Transport) -> None:
         self.number = number
@@ -88,28 +87,28 @@ class RowRequest:
         self.reason: FinishReason | None = None
         self.error: ErrorInfo | None = None
         self.deadline_s = 0.0
-        """On `time.perf_counter`: when `handle_deadline` is to be called."""
+        """When to call `handle_deadline`, `time.perf_counter()`."""
         self._tag = number
-        """Of the arrivals that belong to the last try; modulo `MOST_ROWS` it is the row."""
+        """Tag of the current try's arrivals; modulo `MOST_ROWS` it is the row number."""
         self._body = body
         self._transport = transport
         self._exchange: Exchange | None = None
         self._tries = 0
         self._is_waiting = False
-        """Between two tries."""
+        """Waiting for the next try."""
         self._delay: Retrying | None = None
-        """The last thing to tell of another try."""
+        """The last event about a retry."""
         self._has_news = False
         self._is_sent = False
         self._over_s = 0.0
-        """When the server said how the reply ended; 0 before."""
+        """When the finish reason came; 0 before."""
         self._status = 0
         self._headers: Mapping[str, str] = {}
         self._stream = AnswerStream()
         self._refusal = bytearray()
 
     def send(self, now_s: float) -> None:
-        """Try, or try again."""
+        """Send the request, for the first time or again."""
         if self._is_waiting and self._delay is not None:
             self._delay = msgspec.structs.replace(self._delay, wait_s=0.0)
             self._has_news = True
@@ -128,7 +127,7 @@ class RowRequest:
         )
 
     def take(self, arrival: Arrival) -> Iterator[TokenEvent | PrefillProgress]:
-        """What an arrival brings; to be used up."""
+        """Handle an arrival and yield its events. Exhaust the iterator."""
         if self.reason is not None or self._is_waiting or arrival.tag != self._tag:
             return
         options = self._transport.options
@@ -162,7 +161,7 @@ class RowRequest:
                 pass
 
     def handle_deadline(self, now_s: float) -> None:
-        """The deadline has passed: time for another try, or too long a silence."""
+        """Handle a passed deadline: retry, finish, or fail with a timeout."""
         endpoint, options = self._transport.caller.endpoint, self._transport.options
         if self._is_waiting:
             self.send(now_s)
@@ -176,22 +175,22 @@ class RowRequest:
             self.fail(timed_out(endpoint, None))
 
     def news(self) -> Iterator[Retrying]:
-        """What `take` or `handle_deadline` decided of another try."""
+        """Events about retries since the last call."""
         if self._has_news and self._delay is not None:
             yield self._delay
         self._has_news = False
 
     def cancel(self) -> None:
-        """End it where it is."""
+        """End the row with what has come."""
         self._end("cancelled")
 
     def fail(self, error: EngineError) -> None:
-        """End it with an error; what came stays."""
+        """End the row with an error; text that has come stays."""
         self.error = self.error or error.info
         self._end("error")
 
     def close(self) -> None:
-        """Give the connection up. Idempotent."""
+        """Close the connection. Idempotent."""
         if self._exchange is not None:
             self._exchange.close()
 
@@ -218,7 +217,7 @@ class RowRequest:
                 self._check_finished(is_all=False)
         except ServerFailed as error:
             said = one_line(self._masked(error))
-            if not self.reply.has_begun:  # a gateway sends its 200 before the server behind it refuses
+            if not self.reply.has_begun:  # a gateway sends 200 before the server behind it refuses
                 answer = self._transport.on_refusal(400, self._masked(error).encode(), self._body)
                 if not isinstance(answer, EngineError):
                     self._resend(answer, time_s)
@@ -233,7 +232,7 @@ class RowRequest:
         return self._transport.caller.masked(str(said).encode()).decode()
 
     def _check_finished(self, *, is_all: bool) -> None:
-        """The server has said that it is done, or (`is_all`) there is nothing more."""
+        """End the row if the server has finished, or (`is_all`) if nothing more can come."""
         if self.reason is not None:
             return
         endpoint, ending = self._transport.caller.endpoint, self.reply.ending
@@ -245,7 +244,9 @@ class RowRequest:
             case None if self._stream.passed_over and not self.reply.has_begun:
                 if is_all or self._stream.is_done:
                     self.fail(
-                        protocol_error(endpoint, f"sent what is no piece of a reply: {self._passed_over!r}")
+                        protocol_error(
+                            endpoint, f"sent data that is not part of a reply: {self._passed_over!r}"
+                        )
                     )
             case None if self._stream.is_done:
                 self.reply.stray = one_line(self._masked(self._stream.stray), 60)
@@ -267,11 +268,11 @@ class RowRequest:
 
     @property
     def _is_over(self) -> bool:
-        """The server has said how the reply ended; only figures may follow."""
+        """The finish reason has come; only usage figures may follow."""
         return self.reply.ending is not None
 
     def _extend_deadline(self, time_s: float) -> None:
-        """Something came, a comment or half an event: as long as the server is at work, it is waited for."""
+        """Extend the deadline: anything that arrives, even a comment, shows that the server is working."""
         options = self._transport.options
         if self._is_over:
             self._over_s = self._over_s or time_s
@@ -283,7 +284,7 @@ class RowRequest:
             )
 
     def _handle_broken_connection(self, error: EngineError, time_s: float) -> None:
-        if self._is_over:  # all that matters was here already
+        if self._is_over:  # everything that matters has arrived
             self._check_finished(is_all=True)
         elif (
             error.info.kind in UNREACHED
@@ -318,23 +319,25 @@ class RowRequest:
         return self._transport.caller.endpoint.name
 
     def _retry_refusal(self, status: int, body: bytes, asked_s: float | None, now_s: float) -> bool:
-        """Prepare another try after a refusal that may pass by itself."""
+        """Schedule a retry after a temporary refusal; False if it is not one."""
         if status not in RETRIED or is_quota_used_up(status, body):
             return False
         if not is_loading(status, body):
             return self._schedule_retry(asked_s, now_s, f"{self._name} {state(status)}")
         if now_s - self._transport.received_s > self._transport.options.first_token_timeout_s:
             return False
-        self._tries = 0  # it is at work: as patient as with a long prompt
+        self._tries = 0  # it is working: as patient as during a long prefill
         return self._schedule_retry(
             asked_s or _LOADING_WAIT_S, now_s, f"{self._name} is still loading its model"
         )
 
     def _schedule_retry(self, asked_s: float | None, now_s: float, why: str) -> bool:
-        """Prepare another try; False where there have been enough, or the server wants too long a wait."""
-        backoff_s = _FIRST_WAIT_S * 2**self._tries * random.uniform(0.8, 1.2)  # not all clients at once
+        """Schedule a retry; False after too many tries or if the server asks for too long a wait."""
+        backoff_s = (
+            _FIRST_WAIT_S * 2**self._tries * random.uniform(0.8, 1.2)
+        )  # so that clients do not retry in step
         wait_s = backoff_s if asked_s is None else asked_s
-        if not wait_s and self._tries:  # "now", again and again, is no wait
+        if not wait_s and self._tries:  # a server that keeps asking for 0 s gets the backoff
             wait_s = backoff_s
         retries = self._transport.options.retries
         if self._tries >= retries or wait_s > LONGEST_WAIT_S:

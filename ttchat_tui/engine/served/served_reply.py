@@ -1,4 +1,4 @@
-"""One reply as it comes from a server: chunks in, token events out, its figures by the client's clock."""
+"""One reply from a server: chunks in, token events out, timed by the client's clock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BROKEN_OFF: Final = frozenset(
     {"abort", "aborted", "cancel", "cancelled", "canceled", "interrupted", "network_error", "load"}
     | {"insufficient_system_resource", "timeout"}
 )
-"""vLLM and SGLang; Zhipu; DeepSeek: the server gave the reply up."""
+"""The server aborted the reply: vLLM, SGLang; Zhipu; DeepSeek."""
 _FILTERED: Final = frozenset(
     {"content_filter", "content-filter", "safety", "recitation", "blocklist", "prohibited_content", "spii"}
     | {"sensitive", "guardrail_intervened", "content_filtered", "refusal", "image_safety", "language"}
@@ -31,25 +31,25 @@ _FILTERED: Final = frozenset(
 _FAILED: Final = frozenset({"error", "failed", "malformed_function_call"})
 
 _MOST_IN_A_CHUNK: Final = 4096
-"""Tokens; a usage that says more for one chunk is not believed."""
+"""Most plausible tokens in one chunk; a usage that claims more is ignored."""
 _HONEST_CHUNKS: Final = 5
-"""A rate over fewer pieces is the network's and not the model's: they arrive together."""
+"""Fewest chunks for a rate. Fewer arrive together, so that they would show the network's rate."""
 
 
 Ending: TypeAlias = Literal["stop", "length", "broken off", "filtered", "failed"]
 
 
 class ServedReply:
-    """Text, thinking and figures of one row. Chunks are not tokens: how many tokens one is, is taken from the usage
-    that comes with it, else from its log-probabilities, else it counts as one until the server says better."""
+    """Text, thoughts and figures of one row. A chunk is not a token: its number of tokens comes from the usage in it, else
+    from its log-probabilities, else it counts as one until the server's usage corrects it."""
 
     def __init__(
         self, request_id: int, row: int, stop: tuple[str, ...], *, seam: Seam = WHOLE, prompt_tokens: int
     ) -> None:
         self.finish_reason = ""
-        """The server's word; empty until it has said one."""
+        """The server's finish reason; empty until it comes."""
         self.stray = ""
-        """A line of its stream that was passed over, where nothing said how the reply ended."""
+        """An ignored line of the stream, if there was no finish reason."""
         self.meter = Meter()
         self.text = TextStream(WholeText(), stop)
         self.request_id = request_id
@@ -60,7 +60,7 @@ class ServedReply:
         self._prompt_tokens = prompt_tokens
         self._tokens = 0
         self._is_counted = True
-        """Every chunk said how many tokens it is."""
+        """Every chunk stated its number of tokens."""
         self._times_s: list[float] = []
 
     @property
@@ -69,7 +69,7 @@ class ServedReply:
 
     @property
     def ending(self) -> Ending | None:
-        """How it ended by the server's word; None where there is none. A word that nobody knows is an end like any."""
+        """How the server says it ended; None if it did not. An unknown word counts as a normal end."""
         word = self.finish_reason.lower().removeprefix("finish_reason_")
         if not word:
             return None
@@ -85,7 +85,7 @@ class ServedReply:
         return "stop"
 
     def take(self, chunk: StreamChunk, time_s: float) -> list[TokenEvent | PrefillProgress]:
-        """`time_s` in seconds from the receipt of the request."""
+        """Accept a chunk that arrived `time_s` seconds after the request."""
         events: list[TokenEvent | PrefillProgress] = []
         if chunk.progress is not None and not self.has_begun:
             events.append(PrefillProgress(self.request_id, chunk.progress.done, chunk.progress.total))
@@ -97,7 +97,7 @@ class ServedReply:
         return events
 
     def flush(self) -> str:
-        """Text held back; called once, at the end. Thinking that came to its end without an answer is closed."""
+        """The text held back. Call once, at the end. Closes thoughts that no answer followed."""
         if self.text.is_stopped:
             return ""
         rest = self._filtered(self._reply_text.rest()) + self.text.flush() + self._reply_text.late_thoughts()
@@ -105,12 +105,12 @@ class ServedReply:
         return rest + (self._reply_text.closed() if is_over else "")
 
     def notes(self, reason: FinishReason) -> tuple[str, ...]:
-        """What is to be said of it besides its text, in sentences; `reason` is how it ended."""
+        """Sentences for the user besides the text; `reason` is how it ended."""
         notes = self._side_content.notes()
         if self._reply_text.has_thought_unseen:
             notes += ("What the model thought before it continued is not shown.",)
         if self.stray:
-            notes += (f"The server also sent what is no piece of a reply: {self.stray!r}.",)
+            notes += (f"The server also sent data that is not part of a reply: {self.stray!r}.",)
         if reason in ("stop", "length") and not notes and not self._reply_text.has_said:
             what = "nothing but thoughts" if self._reply_text.has_thought else "an empty reply"
             notes = (f"The server sent {what}.",)
@@ -119,9 +119,9 @@ class ServedReply:
     def stats(
         self, reason: FinishReason, *, context_length: int, dropped: int, total_s: float
     ) -> GenerationStats:
-        """The figures: tokens by the server's usage where it gave one; the rate is that of the tokens in all chunks
-        from the third on, taking chunks as equally large: n (c - 2) / c tokens in t_c - t_2. There is none where the
-        pieces were too few, or came too close together, to tell."""
+        """The reply's figures. Token counts are the server's usage if it gave one. The decode rate covers the chunks from
+        the third on, taken as equally large: n (c - 2) / c tokens in t_c - t_2 seconds. It is None for too few chunks,
+        or chunks too close together."""
         chunks, usage = len(self._times_s), self._usage
         tokens = usage.completion_tokens if usage.completion_tokens is not None else self._tokens
         prompt = usage.prompt_tokens if usage.prompt_tokens is not None else self._prompt_tokens
@@ -143,13 +143,13 @@ class ServedReply:
 
     @property
     def prompt_tokens(self) -> int | None:
-        """As the server counted them."""
+        """Prompt tokens as counted by the server; None if it did not say."""
         return self._usage.prompt_tokens
 
     def _take_usage(self, usage: Usage) -> None:
         known = {name: value for name, value in msgspec.structs.asdict(usage).items() if value is not None}
         if known.get("completion_tokens") == 0 and self.has_begun:
-            del known["completion_tokens"]  # text came: a server that does not count
+            del known["completion_tokens"]  # text came, so this server does not count
         self._usage = msgspec.structs.replace(self._usage, **known)
 
     def _token_event(self, choice: ChunkChoice, usage: Usage, time_s: float) -> TokenEvent | None:
@@ -157,7 +157,7 @@ class ServedReply:
         self._side_content.take(choice)
         values = choice.logprobs
         if not piece.thinking and not piece.said and not values:
-            return None  # a role, an end, a sign of life
+            return None  # a role, a finish reason, a keep-alive
         count = self._count(usage, len(values))
         self._tokens += count
         self._times_s.append(time_s)
@@ -173,7 +173,7 @@ class ServedReply:
         )
 
     def _filtered(self, piece: ReplyPiece) -> str:
-        """Up to a stop string: they are looked for in the answer alone."""
+        """The text up to a stop string; only the answer is searched for them."""
         before = self.text.flush() + piece.thinking if piece.thinking else ""
         return before + self.text.take(piece.said)
 

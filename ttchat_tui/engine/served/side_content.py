@@ -1,4 +1,4 @@
-"""What a server sends in a reply besides text: calls of tools, pictures, a refusal. Told in sentences of the app's own."""
+"""Reply content that is not text (tool calls, media, refusals), described in sentences."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ttchat_tui.engine.served.chunks import ChunkChoice, one_line
 from ttchat_tui.engine.served.message_parts import Call
 
 _LONGEST_ARGUMENTS: Final = 200
-"""Characters of a call's arguments that are shown."""
+"""Longest arguments shown, in characters."""
 _MOST_CALLS: Final = 20
 
 
 class SideContent:
-    """Feed it the choices in order; calls come in pieces."""
+    """Collects content that is not text. Feed it the choices in order: tool calls come in pieces."""
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
@@ -29,8 +29,7 @@ class SideContent:
             self._take_call(call)
 
     def _take_call(self, call: Call) -> None:
-        """A piece belongs to the call before it at the same index, unless it has another id: Gemini and others number no
-        calls."""
+        """Add a piece to the last call with the same index, unless the ids differ: Gemini and others do not number calls."""
         found = next((each for each in reversed(self._calls) if each.index == call.index), None)
         if found is None or (call.id and found.id and call.id != found.id):
             if len(self._calls) >= _MOST_CALLS:
@@ -40,7 +39,7 @@ class SideContent:
         found.add(call.name, call.arguments)
 
     def notes(self) -> tuple[str, ...]:
-        """A sentence each."""
+        """One sentence for each."""
         notes = [f"The model wanted to call {call.shown}; this app runs no tools." for call in self._calls]
         notes += [f"The server sent {each}, which is not shown." for each in self._media]
         if self._is_refusal:
@@ -56,7 +55,7 @@ class _Call:
         self._arguments = ""
 
     def add(self, name: str, arguments: str) -> None:
-        if name != self._name:  # some servers repeat it with every piece
+        if name != self._name:  # some servers repeat the name with every piece
             self._name += name
         if len(self._arguments) <= _LONGEST_ARGUMENTS:
             self._arguments += arguments

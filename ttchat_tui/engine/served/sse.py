@@ -1,6 +1,6 @@
-"""Bytes → server-sent events (HTML standard, 9.2), however the bytes are cut, with a bound on what is kept.
+"""A server-sent event decoder (HTML standard, 9.2) for arbitrary pieces of bytes, with bounded memory.
 
-Not httpx-sse: it collects lines and events of any length, and a server must not be able to fill this machine's memory.
+Not httpx-sse: it collects lines and events of any length, so that a server could fill this machine's memory.
 """
 
 from __future__ import annotations
@@ -12,55 +12,55 @@ from typing import Final, NamedTuple
 from ttchat_tui.engine.served.loose_json import decoded
 
 LONGEST_EVENT: Final = 8 << 20
-"""Bytes of one event; a chunk of a reply has some hundred, one with an image some million."""
+"""Longest event in bytes. A chunk of text has hundreds, one with an image millions."""
 
 COMMENT: Final = ":"
-"""The kind of an event that is a comment: a sign of life, for some servers with a progress in it."""
+"""Kind of a comment: a keep-alive, which for some servers carries progress."""
 
 STRAY: Final = "?"
-"""The kind of a line that is no field: an error in plain words, a page, `[DONE]` without `data:`."""
+"""Kind of a line without a field name: an error in plain words, a web page, `[DONE]` without `data:`."""
 
 _FIELDS: Final = frozenset({b"data", b"event", b"id", b"retry", b"error"})
 _FIELD: Final = re.compile(rb"[a-z][a-z0-9_-]*")
 _LONGEST_WORD: Final = 100
 _MOST_LOOKED: Final = 1 << 18
-"""Bytes of one event that are looked through for a whole object: each look at its end reads it from its beginning."""
+"""Longest event, in bytes, that is checked for a complete object: each check parses it from the start."""
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 class EventTooLong(ValueError):
-    """More bytes without an end of event than any reply has."""
+    """An event exceeds `LONGEST_EVENT` bytes."""
 
 
 class ServerEvent(NamedTuple):
-    """One event; only these fields matter to a chat."""
+    """One event, with the fields that matter to a chat."""
 
     data: str
-    """Bytes that are no UTF-8 as `surrogateescape` writes them: they may be half a character."""
+    """Text; invalid UTF-8 is kept with `surrogateescape`, as it may be half a character."""
     kind: str = ""
-    """`event:`; or "error" for the field `error:` that llama.cpp's server has sent in place of data."""
+    """`event:`, or "error" for the field `error:` of older llama.cpp servers."""
 
 
 class EventDecoder:
-    """Feed it the stream's bytes in order; any split of the same bytes gives the same events."""
+    """Decodes a stream. Any split of the same bytes gives the same events."""
 
     def __init__(self, longest: int = LONGEST_EVENT) -> None:
         self._longest = longest
         self._rest = bytearray()
         self._seen = 0
-        """Bytes of `_rest` in which no end of line was found."""
+        """Bytes of `_rest` already searched for a line end."""
         self._data: list[bytes] = []
         self._is_bare = False
-        """`_data` is JSON that stands there without `data:`."""
+        """`_data` is JSON without `data:` before it."""
         self._size = self._looked = 0
         self._kind = ""
         self._skip_newline = False
 
     def feed(self, data: bytes) -> Iterator[ServerEvent]:
-        """The events that these bytes complete; to be used up before the next call.
+        """Yield the events that `data` completes. Exhaust the iterator before the next call.
 
         Raises:
-            EventTooLong: after the events before it; the stream is of no use any more.
+            EventTooLong: after the events that precede it; the stream is unusable then.
         """
         self._rest += data
         while (line := self._next_line()) is not None:
@@ -69,14 +69,14 @@ class EventDecoder:
             raise EventTooLong(f"an event of more than {self._longest:,} bytes")
 
     def end(self) -> list[ServerEvent]:
-        """What stood unfinished when the stream ended: servers leave out the last newline, and its data counts."""
+        """The unfinished event at the end of a stream. It counts: servers omit the last newline."""
         events = list(self._take(bytes(self._rest))) if self._rest else []
         self._rest.clear()
         return [*events, *self._take(b"")]
 
     def _next_line(self) -> bytes | None:
-        """The next whole line, without its end: LF, CR or CR LF."""
-        if self._skip_newline and self._rest:  # the LF of a CR LF that came in two pieces
+        """The next complete line without its LF, CR or CR LF."""
+        if self._skip_newline and self._rest:  # the LF of a CR LF that was split
             self._skip_newline = False
             if self._rest.startswith(b"\n"):
                 del self._rest[:1]
@@ -94,12 +94,12 @@ class EventDecoder:
         return line
 
     def _take(self, line: bytes) -> Iterator[ServerEvent]:
-        line = line.removeprefix(_BOM)  # joined of parts, a stream may have several
+        line = line.removeprefix(_BOM)  # joined streams may have several
         if not line:
             yield from self._dispatch()
             return
         name, colon, value = line.partition(b":")
-        is_field = colon and _FIELD.fullmatch(name.strip())  # `ValueError: …` is none
+        is_field = colon and _FIELD.fullmatch(name.strip())  # `ValueError: …` is not a field
         name, value = name.strip().lower(), value.removeprefix(b" ")
         if colon and not name:
             yield ServerEvent(value.decode("utf-8", "replace").strip(), COMMENT)
@@ -118,7 +118,7 @@ class EventDecoder:
             self._keep(line)
             return
         yield from self._dispatch()
-        if line.lstrip()[:1] == b"{":  # JSON by lines: each is an event
+        if line.lstrip()[:1] == b"{":  # JSON lines: each is an event
             self._is_bare = True
             self._keep(line)
         else:
@@ -145,7 +145,7 @@ class EventDecoder:
 
 
 def _is_whole(data: bytes) -> bool:
-    """Whether `data` is an event's by itself: one JSON object, or a word in place of one."""
+    """Whether `data` is complete by itself: one JSON object, or a word in its place."""
     data = data.strip()
     if data[:1] not in (b"{", b"["):
         return 0 < len(data) <= _LONGEST_WORD

@@ -1,4 +1,4 @@
-"""What a server is and has: asked once, at load. Every question but the first may go unanswered."""
+"""A survey of a server at load: its kind, models and limits. Only GET /models must succeed."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ _OTHER_KINDS: Final = frozenset(
     }
     | {"tts", "speech", "video", "feature-extraction", "text-to-image", "automatic-speech-recognition"}
 )
-"""What LM Studio, Together and others call models that do not chat, as their `type` or `task`."""
+"""`type` or `task` of models that do not chat (LM Studio, Together and others)."""
 _NO_CHAT: Final = re.compile(
     r"embed|rerank|whisper|dall-e|stable-?diffusion|sdxl|\bflux\b|moderation|gpt-image|imagen|\bveo\b|\bsora\b"
     r"|transcri|(?:^|[-_/])(?:tts|bge|gte|e5|clip|minilm|realtime|parakeet|kokoro)(?:[-_.:]|$)|babbage-002|davinci-002",
     re.IGNORECASE,
 )
-"""Names of models that do not chat, where a list tells nothing but names."""
+"""Names of models that do not chat, for lists that hold only names."""
 
 _LISTS: Final = ("data", "models", "result", "results", "items", "model_list")
-"""Where an object may keep its list of models."""
+"""Keys that may hold the list of models."""
 _NO_MODELS: Final = frozenset({"error", "errors", "detail", "message"})
-"""Keys of an object that are no names of models."""
+"""Keys of an object that are not model names."""
 _DEEPEST: Final = 3
 _NAMES: Final = ("id", "name", "model", "model_name", "model_id", "slug")
-"""Where an entry may keep its id."""
+"""Keys that may hold an entry's id."""
 _LENGTHS: Final = (
     *("loaded_context_length", "n_ctx", "max_model_len", "max_seq_len"),
     *("context_length", "context_window", "max_context_length"),
 )
-"""Where it may keep its context: first what is given to it, then what the model could take."""
+"""Keys that may hold its context length: first the configured one, then the model's maximum."""
 
 Tick = Callable[[], None]
 
@@ -59,28 +59,28 @@ class ServedModel(msgspec.Struct, frozen=True):
     id: str
     owner: str = ""
     context_length: int = 0
-    """0: the list does not tell."""
+    """0: not in the list."""
     parameters: int = 0
     is_chat: bool = True
-    """False: by its kind or its name it makes embeddings, pictures or sound, or ranks."""
+    """False: by type or name it is for embeddings, images, audio or ranking."""
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """One server."""
+    """What is known of one server."""
 
     dialect: Dialect
     models: tuple[ServedModel, ...]
     context_length: int = 0
-    """Of all its models, where it tells so; 0 where not."""
+    """Context length of all its models; 0 if it does not say."""
     slots: int = 0
-    """Requests it works on side by side; 0 where it does not tell."""
+    """Requests it runs concurrently; 0 if it does not say."""
     version: str = ""
 
 
 def list_models(
     caller: Caller, tick: Tick, timeout_s: float = LIST_TIMEOUT_S
 ) -> tuple[tuple[ServedModel, ...], Answer]:
-    """GET /models.
+    """The models that GET /models lists.
 
     Raises:
         EngineError: no answer, a refusal, or no list of models.
@@ -90,7 +90,7 @@ def list_models(
 
 
 def models_of(caller: Caller, answer: Answer) -> tuple[ServedModel, ...]:
-    """The list in an answer, each id once.
+    """The models listed in a response, each id once.
 
     Raises:
         EngineError: a refusal, or no list of models.
@@ -110,7 +110,7 @@ def models_of(caller: Caller, answer: Answer) -> tuple[ServedModel, ...]:
 
 
 def survey(caller: Caller, tick: Tick) -> Survey:
-    """Ask all that tells one server from another.
+    """Survey the server: models, kind and limits.
 
     Raises:
         EngineError: as `list_models`.
@@ -120,7 +120,7 @@ def survey(caller: Caller, tick: Tick) -> Survey:
 
 
 def signs_of(caller: Caller, tick: Tick, models: tuple[ServedModel, ...] = (), server: str = "") -> Survey:
-    """What a server is that has listed `models`; `server`: its header. All is asked at the same time."""
+    """Survey a server that has listed `models`; `server` is its `Server` header. All requests run at the same time."""
     owners = frozenset(model.owner.lower() for model in models)
     paths = ("/version",) if "vllm" in owners else ("/props", "/api/version", "/openapi.json", "/version")
     found = dict(zip(paths, _asked(caller, paths, tick), strict=True))
@@ -150,21 +150,21 @@ def signs_of(caller: Caller, tick: Tick, models: tuple[ServedModel, ...] = (), s
 
 
 def has_model(model: str, known: Sequence[str]) -> bool:
-    """Whether a server that lists `known` has the model that a user calls `model`."""
+    """Whether `model`, as the user writes it, is among `known`."""
     return bool(model) and (model in known or len(namesakes(model, known)) == 1)
 
 
 def namesakes(model: str, known: Sequence[str]) -> list[str]:
-    """Ids for which `model` stands: a file's name for its path, as llama.cpp's servers list it, a name without its tag,
-    as Ollama's users write it."""
+    """Ids that `model` may stand for: a file's name for the path that llama.cpp lists, a name without its tag for
+    Ollama's."""
     return [each for each in known if each.rpartition("/")[2] == model or each.partition(":")[0] == model]
 
 
 def context_of(caller: Caller, found: Survey, model: str, tick: Tick) -> int:
-    """Tokens of prompt and reply for this model; 0 where the server does not tell."""
+    """Context length of a model in tokens; 0 if the server does not say."""
     if found.context_length:
         return found.context_length
-    if found.dialect is OLLAMA:  # what it really gives a running model, not what the model could take
+    if found.dialect is OLLAMA:  # the running model's own, not the maximum
         running = _asked(caller, ["/api/ps"], tick)[0].get("models")
         for entry in map(object_of, cast("list[Any]", running) if isinstance(running, list) else []):
             if model in (entry.get("name"), entry.get("model")):
@@ -174,15 +174,15 @@ def context_of(caller: Caller, found: Survey, model: str, tick: Tick) -> int:
 
 
 def _asked(caller: Caller, paths: Sequence[str], tick: Tick) -> list[dict[str, Any]]:
-    """What addresses beside `/v1` say; empty where there is nothing."""
+    """The JSON objects at `paths` beside `/v1`; empty ones where there is nothing."""
     questions = [(caller, caller.root_url(path), None) for path in paths]
     answers = ask_together(questions, timeout_s=_SIGN_TIMEOUT_S, tick=tick)
     return [object_of(answer.json()) if isinstance(answer, Answer) else {} for answer in answers]
 
 
 def _listed(found: object) -> list[Any] | None:
-    """An array of objects or of names; `data`, `models` or the like of an object, also one within the other; names as the
-    keys of an object. None where there is no list."""
+    """The list in a response: an array, the `data` or `models` of an object (nested too), or an object's keys. None if
+    there is no list."""
     for depth in range(_DEEPEST + 1):
         if isinstance(found, list):
             return cast("list[Any]", found)
@@ -219,7 +219,7 @@ def _model(entry: Any) -> ServedModel:
 
 
 def _is_chat(fields: dict[str, Any]) -> bool:
-    """Whether nothing that the list tells of a model speaks against it."""
+    """Whether a model may chat, by all that the list says about it."""
     kinds = {str(fields.get(key) or "").lower() for key in ("type", "task", "mode", "pipeline_tag")}
     can: Any = fields.get("capabilities")
     makes: Any = object_of(fields.get("architecture")).get("output_modalities")

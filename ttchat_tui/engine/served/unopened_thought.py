@@ -1,5 +1,5 @@
-"""Finds the end of a thought that nothing opened: many templates write `<think>` into the prompt, and a server that does
-not parse thoughts streams what follows it as if it were the answer."""
+"""Detects thoughts without an opening tag. Many templates write `<think>` into the prompt, and a server that does not
+parse thoughts streams what follows as if it were the answer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Final
 from ttchat_tui.domain.thoughts import CLOSING, DIALECTS, is_opened, unopened_end
 
 _CLOSERS: Final = tuple(re.sub(r"\|\(\?=\w+\)", "", each) for _, each in DIALECTS if not each[0].isalpha())
-"""Not the one that is a mere word: what it ends is known by its beginning. Nor what gpt-oss goes on thinking behind."""
+"""Closing tags, without the one that is a plain word and the one after which gpt-oss continues to think."""
 _TAG: Final = re.compile("|".join(_CLOSERS), re.IGNORECASE)
 
 
 def _spellings(pattern: str) -> Iterator[str]:
-    """What a closing tag's expression matches, without the space between its parts."""
+    """Characters a closing tag's pattern can match, without the space between its parts."""
     group = re.search(r"\(\?:([^()]*)\)(\??)", pattern)
     if group is None:
         yield re.sub(r"\\s\*|\\", "", pattern)
@@ -29,23 +29,23 @@ _LONGEST: Final = max(map(len, _TAGS))
 _BEGINNINGS: Final = {each[:length] for each in _TAGS for length in range(1, len(each))}
 _FENCE: Final = re.compile(r"^ {0,3}(?:`{3,}|~{3,})", re.MULTILINE)
 _LOOK_AHEAD: Final = 3
-"""Characters behind a tag that tell one that ends a thought from one that is only spoken of."""
+"""Characters after a tag that show whether it ends a thought or is only mentioned."""
 _MOST_TAGS: Final = 20
-"""For each tag all of the text before it is read again."""
+"""Most tags tried: each one reads all of the text before it again."""
 
 
 class UnopenedThought:
-    """Feed it the answer. Text is held back only from the beginning of a tag to a few characters behind it."""
+    """Filters the answer. Text is held back only from the start of a tag to a few characters after it."""
 
     def __init__(self, *, is_decided: bool = False) -> None:
         self.is_decided = is_decided
-        """Nothing more is looked for."""
+        """The search is over."""
         self._passed: list[str] = []
         self._held = ""
         self._tags = 0
 
     def take(self, text: str, *, is_all: bool = False) -> tuple[str, str]:
-        """The end of a thought that began with the reply, with its tag, or nothing; and what is certain of the answer.
+        """Split `said` into the rest of a thought, with its closing tag (or nothing), and the certain part of the answer.
         `is_all`: nothing follows."""
         if self.is_decided:
             return "", text
@@ -70,7 +70,7 @@ class UnopenedThought:
         return (before + thought, said) if thought else ("", before + said)
 
     def end(self) -> tuple[str, str]:
-        """As `take`, of what was held back."""
+        """As `take`, for the text held back."""
         found = self.take("", is_all=True)
         self.is_decided = True
         return found
@@ -82,11 +82,11 @@ class UnopenedThought:
 
 
 def _begun(text: str) -> int:
-    """Where at the end of `text` something stands that may become a tag; its length where nothing does."""
+    """Index at the end of `text` where a tag may begin; its length if none does."""
     end = text[-_LONGEST:].lower()
     return next((len(text) - n for n in range(len(end), 0, -1) if end[-n:] in _BEGINNINGS), len(text))
 
 
 def _is_open(text: str, tag: str) -> bool:
-    """Whether nothing but space follows the `tag` at the head of `text`, or what may make a longer one of it."""
+    """Whether `tag` at the start of `text` is followed by white space only, or may grow into a longer tag."""
     return not text[len(tag) :].strip() or "".join(text.split()).lower() in _BEGINNINGS

@@ -95,7 +95,7 @@ def read(*pieces: bytes, stop: tuple[str, ...] = ()) -> tuple[str, GenerationSta
     stream, reply, text = AnswerStream(), ServedReply(1, 0, stop, prompt_tokens=7), ""
     for number, piece in enumerate((*pieces, None)):
         for chunk in stream.feed(piece) if piece is not None else stream.end():
-            for event in reply.take(chunk, number / 10):
+            for event in reply.add_chunk(chunk, number / 10):
                 text += event.text if isinstance(event, TokenEvent) else ""
     text += reply.flush()
     stats = reply.stats("stop", context_length=0, dropped=0, total_s=1.0)

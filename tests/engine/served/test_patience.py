@@ -41,8 +41,8 @@ def row() -> Iterator[RowRequest]:
     transport = Transport(caller, options, queue.SimpleQueue(), lambda *_: {}, 0.0)
     one = RowRequest(0, ServedReply(1, 0, (), prompt_tokens=3), {"max_tokens": 9}, transport)
     one.send(0.0)
-    assert not list(one.take(Connected(TAG, 0.5)))
-    assert not list(one.take(Answered(TAG, 1.0, 200, {}, server.url)))
+    assert not list(one.accept(Connected(TAG, 0.5)))
+    assert not list(one.accept(Answered(TAG, 1.0, 200, {}, server.url)))
     yield one
     one.close()
     caller.close()
@@ -50,7 +50,7 @@ def row() -> Iterator[RowRequest]:
 
 
 def receive(row: RowRequest, at_s: float, sent: bytes) -> None:
-    list(row.take(Received(TAG, at_s, sent)))
+    list(row.accept(Received(TAG, at_s, sent)))
 
 
 @pytest.mark.parametrize("sign", SIGNS)
@@ -97,7 +97,7 @@ def test_a_reply_that_goes_on_after_its_end_is_not_over(row: RowRequest) -> None
 )
 def test_json_that_is_no_reply_is_told_and_not_called_empty(row: RowRequest, sent: bytes) -> None:
     receive(row, 2.0, sent)
-    list(row.take(Ended(TAG, 2.5)))
+    list(row.accept(Ended(TAG, 2.5)))
     assert row.error is not None
     assert "Sign in" in row.error.message
 
@@ -114,14 +114,14 @@ def test_json_that_is_no_reply_is_told_and_not_called_empty(row: RowRequest, sen
 )
 def test_an_end_that_is_none_of_the_models_is_told_in_words(row: RowRequest, word: str, kind: str) -> None:
     receive(row, 2.0, said("Hi") + end(word))
-    list(row.take(Ended(TAG, 2.5)))
+    list(row.accept(Ended(TAG, 2.5)))
     assert (row.reason, row.error and row.error.kind) == ("error", kind)
     assert row.error is not None
     assert word in row.error.message
 
 
 def test_a_good_status_is_any_of_the_two_hundreds(row: RowRequest) -> None:
-    list(row.take(Answered(TAG, 1.5, 206, {}, "")))
+    list(row.accept(Answered(TAG, 1.5, 206, {}, "")))
     receive(row, 2.0, said("Hi") + end("stop") + b"data: [DONE]\n\n")
     assert (row.reason, row.error) == ("stop", None)
 
@@ -130,6 +130,6 @@ def test_a_good_status_is_any_of_the_two_hundreds(row: RowRequest) -> None:
 def test_what_was_compressed_unasked_in_a_way_that_is_not_read_is_named(
     row: RowRequest, encoding: str
 ) -> None:
-    list(row.take(Answered(TAG, 1.5, 200, {"content-encoding": encoding}, "")))
+    list(row.accept(Answered(TAG, 1.5, 200, {"content-encoding": encoding}, "")))
     assert row.error is not None
     assert f"with {encoding}, which was not asked for" in row.error.message

@@ -45,7 +45,7 @@ def streamed(pieces: list[str]) -> tuple[str, bool]:
     """All that came out, and whether a thought ended in it."""
     unopened, text, has_ended = UnopenedThought(), "", False
     for piece in pieces:
-        thought, said = unopened.take(piece)
+        thought, said = unopened.filter(piece)
         text, has_ended = text + thought + said, has_ended or bool(thought)
     thought, said = unopened.end()
     return text + thought + said, has_ended or bool(thought)
@@ -79,7 +79,7 @@ def test_nothing_that_was_said_is_lost(pieces: list[str]) -> None:
 
 def test_only_what_may_become_a_tag_is_held_back() -> None:
     unopened = UnopenedThought()
-    said = [unopened.take(piece)[1] for piece in ("a < b", " and", " </", "thx", " </thin", "k")]
+    said = [unopened.filter(piece)[1] for piece in ("a < b", " and", " </", "thx", " </thin", "k")]
     assert "".join(said) == "a < b and </thx "
     assert unopened.end() == ("", "</think")
 
@@ -87,5 +87,5 @@ def test_only_what_may_become_a_tag_is_held_back() -> None:
 def test_a_reply_with_a_tag_in_every_line_is_read_in_bounded_time() -> None:
     unopened = UnopenedThought()
     for _ in range(100):
-        unopened.take("the tag </think> is a tag\n")
+        unopened.filter("the tag </think> is a tag\n")
     assert unopened.is_decided

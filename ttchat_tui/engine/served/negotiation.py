@@ -108,7 +108,7 @@ class Negotiation:
             is_by_pieces=True,
         )
 
-    def news(self) -> Iterator[GenerationStarted | RequestAdapted]:
+    def new_events(self) -> Iterator[GenerationStarted | RequestAdapted]:
         """Events about changes since the last call."""
         while self._news:
             yield self._news.popleft()

@@ -81,7 +81,7 @@ class ReplyText:
             elif not self._has_ours:
                 self._others.append(choice)
 
-    def take(self, choice: ChunkChoice) -> ReplyPiece:
+    def add(self, choice: ChunkChoice) -> ReplyPiece:
         """The next piece of the reply."""
         delta, whole = choice.delta, choice.message
         is_last = bool(choice.finish_reason)
@@ -138,7 +138,7 @@ class ReplyText:
         self.has_said = True
         if self._unopened.is_decided:
             return ReplyPiece(before, said)
-        thought, said = self._unopened.take(said)
+        thought, said = self._unopened.filter(said)
         self.has_thought = self.has_thought or bool(thought)
         return ReplyPiece(before + thought, said, bool(thought))
 

@@ -234,7 +234,7 @@ class ServedResponder:
                     tokens = negotiation.prompt.tokens
                     yield PrefillProgress(request.id, tokens, tokens)
                 yield event
-            yield from negotiation.news()
+            yield from negotiation.new_events()
             for row in live:
                 if row.reason is not None:
                     ends.append(self._end_of(request, row, negotiation.prompt, received_s))
@@ -251,12 +251,12 @@ class ServedResponder:
             arrival = inbox.get(timeout=max(first.deadline_s - time.perf_counter(), 0.0))
         except queue.Empty:
             first.handle_deadline(time.perf_counter())
-            yield from first.news()
+            yield from first.retry_events()
             return
         if arrival.tag >= 0:
             row = rows[arrival.tag % MOST_ROWS]
-            yield from row.take(arrival)
-            yield from row.news()
+            yield from row.accept(arrival)
+            yield from row.retry_events()
 
     def _end_of(
         self, request: GenerationRequest, row: RowRequest, prompt: FittedPrompt, received_s: float

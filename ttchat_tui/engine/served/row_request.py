@@ -126,7 +126,7 @@ class RowRequest:
             most_bytes=_BYTES_A_TOKEN * (64 + int(tokens)),
         )
 
-    def take(self, arrival: Arrival) -> Iterator[TokenEvent | PrefillProgress]:
+    def accept(self, arrival: Arrival) -> Iterator[TokenEvent | PrefillProgress]:
         """Handle an arrival and yield its events. Exhaust the iterator."""
         if self.reason is not None or self._is_waiting or arrival.tag != self._tag:
             return
@@ -174,7 +174,7 @@ class RowRequest:
         else:
             self.fail(timed_out(endpoint, None))
 
-    def news(self) -> Iterator[Retrying]:
+    def retry_events(self) -> Iterator[Retrying]:
         """Events about retries since the last call."""
         if self._has_news and self._delay is not None:
             yield self._delay
@@ -205,7 +205,7 @@ class RowRequest:
         endpoint = self._transport.caller.endpoint
         try:
             for chunk in chunks:
-                for event in self.reply.take(chunk, time_s - self._transport.received_s):
+                for event in self.reply.add_chunk(chunk, time_s - self._transport.received_s):
                     if isinstance(event, TokenEvent):
                         self._over_s = 0.0  # it was not over yet
                     yield event

@@ -84,7 +84,7 @@ class ServedReply:
                 return ending
         return "stop"
 
-    def take(self, chunk: StreamChunk, time_s: float) -> list[TokenEvent | PrefillProgress]:
+    def add_chunk(self, chunk: StreamChunk, time_s: float) -> list[TokenEvent | PrefillProgress]:
         """Accept a chunk that arrived `time_s` seconds after the request."""
         events: list[TokenEvent | PrefillProgress] = []
         if chunk.progress is not None and not self.has_begun:
@@ -93,7 +93,7 @@ class ServedReply:
             event = self._token_event(choice, chunk.usage, time_s)
             events.extend([event] if event is not None else [])
             self.finish_reason = choice.finish_reason or self.finish_reason
-        self._take_usage(chunk.usage)
+        self._add_usage(chunk.usage)
         return events
 
     def flush(self) -> str:
@@ -146,15 +146,15 @@ class ServedReply:
         """Prompt tokens as counted by the server; None if it did not say."""
         return self._usage.prompt_tokens
 
-    def _take_usage(self, usage: Usage) -> None:
+    def _add_usage(self, usage: Usage) -> None:
         known = {name: value for name, value in msgspec.structs.asdict(usage).items() if value is not None}
         if known.get("completion_tokens") == 0 and self.has_begun:
             del known["completion_tokens"]  # text came, so this server does not count
         self._usage = msgspec.structs.replace(self._usage, **known)
 
     def _token_event(self, choice: ChunkChoice, usage: Usage, time_s: float) -> TokenEvent | None:
-        piece = self._reply_text.take(choice)
-        self._side_content.take(choice)
+        piece = self._reply_text.add(choice)
+        self._side_content.add(choice)
         values = choice.logprobs
         if not piece.thinking and not piece.said and not values:
             return None  # a role, a finish reason, a keep-alive

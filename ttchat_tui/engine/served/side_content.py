@@ -20,15 +20,15 @@ class SideContent:
         self._media: list[str] = []
         self._is_refusal = False
 
-    def take(self, choice: ChunkChoice) -> None:
+    def add(self, choice: ChunkChoice) -> None:
         for said in (choice.delta, choice.message):
             self._is_refusal = self._is_refusal or bool(said.refusal)
             self._media += [each for each in said.media if each not in self._media]
         is_whole_again = bool(self._calls) and not choice.delta.calls
         for call in () if is_whole_again else choice.delta.calls or choice.message.calls:
-            self._take_call(call)
+            self._add_call(call)
 
-    def _take_call(self, call: Call) -> None:
+    def _add_call(self, call: Call) -> None:
         """Add a piece to the last call with the same index, unless the ids differ: Gemini and others do not number calls."""
         found = next((each for each in reversed(self._calls) if each.index == call.index), None)
         if found is None or (call.id and found.id and call.id != found.id):

@@ -64,15 +64,15 @@ class EventDecoder:
         """
         self._rest += data
         while (line := self._next_line()) is not None:
-            yield from self._take(line)
+            yield from self._read_line(line)
         if len(self._rest) + self._size > self._longest:
             raise EventTooLong(f"an event of more than {self._longest:,} bytes")
 
     def end(self) -> list[ServerEvent]:
         """The unfinished event at the end of a stream. It counts: servers omit the last newline."""
-        events = list(self._take(bytes(self._rest))) if self._rest else []
+        events = list(self._read_line(bytes(self._rest))) if self._rest else []
         self._rest.clear()
-        return [*events, *self._take(b"")]
+        return [*events, *self._read_line(b"")]
 
     def _next_line(self) -> bytes | None:
         """The next complete line without its LF, CR or CR LF."""
@@ -93,7 +93,7 @@ class EventDecoder:
         self._seen = 0
         return line
 
-    def _take(self, line: bytes) -> Iterator[ServerEvent]:
+    def _read_line(self, line: bytes) -> Iterator[ServerEvent]:
         line = line.removeprefix(_BOM)  # joined streams may have several
         if not line:
             yield from self._dispatch()
@@ -111,9 +111,9 @@ class EventDecoder:
             self._kind = "error" if name == b"error" else self._kind
             self._keep(value)
         elif name not in _FIELDS and not is_field:
-            yield from self._take_stray(line)
+            yield from self._read_stray(line)
 
-    def _take_stray(self, line: bytes) -> Iterator[ServerEvent]:
+    def _read_stray(self, line: bytes) -> Iterator[ServerEvent]:
         if self._is_bare and not self._is_event_whole():  # JSON over several lines
             self._keep(line)
             return

@@ -44,7 +44,7 @@ class UnopenedThought:
         self._held = ""
         self._tags = 0
 
-    def take(self, text: str, *, is_all: bool = False) -> tuple[str, str]:
+    def filter(self, text: str, *, is_all: bool = False) -> tuple[str, str]:
         """Split `said` into the rest of a thought, with its closing tag (or nothing), and the certain part of the answer.
         `is_all`: nothing follows."""
         if self.is_decided:
@@ -66,12 +66,12 @@ class UnopenedThought:
         self._tags += 1
         self.is_decided = self._tags >= _MOST_TAGS or is_opened(whole + text)
         before = self._pass(text[: tag.end()], tag.end())
-        thought, said = self.take(text[tag.end() :], is_all=is_all)
+        thought, said = self.filter(text[tag.end() :], is_all=is_all)
         return (before + thought, said) if thought else ("", before + said)
 
     def end(self) -> tuple[str, str]:
-        """As `take`, for the text held back."""
-        found = self.take("", is_all=True)
+        """As `filter`, for the text held back."""
+        found = self.filter("", is_all=True)
         self.is_decided = True
         return found
 

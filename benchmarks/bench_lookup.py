@@ -23,6 +23,7 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.cpu.loading import LoadedModel, load_model
+from ttchat_tui.engine.decoding.job import ReplyJob
 from ttchat_tui.engine.decoding.loop import run_generation
 from ttchat_tui.engine.text.prompt_builder import PromptBuilder
 from ttchat_tui.engine.text.text_stream import TextStream
@@ -107,17 +108,17 @@ def generate(model: LoadedModel, stepper: Any, prompt: str, tokens: int) -> tupl
     stepper.prefill([prompt_ids[0] + 1], lambda _done, _total: True)
     ids: list[int] = []
     times: list[float] = []
-    for event in run_generation(
-        request,
-        GenerationControl(sampling),
+    job = ReplyJob(
+        request=request,
+        control=GenerationControl(sampling),
         prompt_ids=prompt_ids,
-        stepper=stepper,
-        text_stream=TextStream(model.tokenizer.new_decoder(is_start=True), ()),
+        text_streams=[TextStream(model.tokenizer.new_decoder(is_start=True), ())],
         stop_ids=model.tokenizer.end_ids,
         context_length=model.context_length,
         clock=time.perf_counter,
         received_s=0.0,
-    ):
+    )
+    for event in run_generation(job, stepper):
         ids += getattr(event, "token_ids", ())
         times += getattr(event, "times_s", ())
     return ids, (len(ids) - 1) / (times[-1] - times[0])

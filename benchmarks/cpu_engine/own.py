@@ -24,8 +24,8 @@ from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.loading import load_model
-from ttchat_tui.engine.decoding.batch_decode import run_batch
-from ttchat_tui.engine.decoding.loop import run_generation
+from ttchat_tui.engine.decoding.job import ReplyJob
+from ttchat_tui.engine.decoding.loop import run_batch, run_generation
 from ttchat_tui.engine.text.prompt_builder import PromptBuilder
 from ttchat_tui.engine.text.text_stream import TextStream
 
@@ -81,17 +81,9 @@ class OwnEngine:
         request = GenerationRequest(id=1, messages=(), sampling=sampling, seed=0)
         made: list[int] = []
         times: list[float] = []
-        for event in run_generation(
-            request,
-            GenerationControl(sampling),
-            prompt_ids=ids,
-            stepper=model.lookup if is_speculating and model.lookup else model.stepper,
-            text_stream=TextStream(model.tokenizer.new_decoder(is_start=True), ()),
-            stop_ids=frozenset(),
-            context_length=model.context_length,
-            clock=time.perf_counter,
-            received_s=time.perf_counter(),
-        ):
+        job = self._job(request, sampling, ids)
+        stepper = model.lookup if is_speculating and model.lookup else model.stepper
+        for event in run_generation(job, stepper):
             if isinstance(event, TokenEvent):
                 made.extend(event.token_ids)
                 times.extend(event.times_s)
@@ -107,20 +99,25 @@ class OwnEngine:
         sampling = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=tokens)
         others = tuple(Candidate(seed=seed) for seed in range(1, rows))
         request = GenerationRequest(id=1, messages=(), sampling=sampling, seed=0, candidates=others)
-        *_, last = run_batch(
-            request,
-            GenerationControl(sampling),
+        *_, last = run_batch(self._job(request, sampling, ids), model.batch)
+        assert isinstance(last, GenerationFinished)
+        assert last.stats.completion_tokens == rows * tokens, last
+        return {"decode_tps": last.stats.decode_tps or 0.0}
+
+    def _job(self, request: GenerationRequest, sampling: SamplingParams, ids: Sequence[int]) -> ReplyJob:
+        model = self._model
+        return ReplyJob(
+            request=request,
+            control=GenerationControl(sampling),
             prompt_ids=ids,
-            stepper=model.batch,
-            text_streams=[TextStream(model.tokenizer.new_decoder(is_start=True), ()) for _ in range(rows)],
+            text_streams=[
+                TextStream(model.tokenizer.new_decoder(is_start=True), ()) for _ in range(request.rows)
+            ],
             stop_ids=frozenset(),
             context_length=model.context_length,
             clock=time.perf_counter,
             received_s=time.perf_counter(),
         )
-        assert isinstance(last, GenerationFinished)
-        assert last.stats.completion_tokens == rows * tokens, last
-        return {"decode_tps": last.stats.decode_tps or 0.0}
 
     def steps(self, ids: Sequence[int], tokens: int) -> dict[str, Any]:
         """The same through the stepper and argmax alone: what the loop around them costs is the difference."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
+from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 from ttchat_tui.domain.events import (
@@ -55,6 +57,24 @@ class Meter:
         """From arrival to arrival, without the first step, in ascending order: a percentile is a look-up."""
         self._total_s: float | None = None
         self._final: GenerationStats | None = None
+
+    @classmethod
+    def of_batch(cls, rows: Sequence[Meter]) -> Meter:
+        """The figures of a batch, from the meters of its rows. Each of those has the whole prompt and one row's tokens.
+
+        For the end of a batch: it takes O(n log n) of all tokens.
+        """
+        batch, first = cls(), rows[0]
+        batch._prompt_tokens = first._prompt_tokens
+        batch._cached_tokens = first._cached_tokens
+        batch._context_length = first._context_length
+        batch._dropped_messages = first._dropped_messages
+        batch._prefill_s = first._prefill_s
+        batch._times_s = sorted(chain.from_iterable(row._times_s for row in rows))
+        batch._second_s = min((row._second_s for row in rows if row._second_s is not None), default=None)
+        batch._steady_tokens = sum(row._steady_tokens for row in rows)
+        batch._latencies_s = sorted(chain.from_iterable(row._latencies_s for row in rows))
+        return batch
 
     def started(
         self,

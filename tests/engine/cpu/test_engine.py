@@ -195,10 +195,10 @@ def test_an_unloaded_engine_says_so(engine: TorchEngine) -> None:
 
 def test_an_unloaded_model_is_freed(engine: TorchEngine) -> None:
     reply(engine, HELLO)
-    replies = engine._replies  # pyright: ignore[reportPrivateUsage]
-    assert replies is not None
-    stepper = weakref.ref(replies._stepper)  # pyright: ignore[reportPrivateUsage]
-    del replies
+    responder = engine._responder  # pyright: ignore[reportPrivateUsage]
+    assert responder is not None
+    stepper = weakref.ref(responder._stepper)  # pyright: ignore[reportPrivateUsage]
+    del responder
     engine.unload()
     assert stepper() is None
 

@@ -19,7 +19,7 @@ from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.engine import TorchEngine
 from ttchat_tui.engine.cpu.loading import LoadedModel, load_model
 from ttchat_tui.engine.decoding.loop import Stepper
-from ttchat_tui.engine.decoding.responder import Replies
+from ttchat_tui.engine.decoding.responder import Responder
 
 TEXT: Final = (
     "The harbour was quiet that morning. Two boats lay at the pier, and a man with a red scarf mended his nets beside "
@@ -41,7 +41,7 @@ def reply(
     """Ids and figures of a reply whose prompt is computed as a whole: where 4-bit weights are, its last position comes out
     otherwise, by rounding, when it is computed alone."""
     model.stepper.prefill([0], lambda _done, _total: True)
-    replies = Replies(
+    responder = Responder(
         tokenizer=model.tokenizer,
         template=model.template,
         context_length=model.context_length,
@@ -50,7 +50,7 @@ def reply(
     sampling = SamplingParams(temperature=temperature, top_k=40, top_p=0.95, max_tokens=tokens)
     messages = (ChatMessage("user", text),)
     request = GenerationRequest(id=1, messages=messages, sampling=sampling, seed=11)
-    events: list[EngineEvent] = list(replies.generate(request, GenerationControl(sampling)))
+    events: list[EngineEvent] = list(responder.generate(request, GenerationControl(sampling)))
     assert isinstance(events[-1], GenerationFinished)
     return [i for event in events if isinstance(event, TokenEvent) for i in event.token_ids], events[-1].stats
 

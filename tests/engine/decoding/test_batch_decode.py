@@ -23,8 +23,8 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineDied, OutOfMemory
-from ttchat_tui.engine.decoding.batch_decode import run_batch
-from ttchat_tui.engine.decoding.loop import run_generation
+from ttchat_tui.engine.decoding.job import ReplyJob
+from ttchat_tui.engine.decoding.loop import BatchStepper, run_batch, run_generation
 
 END, VOCAB = 31, 32
 HOT = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=20)
@@ -39,7 +39,7 @@ def scores_after(ids: Sequence[int]) -> NDArray[np.float32]:
     return scores
 
 
-class RowStepper:
+class RowStepper(BatchStepper):
     """Keeps the ids of each row; refuses what the protocol forbids."""
 
     def __init__(self) -> None:
@@ -111,36 +111,36 @@ class Batch:
         first, *rest = self.seeds
         own = (*self.own, *[None] * len(rest))
         candidates = tuple(Candidate(seed=seed, sampling=own[n]) for n, seed in enumerate(rest))
-        return run_batch(
-            GenerationRequest(id=7, messages=(), sampling=self.sampling, seed=first, candidates=candidates),
-            self.control,
+        job = ReplyJob(
+            request=GenerationRequest(
+                id=7, messages=(), sampling=self.sampling, seed=first, candidates=candidates
+            ),
+            control=self.control,
             prompt_ids=PROMPT,
-            stepper=self.stepper,
             text_streams=[BytesText(self.stop(row)) for row in range(len(self.seeds))],
             stop_ids={END},
             context_length=self.context_length,
             clock=lambda: self.stepper.now_s,
             received_s=9.0,
         )
+        return run_batch(job, self.stepper)
 
     def alone(self, row: int) -> list[GenerationEvent]:
         """What the one-row loop makes of a row."""
         stepper = RowStepper()
         own = self.own[row - 1] if 0 < row <= len(self.own) else None
         sampling = own or self.sampling
-        return list(
-            run_generation(
-                GenerationRequest(id=7, messages=(), sampling=sampling, seed=self.seeds[row]),
-                GenerationControl(sampling),
-                prompt_ids=PROMPT,
-                stepper=stepper,
-                text_stream=BytesText(self.stop(row)),
-                stop_ids={END},
-                context_length=self.context_length,
-                clock=lambda: stepper.now_s,
-                received_s=9.0,
-            )
+        job = ReplyJob(
+            request=GenerationRequest(id=7, messages=(), sampling=sampling, seed=self.seeds[row]),
+            control=GenerationControl(sampling),
+            prompt_ids=PROMPT,
+            text_streams=[BytesText(self.stop(row))],
+            stop_ids={END},
+            context_length=self.context_length,
+            clock=lambda: stepper.now_s,
+            received_s=9.0,
         )
+        return list(run_generation(job, stepper))
 
     def stop(self, row: int) -> str:
         return self.stops[row] if row < len(self.stops) else ""

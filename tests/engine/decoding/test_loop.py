@@ -20,13 +20,14 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineDied, OutOfMemory
-from ttchat_tui.engine.decoding.loop import PrefillAborted, run_generation
+from ttchat_tui.engine.decoding.job import ReplyJob
+from ttchat_tui.engine.decoding.loop import PrefillAborted, Stepper, run_generation
 
 END, OTHER_END, VOCAB = 256, 257, 260
 GREEDY = SamplingParams(temperature=0.0)
 
 
-class RecitingStepper:
+class RecitingStepper(Stepper):
     """After a prompt it says `line`, byte by byte, then END. Its KV cache is a list of ids, its clock a counter."""
 
     def __init__(self, line: str | bytes, end: int = END) -> None:
@@ -115,12 +116,11 @@ class Run:
         self.control = GenerationControl(self.sampling)
 
     def __iter__(self) -> Iterator[GenerationEvent]:
-        return run_generation(
-            GenerationRequest(id=7, messages=(), sampling=self.sampling, seed=self.seed),
-            self.control,
+        job = ReplyJob(
+            request=GenerationRequest(id=7, messages=(), sampling=self.sampling, seed=self.seed),
+            control=self.control,
             prompt_ids=self.prompt_ids,
-            stepper=self.stepper,
-            text_stream=self.text,
+            text_streams=[self.text],
             stop_ids={END, OTHER_END},
             context_length=self.context_length,
             clock=lambda: self.stepper.now_s,
@@ -128,6 +128,7 @@ class Run:
             dropped_messages=3,
             prefill_chunk=self.prefill_chunk,
         )
+        return run_generation(job, self.stepper)
 
     @property
     def events(self) -> list[GenerationEvent]:

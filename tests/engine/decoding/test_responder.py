@@ -14,7 +14,8 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.decoding.responder import Replies
+from ttchat_tui.engine.decoding.loop import Stepper
+from ttchat_tui.engine.decoding.responder import Responder
 from ttchat_tui.engine.text.template import ChatTemplate
 from ttchat_tui.engine.text.tokenizer import ChatTokenizer
 
@@ -43,7 +44,7 @@ def opaque_tokenizer() -> Tokenizer:
     return made
 
 
-class ByHeart:
+class ByHeart(Stepper):
     """A stepper that says LINE after the last `<assistant>`, going on from wherever it finds itself in it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -75,7 +76,7 @@ class Talk:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.stepper = ByHeart(tokenizer)
-        self._replies = Replies(
+        self._responder = Responder(
             tokenizer=ChatTokenizer(tokenizer, [tokenizer.token_to_id("<end>")]),
             template=ChatTemplate(TEMPLATE, {}, CONTROLS),
             context_length=400,
@@ -101,7 +102,7 @@ class Talk:
             written_ids=written_ids,
         )
         text, ids = "", ()
-        for event in self._replies.generate(request, GenerationControl(sampling)):
+        for event in self._responder.generate(request, GenerationControl(sampling)):
             if isinstance(event, TokenEvent):
                 ids += event.token_ids
             if isinstance(event, TokenEvent | GenerationFinished):
@@ -159,14 +160,14 @@ def test_half_a_character_is_not_in_the_next_turns_prompt() -> None:
 def test_a_thought_that_the_template_opens_is_open_from_the_first_token(end: str, begins: str) -> None:
     template = ChatTemplate(TEMPLATE.replace("<assistant>{% endif %}", end + "{% endif %}"), {}, CONTROLS)
     tokenizer = byte_tokenizer()
-    replies = Replies(
+    responder = Responder(
         tokenizer=ChatTokenizer(tokenizer, [tokenizer.token_to_id("<end>")]),
         template=template,
         context_length=400,
         stepper=Saying(tokenizer, "Hm.\n</think>\n\nYes."),
     )
     request = GenerationRequest(id=1, messages=(QUESTION,), sampling=SamplingParams(temperature=0.0), seed=1)
-    events = list(replies.generate(request, GenerationControl(request.sampling)))
+    events = list(responder.generate(request, GenerationControl(request.sampling)))
     first = next(event for event in events if isinstance(event, TokenEvent))
     assert first.text == begins + "H"
     text = "".join(event.text for event in events if isinstance(event, TokenEvent | GenerationFinished))

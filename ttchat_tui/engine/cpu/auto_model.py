@@ -17,13 +17,13 @@ from transformers import AutoModelForCausalLM, DynamicCache
 
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.stepper import CHUNK, common_prefix
-from ttchat_tui.engine.decoding.loop import PrefillAborted
+from ttchat_tui.engine.decoding.loop import PrefillAborted, Stepper
 
 _CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length")
 _UNKNOWN_CONTEXT = 2048
 
 
-class AutoStepper:
+class AutoStepper(Stepper):
     """`decode.Stepper` over any causal transformers model that keeps keys and values."""
 
     def __init__(self, model: Any) -> None:

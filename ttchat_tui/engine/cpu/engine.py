@@ -32,10 +32,10 @@ from ttchat_tui.engine.cpu.preload import import_torch
 
 if TYPE_CHECKING:
     from ttchat_tui.engine.cpu.loading import LoadedModel
-    from ttchat_tui.engine.decoding.responder import Replies
+    from ttchat_tui.engine.decoding.responder import Responder
 
 _LOADING = "ttchat_tui.engine.cpu.loading"
-_REPLIES = "ttchat_tui.engine.decoding.responder"
+_RESPONDER = "ttchat_tui.engine.decoding.responder"
 _LARGEST_BATCH = 8
 """A step of 8 rows takes as long as 2 (f16) to 3.5 (int4) steps of one; each row holds a tail of keys and values."""
 
@@ -44,7 +44,7 @@ class TorchEngine:
     """An `Engine`. The KV cache lives on between replies: a new turn computes only what it does not hold."""
 
     def __init__(self) -> None:
-        self._replies: Replies | None = None
+        self._responder: Responder | None = None
 
     def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
         self.unload()
@@ -61,7 +61,7 @@ class TorchEngine:
             raise
         finally:
             _release_memory()
-        self._replies = _replies(model)
+        self._responder = _new_responder(model)
         return EngineInfo(
             model=spec.name,
             engine="cpu",
@@ -78,29 +78,29 @@ class TorchEngine:
         )
 
     def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
-        if self._replies is None:
+        if self._responder is None:
             raise not_loaded()
-        return self._replies.count(count_id, messages)
+        return self._responder.count(count_id, messages)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
-        if self._replies is None:
+        if self._responder is None:
             yield refusal(request, not_loaded().info)
             return
-        yield from self._replies.generate(request, control)
+        yield from self._responder.generate(request, control)
 
     def unload(self) -> None:
-        if self._replies is None:
+        if self._responder is None:
             return
-        self._replies = None
+        self._responder = None
         _release_memory()
 
     def close(self) -> None:
         self.unload()
 
 
-def _replies(model: LoadedModel) -> Replies:
+def _new_responder(model: LoadedModel) -> Responder:
     """Over one KV cache: speculating where that is on, in batches for candidates."""
-    replies: Replies = importlib.import_module(_REPLIES).Replies(
+    responder: Responder = importlib.import_module(_RESPONDER).Responder(
         tokenizer=model.tokenizer,
         template=model.template,
         context_length=model.context_length,
@@ -108,7 +108,7 @@ def _replies(model: LoadedModel) -> Replies:
         batch=model.batch,
         batch_sizes=_batch_sizes(model),
     )
-    return replies
+    return responder
 
 
 def _batch_sizes(model: LoadedModel) -> tuple[int, ...]:

@@ -40,9 +40,8 @@ from ttchat_tui.engine.cpu.weights.memory import (
 )
 from ttchat_tui.engine.cpu.weights.precision import plan_weights
 from ttchat_tui.engine.cpu.weights.weights import convert_weights
-from ttchat_tui.engine.decoding.batch_decode import BatchStepper
 from ttchat_tui.engine.decoding.lookup import LookupStepper
-from ttchat_tui.engine.decoding.loop import Stepper
+from ttchat_tui.engine.decoding.loop import BatchStepper, Stepper
 from ttchat_tui.engine.text import template_process
 from ttchat_tui.engine.text.generation_config import recommended_sampling
 from ttchat_tui.engine.text.json_file import read_json, read_json_if_there

@@ -1,4 +1,4 @@
-"""`batch_decode.BatchStepper` over `DecoderModel`: one KV cache, fed with ids, and the ids that it holds."""
+"""A `BatchStepper` over `DecoderModel`: one KV cache, fed with ids, and the ids that it holds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ttchat_tui.engine.cpu.forward.batch_forward import BatchForward
 from ttchat_tui.engine.cpu.forward.few_rows import FEW_ROWS, FewRows
 from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
 from ttchat_tui.engine.cpu.forward.model import DecoderModel
-from ttchat_tui.engine.decoding.loop import PrefillAborted
+from ttchat_tui.engine.decoding.loop import BatchStepper, PrefillAborted, Stepper
 
 CHUNK: Final = 256
 """Prompt tokens in one forward: long enough for the matrix products, short enough for progress and cancel."""
@@ -29,7 +29,7 @@ class _Forked:
     is_joined: bool = False
 
 
-class TorchStepper:
+class TorchStepper(Stepper, BatchStepper):
     """A `BatchStepper`. Keeps the longest common prefix of what it holds and what is asked for; after a batch, of any
     row."""
 

@@ -66,7 +66,7 @@ class ThreadGovernor:
         self._set_threads(self.threads)
 
 
-class GovernedStepper:
+class GovernedStepper(Stepper):
     """A stepper whose decode steps a governor times. Prompts are computed on whichever number was chosen last."""
 
     def __init__(

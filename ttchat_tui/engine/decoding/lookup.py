@@ -32,7 +32,7 @@ class RowsStepper(Protocol):
         ...
 
 
-class LookupStepper:
+class LookupStepper(Stepper):
     """A `Stepper` around another one. What it learnt of the model's costs and habits lasts from reply to reply.
 
     Between two replies others may use the wrapped stepper: `prefill` starts from what that holds.
@@ -60,17 +60,24 @@ class LookupStepper:
         """Ids in the KV cache that have not been sampled yet."""
         self._logits: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
         """Logits after each of `_draft`, float32 [len(_draft), vocab]."""
-        self.forwards = 0
-        """Decode forwards since the last prefill: as many as ids were stepped, or fewer."""
-        self.is_drafted = False
-        """The last step took no forward: its logits came out of an earlier one's."""
+        self._forwards = 0
+        self._is_drafted = False
+
+    @property
+    def forwards(self) -> int:
+        return self._forwards
+
+    @property
+    def is_drafted(self) -> bool:
+        return self._is_drafted
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
         return self._stepper.cached_prefix(ids)
 
     def prefill(self, ids: Sequence[int], report: Callable[[int, int], bool]) -> NDArray[np.float32]:
         self._draft = []  # Left in the cache: what of it the prompt goes on with is not computed again.
-        self.forwards = 0
+        self._forwards = 0
+        self._is_drafted = False
         logits = self._stepper.prefill(ids, report)
         self._context.become(ids)
         return logits
@@ -80,8 +87,8 @@ class LookupStepper:
         if context.match:
             self._policy.saw_guess(context.match, context.guess(1)[0] == token_id)
         context.push(token_id)
-        self.is_drafted = bool(self._draft) and self._draft[0] == token_id
-        if self.is_drafted:
+        self._is_drafted = bool(self._draft) and self._draft[0] == token_id
+        if self._is_drafted:
             logits, self._logits = self._logits[0], self._logits[1:]
             del self._draft[0]
             return logits
@@ -101,5 +108,5 @@ class LookupStepper:
         else:
             logits = self._stepper.step(token_id)
         self._policy.saw_forward(1 + len(draft), self._clock() - began_s)
-        self.forwards += 1
+        self._forwards += 1
         return logits

@@ -1,42 +1,48 @@
-"""The one decode loop that every in-process engine shares: a stepper in, generation events out.
+"""The decode loop that every in-process engine shares: a job and a stepper in, generation events out.
 
-`batch_decode` is the same loop for several candidates at once, on the same `PromptRun` and `ReplyRow`.
+A single reply is a batch of one row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ttchat_tui.domain.events import GenerationEvent, GenerationStarted, PrefillProgress, TokenEvent
-from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.events import (
+    ErrorInfo,
+    GenerationEvent,
+    GenerationFinished,
+    GenerationStarted,
+    PrefillProgress,
+)
+from ttchat_tui.domain.generation import FinishReason
+from ttchat_tui.domain.meter import Meter
 from ttchat_tui.engine.base import PromptTooLong
-from ttchat_tui.engine.decoding.row import Drawn, ReplyRow, ReplyText
-
-PREFILL_CHUNK: Final = 256
-"""Prompt tokens between two progress events: at 500 tokens a second, two events a second."""
+from ttchat_tui.engine.decoding.ending import Ending
+from ttchat_tui.engine.decoding.job import ReplyJob, row_samplings
+from ttchat_tui.engine.decoding.row import Drawn, ReplyRow
 
 
 class PrefillAborted(Exception):
-    """Raised by `Stepper.prefill` when `report` returned False. The KV cache holds what was computed until then."""
+    """Raised by `prefill` when `report` returned False. The KV cache holds the ids computed so far."""
 
 
 class AnyStepper(Protocol):
-    """A model with one KV cache, fed with token ids. It knows nothing of text or the end of a turn.
+    """A model with one KV cache, fed with token ids. It knows nothing about text or turns.
 
-    What comes next is drawn by the host from its logits, or by the model's own device: `step` says which.
+    The next token is sampled by the host from logits, or by the device: the return type of `step` decides.
     """
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
-        """How many leading ids the KV cache already holds; at most `len(ids) - 1`, so that there is one to compute."""
+        """How many leading ids the KV cache already holds; at most `len(ids) - 1`, so that one is left to compute."""
         ...
 
     def prefill(self, ids: Sequence[int], report: Callable[[int, int], bool]) -> NDArray[np.float32]:
-        """Bring the KV cache to hold exactly `ids`, computing what `cached_prefix` does not cover.
+        """Make the KV cache hold exactly `ids`, computing what `cached_prefix` does not cover.
 
         `report(done, total)` is called after each chunk, in ids, cached ones included.
 
@@ -49,145 +55,216 @@ class AnyStepper(Protocol):
         ...
 
     def step(self, token_id: int) -> NDArray[np.float32] | Drawn:
-        """Append one id to the KV cache; logits after it, float32 [vocab], valid until the next call, or the token
-        that the device drew from them."""
+        """Append one id to the KV cache.
+
+        Returns:
+            Logits after it, float32 [vocab], valid until the next call; or the token that the device sampled.
+        """
         ...
+
+    @property
+    def forwards(self) -> int | None:
+        """Decode forwards since the last prefill; None if each step is one forward."""
+        return None
+
+    @property
+    def is_drafted(self) -> bool:
+        """The last step took no forward of its own: an earlier forward had computed its logits."""
+        return False
 
 
 class Stepper(AnyStepper, Protocol):
-    """A stepper that leaves the drawing to the host: it knows nothing of sampling either."""
+    """A stepper that leaves sampling to the host."""
 
     def step(self, token_id: int) -> NDArray[np.float32]:
         """Append one id to the KV cache; logits after it, float32 [vocab], valid until the next call."""
         ...
 
 
-def run_generation(
-    request: GenerationRequest,
-    control: GenerationControl,
-    *,
-    prompt_ids: Sequence[int],
-    stepper: AnyStepper,
-    text_stream: ReplyText,
-    stop_ids: Collection[int],
-    context_length: int,
-    clock: Callable[[], float],
-    received_s: float,
-    dropped_messages: int = 0,
-    prefill_chunk: int = PREFILL_CHUNK,
-    is_drafted: Callable[[], bool] = lambda: False,
-) -> Iterator[GenerationEvent]:
+class BatchStepper(AnyStepper, Protocol):
+    """A stepper whose KV cache can be forked into rows that share one prompt.
+
+    The order of calls is `prefill`, `fork`, any number of `step_rows` and `freeze`, `join`.
+    """
+
+    def fork(self, rows: int) -> None:
+        """Start a batch of `rows` live rows, numbered from 0. Each continues the KV cache."""
+        ...
+
+    def step_rows(self, ids: Sequence[int]) -> NDArray[np.float32] | Sequence[Drawn]:
+        """Append one id to each live row, in order of row number.
+
+        Returns:
+            Logits after them, float32 [live rows, vocab], in the same order, valid until the next call; or the tokens
+            that the device sampled, one for each live row.
+        """
+        ...
+
+    def freeze(self, row: int) -> None:
+        """Take a finished row out of the batch: it is no longer live."""
+        ...
+
+    def join(self) -> None:
+        """End the batch; also called after an error. The KV cache holds the prompt.
+
+        Ids of rows may be kept for `cached_prefix` to find where that is free.
+        """
+        ...
+
+
+def run_generation(job: ReplyJob, stepper: AnyStepper) -> Iterator[GenerationEvent]:
     """Stream one reply: `GenerationStarted`, progress, one `TokenEvent` per token, last `GenerationFinished`.
 
-    `clock` is monotonic and `received_s` its reading when the request arrived. Cancel is looked at between steps
-    and between prefill chunks; sampling parameters are read anew for each token (stop strings and seed are those of
-    the request). The prompt is handed to the stepper `prefill_chunk` ids further each time, which is what lets
-    progress out between two chunks; what is cached is not computed again. `is_drafted` says of the last step whether
-    its logits came out of an earlier one's forward.
+    Cancel is checked between steps and between prefill chunks. Sampling parameters are read for each token; stop strings
+    and seed are those of the request. The first token is sampled on the host, from the prefill's logits.
 
-    The reply ends with `length` when it has max_tokens, with `context` when prompt and reply fill the context.
-    The first token is drawn from the prefill's logits, here on the host; the others by whoever `stepper.step` says.
-    Whatever the stepper raises ends it with `error` and keeps what came; only `EngineDied` is passed on.
+    The reply ends with `length` at max_tokens and with `context` when prompt and reply fill the context. An exception of
+    the stepper ends it with `error` and keeps the tokens so far; only `EngineDied` is raised.
     """
-    prompt = PromptRun(
-        request=request,
-        control=control,
-        ids=prompt_ids,
-        stepper=stepper,
-        context_length=context_length,
-        clock=clock,
-        received_s=received_s,
-        dropped_messages=dropped_messages,
-        chunk=prefill_chunk,
-    )
-    row = ReplyRow(
-        request.id,
-        seed=request.seed,
-        sampling=lambda: control.sampling,
-        prompt_ids=prompt_ids,
-        text_stream=text_stream,
-        stop_ids=frozenset(stop_ids),
-        context_length=context_length,
-        now_s=prompt.now_s,
-    )
-    with row.guard(f"reply {request.id}"):
-        for event in prompt.events():
-            row.meter.observe(event)
-            yield event
-        yield from _decode(row, prompt, stepper, is_drafted)
-    yield row.finished()
+    return _DecodeLoop(job, stepper).events()
 
 
-def _decode(
-    row: ReplyRow, prompt: PromptRun, stepper: AnyStepper, is_drafted: Callable[[], bool]
-) -> Iterator[TokenEvent]:
-    """Tokens until the row has a reason to end."""
-    following: NDArray[np.float32] | Drawn = prompt.logits
-    while not prompt.control.is_cancelled:
-        token = row.take(following, is_drafted=row.last_id >= 0 and is_drafted())
-        if token is None:
-            return
-        yield token
-        row.settle()
-        if row.reason is not None:
-            return
-        if not prompt.control.is_cancelled:
-            following = stepper.step(row.last_id)
-    row.reason = "cancelled"
+def run_batch(job: ReplyJob, stepper: BatchStepper) -> Iterator[GenerationEvent]:
+    """Stream a reply for each row, as `run_generation`, with a `RowFinished` where a row ends.
+
+    One prefill serves all rows, and each step advances those that still run. A row gives the same ids as
+    `run_generation` with the row's seed and sampling. Cancel ends all rows. An error in one row (its logits are
+    unusable) ends that row; an error in the stepper ends all that still run.
+    """
+    return _DecodeLoop(job, stepper, stepper).events()
 
 
-@dataclass(kw_only=True)
-class PromptRun:
-    """The beginning of a reply, or of a batch of them: the prompt goes into the KV cache."""
+class _DecodeLoop(Ending):
+    """One run of the loop. As an `Ending` it has the error that ended all rows at once."""
 
-    request: GenerationRequest
-    control: GenerationControl
-    ids: Sequence[int]
-    stepper: AnyStepper
-    context_length: int
-    clock: Callable[[], float]
-    received_s: float
-    dropped_messages: int
-    chunk: int
-    logits: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
-    """After the prompt's last id; there once `events` has ended, unless the control is cancelled."""
-    has_started: bool = False
+    def __init__(self, job: ReplyJob, stepper: AnyStepper, batch: BatchStepper | None = None) -> None:
+        """`batch` is the same stepper, where it steps several rows."""
+        super().__init__()
+        self._job = job
+        self._stepper = stepper
+        self._batch = batch
+        self._rows = [
+            ReplyRow(job, number, seed=seed, sampling=sampling, text_stream=text_stream)
+            for number, ((seed, sampling), text_stream) in enumerate(
+                zip(row_samplings(job.request, job.control), job.text_streams, strict=True)
+            )
+        ]
+        self._logits: NDArray[np.float32] = np.empty(0, dtype=np.float32)
+        """After the prompt's last id, once prefill is complete."""
+        self._has_started = False
 
-    def events(self) -> Iterator[GenerationStarted | PrefillProgress]:
-        """Prefill, as far as it gets: a cancel ends it early, and is in the control.
+    def events(self) -> Iterator[GenerationEvent]:
+        with self.catch_errors(f"request {self._job.request.id}"):
+            for event in self._prefill():
+                for row in self._rows:
+                    row.meter.observe(event)
+                yield event
+            with self._forked():
+                yield from self._decode()
+        for row in self._rows:
+            if row.reason is None:
+                self._end(row)
+                if self._batch is not None and self._has_started:
+                    yield row.row_finished()
+        if self._batch is None:
+            yield self._rows[0].generation_finished(self._stepper.forwards)
+        else:
+            yield self._batch_finished()
 
-        Whoever builds the prompt trims it to fit; this is the last guard before the KV cache.
+    @property
+    def _is_cancelled(self) -> bool:
+        return self._job.control.is_cancelled
+
+    def _prefill(self) -> Iterator[GenerationStarted | PrefillProgress]:
+        """Put the prompt into the KV cache, a chunk at a time. A cancel ends it early.
 
         Raises:
-            PromptTooLong: no room for a single token of a reply.
+            PromptTooLong: there is no room for a single token of a reply. Prompts are trimmed to fit where they are built;
+                this is the last check before the KV cache.
         """
-        total = len(self.ids)
-        if total >= self.context_length:
+        job, request_id = self._job, self._job.request.id
+        total = len(job.prompt_ids)
+        if total >= job.context_length:
             raise PromptTooLong(
-                f"The prompt has {total:,} tokens, the context holds {self.context_length:,}.",
+                f"The prompt has {total:,} tokens, the context holds {job.context_length:,}.",
                 cure="Shorten the message or start a new conversation.",
             )
-        done = self.stepper.cached_prefix(self.ids)
-        self.has_started = True
+        done = self._stepper.cached_prefix(job.prompt_ids)
+        self._has_started = True
         yield GenerationStarted(
-            request_id=self.request.id,
+            request_id=request_id,
             prompt_tokens=total,
             cached_tokens=done,
-            context_length=self.context_length,
-            dropped_messages=self.dropped_messages,
-            time_s=self.now_s(),
+            context_length=job.context_length,
+            dropped_messages=job.dropped_messages,
+            time_s=job.now_s(),
         )
-        while done < total and not self.control.is_cancelled:
-            done = min(done + self.chunk, total)
+        while done < total and not self._is_cancelled:
+            done = min(done + job.prefill_chunk, total)
             try:
-                self.logits = self.stepper.prefill(self.ids[:done], self._may_go_on)
+                self._logits = self._stepper.prefill(job.prompt_ids[:done], lambda *_: not self._is_cancelled)
             except PrefillAborted:
                 return
-            yield PrefillProgress(request_id=self.request.id, done=done, total=total, time_s=self.now_s())
+            yield PrefillProgress(request_id=request_id, done=done, total=total, time_s=job.now_s())
 
-    def now_s(self) -> float:
-        """Seconds since the request arrived."""
-        return self.clock() - self.received_s
+    @contextmanager
+    def _forked(self) -> Generator[None, None, None]:
+        """Fork the KV cache for a batch, and join it whatever happens."""
+        if self._batch is None or self._is_cancelled:
+            yield
+            return
+        self._batch.fork(len(self._rows))
+        try:
+            yield
+        finally:
+            self._batch.join()
 
-    def _may_go_on(self, done: int, total: int) -> bool:
-        return not self.control.is_cancelled
+    def _decode(self) -> Iterator[GenerationEvent]:
+        """Tokens until every row has ended or the request is cancelled."""
+        live = self._rows
+        outputs: Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32] = [self._logits] * len(live)
+        while live and not self._is_cancelled:
+            for row, output in zip(live, outputs, strict=True):
+                token = row.accept(output, is_drafted=self._stepper.is_drafted)
+                if token is not None:
+                    yield token
+                    row.check_finished()
+                if row.reason is not None and self._batch is not None:
+                    self._batch.freeze(row.number)
+                    yield row.row_finished()
+            live = [row for row in live if row.reason is None]
+            if live and not self._is_cancelled:
+                outputs = self._step(live)
+
+    def _step(self, live: Sequence[ReplyRow]) -> Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32]:
+        """Feed each live row its latest token."""
+        if self._batch is None:
+            return (self._stepper.step(live[0].last_id),)
+        return self._batch.step_rows([row.last_id for row in live])
+
+    def _end(self, row: ReplyRow) -> None:
+        """End a row that still ran when the loop ended: by an error or by the cancel."""
+        if self.error is not None:
+            row.fail(self.error)
+        else:
+            row.reason = "cancelled"
+
+    def _batch_finished(self) -> GenerationFinished:
+        meter = Meter.of_batch([row.meter for row in self._rows])
+        meter.finished(self._job.now_s())
+        reason, error = self._batch_ending()
+        return GenerationFinished(
+            request_id=self._job.request.id, reason=reason, stats=meter.stats(), error=error
+        )
+
+    def _batch_ending(self) -> tuple[FinishReason, ErrorInfo | None]:
+        """An error in any row is the batch's, then a cancel; otherwise the batch ends as row 0 does."""
+        endings: list[Ending] = [self, *self._rows]
+        for ending in endings:
+            if ending.error is not None:
+                return "error", ending.error
+        if any(row.reason == "cancelled" for row in self._rows):
+            return "cancelled", None
+        reason = self._rows[0].reason
+        assert reason is not None
+        return reason, None

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, PromptCounted, TokenEvent
+from ttchat_tui.domain.events import GenerationEvent, PromptCounted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.thoughts import OPENING, opens_thought
 from ttchat_tui.engine.base import EngineError, refusal, require_batch
-from ttchat_tui.engine.decoding.batch_decode import BatchStepper, run_batch
-from ttchat_tui.engine.decoding.lookup import LookupStepper
-from ttchat_tui.engine.decoding.loop import PREFILL_CHUNK, AnyStepper, run_generation
-from ttchat_tui.engine.text.prompt_builder import Prompt, PromptBuilder
+from ttchat_tui.engine.decoding.job import PREFILL_CHUNK, ReplyJob
+from ttchat_tui.engine.decoding.loop import AnyStepper, BatchStepper, run_batch, run_generation
+from ttchat_tui.engine.text.prompt_builder import EncodedPrompt, PromptBuilder
 from ttchat_tui.engine.text.template import ChatTemplate
 from ttchat_tui.engine.text.text_stream import IncrementalDecoder, TextStream
 from ttchat_tui.engine.text.token_ledger import NOTHING_WRITTEN, PieceEncoder, Written
@@ -31,7 +30,7 @@ class ReplyTokenizer(PieceEncoder, Protocol):
     def new_decoder(self, *, is_start: bool) -> IncrementalDecoder: ...
 
 
-class Replies:
+class Responder:
     """Answers requests with one loaded model, and remembers the ids of what it wrote for the next prompt."""
 
     def __init__(
@@ -92,7 +91,7 @@ class Replies:
                 if isinstance(event, TokenEvent) and event.row in unopened:
                     unopened.remove(event.row)
                     event = msgspec.structs.replace(event, text=OPENING + event.text)
-                yield event if request.candidates else self._with_forwards(event)
+                yield event
         finally:
             self._prompts.remember(prompt, *self._whole(written.ids, reply_ids))
 
@@ -125,41 +124,30 @@ class Replies:
         self,
         request: GenerationRequest,
         control: GenerationControl,
-        prompt: Prompt,
+        prompt: EncodedPrompt,
         written: Sequence[int],
         received_s: float,
     ) -> Iterator[GenerationEvent]:
         samplings = (request.sampling, *(row.sampling or request.sampling for row in request.candidates))
         is_start = bool(written) or not request.continue_last
-        texts = [
-            TextStream(self._decoder(written, is_start=is_start), (*sampling.stop, *self._template.stop))
-            for sampling in samplings
-        ]
-        common: dict[str, Any] = {
-            "prompt_ids": prompt.ids,
-            "stop_ids": self._tokenizer.end_ids,
-            "context_length": self._context_length,
-            "clock": time.perf_counter,
-            "received_s": received_s,
-            "dropped_messages": prompt.dropped,
-            "prefill_chunk": self._prefill_chunk,
-        }
+        job = ReplyJob(
+            request=request,
+            control=control,
+            prompt_ids=prompt.ids,
+            text_streams=[
+                TextStream(self._decoder(written, is_start=is_start), (*sampling.stop, *self._template.stop))
+                for sampling in samplings
+            ],
+            stop_ids=self._tokenizer.end_ids,
+            context_length=self._context_length,
+            clock=time.perf_counter,
+            received_s=received_s,
+            dropped_messages=prompt.dropped,
+            prefill_chunk=self._prefill_chunk,
+        )
         if request.candidates and self._batch is not None:
-            return run_batch(request, control, stepper=self._batch, text_streams=texts, **common)
-        if isinstance(lookup := self._stepper, LookupStepper):
-            common["is_drafted"] = lambda: lookup.is_drafted
-        return run_generation(request, control, stepper=self._stepper, text_stream=texts[0], **common)
-
-    def _with_forwards(self, event: GenerationEvent) -> GenerationEvent:
-        """The last event tells what speculation was worth; the decode loop does not know of it."""
-        if (
-            not isinstance(self._stepper, LookupStepper)
-            or not isinstance(event, GenerationFinished)
-            or event.stats.completion_tokens == 0
-        ):
-            return event
-        stats = msgspec.structs.replace(event.stats, decode_forwards=self._stepper.forwards)
-        return msgspec.structs.replace(event, stats=stats)
+            return run_batch(job, self._batch)
+        return run_generation(job, self._stepper)
 
 
 def _push(decoder: IncrementalDecoder, ids: Sequence[int]) -> str:

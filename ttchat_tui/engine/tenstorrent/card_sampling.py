@@ -7,7 +7,7 @@ way from its first token to its last.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -109,17 +109,6 @@ class LimitedControl(GenerationControl):
     @property
     def sampling(self) -> SamplingParams:
         return limited(self._control.sampling, self._names)
-
-
-def row_samplings(
-    request: GenerationRequest, control: GenerationControl
-) -> list[tuple[int, Callable[[], SamplingParams]]]:
-    """Seed and sampling of each row: row 0's, and that of candidates without their own, follows the control."""
-
-    def of(own: SamplingParams | None) -> Callable[[], SamplingParams]:
-        return (lambda: control.sampling) if own is None else (lambda: own)
-
-    return [(request.seed, of(None)), *((each.seed, of(each.sampling)) for each in request.candidates)]
 
 
 def greedy(kind: type[Any]) -> Any:

@@ -20,9 +20,10 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec, TenstorrentOptions
 from ttchat_tui.domain.user_paths import current_folder, home
 from ttchat_tui.engine.base import ModelLoadError, ProgressReporter, not_loaded, refusal
-from ttchat_tui.engine.decoding.responder import Replies
+from ttchat_tui.engine.decoding.job import row_samplings
+from ttchat_tui.engine.decoding.responder import Responder
 from ttchat_tui.engine.tenstorrent import environment, weight_cache
-from ttchat_tui.engine.tenstorrent.card_sampling import LimitedControl, limited_request, row_samplings
+from ttchat_tui.engine.tenstorrent.card_sampling import LimitedControl, limited_request
 from ttchat_tui.engine.tenstorrent.errors import explained
 from ttchat_tui.engine.tenstorrent.holders import require_free
 from ttchat_tui.engine.tenstorrent.kv_prefix import PROBE
@@ -42,7 +43,7 @@ class _Loaded(msgspec.Struct, kw_only=True):
     draws: frozenset[str] | None
     """What of the sampling parameters holds where the card draws; None: all, the host does."""
     batch_sizes: tuple[int, ...]
-    replies: Replies
+    responder: Responder
 
 
 class _Prepared(msgspec.Struct, frozen=True):
@@ -110,7 +111,7 @@ class TenstorrentEngine:
     def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
         if self._loaded is None:
             raise not_loaded()
-        return self._loaded.replies.count(count_id, messages)
+        return self._loaded.responder.count(count_id, messages)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         if self._loaded is None:
@@ -121,7 +122,7 @@ class TenstorrentEngine:
             request = limited_request(request, loaded.draws)
             control = LimitedControl(control, loaded.draws)
             loaded.stepper.draw_by(row_samplings(request, control))
-        yield from loaded.replies.generate(request, control)
+        yield from loaded.responder.generate(request, control)
 
     def unload(self) -> None:
         loaded, self._loaded = self._loaded, None
@@ -173,7 +174,7 @@ def _ready(card: LoadedCard, tokenizer: ChatTokenizer, template: ChatTemplate) -
         stepper=stepper,
         draws=model.draws,
         batch_sizes=(batch_sizes := tuple(range(1, model.batch + 1))),
-        replies=Replies(
+        responder=Responder(
             tokenizer=tokenizer,
             template=template,
             context_length=card.context_length,

@@ -1,4 +1,4 @@
-"""`decode.AnyStepper` and `batch_decode.BatchStepper` over a `CardModel`, whose decode always runs all of its rows."""
+"""A `BatchStepper` over a `CardModel`, whose decode always runs all of its rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.decoding.loop import PrefillAborted
+from ttchat_tui.engine.decoding.loop import BatchStepper, PrefillAborted
 from ttchat_tui.engine.decoding.row import Drawn
 from ttchat_tui.engine.tenstorrent.adapter import IDLE, CardModel
 from ttchat_tui.engine.tenstorrent.card_sampling import GREEDY, Draws
@@ -16,7 +16,7 @@ from ttchat_tui.engine.tenstorrent.errors import explained
 from ttchat_tui.engine.tenstorrent.kv_prefix import reusable
 
 
-class CardStepper:
+class CardStepper(BatchStepper):
     """Row 0 for a single reply, as many rows as there are candidates for a batch; the rest is idle."""
 
     def __init__(self, model: CardModel) -> None:

@@ -16,7 +16,7 @@ _RESERVE: Final = 512
 what a count foretells is what a reply then gets."""
 
 
-class Prompt(msgspec.Struct, frozen=True):
+class EncodedPrompt(msgspec.Struct, frozen=True):
     """A prompt, ready for the model."""
 
     encoded: tuple[Encoded, ...]
@@ -48,7 +48,7 @@ class PromptBuilder:
         *,
         continue_last: bool = False,
         written: Written = NOTHING_WRITTEN,
-    ) -> Prompt:
+    ) -> EncodedPrompt:
         """`written` is the message that is continued.
 
         Raises:
@@ -64,7 +64,7 @@ class PromptBuilder:
             return sum(len(ids) for _, ids in encoded)
 
         plan = fit(messages, count, self._context_length, self._reserve)
-        return Prompt(made[plan.messages], plan.dropped)
+        return EncodedPrompt(made[plan.messages], plan.dropped)
 
     def count(self, messages: Sequence[ChatMessage]) -> Plan:
         """What `build` would make of `messages`; where it would refuse them, the least that they take.
@@ -74,10 +74,10 @@ class PromptBuilder:
         """
         return shorten(
             messages,
-            lambda kept: len(Prompt(tuple(self._ledger.encode(self._template.pieces(kept))), 0).ids),
+            lambda kept: len(EncodedPrompt(tuple(self._ledger.encode(self._template.pieces(kept))), 0).ids),
             self._context_length - self._reserve,
         )
 
-    def remember(self, prompt: Prompt, reply_ids: Sequence[int], reply_text: str) -> None:
+    def remember(self, prompt: EncodedPrompt, reply_ids: Sequence[int], reply_text: str) -> None:
         """Note a reply (ids without control tokens, and their whole text), so that its ids are used again."""
         self._ledger.remember(prompt.encoded, reply_ids, reply_text)

@@ -1,0 +1,71 @@
+"""What the decode loop works on: one request with its prompt, ready for the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.sampling import SamplingParams
+
+PREFILL_CHUNK: Final = 256
+"""Prompt tokens between two progress events: two events a second at 500 tokens a second."""
+
+
+class ReplyText(Protocol):
+    """Turns ids into text, up to the first stop string (`text_stream.TextStream`)."""
+
+    @property
+    def is_stopped(self) -> bool:
+        """A stop string was found."""
+        ...
+
+    def push(self, token_id: int) -> str:
+        """The text that this id completes; may be empty."""
+        ...
+
+    def flush(self) -> str:
+        """The text held back so far, at the end of the reply."""
+        ...
+
+
+class ReplyJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One request for the decode loop."""
+
+    request: GenerationRequest
+    control: GenerationControl
+    prompt_ids: Sequence[int]
+    text_streams: Sequence[ReplyText]
+    """One for each row of the request, in order."""
+    stop_ids: Collection[int]
+    """Ids that end a turn."""
+    context_length: int
+    clock: Callable[[], float]
+    """Monotonic, in seconds."""
+    received_s: float
+    """When the request arrived, on `clock`."""
+    dropped_messages: int = 0
+    prefill_chunk: int = PREFILL_CHUNK
+
+    def now_s(self) -> float:
+        """Seconds since the request arrived."""
+        return self.clock() - self.received_s
+
+
+def row_samplings(
+    request: GenerationRequest, control: GenerationControl
+) -> list[tuple[int, Callable[[], SamplingParams]]]:
+    """Seed and current sampling parameters of each row.
+
+    Row 0 and candidates without parameters of their own follow the control.
+    """
+
+    def current(own: SamplingParams | None) -> Callable[[], SamplingParams]:
+        return (lambda: control.sampling) if own is None else (lambda: own)
+
+    return [
+        (request.seed, current(None)),
+        *((each.seed, current(each.sampling)) for each in request.candidates),
+    ]

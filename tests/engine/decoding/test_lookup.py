@@ -277,22 +277,22 @@ def test_a_forward_has_no_more_rows_than_are_allowed() -> None:
 class TestContext:
     def test_what_followed_the_latest_occurrence_is_guessed(self) -> None:
         context = LookupContext()
-        context.become([1, 2, 3, 9, 1, 2, 3, 8, 5, 1, 2, 3])
+        context.set_ids([1, 2, 3, 9, 1, 2, 3, 8, 5, 1, 2, 3])
         assert (context.guess(2), context.match) == ([8, 5], 3)
 
     def test_a_pair_is_enough_where_no_three_ids_occurred_before(self) -> None:
         context = LookupContext()
-        context.become([1, 2, 7, 4, 1, 2])
+        context.set_ids([1, 2, 7, 4, 1, 2])
         assert (context.guess(1), context.match) == ([7], 2)
 
     def test_one_id_is_not_enough(self) -> None:
         context = LookupContext()
-        context.become([1, 2, 1])
+        context.set_ids([1, 2, 1])
         assert (context.guess(4), context.match) == ([], 0)
 
     def test_an_occurrence_is_followed_while_it_is_right(self) -> None:
         context = LookupContext()
-        context.become([1, 2, 3, 4, 5, 6, 0, 1, 2])
+        context.set_ids([1, 2, 3, 4, 5, 6, 0, 1, 2])
         for n, token_id in enumerate((3, 4, 5)):
             context.push(token_id)
             assert (context.guess(1), context.match) == ([token_id + 1], n + 3)
@@ -303,16 +303,16 @@ class TestContext:
     @given(first=PROMPTS, second=PROMPTS)
     def test_growing_from_held_ids_is_starting_anew(self, first: list[int], second: list[int]) -> None:
         grown, fresh = LookupContext(), LookupContext()
-        grown.become(first)
-        grown.become(second)
-        fresh.become(second)
+        grown.set_ids(first)
+        grown.set_ids(second)
+        fresh.set_ids(second)
         assert (grown.guess(9), grown.match, len(grown)) == (fresh.guess(9), fresh.match, len(fresh))
 
     @settings(max_examples=200, deadline=None)
     @given(ids=st.lists(st.integers(0, 3), min_size=2, max_size=60))
     def test_a_guess_follows_ids_that_agree_with_the_last_ones(self, ids: list[int]) -> None:
         context = LookupContext()
-        context.become(ids)
+        context.set_ids(ids)
         pairs = {tuple(ids[n : n + 2]) for n in range(len(ids) - 2)}
         assert bool(context.match) == (tuple(ids[-2:]) in pairs)
         if context.match:
@@ -331,20 +331,20 @@ class TestPolicy:
         assert policy.draft_length(0) == 0
         assert policy.draft_length(2) < policy.draft_length(8)
         for _ in range(60):
-            policy.saw_guess(8, False)
+            policy.record_guess(8, False)
         assert policy.draft_length(8) == 0
         for _ in range(60):
-            policy.saw_guess(8, True)
+            policy.record_guess(8, True)
         assert policy.draft_length(8) == DRAFTS[-1]
 
     def test_a_slow_forward_is_forgiven_after_a_while(self) -> None:
         policy = DraftPolicy()
         for _ in range(60):
-            policy.saw_guess(8, True)
-        policy.saw_forward(1, 1.0)
+            policy.record_guess(8, True)
+        policy.record_forward(1, 1.0)
         for length in DRAFTS:
-            policy.saw_forward(1 + length, 100.0)
+            policy.record_forward(1 + length, 100.0)
         assert policy.draft_length(8) == 0
         for _ in range(256):
-            policy.saw_forward(1, 1.0)
+            policy.record_forward(1, 1.0)
         assert policy.draft_length(8) == DRAFTS[-1]

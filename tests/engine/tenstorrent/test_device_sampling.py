@@ -33,7 +33,7 @@ from ttchat_tui.domain.model_spec import Capabilities, TenstorrentOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.tenstorrent import families, package
 from ttchat_tui.engine.tenstorrent.engine import TenstorrentEngine
-from ttchat_tui.engine.tenstorrent.sampler_choice import choose
+from ttchat_tui.engine.tenstorrent.sampler_choice import choose_sampler
 
 WITH_PARAMETERS = ("s4", "s5", "s6", "s7")
 GREEDY_ONLY = ("s1", "s2", "s3")
@@ -245,18 +245,21 @@ def test_a_package_without_sampling_parameters_is_sampled_on_the_host(tmp_path: 
 def test_what_upstream_samples_on_the_host_is_sampled_there() -> None:
     model = types.SimpleNamespace(_supports_on_device_sampling=True)
     wish: dict[str, Any] = {"has_parameters": True, "label": "S4"}
-    assert choose(DEVICE, s4, model, name="Llama-3.1-8B", **wish).kind is s4.SamplingParams
-    refused = choose(DEVICE, s4, model, name="Mistral-7B-Instruct-v0.3", **wish)
+    assert choose_sampler(DEVICE, s4, model, name="Llama-3.1-8B", **wish).kind is s4.SamplingParams
+    refused = choose_sampler(DEVICE, s4, model, name="Mistral-7B-Instruct-v0.3", **wish)
     assert refused.kind is None
     assert "34763" in refused.notes[0]
-    assert choose(DEVICE, types.SimpleNamespace(), model, name="x", **wish).kind is None
-    assert choose(TenstorrentOptions(), s4, model, name="x", **wish).notes == ()
+    assert choose_sampler(DEVICE, types.SimpleNamespace(), model, name="x", **wish).kind is None
+    assert choose_sampler(TenstorrentOptions(), s4, model, name="x", **wish).notes == ()
 
 
 def test_a_model_that_does_not_say_so_draws_the_most_probable_token_only_where_no_model_says_so() -> None:
     silent = types.SimpleNamespace()
-    assert choose(DEVICE, s1, silent, name="x", has_parameters=False, label="S1").kind is s1.SamplingParams
-    assert choose(DEVICE, s4, silent, name="x", has_parameters=True, label="S4").kind is None
+    assert (
+        choose_sampler(DEVICE, s1, silent, name="x", has_parameters=False, label="S1").kind
+        is s1.SamplingParams
+    )
+    assert choose_sampler(DEVICE, s4, silent, name="x", has_parameters=True, label="S4").kind is None
 
 
 # -- the card

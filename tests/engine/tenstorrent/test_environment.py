@@ -10,7 +10,7 @@ from ttchat_tui.engine.base import MissingDependency, ModelLoadError
 from ttchat_tui.engine.tenstorrent import environment
 from ttchat_tui.engine.tenstorrent.environment import (
     Checkout,
-    Wanted,
+    EnvironmentSettings,
     applied,
     cache_parent,
     choose_api,
@@ -86,7 +86,7 @@ def test_what_is_missing_is_said_with_what_to_run(monkeypatch: pytest.MonkeyPatc
     assert "TT_METAL_HOME" in no_models.value.info.cure
 
 
-def wanted(**changes: object) -> Wanted:
+def wanted(**changes: object) -> EnvironmentSettings:
     settings: dict[str, object] = {
         "hf_model": "/models/Llama",
         "is_local": True,
@@ -96,7 +96,7 @@ def wanted(**changes: object) -> Wanted:
         "operation_timeout_s": 60,
         **changes,
     }
-    return Wanted(**settings)  # pyright: ignore[reportArgumentType]
+    return EnvironmentSettings(**settings)  # pyright: ignore[reportArgumentType]
 
 
 def test_what_the_user_has_set_stays_but_for_the_model() -> None:

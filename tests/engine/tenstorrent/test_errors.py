@@ -9,7 +9,7 @@ import pytest
 
 from ttchat_tui.engine.base import EngineError, LoadCancelled
 from ttchat_tui.engine.tenstorrent.cures import CURES, Cure
-from ttchat_tui.engine.tenstorrent.errors import cure_for, explain, explained
+from ttchat_tui.engine.tenstorrent.errors import cure_for, explain, explain_errors
 
 
 def fatal(info: str, condition: str = "condition", file: str = "tt_metal/impl/some.cpp:101") -> RuntimeError:
@@ -168,10 +168,10 @@ def test_what_made_an_error_is_looked_at_when_the_error_says_nothing() -> None:
 
 
 def test_an_error_of_our_own_passes_unchanged() -> None:
-    with pytest.raises(LoadCancelled), explained():
+    with pytest.raises(LoadCancelled), explain_errors():
         raise LoadCancelled("cancelled")
 
 
 def test_native_errors_leave_the_block_explained() -> None:
-    with pytest.raises(EngineError, match="stopped answering"), explained():
+    with pytest.raises(EngineError, match="stopped answering"), explain_errors():
         raise fatal("TIMEOUT: device timeout, potential hang detected")

@@ -19,7 +19,7 @@ from tests.engine.tenstorrent.talk import DRAWN, FIRST, GREEDY, expected, load, 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
 from ttchat_tui.engine.tenstorrent.engine import TenstorrentEngine
-from ttchat_tui.engine.tenstorrent.kv_prefix import reusable
+from ttchat_tui.engine.tenstorrent.kv_prefix import reusable_prefix
 from ttchat_tui.engine.text.tokenizer_folder import tokenizer_from_folder
 
 QUESTION = ChatMessage("user", "word " * 100)
@@ -208,8 +208,8 @@ def test_other_generations_say_that_they_cannot(tmp_path: Path, generation: str)
 )
 def test_a_prefix_ends_where_the_card_can_start(held: int, asked: int, start: int) -> None:
     """Multiples of 64 and fewer than all; of 256 where what remains is padded to 2,048 or more."""
-    assert reusable(list(range(held)), list(range(asked))) == start
+    assert reusable_prefix(list(range(held)), list(range(asked))) == start
 
 
 def test_a_prefix_ends_where_the_ids_part() -> None:
-    assert reusable([*range(130), 7, *range(131, 300)], list(range(300))) == 128
+    assert reusable_prefix([*range(130), 7, *range(131, 300)], list(range(300))) == 128

@@ -9,7 +9,7 @@ import pytest
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.engine.base import PromptTooLong
 from ttchat_tui.engine.text.prompt_builder import PromptBuilder
-from ttchat_tui.engine.text.template import ChatTemplate, Piece
+from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece
 from ttchat_tui.engine.text.token_ledger import TokenLedger
 
 TEMPLATE = (
@@ -25,7 +25,7 @@ class OneIdPerLetter:
     def __init__(self) -> None:
         self.encoded: list[str] = []
 
-    def encode_pieces(self, pieces: Sequence[Piece], start: int = 0) -> list[tuple[int, ...]]:
+    def encode_pieces(self, pieces: Sequence[PromptPiece], start: int = 0) -> list[tuple[int, ...]]:
         self.encoded = [piece.text for piece in pieces[start:]]
         return [
             (1000 + CONTROLS.index(p.text),) if p.is_control else tuple(map(ord, p.text))
@@ -90,9 +90,9 @@ def test_a_continued_reply_goes_on_from_its_ids() -> None:
 def test_only_what_is_new_is_tokenised() -> None:
     encoder = OneIdPerLetter()
     ledger = TokenLedger(encoder)
-    pieces = [Piece("<user>", True), Piece("a", False)]
+    pieces = [PromptPiece("<user>", True), PromptPiece("a", False)]
     ledger.remember(ledger.encode(pieces), [7], "b")
-    ledger.encode([Piece("<user>", True), Piece("ab", False), Piece("<end>", True)])
+    ledger.encode([PromptPiece("<user>", True), PromptPiece("ab", False), PromptPiece("<end>", True)])
     assert encoder.encoded == ["<end>"]
 
 

@@ -19,7 +19,7 @@ from tests.engine.decoding.decoded import decoded
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
-from ttchat_tui.engine.text.template import ChatTemplate, Piece
+from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece
 from ttchat_tui.engine.text.text_stream import TextStream
 from ttchat_tui.engine.text.tokenizer import ChatTokenizer
 from ttchat_tui.engine.text.tokenizer_gguf import LLAMA3_SPLIT, merges_by_score, tokenizer_from_gguf
@@ -33,7 +33,7 @@ TRICKY = [
 
 
 def ids_of(tokenizer: ChatTokenizer, text: str) -> list[int]:
-    return list(tokenizer.encode_pieces([Piece(text, False)])[0])
+    return list(tokenizer.encode_pieces([PromptPiece(text, False)])[0])
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,7 @@ def metaspace(scheme: str) -> Tokenizer:
 @pytest.mark.parametrize("parts", [("a", "<e>", "a"), ("<e>", "a"), ("a a", "<e>", "<e>", " a")])
 def test_pieces_have_the_ids_of_the_whole_text(scheme: str, parts: tuple[str, ...]) -> None:
     whole = metaspace(scheme).encode("".join(parts), add_special_tokens=False).ids
-    pieces = [Piece(part, part == "<e>") for part in parts]
+    pieces = [PromptPiece(part, part == "<e>") for part in parts]
     ours = ChatTokenizer(metaspace(scheme)).encode_pieces(pieces)
     assert [i for part in ours for i in part] == whole
 
@@ -213,7 +213,7 @@ def test_control_tokens_that_swallow_white_space_still_do() -> None:
         return made
 
     ours = ChatTokenizer(tokenizer()).encode_pieces(
-        [Piece("a ", False), Piece("<e>", True), Piece("  a", False)]
+        [PromptPiece("a ", False), PromptPiece("<e>", True), PromptPiece("  a", False)]
     )
     assert [i for part in ours for i in part] == tokenizer().encode("a <e>  a").ids == [1, 0, 1]
 
@@ -262,7 +262,7 @@ def test_a_text_of_megabytes_lets_other_threads_go_on() -> None:
 
     heart = threading.Thread(target=beat)
     heart.start()
-    ((*ids,),) = tokenizer.encode_pieces([Piece("word " * 400_000, False)])
+    ((*ids,),) = tokenizer.encode_pieces([PromptPiece("word " * 400_000, False)])
     is_over.set()
     heart.join()
     assert len(ids) == 2_000_000

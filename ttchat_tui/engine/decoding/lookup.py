@@ -20,7 +20,7 @@ from ttchat_tui.engine.decoding.lookup_policy import DRAFTS, DraftPolicy
 from ttchat_tui.engine.decoding.loop import Stepper
 
 
-class RowsStepper(Protocol):
+class DraftStepper(Protocol):
     """A stepper that can run several ids at once, and take them back."""
 
     def step_many(self, ids: Sequence[int]) -> NDArray[np.float32]:
@@ -41,21 +41,21 @@ class LookupStepper(Stepper):
     def __init__(
         self,
         stepper: Stepper,
-        rows: RowsStepper,
+        rows: DraftStepper,
         context_length: int,
-        most_rows: int = 1 + DRAFTS[-1],
+        max_rows: int = 1 + DRAFTS[-1],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """`stepper` for single ids and prompts, `rows` for drafts: of one KV cache, and perhaps the same object.
 
-        `most_rows` is how many rows give the same logits together as one by one.
+        `max_rows` is how many rows give the same logits together as one by one.
         """
         self._stepper = stepper
         self._rows = rows
         self._context_length = context_length
         self._clock = clock
         self._context = LookupContext()
-        self._policy = DraftPolicy(most_rows)
+        self._policy = DraftPolicy(max_rows)
         self._draft: list[int] = []
         """Ids in the KV cache that have not been sampled yet."""
         self._logits: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
@@ -79,13 +79,13 @@ class LookupStepper(Stepper):
         self._forwards = 0
         self._is_drafted = False
         logits = self._stepper.prefill(ids, report)
-        self._context.become(ids)
+        self._context.set_ids(ids)
         return logits
 
     def step(self, token_id: int) -> NDArray[np.float32]:
         context = self._context
         if context.match:
-            self._policy.saw_guess(context.match, context.guess(1)[0] == token_id)
+            self._policy.record_guess(context.match, context.guess(1)[0] == token_id)
         context.push(token_id)
         self._is_drafted = bool(self._draft) and self._draft[0] == token_id
         if self._is_drafted:
@@ -107,6 +107,6 @@ class LookupStepper(Stepper):
             logits, self._logits, self._draft = logits[0], logits[1:], draft
         else:
             logits = self._stepper.step(token_id)
-        self._policy.saw_forward(1 + len(draft), self._clock() - began_s)
+        self._policy.record_forward(1 + len(draft), self._clock() - began_s)
         self._forwards += 1
         return logits

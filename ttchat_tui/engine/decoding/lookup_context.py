@@ -30,7 +30,7 @@ class LookupContext:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def become(self, ids: Sequence[int]) -> None:
+    def set_ids(self, ids: Sequence[int]) -> None:
         """Hold exactly `ids`; where they continue what is held, only the new ones are indexed."""
         held = len(self._ids)
         if held > len(ids) or list(ids[:held]) != self._ids:

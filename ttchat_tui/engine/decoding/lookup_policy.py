@@ -26,21 +26,21 @@ class DraftPolicy:
     off, text that does turns it on again. Costs are ratios of the fastest of the last times.
     """
 
-    def __init__(self, most_rows: int = 1 + DRAFTS[-1]) -> None:
-        """A forward has `most_rows` at most, the sampled id's included."""
-        self._lengths = [length for length in DRAFTS if length < most_rows]
+    def __init__(self, max_rows: int = 1 + DRAFTS[-1]) -> None:
+        """A forward has `max_rows` at most, the sampled id's included."""
+        self._lengths = [length for length in DRAFTS if length < max_rows]
         self._chance = list(_PRIOR)
         self._times_s: dict[int, deque[float]] = {}
         """Rows → seconds of the last forwards of so many rows."""
         self._measured_at: dict[int, int] = {}
         self._forwards = 0
 
-    def saw_guess(self, match: int, is_right: bool) -> None:
+    def record_guess(self, match: int, is_right: bool) -> None:
         """The guess after `match` agreeing ids was the next id, or not."""
         place = min(match, len(self._chance) - 1)
         self._chance[place] += _LEARN * (is_right - self._chance[place])
 
-    def saw_forward(self, rows: int, seconds: float) -> None:
+    def record_forward(self, rows: int, seconds: float) -> None:
         """A forward of so many rows took `seconds`."""
         self._forwards += 1
         if self._is_stale(rows):

@@ -18,7 +18,7 @@ from ttchat_tui.engine.decoding.loop import AnyStepper, BatchStepper, run_batch,
 from ttchat_tui.engine.text.prompt_builder import EncodedPrompt, PromptBuilder
 from ttchat_tui.engine.text.template import ChatTemplate
 from ttchat_tui.engine.text.text_stream import IncrementalDecoder, TextStream
-from ttchat_tui.engine.text.token_ledger import NOTHING_WRITTEN, PieceEncoder, Written
+from ttchat_tui.engine.text.token_ledger import NO_UNFINISHED_REPLY, PieceEncoder, UnfinishedReply
 
 
 class ReplyTokenizer(PieceEncoder, Protocol):
@@ -60,12 +60,12 @@ class Responder:
 
     def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
         """As `Engine.count`."""
-        plan = self._prompts.count(messages)
+        fitted = self._prompts.count(messages)
         return PromptCounted(
             count_id=count_id,
-            prompt_tokens=plan.tokens,
+            prompt_tokens=fitted.tokens,
             context_length=self._context_length,
-            dropped_messages=plan.dropped,
+            dropped_messages=fitted.dropped,
         )
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
@@ -73,9 +73,9 @@ class Responder:
         received_s = time.perf_counter()
         try:
             require_batch(request, self._batch_sizes)
-            written = self._written(request)
+            unfinished = self._unfinished_reply(request)
             prompt = self._prompts.build(
-                request.messages, continue_last=request.continue_last, written=written
+                request.messages, continue_last=request.continue_last, unfinished=unfinished
             )
         except EngineError as error:
             yield refusal(request, error.info)
@@ -85,7 +85,7 @@ class Responder:
         unopened = set(range(request.rows)) if opens else set[int]()
         reply_ids: list[int] = []
         try:
-            for event in self._run(request, control, prompt, written.ids, received_s):
+            for event in self._run(request, control, prompt, unfinished.ids, received_s):
                 if isinstance(event, TokenEvent) and event.row == 0:
                     reply_ids.extend(event.token_ids)
                 if isinstance(event, TokenEvent) and event.row in unopened:
@@ -93,31 +93,31 @@ class Responder:
                     event = msgspec.structs.replace(event, text=OPENING + event.text)
                 yield event
         finally:
-            self._prompts.remember(prompt, *self._whole(written.ids, reply_ids))
+            self._prompts.remember(prompt, *self._whole_characters(unfinished.ids, reply_ids))
 
-    def _written(self, request: GenerationRequest) -> Written:
+    def _unfinished_reply(self, request: GenerationRequest) -> UnfinishedReply:
         """What the model wrote of the message to be continued, if its ids are known and still are that text."""
         ids = request.written_ids
         if not request.continue_last or not ids:
-            return NOTHING_WRITTEN
-        text, raw = (_push(self._decoder(is_start=is_start), ids) for is_start in (True, False))
+            return NO_UNFINISHED_REPLY
+        text, raw = (_decode_ids(self._new_decoder(is_start=is_start), ids) for is_start in (True, False))
         if text != request.messages[-1].content:  # a stop string was cut off it; or another model wrote it
-            return NOTHING_WRITTEN
-        return Written(ids, (raw, text))
+            return NO_UNFINISHED_REPLY
+        return UnfinishedReply(ids, (raw, text))
 
-    def _whole(self, written: Sequence[int], ids: Sequence[int]) -> tuple[Sequence[int], str]:
+    def _whole_characters(self, written: Sequence[int], ids: Sequence[int]) -> tuple[Sequence[int], str]:
         """The ids after `written` as far as they are whole characters, and their text."""
         while True:
-            decoder = self._decoder(written)
-            text = _push(decoder, ids)
+            decoder = self._new_decoder(written)
+            text = _decode_ids(decoder, ids)
             if not ids or decoder.is_whole:
                 return ids, text + decoder.flush()
             ids = ids[:-1]
 
-    def _decoder(self, seen: Sequence[int] = (), *, is_start: bool = False) -> IncrementalDecoder:
+    def _new_decoder(self, seen: Sequence[int] = (), *, is_start: bool = False) -> IncrementalDecoder:
         """A decoder that knows the ids before."""
         decoder = self._tokenizer.new_decoder(is_start=is_start)
-        _push(decoder, seen)
+        _decode_ids(decoder, seen)
         return decoder
 
     def _run(
@@ -135,7 +135,9 @@ class Responder:
             control=control,
             prompt_ids=prompt.ids,
             text_streams=[
-                TextStream(self._decoder(written, is_start=is_start), (*sampling.stop, *self._template.stop))
+                TextStream(
+                    self._new_decoder(written, is_start=is_start), (*sampling.stop, *self._template.stop)
+                )
                 for sampling in samplings
             ],
             stop_ids=self._tokenizer.end_ids,
@@ -150,5 +152,5 @@ class Responder:
         return run_generation(job, self._stepper)
 
 
-def _push(decoder: IncrementalDecoder, ids: Sequence[int]) -> str:
+def _decode_ids(decoder: IncrementalDecoder, ids: Sequence[int]) -> str:
     return "".join([decoder.push(token_id) for token_id in ids])

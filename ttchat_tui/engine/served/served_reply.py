@@ -175,7 +175,7 @@ class ServedReply:
     def _filtered(self, piece: ReplyPiece) -> str:
         """The text up to a stop string; only the answer is searched for them."""
         before = self.text.flush() + piece.thinking if piece.thinking else ""
-        return before + self.text.take(piece.said)
+        return before + self.text.push_text(piece.said)
 
     def _count(self, usage: Usage, values: int) -> int:
         if usage.completion_tokens is not None:

@@ -35,7 +35,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """S1, S3, S4, S5, S6: the oldest of those that look the same to us."""
     prefill_keywords: frozenset[str]
     """Optional keywords that prefill names."""
-    decode_keywords: frozenset[str]
     has_start_pos: bool
     """Prefill can start behind a cached prefix, and does it right (only S6: S5 writes to the wrong block)."""
 
@@ -125,7 +124,6 @@ def identify(generator: Any) -> Profile:
     return Profile(
         name=name,
         prefill_keywords=frozenset(prefill),
-        decode_keywords=frozenset(decode),
         has_start_pos=name == "S6" and "start_pos" in prefill,
     )
 

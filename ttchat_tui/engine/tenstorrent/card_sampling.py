@@ -16,10 +16,10 @@ import torch
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
 from ttchat_tui.domain.sampling import SamplingParams
 
-HOSTS: Final = frozenset({"max_tokens", "stop"})
+HOST_PARAMETERS: Final = frozenset({"max_tokens", "stop"})
 """What ends a reply is the host's business, whoever draws."""
 
-MOST: Final = 32
+MAX_CANDIDATES: Final = 32
 """The card looks at so many candidates; upstream's `format_sampling_params` cuts top-k there."""
 
 _DRAWN: Final = ("temperature", "top_k", "top_p")
@@ -29,10 +29,10 @@ _NEUTRAL: Final = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, min_p=0.0)
 _LARGEST_SEED: Final = 2**31 - 1
 
 GREEDY: Final = SamplingParams(temperature=0.0, top_k=1, top_p=1.0)
-KINDS: Final = (
+SAMPLER_PROGRAMS: Final = (
     SamplingParams(temperature=0.0, top_k=1, top_p=1.0, presence_penalty=0.1),
-    SamplingParams(temperature=1.0, top_k=MOST, top_p=0.9, presence_penalty=0.1),
-    SamplingParams(temperature=1.0, top_k=MOST, top_p=0.9),
+    SamplingParams(temperature=1.0, top_k=MAX_CANDIDATES, top_p=0.9, presence_penalty=0.1),
+    SamplingParams(temperature=1.0, top_k=MAX_CANDIDATES, top_p=0.9),
     GREEDY,
 )
 """The card's sampler has a program for each of these."""
@@ -47,7 +47,7 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
     sampling: tuple[SamplingParams, ...]
     """Of each row; of one that is not in use, anything."""
     seeds: tuple[int, ...]
-    is_anew: bool
+    has_changed: bool
     """It is not what the card was told last: a reply begins, or its parameters changed. What the card knows of earlier
     tokens is to be replaced as well."""
     prompt: Sequence[int]
@@ -61,35 +61,35 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
         return {"prompt_tokens": _padded(prompts), "output_tokens": _padded(self.replies)}
 
 
-def honoured(fields: Collection[str]) -> frozenset[str]:
+def supported_parameters(fields: Collection[str]) -> frozenset[str]:
     """Names of the `SamplingParams` of ours that hold when the card draws.
 
     Args:
         fields: of the generation's `SamplingParams`; none where it only takes the most probable token.
     """
-    return HOSTS | {name for name in (*_DRAWN, *_PENALTIES, "seed") if name in fields}
+    return HOST_PARAMETERS | {name for name in (*_DRAWN, *_PENALTIES, "seed") if name in fields}
 
 
-def limited(sampling: SamplingParams, names: Collection[str]) -> SamplingParams:
+def limit_sampling(sampling: SamplingParams, names: Collection[str]) -> SamplingParams:
     """`sampling` as far as the card does it: what is not in `names` cuts nothing (without a temperature: greedy), and
-    no more than `MOST` candidates are looked at."""
+    no more than `MAX_CANDIDATES` candidates are looked at."""
     kept = {name: getattr(sampling, name) for name in {*names, "seed"}}
-    if "top_k" in names and not 0 < sampling.top_k <= MOST:
-        kept["top_k"] = MOST
+    if "top_k" in names and not 0 < sampling.top_k <= MAX_CANDIDATES:
+        kept["top_k"] = MAX_CANDIDATES
     return msgspec.structs.replace(_NEUTRAL, **kept)
 
 
-def limited_request(request: GenerationRequest, names: Collection[str]) -> GenerationRequest:
+def limit_request(request: GenerationRequest, names: Collection[str]) -> GenerationRequest:
     """The same request, its sampling and that of its candidates `limited`."""
 
     def own(candidate: Candidate) -> Candidate:
         if candidate.sampling is None:
             return candidate
-        return msgspec.structs.replace(candidate, sampling=limited(candidate.sampling, names))
+        return msgspec.structs.replace(candidate, sampling=limit_sampling(candidate.sampling, names))
 
     return msgspec.structs.replace(
         request,
-        sampling=limited(request.sampling, names),
+        sampling=limit_sampling(request.sampling, names),
         candidates=tuple(own(candidate) for candidate in request.candidates),
     )
 
@@ -108,15 +108,15 @@ class LimitedControl(GenerationControl):
 
     @property
     def sampling(self) -> SamplingParams:
-        return limited(self._control.sampling, self._names)
+        return limit_sampling(self._control.sampling, self._names)
 
 
-def greedy(kind: type[Any]) -> Any:
+def native_greedy(kind: type[Any]) -> Any:
     """The only instance of S1's to S3's `SamplingParams` that their card takes."""
     return kind(temperature=0.0, top_k=-1, top_p=1.0)
 
 
-def native(kind: type[Any], draws: Draws) -> Any:
+def native_sampling(kind: type[Any], draws: Draws) -> Any:
     """An instance of a generation's `SamplingParams` with a list for each row, of the fields that it has.
 
     A seed is always given: a reply can be had again, and S5 records no trace of a sampler that is seeded.

@@ -23,16 +23,16 @@ from ttchat_tui.engine.base import ModelLoadError, ProgressReporter, not_loaded,
 from ttchat_tui.engine.decoding.job import row_samplings
 from ttchat_tui.engine.decoding.responder import Responder
 from ttchat_tui.engine.tenstorrent import environment, weight_cache
-from ttchat_tui.engine.tenstorrent.card_sampling import LimitedControl, limited_request
-from ttchat_tui.engine.tenstorrent.errors import explained
+from ttchat_tui.engine.tenstorrent.card_sampling import LimitedControl, limit_request
+from ttchat_tui.engine.tenstorrent.errors import explain_errors
 from ttchat_tui.engine.tenstorrent.holders import require_free
 from ttchat_tui.engine.tenstorrent.kv_prefix import PROBE
-from ttchat_tui.engine.tenstorrent.loading import LoadedCard, Plan, load_card
+from ttchat_tui.engine.tenstorrent.loading import CardSpec, LoadedCard, load_card
 from ttchat_tui.engine.tenstorrent.mesh import named_shape
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
 from ttchat_tui.engine.text.generation_config import recommended_sampling
 from ttchat_tui.engine.text.json_file import read_json, read_json_if_there
-from ttchat_tui.engine.text.template import ChatTemplate, Piece
+from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece
 from ttchat_tui.engine.text.tokenizer import ChatTokenizer
 from ttchat_tui.engine.text.tokenizer_folder import template_from_folder, tokenizer_from_folder
 
@@ -81,17 +81,17 @@ class TenstorrentEngine:
         data = template_from_folder(folder)
         report(LoadProgress(phase="start", detail="chat template"))
         template = ChatTemplate(data.source, data.special, tokenizer.controls)
-        plan = Plan(
+        plan = CardSpec(
             api=prepared.api,
             name=folder.name,
             hf_model=str(folder),
             mesh_name=_mesh_name(options),
             wanted_context=spec.context_length,
             model_context=_longest_context(config),
-            probe=tokenizer.encode_pieces((Piece(PROBE, False),))[0],
+            probe=tokenizer.encode_pieces((PromptPiece(PROBE, False),))[0],
             options=options,
         )
-        with explained():
+        with explain_errors():
             card = load_card(plan, report)
         self._loaded = _ready(card, tokenizer, template)
         recommended = recommended_sampling(read_json_if_there(folder / "generation_config.json"))
@@ -119,7 +119,7 @@ class TenstorrentEngine:
             return
         loaded = self._loaded
         if loaded.draws is not None:
-            request = limited_request(request, loaded.draws)
+            request = limit_request(request, loaded.draws)
             control = LimitedControl(control, loaded.draws)
             loaded.stepper.draw_by(row_samplings(request, control))
         yield from loaded.responder.generate(request, control)
@@ -127,7 +127,7 @@ class TenstorrentEngine:
     def unload(self) -> None:
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
-            with explained():
+            with explain_errors():
                 loaded.card.close()
 
     def close(self) -> None:
@@ -151,7 +151,7 @@ class TenstorrentEngine:
         cache = environment.cache_parent(options.cache_dir, os.environ, path)
         folder = environment.model_folder(path, spec.repo, cache / "names")
         rows = named_shape(mesh_name)[0] if (mesh_name := _mesh_name(options)) else 1
-        wanted = environment.Wanted(
+        wanted = environment.EnvironmentSettings(
             hf_model=str(folder),
             is_local=True,
             cache_dir=weight_cache.make(weight_cache.folder_for(cache, folder.name, path, rows)),

@@ -92,7 +92,7 @@ def put_on_path(checkout: Checkout) -> None:
     sys.path.insert(0, root)
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class EnvironmentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the environment is made from."""
 
     hf_model: str
@@ -107,7 +107,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     operation_timeout_s: int
 
 
-def variables(wanted: Wanted, environ: Mapping[str, str]) -> dict[str, str]:
+def variables(wanted: EnvironmentSettings, environ: Mapping[str, str]) -> dict[str, str]:
     """What to set before `import ttnn`. What the user has set stays, but for the model, which is chosen here, and for
     TT_CACHE_PATH, which `cache_parent` has taken account of."""
     defaults = {

@@ -49,7 +49,7 @@ def native_line(text: str) -> str:
 
 
 @contextmanager
-def explained() -> Generator[None, None, None]:
+def explain_errors() -> Generator[None, None, None]:
     """Raise whatever native code raises inside as an `EngineError`."""
     try:
         yield

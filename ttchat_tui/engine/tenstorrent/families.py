@@ -16,7 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.tenstorrent.adapter import CONTRACT_FLAGS, CardModel, Profile
-from ttchat_tui.engine.tenstorrent.card_sampling import Draws, greedy, honoured, native
+from ttchat_tui.engine.tenstorrent.card_sampling import (
+    Draws,
+    native_greedy,
+    native_sampling,
+    supported_parameters,
+)
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,13 +34,13 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """None: the host draws."""
 
     @property
-    def is_anew(self) -> bool:
+    def has_changed(self) -> bool:
         """Inputs or, where the card draws, parameters are not those it holds."""
-        return self.is_fed or (self.draws is not None and self.draws.is_anew)
+        return self.is_fed or (self.draws is not None and self.draws.has_changed)
 
     def histories(self) -> dict[str, torch.Tensor]:
         """Earlier tokens for the card's penalties; they are read when something is reset."""
-        return self.draws.histories() if self.draws is not None and self.is_anew else {}
+        return self.draws.histories() if self.draws is not None and self.has_changed else {}
 
 
 class GeneratorModel:
@@ -82,7 +87,7 @@ class GeneratorModel:
         if self._sampling_params is None:
             return None
         named = [field.name for field in fields(self._sampling_params)]
-        return honoured(named if self.has_sampler else ())
+        return supported_parameters(named if self.has_sampler else ())
 
     def prefill(
         self, rows: Sequence[Sequence[int]], *, first_row: int, start: int = 0
@@ -155,7 +160,11 @@ class GeneratorModel:
     def _native(self, draws: Draws | None) -> Any:
         if draws is None or self._sampling_params is None:
             return None
-        return native(self._sampling_params, draws) if self.has_sampler else greedy(self._sampling_params)
+        return (
+            native_sampling(self._sampling_params, draws)
+            if self.has_sampler
+            else native_greedy(self._sampling_params)
+        )
 
     def _flags(self, step: Step) -> dict[str, Any]:
         """What makes the card take from the host what is new, in this generation's words."""
@@ -181,7 +190,7 @@ class LegacyResetModel(PageTableModel):
         super()._flags(step)
         if step.draws is None:
             return {"reset_batch": step.is_fed}
-        return {"reset_batch": step.draws.is_anew, **(step.histories() if step.draws.is_anew else {})}
+        return {"reset_batch": step.draws.has_changed, **(step.histories() if step.draws.has_changed else {})}
 
 
 class ResetModel(GeneratorModel):
@@ -190,7 +199,7 @@ class ResetModel(GeneratorModel):
     has_sampler = True
 
     def _flags(self, step: Step) -> dict[str, Any]:
-        return {"reset_batch": step.is_anew, **step.histories()}
+        return {"reset_batch": step.has_changed, **step.histories()}
 
 
 class ContractModel(GeneratorModel):
@@ -199,10 +208,10 @@ class ContractModel(GeneratorModel):
     has_sampler = True
 
     def _flags(self, step: Step) -> dict[str, Any]:
-        is_drawn_anew = step.draws is not None and step.is_anew
+        is_drawn_anew = step.draws is not None and step.has_changed
         return {
             **dict.fromkeys(CONTRACT_FLAGS, False),
-            "reload_inputs": step.is_anew or step.draws is None or not step.is_traced,
+            "reload_inputs": step.has_changed or step.draws is None or not step.is_traced,
             "reload_sampling_params": is_drawn_anew,
             "reset_sampling_state": is_drawn_anew,
             **step.histories(),

@@ -47,7 +47,7 @@ class _Report(Protocol):
     def __call__(self, done: int, total: int, /) -> bool: ...
 
 
-def reusable(held: Sequence[int], ids: Sequence[int]) -> int:
+def reusable_prefix(held: Sequence[int], ids: Sequence[int]) -> int:
     """How many leading ids of a prompt need no prefill: those that `held` begins with as well, down to a position that
     the card can start from; fewer than all."""
     common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(held, ids, strict=False)))
@@ -59,12 +59,12 @@ def aligned(position: int, alignment: int) -> int:
     return position // alignment * alignment
 
 
-def start_for(bucket: int) -> int:
+def start_for_bucket(bucket: int) -> int:
     """Where a prefill may start whose remaining ids are padded to `bucket`: a shape to compile."""
     return ALIGNMENT if bucket <= _LONG else _LONG_ALIGNMENT
 
 
-def is_right(stepper: PrefixStepper, probe: Sequence[int]) -> bool:
+def reuse_is_correct(stepper: PrefixStepper, probe: Sequence[int]) -> bool:
     """Whether a prompt behind a cached prefix goes on as the same prompt in full: the most probable token after it,
     and the one after that, for which the new keys and values are read back.
 

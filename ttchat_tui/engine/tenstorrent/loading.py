@@ -18,7 +18,7 @@ from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.engine.base import ProgressReporter
 from ttchat_tui.engine.tenstorrent import package
-from ttchat_tui.engine.tenstorrent.adapter import CardModel, identify
+from ttchat_tui.engine.tenstorrent.adapter import CardModel, Profile, identify
 from ttchat_tui.engine.tenstorrent.buckets import prefill_buckets
 from ttchat_tui.engine.tenstorrent.environment import Api
 from ttchat_tui.engine.tenstorrent.families import adapt, has_sampler, page_table
@@ -30,9 +30,14 @@ from ttchat_tui.engine.tenstorrent.mesh import (
     trace_region_bytes,
 )
 from ttchat_tui.engine.tenstorrent.progress import BarStream, NativeProgress
-from ttchat_tui.engine.tenstorrent.sampler_choice import Choice, choose, choose_package, on_host
+from ttchat_tui.engine.tenstorrent.sampler_choice import (
+    SamplerChoice,
+    choose_package_sampler,
+    choose_sampler,
+    sample_on_host,
+)
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
-from ttchat_tui.engine.tenstorrent.warm_up import CannotDraw, verify_prefix, warm_up
+from ttchat_tui.engine.tenstorrent.warm_up import SamplerFailed, verify_prefix, warm_up
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +87,7 @@ def context_positions(wanted: int, model_maximum: int, batch: int) -> int:
     return 1 << (most.bit_length() - 1)
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class CardSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be put on the card."""
 
     api: Api
@@ -100,7 +105,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     options: TenstorrentOptions
 
 
-def load_card(plan: Plan, report: ProgressReporter) -> LoadedCard:
+def load_card(spec: CardSpec, report: ProgressReporter) -> LoadedCard:
     """Open the mesh, build the model; once more with a larger trace region where the first was too small.
 
     Raises:
@@ -109,17 +114,17 @@ def load_card(plan: Plan, report: ProgressReporter) -> LoadedCard:
     report(LoadProgress(phase="start", detail="ttnn"))
     ttnn: Any = importlib.import_module("ttnn")
     report(LoadProgress(phase="start", detail="card"))
-    shape = mesh_shape(plan.mesh_name, len(ttnn.get_device_ids()))
-    region = _first_region(plan)
-    ring = plan.api == "package" and plan.mesh_name.upper() in RINGS
+    shape = mesh_shape(spec.mesh_name, len(ttnn.get_device_ids()))
+    region = _first_region(spec)
+    ring = spec.api == "package" and spec.mesh_name.upper() in RINGS
     while True:
         mesh = Mesh(ttnn, shape, region, "FABRIC_1D_RING" if ring else "FABRIC_1D")
         try:
-            build = _build_generator if plan.api == "generator" else _build_package
-            return build(ttnn, mesh, plan, report)
+            build = _build_generator if spec.api == "generator" else _build_package
+            return build(ttnn, mesh, spec, report)
         except BaseException as error:
             larger = needed_trace_region(str(error))
-            _let_go(error)
+            _drop_tensors(error)
             mesh.close()
             if larger is None or larger <= region:
                 raise
@@ -127,22 +132,22 @@ def load_card(plan: Plan, report: ProgressReporter) -> LoadedCard:
             region = larger
 
 
-def _first_region(plan: Plan) -> int:
-    if plan.options.trace_region_bytes or not plan.options.trace:
-        return plan.options.trace_region_bytes
-    return trace_region_bytes(plan.name, plan.mesh_name)
+def _first_region(spec: CardSpec) -> int:
+    if spec.options.trace_region_bytes or not spec.options.trace:
+        return spec.options.trace_region_bytes
+    return trace_region_bytes(spec.name, spec.mesh_name)
 
 
-def _let_go(error: BaseException) -> None:
+def _drop_tensors(error: BaseException) -> None:
     """Drop what a failed build left on the card: its frames hold tensors, which must go before their device."""
     traceback.clear_frames(error.__traceback__)
     gc.collect()
 
 
-def _build_generator(ttnn: Any, mesh: Mesh, plan: Plan, report: ProgressReporter) -> LoadedCard:
+def _build_generator(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressReporter) -> LoadedCard:
     """S1 to S6."""
-    options = plan.options
-    context = context_positions(plan.wanted_context, plan.model_context, options.max_batch_size)
+    options = spec.options
+    context = context_positions(spec.wanted_context, spec.model_context, options.max_batch_size)
     with native_progress(report) as progress:
         generators: Any = importlib.import_module("models.tt_transformers.tt.generator")
         arguments, model, kv_cache = _build_model(ttnn, mesh, options, context, progress)
@@ -150,41 +155,29 @@ def _build_generator(ttnn: Any, mesh: Mesh, plan: Plan, report: ProgressReporter
             model=[model], model_args=[arguments], mesh_device=mesh.device, tokenizer=arguments.tokenizer
         )
         profile = identify(generator)
-        wanted = choose(
-            options,
-            generators,
-            model,
-            name=plan.name,
-            has_parameters=has_sampler(profile),
-            label=profile.name,
+        new_model = functools.partial(
+            adapt,
+            generator,
+            profile,
+            kv_cache=kv_cache,
+            page_table=page_table(options.max_batch_size, context // BLOCK_SIZE),
+            trace=options.trace,
+            release_trace=ttnn.release_trace,
         )
         longest = int(getattr(arguments, "max_prefill_chunk_size", None) or context)
-        starts_behind = options.kv_reuse and profile.has_start_pos
-        card_model, choice = _warm_model(
-            functools.partial(
-                adapt,
-                generator,
-                profile,
-                kv_cache=kv_cache,
-                page_table=page_table(options.max_batch_size, context // BLOCK_SIZE),
-                trace=options.trace,
-                release_trace=ttnn.release_trace,
-            ),
-            functools.partial(
-                warm_up,
-                buckets=prefill_buckets(profile.name, min(context, longest)),
-                progress=progress,
-                report=report,
-                starts_behind=starts_behind,
-            ),
-            wanted,
+        warm = functools.partial(
+            warm_up,
+            buckets=prefill_buckets(profile.name, min(context, longest)),
+            progress=progress,
+            report=report,
+            starts_behind=options.kv_reuse and profile.has_start_pos,
         )
+        label, has_parameters = profile.name, has_sampler(profile)
+        choice = choose_sampler(
+            options, generators, model, name=spec.name, has_parameters=has_parameters, label=label
+        )
+        card_model, choice = _warm_model(new_model, warm, choice)
         stepper = CardStepper(card_model)
-        try:
-            notes = verify_prefix(stepper, plan.probe) if starts_behind else _no_reuse(options, profile.name)
-        except BaseException:
-            card_model.close()
-            raise
         return LoadedCard(
             mesh=mesh,
             model=card_model,
@@ -192,7 +185,7 @@ def _build_generator(ttnn: Any, mesh: Mesh, plan: Plan, report: ProgressReporter
             parts=[generator, model, arguments, kv_cache],
             profile=profile.name,
             context_length=context,
-            notes=(*choice.notes, *notes),
+            notes=(*choice.notes, *_reuse_notes(card_model, stepper, spec, profile)),
         )
 
 
@@ -222,16 +215,16 @@ def _build_model(
 
 
 def _warm_model(
-    adapted: Callable[..., CardModel], warmed: Callable[[CardModel], None], choice: Choice
-) -> tuple[CardModel, Choice]:
+    adapted: Callable[..., CardModel], warmed: Callable[[CardModel], None], choice: SamplerChoice
+) -> tuple[CardModel, SamplerChoice]:
     """A model that has run once; on the host's drawing where the card's own fails."""
     model = adapted(sampling_params=choice.kind)
     try:
         try:
             warmed(model)
-        except CannotDraw as failure:
-            choice = on_host(str(failure))
-            _let_go(failure)
+        except SamplerFailed as failure:
+            choice = sample_on_host(str(failure))
+            _drop_tensors(failure)
             model = adapted()
             warmed(model)
     except BaseException:
@@ -240,28 +233,39 @@ def _warm_model(
     return model, choice
 
 
+def _reuse_notes(model: CardModel, stepper: CardStepper, spec: CardSpec, profile: Profile) -> tuple[str, ...]:
+    """Have `stepper` reuse cached prefixes if the user wants that and the card can; otherwise say why not."""
+    if not (spec.options.kv_reuse and profile.has_start_pos):
+        return _no_reuse(spec.options, profile.name)
+    try:
+        return verify_prefix(stepper, spec.probe)
+    except BaseException:
+        model.close()
+        raise
+
+
 def _no_reuse(options: TenstorrentOptions, profile: str) -> tuple[str, ...]:
-    """Why a wish for it is not met."""
+    """Why `kv_reuse` has no effect, if it is set."""
     if not options.kv_reuse:
         return ()
     note = (
-        f"[tt] kv_reuse: only tt-metal from 2026-08 on starts behind a cached prefix rightly; this one is {profile}. "
-        "Each turn prefills the whole conversation."
+        "[tt] kv_reuse has no effect: tt-metal can start behind a cached prefix from 2026-08 on, and this one is "
+        f"{profile}. Each turn prefills the whole conversation."
     )
     return (note,)
 
 
-def _build_package(ttnn: Any, mesh: Mesh, plan: Plan, report: ProgressReporter) -> LoadedCard:
+def _build_package(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressReporter) -> LoadedCard:
     """S7: the standalone package compiles and records by itself."""
-    options = plan.options
+    options = spec.options
     batch = options.max_batch_size
-    context = package.positions(plan.wanted_context, plan.model_context, _KV_POSITIONS // batch)
-    choice = choose_package(options)
+    context = package.positions(spec.wanted_context, spec.model_context, _KV_POSITIONS // batch)
+    choice = choose_package_sampler(options)
     with native_progress(report) as progress:
         llm = package.build(
-            package.package_for(plan.name),
+            package.package_for(spec.name),
             mesh.device,
-            hf_model=plan.hf_model,
+            hf_model=spec.hf_model,
             batch=batch,
             max_seq_len=context,
             optimizations=options.optimizations,

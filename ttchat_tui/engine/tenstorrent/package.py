@@ -18,7 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.tenstorrent.card_sampling import KINDS, Draws, honoured, native
+from ttchat_tui.engine.tenstorrent.card_sampling import (
+    SAMPLER_PROGRAMS,
+    Draws,
+    native_sampling,
+    supported_parameters,
+)
 from ttchat_tui.engine.tenstorrent.families import padded
 
 MODELS: Final[dict[str, str]] = {
@@ -137,7 +142,7 @@ class ExecutorModel:
     def draws(self) -> frozenset[str] | None:
         if self._sampling_params is None:
             return None
-        return honoured([field.name for field in dataclasses.fields(self._sampling_params)])
+        return supported_parameters([field.name for field in dataclasses.fields(self._sampling_params)])
 
     def prefill(
         self, rows: Sequence[Sequence[int]], *, first_row: int, start: int = 0
@@ -170,9 +175,9 @@ class ExecutorModel:
         is_traced: bool = True,
     ) -> list[int]:
         """Traced or not is the executor's from its construction on."""
-        if draws.is_anew:
+        if draws.has_changed:
             self._forget_sampling()
-        flags = self._drawn_flags(is_first, draws.is_anew)
+        flags = self._drawn_flags(is_first, draws.has_changed)
         histories = draws.histories() if any(flags.values()) else {}
         more = {**flags, **{name: value for name, value in histories.items() if name in self._named}}
         ids, _ = self._run(tokens, positions, {"sampling_params": self._native(draws), **more})
@@ -197,22 +202,22 @@ class ExecutorModel:
 
     def _native(self, draws: Draws) -> Any:
         assert self._sampling_params is not None
-        return native(self._sampling_params, draws)
+        return native_sampling(self._sampling_params, draws)
 
     def _loaded(self) -> dict[str, bool]:
         """Every input is the host's, in the words of this state."""
         return {"reset_batch" if "reset_batch" in self._named else "reload_inputs": True}
 
-    def _drawn_flags(self, is_first: bool, is_anew: bool) -> dict[str, bool]:
+    def _drawn_flags(self, is_first: bool, has_changed: bool) -> dict[str, bool]:
         """What the card has to take from the host. Older states know only all or nothing, seeds included."""
         if self._named >= _RELOADS:
-            is_fed = is_first or is_anew
+            is_fed = is_first or has_changed
             return {
                 "reload_inputs": is_fed,
-                "reload_sampling_params": is_anew,
-                "reset_sampling_state": is_anew,
+                "reload_sampling_params": has_changed,
+                "reset_sampling_state": has_changed,
             }
-        return {"reset_batch": is_first or is_anew}
+        return {"reset_batch": is_first or has_changed}
 
     def _forget_sampling(self) -> None:
         """Some states keep what a request drew beside the executor."""
@@ -255,12 +260,12 @@ class ExecutorModel:
                 Draws(
                     sampling=(sampling,) * rows,
                     seeds=(0,) * rows,
-                    is_anew=True,
+                    has_changed=True,
                     prompt=(),
                     replies=[()] * rows,
                 )
             )
-            for sampling in KINDS
+            for sampling in SAMPLER_PROGRAMS
         ]
 
 

@@ -23,45 +23,47 @@ _GREEDY_ONLY: Final = (
 )
 
 
-class Choice(msgspec.Struct, frozen=True):
+class SamplerChoice(msgspec.Struct, frozen=True):
     kind: type[Any] | None
     """The generation's `SamplingParams`; None: the host draws."""
     notes: tuple[str, ...] = ()
     """What the user should know of it."""
 
 
-def choose(
+def choose_sampler(
     options: TenstorrentOptions, generators: Any, model: Any, *, name: str, has_parameters: bool, label: str
-) -> Choice:
+) -> SamplerChoice:
     """For S1 to S6.
 
     Args:
-        generators: the module of `Generator`; up to S5 it names `SamplingParams` as well.
+        generators: the module of `Generator`; up to S5 it defines `SamplingParams` as well.
         model: the Transformer; from S4 on it knows whether its vocabulary is short enough for its chips.
         name: base name of the model.
-        has_parameters: this generation's card does more than take the most probable token.
+        has_parameters: this generation's sampler is not greedy only.
         label: of the generation.
     """
     if options.sampling == "host":
-        return Choice(None)
+        return SamplerChoice(None)
     kind = _sampling_params(generators)
     if kind is None:
-        return on_host(f"this tt-metal ({label}) has no SamplingParams")
+        return sample_on_host(f"this tt-metal ({label}) has no SamplingParams")
     if name.startswith(EXCLUDED):
-        return on_host(f"upstream samples {name} on the host as well (tt-metal #34763)")
+        return sample_on_host(f"upstream samples {name} on the host as well (tt-metal #34763)")
     if has_parameters and not getattr(model, "_supports_on_device_sampling", False):
-        return on_host("the model's vocabulary is too long for so few chips (64 × 1,024 entries on each)")
-    return Choice(kind, (_LIMITS if has_parameters else _GREEDY_ONLY,))
+        return sample_on_host(
+            "the model's vocabulary is too long for so few chips (64 × 1,024 entries on each)"
+        )
+    return SamplerChoice(kind, (_LIMITS if has_parameters else _GREEDY_ONLY,))
 
 
-def choose_package(options: TenstorrentOptions) -> Choice:
+def choose_package_sampler(options: TenstorrentOptions) -> SamplerChoice:
     """For S7, where it is said before the model is built."""
     if options.sampling == "host":
-        return Choice(None)
+        return SamplerChoice(None)
     module = "tt_transformers.sampling.sampling_params"
     if not _is_there("tt_transformers", "tt_transformers.sampling", module):
-        return on_host("the installed tt_transformers has no SamplingParams")
-    return Choice(importlib.import_module(module).SamplingParams, (_LIMITS,))
+        return sample_on_host("the installed tt_transformers has no SamplingParams")
+    return SamplerChoice(importlib.import_module(module).SamplingParams, (_LIMITS,))
 
 
 def _sampling_params(generators: Any) -> type[Any] | None:
@@ -77,7 +79,9 @@ def _is_there(*modules: str) -> bool:
     return all(importlib.util.find_spec(module) is not None for module in modules)
 
 
-def on_host(reason: str) -> Choice:
+def sample_on_host(reason: str) -> SamplerChoice:
     """The host draws although the card was wished for, and says why."""
     log.warning("tokens are drawn on the host: %s", reason)
-    return Choice(None, (f"[tt] sampling = device cannot be had: {reason}. Tokens are drawn on the host.",))
+    return SamplerChoice(
+        None, (f"[tt] sampling = device cannot be had: {reason}. Tokens are drawn on the host.",)
+    )

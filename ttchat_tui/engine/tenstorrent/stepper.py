@@ -12,8 +12,8 @@ from ttchat_tui.engine.decoding.loop import BatchStepper, PrefillAborted
 from ttchat_tui.engine.decoding.row import Drawn
 from ttchat_tui.engine.tenstorrent.adapter import IDLE, CardModel
 from ttchat_tui.engine.tenstorrent.card_sampling import GREEDY, Draws
-from ttchat_tui.engine.tenstorrent.errors import explained
-from ttchat_tui.engine.tenstorrent.kv_prefix import reusable
+from ttchat_tui.engine.tenstorrent.errors import explain_errors
+from ttchat_tui.engine.tenstorrent.kv_prefix import reusable_prefix
 
 
 class CardStepper(BatchStepper):
@@ -38,13 +38,13 @@ class CardStepper(BatchStepper):
             self._card.begin(rows)
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
-        return reusable(self._held, ids) if self.reuses_prefix else 0
+        return reusable_prefix(self._held, ids) if self.reuses_prefix else 0
 
     def prefill(self, ids: Sequence[int], report: Callable[[int, int], bool]) -> NDArray[np.float32]:
         """All of `ids` in one call: the card's own chunks give no progress, and a call cannot be broken off."""
         start = self.cached_prefix(ids)
         self._held = []
-        with explained():
+        with explain_errors():
             logits = self._model.prefill([ids], first_row=0, start=start)[0]
         self._held = list(ids)
         self._prompt = list(ids)
@@ -62,7 +62,7 @@ class CardStepper(BatchStepper):
         One row after the other: a pass of several would be a shape that was not compiled before the trace, and from
         S5 on such a pass holds the slots from 0 on only.
         """
-        with explained():
+        with explain_errors():
             for row in range(1, rows):
                 self._model.prefill([self._prompt], first_row=row)
         self._use_rows(rows)
@@ -71,7 +71,7 @@ class CardStepper(BatchStepper):
         tokens = [0] * self._model.batch
         for row, token_id in zip(self._live, ids, strict=True):
             tokens[row] = token_id
-        with explained():
+        with explain_errors():
             following = self._decode(tokens) if self._card is None else self._draw(self._card, tokens)
         self._is_first = False
         if 0 in self._live:
@@ -121,7 +121,7 @@ class _CardDraws:
         idle = self._batch - len(rows)
         self._seeds = (*(seed for seed, _ in rows), *([0] * idle))
         self._samplings: list[Callable[[], SamplingParams]] = [sampling for _, sampling in rows]
-        self._told: tuple[SamplingParams, ...] = ()
+        self._last_sampling: tuple[SamplingParams, ...] = ()
         self._replies: list[list[int]] = [[] for _ in range(self._batch)]
 
     def next(self, live: Sequence[int], tokens: Sequence[int], prompt: Sequence[int]) -> Draws:
@@ -130,11 +130,11 @@ class _CardDraws:
             self._replies[row].append(tokens[row])
         idle = self._batch - len(self._samplings)
         sampling = (*(each() for each in self._samplings), *([GREEDY] * idle))
-        is_anew, self._told = sampling != self._told, sampling
+        has_changed, self._last_sampling = sampling != self._last_sampling, sampling
         return Draws(
             sampling=sampling,
             seeds=self._seeds,
-            is_anew=is_anew,
+            has_changed=has_changed,
             prompt=prompt,
             replies=self._replies,
         )

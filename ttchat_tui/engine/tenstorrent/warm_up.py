@@ -11,7 +11,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import ProgressReporter
 from ttchat_tui.engine.tenstorrent import kv_prefix
 from ttchat_tui.engine.tenstorrent.adapter import IDLE, CardModel
-from ttchat_tui.engine.tenstorrent.card_sampling import GREEDY, KINDS, Draws
+from ttchat_tui.engine.tenstorrent.card_sampling import GREEDY, SAMPLER_PROGRAMS, Draws
 from ttchat_tui.engine.tenstorrent.errors import explain
 from ttchat_tui.engine.tenstorrent.progress import NativeProgress
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
@@ -19,7 +19,7 @@ from ttchat_tui.engine.tenstorrent.stepper import CardStepper
 log = logging.getLogger(__name__)
 
 
-class CannotDraw(Exception):
+class SamplerFailed(Exception):
     """The card's sampler fails where it is tried for the first time; `str()` is the native error for a person."""
 
 
@@ -37,11 +37,11 @@ def warm_up(
     Args:
         buckets: padded lengths of prefill, ascending; the last one is no longer than a row.
     Raises:
-        CannotDraw: nothing was recorded yet, and the model can be used otherwise.
+        SamplerFailed: nothing was recorded yet, and the model can be used otherwise.
     """
     shapes = [(length, 0) for length in buckets]
     if starts_behind:
-        shapes += [(length, kv_prefix.start_for(length)) for length in buckets]
+        shapes += [(length, kv_prefix.start_for_bucket(length)) for length in buckets]
     total = len(shapes) + 1
     for done, (length, start) in enumerate(shapes):
         detail = f"prefill {length:,}" + (f" behind {start}" if start else "")
@@ -59,10 +59,10 @@ def warm_up(
 
 def _try_drawing(model: CardModel, position: int) -> None:
     try:
-        for sampling in KINDS:
+        for sampling in SAMPLER_PROGRAMS:
             _step(model, position, sampling, is_first=True, is_traced=False)
     except Exception as error:
-        raise CannotDraw(str(explain(error))) from error
+        raise SamplerFailed(str(explain(error))) from error
 
 
 def _step(
@@ -77,7 +77,7 @@ def _step(
     draws = Draws(
         sampling=(sampling, *[GREEDY] * idle),
         seeds=(0,) * model.batch,
-        is_anew=is_first,
+        has_changed=is_first,
         prompt=[0],
         replies=[[0], *[[]] * idle],
     )
@@ -91,7 +91,7 @@ def verify_prefix(stepper: CardStepper, probe: Sequence[int]) -> tuple[str, ...]
         probe: ids of `kv_prefix.PROBE`.
     """
     stepper.reuses_prefix = True
-    if kv_prefix.is_right(stepper, probe):
+    if kv_prefix.reuse_is_correct(stepper, probe):
         log.info("KV reuse: a prompt behind a cached prefix goes on as in full; it is on")
         return ()
     stepper.reuses_prefix = False

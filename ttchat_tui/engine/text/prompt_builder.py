@@ -8,8 +8,14 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.engine.text.template import ChatTemplate, Plan, fit, shorten
-from ttchat_tui.engine.text.token_ledger import NOTHING_WRITTEN, Encoded, PieceEncoder, TokenLedger, Written
+from ttchat_tui.engine.text.template import ChatTemplate, FittedMessages, fit, shorten
+from ttchat_tui.engine.text.token_ledger import (
+    NO_UNFINISHED_REPLY,
+    EncodedPiece,
+    PieceEncoder,
+    TokenLedger,
+    UnfinishedReply,
+)
 
 _RESERVE: Final = 512
 """Tokens kept free for a reply (a quarter of the context where that is less). The same for every request, so that
@@ -19,7 +25,7 @@ what a count foretells is what a reply then gets."""
 class EncodedPrompt(msgspec.Struct, frozen=True):
     """A prompt, ready for the model."""
 
-    encoded: tuple[Encoded, ...]
+    encoded: tuple[EncodedPiece, ...]
     dropped: int
     """Messages left out."""
 
@@ -47,26 +53,26 @@ class PromptBuilder:
         messages: Sequence[ChatMessage],
         *,
         continue_last: bool = False,
-        written: Written = NOTHING_WRITTEN,
+        unfinished: UnfinishedReply = NO_UNFINISHED_REPLY,
     ) -> EncodedPrompt:
-        """`written` is the message that is continued.
+        """`unfinished` is the message that is continued.
 
         Raises:
             PromptTooLong: a single message does not fit.
             TemplateError: the template refuses these messages.
         """
 
-        made: dict[tuple[ChatMessage, ...], tuple[Encoded, ...]] = {}
+        made: dict[tuple[ChatMessage, ...], tuple[EncodedPiece, ...]] = {}
 
         def count(kept: Sequence[ChatMessage]) -> int:
             pieces = self._template.pieces(kept, continue_last=continue_last)
-            encoded = made[tuple(kept)] = tuple(self._ledger.encode(pieces, written))
+            encoded = made[tuple(kept)] = tuple(self._ledger.encode(pieces, unfinished))
             return sum(len(ids) for _, ids in encoded)
 
-        plan = fit(messages, count, self._context_length, self._reserve)
-        return EncodedPrompt(made[plan.messages], plan.dropped)
+        fitted = fit(messages, count, self._context_length, self._reserve)
+        return EncodedPrompt(made[fitted.messages], fitted.dropped)
 
-    def count(self, messages: Sequence[ChatMessage]) -> Plan:
+    def count(self, messages: Sequence[ChatMessage]) -> FittedMessages:
         """What `build` would make of `messages`; where it would refuse them, the least that they take.
 
         Raises:

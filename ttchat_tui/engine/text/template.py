@@ -29,7 +29,7 @@ _PRIVATE_USE: Final = range(0xF0000, 0xFFFFE)
 """Unicode's supplementary private use area A: characters that text has no meaning for."""
 
 
-class Piece(NamedTuple):
+class PromptPiece(NamedTuple):
     """A stretch of the prompt: one control token, or text between control tokens."""
 
     text: str
@@ -95,7 +95,7 @@ class ChatTemplate:
         *,
         add_generation_prompt: bool = True,
         continue_last: bool = False,
-    ) -> tuple[Piece, ...]:
+    ) -> tuple[PromptPiece, ...]:
         """The prompt, split at control tokens; empty stretches are left out.
 
         Raises:
@@ -112,16 +112,16 @@ class ChatTemplate:
             text = _cut_at(text, hidden.end_mark)
         return tuple(self._split(text, hidden))
 
-    def _split(self, text: str, hidden: _Hidden) -> list[Piece]:
-        pieces: list[Piece] = []
+    def _split(self, text: str, hidden: _Hidden) -> list[PromptPiece]:
+        pieces: list[PromptPiece] = []
         position = 0
         for match in self._controls.finditer(text):
             if match.start() > position:
-                pieces.append(Piece(hidden.reveal(text[position : match.start()]), False))
-            pieces.append(Piece(match.group(), True))
+                pieces.append(PromptPiece(hidden.reveal(text[position : match.start()]), False))
+            pieces.append(PromptPiece(match.group(), True))
             position = match.end()
         if position < len(text):
-            pieces.append(Piece(hidden.reveal(text[position:]), False))
+            pieces.append(PromptPiece(hidden.reveal(text[position:]), False))
         return pieces
 
     def _run(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
@@ -175,7 +175,7 @@ def merge_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     return [ChatMessage("user", system.content), *rest]
 
 
-class Plan(msgspec.Struct, frozen=True):
+class FittedMessages(msgspec.Struct, frozen=True):
     """Which messages a prompt is made of."""
 
     messages: tuple[ChatMessage, ...]
@@ -190,25 +190,25 @@ def fit(
     count: Callable[[Sequence[ChatMessage]], int],
     limit: int,
     reserve: int,
-) -> Plan:
+) -> FittedMessages:
     """As `shorten`, for a prompt that is to be answered.
 
     Raises:
         PromptTooLong: what cannot be left out takes `limit` tokens or more: no room for one token of a reply.
     """
-    plan = shorten(messages, count, limit - reserve)
-    if plan.tokens >= limit:
+    fitted = shorten(messages, count, limit - reserve)
+    if fitted.tokens >= limit:
         raise PromptTooLong(
-            f"With system prompt and chat template this message takes {plan.tokens:,} tokens; the model's context holds "
+            f"With system prompt and chat template this message takes {fitted.tokens:,} tokens; the model's context holds "
             f"{limit:,}, reply included.",
             "Shorten the message or the system prompt, or load a model with a longer context.",
         )
-    return plan
+    return fitted
 
 
 def shorten(
     messages: Sequence[ChatMessage], count: Callable[[Sequence[ChatMessage]], int], budget: int
-) -> Plan:
+) -> FittedMessages:
     """Leave out as few of the oldest turns as needed for the prompt to take at most `budget` tokens.
 
     Never the system prompt, nor what stands from the last user message on; the first message kept is a user's. Where
@@ -219,11 +219,11 @@ def shorten(
     """
     total = count(messages)
     if total <= budget:
-        return Plan(tuple(messages), total, 0)
+        return FittedMessages(tuple(messages), total, 0)
     head = 1 if messages and messages[0].role == "system" else 0
     users = [index for index, message in enumerate(messages) if index > head and message.role == "user"]
     if not users:
-        return Plan(tuple(messages), total, 0)
+        return FittedMessages(tuple(messages), total, 0)
     low, high = 0, len(users) - 1  # The first cut that fits, by halves; the last one is taken in any case.
     while low < high:
         middle = (low + high) // 2
@@ -236,9 +236,9 @@ def shorten(
 
 def _cut(
     messages: Sequence[ChatMessage], head: int, first: int, count: Callable[[Sequence[ChatMessage]], int]
-) -> Plan:
+) -> FittedMessages:
     kept = (*messages[:head], *messages[first:])
-    return Plan(kept, count(kept), first - head)
+    return FittedMessages(kept, count(kept), first - head)
 
 
 def _cut_at(text: str, mark: str) -> str:

@@ -87,15 +87,15 @@ class TextStream:
 
     def push(self, token_id: int) -> str:
         """The text that became certain through this id; may be empty."""
-        return self.take(self._decoder.push(token_id))
+        return self.push_text(self._decoder.push(token_id))
 
     def flush(self) -> str:
         """The rest that was held back and, now that nothing follows, belongs to the reply."""
-        text = self.take(self._decoder.flush()) + self._held
+        text = self.push_text(self._decoder.flush()) + self._held
         self._held = ""
         return text
 
-    def take(self, text: str) -> str:
+    def push_text(self, text: str) -> str:
         """As `push`, of text that came as text."""
         if self.is_stopped or not text:
             return ""

@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from ttchat_tui.domain.thoughts import mark_of
-from ttchat_tui.engine.text.template import Piece
+from ttchat_tui.engine.text.template import PromptPiece
 from ttchat_tui.engine.text.text_stream import IncrementalDecoder, Utf8Decoder
 
 Spelling: TypeAlias = Literal["byte-level", "sentencepiece", "opaque"]
@@ -67,7 +67,7 @@ class ChatTokenizer:
         """The text of every control token."""
         return self._controls.keys()
 
-    def encode_pieces(self, pieces: Sequence[Piece], start: int = 0) -> list[tuple[int, ...]]:
+    def encode_pieces(self, pieces: Sequence[PromptPiece], start: int = 0) -> list[tuple[int, ...]]:
         """The ids of each piece from `pieces[start]` on, as one pass over the whole text would give them."""
         return [self._encode_piece(pieces, index) for index in range(start, len(pieces))]
 
@@ -87,7 +87,7 @@ class ChatTokenizer:
             known = self._bytes[token_id] = self._spell(token_id)
         return known
 
-    def _encode_piece(self, pieces: Sequence[Piece], index: int) -> tuple[int, ...]:
+    def _encode_piece(self, pieces: Sequence[PromptPiece], index: int) -> tuple[int, ...]:
         text, is_control = pieces[index]
         if is_control:
             return (self._controls[text],)
@@ -98,7 +98,7 @@ class ChatTokenizer:
             text = text.rstrip()
         return self._encode_text(text, index == 0)
 
-    def _swallows(self, piece: Piece, side: Literal["lstrip", "rstrip"]) -> bool:
+    def _swallows(self, piece: PromptPiece, side: Literal["lstrip", "rstrip"]) -> bool:
         return piece.is_control and bool(getattr(self._added[self._controls[piece.text]], side))
 
     def _encode_anew(self, text: str, is_first: bool) -> tuple[int, ...]:

@@ -39,7 +39,7 @@ VALUES: Final = (
     "http://u:p@127.0.0.1:9", "file:///etc/passwd", "*", "%s%n", "${HOME}", "\udcff", "a\udc9bb", "x.md", "no/such/dir/", "/proc/self/mem",
 )  # fmt: skip
 VARIABLES: Final[tuple[tuple[str, str | None], ...]] = (
-    ("HOME", None), ("HOME", ""), ("HOME", "relative"), ("HOME", "/dev/null"), ("TERM", ""), ("TERM", None), ("TERM", "no-such-cli/terminal"),
+    ("HOME", None), ("HOME", ""), ("HOME", "relative"), ("HOME", "/dev/null"), ("TERM", ""), ("TERM", None), ("TERM", "no-such-terminal"),
     ("COLUMNS", "0"), ("COLUMNS", "abc"), ("COLUMNS", "-5"), ("COLUMNS", "1"), ("COLUMNS", "9" * 20), ("LINES", "abc"), ("LANG", "C"),
     ("LC_ALL", "C"), ("LC_ALL", "no_SUCH.locale"), ("LANG", "de_DE.ISO-8859-1"), ("PATH", ""), ("PATH", None), ("TMPDIR", "/no/such"),
     ("PYTHONIOENCODING", "ascii"), ("PYTHONUTF8", "0"), ("XDG_CONFIG_HOME", "relative"), ("TTCHAT_CONFIG_DIR", ""), ("TTCHAT_DATA_DIR", "/dev/null"),

@@ -158,13 +158,11 @@ def available_memory() -> int | None:
 def _terminal() -> Iterator[Check]:
     term = os.environ.get("TERM", "")
     if term in ("", "dumb"):
-        yield Check(
-            "cli/terminal", "note", f"TERM is {term or 'not set'}: no full screen", "ttchat-tui --plain"
-        )
+        yield Check("terminal", "note", f"TERM is {term or 'not set'}: no full screen", "ttchat-tui --plain")
     else:
         colours = os.environ.get("COLORTERM") or "256 or fewer colours"
         yield Check(
-            "cli/terminal",
+            "terminal",
             "ok",
             f"{term}, {colours}" + (", NO_COLOR set" if "NO_COLOR" in os.environ else ""),
         )

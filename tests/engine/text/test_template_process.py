@@ -63,7 +63,7 @@ def test_a_template_that_computes_without_end_is_stopped_and_the_next_one_runs(s
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("source", LARGE.values(), ids=LARGE.keys())
 def test_a_template_that_grows_without_end_is_stopped_by_one_limit_or_the_other(source: str) -> None:
-    with pytest.raises(TemplateError, match=r"does not end|without end|memory|recursion"):
+    with pytest.raises(TemplateError, match=r"does not end|endless|memory|recursion"):
         render(source, {"messages": USER})
     assert render("{{ messages[0].content }}", {"messages": USER}) == "hello"
 
@@ -106,7 +106,7 @@ def test_one_that_is_ended_over_a_rendering_is_asked_again() -> None:
 def test_one_that_never_answers_is_given_up_after_a_second_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     os.kill(running().pid, signal.SIGKILL)
     monkeypatch.setattr(template_process, "_BOOT", "raise SystemExit(1)")
-    with pytest.raises(TemplateError, match="ended, twice") as caught:
+    with pytest.raises(TemplateError, match="ended twice") as caught:
         render("hello", {})
     assert caught.value.info.cure
 

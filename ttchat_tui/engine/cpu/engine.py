@@ -1,6 +1,7 @@
-"""The CPU engine: `Engine` over a loaded model.
+"""The CPU engine.
 
-Imports no torch: the first `load` does, as its phase "start", in the way of `preload` that leaves other threads running.
+This module does not import torch: the first `load` does, in its phase "start", through `preload`, which lets other
+threads run meanwhile.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ if TYPE_CHECKING:
 _LOADING = "ttchat_tui.engine.cpu.loading"
 _RESPONDER = "ttchat_tui.engine.decoding.responder"
 _LARGEST_BATCH = 8
-"""A step of 8 rows takes as long as 2 (f16) to 3.5 (int4) steps of one; each row holds a tail of keys and values."""
+"""Rows. A step of 8 takes as long as 2 (f16) to 3.5 (int4) steps of one; each row has its own tail of keys and values."""
 
 
 class TorchEngine:
-    """An `Engine`. The KV cache lives on between replies: a new turn computes only what it does not hold."""
+    """An `Engine`. The KV cache is kept between replies: a new turn computes only what is not in it."""
 
     def __init__(self) -> None:
         self._responder: Responder | None = None
@@ -99,7 +100,7 @@ class TorchEngine:
 
 
 def _new_responder(model: LoadedModel) -> Responder:
-    """Over one KV cache: speculating where that is on, in batches for candidates."""
+    """A responder over one KV cache. It speculates if that is on, and decodes candidates in batches."""
     responder: Responder = importlib.import_module(_RESPONDER).Responder(
         tokenizer=model.tokenizer,
         template=model.template,
@@ -116,10 +117,10 @@ def _batch_sizes(model: LoadedModel) -> tuple[int, ...]:
 
 
 def _import_loading() -> Any:
-    """The module that imports torch.
+    """Import torch and `loading`.
 
     Raises:
-        MissingDependency: naming the package.
+        MissingDependency: a package is not installed; the message names it.
     """
     try:
         import_torch()
@@ -133,16 +134,16 @@ def _import_loading() -> Any:
 
 def _out_of_memory() -> OutOfMemory:
     return OutOfMemory(
-        "There was not enough memory to load the model.",
-        "Close other programs, choose a smaller model, or precision f16.",
+        "There is not enough memory to load the model.",
+        "Close other programs, choose a smaller model, or set precision to f16.",
     )
 
 
 def _release_memory() -> None:
-    """Give freed memory back to the system: glibc keeps what was freed in small pieces until it is told."""
+    """Return freed memory to the system: glibc keeps small freed blocks until it is asked to trim."""
     gc.collect()
     if sys.platform == "linux":
         try:
             ctypes.CDLL(None).malloc_trim(0)
         except AttributeError:
-            return  # Another C library: it has no such call, and needs none.
+            return  # Another C library, which has no such call and needs none.

@@ -1,4 +1,4 @@
-"""A `BatchStepper` over `DecoderModel`: one KV cache, fed with ids, and the ids that it holds."""
+"""The stepper over `DecoderModel`: one KV cache and the ids that it holds."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ttchat_tui.engine.cpu.forward.model import DecoderModel
 from ttchat_tui.engine.decoding.loop import BatchStepper, PrefillAborted, Stepper
 
 CHUNK: Final = 256
-"""Prompt tokens in one forward: long enough for the matrix products, short enough for progress and cancel."""
+"""Prompt tokens per forward: enough for fast matrix products, few enough for progress and cancel."""
 
 
 @dataclass
 class _Forked:
-    """The batch that runs, or the last one: what its rows added."""
+    """The ids and the KV cache that the rows of the current or last batch added."""
 
     kv: KVFork
     ids: list[list[int]]
@@ -30,8 +30,10 @@ class _Forked:
 
 
 class TorchStepper(Stepper, BatchStepper):
-    """A `BatchStepper`. Keeps the longest common prefix of what it holds and what is asked for; after a batch, of any
-    row."""
+    """A `Stepper` and a `BatchStepper`.
+
+    A prefill keeps the longest prefix that the prompt shares with the KV cache, or with any row of the last batch.
+    """
 
     def __init__(self, model: DecoderModel, chunk: int = CHUNK) -> None:
         self._model = model
@@ -52,8 +54,8 @@ class TorchStepper(Stepper, BatchStepper):
             self._ids.extend(self._forked.ids[row])
         self._keep(known)
         total = len(ids)
-        # Where several rows are computed otherwise than one, the last id goes alone: a prompt that was cached but for
-        # it must give the same logits, for the same seed to give the same reply.
+        # If several rows are computed in another way than one, the last id is computed alone. A prompt that is cached
+        # except for its last id must give the same logits, so that the same seed gives the same reply.
         together = total - 1 if self._few.is_needed else total
         while True:
             done = len(self._ids)
@@ -71,7 +73,7 @@ class TorchStepper(Stepper, BatchStepper):
     def step_many(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Append `ids` in one forward; logits after each, float32 [len(ids), vocab], valid until the next call.
 
-        Up to `few_rows.rows_as_one` ids give what `step` gives for one after the other.
+        Up to `few_rows.rows_as_one` ids give the same logits as one `step` each.
         """
         logits: Any = self._model.logits(self._forward(ids)).numpy()
         return logits
@@ -96,15 +98,15 @@ class TorchStepper(Stepper, BatchStepper):
         self._in_batch().kv.freeze(row)
 
     def join(self) -> None:
-        """What the rows have is kept until the next prompt, which may go on with any of them."""
+        """End the batch. Its rows are kept until the next prompt, which may continue any of them."""
         self._in_batch().is_joined = True
 
     def crop(self, length: int) -> None:
-        """Forget all positions from `length` on."""
+        """Drop all positions from `length` on."""
         self._keep(length)
 
     def reset(self) -> None:
-        """Forget all positions."""
+        """Drop all positions."""
         self._keep(0)
 
     def _in_batch(self) -> _Forked:
@@ -114,7 +116,7 @@ class TorchStepper(Stepper, BatchStepper):
         return forked
 
     def _longest(self, ids: Sequence[int]) -> tuple[int | None, int]:
-        """Leading ids that are held, and the row of the last batch that holds them; None: the cache itself does."""
+        """The row of the last batch that holds most leading ids, and how many. None is the cache itself."""
         row, known = None, common_prefix(self._ids, ids)
         if self._forked is not None and known == len(self._ids):
             for number, tail in enumerate(self._forked.ids):
@@ -137,12 +139,12 @@ class TorchStepper(Stepper, BatchStepper):
         return hidden
 
     def _logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
-        """After the last row only: the head is as dear as ten layers."""
+        """Logits of the last row only: the output head costs as much as ten layers."""
         logits: Any = self._model.logits(hidden[-1:])[0].numpy()  # Shares the tensor's memory.
         return logits
 
 
 def common_prefix(held: Sequence[int], ids: Sequence[int]) -> int:
-    """Leading ids that both share, at most `len(ids) - 1`: the last one must be computed to give logits."""
+    """Length of the common prefix, at most `len(ids) - 1`: the last id has to be computed for its logits."""
     limit = min(len(held), len(ids) - 1)
     return next((index for index in range(limit) if held[index] != ids[index]), max(limit, 0))

@@ -1,1 +1,1 @@
-"""The decode loop and its parts: rows, sampler, prompt lookup."""
+"""The decode loop and its parts: responder, rows, sampler, prompt lookup."""

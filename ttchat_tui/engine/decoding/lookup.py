@@ -1,9 +1,9 @@
-"""Lossless speculation by prompt lookup: text that repeats earlier text costs fewer forwards, and is the same text.
+"""Lossless speculation by prompt lookup: text that repeats earlier text takes fewer forwards and stays the same.
 
-What follows the latest earlier occurrence of the last ids is drafted and run together with the id that was sampled, in
-one forward; the logits of its rows are handed out one by one for as long as the decode loop samples what was drafted.
-The loop samples every id itself, from logits after exactly the ids before it: drafts change when a row is computed,
-never what is drawn from it. Source: Saxena, Prompt Lookup Decoding (2023), github.com/apoorvumang/prompt-lookup-decoding.
+The draft is what followed the latest earlier occurrence of the last ids. One forward runs the sampled id and its draft;
+`step` then returns the logits of the draft's rows one by one, as long as the decode loop samples what was drafted. The
+loop samples every id itself, from logits after exactly the ids before it: a draft changes when a row is computed, never
+what is sampled from it. Source: Saxena, Prompt Lookup Decoding (2023), github.com/apoorvumang/prompt-lookup-decoding.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from ttchat_tui.engine.decoding.loop import Stepper
 
 
 class DraftStepper(Protocol):
-    """A stepper that can run several ids at once, and take them back."""
+    """A stepper that can run several ids in one forward and remove them again."""
 
     def step_many(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Append `ids` to the KV cache; logits after each, float32 [len(ids), vocab], valid until the next call."""
         ...
 
     def crop(self, length: int) -> None:
-        """Forget all positions from `length` on."""
+        """Drop all positions from `length` on."""
         ...
 
 
 class LookupStepper(Stepper):
-    """A `Stepper` around another one. What it learnt of the model's costs and habits lasts from reply to reply.
+    """A `Stepper` around another one. What it learns about the model's costs and repetitions lasts across replies.
 
-    Between two replies others may use the wrapped stepper: `prefill` starts from what that holds.
+    The wrapped stepper may be used directly between two replies: `prefill` starts from what its KV cache holds.
     """
 
     def __init__(
@@ -46,9 +46,11 @@ class LookupStepper(Stepper):
         max_rows: int = 1 + DRAFTS[-1],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`stepper` for single ids and prompts, `rows` for drafts: of one KV cache, and perhaps the same object.
-
-        `max_rows` is how many rows give the same logits together as one by one.
+        """
+        Args:
+            stepper: for single ids and prompts.
+            rows: for drafts, over the same KV cache; may be the same object.
+            max_rows: how many rows give the same logits in one forward as one by one.
         """
         self._stepper = stepper
         self._rows = rows
@@ -57,7 +59,7 @@ class LookupStepper(Stepper):
         self._context = LookupContext()
         self._policy = DraftPolicy(max_rows)
         self._draft: list[int] = []
-        """Ids in the KV cache that have not been sampled yet."""
+        """Ids in the KV cache that are not sampled yet."""
         self._logits: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
         """Logits after each of `_draft`, float32 [len(_draft), vocab]."""
         self._forwards = 0
@@ -75,7 +77,7 @@ class LookupStepper(Stepper):
         return self._stepper.cached_prefix(ids)
 
     def prefill(self, ids: Sequence[int], report: Callable[[int, int], bool]) -> NDArray[np.float32]:
-        self._draft = []  # Left in the cache: what of it the prompt goes on with is not computed again.
+        self._draft = []  # The cache keeps it: ids that the prompt continues with are not computed again.
         self._forwards = 0
         self._is_drafted = False
         logits = self._stepper.prefill(ids, report)
@@ -98,7 +100,7 @@ class LookupStepper(Stepper):
         return self._forward(token_id)
 
     def _forward(self, token_id: int) -> NDArray[np.float32]:
-        """Run the id, with a draft after it where one pays."""
+        """Run the id, followed by a draft if one pays off."""
         room = self._context_length - len(self._context)
         draft = self._context.guess(min(self._policy.draft_length(self._context.match), room))
         began_s = self._clock()

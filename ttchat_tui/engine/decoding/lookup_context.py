@@ -1,4 +1,4 @@
-"""The ids of prompt and reply so far, and where what was just said has been said before: O(1) a token."""
+"""The ids of prompt and reply so far, and where the latest of them occurred before. O(1) per token."""
 
 from __future__ import annotations
 
@@ -6,32 +6,31 @@ from collections.abc import Sequence
 from typing import Final
 
 _LONGEST, _SHORTEST = 3, 2
-"""Ids that must agree before a continuation is guessed: two occur by chance in any text, but then they are rare in
-it; one id is no evidence."""
+"""Matching ids that a guess needs. Two match by chance in any text, but rarely; one is no evidence."""
 _ID_BITS: Final = 32
 
 
 class LookupContext:
-    """Guesses what comes next: what followed the latest earlier occurrence of the last ids.
+    """Guesses the next ids: those that followed the latest earlier occurrence of the last ids.
 
-    An occurrence is followed for as long as it keeps being right, so that its length, the evidence for the guess,
-    grows; then the latest 3-gram is looked up, then the latest 2-gram.
+    An occurrence is followed while it keeps matching, so the match, which is the evidence for the guess, grows. After a
+    mismatch the last three ids are looked up, then the last two.
     """
 
     def __init__(self) -> None:
         self._ids: list[int] = []
         self._latest: dict[int, int] = {}
-        """Packed n-gram, n in its low bits → the position after its latest occurrence."""
+        """Packed n-gram (n in the low bits) → the position after its latest occurrence."""
         self._source = 0
-        """Position of the guess for the next id; 0 is none, nothing is followed from there."""
+        """Position of the guess for the next id; 0 for none."""
         self.match = 0
-        """How many ids before the guess agree with the last ids; 0 when there is no guess."""
+        """How many ids before the guess match the last ids; 0 without a guess."""
 
     def __len__(self) -> int:
         return len(self._ids)
 
     def set_ids(self, ids: Sequence[int]) -> None:
-        """Hold exactly `ids`; where they continue what is held, only the new ones are indexed."""
+        """Hold exactly `ids`. If they extend the held ones, only the new ones are indexed."""
         held = len(self._ids)
         if held > len(ids) or list(ids[:held]) != self._ids:
             self._ids.clear()
@@ -59,9 +58,9 @@ class LookupContext:
             self._latest[key] = end
 
     def guess(self, count: int) -> list[int]:
-        """The `count` ids that are guessed to come next; none when `match` is 0.
+        """The next `count` ids, guessed; none when `match` is 0.
 
-        Where the earlier occurrence runs into the end of the text, the text between the two goes on periodically.
+        If the earlier occurrence reaches the end of the text, the text from there on repeats periodically.
         """
         if not self.match:
             return []

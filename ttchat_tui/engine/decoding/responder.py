@@ -1,4 +1,4 @@
-"""From messages to events over a loaded model: what every in-process engine does between `generate` and its stepper."""
+"""The responder of every in-process engine: messages in, generation events out, over one loaded model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ttchat_tui.engine.text.token_ledger import NO_UNFINISHED_REPLY, PieceEncode
 
 
 class ReplyTokenizer(PieceEncoder, Protocol):
-    """What `tokenizer.ChatTokenizer` is to a reply."""
+    """What a reply needs of a tokenizer (`tokenizer.ChatTokenizer`)."""
 
     @property
     def end_ids(self) -> Collection[int]: ...
@@ -31,7 +31,7 @@ class ReplyTokenizer(PieceEncoder, Protocol):
 
 
 class Responder:
-    """Answers requests with one loaded model, and remembers the ids of what it wrote for the next prompt."""
+    """Answers requests with one loaded model. Remembers the ids of each reply for the next prompt."""
 
     def __init__(
         self,
@@ -46,8 +46,8 @@ class Responder:
     ) -> None:
         """
         Args:
-            batch: for candidates, over the same KV cache; None where there can be none.
-            prefill_chunk: prompt tokens handed to the stepper at once.
+            batch: decodes candidates, over the same KV cache; None if the engine cannot.
+            prefill_chunk: prompt tokens per call of the stepper's `prefill`.
         """
         self._tokenizer = tokenizer
         self._template = template
@@ -80,7 +80,7 @@ class Responder:
         except EngineError as error:
             yield refusal(request, error.info)
             return
-        # The template has opened a thought: said with the first token, for the reply has only its end.
+        # The template opened a thought, and the reply has only its end: its opening tag goes out with the first token.
         opens = not request.continue_last and opens_thought(prompt.tail)
         unopened = set(range(request.rows)) if opens else set[int]()
         reply_ids: list[int] = []
@@ -96,17 +96,17 @@ class Responder:
             self._prompts.remember(prompt, *self._whole_characters(unfinished.ids, reply_ids))
 
     def _unfinished_reply(self, request: GenerationRequest) -> UnfinishedReply:
-        """What the model wrote of the message to be continued, if its ids are known and still are that text."""
+        """The ids and text of the message to continue, if its ids are known and still decode to its text."""
         ids = request.written_ids
         if not request.continue_last or not ids:
             return NO_UNFINISHED_REPLY
         text, raw = (_decode_ids(self._new_decoder(is_start=is_start), ids) for is_start in (True, False))
-        if text != request.messages[-1].content:  # a stop string was cut off it; or another model wrote it
+        if text != request.messages[-1].content:  # a stop string was cut off, or another model wrote it
             return NO_UNFINISHED_REPLY
         return UnfinishedReply(ids, (raw, text))
 
     def _whole_characters(self, written: Sequence[int], ids: Sequence[int]) -> tuple[Sequence[int], str]:
-        """The ids after `written` as far as they are whole characters, and their text."""
+        """The ids after `written` up to the last whole character, and their text."""
         while True:
             decoder = self._new_decoder(written)
             text = _decode_ids(decoder, ids)
@@ -115,7 +115,7 @@ class Responder:
             ids = ids[:-1]
 
     def _new_decoder(self, seen: Sequence[int] = (), *, is_start: bool = False) -> IncrementalDecoder:
-        """A decoder that knows the ids before."""
+        """A decoder that has seen the ids before the reply."""
         decoder = self._tokenizer.new_decoder(is_start=is_start)
         _decode_ids(decoder, seen)
         return decoder

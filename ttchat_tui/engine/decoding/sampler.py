@@ -1,14 +1,14 @@
-"""Logits → token, on the host, in numpy: exact, and never a sort of the whole vocabulary.
+"""Host sampler: logits → token in numpy, exact, without sorting the whole vocabulary.
 
 Order: repetition, then frequency and presence penalty → temperature 0 is greedy → temperature → top-k → top-p →
-min-p → draw; each truncation renormalises what the one before it left. vLLM (`v1/sample/sampler.py`) has the same
+min-p → draw; each truncation renormalises what the previous one left. vLLM (`v1/sample/sampler.py`) has the same
 penalties and temperature but min-p before top-k and top-p; transformers (`_get_logits_processor`) applies
 temperature, top-k, top-p, min-p as here; llama.cpp (`common_params_sampling`) has top-k, top-p, min-p too, but the
-temperature last. Min-p compares with the most probable token, which no truncation removes: its place among them
-changes nothing but top-p's total.
+temperature last. Min-p compares with the most probable token, which no truncation removes, so its position only
+affects the total of top-p.
 
-All truncation follows one order of tokens: higher score first, among equals the lower id. `_top_k` and `_nucleus`
-keep a prefix of that order.
+All truncations use one order of tokens: higher score first, lower id first among equals. `_top_k` and `_nucleus` keep
+a prefix of that order.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Floats: TypeAlias = NDArray[np.float32]
 Ids: TypeAlias = NDArray[np.intp]
 
 _LEAST: Final = 2.0**-126
-"""Smallest normal float32: the least weight that is drawn (below it precision is lost), and the least temperature."""
+"""Smallest normal float32: the smallest weight that can be drawn (precision is lost below it) and the lowest temperature."""
 
 _BLOCK: Final = 256
-"""Weights that `_draw` takes together in its first step."""
+"""Weights per block in the first step of `_draw`."""
 
 
 class NoUsableLogits(EngineError):
-    """Every logit is NaN or -inf: nothing can be drawn, and a made-up token would hide a broken model."""
+    """Every logit is NaN or -inf. Nothing can be drawn, and an arbitrary token would hide a broken model."""
 
     kind = "no_usable_logits"
 
@@ -50,13 +50,13 @@ class Sampled(NamedTuple):
 
     token_id: int
     logprob: float
-    """Natural log of its probability in the model's own distribution: no penalty, temperature 1, nothing cut."""
+    """Natural log of its probability in the model's own distribution: no penalty, temperature 1, no truncation."""
 
 
 class History:
     """The tokens of a prompt and of the reply so far, as the penalties count them.
 
-    Ids outside the vocabulary (padding of the embedding) are ignored: the model cannot produce them.
+    Ids outside the vocabulary (padding of the embedding) are ignored, since the model cannot produce them.
     """
 
     def __init__(self, vocab_size: int, prompt_ids: Sequence[int] = ()) -> None:
@@ -84,26 +84,26 @@ class History:
 
     @property
     def seen_ids(self) -> Ids:
-        """Distinct ids of prompt and reply. A view: do not write."""
+        """Distinct ids of prompt and reply. A read-only view."""
         return self._seen[: self._n_seen]
 
     @property
     def reply_ids(self) -> Ids:
-        """Distinct ids of the reply. A view: do not write."""
+        """Distinct ids of the reply. A read-only view."""
         return self._replied[: self._n_replied]
 
     @property
     def reply_counts(self) -> NDArray[np.int32]:
-        """How often each of `reply_ids` is in the reply."""
+        """How often each of `reply_ids` occurs in the reply."""
         return self._counts[self.reply_ids]
 
 
 class Sampler:
     """Draws the tokens of one reply.
 
-    One uniform number is used for each token, also for a greedy one: the i-th token depends on the seed, on i and on
-    its own logits and parameters, and a parameter changed and changed back leaves the later draws as they were. The
-    numbers are the raw words of a Philox generator, which numpy keeps stable between versions (NEP 19).
+    Each token uses one uniform number, a greedy one too. So the i-th token depends only on the seed, on i, and on its own
+    logits and parameters: a parameter changed and changed back leaves later draws as they were. The numbers are the raw
+    words of a Philox generator, which numpy keeps stable between versions (NEP 19).
     """
 
     def __init__(self, vocab_size: int, seed: int, prompt_ids: Sequence[int] = ()) -> None:
@@ -111,12 +111,12 @@ class Sampler:
         self._bits = np.random.Philox(seed)
 
     def sample(self, logits: Floats, params: SamplingParams) -> Sampled:
-        """Draw the next token from `logits`, float32 [vocab], which stay as they are, and count it in the history.
+        """Draw the next token from `logits`, float32 [vocab], and count it in the history. `logits` do not change.
 
-        NaN and -inf are tokens that cannot be drawn; where there is a +inf, only tokens at +inf can be.
+        Tokens at NaN or -inf cannot be drawn; if there is a +inf, only tokens at +inf can.
 
         Raises:
-            NoUsableLogits: when no token can be drawn.
+            NoUsableLogits: no token can be drawn.
         """
         uniform = (int(self._bits.random_raw()) >> 11) * 2.0**-53
         scores = _usable(logits)
@@ -127,12 +127,12 @@ class Sampler:
 
 
 def distribution(logits: Floats, params: SamplingParams, history: History) -> tuple[Ids, NDArray[np.float64]]:
-    """What the next token would be drawn from: the ids that are left and their probabilities, most probable first.
+    """The distribution of the next token: the remaining ids and their probabilities, most probable first.
 
-    The probabilities sum to 1; equal ones are in order of id. Pure: neither `logits` nor `history` changes.
+    The probabilities sum to 1; equal ones are in order of id. Neither `logits` nor `history` changes.
 
     Raises:
-        NoUsableLogits: when no token can be drawn.
+        NoUsableLogits: no token can be drawn.
     """
     ids, weights = _candidates(_usable(logits), params, history)
     order = np.lexsort((ids, -weights))
@@ -141,7 +141,7 @@ def distribution(logits: Floats, params: SamplingParams, history: History) -> tu
 
 
 def _usable(logits: Floats) -> Floats:
-    """`logits` as float32 with a finite maximum and no NaN; a copy only where something had to be changed."""
+    """`logits` as float32 with a finite maximum and no NaN; copied only if something has to change."""
     scores = np.asarray(logits, dtype=np.float32)
     # The maximum of an array with a NaN is NaN: one pass finds both.
     if math.isfinite(scores.max()):
@@ -157,7 +157,7 @@ def _usable(logits: Floats) -> Floats:
 
 @np.errstate(over="ignore")
 def _candidates(scores: Floats, params: SamplingParams, history: History) -> tuple[Ids, Floats]:
-    """The ids that may be drawn, ascending, and their unnormalised probabilities, all above 0."""
+    """The ids that can be drawn, ascending, and their unnormalised probabilities, all above 0."""
     scores = _usable(_penalised(scores, params, history))
     if params.temperature == 0.0:
         return np.array([scores.argmax()], dtype=np.intp), np.ones(1, dtype=np.float32)
@@ -166,14 +166,14 @@ def _candidates(scores: Floats, params: SamplingParams, history: History) -> tup
     if 0 < params.top_k < len(scores):
         ids = _top_k(scores, params.top_k)
         scores = scores[ids]
-    # Divided after the subtraction: no temperature, however small, makes a NaN, and the top weight is exactly 1.
+    # Dividing after the subtraction keeps the smallest temperature from making a NaN, and the top weight exactly 1.
     weights: Floats = np.exp((scores - top) / np.float32(max(params.temperature, _LEAST)))
     kept = _nucleus(weights, params.top_p, params.min_p)
     return (kept if ids is None else ids[kept]), weights[kept]
 
 
 def _penalised(scores: Floats, params: SamplingParams, history: History) -> Floats:
-    """A copy of `scores` with the penalties applied; `scores` itself when there are none."""
+    """A copy of `scores` with the penalties applied; `scores` itself without penalties."""
     is_repetition = params.repetition_penalty != 1.0
     is_reply = params.presence_penalty != 0.0 or params.frequency_penalty != 0.0
     if not (is_repetition or is_reply):
@@ -193,7 +193,7 @@ def _penalised(scores: Floats, params: SamplingParams, history: History) -> Floa
 
 
 def _top_k(scores: Floats, k: int) -> Ids:
-    """Positions of the `k` highest scores, ascending; among equal scores at the edge the lower ids stay."""
+    """Positions of the `k` highest scores, ascending. Of equal scores at the edge the lower ids stay."""
     near = np.flatnonzero(scores >= _kth_highest_at_least(scores, k))
     values = scores[near]
     kth = np.partition(values, len(values) - k)[len(values) - k]
@@ -204,29 +204,29 @@ def _top_k(scores: Floats, k: int) -> Ids:
 
 
 def _kth_highest_at_least(scores: Floats, k: int) -> float:
-    """A bound that the k-th highest score does not fall below, found in one pass.
+    """A lower bound of the k-th highest score, found in one pass.
 
-    Split the scores into groups and take each group's highest: k of these maxima are at least the k-th highest
-    maximum, so it bounds the k-th highest score from below. Few others pass it.
+    Split the scores into groups and take the maximum of each: k of the maxima are at least the k-th highest maximum, so
+    that bounds the k-th highest score from below. Few other scores pass it.
     """
     groups = max(1024, 4 * k)
     width = len(scores) // groups
     if width < 2:
         return -math.inf
-    # Columns, not rows, are the groups: the maximum then runs over contiguous rows and vectorises.
+    # The groups are columns: the maximum then runs over contiguous rows and vectorises.
     maxima = np.reshape(scores[: width * groups], (width, groups)).max(axis=0)
     return float(np.partition(maxima, groups - k)[groups - k])
 
 
 def _nucleus(weights: Floats, top_p: float, min_p: float) -> Ids:
-    """Positions, ascending, of the smallest set, most probable first, that holds at least `top_p` of all the weight;
-    of these only what weighs at least `min_p`, the heaviest being 1. At least one; among equals at the edge the
-    lower ids stay.
+    """Positions, ascending, of the smallest set of top weights that holds at least `top_p` of the total.
 
-    Instead of sorting: (1) leave out what is below (1 - top_p) / n of the total, since all such tokens together
-    cannot make up 1 - top_p, and what is below min_p, since both sets are prefixes of one order; (2) sum the rest
-    into bins by the leading bits of the float, which are in the order of the weights; (3) sort only the bin in
-    which the sum passes top_p.
+    Weights below `min_p` are left out too; the largest weight is 1, so at least one position remains. Of equal weights
+    at the edge the lower ids stay.
+
+    Instead of sorting: (1) drop weights below (1 - top_p) / n of the total, since all of them together cannot make up
+    1 - top_p, and weights below min_p, since both sets are prefixes of one order; (2) sum the rest into bins by the
+    leading bits of the float, which sort as the weights do; (3) sort only the bin in which the sum passes top_p.
     """
     if top_p >= 1.0:
         return np.flatnonzero(weights >= max(min_p, _LEAST))
@@ -252,7 +252,7 @@ def _nucleus(weights: Floats, top_p: float, min_p: float) -> Ids:
 
 
 def _draw(ids: Ids, weights: Floats, uniform: float) -> int:
-    """The id at `uniform` (0 ≤ uniform < 1) of the cumulated weights, in two steps: which block, where in it."""
+    """The id at `uniform` (0 ≤ uniform < 1) of the cumulative weights, in two steps: find the block, then the id in it."""
     blocks = np.cumsum(np.add.reduceat(weights, np.arange(0, len(ids), _BLOCK), dtype=np.float64))
     target = uniform * float(blocks[-1])
     block = min(int(np.searchsorted(blocks, target, side="right")), len(blocks) - 1)

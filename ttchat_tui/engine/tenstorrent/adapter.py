@@ -1,7 +1,7 @@
-"""One face for the generations of tt-metal's `Generator`, and how they are told apart: by their signatures.
+"""One interface over all generations of tt-metal's `Generator`, which are identified by their signatures.
 
-Never by version strings, and never by trying: several generations take `**kwargs` and swallow what they do not know.
-The labels S1 to S6 and the lines they were read from are those of docs/tenstorrent-generations.md.
+Version strings do not identify them, and neither does trial and error: several generations accept `**kwargs` and ignore
+what they do not know. docs/tenstorrent-generations.md explains the labels S1 to S6 and quotes upstream's source.
 """
 
 from __future__ import annotations
@@ -22,40 +22,41 @@ KNOWN: Final = "tt-metal from 2025-05 (v0.58) to 2026-11 (v0.81)"
 CONTRACT_FLAGS: Final = frozenset(
     {"reload_inputs", "reload_page_table", "reload_sampling_params", "reset_sampling_state"}
 )
-"""Keyword-only and mandatory where they exist (models/common/decode_contract.py)."""
+"""Keyword-only; mandatory in generations that have them (models/common/decode_contract.py)."""
 
 IDLE: Final = -1
-"""The position of a row that is not in use: rope clamps it, and nothing is written to its pages."""
+"""Position of an unused row: rope clamps it, and nothing is written to its pages."""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """What a generation can do, read off its signatures."""
+    """What a generation can do, according to its signatures."""
 
     name: str
-    """S1, S3, S4, S5, S6: the oldest of those that look the same to us."""
+    """S1, S3, S4, S5 or S6: the oldest of those with the same signatures."""
     prefill_keywords: frozenset[str]
-    """Optional keywords that prefill names."""
+    """Names of prefill's parameters."""
     has_start_pos: bool
-    """Prefill can start behind a cached prefix, and does it right (only S6: S5 writes to the wrong block)."""
+    """Prefill can start behind a cached prefix, and does so correctly (S6 only: S5 writes to the wrong block)."""
 
 
 class CardModel(Protocol):
-    """A loaded model on the card, as the stepper drives it. One thread."""
+    """A model on the card, as the stepper drives it, from one thread."""
 
     batch: int
     """Rows of every decode; a prefill may have fewer."""
 
     @property
     def draws(self) -> frozenset[str] | None:
-        """The card draws tokens, by these fields of `SamplingParams`: every step is a `draw`. None: the host does, and
-        every step is a `decode`. One of both for a session: each has a trace of its own."""
+        """With device sampling: the fields of `SamplingParams` that it honours; every step is a `draw`. None: the host
+        samples, and every step is a `decode`. Fixed for a session, because each has its own trace."""
         ...
 
     def prefill(
         self, rows: Sequence[Sequence[int]], *, first_row: int, start: int = 0
     ) -> NDArray[np.float32]:
-        """Bring the KV pages of row `first_row + i` to hold `rows[i]`, from position `start` on: what is before it is
-        there already, of the same ids. A start above 0 only where the profile's `has_start_pos` says so.
+        """Make the KV pages of row `first_row + i` hold `rows[i]`. Positions before `start` must hold the same ids already.
+
+        A `start` above 0 needs a profile with `has_start_pos`.
 
         Returns:
             Logits after the last id of each row, float32 [len(rows), vocab].
@@ -65,12 +66,12 @@ class CardModel(Protocol):
     def decode(
         self, tokens: Sequence[int], positions: Sequence[int], *, is_first: bool
     ) -> NDArray[np.float32]:
-        """One step of all rows: `tokens[i]` at `positions[i]` (`IDLE` for a row not in use).
+        """One step of all rows: `tokens[i]` at `positions[i]` (`IDLE` for an unused row).
 
-        `is_first` after a prefill, and whenever what the card remembers of tokens and positions is stale.
+        `is_first` after a prefill, and whenever the tokens and positions on the card are stale.
 
         Returns:
-            float32 [batch, vocab]; rows not in use hold nothing of meaning.
+            float32 [batch, vocab]; unused rows hold arbitrary values.
         """
         ...
 
@@ -83,27 +84,27 @@ class CardModel(Protocol):
         is_first: bool,
         is_traced: bool = True,
     ) -> list[int]:
-        """As `decode`; the card draws each row's next token by `draws`. Untraced to compile what it needs for that.
+        """As `decode`, with device sampling by `draws`. Untraced, it compiles the sampler.
 
         Returns:
-            An id for each row; those of rows not in use mean nothing.
+            An id for each row; those of unused rows are arbitrary.
         """
         ...
 
     def close(self) -> None:
-        """Release recorded traces and let go of all that is on the card; nothing else is called after. The mesh stays
-        open. Idempotent."""
+        """Release recorded traces and everything on the card; no other call may follow. The mesh stays open.
+        Idempotent."""
         ...
 
 
 def identify(generator: Any) -> Profile:
-    """The generation of a Generator (an instance, or the class).
+    """The generation of a `Generator` instance or class.
 
     Raises:
-        EngineError: kind `unknown_generation`: none of those known.
+        EngineError: of kind `unknown_generation`.
     """
     prefill = _parameters(getattr(generator, "prefill_forward_text", None))
-    # In S1 to S4 there is a `decode_forward` as well: the vision model's. The text one is looked for first.
+    # S1 to S4 also have a `decode_forward`, which belongs to the vision model: look for the text one first.
     text_decode = getattr(generator, "decode_forward_text", None)
     decode = _parameters(
         text_decode if text_decode is not None else getattr(generator, "decode_forward", None)
@@ -129,18 +130,18 @@ def identify(generator: Any) -> Profile:
 
 
 def _parameters(function: Any) -> list[str]:
-    """Names in order, without `self` and without what `*args` and `**kwargs` would swallow."""
+    """Parameter names in order, without `self`, `*args` and `**kwargs`."""
     if function is None:
         return []
-    swallowing = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    catch_all = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
-    return [p.name for p in parameters if p.kind not in swallowing and p.name != "self"]
+    return [p.name for p in parameters if p.kind not in catch_all and p.name != "self"]
 
 
 def _unknown(prefill: Sequence[str], decode: Sequence[str]) -> EngineError:
     return EngineError(
-        "This tt-metal's Generator is of a kind that is not known: "
+        "This tt-metal has an unknown kind of Generator: "
         f"prefill_forward_text({', '.join(prefill)}), decode({', '.join(decode)}).",
-        f"Known to work: {KNOWN}. Check out one of these, or look for a newer ttchat-tui.",
+        f"Known to work: {KNOWN}. Check out one of these, or update ttchat-tui.",
         "unknown_generation",
     )

@@ -1,4 +1,4 @@
-"""The lengths that prefill is padded to: each is compiled once, at load."""
+"""Prefill buckets: the lengths that prompts are padded to. Each is compiled once, at load."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the card's own samplers can do, and our sampling parameters in their words.
+"""Device sampling: the limits of the card's samplers, and our sampling parameters in their terms.
 
-The first token of a reply is drawn by the host, from the prefill's logits, under the same limits: a reply is drawn in one
-way from its first token to its last.
+The host samples the first token of a reply, from the prefill's logits, under the same limits: the whole reply is sampled
+in the same way.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ttchat_tui.domain.generation import Candidate, GenerationControl, Generatio
 from ttchat_tui.domain.sampling import SamplingParams
 
 HOST_PARAMETERS: Final = frozenset({"max_tokens", "stop"})
-"""What ends a reply is the host's business, whoever draws."""
+"""Parameters that end a reply. The host applies them, also with device sampling."""
 
 MAX_CANDIDATES: Final = 32
-"""The card looks at so many candidates; upstream's `format_sampling_params` cuts top-k there."""
+"""Most probable tokens that the card samples from; upstream's `format_sampling_params` limits top-k to this."""
 
 _DRAWN: Final = ("temperature", "top_k", "top_p")
 _PENALTIES: Final = ("presence_penalty", "frequency_penalty", "repetition_penalty")
 _NEUTRAL: Final = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, min_p=0.0)
-"""Each parameter as if it were not there; without a temperature that is greedy."""
+"""Every parameter at its neutral value. Without a temperature, sampling is greedy."""
 _LARGEST_SEED: Final = 2**31 - 1
 
 GREEDY: Final = SamplingParams(temperature=0.0, top_k=1, top_p=1.0)
@@ -35,25 +35,24 @@ SAMPLER_PROGRAMS: Final = (
     SamplingParams(temperature=1.0, top_k=MAX_CANDIDATES, top_p=0.9),
     GREEDY,
 )
-"""The card's sampler has a program for each of these."""
+"""Parameters that select each of the programs of the card's sampler."""
 
 _UNUSED: Final = -1
-"""Pads the histories of tokens: upstream's penalties leave out what is below 0."""
+"""Padding of token histories: upstream's penalties ignore ids below 0."""
 
 
 class Draws(msgspec.Struct, frozen=True, kw_only=True):
-    """How the card is to draw the next token of each of its rows."""
+    """Sampling of one step on the card, for all of its rows."""
 
     sampling: tuple[SamplingParams, ...]
-    """Of each row; of one that is not in use, anything."""
+    """One for each row; arbitrary for unused rows."""
     seeds: tuple[int, ...]
     has_changed: bool
-    """It is not what the card was told last: a reply begins, or its parameters changed. What the card knows of earlier
-    tokens is to be replaced as well."""
+    """A reply starts, or its parameters changed since the last step. The card's token histories are replaced too."""
     prompt: Sequence[int]
-    """Ids of the prompt, for the penalties; the same in each row."""
+    """Ids of the prompt, for the penalties; the same for each row."""
     replies: Sequence[Sequence[int]]
-    """Ids of each row's reply so far, the one that is fed now included; empty for rows not in use."""
+    """Ids of each row's reply so far, including the one fed in this step; empty for unused rows."""
 
     def histories(self) -> dict[str, torch.Tensor]:
         """`prompt_tokens` [rows, longest prompt] and `output_tokens` [rows, longest reply], int64, padded with -1."""
@@ -62,17 +61,17 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def supported_parameters(fields: Collection[str]) -> frozenset[str]:
-    """Names of the `SamplingParams` of ours that hold when the card draws.
+    """Names of our `SamplingParams` that device sampling honours.
 
     Args:
-        fields: of the generation's `SamplingParams`; none where it only takes the most probable token.
+        fields: of the generation's own `SamplingParams`; empty if its sampler is greedy only.
     """
     return HOST_PARAMETERS | {name for name in (*_DRAWN, *_PENALTIES, "seed") if name in fields}
 
 
 def limit_sampling(sampling: SamplingParams, names: Collection[str]) -> SamplingParams:
-    """`sampling` as far as the card does it: what is not in `names` cuts nothing (without a temperature: greedy), and
-    no more than `MAX_CANDIDATES` candidates are looked at."""
+    """`sampling` within the limits of the card: fields not in `names` become neutral (no temperature: greedy), and top-k
+    is at most `MAX_CANDIDATES`."""
     kept = {name: getattr(sampling, name) for name in {*names, "seed"}}
     if "top_k" in names and not 0 < sampling.top_k <= MAX_CANDIDATES:
         kept["top_k"] = MAX_CANDIDATES
@@ -80,7 +79,7 @@ def limit_sampling(sampling: SamplingParams, names: Collection[str]) -> Sampling
 
 
 def limit_request(request: GenerationRequest, names: Collection[str]) -> GenerationRequest:
-    """The same request, its sampling and that of its candidates `limited`."""
+    """The same request with `limit_sampling` applied to every row."""
 
     def own(candidate: Candidate) -> Candidate:
         if candidate.sampling is None:
@@ -95,7 +94,7 @@ def limit_request(request: GenerationRequest, names: Collection[str]) -> Generat
 
 
 class LimitedControl(GenerationControl):
-    """The user's control as an engine reads it, with `limited` sampling."""
+    """The user's control with `limit_sampling` applied to its parameters."""
 
     def __init__(self, control: GenerationControl, names: Collection[str]) -> None:
         super().__init__(control.sampling)
@@ -112,14 +111,14 @@ class LimitedControl(GenerationControl):
 
 
 def native_greedy(kind: type[Any]) -> Any:
-    """The only instance of S1's to S3's `SamplingParams` that their card takes."""
+    """The only `SamplingParams` that the card accepts in S1 to S3."""
     return kind(temperature=0.0, top_k=-1, top_p=1.0)
 
 
 def native_sampling(kind: type[Any], draws: Draws) -> Any:
-    """An instance of a generation's `SamplingParams` with a list for each row, of the fields that it has.
+    """A generation's `SamplingParams`, with a value per row for each field that it has.
 
-    A seed is always given: a reply can be had again, and S5 records no trace of a sampler that is seeded.
+    There is always a seed: it makes replies reproducible, and S5 records no trace of a seeded sampler.
     """
     columns: dict[str, list[float]] = {
         name: [getattr(sampling, name) for sampling in draws.sampling] for name in (*_DRAWN, *_PENALTIES)

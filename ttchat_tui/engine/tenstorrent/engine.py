@@ -1,4 +1,4 @@
-"""The Tenstorrent engine: `Engine` over a model that stays on the card."""
+"""The Tenstorrent engine: the model stays on the card between replies."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Loaded(msgspec.Struct, kw_only=True):
     card: LoadedCard
     stepper: CardStepper
     draws: frozenset[str] | None
-    """What of the sampling parameters holds where the card draws; None: all, the host does."""
+    """Sampling parameters that device sampling honours; None: the host samples, with all of them."""
     batch_sizes: tuple[int, ...]
     responder: Responder
 
@@ -49,15 +49,15 @@ class _Loaded(msgspec.Struct, kw_only=True):
 class _Prepared(msgspec.Struct, frozen=True):
     api: environment.Api
     folder: Path
-    """The model's, under a name that tt_transformers knows."""
+    """The model folder, under a name that tt_transformers knows."""
     variables: dict[str, str]
-    """To be set before ttnn is imported."""
+    """Environment variables to set before ttnn is imported."""
     notes: tuple[str, ...]
-    """What the user should know of it, a line each."""
+    """Sentences for the user."""
 
 
 class TenstorrentEngine:
-    """An `Engine`. One process, one card: what ttnn read from the environment at its import stays."""
+    """An `Engine`. ttnn reads the environment once, at its import: one process keeps one configuration."""
 
     def __init__(self) -> None:
         self._loaded: _Loaded | None = None
@@ -134,10 +134,10 @@ class TenstorrentEngine:
         self.unload()
 
     def _prepare(self, spec: ModelSpec) -> _Prepared:
-        """Find what drives the card, and choose the folders and variables of this load.
+        """Find tt-metal, and choose the folders and variables of this load.
 
         Raises:
-            EngineError: what is missing, and how to get it.
+            EngineError: something is missing; the cure says how to get it.
         """
         options = spec.tenstorrent
         checkout = environment.find_checkout(options.home, os.environ, home=home(), current=current_folder())
@@ -145,8 +145,8 @@ class TenstorrentEngine:
         path = Path(spec.path)
         if not path.is_dir():
             raise ModelLoadError(
-                f"{path.name} is no folder with config.json and safetensors.",
-                "The Tenstorrent engine runs Hugging Face checkpoints; choose one (`ttchat-tui models list`).",
+                f"{path.name} is not a folder with config.json and safetensors.",
+                "The Tenstorrent engine runs Hugging Face checkpoints: choose one of those (`ttchat-tui models list`).",
             )
         cache = environment.cache_parent(options.cache_dir, os.environ, path)
         folder = environment.model_folder(path, spec.repo, cache / "names")
@@ -165,7 +165,7 @@ class TenstorrentEngine:
 
 
 def _ready(card: LoadedCard, tokenizer: ChatTokenizer, template: ChatTemplate) -> _Loaded:
-    """What answers with the model that was put on the card."""
+    """The loaded state: a responder over the model on the card."""
     model, stepper = card.model, card.stepper
     assert model is not None
     assert stepper is not None
@@ -201,7 +201,7 @@ def _mesh_name(options: TenstorrentOptions) -> str:
 
 def _shared_notes(cache: Path) -> tuple[str, ...]:
     return tuple(
-        f"{shared} holds converted weights that may be another model's: it is not used. Delete it to free the space."
+        f"{shared} holds converted weights that may belong to another model, so it is not used. Delete it to free space."
         for shared in weight_cache.shared_caches(cache)
     )
 

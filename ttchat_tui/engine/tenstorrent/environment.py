@@ -1,4 +1,4 @@
-"""Where tt-metal is, and the environment that it reads: all of it set before `import ttnn`, which reads it once."""
+"""tt-metal's location and its environment variables, which ttnn reads once, at its import."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _INSTALL: Final = (
 
 
 class Checkout(msgspec.Struct, frozen=True):
-    """A tt-metal tree that holds models/tt_transformers."""
+    """A tt-metal source tree with models/tt_transformers."""
 
     root: Path
     found_by: str
-    """What named it: a variable, the configuration, a usual place."""
+    """Where it was found: a variable, the configuration, or a usual place."""
 
 
 def find_checkout(
@@ -40,8 +40,8 @@ def find_checkout(
 ) -> Checkout | None:
     """The first of: TT_METAL_HOME, TT_METAL_RUNTIME_ROOT, `[tt] home`, ~/tt-metal, the current folder.
 
-    A place that was named and holds no tt_transformers is passed over only when it is a variable that native code
-    uses for other things as well (a wheel's runtime root has no models/).
+    A variable that names a folder without tt_transformers is skipped: native code uses these variables for other folders
+    too (a wheel's runtime root has no models/).
 
     Raises:
         ModelLoadError: `[tt] home` names a folder without models/tt_transformers.
@@ -64,10 +64,10 @@ def find_checkout(
 
 
 def choose_api(wanted: Literal["auto", "generator", "package"], checkout: Checkout | None) -> Api:
-    """The API to drive. With both at hand the checkout's Generator wins: it knows more models and cards.
+    """The API to use. If both are installed, the checkout's Generator wins: it supports more models and cards.
 
     Raises:
-        MissingDependency: ttnn, or what drives it, is not there.
+        MissingDependency: ttnn or the API above it is not installed.
     """
     if not _is_importable("ttnn"):
         raise MissingDependency("The Tenstorrent engine needs ttnn, which is not installed.", _INSTALL)
@@ -85,7 +85,7 @@ def choose_api(wanted: Literal["auto", "generator", "package"], checkout: Checko
 
 
 def put_on_path(checkout: Checkout) -> None:
-    """Make `import models` find the checkout's; before everything else, for others have a package of that name."""
+    """Put the checkout first on the path: other distributions also have a package named `models`."""
     root = str(checkout.root)
     if root in sys.path:
         sys.path.remove(root)
@@ -93,27 +93,30 @@ def put_on_path(checkout: Checkout) -> None:
 
 
 class EnvironmentSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the environment is made from."""
+    """Input of `variables`."""
 
     hf_model: str
-    """The hub's id, or a folder."""
+    """A hub id or a folder."""
     is_local: bool
-    """The model lies on this machine: nothing may be asked of the hub."""
+    """The model is on this machine: the hub must not be contacted."""
     cache_dir: Path
-    """This model's converted weights, absolute: tt_transformers' own default is relative to the current folder."""
+    """Folder of this model's converted weights. Absolute: the default of tt_transformers is relative to the current folder."""
     logs_dir: Path
-    """What native code writes, absolute."""
+    """Folder of native logs. Absolute."""
     checkout: Checkout | None
     operation_timeout_s: int
 
 
 def variables(wanted: EnvironmentSettings, environ: Mapping[str, str]) -> dict[str, str]:
-    """What to set before `import ttnn`. What the user has set stays, but for the model, which is chosen here, and for
-    TT_CACHE_PATH, which `cache_parent` has taken account of."""
+    """Variables to set before `import ttnn`.
+
+    Variables that the user set stay, except for the model, which is chosen here, and TT_CACHE_PATH, which `cache_parent`
+    has already used.
+    """
     defaults = {
-        # Its default is `generated` in the current folder, which is the user's.
+        # The default is `generated` in the user's current folder.
         "TT_METAL_LOGS_PATH": str(wanted.logs_dir),
-        # At the level `info` a card writes hundreds of lines; errors arrive as exceptions as well.
+        # At level `info` a card writes hundreds of lines. Errors also arrive as exceptions.
         "TT_LOGGER_LEVEL": "error",
         "LOGURU_LEVEL": "INFO",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -121,7 +124,7 @@ def variables(wanted: EnvironmentSettings, environ: Mapping[str, str]) -> dict[s
         "TOKENIZERS_PARALLELISM": "false",
     }
     if wanted.operation_timeout_s:
-        # Without it a hang is for ever; with it, it is an exception (rtoptions.cpp).
+        # Turns a hang of the card into an exception (rtoptions.cpp).
         defaults["TT_METAL_OPERATION_TIMEOUT_SECONDS"] = str(wanted.operation_timeout_s)
     if wanted.checkout is not None:
         defaults["TT_METAL_HOME"] = str(wanted.checkout.root)
@@ -134,22 +137,22 @@ def variables(wanted: EnvironmentSettings, environ: Mapping[str, str]) -> dict[s
 
 
 _OF_ONE_LOAD: Final = ("HF_MODEL", "HF_HUB_OFFLINE", "TT_CACHE_PATH")
-"""Of what `variables` sets, what concerns the model that is being loaded and nothing after it."""
+"""Variables of one model's load; the others hold for the process."""
 
 
 def cache_parent(configured: str, environ: Mapping[str, str], model: Path) -> Path:
-    """Where converted weights go, each model's to a folder of its own in it: TT_CACHE_PATH, `[tt] cache_dir`, or
-    beside the models. Absolute."""
+    """The folder with a subfolder of converted weights for each model: TT_CACHE_PATH, `[tt] cache_dir`, or a folder beside
+    the models. Absolute."""
     named = environ.get("TT_CACHE_PATH", "").strip() or configured
     return (expanded(named) if named else model.parent / "tenstorrent").absolute()
 
 
 @contextlib.contextmanager
 def applied(changes: Mapping[str, str], environ: MutableMapping[str, str]) -> Generator[None, None, None]:
-    """Set `changes`, and take back what is of one load when the block is left.
+    """Set `changes`; when the block ends, restore the variables that belong to one load.
 
-    With `isolation = "thread"` the environment is the whole app's: HF_HUB_OFFLINE left in it would keep every later
-    model from being fetched. What ttnn reads once at its import stays.
+    With `isolation = "thread"` the environment is that of the whole app: HF_HUB_OFFLINE left in it would block every later
+    download. The variables that ttnn reads at its import stay.
     """
     before = {name: environ.get(name) for name in _OF_ONE_LOAD if name in changes}
     environ.update(changes)
@@ -164,14 +167,14 @@ def applied(changes: Mapping[str, str], environ: MutableMapping[str, str]) -> Ge
 
 
 def model_folder(path: Path, repo: str, links_dir: Path) -> Path:
-    """`path` under a name that tt_transformers knows: it looks settings up by the folder's base name.
+    """`path` under a name that tt_transformers knows: it looks up settings by the folder's base name.
 
-    A folder that is called otherwise than the model (a cache's snapshot, an alias) is reached through a symbolic link,
-    which is made here: in a folder of its own below `links_dir`, for another process may load another model of the
-    same name meanwhile.
+    If the folder has another name than the model (a snapshot of a cache, an alias), this creates a symbolic link with the
+    model's name. Each target has its own folder below `links_dir`, because another process may load another model of the
+    same name.
 
     Raises:
-        ModelLoadError: the link cannot be made.
+        ModelLoadError: the link cannot be created.
     """
     name = repo.rpartition("/")[2]
     if path.name == name or not _FOLDER_NAME.fullmatch(name):
@@ -180,12 +183,12 @@ def model_folder(path: Path, repo: str, links_dir: Path) -> Path:
     link = links_dir / hashlib.sha256(os.fsencode(target)).hexdigest()[:16] / name
     try:
         link.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):  # By an earlier load: of this very folder.
+        with contextlib.suppress(FileExistsError):  # Created by an earlier load of the same folder.
             link.symlink_to(target, target_is_directory=True)
     except OSError as error:
         raise ModelLoadError(
-            f"{link} cannot be made ({error.strerror}).",
-            f"tt_transformers knows models by their folder's name: put this one into a folder called {name}.",
+            f"{link} cannot be created ({error.strerror}).",
+            f"tt_transformers knows models by their folder's name: rename this model's folder to {name}.",
         ) from error
     return link
 
@@ -195,5 +198,5 @@ def _is_checkout(root: Path) -> bool:
 
 
 def _is_importable(parent: str, *children: str) -> bool:
-    """Found, without being imported; a parent is looked for before its child, which would import it."""
+    """All are found, without importing them. Parents come first: looking for a child imports its parent."""
     return all(importlib.util.find_spec(name) is not None for name in (parent, *children))

@@ -1,4 +1,4 @@
-"""Native errors for a person: the sentence and the cure on screen, the backtrace in the log only."""
+"""Native errors in plain words: a sentence and a cure on screen, the backtrace in the log."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _LONGEST_QUOTE: Final = 240
 
 
 def explain(error: BaseException) -> EngineError:
-    """`error` for a person. The whole native text, backtrace included, goes to the log.
+    """`error` as a sentence and a cure. The whole native text, with its backtrace, goes to the log.
 
-    What made `error` (`raise … from`) is looked at after it: transformers hides the hub's own words in there.
+    The causes of `error` (`raise … from`) are searched too: transformers hides the hub's own message there.
     """
     if isinstance(error, EngineError):
         return error
-    # Its text only: a record that keeps the error keeps its frames, and the card's tensors in them.
+    # Log the text only: a record that holds the exception holds its frames, and with them tensors on the card.
     log.error("native error: %s: %s", type(error).__name__, str(error))
     found = next((entry for each in _chain(error) if (entry := cure_for(_named(each)))), None)
     if found is not None:
@@ -36,13 +36,13 @@ def explain(error: BaseException) -> EngineError:
 
 
 def cure_for(text: str) -> Cure | None:
-    """The first entry that matches; of a native text only what stands before its backtrace is looked at."""
+    """The first entry that matches the text before its backtrace."""
     body = _without_backtrace(text)
     return next((entry for entry in CURES if re.search(entry.part, body, re.DOTALL)), None)
 
 
 def native_line(text: str) -> str:
-    """The human part of a TT_FATAL or TT_THROW: its `info:` block, without the backtrace; else all of the text."""
+    """The readable part of a TT_FATAL or TT_THROW: its `info:` block. Any other text as a whole, without its backtrace."""
     body = _without_backtrace(text)
     _, found, info = body.partition("\ninfo:\n")
     return " ".join((info if found else body).split())[:400]
@@ -50,7 +50,7 @@ def native_line(text: str) -> str:
 
 @contextmanager
 def explain_errors() -> Generator[None, None, None]:
-    """Raise whatever native code raises inside as an `EngineError`."""
+    """Raise exceptions of native code inside the block as `EngineError`."""
     try:
         yield
     except EngineError:
@@ -68,7 +68,7 @@ def _named(error: BaseException) -> str:
 
 
 def _quoted(text: str) -> str:
-    """The `info:` block behind our own sentence: it has the figures. Python's own errors say no more than we do."""
+    """The `info:` block, which has the figures; empty for Python's own errors, which add nothing."""
     if "\ninfo:\n" not in text:
         return ""
     line = native_line(text)

@@ -1,7 +1,7 @@
 """One small class for each family of generations: a `CardModel` over tt-metal's Generator.
 
-They differ in one question: what makes the card take tokens, positions and, where it draws by itself, sampling
-parameters from the host. docs/tenstorrent-generations.md has the table.
+They differ in how a step makes the card reload tokens, positions and sampling parameters from the host.
+docs/tenstorrent-generations.md has the table.
 """
 
 from __future__ import annotations
@@ -25,30 +25,29 @@ from ttchat_tui.engine.tenstorrent.card_sampling import (
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """What a family has to know of a decode step to say it in its own words."""
+    """One decode step, for a family to translate into its own flags."""
 
     is_fed: bool
-    """What the card remembers of tokens and positions is stale: it has to take the host's."""
+    """Tokens and positions on the card are stale: reload them from the host."""
     is_traced: bool
     draws: Draws | None
-    """None: the host draws."""
+    """None: the host samples."""
 
     @property
     def has_changed(self) -> bool:
-        """Inputs or, where the card draws, parameters are not those it holds."""
+        """Inputs, or the parameters of device sampling, differ from those on the card."""
         return self.is_fed or (self.draws is not None and self.draws.has_changed)
 
     def histories(self) -> dict[str, torch.Tensor]:
-        """Earlier tokens for the card's penalties; they are read when something is reset."""
+        """Token histories for the card's penalties, which reads them on a reset."""
         return self.draws.histories() if self.draws is not None and self.has_changed else {}
 
 
 class GeneratorModel:
-    """S1 and S2: host inputs are copied before each step, there is nothing to reset. Their card draws the most probable
-    token or none."""
+    """S1 and S2: host inputs are copied before each step, so nothing needs a reset. Device sampling is greedy only."""
 
     has_sampler = False
-    """The card's drawing has parameters."""
+    """Device sampling has parameters."""
 
     def __init__(
         self,
@@ -63,10 +62,10 @@ class GeneratorModel:
     ) -> None:
         """
         Args:
-            kv_cache: what `create_tt_model` returned.
+            kv_cache: the one that `create_tt_model` returned.
             page_table: int32 [batch, pages of one row]; the same object for the whole session.
             release_trace: ttnn's.
-            sampling_params: the generation's `SamplingParams`; None: the host draws.
+            sampling_params: the generation's `SamplingParams`; None: the host samples.
         """
         self._release_trace = release_trace
         self.batch = int(page_table.shape[0])
@@ -97,14 +96,14 @@ class GeneratorModel:
         lengths = [len(row) for row in rows]
         wanted: dict[str, Any] = {
             "empty_slots": list(slots),
-            # A live prefill trace may be overwritten by what is allocated later; upstream reports garbage and hangs.
+            # Later allocations may overwrite a live prefill trace; upstream reports garbage and hangs.
             "enable_trace": False,
-            # The buckets are compiled at load, by our own warm-up: this one would sweep sampling as well.
+            # Our own warm-up compiles the buckets at load; this one would also sweep sampling.
             "warmup_prefill": False,
         }
         named = {name: value for name, value in wanted.items() if name in self._profile.prefill_keywords}
         if start:
-            assert self._profile.has_start_pos, "this generation does not start behind a prefix"
+            assert self._profile.has_start_pos, "this generation cannot start behind a cached prefix"
             named["start_pos"] = [start] * count
         output = self._generator.prefill_forward_text(
             padded(rows),
@@ -135,8 +134,8 @@ class GeneratorModel:
         return [int(ids[row]) for row in range(self.batch)]
 
     def close(self) -> None:
-        """Lets go of the Generator as well: S5 and later release their traces when they are deleted, but for those of
-        the card's sampler."""
+        """Also drops the Generator: S5 and later release their traces when deleted, except those of the card's
+        sampler."""
         if self._generator is not None:
             for model in self._generator.model:
                 reset: Any = getattr(getattr(model, "sampling", None), "reset_trace", None)
@@ -167,12 +166,12 @@ class GeneratorModel:
         )
 
     def _flags(self, step: Step) -> dict[str, Any]:
-        """What makes the card take from the host what is new, in this generation's words."""
+        """The keywords that make this generation reload what has changed."""
         return {}
 
 
 class PageTableModel(GeneratorModel):
-    """S3: inputs are copied anew when the page table seems to have changed."""
+    """S3: inputs are reloaded if the page table seems to have changed."""
 
     def _flags(self, step: Step) -> dict[str, Any]:
         if step.is_fed:
@@ -181,8 +180,8 @@ class PageTableModel(GeneratorModel):
 
 
 class LegacyResetModel(PageTableModel):
-    """S4: the page table as in S3. `reset_batch`, which is true unless it is said, begins the card's drawing anew: the
-    seeds with it, so it is not said where only inputs are new."""
+    """S4: the page table as in S3. `reset_batch`, which is true by default, also restarts device sampling with its seeds,
+    so it is false where only inputs are new."""
 
     has_sampler = True
 
@@ -194,7 +193,7 @@ class LegacyResetModel(PageTableModel):
 
 
 class ResetModel(GeneratorModel):
-    """S5: `reset_batch`, which is false unless it is said, for inputs and drawing alike."""
+    """S5: `reset_batch`, which is false by default, for inputs and device sampling alike."""
 
     has_sampler = True
 
@@ -203,17 +202,17 @@ class ResetModel(GeneratorModel):
 
 
 class ContractModel(GeneratorModel):
-    """S6: four flags, all to be said. Inputs are loaded in each step where the host draws or nothing is recorded."""
+    """S6: four mandatory flags. Each step loads its inputs if the host samples or nothing is traced."""
 
     has_sampler = True
 
     def _flags(self, step: Step) -> dict[str, Any]:
-        is_drawn_anew = step.draws is not None and step.has_changed
+        resets_sampling = step.draws is not None and step.has_changed
         return {
             **dict.fromkeys(CONTRACT_FLAGS, False),
             "reload_inputs": step.has_changed or step.draws is None or not step.is_traced,
-            "reload_sampling_params": is_drawn_anew,
-            "reset_sampling_state": is_drawn_anew,
+            "reload_sampling_params": resets_sampling,
+            "reset_sampling_state": resets_sampling,
             **step.histories(),
         }
 
@@ -237,7 +236,7 @@ def adapt(
     release_trace: Callable[[Any, Any], None],
     sampling_params: type[Any] | None = None,
 ) -> CardModel:
-    """The `CardModel` for a Generator of the generation that `identify` found; arguments as in `GeneratorModel`."""
+    """The `CardModel` for a Generator with the profile from `identify`; arguments as in `GeneratorModel`."""
     return _FAMILIES[profile.name](
         generator,
         profile,
@@ -250,12 +249,12 @@ def adapt(
 
 
 def has_sampler(profile: Profile) -> bool:
-    """Whether this generation's card draws by parameters, rather than the most probable token only."""
+    """Whether device sampling of this generation has parameters, rather than being greedy only."""
     return _FAMILIES[profile.name].has_sampler
 
 
 def release_traces(generator: Any, release_trace: Callable[[Any, Any], None]) -> None:
-    """Release what S1 to S4 leave recorded (`release_trace(mesh, trace)`); later ones do it when they are deleted.
+    """Release the traces that S1 to S4 leave behind (`release_trace(mesh, trace)`); later ones do so when deleted.
 
     A trace that outlives its mesh leaks device memory until the next reset.
     """
@@ -271,19 +270,19 @@ def release_traces(generator: Any, release_trace: Callable[[Any, Any], None]) ->
 
 
 def _leaves(traces: Any) -> list[Any]:
-    """Trace ids out of dictionaries of dictionaries, without the places that were never filled."""
+    """Trace ids in nested dictionaries, without empty places."""
     if isinstance(traces, dict):
         return [leaf for value in cast("dict[Any, Any]", traces).values() for leaf in _leaves(value)]
     return [] if traces is None else [traces]
 
 
 def page_table(batch: int, pages: int) -> torch.Tensor:
-    """int32 [batch, pages]: row i owns the pages from i * pages on."""
+    """int32 [batch, pages]: row i owns `pages` pages from i * pages on."""
     return torch.arange(batch * pages, dtype=torch.int32).view(batch, pages)
 
 
 def padded(rows: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Prompts as prefill takes them: int64 [rows, longest], 0 behind the end."""
+    """Prompts as prefill takes them: int64 [rows, longest], padded with 0."""
     tokens = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
     for index, row in enumerate(rows):
         tokens[index, : len(row)] = torch.tensor(row)
@@ -291,7 +290,7 @@ def padded(rows: Sequence[Sequence[int]]) -> torch.Tensor:
 
 
 def _first(output: Any) -> torch.Tensor:
-    """S1 to S4 return a tensor, later ones a pair with log probabilities."""
+    """The first result: S1 to S4 return a tensor, later ones a pair with log probabilities."""
     tensor: torch.Tensor = output if torch.is_tensor(output) else output[0]
     return tensor.detach()
 

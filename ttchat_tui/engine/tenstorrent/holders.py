@@ -1,5 +1,5 @@
-"""Whether another process has a card open: asked before ours is, because the native code would wait for ever, deaf to
-ctrl+c (tt-umd#2336)."""
+"""Check for other processes that have a card open, before the native code does: it would wait forever and ignore ctrl+c
+(tt-umd#2336)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def require_free(environ: Mapping[str, str], own_pid: int | None = None) -> None
     """Check the cards that the native code will open: all that the environment leaves visible, whatever the mesh.
 
     Raises:
-        EngineError: kind `card_in_use`: who has which card open.
+        EngineError: of kind `card_in_use`; it names the cards and processes.
     """
     if environ.get(_MOCK):
         return
@@ -34,7 +34,7 @@ def require_free(environ: Mapping[str, str], own_pid: int | None = None) -> None
     if held:
         raise EngineError(
             f"{'; '.join(f'card {number} is open in {named(holder)}' for number, holder in held)}.",
-            f"End it (`kill {held[0][1].pid}`), or leave that card out with TT_VISIBLE_DEVICES; where it only watches "
+            f"End it (`kill {held[0][1].pid}`), or hide that card with TT_VISIBLE_DEVICES. If the process only monitors "
             "the card, set [tt] ignore_holders = true.",
             "card_in_use",
         )
@@ -48,7 +48,7 @@ def named(holder: Holder) -> str:
 def _is_visible(number: int, environ: Mapping[str, str]) -> bool:
     wanted = next((environ[name] for name in _VISIBLE_VARIABLES if environ.get(name)), "")
     numbers = [word.strip() for word in wanted.split(",") if word.strip()]
-    # Anything but plain numbers (bus addresses) is not understood here: every card counts then.
+    # Other forms than plain numbers (bus addresses) are not parsed: every card counts then.
     if not numbers or not all(word.isdigit() for word in numbers):
         return True
     return str(number) in numbers

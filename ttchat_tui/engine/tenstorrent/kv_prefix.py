@@ -1,7 +1,7 @@
-"""Which part of a prompt the card's KV cache holds already, and whether the card gets it right.
+"""Reuse of cached prefixes on the card, and the check that it is correct.
 
-Starting behind a cached prefix is new upstream, and was wrong there for months: keys and values went to another block,
-and nothing said so. So it is tried at load, against full prefills.
+Starting behind a cached prefix is new upstream, and was silently wrong for months: keys and values went to another block.
+So each load tests it against full prefills.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 from ttchat_tui.engine.decoding.row import Drawn
 
 ALIGNMENT: Final = 64
-"""Positions: whole pages, and what upstream's attention starts at without shrinking its chunks (tt-metal #54435)."""
+"""Positions: whole pages, and the multiple at which upstream's attention keeps its chunk size (tt-metal #54435)."""
 
 _LONG: Final = 1024
-"""Ids that remain; more of them are padded to 2,048 or longer, which wants `_LONG_ALIGNMENT`."""
+"""Remaining ids; more are padded to 2,048 or longer, which needs `_LONG_ALIGNMENT`."""
 _LONG_ALIGNMENT: Final = 256
 
 _SHARED, _TRIED = 2 * ALIGNMENT + 2, 3 * ALIGNMENT
-"""Ids that the check's two prompts have in common, and that each of them has."""
+"""Ids that the two prompts of the check share, and ids of each prompt."""
 
 PROBE: Final = ", ".join(map(str, range(1, 200)))
-"""A text whose continuation leaves no doubt: rounding must not decide what comes next."""
+"""A text with an obvious continuation, so that rounding does not decide the next token."""
 
 
 class PrefixStepper(Protocol):
-    """What of `CardStepper` is tried."""
+    """The part of `CardStepper` that is tested."""
 
     reuses_prefix: bool
 
@@ -48,8 +48,8 @@ class _Report(Protocol):
 
 
 def reusable_prefix(held: Sequence[int], ids: Sequence[int]) -> int:
-    """How many leading ids of a prompt need no prefill: those that `held` begins with as well, down to a position that
-    the card can start from; fewer than all."""
+    """How many leading ids of a prompt need no prefill: the prefix it shares with `held`, rounded down to a position where
+    the card can start. Always fewer than all."""
     common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(held, ids, strict=False)))
     start = aligned(min(common, len(ids) - 1), ALIGNMENT)
     return aligned(start, _LONG_ALIGNMENT) if len(ids) - start > _LONG else start
@@ -60,28 +60,32 @@ def aligned(position: int, alignment: int) -> int:
 
 
 def start_for_bucket(bucket: int) -> int:
-    """Where a prefill may start whose remaining ids are padded to `bucket`: a shape to compile."""
+    """The lowest start for remaining ids that are padded to `bucket`: a shape to compile."""
     return ALIGNMENT if bucket <= _LONG else _LONG_ALIGNMENT
 
 
 def reuse_is_correct(stepper: PrefixStepper, probe: Sequence[int]) -> bool:
-    """Whether a prompt behind a cached prefix goes on as the same prompt in full: the most probable token after it,
-    and the one after that, for which the new keys and values are read back.
+    """Whether a prompt behind a cached prefix continues like the same prompt in full.
+
+    Compares the two most probable next tokens; the second one reads the new keys and values back.
 
     Args:
-        probe: ids of `PROBE`; too few of them to try are not right.
+        probe: ids of `PROBE`; with too few of them the answer is no.
     """
     if len(probe) < _TRIED:
         return False
     tried = list(probe[:_TRIED])
-    stale = [*tried[:_SHARED], *([tried[0]] * (_TRIED - _SHARED))]  # Lies where the new ones belong.
+    stale = [
+        *tried[:_SHARED],
+        *([tried[0]] * (_TRIED - _SHARED)),
+    ]  # Stale values at the positions of the new ids.
     stepper.forget()
     _prefill(stepper, stale)
     if not stepper.cached_prefix(tried):
         return False
-    said = _continuation(stepper, tried)
+    behind_prefix = _continuation(stepper, tried)
     stepper.forget()
-    return said == _continuation(stepper, tried)
+    return behind_prefix == _continuation(stepper, tried)
 
 
 def _continuation(stepper: PrefixStepper, ids: Sequence[int]) -> tuple[int, int]:

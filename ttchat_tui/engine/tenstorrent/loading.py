@@ -1,4 +1,4 @@
-"""From a model folder to a model on the card: open the mesh, build, page the KV cache, compile, record."""
+"""Load orchestration for one card: open the mesh, build the model, page the KV cache, compile, record traces."""
 
 from __future__ import annotations
 
@@ -42,32 +42,32 @@ from ttchat_tui.engine.tenstorrent.warm_up import SamplerFailed, verify_prefix, 
 log = logging.getLogger(__name__)
 
 BLOCK_SIZE: Final = 32
-"""Positions in one page of the KV cache; upstream's own for single users."""
+"""Positions per page of the KV cache; upstream's value for single users."""
 
 _LEAST_CONTEXT: Final = 1024
 _KV_POSITIONS: Final = 32_768
-"""Positions of all rows together when none are asked for: fits beside the weights wherever the model does."""
+"""Default number of positions over all rows: they fit beside the weights wherever the model fits."""
 
 
 class LoadedCard(msgspec.Struct, kw_only=True):
-    """What is on the card. `close` in any state."""
+    """A model on the card. `close` works in any state."""
 
     mesh: Mesh
     model: CardModel | None
     stepper: CardStepper | None
     """Over `model`."""
     parts: list[Any]
-    """Generator, model, arguments and cache, kept alive here and dropped in this order."""
+    """Generator, model, arguments and cache: kept alive here, and dropped in this order."""
     profile: str
     context_length: int
     notes: tuple[str, ...]
-    """What was wished for and is not to be had, a line each."""
+    """Settings that have no effect here, a sentence each."""
 
     def close(self) -> None:
-        """Release traces, drop the model, close the mesh: the order of upstream's tests. Idempotent.
+        """Release traces, drop the model and close the mesh, in the order of upstream's tests. Idempotent.
 
         Raises:
-            EngineError: the mesh would not close.
+            EngineError: the mesh does not close.
         """
         try:
             if self.model is not None:
@@ -81,23 +81,23 @@ class LoadedCard(msgspec.Struct, kw_only=True):
 
 
 def context_positions(wanted: int, model_maximum: int, batch: int) -> int:
-    """Positions of one row: a power of two (tt_transformers wants one), at least 1,024."""
+    """Positions per row: a power of two, as tt_transformers requires, of at least 1,024."""
     most = wanted or min(model_maximum, _KV_POSITIONS // batch)
     most = max(_LEAST_CONTEXT, min(most, model_maximum))
     return 1 << (most.bit_length() - 1)
 
 
 class CardSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be put on the card."""
+    """A model to put on the card, and how."""
 
     api: Api
     name: str
-    """Base name of the model, for tables."""
+    """Base name of the model, for look-up in tables."""
     hf_model: str
     mesh_name: str
     """MESH_DEVICE; may be empty."""
     wanted_context: int
-    """Positions of one row; 0 for as many as fit."""
+    """Positions per row; 0 for the default."""
     model_context: int
     """The model's own maximum."""
     probe: Sequence[int]
@@ -106,10 +106,10 @@ class CardSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_card(spec: CardSpec, report: ProgressReporter) -> LoadedCard:
-    """Open the mesh, build the model; once more with a larger trace region where the first was too small.
+    """Open the mesh and build the model, again with a larger trace region if the first was too small.
 
     Raises:
-        Whatever native code raises, and LoadCancelled from `report`; the mesh is closed then.
+        LoadCancelled: from `report`. Exceptions of native code pass through too. The mesh is closed in both cases.
     """
     report(LoadProgress(phase="start", detail="ttnn"))
     ttnn: Any = importlib.import_module("ttnn")
@@ -139,7 +139,7 @@ def _first_region(spec: CardSpec) -> int:
 
 
 def _drop_tensors(error: BaseException) -> None:
-    """Drop what a failed build left on the card: its frames hold tensors, which must go before their device."""
+    """Drop the tensors of a failed build, which its frames hold: they must go before their device."""
     traceback.clear_frames(error.__traceback__)
     gc.collect()
 
@@ -192,7 +192,7 @@ def _build_generator(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressRepo
 def _build_model(
     ttnn: Any, mesh: Mesh, options: TenstorrentOptions, context: int, progress: NativeProgress
 ) -> tuple[Any, Any, Any]:
-    """Arguments, model and paged KV cache of `create_tt_model`: weights are read, converted and put on the card."""
+    """Arguments, model and paged KV cache from `create_tt_model`, which reads, converts and uploads the weights."""
     common: Any = importlib.import_module("models.tt_transformers.tt.common")
     config: Any = importlib.import_module("models.tt_transformers.tt.model_config")
     progress.check()
@@ -208,7 +208,7 @@ def _build_model(
         ),
         dtype=ttnn.bfloat8_b,
     )
-    del state  # The host's copy of the weights: 16 GB for a model of 8B.
+    del state  # The host's copy of the weights: 16 GB for an 8B model.
     gc.collect()
     progress.check()
     return arguments, model, kv_cache
@@ -217,7 +217,7 @@ def _build_model(
 def _warm_model(
     adapted: Callable[..., CardModel], warmed: Callable[[CardModel], None], choice: SamplerChoice
 ) -> tuple[CardModel, SamplerChoice]:
-    """A model that has run once; on the host's drawing where the card's own fails."""
+    """A model that has run once. If device sampling fails, the host samples."""
     model = adapted(sampling_params=choice.kind)
     try:
         try:
@@ -256,7 +256,7 @@ def _no_reuse(options: TenstorrentOptions, profile: str) -> tuple[str, ...]:
 
 
 def _build_package(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressReporter) -> LoadedCard:
-    """S7: the standalone package compiles and records by itself."""
+    """S7: the standalone package, which compiles and records by itself."""
     options = spec.options
     batch = options.max_batch_size
     context = package.positions(spec.wanted_context, spec.model_context, _KV_POSITIONS // batch)
@@ -299,7 +299,7 @@ def _optimizations(config: Any, options: TenstorrentOptions) -> Callable[[Any], 
 
 @contextlib.contextmanager
 def native_progress(report: ProgressReporter) -> Generator[NativeProgress, None, None]:
-    """Loguru's lines and tqdm's bars as load progress, while the block lasts. They still reach the log."""
+    """Turn loguru's lines and tqdm's bars into load progress during the block. They still reach the log."""
     progress = NativeProgress(report)
     sink: int | None = None
     loguru: Any = sys.modules.get("loguru")
@@ -312,5 +312,5 @@ def native_progress(report: ProgressReporter) -> Generator[NativeProgress, None,
     finally:
         sys.stderr = stderr
         if loguru is not None and sink is not None:
-            with contextlib.suppress(ValueError):  # Removed by someone's logger.remove().
+            with contextlib.suppress(ValueError):  # Something called logger.remove().
                 loguru.logger.remove(sink)

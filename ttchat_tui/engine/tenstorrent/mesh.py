@@ -1,4 +1,4 @@
-"""The mesh device: which shape, opened and closed in the order that leaves the card usable."""
+"""The mesh device: its shape, and an order of opening and closing that leaves the card usable."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _ROWS_COLUMNS: Final = re.compile(r"(\d+)x(\d+)")
 _TRACE_REGION_MISSED: Final = re.compile(r"Creating trace buffers of size (\d+)\s*B")
 
 RINGS: Final = frozenset({"T3K", "P300", "P150X4"})
-"""Where the standalone tt_transformers package joins the chips to a ring (its examples/common/runtime.py)."""
+"""Devices whose chips form a ring in the standalone tt_transformers package (its examples/common/runtime.py)."""
 
 DEFAULT_TRACE_REGION: Final = 50_000_000
-"""Bytes; the demo's default."""
+"""Bytes; the default of tt-metal's demo."""
 
 TRACE_REGIONS: Final[tuple[tuple[str, str, int], ...]] = (
     ("Llama-3.1-8B", "N150", 25_000_000),
@@ -53,12 +53,12 @@ TRACE_REGIONS: Final[tuple[tuple[str, str, int], ...]] = (
     ("gemma-3-27b", "", 70_000_000),
     ("Llama-3.2-3B", "N150", 10_000_000),
 )
-"""Model name begins with, device (empty: any), bytes. tt_transformers/demo/trace_region_config.py of 2026-06; 8B on
-P150 and P300 raised to what its CI was seen to need (60.8 MB, tt-inference-server#4005)."""
+"""Prefix of the model name, device (empty: any), bytes. From tt_transformers/demo/trace_region_config.py of 2026-06; 8B
+on P150 and P300 is raised to what upstream's CI needed (60.8 MB, tt-inference-server#4005)."""
 
 
 class Ttnn(Protocol):
-    """What is used of the ttnn module."""
+    """The part of the ttnn module that is used here."""
 
     FabricConfig: Any
     MeshShape: Callable[..., Any]
@@ -71,7 +71,7 @@ class Ttnn(Protocol):
 
 
 def named_shape(name: str) -> tuple[int, int]:
-    """Rows and columns that a MESH_DEVICE (or `1x2`) stands for.
+    """Rows and columns of a MESH_DEVICE (or `1x2`).
 
     Raises:
         ModelLoadError: the name is unknown.
@@ -81,16 +81,16 @@ def named_shape(name: str) -> tuple[int, int]:
     if shape := SHAPES.get(name.upper()):
         return shape
     raise ModelLoadError(
-        f"MESH_DEVICE {name!r} is not known.",
+        f"MESH_DEVICE {name!r} is unknown.",
         f"Use one of {', '.join(SHAPES)}, or rows x columns such as 1x2; unset it to use all chips.",
     )
 
 
 def mesh_shape(name: str, chips: int) -> tuple[int, int]:
-    """Rows and columns for a MESH_DEVICE (or `1x2`); without a name, all `chips` in one row.
+    """Rows and columns of a MESH_DEVICE (or `1x2`); without a name, all `chips` in one row.
 
     Raises:
-        ModelLoadError: the name is unknown, or asks for more chips than there are.
+        ModelLoadError: the name is unknown, or needs more chips than there are.
     """
     wanted = name.strip()
     if not wanted:
@@ -99,13 +99,13 @@ def mesh_shape(name: str, chips: int) -> tuple[int, int]:
     if shape[0] * shape[1] > chips:
         raise ModelLoadError(
             f"MESH_DEVICE {wanted} needs {shape[0] * shape[1]} chips, {chips} can be used.",
-            "Choose a smaller mesh, or unset MESH_DEVICE; `ttchat-tui doctor` shows what is there.",
+            "Choose a smaller mesh, or unset MESH_DEVICE; `ttchat-tui doctor` lists the cards.",
         )
     return shape
 
 
 def trace_region_bytes(model: str, device: str) -> int:
-    """Memory for traces that upstream measured for this model (its base name) on this device."""
+    """Bytes for traces, as upstream measured them for this model (base name) on this device."""
     for prefix, on, size in TRACE_REGIONS:
         if model.lower().startswith(prefix.lower()) and on in ("", device.upper()):
             return size
@@ -113,21 +113,21 @@ def trace_region_bytes(model: str, device: str) -> int:
 
 
 def needed_trace_region(message: str) -> int | None:
-    """What "Creating trace buffers of size …B" asks for, with a quarter more; None for any other message."""
+    """The size in "Creating trace buffers of size …B" plus a quarter; None for other messages."""
     match = _TRACE_REGION_MISSED.search(message)
     return int(match[1]) * 5 // 4 if match else None
 
 
 class Mesh:
-    """An open mesh device. `close` it, whatever happened in between: a card left open may need a reset."""
+    """An open mesh device. Always `close` it: a card that is left open may need a reset."""
 
     def __init__(
         self, ttnn: Ttnn, shape: tuple[int, int], trace_region: int, fabric: str = "FABRIC_1D"
     ) -> None:
-        """`fabric` (a member of ttnn.FabricConfig) joins several chips; a single one has none.
+        """`fabric` (a member of ttnn.FabricConfig) connects several chips; a single chip has none.
 
         Raises:
-            EngineError: passed on from ttnn as it comes (RuntimeError); fabric is off again then.
+            RuntimeError: from ttnn; the fabric is off again then.
         """
         self._ttnn = ttnn
         self.shape = shape
@@ -145,15 +145,15 @@ class Mesh:
             raise
 
     def close(self) -> None:
-        """Wait for what runs, close submeshes, then the mesh, then the fabric. Idempotent.
+        """Wait for running work, then close submeshes, mesh and fabric, in this order. Idempotent.
 
         Raises:
-            EngineError: the mesh would not close.
+            EngineError: the mesh does not close.
         """
         device, self.device = self.device, None
         if device is None:
             return
-        gc.collect()  # Tensors that linger in cycles would be freed after their device.
+        gc.collect()  # Tensors in reference cycles would be freed after their device.
         try:
             with _logged("waiting for the card"):
                 self._ttnn.synchronize_device(device)
@@ -182,7 +182,7 @@ def _submeshes(device: Any) -> list[Any]:
 
 @contextlib.contextmanager
 def _logged(doing: str) -> Any:
-    """Closing goes on after a step that failed: each one frees something."""
+    """Log a failed step of closing and continue: each step frees something."""
     try:
         yield
     except RuntimeError:

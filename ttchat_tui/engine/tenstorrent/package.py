@@ -1,7 +1,7 @@
-"""S7: the standalone `tt_transformers` package (TTTv2): one package per model, an executor.
+"""S7: the standalone `tt_transformers` package (TTTv2), which has one package per model, and an executor.
 
-Written from its sources (states S7b and S7c of docs/tenstorrent.md); no card has run it. `generate()` of the package
-has no streaming and no cancel, so the executor is driven directly, as its own `hf_generation` does it.
+Written from its source (states S7b and S7c in docs/tenstorrent.md) and never run on a card. The package's `generate()`
+has no streaming and no cancel, so this drives the executor directly, as its own `hf_generation` does.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ MODELS: Final[dict[str, str]] = {
     "qwen2.5-72b-instruct": "qwen25_72b",
     "qwen2.5-coder-32b-instruct": "qwen25_coder_32b",
 }
-"""Base name of the hub's id, in lower case → tt_transformers.models.<this>. There is no generic loader."""
+"""Lower-case base name of the hub id → module in tt_transformers.models. There is no generic loader."""
 
 _RELOADS: Final = frozenset({"reload_inputs", "reload_sampling_params", "reset_sampling_state"})
-"""State S7c; before, `reset_batch` does all of it."""
+"""Flags of state S7c. Before it, `reset_batch` does all of this."""
 
 _ROOT: Final = "tt_transformers.models"
 
 
 def package_for(name: str) -> Any:
-    """The `hf_generator` module that runs the model with this base name.
+    """The `hf_generator` module for the model with this base name.
 
     Raises:
-        ModelLoadError: the package has no such model, or is too old to have an executor.
+        ModelLoadError: the package does not have the model, or is too old for an executor.
     """
     package = MODELS.get(name.lower())
     if package is None or importlib.util.find_spec(f"{_ROOT}.{package}") is None:
         raise ModelLoadError(
             f"The tt_transformers package has no model {name}.",
-            f"It knows {', '.join(MODELS)}. A tt-metal checkout (TT_METAL_HOME) knows more.",
+            f"It has {', '.join(MODELS)}. A tt-metal checkout (TT_METAL_HOME) supports more models.",
         )
     module = f"{_ROOT}.{package}.hf_generator"
     if importlib.util.find_spec(module) is None:
@@ -70,8 +70,11 @@ def package_for(name: str) -> Any:
 
 
 def positions(wanted: int, model_maximum: int, default: int) -> int:
-    """Positions of one row: a power of two of at least 1,024, so that no prompt that fits is padded to a bucket that
-    was not compiled (128, 1,024, then powers of two). The page table is a multiple of eight pages of 32 wide then."""
+    """Positions per row: a power of two of at least 1,024.
+
+    So every prompt that fits is padded to a compiled bucket (128, 1,024, then powers of two), and the width of the page
+    table is a multiple of eight pages of 32.
+    """
     most = max(1024, min(wanted or default, model_maximum))
     return 1 << (most.bit_length() - 1)
 
@@ -87,8 +90,8 @@ def build(
     trace: bool,
     draws: bool = False,
 ) -> Any:
-    """`from_pretrained`, then an executor that records the decode step if `trace`, and can draw tokens if `draws`: both
-    are fixed at its construction. Nothing is allocated yet."""
+    """`from_pretrained`, then an executor. Tracing (`trace`) and device sampling (`draws`) are fixed at its construction.
+    Nothing is allocated yet."""
     wanted = {
         "hf_model": hf_model,
         "max_batch_size": batch,
@@ -107,7 +110,7 @@ def build(
             warmup=dataclasses.replace(
                 before.config.warmup,
                 prefill_seq_lens=tuple(prefill_lengths(max_seq_len)),
-                prefill_batch_sizes=(1,),  # Rows are prefilled one after the other (`CardStepper.fork`).
+                prefill_batch_sizes=(1,),  # `CardStepper.fork` prefills one row at a time.
                 include_decode_top_k=draws,
             ),
             device_sampling_enabled=draws,
@@ -117,7 +120,7 @@ def build(
 
 
 def prefill_lengths(max_seq_len: int) -> list[int]:
-    """Buckets that are compiled before the trace is live: afterwards nothing new compiles."""
+    """Buckets to compile before the trace is live. Nothing new compiles after that."""
     return [length for length in (128, 1024, 2048, 4096) if length <= max_seq_len]
 
 
@@ -127,7 +130,7 @@ class ExecutorModel:
     def __init__(
         self, llm: Any, page_table: torch.Tensor, *, trace: bool, sampling_params: type[Any] | None = None
     ) -> None:
-        """`sampling_params` is the package's class, for an executor that was built to draw; None: the host draws."""
+        """`sampling_params` is the package's class, for an executor built with device sampling; None: the host samples."""
         self.batch = int(page_table.shape[0])
         self._llm: Any = llm
         self._executor: Any = llm.executor
@@ -147,7 +150,7 @@ class ExecutorModel:
     def prefill(
         self, rows: Sequence[Sequence[int]], *, first_row: int, start: int = 0
     ) -> NDArray[np.float32]:
-        assert start == 0, "a shape behind a prefix is not compiled"
+        assert start == 0, "shapes behind a cached prefix are not compiled"
         slots = range(first_row, first_row + len(rows))
         logits = self._executor.prefill_forward(
             padded(rows),
@@ -161,7 +164,7 @@ class ExecutorModel:
     def decode(
         self, tokens: Sequence[int], positions: Sequence[int], *, is_first: bool
     ) -> NDArray[np.float32]:
-        # The host path loads every input in each step, whatever is first.
+        # With host sampling every step loads all inputs.
         logits, _ = self._run(tokens, positions, self._loaded())
         return _rows(logits, self.batch)
 
@@ -174,7 +177,7 @@ class ExecutorModel:
         is_first: bool,
         is_traced: bool = True,
     ) -> list[int]:
-        """Traced or not is the executor's from its construction on."""
+        """`is_traced` has no effect: the executor decides at its construction."""
         if draws.has_changed:
             self._forget_sampling()
         flags = self._drawn_flags(is_first, draws.has_changed)
@@ -185,7 +188,7 @@ class ExecutorModel:
         return [int(ids[row]) for row in range(self.batch)]
 
     def close(self) -> None:
-        """Releases traces, caches and weights; final. Idempotent."""
+        """Release traces, caches and weights for good. Idempotent."""
         if self._llm is not None:
             self._llm.cleanup()
         self._llm = self._executor = self._kv = None
@@ -205,11 +208,11 @@ class ExecutorModel:
         return native_sampling(self._sampling_params, draws)
 
     def _loaded(self) -> dict[str, bool]:
-        """Every input is the host's, in the words of this state."""
+        """The flag that loads every input from the host, as this state names it."""
         return {"reset_batch" if "reset_batch" in self._named else "reload_inputs": True}
 
     def _drawn_flags(self, is_first: bool, has_changed: bool) -> dict[str, bool]:
-        """What the card has to take from the host. Older states know only all or nothing, seeds included."""
+        """The flags for what to reload from the host. Older states reload everything, seeds included, or nothing."""
         if self._named >= _RELOADS:
             is_fed = is_first or has_changed
             return {
@@ -220,14 +223,14 @@ class ExecutorModel:
         return {"reset_batch": is_first or has_changed}
 
     def _forget_sampling(self) -> None:
-        """Some states keep what a request drew beside the executor."""
+        """Reset the sampling state that some states keep beside the executor."""
         controller: Any = getattr(self._executor, "sampling_state_controller", None)
         if controller is not None:
             controller.reset(self._executor.sampling_state)
 
     def _record(self) -> None:
-        """Compile, then record the decode step: the order of the package's own `_prepare_execution`. Decode comes
-        before prefill, and with each kind of drawing."""
+        """Compile, then record the decode step, in the order of the package's own `_prepare_execution`: decode comes
+        before prefill, once for each program of the sampler."""
         executor = self._executor
         prefill: dict[str, Any] = {
             "kv_cache": self._kv,
@@ -251,7 +254,7 @@ class ExecutorModel:
         executor.warmup_model_decode(enable_trace=True, **decode)
 
     def _warm_samplings(self) -> list[Any]:
-        """One of each kind that the card's sampler has a program for; none where the host draws."""
+        """Parameters for each program of the card's sampler; none if the host samples."""
         if self._sampling_params is None:
             return []
         rows = self.batch

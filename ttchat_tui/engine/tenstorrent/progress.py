@@ -1,4 +1,4 @@
-"""Load progress out of what tt_transformers prints: loguru lines, and tqdm's bars over layers."""
+"""Load progress from the output of tt_transformers: loguru lines and tqdm bars over layers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LINES: Final[tuple[tuple[str, LoadPhase, str], ...]] = (
     ("Done Compiling Model", "compile", "decode"),
     ("Done Capturing Decode Trace", "warm up", "decode trace"),
 )
-"""A line's beginning → what it means. Words of models/tt_transformers, 2025-05 to 2026-06."""
+"""Start of a line, phase, detail. From models/tt_transformers, 2025-05 to 2026-06."""
 
 
 class NativeProgress:
-    """Turns lines into `LoadProgress`, through `report`; what it raises is kept for `check`.
+    """Turns native output into `LoadProgress` for `report`. An exception of `report` is kept for `check`.
 
-    A logging sink must not raise into native code: the wish to cancel waits until the engine is back in its own.
+    A logging sink must not raise into native code, so a cancel waits until the engine's own code runs again.
     """
 
     def __init__(self, report: Callable[[LoadProgress], None]) -> None:
@@ -35,27 +35,27 @@ class NativeProgress:
         self._raised: BaseException | None = None
 
     def line(self, text: str) -> None:
-        """One line of loguru's."""
-        text = str(text)  # loguru hands over a str with a record attached.
+        """Handle one line of loguru."""
+        text = str(text)  # loguru passes a str subclass with a record attached.
         for beginning, phase, detail in LINES:
             if text.lstrip().startswith(beginning):
-                self._say(LoadProgress(phase=phase, detail=detail))
+                self._send(LoadProgress(phase=phase, detail=detail))
                 return
 
     def bar(self, text: str) -> None:
-        """What tqdm wrote, possibly several states of its bar."""
+        """Handle output of tqdm, which may hold several states of its bar."""
         states = _BAR.findall(text)
         if states:
             done, total = states[-1]
-            self._say(LoadProgress(phase="convert", done=int(done), total=int(total), unit="layers"))
+            self._send(LoadProgress(phase="convert", done=int(done), total=int(total), unit="layers"))
 
     def check(self) -> None:
-        """Raise what `report` raised in between (`LoadCancelled`)."""
+        """Raise the exception that `report` raised since the last call, such as `LoadCancelled`."""
         raised, self._raised = self._raised, None
         if raised is not None:
             raise raised
 
-    def _say(self, progress: LoadProgress) -> None:
+    def _send(self, progress: LoadProgress) -> None:
         try:
             self._report(progress)
         except Exception as error:  # noqa: BLE001 - raised again by `check`
@@ -63,7 +63,7 @@ class NativeProgress:
 
 
 class BarStream(io.TextIOBase):
-    """Stands in for sys.stderr during a load: passes everything on to it and shows bars to `progress`."""
+    """Replaces sys.stderr during a load: passes all output on, and bars to `progress`."""
 
     def __init__(self, underlying: io.TextIOBase, progress: NativeProgress) -> None:
         super().__init__()

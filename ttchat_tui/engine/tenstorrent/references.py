@@ -1,4 +1,4 @@
-"""What upstream measured: to hold one's own `bench` against. Figures of another project, each with its source."""
+"""Upstream's published figures, for comparison with `bench`. Each has its source."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ REFERENCES: Final[tuple[Reference, ...]] = (
 
 
 def references_for(model: str, device: str = "") -> tuple[Reference, ...]:
-    """Those of `model` (a hub id, a folder, or its base name) on `device` (as MESH_DEVICE); on all without one."""
+    """Figures of `model` (hub id, folder or base name) on `device` (a MESH_DEVICE; empty for all)."""
     base = model.rstrip("/").rpartition("/")[2].lower()
     return tuple(
         each

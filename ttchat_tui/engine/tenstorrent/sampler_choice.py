@@ -1,4 +1,4 @@
-"""Who draws the tokens: the card where that is wished for and can be had, else the host, which says why."""
+"""Choice of the sampler: the card if the user wants that and it is possible, otherwise the host, with the reason."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ttchat_tui.domain.model_spec import TenstorrentOptions
 log = logging.getLogger(__name__)
 
 EXCLUDED: Final = ("Mistral-7B",)
-"""Base names that upstream's own demo samples on the host (tt-metal #34763)."""
+"""Base names of models that upstream's own demo samples on the host (tt-metal #34763)."""
 
-_LIMITS: Final = "The card draws the tokens, among the 32 most probable at most: no min-p, and no token's probability is known."
+_LIMITS: Final = "The card samples the tokens, from the 32 most probable at most; it has no min-p and reports no probabilities."
 _GREEDY_ONLY: Final = (
-    "The card draws the tokens: this tt-metal's can only take the most probable one, so temperature, top-k, top-p, "
-    "penalties and seed do nothing."
+    "The card samples the tokens. With this tt-metal it always takes the most probable one: temperature, top-k, top-p, "
+    "penalties and seed have no effect."
 )
 
 
 class SamplerChoice(msgspec.Struct, frozen=True):
     kind: type[Any] | None
-    """The generation's `SamplingParams`; None: the host draws."""
+    """The generation's `SamplingParams`; None: the host samples."""
     notes: tuple[str, ...] = ()
-    """What the user should know of it."""
+    """Sentences for the user."""
 
 
 def choose_sampler(
@@ -57,7 +57,7 @@ def choose_sampler(
 
 
 def choose_package_sampler(options: TenstorrentOptions) -> SamplerChoice:
-    """For S7, where it is said before the model is built."""
+    """For S7, which needs the choice before the model is built."""
     if options.sampling == "host":
         return SamplerChoice(None)
     module = "tt_transformers.sampling.sampling_params"
@@ -75,13 +75,13 @@ def _sampling_params(generators: Any) -> type[Any] | None:
 
 
 def _is_there(*modules: str) -> bool:
-    """A module, its parents before it: to look for it where they are missing raises."""
+    """All modules exist. Parents come first: looking for a child of a missing parent raises."""
     return all(importlib.util.find_spec(module) is not None for module in modules)
 
 
 def sample_on_host(reason: str) -> SamplerChoice:
-    """The host draws although the card was wished for, and says why."""
-    log.warning("tokens are drawn on the host: %s", reason)
+    """Sample on the host although the user wants the card to."""
+    log.warning("sampling on the host: %s", reason)
     return SamplerChoice(
-        None, (f"[tt] sampling = device cannot be had: {reason}. Tokens are drawn on the host.",)
+        None, (f"[tt] sampling = device is not possible: {reason}. The host samples instead.",)
     )

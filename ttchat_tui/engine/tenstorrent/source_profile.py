@@ -1,5 +1,5 @@
-"""Which generation of the Generator API a checkout has, and which transformers it wants: read from its source, so that
-neither ttnn is imported nor a card opened."""
+"""A checkout's generation of the Generator API and its pinned transformers, read from its source: this neither imports
+ttnn nor opens a card."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _PIN: Final = re.compile(r"^transformers\s*==\s*([\w.]+)", re.MULTILINE)
 
 
 def generation(root: Path) -> str:
-    """`S1` to `S6` by the rules of `adapter.identify` (S1 and S2 are driven alike); empty for a shape it would refuse
-    or a file that cannot be read."""
+    """`S1` to `S6` by the rules of `adapter.identify` (S2 counts as S1); empty if that would refuse it, or if the file
+    cannot be read."""
     methods = _methods(root / _GENERATOR)
     prefill = methods.get("prefill_forward_text", [])
     text_decode = methods.get("decode_forward_text")
@@ -33,7 +33,7 @@ def generation(root: Path) -> str:
 
 
 def transformers_pin(root: Path) -> str:
-    """The version of transformers that the checkout asks for; empty where it names none."""
+    """The version of transformers that the checkout pins; empty if it pins none."""
     for file in _REQUIREMENTS:
         try:
             match = _PIN.search((root / file).read_text(encoding="utf-8", errors="replace"))
@@ -45,7 +45,7 @@ def transformers_pin(root: Path) -> str:
 
 
 def _methods(file: Path) -> dict[str, list[str]]:
-    """Parameter names, `self` left out, of each method of class Generator."""
+    """Parameter names without `self` of each method of class Generator."""
     try:
         tree = ast.parse(file.read_text(encoding="utf-8", errors="replace"))
     except (OSError, SyntaxError, ValueError):

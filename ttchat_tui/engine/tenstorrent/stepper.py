@@ -1,4 +1,4 @@
-"""A `BatchStepper` over a `CardModel`, whose decode always runs all of its rows."""
+"""The stepper over a `CardModel`, whose decode always runs all of its rows."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from ttchat_tui.engine.tenstorrent.kv_prefix import reusable_prefix
 
 
 class CardStepper(BatchStepper):
-    """Row 0 for a single reply, as many rows as there are candidates for a batch; the rest is idle."""
+    """A `BatchStepper`. A single reply uses row 0, a batch as many rows as it has; the other rows are idle."""
 
     def __init__(self, model: CardModel) -> None:
         self._model = model
         self.reuses_prefix = False
-        """Prompts are prefilled from the end of what row 0's pages hold already; whole otherwise."""
+        """Prefill starts behind the prefix that row 0's pages hold; otherwise prompts are prefilled whole."""
         self._held: list[int] = []
-        """Ids that row 0's pages hold, from position 0 on."""
+        """Ids in row 0's pages, from position 0 on."""
         self._prompt: list[int] = []
         self._positions = [IDLE] * model.batch
         self._live: list[int] = []
-        """Numbers of the rows in use, in order."""
+        """Numbers of the live rows, in order."""
         self._is_first = True
         self._card = _CardDraws(model.batch) if model.draws is not None else None
 
     def draw_by(self, rows: Sequence[tuple[int, Callable[[], SamplingParams]]]) -> None:
-        """Seed and sampling of each row of the next reply, where the card draws; sampling is asked anew in each step."""
+        """With device sampling: seed and parameters of each row of the next reply. Parameters are read in each step."""
         if self._card is not None:
             self._card.begin(rows)
 
@@ -41,7 +41,7 @@ class CardStepper(BatchStepper):
         return reusable_prefix(self._held, ids) if self.reuses_prefix else 0
 
     def prefill(self, ids: Sequence[int], report: Callable[[int, int], bool]) -> NDArray[np.float32]:
-        """All of `ids` in one call: the card's own chunks give no progress, and a call cannot be broken off."""
+        """Prefill all of `ids` in one call: the card's own chunks report no progress, and a call cannot be aborted."""
         start = self.cached_prefix(ids)
         self._held = []
         with explain_errors():
@@ -57,10 +57,10 @@ class CardStepper(BatchStepper):
         return self.step_rows([token_id])[0]
 
     def fork(self, rows: int) -> None:
-        """Give the other rows pages of their own with the prompt in them: pages are not shared.
+        """Start a batch. Pages are not shared, so the prompt is prefilled into the pages of each other row.
 
-        One row after the other: a pass of several would be a shape that was not compiled before the trace, and from
-        S5 on such a pass holds the slots from 0 on only.
+        One row at a time: a pass over several rows has a shape that was not compiled before the trace, and from S5 on it
+        can only fill slots from 0 on.
         """
         with explain_errors():
             for row in range(1, rows):
@@ -81,17 +81,17 @@ class CardStepper(BatchStepper):
         return following
 
     def freeze(self, row: int) -> None:
-        """An idle row writes nothing; to be left out, its position has to reach the card."""
+        """Make the row idle: it writes nothing once its position has reached the card."""
         self._live.remove(row)
         self._positions[row] = IDLE
         self._is_first = True
 
     def join(self) -> None:
-        """What row 0 fed can be found again in its pages; those of the other rows are not looked at."""
+        """End the batch. Later prompts can reuse row 0's pages, not those of the other rows."""
         self._use_rows(0)
 
     def forget(self) -> None:
-        """The next prompt is prefilled whole."""
+        """Prefill the next prompt whole."""
         self._held = []
 
     def _decode(self, tokens: Sequence[int]) -> NDArray[np.float32]:
@@ -110,14 +110,14 @@ class CardStepper(BatchStepper):
 
 
 class _CardDraws:
-    """What the card is told of drawing, and what it was told last."""
+    """Parameters of device sampling: the current reply's, and those of the last step."""
 
     def __init__(self, batch: int) -> None:
         self._batch = batch
         self.begin([(0, lambda: GREEDY)])
 
     def begin(self, rows: Sequence[tuple[int, Callable[[], SamplingParams]]]) -> None:
-        """A new reply, with seed and sampling of each of its rows."""
+        """Start a reply, with seed and parameters of each of its rows."""
         idle = self._batch - len(rows)
         self._seeds = (*(seed for seed, _ in rows), *([0] * idle))
         self._samplings: list[Callable[[], SamplingParams]] = [sampling for _, sampling in rows]
@@ -125,7 +125,7 @@ class _CardDraws:
         self._replies: list[list[int]] = [[] for _ in range(self._batch)]
 
     def next(self, live: Sequence[int], tokens: Sequence[int], prompt: Sequence[int]) -> Draws:
-        """For the step that feeds `tokens` [batch]."""
+        """Parameters of the step that feeds `tokens` [batch]."""
         for row in live:
             self._replies[row].append(tokens[row])
         idle = self._batch - len(self._samplings)

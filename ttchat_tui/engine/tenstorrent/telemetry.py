@@ -1,7 +1,7 @@
-"""Cards as the kernel sees them: sysfs, hwmon and proc of tt-kmd, read-only.
+"""Card telemetry from the kernel: sysfs, hwmon and proc of tt-kmd, read-only.
 
-Never tt-smi, pyluwen or tt_umd: these go over the bus that the running model uses. What the driver or an older firmware
-does not tell is left out, and a card that vanishes between two reads is no error. (Attributes: tt-kmd 2.x, 4af7192.)
+Not from tt-smi, pyluwen or tt_umd, which use the bus that the running model needs. Values that the driver or an older
+firmware lacks are left out, and a card that disappears between two reads is no error. (Attributes: tt-kmd 2.x, 4af7192.)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from ttchat_tui.domain.telemetry import CardReading, Holder
 
 ROOT_VARIABLE: Final = "TTCHAT_SYSTEM_ROOT"
-"""For tests and demonstrations: a folder that holds sys, proc and dev in place of `/`."""
+"""For tests and demonstrations: a folder with sys, proc and dev that replaces `/`."""
 
 _DEVICE: Final = re.compile(r"tenstorrent!(\d+)")
 _HWMON_NAMES: Final = ("wormhole", "blackhole")
@@ -32,24 +32,24 @@ class System(msgspec.Struct, frozen=True):
         return cls(Path(environ.get(ROOT_VARIABLE) or "/"))
 
     def card_numbers(self) -> list[int]:
-        """N of every card: those of the driver's class, or of /dev/tenstorrent where a container shows only that."""
+        """Number of every card, from the driver's class and from /dev/tenstorrent, which may be all that a container has."""
         found = {int(match[1]) for each in _listed(self._class) if (match := _DEVICE.fullmatch(each.name))}
         found |= {int(each.name) for each in _listed(self.root / "dev/tenstorrent") if each.name.isdigit()}
         return sorted(found)
 
     def read_cards(self) -> tuple[CardReading, ...]:
-        """One reading of every card. Takes well under a millisecond a card; a card in trouble may take longer."""
+        """One reading of every card. Takes well under a millisecond per card, longer for a card in trouble."""
         sensors = self._sensors()
         return tuple(self._card(number, sensors) for number in self.card_numbers())
 
     def holders(self, number: int) -> tuple[Holder, ...]:
-        """Processes that have the card open, in the order of the driver, each once."""
+        """Processes that have the card open, each once, in the driver's order."""
         text = _text(self.root / f"proc/driver/tenstorrent/{number}/pids")
         pids = dict.fromkeys(int(word) for word in text.split() if word.isdigit())
         return tuple(Holder(pid, _text(self.root / f"proc/{pid}/comm")) for pid in pids)
 
     def driver_version(self) -> str:
-        """Of the loaded tt-kmd; empty when none is."""
+        """Version of the loaded tt-kmd; empty if none is loaded."""
         return _text(self.root / "sys/module/tenstorrent/version")
 
     @property
@@ -57,7 +57,7 @@ class System(msgspec.Struct, frozen=True):
         return self.root / "sys/class/tenstorrent"
 
     def _sensors(self) -> dict[Path, Path]:
-        """The hwmon folder of each PCI device that is a card."""
+        """PCI device → its hwmon folder, for each card."""
         folders = _listed(self.root / "sys/class/hwmon")
         return {
             _real(each / "device"): each
@@ -93,7 +93,7 @@ def _sensor(hwmon: Path | None, name: str, units: float) -> float | None:
 
 
 def _number(file: Path) -> float | None:
-    """None for what is missing, unreadable, or no number."""
+    """The number in a file; None if it is missing, unreadable or not a number."""
     text = _text(file)
     try:
         return float(int(text, 0)) if text else None
@@ -102,7 +102,7 @@ def _number(file: Path) -> float | None:
 
 
 def _text(file: Path) -> str:
-    """Empty when the attribute is missing or cannot be read: a firmware that is busy answers EIO, a reset ENODEV."""
+    """The text of an attribute; empty if it is missing or unreadable (EIO from busy firmware, ENODEV during a reset)."""
     try:
         return file.read_text(encoding="ascii", errors="replace").strip()
     except OSError:

@@ -1,5 +1,6 @@
-"""What has to have run once before the first reply: what is allocated after a trace was recorded may be overwritten by
-it, so nothing may be left to compile."""
+"""Warm-up of a model on the card: compile everything, then record the trace.
+
+A trace may overwrite memory that is allocated after it was recorded, so nothing may compile later."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class SamplerFailed(Exception):
-    """The card's sampler fails where it is tried for the first time; `str()` is the native error for a person."""
+    """The card's sampler failed at its first use. `str()` is a sentence for the user."""
 
 
 def warm_up(
@@ -31,13 +32,13 @@ def warm_up(
     *,
     starts_behind: bool = False,
 ) -> None:
-    """Compile every prefill length, behind a cached prefix too if `starts_behind`, then the decode step and the card's
-    drawing; last record the step.
+    """Compile every prefill length, the sampler and the decode step, then record the step.
 
     Args:
         buckets: padded lengths of prefill, ascending; the last one is no longer than a row.
+        starts_behind: compile prefill behind a cached prefix too.
     Raises:
-        SamplerFailed: nothing was recorded yet, and the model can be used otherwise.
+        SamplerFailed: nothing is recorded yet; the model still works with host sampling.
     """
     shapes = [(length, 0) for length in buckets]
     if starts_behind:
@@ -85,19 +86,19 @@ def _step(
 
 
 def verify_prefix(stepper: CardStepper, probe: Sequence[int]) -> tuple[str, ...]:
-    """Have `stepper` reuse prefixes if the card does it right; else say why it does not.
+    """Let `stepper` reuse cached prefixes if the card does so correctly; otherwise return the reason.
 
     Args:
         probe: ids of `kv_prefix.PROBE`.
     """
     stepper.reuses_prefix = True
     if kv_prefix.reuse_is_correct(stepper, probe):
-        log.info("KV reuse: a prompt behind a cached prefix goes on as in full; it is on")
+        log.info("KV reuse is on: a prompt behind a cached prefix continues like the whole prompt")
         return ()
     stepper.reuses_prefix = False
-    log.error("KV reuse: a prompt behind a cached prefix does not go on as in full; it is off")
+    log.error("KV reuse is off: a prompt behind a cached prefix does not continue like the whole prompt")
     note = (
-        "[tt] kv_reuse is off: on this card a prompt behind a cached prefix does not go on as the same prompt in full. "
+        "[tt] kv_reuse is off: on this card a prompt behind a cached prefix does not continue like the whole prompt. "
         "Each turn prefills the whole conversation."
     )
     return (note,)

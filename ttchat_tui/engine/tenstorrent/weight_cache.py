@@ -1,7 +1,7 @@
-"""Where a model's converted weights are kept: a folder of its own, for tt_transformers goes by tensor names alone.
+"""Cache folders for converted weights: one for each model.
 
-tt_transformers appends no more than the card's name to TT_CACHE_PATH, and ttnn loads a cached file without a look at
-its shape: two models in one folder means that the second runs with the weights of the first.
+tt_transformers only appends the card's name to TT_CACHE_PATH, names files by tensor, and ttnn loads a cached file without
+checking its shape. If two models shared a folder, the second would run with the weights of the first.
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ _DESCRIPTIONS: Final = ("config.json", "model.safetensors.index.json")
 _WEIGHTS: Final = frozenset({".safetensors", ".bin", ".pt", ".pth"})
 _SAMPLE_BYTES: Final = 16 << 10
 _SAMPLES: Final = 16
-"""Stretches read of each file of weights, the first one being its header: fine-tunes of one model differ in them even
-where sizes and times are the same."""
+"""Samples read from each weights file, the first being its header. Fine-tunes of one model differ in them even if sizes and
+times are equal."""
 _DIGITS: Final = 16
 _LONGEST_NAME: Final = 100
-"""Characters: file systems take 255 bytes, and the fingerprint goes behind it."""
+"""Characters. File systems allow 255 bytes, and the fingerprint follows the name."""
 _OWN: Final = re.compile(rf".+-[0-9a-f]{{{_DIGITS}}}")
 
 
 def folder_for(parent: Path, name: str, model: Path, rows: int = 1) -> Path:
-    """The folder in `parent` for the weights of the checkpoint in `model`. Nothing is made.
+    """The folder in `parent` for the weights of the checkpoint in `model`. It is not created.
 
-    Other weights, another configuration or files written anew have another folder; a checkpoint that was moved keeps
-    its own.
+    Other weights, another configuration or rewritten files get another folder; a checkpoint that was moved keeps its own.
 
     Args:
         name: for people who look at the folder.
-        rows: of the mesh: tt_transformers goes by the number of chips, and 2x2 cuts weights otherwise than 1x4.
+        rows: of the mesh. tt_transformers only knows the number of chips, but 2x2 splits weights in another way than 1x4.
     Raises:
         ModelLoadError: the checkpoint cannot be read.
     """
@@ -44,27 +43,27 @@ def folder_for(parent: Path, name: str, model: Path, rows: int = 1) -> Path:
 
 
 def make(folder: Path) -> Path:
-    """`folder`, made if it is not there.
+    """`folder`, created if it does not exist.
 
     Raises:
-        ModelLoadError: it cannot be made.
+        ModelLoadError: it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ModelLoadError(
             f"Converted weights cannot be kept in {folder.parent} ({error.strerror}).",
-            "Name a folder that can be written in TT_CACHE_PATH or [tt] cache_dir.",
+            "Set TT_CACHE_PATH or [tt] cache_dir to a writable folder.",
         ) from error
     return folder
 
 
 def shared_caches(parent: Path) -> list[Path]:
-    """Folders in `parent` that hold converted weights under the card's name only: any model's."""
+    """Folders in `parent` with converted weights of an unknown model: only the card's name identifies them."""
     try:
         children = sorted(child for child in parent.iterdir() if not _OWN.fullmatch(child.name))
         return [child for child in children if _holds_weights(child)]
-    except OSError:  # Not there yet, or not ours to look into: then nothing was kept in it.
+    except OSError:  # It does not exist yet, or is not readable.
         return []
 
 
@@ -93,7 +92,7 @@ def _fingerprint(model: Path) -> str:
 
 
 def _samples(file: Path, size: int) -> Iterator[bytes]:
-    """Stretches of a file, spread evenly: its beginning is among them, and its end."""
+    """Samples of a file at even distances, including its start and its end."""
     last = max(0, size - _SAMPLE_BYTES)
     with file.open("rb") as stream:
         for index in range(_SAMPLES):

@@ -1,4 +1,4 @@
-"""A model's generation_config.json: how its makers would sample it."""
+"""A model's generation_config.json: the sampling parameters that its authors recommend."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _GREEDY: Final = SamplingParams(temperature=0.0, top_k=0, top_p=1.0)
 
 
 def recommended_sampling(config: Mapping[str, Any]) -> SamplingParams | None:
-    """generation_config.json as sampling parameters; None when it recommends none.
+    """generation_config.json as sampling parameters; None if it recommends none.
 
-    What it does not name cuts nothing, as in vLLM (transformers would put its own top-k of 50 there).
+    Parameters that it does not name have no effect, as in vLLM (transformers would use its own top-k of 50).
     """
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
     given = {name: config[name] for name in names if config.get(name) is not None}
@@ -25,4 +25,4 @@ def recommended_sampling(config: Mapping[str, Any]) -> SamplingParams | None:
     try:
         return checked(msgspec.structs.replace(base, **given))
     except msgspec.ValidationError:
-        return None  # Out of our ranges: better no advice than half of it.
+        return None  # Out of our ranges: no recommendation is better than half of one.

@@ -10,9 +10,10 @@ from ttchat_tui.engine.base import ModelLoadError
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """
+    """The JSON object in a file.
+
     Raises:
-        ModelLoadError: missing or no JSON object.
+        ModelLoadError: the file is missing or holds no JSON object.
     """
     try:
         value: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -24,5 +25,5 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_json_if_there(path: Path) -> dict[str, Any]:
-    """As `read_json`; empty for a file that does not exist."""
+    """As `read_json`; empty if the file does not exist."""
     return read_json(path) if path.exists() else {}

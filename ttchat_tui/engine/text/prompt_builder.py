@@ -1,4 +1,4 @@
-"""Messages → ids: template, trimming to the context and the ledger of generated ids, as one thing that engines share."""
+"""Prompt builder for every engine: chat template, trimming to the context, and the ledger of generated ids."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ttchat_tui.engine.text.token_ledger import (
 )
 
 _RESERVE: Final = 512
-"""Tokens kept free for a reply (a quarter of the context where that is less). The same for every request, so that
-what a count foretells is what a reply then gets."""
+"""Tokens kept free for a reply, or a quarter of the context if that is less. The same for every request, so that a count
+predicts the prompt of a reply exactly."""
 
 
 class EncodedPrompt(msgspec.Struct, frozen=True):
-    """A prompt, ready for the model."""
+    """A prompt as ids, ready for the model."""
 
     encoded: tuple[EncodedPiece, ...]
     dropped: int
-    """Messages left out."""
+    """How many messages were left out."""
 
     @property
     def ids(self) -> list[int]:
@@ -35,7 +35,7 @@ class EncodedPrompt(msgspec.Struct, frozen=True):
 
     @property
     def tail(self) -> str:
-        """The text that it ends with, as far as a tag needs."""
+        """The end of its text, long enough to hold a tag."""
         return "".join(piece.text for piece, _ in self.encoded[-3:])
 
 
@@ -55,7 +55,7 @@ class PromptBuilder:
         continue_last: bool = False,
         unfinished: UnfinishedReply = NO_UNFINISHED_REPLY,
     ) -> EncodedPrompt:
-        """`unfinished` is the message that is continued.
+        """`unfinished` is the reply to continue, with its ids.
 
         Raises:
             PromptTooLong: a single message does not fit.
@@ -73,7 +73,7 @@ class PromptBuilder:
         return EncodedPrompt(made[fitted.messages], fitted.dropped)
 
     def count(self, messages: Sequence[ChatMessage]) -> FittedMessages:
-        """What `build` would make of `messages`; where it would refuse them, the least that they take.
+        """The messages that `build` would keep; if it would refuse them, the smallest set that is left.
 
         Raises:
             TemplateError: the template refuses these messages.
@@ -85,5 +85,5 @@ class PromptBuilder:
         )
 
     def remember(self, prompt: EncodedPrompt, reply_ids: Sequence[int], reply_text: str) -> None:
-        """Note a reply (ids without control tokens, and their whole text), so that its ids are used again."""
+        """Remember a reply (its ids without control tokens, and their text) for the next prompt."""
         self._ledger.remember(prompt.encoded, reply_ids, reply_text)

@@ -1,4 +1,4 @@
-"""Messages → prompt: the model's chat template rendered into pieces, and the choice of messages that fit. Pure."""
+"""Chat templates: messages rendered into prompt pieces, and the choice of messages that fit."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ PLAIN_TEMPLATE: Final = (
     "{% else %}Assistant: {{ message.content }}\n{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
 )
-"""For models without a chat template: base models complete such a script well enough."""
+"""For models without a chat template. Base models continue such a script well enough."""
 
 PLAIN_STOP: Final = ("\nUser:",)
-"""Ends a reply under `PLAIN_TEMPLATE`: the model would go on with the user's next line."""
+"""Ends a reply under `PLAIN_TEMPLATE`: the model would continue with the user's next line."""
 
 _PRIVATE_USE: Final = range(0xF0000, 0xFFFFE)
-"""Unicode's supplementary private use area A: characters that text has no meaning for."""
+"""Unicode's supplementary private use area A: characters without a meaning in text."""
 
 
 class PromptPiece(NamedTuple):
-    """A stretch of the prompt: one control token, or text between control tokens."""
+    """A part of the prompt: one control token, or the text between two."""
 
     text: str
     is_control: bool
@@ -40,7 +40,7 @@ class TemplateData(msgspec.Struct, frozen=True, kw_only=True):
     """What the chat template needs from the model file."""
 
     source: str = ""
-    """Jinja; empty when the model brings none."""
+    """Jinja; empty if the model has no template."""
     special: Mapping[str, str] = {}
     """`bos_token`, `eos_token` … as text."""
 
@@ -48,20 +48,19 @@ class TemplateData(msgspec.Struct, frozen=True, kw_only=True):
 class ChatTemplate:
     """A model's Jinja chat template, rendered as transformers' `apply_chat_template` renders it.
 
-    Control tokens come from the template alone. What a user types is hidden from the tokenizer's matching of special
-    tokens: before rendering, each control token inside a message's content is replaced by a private-use character,
-    and only after the rendered text has been split at control tokens is it put back, as ordinary text. Hiding only
-    those strings (not the whole content) leaves the template free to trim, test and split contents.
+    Control tokens come only from the template. Before rendering, each control token inside a message's content is
+    replaced by a private-use character; it is put back as ordinary text after the rendered text has been split at control
+    tokens. Because only those strings are hidden, the template can still trim, test and split contents.
     """
 
     def __init__(self, source: str, special: Mapping[str, str], controls: Collection[str]) -> None:
         """
         Args:
             source: Jinja source; empty for `PLAIN_TEMPLATE`.
-            special: what templates read by name: `bos_token`, `eos_token` …
-            controls: the text of every token that must only ever come from the template.
+            special: tokens that templates read by name: `bos_token`, `eos_token` …
+            controls: the text of every token that only the template may produce.
         Raises:
-            TemplateError: the template is no valid Jinja, or does not end.
+            TemplateError: the template is not valid Jinja, or does not end.
         """
         self.is_fallback = not source
         self.stop: tuple[str, ...] = PLAIN_STOP if self.is_fallback else ()
@@ -96,7 +95,7 @@ class ChatTemplate:
         add_generation_prompt: bool = True,
         continue_last: bool = False,
     ) -> tuple[PromptPiece, ...]:
-        """The prompt, split at control tokens; empty stretches are left out.
+        """The prompt, split at control tokens. Empty pieces are left out.
 
         Raises:
             TemplateError: the template refuses these messages.
@@ -135,7 +134,7 @@ class ChatTemplate:
         return render(self._source, variables)
 
     def _accepts_system(self) -> bool:
-        """Whether the template takes a system message and shows it (Gemma's raises, others leave it out)."""
+        """Whether the template accepts a system message and renders it (Gemma's raises, others drop it)."""
         probe = [{"role": "system", "content": "ttchat-probe"}, {"role": "user", "content": "hello"}]
         try:
             return "ttchat-probe" in self._run(probe, True)
@@ -151,7 +150,7 @@ class _Hidden:
         free = (char for char in map(chr, _PRIVATE_USE) if char not in taken)
         found = sorted({match.group() for content in contents for match in controls.finditer(content)})
         self.end_mark = next(free)
-        """A character that is in no content: marks where a continued message ends."""
+        """Marks where a continued message ends: a character that no content has."""
         self._controls = controls
         self._stand_in = dict(zip(found, islice(free, len(found)), strict=True))
         self._back = str.maketrans({char: text for text, char in self._stand_in.items()})
@@ -164,7 +163,7 @@ class _Hidden:
 
 
 def merge_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """The system prompt as the beginning of the first user message, for templates without a system role."""
+    """Put the system prompt at the start of the first user message, for templates without a system role."""
     if not messages or messages[0].role != "system":
         return list(messages)
     system, rest = messages[0], list(messages[1:])
@@ -176,11 +175,11 @@ def merge_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
 
 
 class FittedMessages(msgspec.Struct, frozen=True):
-    """Which messages a prompt is made of."""
+    """The messages that a prompt keeps."""
 
     messages: tuple[ChatMessage, ...]
     tokens: int
-    """What they take, through the template."""
+    """Length of the prompt, template included."""
     dropped: int
     """How many of the oldest messages were left out."""
 
@@ -191,10 +190,10 @@ def fit(
     limit: int,
     reserve: int,
 ) -> FittedMessages:
-    """As `shorten`, for a prompt that is to be answered.
+    """As `shorten`, for a prompt that needs room for a reply.
 
     Raises:
-        PromptTooLong: what cannot be left out takes `limit` tokens or more: no room for one token of a reply.
+        PromptTooLong: the messages that must stay take `limit` tokens or more, which leaves no room for a reply.
     """
     fitted = shorten(messages, count, limit - reserve)
     if fitted.tokens >= limit:
@@ -209,13 +208,13 @@ def fit(
 def shorten(
     messages: Sequence[ChatMessage], count: Callable[[Sequence[ChatMessage]], int], budget: int
 ) -> FittedMessages:
-    """Leave out as few of the oldest turns as needed for the prompt to take at most `budget` tokens.
+    """Drop as few of the oldest turns as needed for the prompt to take at most `budget` tokens.
 
-    Never the system prompt, nor what stands from the last user message on; the first message kept is a user's. Where
-    that cannot be done, everything is left out that may be.
+    The system prompt stays, and so does everything from the last user message on. The first message kept is a user's. If
+    the prompt cannot be made to fit, everything that may be dropped is.
 
     Args:
-        count: tokens of some messages through the template; must not grow when messages are left out.
+        count: tokens of some messages, template included; must not grow when messages are dropped.
     """
     total = count(messages)
     if total <= budget:
@@ -224,7 +223,10 @@ def shorten(
     users = [index for index, message in enumerate(messages) if index > head and message.role == "user"]
     if not users:
         return FittedMessages(tuple(messages), total, 0)
-    low, high = 0, len(users) - 1  # The first cut that fits, by halves; the last one is taken in any case.
+    low, high = (
+        0,
+        len(users) - 1,
+    )  # Binary search for the first cut that fits; the last one is used if none does.
     while low < high:
         middle = (low + high) // 2
         if _cut(messages, head, users[middle], count).tokens <= budget:
@@ -242,8 +244,8 @@ def _cut(
 
 
 def _cut_at(text: str, mark: str) -> str:
-    """The text before `mark`; its trailing space goes too if the template trimmed the one that followed the mark."""
+    """The text before `mark`, without trailing space if the template trimmed the space after the mark."""
     before, found, after = text.rpartition(mark)
     if not found:
-        raise TemplateError("The model's chat template leaves out the message that is to be continued.")
+        raise TemplateError("The model's chat template drops the message to continue.")
     return before if after.startswith(" ") else before.rstrip()

@@ -1,7 +1,7 @@
-"""Chat templates are programs of a model's author: they run in a process of their own, with a limit to time and memory.
+"""Sandbox process for chat templates, which are programs by a model's author: CPU time and memory are limited.
 
-What a template does cannot be interrupted from within (a multiplication of texts holds the interpreter), so the kernel
-ends the process that runs it. One process serves all templates of this one; it is started again after such an end.
+A template cannot be interrupted from within (multiplying strings holds the interpreter), so the kernel kills the process
+that runs it. One process renders all templates of this one, and is started again after it was killed.
 """
 
 from __future__ import annotations
@@ -22,60 +22,65 @@ from ttchat_tui.engine.base import EngineError
 _log = logging.getLogger(__name__)
 
 CPU_S: Final = 5.0
-"""Of computing, for one rendering; templates take a thousandth of it. Not by the clock: a busy machine is no fault."""
+"""CPU time for one rendering; templates take a thousandth of it. A busy machine does not use it up."""
 MEMORY_BYTES: Final = 1 << 30
 """Address space of the process, its interpreter included."""
 OUT_OF_MEMORY: Final = 3
-"""Exit status of a process that wanted more: what it held is free then."""
+"""Exit status of a process that reached `MEMORY_BYTES`."""
 _LEAST_OUTPUT: Final = 1 << 20
 _OUTPUT_FACTOR: Final = 8
-"""Characters of a prompt at most: so many times those of the messages, and `_LEAST_OUTPUT` more."""
+"""A prompt has at most this many times the characters of its messages, plus `_LEAST_OUTPUT`."""
 _BOOT: Final = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
     "from ttchat_tui.engine.text.template_program import serve; serve()"
 )
-"""Not `-m`: that would put the current folder first on the path, and a random.py in it before Python's own."""
-_CURE: Final = "Fetch a newer version of the model, or tell its author; another model will do meanwhile."
+"""Not `-m`, which would put the current folder first on the path: a random.py there would replace Python's own."""
+_CURE: Final = "Fetch a newer version of the model, or use another model; its author can fix the template."
 
 
 class TemplateError(EngineError):
-    """The model's chat template cannot be compiled, refuses these messages, or does not end."""
+    """The model's chat template does not compile, refuses these messages, or exceeds a limit."""
 
     kind = "chat_template"
 
 
 class TemplateRefusal(TemplateError):
-    """The template raised an error over these messages; it may take others."""
+    """The template raised an error for these messages; it may accept others."""
 
 
 class _Process:
-    """Requests and answers are lines of JSON on its standard input and output."""
+    """The process. Requests and answers are lines of JSON on its standard input and output."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        """Under way when it is wanted. Raises TemplateError: it cannot be started."""
+        """Start the process if it does not run.
+
+        Raises:
+            TemplateError: it cannot be started.
+        """
         with self._lock:
             self._start()
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """
+        """The answer to a request.
+
         Raises:
-            TemplateError: it cannot be started, or the template was ended.
+            TemplateError: the process cannot be started, or was killed for exceeding a limit.
         """
         line = json.dumps(request) + "\n"
         with self._lock:
             try:
-                # Where someone ended it: once more, with another.
+                # If something else killed the process, try once more with a new one.
                 answer = self._answer(line) or self._answer(line)
-            except BaseException:  # Its answer would be taken for that to the next request.
+            except BaseException:  # The next request would read this one's answer.
                 self._end()
                 raise
         if not answer:
             raise TemplateError(
-                "The process that renders the chat template ended, twice; the log says how.", _CURE
+                "The process that renders chat templates ended twice; the log has its exit status.", _CURE
             )
         return json.loads(answer)
 
@@ -93,17 +98,17 @@ class _Process:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     encoding="ascii",
-                    start_new_session=True,  # ctrl+c at the terminal is not meant for it
+                    start_new_session=True,  # ctrl+c at the terminal must not reach it
                 )
             except OSError as error:
                 raise TemplateError(
-                    f"The process for chat templates cannot be started ({error.strerror}).",
-                    "Close something: there are too many processes or files.",
+                    f"The process that renders chat templates cannot be started ({error.strerror}).",
+                    "Close other programs: too many processes or files are open.",
                 ) from error
         return self._running
 
     def _answer(self, line: str) -> str:
-        """Empty where the process ended for another reason than its limits."""
+        """Empty if the process ended for another reason than its limits."""
         process = self._start()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -111,20 +116,20 @@ class _Process:
             process.stdin.write(line)
             process.stdin.flush()
             answer = process.stdout.readline()
-        except OSError:  # It has ended before it read all; its status says why.
+        except OSError:  # It ended before it read everything; its status says why.
             answer = ""
         if answer.endswith("\n"):
             return answer
         match process.wait():
             case status if status == -signal.SIGPROF:
                 raise TemplateError(
-                    f"The model's chat template does not end: it was stopped after {CPU_S:g} s of computing.",
+                    f"The model's chat template does not end: it was stopped after {CPU_S:g} s of CPU time.",
                     _CURE,
                 )
             case status if status == OUT_OF_MEMORY:
                 raise TemplateError(
-                    f"The model's chat template wants more than {MEMORY_BYTES >> 20:,} MB of memory and was stopped.",
-                    f"Shorten the conversation, if it is a very long one. {_CURE}",
+                    f"The model's chat template used more than {MEMORY_BYTES >> 20:,} MB of memory and was stopped.",
+                    f"Shorten the conversation if it is very long. {_CURE}",
                 )
             case status:
                 _log.warning("The process for chat templates ended with status %d.", status)
@@ -140,7 +145,7 @@ class _Process:
             assert stream is not None
             try:
                 stream.close()
-            except OSError:  # What was still to be written to it.
+            except OSError:  # Unwritten input.
                 continue
 
 
@@ -149,15 +154,19 @@ atexit.register(_PROCESS.close)
 
 
 def start() -> None:
-    """Start the process early, so that the first rendering need not wait for it. Raises TemplateError."""
+    """Start the process early, so that the first rendering does not wait for it.
+
+    Raises:
+        TemplateError: it cannot be started.
+    """
     _PROCESS.start()
 
 
 def render(source: str, variables: Mapping[str, Any]) -> str:
-    """`source` rendered as transformers' `apply_chat_template` renders it.
+    """`source` as transformers' `apply_chat_template` renders it.
 
     Raises:
-        TemplateError: it is no valid Jinja, refuses the messages, or goes beyond a limit.
+        TemplateError: it is not valid Jinja, refuses the messages, or exceeds a limit.
     """
     contents = sum(len(message["content"]) for message in variables.get("messages", ()))
     most = _LEAST_OUTPUT + _OUTPUT_FACTOR * contents
@@ -170,7 +179,7 @@ def render(source: str, variables: Mapping[str, Any]) -> str:
             raise TemplateError(f"The model's chat template is broken: {reason}")
         case "too large":
             raise TemplateError(
-                f"The model's chat template makes a prompt without end: it was stopped after {most:,} characters.",
+                f"The model's chat template makes an endless prompt: it was stopped after {most:,} characters.",
                 _CURE,
             )
         case _:

@@ -1,4 +1,4 @@
-"""What runs in the process of chat templates: renders them, a request a line, until its input ends."""
+"""Main program of the template process: one request per line, until standard input ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ttchat_tui.engine.text.template_process import MEMORY_BYTES, OUT_OF_MEMORY
 
 
 def serve() -> NoReturn:
-    """Answer the lines of standard input. The kernel ends this process where a rendering takes too long."""
+    """Answer the lines of standard input. The kernel kills this process if a rendering takes too long."""
     _limit_memory()
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     status = 0
@@ -36,9 +36,9 @@ def serve() -> NoReturn:
             sys.stdout.flush()
     except MemoryError:
         status = OUT_OF_MEMORY
-    except BrokenPipeError:  # Nobody waits for an answer any more.
+    except BrokenPipeError:  # The reader is gone.
         pass
-    os._exit(status)  # What could not be written would be tried once more, with a traceback.
+    os._exit(status)  # A normal exit would try to flush unwritten output again, with a traceback.
 
 
 def _limit_memory() -> None:
@@ -46,7 +46,7 @@ def _limit_memory() -> None:
     soft = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(hard, MEMORY_BYTES)
     with contextlib.suppress(
         ValueError, OSError
-    ):  # Not every system limits it; the time is limited in any case.
+    ):  # Some systems cannot limit memory; CPU time is limited anyway.
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
@@ -67,8 +67,8 @@ def _answer(request: dict[str, Any]) -> dict[str, str]:
         return {"text": "".join(text)}
     except MemoryError:
         raise
-    # A template is a program of the model's author: it may raise what Python raises for wrong data.
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is an answer
+    # A template may raise whatever Python raises for wrong data.
+    except Exception as error:  # noqa: BLE001 - any failure is an answer
         return {"fault": "refused", "reason": _words(error)}
 
 
@@ -82,7 +82,7 @@ def _compiled(source: str) -> jinja2.Template:
 
 
 def environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
-    """The environment that chat templates are written for: transformers/utils/chat_template_utils.py."""
+    """The Jinja environment that chat templates are written for (transformers/utils/chat_template_utils.py)."""
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlock, jinja2.ext.loopcontrols]
     )
@@ -99,7 +99,7 @@ def _tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """JSON without Jinja's HTML escapes: templates want the text itself."""
+    """JSON without Jinja's HTML escapes: prompts need the text itself."""
     return json.dumps(
         value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
     )
@@ -114,7 +114,7 @@ def _raise_exception(message: str) -> NoReturn:
 
 
 class _GenerationBlock(jinja2.ext.Extension):
-    """`{% generation %}…{% endgeneration %}` marks replies for training; here it is just its body."""
+    """`{% generation %}…{% endgeneration %}` marks replies for training. Here it renders its body."""
 
     tags = {"generation"}
 

@@ -1,7 +1,7 @@
-"""Token ids → text that is certain: half a character and what may begin a stop string are held back.
+"""Incremental detokenisation: ids in, certain text out.
 
-Two stages. `Utf8Decoder` turns ids into text through the bytes of each token, so nothing is ever decoded twice and a
-character spread over several tokens appears once, whole. `TextStream` holds back what could still become a stop string.
+Two stages. `Utf8Decoder` turns ids into text through the bytes of each token: nothing is decoded twice, and a character
+that spans several tokens appears once, whole. `TextStream` holds back text that may become a stop string.
 """
 
 from __future__ import annotations
@@ -12,31 +12,32 @@ from typing import Protocol
 
 
 class IncrementalDecoder(Protocol):
-    """Ids in, text out, as soon as no later id can change it."""
+    """Ids in, text out as soon as no later id can change it."""
 
     def push(self, token_id: int) -> str:
-        """The text that became certain through this id; may be empty."""
+        """The text that this id makes certain; may be empty."""
         ...
 
     def flush(self) -> str:
-        """What was held back, at the end of the reply; never half a character."""
+        """The text held back so far, at the end of the reply; never half a character."""
         ...
 
     @property
     def is_whole(self) -> bool:
-        """The ids so far end with a character, not within one."""
+        """The ids so far end at the end of a character, not inside one."""
         ...
 
 
 class Utf8Decoder:
-    """Decode ids through `token_bytes`; bytes that are no UTF-8 become U+FFFD as `bytes.decode("replace")` does it. The
-    beginning of a character is no text until its rest is there."""
+    """Decodes ids through `token_bytes`. Half a character is held back; bytes that are not UTF-8 become U+FFFD, as in
+    `bytes.decode(errors="replace")`."""
 
     def __init__(self, token_bytes: Callable[[int], bytes], *, strip_leading_space: bool = False) -> None:
-        """`token_bytes` gives b"" for special tokens: they are never text.
-
-        `strip_leading_space` drops one space before the first text: SentencePiece vocabularies write word starts as
-        "▁word", and a reply starts with a word.
+        """
+        Args:
+            token_bytes: bytes of a token; b"" for special tokens, which are never text.
+            strip_leading_space: drop one space before the first text. SentencePiece vocabularies write the start of a
+                word as "▁word", and a reply starts with a word.
         """
         self._token_bytes = token_bytes
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
@@ -58,7 +59,7 @@ class Utf8Decoder:
 
 
 class WholeText:
-    """The decoder of a reply that comes as text: nothing is in ids, and nothing is held back."""
+    """The decoder of a reply that arrives as text: its ids carry none."""
 
     def push(self, token_id: int) -> str:
         return ""
@@ -74,8 +75,8 @@ class WholeText:
 class TextStream:
     """Text of a reply, up to the first stop string.
 
-    The first stop string is the one that is complete first; of two that are complete at the same character, the one
-    that began first. The result does not depend on how the text is split into tokens.
+    The first stop string is the one that is complete first; of two complete at the same character, the one that starts
+    first. The result does not depend on how the text is split into tokens.
     """
 
     def __init__(self, decoder: IncrementalDecoder, stop: Sequence[str] = ()) -> None:
@@ -83,20 +84,20 @@ class TextStream:
         self._stop = tuple(text for text in stop if text)
         self._held = ""
         self.is_stopped = False
-        """A stop string was found: the reply is over, further ids are ignored."""
+        """A stop string was found. The reply is over, and further ids are ignored."""
 
     def push(self, token_id: int) -> str:
-        """The text that became certain through this id; may be empty."""
+        """The text that this id makes certain; may be empty."""
         return self.push_text(self._decoder.push(token_id))
 
     def flush(self) -> str:
-        """The rest that was held back and, now that nothing follows, belongs to the reply."""
+        """The text held back so far: nothing follows, so it belongs to the reply."""
         text = self.push_text(self._decoder.flush()) + self._held
         self._held = ""
         return text
 
     def push_text(self, text: str) -> str:
-        """As `push`, of text that came as text."""
+        """As `push`, for text that arrives as text."""
         if self.is_stopped or not text:
             return ""
         pending = self._held + text
@@ -110,12 +111,12 @@ class TextStream:
         return pending[:certain]
 
     def _first_stop(self, text: str) -> int | None:
-        """Where the first stop string begins; None if there is none."""
+        """Index where the first stop string starts; None without one."""
         found = [(start + len(stop), start) for stop in self._stop if (start := text.find(stop)) >= 0]
         return min(found)[1] if found else None
 
     def _length_of_possible_stop(self, text: str) -> int:
-        """Length of the longest end of `text` that is the beginning of a stop string."""
+        """Length of the longest suffix of `text` that is a prefix of a stop string."""
         longest = 0
         for stop in self._stop:
             for length in range(min(len(stop) - 1, len(text)), longest, -1):

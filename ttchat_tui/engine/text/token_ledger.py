@@ -1,8 +1,8 @@
-"""Keeps the ids that a model has written, so that the next prompt is built from them and the KV cache fits exactly.
+"""Ledger of generated ids: the next prompt reuses them, so that it matches the KV cache exactly.
 
-A reply's text, tokenised again, need not give the ids that were sampled. The ledger remembers the last prompt and reply
-piece by piece; a new prompt takes the remembered ids for as many leading pieces as are the same, and only the rest is
-tokenised. Pieces end at control tokens, where tokenisation is independent of what came before.
+Tokenising a reply's text again may give other ids than were sampled. The ledger remembers the last prompt and reply piece
+by piece. A new prompt reuses the remembered ids for as many leading pieces as are equal, and only the rest is tokenised.
+Pieces end at control tokens, where tokenisation does not depend on the text before.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from ttchat_tui.engine.text.template import PromptPiece
 
 class PieceEncoder(Protocol):
     def encode_pieces(self, pieces: Sequence[PromptPiece], start: int = 0) -> list[tuple[int, ...]]:
-        """The ids of each piece from `pieces[start]` on; the earlier ones are there as context only."""
+        """The ids of each piece from `pieces[start]` on. Earlier pieces are context only."""
         ...
 
 
 EncodedPiece: TypeAlias = tuple[PromptPiece, tuple[int, ...]]
-"""A piece, and its ids."""
+"""A piece and its ids."""
 
 
 class UnfinishedReply(NamedTuple):
-    """The unfinished reply that a prompt ends with, as the model wrote it."""
+    """A reply to continue, as the model wrote it: the end of a prompt."""
 
     ids: tuple[int, ...]
     texts: tuple[str, ...]
-    """What they stand for, as the prompt may have it: with and without the space that a first word brings."""
+    """Their text as the prompt may contain it: with and without the space before the first word."""
 
 
 NO_UNFINISHED_REPLY = UnfinishedReply((), ())
@@ -44,7 +44,7 @@ class TokenLedger:
     def encode(
         self, pieces: Sequence[PromptPiece], unfinished: UnfinishedReply = NO_UNFINISHED_REPLY
     ) -> list[EncodedPiece]:
-        """The ids of a prompt, piece by piece. Where it ends with an `unfinished` reply, these are its last ids."""
+        """The ids of a prompt, piece by piece. If it ends with the text of `unfinished`, it ends with those ids."""
         last = pieces[-1] if pieces else None
         if last is None or last.is_control:
             return self._encode(pieces)
@@ -56,7 +56,7 @@ class TokenLedger:
         return self._encode(pieces)
 
     def remember(self, prompt: Sequence[EncodedPiece], reply_ids: Sequence[int], reply_text: str) -> None:
-        """Note what the model wrote after the prompt: its ids (no control tokens) and their whole text."""
+        """Remember the reply to a prompt: its ids (without control tokens) and their text."""
         known = list(prompt)
         if known and not known[-1][0].is_control:
             last, ids = known.pop()

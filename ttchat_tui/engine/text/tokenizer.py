@@ -1,4 +1,4 @@
-"""Text ↔ ids for chats: control tokens by piece only, plain text never becomes one, ids decode through their bytes."""
+"""Chat tokenizer: control tokens only where a piece says so, never from plain text; ids decode through their bytes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ttchat_tui.engine.text.template import PromptPiece
 from ttchat_tui.engine.text.text_stream import IncrementalDecoder, Utf8Decoder
 
 Spelling: TypeAlias = Literal["byte-level", "sentencepiece", "opaque"]
-"""How a token is written in the vocabulary: GPT-2's printable bytes; "▁" for a space and <0xNN> for a byte; or in a way
-that only the tokenizer's own decoder knows."""
+"""How the vocabulary writes tokens: GPT-2's printable bytes; "▁" for a space and <0xNN> for a byte; or in a way that only
+the tokenizer's own decoder knows."""
 
 TURN_ENDERS: Final = (
     "<|im_end|>",
@@ -29,14 +29,14 @@ TURN_ENDERS: Final = (
     "<|end_of_text|>",
     "</s>",
 )
-"""Tokens that end a turn or a text wherever they exist as one special token, whatever the metadata calls eos."""
+"""Special tokens that end a turn or a text in any vocabulary that has them, whatever its metadata calls eos."""
 
 _CHANNELS: Final = frozenset({"<|start|>", "<|channel|>", "<|message|>", "<|end|>"})
-"""Control tokens of gpt-oss that tell thought from answer (OpenAI's harmony format): its `<|end|>` ends a message of
-several."""
+"""Control tokens of gpt-oss that separate thoughts from answers (OpenAI's harmony format). A turn has several messages,
+and `<|end|>` ends only one of them."""
 
 _LONG: Final = 100_000
-"""Characters: about a tenth of a second."""
+"""Characters; encoding this many takes about 0.1 s."""
 
 _REPLACEMENT: Final = "\ufffd"
 
@@ -44,11 +44,11 @@ _BYTE_TOKEN: Final = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 class ChatTokenizer:
-    """A `tokenizers.Tokenizer` with the care that chats need. A `PieceEncoder`."""
+    """A `tokenizers.Tokenizer` for chats. A `PieceEncoder`."""
 
     def __init__(self, tokenizer: Tokenizer, end_ids: Collection[int] = ()) -> None:
-        """`end_ids`: what the model's metadata names as end of turn or text; known enders are added."""
-        # The text of a control token inside plain text is encoded as text. (Settled by piece, never by matching.)
+        """`end_ids`: ends of turn or text in the model's metadata. `TURN_ENDERS` are added."""
+        # The text of a control token inside plain text is encoded as text: only pieces make control tokens.
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         self._inner = _without_first_prefix(tokenizer)
@@ -68,11 +68,11 @@ class ChatTokenizer:
         return self._controls.keys()
 
     def encode_pieces(self, pieces: Sequence[PromptPiece], start: int = 0) -> list[tuple[int, ...]]:
-        """The ids of each piece from `pieces[start]` on, as one pass over the whole text would give them."""
+        """The ids of each piece from `pieces[start]` on, as encoding the whole text at once would give them."""
         return [self._encode_piece(pieces, index) for index in range(start, len(pieces))]
 
     def new_decoder(self, *, is_start: bool) -> IncrementalDecoder:
-        """A decoder for one reply. `is_start`: a reply begins, rather than goes on after text."""
+        """A decoder for one reply. `is_start`: the ids start a reply rather than continue a text."""
         if self._spelling == "opaque":
             return _OpaqueDecoder(self._tokenizer)
         return Utf8Decoder(
@@ -80,8 +80,7 @@ class ChatTokenizer:
         )
 
     def token_bytes(self, token_id: int) -> bytes:
-        """The UTF-8 bytes that a token stands for; b"" for ids that are no token, and for control tokens but those that
-        mark a thought."""
+        """The UTF-8 bytes of a token; b"" for unknown ids and for control tokens, except those that mark a thought."""
         known = self._bytes.get(token_id)
         if known is None:
             known = self._bytes[token_id] = self._spell(token_id)
@@ -91,7 +90,7 @@ class ChatTokenizer:
         text, is_control = pieces[index]
         if is_control:
             return (self._controls[text],)
-        # Some control tokens swallow the white space beside them.
+        # Some control tokens strip the white space next to them.
         if index > 0 and self._swallows(pieces[index - 1], "rstrip"):
             text = text.lstrip()
         if index + 1 < len(pieces) and self._swallows(pieces[index + 1], "lstrip"):
@@ -105,7 +104,7 @@ class ChatTokenizer:
         tokenizer = self._tokenizer if is_first else self._inner
         if len(text) < _LONG:
             return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
-        # For a batch the tokenizer lets go of the GIL: the heartbeat goes on.
+        # encode_batch releases the GIL, so the heartbeat thread keeps running.
         (encoding,) = tokenizer.encode_batch([text], add_special_tokens=False)
         return tuple(encoding.ids)
 
@@ -124,7 +123,7 @@ class ChatTokenizer:
 
 
 class _OpaqueDecoder:
-    """tokenizers' own incremental decoder, for vocabularies whose spelling we do not know."""
+    """tokenizers' own incremental decoder, for vocabularies with an unknown spelling."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -146,12 +145,12 @@ class _OpaqueDecoder:
         return not self._rest().endswith(_REPLACEMENT)
 
     def _rest(self) -> str:
-        """What is not out yet; bytes that are no whole character yet are U+FFFD in it."""
+        """Text that `push` has not returned; an incomplete character is U+FFFD in it."""
         return self._tokenizer.decode(self._ids, skip_special_tokens=True)[self._length :]
 
 
 def spelling_of(tokenizer: Tokenizer) -> Spelling:
-    """Told by the tokenizer's decoder."""
+    """The spelling that the tokenizer's decoder implies."""
     kinds = {part["type"] for part in _parts(tokenizer.decoder, "decoders")}
     if "ByteLevel" in kinds:
         return "byte-level"
@@ -159,7 +158,7 @@ def spelling_of(tokenizer: Tokenizer) -> Spelling:
 
 
 def _without_first_prefix(tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer for pieces that are not the first: a "▁" that is put before the whole text is not put there."""
+    """The tokenizer for pieces after the first: it does not prepend the "▁" that starts the whole text."""
     if not any(map(_is_first_prefix, _parts(tokenizer.pre_tokenizer, "pretokenizers"))):
         return tokenizer
     data = json.loads(tokenizer.to_str())
@@ -177,10 +176,10 @@ def _is_first_prefix(part: Mapping[str, Any]) -> bool:
 
 
 def _parts(step: Any, key: str) -> list[dict[str, Any]]:
-    """What a processing step consists of: its members, or itself if it is no sequence.
+    """The members of a processing step, or the step itself if it is not a sequence.
 
-    Read from its pickled state, JSON, because the steps have no other way to be looked at, and the whole tokenizer's
-    JSON brings the vocabulary with it (0.1 to 0.4 s).
+    Read from its pickled state, which is JSON: the steps have no other interface, and the JSON of the whole tokenizer
+    includes the vocabulary (0.1 to 0.4 s).
     """
     if step is None:
         return []
@@ -189,7 +188,7 @@ def _parts(step: Any, key: str) -> list[dict[str, Any]]:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's printable stand-ins for the 256 bytes (`bytes_to_unicode` in openai/gpt-2, src/encoder.py)."""
+    """GPT-2's printable characters for the 256 bytes (`bytes_to_unicode` in openai/gpt-2, src/encoder.py)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}

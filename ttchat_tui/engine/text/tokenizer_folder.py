@@ -1,4 +1,4 @@
-"""Tokenizer, chat template and end-of-turn ids of a folder in Hugging Face's layout."""
+"""Tokenizer, chat template and end-of-turn ids from a model folder in Hugging Face's layout."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from ttchat_tui.engine.text.tokenizer import ChatTokenizer
 
 
 def tokenizer_from_folder(folder: Path) -> ChatTokenizer:
-    """
+    """The tokenizer of a model folder.
+
     Raises:
-        ModelLoadError: no tokenizer.json, or a broken one.
+        ModelLoadError: tokenizer.json is missing or broken.
     """
     path = folder / "tokenizer.json"
     if not path.exists():
@@ -33,7 +34,7 @@ def tokenizer_from_folder(folder: Path) -> ChatTokenizer:
 
 
 def template_from_folder(folder: Path) -> TemplateData:
-    """The chat template: chat_template.jinja, or the one in tokenizer_config.json."""
+    """The chat template from chat_template.jinja, or from tokenizer_config.json."""
     config = read_json_if_there(folder / "tokenizer_config.json")
     config = {**read_json_if_there(folder / "special_tokens_map.json"), **config}
     names = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")

@@ -1,4 +1,4 @@
-"""The tokenizer that a GGUF file describes: BPE over bytes (gpt2) or SentencePiece's BPE (llama)."""
+"""Tokenizers from GGUF metadata: BPE over bytes (gpt2) or SentencePiece's BPE (llama)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ _GPT2: Final = frozenset({"gpt-2", "phi-2", "mpt", "olmo"})
 _DIGITS: Final = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell"})
 _LLAMA3: Final = frozenset({"llama-bpe", "llama3", "llama-v3", "falcon3"})
 _QWEN2: Final = frozenset({"qwen2", "deepseek-r1-qwen"})
-"""Names of `tokenizer.ggml.pre` that split alike, from llama.cpp's llama-vocab.cpp."""
+"""Values of `tokenizer.ggml.pre` that split text the same way, from llama.cpp's llama-vocab.cpp."""
 
 
 def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> ChatTokenizer:
-    """
+    """The tokenizer that a GGUF file describes.
+
     Raises:
-        ModelLoadError: a kind of tokenizer that we cannot build exactly.
+        ModelLoadError: this kind of tokenizer cannot be built exactly.
     """
     if "tokenizer.ggml.tokens" not in metadata:
         raise ModelLoadError("The GGUF file holds no vocabulary.", "Use a complete model file.")
@@ -48,7 +49,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> ChatTokenizer:
 
 
 def end_ids(metadata: Mapping[str, Any]) -> frozenset[int]:
-    """End of text, of turn, of message: whichever the metadata names."""
+    """The ids that end a text, a turn or a message, as far as the metadata has them."""
     found = (metadata.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot", "eom"))
     return frozenset(token_id for token_id in found if token_id is not None)
 
@@ -91,7 +92,7 @@ def _splitter(pre: str) -> pre_tokenizers.PreTokenizer:
 
 
 def _sentencepiece(metadata: Mapping[str, Any]) -> Tokenizer:
-    """SentencePiece merges by score: the pair whose union scores best first. As a BPE, that is the order of merges."""
+    """SentencePiece merges the pair whose union has the best score first. In a BPE that is the order of merges."""
     vocab = _vocabulary(metadata)
     unknown = metadata.get("tokenizer.ggml.unknown_token_id", 0)
     tokenizer = Tokenizer(
@@ -117,7 +118,7 @@ def _sentencepiece(metadata: Mapping[str, Any]) -> Tokenizer:
 
 
 def template_from_gguf(metadata: Mapping[str, Any]) -> TemplateData:
-    """The chat template with the special tokens that it may name."""
+    """The chat template, with the special tokens that it may name."""
     tokens: list[str] = metadata.get("tokenizer.ggml.tokens", [])
     special: dict[str, str] = {}
     for name, key in (
@@ -133,7 +134,7 @@ def template_from_gguf(metadata: Mapping[str, Any]) -> TemplateData:
 
 
 def merges_by_score(vocab: Mapping[str, int], scores: list[float], types: list[int]) -> list[tuple[str, str]]:
-    """Every way to put a normal token together from two, best score first; equal scores: the longer left part first."""
+    """All pairs of tokens that form a normal token, best score first; of equal scores the longer left part first."""
     found: list[tuple[float, int, int, str, str]] = []
     for token, index in vocab.items():
         if types[index] in (_UNKNOWN, _CONTROL, _USER_DEFINED):
@@ -146,11 +147,11 @@ def merges_by_score(vocab: Mapping[str, int], scores: list[float], types: list[i
 
 
 def _add_special(tokenizer: Tokenizer, metadata: Mapping[str, Any]) -> None:
-    """Control tokens become special, user-defined ones are matched in plain text as well."""
+    """Add control tokens as special tokens. User-defined tokens match in plain text too."""
     tokens: list[str] = metadata["tokenizer.ggml.tokens"]
     types: list[int] = metadata.get("tokenizer.ggml.token_type") or []
     control = [tokens[index] for index, kind in enumerate(types) if kind == _CONTROL]
     matched = [tokens[index] for index, kind in enumerate(types) if kind == _USER_DEFINED]
-    adder: Any = tokenizer  # The package's stubs leave the lists' item type open.
+    adder: Any = tokenizer  # The package's stubs do not type the lists' items.
     adder.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in control])
     adder.add_tokens([AddedToken(text, special=False, normalized=False) for text in matched])

@@ -4,21 +4,27 @@ ARGS ?=
 
 VENV := .venv
 VENV_TT := .venv-tt
+VENV_LOCK := .venv-lock
+LOCK_TOOL := $(VENV_LOCK)/bin/uv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+# The exact versions that development and CI use. The second variable is pip's name for it in build environments
+# (pip 25.3 and newer; before, the first one held there too).
+LOCK := requirements.lock
+PIP := PIP_CONSTRAINT=$(LOCK) PIP_BUILD_CONSTRAINT=$(LOCK) $(BIN)/python -m pip -qq --disable-pip-version-check
 # As pip does with an installed package, but not with an editable one: where PYTHONDONTWRITEBYTECODE is set, as in many
 # container images, each start would compile a hundred modules again and come 0.1 s later to its first frame.
 COMPILE := $(BIN)/python -m compileall -q ttchat_tui
-# Made when an installation is whole; older than pyproject.toml, it is made again.
+# Made when an installation is complete; older than pyproject.toml or the lock file, it is made again.
 APP := $(VENV)/.app-installed
 DEV := $(VENV)/.dev-installed
 
 # On Linux, PyPI's torch is a CUDA build with gigabytes of libraries that nothing here uses. The build for the CPU has
-# a version of its own; `make run TORCH=torch` takes what the package index has.
+# its own version; `make run TORCH=torch` installs what the package index has. The lock file leaves torch out.
+TORCH_VERSION := 2.13.0
 ifeq ($(shell uname -s),Linux)
-TORCH := torch==2.13.0+cpu
+TORCH := torch==$(TORCH_VERSION)+cpu
 else
-TORCH := torch==2.13.0
+TORCH := torch==$(TORCH_VERSION)
 endif
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
@@ -32,7 +38,7 @@ REMOTE_MLX := .venv-remote-mlx/.installed
 REMOTE_CHAOS := .venv-remote-llmock/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-tt check format lint types imports bench peers clean
+.PHONY: help setup run test test-tt test-remote check format lint types imports bench peers lock dist clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -60,8 +66,17 @@ bench: setup  ## Run every benchmark; figures to benchmarks/results/
 peers: setup  ## Compile llama.cpp for this machine (20 minutes), which the CPU engine is measured against
 	CMAKE_ARGS=-DGGML_NATIVE=ON $(PIP) install --editable '.[bench]'
 
-clean:  ## Remove the venv and what was built; models and conversations stay
-	rm -rf $(VENV) $(VENV_TT) build dist *.egg-info
+lock: $(LOCK_TOOL)  ## Bring requirements.lock in line with pyproject.toml; ARGS=--upgrade takes the newest versions
+	@echo 'torch==$(TORCH_VERSION)' | $(LOCK_TOOL) pip compile --quiet --universal --python-version 3.10 \
+	  --extra cpu --extra web --extra dev --constraint - --no-emit-index-url --no-annotate \
+	  --custom-compile-command 'make lock' --output-file $(LOCK) $(ARGS) pyproject.toml
+	@sed -i.before -E '/^(torch|triton|nvidia-|cuda-)/d' $(LOCK) && rm $(LOCK).before
+
+dist: $(DEV)  ## Check version, changelog and tree, then build wheel and sdist into dist/
+	@$(BIN)/python scripts/build_release.py
+
+clean:  ## Remove the venvs and what was built; models and conversations stay
+	rm -rf $(VENV) $(VENV_TT) $(VENV_LOCK) build dist *.egg-info
 
 format: $(DEV)
 	$(BIN)/ruff format --check .
@@ -112,7 +127,7 @@ $(REMOTE_CHAOS): pyproject.toml
 	@$(@D)/bin/pip install -qq 'llmock>=0.2.2'
 	@touch $@
 
-# Makes the venv, also anew where one was broken off half-way (a python without pip) or lost its interpreter.
+# Makes the venv; makes it again where an earlier attempt stopped half-way (no pip) or its interpreter is gone.
 define make_venv
 $(BIN)/python -m pip --version >/dev/null 2>&1 || { \
   $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
@@ -122,7 +137,11 @@ $(BIN)/python -m pip --version >/dev/null 2>&1 || { \
   $(PYTHON) -m venv --clear $(VENV); }
 endef
 
-$(APP): pyproject.toml
+$(LOCK_TOOL):
+	@$(PYTHON) -m venv $(VENV_LOCK)
+	@$(VENV_LOCK)/bin/python -m pip -qq --disable-pip-version-check install uv
+
+$(APP): pyproject.toml $(LOCK)
 	@$(make_venv)
 	@echo "Installing into $(VENV): first torch for the CPU (200 MB), then the rest; minutes, once."
 	@$(PIP) install --no-deps "$(TORCH)" 2>/dev/null \

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 def test_an_installation_compiles_the_package_after_pip_which_leaves_an_editable_one_alone(
     tmp_path: Path,
 ) -> None:
-    for name in ("Makefile", "pyproject.toml"):
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)
     recipe = subprocess.run(
         ["make", "--dry-run", "run"], cwd=tmp_path, check=True, capture_output=True, text=True

@@ -49,11 +49,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` folder of an environment with the wheel and its core dependencies."""
+    """The `bin` folder of an environment with the wheel and its core dependencies, in the locked versions."""
     folder = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
     programs = folder / "venv" / "bin"
-    run(programs / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check", wheel, cwd=folder)
+    lock = ROOT / "requirements.lock"
+    pip = (programs / "python", "-m", "pip", "--disable-pip-version-check")
+    run(*pip, "install", "-qq", "--constraint", lock, wheel, cwd=folder)
     return programs
 
 

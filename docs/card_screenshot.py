@@ -21,7 +21,8 @@ from docs.screenshot import until
 from tests.engine.tenstorrent.fake_system import FakeSystem
 from tests.tt.conftest import mock_card
 from tests.tt.tiny_llama import write_model
-from ttchat_tui.cli.chat import Invocation, _session
+from ttchat_tui.cli.chat import open_session
+from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.ui_state import UiState
@@ -29,6 +30,7 @@ from ttchat_tui.engine.runtime.card_timeouts import card_patience
 from ttchat_tui.engine.runtime.child import Patience
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.tenstorrent.telemetry import ROOT_VARIABLE, System
+from ttchat_tui.signals import EndingSignals
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.screens.chat import ChatScreen
 from ttchat_tui.ui.services import Services
@@ -42,8 +44,8 @@ async def picture(folder: Path, to: Path) -> None:
         config_dir=folder / "c", data_dir=folder / "d", cache_dir=folder / "m", state_dir=folder / "s"
     )
     model = str(write_model(folder))
-    screen_stands = threading.Event()
-    screen_stands.set()
+    screen_ready = threading.Event()
+    screen_ready.set()
     invocation = Invocation(
         flags={
             "model.engine": "tt",
@@ -55,7 +57,7 @@ async def picture(folder: Path, to: Path) -> None:
     )  # fmt: skip
     config = load_config(paths, environ={}, flags=invocation.flags)
     engine = IsolatedEngine(folder / "engine.log", patience=card_patience(Patience()))
-    with _session(invocation, config, model, engine, screen_stands) as session:
+    with open_session(invocation, config, model, engine, screen_ready, EndingSignals()) as session:
         services = Services(
             session=session, host=session.host, config=config, paths=paths, ui_state=UiState(),
             save_ui_state=lambda state: None, read_cards=System.of(os.environ).read_cards,

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from ttchat_tui.cli.chat import Invocation, _session
+from ttchat_tui.cli.chat import open_session
+from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import Paths, find_paths
 from ttchat_tui.config.ui_state import UiState
@@ -24,6 +25,7 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.engine.factory import create_engine
 from ttchat_tui.engine.runtime.switching import SwitchingEngine
 from ttchat_tui.models.choice import DEFAULT
+from ttchat_tui.signals import EndingSignals
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.screens.chat import ChatScreen
 from ttchat_tui.ui.services import Services
@@ -69,10 +71,10 @@ async def picture(
         config_file=None, paths=paths, prompt=None, output="text", save=True, resume=False, plain=False,
     )  # fmt: skip
     config = load_config(paths, environ={}, flags=invocation.flags)
-    screen_stands = threading.Event()
-    screen_stands.set()
+    screen_ready = threading.Event()
+    screen_ready.set()
     engine = PausingEngine(TOKENS_IN_MID_REPLY if in_mid_reply else 0)
-    with _session(invocation, config, DEFAULT, engine, screen_stands) as session:
+    with open_session(invocation, config, DEFAULT, engine, screen_ready, EndingSignals()) as session:
         services = Services(
             session=session, host=session.host, config=config, paths=paths, ui_state=UiState(),
             save_ui_state=lambda state: None,

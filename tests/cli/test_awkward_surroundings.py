@@ -63,7 +63,7 @@ def test_an_engine_in_this_process_needs_a_folder_and_says_so(tmp_path: Path) ->
         "-p", "hi", "--isolation", "thread", before=into_a_deleted_folder(tmp_path), PYTHONPATH=CHECKOUT
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "ttchat-tui: The folder you are in has been deleted. Change to another one (cd).\n"
+    assert done.stderr == "ttchat-tui: The current folder has been deleted. Change to another one (cd).\n"
 
 
 def test_a_host_with_an_empty_part_is_refused() -> None:

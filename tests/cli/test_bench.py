@@ -12,6 +12,7 @@ from tests.fakes import Script, ScriptedEngine
 from ttchat_tui.cli import chat
 from ttchat_tui.cli.bench.command import lines
 from ttchat_tui.cli.bench.run import Workload, measure, measure_concurrently
+from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.main import app
 from ttchat_tui.config.load import load_config
 from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, TokenEvent
@@ -162,7 +163,7 @@ def test_a_card_is_loaded_with_as_many_rows_as_the_batch_wants(
     seen: list[int] = []
     alone = chat.engine_alone
 
-    def look(invocation: chat.Invocation):
+    def look(invocation: Invocation):
         config = load_config(invocation.paths, environ={}, flags=invocation.flags)
         seen.append(config.tt.max_batch_size)
         return alone(invocation)

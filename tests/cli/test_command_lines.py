@@ -146,7 +146,7 @@ def ended(one: Line, folder: Path) -> str:
     said = done.stdout + done.stderr
     is_odd = any(
         word in said
-        for word in (b"Traceback", b"an error of its own", b"Exception ignored", b"Fatal Python error")
+        for word in (b"Traceback", b"an internal error", b"Exception ignored", b"Fatal Python error")
     )
     return (
         f"exit code {done.returncode}: {said[-700:]!r}" if is_odd or done.returncode not in (0, 1, 2) else ""

@@ -13,19 +13,20 @@ from typer.testing import CliRunner
 
 from ttchat_tui.cli import chat
 from ttchat_tui.cli.entry import is_bare
+from ttchat_tui.cli.invocation import Invocation, bare_invocation
 from ttchat_tui.cli.main import app
 
 
 def test_no_arguments_mean_what_the_parser_makes_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    parsed: list[chat.Invocation] = []
+    parsed: list[Invocation] = []
 
-    def run(invocation: chat.Invocation) -> int:
+    def run(invocation: Invocation) -> int:
         parsed.append(invocation)
         return 0
 
     monkeypatch.setattr(chat, "run", run)
     assert CliRunner().invoke(app, []).exit_code == 0
-    assert parsed == [chat.bare_invocation(os.environ)]
+    assert parsed == [bare_invocation(os.environ)]
 
 
 def test_only_a_plain_start_takes_the_short_way() -> None:

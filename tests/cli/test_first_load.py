@@ -24,7 +24,7 @@ def paths(tmp_path: Path) -> Paths:
     return Paths(config_dir=tmp_path, data_dir=tmp_path, cache_dir=tmp_path, state_dir=tmp_path)
 
 
-def test_a_model_is_not_prepared_before_the_screen_stands(
+def test_a_model_is_not_prepared_before_the_screen_is_ready(
     paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     happened: list[str] = []
@@ -38,12 +38,12 @@ def test_a_model_is_not_prepared_before_the_screen_stands(
 
     monkeypatch.setattr(models_prepare, "Preparer", Preparer)
     monkeypatch.setattr(chat, "FIRST_FRAME_S", 60)
-    screen_stands = threading.Event()
-    prepare = chat._prepare_after(screen_stands, Config(), paths)
+    screen_ready = threading.Event()
+    prepare = chat._prepare_after(screen_ready, Config(), paths)
     engine_thread = threading.Thread(target=prepare, args=("a model", ignore))
     engine_thread.start()
     happened.append("the screen stands")
-    screen_stands.set()
+    screen_ready.set()
     engine_thread.join(60)
     assert happened == ["the screen stands", "prepared"]
 

@@ -42,7 +42,7 @@ def test_nothing_is_obeyed(ground: Ground, way: str) -> None:
         ran = run(ground, seed)
         received += len(ran.both)
         faults = obeyed(ran.stdout) + obeyed(ran.stderr, is_redrawn=True)
-        if b"Traceback" in ran.both or b"an error of its own" in ran.both:
+        if b"Traceback" in ran.both or b"an internal error" in ran.both:
             faults.append(f"a bug: {ran.both[-600:]!r}")
         if b"\nttchat-tui: all is well." in b"\n" + ran.stderr:
             faults.append(f"a line of its own: {ran.stderr!r}")

@@ -91,7 +91,7 @@ def test_flags_behind_a_prompt_on_stdin_are_flags() -> None:
 def test_a_prompt_of_several_arguments_wants_quotes() -> None:
     done = program.run("-p", "say", "hi")
     assert done.returncode == 2
-    assert "put it into quotes" in done.stderr
+    assert "put it in quotes" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -101,4 +101,4 @@ def test_flags_of_the_chat_are_none_of_a_subcommand(arguments: tuple[str, ...]) 
     """They would be without effect: `-m x bench` would measure another model."""
     done = program.run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"is a flag of the chat; the flags of {arguments[-1]} come after its name." in done.stderr
+    assert f"is a flag of the chat. Flags of {arguments[-1]} come after its name." in done.stderr

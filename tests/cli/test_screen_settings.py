@@ -60,9 +60,9 @@ def test_doctor_tells_it_as_any_fault_of_the_config(tmp_path: Path) -> None:
 def test_who_sets_neither_keys_nor_theme_does_not_wait_for_textual() -> None:
     check = (
         "from pathlib import Path\n"
-        "from ttchat_tui.cli.screen_settings import require_right\n"
+        "from ttchat_tui.cli.screen_settings import check_screen_settings\n"
         "from ttchat_tui.config.paths import find_paths\n"
         "from ttchat_tui.config.schema import Config\n"
-        "require_right(Config(), find_paths({}), str)"
+        "check_screen_settings(Config(), find_paths({}), str)"
     )
     assert "textual" not in loaded_by(check)

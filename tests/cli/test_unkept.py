@@ -9,6 +9,7 @@ import pytest
 
 from tests.fakes import Script, ScriptedEngine
 from ttchat_tui.cli import chat
+from ttchat_tui.cli.invocation import bare_invocation
 from ttchat_tui.config.load import load_config
 from ttchat_tui.signals import EndingSignals
 from ttchat_tui.storage.conversations import ConversationStore
@@ -18,7 +19,7 @@ from ttchat_tui.storage.errors import not_found
 def test_a_draft_that_cannot_be_stored_is_printed_with_its_lines_and_without_a_cure(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    invocation = chat.bare_invocation(os.environ)
+    invocation = bare_invocation(os.environ)
     config = load_config(invocation.paths, environ=os.environ)
     stands = threading.Event()
     stands.set()
@@ -29,7 +30,7 @@ def test_a_draft_that_cannot_be_stored_is_printed_with_its_lines_and_without_a_c
     monkeypatch.setattr(ConversationStore, "set_new_draft", refuse)
     with (
         EndingSignals() as ending,
-        chat._session(
+        chat.open_session(
             invocation, config, "no-such-model", ScriptedEngine(Script()), stands, ending
         ) as session,
     ):

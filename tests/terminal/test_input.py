@@ -137,7 +137,7 @@ def test_the_death_of_the_input_is_said_and_is_no_success(start: Callable[..., A
     app.type("!")
     assert app.until_end() == 1
     assert is_restored(bytes(app.received))
-    assert b"ttchat-tui: stopped by an error of its own (RuntimeError: broken on purpose)" in app.received
+    assert b"ttchat-tui: stopped by an internal error (RuntimeError: broken on purpose)" in app.received
 
 
 def threads(app: App) -> list[str]:

@@ -9,11 +9,11 @@ INTERRUPTED = 130
 def main() -> None:
     """`ttchat-tui`; see `entry.main`.
 
-    What takes time to import is imported in here, `typing` too: ctrl+c may come meanwhile.
+    Slow imports, `typing` among them, happen in here, where ctrl+c is handled.
     """
     try:
         importlib.import_module("ttchat_tui.cli.entry").main()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except OSError as error:  # not even its modules could be read
+    except OSError as error:  # the modules cannot be read
         sys.exit(f"ttchat-tui: cannot start: {error.strerror}.")

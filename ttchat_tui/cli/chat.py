@@ -1,4 +1,4 @@
-"""The object graph of one chat, and what runs in it: the screen, one prompt, or the plain REPL."""
+"""The object graph of one chat, and its three front ends: the screen, one prompt, the plain REPL."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import importlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from ttchat_tui.cli import INTERRUPTED, engine_choice, model_choice, screen_settings, terminal
-from ttchat_tui.cli.errors import tell
-from ttchat_tui.cli.log_file import with_a_log
+from ttchat_tui.cli.errors import notify
+from ttchat_tui.cli.invocation import Invocation
+from ttchat_tui.cli.log_file import open_log
 from ttchat_tui.cli.typed_ahead import TypedAhead
 from ttchat_tui.config.load import load_config, place_of
-from ttchat_tui.config.paths import Paths, find_paths
+from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState, load_ui_state
 from ttchat_tui.domain.model_spec import ModelSpec
@@ -42,63 +43,22 @@ from ttchat_tui.storage.opening import open_scratch_store, open_store
 
 log = logging.getLogger(__name__)
 
+_SCREEN: Final = "ttchat_tui.ui.launch"
+_HEADLESS: Final = "ttchat_tui.cli.headless"
+"""Both are imported by name: each start needs one of them, and the screen brings Textual."""
 FIRST_FRAME_S: Final = 1.0
-"""How long the first load waits for the screen at most."""
-
-
-class Invocation(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line asked for."""
-
-    flags: dict[str, Any]
-    """Config keys (`sampling.temperature`) that flags set."""
-    config_file: Path | None
-    paths: Paths
-    prompt: str | None
-    output: str
-    candidates: int = 1
-    """How many replies to `prompt`."""
-    save: bool
-    resume: bool
-    plain: bool
-
-    @property
-    def sampling_flags(self) -> dict[str, Any]:
-        """The sampling parameters that flags set, by the names of `SamplingParams`."""
-        prefix = "sampling."
-        given = {
-            key.removeprefix(prefix): value for key, value in self.flags.items() if key.startswith(prefix)
-        }
-        return {name: tuple(value) if name == "stop" else value for name, value in given.items()}
-
-    @property
-    def system_flag(self) -> str | None:
-        """The system prompt of the command line."""
-        return self.flags.get("system_prompt")
-
-
-def bare_invocation(environ: Mapping[str, str]) -> Invocation:
-    """The invocation of a command line without arguments."""
-    return Invocation(
-        flags={},
-        config_file=None,
-        paths=find_paths(environ),
-        prompt=None,
-        output="text",
-        save=True,
-        resume=False,
-        plain=False,
-    )
+"""Longest wait of the first load for the screen."""
 
 
 def run(invocation: Invocation, typed: TypedAhead | None = None) -> int:
-    """Run one chat and return its exit code. `typed` already keeps what is typed during the start.
+    """Run one chat and return its exit code. `typed` already holds back the keys that are typed during the start.
 
     Raises:
         ConfigError, ModelNameError: before anything was started.
     """
     is_full_screen = invocation.prompt is None and not invocation.plain
     if is_full_screen and not terminal.is_full_screen_possible():
-        tell("no full screen on this terminal: line by line instead (--plain).")
+        notify("this terminal has no full screen; the chat runs line by line (--plain).")
         is_full_screen = False
     with EndingSignals() as ending:
         try:
@@ -111,38 +71,38 @@ def run(invocation: Invocation, typed: TypedAhead | None = None) -> int:
             code = int(leaving.code or 0)
         code = 128 + ending.number if ending.number else code
     if code > 128 and (is_full_screen or code != INTERRUPTED):
-        tell(f"ended by {signal_name(code - 128)}.")
+        notify(f"ended by {signal_name(code - 128)}.")
     return code
 
 
 def _run(invocation: Invocation, typed: TypedAhead | None, ending: EndingSignals) -> int:
-    """On the full screen if `typed` is given, else line by line."""
+    """Run on the full screen if `typed` is given, else line by line."""
     is_full_screen = typed is not None
     paths = invocation.paths
     config = load_config(paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags)
-    paths = with_a_log(paths, config.log.level)
+    paths = open_log(paths, config.log.level)
     invocation = msgspec.structs.replace(invocation, paths=paths)
     state = load_ui_state(paths.ui_state_file)
     model = _model(invocation, config, state)
-    if not is_full_screen or model.place == "--model":  # a screen can offer others, and has more to show
+    if not is_full_screen or model.place == "--model":  # on the screen the user can choose another model
         _require_possible(model, invocation, config)
-    if not is_full_screen:  # which checks them itself
-        screen_settings.require_right(config, paths, _place_of(invocation))
+    if not is_full_screen:  # the full screen checks them itself
+        screen_settings.check_screen_settings(config, paths, _place_of(invocation))
     engine = _engine(config, paths)
     if isinstance(engine, RoutingEngine) and not model_choice.is_served(model.name, config):
-        engine.start()  # under way while this process imports what draws the screen
-    screen_stands = threading.Event()
-    with _session(invocation, config, model.name, engine, screen_stands, ending) as session:
+        engine.start()  # it starts while this process imports the screen
+    screen_ready = threading.Event()
+    with open_session(invocation, config, model.name, engine, screen_ready, ending) as session:
         if typed is not None:
-            return _run_screen(invocation, config, state, session, screen_stands, typed)
-        screen_stands.set()
+            return _run_screen(invocation, config, state, session, screen_ready, typed)
+        screen_ready.set()
         gc.enable()
-        headless = importlib.import_module("ttchat_tui.cli.headless")
+        headless = importlib.import_module(_HEADLESS)
         return int(headless.run(session, invocation))
 
 
 def engine_alone(invocation: Invocation) -> tuple[Engine, Callable[[ProgressReporter], ModelSpec]]:
-    """An engine without session and screen, and the function that prepares the model of `invocation`.
+    """An engine without session or screen, and the function that prepares the model of `invocation`.
 
     Raises:
         ConfigError, ModelNameError: before anything was started.
@@ -150,10 +110,10 @@ def engine_alone(invocation: Invocation) -> tuple[Engine, Callable[[ProgressRepo
     config = load_config(
         invocation.paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags
     )
-    paths = with_a_log(invocation.paths, config.log.level)
+    paths = open_log(invocation.paths, config.log.level)
     model = _model(invocation, config, load_ui_state(paths.ui_state_file))
     _require_possible(model, invocation, config)
-    screen_settings.require_right(config, paths, _place_of(invocation))
+    screen_settings.check_screen_settings(config, paths, _place_of(invocation))
     no_screen = threading.Event()
     no_screen.set()
     prepare = _prepare_after(no_screen, config, paths)
@@ -183,14 +143,14 @@ def _model(invocation: Invocation, config: Config, state: UiState) -> ModelChoic
 
 
 def _require_possible(model: ModelChoice, invocation: Invocation, config: Config) -> None:
-    """Raises ModelNameError for a name that no model can have."""
+    """Raises ModelNameError for a name that cannot be a model."""
     paths = invocation.paths
     file = invocation.config_file or paths.config_file
     model_choice.require_possible(model, config, file, paths.models_dir, os.environ)
 
 
 def _place_of(invocation: Invocation) -> Callable[[str], str]:
-    """Tells which file or variable gave a setting, or that it was a flag."""
+    """A function from a setting to its source: a file, a variable or a flag."""
     return functools.partial(
         place_of,
         paths=invocation.paths,
@@ -207,21 +167,21 @@ def _store(invocation: Invocation, config: Config) -> ConversationStore:
 
 
 def _expected_sampling(model: str) -> SamplingParams | None:
-    """The sampling that the catalog recommends for `model`: known before the model is loaded."""
+    """The sampling that the catalog recommends for `model`, known before the model is loaded."""
     catalog = importlib.import_module("ttchat_tui.models.catalog").catalog()  # not before the first frame
     entry = catalog.find(split_kind(model)[1])
     return entry.recommended if entry is not None else None
 
 
-def _prepare_after(screen_stands: threading.Event, config: Config, paths: Paths) -> Prepare:
-    """`models.prepare`, imported and run once the screen stands.
+def _prepare_after(screen_ready: threading.Event, config: Config, paths: Paths) -> Prepare:
+    """`models.prepare`, imported and run once the screen is ready.
 
-    Run earlier, it would delay the first frame by 20 ms. The wait slows no load down: the engine's process is busy for
-    longer with its own imports.
+    Earlier it would delay the first frame by 20 ms. The wait delays no load: the engine's process takes longer than
+    that for its own imports.
     """
 
     def prepare(name: str, report: ProgressReporter) -> ModelSpec:
-        screen_stands.wait(FIRST_FRAME_S)
+        screen_ready.wait(FIRST_FRAME_S)
         preparer = importlib.import_module("ttchat_tui.models.prepare").Preparer(
             models_dir=paths.models_dir,
             engine=engine_choice.chosen_kind(config),
@@ -242,16 +202,16 @@ def _prepare_after(screen_stands: threading.Event, config: Config, paths: Paths)
 
 
 @contextmanager
-def _session(
+def open_session(
     invocation: Invocation,
     config: Config,
     model: str,
     engine: Engine,
-    screen_stands: threading.Event,
+    screen_ready: threading.Event,
     ending: EndingSignals,
 ) -> Generator[ChatSession, None, None]:
-    """The session, its engine thread running and its model loading; all of it is closed afterwards."""
-    host = EngineHost(engine, _prepare_after(screen_stands, config, invocation.paths))
+    """A session with its engine thread running and its model loading. Closes everything at the end."""
+    host = EngineHost(engine, _prepare_after(screen_ready, config, invocation.paths))
     store = _store(invocation, config)
     host.start()
     try:
@@ -269,7 +229,7 @@ def _session(
         finally:
             ending.begin_end()
             for unkept in session.close():
-                tell(unkept.message, unkept.text)
+                notify(unkept.message, unkept.text)
     finally:
         ending.begin_end()
         _end(host, engine_choice.shutdown_s(config), ending)
@@ -277,12 +237,12 @@ def _session(
 
 
 def _end(host: EngineHost, patience_s: float, ending: EndingSignals) -> None:
-    """Wait for the engine, and say so if that takes long; a second request to quit, or the time-out, kills it."""
+    """Wait for the engine to close, with a message if that takes long. A second request to quit or the time-out kills it."""
     try:
         with ending.impatience():
             if host.shutdown(timeout_s=2.0):
                 return
-            tell("waiting for the engine to close (ctrl+c to kill it)")
+            notify("waiting for the engine to close (ctrl+c to kill it)")
             is_closed = host.shutdown(timeout_s=patience_s)
     except KeyboardInterrupt:
         is_closed = False
@@ -295,14 +255,13 @@ def _run_screen(
     config: Config,
     state: UiState,
     session: ChatSession,
-    screen_stands: threading.Event,
+    screen_ready: threading.Event,
     typed: TypedAhead,
 ) -> int:
-    """The Textual app, imported only now: the engine's process is already at work on the other core."""
+    """Run the Textual app. It is imported only now, while the engine's process starts on the other core."""
     terminal.ensure_utf8()
-    gc.disable()  # where the command line has not yet, until the app is mounted: imports make garbage of nothing, and looking for it costs 65 ms
-    # By name, because an import statement here would be one that linters move up.
-    launch = importlib.import_module("ttchat_tui.ui.launch")
+    gc.disable()  # until the app is mounted: imports leave no garbage, and collecting costs 65 ms
+    launch = importlib.import_module(_SCREEN)
     system = System.of(os.environ)
     app = launch.build(
         session,
@@ -310,7 +269,7 @@ def _run_screen(
         invocation.paths,
         state,
         screen_begins=typed.give_back,
-        screen_stands=screen_stands.set,
+        screen_stands=screen_ready.set,
         read_cards=system.read_cards if system.card_numbers() else None,
         resume=(invocation.sampling_flags, invocation.system_flag) if invocation.resume else None,
         place_of=_place_of(invocation),
@@ -319,12 +278,12 @@ def _run_screen(
         with terminal.captured(invocation.paths.log_file, typed.before):
             app.run()
     finally:
-        typed.close()  # the terminal is the shell's again while the engine closes
-        screen_stands.set()  # or leaving early would wait for a load that waits for the screen
+        typed.close()  # the shell gets its terminal back while the engine closes
+        screen_ready.set()  # otherwise an early quit waits for a load that waits for the screen
     if app.crash is not None:
         is_kept = session.store.mode == "read-write"
-        tell(
-            f"stopped by an error of its own ({type(app.crash).__name__}: {app.crash}). "
+        notify(
+            f"stopped by an internal error ({type(app.crash).__name__}: {app.crash}). "
             f"{'The conversation is kept: ttchat-tui -c continues it. ' if is_kept else ''}"
             f"The traceback is in {invocation.paths.log_file}."
         )

@@ -1,4 +1,4 @@
-"""The console script: a chat without arguments starts at once, everything else goes through the parser."""
+"""The console script: without arguments the chat starts at once, everything else goes through the parser."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from ttchat_tui.cli.typed_ahead import TypedAhead
 from ttchat_tui.signals import EndingSignals
 
 _CHAT: Final = "ttchat_tui.cli.chat"
-"""Imported by name, after garbage collection is off: a collection among new modules costs 5 ms here."""
+_INVOCATION: Final = "ttchat_tui.cli.invocation"
+"""Both are imported by name, after garbage collection is off: a collection among new modules costs 5 ms here."""
 _PARSER: Final = "ttchat_tui.cli.main"
-"""Imported by name, because it brings typer: 140 ms of CPU, a third of the way to the first frame."""
+"""Imported by name because it brings typer: 140 ms of CPU, a third of the time to the first frame."""
 _COMPLETION: Final = "_TTCHAT_TUI_COMPLETE"
-"""With it the shell asks for completions, and gives no arguments either."""
+"""Set when the shell asks for completions, which also come without arguments."""
 
 
 def main() -> None:
@@ -33,11 +34,12 @@ def main() -> None:
             gc.disable()  # until the app is mounted
             with TypedAhead() if is_full_screen_possible() else nullcontext() as typed:
                 chat = importlib.import_module(_CHAT)
-                sys.exit(chat.run(chat.bare_invocation(os.environ), typed))
+                invocation = importlib.import_module(_INVOCATION).bare_invocation(os.environ)
+                sys.exit(chat.run(invocation, typed))
         importlib.import_module(_PARSER).app(prog_name="ttchat-tui")
     sys.exit(USAGE_ERROR)
 
 
 def is_bare(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
-    """Whether there is nothing to parse."""
+    """Whether there are no arguments to parse."""
     return len(argv) < 2 and _COMPLETION not in environ

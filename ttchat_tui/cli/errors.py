@@ -1,4 +1,4 @@
-"""What reaches the shell when something is wrong: one line on stderr and an exit code, never a traceback."""
+"""Errors for the shell: one line on stderr and an exit code, never a traceback."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ USAGE_ERROR: Final = 2
 _TOO_MANY_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
-def say(info: ErrorInfo) -> None:
-    """The sentence and its cure, on stderr."""
-    tell(f"{info.message} {info.cure}".strip())
+def show_error(info: ErrorInfo) -> None:
+    """Write the message and its cure to stderr."""
+    notify(f"{info.message} {info.cure}".strip())
 
 
-def tell(text: str, quoted: str = "") -> None:
-    """A sentence, on stderr; under it what it speaks of, with its own lines and spaces."""
+def notify(text: str, quoted: str = "") -> None:
+    """Write a sentence to stderr, and `quoted` below it with its own lines and spaces."""
     sys.stderr.write(f"ttchat-tui: {visible_line(text)}\n")
     if quoted:
         sys.stderr.write(f"{visible(quoted)}\n")
@@ -43,60 +43,60 @@ def tell(text: str, quoted: str = "") -> None:
 
 @contextmanager
 def exit_codes() -> Generator[None, None, None]:
-    """Turn the errors of the packages into exit codes. A reader of stdout that has gone (`| head`) is no error."""
+    """Turn errors into exit codes. A closed stdout (`| head`) is not an error."""
     try:
-        with _writing(), _errors_said():
+        with _write_errors_reported(), _errors_reported():
             try:
                 yield
             finally:
-                flush_output()  # here, and not at the interpreter's end, where an error would be a traceback
+                flush_output()  # at the interpreter's exit an error would be a traceback
     except SystemExit as leaving:
-        if isinstance(leaving.__context__, BrokenPipeError):  # typer makes exit code 1 of it
+        if isinstance(leaving.__context__, BrokenPipeError):  # typer turns it into exit code 1
             abandon_output()
             sys.exit(DONE)
         raise
 
 
 @contextmanager
-def _errors_said() -> Generator[None, None, None]:
+def _errors_reported() -> Generator[None, None, None]:
     try:
         yield
     except ConfigError as error:
-        tell(str(error))
+        notify(str(error))
         sys.exit(USAGE_ERROR)
     except ModelNameError as error:
-        say(error.info)
+        show_error(error.info)
         sys.exit(USAGE_ERROR)
     except (EngineError, ModelError, StorageError) as error:
-        say(error.info)
+        show_error(error.info)
         sys.exit(ENGINE_ERROR)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         raise
     except OSError as error:
-        say(unwritable(error) or _refused(error))
-        _logged(error)
+        show_error(unwritable(error) or _system_error(error))
+        _log_traceback(error)
         abandon_output()
         sys.exit(ENGINE_ERROR)
     except Exception as error:  # noqa: BLE001 (reported and logged)
-        tell(f"stopped by an error of its own ({type(error).__name__}: {error}). {_logged(error)}")
+        notify(f"stopped by an internal error ({type(error).__name__}: {error}). {_log_traceback(error)}")
         sys.exit(ENGINE_ERROR)
 
 
-def _refused(error: OSError) -> ErrorInfo:
+def _system_error(error: OSError) -> ErrorInfo:
     """A sentence and a cure for an error of the operating system."""
     what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
     cure = "Correct the path, or choose another."
     if error.errno in _TOO_MANY_FILES:
-        what, cure = f"Too many files are open at once ({what})", "Allow more: ulimit -n 1024"
+        what, cure = f"Too many files are open ({what})", "Raise the limit: ulimit -n 1024"
     elif current_folder() == Path():
-        what, cure = "The folder you are in has been deleted", "Change to another one (cd)."
+        what, cure = "The current folder has been deleted", "Change to another one (cd)."
     return ErrorInfo(kind="system", message=f"{what}.", cure=cure)
 
 
-def _logged(error: Exception) -> str:
-    """Append the traceback to the log; the sentence that says where it is."""
+def _log_traceback(error: Exception) -> str:
+    """Append the traceback to the log. Returns a sentence with its place."""
     try:
         file = find_paths(os.environ).log_file
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -104,12 +104,12 @@ def _logged(error: Exception) -> str:
         with open(descriptor, "a", encoding="utf-8", errors="replace") as log_file:
             log_file.writelines(traceback.format_exception(error))
     except (OSError, ConfigError):
-        return "Its traceback could not be kept."
+        return "Its traceback could not be written to the log."
     return f"The traceback is in {file}."
 
 
 @contextmanager
-def _writing() -> Generator[None, None, None]:
+def _write_errors_reported() -> Generator[None, None, None]:
     try:
         yield
     except BrokenPipeError:
@@ -117,5 +117,5 @@ def _writing() -> Generator[None, None, None]:
         sys.exit(DONE)
     except OSError as error:  # of the last flush
         abandon_output()
-        say(unwritable(error) or _refused(error))
+        show_error(unwritable(error) or _system_error(error))
         sys.exit(ENGINE_ERROR)

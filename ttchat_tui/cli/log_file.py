@@ -1,4 +1,4 @@
-"""The log of a run, in the state folder."""
+"""The log file of a run."""
 
 from __future__ import annotations
 
@@ -10,32 +10,31 @@ from pathlib import Path
 
 import msgspec
 
-from ttchat_tui.cli.errors import tell
+from ttchat_tui.cli.errors import notify
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.domain.special_files import special_file
 
 
-def with_a_log(paths: Paths, level: str) -> Paths:
-    """Log to the state folder, readable by the user only; to a new temporary folder, and say so, if that cannot be
-    written. Returns the paths with the folder in use."""
+def open_log(paths: Paths, level: str) -> Paths:
+    """Log to the state folder, readable by the user only, or with a message to a new temporary folder if that fails.
+
+    Returns the paths with the folder in use.
+    """
     try:
         for file in (paths.log_file, paths.engine_log_file):
             if what := special_file(file):
                 raise OSError(errno.EINVAL, f"it is {what}", str(file))
-        _open_log(paths.log_file, level)
+        _configure_logging(paths.log_file, level)
     except OSError as error:
         place = error.filename or paths.state_dir
         state_dir = Path(tempfile.mkdtemp(prefix="ttchat-tui-"))
         paths = msgspec.structs.replace(paths, state_dir=state_dir)
-        tell(
-            f"{place} cannot be written ({error.strerror}); "
-            f"logs and what the app remembers go to {state_dir} this time."
-        )
-        _open_log(paths.log_file, level)
+        notify(f"{place} cannot be written ({error.strerror}); logs and state of this run go to {state_dir}.")
+        _configure_logging(paths.log_file, level)
     return paths
 
 
-def _open_log(file: Path, level: str) -> None:
+def _configure_logging(file: Path, level: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
     try:

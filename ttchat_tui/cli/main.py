@@ -1,4 +1,4 @@
-"""`ttchat-tui`: the chat's flags, and the subcommands."""
+"""The `ttchat-tui` command: flags of the chat, and subcommands."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from ttchat_tui import __version__
 from ttchat_tui.cli import chat, choices, flags, models, repair, serve, transcripts
 from ttchat_tui.cli.bench import command as bench
 from ttchat_tui.cli.doctor import command as doctor
+from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.prompt_argument import prompt_text, with_stdin_named
 from ttchat_tui.cli.standard_output import visible_streams, write_line
 from ttchat_tui.config.paths import find_paths
 
 
 class Program(TyperGroup):
-    """The commands, on streams that show what a terminal would obey."""
+    """The commands, with output streams that make control characters visible."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         with visible_streams():
             return super().main(*arguments, **options)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As typer does, but `-p` need not have a text, and has one only."""
+        """Parse as typer does, except that the text of `-p` is optional and one argument."""
         parameters = self.get_params(ctx)
         takes_value = {
             name: not getattr(each, "is_flag", False)
@@ -35,7 +36,7 @@ class Program(TyperGroup):
         left = super().parse_args(ctx, with_stdin_named(args, takes_value))
         command = next(iter(ctx._protected_args), None)
         if ctx.params.get("prompt") is not None and command not in (None, *self.commands):
-            ctx.fail("The text of -p is one argument: put it into quotes.")
+            ctx.fail("The text of -p must be one argument: put it in quotes.")
         return left
 
 
@@ -57,8 +58,8 @@ app.command("doctor")(doctor.doctor)
 app.command("paths")(doctor.paths)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         write_line(f"ttchat-tui {__version__}")
         raise typer.Exit
 
@@ -103,19 +104,19 @@ def start(
 
 
 def _refuse_chat_flags(context: typer.Context, command: str) -> None:
-    """`-m NAME bench` would measure another model than the one that was named."""
+    """Refuse `-m NAME bench`, which would measure a model other than NAME."""
     for each in context.command.params:
         source = context.get_parameter_source(each.name or "")
         if source is not None and source.name == "COMMANDLINE" and each.name not in ("config", "version"):
-            context.fail(f"{each.opts[0]} is a flag of the chat; the flags of {command} come after its name.")
+            context.fail(f"{each.opts[0]} is a flag of the chat. Flags of {command} come after its name.")
 
 
-def _invocation(given: dict[str, Any]) -> chat.Invocation:
-    """What the command line asked for. `given`: the parameters of `start`, as they were typed."""
+def _invocation(given: dict[str, Any]) -> Invocation:
+    """The invocation of a parsed command line. `given`: the parameters of `start`, as typed."""
     for name, usual in (("output", flags.OutputChoice.text), ("candidates", 1)):
         if given["prompt"] is None and given[name] != usual:
-            raise typer.BadParameter("use it together with -p", param_hint=f"--{name}")
-    return chat.Invocation(
+            raise typer.BadParameter("it needs -p", param_hint=f"--{name}")
+    return Invocation(
         flags=flags.settings(given),
         config_file=given["config"],
         paths=find_paths(os.environ),

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from ttchat_tui.cli.errors import tell
-from ttchat_tui.cli.log_file import with_a_log
+from ttchat_tui.cli.errors import notify
+from ttchat_tui.cli.log_file import open_log
 from ttchat_tui.cli.model_choice import first_model, require_possible
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.standard_output import write_line, write_path
@@ -49,7 +49,7 @@ def pull(
     """Get a model, or resume a broken transfer; does nothing if the model is here."""
     paths = find_paths(os.environ)
     config = load_config(paths, environ=os.environ, file=context.obj)
-    with_a_log(paths, config.log.level)  # the package client's output goes there
+    open_log(paths, config.log.level)  # the package client's output goes there
     progress = ProgressLine()
     try:
         spec = Preparer(models_dir=paths.models_dir)(_on_this_machine(name or catalog().default), progress)
@@ -58,7 +58,7 @@ def pull(
     size = library.format_size(size_on_disk(Path(spec.path)))
     # Without the path, which stdout shows on the next line.
     where = "" if sys.stderr.isatty() and sys.stdout.isatty() else f" at {spec.path}"
-    tell(f"{spec.name} is here: {size}{where}.")
+    notify(f"{spec.name} is here: {size}{where}.")
     write_path(Path(spec.path))
 
 

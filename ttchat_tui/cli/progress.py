@@ -1,4 +1,4 @@
-"""Load progress on stderr: one line that updates on a terminal, a line a phase elsewhere."""
+"""Load progress on stderr: one updating line on a terminal, elsewhere one line per phase."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH: Final = 78
 
 
 class ProgressLine:
-    """Draws `LoadProgress`; `close` leaves a clean line behind."""
+    """Draws `LoadProgress`; `close` clears the line."""
 
     def __init__(self) -> None:
         self._is_live = sys.stderr.isatty()
@@ -34,7 +34,7 @@ class ProgressLine:
                 self._drawn_at = now
                 redraw(f"{describe(progress)[:WIDTH]:<{WIDTH}}")
         elif is_new_phase:
-            # The line stands as it is written: "0 %" would say for ever that nothing has been done.
+            # The line is never updated, and "0 %" would be wrong for the rest of the phase.
             shown = progress if progress.unit == "bytes" else structs.replace(progress, done=0, total=0)
             sys.stderr.write(f"{describe(shown)}\n")
 

@@ -1,4 +1,4 @@
-"""`-p`: its text on the command line, or on stdin."""
+"""The text of `-p`: from the command line, from stdin, or both."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ttchat_tui.domain.text import decoded
 
 STDIN: Final = "-"
 _SHORT: Final = re.compile(r"-[A-Za-z]*p")
-"""`-p`, also behind other short flags: `-cp`."""
+"""`-p`, also after other short flags: `-cp`."""
 
 
 def with_stdin_named(arguments: Sequence[str], takes_value: Mapping[str, bool]) -> list[str]:
-    """`arguments` with a `-` behind each `-p` that has no text of its own, since it ends the line or a flag follows.
+    """`arguments` with a `-` after each `-p` without text, that is, at the end of the line or before a flag.
 
-    `takes_value`: each flag of the chat, and whether it has a value. A text that begins with a hyphen is a flag if there is
-    such a flag, or if it looks like one that is misspelt; a list of Markdown is a text.
+    `takes_value`: whether each flag of the chat has a value. Text that begins with a hyphen is a flag if it is a known one
+    or looks like a misspelt one. A Markdown list is text.
     """
     found: list[str] = []
     left = list(arguments)
@@ -35,7 +35,7 @@ def with_stdin_named(arguments: Sequence[str], takes_value: Mapping[str, bool]) 
 
 
 def _ends_with_value(flag: str, takes_value: Mapping[str, bool]) -> bool:
-    """`-cm NAME`: switches, and last a flag that has a value."""
+    """`-cm NAME`: switches, then a flag with a value."""
     if flag.startswith("--"):
         return False
     *others, last = [f"-{letter}" for letter in flag[1:]]
@@ -56,8 +56,13 @@ def _is_flag(text: str, known: Collection[str]) -> bool:
 
 
 def prompt_text(prompt: str | None) -> str | None:
-    """`-p -` is stdin alone; piped stdin is appended to any other text, a blank line between. Line ends around what was
-    piped are the shell's, not the prompt's; those of Windows, and its byte order mark, are no part of a text."""
+    """The prompt: stdin alone for `-p -`, else the text of `-p`, and piped stdin after a blank line.
+
+    Line ends around piped text are dropped, a byte order mark too; Windows line ends become `\\n`.
+
+    Raises:
+        typer.BadParameter: the prompt is empty.
+    """
     if prompt is None:
         return None
     stdin = None if sys.stdin is None or sys.stdin.isatty() else sys.stdin
@@ -66,7 +71,9 @@ def prompt_text(prompt: str | None) -> str | None:
     text = "\n\n".join(part.strip("\r\n") for part in parts if part.strip())
     if not text.strip():
         what = (
-            "the prompt is empty" if stdin or prompt != STDIN else "no text is given, and none piped to stdin"
+            "the prompt is empty"
+            if stdin or prompt != STDIN
+            else "there is no text, and nothing is piped to stdin"
         )
         raise typer.BadParameter(what, param_hint="-p")
     return text

@@ -1,4 +1,4 @@
-"""Keys and theme where there is no screen: a fault in them is reported as in any other setting."""
+"""Validation of keys and theme without a screen: an error in them is reported as in any other setting."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config, UiSettings
 
 _CHECK: Final = "ttchat_tui.ui.config_check"
-"""Imported by name: it brings Textual, 0.15 s that a start without keys and theme need not wait for."""
+"""Imported by name: it brings Textual, 0.15 s that a start without keys or theme saves."""
 
 
-def require_right(config: Config, paths: Paths, place_of: Callable[[str], str]) -> None:
-    """Raises ConfigError as the screen would; `place_of` tells where a setting was given."""
+def check_screen_settings(config: Config, paths: Paths, place_of: Callable[[str], str]) -> None:
+    """Raises ConfigError as the screen would. `place_of` names the source of a setting."""
     ui, usual = config.ui, UiSettings()
     prompt_keys = (ui.submit_keys, ui.newline_keys) != (usual.submit_keys, usual.newline_keys)
     if config.keys or ui.theme or prompt_keys:

@@ -1,5 +1,7 @@
-"""stdout and stderr: the one place where text is written, and made visible. A reader that goes away (`| head`) is no
-error, a full disk is one; a failed write to stderr is ignored."""
+"""stdout and stderr, with control characters made visible.
+
+A reader that closes the pipe (`| head`) is not an error, a full disk is one. A failed write to stderr is ignored.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +22,17 @@ from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.domain.text import VisibleStream, json_escaped, visible, visible_line
 
 LEAST_FILES: Final = 40
-"""Open at once while a chat runs on the full screen and its engine starts."""
+"""Files that a full-screen chat has open while its engine starts."""
 WANTED_FILES: Final = 256
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class VisibleText(io.TextIOWrapper):
-    """A standard stream that makes visible what a terminal would obey, whoever writes: this program, the parser of its
-    command line, a log, a traceback. UTF-8 in any locale."""
+    """A standard stream, UTF-8 in any locale, that shows control characters instead of sending them: those of this program,
+    of the command line's parser, of a log or a traceback."""
 
     def __init__(self, stream: TextIO, *, is_lossy: bool = False) -> None:
-        """Replaces `stream`, on its buffer. `is_lossy`: a failed write is ignored."""
+        """Take over the buffer of `stream`. `is_lossy`: ignore a failed write."""
         super().__init__(
             cast("Any", stream.buffer),
             encoding="utf-8",
@@ -47,26 +49,28 @@ class VisibleText(io.TextIOWrapper):
         try:
             super().write(self._shown.take(text.replace("\r\n", "\n")))
         except OSError:
-            self._lose()
+            self._drop_failed_write()
         return len(text)
 
     def flush(self) -> None:
         try:
             super().flush()
         except OSError:
-            self._lose()
+            self._drop_failed_write()
 
-    def _lose(self) -> None:
-        """Drop what cannot be written; without `is_lossy` the error is raised again."""
+    def _drop_failed_write(self) -> None:
+        """Drop what cannot be written; without `is_lossy` raise the error again."""
         if not self._is_lossy:
             raise
-        _lead_nowhere(self.fileno())
+        _redirect_to_null(self.fileno())
 
 
 def ensure_streams() -> None:
-    """Open stdin, stdout and stderr on /dev/null where the program was started without them (`>&-`): no file that is opened
-    later takes the descriptor, and libraries in C write to 1 and 2 whatever they are. From now on output is made
-    visible, and input is UTF-8 with any line ends."""
+    """Prepare stdin, stdout and stderr: output shows control characters, input is UTF-8 with any line ends.
+
+    A stream that the program was started without (`>&-`) is opened on /dev/null. Otherwise a file that is opened later
+    could get its descriptor, and libraries in C write to 1 and 2 whatever they are.
+    """
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is not None:
             continue
@@ -80,22 +84,22 @@ def ensure_streams() -> None:
 
 
 def require_files() -> None:
-    """Raise the limit of open files as far as is wanted and allowed; refuse to start with too few.
+    """Raise the limit of open files to `WANTED_FILES` where allowed.
 
     Raises:
-        OSError: EMFILE.
+        OSError: EMFILE, if fewer than `LEAST_FILES` are allowed.
     """
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= allowed < WANTED_FILES:
         allowed = WANTED_FILES if most < 0 else min(most, WANTED_FILES)
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
     if 0 <= allowed < LEAST_FILES:
-        raise OSError(errno.EMFILE, f"{allowed} are allowed, and {LEAST_FILES} needed")
+        raise OSError(errno.EMFILE, f"{allowed} are allowed, {LEAST_FILES} are needed")
 
 
 @contextmanager
 def visible_streams() -> Generator[None, None, None]:
-    """Visible streams, as after `ensure_streams`, for a program that calls the command line itself."""
+    """In this block stdout and stderr are as after `ensure_streams`, for a program that calls the command line itself."""
     if isinstance(sys.stdout, VisibleText):
         yield
         return
@@ -112,13 +116,12 @@ def visible_streams() -> Generator[None, None, None]:
 
 
 def write_line(text: str) -> None:
-    """A line for a person, on stdout."""
+    """Write a line for a person to stdout."""
     sys.stdout.write(f"{visible_line(text)}\n")
 
 
 def write_json(value: object) -> None:
-    """One JSON document on stdout, a line. A byte of a file's name that is not UTF-8 is in it as a
-    surrogate."""
+    """Write one JSON document to stdout, on one line. Bytes of file names that are not UTF-8 appear as surrogates."""
     try:
         document = msgspec.json.encode(value).decode()
     except UnicodeEncodeError:
@@ -127,7 +130,7 @@ def write_json(value: object) -> None:
 
 
 def write_path(path: Path) -> None:
-    """A path on stdout, for a script to take: byte for byte where no terminal shows it."""
+    """Write a path to stdout, for scripts: byte for byte unless stdout is a terminal."""
     if sys.stdout.isatty():
         write_line(str(path))
     else:
@@ -136,7 +139,7 @@ def write_path(path: Path) -> None:
 
 
 def redraw(line: str) -> None:
-    """Replace the current line of stderr, a terminal, with `line`."""
+    """Replace the current line of stderr (a terminal) by `line`."""
     with suppress(OSError):
         sys.stderr.flush()
         sys.stderr.buffer.write(b"\r" + visible(line).encode("utf-8", "replace"))
@@ -144,30 +147,30 @@ def redraw(line: str) -> None:
 
 
 def flush_output() -> None:
-    """Write out what stdout still holds; nothing where there is no stdout.
+    """Flush stdout, if there is one.
 
     Raises:
-        BrokenPipeError: the reader has gone.
-        OSError: the disk is full, or worse.
+        BrokenPipeError: the reader has closed the pipe.
+        OSError: the disk is full, or another failure.
     """
     with suppress(AttributeError, ValueError):  # started without one, or closed
         sys.stdout.flush()
 
 
 def abandon_output() -> None:
-    """Lead stdout and stderr to /dev/null where they cannot be flushed, as Python's note on SIGPIPE advises: the interpreter
-    flushes both at its end, and would complain and exit with 120."""
+    """Point stdout and stderr to /dev/null where they cannot be flushed, as Python's note on SIGPIPE advises. Otherwise the
+    interpreter's own flush at exit fails and makes the exit code 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
-            _lead_nowhere(stream.fileno())
+            _redirect_to_null(stream.fileno())
         except (AttributeError, ValueError):
             continue
 
 
 def unwritable(error: OSError) -> ErrorInfo | None:
-    """The error to report when a write failed for lack of space; None for any other reason."""
+    """The error to report if a write failed for lack of space, else None."""
     if error.errno not in _FULL:
         return None
     return ErrorInfo(
@@ -177,7 +180,7 @@ def unwritable(error: OSError) -> ErrorInfo | None:
     )
 
 
-def _lead_nowhere(descriptor: int) -> None:
+def _redirect_to_null(descriptor: int) -> None:
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, descriptor)

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 from msgspec import structs
 
-from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, USAGE_ERROR, say, tell
+from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, USAGE_ERROR, notify, show_error
 from ttchat_tui.cli.standard_output import write_line, write_path
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
@@ -59,12 +59,12 @@ def export(
     store = open_store(paths.database)
     try:
         if store.notice is not None:
-            say(_about_the_file(store.notice))
+            show_error(_about_the_file(store.notice))
             if store.mode == "memory":  # nothing of it could be read
                 raise typer.Exit(ENGINE_ERROR)
         store.recover()
         if store.latest() is None and conversation is None:
-            say(NOTHING_YET)
+            show_error(NOTHING_YET)
             raise typer.Exit(DONE if list_only else ENGINE_ERROR)
         if list_only:
             for each in store.conversations(limit=10**9):
@@ -77,7 +77,7 @@ def export(
             format = file_format.value if file_format is not None else format_of(file)
             messages = export_messages(store, each, store.shown_path(each), format)
             if target is not None and (made := missing_folder(file)) is not None:
-                tell(f"in a new folder: {made}")
+                notify(f"in a new folder: {made}")
             write_path(write_export(file, format, each, messages))
     finally:
         store.close()
@@ -96,7 +96,7 @@ def _chosen(store: ConversationStore, number: int | None, every: bool) -> list[C
     except StorageError as error:
         if error.info.kind != "not_found":
             raise
-        say(
+        show_error(
             ErrorInfo(
                 kind="not_found",
                 message=f"There is no conversation {number}.",

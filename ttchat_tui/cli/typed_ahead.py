@@ -1,7 +1,7 @@
-"""Keeps what is typed while the program starts, for the screen to read.
+"""Keys typed while the program starts, held for the screen.
 
-In a terminal's line mode it would be echoed over the shell's line, and Enter would arrive as a newline: Textual reads
-that as ctrl+j, and the message becomes a draft of two lines.
+In line mode the terminal would echo them, and Enter would arrive as a newline, which Textual reads as ctrl+j: the
+message would become a draft of two lines.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any, Final
 
 _STDIN: Final = 0
 _IFLAG, _LFLAG, _CC = 0, 3, 6
-"""Places in what `tcgetattr` gives."""
+"""Indices into the list that `tcgetattr` returns."""
 _LINE_INPUT: Final = termios.ICRNL | termios.INLCR | termios.IGNCR | termios.IXON | termios.IXOFF
 _LINE_MODE: Final = termios.ECHO | termios.ICANON | termios.IEXTEN
-"""Less than Textual takes away: ctrl+c still interrupts, until there is a screen that reads it."""
+"""Less than Textual turns off: ctrl+c still interrupts until there is a screen to read it."""
 
 
 class TypedAhead:
-    """While this lasts, the terminal of stdin neither echoes nor edits what is typed. Does nothing without a terminal."""
+    """In this block the terminal of stdin neither echoes nor edits input. Does nothing without a terminal."""
 
     def __init__(self) -> None:
         self.before: list[Any] | None = None
-        """The terminal's line settings as they were found; None where there is no terminal."""
+        """The original line settings of the terminal; None without a terminal."""
 
     def __enter__(self) -> TypedAhead:
         try:
@@ -38,7 +38,7 @@ class TypedAhead:
         self.close()
 
     def give_back(self) -> None:
-        """Restore the terminal's settings, for whoever saves them next."""
+        """Restore the line settings before Textual saves them."""
         if self.before is not None:
             with suppress(termios.error):  # the terminal is gone
                 termios.tcsetattr(_STDIN, termios.TCSANOW, self.before)
@@ -49,9 +49,9 @@ class TypedAhead:
         self.before = None
 
     def _begin(self) -> None:
-        wanted = termios.tcgetattr(_STDIN)
+        settings = termios.tcgetattr(_STDIN)
         self.before = termios.tcgetattr(_STDIN)
-        wanted[_IFLAG] &= ~_LINE_INPUT
-        wanted[_LFLAG] &= ~_LINE_MODE
-        wanted[_CC][termios.VMIN], wanted[_CC][termios.VTIME] = 1, 0
-        termios.tcsetattr(_STDIN, termios.TCSANOW, wanted)
+        settings[_IFLAG] &= ~_LINE_INPUT
+        settings[_LFLAG] &= ~_LINE_MODE
+        settings[_CC][termios.VMIN], settings[_CC][termios.VTIME] = 1, 0
+        termios.tcsetattr(_STDIN, termios.TCSANOW, settings)

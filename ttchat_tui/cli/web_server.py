@@ -1,6 +1,6 @@
-"""textual-serve's server for this app, closed to other web sites' pages and to anyone without its token.
+"""textual-serve's server for this app, closed to other sites' pages and to clients without its token.
 
-Needs the extra `[web]`; `serve` imports it by name.
+Needs the `[web]` extra; `serve` imports it by name.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from textual_serve.server import Server
 
-from ttchat_tui.cli.errors import tell
+from ttchat_tui.cli.errors import notify
 
 TOKEN: Final = "token"
-"""In the address of the page."""
+"""The query parameter of the page's address."""
 _WITH_TOKEN: Final = ("/", "/ws")
 _FOR_ALL: Final = "/static/"
 """textual-serve's own files."""
 _CLOSED: Final = (
-    "Open the latest address that `ttchat-tui serve` has printed: each one lets one browser in, once."
+    "Open the latest address that `ttchat-tui serve` has printed. Each address works once, for one browser."
 )
 _PAGE: Final = Path(__file__).with_name("page")
 _Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -33,7 +33,7 @@ LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 
 
 class ChatServer(Server):
-    """A chat of its own, engine included, for each page that is opened."""
+    """Runs a separate chat, engine included, for each page."""
 
     def __init__(self, command: str, host: str, port: int, public_url: str) -> None:
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
@@ -46,25 +46,25 @@ class ChatServer(Server):
         )
         self._is_on_loopback = any(public_url.startswith(f"http://{name}:") for name in LOOPBACK)
         self._token = secrets.token_urlsafe(24)
-        """For one browser: other users of this machine can read the command line that opens it."""
+        """Valid once: other users of this machine can read the command line that opens a browser."""
         self._cookie = f"ttchat-tui-{port}"
-        """Its name, of this port alone: browsers send cookies to every port of a host."""
+        """The cookie's name. It contains the port, because browsers send cookies to every port of a host."""
         self._key = secrets.token_urlsafe(24)
-        """Its value, of every browser that showed a token."""
+        """The cookie's value, for every browser that sent a token."""
         self._chats: set[asyncio.Task[object]] = set()
 
     def serve(self, debug: bool = False) -> None:
         """Serve until SIGINT or SIGTERM.
 
         Raises:
-            OSError: cannot listen there.
+            OSError: cannot listen on the address.
         """
         logging.basicConfig(level=logging.WARNING, format="ttchat-tui: %(message)s")
         web.run_app(self._make_app(), host=self.host, port=self.port, print=self._announce, access_log=None)
 
     def _announce(self, running_on: str) -> None:
-        """Say where the page is; called as soon as it can be opened."""
-        tell(f"{self._address} (ctrl+c ends it)")
+        """Print the page's address. Called once the server listens."""
+        notify(f"{self._address} (ctrl+c ends it)")
 
     @property
     def _address(self) -> str:
@@ -81,8 +81,11 @@ class ChatServer(Server):
         return app
 
     async def _ask_for_token(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Let in who shows the token in the address, once, or the cookie that was given for it; every user of this machine
-        could ask otherwise. The page gives the cookie: the script in it makes the addresses of websocket and downloads."""
+        """Require the token, which is valid once, or the cookie that a page with the token sets.
+
+        Without it every user of this machine could connect. A cookie is needed because the page's script makes the
+        addresses of websocket and downloads.
+        """
         is_known = _is_same(request.cookies.get(self._cookie, ""), self._key)
         is_page = request.method == "GET" and request.path in _WITH_TOKEN
         is_let_in = is_known or (is_page and self._redeem(request.query.get(TOKEN, "")))
@@ -97,26 +100,26 @@ class ChatServer(Server):
         return response
 
     def _redeem(self, shown: str) -> bool:
-        """Whether that is the token; another one is valid from now on."""
+        """Whether `shown` is the token. If so, replaces it by a new one."""
         if not _is_same(shown, self._token):
             return False
         self._token = secrets.token_urlsafe(24)
-        tell(f"A browser has opened it. For another one: {self._address}")
+        notify(f"a browser has opened the page; the address for the next one: {self._address}")
         return True
 
     async def on_startup(self, app: web.Application) -> None:
-        """Without the banner of textual-serve."""
+        """Skip textual-serve's banner."""
 
     async def on_shutdown(self, app: web.Application) -> None:
-        """End the chats: aiohttp would wait a minute for their pages to be closed."""
+        """End the chats. aiohttp would wait a minute for their pages to close."""
         for chat in self._chats:
             chat.cancel()
         await asyncio.gather(*self._chats, return_exceptions=True)
 
     async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
-        """Run the app for a page of ours.
+        """Run the app for one of our own pages.
 
-        A browser lets any page connect to any server, loopback included, and says only whose page it is.
+        Browsers let any page connect to any server, loopback included; only the Origin header names the page's site.
         """
         origin = request.headers.get("Origin")
         if origin is not None and origin not in self._own_origins():
@@ -135,7 +138,7 @@ class ChatServer(Server):
 
 
 def origin_of(url: str) -> str:
-    """As a browser sends it: in lower case, without a path, and without the port that the scheme implies."""
+    """The Origin header for `url`: lower case, no path, no port that the scheme implies."""
     at = urlsplit(url)
     host = f"[{at.hostname}]" if ":" in (at.hostname or "") else at.hostname
     is_implied = at.port in (None, {"http": 80, "https": 443}.get(at.scheme))

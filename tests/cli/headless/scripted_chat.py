@@ -14,8 +14,8 @@ from contextlib import contextmanager
 import msgspec
 
 from tests.fakes import SCRIPT_VARIABLE, Gate, Script, scripted_host
-from ttchat_tui.cli.chat import Invocation
 from ttchat_tui.cli.headless import run
+from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.conversations import ConversationStore

@@ -12,6 +12,7 @@ import typer
 from ttchat_tui.cli import chat
 from ttchat_tui.cli.bench.run import Figures, StreamFigures, Workload, measure, measure_concurrently
 from ttchat_tui.cli.choices import BaseUrl, Engine, engine_settings
+from ttchat_tui.cli.invocation import bare_invocation
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.standard_output import write_json, write_line
 from ttchat_tui.config.paths import find_paths
@@ -57,7 +58,7 @@ def _measured(
     flags: dict[str, Any], config_file: Path | None, workload: Workload, concurrency: int
 ) -> Figures:
     invocation = msgspec.structs.replace(
-        chat.bare_invocation(os.environ), flags=flags, config_file=config_file, paths=find_paths(os.environ)
+        bare_invocation(os.environ), flags=flags, config_file=config_file, paths=find_paths(os.environ)
     )
     engine, prepare = chat.engine_alone(invocation)
     more: list[base.Engine] = []

@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from ttchat_tui import __version__
-from ttchat_tui.cli.screen_settings import require_right
+from ttchat_tui.cli.screen_settings import check_screen_settings
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.load import load_config, place_of
 from ttchat_tui.config.paths import Paths
@@ -101,7 +101,7 @@ def _configuration(paths: Paths, config_file: Path | None) -> Check:
     try:
         config = load_config(paths, environ=os.environ, file=config_file)
         where = functools.partial(place_of, paths=paths, environ=os.environ, file=config_file)
-        require_right(config, paths, where)
+        check_screen_settings(config, paths, where)
     except ConfigError as error:
         return Check("config", "wrong", str(error), f"Correct {file}; config.example.toml shows every key.")
     return Check("config", "ok", str(file) if os.path.exists(file) else f"defaults (no {file})")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from ttchat_tui.cli.errors import say, tell
+from ttchat_tui.cli.errors import notify, show_error
 from ttchat_tui.cli.headless.interrupts import noted_interrupts
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import (
@@ -103,7 +103,7 @@ def write_text(event: TextEvent, text: str, write: Callable[[str], None]) -> Non
         return
     thought, _, answer = text.partition(CLOSING.strip())
     write(thought.rstrip("\n") + "\n")
-    tell("The text above is the model's thinking; its answer follows.")
+    notify("The text above is the model's thinking; its answer follows.")
     write(answer.lstrip("\n"))
 
 
@@ -222,11 +222,11 @@ class Driver:
                 case DraftReturned(_, error):
                     replied.error = error
                 case Notice(error):
-                    say(error)
+                    show_error(error)
                 case ReplyDelayed(_, words):
-                    tell(f"{words}.")
+                    notify(f"{words}.")
                 case ReplyStarted(_, dropped) if dropped:
                     message = f"The {dropped} oldest messages did not fit into the context and were left out."
-                    say(ErrorInfo(kind="context_full", message=message))
+                    show_error(ErrorInfo(kind="context_full", message=message))
                 case _:
                     pass

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol, TextIO
 
 import msgspec
 
-from ttchat_tui.cli.errors import tell
+from ttchat_tui.cli.errors import notify
 from ttchat_tui.cli.headless.driver import Replied, TextEvent, write_text
 from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.events import ErrorInfo, LoadProgress, TokenEvent
@@ -68,7 +68,7 @@ class TextOutput:
             self._stdout.write("\n")
             self._stdout.flush()
         if unopened_end(self._text):  # too late to print the tag that is missing
-            tell("The text before the first closing tag is the model's thinking, not its answer.")
+            notify("The text before the first closing tag is the model's thinking, not its answer.")
 
 
 class CandidatesTextOutput(TextOutput):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from ttchat_tui.cli.errors import DONE, say, tell
+from ttchat_tui.cli.errors import DONE, notify, show_error
 from ttchat_tui.cli.headless.driver import Driver, write_text
 from ttchat_tui.cli.headless.line_history import line_history
 from ttchat_tui.cli.progress import describe
@@ -118,7 +118,7 @@ class Repl:
     def _save(self, where: str) -> None:
         conversation = self._session.conversation
         if conversation is None:
-            say(NOTHING_TO_SAVE)
+            show_error(NOTHING_TO_SAVE)
             return
         try:
             target = place_for(where or f"{self._exports_dir}/", current_folder(), conversation)
@@ -128,7 +128,7 @@ class Repl:
                 self._print(f"In a new folder: {made}")
             self._print(f"Saved: {write_export(target, format, conversation, messages)}")
         except StorageError as error:
-            say(error.info)
+            show_error(error.info)
 
     def _model(self, name: str) -> int | None:
         if name:
@@ -137,7 +137,7 @@ class Repl:
             return self._wait_for_load()
         info = self._session.info
         if info is None:
-            say(NO_MODEL)
+            show_error(NO_MODEL)
         else:
             self._print(f"{info.model}, {info.label}, context of {info.context_length:,} tokens")
         return None
@@ -153,17 +153,17 @@ class Repl:
 
         loaded = self._driver.wait_for_load(show)
         if loaded.error is not None:
-            say(loaded.error)
+            show_error(loaded.error)
         elif loaded.info is not None:
             for note in loaded.info.notes:
-                tell(note)
+                notify(note)
             self._print(f"{loaded.info.model} is ready ({loaded.info.label}). /help lists the commands.")
         exit_code = _exit_code(loaded.signal_number)
         return self._wait_for_load() if loaded.is_reloading and exit_code is None else exit_code
 
     def _send(self, text: str) -> int | None:
         if self._session.info is None:
-            say(NO_MODEL)
+            show_error(NO_MODEL)
             return None
         shown = VisibleReply()
         replied = self._driver.wait_for_reply(
@@ -173,9 +173,9 @@ class Repl:
         if replied.message is not None:
             self._print(f"{shown.end()}\n[{_figures(replied.message)}]")
         for note in replied.notes:
-            tell(note)
+            notify(note)
         if replied.error is not None:
-            say(replied.error)
+            show_error(replied.error)
         return DONE if replied.is_reader_gone else _exit_code(replied.signal_number)
 
     @staticmethod

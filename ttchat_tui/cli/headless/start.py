@@ -6,19 +6,17 @@ import sys
 from typing import Final
 
 from ttchat_tui.cli import terminal
-from ttchat_tui.cli.chat import Invocation
-from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, say, tell
+from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, notify, show_error
 from ttchat_tui.cli.headless.driver import Driver
 from ttchat_tui.cli.headless.outputs import Output, output_for
 from ttchat_tui.cli.headless.repl import Repl
+from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.standard_output import abandon_output
 from ttchat_tui.domain.events import ErrorInfo, LoadProgress
 from ttchat_tui.engine.base import BatchTooLarge, require_rows
 from ttchat_tui.session import ChatSession
 from ttchat_tui.signals import EndingSignals
-
-SAMPLING_FLAG: Final = "sampling."
 
 NOTHING_TO_CONTINUE: Final = ErrorInfo(
     kind="nothing_to_continue", message="There is no conversation to continue; this is a new one."
@@ -29,7 +27,7 @@ def run(session: ChatSession, invocation: Invocation) -> int:
     """Run to the end, and return the exit code. The model's load has been asked for already."""
     terminal.ensure_utf8()
     if session.store.notice is not None:
-        say(session.store.notice)
+        show_error(session.store.notice)
     with EndingSignals():  # engine and database are closed
         if invocation.resume:
             _resume(session, invocation)
@@ -44,7 +42,7 @@ def run(session: ChatSession, invocation: Invocation) -> int:
 def _resume(session: ChatSession, invocation: Invocation) -> None:
     """Open the latest conversation. Its own settings apply, except those that flags of this call set."""
     if not session.resume(invocation.sampling_flags, invocation.system_flag):
-        say(NOTHING_TO_CONTINUE)
+        show_error(NOTHING_TO_CONTINUE)
 
 
 def run_prompt(driver: Driver, prompt: str, output: Output, candidates: int = 1) -> int:
@@ -80,7 +78,7 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
     except BatchTooLarge as error:  # Before anything is stored.
         return _fail(output, error.info)
     for note in loaded.info.notes:
-        tell(note)
+        notify(note)
     output.loaded(loaded.info)
     replied = driver.wait_for_reply(driver.session.submit(prompt, candidates), output.streamed)
     if replied.is_reader_gone:
@@ -91,15 +89,15 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
     if replied.message is not None:
         output.done(replied.message, loaded.info, replied)
     for note in replied.notes:
-        tell(note)
+        notify(note)
     if replied.error is not None:
-        say(replied.error)
+        show_error(replied.error)
     if replied.error is not None or not replied.is_kept:  # the session says at its end what is not
         return ENGINE_ERROR
     return 128 + replied.signal_number if replied.signal_number else DONE
 
 
 def _fail(output: Output, error: ErrorInfo) -> int:
-    say(error)
+    show_error(error)
     output.failed(error)
     return ENGINE_ERROR

@@ -61,7 +61,8 @@ test-remote: setup $(REMOTE_LLAMA) $(REMOTE_TRANSFORMERS) $(REMOTE_SERVER) $(REM
 check: format lint types imports  ## Format, lint, spelling, types, import contracts; no tests
 
 bench: setup  ## Run every benchmark; figures to benchmarks/results/
-	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file; done
+	@set -e; for name in $(basename $(notdir $(wildcard benchmarks/bench_*.py))); do \
+	  echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
 
 peers: setup  ## Compile llama.cpp for this machine (20 minutes), which the CPU engine is measured against
 	CMAKE_ARGS=-DGGML_NATIVE=ON $(PIP) install --editable '.[bench]'

@@ -1,42 +1,35 @@
-"""What the screen costs the decode loop: the rate of a reply in the app over that of the bare engine.
+"""Cost of the screen for the decode loop: the decode rate in the app over that of the bare engine.
 
-Same model, same prompt, greedy, same number of threads, no speculation. The engine alone in a process (no screen, no database, no
-pipe: `BARE` below) and the real app on a 200x50 pty are both loaded from the start and take turns, so that a machine
-whose speed drifts favours neither; the one that waits uses no CPU. Both rates are the engine's own figure,
-(n - 2) / (t_n - t_2); the app's is read from the stored reply. Rounds in which foreign programs used more than a
-twentieth of a core do not count towards the figure, whatever they came to; they are kept in the record. Many rounds,
-because the rate of the bare engine alone drifts by a tenth within seconds. Prints the figures, the claim last, and
-writes benchmarks/results/decode_overhead_<threads>_threads.json.
+Same model, prompt and number of threads, greedy, no speculation. The engine alone in a process (`BARE` below: no screen,
+database or pipe) and the real app on a 200x50 pty are both resident and take turns, so a drift in the machine's speed
+favours neither; the one that waits uses no CPU. Both rates are the engine's own figure, (n - 2) / (t_n - t_2); the app's
+is read from the stored reply. Rounds in which other programs use more than a twentieth of a core are recorded but not
+counted. Many rounds are needed: the rate of the bare engine alone drifts by a tenth within seconds.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from foreign_load import ForeignLoad
-from machine import keep
-from terminal import APP, ROOT, Terminal, app_environ
-
-from ttchat_tui.config.paths import find_paths
+from benchmarks.default_model import PATHS, default_model
+from benchmarks.foreign_load import ForeignLoad
+from benchmarks.report import finish
+from benchmarks.terminal import APP, ROOT, Terminal, app_environ
 from ttchat_tui.domain.generation import GenerationStats
-from ttchat_tui.models.catalog import catalog
-from ttchat_tui.models.fetch import pull
 from ttchat_tui.storage.opening import open_store
 
 ROUNDS, TOKENS, TARGET = 20, 256, 0.97
 QUIET_CORES = 0.05
-KERNELS = find_paths(os.environ).kernels_dir
 ATTEMPTS_A_ROUND = 3
-"""So many times as many rounds are tried until enough were quiet."""
+"""Most attempts per round that is wanted, until enough are quiet."""
 PROMPT = "Write a long essay about the history of clocks."
-"""The model's greedy reply is longer than the tokens that are taken of it."""
+"""The model's greedy reply is longer than the tokens that are measured."""
 REGENERATE = "\x12"
 BARE = f"""
 import json, sys
@@ -65,12 +58,12 @@ for number, _ in enumerate(sys.stdin):
 
 
 class BareEngine:
-    """The engine, and nothing around it."""
+    """The engine alone."""
 
     def __init__(self, model: Path, threads: int, tokens: int) -> None:
         self._tokens = tokens
         self._process = subprocess.Popen(
-            [sys.executable, "-c", BARE, str(model), str(threads), str(tokens), str(KERNELS)],
+            [sys.executable, "-c", BARE, str(model), str(threads), str(tokens), str(PATHS.kernels_dir)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -99,13 +92,13 @@ class BareEngine:
 
 
 class WholeApp:
-    """The app a person starts: the first reply answers the prompt, the others regenerate it."""
+    """The real app. The first reply answers the prompt, the others regenerate it."""
 
     def __init__(self, model: Path, threads: int, tokens: int) -> None:
         self._tokens = tokens
         self._folder = Path(tempfile.mkdtemp(prefix="ttchat-bench-"))
         flags = f"--temperature 0 --max-tokens {tokens} --threads {threads} --model".split()
-        # Speculation goes by measured times: two runs of one reply take different numbers of forwards.
+        # Speculation depends on measured times: two runs of one reply take different numbers of forwards.
         environ = app_environ(self._folder, TTCHAT_ENGINE__SPECULATION="off")
         self._terminal = Terminal([*APP, *flags, str(model)], environ)
         self._terminal.until("ready")
@@ -132,7 +125,7 @@ class WholeApp:
 
 
 def stored_stats(database: Path) -> GenerationStats:
-    """The figures that the app has kept for the last reply."""
+    """The stored figures of the last reply."""
     store = open_store(database)
     latest = store.latest()
     assert latest is not None
@@ -155,19 +148,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--tokens", type=int, default=TOKENS)
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    rounds = measure(default_model(), asked.threads, asked.tokens, asked.rounds)
+    options = parser.parse_args()
+    rounds = measure(default_model(), options.threads, options.tokens, options.rounds)
     for app, alone, foreign in rounds:
         note = "" if foreign < QUIET_CORES else f"   (foreign load {foreign:.2f} cores: does not count)"
         print(f"app {app:6.1f} tok/s   bare {alone:6.1f} tok/s   {app / alone:.3f}{note}")
     every = [app / alone for app, alone, _ in rounds]
     quiet = [app / alone for app, alone, foreign in rounds if foreign < QUIET_CORES]
-    record = {"tokens": asked.tokens, "threads": asked.threads, "rounds_app_bare_foreign": rounds}
-    keep(
-        f"decode_overhead_{asked.threads}_threads", {**record, "quiet": spread(quiet), "every": spread(every)}
-    )
+    record = {"tokens": options.tokens, "threads": options.threads, "rounds_app_bare_foreign": rounds}
     print(f"every round, disturbed ones too: {spread(every)}")
-    print(f"decode in the app / bare, {asked.threads} thread(s): {spread(quiet)} (target {TARGET})")
+    finish(
+        f"decode_overhead_{options.threads}_threads",
+        {**record, "quiet": spread(quiet), "every": spread(every)},
+        f"decode in the app / bare, {options.threads} thread(s): {spread(quiet)} (target {TARGET})",
+    )
 
 
 def spread(ratios: list[float]) -> str:
@@ -178,7 +172,7 @@ def spread(ratios: list[float]) -> str:
 
 
 def measure(model: Path, threads: int, tokens: int, rounds: int) -> list[tuple[float, float, float]]:
-    """Rates in the app and bare, and foreign load, round by round; who begins changes. A round before them warms up."""
+    """Rates in the app and bare, and foreign load, by round. The order alternates; a first round warms up."""
     app, bare = WholeApp(model, threads, tokens), BareEngine(model, threads, tokens)
     found: list[tuple[float, float, float]] = []
     try:
@@ -196,13 +190,6 @@ def measure(model: Path, threads: int, tokens: int, rounds: int) -> list[tuple[f
         app.close()
         bare.close()
     return found
-
-
-def default_model() -> Path:
-    known = catalog()
-    entry = known.find(known.default)
-    assert entry is not None
-    return pull(entry, find_paths(os.environ).models_dir, lambda progress: None, os.environ)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""From a key press to its echo on a 200x50 pty, while a reply of mixed Markdown streams and while nothing does.
+"""Time from a key press to its echo on a 200x50 pty, idle and while a reply of mixed Markdown streams.
 
-The app is the whole one with a scripted engine in a process of its own, its database on disk. Each key is a character
-that is not on the screen yet, so its first appearance in the output is its echo. The rates take turns. Prints the
-figures, the claim last, and writes benchmarks/results/key_latency.json.
+This is the whole app, with a scripted engine in a separate process and a database on disk. Each key is a character that
+is not on the screen yet, so its first appearance in the output is its echo. The rates take turns.
 """
 
 from __future__ import annotations
@@ -10,31 +9,28 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
-import sys
-from pathlib import Path
 
-from machine import keep
-from terminal import Terminal, app_environ
+from benchmarks.report import finish
+from benchmarks.terminal import PACED_APP, Terminal, app_environ
 
-LAUNCHER = Path(__file__).with_name("paced_app.py")
 RATES = (0, 30, 100, 300)
-"""Tokens a second; 0 is nothing streaming."""
+"""Tokens per second; 0 is idle."""
 ROUNDS, KEYS = 3, 60
 P50_MS, P99_MS = 30.0, 100.0
 WARM_UP_S = 3.0
-"""Streams for so long before the first key is pressed."""
+"""Streaming time before the first key."""
 ALPHABET = [chr(code) for code in range(0x0410, 0x0450)] + [
     chr(code) for code in range(0x0391, 0x03C9) if code != 0x03A2
 ]
 """Cyrillic and Greek: one column wide, and nowhere in the app."""
 PAUSES_S = (0.06, 0.22)
-"""Between two keys, evenly distributed: as fast as people type, in step with nothing."""
+"""Between two keys, uniformly distributed: as fast as people type."""
 
 
 def latencies_ms(rate: int, keys: int) -> list[float]:
     environ = app_environ(TTCHAT_BENCH_TOKENS_PER_S=str(rate or 1))
     dice = random.Random(rate)
-    with Terminal([sys.executable, str(LAUNCHER)], environ) as terminal:
+    with Terminal(PACED_APP, environ) as terminal:
         terminal.until("ready")
         terminal.drain(1.0)
         if rate:
@@ -45,7 +41,7 @@ def latencies_ms(rate: int, keys: int) -> list[float]:
 
 
 def one_key(terminal: Terminal, key: str, dice: random.Random) -> float:
-    """Press it, wait for its echo, and take it back: the prompt is as it was."""
+    """Press the key, wait for its echo, and delete it again."""
     since = len(terminal.received)
     pressed = terminal.now_s()
     terminal.type(key)
@@ -60,19 +56,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--keys", type=int, default=KEYS)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     samples: dict[int, list[float]] = {rate: [] for rate in RATES}
-    for _ in range(asked.rounds):
+    for _ in range(options.rounds):
         for rate in RATES:
-            samples[rate] += latencies_ms(rate, asked.keys)
+            samples[rate] += latencies_ms(rate, options.keys)
     found = {str(rate): percentiles(values) for rate, values in samples.items()}
     for rate, row in found.items():
         what = f"{rate} tok/s" if rate != "0" else "nothing streaming"
         print(f"{what:<18} " + "   ".join(f"{name} {value:6.1f} ms" for name, value in row.items()))
     p50, p99 = max(row["p50"] for row in found.values()), max(row["p99"] for row in found.values())
-    keep("key_latency", {"keys_a_rate": asked.rounds * asked.keys, "ms": found})
-    print(
-        f"key to screen: p50 at most {p50:.0f} ms (target {P50_MS:.0f}), p99 at most {p99:.0f} ms (target {P99_MS:.0f})"
+    finish(
+        "key_latency",
+        {"keys_a_rate": options.rounds * options.keys, "ms": found},
+        f"key to screen: p50 at most {p50:.0f} ms (target {P50_MS:.0f}), p99 at most {p99:.0f} ms (target {P99_MS:.0f})",
     )
 
 

@@ -1,23 +1,21 @@
-"""Decoding with speculation by prompt lookup against the same engine without: same ids, alternating rounds.
+"""Decoding with prompt-lookup speculation against the same engine without it: same ids, alternating rounds.
 
-One loaded model, one KV cache, two steppers that take turns on the same prompts, greedily. Three kinds of prompt: code to
-be edited and text to be quoted (what it is for), and prose about nothing in the prompt (what it must not slow down).
-Prints the figures, the claim last, and writes benchmarks/results/lookup.json.
+One loaded model, one KV cache, and two steppers that take turns on the same prompts, greedily. There are three kinds of
+prompt: code to edit and text to quote, which speculation is for, and free prose, which it must not slow down.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from machine import keep
 
-from ttchat_tui.config.paths import find_paths
+from benchmarks.default_model import PATHS, default_model
+from benchmarks.report import finish
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec
@@ -27,8 +25,6 @@ from ttchat_tui.engine.decoding.job import ReplyJob
 from ttchat_tui.engine.decoding.loop import run_generation
 from ttchat_tui.engine.text.prompt_builder import PromptBuilder
 from ttchat_tui.engine.text.text_stream import TextStream
-from ttchat_tui.models.catalog import catalog
-from ttchat_tui.models.fetch import pull
 
 TOKENS = 120
 TARGET = 1.4
@@ -78,7 +74,7 @@ PROMPTS = {
 
 
 class Rounds(msgspec.Struct):
-    """What one prompt gave."""
+    """The figures of one prompt."""
 
     kind: str
     name: str
@@ -98,8 +94,8 @@ class Rounds(msgspec.Struct):
 def generate(model: LoadedModel, stepper: Any, prompt: str, tokens: int) -> tuple[list[int], float]:
     """A greedy reply: its ids, and tokens a second from the first one on.
 
-    The whole prompt is computed anew: in reduced precision its last position comes out otherwise, by rounding, where all
-    the others are cached and it is computed alone.
+    The whole prompt is computed each time: in reduced precision its last position is rounded differently when all
+    others are cached and it is computed alone.
     """
     builder = PromptBuilder(model.template, model.tokenizer, model.context_length)
     sampling = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, max_tokens=tokens)
@@ -125,7 +121,7 @@ def generate(model: LoadedModel, stepper: Any, prompt: str, tokens: int) -> tupl
 
 
 def measure(model: LoadedModel, kind: str, name: str, rounds: int, tokens: int = TOKENS) -> Rounds:
-    """One prompt in turn without and with; the first round, which fills caches and learns, is not counted."""
+    """Run one prompt in turn without and with speculation. The first round fills caches and is not counted."""
     prompt = PROMPTS[kind][name]
     found = Rounds(kind, name, 0, True, 0.0, [], [])
     for number in range(rounds + 1):
@@ -151,20 +147,19 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=TOKENS)
     parser.add_argument("--kind", choices=PROMPTS, action="append", help="only this; may be given again")
     parser.add_argument("--model", type=Path, help="a GGUF file; the default model")
-    asked = parser.parse_args()
-    path = asked.model or default_model()
-    kernels = find_paths(os.environ).kernels_dir
+    options = parser.parse_args()
+    path = options.model or default_model()
     spec = ModelSpec(
         name="model",
         path=str(path),
-        precision=asked.precision,
-        threads=asked.threads,
-        kernel_dir=str(kernels),
+        precision=options.precision,
+        threads=options.threads,
+        kernel_dir=str(PATHS.kernels_dir),
     )
     model = load_model(spec, lambda _progress: None)
     found = [
-        measure(model, kind, name, asked.rounds, asked.tokens)
-        for kind in asked.kind or PROMPTS
+        measure(model, kind, name, options.rounds, options.tokens)
+        for kind in options.kind or PROMPTS
         for name in PROMPTS[kind]
     ]
     for one in found:
@@ -174,11 +169,11 @@ def main() -> None:
             f"{one.ratio:4.2f} times, {'same ids' if one.is_same else 'OTHER IDS'}"
         )
     rows = [{**msgspec.structs.asdict(one), "ratio": one.ratio} for one in found]
-    keep(
+    finish(
         f"lookup_{model.label.replace(' ', '_')}",
-        {"label": model.label, "threads": asked.threads, "prompts": rows},
+        {"label": model.label, "threads": options.threads, "prompts": rows},
+        summary(model.label, found),
     )
-    print(summary(model.label, found))
 
 
 def summary(label: str, found: list[Rounds]) -> str:
@@ -191,13 +186,6 @@ def summary(label: str, found: list[Rounds]) -> str:
     parted = sum(not one.is_same for one in found)
     ids = "the same ids in all" if not parted else f"other ids in {parted} of {len(found)}"
     return f"lookup, {label}: times as fast as without: {', '.join(parts)}; {ids}; target {TARGET} for code and quotes"
-
-
-def default_model() -> Path:
-    known = catalog()
-    entry = known.find(known.default)
-    assert entry is not None
-    return pull(entry, find_paths(os.environ).models_dir, lambda progress: None, os.environ)
 
 
 if __name__ == "__main__":

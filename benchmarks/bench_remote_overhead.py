@@ -1,11 +1,9 @@
-"""What the remote engine costs per token, against a bare curl that reads the same stream.
+"""Cost of the remote engine per token, against a bare curl that reads the same stream.
 
-A server on loopback, in a process of its own, sends prepared chunks at their times (100 and 1,000 a second) and, for the
-cost per chunk, as fast as a socket takes them. curl and the engine, each in a process of its own, take turns; who begins
-changes. Wall time is from the start of the request to its end, as curl tells of itself (`time_total`) and as the engine's
-`total_s` has it; CPU time is the whole process's, less what the same process takes for a reply of one token (start,
-imports, load), so that only tokens are compared. Prints the figures, the claim last, and writes
-benchmarks/results/remote_overhead.json.
+A server on loopback sends prepared chunks at 100 and 1,000 per second and, for the cost per chunk, as fast as a socket
+accepts them. curl and the engine take turns in separate processes, in alternating order. Wall time is that of the
+request, by curl's `time_total` and the engine's `total_s`. CPU time is that of the process, less that of a reply of one
+token (start, imports, load), so that only tokens are compared.
 """
 
 from __future__ import annotations
@@ -24,12 +22,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from machine import keep
+from benchmarks.report import finish
 
 ROOT = Path(__file__).parents[1]
 ROUNDS, SECONDS, TARGET = 9, 4.0, 0.05
 RATES = (100, 1000, 0)
-"""Chunks a second; 0: as fast as they go."""
+"""Chunks per second; 0: unpaced."""
 UNPACED_TOKENS = 20_000
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 MODELS = {"data": [{"id": "bench", "object": "model", "owned_by": "vllm", "max_model_len": 100_000}]}
@@ -59,7 +57,7 @@ print(json.dumps([last.stats.total_s, used.ru_utime + used.ru_stime, last.stats.
 
 
 def chunk(number: int, tokens: int) -> bytes:
-    """vLLM's shape, with the usage in each, as the engine asks for it."""
+    """A chunk in vLLM's format, with usage, as the engine requests it."""
     body = {
         "id": "chatcmpl-0123456789abcdef",
         "object": "chat.completion.chunk",
@@ -75,8 +73,8 @@ def chunk(number: int, tokens: int) -> bytes:
     return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n" + end
 
 
-def heard_path(client: socket.socket) -> bytes:
-    """Take one request, its body too: closing a connection with unread data in it resets it."""
+def read_request(client: socket.socket) -> bytes:
+    """Read one request with its body and return its path. Closing a connection with unread data resets it."""
     heard = b""
     while b"\r\n\r\n" not in heard:
         heard += client.recv(65536)
@@ -88,7 +86,7 @@ def heard_path(client: socket.socket) -> bytes:
 
 
 class Server:
-    """Sends `tokens` chunks, `rate` a second, by a clock that does not drift."""
+    """Sends `tokens` chunks at `rate` per second, without drift."""
 
     def __init__(self, tokens: int, rate: int) -> None:
         self._chunks = [chunk(number, tokens) for number in range(1, tokens + 1)]
@@ -104,7 +102,7 @@ class Server:
     def _answer(self, client: socket.socket) -> None:
         with client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            path = heard_path(client)
+            path = read_request(client)
             if path != b"/v1/chat/completions":
                 status = "200 OK" if path == b"/v1/models" else "404 Not Found"
                 body = json.dumps(MODELS if path == b"/v1/models" else {})
@@ -122,13 +120,20 @@ class Server:
 
 
 class Running:
-    """A server in a process of its own, while the block runs."""
+    """In this block a server runs in a separate process."""
 
     def __init__(self, tokens: int, rate: int) -> None:
-        self._command = [sys.executable, __file__, "--serve", str(tokens), str(rate)]
+        self._command = [
+            sys.executable,
+            "-m",
+            "benchmarks.bench_remote_overhead",
+            "--serve",
+            str(tokens),
+            str(rate),
+        ]
 
     def __enter__(self) -> str:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
 
@@ -180,8 +185,8 @@ def measure(rate: int, rounds: int, seconds: float) -> tuple[int, list[Round]]:
     return tokens, found
 
 
-def told(rate: int, tokens: int, rounds: Sequence[Round]) -> float:
-    """Print one rate's figures; the engine's wall time over curl's, less one."""
+def print_rate(rate: int, tokens: int, rounds: Sequence[Round]) -> float:
+    """Print one rate's figures. Returns the engine's wall time over curl's, minus one."""
     excess = statistics.median(ours / bare for ours, _, bare, _ in rounds) - 1
     low, _, high = statistics.quantiles([ours / bare - 1 for ours, _, bare, _ in rounds], n=4)
     name = f"{rate:,} tok/s" if rate else "unpaced"
@@ -198,24 +203,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of each paced stream")
     parser.add_argument("--serve", nargs=2, type=int, metavar=("TOKENS", "RATE"), help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.serve:
-        server = Server(*asked.serve)
+    options = parser.parse_args()
+    if options.serve:
+        server = Server(*options.serve)
         print(server.url, flush=True)
         server.serve()
     record: dict[str, object] = {}
     worst = 0.0
     for rate in RATES:
-        tokens, rounds = measure(rate, asked.rounds, asked.seconds)
-        excess = told(rate, tokens, rounds)
+        tokens, rounds = measure(rate, options.rounds, options.seconds)
+        excess = print_rate(rate, tokens, rounds)
         record[str(rate or "unpaced")] = {
             "tokens": tokens,
             "excess": excess,
             "engine_and_curl_wall_cpu_s": rounds,
         }
         worst = max(worst, excess) if rate else worst
-    keep("remote_overhead", record)
-    print(f"wall time over curl's, worse of 100 and 1,000 tok/s: {worst:+.2%} (target {TARGET:.0%})")
+    finish(
+        "remote_overhead",
+        record,
+        f"wall time over curl's, worse of 100 and 1,000 tok/s: {worst:+.2%} (target {TARGET:.0%})",
+    )
 
 
 if __name__ == "__main__":

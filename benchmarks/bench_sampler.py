@@ -1,7 +1,6 @@
 """Our sampler against transformers' processors: identical parameters and logits, one thread, alternating rounds.
 
-Before anything is timed, both must leave the same tokens with the same probabilities. Prints the figures, the claim
-last, and writes benchmarks/results/sampler.json.
+First both must keep the same tokens with the same probabilities.
 """
 
 from __future__ import annotations
@@ -9,16 +8,13 @@ from __future__ import annotations
 import os
 
 # ruff: noqa: E402
-# Before numpy and torch: their thread pools read these when they are loaded.
+# Set before numpy and torch load, which read them for their thread pools.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,10 +27,10 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
+from benchmarks.report import finish
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.sampler import History, Sampler, distribution
 
-RESULTS = Path(__file__).parent / "results" / "sampler.json"
 VOCABULARIES = {"SmolLM2": 49_152, "Llama 3": 128_256}
 PROMPT_TOKENS = 1_000
 ROUNDS, TOKENS = 15, 8
@@ -66,7 +62,7 @@ def zipf_logits(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def processors(params: SamplingParams) -> LogitsProcessorList:
-    """What `generate` puts together for these parameters, in its order."""
+    """The processors of `generate` for these parameters, in its order."""
     chosen = [
         RepetitionPenaltyLogitsProcessor(params.repetition_penalty),
         TemperatureLogitsWarper(params.temperature),
@@ -77,7 +73,7 @@ def processors(params: SamplingParams) -> LogitsProcessorList:
 
 
 def check_equal(logits: np.ndarray, params: SamplingParams, prompt: list[int]) -> None:
-    """Both leave the same tokens, with the same probabilities."""
+    """Check that both keep the same tokens with the same probabilities."""
     ids, probabilities = distribution(logits, params, History(len(logits), prompt))
     scores = processors(params)(torch.tensor([prompt]), torch.from_numpy(logits).clone()[None])
     theirs = torch.softmax(scores.double(), dim=-1)[0].numpy()
@@ -138,16 +134,15 @@ def main() -> None:
                 else ""
             )
             print(f"{size:>8,}  {name:<38} ours {row['ours_ms']:6.3f} ms   {against}")
-    RESULTS.parent.mkdir(exist_ok=True)
     versions = {"numpy": np.__version__, "torch": torch.__version__, "transformers": transformers.__version__}
-    record = {"machine": platform.machine(), "threads": 1, "versions": versions, "results": results}
-    RESULTS.write_text(json.dumps(record, indent=2) + "\n")
     large = results[f"Llama 3, {VOCABULARIES['Llama 3']:,}"]
     slowest = max(row["ours_ms"] for row in large.values())
     ratio = min(row["ratio"] for row in large.values() if "ratio" in row)
-    print(
+    finish(
+        "sampler",
+        {"threads": 1, "versions": versions, "results": results},
         f"sampler: at most {slowest:.2f} ms a token at 128,256 (budget {BUDGET_MS:.0f} ms), "
-        f"at least {ratio:.0f} times as fast as transformers"
+        f"at least {ratio:.0f} times as fast as transformers",
     )
 
 

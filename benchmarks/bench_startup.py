@@ -1,11 +1,10 @@
-"""From the start of the process to the first frame, to a key that echoes, and to a loaded model, on a real pty.
+"""Time from process start to the first frame, to the echo of a key, and to a loaded model, on a real pty.
 
-In each round, in turn: importing Textual (nothing can be on screen before that), a bare Textual app of one widget,
-and the app with the default model. A round in which other programs used more than a tenth of a core until the key was
-echoed is run again, three times as many rounds in all at most; the figures say how many were quiet, and are of those
-alone if there are any. The package's bytecode is brought up to date first, as pip leaves an installed one: with
-PYTHONDONTWRITEBYTECODE in the environment a checkout is otherwise compiled at every start, which takes 0.1 s. Prints the
-figures, the claim last, and writes benchmarks/results/startup.json.
+Each round runs in turn: importing Textual (nothing can be on screen before that), a bare Textual app of one widget, and
+the app with the default model. A round in which other programs use more than a tenth of a core before the key is echoed
+is repeated, up to three times as many rounds in all. The figures use quiet rounds only, if there are any. The package's
+bytecode is compiled first, as pip does for an installed package: with PYTHONDONTWRITEBYTECODE set, a checkout is
+otherwise compiled at every start, which takes 0.1 s.
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-from foreign_load import ForeignLoad
-from machine import keep
-from terminal import APP, ROOT, Terminal, app_environ
+from benchmarks.foreign_load import ForeignLoad
+from benchmarks.report import finish
+from benchmarks.terminal import APP, ROOT, Terminal, app_environ
 
 Round = dict[str, dict[str, float]]
 """Subject → figure → seconds."""
@@ -52,7 +50,7 @@ def importing_textual() -> dict[str, float]:
 
 def bare_app() -> dict[str, float]:
     with Terminal([sys.executable, "-c", BARE], app_environ()) as terminal:
-        return {"frame": terminal.until("a bare app"), "frame_cpu": cpu_s(terminal.process.pid)}
+        return {"frame": terminal.until("a bare app"), "frame_cpu": terminal.cpu_s()}
 
 
 def whole_app(with_ready: bool = True) -> dict[str, float]:
@@ -60,7 +58,7 @@ def whole_app(with_ready: bool = True) -> dict[str, float]:
         foreign = ForeignLoad({terminal.process.pid})
         first_bytes = terminal.until("\x1b[?1049h")
         frame = terminal.until(PROMPT)
-        cpu = cpu_s(terminal.process.pid)
+        cpu = terminal.cpu_s()
         terminal.type(KEY)
         echo = terminal.until(KEY)
         found = {
@@ -73,14 +71,8 @@ def whole_app(with_ready: bool = True) -> dict[str, float]:
         return found | {"ready": terminal.until("ready")} if with_ready else found
 
 
-def cpu_s(pid: int) -> float:
-    """CPU seconds of all threads of a process: what a loaded machine does not change much."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
-
-
 def quiet_rounds(subjects: Mapping[str, Callable[[], dict[str, float]]], wanted: int) -> list[Round]:
-    """As many quiet rounds as wanted, or all there were when the tries are used up."""
+    """`wanted` quiet rounds; all rounds if none of the attempts is quiet."""
     every: list[Round] = []
     quiet: list[Round] = []
     while len(quiet) < wanted and len(every) < 3 * wanted:
@@ -102,7 +94,7 @@ def main() -> None:
         APP_NAME: lambda: whole_app(with_ready=not options.frame_only),
     }
     compileall.compile_dir(ROOT / "ttchat_tui", quiet=1)
-    whole_app()  # what was never read since boot is in the page cache afterwards
+    whole_app()  # fills the page cache
     rounds = quiet_rounds(subjects, options.rounds)
     samples = {name: [found[name] for found in rounds] for name in subjects}
     medians = {
@@ -116,11 +108,12 @@ def main() -> None:
         )
         print(f"{name:<20} s: {figures}")
     app = medians[APP_NAME]
-    keep("startup", {"rounds": len(rounds), "medians_s": medians, "best_s": best, "samples_s": samples})
     ready = f", model ready after {app['ready']:.1f} s (target {READY_S:.0f} s)" if "ready" in app else ""
-    print(
+    finish(
+        "startup",
+        {"rounds": len(rounds), "medians_s": medians, "best_s": best, "samples_s": samples},
         f"startup: first frame after {app['frame']:.2f} s (target {FRAME_S} s; a bare Textual app "
-        f"{medians['bare Textual app']['frame']:.2f} s){ready}"
+        f"{medians['bare Textual app']['frame']:.2f} s){ready}",
     )
 
 

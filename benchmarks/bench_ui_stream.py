@@ -1,8 +1,7 @@
-"""What one flush of a streaming reply costs on a 200x50 screen, as the reply grows: it should not grow with it.
+"""CPU time of one flush of a streaming reply on a 200x50 screen, which should not grow with the reply.
 
-Each flush brings 5 tokens of 4 characters; its CPU time is that of drawing them, layout and paint included. All
-contents and lengths are measured in one process and in turn. Prints the figures, the claim last, and writes
-benchmarks/results/ui_stream.json.
+Each flush adds 5 tokens of 4 characters; its CPU time includes layout and paint. All contents and lengths are measured
+in turn in one process. Exits with 1 if the target is missed.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
-import json
-import platform
 import statistics
 import time
 from collections.abc import Iterator
@@ -19,12 +16,12 @@ from pathlib import Path
 
 from textual.app import App, ComposeResult
 
+from benchmarks.report import finish
 from ttchat_tui.ui import app as ui_app
 from ttchat_tui.ui.textual_patches.frugal_compositor import FrugalScreen
 from ttchat_tui.ui.themes import DEFAULT_THEME, load_themes
 from ttchat_tui.ui.widgets.transcript.transcript import MessageView, Transcript
 
-RESULTS = Path(__file__).parent / "results" / "ui_stream.json"
 STYLES = Path(ui_app.__file__).parent / "styles" / "transcript.tcss"
 LENGTHS = (500, 2_000, 8_000, 20_000)
 TOKEN, TOKENS_A_FLUSH = 4, 5
@@ -50,7 +47,7 @@ HEADS = {
 
 
 class Bench(App[None]):
-    """The transcript alone, in the app's own looks."""
+    """The transcript alone, with the app's styles."""
 
     CSS_PATH = [STYLES]
 
@@ -68,7 +65,7 @@ class Bench(App[None]):
 
 
 class Stream:
-    """One reply that grows, in an app of its own."""
+    """One growing reply in its own app."""
 
     def __init__(self, app: Bench, content: str, tokens: int) -> None:
         self.app = app
@@ -82,7 +79,7 @@ class Stream:
         return "".join(itertools.islice(self.text, tokens * TOKEN))
 
     async def grow(self) -> None:
-        """Bring the reply to its length, in large steps."""
+        """Grow the reply to its length in large steps."""
         self.transcript.begin(MessageView(1, "assistant", "", "streaming", title="bench", time="12:00"))
         self.transcript.feed(1, self.head)
         for _ in range(self.tokens // 200):
@@ -99,7 +96,7 @@ class Stream:
             self.samples_ms.append((time.process_time() - start) * 1000)
 
     async def drawn(self) -> None:
-        """Return when everything that has been asked for is on screen."""
+        """Return when everything is on screen."""
         done = asyncio.Event()
         self.transcript.call_after_refresh(done.set)
         await done.wait()
@@ -117,20 +114,18 @@ async def main() -> None:
     ratios = {content: ratio_of(found) for content, found in results.items()}
     p95 = max(found["p95_ms"] for lengths in results.values() for found in lengths.values())
     is_met = max(ratios.values()) < RATIO and p95 < P95_MS
-    RESULTS.parent.mkdir(exist_ok=True)
-    machine = f"{platform.machine()} {platform.system()} Python {platform.python_version()}"
-    summary = {"ratios": ratios, "p95_ms": p95, "is_met": is_met, "machine": machine, "figures": results}
-    RESULTS.write_text(json.dumps(summary, indent=1) + "\n")
-    print(
+    finish(
+        "ui_stream",
+        {"ratios": ratios, "p95_ms": p95, "is_met": is_met, "figures": results},
         f"CPU a flush at {LENGTHS[-1]:,} / at {LENGTHS[0]:,} tokens: at most {max(ratios.values()):.2f} "
-        f"(target < {RATIO}); p95 at most {p95:.1f} ms (target < {P95_MS:.0f})"
+        f"(target < {RATIO}); p95 at most {p95:.1f} ms (target < {P95_MS:.0f})",
     )
     if not is_met:
         raise SystemExit(1)
 
 
 async def lengths_of(content: str) -> dict[str, dict[str, float]]:
-    """Samples of all lengths, taken in turn: an app for each is on its own screen at the same time."""
+    """Samples of all lengths, in turn, each in a new app."""
     samples: dict[int, list[float]] = {tokens: [] for tokens in LENGTHS}
     for _ in range(ROUNDS):
         for tokens in LENGTHS:

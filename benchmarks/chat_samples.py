@@ -1,21 +1,18 @@
-"""Twenty chats answered in two precisions, greedily and with the model's default sampling, side by side for a reader.
+"""Twenty chats in two precisions, greedily and with the model's default sampling, side by side for a reader.
 
-Writes benchmarks/results/chat_samples.md and prints which chats have a loop: three words that come eight times in a
-row of replies, digits and signs left out. Not a measurement of speed.
+Writes benchmarks/results/chat_samples.md and prints which chats loop: the same three words eight times, without digits
+and punctuation. Not a measurement of speed.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections import Counter
 from pathlib import Path
 
-from bench_cpu_engine import default_model
-from machine import RESULTS
-
-from ttchat_tui.config.paths import find_paths
+from benchmarks.default_model import PATHS, default_model
+from benchmarks.report import RESULTS
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
@@ -26,7 +23,6 @@ from ttchat_tui.engine.factory import create_engine
 from ttchat_tui.models.catalog import catalog
 
 TOKENS, SEED, PHRASE, TIMES = 160, 7, 3, 8
-KERNELS = find_paths(os.environ).kernels_dir
 CHATS: tuple[tuple[str, ...], ...] = (
     ("What is the capital of France, and what is it known for?",),
     ("Explain in three sentences why the sky is blue.",),
@@ -49,11 +45,11 @@ CHATS: tuple[tuple[str, ...], ...] = (
     ("Write one sentence about the moon.", "Make it longer."),
     ("Count from one to twenty in words.",),
 )
-"""Turns of the user; the replies between them are the engine's own."""
+"""Turns of the user. The engine writes the replies between them."""
 
 
 def answer(engine: Engine, turns: tuple[str, ...], sampling: SamplingParams) -> list[str]:
-    """The replies, with the reason why each ended."""
+    """The replies, each with its finish reason."""
     messages: list[ChatMessage] = []
     replies: list[str] = []
     for number, turn in enumerate(turns):
@@ -71,7 +67,7 @@ def answer(engine: Engine, turns: tuple[str, ...], sampling: SamplingParams) -> 
 
 
 def has_loop(text: str) -> bool:
-    """Whether a phrase of three words comes eight times."""
+    """Whether a phrase of three words occurs eight times."""
     words = re.findall(r"[a-z]+", text.lower())
     phrases = Counter(tuple(words[at : at + PHRASE]) for at in range(len(words) - PHRASE + 1))
     return max(phrases.values(), default=0) >= TIMES
@@ -83,8 +79,8 @@ def main() -> None:
     )
     parser.add_argument("--model", type=Path)
     parser.add_argument("--precisions", nargs="+", default=["fp32", "auto"])
-    asked = parser.parse_args()
-    path = asked.model or default_model()
+    options = parser.parse_args()
+    path = options.model or default_model()
     known = catalog()
     entry = known.find(known.default)
     usual = entry.recommended if entry and entry.recommended else SamplingParams()
@@ -95,10 +91,10 @@ def main() -> None:
         ),
     }
     replies: dict[tuple[str, str], list[list[str]]] = {}
-    for precision in asked.precisions:
+    for precision in options.precisions:
         engine = create_engine("cpu")
         info = engine.load(
-            ModelSpec(name="samples", path=str(path), precision=precision, kernel_dir=str(KERNELS)),
+            ModelSpec(name="samples", path=str(path), precision=precision, kernel_dir=str(PATHS.kernels_dir)),
             lambda progress: None,
         )
         for name, sampling in samplings.items():
@@ -112,7 +108,7 @@ def main() -> None:
 
 
 def page(replies: dict[tuple[str, str], list[list[str]]]) -> str:
-    """Chat by chat, the replies of all precisions beneath each other."""
+    """The replies of all precisions, by chat."""
     lines: list[str] = []
     for number, turns in enumerate(CHATS):
         lines.append(f"\n## {number + 1}. {' → '.join(turns)}\n")

@@ -1,4 +1,4 @@
-"""How much of the machine other programs used meanwhile: what tells a disturbed measurement, whatever it came to."""
+"""CPU use of other programs during a measurement, which shows whether it was disturbed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TICKS_S = os.sysconf("SC_CLK_TCK")
 
 
 class ForeignLoad:
-    """Counts from its making on. `own` programs (process ids) and this one are not foreign; nor are their children."""
+    """Counts from its creation. This process, `own` processes (ids) and all their children are not foreign."""
 
     def __init__(self, own: set[int]) -> None:
         self._own = own | {os.getpid()}
@@ -18,7 +18,7 @@ class ForeignLoad:
         self._before_s = self._foreign_s()
 
     def share(self) -> float:
-        """Cores that foreign programs have used on average: 0.05 is a twentieth of one."""
+        """Mean number of cores that foreign programs used: 0.05 is a twentieth of one."""
         return (self._foreign_s() - self._before_s) / (time.monotonic() - self._began)
 
     def _foreign_s(self) -> float:
@@ -51,5 +51,5 @@ def _with_children(pids: set[int]) -> set[int]:
                 if int(_fields(int(entry.name))[1]) in pids:
                     found.add(int(entry.name))
             except OSError:
-                continue  # it has ended meanwhile
+                continue  # the process has ended
     return found

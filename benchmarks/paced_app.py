@@ -1,12 +1,9 @@
-"""The app as `ttchat_tui.cli.chat` puts it together, on the paced engine in a process of its own."""
+"""The app as `ttchat_tui.cli.chat` builds it, with the paced engine in a separate process."""
 
 from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the engine's process as well
 
 from benchmarks.paced_engine import FACTORY
 from tests.fakes import prepare_scripted

@@ -1,4 +1,4 @@
-"""A scripted engine that says its tokens at a rate: `IsolatedEngine` finds it as `benchmarks.paced_engine:create`."""
+"""A scripted engine with a fixed token rate; `IsolatedEngine` loads it as `benchmarks.paced_engine:create`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ the sun each noon.
 
 
 class PacedEngine(ScriptedEngine):
-    """Waits before each token until it is due; what was late is caught up with, as an engine's rate is a mean."""
+    """Waits before each token until it is due, and catches up after a delay: the rate is a mean."""
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         pause_s = 1.0 / float(os.environ[RATE])
@@ -64,7 +64,7 @@ class PacedEngine(ScriptedEngine):
 
 
 def create(_kind: str) -> PacedEngine:
-    """For the child process. A reply lasts longer than any measurement."""
+    """The factory for the child process. A reply is longer than any measurement."""
     section = PARAGRAPH if os.environ.get(CONTENT) == "prose" else SECTION
     sections = 200_000 // len(re.findall(r"\S+", section))
     return PacedEngine(Script(replies=(section * sections,), context_length=1_000_000))

@@ -1,4 +1,4 @@
-"""A program on a pseudo-terminal of its own, watched byte by byte: nothing is interpreted, so watching costs little."""
+"""A program on its own pseudo-terminal. Output is searched as bytes and not interpreted, which costs little."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from ptyprocess import PtyProcess
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS, ROWS = 200, 50
 APP = (sys.executable, "-m", "ttchat_tui")
+PACED_APP = (sys.executable, "-m", "benchmarks.paced_app")
 
 
 class Terminal:
-    """Starts `command`; times are seconds since then. Ends it when left."""
+    """Starts `command` and ends it with the block. Times are seconds since the start."""
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self.started = time.perf_counter()
@@ -38,11 +39,16 @@ class Terminal:
     def now_s(self) -> float:
         return time.perf_counter() - self.started
 
+    def cpu_s(self) -> float:
+        """CPU seconds of all threads of the program so far; the machine's load changes them little."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
     def type(self, text: str) -> None:
         os.write(self.process.fd, text.encode())
 
     def read(self, timeout_s: float) -> bool:
-        """Take what comes within `timeout_s`; whether anything came. Raises EOFError when the program has ended."""
+        """Read what arrives within `timeout_s`. Returns whether anything did; raises EOFError when the program has ended."""
         if not select.select([self.process.fd], [], [], timeout_s)[0]:
             return False
         try:
@@ -53,9 +59,9 @@ class Terminal:
         return True
 
     def until(self, text: str, since: int = 0, timeout_s: float = 60.0) -> float:
-        """Wait until `text` is written after the first `since` bytes; when that was.
+        """Wait until `text` appears after the first `since` bytes. Returns the time.
 
-        The text must come in one run of one style: the bytes between two styles are not taken out.
+        The text must be in one style: escape sequences are not removed.
         """
         wanted, looked = text.encode(), since
         deadline = time.perf_counter() + timeout_s
@@ -67,7 +73,7 @@ class Terminal:
         return self.now_s()
 
     def drain(self, seconds: float) -> None:
-        """Take everything for so long."""
+        """Read all output for `seconds`."""
         deadline = time.perf_counter() + seconds
         while (left := deadline - time.perf_counter()) > 0:
             self.read(left)
@@ -76,7 +82,7 @@ class Terminal:
         return self.received[-2000:].decode(errors="replace")
 
     def end(self, timeout_s: float = 15.0) -> None:
-        """Ask it to end, read what it still says, and kill it after `timeout_s`."""
+        """Send SIGTERM, read the remaining output, and kill it after `timeout_s`."""
         if self.process.isalive():
             self.process.kill(signal.SIGTERM)
         deadline = time.perf_counter() + timeout_s
@@ -89,7 +95,7 @@ class Terminal:
 
 
 def app_environ(folder: Path | None = None, **more: str) -> dict[str, str]:
-    """The environment of a fresh user (the model's cache is the real one), with settings below `folder`."""
+    """The environment of a new user, with settings below `folder`. The model cache is the real one."""
     folder = folder or Path(tempfile.mkdtemp(prefix="ttchat-bench-"))
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith(("TTCHAT_", "NO_COLOR"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .contender import Contender
-from .decode_rows import BEST, SAME
-from .result import Line, Result
-from .setup import PeerMissing, Setup
+from benchmarks.cpu_engine.contender import Contender
+from benchmarks.cpu_engine.decode_rows import BEST, SAME
+from benchmarks.cpu_engine.result import Line, Result
+from benchmarks.cpu_engine.setup import PeerMissing, Setup
 
 KL_TARGET, TOP1_TARGET = 0.003, 0.95
 REPLY, PROMPT = 1, 256

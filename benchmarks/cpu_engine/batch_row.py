@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .decode_rows import SHORT
-from .result import Result, at_least
-from .rounds import Turn
-from .setup import Setup
+from benchmarks.cpu_engine.decode_rows import SHORT
+from benchmarks.cpu_engine.result import Result, at_least
+from benchmarks.cpu_engine.rounds import Turn
+from benchmarks.cpu_engine.setup import Setup
 
 TOKENS = 48
 TARGETS = {4: 2.5, 8: 4.0}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .contender import Contender
-from .decode_rows import SAME
-from .result import Line, Result, at_least
-from .rounds import Figures, Turn, speed
-from .setup import PeerMissing, Setup, reply
+from benchmarks.cpu_engine.contender import Contender
+from benchmarks.cpu_engine.decode_rows import SAME
+from benchmarks.cpu_engine.result import Line, Result, at_least
+from benchmarks.cpu_engine.rounds import Figures, Turn, speed
+from benchmarks.cpu_engine.setup import PeerMissing, Setup, reply
 
 CONVERSATION, NEW = 1500, 20
 NEAR, FAR = 64, 2000

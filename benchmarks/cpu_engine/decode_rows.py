@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .contender import Contender
-from .result import Line, Result, at_least
-from .rounds import Rounds
-from .setup import PeerMissing, Setup, reply
+from benchmarks.cpu_engine.contender import Contender
+from benchmarks.cpu_engine.result import Line, Result, at_least
+from benchmarks.cpu_engine.rounds import Rounds
+from benchmarks.cpu_engine.setup import PeerMissing, Setup, reply
 
 TOKENS = 128
 SHORT, LONG = 66, 1033

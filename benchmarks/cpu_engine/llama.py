@@ -14,7 +14,7 @@ from typing import Any
 import llama_cpp as cpp
 import numpy as np
 
-from .turn import serve
+from benchmarks.cpu_engine.turn import serve
 
 CONTEXT, BATCH = 2560, 512
 

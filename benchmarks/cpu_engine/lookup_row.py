@@ -6,14 +6,12 @@ import json
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-from machine import RESULTS
-
-from .contender import ROOT
-from .result import Line, Result
-from .setup import Setup
+from benchmarks.cpu_engine.contender import ROOT
+from benchmarks.cpu_engine.result import Line, Result
+from benchmarks.cpu_engine.setup import Setup
+from benchmarks.report import RESULTS
 
 TARGETS = {"code": 1.4, "quote": 1.4, "prose": None}
 """Prose is what it must not slow down."""
@@ -21,9 +19,10 @@ TARGETS = {"code": 1.4, "quote": 1.4, "prose": None}
 
 def lookup(setup: Setup) -> Result:
     """Median prompt of each kind: decode rate with speculation over that without, and whether all ids are equal."""
-    script = Path(ROOT, "benchmarks", "bench_lookup.py")
     options = ["--precision", setup.precision, "--threads", str(setup.threads), "--model", str(setup.model)]
-    subprocess.run([sys.executable, script, *options, "--rounds", "3"], cwd=ROOT, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.bench_lookup", *options, "--rounds", "3"], cwd=ROOT, check=True
+    )
     newest = max(RESULTS.glob("lookup_*.json"), key=lambda path: path.stat().st_mtime)
     found = json.loads(newest.read_text())
     lines = [_line(kind, target, found["prompts"]) for kind, target in TARGETS.items()]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from .contender import Contender
-from .decode_rows import BEST, LONG, SAME, SHORT, TOKENS
-from .result import Line, Result
-from .roofline import LARGER, Shape, decoder_shape, held_bits, kv_bytes
-from .setup import PeerMissing, Setup, reply
+from benchmarks.cpu_engine.contender import Contender
+from benchmarks.cpu_engine.decode_rows import BEST, LONG, SAME, SHORT, TOKENS
+from benchmarks.cpu_engine.result import Line, Result
+from benchmarks.cpu_engine.roofline import LARGER, Shape, decoder_shape, held_bits, kv_bytes
+from benchmarks.cpu_engine.setup import PeerMissing, Setup, reply
 
 MEMORY_TARGET_GB, START_TARGET_S = 1.0, 3.0
 STARTS = 5

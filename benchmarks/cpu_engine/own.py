@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.cpu_engine.turn import serve
 from tests.divergence import divergence
 from tests.real_text import all_real_text_ids
 from ttchat_tui.domain.chat import ChatMessage
@@ -28,8 +29,6 @@ from ttchat_tui.engine.decoding.job import ReplyJob
 from ttchat_tui.engine.decoding.loop import run_batch, run_generation
 from ttchat_tui.engine.text.prompt_builder import PromptBuilder
 from ttchat_tui.engine.text.text_stream import TextStream
-
-from .turn import serve
 
 
 class OwnEngine:

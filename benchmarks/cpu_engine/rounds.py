@@ -1,7 +1,4 @@
-"""Rounds in which contenders take turns, and what is said of them: medians, and medians of ratios of the same round.
-
-Part of `bench_cpu_engine.py`'s process: modules of benchmarks/ are imported by their own names.
-"""
+"""Rounds in which contenders take turns, and their medians and medians of ratios within a round."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from foreign_load import ForeignLoad
+from benchmarks.foreign_load import ForeignLoad
 
 Figures: TypeAlias = dict[str, float]
 """Of one turn, by name."""

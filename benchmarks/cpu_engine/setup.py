@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from .contender import Contender
-from .rounds import Figures, Rounds, Turn, speed
+from benchmarks.cpu_engine.contender import Contender
+from benchmarks.cpu_engine.rounds import Figures, Rounds, Turn, speed
 
 
 class PeerMissing(Exception):

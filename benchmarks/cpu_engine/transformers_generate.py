@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 
+from benchmarks.cpu_engine.turn import serve
 from tests.engine.cpu.reference_model import reference_model
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
-
-from .turn import serve
 
 
 class _Clock:

@@ -16,7 +16,8 @@ from ttchat_tui.storage.opening import open_store
 
 pytestmark = [pytest.mark.terminal, pytest.mark.timeout(600)]
 
-LAUNCHER = Path(__file__).parents[2] / "benchmarks" / "paced_app.py"
+ROOT = Path(__file__).parents[2]
+PACED_APP = ("-m", "benchmarks.paced_app")
 BACKSPACE, DELETE, ENTER, LEFT, RIGHT, HOME, END = (
     "\x7f",
     "\x1b[3~",
@@ -68,7 +69,9 @@ class Typist:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.app = App(folder, size=(79, 30), program=[str(LAUNCHER)], TTCHAT_BENCH_TOKENS_PER_S="40")
+        self.app = App(
+            folder, size=(79, 30), program=PACED_APP, cwd=str(ROOT), TTCHAT_BENCH_TOKENS_PER_S="40"
+        )
         self.app.until("● ready")
 
     def kept(self) -> list[tuple[str, list[str], str]]:

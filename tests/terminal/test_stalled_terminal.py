@@ -15,13 +15,14 @@ from ttchat_tui.storage.opening import open_store
 
 pytestmark = [pytest.mark.terminal, pytest.mark.timeout(300)]
 
-LAUNCHER = Path(__file__).parents[2] / "benchmarks" / "paced_app.py"
+ROOT = Path(__file__).parents[2]
+PACED_APP = ("-m", "benchmarks.paced_app")
 
 
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[App]:
     """A reply streams in it, for as long as it lasts."""
-    app = App(tmp_path, program=[str(LAUNCHER)], size=(120, 40), TTCHAT_BENCH_TOKENS_PER_S="100")
+    app = App(tmp_path, program=PACED_APP, cwd=str(ROOT), size=(120, 40), TTCHAT_BENCH_TOKENS_PER_S="100")
     app.until("● ready")
     app.type("go\r")
     app.until("generating")

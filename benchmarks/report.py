@@ -1,4 +1,4 @@
-"""Where a benchmark ran, and where its figures are kept."""
+"""The end of every benchmark: figures and machine to results/*.json, the claim as the last line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> dict[str, Any]:
-    """What a figure depends on. `load_1min` tells whether something else was running."""
+    """What a figure depends on. `load_1min` shows whether other programs were running."""
     return {
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
@@ -33,7 +33,13 @@ def _cpu_name() -> str:
     return found.get("model name", platform.machine()) + detail
 
 
-def keep(name: str, record: dict[str, Any]) -> None:
+def finish(name: str, record: dict[str, Any], claim: str) -> None:
+    """Write `results/<name>.json` and print `claim`: the figure and its target."""
+    write_result(name, record)
+    print(claim)
+
+
+def write_result(name: str, record: dict[str, Any]) -> None:
     """Write `results/<name>.json`, with the machine in it."""
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps({"machine": machine(), **record}, indent=1) + "\n")

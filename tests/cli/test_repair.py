@@ -10,6 +10,7 @@ import pytest
 from tests.cli.program import run
 from tests.storage.examples import answer, ask
 from ttchat_tui.config.paths import find_paths
+from ttchat_tui.storage.backups import back_up, backup_folder, backups_of
 from ttchat_tui.storage.opening import open_store
 
 
@@ -49,6 +50,21 @@ def test_what_was_saved_is_counted_and_the_kept_file_named(database: Path) -> No
 def test_messages_that_are_lost_are_told(database: Path) -> None:
     overwrite(database, database.read_bytes().rindex(b"Second?") - 40, b"\xff" * 40)
     assert run("repair").stdout.startswith("Saved 3 of 4 messages in 2 conversations")
+
+
+def test_what_comes_from_a_backup_is_said(database: Path) -> None:
+    back_up(database)
+    (backup,) = backups_of(database)
+    overwrite(database, 0, bytes(database.stat().st_size))
+    assert run("repair").stdout == (
+        f"Saved 4 messages in 2 conversations to {database}.\n"
+        f"4 of them are from the backup {backup}.\n"
+        f"The damaged file is kept as {database}.damaged-1.\n"
+    )
+
+
+def test_paths_names_the_folder_of_the_backups(database: Path) -> None:
+    assert str(backup_folder(database)) in run("paths").stdout
 
 
 def test_whole_conversations_are_said_to_be(database: Path) -> None:

@@ -48,15 +48,15 @@ def test_a_file_that_has_gone_is_written_anew_with_everything_and_that_is_said(
     assert callable(lose)
     lose(path)
     store.add_user_message(asked.conversation_id, asked.id, "After")
-    news = store.take_news()
+    news = store.pop_file_notice()
     assert news is not None
     assert str(path) in news.message
     assert news.cure
-    assert store.take_news() is None, "it is told once"
+    assert store.pop_file_notice() is None, "it is told once"
     assert mode_of(path) == 0o600
     assert said_in(path) == ["Before", "After"]
     answer(store, asked)
-    assert store.take_news() is None
+    assert store.pop_file_notice() is None
     store.close()
     assert list(path.parent.iterdir()) == [path]
     assert said_in(path) == ["Before", "After", "Hello."]
@@ -79,7 +79,7 @@ def test_whatever_is_written_goes_to_a_file_at_the_path(
     asked = ask(store, "Before")
     shutil.rmtree(path.parent)
     WRITES[what](store, asked.conversation_id)
-    assert store.take_news() is not None
+    assert store.pop_file_notice() is not None
     assert path.exists()
     with closing(sqlite3.connect(path)) as found, closing(sqlite3.connect(":memory:")) as memory:
         found.backup(memory)
@@ -117,7 +117,7 @@ def test_where_a_link_leads_to_a_file_that_has_gone_it_leads_to_the_new_one(
         asked = ask(store, "Before")
         lose(path)
         store.add_user_message(asked.conversation_id, asked.id, "After")
-        news = store.take_news()
+        news = store.pop_file_notice()
         assert news is not None
         assert news.kind == "database_written_anew"
         assert str(link) in news.message
@@ -153,7 +153,7 @@ def test_a_folder_that_may_not_be_entered_any_more_is_said_and_has_not_gone(
         finally:
             path.parent.chmod(0o700)
         assert ask(store).content == "Hello?"
-        assert store.take_news() is None
+        assert store.pop_file_notice() is None
 
 
 def test_it_may_go_twice(store: ConversationStore, path: Path) -> None:
@@ -172,7 +172,7 @@ def test_another_file_in_its_place_is_never_touched_and_this_session_goes_on_bes
     other = open_store(path)
     ask(other, "Theirs")  # and only in the log yet
     answer(store, asked, "Mine too.")
-    news = store.take_news()
+    news = store.pop_file_notice()
     assert news is not None
     assert f"Another file has taken the place of {path}" in news.message
     (beside,) = path.parent.glob("conversations.db.rescued-????????")
@@ -181,7 +181,7 @@ def test_another_file_in_its_place_is_never_touched_and_this_session_goes_on_bes
     assert said_in(beside) == ["Mine", "Mine too."]
     assert said_in(path) == ["Theirs"], "its log is there as well"
     ask(store, "Still mine")
-    assert store.take_news() is None, "it is told once"
+    assert store.pop_file_notice() is None, "it is told once"
     store.close()
     ask(other, "And theirs")
     other.close()
@@ -196,7 +196,7 @@ def test_the_cure_for_two_windows_that_lost_their_folder_keeps_the_messages_of_b
     shutil.rmtree(path.parent)
     first.add_user_message(asked.conversation_id, asked.id, "First")
     second.add_user_message(asked.conversation_id, asked.id, "Second")
-    news = second.take_news()
+    news = second.pop_file_notice()
     assert news is not None
     before, command = news.cure.split(", then: ")
     assert "quit every window, move the other file away (with its -wal and -journal" in before

@@ -1,4 +1,4 @@
-"""Of a damaged file all that is left is saved, and the file itself is kept."""
+"""A damaged file is replaced by its backup and all that can be read of it, and is kept itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 
@@ -18,13 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.storage.examples import HandClock, answer, ask, mode_of, version_of
+from ttchat_tui.storage.backups import back_up, backups_of
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.migration import MIGRATIONS, steps
 from ttchat_tui.storage.opening import open_store
-from ttchat_tui.storage.pages import records
 from ttchat_tui.storage.repair import repair
 
 PAGE = 4096
+TABLE_LEAF = 13
+"""The first byte of such a page (sqlite.org/fileformat2.html, 1.6)."""
 CONVERSATIONS, TURNS = 5, 8
 
 
@@ -64,18 +66,30 @@ def overwrite(path: Path, offset: int, damage: bytes) -> None:
 
 
 def ids_by_page(path: Path) -> dict[int, list[int]]:
-    """The messages of each page of the table, by the page's place in the file."""
+    """The messages of each page of the table, by the page's place in the file: those that are lost without it."""
     data = path.read_bytes()
     found: dict[int, list[int]] = {}
     for start in range(PAGE, len(data), PAGE):
-        others_gone = bytearray(data)
-        for other in range(0, len(data), PAGE):
-            if other != start and data[other] in (2, 10, 13):
-                others_gone[other] = 0
-        others_gone[100] = 0
-        rows = [each for each in records(bytes(others_gone), PAGE, 0) if len(each.fields) == 17]
-        if rows:
-            found[start] = [each.rowid for each in rows if each.rowid is not None]
+        if data[start] == TABLE_LEAF:
+            probe = path.with_name("probe.db")
+            probe.write_bytes(data[:start] + bytes(PAGE) + data[start + PAGE :])
+            if lost := rows_in(path).keys() - readable_ids(probe):
+                found[start] = sorted(lost)
+            probe.unlink()
+    return found
+
+
+def readable_ids(path: Path) -> set[int]:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+        found: set[int] = set()
+        for message_id in range(1, 200):
+            with suppress(sqlite3.DatabaseError):
+                found.update(
+                    each
+                    for (each,) in connection.execute(
+                        "SELECT id FROM messages NOT INDEXED WHERE id = ?", (message_id,)
+                    )
+                )
     return found
 
 
@@ -100,11 +114,6 @@ def assert_sound(path: Path) -> None:
     store.close()
 
 
-def test_a_record_is_read_as_sqlite_reads_it(filled: Path) -> None:
-    columns = [each for each in records(filled.read_bytes(), PAGE, 0) if len(each.fields) == 17]
-    assert {each.rowid: (each.rowid, *each.fields[1:]) for each in columns} == rows_in(filled)
-
-
 def test_a_lost_page_costs_its_messages_and_no_others(filled: Path) -> None:
     before, parents = rows_in(filled), parents_in(filled)
     pages = ids_by_page(filled)
@@ -125,6 +134,81 @@ def test_a_lost_page_costs_its_messages_and_no_others(filled: Path) -> None:
         while above in lost:
             above = parents[above]
         assert row == (*before[message_id][:2], above, *before[message_id][3:])
+
+
+def test_without_the_root_of_the_table_and_a_backup_nothing_is_changed(filled: Path) -> None:
+    on_the_root_of_messages(filled)
+    before = files_in(filled.parent)
+    with pytest.raises(StorageError, match="No conversation can be read"):
+        repair(filled)
+    assert files_in(filled.parent) == before
+
+
+def say_more(path: Path) -> None:
+    """What no backup has yet: a conversation more, a message in an old one, a title."""
+    store = open_store(path, clock=HandClock(1_700_000_100.0))
+    answer(store, ask(store, "Said since?"), "Yes.")
+    old = store.conversation(1)
+    store.add_user_message(1, old.head_id, "And one more.")
+    store.rename(2, "Renamed since")
+    store.close()
+
+
+def test_what_a_lost_page_had_comes_from_the_backup_and_what_was_said_since_from_the_file(
+    filled: Path,
+) -> None:
+    back_up(filled)
+    say_more(filled)
+    before = [rows_in(filled, table) for table in ("messages", "conversations")]
+    place, lost = next((place, ids) for place, ids in ids_by_page(filled).items() if 25 in ids)
+    overwrite(filled, place, b"\xff" * PAGE)
+    done = repair(filled)
+    assert done is not None
+    assert done.backup == backups_of(filled)[0]
+    assert done.from_backup == len(lost)
+    assert done.messages == done.known_messages == len(before[0])
+    assert_sound(filled)
+    assert [rows_in(filled, table) for table in ("messages", "conversations")] == before
+
+
+def test_a_file_of_which_nothing_is_left_is_restored_from_the_backup(filled: Path) -> None:
+    before = [rows_in(filled, table) for table in ("messages", "conversations")]
+    back_up(filled)
+    filled.write_bytes(b"Dear diary, " * 4000)
+    done = repair(filled)
+    assert done is not None
+    assert done.from_backup == done.messages == len(before[0])
+    assert_sound(filled)
+    assert [rows_in(filled, table) for table in ("messages", "conversations")] == before
+    store = open_store(filled)
+    assert store.new_draft() == "not sent"
+    store.close()
+
+
+def test_a_backup_that_is_damaged_itself_is_passed_over(filled: Path) -> None:
+    clock = HandClock()
+    back_up(filled, clock=clock)
+    clock.now += 24 * 3600.0
+    back_up(filled, clock=clock)
+    newest, oldest = backups_of(filled)
+    overwrite(newest, 2 * PAGE, b"\xff" * 3 * PAGE)
+    on_the_root_of_messages(filled)
+    done = repair(filled)
+    assert done is not None
+    assert done.backup == oldest
+    assert done.messages == len(rows_in(oldest))
+
+
+def test_what_was_deleted_since_the_backup_stays_deleted(filled: Path) -> None:
+    back_up(filled)
+    store = open_store(filled)
+    store.delete(3)
+    store.close()
+    in_an_index(filled)
+    assert repair(filled) is not None
+    store = open_store(filled)
+    assert 3 not in {each.id for each in store.conversations()}
+    store.close()
 
 
 def in_the_middle_of_a_page_of_messages(path: Path) -> None:
@@ -155,12 +239,19 @@ def on_the_version(path: Path) -> None:
     overwrite(path, 60, bytes(4))
 
 
+@pytest.mark.parametrize("has_backup", [True, False])
 @pytest.mark.parametrize(
     "damage",
     [on_the_root_of_messages, in_an_index, on_the_header, on_the_schema, on_the_first_page, on_the_version],
 )
-def test_damage_beside_the_messages_costs_none(filled: Path, damage: Callable[[Path], None]) -> None:
+def test_damage_beside_the_messages_costs_none(
+    filled: Path, damage: Callable[[Path], None], has_backup: bool
+) -> None:
+    if damage is on_the_root_of_messages and not has_backup:
+        pytest.skip("SQL finds no row without the root of its table")
     before = [rows_in(filled, table) for table in ("messages", "conversations")]
+    if has_backup:
+        back_up(filled)
     damage(filled)
     damaged = filled.read_bytes()
     done = repair(filled)

@@ -201,6 +201,13 @@ def _prepare_after(screen_ready: threading.Event, config: Config, paths: Paths) 
     return prepare
 
 
+def _back_up(store: ConversationStore, database: Path, screen_stands: threading.Event) -> None:
+    screen_stands.wait()
+    damage = importlib.import_module("ttchat_tui.storage.backups").back_up(database)
+    if damage is not None:
+        store.set_file_notice(damage)
+
+
 @contextmanager
 def open_session(
     invocation: Invocation,
@@ -213,6 +220,10 @@ def open_session(
     """A session with its engine thread running and its model loading. Closes everything at the end."""
     host = EngineHost(engine, _prepare_after(screen_ready, config, invocation.paths))
     store = _store(invocation, config)
+    if store.mode == "read-write":
+        # Not before the first frame, and nobody waits for it: a backup that is cut short is made at the next start.
+        arguments = (store, invocation.paths.database, screen_stands)
+        threading.Thread(target=_back_up, args=arguments, name="backup", daemon=True).start()
     host.start()
     try:
         host.load(model)

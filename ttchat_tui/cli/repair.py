@@ -1,4 +1,4 @@
-"""`ttchat-tui repair`: save what can be read of a damaged database."""
+"""`ttchat-tui repair`: restore damaged conversations."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from ttchat_tui.storage.repair import repair as repaired
 
 
 def repair() -> None:
-    """Save what can be read of damaged conversations; the damaged file is kept. A sound database is not changed."""
+    """Restore damaged conversations from the newest backup and from what can still be read of them.
+
+    The damaged file is kept. A sound database is not changed.
+    """
     path = find_paths(os.environ).database
     done = repaired(path)
     if done is None:
         write_line(f"The conversations in {path} are sound; nothing was changed.")
     else:
         write_line(f"Saved {_count(done)} to {path}.")
+        if done.from_backup:
+            verb = "are" if done.from_backup > 1 else "is"
+            write_line(f"{done.from_backup} of them {verb} from the backup {done.backup}.")
         write_line(f"The damaged file is kept as {done.kept_as}.")
 
 

@@ -237,8 +237,8 @@ class Replies:
             return self._say_once(error.info)
         if is_written:
             self._said_kind = ""
-        news = self._store.take_news()
-        return [Notice(news)] if news is not None else []
+        notice = self._store.pop_file_notice()
+        return [Notice(notice)] if notice is not None else []
 
     def settle(self) -> ErrorInfo | None:
         """Put on disk what ended and could not be written, now; why it still cannot be."""

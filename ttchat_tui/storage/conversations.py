@@ -48,10 +48,14 @@ class ConversationStore(Messages):
         self.mode: StoreMode = mode
         self.notice = notice
 
-    def take_news(self) -> ErrorInfo | None:
+    def pop_file_notice(self) -> ErrorInfo | None:
         """What has happened to the file since it was opened, once."""
-        news, self._database.news = self._database.news, None
-        return news
+        notice, self._database.file_notice = self._database.file_notice, None
+        return notice
+
+    def set_file_notice(self, notice: ErrorInfo) -> None:
+        """Report damage that a backup has met. Any thread may call it."""
+        self._database.file_notice = notice
 
     @property
     def is_log_filled(self) -> bool:

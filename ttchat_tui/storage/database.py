@@ -65,7 +65,7 @@ class Database:
     def __init__(self, connection: sqlite3.Connection, path: Path, *, is_at_path: bool = False) -> None:
         """`path` is what errors name; the connection is to that file (`is_at_path`), or to a copy of it."""
         self.path = path
-        self.news: ErrorInfo | None = None
+        self.file_notice: ErrorInfo | None = None
         """What has happened to the file, to be reported once."""
         self.is_log_filled = False
         """A commit stands in the write-ahead log only."""
@@ -136,10 +136,10 @@ class Database:
         # First this: with its last connection SQLite deletes the log by its name, which would be the new file's.
         self._connection.close()
         if found is None and lost_file.put_in_place(copy, lost):
-            self.news = lost_file.written_anew(self.path)
+            self.file_notice = lost_file.written_anew(self.path)
         else:
             self.path = copy
-            self.news = lost_file.goes_on_beside(lost, copy)
+            self.file_notice = lost_file.goes_on_beside(lost, copy)
         self._connection = _prepared(_connect(f"{self.path.absolute().as_uri()}?mode=rw"))
         _use_write_ahead_log(self._connection)
         self._connection.execute("PRAGMA foreign_keys = ON")
@@ -220,7 +220,7 @@ def _connect(uri: str) -> sqlite3.Connection:
 
 def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
-    connection.text_factory = _decoded
+    connection.text_factory = decoded_text
     connection.create_function("folded", 1, _folded, deterministic=True)
     return connection
 
@@ -337,6 +337,6 @@ def _folded(value: Value) -> str:
     return text_from(value).casefold()
 
 
-def _decoded(text: bytes) -> str:
+def decoded_text(text: bytes) -> str:
     """As sqlite3 does, but that bytes which are no UTF-8 cost a character, and not the whole answer."""
     return text.decode("utf-8", "replace")

@@ -1,17 +1,17 @@
-"""Save what can be read of a damaged database into a new one, and keep the damaged files beside it."""
+"""Repair of a damaged database: the newest good backup, and every row that can still be read, in a new file."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import mmap
+import logging
 import os
 import shlex
 import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -19,16 +19,25 @@ from typing import BinaryIO, Final
 import msgspec
 
 from ttchat_tui.domain.events import ErrorInfo
-from ttchat_tui.storage.database import Database, Transaction, open_database, require_files
+from ttchat_tui.storage.backups import backups_of
+from ttchat_tui.storage.damaged_rows import SavedRows, StoredRow, read_damaged, read_rows
+from ttchat_tui.storage.database import Database, Transaction, open_copy, open_database, require_files
 from ttchat_tui.storage.errors import StorageError, explained, explaining
 from ttchat_tui.storage.files import companions, logs, sync_folder
 from ttchat_tui.storage.migration import MIGRATIONS, columns_at, columns_in, newer, steps
-from ttchat_tui.storage.pages import FILE_HEADER, records
-from ttchat_tui.storage.salvage import Row, Salvage, is_readable, is_readable_setting, mend, sort_out
+from ttchat_tui.storage.salvage import (
+    add_backup,
+    drop_invalid,
+    is_readable_reply,
+    is_readable_sampling,
+    mend_references,
+)
 
-MAGIC: Final = b"SQLite format 3\0"
-PAGE_SIZE: Final = 4096
-"""Bytes: SQLite's own choice for a new file."""
+log = logging.getLogger(__name__)
+
+_MAGIC: Final = b"SQLite format 3\0"
+_FILE_HEADER: Final = 100
+"""Bytes."""
 _LOCK_BYTES: Final = (0x40000000, 512)
 """Where SQLite locks (os_unix.c: PENDING_BYTE, RESERVED_BYTE and SHARED_SIZE), from and how many. Who has a database
 in WAL mode open holds a shared lock there."""
@@ -45,33 +54,43 @@ class Repair(msgspec.Struct, frozen=True):
     known_messages: int
     conversations: int
     kept_as: Path
+    backup: Path | None
+    """The backup that was read; None: there is no good one."""
+    from_backup: int
+    """Messages that only the backup had."""
 
 
 def repair(
     path: Path, *, clock: Callable[[], float] = time.time, migrations: Path = MIGRATIONS
 ) -> Repair | None:
-    """Put a database of all that is readable in the place of the damaged one; None if there is no damage.
+    """Put a database of all that can be read in the place of the damaged one; None if there is no damage.
 
-    Nobody else may open the file meanwhile. The damaged file and its log become `<name>.damaged-N`.
+    Its rows are those of the newest good backup, and those that the damaged file still has. That file and its log
+    become `<name>.damaged-N`. Nobody else may have the file open meanwhile.
 
     Raises:
-        StorageError: and nothing was changed. `not_found`: there is no such file. `database_locked`: somebody has it
-            open. `database_newer`. `database_corrupt`: nothing of it can be read. Else what kept the file from being
-            opened or written.
+        StorageError: and nothing was changed. `not_found`: there is no such file. `database_locked`: another program
+            has it open. `database_newer`. `database_corrupt`: neither file nor backups can be read. Others: the
+            file could not be opened or written.
     """
     require_files(path)
+    backups = backups_of(path)
     path = Path(os.path.realpath(path))
     with explaining(path), _alone_with(path) as file, _folder_beside(path) as folder:
         copy = _copied(file, path, folder)
         if _is_whole(copy, path, migrations):
             return None
-        found = _salvage(copy, clock(), migrations)
+        found = read_damaged(copy, _first_page(folder, migrations))
+        drop_invalid(found, clock())
+        backup, rows = _newest_good(backups, migrations)
+        from_backup = add_backup(found, rows)
         if found.is_empty:
             raise _nothing_left(path)
-        mend(found)
+        mend_references(found)
         written = _write(found, folder / "repaired.db", migrations)
         kept_as = _put_in_place(written, path)
-    return Repair(len(found.messages), found.known_messages, len(found.conversations), kept_as)
+    counts = (len(found.messages), found.known_messages, len(found.conversations))
+    return Repair(*counts, kept_as, backup, from_backup)
 
 
 @contextmanager
@@ -141,80 +160,44 @@ def _is_every_row_readable(connection: sqlite3.Connection) -> bool:
     messages = connection.execute("SELECT * FROM messages")
     conversations = connection.execute("SELECT * FROM conversations")
     connection.execute("SELECT * FROM app_state").fetchall()
-    return all(map(is_readable, messages)) and all(
-        is_readable_setting(row["sampling"]) for row in conversations
+    return all(map(is_readable_reply, messages)) and all(
+        is_readable_sampling(row["sampling"]) for row in conversations
     )
 
 
 def _header(file: Path) -> bytes:
     with file.open("rb") as opened:
-        return opened.read(FILE_HEADER)
+        return opened.read(_FILE_HEADER)
 
 
 def _version(header: bytes) -> int:
     """0 where the header does not say."""
-    return int.from_bytes(header[60:64], "big") if header.startswith(MAGIC) else 0
+    return int.from_bytes(header[60:64], "big") if header.startswith(_MAGIC) else 0
 
 
-def _page_size(size: int) -> int | None:
-    """`size` if SQLite knows pages of so many bytes."""
-    return size if 512 <= size <= 1 << 16 and not size & (size - 1) else None
+def _first_page(folder: Path, migrations: Path) -> bytes:
+    """That of an empty database with the newest schema."""
+    empty = folder / "empty.db"
+    database = open_database(empty, migrations=migrations)
+    page_size: int = database.rows("PRAGMA page_size")[0][0]
+    database.close()  # which merges the log
+    with empty.open("rb") as file:
+        return file.read(page_size)
 
 
-def _salvage(copy: Path, now: float, migrations: Path) -> Salvage:
-    newest = steps(migrations)[-1][0]
-    version = _version(_header(copy))
-    columns = columns_at(version if 0 < version <= newest else newest, migrations)
-    _merge_log(copy)
-    header = _header(copy)
-    written = int.from_bytes(header[16:18], "big")
-    size = _page_size(1 << 16 if written == 1 else written)
-    # The header may be what is damaged: see which way more can be read.
-    layouts = [] if size is None else [(size, header[20])]
-    best = Salvage()
-    with copy.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for page_size, reserved in dict.fromkeys([*layouts, (PAGE_SIZE, 0)]):
-            found = sort_out(records(data, page_size, reserved), columns, now)
-            best = max(best, found, key=lambda each: len(each.messages) + len(each.conversations))
-    return best
-
-
-def _merge_log(copy: Path) -> None:
-    """Write what is complete in the log into the copy, if need be past a first page that SQLite does not accept."""
-    log = Path(f"{copy}-wal")
-    if not log.exists() or not log.stat().st_size:
-        return
-    for is_second_try in (False, True):
-        if is_second_try:
-            _replace_first_page(copy, int.from_bytes(_header(log)[8:12], "big"))
+def _newest_good(backups: Sequence[Path], migrations: Path) -> tuple[Path | None, SavedRows]:
+    """The newest backup that SQLite finds nothing wrong with, and its rows."""
+    for backup in backups:
         try:
-            with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
-                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            if not busy:
-                return
-        except UnicodeDecodeError:
-            continue
-        except sqlite3.DatabaseError as error:
-            if explained(error, copy).info.kind == "disk_full":
-                raise
+            with closing(open_copy(backup, migrations=migrations)) as database:
+                if database.rows("PRAGMA integrity_check(1)")[0][0] == "ok":
+                    return backup, read_rows(database.rows)
+        except StorageError as error:
+            log.warning("the backup %s cannot be read: %s", backup, error)
+    return None, SavedRows()
 
 
-def _replace_first_page(copy: Path, page_size: int) -> None:
-    """By that of an empty database, since only the schema stands there: for the log's sake, which may hold another."""
-    if _page_size(page_size) is None:
-        return
-    empty = copy.with_name("empty.db")
-    with closing(sqlite3.connect(empty, isolation_level=None)) as connection:
-        connection.execute(f"PRAGMA page_size = {page_size:d}")
-        connection.execute("PRAGMA journal_mode = WAL")
-    with copy.open("r+b") as file:
-        page = bytearray(empty.read_bytes()[:page_size])
-        pages = copy.stat().st_size // page_size
-        page[28:32] = pages.to_bytes(4, "big")
-        file.write(page)
-
-
-def _write(found: Salvage, target: Path, migrations: Path) -> Path:
+def _write(found: SavedRows, target: Path, migrations: Path) -> Path:
     database = open_database(target, migrations=migrations)
     with closing(database):
         with database.transaction(is_durable=True) as transaction:
@@ -236,7 +219,7 @@ def _write(found: Salvage, target: Path, migrations: Path) -> Path:
     return target
 
 
-def _insert(transaction: Transaction, table: str, rows: Iterable[Row]) -> None:
+def _insert(transaction: Transaction, table: str, rows: Iterable[StoredRow]) -> None:
     """What the table has a column for."""
     known = {column[1] for column in transaction.execute(f"PRAGMA table_info ({table})")}
     for row in rows:

@@ -40,7 +40,7 @@ MESSAGE_COLUMNS: Final = """
 """
 
 
-class Columns(Protocol):
+class RowColumns(Protocol):
     """A row by the names of its columns."""
 
     def __getitem__(self, name: str, /) -> Any: ...
@@ -131,7 +131,7 @@ def _readable_record(row: sqlite3.Row) -> ReplyRecord:
     return record
 
 
-def record_from(row: Columns) -> ReplyRecord:
+def record_from(row: RowColumns) -> ReplyRecord:
     """How a reply came to be. Raises StorageError, kind `database_corrupt`."""
     return ReplyRecord(
         model=row["model"],

@@ -12,6 +12,7 @@ from ttchat_tui.cli.doctor.checks import Verdict, all_checks
 from ttchat_tui.cli.errors import DONE, ENGINE_ERROR
 from ttchat_tui.cli.standard_output import write_json, write_line
 from ttchat_tui.config.paths import find_paths
+from ttchat_tui.storage.backups import backup_folder
 
 MARKS: dict[Verdict, str] = {"ok": "✓", "note": "!", "wrong": "✗"}
 
@@ -41,6 +42,7 @@ def paths(as_json: AsJson = False) -> None:
         "config": found.config_file,
         "themes": found.themes_dir,
         "conversations": found.database,
+        "backups": backup_folder(found.database),
         "exports": found.exports_dir,
         "models": found.models_dir,
         "log": found.log_file,

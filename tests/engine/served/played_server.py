@@ -17,9 +17,9 @@ from tests.engine.served.raw_server import DONE, Handler, Heard, RawServer, answ
 
 MODELS: Final = {"object": "list", "data": [{"id": "m1"}, {"id": "m2"}]}
 PACE: Final = 0.1
-"""Waits are shorter by this: none is for a test to sit out."""
+"""Factor by which the waits of a case are shortened."""
 LONG_S: Final = 5.0
-"""A wait of so long is one for ever: until the client goes away."""
+"""A wait this long lasts until the client closes the connection."""
 
 
 def _cases(file: str) -> dict[str, dict[str, Any]]:
@@ -31,14 +31,16 @@ CASES: Final = _cases("served.jsonl")
 MORE: Final = _cases("more_servers.jsonl")
 
 
-def played(routes: dict[str, list[dict[str, Any]]], chat: Handler | None = None) -> RawServer:
+def played(
+    routes: dict[str, list[dict[str, Any]]], chat: Handler | None = None, pace: float = PACE
+) -> RawServer:
     """The server of a case's routes; `chat` answers the chat requests that they do not."""
     usual = chat or stream(said("Hello"), said(" there"), end("stop"), DONE)
 
     def otherwise(then: Handler) -> Handler:
         def handle(client: socket.socket, heard: Heard) -> None:
             pieces = routes.get(heard.path)
-            then(client, heard) if pieces is None else _play(client, pieces)
+            then(client, heard) if pieces is None else _play(client, pieces, pace)
 
         return handle
 
@@ -62,11 +64,11 @@ def played_list(client: socket.socket, heard: Heard) -> None:
     client.sendall(answer(200, MODELS) if heard.path == "/v1/models" else answer(404, {}))
 
 
-def _play(client: socket.socket, pieces: list[dict[str, Any]]) -> None:
+def _play(client: socket.socket, pieces: list[dict[str, Any]], pace: float) -> None:
     for piece in pieces:
         if "send" in piece:
             client.sendall(piece["send"].encode("latin-1"))
         elif piece["wait_s"] >= LONG_S:
             client.recv(1)
         else:
-            Event().wait(piece["wait_s"] * PACE)
+            Event().wait(piece["wait_s"] * pace)

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from tests.engine.engine_subject import finished, text
-from tests.engine.served.played_server import CASES, MORE, played, refusing
+from tests.engine.served.played_server import CASES, MORE, PACE, played, refusing
 from tests.engine.served.raw_server import DONE, Handler, Heard, answer, end, in_turn, said, sends, stream
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import ErrorInfo, GenerationEvent, PrefillProgress, RequestAdapted, Retrying
@@ -89,6 +89,10 @@ LONG: Final = (
 )
 
 
+SLOW: Final = ("slow_comments", "slow_progress", "mid_empty_deltas")
+"""Cases that send a sign of life more often than the time-outs, and take longer than them in all."""
+
+
 def chat_of(name: str, routes: dict[str, Any]) -> Handler | None:
     """What answers a chat that `routes` do not, or not for ever."""
     hi = stream(said("Hi"), end("stop"), DONE)
@@ -105,13 +109,14 @@ def chat_of(name: str, routes: dict[str, Any]) -> Handler | None:
 
 
 def play(name: str) -> Played:
-    """Load from the case's server, and ask for a reply; of what is to be remembered, for two."""
-    routes = dict((CASES | MORE)[name]["routes"])
-    server, engine, result = played(routes, chat_of(name, routes)), ServedEngine(environ={}), Played()
+    """Load from the case's server and ask for a reply, or for two where the first one teaches something."""
+    routes, is_slow = dict((CASES | MORE)[name]["routes"]), name in SLOW
+    server = played(routes, chat_of(name, routes), pace=0.4 if is_slow else PACE)
+    engine, result = ServedEngine(environ={}), Played()
     path = "" if name in ("no_v1", "api_v1") else "/v1"
-    remote = RemoteOptions(
-        base_url=server.url.removesuffix("/v1") + path, first_token_timeout_s=0.5, token_timeout_s=0.4
-    )
+    remote = RemoteOptions(base_url=server.url.removesuffix("/v1") + path)
+    if is_slow:
+        remote = msgspec.structs.replace(remote, first_token_timeout_s=1.5, token_timeout_s=1.5)
     is_long = name.startswith("ctx_")
     sampling = SamplingParams(
         temperature=0.7,

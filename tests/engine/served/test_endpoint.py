@@ -172,7 +172,7 @@ def test_a_key_crosses_the_network_in_the_open_only_by_order(
 
 @pytest.mark.parametrize("host", ["a\x05b", "a\x7fb", "\u2603.\u2028"])
 def test_a_host_with_characters_that_no_address_has_is_named(host: str) -> None:
-    with pytest.raises(EngineError, match="is no address of a server") as caught:
+    with pytest.raises(EngineError, match="is not a server address") as caught:
         Caller(Endpoint(name=host, base_url=f"http://{host}/v1"), "", connect_timeout_s=1.0)
     assert caught.value.info.kind == "endpoint_url"
 
@@ -197,5 +197,5 @@ def test_an_address_that_was_written_carelessly_is_understood(given: str, base_u
     "url", ["http://la b/v1", "http://lab\\v1", "http://lab/v1/ chat", "unix:///tmp/s", "ws://lab"]
 )
 def test_what_is_no_address_is_refused_in_words(url: str) -> None:
-    with pytest.raises(ModelLoadError, match="is no address of a server"):
+    with pytest.raises(ModelLoadError, match="is not a server address"):
         checked_url(url)

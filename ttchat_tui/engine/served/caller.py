@@ -68,14 +68,7 @@ class Caller:
         Raises:
             EngineError: kind `endpoint_proxy`, or `endpoint_url` if the URL is not valid.
         """
-        try:
-            httpx.URL(endpoint.base_url)
-        except httpx.InvalidURL as error:
-            raise EngineError(
-                f"{endpoint.name!r} is no address of a server: {error}.",
-                cure="Give one like http://127.0.0.1:8000/v1.",
-                kind="endpoint_url",
-            ) from error
+        _check_url(endpoint)
         proxy = proxy_for(endpoint.base_url, environ)
         self.endpoint = msgspec.structs.replace(endpoint, proxy_env=proxy.variable if proxy else "")
         self.has_key = bool(key or secrets.headers)
@@ -172,6 +165,18 @@ class Caller:
             raise EngineError(
                 f"The key would go to {host_of(url)} over plain http.", kind="key_over_plain_http"
             )
+
+
+def _check_url(endpoint: Endpoint) -> None:
+    """Raise EngineError, kind `endpoint_url`, if httpx does not accept the base URL."""
+    try:
+        httpx.URL(endpoint.base_url)
+    except httpx.InvalidURL as error:
+        raise EngineError(
+            f"{endpoint.name!r} is not a server address: {error}.",
+            cure="Give one like http://127.0.0.1:8000/v1.",
+            kind="endpoint_url",
+        ) from error
 
 
 def _is_same_place(base_url: str, url: str) -> bool:

@@ -206,7 +206,7 @@ def checked_url(url: str) -> str:
         parts, is_good = None, False
     if parts is None or not is_good:
         raise ModelLoadError(
-            f"{_shown(url)!r} is no address of a server.",
+            f"{_shown(url)!r} is not a server address.",
             cure="Give one like http://127.0.0.1:8000/v1.",
             kind="endpoint_url",
         )

@@ -19,7 +19,7 @@ import msgspec
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, LoadProgress, PromptCounted
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
-from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
+from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec, RemoteOptions
 from ttchat_tui.engine.base import (
     EngineError,
     LoadCancelled,
@@ -29,6 +29,7 @@ from ttchat_tui.engine.base import (
     not_loaded,
     refusal,
 )
+from ttchat_tui.engine.served.adaptation import Adaptation
 from ttchat_tui.engine.served.caller import Caller
 from ttchat_tui.engine.served.counting import PromptCounter
 from ttchat_tui.engine.served.credentials import api_key, secrets_of
@@ -144,15 +145,7 @@ class ServedEngine:
             context = min(context, spec.context_length) if context else spec.context_length
         quirks = self._quirks.setdefault((endpoint.base_url, chosen), ServerQuirks())
         context = quirks.context_length = context or quirks.context_length
-        capabilities = Capabilities(
-            sampling=quirks.adaptation.sampling(found.dialect),
-            live_sampling=False,
-            logprobs=found.dialect.logprobs
-            and spec.remote.logprobs
-            and "logprobs" not in quirks.adaptation.refused,
-            batch_sizes=_batch_sizes(found),
-            continues=found.dialect.continuing is not None,
-        )
+        capabilities = _capabilities(found, quirks.adaptation, spec.remote)
         self._responder = ServedResponder(
             caller,
             found.dialect,
@@ -278,6 +271,16 @@ def _chosen(model: str, found: Survey, endpoint: Endpoint) -> str:
             kind="model_missing",
         )
     return next((each.id for each in found.models if each.is_chat), known[0])
+
+
+def _capabilities(found: Survey, adaptation: Adaptation, options: RemoteOptions) -> Capabilities:
+    return Capabilities(
+        sampling=adaptation.sampling(found.dialect),
+        live_sampling=False,
+        logprobs=found.dialect.logprobs and options.logprobs and "logprobs" not in adaptation.refused,
+        batch_sizes=_batch_sizes(found),
+        continues=found.dialect.continuing is not None,
+    )
 
 
 def _batch_sizes(found: Survey) -> tuple[int, ...]:

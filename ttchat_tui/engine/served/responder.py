@@ -35,7 +35,7 @@ from ttchat_tui.engine.served.negotiation import (
     ServerQuirks,
     budget_of,
 )
-from ttchat_tui.engine.served.reply_text import WHOLE, Seam
+from ttchat_tui.engine.served.reply_assembler import WHOLE, Seam
 from ttchat_tui.engine.served.request import is_thinking, without_thoughts
 from ttchat_tui.engine.served.row_request import MOST_ROWS, RowRequest, Transport
 from ttchat_tui.engine.served.served_reply import ServedReply

@@ -10,7 +10,7 @@ from ttchat_tui.domain.events import PrefillProgress, TokenEvent
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.meter import HONEST_S, Meter
 from ttchat_tui.engine.served.chunks import ChunkChoice, StreamChunk, Usage
-from ttchat_tui.engine.served.reply_text import WHOLE, ReplyPiece, ReplyText, Seam
+from ttchat_tui.engine.served.reply_assembler import WHOLE, ReplyAssembler, ReplyPiece, Seam
 from ttchat_tui.engine.served.side_content import SideContent
 from ttchat_tui.engine.text.text_stream import TextStream, WholeText
 
@@ -54,7 +54,7 @@ class ServedReply:
         self.text = TextStream(WholeText(), stop)
         self.request_id = request_id
         self._row = row
-        self._reply_text = ReplyText(seam)
+        self._assembler = ReplyAssembler(seam)
         self._side_content = SideContent()
         self._usage = Usage()
         self._prompt_tokens = prompt_tokens
@@ -89,7 +89,7 @@ class ServedReply:
         events: list[TokenEvent | PrefillProgress] = []
         if chunk.progress is not None and not self.has_begun:
             events.append(PrefillProgress(self.request_id, chunk.progress.done, chunk.progress.total))
-        for choice in self._reply_text.ours(chunk.choices):
+        for choice in self._assembler.ours(chunk.choices):
             event = self._token_event(choice, chunk.usage, time_s)
             events.extend([event] if event is not None else [])
             self.finish_reason = choice.finish_reason or self.finish_reason
@@ -100,19 +100,19 @@ class ServedReply:
         """The text held back. Call once, at the end. Closes thoughts that no answer followed."""
         if self.text.is_stopped:
             return ""
-        rest = self._filtered(self._reply_text.rest()) + self.text.flush() + self._reply_text.late_thoughts()
+        rest = self._filtered(self._assembler.rest()) + self.text.flush() + self._assembler.late_thoughts()
         is_over = self.ending in ("stop", "length") and not rest
-        return rest + (self._reply_text.closed() if is_over else "")
+        return rest + (self._assembler.closed() if is_over else "")
 
     def notes(self, reason: FinishReason) -> tuple[str, ...]:
         """Sentences for the user besides the text; `reason` is how it ended."""
         notes = self._side_content.notes()
-        if self._reply_text.has_thought_unseen:
+        if self._assembler.has_thought_unseen:
             notes += ("What the model thought before it continued is not shown.",)
         if self.stray:
             notes += (f"The server also sent data that is not part of a reply: {self.stray!r}.",)
-        if reason in ("stop", "length") and not notes and not self._reply_text.has_said:
-            what = "nothing but thoughts" if self._reply_text.has_thought else "an empty reply"
+        if reason in ("stop", "length") and not notes and not self._assembler.has_said:
+            what = "nothing but thoughts" if self._assembler.has_thought else "an empty reply"
             notes = (f"The server sent {what}.",)
         return notes
 
@@ -153,7 +153,7 @@ class ServedReply:
         self._usage = msgspec.structs.replace(self._usage, **known)
 
     def _token_event(self, choice: ChunkChoice, usage: Usage, time_s: float) -> TokenEvent | None:
-        piece = self._reply_text.add(choice)
+        piece = self._assembler.add(choice)
         self._side_content.add(choice)
         values = choice.logprobs
         if not piece.thinking and not piece.said and not values:

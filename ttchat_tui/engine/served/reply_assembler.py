@@ -51,7 +51,7 @@ class ReplyPiece(NamedTuple):
     """All text so far was a thought: the template had written its opening tag."""
 
 
-class ReplyText:
+class ReplyAssembler:
     """Assembles a reply's text. Feed it the choices of each chunk in order."""
 
     def __init__(self, seam: Seam = WHOLE) -> None:

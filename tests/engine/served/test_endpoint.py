@@ -109,7 +109,7 @@ def test_without_a_server_none_is_assumed() -> None:
     "url", [" ", "ftp://lab", "http://", "http://lab:99999/v1", "http://[::1", "lab:99999", "::"]
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(EngineError, match="no address"):
+    with pytest.raises(EngineError, match="not a server address"):
         resolve_target("remote:", RemoteOptions(base_url=url))
 
 

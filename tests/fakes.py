@@ -300,7 +300,7 @@ def fail(fault: Fault) -> None:
     """Make the fault happen, here and now."""
     match fault:
         case "raise":
-            raise EngineError("The script says so.", kind="scripted")
+            raise EngineError("The script says so.")
         case "bug":
             raise ZeroDivisionError("the script says so")
         case "exit":

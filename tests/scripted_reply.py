@@ -8,8 +8,8 @@ from zlib import crc32
 
 import msgspec
 
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
-    ErrorInfo,
     GenerationFinished,
     GenerationStarted,
     RowFinished,

@@ -10,12 +10,12 @@ import pytest
 
 from tests.fakes import MODEL_MISSING, Gate, Recorder, Script, ScriptedEngine, prepare_scripted
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
     EngineEvent,
     EngineFailed,
     EngineLoaded,
     EngineStateChanged,
-    ErrorInfo,
     GenerationFinished,
     TokenEvent,
 )

@@ -12,10 +12,10 @@ import pytest
 
 from tests.fakes import Gate, Script
 from tests.session.test_chat import Chat
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
     EngineLoaded,
     EngineStateChanged,
-    ErrorInfo,
     GenerationFinished,
     GenerationStarted,
     TokenEvent,

@@ -15,12 +15,10 @@ from ttchat_tui.cli import INTERRUPTED
 from ttchat_tui.cli.standard_output import abandon_output, flush_output, unwritable
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.paths import find_paths
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import AppError, ErrorInfo
 from ttchat_tui.domain.text import visible, visible_line
 from ttchat_tui.domain.user_paths import current_folder
-from ttchat_tui.engine.base import EngineError
-from ttchat_tui.models.errors import ModelError, ModelNameError
-from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.models.errors import ModelNameError
 
 DONE: Final = 0
 ENGINE_ERROR: Final = 1
@@ -67,7 +65,7 @@ def _errors_reported() -> Generator[None, None, None]:
     except ModelNameError as error:
         show_error(error.info)
         sys.exit(USAGE_ERROR)
-    except (EngineError, ModelError, StorageError) as error:
+    except AppError as error:
         show_error(error.info)
         sys.exit(ENGINE_ERROR)
     except KeyboardInterrupt:

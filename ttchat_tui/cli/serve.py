@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import typer
 
 from ttchat_tui.cli.errors import ENGINE_ERROR, show_error
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
 
 _SERVER: Final = "ttchat_tui.cli.web_server"
 """Imported by name: its libraries belong to an extra and take 0.3 s, which other commands save."""

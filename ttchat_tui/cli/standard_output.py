@@ -18,7 +18,7 @@ from typing import Any, Final, TextIO, cast
 
 import msgspec
 
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.text import VisibleStream, json_escaped, visible, visible_line
 
 LEAST_FILES: Final = 40

@@ -15,7 +15,7 @@ from ttchat_tui.cli.standard_output import write_line, write_path
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.conversation import Conversation
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import export_messages, format_of, missing_folder, place_for, write_export

@@ -1,22 +1,32 @@
-"""What is wrong with the settings, as one line for a person."""
+"""Errors in the settings."""
 
 from __future__ import annotations
 
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import AppError
 from ttchat_tui.domain.text import visible
 
 
-class ConfigError(Exception):
-    """Base of this room. `str()` is one line: where (file or variable), which setting, what is wrong, the cure."""
+class ConfigError(AppError):
+    """A setting that cannot be used. `str()` is one line: the file or variable, the setting, what is wrong, the cure."""
+
+    kind = "config"
 
     def __init__(self, where: str, what: str, *, setting: str = "", cure: str = "") -> None:
-        """`setting` is a path into the configuration as msgspec writes it (`$.sampling.temperature`), empty for the file
-        as a whole. A person reads it as config.toml has it: `sampling.temperature`."""
+        """
+        Args:
+            where: the file or the environment variable.
+            what: what is wrong.
+            setting: path of the setting as msgspec writes it (`$.sampling.temperature`; shown as
+                `sampling.temperature`); empty for the whole file.
+            cure: what to do.
+        """
         setting = setting.removeprefix("$").removeprefix(".")
-        message = _one_line(": ".join(part for part in (where, setting, what) if part))
-        cure = _one_line(cure)
-        super().__init__(f"{message}; {cure}" if cure else message)
-        self.info = ErrorInfo(kind="config", message=message, cure=cure)
+        super().__init__(
+            _one_line(": ".join(part for part in (where, setting, what) if part)), _one_line(cure)
+        )
+
+    def __str__(self) -> str:
+        return f"{self.info.message}; {self.info.cure}" if self.info.cure else self.info.message
 
 
 def _one_line(text: str) -> str:

@@ -6,23 +6,13 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo
 
 EngineState: TypeAlias = Literal["empty", "loading", "ready", "generating", "unloading", "failed"]
 
 LoadPhase: TypeAlias = Literal["start", "download", "verify", "read", "convert", "compile", "warm up"]
-
-
-class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """An error for a person: what happened, and what to do about it."""
-
-    kind: str
-    """Stable word for programs: `model_missing`, `engine_died`, `prompt_too_long`, `out_of_memory` …"""
-    message: str
-    """One sentence, without a backtrace."""
-    cure: str = ""
-    """What to do or to run; empty when there is nothing to advise."""
 
 
 class EngineStateChanged(msgspec.Struct, frozen=True, tag=True):

@@ -7,7 +7,8 @@ from typing import Final, TypeAlias
 import msgspec
 
 from ttchat_tui.domain.conversation import Conversation, Message, MessageStatus
-from ttchat_tui.domain.events import EngineState, ErrorInfo, LoadProgress
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.events import EngineState, LoadProgress
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo
 

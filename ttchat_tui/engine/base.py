@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeAlias
 
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.errors import AppError, ErrorInfo
 from ttchat_tui.domain.events import (
-    ErrorInfo,
     GenerationEvent,
     GenerationFinished,
     LoadProgress,
@@ -20,14 +20,10 @@ ProgressReporter: TypeAlias = Callable[[LoadProgress], None]
 """Called by `load` between its steps; raises `LoadCancelled` when the user has changed their mind."""
 
 
-class EngineError(Exception):
-    """Base of all that goes wrong in an engine. `str()` is a sentence for a person; `info` carries the cure."""
+class EngineError(AppError):
+    """Base of the errors that an engine raises."""
 
     kind = "engine_error"
-
-    def __init__(self, message: str, cure: str = "", kind: str = "") -> None:
-        super().__init__(message)
-        self.info = ErrorInfo(kind=kind or self.kind, message=message, cure=cure)
 
 
 class ModelLoadError(EngineError):

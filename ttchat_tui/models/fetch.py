@@ -16,6 +16,7 @@ from typing import Final, Protocol, cast
 import msgspec
 
 from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.domain.errors import ErrorKind
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.models.catalog import CatalogEntry, HuggingFace, PypiWheel, Source
 from ttchat_tui.models.errors import ModelError
@@ -139,9 +140,11 @@ def _full_disk_told(models_dir: Path) -> Generator[None, None, None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            message, kind = f"The disk of {models_dir} is full.", "disk_full"
+            kind: ErrorKind = "disk_full"
+            message = f"The disk of {models_dir} is full."
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            message, kind = f"{models_dir} cannot be written ({error.strerror}).", "download_failed"
+            kind = "download_failed"
+            message = f"{models_dir} cannot be written ({error.strerror})."
         else:
             raise
         raise ModelError(

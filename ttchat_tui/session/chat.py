@@ -10,12 +10,12 @@ from contextlib import suppress
 import msgspec
 from typing_extensions import assert_never
 
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
     EngineEvent,
     EngineFailed,
     EngineLoaded,
     EngineStateChanged,
-    ErrorInfo,
     GenerationFinished,
     GenerationStarted,
     LoadProgress,

@@ -10,8 +10,8 @@ import msgspec
 from typing_extensions import assert_never
 
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
-    ErrorInfo,
     GenerationEvent,
     GenerationFinished,
     GenerationStarted,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import NOTE
+from ttchat_tui.engine.base import not_loaded
 
-NO_MODEL = ErrorInfo(
-    kind="not_ready", message="No model is loaded.", cure="Load one (/reload, /model), then send."
-)
+NO_MODEL = msgspec.structs.replace(not_loaded().info, cure="Load one (/reload, /model), then send.")
 ASKED_IN_WORDS = ErrorInfo(
     kind=NOTE,
     message="This server cannot continue an unfinished reply. The model is asked in words for the rest: the seam may "

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.errors import StorageError, explaining
 from ttchat_tui.storage.files import sync_folder
 

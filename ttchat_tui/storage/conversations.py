@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
 
 from ttchat_tui.domain.conversation import Conversation
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.database import Database, Value
 from ttchat_tui.storage.errors import not_found

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.special_files import special_file
 from ttchat_tui.storage import lost_file
 from ttchat_tui.storage.errors import StorageError, explained, explaining, not_found

@@ -1,4 +1,4 @@
-"""StorageError: what went wrong with a file that keeps conversations, said so that a person can act on it."""
+"""Errors with the file that keeps the conversations."""
 
 from __future__ import annotations
 
@@ -11,25 +11,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import AppError, ErrorInfo, ErrorKind
 
 
-class StorageError(Exception):
-    """Everything that storage raises. `str()` is a sentence; `info` carries the kind and the cure.
-
-    Kinds: `not_found`, `reply_busy`, `not_a_leaf`, `invalid_settings`, `database_locked`, `database_read_only`,
-    `disk_full`, `database_corrupt`, `database_newer`, `database_gone`, `not_a_file`, `migration_failed`,
-    `permission_denied`, `database_unopenable`, `storage_failed`, `export_failed`.
-    """
+class StorageError(AppError):
+    """Every error that storage raises."""
 
     def __init__(self, info: ErrorInfo) -> None:
-        super().__init__(info.message)
-        self.info = info
+        super().__init__(info.message, info.cure, info.kind)
 
 
 # SQLite's primary result codes (sqlite.org/rescode.html), and what its messages contain: Python gives the codes
 # from 3.11 on only.
-_SQLITE_KINDS: Final[tuple[tuple[str, frozenset[int], tuple[str, ...]], ...]] = (
+_SQLITE_KINDS: Final[tuple[tuple[ErrorKind, frozenset[int], tuple[str, ...]], ...]] = (
     ("database_locked", frozenset({5, 6, 15}), ("is locked", "locking protocol")),
     ("database_read_only", frozenset({8}), ("readonly database",)),
     ("disk_full", frozenset({13}), ("or disk is full",)),
@@ -38,7 +32,7 @@ _SQLITE_KINDS: Final[tuple[tuple[str, frozenset[int], tuple[str, ...]], ...]] = 
     ("permission_denied", frozenset({3, 23}), ("access permission", "authorization denied")),
 )
 
-_OS_KINDS: Final[dict[int | None, str]] = {
+_OS_KINDS: Final[dict[int | None, ErrorKind]] = {
     errno.ENOSPC: "disk_full",
     errno.EDQUOT: "disk_full",
     errno.EROFS: "database_read_only",
@@ -51,7 +45,7 @@ REPAIR: Final = "Quit, then run `ttchat-tui repair`: it saves what can be read, 
 _ROOM_TO_OPEN: Final = 64 << 10
 """Bytes: the shared memory file takes 32 KB, the log a few pages."""
 
-_SENTENCES: Final[dict[str, tuple[str, str]]] = {
+_SENTENCES: Final[dict[ErrorKind, tuple[str, str]]] = {
     "database_locked": (
         "The conversations in {path} are locked by another program.",
         "Close what holds the file (`fuser {path}` names it), then try again.",
@@ -105,13 +99,13 @@ def read_only(path: Path) -> StorageError:
     return _of_kind("database_read_only", path)
 
 
-def _of_kind(kind: str, path: Path) -> StorageError:
+def _of_kind(kind: ErrorKind, path: Path) -> StorageError:
     message, cure = _SENTENCES[kind]
     cure = cure.format(path=shlex.quote(str(path)), folder=shlex.quote(str(path.parent)))
     return StorageError(ErrorInfo(kind=kind, message=message.format(path=path), cure=cure))
 
 
-def _kind(error: sqlite3.Error | OSError) -> str:
+def _kind(error: sqlite3.Error | OSError) -> ErrorKind:
     if isinstance(error, OSError):
         return _OS_KINDS.get(error.errno, "database_unopenable")
     code: int | None = getattr(error, "sqlite_errorcode", None)

@@ -16,7 +16,7 @@ import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Conversation, Message
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export_markdown import export_markdown

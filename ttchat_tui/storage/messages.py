@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ttchat_tui.domain.conversation import Conversation, Message, MessageStatus, ReplyRecord
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.database import Database, Transaction, Value
 from ttchat_tui.storage.errors import StorageError, not_found
 from ttchat_tui.storage.rows import (

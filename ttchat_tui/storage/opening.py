@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.database import open_copy, open_database, open_in_memory
 from ttchat_tui.storage.errors import StorageError, read_only

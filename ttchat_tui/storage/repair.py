@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.backups import backups_of
 from ttchat_tui.storage.damaged_rows import SavedRows, StoredRow, read_damaged, read_rows
 from ttchat_tui.storage.database import Database, Transaction, open_copy, open_database, require_files

@@ -15,7 +15,7 @@ import msgspec
 from ttchat_tui.domain.chat import Role
 from ttchat_tui.domain.conversation import Conversation, Message, MessageStatus, ReplyRecord
 from ttchat_tui.domain.decoding import decodable
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.errors import REPAIR, StorageError

@@ -18,7 +18,8 @@ from tests.fakes import MODEL_MISSING, Gate, Script
 from ttchat_tui.cli.headless import run
 from ttchat_tui.cli.headless.outputs import TextOutput
 from ttchat_tui.cli.prompt_argument import prompt_text
-from ttchat_tui.domain.events import ErrorInfo, GenerationFinished, TokenEvent
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
@@ -203,7 +204,11 @@ def test_an_engine_error_keeps_and_prints_what_came_and_exits_1(
     assert answer(store, Script(replies=("one two three",), fault="raise", fault_at=2), output="json") == 1
     shown = capsys.readouterr()
     found = json.loads(shown.out)
-    assert (found["text"], found["finish_reason"], found["error"]["kind"]) == ("one two", "error", "scripted")
+    assert (found["text"], found["finish_reason"], found["error"]["kind"]) == (
+        "one two",
+        "error",
+        "engine_error",
+    )
     assert "The script says so." in shown.err
 
 

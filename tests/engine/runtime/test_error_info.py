@@ -1,20 +1,20 @@
-"""What a person is told about an exception that nobody foresaw."""
+"""What a person reads about an exception."""
 
 from __future__ import annotations
 
 import pytest
 
 from ttchat_tui.engine.base import EngineError
-from ttchat_tui.engine.runtime.error_info import told
+from ttchat_tui.engine.runtime.error_info import error_info
 
 
-def test_an_error_of_the_engine_tells_itself() -> None:
-    error = EngineError("It broke.", cure="Mend it.", kind="broken")
-    assert told(error) is error.info
+def test_an_error_of_the_app_is_shown_as_it_is() -> None:
+    error = EngineError("It broke.", cure="Mend it.", kind="model_broken")
+    assert error_info(error) is error.info
 
 
-def test_of_any_other_error_the_first_line_is_told() -> None:
-    info = told(RuntimeError("it broke\nat some length"))
+def test_any_other_error_is_internal_and_shows_its_first_line() -> None:
+    info = error_info(RuntimeError("it broke\nat some length"))
     assert (info.kind, info.message) == ("internal", "The engine failed: RuntimeError: it broke")
 
 
@@ -29,7 +29,7 @@ def test_of_any_other_error_the_first_line_is_told() -> None:
     ],
     ids=["Python", "the system", "a library"],
 )
-def test_too_little_memory_is_told_as_that(error: Exception) -> None:
-    info = told(error)
+def test_an_error_for_lack_of_memory_says_so(error: Exception) -> None:
+    info = error_info(error)
     assert info.kind == "out_of_memory"
     assert "ulimit" in info.cure

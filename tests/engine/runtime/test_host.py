@@ -31,7 +31,6 @@ from ttchat_tui.domain.events import (
     EngineLoaded,
     EngineState,
     EngineStateChanged,
-    ErrorInfo,
     GenerationFinished,
     GenerationStarted,
     LoadProgress,
@@ -45,6 +44,7 @@ from ttchat_tui.engine.base import Engine, EngineDied, EngineError, ProgressRepo
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.runtime.load_queue import Prepare
+from ttchat_tui.models.errors import ModelError
 
 HELLO = (ChatMessage("user", "hello"),)
 LEGAL: dict[str, set[str]] = {
@@ -159,16 +159,15 @@ def test_whatever_the_preparation_raises_is_told(
     assert (error.kind, error.message) == (kind, message)
 
 
-def test_any_exception_with_an_info_is_told_as_it_is(make: Make) -> None:
-    class Foreign(Exception):
-        info = ErrorInfo(kind="checksum", message="The file is broken.", cure="Pull it again.")
+def test_an_error_from_another_package_is_shown_as_it_is(make: Make) -> None:
+    broken = ModelError("The file is broken.", cure="Pull it again.", kind="model_broken")
 
     def prepare(name: str, report: ProgressReporter) -> ModelSpec:
-        raise Foreign
+        raise broken
 
     rig = make(prepare=prepare)
     rig.host.load("m")
-    assert rig.until(EngineFailed).error == Foreign.info
+    assert rig.until(EngineFailed).error == broken.info
 
 
 def test_a_load_is_cancelled_and_leaves_the_host_empty(make: Make) -> None:
@@ -428,7 +427,7 @@ def test_an_engine_that_raises_ends_the_reply_and_stays_ready(make: Make, fault:
     finished = rig.until(GenerationFinished)
     assert finished.reason == "error"
     assert finished.error is not None
-    assert finished.error.kind == {"raise": "scripted", "bug": "internal"}[fault]
+    assert finished.error.kind == {"raise": "engine_error", "bug": "internal"}[fault]
     assert finished.stats.completion_tokens == 2
     assert rig.recorder.text(request.id) == "Hello! This"
     rig.until(EngineStateChanged, state="ready")

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
     EngineLoaded,
-    ErrorInfo,
     GenerationFinished,
     GenerationStarted,
     LoadProgress,
@@ -59,7 +59,7 @@ INFO = EngineInfo(
     capabilities=Capabilities(sampling=frozenset({"top_k", "seed"}), batch_sizes=(1, 8)),
     recommended=SAMPLING,
 )
-ERROR = ErrorInfo(kind="k", message="m", cure="c")
+ERROR = ErrorInfo(kind="internal", message="m", cure="c")
 COMMANDS: list[Command] = [
     Load(ModelSpec(name="m", path="/tmp/x.gguf")),
     CancelLoad(),

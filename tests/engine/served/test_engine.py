@@ -24,8 +24,8 @@ from tests.engine.served.raw_server import (
     usage,
 )
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
-    ErrorInfo,
     GenerationEvent,
     GenerationFinished,
     GenerationStarted,

@@ -16,7 +16,8 @@ from tests.engine.served.scripted_server import Answer, Hush, Reset, ScriptedSer
 from tests.engine.served.shapes import CONTEXT, MODEL, OPENAI, SHAPES, VLLM, Shape
 from tests.fakes import Script
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import ErrorInfo, GenerationEvent, GenerationFinished, Retrying, TokenEvent
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, Retrying, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams

@@ -17,7 +17,8 @@ from tests.engine.engine_subject import finished, text
 from tests.engine.served.played_server import CASES, MORE, PACE, played, refusing
 from tests.engine.served.raw_server import DONE, Handler, Heard, answer, end, in_turn, said, sends, stream
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import ErrorInfo, GenerationEvent, PrefillProgress, RequestAdapted, Retrying
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.events import GenerationEvent, PrefillProgress, RequestAdapted, Retrying
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams

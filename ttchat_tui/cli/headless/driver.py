@@ -11,11 +11,11 @@ from typing import Final, TypeAlias
 from ttchat_tui.cli.errors import notify, show_error
 from ttchat_tui.cli.headless.interrupts import noted_interrupts
 from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
     EngineEvent,
     EngineFailed,
     EngineLoaded,
-    ErrorInfo,
     GenerationFinished,
     LoadProgress,
     RowFinished,

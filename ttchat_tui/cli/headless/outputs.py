@@ -10,7 +10,8 @@ import msgspec
 from ttchat_tui.cli.errors import notify
 from ttchat_tui.cli.headless.driver import Replied, TextEvent, write_text
 from ttchat_tui.domain.conversation import Message, ReplyRecord
-from ttchat_tui.domain.events import ErrorInfo, LoadProgress, TokenEvent
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.events import LoadProgress, TokenEvent
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.text import VisibleReply, json_escaped

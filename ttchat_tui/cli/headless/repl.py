@@ -7,15 +7,19 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from ttchat_tui.cli.errors import DONE, notify, show_error
 from ttchat_tui.cli.headless.driver import Driver, write_text
 from ttchat_tui.cli.headless.line_history import line_history
 from ttchat_tui.cli.progress import describe
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.domain.conversation import Message
-from ttchat_tui.domain.events import ErrorInfo, LoadProgress
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.text import VisibleReply, visible
 from ttchat_tui.domain.user_paths import current_folder
+from ttchat_tui.engine.base import not_loaded
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import export_messages, format_of, missing_folder, place_for, write_export
 
@@ -31,10 +35,8 @@ A line that ends with \\ continues in the next one. A line that begins with // i
 Ctrl+c stops a reply and keeps the part that came.
 """
 
-NO_MODEL: Final = ErrorInfo(
-    kind="not_ready",
-    message="No model is loaded.",
-    cure="/model NAME loads one; ttchat-tui models list names them.",
+NO_MODEL: Final = msgspec.structs.replace(
+    not_loaded().info, cure="/model NAME loads one; ttchat-tui models list names them."
 )
 NOTHING_TO_SAVE: Final = ErrorInfo(kind="nothing_to_do", message="The conversation is empty.")
 

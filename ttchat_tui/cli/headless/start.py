@@ -13,7 +13,8 @@ from ttchat_tui.cli.headless.repl import Repl
 from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.standard_output import abandon_output
-from ttchat_tui.domain.events import ErrorInfo, LoadProgress
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.engine.base import BatchTooLarge, require_rows
 from ttchat_tui.session import ChatSession
 from ttchat_tui.signals import EndingSignals

@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
-    ErrorInfo,
     GenerationEvent,
     GenerationFinished,
     GenerationStarted,

@@ -1,11 +1,11 @@
-"""What a person is told about an exception, whoever raised it."""
+"""From any exception to what a person reads about it."""
 
 from __future__ import annotations
 
 import logging
 from typing import Final
 
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import AppError, ErrorInfo
 
 log = logging.getLogger(__name__)
 
@@ -15,16 +15,15 @@ NO_MEMORY: Final = ErrorInfo(
     cure="Close other programs, raise the limit (`ulimit -v`), or take a smaller model.",
 )
 
-_SIGNS: Final = ("Cannot allocate memory", "failed to map segment from shared object", "MemoryError")
-"""What the system says, and the loader of libraries, which Python makes an ImportError of, and Python."""
+_MEMORY_ERRORS: Final = ("Cannot allocate memory", "failed to map segment from shared object", "MemoryError")
+"""From the system, from the loader of libraries (Python raises ImportError for it), and from Python."""
 
 
-def told(error: Exception) -> ErrorInfo:
-    """The exception's own `info` if it has one; else kind `internal`, and the traceback goes to the log."""
-    info = getattr(error, "info", None)
-    if isinstance(info, ErrorInfo):
-        return info
-    log.error("unforeseen", exc_info=error)
+def error_info(error: Exception) -> ErrorInfo:
+    """The `info` of an `AppError`; for any other exception kind `internal`, with the traceback in the log."""
+    if isinstance(error, AppError):
+        return error.info
+    log.error("unexpected error", exc_info=error)
     if isinstance(error, MemoryError) or is_out_of_memory(str(error)):
         return NO_MEMORY
     first_line = str(error).strip().partition("\n")[0]
@@ -32,6 +31,6 @@ def told(error: Exception) -> ErrorInfo:
     return ErrorInfo(kind="internal", message=f"The engine failed: {what}", cure="The log has the details.")
 
 
-def is_out_of_memory(words: str) -> bool:
-    """What a program said last tells that memory ran out."""
-    return any(sign in words for sign in _SIGNS)
+def is_out_of_memory(message: str) -> bool:
+    """Whether an error message says that memory ran out."""
+    return any(error in message for error in _MEMORY_ERRORS)

@@ -18,19 +18,19 @@ import msgspec
 from typing_extensions import assert_never
 
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
     EngineEvent,
     EngineState,
     EngineStateChanged,
-    ErrorInfo,
     GenerationFinished,
     RequestAdapted,
 )
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.model_spec import EngineInfo
-from ttchat_tui.engine.base import Engine, EngineDied
-from ttchat_tui.engine.runtime.error_info import told
+from ttchat_tui.engine.base import Engine, EngineDied, not_loaded
+from ttchat_tui.engine.runtime.error_info import error_info
 from ttchat_tui.engine.runtime.event_queue import EventQueue
 from ttchat_tui.engine.runtime.load_queue import Loader, Order, Prepare
 from ttchat_tui.engine.runtime.process_memory import resident_bytes
@@ -277,7 +277,7 @@ class EngineHost:
         if control.is_cancelled:
             self._finish(request, "cancelled")
         elif self._state != "ready":
-            self._finish(request, "error", ErrorInfo(kind="not_ready", message="No model is loaded."))
+            self._finish(request, "error", not_loaded().info)
         else:
             self._set_state("generating")
             self._run_reply(request, control)
@@ -304,7 +304,7 @@ class EngineHost:
             self._set_state("failed", died.info.message)
             return
         except Exception as raised:  # noqa: BLE001 (told, never dropped)
-            error = told(raised)
+            error = error_info(raised)
         self._finish(request, "error", error, meter.stats())
         self._set_state("ready")
 

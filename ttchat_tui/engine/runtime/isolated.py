@@ -16,9 +16,9 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
     EngineLoaded,
-    ErrorInfo,
     GenerationEvent,
     GenerationFinished,
     GenerationStarted,

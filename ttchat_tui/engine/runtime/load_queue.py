@@ -24,7 +24,7 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.engine.base import Engine, EngineClosing, LoadCancelled, ProgressReporter
-from ttchat_tui.engine.runtime.error_info import told
+from ttchat_tui.engine.runtime.error_info import error_info
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class Loader:
             if self.info is None:
                 self._fall(error)
             else:
-                self._post(EngineFailed(told(error), "kept"))
+                self._post(EngineFailed(error_info(error), "kept"))
                 self._set_state("ready", "")
             return
         if self.info is not None:
@@ -151,7 +151,7 @@ class Loader:
             if old is None or order.number != self._last_number or self._is_leaving():
                 self._fall(error)
             else:
-                self._post(EngineFailed(told(error), "reloading"))
+                self._post(EngineFailed(error_info(error), "reloading"))
                 self._bring_back(old)
 
     def _bring_back(self, old: _Loaded) -> None:
@@ -188,7 +188,7 @@ class Loader:
 
     def _fall(self, error: Exception) -> None:
         self.info = None
-        info = told(error)
+        info = error_info(error)
         is_cancelled = isinstance(error, LoadCancelled)
         self._set_state(*(("empty", "") if is_cancelled else ("failed", info.message)))
         self._post(EngineFailed(info))

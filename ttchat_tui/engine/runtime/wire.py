@@ -16,7 +16,8 @@ import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.decoding import decodable
-from ttchat_tui.domain.events import EngineLoaded, ErrorInfo, GenerationEvent, LoadProgress, PromptCounted
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.events import EngineLoaded, GenerationEvent, LoadProgress, PromptCounted
 from ttchat_tui.domain.generation import GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams

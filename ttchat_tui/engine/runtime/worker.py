@@ -30,7 +30,7 @@ from ttchat_tui.domain.generation import GenerationControl
 from ttchat_tui.domain.model_spec import EngineKind
 from ttchat_tui.engine.base import Engine, EngineError, LoadCancelled
 from ttchat_tui.engine.runtime.child import STACKS_SIGNAL
-from ttchat_tui.engine.runtime.error_info import told
+from ttchat_tui.engine.runtime.error_info import error_info
 from ttchat_tui.engine.runtime.switching import SwitchingEngine
 from ttchat_tui.engine.runtime.wire import (
     Cancel,
@@ -229,7 +229,7 @@ class Worker:
         except WireError:
             raise
         except Exception as error:  # noqa: BLE001 (it is the answer)
-            reply = Failed(told(error))
+            reply = Failed(error_info(error))
         self._channel.send(reply)
 
 

@@ -10,12 +10,13 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.errors import ErrorKind
+
 
 class Cure(msgspec.Struct, frozen=True):
     part: str
     """A regular expression that is found in `TypeName: native text`."""
-    kind: str
-    """As in `ErrorInfo.kind`."""
+    kind: ErrorKind
     meaning: str
     cure: str
 

@@ -15,7 +15,8 @@ from textual.message import Message as TextualMessage
 from typing_extensions import assert_never
 
 from ttchat_tui.domain.conversation import Conversation, Message
-from ttchat_tui.domain.events import EngineState, ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.events import EngineState
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.updates import (
     CapabilitiesChanged,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from textual import getters
 
 from ttchat_tui.domain.conversation import Conversation
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import NOTE, Update
 from ttchat_tui.domain.user_paths import expanded
 from ttchat_tui.models.errors import ModelError

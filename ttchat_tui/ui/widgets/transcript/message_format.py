@@ -7,7 +7,7 @@ import time
 from textual.content import Content
 
 from ttchat_tui.domain.conversation import Message, ReplyRecord
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.thoughts import normalised
 from ttchat_tui.domain.updates import PromptCost

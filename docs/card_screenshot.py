@@ -26,8 +26,8 @@ from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.ui_state import UiState
-from ttchat_tui.engine.runtime.card_timeouts import card_patience
-from ttchat_tui.engine.runtime.child import Patience
+from ttchat_tui.engine.runtime.card_timeouts import card_timeouts
+from ttchat_tui.engine.runtime.child import Timeouts
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.tenstorrent.telemetry import ROOT_VARIABLE, System
 from ttchat_tui.signals import EndingSignals
@@ -56,7 +56,7 @@ async def picture(folder: Path, to: Path) -> None:
         config_file=None, paths=paths, prompt=None, output="text", save=True, resume=False, plain=False,
     )  # fmt: skip
     config = load_config(paths, environ={}, flags=invocation.flags)
-    engine = IsolatedEngine(folder / "engine.log", patience=card_patience(Patience()))
+    engine = IsolatedEngine(folder / "engine.log", timeouts=card_timeouts(Timeouts()))
     with open_session(invocation, config, model, engine, screen_ready, EndingSignals()) as session:
         services = Services(
             session=session, host=session.host, config=config, paths=paths, ui_state=UiState(),

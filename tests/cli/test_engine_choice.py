@@ -11,8 +11,8 @@ import pytest
 
 from ttchat_tui.cli import engine_choice
 from ttchat_tui.config.schema import Config
-from ttchat_tui.engine.runtime.card_timeouts import card_patience
-from ttchat_tui.engine.runtime.child import Patience
+from ttchat_tui.engine.runtime.card_timeouts import card_timeouts
+from ttchat_tui.engine.runtime.child import Timeouts
 from ttchat_tui.engine.tenstorrent.telemetry import ROOT_VARIABLE
 
 
@@ -57,22 +57,22 @@ def test_an_engine_that_was_named_is_taken_whatever_there_is(machine: Path) -> N
 
 def test_quitting_waits_for_a_card_to_close(machine: Path) -> None:
     card = configured("tt")
-    assert engine_choice.patience(card).farewell_s >= 20
-    assert engine_choice.shutdown_s(card) > engine_choice.patience(card).farewell_s
+    assert engine_choice.timeouts(card).close_s >= 20
+    assert engine_choice.shutdown_s(card) > engine_choice.timeouts(card).close_s
     assert engine_choice.shutdown_s(configured("cpu")) == engine_choice.SHUTDOWN_S
-    assert engine_choice.patience(configured("cpu")).farewell_s < 5
+    assert engine_choice.timeouts(configured("cpu")).close_s < 5
 
 
 def test_a_card_has_time_to_say_itself_that_it_hangs() -> None:
     """ttnn's time-out (60 s unless it is changed) names the cure; our kill would leave a card to be reset."""
-    patience = card_patience(Patience(least_step_s=8.0, silence_s=5.0, step_s=60.0))
-    assert min(patience.least_step_s, patience.silence_s, patience.load_silence_s) > 60
-    assert patience.step_s == 600
+    timeouts = card_timeouts(Timeouts(min_step_s=8.0, silence_s=5.0, step_s=60.0))
+    assert min(timeouts.min_step_s, timeouts.silence_s, timeouts.load_silence_s) > 60
+    assert timeouts.step_s == 600
 
 
 def test_longer_times_of_the_user_are_kept() -> None:
-    assert card_patience(Patience(silence_s=1000.0, step_s=None)).silence_s == 1000.0
-    assert card_patience(Patience(step_s=None)).step_s is None
+    assert card_timeouts(Timeouts(silence_s=1000.0, step_s=None)).silence_s == 1000.0
+    assert card_timeouts(Timeouts(step_s=None)).step_s is None
 
 
 def test_after_a_death_the_card_may_want_a_reset(machine: Path) -> None:

@@ -178,6 +178,13 @@ def test_after_the_end_the_figures_are_the_engines_own() -> None:
     assert meter.stats() == own
 
 
+def test_the_figures_of_a_reply_whose_engine_died_are_those_of_its_events() -> None:
+    meter = Meter()
+    for event in (*EVENTS, GenerationFinished(request_id=1, reason="error")):
+        meter.observe(event)
+    assert meter.stats() == metered(1.0, 1.5, 1.75).stats()
+
+
 def test_events_without_times_leave_prefill_open() -> None:
     meter = Meter()
     meter.observe(GenerationStarted(request_id=1, prompt_tokens=9, cached_tokens=0, context_length=64))

@@ -329,6 +329,16 @@ def test_a_continuation_that_adds_nothing_leaves_the_reply_as_it_was(
     assert (after.content, after.status, after.reply) == (before.content, before.status, before.reply)
 
 
+def test_a_reply_whose_engine_died_keeps_its_text_and_its_figures(start: Callable[..., Chat]) -> None:
+    chat = start(Script(fault="bug", fault_at=2))
+    chat.ask("now")
+    stored = chat.store.message(chat.session.path[-1].id)
+    assert (stored.content, stored.status) == ("Hello! This", "error")
+    assert stored.reply is not None
+    assert stored.reply.stats is not None
+    assert (stored.reply.stats.completion_tokens, stored.reply.stats.ttft_s) == (2, 0.1)
+
+
 def test_a_reply_that_could_not_be_written_is_written_later(
     start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,8 +30,8 @@ from ttchat_tui.domain.generation import Candidate, GenerationControl, Generatio
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, TenstorrentOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import LoadCancelled
-from ttchat_tui.engine.runtime.card_timeouts import card_patience
-from ttchat_tui.engine.runtime.child import Patience
+from ttchat_tui.engine.runtime.card_timeouts import card_timeouts
+from ttchat_tui.engine.runtime.child import Timeouts
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 
 CONTEXT: Final = 1024
@@ -59,7 +59,7 @@ def card(
     log = folder / "engine.log"
     engine = IsolatedEngine(
         log,
-        patience=card_patience(Patience()),
+        timeouts=card_timeouts(Timeouts()),
         environment={**mock_card(request.param), "TT_METAL_HOME": str(checkout)},
     )
     spec = ModelSpec(

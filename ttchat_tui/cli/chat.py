@@ -127,7 +127,7 @@ def _engine(config: Config, paths: Paths) -> Engine:
     isolated = IsolatedEngine(
         paths.engine_log_file,
         warm=WARM_MODULES[engine_choice.chosen_kind(config)],
-        patience=engine_choice.patience(config),
+        timeouts=engine_choice.timeouts(config),
         advice=engine_choice.advice(config),
     )
     return RoutingEngine(isolated, create_engine)

@@ -8,13 +8,13 @@ from typing import Final
 
 from ttchat_tui.config.schema import Config
 from ttchat_tui.domain.model_spec import EngineKind
-from ttchat_tui.engine.runtime.card_timeouts import FAREWELL_S, card_patience
-from ttchat_tui.engine.runtime.child import Patience
+from ttchat_tui.engine.runtime.card_timeouts import CLOSE_S, card_timeouts
+from ttchat_tui.engine.runtime.child import Timeouts
 from ttchat_tui.engine.tenstorrent.telemetry import System
 
 SHUTDOWN_S: Final = 5.0
 """How long quitting waits for the engine before it is killed."""
-_CARD_SHUTDOWN_S: Final = FAREWELL_S + 2.0
+_CARD_SHUTDOWN_S: Final = CLOSE_S + 2.0
 
 
 def chosen_kind(config: Config) -> EngineKind:
@@ -29,15 +29,15 @@ def has_card() -> bool:
     return bool(System.of(os.environ).card_numbers()) and importlib.util.find_spec("ttnn") is not None
 
 
-def patience(config: Config) -> Patience:
+def timeouts(config: Config) -> Timeouts:
     """When the engine's process counts as hung."""
     settings = config.engine
-    base = Patience(
+    base = Timeouts(
         silence_s=settings.hang_timeout_s,
         load_silence_s=settings.load_hang_timeout_s,
         step_s=settings.step_timeout_s or None,
     )
-    return card_patience(base) if chosen_kind(config) == "tt" else base
+    return card_timeouts(base) if chosen_kind(config) == "tt" else base
 
 
 def advice(config: Config) -> str:

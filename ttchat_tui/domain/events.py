@@ -148,9 +148,10 @@ class GenerationFinished(msgspec.Struct, frozen=True, tag=True):
 
     request_id: int
     reason: FinishReason
-    stats: GenerationStats
+    stats: GenerationStats = GenerationStats()
+    """The engine's figures; without any if it died or could not begin: see `Meter.observe`."""
     text: str = ""
-    """Text that was still held back and belongs to the reply."""
+    """The end of the reply, which was held back until now."""
     error: ErrorInfo | None = None
     """With reason `error`. Kind `prompt_too_long` means that nothing was generated and nothing should be kept."""
 

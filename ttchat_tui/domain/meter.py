@@ -119,7 +119,8 @@ class Meter:
         self._total_s = time_s
 
     def observe(self, event: GenerationEvent) -> None:
-        """Take the figures from an event. From `GenerationFinished` on, `stats` are the engine's own."""
+        """Measure an event. After `GenerationFinished` `stats` are the engine's own; if it died and has none, those that were
+        measured so far."""
         match event:
             case GenerationStarted():
                 self.started(
@@ -141,7 +142,7 @@ class Meter:
             case RowFinished():
                 pass  # the sum is in the batch's
             case GenerationFinished():
-                self._final = event.stats
+                self._final = event.stats if event.stats != GenerationStats() else None
 
     @property
     def completion_tokens(self) -> int:

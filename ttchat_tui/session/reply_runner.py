@@ -188,6 +188,8 @@ class Replies:
 
     def _take(self, running: RunningReply, event: GenerationEvent) -> list[Update]:
         self.meter.observe(event)
+        if isinstance(event, GenerationFinished):  # an engine that died has no figures of its own
+            event = msgspec.structs.replace(event, stats=self.meter.stats())
         match event:
             case GenerationStarted():
                 running.has_started = True

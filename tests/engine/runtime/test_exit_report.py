@@ -1,4 +1,4 @@
-"""What a person is told when the engine's process has ended."""
+"""The error that a person reads after the engine's process has ended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ttchat_tui.engine.runtime.exit_report import obituary
+from ttchat_tui.engine.runtime.exit_report import exit_report
 
 
 @pytest.fixture
@@ -15,55 +15,57 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "engine.log"
 
 
-def told(
+def message_of(
     log: Path, written: bytes, status: int = -signal.SIGABRT, start: int = 0, killed_for: str = ""
 ) -> str:
     log.write_bytes(written)
-    return str(obituary(status, killed_for, log, start))
+    return str(exit_report(status, killed_for, log, start))
 
 
 def test_a_crash_is_named_with_the_last_line_before_pythons_report(log: Path) -> None:
     written = b"first\nTT_FATAL: no device\n\nFatal Python error: Aborted\n\nCurrent thread 0x1:\n  File x\n"
-    assert told(log, written) == "The engine's process crashed (SIGABRT): TT_FATAL: no device."
+    assert message_of(log, written) == "The engine's process crashed (SIGABRT): TT_FATAL: no device."
 
 
-def test_lines_of_logging_are_no_last_words(log: Path) -> None:
-    assert told(log, b"words\n2026-11-22 10:00:00,123 INFO engine: started\n").endswith("(SIGABRT): words.")
+def test_lines_of_logging_are_not_quoted(log: Path) -> None:
+    assert message_of(log, b"words\n2026-11-22 10:00:00,123 INFO engine: started\n").endswith(
+        "(SIGABRT): words."
+    )
 
 
-def test_words_of_an_earlier_process_are_not_quoted(log: Path) -> None:
-    assert told(log, b"old words\n", start=10) == "The engine's process crashed (SIGABRT)."
+def test_output_of_an_earlier_process_is_not_quoted(log: Path) -> None:
+    assert message_of(log, b"old words\n", start=10) == "The engine's process crashed (SIGABRT)."
 
 
-def test_control_bytes_and_broken_utf8_of_the_log_are_not_passed_on(log: Path) -> None:
-    message = told(log, b"\x1b[31mred\x07 \xff\xfe\xe2\x80\xae\n")
+def test_control_bytes_and_invalid_utf8_in_the_log_are_not_shown(log: Path) -> None:
+    message = message_of(log, b"\x1b[31mred\x07 \xff\xfe\xe2\x80\xae\n")
     assert message.endswith("[31mred \ufffd\ufffd.")
 
 
 def test_a_very_long_line_is_cut(log: Path) -> None:
-    assert len(told(log, b"x" * 100_000)) < 300
+    assert len(message_of(log, b"x" * 100_000)) < 300
 
 
 def test_a_kill_that_was_not_ours_hints_at_memory(log: Path) -> None:
-    assert "memory" in told(log, b"", status=-signal.SIGKILL)
+    assert "memory" in message_of(log, b"", status=-signal.SIGKILL)
 
 
-def test_our_own_kill_says_why(log: Path) -> None:
-    message = told(log, b"", status=-signal.SIGKILL, killed_for="made no progress for 60 s")
+def test_our_own_kill_gives_its_reason(log: Path) -> None:
+    message = message_of(log, b"", status=-signal.SIGKILL, killed_for="made no progress for 60 s")
     assert message == "The engine stopped answering: it made no progress for 60 s."
 
 
 def test_an_unknown_signal_and_a_missing_log_are_no_errors(log: Path) -> None:
-    assert str(obituary(-60, "", log, 0)) == "The engine's process crashed (signal 60)."
+    assert str(exit_report(-60, "", log, 0)) == "The engine's process crashed (signal 60)."
 
 
-def test_the_cure_has_what_this_kind_of_engine_wants_besides_a_new_load(log: Path) -> None:
-    cure = obituary(-signal.SIGABRT, "", log, 0, "Reset the card.").info.cure
+def test_the_cure_includes_the_advice_for_this_kind_of_engine(log: Path) -> None:
+    cure = exit_report(-signal.SIGABRT, "", log, 0, "Reset the card.").info.cure
     assert cure == f"Load the model again. Reset the card. The engine's log: {log}"
 
 
-def test_a_process_that_ran_out_of_memory_is_told_as_that(log: Path) -> None:
+def test_a_process_that_ran_out_of_memory_is_reported_as_such(log: Path) -> None:
     log.write_bytes(b"Traceback (most recent call last):\nMemoryError\n")
-    died = obituary(1, "", log, 0)
+    died = exit_report(1, "", log, 0)
     assert died.info.message == "There is not enough memory for the engine."
     assert "smaller model" in died.info.cure

@@ -1,4 +1,4 @@
-"""The engine thread: the order of things, the states it goes through, and that it always comes to an end."""
+"""The engine thread: the order of its commands, its states, and that it always ends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ from ttchat_tui.domain.events import (
     PromptCounted,
     TokenEvent,
 )
-from ttchat_tui.domain.generation import GenerationRequest
+from ttchat_tui.domain.generation import GenerationRequest, GenerationStats
+from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import Engine, EngineDied, EngineError, ProgressReporter
@@ -76,6 +77,14 @@ class Rig:
     def request(self, **sampling: object) -> GenerationRequest:
         params = SamplingParams(**sampling)  # type: ignore[arg-type]
         return GenerationRequest(id=next(self._ids), messages=HELLO, sampling=params, seed=1)
+
+    def figures(self, request: GenerationRequest) -> GenerationStats:
+        """Of a reply, from its events."""
+        meter = Meter()
+        for event in self.recorder.events:
+            if isinstance(event, GenerationStarted | TokenEvent) and event.request_id == request.id:
+                meter.observe(event)
+        return meter.stats()
 
     def states(self) -> list[EngineState]:
         self.recorder.events += self.host.drain()
@@ -119,7 +128,7 @@ def make_isolated(tmp_path: Path) -> Iterator[Make]:
 # -- loading and unloading
 
 
-def test_a_load_goes_from_empty_over_loading_to_ready(make: Make) -> None:
+def test_a_load_goes_from_empty_through_loading_to_ready(make: Make) -> None:
     rig = make()
     assert (rig.host.state, rig.host.info) == ("empty", None)
     rig.load("some-model")
@@ -130,7 +139,7 @@ def test_a_load_goes_from_empty_over_loading_to_ready(make: Make) -> None:
     assert phases == ["verify", "start", "read", "convert", "warm up"], "those of the download first"
 
 
-def test_a_failed_load_tells_its_cure_and_another_may_follow(make: Make) -> None:
+def test_a_failed_load_shows_its_cure_and_another_may_follow(make: Make) -> None:
     rig = make()
     rig.host.load(MODEL_MISSING)
     failed = rig.until(EngineFailed)
@@ -147,7 +156,7 @@ def test_a_failed_load_tells_its_cure_and_another_may_follow(make: Make) -> None
         (ValueError("odd"), "internal", "The engine failed: ValueError: odd"),
     ],
 )
-def test_whatever_the_preparation_raises_is_told(
+def test_any_error_of_the_preparation_is_reported(
     make: Make, raised: Exception, kind: str, message: str
 ) -> None:
     def prepare(name: str, report: ProgressReporter) -> ModelSpec:
@@ -193,7 +202,9 @@ def test_a_download_is_cancelled_too(make: Make) -> None:
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
-def test_what_is_loaded_stays_while_another_models_files_do_not_come(make: Make, is_cancelled: bool) -> None:
+def test_the_loaded_model_stays_when_the_files_of_another_cannot_be_fetched(
+    make: Make, is_cancelled: bool
+) -> None:
     def prepare(name: str, report: ProgressReporter) -> ModelSpec:
         if name == "good":
             return prepare_scripted(name, report)
@@ -217,7 +228,7 @@ def test_what_is_loaded_stays_while_another_models_files_do_not_come(make: Make,
     assert rig.engine.calls == ["load", "generate"]  # type: ignore[attr-defined]
 
 
-def test_a_model_that_does_not_load_brings_back_the_one_before(make: Make) -> None:
+def test_a_failed_load_restores_the_previous_model(make: Make) -> None:
     rig = make()
     rig.load("good")
     rig.host.load(MODEL_MISSING)
@@ -229,7 +240,7 @@ def test_a_model_that_does_not_load_brings_back_the_one_before(make: Make) -> No
     assert rig.states()[2:7] == ["loading", "unloading", "loading", "loading", "ready"]
 
 
-def test_a_load_that_is_cancelled_brings_back_the_model_before(make: Make) -> None:
+def test_a_cancelled_load_restores_the_previous_model(make: Make) -> None:
     gate = Gate()
     rig = make(Script(stepped_load=True), gate)
     rig.host.load("good")
@@ -246,7 +257,7 @@ def test_a_load_that_is_cancelled_brings_back_the_model_before(make: Make) -> No
     assert rig.host.state == "empty"
 
 
-def test_nothing_is_brought_back_where_something_else_was_asked_for(make: Make) -> None:
+def test_the_previous_model_is_not_restored_when_another_load_or_an_unload_follows(make: Make) -> None:
     gate = Gate()
     rig = make(Script(stepped_load=True), gate)
     rig.host.load("good")
@@ -266,7 +277,7 @@ def test_nothing_is_brought_back_where_something_else_was_asked_for(make: Make) 
     assert [event.info.model for event in rig.recorder.of(EngineLoaded)] == ["good", "next"]
 
 
-def test_a_model_that_cannot_be_brought_back_is_gone(make: Make) -> None:
+def test_a_previous_model_that_cannot_be_restored_leaves_the_host_failed(make: Make) -> None:
     rig = make()
     rig.load("good")
     rig.engine.script = Script(fault="raise", fault_at="load")  # type: ignore[attr-defined]
@@ -277,9 +288,7 @@ def test_a_model_that_cannot_be_brought_back_is_gone(make: Make) -> None:
     assert rig.until(EngineFailed).before == "none"
 
 
-def test_a_model_that_cannot_be_freed_does_not_keep_another_out(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_unload_does_not_prevent_the_next_load(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     rig = make()
     rig.load("stuck")
 
@@ -293,8 +302,8 @@ def test_a_model_that_cannot_be_freed_does_not_keep_another_out(
         rig.until(EngineStateChanged, state="ready")
 
 
-def test_the_load_time_is_that_of_the_whole_wait() -> None:
-    """The engine says less: it does not know of its process, nor of its imports."""
+def test_the_load_time_includes_the_whole_wait() -> None:
+    """The engine itself cannot measure the start of its process and its imports."""
     host = scripted_host()
     recorder = Recorder(host)
     host.start()
@@ -303,7 +312,7 @@ def test_the_load_time_is_that_of_the_whole_wait() -> None:
     assert host.shutdown()
 
 
-def test_unloading_goes_back_to_empty_and_frees_the_engine(make: Make) -> None:
+def test_an_unload_goes_back_to_empty_and_frees_the_engine(make: Make) -> None:
     rig = make()
     rig.load()
     rig.host.unload()
@@ -313,14 +322,14 @@ def test_unloading_goes_back_to_empty_and_frees_the_engine(make: Make) -> None:
     assert rig.engine.calls == ["load", "unload"]  # type: ignore[attr-defined]
 
 
-def test_unloading_nothing_says_nothing(make: Make) -> None:
+def test_an_unload_without_a_model_posts_nothing(make: Make) -> None:
     rig = make()
     rig.host.unload()
     rig.load()
     assert rig.states() == ["loading", "ready"]
 
 
-def test_a_new_model_replaces_a_running_reply_in_order(make: Make) -> None:
+def test_a_new_load_cancels_a_running_reply_first(make: Make) -> None:
     gate = Gate()
     rig = make(Script(stepped=True), gate)
     rig.load("first")
@@ -345,7 +354,7 @@ def test_a_new_model_replaces_a_running_reply_in_order(make: Make) -> None:
     assert rig.recorder.text(request.id) == "Hello! This"
 
 
-def test_a_new_load_overtakes_one_that_runs(make: Make) -> None:
+def test_a_new_load_cancels_a_running_load(make: Make) -> None:
     gate = Gate()
     rig = make(Script(stepped_load=True), gate)
     rig.host.load("slow")
@@ -359,7 +368,7 @@ def test_a_new_load_overtakes_one_that_runs(make: Make) -> None:
 # -- replies
 
 
-def test_a_reply_comes_whole_and_in_order(make: Make) -> None:
+def test_a_reply_arrives_complete_and_in_order(make: Make) -> None:
     rig = make(Script(replies=("One two three.",)))
     rig.load()
     rig.host.generate(request := rig.request())
@@ -428,7 +437,7 @@ def test_an_engine_that_raises_ends_the_reply_and_stays_ready(make: Make, fault:
     assert finished.reason == "error"
     assert finished.error is not None
     assert finished.error.kind == {"raise": "engine_error", "bug": "internal"}[fault]
-    assert finished.stats.completion_tokens == 2
+    assert rig.figures(request).completion_tokens == 2
     assert rig.recorder.text(request.id) == "Hello! This"
     rig.until(EngineStateChanged, state="ready")
 
@@ -443,7 +452,8 @@ def test_the_death_of_the_engine_ends_the_reply_with_its_figures_and_a_load_revi
     finished = rig.until(GenerationFinished)
     assert finished.error is not None
     assert finished.error.kind == "engine_died"
-    assert (finished.stats.completion_tokens, finished.stats.ttft_s) == (4, 0.1)
+    stats = rig.figures(request)
+    assert (stats.completion_tokens, stats.ttft_s) == (4, 0.1)
     assert rig.recorder.text(request.id) == "Hello! This is a"
     rig.until(EngineStateChanged, state="failed")
     assert rig.host.info is None
@@ -462,14 +472,14 @@ def test_the_death_of_an_idle_engine_is_noticed_within_seconds(make_isolated: Ma
 # -- counts
 
 
-def test_a_count_answers_with_its_id(make: Make) -> None:
+def test_a_count_is_answered_with_its_id(make: Make) -> None:
     rig = make()
     rig.load()
     count_id = rig.host.count(HELLO)
     assert rig.until(PromptCounted).count_id == count_id
 
 
-def test_only_the_newest_count_is_made(make: Make) -> None:
+def test_only_the_newest_count_is_computed(make: Make) -> None:
     gate = Gate()
     rig = make(Script(stepped=True), gate)
     rig.load()
@@ -481,7 +491,7 @@ def test_only_the_newest_count_is_made(make: Make) -> None:
 
 
 @pytest.mark.parametrize("fault", ["raise", "bug"])
-def test_a_count_that_fails_disturbs_nothing(make: Make, fault: str) -> None:
+def test_a_failed_count_leaves_the_engine_ready(make: Make, fault: str) -> None:
     rig = make(Script(fault=fault, fault_at="count"))  # type: ignore[arg-type]
     rig.load()
     rig.host.count(HELLO)
@@ -506,7 +516,7 @@ def test_a_burst_of_events_wakes_once_until_it_is_drained(make: Make) -> None:
     assert len(rig.host.drain()) > 3
 
 
-def test_a_waker_set_late_hears_of_what_waits(make: Make) -> None:
+def test_a_waker_that_is_set_late_is_called_for_waiting_events(make: Make) -> None:
     rig = make()
     rig.host.set_waker(None)
     rig.host.load("m")
@@ -553,7 +563,7 @@ def test_a_request_after_the_end_still_ends(make: Make) -> None:
     assert rig.until(GenerationFinished).reason == "cancelled"
 
 
-def test_shutdown_without_patience_only_begins_the_end(make: Make) -> None:
+def test_shutdown_without_a_timeout_returns_at_once(make: Make) -> None:
     gate = Gate()
     released = threading.Event()
 
@@ -585,7 +595,7 @@ def test_force_kills_an_engine_that_hangs(make_isolated: Make) -> None:
 def test_when_the_ui_crashes_the_engine_thread_closes_the_engine_and_ends(
     words: int, reasons: list[str]
 ) -> None:
-    """The main thread ends by an exception that nobody catches, and never calls `shutdown`."""
+    """The main thread ends with an uncaught exception and never calls `shutdown`."""
     script = """
     from tests.engine.runtime.test_host import Rig
     from tests.fakes import Script, ScriptedEngine
@@ -615,7 +625,7 @@ def test_when_the_ui_crashes_the_engine_thread_closes_the_engine_and_ends(
     assert ended.returncode == 1
 
 
-def test_the_memory_is_that_of_the_process_the_engine_runs_in(make: Make, make_isolated: Make) -> None:
+def test_the_memory_is_that_of_the_engines_process(make: Make, make_isolated: Make) -> None:
     here, there = make(), make_isolated(Script())
     there.load()
     ours, theirs = here.host.memory_bytes(), there.host.memory_bytes()
@@ -633,7 +643,7 @@ CALLS = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(CALLS)
-def test_after_any_calls_every_request_has_ended_once_and_every_state_followed_legally(
+def test_after_any_calls_every_request_has_ended_once_and_every_state_change_was_legal(
     calls: list[str],
 ) -> None:
     rig = Rig(ScriptedEngine())

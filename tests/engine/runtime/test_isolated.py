@@ -1,4 +1,4 @@
-"""The engine's process: what comes of it when it dies, hangs, babbles, or is left alone."""
+"""The engine's process: when it dies, hangs, prints noise, or loses its parent."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineDied, EngineError, LoadCancelled
-from ttchat_tui.engine.runtime.child import REST_S, Patience
+from ttchat_tui.engine.runtime.child import TOKEN_PAUSE_S, Timeouts
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
-from ttchat_tui.engine.runtime.wire import Channel, Command, Reply
+from ttchat_tui.engine.runtime.wire import Answer, Channel, Command
 
 SPEC = ModelSpec(name="m")
 REQUEST = GenerationRequest(
@@ -61,7 +61,7 @@ def make(log_path: Path) -> Iterator[Make]:
 
 
 def ignore(_progress: LoadProgress) -> None:
-    """A reporter that nobody listens to."""
+    """A reporter that does nothing."""
 
 
 def reply(engine: IsolatedEngine, control: GenerationControl | None = None) -> list[GenerationEvent]:
@@ -69,7 +69,7 @@ def reply(engine: IsolatedEngine, control: GenerationControl | None = None) -> l
 
 
 def is_gone(pid: int) -> bool:
-    """The process has ended; as a zombie too, which its parent may not have collected."""
+    """Whether the process has ended. A zombie counts, too: its parent may not have reaped it yet."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -77,7 +77,7 @@ def is_gone(pid: int) -> bool:
 
 
 def finds_it_dead(engine: IsolatedEngine) -> bool:
-    """Whether `check` does. It cannot before the last thread has ended, when the process is long a zombie."""
+    """Whether `check` raises. It does so only after the last thread has ended, later than the process becomes a zombie."""
     try:
         engine.check()
     except EngineDied:
@@ -122,18 +122,18 @@ def test_warm_modules_are_imported_before_the_first_command(make: Make, log_path
     assert "no_such_module_here cannot be imported" in written
 
 
-def test_closing_waits_for_no_import_and_starts_no_other_child(
+def test_closing_does_not_wait_for_imports_and_starts_no_other_child(
     make: Make,
     log_path: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whoever leaves again right after the start does not wait for torch."""
+    """A user who quits right after the start does not wait for torch."""
     (tmp_path / "slow_to_import.py").write_text("print('importing'); import time; time.sleep(50)")
     monkeypatch.syspath_prepend(tmp_path)
     caplog.set_level(logging.INFO, "ttchat_tui.engine.runtime.child")
-    engine = make(warm=("slow_to_import",), patience=Patience(farewell_s=40, cancel_s=40))
+    engine = make(warm=("slow_to_import",), timeouts=Timeouts(close_s=40, cancel_s=40))
     host = EngineHost(engine, lambda _name, _report: SPEC)
     host.start()
     host.load("any")
@@ -156,7 +156,7 @@ def test_a_module_in_the_current_folder_does_not_replace_pythons_own(
     assert make().load(SPEC, ignore).label == "scripted"
 
 
-def test_noise_of_native_code_goes_to_the_private_log(
+def test_output_of_native_code_goes_to_the_private_log(
     make: Make, log_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     engine = make(Script(fault="noise", fault_at=2))
@@ -177,7 +177,7 @@ def test_noise_of_native_code_goes_to_the_private_log(
         ("exit", "ended by itself (exit status 7)"),
     ],
 )
-def test_a_death_in_a_reply_is_told_at_once_with_what_came_before(
+def test_a_death_in_a_reply_is_reported_at_once_after_the_events_before_it(
     make: Make, log_path: Path, fault: Fault, says: str
 ) -> None:
     engine = make(Script(fault=fault, fault_at=3))
@@ -186,14 +186,14 @@ def test_a_death_in_a_reply_is_told_at_once_with_what_came_before(
     began = time.monotonic()
     with pytest.raises(EngineDied) as caught:  # noqa: PT012 (the events before it count too)
         for event in engine.generate(REQUEST, GenerationControl(REQUEST.sampling)):
-            events.append(event)  # noqa: PERF402 (what came before the exception is wanted)
+            events.append(event)  # noqa: PERF402 (the events before the exception are needed)
     assert time.monotonic() - began < 1.0
     assert says in str(caught.value)
     assert str(log_path) in caught.value.info.cure
     assert len([event for event in events if isinstance(event, TokenEvent)]) == 3
 
 
-def test_a_death_in_a_load_is_told_and_the_next_load_starts_another_process(
+def test_a_death_in_a_load_is_reported_and_the_next_load_starts_another_process(
     make: Make, tmp_path: Path
 ) -> None:
     engine = make(Script(stepped_load=True, gate=str(tmp_path / "gate")))
@@ -211,16 +211,16 @@ def test_a_death_in_a_load_is_told_and_the_next_load_starts_another_process(
     assert engine.load(SPEC, ignore).model == "m"
 
 
-def test_a_load_that_hangs_is_told_before_it_is_ended(make: Make) -> None:
-    patience = Patience(heartbeat_s=0.1, silence_s=0.3, load_silence_s=1.5)
-    engine = make(Script(fault="hang_gil", fault_at="load"), patience=patience)
-    told: list[LoadProgress] = []
-    with pytest.raises(EngineDied, match=r"no sign of life for 1\.5 s"):
-        engine.load(SPEC, told.append)
-    hanging = [progress for progress in told if "no sign of life" in progress.detail]
+def test_a_load_that_hangs_is_reported_before_it_is_killed(make: Make) -> None:
+    timeouts = Timeouts(heartbeat_s=0.1, silence_s=0.3, load_silence_s=3.0)
+    engine = make(Script(fault="hang_gil", fault_at="load"), timeouts=timeouts)
+    reported: list[LoadProgress] = []
+    with pytest.raises(EngineDied, match=r"no sign of life for 3 s"):
+        engine.load(SPEC, reported.append)
+    hanging = [progress for progress in reported if "no sign of life" in progress.detail]
     assert hanging
-    assert hanging[0].phase == "read"
-    assert "no sign of life" not in told[0].detail
+    assert hanging[-1].phase == "read"
+    assert "no sign of life" not in reported[0].detail
 
 
 def test_a_death_while_idle_is_noticed_by_check(make: Make) -> None:
@@ -248,16 +248,16 @@ def test_a_child_that_cannot_start_says_why(log_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "patience", "says"),
+    ("fault", "timeouts", "says"),
     [
-        ("hang_gil", Patience(heartbeat_s=0.1, silence_s=0.5), "no sign of life for 0.5 s"),
-        ("hang", Patience(heartbeat_s=0.1, step_s=0.5), "no progress for 0.5 s"),
+        ("hang_gil", Timeouts(heartbeat_s=0.1, silence_s=0.5), "no sign of life for 0.5 s"),
+        ("hang", Timeouts(heartbeat_s=0.1, step_s=0.5), "no progress for 0.5 s"),
     ],
 )
-def test_a_hang_is_ended_and_its_stack_is_in_the_log(
-    make: Make, log_path: Path, fault: Fault, patience: Patience, says: str
+def test_a_hanging_child_is_killed_and_its_stack_is_in_the_log(
+    make: Make, log_path: Path, fault: Fault, timeouts: Timeouts, says: str
 ) -> None:
-    engine = make(Script(fault=fault, fault_at=1), patience=patience)
+    engine = make(Script(fault=fault, fault_at=1), timeouts=timeouts)
     engine.load(SPEC, ignore)
     pid = engine.pid
     assert pid is not None
@@ -269,15 +269,15 @@ def test_a_hang_is_ended_and_its_stack_is_in_the_log(
 
 def test_a_hang_in_mid_reply_is_noticed_at_the_pace_of_the_reply(make: Make) -> None:
     engine = make(
-        Script(fault="hang", fault_at=6), patience=Patience(heartbeat_s=0.1, step_s=60, least_step_s=0.8)
+        Script(fault="hang", fault_at=6), timeouts=Timeouts(heartbeat_s=0.1, step_s=60, min_step_s=0.8)
     )
     engine.load(SPEC, ignore)
     with pytest.raises(EngineDied, match=r"no progress for 0\.8 s"):
         reply(engine)
 
 
-def test_a_stopped_child_is_taken_for_hung(make: Make) -> None:
-    engine = make(patience=Patience(heartbeat_s=0.1, silence_s=0.4))
+def test_a_stopped_child_counts_as_hung(make: Make) -> None:
+    engine = make(timeouts=Timeouts(heartbeat_s=0.1, silence_s=0.4))
     engine.load(SPEC, ignore)
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGSTOP)
@@ -288,7 +288,7 @@ def test_a_stopped_child_is_taken_for_hung(make: Make) -> None:
 def test_a_slow_step_with_heartbeats_is_no_hang(make: Make, tmp_path: Path) -> None:
     engine = make(
         Script(stepped=True, gate=str(tmp_path / "gate")),
-        patience=Patience(heartbeat_s=0.05, silence_s=2.0, step_s=None),
+        timeouts=Timeouts(heartbeat_s=0.05, silence_s=2.0, step_s=None),
     )
     gate = Gate(str(tmp_path / "gate"))
     engine.load(SPEC, ignore)
@@ -296,7 +296,9 @@ def test_a_slow_step_with_heartbeats_is_no_hang(make: Make, tmp_path: Path) -> N
     assert reply(engine)[-1].reason == "stop"  # type: ignore[union-attr]
 
 
-def test_an_unforeseen_exception_in_the_child_is_told_and_ends_nothing(make: Make, log_path: Path) -> None:
+def test_an_unexpected_exception_in_the_child_is_reported_and_ends_nothing(
+    make: Make, log_path: Path
+) -> None:
     engine = make(Script(fault="bug", fault_at="count"))
     engine.load(SPEC, ignore)
     pid = engine.pid
@@ -321,14 +323,14 @@ def test_a_cancelled_load_leaves_the_same_child_ready_for_the_next(make: Make, t
     assert engine.pid == pid
 
 
-def test_a_load_stuck_in_native_code_is_cancelled_by_a_new_child(make: Make) -> None:
-    engine = make(Script(fault="hang_gil", fault_at="load"), patience=Patience(cancel_s=0.3))
+def test_cancelling_a_load_that_hangs_in_native_code_replaces_the_child(make: Make) -> None:
+    engine = make(Script(fault="hang_gil", fault_at="load"), timeouts=Timeouts(cancel_s=0.3))
     engine.start()
     pid = engine.pid
     assert pid is not None
 
     def cancel_where_it_hangs(progress: LoadProgress) -> None:
-        if progress.done == 1:  # What was said last before it. A cancel before that is heard.
+        if progress.done == 1:  # The last report before the hang. A cancel before it would work.
             raise LoadCancelled("cancelled")
 
     with pytest.raises(LoadCancelled):
@@ -348,7 +350,9 @@ def cancelling(after: int) -> Callable[[LoadProgress], None]:
     return report
 
 
-def test_a_reply_nobody_listens_to_is_ended_and_the_engine_goes_on(make: Make, tmp_path: Path) -> None:
+def test_a_reply_that_nobody_reads_is_cancelled_and_the_engine_stays_ready(
+    make: Make, tmp_path: Path
+) -> None:
     engine = make(Script(stepped=True, gate=str(tmp_path / "gate")))
     gate = Gate(str(tmp_path / "gate"))
     engine.load(SPEC, ignore)
@@ -372,38 +376,38 @@ def test_cancel_from_another_thread_arrives_without_waiting_for_a_token(make: Ma
     assert time.monotonic() - began < 1.0
 
 
-def test_tokens_are_taken_in_bursts(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the parent rests, the child says all the rest; one read takes it."""
+def test_tokens_are_received_in_bursts(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """During the pause of the parent the child sends the rest of the reply, and one read receives it."""
     gate = Gate(str(tmp_path / "gate"))
     engine = make(Script(stepped=True, gate=str(tmp_path / "gate")))
     engine.load(SPEC, ignore)
-    rests: list[float] = []
+    pauses: list[float] = []
 
-    def rest(channel: Channel[Command, Reply], duration_s: float, wake_fd: int = -1) -> None:
-        if not rests:
+    def pause(channel: Channel[Command, Answer], duration_s: float, wake_fd: int = -1) -> None:
+        if not pauses:
             gate.open()
             assert wait_until(lambda: b"GenerationFinished" in waiting(channel), 5)
-        rests.append(duration_s)
+        pauses.append(duration_s)
 
-    monkeypatch.setattr(Channel, "rest", rest)
+    monkeypatch.setattr(Channel, "pause", pause)
     reads = 0
-    fill = Channel[Command, Reply]._fill
+    fill = Channel[Command, Answer]._read
 
-    def count(channel: Channel[Command, Reply]) -> None:
+    def count(channel: Channel[Command, Answer]) -> None:
         nonlocal reads
-        reads += bool(rests)
+        reads += bool(pauses)
         fill(channel)
 
-    monkeypatch.setattr(Channel, "_fill", count)
+    monkeypatch.setattr(Channel, "_read", count)
     gate.release()
     tokens = [event for event in reply(engine) if isinstance(event, TokenEvent)]
     assert len(tokens) > 5
-    assert rests == [REST_S] * len(tokens)
+    assert pauses == [TOKEN_PAUSE_S] * len(tokens)
     assert reads == 1
 
 
-def waiting(channel: Channel[Command, Reply]) -> bytes:
-    """What has come and was not read."""
+def waiting(channel: Channel[Command, Answer]) -> bytes:
+    """Bytes that have arrived and were not read."""
     try:
         return channel._socket.recv(1 << 16, socket.MSG_PEEK)
     except BlockingIOError:
@@ -428,14 +432,15 @@ from tests.fakes import SCRIPTED, Script
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from tests.engine.runtime.test_isolated import REQUEST, SPEC, ignore
 from ttchat_tui.domain.generation import GenerationControl
-from ttchat_tui.engine.runtime.child import REST_S, Patience
+from ttchat_tui.engine.runtime.child import TOKEN_PAUSE_S, Timeouts
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
-from ttchat_tui.engine.runtime.wire import Channel, Command, Reply
+from ttchat_tui.engine.runtime.commands import Command
+from ttchat_tui.engine.runtime.wire import Answer, Channel
 
 script = Script(fault={fault!r}, fault_at=1)
-patience = Patience(heartbeat_s=0.1, load_silence_s=2.0, silence_s=60)
-engine = IsolatedEngine(Path(sys.argv[1]), factory=SCRIPTED, environment=script.environment(), patience=patience)
+timeouts = Timeouts(heartbeat_s=0.1, load_silence_s=2.0, silence_s=60)
+engine = IsolatedEngine(Path(sys.argv[1]), factory=SCRIPTED, environment=script.environment(), timeouts=timeouts)
 engine.load(SPEC, ignore)
 for event in engine.generate(REQUEST, GenerationControl(REQUEST.sampling)):
     if isinstance(event, TokenEvent if script.fault else GenerationFinished):

@@ -1,4 +1,4 @@
-"""Memory figures come from the system, or not at all."""
+"""Memory figures from the system, or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The framing between the two processes: whatever goes in comes out, however the stream is cut."""
+"""The framing between the two processes: frames arrive unchanged, wherever the stream is cut."""
 
 from __future__ import annotations
 
@@ -27,21 +27,23 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.generation import GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.runtime.wire import (
+from ttchat_tui.engine.runtime.commands import (
     Cancel,
     CancelLoad,
-    Channel,
     Close,
     Command,
-    Count,
-    Done,
-    Failed,
+    CountTokens,
     Generate,
-    Heartbeat,
     Load,
-    Reply,
     SetSampling,
     Unload,
+)
+from ttchat_tui.engine.runtime.wire import (
+    Answer,
+    Channel,
+    Done,
+    Failed,
+    Heartbeat,
     WireError,
     child_channel,
     parent_channel,
@@ -63,14 +65,14 @@ ERROR = ErrorInfo(kind="internal", message="m", cure="c")
 COMMANDS: list[Command] = [
     Load(ModelSpec(name="m", path="/tmp/x.gguf")),
     CancelLoad(),
-    Count(3, (ChatMessage("system", "s"),)),
+    CountTokens(3, (ChatMessage("system", "s"),)),
     Generate(REQUEST),
     Cancel(7),
     SetSampling(7, SAMPLING),
     Unload(),
     Close(),
 ]
-REPLIES: list[Reply] = [
+ANSWERS: list[Answer] = [
     Heartbeat(),
     LoadProgress(phase="read", done=1, total=2, unit="tensors"),
     EngineLoaded(INFO),
@@ -83,7 +85,7 @@ REPLIES: list[Reply] = [
     Done(),
 ]
 
-Ends = tuple[Channel[Command, Reply], Channel[Reply, Command]]
+Ends = tuple[Channel[Command, Answer], Channel[Answer, Command]]
 
 
 @pytest.fixture
@@ -96,7 +98,7 @@ def ends() -> Iterator[Ends]:
 
 
 @pytest.fixture
-def raw() -> Iterator[tuple[Channel[Command, Reply], socket.socket]]:
+def raw() -> Iterator[tuple[Channel[Command, Answer], socket.socket]]:
     """A parent's channel, and the bare socket at its other end."""
     left, right = socket.socketpair()
     channel = parent_channel(left)
@@ -112,33 +114,33 @@ def test_a_command_arrives_as_it_was_sent(ends: Ends, command: Command) -> None:
     assert child.receive(1) == command
 
 
-@pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: type(reply).__name__)
-def test_a_reply_arrives_as_it_was_sent(ends: Ends, reply: Reply) -> None:
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: type(answer).__name__)
+def test_an_answer_arrives_as_it_was_sent(ends: Ends, answer: Answer) -> None:
     parent, child = ends
-    child.send(reply)
-    assert parent.receive(1) == reply
+    child.send(answer)
+    assert parent.receive(1) == answer
 
 
-@given(st.lists(st.sampled_from(REPLIES), max_size=6), st.lists(st.integers(1, 200), min_size=1, max_size=8))
-def test_frames_survive_any_cut_of_the_stream(replies: list[Reply], cuts: list[int]) -> None:
+@given(st.lists(st.sampled_from(ANSWERS), max_size=6), st.lists(st.integers(1, 200), min_size=1, max_size=8))
+def test_frames_survive_any_cut_of_the_stream(answers: list[Answer], cuts: list[int]) -> None:
     left, right = socket.socketpair()
     sender, tap = socket.socketpair()
     channel, source = parent_channel(left), child_channel(sender)
-    for reply in replies:
-        source.send(reply)
+    for answer in answers:
+        source.send(answer)
     source.close()
     stream = tap.makefile("rb").read()
-    received: list[Reply] = []
+    received: list[Answer] = []
     position, turn = 0, 0
     while position < len(stream):
         cut = cuts[turn % len(cuts)]
         right.sendall(stream[position : position + cut])
         position, turn = position + cut, turn + 1
-        while (reply := channel.receive(0)) is not None:
-            received.append(reply)
+        while (answer := channel.receive(0)) is not None:
+            received.append(answer)
     for end in (channel, right, tap):
         end.close()
-    assert received == replies
+    assert received == answers
 
 
 def test_what_was_sent_before_the_end_is_still_received(ends: Ends) -> None:
@@ -150,23 +152,23 @@ def test_what_was_sent_before_the_end_is_still_received(ends: Ends) -> None:
         parent.receive(1)
 
 
-def test_sending_to_nobody_is_an_error(ends: Ends) -> None:
+def test_sending_to_a_closed_peer_is_an_error(ends: Ends) -> None:
     parent, child = ends
     child.close()
     with pytest.raises(WireError, match="broke"):
         parent.send(Close())
 
 
-def test_a_reader_that_never_reads_is_given_up(ends: Ends) -> None:
+def test_sending_to_a_peer_that_never_reads_times_out(ends: Ends) -> None:
     parent, _ = ends
-    huge = Count(1, (ChatMessage("user", "x" * 10_000_000),))
-    with pytest.raises(WireError, match="takes nothing"):
+    huge = CountTokens(1, (ChatMessage("user", "x" * 10_000_000),))
+    with pytest.raises(WireError, match="stopped reading"):
         parent.send(huge, timeout_s=0.05)
 
 
 def test_a_frame_far_larger_than_the_socket_buffer_arrives_whole(ends: Ends) -> None:
     parent, child = ends
-    huge = Count(1, (ChatMessage("user", "é" * 5_000_000),))
+    huge = CountTokens(1, (ChatMessage("user", "é" * 5_000_000),))
     sender = threading.Thread(target=parent.send, args=(huge,))
     sender.start()
     assert child.receive(10) == huge
@@ -175,7 +177,7 @@ def test_a_frame_far_larger_than_the_socket_buffer_arrives_whole(ends: Ends) -> 
 
 def test_frames_of_two_threads_do_not_mix(ends: Ends) -> None:
     parent, child = ends
-    frames = [Count(n, (ChatMessage("user", str(n) * 100_000),)) for n in range(2)]
+    frames = [CountTokens(n, (ChatMessage("user", str(n) * 100_000),)) for n in range(2)]
     senders = [threading.Thread(target=lambda f=f: [parent.send(f) for _ in range(20)]) for f in frames]
     for sender in senders:
         sender.start()
@@ -185,7 +187,7 @@ def test_frames_of_two_threads_do_not_mix(ends: Ends) -> None:
     assert all(received.count(frame) == 20 for frame in frames)
 
 
-def test_a_heartbeat_is_left_out_when_the_other_side_is_behind(ends: Ends) -> None:
+def test_a_heartbeat_is_dropped_while_the_socket_is_full(ends: Ends) -> None:
     parent, child = ends
     with pytest.raises(WireError):
         child.send(LoadProgress(phase="read", detail="x" * 10_000_000), timeout_s=0)
@@ -205,31 +207,31 @@ def test_waiting_ends_when_woken(ends: Ends) -> None:
     os.close(writer)
 
 
-def test_resting_leaves_what_comes_until_the_time_is_over(ends: Ends) -> None:
+def test_a_pause_lasts_although_a_frame_arrives(ends: Ends) -> None:
     parent, child = ends
     child.send(Heartbeat())
     began = time.monotonic()
-    parent.rest(0.03)
+    parent.pause(0.03)
     assert time.monotonic() - began >= 0.03
     assert parent.receive(0) == Heartbeat()
 
 
-def test_there_is_no_rest_while_a_whole_frame_waits_or_after_a_wake(ends: Ends) -> None:
+def test_there_is_no_pause_while_a_whole_frame_waits_or_after_a_wake(ends: Ends) -> None:
     parent, child = ends
     for _ in range(2):
         child.send(Heartbeat())
     assert parent.receive(5) == Heartbeat()
-    parent.rest(60)
+    parent.pause(60)
     assert parent.receive(0) == Heartbeat()
     reader, writer = os.pipe()
     os.write(writer, b".")
-    parent.rest(60, reader)
+    parent.pause(60, reader)
     os.close(reader)
     os.close(writer)
 
 
-def test_an_absurd_length_is_refused_before_memory_is_taken(
-    raw: tuple[Channel[Command, Reply], socket.socket],
+def test_an_absurd_length_is_refused_before_memory_is_allocated(
+    raw: tuple[Channel[Command, Answer], socket.socket],
 ) -> None:
     channel, other = raw
     other.sendall(struct.pack("!I", 2**31))
@@ -238,10 +240,10 @@ def test_an_absurd_length_is_refused_before_memory_is_taken(
 
 
 @pytest.mark.parametrize("body", [b"", b"\xc1", b"\x81\xa4type\xa3Foo", b"\x01"])
-def test_a_frame_that_means_nothing_is_an_error(
-    raw: tuple[Channel[Command, Reply], socket.socket], body: bytes
+def test_an_invalid_frame_is_an_error(
+    raw: tuple[Channel[Command, Answer], socket.socket], body: bytes
 ) -> None:
     channel, other = raw
     other.sendall(struct.pack("!I", len(body)) + body)
-    with pytest.raises(WireError, match="means nothing"):
+    with pytest.raises(WireError, match="invalid frame"):
         channel.receive(1)

@@ -1,4 +1,4 @@
-"""From any exception to what a person reads about it."""
+"""Errors of the runtime: any exception as an `ErrorInfo`, and the two that more than one module reports."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from typing import Final
 
 from ttchat_tui.domain.errors import AppError, ErrorInfo
+from ttchat_tui.engine.base import EngineError
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,11 @@ def error_info(error: Exception) -> ErrorInfo:
     first_line = str(error).strip().partition("\n")[0]
     what = f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
     return ErrorInfo(kind="internal", message=f"The engine failed: {what}", cure="The log has the details.")
+
+
+def unfinished_reply() -> EngineError:
+    """The error of an engine that ended a reply without `GenerationFinished`."""
+    return EngineError("The engine stopped in the middle of the reply.", kind="internal")
 
 
 def is_out_of_memory(message: str) -> bool:

@@ -1,4 +1,4 @@
-"""Events from the engine thread to the UI's thread: no lock, no waiting, and a wake-up per burst, not per event."""
+"""Events from the engine thread to the UI's thread, without locks or waits, and with one wake-up per burst."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class EventQueue:
-    """One thread posts, another drains. The waker is called on the posting thread."""
+    """A queue for one posting thread and one draining thread. The waker is called on the posting thread."""
 
     def __init__(self) -> None:
         self._events: deque[EngineEvent] = deque()
@@ -27,7 +27,7 @@ class EventQueue:
             waker()
 
     def post(self, event: EngineEvent) -> None:
-        """Append `event`; a waker that raises is not called again (the UI's event loop may be closed already)."""
+        """Append `event`. A waker that raises is not called again: the UI's event loop may be closed."""
         self._events.append(event)
         waker = self._waker
         if waker is None or self._is_woken:
@@ -36,12 +36,12 @@ class EventQueue:
         try:
             waker()
         except Exception:
-            log.exception("the UI cannot be woken")
+            log.exception("the waker failed; it is not called again")
             self._waker = None
 
     def drain(self) -> list[EngineEvent]:
         """All events since the last call, in order."""
-        self._is_woken = False  # before taking: an event that comes meanwhile is taken, or wakes
+        self._is_woken = False  # first, so that an event posted meanwhile is drained or wakes
         events: list[EngineEvent] = []
         while self._events:
             events.append(self._events.popleft())

@@ -1,4 +1,4 @@
-"""How the engine's process ended, in words: from its exit status and from what it wrote last."""
+"""The error for an engine process that ended, from its exit status and its last line of output."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from ttchat_tui.engine.runtime.error_info import NO_MEMORY, is_out_of_memory
 _TAIL_BYTES: Final = 16_384
 _LONGEST_QUOTE: Final = 200
 _FAULTHANDLER: Final = ("Fatal Python error:", "Timeout (", "Thread 0x", "Current thread 0x")
-"""What Python itself writes at a crash: the line before says more to a person."""
+"""Python's own report of a crash begins with one of these: the line before it is more useful."""
 _OWN_LOGGING: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
-"""How lines of `logging` begin: steps on the way, of this process as well where the two share a file."""
+"""The beginning of a line from `logging`. Those are skipped: they are progress, and the parent may write to the same file."""
 
 
-def obituary(status: int, killed_for: str, log_path: Path, log_start: int, advice: str = "") -> EngineDied:
+def exit_report(status: int, killed_for: str, log_path: Path, log_start: int, advice: str = "") -> EngineDied:
     """The error for a child that ended.
 
     Args:
-        status: exit status; negative for a signal, as `subprocess` has it.
-        killed_for: why we killed it ourselves; empty if we did not.
-        log_path: where its output went.
-        log_start: size of the log before this child, in bytes.
-        advice: what this kind of engine wants besides a new load; a sentence.
+        status: exit status; negative for a signal, as in `subprocess`.
+        killed_for: the reason if we killed it; else empty.
+        log_path: the file with its output.
+        log_start: size of that file before the child started, in bytes.
+        advice: what this kind of engine needs besides a new load; a sentence.
     """
-    last_words = _last_words(log_path, log_start)
+    last_line = _last_line(log_path, log_start)
     if killed_for:
         message = f"The engine stopped answering: it {killed_for}."
     elif status == -signal.SIGKILL:
         message = "The engine's process was killed (SIGKILL), by the system if memory ran out."
     elif status < 0:
-        message = f"The engine's process crashed ({_signal_name(-status)}){_quote(last_words)}"
-    elif is_out_of_memory(last_words):
+        message = f"The engine's process crashed ({_signal_name(-status)}){_quote(last_line)}"
+    elif is_out_of_memory(last_line):
         return EngineDied(NO_MEMORY.message, cure=f"{NO_MEMORY.cure} The engine's log: {log_path}")
     else:
-        message = f"The engine's process ended by itself (exit status {status}){_quote(last_words)}"
+        message = f"The engine's process ended by itself (exit status {status}){_quote(last_line)}"
     cures = ("Load the model again.", advice, f"The engine's log: {log_path}")
     return EngineDied(message, cure=" ".join(cure for cure in cures if cure))
 
@@ -50,12 +50,12 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _quote(last_words: str) -> str:
-    return f": {last_words.rstrip('.')}." if last_words else "."
+def _quote(last_line: str) -> str:
+    return f": {last_line.rstrip('.')}." if last_line else "."
 
 
-def _last_words(log_path: Path, log_start: int) -> str:
-    """The last line that the child wrote before Python's own report of the crash, printable characters only."""
+def _last_line(log_path: Path, log_start: int) -> str:
+    """The child's last line of output before Python's own report of the crash, printable characters only."""
     try:
         with log_path.open("rb") as file:
             size = file.seek(0, 2)
@@ -63,11 +63,12 @@ def _last_words(log_path: Path, log_start: int) -> str:
             tail = file.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    words = ""
+    last_line = ""
     for line in tail.splitlines():
         if line.startswith(_FAULTHANDLER):
             break
         if _OWN_LOGGING.match(line):
             continue
-        words = "".join(character for character in line if character.isprintable()).strip() or words
-    return words[:_LONGEST_QUOTE]
+        text = "".join(character for character in line if character.isprintable()).strip()
+        last_line = text or last_line
+    return last_line[:_LONGEST_QUOTE]

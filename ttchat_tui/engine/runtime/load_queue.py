@@ -1,7 +1,7 @@
-"""What is loaded, and how another model comes in its place: a change that fails leaves, or brings back, what was there.
+"""Load orchestration for one engine: running, replacing and cancelling loads.
 
-The files of the new model are fetched while the old one stays loaded. Only the load itself needs its room: when that
-fails, or is cancelled, the old one is loaded again.
+The files of a new model are fetched while the previous one stays loaded. Then the previous one is unloaded, because both
+may not fit into memory. If the load of the new one fails or is cancelled, the previous one is loaded again.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from ttchat_tui.engine.runtime.error_info import error_info
 log = logging.getLogger(__name__)
 
 Prepare: TypeAlias = Callable[[str, ProgressReporter], ModelSpec]
-"""From the name of a model to its files: fetches what is missing, on the engine thread. May raise anything; an
-exception with an `info: ErrorInfo` is shown as it is."""
+"""Finds the files of the model with this name and fetches missing ones, on the engine thread. May raise anything."""
 
 
-class Order(msgspec.Struct, frozen=True):
-    """A load that was asked for."""
+class LoadRequest(msgspec.Struct, frozen=True):
+    """A load that waits for the engine thread."""
 
     name: str
     number: int
+    """Position in the order of all requests: a newer one has a higher number."""
     cancelled: threading.Event
 
 
-class _Loaded(msgspec.Struct, frozen=True):
+class _LoadedModel(msgspec.Struct, frozen=True):
     name: str
     spec: ModelSpec
 
 
-class Loader:
-    """Of one engine. The host's callers order and cancel; everything else happens on the engine thread."""
+class LoadQueue:
+    """The loads of one engine. The UI's thread requests and cancels; the engine thread does everything else."""
 
     def __init__(
         self,
@@ -56,137 +56,136 @@ class Loader:
         *,
         post: Callable[[EngineEvent], None],
         set_state: Callable[[EngineState, str], None],
-        is_leaving: Callable[[], bool],
+        is_shutting_down: Callable[[], bool],
         clock: Callable[[], float],
     ) -> None:
         self._engine = engine
         self._prepare = prepare
         self._post = post
         self._set_state = set_state
-        self._is_leaving = is_leaving
+        self._is_shutting_down = is_shutting_down
         self._clock = clock
         self._waiting: list[threading.Event] = []
         self._last_number = 0
-        self._old: _Loaded | None = None
-        """What is loaded, or was until another load began."""
+        self._last_loaded: _LoadedModel | None = None
+        """The loaded model; during a load, the one before it."""
         self.info: EngineInfo | None = None
-        """The loaded model; None while there is none."""
+        """The loaded model; None without one."""
 
-    # -- for the host's callers
+    # -- for the UI's thread
 
     @property
     def is_loading(self) -> bool:
-        """A load runs or waits for its turn."""
+        """Whether a load is running or queued."""
         return bool(self._waiting)
 
-    def order(self, name: str) -> Order:
-        """Ask for a load, to be `run`; those before it are cancelled, and bring nothing back."""
+    def request(self, name: str) -> LoadRequest:
+        """Make the request for a load, which the engine thread has to `run`. Cancels the loads before it; they do not
+        restore the previous model."""
         older = tuple(self._waiting)
         self._last_number += 1
-        order = Order(name, self._last_number, self._new_event())
+        request = LoadRequest(name, self._last_number, self._new_event())
         self._cancel(older)
-        return order
+        return request
 
     def cancel(self) -> None:
-        """Give up loads that run or wait. Each ends with `EngineFailed`, kind `load_cancelled`."""
+        """Cancel running and queued loads. Each ends with `EngineFailed`, kind `load_cancelled`."""
         self._cancel(tuple(self._waiting))
 
-    def give_up(self) -> None:
-        """As `cancel`, and nothing is brought back: the model is to be unloaded."""
+    def cancel_for_unload(self) -> None:
+        """Cancel all loads without restoring the previous model, because an unload follows."""
         self._last_number += 1
         self.cancel()
 
     # -- for the engine thread
 
-    def run(self, order: Order) -> None:
-        """One load, to its end."""
+    def run(self, request: LoadRequest) -> None:
+        """Run one load to its end, whatever that is."""
         try:
-            self._replace(order)
+            self._replace_model(request)
         finally:
-            self._forget(order.cancelled)
+            self._discard(request.cancelled)
 
     def unload(self) -> bool:
-        """Free the model; False: the engine failed at it, which has been told."""
-        self._old = None
+        """Free the model. Returns False if that failed; then the host is in state `failed`."""
+        self._last_loaded = None
         try:
-            self._free()
-        except Exception as error:  # noqa: BLE001 (told, never dropped)
-            self._fall(error)
+            self._unload_engine()
+        except Exception as error:  # noqa: BLE001 (posted as EngineFailed)
+            self._set_failed(error)
             return False
         return True
 
     def fail(self, error: Exception) -> None:
-        """There is no model any more."""
-        self._old = None
-        self._fall(error)
+        """Report that the engine died. No model is loaded from here on."""
+        self._last_loaded = None
+        self._set_failed(error)
 
-    def lose(self) -> None:
-        """The model went with its process, which somebody else tells."""
-        self.info = self._old = None
+    def forget(self) -> None:
+        """Drop the model after the engine died in a reply, which reports the error itself."""
+        self.info = self._last_loaded = None
 
-    def _replace(self, order: Order) -> None:
-        self._set_state("loading", order.name)
-        report = self._reporter(order.cancelled, order.number)
+    def set_capabilities(self, capabilities: Capabilities) -> None:
+        """Change what the loaded model can do, after a server refused a parameter."""
+        if self.info is not None:
+            self.info = msgspec.structs.replace(self.info, capabilities=capabilities)
+
+    def _replace_model(self, request: LoadRequest) -> None:
+        self._set_state("loading", request.name)
+        report = self._reporter(request.cancelled, request.number)
         try:
-            spec = self._prepare(order.name, report)
-        except Exception as error:  # noqa: BLE001 (told, never dropped)
+            spec = self._prepare(request.name, report)
+        except Exception as error:  # noqa: BLE001 (posted as EngineFailed)
             if self.info is None:
-                self._fall(error)
+                self._set_failed(error)
             else:
                 self._post(EngineFailed(error_info(error), "kept"))
                 self._set_state("ready", "")
             return
         if self.info is not None:
             try:
-                self._free()
+                self._unload_engine()
             except Exception:
-                log.exception(
-                    "what was loaded could not be freed; a load begins with an engine that is empty"
-                )
-            self._set_state("loading", order.name)
+                log.exception("the previous model could not be unloaded; `load` unloads it again")
+            self._set_state("loading", request.name)
         try:
-            self._load(order.name, spec, report)
-        except Exception as error:  # noqa: BLE001 (told, never dropped)
-            old = self._old
-            if old is None or order.number != self._last_number or self._is_leaving():
-                self._fall(error)
+            self._load(request.name, spec, report)
+        except Exception as error:  # noqa: BLE001 (posted as EngineFailed)
+            previous = self._last_loaded
+            if previous is None or request.number != self._last_number or self._is_shutting_down():
+                self._set_failed(error)
             else:
                 self._post(EngineFailed(error_info(error), "reloading"))
-                self._bring_back(old)
+                self._restore(previous)
 
-    def _bring_back(self, old: _Loaded) -> None:
+    def _restore(self, previous: _LoadedModel) -> None:
         cancelled = self._new_event()
         number = self._last_number
-        self._set_state("loading", old.name)
+        self._set_state("loading", previous.name)
         try:
-            self._load(old.name, old.spec, self._reporter(cancelled, number))
-        except Exception as error:  # noqa: BLE001 (told, never dropped)
+            self._load(previous.name, previous.spec, self._reporter(cancelled, number))
+        except Exception as error:  # noqa: BLE001 (posted as EngineFailed)
             if number == self._last_number:
-                self._old = None
-            self._fall(error)
+                self._last_loaded = None
+            self._set_failed(error)
         finally:
-            self._forget(cancelled)
+            self._discard(cancelled)
 
     def _load(self, name: str, spec: ModelSpec, report: ProgressReporter) -> None:
-        """Raises whatever the engine does; it is empty then."""
+        """Load into the empty engine. Raises what the engine raises, and leaves it empty then."""
         self.info = load_timed(self._engine, spec, report, self._clock)
-        self._old = _Loaded(name, spec)
+        self._last_loaded = _LoadedModel(name, spec)
         self._post(EngineLoaded(self.info))
         self._set_state("ready", "")
 
-    def adapt(self, capabilities: Capabilities) -> None:
-        """What is loaded can do other things than it said."""
-        if self.info is not None:
-            self.info = msgspec.structs.replace(self.info, capabilities=capabilities)
-
-    def _free(self) -> None:
-        """Raises whatever the engine does."""
+    def _unload_engine(self) -> None:
+        """Raises what the engine raises."""
         if self.info is not None:
             self._set_state("unloading", "")
             self.info = None
             self._engine.unload()
 
-    def _fall(self, error: Exception) -> None:
+    def _set_failed(self, error: Exception) -> None:
         self.info = None
         info = error_info(error)
         is_cancelled = isinstance(error, LoadCancelled)
@@ -194,12 +193,12 @@ class Loader:
         self._post(EngineFailed(info))
 
     def _reporter(self, cancelled: threading.Event, number: int) -> ProgressReporter:
-        """Posts progress that is news, and raises when the load was cancelled; engines call it for either."""
+        """A callback for `Engine.load`: posts progress that has changed, and raises when the load is cancelled."""
         last: LoadProgress | None = None
 
         def report(progress: LoadProgress) -> None:
             nonlocal last
-            if self._is_leaving():
+            if self._is_shutting_down():
                 raise EngineClosing("The app ends.")
             if cancelled.is_set() or number != self._last_number:
                 raise LoadCancelled("The load was cancelled.")
@@ -217,18 +216,18 @@ class Loader:
     def _cancel(self, events: tuple[threading.Event, ...]) -> None:
         for cancelled in events:
             cancelled.set()
-            self._forget(cancelled)
+            self._discard(cancelled)
 
-    def _forget(self, cancelled: threading.Event) -> None:
-        with suppress(ValueError):  # it was cancelled, and is forgotten already
+    def _discard(self, cancelled: threading.Event) -> None:
+        with suppress(ValueError):  # a cancel has removed it already
             self._waiting.remove(cancelled)
 
 
 def load_timed(
     engine: Engine, spec: ModelSpec, report: ProgressReporter, clock: Callable[[], float] = time.perf_counter
 ) -> EngineInfo:
-    """`engine.load` with `load_s` of the whole wait: the start of the engine's process and its imports are in it, of
-    which the engine itself does not know."""
+    """`engine.load` with the time of the whole call as `load_s`: the start of the engine's process is part of it, which the
+    engine itself cannot measure."""
     began_s = clock()
     info = engine.load(spec, report)
     return msgspec.structs.replace(info, load_s=clock() - began_s)

@@ -1,4 +1,4 @@
-"""How much memory a process holds, from /proc: no library, no subprocess, cheap enough for every second."""
+"""The memory of a process, from /proc: cheap enough to read every second."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def resident_bytes(pid: int | None = None) -> int | None:
-    """Resident memory of process `pid` (None: of this one); None where there is no /proc, or no such process."""
+    """Resident memory of process `pid` (default: this process); None without /proc or without such a process."""
     try:
         fields = Path(f"/proc/{os.getpid() if pid is None else pid}/statm").read_text().split()
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""How long one step of a reply may take before the engine counts as hung: much longer than its steps took so far."""
+"""The time-out of one step of a reply: a multiple of the longest step so far."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from typing import Final
 
 from ttchat_tui.domain.events import TokenEvent
 
-KNOWN_AFTER: Final = 4
-"""Tokens after which the pace is known: the first steps may compile."""
+WARM_UP_TOKENS: Final = 4
+"""Tokens before the time-out follows the pace: the first steps may compile."""
 
-TIMES: Final = 30.0
-"""So many times the longest step: other programs that take the cores cost a factor of ten."""
+FACTOR: Final = 30.0
+"""Time-out over longest step. Other programs on the same cores can slow a step down ten times."""
 
 
-class StepPatience:
-    """A limit that follows the pace of one reply."""
+class StepTimeout:
+    """A time-out that follows the pace of one reply."""
 
-    def __init__(self, longest_s: float | None, least_s: float) -> None:
-        """`longest_s` holds while the pace is not known (None: no limit at any time); never less than `least_s`."""
-        self._longest_s = longest_s
-        self._least_s = least_s
+    def __init__(self, max_s: float | None, min_s: float) -> None:
+        """The bounds, in seconds. `max_s` applies until the pace is known; None means no time-out at all."""
+        self._max_s = max_s
+        self._min_s = min_s
         self._tokens = 0
         self._last_s = 0.0
         self._longest_step_s = 0.0
 
-    def saw(self, event: TokenEvent) -> None:
-        """Rows of a batch step together: row 0 tells the pace, as long as it goes on."""
+    def observe(self, event: TokenEvent) -> None:
+        """Measure the steps behind `event`. Rows of a batch step together, so only row 0 is measured."""
         if event.row != 0:
             return
         for time_s in event.times_s:
@@ -35,7 +35,7 @@ class StepPatience:
             self._tokens += 1
 
     def limit_s(self) -> float | None:
-        """Seconds that the next step may take; None for any time."""
-        if self._longest_s is None or self._tokens < KNOWN_AFTER:
-            return self._longest_s
-        return min(self._longest_s, max(self._least_s, TIMES * self._longest_step_s))
+        """Seconds that the next step may take; None: no time-out."""
+        if self._max_s is None or self._tokens < WARM_UP_TOKENS:
+            return self._max_s
+        return min(self._max_s, max(self._min_s, FACTOR * self._longest_step_s))

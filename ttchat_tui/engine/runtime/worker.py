@@ -1,8 +1,9 @@
-"""The engine's process: commands from the channel, one at a time, on the main thread; cancel and sampling at once.
+"""The engine's process: runs the commands from the channel, one at a time.
 
-Threads: main runs the engine; the reader takes frames, steers what runs, and notices that the UI is gone; the pulse
-says that the interpreter runs while there is work. File descriptors 0, 1 and 2 are set before this module is loaded
-(stdin is /dev/null, output is the log), so whatever a native library prints goes to the log.
+Three threads: main runs the engine; the reader receives commands, applies cancels and sampling changes at once, and
+notices when the UI has gone; the heartbeat thread shows that the interpreter is alive while a command runs. File
+descriptors 0, 1 and 2 are set before this module is loaded (stdin is /dev/null, output is the log), so that the output of
+native libraries goes to the log.
 """
 
 from __future__ import annotations
@@ -28,26 +29,28 @@ from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.events import EngineLoaded, GenerationFinished, LoadProgress
 from ttchat_tui.domain.generation import GenerationControl
 from ttchat_tui.domain.model_spec import EngineKind
-from ttchat_tui.engine.base import Engine, EngineError, LoadCancelled
+from ttchat_tui.engine.base import Engine, LoadCancelled
 from ttchat_tui.engine.runtime.child import STACKS_SIGNAL
-from ttchat_tui.engine.runtime.error_info import error_info
-from ttchat_tui.engine.runtime.switching import SwitchingEngine
-from ttchat_tui.engine.runtime.wire import (
+from ttchat_tui.engine.runtime.commands import (
     Cancel,
     CancelLoad,
-    Channel,
     Close,
     Command,
-    Count,
-    Done,
-    Failed,
+    CountTokens,
     Generate,
-    Heartbeat,
-    Launch,
     Load,
-    Reply,
     SetSampling,
     Unload,
+)
+from ttchat_tui.engine.runtime.error_info import error_info, unfinished_reply
+from ttchat_tui.engine.runtime.switching import SwitchingEngine
+from ttchat_tui.engine.runtime.wire import (
+    Answer,
+    Channel,
+    Done,
+    Failed,
+    Heartbeat,
+    Launch,
     WireError,
     child_channel,
 )
@@ -58,7 +61,7 @@ log = logging.getLogger(__name__)
 class Worker:
     """Runs one engine for the process at the other end of `channel`."""
 
-    def __init__(self, channel: Channel[Reply, Command], engine: Engine, launch: Launch) -> None:
+    def __init__(self, channel: Channel[Answer, Command], engine: Engine, launch: Launch) -> None:
         self._channel = channel
         self._engine = engine
         self._launch = launch
@@ -68,32 +71,32 @@ class Worker:
         self._received = 0
         self._answered = 0
         self._work = threading.Event()
-        self._warming = threading.Lock()
-        """Held by whoever ends the warm-up: the main thread, which is through with it, or the reader's, which ends all."""
-        self._is_warm = False
+        self._import_lock = threading.Lock()
+        """Held by the main thread when it ends the imports, and by the reader when it ends the process during them."""
+        self._has_imported = False
 
     def run(self) -> None:
-        """Until Close, or until the other side is gone."""
+        """Run commands until Close, or until the UI's process has gone."""
         threading.Thread(target=self._read, name="reader", daemon=True).start()
-        threading.Thread(target=self._pulse, name="pulse", daemon=True).start()
-        self._warm_up()
-        with self._warming:
-            self._is_warm = True
+        threading.Thread(target=self._send_heartbeats, name="heartbeat", daemon=True).start()
+        self._import_modules()
+        with self._import_lock:
+            self._has_imported = True
         while (command := self._commands.get()) is not None:
             try:
                 command()
             except WireError:
-                log.warning("the other side is gone")
+                log.warning("the UI's process has gone")
                 break
             self._answered += 1
         self._engine.close()
 
-    def _warm_up(self) -> None:
+    def _import_modules(self) -> None:
         for module in self._launch.warm:
             try:
                 importlib.import_module(module)
             except ImportError:
-                log.info("%s cannot be imported; a load that needs it will say so", module, exc_info=True)
+                log.info("%s cannot be imported; a load that needs it reports that", module, exc_info=True)
 
     # -- the reader's thread
 
@@ -102,13 +105,13 @@ class Worker:
             while True:
                 command = self._channel.receive()
                 if command is not None:
-                    self._take(command)
+                    self._dispatch(command)
         except WireError as error:
             log.info("ending: %s", error)
         finally:
-            self._say_farewell()
+            self._shut_down()
 
-    def _take(self, command: Command) -> None:
+    def _dispatch(self, command: Command) -> None:
         match command:
             case Load():
                 self._load_cancelled = cancelled = threading.Event()
@@ -116,12 +119,12 @@ class Worker:
             case Generate(request):
                 self._controls[request.id] = control = GenerationControl(request.sampling)
                 self._queue(lambda: self._generate(command, control))
-            case Count():
+            case CountTokens():
                 self._queue(lambda: self._count(command))
             case Unload():
                 self._queue(self._unload)
             case Close():
-                self._end_if_not_warm()
+                self._exit_while_importing()
                 self._queue(self._close)
                 self._commands.put(None)
             case CancelLoad():
@@ -135,10 +138,11 @@ class Worker:
             case _:
                 assert_never(command)
 
-    def _end_if_not_warm(self) -> None:
-        """Imports take seconds and cannot be broken off; while they run there is no engine that would want to close."""
-        with self._warming:
-            if not self._is_warm:
+    def _exit_while_importing(self) -> None:
+        """Exit if the imports are still running: they take seconds, cannot be interrupted, and there is no engine to close
+        yet."""
+        with self._import_lock:
+            if not self._has_imported:
                 os._exit(0)
 
     def _queue(self, command: Callable[[], None]) -> None:
@@ -146,37 +150,36 @@ class Worker:
         self._commands.put(command)
         self._work.set()
 
-    def _say_farewell(self) -> None:
-        """Let the engine stop and close, and end the process whether it does or not."""
-        self._end_if_not_warm()
+    def _shut_down(self) -> None:
+        """Cancel all work, give the engine `close_s` to close, then exit in any case."""
+        self._exit_while_importing()
         self._load_cancelled.set()
         for control in list(self._controls.values()):
             control.cancel()
         self._commands.put(None)
-        time.sleep(self._launch.farewell_s)
-        log.warning("the engine did not close within %.1f s", self._launch.farewell_s)
+        time.sleep(self._launch.close_s)
+        log.warning("the engine did not close within %.1f s", self._launch.close_s)
         os._exit(1)
 
-    # -- the pulse's thread
+    # -- the heartbeat thread
 
-    def _pulse(self) -> None:
-        """While there is work: a heartbeat to the other side, and the dead man's switch wound up again.
+    def _send_heartbeats(self) -> None:
+        """While there is work, send heartbeats and postpone the dead man's switch.
 
-        The switch is a thread of C in `faulthandler`: it fires although native code holds the GIL, when nothing
-        written in Python could.
+        The switch is a C thread of `faulthandler`: it fires even while native code holds the GIL and no Python runs.
         """
         while self._work.wait():
             if self._answered == self._received:
                 self._work.clear()
                 faulthandler.cancel_dump_traceback_later()
-                if self._answered == self._received:  # nothing came between the look and the clear
+                if self._answered == self._received:  # no command came between the check and the clear
                     continue
                 self._work.set()
             faulthandler.dump_traceback_later(self._launch.deadman_s, exit=True)
             try:
                 self._channel.send_if_free(Heartbeat())
             except WireError:
-                return  # the reader notices as well, and ends the process
+                return  # the reader notices it too, and ends the process
             time.sleep(self._launch.heartbeat_s)
 
     # -- commands, on the main thread
@@ -187,21 +190,21 @@ class Worker:
                 raise LoadCancelled("The load was cancelled.")
             self._channel.send(progress)
 
-        def load() -> Reply:
+        def load() -> Answer:
             return EngineLoaded(self._engine.load(command.spec, report))
 
         self._answer(load)
 
-    def _count(self, command: Count) -> None:
+    def _count(self, command: CountTokens) -> None:
         self._answer(lambda: self._engine.count(command.count_id, command.messages))
 
     def _generate(self, command: Generate, control: GenerationControl) -> None:
-        def generate() -> Reply:
+        def generate() -> Answer:
             for event in self._engine.generate(command.request, control):
                 if isinstance(event, GenerationFinished):
                     return event
                 self._channel.send(event)
-            raise EngineError("The engine ended a reply without saying how.", kind="internal")
+            raise unfinished_reply()
 
         try:
             self._answer(generate)
@@ -209,51 +212,51 @@ class Worker:
             del self._controls[command.request.id]
 
     def _unload(self) -> None:
-        def unload() -> Reply:
+        def unload() -> Answer:
             self._engine.unload()
             return Done()
 
         self._answer(unload)
 
     def _close(self) -> None:
-        def close() -> Reply:
+        def close() -> Answer:
             self._engine.close()
             return Done()
 
         self._answer(close)
 
-    def _answer(self, work: Callable[[], Reply]) -> None:
-        """Send what `work` returns, or what it raised."""
+    def _answer(self, work: Callable[[], Answer]) -> None:
+        """Send what `work` returns, or the error that it raises."""
         try:
-            reply = work()
+            answer = work()
         except WireError:
             raise
-        except Exception as error:  # noqa: BLE001 (it is the answer)
-            reply = Failed(error_info(error))
-        self._channel.send(reply)
+        except Exception as error:  # noqa: BLE001 (sent as the answer)
+            answer = Failed(error_info(error))
+        self._channel.send(answer)
 
 
 def find_factory(name: str) -> Callable[[EngineKind], Engine]:
-    """The callable that `module:name` stands for."""
+    """Import the callable that is named as `module:callable`."""
     module, _, attribute = name.partition(":")
     factory: Callable[[EngineKind], Engine] = getattr(importlib.import_module(module), attribute)
     return factory
 
 
 def main(launch_json: str) -> None:
-    """Run as the child of an `IsolatedEngine`; `launch_json` is a `Launch`."""
+    """Entry point of the child of an `IsolatedEngine`. `launch_json` is a `Launch` as JSON."""
     launch = msgspec.json.decode(launch_json, type=decodable(Launch))
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s engine[%(process)d] %(levelname)s %(message)s"
     )
-    # What libraries print has to be in the log before a crash, not after it.
+    # So that what libraries print is in the log before a crash.
     cast("TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
     faulthandler.enable()
     faulthandler.register(STACKS_SIGNAL, all_threads=True)  # works while native code holds the GIL
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sock = socket.socket(fileno=launch.socket_fd)
-    sock.set_inheritable(False)  # a grandchild that keeps it would keep the other side from seeing our end
+    sock.set_inheritable(False)  # a grandchild that inherits it would hide our end from the parent
     engine = SwitchingEngine(find_factory(launch.factory))
     Worker(child_channel(sock), engine, launch).run()
     logging.shutdown()
-    os._exit(0)  # everything is closed; taking native libraries down has nothing left to do, and may hang
+    os._exit(0)  # everything is closed, and unloading native libraries may hang

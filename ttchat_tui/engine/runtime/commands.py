@@ -1,0 +1,50 @@
+"""Commands for an engine: what the host queues, and what goes over the wire to the engine's process."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.generation import GenerationRequest
+from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.sampling import SamplingParams
+
+
+class Load(msgspec.Struct, frozen=True, tag=True):
+    spec: ModelSpec
+
+
+class CountTokens(msgspec.Struct, frozen=True, tag=True):
+    count_id: int
+    messages: tuple[ChatMessage, ...]
+
+
+class Generate(msgspec.Struct, frozen=True, tag=True):
+    request: GenerationRequest
+
+
+class Unload(msgspec.Struct, frozen=True, tag=True):
+    pass
+
+
+class Close(msgspec.Struct, frozen=True, tag=True):
+    pass
+
+
+class CancelLoad(msgspec.Struct, frozen=True, tag=True):
+    pass
+
+
+class Cancel(msgspec.Struct, frozen=True, tag=True):
+    request_id: int
+
+
+class SetSampling(msgspec.Struct, frozen=True, tag=True):
+    request_id: int
+    sampling: SamplingParams
+
+
+Command: TypeAlias = Load | CountTokens | Generate | Unload | Close | CancelLoad | Cancel | SetSampling
+"""The first five run in order. The last three change the command that is running."""

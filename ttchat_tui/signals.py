@@ -1,4 +1,4 @@
-"""The signals that end a process unless it handles them: here they end it in order, also the second one and the late one."""
+"""An orderly end on every signal that ends a process, also on a second signal and during shutdown."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ _NAMES: Final = (
     "SIGHUP", "SIGQUIT", "SIGTRAP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGSTKFLT", "SIGXCPU", "SIGVTALRM",
     "SIGPROF", "SIGIO", "SIGPWR", "SIGSYS", "SIGEMT",
 )  # fmt: skip
-"""SIGINT is Python's KeyboardInterrupt already, SIGPIPE and SIGXFSZ are errors of a write. After a fault of native code
-(SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT) no Python runs any more."""
+"""Not in the list: SIGINT, which Python turns into KeyboardInterrupt; SIGPIPE and SIGXFSZ, which become errors of a write;
+and faults of native code (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT), after which no Python runs."""
 _REAL_TIME: Final = tuple(range(signal.SIGRTMIN, signal.SIGRTMAX + 1)) if hasattr(signal, "SIGRTMIN") else ()
 ENDING: Final[tuple[int, ...]] = (
     *(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name)),
     *_REAL_TIME,
 )
-_WISHES: Final = frozenset({signal.SIGTERM, signal.SIGQUIT})
-"""Someone wants the program to end. Of the others a second one says nothing new: a terminal that closes sends SIGHUP twice,
-the kernel's and the shell's."""
+_REQUESTS: Final = frozenset({signal.SIGTERM, signal.SIGQUIT})
+"""Sent by a person or a supervisor, so a second one is impatience. Others repeat by themselves: a closing terminal sends
+SIGHUP twice, once from the kernel and once from the shell."""
 
 
 class EndingSignals:
-    """While this lasts the first of `ENDING` unwinds the main thread as `SystemExit(128 + number)`.
+    """In this context the first signal of `ENDING` raises `SystemExit(128 + number)` in the main thread.
 
-    While the program ends they are only noted, so that nothing is torn out of the middle of that. Main thread only.
+    Later signals do not interrupt the shutdown. For the main thread only.
     """
 
     def __init__(self, *, is_last: bool = False) -> None:
-        """`is_last`: the process ends afterwards. It ignores them then, since Python gives them back to the default while
-        it still takes itself down, and one would change the exit code that has been decided."""
+        """`is_last`: the process ends after this context, and ignores signals from there on. Python's finalization would
+        restore the default handlers, and a signal would change the exit code."""
         self.number = 0
-        """The first that came; 0 while none has."""
+        """The first signal; 0 before it."""
         self._is_last = is_last
         self._is_ending = False
         self._is_waiting = False
@@ -49,13 +49,13 @@ class EndingSignals:
             signal.signal(number, signal.SIG_IGN if self._is_last else handler)
 
     def begin_end(self) -> None:
-        """From now on the program ends."""
+        """Declare that the shutdown has begun."""
         self._is_ending = True
 
     @contextmanager
     def impatience(self) -> Generator[None, None, None]:
-        """In this block, while the program ends, SIGTERM or SIGQUIT is a KeyboardInterrupt once, as ctrl+c is: wait no
-        longer."""
+        """In this block SIGTERM or SIGQUIT during the shutdown raises KeyboardInterrupt once, as ctrl+c does: it ends a
+        wait."""
         self._is_waiting = True
         try:
             yield
@@ -67,7 +67,7 @@ class EndingSignals:
         self.number = self.number or number
         if not is_ending:
             raise SystemExit(128 + number)
-        if self._is_waiting and number in _WISHES:
+        if self._is_waiting and number in _REQUESTS:
             self._is_waiting = False
             raise KeyboardInterrupt
 
@@ -76,7 +76,7 @@ def name(number: int) -> str:
     """`SIGQUIT (Quit)`"""
     try:
         known = signal.Signals(number).name
-    except ValueError:  # most of the real-time ones
+    except ValueError:  # most real-time signals have no name
         known = f"signal {number}"
     words = signal.strsignal(number)
     return f"{known} ({words})" if words else known

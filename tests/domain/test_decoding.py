@@ -1,4 +1,4 @@
-"""Types are whole before msgspec decodes into them, on whatever thread."""
+"""Every type is prepared before msgspec decodes into it, on any thread."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ print(found)
 """
 
 
-def test_a_thread_that_decodes_waits_for_one_that_is_still_finding_out_about_the_type() -> None:
+def test_a_thread_that_decodes_waits_for_another_that_is_still_preparing_the_type() -> None:
     """In a process of its own: without the lock it dies of SIGSEGV."""
     done = subprocess.run(
         [sys.executable, "-c", TWO_THREADS], capture_output=True, text=True, check=False, timeout=60
@@ -73,7 +73,7 @@ def typed_decodings(tree: ast.AST) -> Iterator[tuple[ast.Call, ast.expr]]:
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "decoding.py"]
 
 
-def test_every_type_that_is_decoded_into_is_made_whole_first() -> None:
+def test_every_type_that_is_decoded_into_is_prepared_first() -> None:
     found = [
         (module.relative_to(PACKAGE), call.lineno, ast.unparse(kind))
         for module in MODULES

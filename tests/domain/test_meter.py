@@ -1,4 +1,4 @@
-"""The meter, with made-up times: every figure is exact."""
+"""The meter with fixed times, so that every figure is exact."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def test_before_prefill_there_are_only_counts() -> None:
     assert meter.context_used == 7
 
 
-def test_one_token_gives_the_time_to_it_and_no_rate() -> None:
+def test_one_token_gives_a_ttft_and_no_rate() -> None:
     stats = metered(1.0).stats()
     assert (stats.ttft_s, stats.first_step_s, stats.decode_tps, stats.itl_p50_s) == (1.0, None, None, None)
 
 
-def test_the_first_step_is_apart() -> None:
+def test_the_first_decode_step_is_not_in_the_rates() -> None:
     two = metered(1.0, 9.0).stats()
     assert (two.first_step_s, two.decode_tps, two.itl_p95_s) == (8.0, None, None)
     many = metered(1.0, 9.0, 9.5, 10.0).stats()
@@ -78,14 +78,14 @@ def drafting(*tokens: tuple[float, bool]) -> Meter:
     return meter
 
 
-def test_a_reply_whose_tokens_came_out_of_one_forward_has_no_rate() -> None:
+def test_a_reply_from_a_single_forward_has_no_rate() -> None:
     meter = drafting((1.0, False), (1.25, False), (1.251, True), (1.252, True))
     assert (meter.stats().decode_tps, meter.stats().itl_p50_s) == (None, None)
     assert meter.stats().first_step_s == 0.25
     assert meter.now_tps(2.0) == pytest.approx(3 / 0.252)
 
 
-def test_guessed_tokens_count_with_the_forward_that_they_came_out_of() -> None:
+def test_drafted_tokens_count_with_their_forward() -> None:
     first_step = ((1.0, False), (2.0, False), (2.0, True))
     meter = drafting(*first_step, (2.5, False), (2.5, True), (2.5, True), (3.0, False))
     assert meter.stats().completion_tokens == 7
@@ -101,24 +101,24 @@ def test_tokens_at_one_instant_give_no_infinite_rate() -> None:
 
 
 @pytest.mark.parametrize("pieces", [3, 5, 500])
-def test_pieces_that_came_together_tell_no_rate(pieces: int) -> None:
+def test_chunks_that_arrive_together_have_no_rate(pieces: int) -> None:
     meter = metered(*(1.0 + 0.002 * piece / pieces for piece in range(pieces)))
     assert meter.stats().decode_tps is None
     assert meter.now_tps(1.0) is None
 
 
-def test_one_step_of_steady_decoding_tells_no_mean_rate() -> None:
+def test_one_step_of_steady_decoding_has_no_mean_rate() -> None:
     assert metered(1.0, 2.0, 3.0).stats().decode_tps is None
 
 
-def test_a_prompt_that_is_cached_whole_has_no_prefill_rate() -> None:
+def test_a_fully_cached_prompt_has_no_prefill_rate() -> None:
     meter = Meter()
     meter.started(prompt_tokens=10, cached_tokens=10, context_length=64, time_s=0.0)
     meter.prefilled(0.5)
     assert (meter.stats().prefill_s, meter.stats().prefill_tps) == (0.5, None)
 
 
-def test_the_rolling_rate_looks_back_over_its_window_only() -> None:
+def test_the_rolling_rate_covers_only_its_window() -> None:
     meter = metered(1.0, 3.0, 3.25, 3.5, 3.75, 4.0)
     assert meter.now_tps(0.5) == 4.0
     assert meter.now_tps(1.0) == 4.0

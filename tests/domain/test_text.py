@@ -1,4 +1,4 @@
-"""What reaches a terminal: no control bytes, whatever a model writes."""
+"""Untrusted text made safe for the terminal."""
 
 import json
 import re
@@ -45,7 +45,7 @@ SCOTLAND = "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
         ("a\u200e\u200e", "a\u200e\ufffd"),
     ],
 )
-def test_hostile_text_is_shown_and_not_obeyed(hostile: str, shown: str) -> None:
+def test_control_and_invisible_characters_become_symbols(hostile: str, shown: str) -> None:
     assert visible(hostile) == shown
 
 
@@ -59,11 +59,11 @@ NEEDED = (
     "葛\U000e0100城市, 神\ufe00, 0\ufe00, ∩\ufe00, ‘\ufe00",
     "ᠠ\u180b ᠨ\u180eᠠ, \u1112\u1160, שׁ\u034fָ",
 )
-"""Joiners, selectors, marks and tags where they belong."""
+"""Legitimate joiners, selectors, marks and tags."""
 
 
 @pytest.mark.parametrize("text", NEEDED)
-def test_what_honest_text_needs_is_the_same_object(text: str) -> None:
+def test_legitimate_text_is_returned_as_the_same_object(text: str) -> None:
     assert visible(text) is text
     assert without_hidden(text) == (text, 0)
 
@@ -83,15 +83,15 @@ def test_what_honest_text_needs_is_the_same_object(text: str) -> None:
         ("reserved\u2065\ufff0\U000e0080\U000e0fff\U0001d173\U0001bca0", "reserved"),
     ],
 )
-def test_what_is_hidden_goes_and_is_counted(text: str, seen: str) -> None:
+def test_hidden_characters_are_removed_and_counted(text: str, seen: str) -> None:
     assert without_hidden(text) == (seen, len(text) - len(seen))
 
 
 @given(ANY_TEXT | HIDDEN | st.text(st.sampled_from("".join(NEEDED)), max_size=30))
-def test_what_is_left_hides_nothing_twice(text: str) -> None:
+def test_removing_hidden_characters_is_idempotent(text: str) -> None:
     once, _ = without_hidden(text)
     assert without_hidden(once) == (once, 0)
-    # Of a picture's selector and joiner there are two in a row.
+    # Two in a row are legitimate: the selector and the joiner of a pictograph.
     assert not re.search(
         "[\u00ad\u180b-\u180f\u200b-\u200f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]{3}",
         once,
@@ -99,7 +99,7 @@ def test_what_is_left_hides_nothing_twice(text: str) -> None:
 
 
 @given(ANY_TEXT | HOSTILE)
-def test_nothing_that_a_terminal_obeys_is_left(text: str) -> None:
+def test_no_control_character_is_left(text: str) -> None:
     controls = [c for c in visible(text) if unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t"]
     directions = {unicodedata.bidirectional(c) for c in visible(text)}
     assert controls == []
@@ -107,7 +107,7 @@ def test_nothing_that_a_terminal_obeys_is_left(text: str) -> None:
 
 
 @given(ANY_TEXT | HOSTILE | HIDDEN)
-def test_offsets_hold_and_twice_is_as_good_as_once(text: str) -> None:
+def test_offsets_stay_valid_and_visible_is_idempotent(text: str) -> None:
     shown = visible(text)
     assert len(shown) == len(text)
     assert visible(shown) == shown
@@ -116,24 +116,24 @@ def test_offsets_hold_and_twice_is_as_good_as_once(text: str) -> None:
 @given(st.lists(HOSTILE | HIDDEN | st.just(SCOTLAND), max_size=6))
 def test_a_stream_may_be_cut_anywhere(pieces: list[str]) -> None:
     stream = VisibleStream()
-    assert "".join(map(stream.take, pieces)) == visible("".join(pieces))
+    assert "".join(map(stream.feed, pieces)) == visible("".join(pieces))
 
 
 @given(HIDDEN)
-def test_a_stream_may_come_by_characters(text: str) -> None:
+def test_a_stream_may_arrive_by_characters(text: str) -> None:
     stream = VisibleStream()
-    assert "".join(map(stream.take, text)) == visible(text)
+    assert "".join(map(stream.feed, text)) == visible(text)
 
 
 @given(ANY_TEXT | HOSTILE)
-def test_json_keeps_its_value_and_loses_what_a_terminal_obeys(text: str) -> None:
+def test_json_keeps_its_value_and_loses_control_characters(text: str) -> None:
     document = json_escaped(json.dumps({"text": text}, ensure_ascii=False))
     assert json.loads(document) == {"text": text}
     assert [c for c in document if unicodedata.category(c) in ("Cc", "Cs") or c in "\u202e\u2066"] == []
 
 
 @pytest.mark.timeout(30)
-def test_a_long_line_of_blanks_takes_no_longer_than_another() -> None:
+def test_a_long_line_of_blanks_takes_linear_time() -> None:
     assert visible_line("x" + " " * 1_000_000 + "x\n\n x") == "x" + " " * 1_000_000 + "x x"
 
 

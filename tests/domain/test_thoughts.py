@@ -1,4 +1,4 @@
-"""Thoughts are told from answers however a model marks them, and a tag that is only spoken of marks none."""
+"""Thinking blocks in every dialect, and tags that are only mentioned."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttchat_tui.domain.thoughts import CLOSING, OPENING, answer_of, mark_of, normalised, opens_thought
+from ttchat_tui.domain.thoughts import (
+    CLOSING,
+    OPENING,
+    extract_answer,
+    normalised,
+    opens_thought,
+    thought_tag,
+)
 
 BLOCK = "<think>\nHm.\n</think>\n\nYes."
 
@@ -33,9 +40,9 @@ BLOCK = "<think>\nHm.\n</think>\n\nYes."
         "Hm.\n</thinking>\n\nYes.",
     ],
 )
-def test_a_thought_before_an_answer_has_one_form_and_is_not_sent_back(text: str) -> None:
+def test_a_thought_before_an_answer_has_one_form_and_is_not_part_of_the_answer(text: str) -> None:
     assert normalised(text) == normalised(BLOCK) == BLOCK
-    assert answer_of(text) == "Yes."
+    assert extract_answer(text) == "Yes."
 
 
 DIALECTS = {
@@ -60,29 +67,31 @@ in_every_dialect = pytest.mark.parametrize(("opening", "closing"), DIALECTS.valu
 
 @in_every_dialect
 @pytest.mark.parametrize("space", ["", "\n", "\n\n"])
-def test_every_family_of_models_is_understood(opening: str, closing: str, space: str) -> None:
+def test_every_dialect_is_understood(opening: str, closing: str, space: str) -> None:
     before = {BLOCK, f"{space}{opening}{space}Hm.{space}{closing}{space}Yes."}
     assert {normalised(text) for text in before} == {BLOCK}
-    assert {answer_of(text) for text in before} == {"Yes."}
-    assert answer_of(f"{opening}{space}Hm.") == ""
-    assert answer_of(f"{opening}{space}A{space}{closing}\nOne.\n{opening}B{closing}Two.") == "One.\n\nTwo."
+    assert {extract_answer(text) for text in before} == {"Yes."}
+    assert extract_answer(f"{opening}{space}Hm.") == ""
+    assert (
+        extract_answer(f"{opening}{space}A{space}{closing}\nOne.\n{opening}B{closing}Two.") == "One.\n\nTwo."
+    )
 
 
 @in_every_dialect
-def test_every_family_may_have_its_thought_opened_by_the_template(opening: str, closing: str) -> None:
+def test_the_template_may_open_a_thought_of_every_dialect(opening: str, closing: str) -> None:
     assert opens_thought(f"<|assistant|>{opening}\n")
     assert not opens_thought(f"<|assistant|>{opening}\n{closing}")
     # As it arrives: the block that was said with the first token, its end in the model's own words.
     assert normalised(f"<think>\nHm.\n{closing}\n\nYes.") == BLOCK
-    assert answer_of(f"Hm.\n{closing}\n\nYes.") == "Yes."
+    assert extract_answer(f"Hm.\n{closing}\n\nYes.") == "Yes."
 
 
 @in_every_dialect
-def test_a_tag_of_another_family_is_text(opening: str, closing: str) -> None:
+def test_a_tag_of_another_dialect_is_text(opening: str, closing: str) -> None:
     others = [tag for tag in DIALECTS.values() if tag != (opening, closing) and "think" not in tag[0]]
     for other_opening, other_closing in others:
         text = f"{opening}Hm.{closing}Yes:\n{other_opening}\nno\n{other_closing}\nindeed."
-        assert answer_of(text) == f"Yes:\n{other_opening}\nno\n{other_closing}\nindeed."
+        assert extract_answer(text) == f"Yes:\n{other_opening}\nno\n{other_closing}\nindeed."
 
 
 @pytest.mark.parametrize(
@@ -95,14 +104,14 @@ def test_a_tag_of_another_family_is_text(opening: str, closing: str) -> None:
         "analysisThe user asks.assistantfinalYes.",
     ],
 )
-def test_what_gpt_oss_says_is_its_final_channel(text: str) -> None:
-    assert answer_of(text) == "Yes."
+def test_the_answer_of_gpt_oss_is_its_final_channel(text: str) -> None:
+    assert extract_answer(text) == "Yes."
     assert "<|" not in normalised(text)
 
 
 @pytest.mark.parametrize("text", ["<think>\nHm.", "<think>", "<thinking>\nHm, so\n\nand so.\n", "[THINK]Hm."])
-def test_a_thought_whose_end_never_came_is_no_answer(text: str) -> None:
-    assert answer_of(text) == ""
+def test_an_unclosed_thought_is_not_an_answer(text: str) -> None:
+    assert extract_answer(text) == ""
     assert normalised(text).startswith("<think>\n")
     assert "</think>" not in normalised(text)
 
@@ -129,9 +138,9 @@ def test_a_thought_whose_end_never_came_is_no_answer(text: str) -> None:
         "<answer>\n<reasoning>\nno\n</reasoning>\n</answer>",
     ],
 )
-def test_a_tag_that_is_spoken_of_swallows_nothing(text: str) -> None:
+def test_a_mentioned_tag_is_text(text: str) -> None:
     assert normalised(text) == text
-    assert answer_of(text) == text
+    assert extract_answer(text) == text
 
 
 @pytest.mark.parametrize(
@@ -156,11 +165,11 @@ def test_a_tag_that_is_spoken_of_swallows_nothing(text: str) -> None:
         ("So: `<think>`.\n</think>\n\nYes.", "Yes."),
     ],
 )
-def test_what_is_said_is_all_that_is_not_thought(text: str, answer: str) -> None:
-    assert answer_of(text) == answer
+def test_the_answer_is_everything_outside_thoughts(text: str, answer: str) -> None:
+    assert extract_answer(text) == answer
 
 
-def test_what_follows_a_second_thought_stands_apart_from_it() -> None:
+def test_a_blank_line_follows_a_second_thought() -> None:
     text = "<think>\nA\n</think>\n\nOne.\n<think>\nB\n</think>\nTwo."
     apart = "<think>\nA\n</think>\n\nOne.\n\n<think>\nB\n</think>\n\nTwo."
     assert normalised(text) == normalised(apart) == apart
@@ -182,38 +191,38 @@ def test_no_letter_is_lost_wherever_tags_stand(text: str) -> None:
 
 @given(st.text(alphabet="abc \n`*-#", max_size=60))
 def test_a_text_without_tags_is_left_alone(text: str) -> None:
-    assert (normalised(text), answer_of(text)) == (text, text)
+    assert (normalised(text), extract_answer(text)) == (text, text)
 
 
-def test_a_prompt_that_opens_a_thought_is_known() -> None:
+def test_a_prompt_that_opens_a_thought_is_recognized() -> None:
     for end in ("<think>", "<think>\n", "<think>\n\n", "[THINK]", "<thinking>\n"):
         assert opens_thought("<|im_start|>assistant\n" + end)
     for end in ("", "<think>\n\n</think>\n\n", "<think>\nHm"):
         assert not opens_thought("<|im_start|>assistant\n" + end)
 
 
-def test_a_control_token_is_a_mark_in_the_reply_if_it_is_one_of_a_thought() -> None:
-    assert {mark_of(opening) for opening, _ in list(DIALECTS.values())[:8]} == {OPENING}
-    assert {mark_of(closing) for _, closing in list(DIALECTS.values())[:8]} == {CLOSING}
+def test_a_control_token_that_marks_a_thought_becomes_a_tag() -> None:
+    assert {thought_tag(opening) for opening, _ in list(DIALECTS.values())[:8]} == {OPENING}
+    assert {thought_tag(closing) for _, closing in list(DIALECTS.values())[:8]} == {CLOSING}
     for token in ("<|im_end|>", "<|end|>", "<s>", "", "<|think|>", "<|channel|>"):
-        assert mark_of(token) == ""
+        assert thought_tag(token) == ""
 
 
 @pytest.mark.timeout(30)
-def test_a_long_reply_of_blanks_takes_no_longer_than_another() -> None:
+def test_a_long_reply_of_blanks_takes_linear_time() -> None:
     text = " \n" * 100_000 + "x"
-    assert (normalised(text), answer_of(text)) == (text, text)
+    assert (normalised(text), extract_answer(text)) == (text, text)
 
 
-def test_a_later_opening_tag_without_an_end_of_its_own_is_no_thought() -> None:
+def test_a_later_opening_tag_without_a_closing_tag_is_text() -> None:
     said = "Magistral uses tags.\n[THINK] opens and </think> is DeepSeek's.\nThe end."
-    assert answer_of(f"[THINK]hm[/THINK]{said}") == said
+    assert extract_answer(f"[THINK]hm[/THINK]{said}") == said
 
 
 @pytest.mark.parametrize(
     "unit", ["<think>\n\n", "<think>a</think>b\n", "'</think>' ", "[THINK]\n", "</think> "]
 )
-def test_tags_without_number_are_read_in_one_pass(unit: str) -> None:
+def test_any_number_of_tags_is_read_in_one_pass(unit: str) -> None:
     """Each was quadratic once: minutes, where this is a second."""
     text = f"Loop:\n{unit * 20_000}"
-    assert answer_of(text) is not None
+    assert extract_answer(text) is not None

@@ -47,7 +47,7 @@ class VisibleText(io.TextIOWrapper):
 
     def write(self, text: str, /) -> int:
         try:
-            super().write(self._shown.take(text.replace("\r\n", "\n")))
+            super().write(self._shown.feed(text.replace("\r\n", "\n")))
         except OSError:
             self._drop_failed_write()
         return len(text)

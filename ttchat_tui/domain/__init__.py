@@ -1,1 +1,1 @@
-"""Pure data that every layer shares: standard library and msgspec only."""
+"""Pure data that every layer shares. Imports only the standard library and msgspec."""

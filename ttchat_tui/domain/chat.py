@@ -1,4 +1,4 @@
-"""One message as a model gets it."""
+"""The message type of a prompt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Role: TypeAlias = Literal["system", "user", "assistant"]
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
-    """One message as the model gets it: what a chat template takes."""
+    """One message of a prompt, in the form that chat templates take."""
 
     role: Role
     content: str

@@ -1,4 +1,4 @@
-"""Stored conversations: a tree of messages with the settings and figures that belong to it."""
+"""Stored conversations: trees of messages with their settings and figures."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams
 
 MessageStatus: TypeAlias = Literal["complete", "streaming", "interrupted", "error"]
-"""`streaming` is only ever the state of a reply that some live process is writing."""
+"""`streaming`: a running process is still writing this reply."""
 
 
 class ReplyRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """How a reply came to be: enough to show its figures and to run it again."""
+    """How a reply was generated: enough to show its figures and to generate it again."""
 
     model: str
     engine: str
-    """What ran it, as shown: `cpu fp32`, `tt n150`."""
+    """The engine's label, as shown: `cpu fp32`, `tt n150`."""
     sampling: SamplingParams
     seed: int
-    """The seed that was used, also when the user asked for a random one."""
+    """The seed in use, also if the user asked for a random one."""
     token_ids: tuple[int, ...] = ()
     finish_reason: FinishReason | None = None
     stats: GenerationStats | None = None
@@ -30,14 +30,14 @@ class ReplyRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored message: a node of the conversation's tree."""
+    """A stored message, which is a node of the conversation's tree."""
 
     id: int
     conversation_id: int
     parent_id: int | None
-    """None for the first message of a branch from the root."""
+    """None for a first message."""
     sibling_index: int = 0
-    """0-based place among the children of the same parent, in order of creation."""
+    """0-based position among the children of the same parent, in the order of creation."""
     sibling_count: int = 1
     role: Role
     content: str
@@ -49,20 +49,20 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
-    """One conversation with the settings that belong to it."""
+    """One conversation and its settings."""
 
     id: int
     title: str
     created_at: float
     updated_at: float
-    """Unix time, seconds; the list is ordered by it."""
+    """Unix time, seconds. The list of conversations is ordered by it."""
     model: str = ""
-    """The alias, hub id or path last used; empty before the first reply."""
+    """The alias, hub id or path of the last model; empty before the first reply."""
     system_prompt: str = ""
     sampling: SamplingParams | None = None
-    """None until the user changes something: then the model's recommendation holds."""
+    """None until the user changes a parameter: the model's recommendation applies."""
     head_id: int | None = None
-    """The last message of the path that is on screen."""
+    """The last message of the branch on screen."""
     draft: str = ""
-    """What stood in the prompt when the app last looked."""
+    """The text in the prompt when it was last saved."""
     message_count: int = 0

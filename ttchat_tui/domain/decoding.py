@@ -1,8 +1,8 @@
-"""Types for msgspec to decode into, made safe for threads.
+"""Thread-safe decoding with msgspec.
 
-msgspec (0.22) keeps what it has found out about a Struct type in the type itself, and keeps it there from the moment it
-begins to look, so that a type can refer to itself. A second thread that decodes into the same type meanwhile meets null
-pointers, and the process is gone. The screen's thread and the engine's do decode at the same time.
+msgspec (0.22) caches what it knows about a Struct type in the type itself, and publishes the cache before it is complete,
+because a type may refer to itself. A second thread that decodes into the same type at that moment reads null pointers,
+and the process crashes. The UI's thread and the engine thread do decode at the same time.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ import msgspec
 Kind = TypeVar("Kind")
 
 _lock: Final = threading.Lock()
-_whole: Final[set[object]] = set()
+_prepared: Final[set[object]] = set()
 
 
 def decodable(kind: Kind) -> Kind:
-    """`kind` itself, once msgspec knows all of it. Every type that is given to msgspec goes through here:
-    `msgspec.convert(values, decodable(Config))`; tests/domain/test_decoding.py holds that.
+    """Return `kind` after msgspec's cache of it is complete.
+
+    Every type that msgspec decodes into goes through here: `msgspec.convert(values, decodable(Config))`.
+    tests/domain/test_decoding.py enforces it.
 
     Args:
         kind: a type, or a union of types.
     """
-    if kind not in _whole:
+    if kind not in _prepared:
         with _lock:
             msgspec.msgpack.Decoder(kind)  # pyright: ignore[reportArgumentType, reportCallIssue]
-            _whole.add(kind)
+            _prepared.add(kind)
     return kind

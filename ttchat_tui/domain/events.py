@@ -1,4 +1,4 @@
-"""Everything the engine thread says, as one closed family of frozen, tagged structs (they also cross the pipe)."""
+"""The events of the engine thread: a closed family of frozen, tagged structs, which also cross the process boundary."""
 
 from __future__ import annotations
 
@@ -16,134 +16,134 @@ LoadPhase: TypeAlias = Literal["start", "download", "verify", "read", "convert",
 
 
 class EngineStateChanged(msgspec.Struct, frozen=True, tag=True):
-    """The host moved to another state."""
+    """The host has entered another state."""
 
     state: EngineState
     detail: str = ""
 
 
 class LoadProgress(msgspec.Struct, frozen=True, tag=True):
-    """Where a load is. `total` is 0 while it is not known."""
+    """The progress of a load. `total` is 0 while it is unknown."""
 
     phase: LoadPhase
     done: int = 0
     total: int = 0
     unit: Literal["bytes", "layers", "tensors", "steps", ""] = ""
     detail: str = ""
-    """A few words, for the status line: a file name, a source."""
+    """A few words for the status line, such as a file name."""
 
 
 class EngineLoaded(msgspec.Struct, frozen=True, tag=True):
     info: EngineInfo
 
 
-WhatWasLoaded: TypeAlias = Literal["none", "kept", "reloading"]
-"""What becomes of the model that was loaded before a load that failed. none: there is none now, the host is in state
-`failed` (`empty` after a cancelled load) · kept: it was never touched · reloading: it is being loaded again."""
+PreviousModel: TypeAlias = Literal["none", "kept", "reloading"]
+"""The previous model after a failed load. none: no model is loaded, and the host's state is `failed` (`empty` after a
+cancelled load) · kept: it is still loaded · reloading: it is being loaded again."""
 
 
 class EngineFailed(msgspec.Struct, frozen=True, tag=True):
-    """A load failed or was cancelled (kind `load_cancelled`), or the engine died outside a reply."""
+    """A load failed or was cancelled (kind `load_cancelled`), or the engine died between replies."""
 
     error: ErrorInfo
-    before: WhatWasLoaded = "none"
+    previous: PreviousModel = "none"
 
 
 class GenerationStarted(msgspec.Struct, frozen=True, tag=True):
-    """The prompt is built; prefill begins. Comes again, before the first token, where a server refused the prompt as too
-    long and gets a shorter one."""
+    """The prompt is built, and prefill begins. Repeated before the first token if a server refuses the prompt as too long
+    and is sent a shorter one."""
 
     request_id: int
     prompt_tokens: int
     cached_tokens: int
     context_length: int
     dropped_messages: int = 0
-    """Oldest messages left out because they did not fit."""
+    """Number of oldest messages that did not fit and were left out."""
     time_s: float | None = None
-    """When prefill began: seconds from the engine's receipt of the request. None from an engine that cannot say."""
+    """Start of prefill, in seconds since the engine received the request. None: the engine does not know."""
     is_estimate: bool = False
-    """`prompt_tokens` is a guess from the length of the text; the figures at the end may know better."""
-    is_by_pieces: bool = False
-    """The reply comes over a network, in pieces of which nobody says how many tokens they are before the end."""
+    """`prompt_tokens` is estimated from the length of the text. The final figures may be exact."""
+    is_chunked: bool = False
+    """The reply arrives over a network in chunks, whose number of tokens is unknown before the end."""
 
 
 class PrefillProgress(msgspec.Struct, frozen=True, tag=True):
     request_id: int
     done: int
-    """Prompt tokens in the KV cache so far, cached ones included."""
+    """Prompt tokens in the KV cache so far, reused ones included."""
     total: int
     time_s: float | None = None
-    """Seconds from the engine's receipt of the request. None from an engine that cannot say."""
+    """Seconds since the engine received the request. None: the engine does not know."""
 
 
 class Retrying(msgspec.Struct, frozen=True, tag=True):
-    """A server could not take the request. It is sent again by itself, in `wait_s` seconds or (0) now; only before the
-    first token."""
+    """A server could not serve the request, which is sent again automatically after `wait_s` seconds. Only before the first
+    token."""
 
     request_id: int
     reason: str
-    """A clause: `lab is busy (429)`."""
+    """A clause, such as `lab is busy (429)`."""
     wait_s: float
     attempt: int
-    """Number of the coming try: 2 after the first one failed."""
+    """Number of the next try: 2 after the first one failed."""
     attempts: int
-    """Tries in all, if none of them succeeds."""
+    """The largest number of tries."""
     row: int = 0
 
 
 class RequestAdapted(msgspec.Struct, frozen=True, tag=True):
-    """A server refused a part of the request, which was sent again at once as it takes it; only before the first token."""
+    """A server rejected a parameter, and the request was sent again without it. Only before the first token."""
 
     request_id: int
     notes: tuple[str, ...]
-    """Sentences for the user: what is sent otherwise from here on. Each is said once for a model."""
+    """Sentences for the user about what is sent differently from now on. Each is reported once per model."""
     capabilities: Capabilities
-    """Of the engine from here on."""
+    """The engine's capabilities from now on."""
 
 
 class TokenEvent(msgspec.Struct, frozen=True, tag=True):
-    """One or more tokens, in order, with the text that became certain through them."""
+    """One or more tokens, in order, and the text that they complete."""
 
     request_id: int
     token_ids: tuple[int, ...]
-    """Empty from a server that sends text only."""
+    """Empty from a server that sends only text."""
     text: str
-    """May be empty: half a character, or the beginning of what may be a stop string, is held back."""
+    """May be empty: incomplete characters and possible beginnings of a stop string are held back."""
     times_s: tuple[float, ...]
-    """One for each token (for each piece of text where a server does not say how many tokens it is): seconds from the
-    engine's receipt of the request."""
+    """One for each token, or for each chunk of a server that does not count tokens: seconds since the engine received the
+    request."""
     logprobs: tuple[float, ...] = ()
-    """Natural log of each token's probability before truncation and temperature, where the engine gives it."""
+    """Natural logarithm of each token's probability before truncation and temperature, if the engine reports it."""
     drafted: tuple[bool, ...] = ()
-    """For each time whether that token came out of the same forward as the one before it (speculation guessed it);
-    empty where none did."""
+    """For each time whether speculation drafted the token, so that it came from the same forward as the one before it.
+    Empty if none was drafted."""
     row: int = 0
-    """Which reply of a batch; 0 where the request has no candidates."""
+    """The row of a batch; 0 without candidates."""
     ends_thought: bool = False
-    """In `text` a thought ends that began with the reply: its opening tag (`thoughts.OPENING`) belongs before all of it."""
+    """A thought that began with the reply ends in `text`. Its opening tag (`thoughts.OPENING`) belongs before the reply."""
 
 
 class RowFinished(msgspec.Struct, frozen=True, tag=True):
-    """One row of a batch is over; the others may go on. Comes once for each row, row 0 too, before the batch's
-    `GenerationFinished` (rows that a cancel or an error ended included), unless the prompt was refused or the engine
-    died. Requests without candidates have none."""
+    """One row of a batch has ended; others may continue. Posted once for each row, row 0 included, before the batch's
+    `GenerationFinished`, also after a cancel or an error; not if the prompt was refused or the engine died. Requests
+    without candidates have no such event."""
 
     request_id: int
     row: int
     reason: FinishReason
     stats: GenerationStats
-    """Of this row alone."""
+    """The figures of this row alone."""
     text: str = ""
-    """Text that was still held back and belongs to this row's reply."""
+    """The end of this row's reply, which was held back until now."""
     error: ErrorInfo | None = None
     """With reason `error`."""
 
 
 class GenerationFinished(msgspec.Struct, frozen=True, tag=True):
-    """The last event of every request, whatever happened.
+    """The last event of every request, whatever happens.
 
-    Of a batch: the reason is `error` or `cancelled` if that ended any row, else row 0's; the stats are the batch's;
-    there is no text, each row's came with its `RowFinished`.
+    For a batch, the reason is `error` or `cancelled` if any row ended that way, else that of row 0. The stats are those of
+    the batch. There is no text: that of each row is in its `RowFinished`.
     """
 
     request_id: int
@@ -153,19 +153,19 @@ class GenerationFinished(msgspec.Struct, frozen=True, tag=True):
     text: str = ""
     """The end of the reply, which was held back until now."""
     error: ErrorInfo | None = None
-    """With reason `error`. Kind `prompt_too_long` means that nothing was generated and nothing should be kept."""
+    """With reason `error`. Kind `prompt_too_long`: nothing was generated, and nothing should be stored."""
 
 
 class PromptCounted(msgspec.Struct, frozen=True, tag=True):
-    """The answer to a count: what a prompt would cost, before it is sent."""
+    """The answer to a count: the tokens of a prompt that has not been sent."""
 
     count_id: int
     prompt_tokens: int
     context_length: int
     dropped_messages: int = 0
-    """How many of the oldest messages would not fit."""
+    """Number of oldest messages that would not fit."""
     is_estimate: bool = False
-    """`prompt_tokens` is a guess from the length of the text: nobody could count."""
+    """`prompt_tokens` is estimated from the length of the text, because there is no tokenizer for it."""
 
 
 GenerationEvent: TypeAlias = (

@@ -1,4 +1,4 @@
-"""One reply: what is asked of an engine, how it is steered while it runs, how it ended."""
+"""One reply: the request, its control while it runs, and its figures."""
 
 from __future__ import annotations
 
@@ -12,92 +12,94 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.sampling import SamplingParams
 
 FinishReason: TypeAlias = Literal["stop", "length", "context", "cancelled", "error"]
-"""stop: end of turn or a stop string · length: max_tokens · context: the context is full · cancelled: the user
-stopped it · error: the engine failed; what came before is kept."""
+"""stop: end of turn or a stop string · length: max_tokens · context: the context is full · cancelled: by the user ·
+error: the engine failed, and the text before that is kept."""
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """One more reply to the same prompt, generated in the same batch: a row beside row 0."""
+    """One more reply to the same prompt, generated in the same batch."""
 
     seed: int
-    """Never random here: whoever asks has drawn it."""
+    """A fixed number: a random seed is drawn before the request is made."""
     sampling: SamplingParams | None = None
-    """Its own parameters, max_tokens and stop strings included, fixed for the whole row; None: those of row 0, live
-    changes included."""
+    """Its own parameters, max_tokens and stop strings included, which do not change. None: those of row 0, live changes
+    included."""
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One reply to generate; with `candidates`, a batch of replies to the same prompt."""
 
     id: int
-    """Unique in this process; every event of the reply carries it."""
+    """Unique in this process. Every event of the reply has it."""
     messages: tuple[ChatMessage, ...]
-    """System prompt first if there is one, then the turns, the user's new message last (or, to continue a reply,
-    the unfinished assistant message last, with `continue_last`)."""
+    """The system prompt if there is one, then the turns. The last one is the user's new message, or with `continue_last`
+    the unfinished reply."""
     sampling: SamplingParams
     seed: int
-    """Never random here: whoever asks has drawn it."""
+    """A fixed number: a random seed is drawn before the request is made."""
     continue_last: bool = False
-    """The last message is an assistant's that is to be continued, not answered."""
+    """Continue the last message, which is the assistant's, instead of answering it."""
     written_ids: tuple[int, ...] = ()
-    """The ids that the model wrote of the message to be continued, where they are known: it goes on from them, half a
-    character at their end included. Ids that do not stand for that message's text are not used."""
+    """Token ids of the reply to continue, if they are known. The model continues from them, even in the middle of a
+    character. Ids that do not decode to the message's text are ignored."""
     candidates: tuple[Candidate, ...] = ()
-    """Rows 1, 2 … of the batch. Row 0 is the request's own seed and sampling."""
+    """Rows 1, 2 … of the batch. Row 0 has the request's own seed and sampling."""
 
     @property
     def rows(self) -> int:
-        """How many replies are generated at once."""
+        """Number of replies in the batch."""
         return 1 + len(self.candidates)
 
 
 class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one reply, or of a whole batch: then tokens are counted over its rows, and rates are of all rows
-    together. Times in seconds, on the engine's monotonic clock, from the engine's receipt of the request; None where
-    too few tokens came to say."""
+    """The figures of one reply or of a whole batch. For a batch, token counts and rates are those of all rows together.
+
+    Times are in seconds since the engine received the request, on its monotonic clock. None: there were too few tokens to
+    measure.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
-    """Of the prompt, how many were found in the KV cache and not prefilled again."""
+    """Prompt tokens that the KV cache held already, so that they were not prefilled again."""
     completion_tokens: int = 0
     context_length: int = 0
-    """The most tokens that prompt and reply may have together."""
+    """The largest number of tokens of prompt and reply together."""
     ttft_s: float | None = None
-    """Time to first token: template, tokenisation, prefill and the first sampled token."""
+    """Time to first token (TTFT): template, tokenization, prefill and the first sampled token."""
     prefill_s: float | None = None
     prefill_tps: float | None = None
-    """Tokens computed in prefill (prompt less cached) per second of prefill."""
+    """Prefilled tokens (prompt minus cached) per second of prefill."""
     decode_tps: float | None = None
-    """None also where time or forwards were too few to be honest (see `domain/meter.py`). (n - 2) / (t_n - t_2): the first decode step is apart, it may compile or warm caches. Of a batch: the sum of
-    all rows' n - 2, from the earliest t_2 to the last token. Tokens that speculation guessed count with the
-    forward that they came out of: those of the first decode step are left out with it."""
+    """Steady decode rate: (n - 2) / (t_n - t_2). The first decode step is left out because it may compile or fill caches;
+    tokens that were drafted in it are left out, too. For a batch: the sum of n - 2 over all rows, from the earliest t_2 to
+    the last token. None also if the time is too short or the forwards are too few (see `domain/meter.py`)."""
     first_step_s: float | None = None
-    """From the first token to the second."""
+    """Time from the first token to the second."""
     itl_p50_s: float | None = None
     itl_p95_s: float | None = None
-    """Inter-token latency, the first step left out; from forward to forward where speculation made several tokens of
-    one."""
+    """Percentiles of the inter-token latency (ITL) without the first step. With speculation, it is measured between
+    forwards."""
     total_s: float | None = None
     dropped_messages: int = 0
-    """Oldest messages that did not fit and were left out of the prompt (nothing is deleted)."""
+    """Number of oldest messages that did not fit and were left out of the prompt. They are not deleted."""
     decode_forwards: int | None = None
-    """Forwards that the tokens after the first took; fewer than those where drafts were right. None: not counted."""
+    """Forwards for the tokens after the first. Fewer than tokens if drafts were accepted. None: not counted."""
     chunks: int | None = None
-    """Pieces that the reply came in over a network; `ttft_s` and `total_s` have the network in them then, and the
-    inter-token figures are between pieces. None: the engine runs on this machine and times tokens."""
+    """Number of chunks in which the reply arrived over a network: `ttft_s` and `total_s` include the network, and the
+    latencies are between chunks. None: the engine runs on this machine and measures tokens."""
     sampling_changes: int = 0
-    """How often parameters were changed between two tokens: the reply's record has those that it began with."""
+    """How often the parameters changed during the reply. The reply's record has the first ones."""
     is_estimate: bool = False
-    """The server told no token counts: `prompt_tokens` is a guess from the text, `completion_tokens` and `decode_tps`
-    count pieces."""
+    """The server did not report token counts: `prompt_tokens` is estimated from the text, and `completion_tokens` and
+    `decode_tps` count chunks."""
     notes: tuple[str, ...] = ()
-    """Sentences of the app about what a server sent besides text (a call of a tool, a picture), or that it sent none."""
+    """Sentences of the app about other content that a server sent (a tool call, an image), or about an empty reply."""
 
 
 class GenerationControl:
-    """How the UI reaches a running reply: cancel, and sampling parameters from the next token on.
+    """Control of a running reply: cancel it, or change the sampling parameters from the next token on.
 
-    Thread-safe. An engine reads it between steps; one that works elsewhere (another process) subscribes instead.
+    Thread-safe. An engine reads it between steps. An engine in another process subscribes to it.
     """
 
     def __init__(self, sampling: SamplingParams) -> None:
@@ -112,7 +114,7 @@ class GenerationControl:
 
     @property
     def sampling(self) -> SamplingParams:
-        """The parameters for the next token. Replaced as a whole: never half of a change."""
+        """The parameters for the next token. They are replaced as a whole, so a reader never sees half a change."""
         return self._sampling
 
     def cancel(self) -> None:
@@ -121,12 +123,12 @@ class GenerationControl:
         self._notify()
 
     def set_sampling(self, sampling: SamplingParams) -> None:
-        """Use these parameters from the next token on. The seed of a running reply does not change."""
+        """Use these parameters from the next token on. The seed stays that of the request."""
         self._sampling = sampling
         self._notify()
 
     def subscribe(self, listener: Callable[[GenerationControl], None]) -> None:
-        """Call `listener` after each change, on the thread that made it; at once if it is cancelled already."""
+        """Call `listener` after each change, on the thread that made it, and now if the reply is cancelled already."""
         with self._lock:
             self._listeners.append(listener)
         if self.is_cancelled:

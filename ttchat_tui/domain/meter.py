@@ -1,7 +1,7 @@
-"""The figures of a reply, or of a batch, from the times of its events: in the engine and, on its events, in the UI.
+"""The figures of a reply or a batch, from the times of its tokens. Engines and the session use it.
 
-No clock and no numpy in here: every time is given, in seconds from the engine's receipt of the request. What a
-figure means is written at the fields of `GenerationStats`.
+It has no clock of its own: all times are arguments, in seconds since the engine received the request. The fields of
+`GenerationStats` define the figures.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.generation import GenerationStats
 
 HONEST_S: Final = 0.1
-"""A rate over less time tells nothing of the model: five pieces that a network brought together came "at" 83,167 tok/s."""
+"""The shortest time for a rate. Five chunks that a network delivered together measured 83,167 tok/s."""
 HONEST_FORWARDS: Final = 2
-"""In steady decoding, for a mean rate."""
+"""The smallest number of steady decode steps for a mean rate."""
 
 
 class Meter:
-    """Feed it one reply, by the four calls or by `observe`. `stats` and `now_tps` may be asked at any time.
+    """Measures one reply, through the four calls or through `observe`. `stats` and `now_tps` work at any time.
 
-    A token costs O(log n) comparisons and `stats` a constant, so that both may be called at any rate.
+    A token takes O(log n) comparisons and `stats` constant time, so both may be called at any rate.
     """
 
     def __init__(self) -> None:
@@ -41,20 +41,20 @@ class Meter:
         self._cached_tokens = 0
         self._context_length = 0
         self._dropped_messages = 0
-        self._is_by_pieces = False
+        self._is_chunked = False
         self._prefill_began_s: float | None = None
         self._prefill_s: float | None = None
         self._times_s: list[float] = []
-        """Of all rows' tokens."""
+        """Of the tokens of all rows."""
         self._arrivals: list[int] = []
-        """Of `_times_s`, those that began a forward's tokens: all but the drafted ones."""
-        self._rows: dict[int, _Row] = {}
+        """Indices into `_times_s` of each forward's first token: all but the drafted ones."""
+        self._rows: dict[int, _RowTimes] = {}
         self._second_s: float | None = None
-        """When the first of all rows had its second arrival: from here on is steady decoding."""
+        """The earliest second arrival of any row: the beginning of steady decoding."""
         self._steady_tokens = 0
-        """Of all rows, tokens from the third arrival on."""
+        """Tokens of all rows from the third arrival on."""
         self._latencies_s: list[float] = []
-        """From arrival to arrival, without the first step, in ascending order: a percentile is a look-up."""
+        """Between arrivals of a row, without the first step, in ascending order: a percentile is a look-up."""
         self._total_s: float | None = None
         self._final: GenerationStats | None = None
 
@@ -85,7 +85,7 @@ class Meter:
         dropped_messages: int = 0,
         time_s: float | None = None,
     ) -> None:
-        """The prompt is built; prefill begins at `time_s`."""
+        """The prompt is built, and prefill begins at `time_s`."""
         self._prompt_tokens = prompt_tokens
         self._cached_tokens = cached_tokens
         self._context_length = context_length
@@ -93,14 +93,14 @@ class Meter:
         self._prefill_began_s = time_s
 
     def prefilled(self, time_s: float) -> None:
-        """The whole prompt is in the KV cache and the first logits are there."""
+        """The prompt is in the KV cache and the first logits are computed."""
         if self._prefill_began_s is not None:
             self._prefill_s = time_s - self._prefill_began_s
 
     def token(self, time_s: float, row: int = 0, *, is_drafted: bool = False) -> None:
-        """One more token of a row. Times must not decrease. `is_drafted`: it came out of the same forward as the row's
-        last one, and no time passed for it."""
-        state = self._rows.setdefault(row, _Row())
+        """One more token of a row. Times must not decrease. `is_drafted`: speculation drafted it, so it came from the same
+        forward as the row's last token."""
+        state = self._rows.setdefault(row, _RowTimes())
         if not is_drafted:
             if state.arrivals >= 2:
                 insort(self._latencies_s, time_s - state.last_s)
@@ -115,7 +115,7 @@ class Meter:
         self._times_s.append(time_s)
 
     def finished(self, time_s: float) -> None:
-        """The reply is over."""
+        """The reply has ended."""
         self._total_s = time_s
 
     def observe(self, event: GenerationEvent) -> None:
@@ -130,7 +130,7 @@ class Meter:
                     dropped_messages=event.dropped_messages,
                     time_s=event.time_s,
                 )
-                self._is_by_pieces = event.is_by_pieces
+                self._is_chunked = event.is_chunked
             case PrefillProgress():
                 if event.done >= event.total and event.time_s is not None:
                     self.prefilled(event.time_s)
@@ -138,24 +138,24 @@ class Meter:
                 for index, time_s in enumerate(event.times_s):
                     self.token(time_s, event.row, is_drafted=bool(event.drafted) and event.drafted[index])
             case Retrying() | RequestAdapted():
-                pass  # TTFT counts from the request, waits included
+                pass  # TTFT includes the time of retries
             case RowFinished():
-                pass  # the sum is in the batch's
+                pass  # included in the batch's figures
             case GenerationFinished():
                 self._final = event.stats if event.stats != GenerationStats() else None
 
     @property
     def completion_tokens(self) -> int:
-        """Tokens of the reply (of all rows of a batch), so far."""
+        """Tokens of the reply so far; of a batch, those of all rows."""
         return len(self._times_s)
 
     @property
     def context_used(self) -> int:
-        """Tokens of prompt and reply (of a batch: its longest row) together, so far."""
+        """Tokens of prompt and reply so far; of a batch, those of its longest row."""
         return self._prompt_tokens + max((row.tokens for row in self._rows.values()), default=0)
 
     def stats(self) -> GenerationStats:
-        """The figures so far. Of pieces that came over a network they are estimates until the end brings the counts."""
+        """The figures so far. For a reply in chunks they are estimates until the end."""
         if self._final is not None:
             return self._final
         times, second_s = self._times_s, self._second_s
@@ -175,15 +175,15 @@ class Meter:
             itl_p95_s=_percentile(self._latencies_s, 0.95),
             total_s=self._total_s,
             dropped_messages=self._dropped_messages,
-            chunks=len(self._arrivals) if self._is_by_pieces else None,
-            is_estimate=self._is_by_pieces,
+            chunks=len(self._arrivals) if self._is_chunked else None,
+            is_estimate=self._is_chunked,
         )
 
     def now_tps(self, window_s: float, now_s: float | None = None) -> float | None:
-        """Tokens per second over the last `window_s` before the last token (at least over the last two arrivals).
+        """Tokens per second in the `window_s` before the last token, and at least over the last two arrivals.
 
-        With `now_s` (same clock) the window ends there instead, so that the rate falls while an engine stalls.
-        None before the second arrival, and while there is too little time to tell (`HONEST_S`).
+        With `now_s` (on the same clock) the window ends there, so that the rate falls while an engine stalls. None before
+        the second arrival and over less than `HONEST_S`.
         """
         times, arrivals = self._times_s, self._arrivals
         if len(arrivals) < 2:
@@ -193,15 +193,15 @@ class Meter:
         return _rate(len(times) - arrivals[first + 1], end_s - times[arrivals[first]], HONEST_S)
 
 
-class _Row:
-    """One row's tokens so far."""
+class _RowTimes:
+    """What the meter keeps of one row."""
 
     def __init__(self) -> None:
         self.tokens = 0
         self.arrivals = 0
-        """Forwards that tokens came out of."""
+        """Forwards that produced tokens."""
         self.last_s = 0.0
-        """When the last of them ended."""
+        """The time of the last one."""
 
 
 def _rate(count: int, seconds: float | None, least_s: float = 0.0) -> float | None:
@@ -209,5 +209,5 @@ def _rate(count: int, seconds: float | None, least_s: float = 0.0) -> float | No
 
 
 def _percentile(ascending: list[float], share: float) -> float | None:
-    """By nearest rank: the smallest value that at least `share` of all do not exceed; always a measured one."""
+    """By nearest rank: the smallest measured value that at least `share` of all values do not exceed."""
     return ascending[math.ceil(share * len(ascending)) - 1] if ascending else None

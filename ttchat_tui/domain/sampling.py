@@ -1,4 +1,4 @@
-"""Sampling parameters, their ranges (the one place they are written down) and the named presets."""
+"""Sampling parameters, their ranges, and the named presets."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from ttchat_tui.domain.decoding import decodable
 
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the next token is drawn. `Meta` holds each range; sliders and config both read it from there."""
+    """How the next token is drawn. The ranges are defined here only, as `Meta`; sliders and config read them."""
 
     temperature: Annotated[float, Meta(ge=0.0, le=2.0)] = 0.7
-    """0 is greedy: the most probable token, ties to the lowest id."""
+    """0 is greedy: the most probable token, and of equal ones the lowest id."""
     top_k: Annotated[int, Meta(ge=0, le=1000)] = 40
     """Keep the k most probable tokens; 0 keeps all."""
     top_p: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.95
-    """Keep the smallest set of tokens whose probabilities sum to at least this; 1 keeps all."""
+    """Keep the smallest set of most probable tokens whose sum is at least this; 1 keeps all."""
     min_p: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     """Drop tokens less probable than this share of the most probable one; 0 drops none."""
     repetition_penalty: Annotated[float, Meta(ge=0.5, le=2.0)] = 1.0
-    """CTRL (Keskar et al. 2019): logits of tokens seen in prompt or reply are divided (or multiplied, when negative)."""
+    """CTRL (Keskar et al. 2019): divide positive logits of tokens in prompt or reply by it, and multiply negative ones."""
     presence_penalty: Annotated[float, Meta(ge=-2.0, le=2.0)] = 0.0
-    """Subtracted once from the logit of every token already in the reply (OpenAI's definition)."""
+    """Subtracted once from the logit of each token that is in the reply (OpenAI's definition)."""
     frequency_penalty: Annotated[float, Meta(ge=-2.0, le=2.0)] = 0.0
-    """Subtracted once for each time a token is already in the reply (OpenAI's definition)."""
+    """Subtracted for each occurrence of a token in the reply (OpenAI's definition)."""
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
-    """None draws a fresh seed for each reply; the one used is kept with the reply."""
+    """None draws a new seed for each reply. The seed in use is stored with the reply."""
     max_tokens: Annotated[int, Meta(ge=1, le=1_048_576)] = 1024
-    """Longest reply, in tokens."""
+    """The largest number of tokens in a reply."""
     stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=16)] = ()
-    """The reply ends before the first of these; the stop string itself is not part of it."""
+    """The reply ends before the first of these strings, which is not part of it."""
 
 
 class Range(msgspec.Struct, frozen=True):
-    """The ends of one parameter's range, and the step a slider takes through it."""
+    """The range and the step of a parameter's slider."""
 
     low: float
     high: float
@@ -52,28 +52,28 @@ RANGES: Final[dict[str, Range]] = {
     "presence_penalty": Range(-2.0, 2.0, 0.05),
     "frequency_penalty": Range(-2.0, 2.0, 0.05),
 }
-"""What sliders offer: inside (for top-k: the useful part of) the range that `SamplingParams` accepts."""
+"""The ranges of the sliders. That of top-k is the useful part of what `SamplingParams` accepts."""
 
 PRESETS: Final[dict[str, SamplingParams]] = {
     "precise": SamplingParams(temperature=0.0, top_k=0, top_p=1.0, min_p=0.0),
     "balanced": SamplingParams(temperature=0.7, top_k=40, top_p=0.95, min_p=0.0),
     "creative": SamplingParams(temperature=1.1, top_k=0, top_p=1.0, min_p=0.05),
 }
-"""Presets set how tokens are drawn and leave seed, max tokens and stop strings as they are (`with_preset`)."""
+"""The named presets. Applying one keeps seed, max_tokens and stop strings (`with_preset`)."""
 
 MODEL_DEFAULT: Final = "model default"
-"""The preset that stands for the loaded model's generation_config."""
+"""The preset with the values of the loaded model's generation_config."""
 
 
 def with_preset(params: SamplingParams, preset: SamplingParams) -> SamplingParams:
-    """`preset` with the seed, length and stop strings of `params`."""
+    """`preset` with the seed, max_tokens and stop strings of `params`."""
     return msgspec.structs.replace(preset, seed=params.seed, max_tokens=params.max_tokens, stop=params.stop)
 
 
 def checked(params: SamplingParams) -> SamplingParams:
-    """The same parameters, validated: msgspec validates on conversion, not on construction.
+    """Validate `params`: msgspec checks ranges on conversion, not on construction.
 
     Raises:
-        msgspec.ValidationError: naming the field and its range.
+        msgspec.ValidationError: with the field and its range.
     """
     return msgspec.convert(msgspec.to_builtins(params), decodable(SamplingParams))

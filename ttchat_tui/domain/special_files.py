@@ -1,4 +1,4 @@
-"""What stands at a path that the app is about to open: it must be a file, or nothing yet."""
+"""Special files: the app opens regular files only."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _NAMES: Final = {
 
 
 def special_file(path: Path) -> str:
-    """`a named pipe`, `a device (by a link to /dev/null)`; empty for a file, a folder, and where there is nothing.
+    """`a named pipe` or `a device (by a link to /dev/null)`; empty for a regular file, a folder, or a missing file.
 
-    It is asked for, never opened: to open a pipe waits for whoever writes to it, and a device may do anything.
+    Does not open the file: opening a pipe waits for a writer, and opening a device may have side effects.
     """
     try:
         name = _NAMES.get(stat.S_IFMT(os.stat(path).st_mode), "")
         return f"{name} (by a link to {os.path.realpath(path)})" if name and path.is_symlink() else name
-    except (OSError, ValueError):  # opening it says why
+    except (OSError, ValueError):  # opening it raises the same error
         return ""

@@ -1,4 +1,4 @@
-"""What the kernel's driver tells of a Tenstorrent card, and who uses it."""
+"""Readings of a Tenstorrent card from the kernel driver."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ class Holder(msgspec.Struct, frozen=True):
 
     pid: int
     name: str
-    """Its command's name; empty where that cannot be read."""
+    """The name of its command; empty if it cannot be read."""
 
 
 class CardReading(msgspec.Struct, frozen=True, kw_only=True):
-    """One card at one moment. None (or empty) where driver or firmware do not tell.
+    """One card at one moment. A field is None or empty if driver or firmware do not report it.
 
-    A chip behind another one (the second of an n300, the remote ones of a T3000) has no reading of its own.
+    Remote chips, such as the second one of an n300, have no readings of their own.
     """
 
     index: int
@@ -27,7 +27,7 @@ class CardReading(msgspec.Struct, frozen=True, kw_only=True):
     firmware: str = ""
     """Version of the firmware bundle."""
     clock_mhz: float | None = None
-    """Of the Tensix cores (AICLK)."""
+    """The clock of the Tensix cores (AICLK)."""
     temperature_c: float | None = None
     temperature_max_c: float | None = None
     voltage_v: float | None = None
@@ -37,5 +37,5 @@ class CardReading(msgspec.Struct, frozen=True, kw_only=True):
     fan_rpm: float | None = None
     """Blackhole only."""
     heartbeat: int | None = None
-    """Changes while the firmware is alive."""
+    """A counter that changes while the firmware is alive."""
     holders: tuple[Holder, ...] = ()

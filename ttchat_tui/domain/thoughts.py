@@ -1,7 +1,8 @@
-"""What a model thought before it answered, told from the answer: `<think>…</think>` at the head of a reply. Pure.
+"""Thinking blocks in replies: `<think>…</think>` before an answer.
 
-Models write it in several ways, and many templates open the block in the prompt, so that the reply has only its end.
-`normalised` gives all of them one form, the one in which replies are stored; code and prose that mention a tag stay.
+Models use several kinds of tags, and many chat templates open the block in the prompt, so that the reply has only its
+closing tag. `normalised` gives all blocks the one form in which replies are stored. Tags that code or prose only mention
+are left alone.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ DIALECTS: Final = (
         r"(?:(?:<\|start\|>assistant)?<\|channel\|>)?analysis<\|message\|>",
         r"<\|end\|>(?:<\|start\|>assistant)?<\|channel\|>(?:final<\|message\|>|(?=analysis))",
     ),
-    # gpt-oss, where a server left its control tokens out.
+    # gpt-oss behind a server that removes its control tokens.
     (r"\Aanalysis(?=.*assistantfinal)", r"assistantfinal"),
 )
-"""How a thought begins and ends, as regular expressions; what `OPENING` and `CLOSING` are of comes first."""
+"""Opening and closing tags as regular expressions. `OPENING` and `CLOSING` are of the first dialect."""
 _THINK: Final = 1
-"""The number of the first of them."""
+"""The number of the first dialect: dialects are numbered from 1, like the groups of a match."""
 _FLAGS: Final = re.IGNORECASE | re.DOTALL
 _OPENERS: Final = "|".join(f"({opener})" for opener, _ in DIALECTS)
 _OPENER: Final = re.compile(rf"\s*(?:{_OPENERS})", _FLAGS)
@@ -42,45 +43,45 @@ _CLOSERS: Final = tuple(re.compile(closer, _FLAGS) for _, closer in DIALECTS)
 _CLOSER: Final = re.compile("|".join(f"({closer})" for _, closer in DIALECTS), _FLAGS)
 _OPEN_END: Final = re.compile(rf"(?:{_OPENERS})\s*\Z", _FLAGS)
 _ANSWER_HEAD: Final = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>")
-"""gpt-oss's, of an answer without a thought."""
+"""The beginning of an answer of gpt-oss without a thought."""
 _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]*)")
 _LINE_INDENT: Final = 4
-"""Spaces that make a line indented code."""
+"""Spaces before a line of indented code in Markdown."""
 
 
 class Part(NamedTuple):
-    """A stretch of a reply."""
+    """A thought, or a part of the answer."""
 
     is_thought: bool
     text: str
     is_open: bool = False
-    """A thought whose end never came."""
+    """A thought without a closing tag."""
 
 
 def opens_thought(prompt: str) -> bool:
-    """Whether what follows `prompt` is a thought: the template has opened it."""
+    """Whether `prompt` ends with an opening tag, so that the reply begins with a thought."""
     return _OPEN_END.search(prompt) is not None
 
 
-def is_opened(text: str) -> bool:
-    """Whether a reply begins with a tag that opens a thought."""
+def starts_with_thought(text: str) -> bool:
+    """Whether a reply begins with an opening tag."""
     return _OPENER.match(text) is not None
 
 
-def unopened_end(text: str) -> re.Match[str] | None:
-    """The tag that ends a thought which nothing in the reply opened: the template had."""
-    return None if is_opened(text) else _lone_closer(text)
+def find_unopened_end(text: str) -> re.Match[str] | None:
+    """The closing tag of a thought that the template opened in the prompt."""
+    return None if starts_with_thought(text) else _lone_closer(text)
 
 
-def mark_of(token: str) -> str:
-    """What a model's control token is in a reply: `OPENING`, `CLOSING`, or nothing where it marks no thought."""
+def thought_tag(token: str) -> str:
+    """The tag that replaces a control token in a reply: `OPENING`, `CLOSING`, or empty if it is no tag of a thought."""
     if _OPENER.fullmatch(token):
         return OPENING
     return CLOSING if _CLOSER.fullmatch(token) else ""
 
 
-def parts(text: str) -> list[Part]:
-    """A reply as thoughts and what was said, in order. Joined, they are the reply but for tags and the space at them."""
+def split_thoughts(text: str) -> list[Part]:
+    """Split a reply into thoughts and parts of the answer, in order. Only tags and the space around them are lost."""
     head = _ANSWER_HEAD.match(text)
     position = head.end() if head else 0
     found: list[Part] = []
@@ -96,14 +97,14 @@ def parts(text: str) -> list[Part]:
         return [Part(False, text[position:])] if text else []
     while position < len(text):
         opener = _next_opener(text, position, dialect)
-        said = text[position : opener.start() if opener else len(text)]
-        if said.strip():
-            found.append(Part(False, said))
+        answer = text[position : opener.start() if opener else len(text)]
+        if answer.strip():
+            found.append(Part(False, answer))
         if opener is None:
             break
         dialect = opener.lastindex
         position = opener.end()
-        while again := _OPENER.match(text, position):  # The template opened it, and the model once more.
+        while again := _OPENER.match(text, position):  # opened by the template and again by the model
             position = again.end()
         closer = _closer(text, position, dialect)
         if closer is None:
@@ -115,8 +116,8 @@ def parts(text: str) -> list[Part]:
 
 
 def normalised(text: str) -> str:
-    """`text` with each thought as a block of its own: tags on their own lines, a blank line before what was said."""
-    found = parts(text)
+    """`text` in the stored form: tags on lines of their own, and a blank line between a thought and the answer."""
+    found = split_thoughts(text)
     if not any(part.is_thought for part in found):
         return "".join(part.text for part in found)
     blocks: list[str] = []
@@ -134,17 +135,16 @@ def normalised(text: str) -> str:
     return joined
 
 
-def answer_of(text: str) -> str:
-    """What was said without what was thought: what models want of their earlier replies. Empty where a reply is only a
-    thought."""
-    found = parts(text)
+def extract_answer(text: str) -> str:
+    """The answer alone, which is what models expect of their earlier replies. Empty if a reply is only a thought."""
+    found = split_thoughts(text)
     if not any(part.is_thought for part in found):
         return "".join(part.text for part in found)
-    return "\n\n".join(said for part in found if not part.is_thought and (said := part.text.strip()))
+    return "\n\n".join(answer for part in found if not part.is_thought and (answer := part.text.strip()))
 
 
 def _next_opener(text: str, start: int, dialect: int | None) -> re.Match[str] | None:
-    """Where a thought begins at `start` or later, in the dialect of the one before it if that is known."""
+    """The next opening tag at or after `start`, in the dialect of the thought before it if that is known."""
     match = _OPENER.match(text, start)
     if match is None or dialect not in (None, match.lastindex):
         return _later_opener(text, start, dialect)
@@ -152,13 +152,13 @@ def _next_opener(text: str, start: int, dialect: int | None) -> re.Match[str] | 
 
 
 def _closer(text: str, start: int, dialect: int | None) -> re.Match[str] | None:
-    """The end of a thought that is known to be open: the first tag that is no mention of one."""
+    """The closing tag of an open thought: the first one that is not only mentioned."""
     own = _first_closer(_CLOSERS[dialect - 1], text, start) if dialect is not None else None
     return own or _first_closer(_closers_of(dialect), text, start)
 
 
 def _closers_of(dialect: int | None) -> re.Pattern[str]:
-    """What may end a thought of a dialect: any tag where none opened it, or `OPENING`, which stands for a template's own."""
+    """Closing tags for a thought: any of them if the dialect is unknown or the opening tag may be a template's `OPENING`."""
     return _CLOSER if dialect in (None, _THINK) else _CLOSERS[dialect - 1]
 
 
@@ -173,12 +173,12 @@ def _first_closer(pattern: re.Pattern[str], text: str, start: int) -> re.Match[s
             return match
         first, has_code = first or match, has_code or is_code
         alone = alone or (match if _is_alone(text, match) else None)
-    # A fence that the thought opened and the answer closed makes code of all between.
+    # A fence that opens in the thought and closes in the answer would hide the tag between them as code.
     return alone if has_code else first
 
 
 def _lone_closer(text: str) -> re.Match[str] | None:
-    """The end of a thought that the prompt opened, or None: here a tag must stand as models write it."""
+    """The closing tag of a thought that the prompt opened. It must be placed as models place it."""
     code = _code(text)
     opened: dict[int | None, int] = {}
     for match in _LINE_OPENER.finditer(text):
@@ -192,20 +192,20 @@ def _lone_closer(text: str) -> re.Match[str] | None:
 
 
 def _later_opener(text: str, start: int, dialect: int | None) -> re.Match[str] | None:
-    """A later thought: an opening tag at the beginning of a line, with an end."""
+    """The opening tag of a later thought: at the beginning of a line, and with a closing tag."""
     code = _code(text)
-    endless: set[int | None] = set()
+    unclosed: set[int | None] = set()
     for match in _LINE_OPENER.finditer(text, start):
         number = match.lastindex
         if (
             dialect not in (None, number)
-            or number in endless
+            or number in unclosed
             or any(begin <= match.start() < end for begin, end in code)
         ):
             continue
         if _closers_of(number).search(text, match.end()):
             return match
-        endless.add(number)
+        unclosed.add(number)
     return None
 
 
@@ -220,8 +220,8 @@ def _is_alone(text: str, match: re.Match[str]) -> bool:
 
 
 def _is_at_an_edge(text: str, match: re.Match[str]) -> bool:
-    """On a line of its own, at the beginning of one that goes on without a space, or at the end of a paragraph."""
-    if match.group().startswith(("<|", "◁")):  # No one writes that in prose.
+    """On a line of its own, at the beginning of a line and followed directly by text, or at the end of a paragraph."""
+    if match.group().startswith(("<|", "◁")):  # never in prose
         return True
     before, after = _around(text, match)
     if not before.strip():
@@ -233,7 +233,7 @@ def _is_at_an_edge(text: str, match: re.Match[str]) -> bool:
 
 
 def _around(text: str, match: re.Match[str]) -> tuple[str, str]:
-    """What stands before and after the tag on its line."""
+    """The text before and after the tag on its line."""
     begin = text.rfind("\n", 0, match.start()) + 1
     end = text.find("\n", match.end())
     return text[begin : match.start()], text[match.end() : len(text) if end < 0 else end]
@@ -247,7 +247,7 @@ def _is_code(text: str, match: re.Match[str], fences: list[tuple[int, int]]) -> 
 
 @lru_cache(maxsize=2)
 def _code(text: str) -> list[tuple[int, int]]:
-    """Where the fenced blocks are that are closed; what an open one would be cannot be known."""
+    """The ranges of fenced code blocks that are closed. Where an open one would end is unknown."""
     return list(_fences(text)) if "```" in text or "~~~" in text else []
 
 

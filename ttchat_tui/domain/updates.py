@@ -1,4 +1,4 @@
-"""What a chat session tells whoever shows it (the screen, the plain REPL), as one closed family."""
+"""The updates of a chat session for its view (the screen or the plain REPL): a closed family."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ttchat_tui.domain.model_spec import Capabilities, EngineInfo
 
 
 class ConversationOpened(msgspec.Struct, frozen=True):
-    """Another conversation (None: a new one, not stored before its first message) is on screen from here on."""
+    """Another conversation is open now. None: a new one, which is stored with its first message."""
 
     conversation: Conversation | None
     messages: tuple[Message, ...]
@@ -29,20 +29,20 @@ class MessageRemoved(msgspec.Struct, frozen=True):
 
 
 class ReplyBegan(msgspec.Struct, frozen=True):
-    """A reply streams into this message; its content is what it had before (a continued reply has some)."""
+    """A reply begins to stream into this message. A continued reply has content already."""
 
     message: Message
 
 
 class ReplyStarted(msgspec.Struct, frozen=True):
-    """The prompt was built; `dropped_messages` of the oldest did not fit and were left out of it."""
+    """The prompt is built. The oldest `dropped_messages` messages did not fit and were left out."""
 
     message_id: int
     dropped_messages: int
 
 
 class ReplyPrefilling(msgspec.Struct, frozen=True):
-    """Of the prompt's tokens, how many the model has read; all of them: the reply begins."""
+    """The progress of prefill, in tokens of the prompt. The reply begins when `done` equals `total`."""
 
     message_id: int
     done: int
@@ -50,7 +50,7 @@ class ReplyPrefilling(msgspec.Struct, frozen=True):
 
 
 class ReplyDelayed(msgspec.Struct, frozen=True):
-    """A server could not take the request, which is sent again by itself: `lab is busy (429): try 2 of 4 in 5 s`."""
+    """A server could not serve the request, which is sent again: `lab is busy (429): try 2 of 4 in 5 s`."""
 
     message_id: int
     words: str
@@ -62,25 +62,25 @@ class ReplyStreamed(msgspec.Struct, frozen=True):
 
 
 class ReplyRewritten(msgspec.Struct, frozen=True):
-    """All of the reply so far is `text` now: what came first has turned out to be a thought."""
+    """The whole reply so far is now `text`, because its beginning has turned out to be a thought."""
 
     message_id: int
     text: str
 
 
 class ReplyEnded(msgspec.Struct, frozen=True):
-    """The reply's final state. `error` is set when the engine failed; what came before is in the message."""
+    """The final state of a reply. `error` is set if the engine failed; the message has the text before that."""
 
     message: Message
     error: ErrorInfo | None = None
     siblings: tuple[Message, ...] = ()
-    """Other candidates of the same batch, stored beside the message in order of row; what came to nothing is left out."""
+    """The other candidates of the batch that have text, in the order of their rows."""
     batch: GenerationStats | None = None
-    """Of all candidates together; None where there was one."""
+    """The figures of all candidates together; None without candidates."""
 
 
 class ReplyEndedElsewhere(msgspec.Struct, frozen=True):
-    """A reply has ended in a conversation that is not on screen."""
+    """A reply has ended in a conversation that is not open."""
 
     conversation: Conversation
     status: MessageStatus
@@ -88,33 +88,33 @@ class ReplyEndedElsewhere(msgspec.Struct, frozen=True):
 
 
 class MessageWaits(msgspec.Struct, frozen=True):
-    """A message that was added waits for the end of the reply that runs, or (`behind` is empty) does so no longer."""
+    """A message waits until the running reply ends. With an empty `behind` it no longer waits."""
 
     message: Message
     behind: str = ""
-    """Title of the conversation that is being answered."""
+    """The title of the conversation with the running reply."""
 
 
 class DraftReturned(msgspec.Struct, frozen=True):
-    """The message was not sent (see `error`); its text goes back to the prompt, so that nothing is lost."""
+    """The message was not sent, for the reason in `error`. Its text goes back to the prompt."""
 
     text: str
     error: ErrorInfo
 
 
 class ConversationsChanged(msgspec.Struct, frozen=True):
-    """The list of conversations is not what it was: titles, order, one more or one less."""
+    """The list of conversations has changed: a title, the order, or an entry."""
 
 
 class PromptCost(msgspec.Struct, frozen=True):
-    """What the conversation with the draft would cost if it were sent now."""
+    """The tokens of the conversation and the draft, if it were sent now."""
 
     prompt_tokens: int
     context_length: int
-    """0: not known."""
+    """0: unknown."""
     dropped_messages: int
     is_estimate: bool = False
-    """`prompt_tokens` is a guess from the length of the text."""
+    """`prompt_tokens` is estimated from the length of the text."""
 
 
 class EngineChanged(msgspec.Struct, frozen=True):
@@ -131,13 +131,13 @@ class EngineReady(msgspec.Struct, frozen=True):
 
 
 class CapabilitiesChanged(msgspec.Struct, frozen=True):
-    """The loaded engine can do other things than it said: a server has refused a parameter."""
+    """The capabilities of the loaded engine have changed, because a server refused a parameter."""
 
     capabilities: Capabilities
 
 
 class EngineFault(msgspec.Struct, frozen=True):
-    """A load failed or the engine died: there is no model until another load succeeds."""
+    """A load failed or the engine died. No model is loaded until another load succeeds."""
 
     error: ErrorInfo
 
@@ -147,7 +147,7 @@ NOTE: Final = "note"
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """Something went wrong, or needs saying, that is not part of a reply."""
+    """An error, or information of kind `note`, that is not part of a reply."""
 
     error: ErrorInfo
 

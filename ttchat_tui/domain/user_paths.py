@@ -1,4 +1,4 @@
-"""Paths as people write them, in folders that may have gone. Asking is no error, whatever the answer."""
+"""Paths as users write them. No function here raises an error."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 
 
 def expanded(path: str | Path) -> Path:
-    """`path` with `~` and `~user` resolved; as it is where there is no such user, or no home folder."""
+    """`path` with `~` and `~user` expanded; unchanged if there is no such user or home folder."""
     return Path(os.path.expanduser(path))
 
 
 def home() -> Path:
-    """The user's home folder, which need not exist; `~` as it stands where none is known."""
+    """The user's home folder, which may not exist; `~` itself if it is unknown."""
     return expanded("~")
 
 
 def current_folder() -> Path:
-    """The current folder in full; the empty path, which leads nowhere, when it has been deleted."""
+    """The absolute path of the current folder; the empty path if the folder has been deleted."""
     try:
         return Path.cwd()
     except OSError:

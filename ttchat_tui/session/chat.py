@@ -20,12 +20,12 @@ from ttchat_tui.domain.events import (
     GenerationStarted,
     LoadProgress,
     PrefillProgress,
+    PreviousModel,
     PromptCounted,
     RequestAdapted,
     Retrying,
     RowFinished,
     TokenEvent,
-    WhatWasLoaded,
 )
 from ttchat_tui.domain.updates import (
     ConversationsChanged,
@@ -243,7 +243,7 @@ class ChatSession(Conversations):
             case _:
                 assert_never(event)
 
-    def _load_failed(self, error: ErrorInfo, before: WhatWasLoaded) -> Update:
+    def _load_failed(self, error: ErrorInfo, before: PreviousModel) -> Update:
         """What was loaded before and is to stay is again what `load` of the same would load; unless something else was
         asked for meanwhile, which comes in its place."""
         is_cancelled = error.kind == "load_cancelled"

@@ -12,7 +12,7 @@ from typing import Final
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.domain.thoughts import answer_of
+from ttchat_tui.domain.thoughts import extract_answer
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 
@@ -127,7 +127,7 @@ class OpenConversation:
 
 
 def _said(message: Message) -> str:
-    return answer_of(message.content) if message.role == "assistant" else message.content
+    return extract_answer(message.content) if message.role == "assistant" else message.content
 
 
 def name_of(conversation: Conversation) -> str:

@@ -219,7 +219,7 @@ def test_the_loaded_model_stays_when_the_files_of_another_cannot_be_fetched(
         rig.until(LoadProgress, phase="download")
         rig.host.cancel_load()
     failed = rig.until(EngineFailed)
-    assert (failed.error.kind, failed.before) == ("load_cancelled" if is_cancelled else "offline", "kept")
+    assert (failed.error.kind, failed.previous) == ("load_cancelled" if is_cancelled else "offline", "kept")
     rig.until(EngineStateChanged, state="ready")
     assert rig.host.info is not None
     assert rig.host.info.model == "good"
@@ -234,7 +234,7 @@ def test_a_failed_load_restores_the_previous_model(make: Make) -> None:
     rig.host.load(MODEL_MISSING)
     rig.host.generate(rig.request())
     failed = rig.until(EngineFailed)
-    assert (failed.error.kind, failed.before) == ("model_load", "reloading")
+    assert (failed.error.kind, failed.previous) == ("model_load", "reloading")
     assert rig.until(EngineLoaded).info.model == "good"
     assert rig.until(GenerationFinished).reason == "stop", "a request made meanwhile waits for it"
     assert rig.states()[2:7] == ["loading", "unloading", "loading", "loading", "ready"]
@@ -250,10 +250,10 @@ def test_a_cancelled_load_restores_the_previous_model(make: Make) -> None:
     rig.until(LoadProgress, phase="start")
     rig.host.cancel_load()
     failed = rig.until(EngineFailed)
-    assert (failed.error.kind, failed.before) == ("load_cancelled", "reloading")
+    assert (failed.error.kind, failed.previous) == ("load_cancelled", "reloading")
     rig.until(LoadProgress, phase="start")
     rig.host.cancel_load()
-    assert rig.until(EngineFailed).before == "none", "cancelled again, it stays away"
+    assert rig.until(EngineFailed).previous == "none", "cancelled again, it stays away"
     assert rig.host.state == "empty"
 
 
@@ -266,12 +266,12 @@ def test_the_previous_model_is_not_restored_when_another_load_or_an_unload_follo
     rig.host.load("slow")
     rig.until(LoadProgress, phase="start")
     rig.host.load(MODEL_MISSING)
-    assert rig.until(EngineFailed).before == "none"
+    assert rig.until(EngineFailed).previous == "none"
     gate.release(4)
-    assert rig.until(EngineFailed).before == "reloading", "of this one, the last that worked is"
+    assert rig.until(EngineFailed).previous == "reloading", "of this one, the last that worked is"
     rig.until(LoadProgress, phase="start")
     rig.host.unload()
-    assert rig.until(EngineFailed).before == "none"
+    assert rig.until(EngineFailed).previous == "none"
     gate.open()
     rig.load("next")
     assert [event.info.model for event in rig.recorder.of(EngineLoaded)] == ["good", "next"]
@@ -282,10 +282,10 @@ def test_a_previous_model_that_cannot_be_restored_leaves_the_host_failed(make: M
     rig.load("good")
     rig.engine.script = Script(fault="raise", fault_at="load")  # type: ignore[attr-defined]
     rig.host.load("other")
-    assert [rig.until(EngineFailed).before for _ in range(2)] == ["reloading", "none"]
+    assert [rig.until(EngineFailed).previous for _ in range(2)] == ["reloading", "none"]
     assert (rig.host.state, rig.host.info) == ("failed", None)
     rig.host.load("third")
-    assert rig.until(EngineFailed).before == "none"
+    assert rig.until(EngineFailed).previous == "none"
 
 
 def test_a_failed_unload_does_not_prevent_the_next_load(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
-from ttchat_tui.domain.thoughts import CLOSING, answer_of
+from ttchat_tui.domain.thoughts import CLOSING, extract_answer
 from ttchat_tui.domain.updates import (
     DraftReturned,
     EngineFault,
@@ -89,7 +89,7 @@ class Replied:
         if (
             not notes
             and reply.finish_reason in ("stop", "length")
-            and not answer_of(self.message.content).strip()
+            and not extract_answer(self.message.content).strip()
         ):
             return (NOTHING_BUT_THOUGHTS if self.message.content.strip() else EMPTY_REPLY,)
         return notes
@@ -149,7 +149,7 @@ class Driver:
                         return Loaded(
                             info=self.session.info,
                             error=said.error if isinstance(said, Notice | EngineFault) else event.error,
-                            is_reloading=event.before == "reloading",
+                            is_reloading=event.previous == "reloading",
                             signal_number=interrupts.signal_number,
                         )
                     case _:

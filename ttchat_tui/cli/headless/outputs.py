@@ -15,7 +15,7 @@ from ttchat_tui.domain.events import LoadProgress, TokenEvent
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.text import VisibleReply, json_escaped
-from ttchat_tui.domain.thoughts import unopened_end
+from ttchat_tui.domain.thoughts import find_unopened_end
 
 
 class Output(Protocol):
@@ -60,7 +60,7 @@ class TextOutput:
 
     def _write(self, text: str) -> None:
         self._text += text
-        self._stdout.write(self._visible.take(text))
+        self._stdout.write(self._visible.feed(text))
         self._stdout.flush()
 
     def done(self, message: Message, info: EngineInfo, replied: Replied) -> None:
@@ -68,7 +68,7 @@ class TextOutput:
         if self._text and not self._text.endswith(("\n", "\r")):
             self._stdout.write("\n")
             self._stdout.flush()
-        if unopened_end(self._text):  # too late to print the tag that is missing
+        if find_unopened_end(self._text):  # too late to print the tag that is missing
             notify("The text before the first closing tag is the model's thinking, not its answer.")
 
 
@@ -83,7 +83,7 @@ class CandidatesTextOutput(TextOutput):
         for number, candidate in enumerate(candidates, start=1):
             assert candidate.reply is not None
             shown = VisibleReply()
-            text = (shown.take(candidate.content) + shown.end()).rstrip("\n")
+            text = (shown.feed(candidate.content) + shown.end()).rstrip("\n")
             self._stdout.write(f"[{number}/{len(candidates)}, seed {candidate.reply.seed}]\n{text}\n")
             self._stdout.write("\n" if number < len(candidates) else "")
         self._stdout.flush()

@@ -170,7 +170,7 @@ class Repl:
         shown = VisibleReply()
         replied = self._driver.wait_for_reply(
             self._session.submit(text),
-            lambda event, piece: write_text(event, piece, lambda text: self._print(shown.take(text), end="")),
+            lambda event, piece: write_text(event, piece, lambda text: self._print(shown.feed(text), end="")),
         )
         if replied.message is not None:
             self._print(f"{shown.end()}\n[{_figures(replied.message)}]")

@@ -105,7 +105,7 @@ class Negotiation:
             context_length=self._quirks.context_length,
             dropped_messages=self.prompt.dropped,
             is_estimate=self.prompt.is_estimate,
-            is_by_pieces=True,
+            is_chunked=True,
         )
 
     def new_events(self) -> Iterator[GenerationStarted | RequestAdapted]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.domain.thoughts import answer_of
+from ttchat_tui.domain.thoughts import extract_answer
 from ttchat_tui.engine.served.dialects import Dialect
 
 _MOST_STOPS: Final = 4
@@ -18,7 +18,7 @@ def without_thoughts(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]
     """`messages` without the think blocks of earlier answers, as reasoning models expect them."""
     return tuple(
         ChatMessage("assistant", answer)
-        if message.role == "assistant" and (answer := answer_of(message.content))
+        if message.role == "assistant" and (answer := extract_answer(message.content))
         else message
         for message in messages
     )

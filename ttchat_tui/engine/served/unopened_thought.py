@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from ttchat_tui.domain.thoughts import CLOSING, DIALECTS, is_opened, unopened_end
+from ttchat_tui.domain.thoughts import CLOSING, DIALECTS, find_unopened_end, starts_with_thought
 
 _CLOSERS: Final = tuple(re.sub(r"\|\(\?=\w+\)", "", each) for _, each in DIALECTS if not each[0].isalpha())
 """Closing tags, without the one that is a plain word and the one after which gpt-oss continues to think."""
@@ -56,7 +56,7 @@ class UnopenedThought:
         if not is_all and (len(text) < tag.end() + _LOOK_AHEAD or _is_open(text[tag.start() :], tag[0])):
             return "", self._pass(text, tag.start())
         whole = "".join(self._passed)
-        end = unopened_end(whole + text)
+        end = find_unopened_end(whole + text)
         is_in_code = len(_FENCE.findall(whole + text[: tag.start()])) % 2  # its end may still come
         if not is_in_code and end is not None and end.start() == len(whole) + tag.start():
             self.is_decided = True
@@ -64,7 +64,7 @@ class UnopenedThought:
             is_on_a_line = (whole[-1:] + before).endswith("\n")
             return f"{before}{CLOSING.lstrip() if is_on_a_line else CLOSING}\n", after
         self._tags += 1
-        self.is_decided = self._tags >= _MOST_TAGS or is_opened(whole + text)
+        self.is_decided = self._tags >= _MOST_TAGS or starts_with_thought(whole + text)
         before = self._pass(text[: tag.end()], tag.end())
         thought, said = self.filter(text[tag.end() :], is_all=is_all)
         return (before + thought, said) if thought else ("", before + said)

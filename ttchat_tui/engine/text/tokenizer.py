@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from ttchat_tui.domain.thoughts import mark_of
+from ttchat_tui.domain.thoughts import thought_tag
 from ttchat_tui.engine.text.template import PromptPiece
 from ttchat_tui.engine.text.text_stream import IncrementalDecoder, Utf8Decoder
 
@@ -112,7 +112,7 @@ class ChatTokenizer:
         added = self._added.get(token_id)
         if added is not None:
             is_text = not added.special or added.content in self._shown
-            return (added.content if is_text else mark_of(added.content)).encode()
+            return (added.content if is_text else thought_tag(added.content)).encode()
         token = self._tokenizer.id_to_token(token_id)
         if token is None:  # pyright: ignore[reportUnnecessaryComparison] - the stub forgets unknown ids
             return b""

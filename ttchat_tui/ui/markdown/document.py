@@ -80,7 +80,7 @@ class Document:
         text = self._held + text
         # A carriage return may be half of a line's end.
         self._held = "\r" if text.endswith("\r") else ""
-        text = self._visible.take(text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n"))
+        text = self._visible.feed(text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n"))
         first, *others = text.split("\n")
         self._partial += first
         for line in others:

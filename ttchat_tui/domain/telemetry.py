@@ -23,19 +23,13 @@ class CardReading(msgspec.Struct, frozen=True, kw_only=True):
     """N of /dev/tenstorrent/N."""
     card_type: str = ""
     """`n150`, `p150a`."""
-    serial: str = ""
     firmware: str = ""
     """Version of the firmware bundle."""
     clock_mhz: float | None = None
     """The clock of the Tensix cores (AICLK)."""
     temperature_c: float | None = None
-    temperature_max_c: float | None = None
-    voltage_v: float | None = None
     current_a: float | None = None
     power_w: float | None = None
-    power_max_w: float | None = None
     fan_rpm: float | None = None
     """Blackhole only."""
-    heartbeat: int | None = None
-    """A counter that changes while the firmware is alive."""
     holders: tuple[Holder, ...] = ()

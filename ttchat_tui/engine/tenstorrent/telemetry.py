@@ -68,21 +68,15 @@ class System(msgspec.Struct, frozen=True):
     def _card(self, number: int, sensors: Mapping[Path, Path]) -> CardReading:
         folder = self._class / f"tenstorrent!{number}"
         hwmon = sensors.get(_real(folder / "device")) if (folder / "device").exists() else None
-        heartbeat = _number(folder / "tt_heartbeat")
         return CardReading(
             index=number,
             card_type=_text(folder / "tt_card_type"),
-            serial=_text(folder / "tt_serial"),
             firmware=_text(folder / "tt_fw_bundle_ver"),
             clock_mhz=_number(folder / "tt_aiclk"),
             temperature_c=_sensor(hwmon, "temp1_input", 1e3),
-            temperature_max_c=_sensor(hwmon, "temp1_max", 1e3),
-            voltage_v=_sensor(hwmon, "in0_input", 1e3),
             current_a=_sensor(hwmon, "curr1_input", 1e3),
             power_w=_sensor(hwmon, "power1_input", 1e6),
-            power_max_w=_sensor(hwmon, "power1_max", 1e6),
             fan_rpm=_sensor(hwmon, "fan1_input", 1),
-            heartbeat=None if heartbeat is None else int(heartbeat),
             holders=self.holders(number),
         )
 

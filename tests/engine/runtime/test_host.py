@@ -136,7 +136,7 @@ def test_a_load_goes_from_empty_through_loading_to_ready(make: Make) -> None:
     assert rig.host.info.model == "some-model"
     assert rig.states() == ["loading", "ready"]
     phases = [progress.phase for progress in rig.recorder.of(LoadProgress)]
-    assert phases == ["verify", "start", "read", "convert", "warm up"], "those of the download first"
+    assert phases == ["verify", "start", "read", "convert", "warm up"], "download phases first"
 
 
 def test_a_failed_load_shows_its_cure_and_another_may_follow(make: Make) -> None:
@@ -198,7 +198,7 @@ def test_a_download_is_cancelled_too(make: Make) -> None:
     rig.until(LoadProgress, phase="download")
     rig.host.cancel_load()
     assert rig.until(EngineFailed).error.kind == "load_cancelled"
-    assert len(rig.recorder.of(LoadProgress)) == 1, "progress that is no news is not told again"
+    assert len(rig.recorder.of(LoadProgress)) == 1, "unchanged progress is posted once"
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
@@ -253,7 +253,7 @@ def test_a_cancelled_load_restores_the_previous_model(make: Make) -> None:
     assert (failed.error.kind, failed.previous) == ("load_cancelled", "reloading")
     rig.until(LoadProgress, phase="start")
     rig.host.cancel_load()
-    assert rig.until(EngineFailed).previous == "none", "cancelled again, it stays away"
+    assert rig.until(EngineFailed).previous == "none", "not restored after a second cancel"
     assert rig.host.state == "empty"
 
 
@@ -268,7 +268,7 @@ def test_the_previous_model_is_not_restored_when_another_load_or_an_unload_follo
     rig.host.load(MODEL_MISSING)
     assert rig.until(EngineFailed).previous == "none"
     gate.release(4)
-    assert rig.until(EngineFailed).previous == "reloading", "of this one, the last that worked is"
+    assert rig.until(EngineFailed).previous == "reloading", "the last model that was loaded"
     rig.until(LoadProgress, phase="start")
     rig.host.unload()
     assert rig.until(EngineFailed).previous == "none"
@@ -512,7 +512,7 @@ def test_a_burst_of_events_wakes_once_until_it_is_drained(make: Make) -> None:
     rig.host.generate(rig.request())
     assert woken.wait(10)
     assert rig.host.shutdown()
-    assert wakes == ["engine"], "for a whole reply, the unloading and the end"
+    assert wakes == ["engine"], "one wake-up for a whole reply, the unload and the end"
     assert len(rig.host.drain()) > 3
 
 
@@ -553,7 +553,7 @@ def test_shutdown_cancels_the_reply_closes_the_engine_and_ends_the_thread(make: 
     assert [rig.until(GenerationFinished).reason for _ in range(2)] == ["cancelled", "cancelled"]
     assert rig.engine.calls[-2:] == ["unload", "close"]  # type: ignore[attr-defined]
     assert rig.states()[-2:] == ["unloading", "empty"]
-    assert rig.host.shutdown(), "again is no error"
+    assert rig.host.shutdown(), "idempotent"
 
 
 def test_a_request_after_the_end_still_ends(make: Make) -> None:
@@ -575,7 +575,7 @@ def test_shutdown_without_a_timeout_returns_at_once(make: Make) -> None:
     rig.host.load("m")
     rig.until(EngineStateChanged, state="loading")
     assert not rig.host.shutdown(timeout_s=0)
-    assert rig.host.state == "loading", "which is what it waits for"
+    assert rig.host.state == "loading", "the shutdown waits for the load"
     released.set()
     assert rig.host.shutdown()
 

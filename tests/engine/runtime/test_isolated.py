@@ -29,7 +29,7 @@ from ttchat_tui.engine.base import EngineDied, EngineError, LoadCancelled
 from ttchat_tui.engine.runtime.child import TOKEN_PAUSE_S, Timeouts
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
-from ttchat_tui.engine.runtime.wire import Answer, Channel, Command
+from ttchat_tui.engine.runtime.wire import Channel, ChildAnswer, Command
 
 SPEC = ModelSpec(name="m")
 REQUEST = GenerationRequest(
@@ -93,7 +93,7 @@ def test_starting_does_not_wait_for_the_child(make: Make) -> None:
     assert time.perf_counter() - began < 0.1
     first = engine.pid
     engine.start()
-    assert engine.pid == first, "starting twice is starting once"
+    assert engine.pid == first, "a second start does nothing"
 
 
 def test_importing_the_module_loads_nothing_heavy() -> None:
@@ -264,7 +264,7 @@ def test_a_hanging_child_is_killed_and_its_stack_is_in_the_log(
     with pytest.raises(EngineDied, match=says):
         reply(engine)
     assert is_gone(pid)
-    assert "in fail" in log_path.read_text(), "the function that hangs"
+    assert "in fail" in log_path.read_text(), "the hanging function"
 
 
 def test_a_hang_in_mid_reply_is_noticed_at_the_pace_of_the_reply(make: Make) -> None:
@@ -383,7 +383,7 @@ def test_tokens_are_received_in_bursts(make: Make, tmp_path: Path, monkeypatch: 
     engine.load(SPEC, ignore)
     pauses: list[float] = []
 
-    def pause(channel: Channel[Command, Answer], duration_s: float, wake_fd: int = -1) -> None:
+    def pause(channel: Channel[Command, ChildAnswer], duration_s: float, wake_fd: int = -1) -> None:
         if not pauses:
             gate.open()
             assert wait_until(lambda: b"GenerationFinished" in waiting(channel), 5)
@@ -391,9 +391,9 @@ def test_tokens_are_received_in_bursts(make: Make, tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(Channel, "pause", pause)
     reads = 0
-    fill = Channel[Command, Answer]._read
+    fill = Channel[Command, ChildAnswer]._read
 
-    def count(channel: Channel[Command, Answer]) -> None:
+    def count(channel: Channel[Command, ChildAnswer]) -> None:
         nonlocal reads
         reads += bool(pauses)
         fill(channel)
@@ -406,7 +406,7 @@ def test_tokens_are_received_in_bursts(make: Make, tmp_path: Path, monkeypatch: 
     assert reads == 1
 
 
-def waiting(channel: Channel[Command, Answer]) -> bytes:
+def waiting(channel: Channel[Command, ChildAnswer]) -> bytes:
     """Bytes that have arrived and were not read."""
     try:
         return channel._socket.recv(1 << 16, socket.MSG_PEEK)
@@ -436,7 +436,7 @@ from ttchat_tui.engine.runtime.child import TOKEN_PAUSE_S, Timeouts
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.runtime.commands import Command
-from ttchat_tui.engine.runtime.wire import Answer, Channel
+from ttchat_tui.engine.runtime.wire import ChildAnswer, Channel
 
 script = Script(fault={fault!r}, fault_at=1)
 timeouts = Timeouts(heartbeat_s=0.1, load_silence_s=2.0, silence_s=60)

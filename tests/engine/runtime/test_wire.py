@@ -39,8 +39,8 @@ from ttchat_tui.engine.runtime.commands import (
     Unload,
 )
 from ttchat_tui.engine.runtime.wire import (
-    Answer,
     Channel,
+    ChildAnswer,
     Done,
     Failed,
     Heartbeat,
@@ -72,7 +72,7 @@ COMMANDS: list[Command] = [
     Unload(),
     Close(),
 ]
-ANSWERS: list[Answer] = [
+ANSWERS: list[ChildAnswer] = [
     Heartbeat(),
     LoadProgress(phase="read", done=1, total=2, unit="tensors"),
     EngineLoaded(INFO),
@@ -85,7 +85,7 @@ ANSWERS: list[Answer] = [
     Done(),
 ]
 
-Ends = tuple[Channel[Command, Answer], Channel[Answer, Command]]
+Ends = tuple[Channel[Command, ChildAnswer], Channel[ChildAnswer, Command]]
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def ends() -> Iterator[Ends]:
 
 
 @pytest.fixture
-def raw() -> Iterator[tuple[Channel[Command, Answer], socket.socket]]:
+def raw() -> Iterator[tuple[Channel[Command, ChildAnswer], socket.socket]]:
     """A parent's channel, and the bare socket at its other end."""
     left, right = socket.socketpair()
     channel = parent_channel(left)
@@ -115,14 +115,14 @@ def test_a_command_arrives_as_it_was_sent(ends: Ends, command: Command) -> None:
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: type(answer).__name__)
-def test_an_answer_arrives_as_it_was_sent(ends: Ends, answer: Answer) -> None:
+def test_an_answer_arrives_as_it_was_sent(ends: Ends, answer: ChildAnswer) -> None:
     parent, child = ends
     child.send(answer)
     assert parent.receive(1) == answer
 
 
 @given(st.lists(st.sampled_from(ANSWERS), max_size=6), st.lists(st.integers(1, 200), min_size=1, max_size=8))
-def test_frames_survive_any_cut_of_the_stream(answers: list[Answer], cuts: list[int]) -> None:
+def test_frames_survive_any_cut_of_the_stream(answers: list[ChildAnswer], cuts: list[int]) -> None:
     left, right = socket.socketpair()
     sender, tap = socket.socketpair()
     channel, source = parent_channel(left), child_channel(sender)
@@ -130,7 +130,7 @@ def test_frames_survive_any_cut_of_the_stream(answers: list[Answer], cuts: list[
         source.send(answer)
     source.close()
     stream = tap.makefile("rb").read()
-    received: list[Answer] = []
+    received: list[ChildAnswer] = []
     position, turn = 0, 0
     while position < len(stream):
         cut = cuts[turn % len(cuts)]
@@ -231,7 +231,7 @@ def test_there_is_no_pause_while_a_whole_frame_waits_or_after_a_wake(ends: Ends)
 
 
 def test_an_absurd_length_is_refused_before_memory_is_allocated(
-    raw: tuple[Channel[Command, Answer], socket.socket],
+    raw: tuple[Channel[Command, ChildAnswer], socket.socket],
 ) -> None:
     channel, other = raw
     other.sendall(struct.pack("!I", 2**31))
@@ -241,7 +241,7 @@ def test_an_absurd_length_is_refused_before_memory_is_allocated(
 
 @pytest.mark.parametrize("body", [b"", b"\xc1", b"\x81\xa4type\xa3Foo", b"\x01"])
 def test_an_invalid_frame_is_an_error(
-    raw: tuple[Channel[Command, Answer], socket.socket], body: bytes
+    raw: tuple[Channel[Command, ChildAnswer], socket.socket], body: bytes
 ) -> None:
     channel, other = raw
     other.sendall(struct.pack("!I", len(body)) + body)

@@ -19,7 +19,7 @@ from ttchat_tui.domain.user_paths import current_folder
 from ttchat_tui.engine.base import EngineDied
 from ttchat_tui.engine.runtime.commands import Command
 from ttchat_tui.engine.runtime.exit_report import exit_report
-from ttchat_tui.engine.runtime.wire import Answer, Heartbeat, Launch, WireError, parent_channel
+from ttchat_tui.engine.runtime.wire import ChildAnswer, Heartbeat, Launch, WireError, parent_channel
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Child:
 
     def answers(
         self, silence_s: float, step_limit_s: Callable[[], float | None] = lambda: None, wake_fd: int = -1
-    ) -> Iterator[Answer | None]:
+    ) -> Iterator[ChildAnswer | None]:
         """The child's answers, without end; None after each tick of silence, and when `wake_fd` can be read.
 
         Raises:

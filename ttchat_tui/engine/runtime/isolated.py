@@ -42,7 +42,7 @@ from ttchat_tui.engine.runtime.commands import (
     Unload,
 )
 from ttchat_tui.engine.runtime.step_timeout import StepTimeout
-from ttchat_tui.engine.runtime.wire import Answer, Failed
+from ttchat_tui.engine.runtime.wire import ChildAnswer, Failed
 
 _DEFAULT_TIMEOUTS: Final = Timeouts()
 _GENERATION_EVENTS: Final[tuple[type[GenerationEvent], ...]] = get_args(GenerationEvent)
@@ -186,7 +186,7 @@ class IsolatedEngine:
             raise EngineDied("The engine's process is not running.", cure="Load the model again.")
         return self._child
 
-    def _request(self, command: Command, silence_s: float) -> Answer:
+    def _request(self, command: Command, silence_s: float) -> ChildAnswer:
         """Send a command that has one answer, and wait for it."""
         child = self._running_child()
         child.send(command)
@@ -197,7 +197,7 @@ class IsolatedEngine:
 
     def _controlled_answers(
         self, child: Child, request: GenerationRequest, control: GenerationControl
-    ) -> Iterator[Answer]:
+    ) -> Iterator[ChildAnswer]:
         """The answers to a running request. Changes of `control` are sent to the child at once."""
         sampling, is_cancelled = request.sampling, False
         timeouts = self._timeouts
@@ -234,7 +234,7 @@ class IsolatedEngine:
                     break
             child.reap(timeout_s=0)
         except EngineDied:
-            pass  # replaced below, too
+            pass  # replaced below as well
         self.start()
 
     def _abandon_reply(self, child: Child, request_id: int) -> None:

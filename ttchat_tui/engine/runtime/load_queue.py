@@ -41,7 +41,7 @@ class LoadRequest(msgspec.Struct, frozen=True):
     cancelled: threading.Event
 
 
-class _LoadedModel(msgspec.Struct, frozen=True):
+class _CurrentModel(msgspec.Struct, frozen=True):
     name: str
     spec: ModelSpec
 
@@ -67,7 +67,7 @@ class LoadQueue:
         self._clock = clock
         self._waiting: list[threading.Event] = []
         self._last_number = 0
-        self._last_loaded: _LoadedModel | None = None
+        self._last_loaded: _CurrentModel | None = None
         """The loaded model; during a load, the one before it."""
         self.info: EngineInfo | None = None
         """The loaded model; None without one."""
@@ -158,7 +158,7 @@ class LoadQueue:
                 self._post(EngineFailed(error_info(error), "reloading"))
                 self._restore(previous)
 
-    def _restore(self, previous: _LoadedModel) -> None:
+    def _restore(self, previous: _CurrentModel) -> None:
         cancelled = self._new_event()
         number = self._last_number
         self._set_state("loading", previous.name)
@@ -174,7 +174,7 @@ class LoadQueue:
     def _load(self, name: str, spec: ModelSpec, report: ProgressReporter) -> None:
         """Load into the empty engine. Raises what the engine raises, and leaves it empty then."""
         self.info = load_timed(self._engine, spec, report, self._clock)
-        self._last_loaded = _LoadedModel(name, spec)
+        self._last_loaded = _CurrentModel(name, spec)
         self._post(EngineLoaded(self.info))
         self._set_state("ready", "")
 
@@ -199,7 +199,7 @@ class LoadQueue:
         def report(progress: LoadProgress) -> None:
             nonlocal last
             if self._is_shutting_down():
-                raise EngineClosing("The app ends.")
+                raise EngineClosing("The app is closing.")
             if cancelled.is_set() or number != self._last_number:
                 raise LoadCancelled("The load was cancelled.")
             if progress != last:

@@ -55,7 +55,9 @@ class Done(msgspec.Struct, frozen=True, tag=True):
     """The last answer to Unload and Close."""
 
 
-Answer: TypeAlias = Heartbeat | LoadProgress | EngineLoaded | PromptCounted | GenerationEvent | Failed | Done
+ChildAnswer: TypeAlias = (
+    Heartbeat | LoadProgress | EngineLoaded | PromptCounted | GenerationEvent | Failed | Done
+)
 """From the child. A command ends with one last answer: Load with EngineLoaded, CountTokens with PromptCounted, Generate
 with GenerationFinished, Unload and Close with Done, and any of them with Failed."""
 
@@ -192,11 +194,11 @@ def _wait(timeout_s: float | None, *readable: int, writable: int = -1) -> list[i
     return [fd for fd, _ in poll.poll(None if timeout_s is None else timeout_s * 1000)]
 
 
-def child_channel(sock: socket.socket) -> Channel[Answer, Command]:
+def child_channel(sock: socket.socket) -> Channel[ChildAnswer, Command]:
     """The engine's end."""
     return Channel(sock, Command)
 
 
-def parent_channel(sock: socket.socket) -> Channel[Command, Answer]:
+def parent_channel(sock: socket.socket) -> Channel[Command, ChildAnswer]:
     """The UI's end."""
-    return Channel(sock, Answer)
+    return Channel(sock, ChildAnswer)

@@ -45,8 +45,8 @@ from ttchat_tui.engine.runtime.commands import (
 from ttchat_tui.engine.runtime.error_info import error_info, unfinished_reply
 from ttchat_tui.engine.runtime.switching import SwitchingEngine
 from ttchat_tui.engine.runtime.wire import (
-    Answer,
     Channel,
+    ChildAnswer,
     Done,
     Failed,
     Heartbeat,
@@ -61,7 +61,7 @@ log = logging.getLogger(__name__)
 class Worker:
     """Runs one engine for the process at the other end of `channel`."""
 
-    def __init__(self, channel: Channel[Answer, Command], engine: Engine, launch: Launch) -> None:
+    def __init__(self, channel: Channel[ChildAnswer, Command], engine: Engine, launch: Launch) -> None:
         self._channel = channel
         self._engine = engine
         self._launch = launch
@@ -190,7 +190,7 @@ class Worker:
                 raise LoadCancelled("The load was cancelled.")
             self._channel.send(progress)
 
-        def load() -> Answer:
+        def load() -> ChildAnswer:
             return EngineLoaded(self._engine.load(command.spec, report))
 
         self._answer(load)
@@ -199,7 +199,7 @@ class Worker:
         self._answer(lambda: self._engine.count(command.count_id, command.messages))
 
     def _generate(self, command: Generate, control: GenerationControl) -> None:
-        def generate() -> Answer:
+        def generate() -> ChildAnswer:
             for event in self._engine.generate(command.request, control):
                 if isinstance(event, GenerationFinished):
                     return event
@@ -212,20 +212,20 @@ class Worker:
             del self._controls[command.request.id]
 
     def _unload(self) -> None:
-        def unload() -> Answer:
+        def unload() -> ChildAnswer:
             self._engine.unload()
             return Done()
 
         self._answer(unload)
 
     def _close(self) -> None:
-        def close() -> Answer:
+        def close() -> ChildAnswer:
             self._engine.close()
             return Done()
 
         self._answer(close)
 
-    def _answer(self, work: Callable[[], Answer]) -> None:
+    def _answer(self, work: Callable[[], ChildAnswer]) -> None:
         """Send what `work` returns, or the error that it raises."""
         try:
             answer = work()

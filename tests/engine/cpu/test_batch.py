@@ -146,13 +146,14 @@ def test_a_row_that_ended_costs_nothing_and_the_prompt_is_held_once(pair: Pair) 
     stepper = pair.stepper
     stepper.prefill(range(200), go_on)
     rows: list[int] = []
-    forward = stepper._batch.step  # pyright: ignore[reportPrivateUsage]
+    model = stepper._model  # pyright: ignore[reportPrivateUsage]
+    forward = model.forward
 
     def counted(ids: torch.Tensor, fork: Any) -> torch.Tensor:
         rows.append(len(ids))
         return forward(ids, fork)
 
-    stepper._batch.step = counted  # type: ignore[method-assign]
+    model.forward = counted  # type: ignore[method-assign]
     try:
         stepper.fork(4)
         stepper.step_rows([1, 2, 3, 4])
@@ -160,7 +161,7 @@ def test_a_row_that_ended_costs_nothing_and_the_prompt_is_held_once(pair: Pair) 
         stepper.freeze(3)
         stepper.step_rows([1, 3])
     finally:
-        stepper._batch.step = forward  # type: ignore[method-assign]
+        model.forward = forward  # type: ignore[method-assign]
     assert rows == [4, 2]
     forked = stepper._forked  # pyright: ignore[reportPrivateUsage]
     assert forked is not None

@@ -22,11 +22,10 @@ from ttchat_tui.engine.cpu.checkpoints.safetensors_file import (
     SafetensorsFolder,
     why_not_own,
 )
-from ttchat_tui.engine.cpu.forward.few_rows import rows_as_one
 from ttchat_tui.engine.cpu.forward.model import DecoderModel
 from ttchat_tui.engine.cpu.forward.rope import RopeTable, rope_frequencies
 from ttchat_tui.engine.cpu.native import build, library
-from ttchat_tui.engine.cpu.native.library import MOST_ROWS, Library
+from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.native.step import fits_step
 from ttchat_tui.engine.cpu.stepper import TorchStepper
 from ttchat_tui.engine.cpu.thread_governor import GovernedStepper
@@ -217,7 +216,7 @@ def _load_own(
         vocab_size=config.vocab_size,
         parameters=config.parameters(),
         label=f"cpu {plan.format} native" if plan.is_native else f"cpu {plan.format}",
-        draft_rows=MOST_ROWS if plan.is_native else rows_as_one(plan.format),
+        draft_rows=plan.draft_rows,
         notes=(*plan.notes, *notes),
         set_threads=_thread_setter(compiled) if plan.is_native else torch.set_num_threads,
     )

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ttchat_tui.engine.cpu.forward.batch_forward import BatchForward
-from ttchat_tui.engine.cpu.forward.few_rows import FEW_ROWS, FewRows
 from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
 from ttchat_tui.engine.cpu.forward.model import DecoderModel
 from ttchat_tui.engine.decoding.loop import BatchStepper, PrefillAborted, Stepper
@@ -40,8 +38,6 @@ class TorchStepper(Stepper, BatchStepper):
         self._cache = model.new_cache()
         self._chunk = chunk
         self._ids: list[int] = []
-        self._batch = BatchForward(model)
-        self._few = FewRows(model)
         self._forked: _Forked | None = None
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
@@ -56,7 +52,7 @@ class TorchStepper(Stepper, BatchStepper):
         total = len(ids)
         # If several rows are computed in another way than one, the last id is computed alone. A prompt that is cached
         # except for its last id must give the same logits, so that the same seed gives the same reply.
-        together = total - 1 if self._few.is_needed else total
+        together = total - 1 if self._model.rounds_activations else total
         while True:
             done = len(self._ids)
             end = total if done >= together else min(done + self._chunk, together)
@@ -73,7 +69,7 @@ class TorchStepper(Stepper, BatchStepper):
     def step_many(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Append `ids` in one forward; logits after each, float32 [len(ids), vocab], valid until the next call.
 
-        Up to `few_rows.rows_as_one` ids give the same logits as one `step` each.
+        Up to `WeightPlan.draft_rows` ids give the same logits as one `step` each.
         """
         logits: Any = self._model.logits(self._forward(ids)).numpy()
         return logits
@@ -85,7 +81,7 @@ class TorchStepper(Stepper, BatchStepper):
         forked = self._in_batch()
         numbers = sorted(forked.kv.slots)
         of_row = dict(zip(numbers, ids, strict=True))
-        hidden = self._batch.step(torch.tensor([of_row[row] for row in forked.kv.slots]), forked.kv)
+        hidden = self._model.forward(torch.tensor([of_row[row] for row in forked.kv.slots]), forked.kv)
         for row, token_id in of_row.items():
             forked.ids[row].append(token_id)
         slots = forked.kv.slots
@@ -132,9 +128,7 @@ class TorchStepper(Stepper, BatchStepper):
 
     def _forward(self, ids: Sequence[int]) -> torch.Tensor:
         self._forked = None
-        is_few = self._few.is_needed and 1 < len(ids) <= FEW_ROWS
-        forward = self._few.forward if is_few else self._model.forward
-        hidden = forward(torch.tensor(ids), self._cache)
+        hidden = self._model.forward(torch.tensor(ids), self._cache)
         self._ids.extend(ids)
         return hidden
 

@@ -1,4 +1,4 @@
-"""Keys and values of every position so far, preallocated and grown in steps."""
+"""Keys and values of all positions so far, preallocated and grown in steps."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from ttchat_tui.engine.cpu.weights import large_pages
 
 _STEP: Final = 512
-"""Positions by which a cache grows at least; beyond that it grows by a half, so that copying stays linear."""
+"""Positions by which a cache grows at least. A long one grows by a half, so that copying stays linear."""
 
 
 class KVCache:
-    """For each layer one tensor [2 * kv_heads, capacity, head_size]: keys first, then values; float32, or float16 where the
-    compiled kernel reads it.
+    """One tensor for each layer, [2 * kv_heads, capacity, head_size], keys first: float32, or float16 for the compiled
+    kernel.
 
-    `length` is the number of valid positions. Cropping is setting it back: what lies behind is overwritten.
+    `length` is the number of valid positions. To crop the cache, set it back: what lies beyond is overwritten.
     """
 
     def __init__(
@@ -24,50 +24,46 @@ class KVCache:
     ) -> None:
         self.kv_heads = kv_heads
         self.head_size = head_size
-        self._layers = [torch.empty(2 * kv_heads, 0, head_size, dtype=dtype) for _ in range(layers)]
+        self.tensors = [torch.empty(2 * kv_heads, 0, head_size, dtype=dtype) for _ in range(layers)]
+        """By layer; positions from `length` on are undefined. `reserve` replaces them."""
         self.length = 0
 
     @property
-    def layers(self) -> int:
-        return len(self._layers)
-
-    @property
-    def tensors(self) -> list[torch.Tensor]:
-        """Of each layer, as `layer` gives them."""
-        return self._layers
-
-    def layer(self, index: int) -> torch.Tensor:
-        """All of one layer's tensor; positions from `length` on mean nothing. Another one after `reserve`."""
-        return self._layers[index]
-
-    @property
     def capacity(self) -> int:
-        return self._layers[0].shape[1]
+        return self.tensors[0].shape[1]
 
-    def reserve(self, positions: int) -> None:
-        """Make room for `positions` in all; what is there stays."""
-        if positions <= self.capacity:
+    def next_positions(self, rows: int) -> range:
+        """Where the next `rows` rows go."""
+        return range(self.length, self.length + rows)
+
+    def reserve(self, rows: int) -> None:
+        """Make room for `rows` more positions."""
+        needed = self.length + rows
+        if needed <= self.capacity:
             return
-        wanted = max(positions, self.length + self.length // 2)
-        capacity = -(-wanted // _STEP) * _STEP
-        old = self._layers
-        # One piece for all layers: a layer by itself is often smaller than a large page.
+        capacity = -(-max(needed, self.length + self.length // 2) // _STEP) * _STEP
+        old = self.tensors
+        # One block for all layers: a single layer is often smaller than a large page.
         block = large_pages.empty((len(old), old[0].shape[0], capacity, self.head_size), old[0].dtype)
-        self._layers = list(block.unbind())
-        for layer, before in zip(self._layers, old, strict=True):
+        self.tensors = list(block.unbind())
+        for layer, before in zip(self.tensors, old, strict=True):
             layer[:, : self.length] = before[:, : self.length]
 
-    def store(self, layer: int, new: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write the rows after `length`; room must be there. `length` is advanced by the caller, after all layers.
+    def store(self, layer: int, new: torch.Tensor, first: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write the next rows of one layer. There must be room; `advance` follows after the last layer.
 
         Args:
             new: [rows, 2 * kv_heads, head_size], keys first.
+            first: the first position to return.
         Returns:
-            Keys and values of all positions, new ones included: float32 [kv_heads, positions, head_size] each; views where
-            the cache is float32.
+            Keys and values of the positions from `first` on, new ones included: views [kv_heads, positions, head_size].
         """
-        rows = new.shape[0]
-        buffer = self._layers[layer]
-        buffer.narrow(1, self.length, rows).copy_(new.transpose(0, 1))
-        filled = buffer.narrow(1, 0, self.length + rows).float()
-        return filled.narrow(0, 0, self.kv_heads), filled.narrow(0, self.kv_heads, self.kv_heads)
+        end = self.length + len(new)
+        buffer = self.tensors[layer]
+        buffer.narrow(1, self.length, len(new)).copy_(new.transpose(0, 1))
+        keys, values = buffer.narrow(1, first, end - first).chunk(2)
+        return keys, values
+
+    def advance(self, rows: int) -> None:
+        """The rows that were stored in every layer become valid."""
+        self.length += rows

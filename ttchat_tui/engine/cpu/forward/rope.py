@@ -21,13 +21,13 @@ class RopeTable:
         self._frequencies = frequencies
         self._table = torch.empty(0, len(frequencies), dtype=torch.complex64)
 
-    def turns(self, start: int, count: int) -> torch.Tensor:
-        """complex64 [count, 1, head_size / 2] for the positions from `start` on."""
-        if start + count > len(self._table):
-            size = -(-(start + count) // 1024) * 1024
+    def turns(self, positions: range) -> torch.Tensor:
+        """complex64 [positions, 1, head_size / 2]."""
+        if positions.stop > len(self._table):
+            size = -(-positions.stop // 1024) * 1024
             angles = torch.outer(torch.arange(size, dtype=torch.float32), self._frequencies)
             self._table = torch.polar(torch.ones_like(angles), angles)
-        return self._table.narrow(0, start, count).unsqueeze(1)
+        return self._table[positions.start : positions.stop].unsqueeze(1)
 
 
 def rope_frequencies(config: ModelConfig, factors: torch.Tensor | None) -> torch.Tensor:

@@ -26,7 +26,7 @@ typedef struct {
     int32_t position;
     int32_t shared; /* positions below are in the cache that all rows share; later ones in the row's own */
     int32_t slot;   /* of its own: which */
-} Row;
+} RowPlace;
 
 /* float16 [2 * kv_heads][capacity][head_size] for each layer, keys first; own ones [2][slots][kv_heads][capacity][head_size]. */
 typedef struct {
@@ -39,7 +39,7 @@ typedef struct {
     const Model *model;
     const Layer *layer;
     const Caches *caches;
-    const Row *places;
+    const RowPlace *places;
     const float *turns, *norm;
     int rows, index, turn_stride;
     int first, count, blocks; /* of attention: rows that are under way, and blocks of positions that they see */
@@ -189,7 +189,7 @@ static void attention_piece(void *context, int piece) {
     const int group = m->heads / m->kv_heads, block = piece % s->blocks;
     const int head = piece / s->blocks % m->kv_heads, under_way = piece / s->blocks / m->kv_heads;
     const int row = s->first + under_way, first = first_seen(s, row);
-    const Row *place = s->places + row;
+    const RowPlace *place = s->places + row;
     const int from = block * BLOCK > first ? block * BLOCK : first;
     const int to = at_most(place->position + 1, (block + 1) * BLOCK);
     if (from >= to)
@@ -237,7 +237,7 @@ static void place_row(void *context, int row) {
             pairs[i + 1] = even * turns[i + 1] + odd * turns[i];
         }
     }
-    const Row *place = s->places + row;
+    const RowPlace *place = s->places + row;
     const Caches *c = s->caches;
     const int is_own = place->position >= place->shared;
     for (int head = 0; head < 2 * m->kv_heads; head++) {
@@ -307,7 +307,7 @@ static int reserve(void **space, size_t *has, size_t bytes) {
  *
  * x: [rows][hidden]. turns: for each row [head_size / 2] pairs of cosine and sine, `turn_stride` floats apart.
  * Returns 0, or 1 where memory ran out. */
-int32_t run_layers(const Model *model, int32_t rows, float *x, const float *turns, int32_t turn_stride, const Row *places,
+int32_t run_layers(const Model *model, int32_t rows, float *x, const float *turns, int32_t turn_stride, const RowPlace *places,
                    const Caches *caches) {
     static void *space;
     static size_t has;

@@ -59,8 +59,8 @@ class Model(ctypes.Structure):
     ]
 
 
-class Row(ctypes.Structure):
-    """`Row` of decode.c."""
+class RowPlace(ctypes.Structure):
+    """`RowPlace` of decode.c."""
 
     _fields_ = [("position", ctypes.c_int32), ("shared", ctypes.c_int32), ("slot", ctypes.c_int32)]
 
@@ -88,7 +88,7 @@ class Library:
         self._run_layers: Any = compiled.run_layers
         self._run_layers.argtypes = [
             ctypes.POINTER(Model), ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32,
-            ctypes.POINTER(Row), ctypes.POINTER(Caches),
+            ctypes.POINTER(RowPlace), ctypes.POINTER(Caches),
         ]  # fmt: skip
         self._set_threads: Any = compiled.set_threads
         self._set_threads.argtypes = [ctypes.c_int32]
@@ -116,7 +116,7 @@ class Library:
 
         Args:
             turns: complex64 [rows or 1, 1, head_size / 2].
-            places: an array of `Row`, one for each of x.
+            places: an array of `RowPlace`, one for each of x.
         Raises:
             MemoryError: no working space.
         """

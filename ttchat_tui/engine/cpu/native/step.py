@@ -15,7 +15,7 @@ import torch
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
 from ttchat_tui.engine.cpu.forward.kv_cache import KVCache
 from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
-from ttchat_tui.engine.cpu.native.library import Caches, Layer, Library, Model, Row
+from ttchat_tui.engine.cpu.native.library import Caches, Layer, Library, Model, RowPlace
 from ttchat_tui.engine.cpu.native.linear import NativeLinear
 from ttchat_tui.engine.cpu.weights.int4_blocks import GROUP
 from ttchat_tui.engine.cpu.weights.weights import LayerWeights
@@ -56,35 +56,28 @@ class NativeStep:
             layer=self._layers,
         )
 
-    def run(self, x: torch.Tensor, turns: torch.Tensor, cache: KVCache) -> None:
-        """The positions after `cache.length`, for which there is room; the caller advances it.
+    def run(self, x: torch.Tensor, turns: torch.Tensor, kv: KVCache | KVFork) -> None:
+        """Run the next rows of `kv`, for which there must be room; the caller advances it.
 
         Args:
             x: float32 [rows, hidden], changed in place.
-            turns: complex64 [rows, 1, head_size / 2].
+            turns: complex64 [rows, 1, head_size / 2], or [1, 1, head_size / 2] for rows at one position.
         """
-        start = cache.length
-        places = (Row * x.shape[0])(*((start + row, _ALL, 0) for row in range(x.shape[0])))
-        caches = Caches(shared=_pointers(cache.tensors), own=None, shared_capacity=cache.capacity)
-        self._library.run_layers(self._model, x, turns, places, caches)
-
-    def run_fork(self, x: torch.Tensor, turns: torch.Tensor, fork: KVFork) -> None:
-        """One position for each live row of `fork`, in the order of its slots; the caller advances it.
-
-        Args:
-            x: float32 [live rows, hidden], changed in place.
-            turns: complex64 [1, 1, head_size / 2].
-        """
-        prompt = fork.prompt
-        places = (Row * x.shape[0])(*((fork.position, prompt.length, slot) for slot in range(x.shape[0])))
-        caches = Caches(
-            shared=_pointers(prompt.tensors),
-            own=_pointers(fork.tensors),
-            shared_capacity=prompt.capacity,
-            own_capacity=fork.capacity,
-            own_slots=fork.rows,
-        )
-        self._library.run_layers(self._model, x, turns, places, caches)
+        rows = len(x)
+        if isinstance(kv, KVFork):
+            prompt = kv.prompt
+            places = [(kv.position, prompt.length, slot) for slot in range(rows)]
+            caches = Caches(
+                shared=_pointers(prompt.tensors),
+                own=_pointers(kv.tensors),
+                shared_capacity=prompt.capacity,
+                own_capacity=kv.capacity,
+                own_slots=kv.rows,
+            )
+        else:
+            places = [(position, _ALL, 0) for position in kv.next_positions(rows)]
+            caches = Caches(shared=_pointers(kv.tensors), own=None, shared_capacity=kv.capacity)
+        self._library.run_layers(self._model, x, turns, (RowPlace * rows)(*places), caches)
 
 
 def native_step_of(

@@ -10,6 +10,7 @@ import msgspec
 
 from ttchat_tui.domain.model_spec import Precision
 from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.cpu.native.library import MOST_ROWS
 from ttchat_tui.engine.cpu.weights.kernels import Kernel
 
 WeightFormat: TypeAlias = Literal["fp32", "f16", "bf16", "int8", "int4"]
@@ -23,6 +24,8 @@ _LOSSES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "int8": ("Weights were rounded to 8 bits, which costs a little quality.",),
 }
+
+_FLOAT32_ROWS: Final = 16
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +46,17 @@ class WeightPlan(msgspec.Struct, frozen=True, kw_only=True):
     """With int4 and int8, a bfloat16 copy of the layers for many rows at once."""
     notes: tuple[str, ...] = ()
     """What a user should know of it."""
+
+    @property
+    def draft_rows(self) -> int:
+        """How many rows of a draft get the logits together that they would get one by one; 1 is no drafts.
+
+        Exact for the compiled kernel, to float32's rounding (1e-5) where activations are float32. The other formats round
+        activations to bfloat16, and a last bit before that becomes tenths of a logit.
+        """
+        if self.is_native:
+            return MOST_ROWS
+        return _FLOAT32_ROWS if self.format in ("fp32", "f16") else 1
 
 
 def plan_weights(

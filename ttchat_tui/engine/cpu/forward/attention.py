@@ -1,0 +1,107 @@
+"""Attention over a KV cache, by who shares its positions: the rows of one reply, or the rows of a batch."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch.nn import functional
+
+from ttchat_tui.engine.cpu.forward.kv_cache import KVCache
+from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
+
+
+class Attention(Protocol):
+    """Attention of one forward's rows."""
+
+    def __call__(self, layer: int, window: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
+        """Store keys and values, then attend to them and to all before them.
+
+        Args:
+            layer: number of the layer.
+            window: positions that a row sees, its own included; 0 is all.
+            q: [rows, heads, head_size]; the softmax scale is part of its weights.
+            kv: [rows, 2 * kv_heads, head_size], keys first.
+        Returns:
+            [rows, heads * head_size].
+        """
+        ...
+
+
+def attention_over(kv: KVCache | KVFork, rows: int) -> Attention:
+    """The attention of the next `rows` rows of `kv`."""
+    return BatchAttention(kv) if isinstance(kv, KVFork) else CausalAttention(kv, rows)
+
+
+class CausalAttention:
+    """Rows at consecutive positions: each sees what is before it, and itself."""
+
+    def __init__(self, cache: KVCache, rows: int) -> None:
+        self._cache = cache
+        self._rows = rows
+        self._masks: dict[int, torch.Tensor | None] = {}
+        """By window."""
+
+    def __call__(self, layer: int, window: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
+        first = max(0, self._cache.length - window + 1) if window else 0
+        keys, values = self._cache.store(layer, kv, first)
+        if (
+            self._rows == 1
+        ):  # It sees all of them. Two products cost less than the flash kernel, which is for many.
+            scores = torch.bmm(q.view(len(keys), -1, q.shape[2]), keys.transpose(1, 2))
+            return torch.bmm(scores.softmax(-1), values).view(1, -1)
+        if window not in self._masks:
+            self._masks[window] = _causal_mask(self._rows, keys.shape[1], window)
+        attended = functional.scaled_dot_product_attention(
+            q.transpose(0, 1)[None], keys[None], values[None],
+            attn_mask=self._masks[window], scale=1.0, enable_gqa=True,
+        )  # fmt: skip
+        return attended[0].transpose(0, 1).flatten(1)
+
+
+class BatchAttention:
+    """One row for each reply of a batch: it sees the prompt that all share, its own tail and itself.
+
+    The prompt's keys and values are read once for all rows: for each key-value head, the queries of all rows form one
+    matrix. Each row's tail is a product of its own.
+    """
+
+    def __init__(self, fork: KVFork) -> None:
+        self._fork = fork
+
+    def __call__(self, layer: int, window: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
+        prompt, tails = self._fork.store(layer, kv, window)
+        rows, kv_heads, shared = len(q), prompt.shape[1], prompt.shape[2]
+        q_tails = q.reshape(rows * kv_heads, -1, q.shape[2])
+        own = torch.bmm(q_tails, tails[0].transpose(1, 2))
+        common = torch.bmm(_by_head(q_tails, rows), prompt[0].transpose(1, 2))
+        weights = torch.cat((common, _by_head(own, rows)), dim=-1).softmax(-1)
+        attended = torch.bmm(weights.narrow(2, 0, shared), prompt[1])
+        attended_own = torch.bmm(_by_row(weights.narrow(2, shared, own.shape[2]), rows), tails[1])
+        return attended_own.add_(_by_row(attended, rows)).view(rows, -1)
+
+
+def _causal_mask(rows: int, positions: int, window: int) -> torch.Tensor | None:
+    """What is added to the scores of the last `rows` of `positions`: 0, or -inf for what a row does not see.
+
+    Returns:
+        float32 [rows, positions]; None for one row, which sees all of them.
+    """
+    if rows == 1:
+        return None
+    before = positions - rows
+    seen = torch.ones(rows, positions, dtype=torch.bool).tril(before)
+    if window:
+        seen = seen.triu(before - window + 1)
+    return torch.zeros(seen.shape).masked_fill_(~seen, -math.inf)
+
+
+def _by_head(of_rows: torch.Tensor, rows: int) -> torch.Tensor:
+    """[rows * kv_heads, group, n] → [kv_heads, rows * group, n]: one matrix for each key-value head."""
+    return of_rows.view(rows, -1, *of_rows.shape[1:]).transpose(0, 1).flatten(1, 2)
+
+
+def _by_row(of_heads: torch.Tensor, rows: int) -> torch.Tensor:
+    """[kv_heads, rows * group, n] → [rows * kv_heads, group, n]: the inverse of `_by_head`."""
+    return of_heads.view(of_heads.shape[0], rows, -1, of_heads.shape[2]).transpose(0, 1).flatten(0, 1)

@@ -42,9 +42,6 @@ class RandomCheckpoint:
     def int4_blocks(self, name: str) -> None:
         """Nothing is held in 4 bits."""
 
-    def close(self) -> None:
-        pass
-
 
 def naive_logits(checkpoint: RandomCheckpoint, ids: Sequence[int]) -> torch.Tensor:
     """float64 [len(ids), vocab]."""

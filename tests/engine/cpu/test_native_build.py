@@ -121,7 +121,7 @@ def test_a_full_disk_costs_no_more_than_a_compilation(
     reasons: list[str] = []
     there = build.load(kernels, environ, refused=reasons.append)
     assert is_native_right(Library(there))
-    assert reasons == [f"The compiled decode kernel is not kept: {kernels}: No space left on device."]
+    assert reasons == [f"The compiled decode kernel is not saved: {kernels}: No space left on device."]
 
 
 def test_what_a_process_left_that_was_ended_while_it_compiled_goes_with_time(

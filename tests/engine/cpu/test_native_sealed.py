@@ -151,7 +151,7 @@ def test_a_folder_in_the_place_of_the_file_does_not_stop_a_load(kept: Path) -> N
     kept.unlink()
     (kept / "inside").mkdir(parents=True)
     _, reason, compiling, right = loaded_elsewhere(kept.parent)
-    assert reason == f"The compiled decode kernel is not kept: {kept}: Directory not empty."
+    assert reason == f"The compiled decode kernel is not saved: {kept}: Directory not empty."
     assert (compiling, right) == ("compiled", "right")
 
 
@@ -175,7 +175,7 @@ def test_nothing_in_a_folder_that_is_refused_is_run_and_that_is_said(kept: Path)
     seal(kept)  # Whoever may write may also compute a digest.
     kept.parent.chmod(0o777)
     reason, compiling, right = loaded_elsewhere(kept.parent)
-    assert reason == f"The compiled decode kernel is not kept: other users may write to {kept.parent}."
+    assert reason == f"The compiled decode kernel is not saved: other users may write to {kept.parent}."
     assert (compiling, right) == ("compiled", "right")
     assert list(kept.parent.iterdir()) == [kept]
 

@@ -1,4 +1,4 @@
-"""Spec → a model that runs: reader, precision, memory check, conversion, threads. Imports torch."""
+"""Load orchestration of the CPU engine: read, choose the precision, check memory, convert, warm up. Imports torch."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ _AUTO_MODEL: Final = "ttchat_tui.engine.cpu.auto_model"
 
 class ResettableStepper(Stepper, Protocol):
     def reset(self) -> None:
-        """Forget all positions."""
+        """Drop all positions."""
         ...
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that answering takes."""
+    """A model that is ready to reply."""
 
     stepper: Stepper
-    """One id, one forward."""
+    """One forward for each id."""
     lookup: LookupStepper | None
-    """`stepper` speculating, over the same KV cache; None where that is off or cannot be."""
+    """`stepper` with speculation, over the same KV cache; None if that is off or not exact for these weights."""
     batch: BatchStepper | None
     """For candidates, over the same KV cache; None through transformers."""
     tokenizer: ChatTokenizer
@@ -80,8 +80,8 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-class _Runnable(msgspec.Struct, frozen=True, kw_only=True):
-    """A model before warm-up: what differs between our own forward and transformers'."""
+class _ColdModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model before its warm-up, through our own forward or through transformers."""
 
     stepper: ResettableStepper
     tokenizer: ChatTokenizer
@@ -92,19 +92,46 @@ class _Runnable(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     label: str
     draft_rows: int = 1
-    """Rows of a speculative step, at most; 1 is none."""
+    """`WeightPlan.draft_rows`."""
     notes: tuple[str, ...] = ()
     set_threads: Callable[[int], None] = torch.set_num_threads
 
 
 def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
-    """Read, convert, warm up.
+    """Read, convert and warm up a model.
 
     Raises:
-        ModelLoadError: missing, unreadable or of a kind that does not run here.
-        OutOfMemory: it would not fit.
-        LoadCancelled: from `report`.
+        ModelLoadError: the model is missing, unreadable or not supported.
+        OutOfMemory: it does not fit into memory.
+        LoadCancelled: raised by `report`.
     """
+    model = _read_model(spec, report)
+    threads = warm_up(model.stepper, spec.threads, _steps(report, "warm up", "steps"), model.set_threads)
+    model.stepper.reset()
+    context = min(spec.context_length or model.context_length, model.context_length)
+    stepper = _governed(model, spec.threads, threads)
+    own = model.stepper if isinstance(model.stepper, TorchStepper) else None
+    lookup = None
+    if spec.speculation == "auto" and own is not None and model.draft_rows > 1:
+        # Around the governor, which times single steps: the forward of a draft takes longer.
+        lookup = LookupStepper(stepper, own, context, model.draft_rows)
+    return LoadedModel(
+        stepper=stepper,
+        lookup=lookup,
+        batch=own,
+        tokenizer=model.tokenizer,
+        template=model.template,
+        context_length=context,
+        vocab_size=model.vocab_size,
+        parameters=model.parameters,
+        label=model.label,
+        threads=threads,
+        recommended=recommended_sampling(model.generation_config) or spec.recommended,
+        notes=(*model.notes, *_notes(model, spec)),
+    )
+
+
+def _read_model(spec: ModelSpec, report: ProgressReporter) -> _ColdModel:
     path = Path(spec.path)
     report(LoadProgress(phase="read", detail=path.name))
     template_process.start()
@@ -112,61 +139,40 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
         raise ModelLoadError(
             f"There is no model at {path}.", "Fetch it with `ttchat-tui models pull`, or check the path."
         )
-    if path.is_dir():
-        reason = why_not_own(read_json(path / "config.json"))
-        runnable = _load_auto(path, spec, reason, report) if reason else _load_folder(path, spec, report)
-    else:
-        runnable = _load_gguf(path, spec, report)
-    tokenizer, notes = runnable.tokenizer, list(runnable.notes)
-    template = runnable.template
-    if template.is_fallback:
-        notes.append(
-            "The model brings no chat template: turns are written as “User:” and “Assistant:” lines."
-        )
-    elif not template.has_system_role:
-        notes.append("The model's template has no system role: the system prompt opens the first message.")
-    context = runnable.context_length
-    if spec.context_length > context:
-        notes.append(
-            f"The context is {context:,} tokens, the model's maximum; {spec.context_length:,} were asked."
-        )
-    elif spec.context_length:
-        context = spec.context_length
-    set_threads = runnable.set_threads
-    threads = warm_up(runnable.stepper, spec.threads, _steps(report, "warm up", "steps"), set_threads)
-    runnable.stepper.reset()
-    stepper = _governed(runnable.stepper, spec.threads, threads, set_threads)
-    own = runnable.stepper if isinstance(runnable.stepper, TorchStepper) else None
-    lookup = None
-    if spec.speculation == "auto" and own is not None and runnable.draft_rows > 1:
-        # Around the governor, which times single steps: a draft's forward has another time.
-        lookup = LookupStepper(stepper, own, context, runnable.draft_rows)
-    return LoadedModel(
-        stepper=stepper,
-        lookup=lookup,
-        batch=own,
-        tokenizer=tokenizer,
-        template=template,
-        context_length=context,
-        vocab_size=runnable.vocab_size,
-        parameters=runnable.parameters,
-        label=runnable.label,
-        threads=threads,
-        recommended=recommended_sampling(runnable.generation_config) or spec.recommended,
-        notes=tuple(notes),
-    )
+    if not path.is_dir():
+        return _load_gguf(path, spec, report)
+    reason = why_not_own(read_json(path / "config.json"))
+    return _load_auto(path, spec, reason, report) if reason else _load_folder(path, spec, report)
 
 
-def _governed(stepper: Stepper, wanted: int, measured: int, set_threads: Callable[[int], None]) -> Stepper:
-    """Threads are chosen again while replies run, unless the user has said how many or there is one core."""
+def _notes(model: _ColdModel, spec: ModelSpec) -> list[str]:
+    """What the user should know about the template and the context."""
+    notes: list[str] = []
+    if model.template.is_fallback:
+        notes.append("The model has no chat template: turns are written as “User:” and “Assistant:” lines.")
+    elif not model.template.has_system_role:
+        notes.append(
+            "The model's template has no system role: the system prompt is put before the first message."
+        )
+    if spec.context_length > model.context_length:
+        notes.append(
+            f"The context is {model.context_length:,} tokens, the model's maximum, instead of the"
+            f" {spec.context_length:,} requested."
+        )
+    return notes
+
+
+def _governed(model: _ColdModel, requested: int, measured: int) -> Stepper:
+    """A stepper that adapts the number of threads while replies run, unless the user set it or there is one core."""
     cores = usable_cores()
-    if wanted or cores == 1:
-        return stepper
-    # One was fastest at warm-up: that may have been the load of the moment.
-    return GovernedStepper(stepper, cores if measured == 1 else measured, measured, set_threads)
+    if requested or cores == 1:
+        return model.stepper
+    # If one was fastest at warm-up, that may have been the load at that moment.
+    many = cores if measured == 1 else measured
+    return GovernedStepper(model.stepper, many, measured, model.set_threads)
 
 
-def _load_gguf(path: Path, spec: ModelSpec, report: ProgressReporter) -> _Runnable:
+def _load_gguf(path: Path, spec: ModelSpec, report: ProgressReporter) -> _ColdModel:
     file = GgufFile(path)
     try:
         tokenizer = tokenizer_from_gguf(file.metadata)
@@ -175,7 +181,7 @@ def _load_gguf(path: Path, spec: ModelSpec, report: ProgressReporter) -> _Runnab
         file.close()
 
 
-def _load_folder(path: Path, spec: ModelSpec, report: ProgressReporter) -> _Runnable:
+def _load_folder(path: Path, spec: ModelSpec, report: ProgressReporter) -> _ColdModel:
     folder = SafetensorsFolder(path)
     return _load_own(folder, tokenizer_from_folder(path), template_from_folder(path), spec, report)
 
@@ -183,7 +189,7 @@ def _load_folder(path: Path, spec: ModelSpec, report: ProgressReporter) -> _Runn
 def _compiled_template(
     data: TemplateData, tokenizer: ChatTokenizer, report: ProgressReporter
 ) -> ChatTemplate:
-    """Before weights are converted: it may be broken, or not end."""
+    """Compile the template before the weights are converted, because it may be broken or never end."""
     report(LoadProgress(phase="read", detail="chat template"))
     return ChatTemplate(data.source, data.special, tokenizer.controls)
 
@@ -194,8 +200,8 @@ def _load_own(
     template: TemplateData,
     spec: ModelSpec,
     report: ProgressReporter,
-) -> _Runnable:
-    """Our own forward over a checkpoint of the Llama family."""
+) -> _ColdModel:
+    """A checkpoint of the Llama family, for our own forward."""
     chat_template = _compiled_template(template, tokenizer, report)
     config, kernels, available = checkpoint.config, working_kernels(), available_bytes()
     notes: list[str] = []
@@ -207,7 +213,7 @@ def _load_own(
     plan = with_prefill_copy(plan, spec.prefill_copy, kernels, config, available)
     rope = RopeTable(rope_frequencies(config, checkpoint.rope_factors))
     weights = convert_weights(checkpoint, plan, _steps(report, "convert", "layers"), compiled)
-    return _Runnable(
+    return _ColdModel(
         stepper=TorchStepper(DecoderModel(config, weights, rope, compiled)),
         tokenizer=tokenizer,
         template=chat_template,
@@ -223,8 +229,7 @@ def _load_own(
 
 
 def _compiled_kernel(spec: ModelSpec, report: ProgressReporter, notes: list[str]) -> Library | None:
-    """None where none is wanted, it cannot be had, or what the compiler made of it computes something else. What the
-    user should know is added to `notes`."""
+    """The compiled kernel; None if it is off, unavailable or computes wrong results. May append to `notes`."""
     if not spec.kernel_dir or spec.precision not in ("auto", "int4", "int8"):
         return None
 
@@ -240,7 +245,7 @@ def _compiled_kernel(spec: ModelSpec, report: ProgressReporter, notes: list[str]
 
 
 def _thread_setter(compiled: Library | None) -> Callable[[int], None]:
-    """For torch, which computes attention over prompts, and for the kernel."""
+    """Set the threads of torch and of the kernel."""
 
     def set_threads(count: int) -> None:
         torch.set_num_threads(count)
@@ -250,20 +255,20 @@ def _thread_setter(compiled: Library | None) -> Callable[[int], None]:
     return set_threads
 
 
-def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporter) -> _Runnable:
-    """transformers' forward."""
+def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporter) -> _ColdModel:
+    """A folder that our own forward does not run, through transformers."""
     if spec.precision not in ("auto", "fp32"):
         raise ModelLoadError(
-            f"Models that run through transformers have no precision {spec.precision}.",
-            "Use precision auto or fp32.",
+            f"Precision {spec.precision} is not available for models that run through transformers.",
+            "Set precision to auto or fp32.",
         )
     tokenizer = tokenizer_from_folder(path)
     template = _compiled_template(template_from_folder(path), tokenizer, report)
     weights = sum(file.stat().st_size for file in (*path.glob("*.safetensors"), *path.glob("*.bin")))
-    check_memory(2 * weights, available_bytes())  # Files are mostly 16-bit.
+    check_memory(2 * weights, available_bytes())  # Most files are 16-bit.
     report(LoadProgress(phase="convert", detail="through transformers"))
     stepper, context, vocab_size, parameters = importlib.import_module(_AUTO_MODEL).load_auto_model(path)
-    return _Runnable(
+    return _ColdModel(
         stepper=stepper,
         tokenizer=tokenizer,
         template=template,
@@ -272,7 +277,7 @@ def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporte
         vocab_size=vocab_size,
         parameters=parameters,
         label="cpu transformers fp32",
-        notes=(f"Runs through transformers: the folder holds {reason}.",),
+        notes=(f"Runs through transformers, because the folder contains {reason}.",),
     )
 
 

@@ -107,7 +107,3 @@ class Checkpoint(Protocol):
             ModelLoadError: it is not there, or cannot be read.
         """
         ...
-
-    def close(self) -> None:
-        """Release the memory map."""
-        ...

@@ -75,9 +75,6 @@ class SafetensorsFolder:
     def int4_blocks(self, name: str) -> None:
         """None: these folders hold no 4-bit blocks of this kind."""
 
-    def close(self) -> None:
-        """Nothing is kept open."""
-
 
 def why_not_own(raw: Mapping[str, Any]) -> str:
     """Why `model.py` does not run this config.json, as the object of a sentence; empty when it does."""

@@ -1,1 +1,1 @@
-"""The layers in C, compiled for the machine it runs on; docs/decisions/016 says why."""
+"""The layers in C, compiled on the user's machine. Why: docs/decisions/016."""

@@ -1,6 +1,6 @@
-/* Attention of one position over a KV cache in float16, in blocks of positions that are merged afterwards: blocks can be
- * computed side by side, and their bounds depend on nothing but the position, so that the result has the same bits however
- * the cache is laid out. Source of the merge: Milakov and Gimelshein 2018, arXiv:1805.02867. */
+/* Attention of one position over a float16 KV cache, in blocks of positions that are merged afterwards. Blocks can be computed
+ * in parallel. Their bounds depend only on the position, so that the result has the same bits for any layout of the cache.
+ * Source of the merge: Milakov and Gimelshein 2018, arXiv:1805.02867. */
 #ifndef ATTENTION_H
 #define ATTENTION_H
 
@@ -13,17 +13,17 @@
 
 typedef struct {
     float largest, total;   /* of exp(score - largest) */
-    float sum[MOST_HEAD];   /* of values, weighted so */
+    float sum[MOST_HEAD];   /* of values, weighted by it */
 } Partial;
 
-/* Where the cache of one key-value head lies: positions before `shared` in one place, later ones in another. */
+/* The cache of one key-value head: positions before `shared` are in `keys` and `values`, later ones in the row's own. */
 typedef struct {
     const uint16_t *keys, *values, *own_keys, *own_values; /* [positions][head_size], float16 */
     int shared;
 } Places;
 
-/* e^x for x <= 0, to 2 units in the last place: 2^n by the exponent's bits, the rest by a polynomial (Cephes, expf). In
- * plain C, which the compiler turns into vectors. */
+/* e^x for x <= 0, to 2 units in the last place: 2^n through the exponent bits, the rest by a polynomial (Cephes, expf). Plain
+ * C that the compiler vectorises. */
 INLINE float exp_negative(float x) {
     x = x < -87.0f ? -87.0f : x;
     float n = x * 1.44269504f + 12582912.0f;
@@ -44,8 +44,8 @@ INLINE const uint16_t *row_of(const uint16_t *shared, const uint16_t *own, int s
     return position < split ? shared + (ptrdiff_t)position * head_size : own + (ptrdiff_t)(position - split) * head_size;
 }
 
-/* `heads` queries that share the key-value head, over positions from .. to - 1 of one block. `vectors` is head_size / 16;
- * it and `heads` are known to the compiler, so that queries and sums stay in registers. */
+/* Attend with `heads` queries of one key-value head to the positions from .. to - 1 of one block. `vectors` is head_size / 16.
+ * Both are compile-time constants, so that queries and sums stay in registers. */
 INLINE void attend(const float *q, const int heads, const int vectors, Places places, int from, int to,
                    Partial *partials, int stride) {
     const int head_size = vectors * LANES;
@@ -57,7 +57,7 @@ INLINE void attend(const float *q, const int heads, const int vectors, Places pl
     for (int position = from; position < to; position += 4) {
         F16 sums[4][4];
         for (int p = 0; p < 4; p++) {
-            /* Behind the last one comes the last one again, for nothing. */
+            /* Repeat the last position to fill up to four; the surplus scores are not used. */
             const int there = position + p < to ? position + p : to - 1;
             const uint16_t *key = row_of(places.keys, places.own_keys, places.shared, there, head_size);
             for (int h = 0; h < heads; h++)
@@ -102,7 +102,7 @@ INLINE void attend(const float *q, const int heads, const int vectors, Places pl
             f_store(partials[(size_t)h * stride].sum + v * LANES, held[h][v]);
 }
 
-/* All queries of a key-value head, as many at once as registers hold. Partials of one head are `stride` apart. */
+/* Attend with all queries of a key-value head, as many at once as fit into registers. Partials of a head are `stride` apart. */
 static void attend_heads(
     const float *q, int heads, int head_size, Places places, int from, int to, Partial *partials, int stride) {
     while (heads > 0) {
@@ -127,7 +127,7 @@ static void attend_heads(
     }
 }
 
-/* One head's partials, in order of position, to its output. */
+/* Merge one head's partials, in order of position, into its output. */
 static void merge(const Partial *partials, int count, int head_size, float *out) {
     float largest = partials[0].largest, total = 0;
     for (int i = 1; i < count; i++)

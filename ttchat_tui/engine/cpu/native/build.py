@@ -1,8 +1,7 @@
-"""Compile the C of this folder for this machine, once, and load it: nothing but a C compiler is needed.
+"""Compile the C sources of this folder for this machine, once, and load the library. Needs only a C compiler.
 
-The result is kept under a name that stands for source, compiler and processor, so that a new version of any of them
-compiles anew, and a folder that several machines share holds one for each. A file that is not as it was compiled is
-replaced (`sealed.py`).
+The file name is a digest of sources, compiler and processor: a change of any of them compiles again, and machines may share
+a folder. A file that was changed since it was compiled is replaced (`sealed.py`).
 """
 
 from __future__ import annotations
@@ -30,31 +29,31 @@ _log = logging.getLogger(__name__)
 
 _HERE: Final = Path(__file__).parent
 _SOURCE: Final = "decode.c"
-# Products and sums in the order that the source says; but no NaN is looked for, and none appears from weights without.
+# Products and sums keep the order of the source. NaN is not checked for: weights without NaN produce none.
 _FLAGS: Final = (
     "-std=gnu11", "-O3", "-fPIC", "-shared", "-pthread",
     "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-ffinite-math-only",
 )  # fmt: skip
 MACHINES: Final = ("x86_64", "amd64")
-"""What `platform.machine` calls the processors that lanes.h is written for."""
+"""Names in `platform.machine` of the processors that lanes.h supports."""
 _COMPILERS: Final = ("cc", "gcc", "clang")
 _TIMEOUT_S: Final = 120.0
 _SCRATCH: Final = "compiling-"
 _ABANDONED_S: Final = 3600.0
 _ROOM_BYTES: Final = 1 << 20
-"""With less than that, a compiler that fails most probably had no room."""
+"""If a compiler fails with less free space than this, the space is the likely cause."""
 _CPUINFO: Final = Path("/proc/cpuinfo")
 
 
 class Unavailable(Exception):
-    """There is no compiled kernel here; `str()` says why, in half a sentence."""
+    """There is no compiled kernel on this machine; `str()` is the reason, as a clause."""
 
 
 def compiler(environ: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The C compiler as a command: CC, else the first of the usual ones on the PATH; None where there is none."""
+    """The C compiler as a command: `CC`, else the first usual one on the PATH. None if there is none."""
     try:
         wanted = shlex.split(environ.get("CC", ""))
-    except ValueError:  # A quote that is not closed names none.
+    except ValueError:  # An unclosed quote.
         return None
     for name in [wanted[0]] if wanted else _COMPILERS:
         if found := shutil.which(name, path=environ.get("PATH")):
@@ -69,19 +68,19 @@ def load(
     compiling: Callable[[], None] = lambda: None,
     refused: Callable[[str], None] = lambda reason: None,
 ) -> ctypes.CDLL:
-    """The library from `folder`, compiled now if it is not there as it was compiled: some seconds.
+    """Load the library from `folder`; compile it first, in a few seconds, if it is missing or was changed.
 
-    Where `folder` cannot be trusted or written, it is compiled into a temporary folder for this process alone.
+    If `folder` cannot be trusted or written, the library is compiled into a temporary folder for this process only.
 
     Args:
-        processor: for `-march`: `native` is this machine's.
-        compiling: called before it is compiled.
-        refused: called with a sentence where `folder` is not used.
+        processor: the value of `-march`; `native` is this machine.
+        compiling: called before compiling.
+        refused: called with a sentence if `folder` is not used.
     Raises:
-        Unavailable: no compiler, another processor than x86-64, or it does not compile.
+        Unavailable: there is no compiler, the processor is not x86-64, or compiling fails.
     """
     if platform.machine().lower() not in MACHINES:
-        raise Unavailable(f"it is written for x86-64, this is {platform.machine()}")
+        raise Unavailable(f"it needs x86-64, and this machine is {platform.machine()}")
     command = compiler(environ)
     if command is None:
         raise Unavailable("there is no C compiler (cc, gcc or clang) on the PATH")
@@ -92,7 +91,7 @@ def load(
             require_private(folder)
             return _kept(folder / name, full, compiling)
         except (NotOurs, OSError) as reason:
-            refused(f"The compiled decode kernel is not kept: {_words(reason)}.")
+            refused(f"The compiled decode kernel is not saved: {_words(reason)}.")
         with tempfile.TemporaryDirectory(prefix="ttchat-kernel-") as private:
             return _kept(Path(private) / name, full, compiling)
     except OSError as error:
@@ -113,7 +112,7 @@ def _kept(path: Path, command: Sequence[str], compiling: Callable[[], None]) -> 
     try:
         return ctypes.CDLL(str(path))
     except OSError:
-        path.unlink(missing_ok=True)  # Whole, and no library: the next load tries again.
+        path.unlink(missing_ok=True)  # Intact, but not a library: the next load compiles again.
         raise
 
 
@@ -135,7 +134,7 @@ def _sources() -> list[Path]:
 
 
 def _processor() -> bytes:
-    """What `-march=native` goes by."""
+    """What `-march=native` depends on."""
     try:
         lines = _CPUINFO.read_bytes().splitlines()
     except OSError:
@@ -144,7 +143,7 @@ def _processor() -> bytes:
 
 
 def _compile(command: Sequence[str], path: Path) -> None:
-    """To a name of its own first: two processes that compile at once do not disturb each other."""
+    """Compile to a temporary name, then rename: processes that compile at the same time do not collide."""
     _tidy(path.parent)
     handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=_SCRATCH, suffix=".so")
     os.close(handle)
@@ -161,9 +160,9 @@ def _compile(command: Sequence[str], path: Path) -> None:
 
 
 def _tidy(folder: Path) -> None:
-    """Take away what processes that were ended while they compiled have left."""
+    """Remove files that were left by processes killed while compiling."""
     for file in folder.glob(f"{_SCRATCH}*"):
-        with contextlib.suppress(FileNotFoundError):  # Another process was faster.
+        with contextlib.suppress(FileNotFoundError):  # Another process removed it.
             if time.time() - file.stat().st_mtime > _ABANDONED_S:
                 file.unlink()
 
@@ -172,7 +171,7 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """
     Raises:
         Unavailable: the compiler takes too long.
-        OSError: it cannot be started.
+        OSError: the compiler cannot be started.
     """
     with subprocess.Popen(
         command,
@@ -186,7 +185,7 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         try:
             output, complaints = process.communicate(timeout=_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
-            os.killpg(process.pid, signal.SIGKILL)  # What it started as well: it would be waited for.
+            os.killpg(process.pid, signal.SIGKILL)  # Its children too, or `Popen` would wait for them.
             raise Unavailable(f"{command[0]} takes more than {_TIMEOUT_S:g} s") from error
     return subprocess.CompletedProcess(command, process.returncode, output, complaints)
 
@@ -199,4 +198,4 @@ def _words(reason: Exception) -> str:
 
 def _first_error(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return next((line for line in lines if "error" in line), lines[0] if lines else "it says nothing")
+    return next((line for line in lines if "error" in line), lines[0] if lines else "it prints no reason")

@@ -1,6 +1,6 @@
-/* Rows of a Llama-like model through all layers in one call: one for a decode step, a few for drafts and candidates, many for
- * a prompt. The same computation as model.py, whose comments say what is folded into which weight. A row has the same bits
- * however many go together. */
+/* All layers of a Llama-like model in one call: one row for a decode step, a few for drafts and candidates, many for a
+ * prompt. The computation is that of forward/model.py; weights/weights.py lists what is folded into which weight. A row gives
+ * the same bits alone and among others. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +12,7 @@ typedef struct {
     const float *attn_norm, *ffn_norm; /* [hidden] */
     const float *qk_norm;              /* [heads + kv_heads][head_size], or none */
     Matrix qkv, o, gate_up, down;
-    int32_t window; /* positions that a row sees; 0 is all */
+    int32_t window; /* positions a row sees; 0 is all */
 } Layer;
 
 typedef struct {
@@ -21,14 +21,15 @@ typedef struct {
     const Layer *layer;
 } Model;
 
-/* Where a row stands, and where its keys and values are. */
+/* The position of a row, and where its keys and values are. */
 typedef struct {
     int32_t position;
-    int32_t shared; /* positions below are in the cache that all rows share; later ones in the row's own */
-    int32_t slot;   /* of its own: which */
+    int32_t shared; /* earlier positions are in the shared cache, later ones in the row's own slot */
+    int32_t slot;   /* in the rows' own cache */
 } RowPlace;
 
-/* float16 [2 * kv_heads][capacity][head_size] for each layer, keys first; own ones [2][slots][kv_heads][capacity][head_size]. */
+/* Float16, for each layer, keys first. Shared: [2 * kv_heads][capacity][head_size]. Own:
+ * [2][slots][kv_heads][capacity][head_size]. */
 typedef struct {
     uint16_t *const *shared;
     uint16_t *const *own;
@@ -42,7 +43,7 @@ typedef struct {
     const RowPlace *places;
     const float *turns, *norm;
     int rows, index, turn_stride;
-    int first, count, blocks; /* of attention: rows that are under way, and blocks of positions that they see */
+    int first, count, blocks; /* of attention: the current rows, and the blocks of positions they see */
     float *x;                 /* [rows][hidden] */
     float *qkv;               /* [rows][(heads + 2 * kv_heads) * head_size] */
     Group *input;             /* [rows][hidden or heads * head_size] */
@@ -50,7 +51,7 @@ typedef struct {
     Partial *partials;        /* [count][heads][blocks] */
 } Step;
 
-/* Four pieces for each thread: few enough that weights are read in long runs, enough that nobody waits long for the last. */
+/* Four pieces per thread: few enough to read weights in long runs, enough to keep the wait for the last one short. */
 static int size_of_piece(int units) {
     const int size = units / (4 * pool.threads);
     return size < 1 ? 1 : size;
@@ -66,7 +67,7 @@ static int end_of(int piece, int units) {
     return end < units ? end : units;
 }
 
-/* x / root mean square * weight, as 16-bit codes. */
+/* x / root mean square * weight, as 16-bit codes (RMSNorm). */
 static void norm(const float *x, const float *weight, float eps, int size, Group *out) {
     float squares[LANES] = { 0 };
     for (int i = 0; i < size; i += LANES)
@@ -91,7 +92,7 @@ static void norm_row(void *context, int row) {
     norm(s->x + (size_t)row * hidden, s->norm, s->model->eps, hidden, s->input + (size_t)row * (hidden / GROUP));
 }
 
-/* Of a few rows each is too little work to be worth sharing. */
+/* One row is too little work to share among threads, unless there are many. */
 static void each_row(Work work, Step *s) {
     if (s->rows > MOST_ROWS)
         share_out(work, s, s->rows);
@@ -149,7 +150,7 @@ static void gate(float *gates, const float *ups) {
     }
 }
 
-/* One group of 32, quantised: two tiles. */
+/* Compute one group of 32 outputs, from two tiles, and quantise it. */
 static void gate_up_group(const Step *s, int group) {
     const Matrix *m = &s->layer->gate_up;
     F16 totals[2][2][MOST_ROWS];
@@ -176,7 +177,7 @@ static void gate_up_piece(void *context, int piece) {
         gate_up_group(s, group);
 }
 
-/* The first position that a row sees. */
+/* The first position a row sees. */
 static int first_seen(const Step *s, int row) {
     const int position = s->places[row].position, window = s->layer->window;
     return window && position >= window ? position - window + 1 : 0;
@@ -220,7 +221,7 @@ static void norm_head(float *head, const float *weight, float eps, int size) {
         head[i] *= scale * weight[i];
 }
 
-/* Rotary embedding of q and k, by [head_size / 2] pairs of cosine and sine; k and v into the cache. */
+/* Rotate q and k by [head_size / 2] pairs of cosine and sine, and store k and v in the cache. */
 static void place_row(void *context, int row) {
     const Step *s = context;
     const Model *m = s->model;
@@ -251,19 +252,19 @@ static void place_row(void *context, int row) {
     }
 }
 
-/* The heads' outputs as 16-bit codes. */
+/* Merge the heads' outputs and quantise them to 16-bit codes. */
 static void gather_row(const Step *s, int row) {
     const Model *m = s->model;
     const int from = first_seen(s, row) / BLOCK, to = s->places[row].position / BLOCK + 1;
     const int width = m->heads * m->head_size;
-    float *attended = s->qkv + (size_t)row * (m->heads + 2 * m->kv_heads) * m->head_size; /* q has done its part */
+    float *attended = s->qkv + (size_t)row * (m->heads + 2 * m->kv_heads) * m->head_size; /* in place of q */
     for (int head = 0; head < m->heads; head++)
         merge(s->partials + ((size_t)(row - s->first) * m->heads + head) * s->blocks + from, to - from, m->head_size,
               attended + head * m->head_size);
     quantize(attended, s->input + (size_t)row * (width / GROUP), width);
 }
 
-/* A few rows at a time: partials take space. */
+/* A few rows at a time, because partials take space. */
 static void attend_rows(Step *s) {
     for (s->first = 0; s->first < s->rows; s->first += MOST_ROWS) {
         s->count = at_most(MOST_ROWS, s->rows - s->first);
@@ -302,11 +303,11 @@ static int reserve(void **space, size_t *has, size_t bytes) {
     return *space != 0;
 }
 
-/* Runs rows of hidden states through all layers, in place, and adds them to the caches. Rows of one reply come in order of
- * position: each sees those before it.
+/* Run rows of hidden states through all layers, in place, and store their keys and values. Rows of one reply come in order
+ * of position: each sees those before it.
  *
  * x: [rows][hidden]. turns: for each row [head_size / 2] pairs of cosine and sine, `turn_stride` floats apart.
- * Returns 0, or 1 where memory ran out. */
+ * Returns 0, or 1 if memory ran out. */
 int32_t run_layers(const Model *model, int32_t rows, float *x, const float *turns, int32_t turn_stride, const RowPlace *places,
                    const Caches *caches) {
     static void *space;
@@ -369,7 +370,7 @@ static void quantize_piece(void *context, int row) {
     quantize(q->x + (size_t)row * q->size, q->out + (size_t)row * (q->size / GROUP), q->size);
 }
 
-/* out [rows][outputs] = x [rows][inputs] * matrix + bias, for any number of rows. Returns 0, or 1 where memory ran out. */
+/* out [rows][outputs] = x [rows][inputs] * matrix + bias, for any number of rows. Returns 0, or 1 if memory ran out. */
 int32_t multiply(const Matrix *matrix, const float *x, int32_t rows, float *out) {
     static void *space;
     static size_t has;

@@ -1,5 +1,5 @@
-/* Sixteen lanes of int32 or float: one AVX-512 register, or two of AVX2. A lane is a row of a weight matrix, or a dimension
- * of a head. What a lane computes does not depend on which of the two it is, but for the rounding of `fma`: none. */
+/* Sixteen lanes of int32 or float: one AVX-512 register, or two AVX2 registers. A lane is a row of a weight matrix or a
+ * dimension of a head, and gives the same result on both instruction sets. */
 #ifndef LANES_H
 #define LANES_H
 
@@ -40,7 +40,7 @@ INLINE I16 i_add(I16 a, I16 b) { return _mm512_add_epi32(a, b); }
 INLINE I16 i_sub(I16 a, I16 b) { return _mm512_sub_epi32(a, b); }
 INLINE I16 i_set(int32_t x) { return _mm512_set1_epi32(x); }
 INLINE I16 i_times_256(I16 x) { return _mm512_slli_epi32(x, 8); }
-/* sum[lane] + the products of 4 unsigned bytes w[lane] with the 4 signed bytes x, the same for all lanes. */
+/* sum[lane] + the dot product of the 4 unsigned bytes w[lane] and the 4 signed bytes x, which all lanes share. */
 INLINE I16 i_dot(I16 sum, I16 w, int32_t x) { return _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(x)); }
 INLINE I16 i_dot_any(I16 sum, I16 w, int32_t x) { return i_dot(sum, w, x); }
 
@@ -90,7 +90,7 @@ INLINE __m256i dot8(__m256i sum, __m256i w, __m256i x) {
 #ifdef __AVXVNNI__
     return _mm256_dpbusd_avx_epi32(sum, w, x);
 #else
-    /* Pairs are summed in 16 bits: no overflow as long as w is at most 15. */
+    /* Pairs are summed in 16 bits, which do not overflow if w is at most 15. */
     return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
 #endif
 }

@@ -1,4 +1,4 @@
-"""The C functions and structures of decode.c, as ctypes sees them. A call releases the GIL."""
+"""ctypes bindings of decode.c. Calls release the GIL."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ttchat_tui.engine.cpu.native import build
 from ttchat_tui.engine.cpu.weights.large_pages import Arena
 
 MOST_ROWS: Final = 8
-"""MOST_ROWS of matrix.h: rows that one pass over the weights serves."""
+"""MOST_ROWS of matrix.h: rows in one pass over the weights."""
 
 
 class Matrix(ctypes.Structure):
-    """`Matrix` of matrix.h. Whoever makes one keeps the tensors that it points to."""
+    """`Matrix` of matrix.h. Its creator must keep the tensors it points to."""
 
     _fields_ = [
         ("outputs", ctypes.c_int32),
@@ -78,11 +78,11 @@ class Caches(ctypes.Structure):
 
 
 class Library:
-    """The compiled code. It has one pool of threads and one working space: one thread may call it at a time."""
+    """The compiled library. It has one thread pool and one workspace: only one thread may call it at a time."""
 
     def __init__(self, compiled: ctypes.CDLL) -> None:
         self.arena = Arena()
-        """For weights."""
+        """Memory for weights."""
         self._multiply: Any = compiled.multiply
         self._multiply.argtypes = [ctypes.POINTER(Matrix), ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
         self._run_layers: Any = compiled.run_layers
@@ -94,14 +94,14 @@ class Library:
         self._set_threads.argtypes = [ctypes.c_int32]
 
     def set_threads(self, count: int) -> None:
-        """So many threads work on a call, the caller's own included."""
+        """Run calls on `count` threads, the caller's included."""
         self._set_threads(count)
 
     def multiply(self, matrix: Matrix, x: torch.Tensor) -> torch.Tensor:
         """float32 [rows, inputs] → float32 [rows, outputs], bias included.
 
         Raises:
-            MemoryError: no space for the rounded activations.
+            MemoryError: no memory for the rounded activations.
         """
         x = x.contiguous()
         out = torch.empty(x.shape[0], int(matrix.outputs))
@@ -112,13 +112,13 @@ class Library:
     def run_layers(
         self, model: Model, x: torch.Tensor, turns: torch.Tensor, places: Any, caches: Caches
     ) -> None:
-        """x float32 [rows, hidden] through all layers, in place; keys and values go to `caches`.
+        """Run x, float32 [rows, hidden], through all layers, in place. Keys and values go to `caches`.
 
         Args:
             turns: complex64 [rows or 1, 1, head_size / 2].
-            places: an array of `RowPlace`, one for each of x.
+            places: an array of `RowPlace`, one for each row.
         Raises:
-            MemoryError: no working space.
+            MemoryError: no memory for the workspace.
         """
         stride = 2 * turns.shape[2] if turns.shape[0] > 1 else 0
         if self._run_layers(model, x.shape[0], x.data_ptr(), turns.data_ptr(), stride, places, caches):
@@ -131,13 +131,13 @@ def load(
     compiling: Callable[[], None],
     refused: Callable[[str], None],
 ) -> Library:
-    """`compiling` is called if it is not there yet, before it is compiled; `refused` where `folder` is not used.
+    """Load the library from `folder`, as `build.load` does.
 
     Raises:
-        Unavailable: with the reason.
+        Unavailable: there is no compiled kernel on this machine.
     """
     compiled = build.load(folder, environ, compiling=compiling, refused=refused)
     try:
         return Library(compiled)
     except AttributeError as error:
-        raise build.Unavailable(f"what the compiler made lacks a function: {error}") from error
+        raise build.Unavailable(f"the compiled library lacks a function: {error}") from error

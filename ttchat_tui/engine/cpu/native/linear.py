@@ -1,4 +1,4 @@
-"""Products with 4-bit and 8-bit weights by the compiled kernel: activations of 16 bits, exact integer sums in each group."""
+"""Matrix products with 4-bit and 8-bit weights by the compiled kernel, with 16-bit activations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ttchat_tui.engine.cpu.weights.int4_blocks import Int4Blocks
 
 
 class NativeLinear:
-    """A `Linear`. A row gives the same bits alone and among others."""
+    """A `Linear`. A row gives the same bits alone and among others, because sums within a group are exact integers."""
 
     dtype: torch.dtype = torch.float32
 
@@ -24,8 +24,8 @@ class NativeLinear:
     ) -> None:
         """
         Args:
-            weight: 4-bit blocks, which are kept as they are, or float [outputs, inputs], which is rounded to 8 bits.
-            is_paired: the outputs are two halves (gate and up) whose parts share tiles, as a step wants them.
+            weight: 4-bit blocks, kept without loss, or float [outputs, inputs], rounded to 8 bits.
+            is_paired: the outputs are gate and up, which share tiles.
         """
         is_4_bit = isinstance(weight, Int4Blocks)
         pack = packed_4_bit if is_4_bit else packed_8_bit
@@ -47,7 +47,7 @@ class NativeLinear:
 
 
 class NativeHead:
-    """hidden [rows, hidden], normed without the norm's weight → float32 logits [rows, vocab], from 8-bit weights."""
+    """The output head in 8 bits: hidden [rows, hidden], normed but for the norm's weight → float32 logits [rows, vocab]."""
 
     dtype: torch.dtype = torch.float32
 
@@ -55,7 +55,7 @@ class NativeHead:
         """
         Args:
             rows: the head's weight [vocab, hidden].
-            norm: [hidden], the final norm's weight; it goes to the activations, which have the finer steps.
+            norm: [hidden], the final norm's weight. It multiplies the activations, which have the finer steps.
         """
         self._norm = norm
         self._vocab = rows.shape[0]

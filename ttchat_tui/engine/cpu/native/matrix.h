@@ -1,9 +1,9 @@
-/* Products of packed weights with rows of activations.
+/* Products of packed weights and rows of activations.
  *
- * Weights: tiles of 32 outputs by 32 inputs, in two halves of 16 outputs, one lane each. Four bytes of a lane are four inputs
- * of one output, so that one instruction multiplies and adds 64 weights; scales and least weights are float16.
- * Activations: 16 bits for each of 32, with a scale, as two digits of 8: x = scale * (256 * high + low). Sums of a tile are
- * exact integers. A row has the same bits alone and among others. */
+ * Weights: tiles of 32 outputs by 32 inputs, in two halves of 16 outputs, one lane each. The four bytes of a lane are four
+ * inputs of one output, so that one instruction multiplies and adds 64 weights. Scales and minima are float16.
+ * Activations: groups of 32 with one scale, 16 bits each, as two 8-bit digits: x = scale * (256 * high + low). Sums within a
+ * group are exact integers. A row gives the same bits alone and among others. */
 #ifndef MATRIX_H
 #define MATRIX_H
 
@@ -14,19 +14,19 @@
 #define GROUP 32
 #define LARGEST 32512 /* 127 * 256: the high digit stays within a signed byte */
 #define WIDTH 32      /* outputs of a tile */
-/* Bytes of a tile, in the order in which they are used: any other order halves the rate at which memory is read. Of 4 bits
- * two halves, each 256 of codes, 16 scales, 16 least weights; of 8 bits 16 times 64 of codes, those of the halves in turn,
- * then 32 scales. */
+/* Bytes of a tile, in the order of use: any other order halves the rate at which memory is read. 4 bits: two halves, each 256
+ * bytes of codes, 16 scales, 16 minima. 8 bits: 16 runs of 64 bytes of codes, from the two halves alternately, then 32
+ * scales. */
 #define HALF_4 320
 #define TILE_4 (2 * HALF_4)
 #define TILE_8 1088
-#define MOST_ROWS 8   /* that one pass over the weights serves */
+#define MOST_ROWS 8   /* in one pass over the weights */
 
 typedef struct {
     int8_t high[GROUP], low[GROUP];
     float scale;
     float total;   /* of the 32 activations */
-    int32_t codes; /* the same, in units of `scale` */
+    int32_t codes; /* their sum in units of `scale` */
     int32_t padding;
 } Group;
 
@@ -35,7 +35,7 @@ typedef struct {
     const uint8_t *tiles; /* [outputs / 32][inputs / 32] */
     const float *bias;    /* [outputs], or none */
     int32_t bits;         /* of a weight: 4 or 8 */
-    int32_t is_paired;    /* a tile has 16 of the first half of the outputs and 16 of the second: gate and up */
+    int32_t is_paired;    /* each tile has 16 outputs of gate and the same 16 of up */
 } Matrix;
 
 static void quantize_group(const float *x, Group *group) {
@@ -63,7 +63,7 @@ static void quantize(const float *x, Group *groups, int size) {
         quantize_group(x + i * GROUP, groups + i);
 }
 
-/* Several rows take long enough over a tile for the processor to stop reading ahead; one row does not. */
+/* With several rows, a tile takes so long that the processor stops prefetching on its own. */
 INLINE void read_ahead(const uint8_t *at, const int rows) {
     if (rows > 2)
         _mm_prefetch((const char *)at, _MM_HINT_T0);
@@ -75,10 +75,10 @@ INLINE int32_t four(const int8_t *bytes) {
     return value;
 }
 
-/* totals[half][row] = the outputs of one tile of 4-bit weights. `rows` is known to the compiler. Both halves at once, so that
- * an activation that was fetched serves 32 outputs; two rows at once, for sums that need not wait for each other. */
+/* totals[half][row] = the outputs of one tile of 4-bit weights. `rows` is a compile-time constant. Both halves at once, so that
+ * a loaded activation serves 32 outputs; two rows at once, so that sums do not wait for each other. */
 INLINE void multiply_4(const uint8_t *tile, int groups, const Group *x, const int rows, F16 totals[2][MOST_ROWS]) {
-    F16 sums[2][4]; /* local, so that it can live in registers */
+    F16 sums[2][4]; /* local, so that it stays in registers */
     for (int t = 0; t < 2; t++)
         for (int row = 0; row < rows; row++)
             sums[t][row] = f_zero();
@@ -125,7 +125,7 @@ INLINE void multiply_4(const uint8_t *tile, int groups, const Group *x, const in
             totals[t][row] = sums[t][row];
 }
 
-/* The same for 8-bit weights, whose code 128 is 0. */
+/* The same for 8-bit weights. Code 128 is 0. */
 INLINE void multiply_8(const uint8_t *tile, int groups, const Group *x, const int rows, F16 totals[2][MOST_ROWS]) {
     F16 sums[2][4];
     for (int t = 0; t < 2; t++)
@@ -158,13 +158,13 @@ INLINE void multiply_8(const uint8_t *tile, int groups, const Group *x, const in
 
 static int tiles_of(const Matrix *matrix) { return matrix->outputs / WIDTH; }
 
-/* Where the 16 outputs of half a tile go. */
+/* The first of the 16 outputs of half a tile. */
 static int first_output(const Matrix *matrix, int tile, int half) {
     return matrix->is_paired ? tile * LANES + half * (matrix->outputs / 2) : tile * WIDTH + half * LANES;
 }
 
 /* totals[half][row] = the outputs of one tile, bias included, for up to MOST_ROWS rows of [inputs / 32] groups. Rows go four
- * by four: more do not fit into the registers. */
+ * at a time: more do not fit into the registers. */
 static void multiply_tile(const Matrix *matrix, int tile, const Group *x, int rows, F16 totals[2][MOST_ROWS]) {
     const int groups = matrix->inputs / GROUP;
     const uint8_t *at = matrix->tiles + (size_t)tile * groups * (matrix->bits == 4 ? TILE_4 : TILE_8);

@@ -1,8 +1,8 @@
-/* Threads that share out a step's work while it runs.
+/* A thread pool that distributes the work of a step in small pieces.
  *
- * Whoever is free takes the next piece; nobody waits for a thread that has not begun one. A thread that the system has taken
- * off its core in between delays the others by one piece at most, where a barrier of equal shares (OpenMP) would wait for
- * it in every one of a step's 150 phases. */
+ * A free thread claims the next piece, and no thread waits for one that has not started a piece. A preempted thread delays
+ * the others by one piece at most. With equal shares and a barrier (OpenMP), all would wait for it in each of the 150 phases
+ * of a step. */
 #ifndef POOL_H
 #define POOL_H
 
@@ -19,18 +19,19 @@ typedef void (*Work)(void *context, int piece);
 static struct {
     pthread_mutex_t mutex;
     pthread_cond_t woken;
-    int threads;           /* that take part, the caller's included */
-    int started;           /* workers that exist */
-    _Atomic int awake;     /* whether a step is under way */
+    int threads;           /* in use, the caller's included */
+    int started;           /* workers created so far */
+    _Atomic int awake;     /* whether a step is running */
     _Atomic uint64_t next; /* number of the phase << 32 | pieces left: claimed by counting down */
-    _Atomic int done;      /* pieces of the phase that are finished */
+    _Atomic int done;      /* finished pieces of the phase */
     uint64_t phase;
     Work work;
     void *context;
 } pool = { .mutex = PTHREAD_MUTEX_INITIALIZER, .woken = PTHREAD_COND_INITIALIZER, .threads = 1 };
 
-/* The phase's number is in the word that is compared, so that no piece of a later phase is taken for one of this. */
-static int take_piece(void) {
+/* Claim and run one piece; 0 if none is left. The compared word contains the number of the phase, so that a piece of a later
+ * phase cannot be mistaken for one of this. */
+static int run_piece(void) {
     uint64_t seen = atomic_load_explicit(&pool.next, memory_order_acquire);
     while ((uint32_t)seen != 0) {
         if (atomic_compare_exchange_weak_explicit(&pool.next, &seen, seen - 1, memory_order_acq_rel, memory_order_acquire)) {
@@ -42,8 +43,8 @@ static int take_piece(void) {
     return 0;
 }
 
-/* Serial work between two phases takes microseconds; beyond that the core is of more use to somebody else. */
-static void rest(int *rounds) {
+/* Serial work between two phases takes microseconds: spin that long, then yield the core. */
+static void back_off(int *rounds) {
     if (++*rounds < 4096)
         _mm_pause();
     else
@@ -58,16 +59,16 @@ static void *worker(void *number) {
         pthread_mutex_unlock(&pool.mutex);
         int rounds = 0;
         while (atomic_load_explicit(&pool.awake, memory_order_acquire)) {
-            if (take_piece())
+            if (run_piece())
                 rounds = 0;
             else
-                rest(&rounds);
+                back_off(&rounds);
         }
     }
     return 0;
 }
 
-/* Whether a worker that is not needed any more still takes pieces until the step ends makes no difference to what it computes. */
+/* A worker that is no longer in use may run pieces until the step ends: the result is the same. */
 int32_t set_threads(int32_t count) {
     pthread_mutex_lock(&pool.mutex);
     pool.threads = count < 1 ? 1 : count > MOST_THREADS ? MOST_THREADS : count;
@@ -84,7 +85,7 @@ int32_t set_threads(int32_t count) {
     return pool.threads;
 }
 
-/* Between these two, workers wait by spinning. */
+/* Between `wake` and `let_sleep`, idle workers spin. */
 static void wake(void) {
     if (pool.threads == 1)
         return;
@@ -96,7 +97,7 @@ static void wake(void) {
 
 static void let_sleep(void) { atomic_store_explicit(&pool.awake, 0, memory_order_release); }
 
-/* work(context, 0 .. pieces - 1), in any order, by all threads; returns when all are done. */
+/* Call work(context, 0 .. pieces - 1) on all threads, in any order. Returns when all pieces are done. */
 static void share_out(Work work, void *context, int pieces) {
     if (pool.threads == 1 || pieces == 1) {
         for (int piece = 0; piece < pieces; piece++)
@@ -107,11 +108,11 @@ static void share_out(Work work, void *context, int pieces) {
     pool.context = context;
     atomic_store_explicit(&pool.done, 0, memory_order_relaxed);
     atomic_store_explicit(&pool.next, ++pool.phase << 32 | (uint32_t)pieces, memory_order_release);
-    while (take_piece())
+    while (run_piece())
         ;
     int rounds = 0;
     while (atomic_load_explicit(&pool.done, memory_order_acquire) != pieces)
-        rest(&rounds);
+        back_off(&rounds);
 }
 
 #endif

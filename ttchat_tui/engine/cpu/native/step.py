@@ -1,7 +1,7 @@
-"""Any number of rows through all layers as one call: a step, a prompt, rows of one reply (drafts) or of several (candidates).
+"""All layers in one call of the compiled kernel, for any number of rows: a prompt, a step, a draft or a batch.
 
-Every row has the same bits as it would have alone: sums of products are exact integers within a group of 32, and what
-follows is done row by row in an order of its own.
+Each row gives the same bits as alone: sums of products are exact integers within a group of 32, and everything else is
+computed row by row in a fixed order.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from ttchat_tui.engine.cpu.weights.int4_blocks import GROUP
 from ttchat_tui.engine.cpu.weights.weights import LayerWeights
 
 CACHE_TYPE: Final = torch.float16
-"""What the step reads keys and values from."""
+"""Type of keys and values."""
 _LANES: Final = 16
 _MOST_HEAD: Final = 256
 _ALL: Final = 2**31 - 1
-"""`shared` of a row that has no positions of its own."""
+"""`shared` of a row without positions of its own."""
 
 
 def fits_step(config: ModelConfig) -> bool:
-    """Whether a model of this shape can be run so."""
+    """Whether the kernel supports a model of this shape."""
     width = config.heads * config.head_size
     return (
         all(size % GROUP == 0 for size in (config.hidden_size, config.ffn_size, width))
@@ -39,11 +39,11 @@ def fits_step(config: ModelConfig) -> bool:
 
 
 class NativeStep:
-    """Over the layers of one model, whose matrices are all `NativeLinear`."""
+    """Runs the layers of one model. All its matrices are `NativeLinear`."""
 
     def __init__(self, library: Library, config: ModelConfig, layers: Sequence[LayerWeights]) -> None:
         self._library = library
-        self._kept = layers  # The structures point into their tensors.
+        self._kept = layers  # Keeps the tensors that the structures point to.
         self._layers = (Layer * len(layers))(*(_layer(layer) for layer in layers))
         self._model = Model(
             hidden=config.hidden_size,
@@ -83,7 +83,7 @@ class NativeStep:
 def native_step_of(
     library: Library | None, config: ModelConfig, layers: Sequence[LayerWeights]
 ) -> NativeStep | None:
-    """None where a matrix is held otherwise, or a bias is not q's, k's and v's."""
+    """None if the kernel does not support the model's shape or the format of a matrix."""
     if library is None or not fits_step(config):
         return None
     for layer in layers:

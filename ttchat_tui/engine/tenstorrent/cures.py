@@ -182,7 +182,7 @@ CURES: Final[tuple[Cure, ...]] = (
         r"Unsupported architecture|requested mesh .* does not fit system mesh|^KeyError: 'P\d+\w*'",
         "model_unsupported",
         "This checkout does not run this model on this card.",
-        "Choose another model or MESH_DEVICE; the README's Tenstorrent section has the table.",
+        "Choose another model or MESH_DEVICE; docs/tenstorrent.md has the table.",
     ),
     Cure(
         r"Batch size \S+ not supported|Batch size .* must be equal to max_batch_size|"
@@ -241,7 +241,7 @@ CURES: Final[tuple[Cure, ...]] = (
         r"page_table must be provided for chunked prefill",
         "adapter",
         "tt-metal asks for a page table: this release was driven in a way it does not know.",
-        "Report it with the log; a checkout from the README's table works meanwhile.",
+        "Report it with the log; a checkout from the table in docs/tenstorrent.md works meanwhile.",
     ),
     Cure(
         r"reload_inputs|reset_batch is not part of the decode input-update contract|"
@@ -249,7 +249,7 @@ CURES: Final[tuple[Cure, ...]] = (
         r"not the exact manager-owned borrowed handle",
         "adapter",
         "The API of this tt-metal differs from those that ttchat-tui knows.",
-        "Use a checkout from the README's table, or update ttchat-tui; `ttchat-tui doctor` names what it found.",
+        "Use a checkout from the table in docs/tenstorrent.md, or update ttchat-tui; `ttchat-tui doctor` names what it found.",
     ),
     Cure(
         r"is terminal; construct a new executor|has unreleased transient resources",

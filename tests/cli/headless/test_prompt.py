@@ -368,7 +368,7 @@ def test_line_ends_around_a_piped_prompt_are_the_shells(
     [
         ("", "The reply is empty."),
         ("\n", "The reply is empty."),
-        ("<think>Hm", "The reply is nothing but thoughts: no answer came."),
+        ("<think>Hm", "The reply contains only thoughts and no answer."),
         (
             "Hm</think>\n\nHi.",
             "The text before the first closing tag is the model's thinking, not its answer.",

@@ -76,7 +76,7 @@ def test_ctrl_c_at_the_prompt_leaves_only_the_line(
     with scripted_session(Script(replies=("Hi.",)), store=store) as session:
         assert chat(session, KeyboardInterrupt, "Hello") == 0
         assert [message.content for message in session.path] == ["Hello", "Hi."]
-    assert "ctrl+d or /quit leaves" in capsys.readouterr().out
+    assert "ctrl+d or /quit to quit" in capsys.readouterr().out
 
 
 def test_ctrl_c_stops_a_reply_and_the_chat_goes_on(

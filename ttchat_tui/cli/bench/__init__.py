@@ -1,1 +1,1 @@
-"""`ttchat-tui bench`: the field's figures for one model."""
+"""`ttchat-tui bench`: load, prefill and decode figures of one model."""

@@ -1,4 +1,4 @@
-"""`ttchat-tui bench`: load a model, run one prompt of a known length, print the field's figures."""
+"""`ttchat-tui bench`: load a model, run one prompt of a known length, print the figures."""
 
 from __future__ import annotations
 
@@ -23,21 +23,23 @@ from ttchat_tui.engine.tenstorrent.references import Reference, references_for
 
 def bench(
     context: typer.Context,
-    model: Annotated[str, typer.Option("--model", "-m", help="As for the chat.")] = "",
+    model: Annotated[str, typer.Option("--model", "-m", help="Model, as for the chat.")] = "",
     engine: Engine = None,
     base_url: BaseUrl = None,
     prompt_tokens: Annotated[int, typer.Option(min=1, help="Length of the prompt.")] = 128,
     tokens: Annotated[int, typer.Option(min=3, help="Length of the reply.")] = 128,
-    batch: Annotated[int, typer.Option(min=1, max=32, help="Replies at once, in one batch.")] = 1,
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once; only with --engine remote.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, max=32, help="Replies in one batch.")] = 1,
+    concurrency: Annotated[
+        int, typer.Option(min=1, help="Parallel requests; only with --engine remote.")
+    ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
 ) -> None:
-    """Measure load, prefill and decode as tt-metal's simple_text_demo does, with any engine."""
+    """Measure load, prefill and decode of any engine, by the definitions of tt-metal's simple_text_demo."""
     flags = engine_settings(engine, base_url)
     if model:
         flags["model.name"] = model
     if batch > 1:
-        # A card's batch size is fixed at load, and a power of two; other engines ignore it.
+        # A card's batch size is fixed at load and a power of two; other engines ignore it.
         flags["tt.max_batch_size"] = 1 << (batch - 1).bit_length()
     figures = _measured(
         flags,
@@ -61,27 +63,27 @@ def _measured(
         bare_invocation(os.environ), flags=flags, config_file=config_file, paths=find_paths(os.environ)
     )
     engine, prepare = chat.engine_alone(invocation)
-    more: list[base.Engine] = []
+    others: list[base.Engine] = []
     progress = ProgressLine()
     try:
-        # Drafts from earlier text would measure how often the text repeats itself.
+        # With speculation the rate would depend on how often the text repeats itself.
         spec = msgspec.structs.replace(prepare(progress), speculation="off")
         if concurrency == 1:
             return measure(engine, spec, workload, progress)
         if spec.engine != "remote" or workload.batch > 1:
             raise typer.BadParameter(
-                "it goes with --engine remote, without --batch", param_hint="--concurrency"
+                "it needs --engine remote and excludes --batch", param_hint="--concurrency"
             )
-        more = [create_engine("remote") for _ in range(concurrency)]
-        return measure_concurrently(more, spec, workload, progress)
+        others = [create_engine("remote") for _ in range(concurrency)]
+        return measure_concurrently(others, spec, workload, progress)
     finally:
         progress.close()
-        for each in (engine, *more):
+        for each in (engine, *others):
             each.close()
 
 
 def lines(figures: Figures, references: tuple[Reference, ...]) -> list[str]:
-    """The figures for a person, upstream's own below them."""
+    """The figures as text, with upstream's below them."""
     f = figures
     is_many = f.concurrency > 1
     unit = "tokens by pieces" if f.is_by_pieces else "tokens"

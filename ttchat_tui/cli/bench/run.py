@@ -1,12 +1,12 @@
-"""The figures of `bench`, by the definitions of tt-metal's simple_text_demo, over any engine.
+"""The figures of `bench` for any engine, by the definitions of tt-metal's simple_text_demo.
 
-compile_prefill   the first prefill after the load, whatever it still has to compile or to warm up
+compile_prefill   the first prefill after the load, with any compilation and warm-up left
 TTFT              the second prefill of a prompt of that length, divided by the rows of its batch
 decode t/s/u      (steps - 1) / their time: a row's first step after prefill is left out
 decode t/s        t/s/u times the rows
 token_ms          the time of the 1st, 128th and 1024th decode step that counts
-total t/s         of requests at once to a server: all their tokens by the time from the first request to the last
-                  token. Not their rates summed: a server that works on one after the other has high ones.
+total t/s         of parallel requests to a server: all their tokens by the time from the first request to the last
+                  token. Not the sum of their rates, which is high for a server that runs one after the other.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ttchat_tui.engine.runtime.load_queue import load_timed
 
 MILESTONES: Final = (1, 128, 1024)
 _WARM_TOKENS: Final = 4
-"""Of the first reply: enough for the decode step to be compiled and recorded."""
+"""Length of the first reply: enough to compile and trace the decode step."""
 _TASK: Final = "Write a very long story, as long as you can. These words must be in it:"
 _WORD: Final = " river"
 _FINE: Final = " a"
@@ -43,7 +43,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamFigures(msgspec.Struct, frozen=True):
-    """One of several requests at once."""
+    """Figures of one of several parallel requests."""
 
     ttft_ms: float | None
     tokens: int
@@ -51,17 +51,17 @@ class StreamFigures(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """None where the engine does not report the figure, or too few tokens came."""
+    """Results. A figure is None if the engine does not report it, or after too few tokens."""
 
     model: str
     engine: str
     label: str
     prompt_tokens: int
-    """Of the real prompt, chat template included."""
+    """Length of the actual prompt, chat template included."""
     cached_tokens: int
-    """Those of it that were not computed again: the head of the chat template where the KV cache is kept."""
+    """Prompt tokens from the KV cache: the head of the chat template, if the engine keeps the cache."""
     tokens: int
-    """Of the real reply of row 0: a model may end it early."""
+    """Length of the actual reply in row 0; a model may end it early."""
     batch: int
     concurrency: int = 1
     load_s: float
@@ -72,27 +72,27 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     decode_tps: float | None
     token_ms: dict[str, float]
     is_by_pieces: bool = False
-    """The server did not report how many tokens its pieces are: each counts as one."""
+    """The server does not report the tokens of its pieces: each piece counts as one."""
     total_tps: float | None = None
     streams: tuple[StreamFigures, ...] = ()
-    """Of requests at once, each; empty for a single one."""
+    """One per parallel request; empty for a single one."""
 
 
 class _Run(msgspec.Struct, frozen=True):
-    """One request, from start to end."""
+    """One complete request."""
 
     begun_s: float
-    """On `time.perf_counter`."""
+    """Start, by `time.perf_counter`."""
     stats: GenerationStats
     times_s: dict[int, list[float]]
-    """Per row, when its tokens came, from `begun_s`."""
+    """Arrival times of the tokens of each row, from `begun_s`."""
 
 
 def measure(engine: Engine, spec: ModelSpec, workload: Workload, report: ProgressReporter) -> Figures:
     """Load the model, warm it up, measure one batch.
 
     Raises:
-        EngineError: what the engine says; `batch_too_large` for more rows than it takes.
+        EngineError: of the engine; `batch_too_large` for more rows than it supports.
     """
     info = load_timed(engine, spec, report)
     require_rows(workload.batch, info.capabilities.batch_sizes)
@@ -105,7 +105,7 @@ def measure(engine: Engine, spec: ModelSpec, workload: Workload, report: Progres
 def measure_concurrently(
     engines: Sequence[Engine], spec: ModelSpec, workload: Workload, report: ProgressReporter
 ) -> Figures:
-    """As `measure`, with one request at a time from each of `engines` to the same server.
+    """As `measure`, with one request from each of `engines` at the same time.
 
     TTFT and t/s/u are means over the requests, each of which is in `streams`.
 
@@ -130,8 +130,7 @@ def measure_concurrently(
 
 
 def prompt_of(engine: Engine, tokens: int) -> str:
-    """A user's message that makes a prompt of `tokens`, as nearly from below as words allow; the task alone where that
-    is longer already."""
+    """A user message that makes a prompt of at most `tokens`, as close as words allow, or longer if the task alone is."""
 
     def cost(words: int, fine: int = 0) -> int:
         return engine.count(next(_ids), _messages("1", _TASK + _WORD * words + _FINE * fine)).prompt_tokens
@@ -147,12 +146,12 @@ def prompt_of(engine: Engine, tokens: int) -> str:
 
 
 def _messages(mark: str, text: str) -> tuple[ChatMessage, ...]:
-    """Prompts that differ from the first token on, so that no KV cache makes the second one cheaper."""
+    """Messages that differ from the first token on, so that no KV cache makes the second prompt cheaper."""
     return (ChatMessage("system", f"{mark}. You are a writer."), ChatMessage("user", text))
 
 
 def _run(engine: Engine, mark: str, filler: str, tokens: int, rows: int) -> _Run:
-    """Raises EngineError when the reply ends with one."""
+    """Raises EngineError if the reply ends with one."""
     sampling = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, max_tokens=tokens)
     request = GenerationRequest(
         id=next(_ids),
@@ -214,17 +213,17 @@ def _total_tps(runs: Sequence[_Run]) -> float | None:
 
 
 def _prefill_s(stats: GenerationStats) -> float | None:
-    """The whole time to the first token where an engine (a server) does not report its prefill."""
+    """Prefill time, or the time to first token if the engine (a server) does not report prefill."""
     return stats.ttft_s if stats.prefill_s is None else stats.prefill_s
 
 
 def _rate(times: Sequence[float]) -> float | None:
-    """Steps per second behind the first step, which is the second token's."""
+    """Steps per second after the first step, which is that of the second token."""
     if len(times) < 3 or times[-1] <= times[1]:
         return None
     return (len(times) - 2) / (times[-1] - times[1])
 
 
 def _milestones(times: Sequence[float]) -> dict[str, float]:
-    """Milliseconds of the n-th step that counts: from token n + 1 to token n + 2, the first token being prefill's."""
+    """Milliseconds of the n-th counted step: from token n + 1 to token n + 2, since prefill gives the first token."""
     return {str(step): 1000 * (times[step + 1] - times[step]) for step in MILESTONES if step + 1 < len(times)}

@@ -170,7 +170,9 @@ def _checkout(checkout: Checkout | None) -> Iterator[Check]:
     name = generation(checkout.root)
     where = f"{checkout.root} (by {checkout.found_by})"
     if not name:
-        cure = "Use a release from the table in docs/tenstorrent.md (2025-05 to 2026-11), or update ttchat-tui."
+        cure = (
+            "Use a release from the table in docs/tenstorrent.md (2025-05 to 2026-11), or update ttchat-tui."
+        )
         yield Check("tt-metal", "wrong", f"{where}: an unknown API", cure)
     else:
         yield Check("tt-metal", "ok", f"{where}: API generation {name}")

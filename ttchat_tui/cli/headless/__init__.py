@@ -1,4 +1,4 @@
-"""Chat without a screen: one prompt answered on stdout (`-p`), or the plain REPL (`--plain`). No Textual in here."""
+"""Chat without a screen: one prompt answered on stdout (`-p`), or the plain REPL (`--plain`). Imports no Textual."""
 
 from ttchat_tui.cli.headless.start import run
 

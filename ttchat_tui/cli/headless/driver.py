@@ -1,4 +1,4 @@
-"""Drives a `ChatSession` from a thread that may wait: until the model is loaded, until the reply has ended."""
+"""A `ChatSession` driven from a thread that may block: until the model is loaded, until the reply has ended."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ from ttchat_tui.domain.updates import (
 )
 from ttchat_tui.session import ChatSession
 
-LOOK_UP_S: Final = 0.1
-"""How often a wait looks for signals: an event that wakes it cannot be set from a signal's handler."""
+POLL_S: Final = 0.1
+"""Interval at which a wait checks for signals: a signal's handler cannot set the event that it waits for."""
 
 TextEvent: TypeAlias = TokenEvent | RowFinished | GenerationFinished
-"""What brings text."""
+"""Events that carry text."""
 ShowLoad: TypeAlias = Callable[[LoadProgress], None]
 ShowText: TypeAlias = Callable[[TextEvent, str], None]
-"""Takes an event and the text it brought. May raise BrokenPipeError: the reader has gone."""
+"""Receives an event and its text. May raise BrokenPipeError: stdout is closed."""
 
 ENGINE_GONE: Final = ErrorInfo(
     kind="engine_died", message="The engine thread has ended.", cure="Start again."
 )
 EMPTY_REPLY: Final = "The reply is empty."
-NOTHING_BUT_THOUGHTS: Final = "The reply is nothing but thoughts: no answer came."
+NOTHING_BUT_THOUGHTS: Final = "The reply contains only thoughts and no answer."
 
 
 @dataclass(frozen=True)
@@ -60,19 +60,19 @@ class Loaded:
     info: EngineInfo | None = None
     error: ErrorInfo | None = None
     is_reloading: bool = False
-    """With `error`: the previous model is being loaded again; `wait_for_load` waits for that too."""
+    """With `error`: the previous model is being loaded again, which `wait_for_load` waits for too."""
     signal_number: int = 0
 
 
 @dataclass
 class Replied:
-    """How a reply ended. `message` is None when nothing was generated and nothing was kept."""
+    """How a reply ended. `message` is None if nothing was generated or kept."""
 
     message: Message | None = None
     siblings: tuple[Message, ...] = ()
     """The other candidates of a batch."""
     batch: GenerationStats | None = None
-    """Of all candidates together."""
+    """Figures of all candidates together."""
     error: ErrorInfo | None = None
     signal_number: int = 0
     is_reader_gone: bool = False
@@ -81,7 +81,7 @@ class Replied:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Remarks on a complete reply, in sentences."""
+        """Notes on a complete reply, in sentences."""
         if self.message is None or self.message.reply is None:
             return ()
         reply = self.message.reply
@@ -96,8 +96,11 @@ class Replied:
 
 
 def write_text(event: TextEvent, text: str, write: Callable[[str], None]) -> None:
-    """Write `text`, which came with `event`. The tag that ends a thought which nothing had opened is left out: what came
-    before it is written already, and stderr names it. `write` must flush."""
+    """Write `text` of `event`. `write` must flush.
+
+    A tag that ends a thought without an opening tag is omitted. The thought is written already, so a note on stderr
+    explains it.
+    """
     if not isinstance(event, TokenEvent) or not event.ends_thought:
         write(text)
         return
@@ -108,22 +111,22 @@ def write_text(event: TextEvent, text: str, write: Callable[[str], None]) -> Non
 
 
 class Driver:
-    """Takes the engine's events on the calling thread, which must be the main one: it has the signals."""
+    """Receives the engine's events on the calling thread, which must be the main thread because of signals."""
 
     def __init__(self, session: ChatSession) -> None:
         self.session = session
-        self._news = threading.Event()
+        self._wakeup = threading.Event()
         self._pending: deque[EngineEvent] = deque()
-        session.host.set_waker(self._news.set)
+        session.host.set_waker(self._wakeup.set)
 
-    def take_pending(self) -> None:
-        """Apply the events that came while nobody waited."""
+    def apply_pending(self) -> None:
+        """Apply the events that arrived between two waits."""
         self._pending.extend(self.session.host.drain())
         while self._pending:
             self.session.apply(self._pending.popleft())
 
     def wait_for_load(self, show: ShowLoad) -> Loaded:
-        """Wait for the load that was requested. An interrupt cancels it, and waits until it is cancelled.
+        """Wait for the requested load. An interrupt cancels it; the wait ends when it is cancelled.
 
         Raises:
             KeyboardInterrupt: on a second interrupt.
@@ -145,10 +148,10 @@ class Driver:
                         self.session.apply(event)
                         return Loaded(info=info, signal_number=interrupts.signal_number)
                     case EngineFailed():
-                        (said,) = self.session.apply(event)
+                        (update,) = self.session.apply(event)
                         return Loaded(
                             info=self.session.info,
-                            error=said.error if isinstance(said, Notice | EngineFault) else event.error,
+                            error=update.error if isinstance(update, Notice | EngineFault) else event.error,
                             is_reloading=event.previous == "reloading",
                             signal_number=interrupts.signal_number,
                         )
@@ -158,15 +161,15 @@ class Driver:
         raise AssertionError("the stream of events does not end")
 
     def wait_for_reply(self, begun: Sequence[Update], show: ShowText) -> Replied:
-        """Wait for the end of the reply that `begun` (the updates of `submit`) began; show its text as it comes.
+        """Wait for the end of a reply and show its text as it streams. `begun`: the updates that `submit` returned.
 
-        An interrupt, or a reader that has gone, stops the reply; what came before that is kept.
+        An interrupt or a closed stdout stops the reply; the text until then is kept.
 
         Raises:
             KeyboardInterrupt: on a second interrupt.
         """
         replied = Replied()
-        self._take(begun, replied)
+        self._record(begun, replied)
         if not self.session.is_busy:
             return replied
         with noted_interrupts() as interrupts:
@@ -175,34 +178,34 @@ class Driver:
                     replied.signal_number = interrupts.signal_number
                     self.session.stop()
                 if event is None:
-                    self._take(self.session.tick(), replied)
+                    self._record(self.session.tick(), replied)
                     if not self.session.host.is_alive:
                         replied.error = ENGINE_GONE
                         return replied
                     continue
                 updates = self.session.apply(event)
                 self._show(event, updates, show, replied)
-                self._take(updates, replied)
+                self._record(updates, replied)
                 if not self.session.is_busy:
                     break
         return replied
 
     def _events(self) -> Iterator[EngineEvent | None]:
-        """Every event, in order, and None between them at least each `LOOK_UP_S`."""
+        """Every event in order, and None in between at least every `POLL_S`."""
         while True:
-            self._news.clear()
+            self._wakeup.clear()
             self._pending.extend(self.session.host.drain())
-            while self._pending:  # what one wait leaves, the next one takes
+            while self._pending:  # events that one wait leaves are the next one's
                 yield self._pending.popleft()
             yield None
-            self._news.wait(LOOK_UP_S)
+            self._wakeup.wait(POLL_S)
 
     def _show(self, event: EngineEvent, updates: Sequence[Update], show: ShowText, replied: Replied) -> None:
         if replied.is_reader_gone or not isinstance(event, TextEvent):
             return
         try:
             if isinstance(event, TokenEvent | RowFinished) and event.row:
-                show(event, event.text)  # The session streams row 0 only.
+                show(event, event.text)  # the session streams row 0 only
             for update in updates:
                 if isinstance(update, ReplyStreamed):
                     show(event, update.text)
@@ -213,7 +216,7 @@ class Driver:
             self.session.stop()
 
     @staticmethod
-    def _take(updates: Sequence[Update], replied: Replied) -> None:
+    def _record(updates: Sequence[Update], replied: Replied) -> None:
         for update in updates:
             match update:
                 case ReplyEnded(message, error, siblings, batch):

@@ -1,4 +1,4 @@
-"""Signals without a screen: noted while the engine works, so that no write is interrupted."""
+"""Signals without a screen: recorded while the engine works, so that no write is interrupted."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ttchat_tui.signals import ENDING
 
 
 class Interrupts:
-    """What has arrived since the block was entered."""
+    """The signals since the start of the block."""
 
     def __init__(self) -> None:
         self.signal_number = 0
-        """0 while there is none, else the first one's number."""
+        """Number of the first signal; 0 without one."""
 
     def note(self, signal_number: int, frame: FrameType | None) -> None:
-        """Note the first one for the program to look at. A second one means that the user does not want to wait; except
-        SIGHUP, which a terminal that closes sends twice."""
+        """Record the first signal. A second one raises KeyboardInterrupt, because the user does not want to wait; except
+        SIGHUP, which a closing terminal sends twice."""
         if self.signal_number and signal_number != signal.SIGHUP:
             raise KeyboardInterrupt
         self.signal_number = self.signal_number or signal_number
@@ -27,7 +27,7 @@ class Interrupts:
 
 @contextmanager
 def noted_interrupts() -> Generator[Interrupts, None, None]:
-    """In this block SIGINT and the `ENDING` signals raise nothing the first time. Main thread only."""
+    """In this block the first SIGINT or `ENDING` signal raises nothing. Main thread only."""
     interrupts = Interrupts()
     before = {number: signal.signal(number, interrupts.note) for number in (signal.SIGINT, *ENDING)}
     try:

@@ -1,4 +1,4 @@
-"""Line editing and the lines of earlier sessions, by readline where Python has it."""
+"""Line editing and history of the REPL, by readline where Python has it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ttchat_tui.domain.special_files import special_file
 
 try:
     import readline
-except ImportError:  # a Python built without it reads plain lines
+except ImportError:  # Python was built without it: input is plain lines
     readline = None
 
 LINES: Final = 1000
@@ -20,7 +20,7 @@ LINES: Final = 1000
 
 @contextmanager
 def line_history(file: Path | None) -> Generator[None, None, None]:
-    """In this block `input` can bring back earlier lines; `file` (0600) keeps the newest 1,000. None keeps none."""
+    """In this block `input` offers earlier lines. `file` (mode 0600) keeps the newest 1,000; None keeps none."""
     if readline is None or file is None or special_file(file):
         yield
         return
@@ -30,7 +30,7 @@ def line_history(file: Path | None) -> Generator[None, None, None]:
     try:
         yield
     finally:
-        # The end of a chat need not report a history that cannot be written.
+        # A history that cannot be written is not worth an error at the end of a chat.
         with suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))

@@ -1,4 +1,4 @@
-"""What `-p` writes to stdout: the text, one JSON object, or a JSON object for each event."""
+"""Output of `-p` on stdout: the text, one JSON object, or a JSON object per event."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class Output(Protocol):
     def loaded(self, info: EngineInfo) -> None: ...
 
     def failed(self, error: ErrorInfo) -> None:
-        """Instead of all that follows: there is no reply."""
+        """Called instead of the methods below: there is no reply."""
         ...
 
     def streamed(self, event: TextEvent, text: str) -> None:
-        """`text` came with `event`; the last event brings the text that was held back."""
+        """`text` belongs to `event`; the last event brings the text that was held back."""
         ...
 
     def done(self, message: Message, info: EngineInfo, replied: Replied) -> None:
-        """`message` is that of `replied`, which has one."""
+        """`message` is `replied.message`, which is not None here."""
         ...
 
 
 class TextOutput:
-    """The reply's text as it comes, control characters shown (`--output json` has them exactly), and one newline."""
+    """The reply's text as it streams, with control characters made visible (`--output json` has them exactly), and one newline."""
 
     def __init__(self, stdout: TextIO, is_kept: bool) -> None:
         self._stdout = stdout
@@ -47,13 +47,13 @@ class TextOutput:
         self._text = ""
 
     def load(self, progress: LoadProgress) -> None:
-        """Nothing: stderr tells."""
+        """Nothing: it is on stderr."""
 
     def loaded(self, info: EngineInfo) -> None:
-        """Nothing: stderr tells."""
+        """Nothing: it is on stderr."""
 
     def failed(self, error: ErrorInfo) -> None:
-        """Nothing: stderr tells."""
+        """Nothing: it is on stderr."""
 
     def streamed(self, event: TextEvent, text: str) -> None:
         write_text(event, text, self._write)
@@ -68,15 +68,15 @@ class TextOutput:
         if self._text and not self._text.endswith(("\n", "\r")):
             self._stdout.write("\n")
             self._stdout.flush()
-        if find_unopened_end(self._text):  # too late to print the tag that is missing
+        if find_unopened_end(self._text):  # too late to print the missing tag
             notify("The text before the first closing tag is the model's thinking, not its answer.")
 
 
 class CandidatesTextOutput(TextOutput):
-    """All candidates when the last has ended, each under a line with its number and seed."""
+    """All candidates after the last has ended, each below a line with its number and seed."""
 
     def streamed(self, event: TextEvent, text: str) -> None:
-        """Nothing: rows stream side by side, and would mix."""
+        """Nothing: rows stream at the same time and would mix."""
 
     def done(self, message: Message, info: EngineInfo, replied: Replied) -> None:
         candidates = (message, *replied.siblings)
@@ -90,14 +90,14 @@ class CandidatesTextOutput(TextOutput):
 
 
 class JsonOutput:
-    """One object, when all is done: see `result`."""
+    """One object at the end: see `result`."""
 
     def __init__(self, stdout: TextIO, is_kept: bool) -> None:
         self._stdout = stdout
         self._is_kept = is_kept
 
     def load(self, progress: LoadProgress) -> None:
-        """Nothing: stderr tells."""
+        """Nothing: it is on stderr."""
 
     def loaded(self, info: EngineInfo) -> None:
         """Nothing: its figures are in the result."""
@@ -113,7 +113,7 @@ class JsonOutput:
 
 
 class JsonLinesOutput:
-    """A line for each event, by its key `event`: `load` (last with phase `ready`), `token`, `done` (as `result`)."""
+    """A line per event with the key `event`: `load` (last with phase `ready`), `token`, `done` (as `result`)."""
 
     def __init__(self, stdout: TextIO, is_kept: bool) -> None:
         self._stdout = stdout
@@ -153,20 +153,20 @@ OUTPUTS: Final[dict[str, Callable[[TextIO, bool], Output]]] = {
     "json": JsonOutput,
     "jsonl": JsonLinesOutput,
 }
-"""By the value of `--output`; made with stdout and whether the conversation is kept on disk."""
+"""Classes by the value of `--output`, called with stdout and whether the conversation is stored."""
 
 
 def output_for(choice: str, stdout: TextIO, *, is_kept: bool, candidates: int) -> Output:
-    """By the value of `--output`. `is_kept`: the conversation is stored on disk."""
+    """The output for a value of `--output`. `is_kept`: the conversation is stored on disk."""
     if choice == "text" and candidates > 1:
         return CandidatesTextOutput(stdout, is_kept)
     return OUTPUTS[choice](stdout, is_kept)
 
 
 def result(message: Message, info: EngineInfo, replied: Replied, is_kept: bool) -> dict[str, Any]:
-    """The object that `--output json` prints. `error` is there only if there is one; ids are null if nothing is kept.
+    """The object that `--output json` prints. `error` is present only after one; ids are null if nothing is stored.
 
-    The first of several candidates is given as a single reply is; `candidates` has all of them, in order, and `batch`
+    The first of several candidates has the fields of a single reply; `candidates` has all of them in order, and `batch`
     their figures together.
     """
     is_kept = is_kept and replied.is_kept
@@ -180,12 +180,7 @@ def result(message: Message, info: EngineInfo, replied: Replied, is_kept: bool) 
         "engine": record.engine,
         "seed": record.seed,
         "sampling": msgspec.to_builtins(record.sampling),
-        "usage": {
-            "prompt_tokens": stats.prompt_tokens,
-            "completion_tokens": stats.completion_tokens,
-            "cached_tokens": stats.cached_tokens,
-            "decode_forwards": stats.decode_forwards,
-        },
+        "usage": _usage(stats),
         "timings": {
             "load_s": info.load_s,
             "ttft_s": stats.ttft_s,
@@ -208,7 +203,7 @@ def result(message: Message, info: EngineInfo, replied: Replied, is_kept: bool) 
 
 
 def no_result(error: ErrorInfo) -> dict[str, Any]:
-    """The object in place of `result` where there is no reply."""
+    """The object in place of `result` if there is no reply."""
     return {"text": "", "finish_reason": "error", "error": msgspec.to_builtins(error)}
 
 
@@ -220,6 +215,15 @@ def _candidate(message: Message, record: ReplyRecord, is_kept: bool) -> dict[str
         "seed": record.seed,
         "completion_tokens": stats.completion_tokens,
         "message_id": message.id if is_kept else None,
+    }
+
+
+def _usage(stats: GenerationStats) -> dict[str, int]:
+    return {
+        "prompt_tokens": stats.prompt_tokens,
+        "completion_tokens": stats.completion_tokens,
+        "cached_tokens": stats.cached_tokens,
+        "decode_forwards": stats.decode_forwards,
     }
 
 

@@ -1,4 +1,4 @@
-"""The plain REPL: a line in, a reply out, for dumb terminals and screen readers. Nothing on screen is ever redrawn."""
+"""The plain REPL: a line in, a reply out, for dumb terminals and screen readers. Nothing is redrawn."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ ASK, MORE = "> ", "... "
 
 HELP: Final = """\
 /help          this list
-/new           begin a new conversation; this one stays kept
+/new           start a new conversation; this one is kept
 /save [WHERE]  save this conversation to a file (.md, .json, .jsonl) or a folder (as Markdown)
-/model [NAME]  say which model runs, or load another: alias, hub id, folder or .gguf file
-/quit          leave (or ctrl+d)
-A line that ends with \\ continues in the next one. A line that begins with // is sent with one /.
-Ctrl+c stops a reply and keeps the part that came.
+/model [NAME]  show the model, or load another one: alias, hub id, folder or .gguf file
+/quit          quit (or ctrl+d)
+A line that ends with \\ continues on the next one. A line that begins with // is sent with one /.
+Ctrl+c stops a reply and keeps its text so far.
 """
 
 NO_MODEL: Final = msgspec.structs.replace(
-    not_loaded().info, cure="/model NAME loads one; ttchat-tui models list names them."
+    not_loaded().info, cure="/model NAME loads one; `ttchat-tui models list` shows all."
 )
 NOTHING_TO_SAVE: Final = ErrorInfo(kind="nothing_to_do", message="The conversation is empty.")
 
@@ -44,7 +44,7 @@ ENDINGS: Final = {"cancelled": "stopped", "length": "cut at max tokens", "contex
 
 
 class Repl:
-    """Reads with `read` (which gets the prompt) until it raises EOFError; writes to stdout, errors to stderr."""
+    """Reads with `read` (called with the prompt) until it raises EOFError. Writes to stdout, errors to stderr."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Repl:
         self._is_on_terminal = sys.stdin is not None and sys.stdin.isatty()
 
     def run(self) -> int:
-        """Until the user leaves; returns the exit code."""
+        """Run until the user quits; returns the exit code."""
         self._greet()
         exit_code = self._wait_for_load()
         with line_history(self._history_file if self._is_on_terminal else None):
@@ -75,7 +75,7 @@ class Repl:
         if conversation is not None:
             self._print(f"Continuing: {conversation.title} ({conversation.message_count} messages)")
         if self._session.recovered:
-            self._print("A reply was cut off when the last session ended; the part that came is kept.")
+            self._print("A reply was cut off when the last session ended; its text so far is kept.")
 
     def _turn(self) -> int | None:
         """Read one line and act on it; the exit code if it was the last."""
@@ -85,7 +85,7 @@ class Repl:
             self._print("")
             return DONE
         except KeyboardInterrupt:
-            self._print("\n(ctrl+d or /quit leaves)")
+            self._print("\n(ctrl+d or /quit to quit)")
             return None
         if text.startswith("/") and not text.startswith("//"):
             return self._command(*text[1:].split(maxsplit=1))
@@ -134,7 +134,7 @@ class Repl:
 
     def _model(self, name: str) -> int | None:
         if name:
-            self._driver.take_pending()  # a fault from before must not be taken for the end of this load
+            self._driver.apply_pending()  # an earlier failure must not count as the end of this load
             self._session.load(name)
             return self._wait_for_load()
         info = self._session.info
@@ -145,7 +145,7 @@ class Repl:
         return None
 
     def _wait_for_load(self) -> int | None:
-        """Report a load, one line for each phase; the exit code if a signal is to end the program."""
+        """Wait for a load and report it, one line per phase. Returns the exit code if a signal ends the program."""
         phases: list[str] = []
 
         def show(progress: LoadProgress) -> None:
@@ -187,12 +187,13 @@ class Repl:
 
 
 def _exit_code(signal_number: int) -> int | None:
-    """Ctrl+c ends a reply or a load and not the program; SIGTERM and SIGHUP do."""
+    """The exit code of a signal that ends the program; None for ctrl+c, which only ends a reply or a load."""
     return 128 + signal_number if signal_number not in (0, signal.SIGINT) else None
 
 
 def _figures(message: Message) -> str:
-    """`41 tokens, 64 of 90 prompt tokens cached, first after 0.14 s, 94.2 tokens/s`, and why the reply ended if the model did not end it."""
+    """`41 tokens, 64 of 90 prompt tokens cached, first after 0.14 s, 94.2 tokens/s`, and the finish reason unless the model
+    ended the reply."""
     assert message.reply is not None
     stats = message.reply.stats
     words: list[str] = []

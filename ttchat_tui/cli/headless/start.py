@@ -1,4 +1,4 @@
-"""What runs without a screen: opens the conversation, then answers one prompt or hands over to the REPL."""
+"""Chat without a screen: opens the conversation, then answers one prompt or starts the REPL."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ NOTHING_TO_CONTINUE: Final = ErrorInfo(
 
 
 def run(session: ChatSession, invocation: Invocation) -> int:
-    """Run to the end, and return the exit code. The model's load has been asked for already."""
+    """Run to the end and return the exit code. The load of the model has been requested already."""
     terminal.ensure_utf8()
     if session.store.notice is not None:
         show_error(session.store.notice)
-    with EndingSignals():  # engine and database are closed
+    with EndingSignals():  # so that engine and database are closed
         if invocation.resume:
             _resume(session, invocation)
         driver = Driver(session)
@@ -41,16 +41,16 @@ def run(session: ChatSession, invocation: Invocation) -> int:
 
 
 def _resume(session: ChatSession, invocation: Invocation) -> None:
-    """Open the latest conversation. Its own settings apply, except those that flags of this call set."""
+    """Open the latest conversation. Its settings apply, except those that flags override."""
     if not session.resume(invocation.sampling_flags, invocation.system_flag):
         show_error(NOTHING_TO_CONTINUE)
 
 
 def run_prompt(driver: Driver, prompt: str, output: Output, candidates: int = 1) -> int:
-    """Answer `prompt` on `output`, with that many candidates; errors and progress go to stderr.
+    """Answer `prompt` on `output`, with errors and progress on stderr.
 
-    Returns 0, 1 after an engine error, or 128 + the signal that interrupted it (130 for ctrl+c); what came before
-    that is written and kept. A reader that goes away (`| head`) stops the reply and is no error.
+    Returns 0, 1 after an engine error, or 128 + the signal that interrupted it (130 for ctrl+c); the text until then is
+    written and kept. A closed stdout (`| head`) stops the reply and is not an error.
     """
     try:
         return _answer(driver, prompt, output, candidates)
@@ -76,7 +76,7 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
         return _fail(output, loaded.error or ErrorInfo(kind="internal", message="The model was not loaded."))
     try:
         require_rows(candidates, loaded.info.capabilities.batch_sizes)
-    except BatchTooLarge as error:  # Before anything is stored.
+    except BatchTooLarge as error:  # before anything is stored
         return _fail(output, error.info)
     for note in loaded.info.notes:
         notify(note)
@@ -93,7 +93,7 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
         notify(note)
     if replied.error is not None:
         show_error(replied.error)
-    if replied.error is not None or not replied.is_kept:  # the session says at its end what is not
+    if replied.error is not None or not replied.is_kept:  # the session reports at its end what is not kept
         return ENGINE_ERROR
     return 128 + replied.signal_number if replied.signal_number else DONE
 

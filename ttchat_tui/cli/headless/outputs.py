@@ -218,7 +218,7 @@ def _candidate(message: Message, record: ReplyRecord, is_kept: bool) -> dict[str
     }
 
 
-def _usage(stats: GenerationStats) -> dict[str, int]:
+def _usage(stats: GenerationStats) -> dict[str, int | None]:
     return {
         "prompt_tokens": stats.prompt_tokens,
         "completion_tokens": stats.completion_tokens,

@@ -27,7 +27,7 @@ from ttchat_tui.storage.opening import open_store
 ROUNDS, TOKENS, TARGET = 20, 256, 0.97
 QUIET_CORES = 0.05
 ATTEMPTS_A_ROUND = 3
-"""Most attempts per round that is wanted, until enough are quiet."""
+"""Limit of attempts per quiet round."""
 PROMPT = "Write a long essay about the history of clocks."
 """The model's greedy reply is longer than the tokens that are measured."""
 REGENERATE = "\x12"

@@ -71,11 +71,11 @@ def whole_app(with_ready: bool = True) -> dict[str, float]:
         return found | {"ready": terminal.until("ready")} if with_ready else found
 
 
-def quiet_rounds(subjects: Mapping[str, Callable[[], dict[str, float]]], wanted: int) -> list[Round]:
-    """`wanted` quiet rounds; all rounds if none of the attempts is quiet."""
+def quiet_rounds(subjects: Mapping[str, Callable[[], dict[str, float]]], count: int) -> list[Round]:
+    """`count` quiet rounds; all rounds if none of the attempts is quiet."""
     every: list[Round] = []
     quiet: list[Round] = []
-    while len(quiet) < wanted and len(every) < 3 * wanted:
+    while len(quiet) < count and len(every) < 3 * count:
         every.append({name: run() for name, run in subjects.items()})
         if every[-1][APP_NAME]["foreign_cores"] <= QUIET_CORES:
             quiet.append(every[-1])

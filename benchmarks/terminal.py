@@ -63,10 +63,10 @@ class Terminal:
 
         The text must be in one style: escape sequences are not removed.
         """
-        wanted, looked = text.encode(), since
+        needle, looked = text.encode(), since
         deadline = time.perf_counter() + timeout_s
-        while self.received.find(wanted, looked) < 0:
-            looked = max(since, len(self.received) - len(wanted))
+        while self.received.find(needle, looked) < 0:
+            looked = max(since, len(self.received) - len(needle))
             self.read(0.5)
             if time.perf_counter() > deadline:
                 raise TimeoutError(f"{text!r} did not come; last bytes: {self.tail()}")

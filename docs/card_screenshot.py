@@ -1,9 +1,9 @@
-"""Takes the README's picture of the Tenstorrent engine: the app in mid-reply, its engine in the child process, over real
-ttnn on a mock N150 and a tt-metal checkout.
+"""Takes the picture in docs/tenstorrent.md: the app during a reply, with its engine in the child process, over real ttnn
+on a mock N150 and a tt-metal checkout.
 
 TT_METAL_HOME=… .venv-tt/bin/python docs/card_screenshot.py [folder]     after `make test-tt` has made the venv
 
-The mock card has no numerics, so every token is "!"; its sensors are a made-up tree like the one that the driver shows.
+The mock card computes nothing, so every token is "!". Its sensors are a fake tree of the driver's files.
 """
 
 from __future__ import annotations

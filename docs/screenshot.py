@@ -1,6 +1,6 @@
-"""Takes the README's pictures: the real app with the real model, on a headless terminal.
+"""Takes the pictures of the README: the real app with the real model, on a headless terminal.
 
-.venv/bin/python docs/screenshot.py [folder]      writes *.svg, to docs/images without an argument
+.venv/bin/python docs/screenshot.py [folder]      writes *.svg to docs/images, or to the folder
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ PICTURES = (
 
 
 class PausingEngine(SwitchingEngine):
-    """The real engine, but for a pause after so many tokens of a reply: until `go_on` is set the screen has time."""
+    """The real engine with a pause after `tokens` tokens of a reply, until `resume` is set."""
 
     def __init__(self, tokens: int) -> None:
         """`tokens`: 0 for no pause."""
         super().__init__(create_engine)
         self.tokens = tokens
         self.is_paused = threading.Event()
-        self.go_on = threading.Event()
+        self.resume = threading.Event()
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         tokens = 0
@@ -60,7 +60,7 @@ class PausingEngine(SwitchingEngine):
             tokens += len(event.token_ids) if isinstance(event, TokenEvent) else 0
             if 0 < self.tokens <= tokens and not self.is_paused.is_set():
                 self.is_paused.set()
-                self.go_on.wait()
+                self.resume.wait()
 
 
 async def picture(
@@ -90,13 +90,13 @@ async def picture(
                     await pilot.press("enter")
                     await until(pilot, lambda wanted=2 * number: len(session.path) == wanted)
                     await until(pilot, lambda: engine.is_paused.is_set() or not session.is_busy)
-                    assert session.is_busy is in_mid_reply, "the reply was over before its picture was taken"
+                    assert session.is_busy is in_mid_reply, "the reply ended before its picture was taken"
                     await until(pilot, lambda: session.meter.completion_tokens >= engine.tokens)
-                    await pilot.pause(0.5)  # its last figures, and the last rows
+                    await pilot.pause(0.5)  # for the last figures and rows
                 app.save_screenshot(f"{name}.svg", path=str(to))
                 session.stop()
         finally:
-            engine.go_on.set()
+            engine.resume.set()
 
 
 async def until(pilot: Pilot[None], condition: object) -> None:

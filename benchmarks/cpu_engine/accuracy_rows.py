@@ -1,4 +1,4 @@
-"""Rows of what reduced precision changes: KL and top-1 against float32 over the fixed text. No measurement of time."""
+"""Rows of accuracy: KL and top-1 against float32 over the fixed text. Nothing is timed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from benchmarks.cpu_engine.setup import PeerMissing, Setup
 
 KL_TARGET, TOP1_TARGET = 0.003, 0.95
 REPLY, PROMPT = 1, 256
-"""Ids computed at once: what a reply goes through, and what a prompt does."""
+"""Ids computed at once: as in a reply, and as in a prompt."""
 
 
 class _Judge:
-    """float32's logits along the text, and how far others are from them."""
+    """float32's logits for the text, and the divergence of others from them."""
 
     def __init__(self, setup: Setup) -> None:
         self._own = setup.own("fp32")
@@ -34,7 +34,7 @@ class _Judge:
 
 
 def accuracy(setup: Setup) -> Result:
-    """The precision under test, the way of a reply and the way of a prompt."""
+    """The precision under test, computed as a reply and as a prompt."""
     judge, own = _Judge(setup), setup.own()
     label = own.ask("describe")["label"]
     found = {f"{label}, {path}": judge(own, rows) for path, rows in (("reply", REPLY), ("prompt", PROMPT))}
@@ -47,7 +47,7 @@ def accuracy(setup: Setup) -> Result:
 
 
 def accuracy_of_peers(setup: Setup) -> Result:
-    """float16 and llama.cpp on both files, on the same tokens, the way of a prompt."""
+    """float16 and llama.cpp on both files, on the same tokens, computed as a prompt."""
     judge = _Judge(setup)
     found: dict[str, Any] = {}
     for start in _starters(setup):

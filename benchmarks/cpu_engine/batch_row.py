@@ -1,4 +1,4 @@
-"""The row of batches: several sampled candidates of one prompt decoded in step."""
+"""The row of batches: several sampled candidates of one prompt, decoded in step."""
 
 from __future__ import annotations
 

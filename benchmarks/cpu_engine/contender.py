@@ -1,4 +1,4 @@
-"""The parent's side: start a contender, ask it, read its memory, end it."""
+"""The parent's side of a contender: start, request, memory, end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ContenderFailed(Exception):
 
 
 class Contender:
-    """One engine with one model, resident in a process of its own. It computes only while `ask` waits."""
+    """One engine with one model, resident in a separate process. It computes only while `ask` waits."""
 
     def __init__(
         self, name: str, module: str, arguments: Sequence[str] = (), python: str = sys.executable
@@ -47,7 +47,7 @@ class Contender:
             self.close()
             raise
         self.ready_s = time.perf_counter() - started
-        """From the start of its process to the model being ready."""
+        """Seconds from the start of its process until the model is ready."""
 
     @property
     def pid(self) -> int:
@@ -56,7 +56,7 @@ class Contender:
     def ask(self, op: str, **values: Any) -> Any:
         """
         Raises:
-            ContenderFailed: with the contender's own words.
+            ContenderFailed: with the contender's message.
         """
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"op": op, **values}) + "\n")
@@ -64,7 +64,7 @@ class Contender:
         return self._answer()
 
     def peak_rss_mb(self) -> float:
-        """The most memory it has held so far, mapped files that it has read included (Linux: VmHWM)."""
+        """Peak resident memory so far, mapped files included (Linux: VmHWM)."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1e3
 

@@ -1,4 +1,4 @@
-"""Rows of what a conversation holds already: reuse between turns, and decoding far into the context."""
+"""Rows of long contexts: KV reuse between turns, and decoding far into the context."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEAR, FAR = 64, 2000
 
 
 def new_turn(setup: Setup) -> Result:
-    """The first token of a turn of 20 tokens after 1,500, with what the cache holds and from nothing."""
+    """TTFT of a turn of 20 tokens after 1,500, with and without the KV cache."""
     own = setup.own()
     text = own.ask("real_text")
     before, ids = text[:CONVERSATION], text[: CONVERSATION + NEW]
@@ -33,7 +33,7 @@ def new_turn(setup: Setup) -> Result:
 
 
 def far_context(setup: Setup) -> Result:
-    """Decode at 2,000 tokens of context over decode at 64; llama.cpp's own ratio beside it."""
+    """Decode at 2,000 tokens of context over decode at 64; with llama.cpp's own ratio."""
     contenders: list[Contender] = [setup.own()]
     text = contenders[0].ask("real_text")
     try:

@@ -31,7 +31,7 @@ def decode(setup: Setup) -> Result:
 
 
 def loop(setup: Setup) -> Result:
-    """What sampler, text and events cost: the whole decode loop over the bare stepper and argmax."""
+    """Cost of sampler, text and events: the whole decode loop over the bare stepper with argmax."""
     own = setup.own()
     ids = own.ask("real_text")[:SHORT]
     turns = [(op, reply(own, op, ids=ids, tokens=TOKENS)) for op in ("generate", "steps")]
@@ -43,7 +43,7 @@ def loop(setup: Setup) -> Result:
 
 
 def first_token(setup: Setup) -> Result:
-    """After 1,033 tokens."""
+    """TTFT after 1,033 tokens."""
     own = setup.own()
     ids = own.ask("real_text")[:LONG]
     peers = _peers(setup)
@@ -69,7 +69,7 @@ def _first_token_lines(rounds: Rounds, peers: list[Contender], length: int, targ
 
 
 def _peers(setup: Setup) -> list[Contender]:
-    """llama.cpp on the same file and on its best format; none where it is not installed."""
+    """llama.cpp on the same file and on its best format; empty if it is not installed."""
     try:
         return [setup.llama(SAME), setup.llama(BEST)]
     except PeerMissing as missing:
@@ -78,7 +78,7 @@ def _peers(setup: Setup) -> list[Contender]:
 
 
 def against_transformers(setup: Setup) -> Result:
-    """Few tokens: it makes a dozen a second."""
+    """32 tokens only: transformers decodes a dozen per second."""
     own, peer = setup.own(), setup.transformers()
     ids = own.ask("real_text")[:SHORT]
     turns = [(each.name, reply(each, ids=ids, tokens=32)) for each in (own, peer)]

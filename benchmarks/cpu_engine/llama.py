@@ -1,4 +1,4 @@
-"""Contender: llama.cpp through its own C functions, greedy sampling in C as well: no Python but one loop of calls.
+"""Contender: llama.cpp through its C API, with greedy sampling in C too; Python only loops over the calls.
 
 Usage: python -m benchmarks.cpu_engine.llama MODEL.gguf THREADS
 """
@@ -20,7 +20,7 @@ CONTEXT, BATCH = 2560, 512
 
 
 class LlamaCpp:
-    """A model with one sequence. Defaults of llama.cpp where nothing is said: flash attention auto, float16 KV."""
+    """A model with one sequence and llama.cpp's defaults: flash attention auto, float16 KV."""
 
     def __init__(self, path: str, threads: int) -> None:
         cpp.llama_backend_init()
@@ -34,7 +34,7 @@ class LlamaCpp:
         self._memory = cpp.llama_get_memory(self._context)
         self._greedy = cpp.llama_sampler_init_greedy()
         self._vocab_size = cpp.llama_vocab_n_tokens(cpp.llama_model_get_vocab(model))
-        self.generate([1], 2)  # Touch everything once.
+        self.generate([1], 2)  # touches everything once
 
     def generate(self, ids: Sequence[int], tokens: int, keep: int = 0) -> dict[str, Any]:
         """Prefill and decode greedily; `keep` leading ids are taken from the cache, which must hold them.

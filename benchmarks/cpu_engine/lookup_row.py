@@ -1,4 +1,4 @@
-"""The row of prompt lookup: what `bench_lookup.py` finds, in a process of its own."""
+"""The row of prompt lookup: the result of `bench_lookup`, run in a separate process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.cpu_engine.setup import Setup
 from benchmarks.report import RESULTS
 
 TARGETS = {"code": 1.4, "quote": 1.4, "prose": None}
-"""Prose is what it must not slow down."""
+"""Prose has no target: it must not become slower."""
 
 
 def lookup(setup: Setup) -> Result:

@@ -1,4 +1,4 @@
-"""Rows of what the machine sets: memory bandwidth, peak memory, start."""
+"""Rows that depend on the machine: memory bandwidth, peak memory, start."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from benchmarks.cpu_engine.setup import PeerMissing, Setup, reply
 MEMORY_TARGET_GB, START_TARGET_S = 1.0, 3.0
 STARTS = 5
 POSITIONS = SHORT + TOKENS // 2
-"""In the middle of the reply that is measured."""
+"""The middle of the measured reply."""
 
 
 def bandwidth(setup: Setup) -> Result:
-    """Decode rate over what the memory would allow, and what that makes of larger models."""
+    """Decode rate over the bound of memory bandwidth, and the estimate for larger models."""
     own = setup.own()
     ids, label = own.ask("real_text")[:SHORT], own.ask("describe")["label"]
     turns = [
@@ -50,7 +50,7 @@ def _estimate(
 
 
 def memory(setup: Setup) -> Result:
-    """Peak resident memory of a process that has loaded, read a prompt of 1,033 tokens and answered with 128."""
+    """Peak resident memory after the load, a prompt of 1,033 tokens and a reply of 128."""
     found: dict[str, float] = {}
     ids: list[int] = []
     for start in (setup.own, lambda: setup.llama(SAME), lambda: setup.llama(BEST)):
@@ -72,7 +72,7 @@ def memory(setup: Setup) -> Result:
 
 
 def start(setup: Setup) -> Result:
-    """From the start of a process to a model that is ready to answer, files in the page cache."""
+    """Time from process start to a ready model, with files in the page cache."""
     seconds: dict[str, list[float]] = {}
     starters: list[Any] = [setup.own]
     try:
@@ -80,7 +80,7 @@ def start(setup: Setup) -> Result:
         starters.append(lambda: setup.llama(SAME))
     except PeerMissing as missing:
         print(f"left out: {missing}")
-    setup.stop(setup.own())  # Fills the page cache.
+    setup.stop(setup.own())  # fills the page cache
     for _ in range(STARTS):
         for starter in starters:
             contender: Contender = starter()

@@ -1,4 +1,4 @@
-"""Contender: this project's CPU engine: its loading, its decode loop with sampler, text and events; no screen or pipe.
+"""Contender: this project's CPU engine, with sampler, text and events, without screen or pipe.
 
 Usage: python -m benchmarks.cpu_engine.own MODEL THREADS PRECISION KERNEL_DIR, the last empty for torch's kernels alone
 """
@@ -32,7 +32,7 @@ from ttchat_tui.engine.text.text_stream import TextStream
 
 
 class OwnEngine:
-    """The engine's loop over ids, so that all contenders get the same ones and none stops before the others."""
+    """The engine's decode loop over given ids: all contenders get the same ones, and none stops early."""
 
     def __init__(self, path: str, threads: int, precision: Any, kernel_dir: str) -> None:
         spec = ModelSpec(
@@ -58,7 +58,7 @@ class OwnEngine:
         }
 
     def encode(self, text: str) -> list[int]:
-        """The prompt that one user message makes."""
+        """Prompt ids of one user message."""
         model = self._model
         builder = PromptBuilder(model.template, model.tokenizer, model.context_length)
         return builder.build((ChatMessage("user", text),)).ids
@@ -69,7 +69,7 @@ class OwnEngine:
     def generate(
         self, ids: Sequence[int], tokens: int, keep: int = 0, is_speculating: bool = False
     ) -> dict[str, Any]:
-        """Prefill and decode greedily, as `llama.LlamaCpp.generate`; with `keep` the engine finds what it holds.
+        """Prefill and decode greedily, as `llama.LlamaCpp.generate`; with `keep` the engine reuses its KV cache.
 
         One forward a token, as every contender, unless `is_speculating`.
         """
@@ -91,7 +91,7 @@ class OwnEngine:
         return {"ids": made, "times_s": times}
 
     def batch(self, ids: Sequence[int], tokens: int, rows: int) -> dict[str, float]:
-        """`rows` sampled candidates of one prompt, `tokens` each: the decode rate of all together."""
+        """The total decode rate of `rows` sampled candidates of one prompt, `tokens` each."""
         model = self._model
         if model.batch is None:
             raise RuntimeError(f"{model.label} decodes no batches")
@@ -119,7 +119,7 @@ class OwnEngine:
         )
 
     def steps(self, ids: Sequence[int], tokens: int) -> dict[str, Any]:
-        """The same through the stepper and argmax alone: what the loop around them costs is the difference."""
+        """The same with the stepper and argmax alone; the difference is the cost of the loop."""
         stepper = self._model.stepper
         self._forget(ids[0])
         start = time.perf_counter()
@@ -142,18 +142,18 @@ class OwnEngine:
         np.save(file, found)
 
     def _forget(self, first: int) -> None:
-        """Leave nothing in the cache that a prompt beginning with `first` could use."""
+        """Clear the cache for prompts that begin with `first`."""
         self._model.stepper.prefill([first + 1], _go_on)
 
 
 class Memory:
-    """Reading more than the caches hold, with the threads that the engine uses."""
+    """Reads more memory than the caches hold, with the engine's threads."""
 
     def __init__(self) -> None:
         self._data: Any = None
 
     def read_gbps(self) -> float:
-        """Bytes read a second, in 10^9: the better of two ways to add up 512 MB of float32."""
+        """GB/s (10^9) of the faster of two ways to sum 512 MB of float32."""
         if self._data is None:
             self._data = torch.ones(2**27)
         data = self._data

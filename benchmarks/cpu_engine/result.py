@@ -1,4 +1,4 @@
-"""What a row says: lines for the table, and all that was measured."""
+"""The result of a row: lines for the table, and all measurements."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class Line:
     """As shown, with its unit."""
     target: str = "stated"
     is_met: bool | None = None
-    """None where there is no target."""
+    """None without a target."""
 
 
 @dataclass
 class Result:
-    """Of one row."""
+    """The result of one row."""
 
     lines: list[Line]
     counted: str = ""
-    """Which rounds the figures rest on."""
+    """The rounds that the figures use."""
     details: dict[str, Any] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def at_least(what: str, peer: str, ratio: dict[str, Any], target: float | None, 
 
 
 def table(lines: list[Line]) -> str:
-    """Markdown."""
+    """The lines as a Markdown table."""
     marks = {True: "yes", False: "**no**", None: ""}
     rows = [
         f"| {line.what} | {line.peer} | {line.figure} | {line.target} | {marks[line.is_met]} |"

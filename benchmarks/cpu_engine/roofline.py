@@ -1,4 +1,4 @@
-"""Bytes that a decode step has to read, and what they allow: rate <= read bandwidth / bytes a token."""
+"""The memory bound of a decode step: rate <= read bandwidth / bytes per token."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Final
 
 BITS: Final = {"fp32": 32.0, "f16": 16.0, "bf16": 16.0, "int8": 8.0, "int4": 5.0}
-"""A weight, by precision. int4: 4 bits, and a bfloat16 scale and zero point to 32 of them."""
+"""Bits per weight. int4: 4 bits, plus a bfloat16 scale and zero point for each 32."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a model reads for one token."""
+    """The values that a model reads for one token."""
 
     layer_weights: int
     head_weights: int
-    """Rows of the embedding that are looked up do not count, a head that is tied to it does."""
+    """Looked-up rows of the embedding do not count; a head tied to it does."""
     kv_values: int
     """Keys and values of one position in all layers."""
 
@@ -27,7 +27,7 @@ class Shape:
 def decoder_shape(
     *, hidden: int, ffn: int, layers: int, heads: int, kv_heads: int, head_size: int, vocab: int
 ) -> Shape:
-    """Of a model of the Llama family."""
+    """The shape of a model of the Llama family."""
     attention = hidden * head_size * (2 * heads + 2 * kv_heads)
     return Shape(layers * (attention + 3 * hidden * ffn), vocab * hidden, layers * 2 * kv_heads * head_size)
 
@@ -40,7 +40,7 @@ LARGER: Final = {
         hidden=3072, ffn=8192, layers=28, heads=24, kv_heads=8, head_size=128, vocab=128_256
     ),
 }
-"""Their published shapes; nothing of them was run."""
+"""Published shapes; these models were not run."""
 
 
 def kv_bytes(label: str) -> int:
@@ -48,15 +48,15 @@ def kv_bytes(label: str) -> int:
     return 2 if "native" in label else 4
 
 
-def held_bits(label: str, wanted: str) -> tuple[float, float]:
-    """Bits of a weight in the layers and in the head.
+def held_bits(label: str, requested: str) -> tuple[float, float]:
+    """Bits per weight in the layers and in the head.
 
     Args:
         label: the engine's, such as `cpu int4`.
-        wanted: the precision asked for. `auto` keeps the head in 16 bits beside 4-bit layers, `int4` in 8; the compiled
+        requested: the precision. `auto` keeps the head in 16 bits beside 4-bit layers, `int4` in 8; the compiled
             kernel has it in 8 with a float16 scale to 32 of them.
     """
     bits = BITS[next(word for word in label.split() if word in BITS)]
     if "native" in label:
         return 5.0, 8.5
-    return bits, max(bits, 16.0 if wanted == "auto" else 8.0)
+    return bits, max(bits, 16.0 if requested == "auto" else 8.0)

@@ -10,30 +10,30 @@ from typing import Any, TypeAlias
 from benchmarks.foreign_load import ForeignLoad
 
 Figures: TypeAlias = dict[str, float]
-"""Of one turn, by name."""
+"""The figures of one turn, by name."""
 Turn: TypeAlias = tuple[str, Callable[[], Figures]]
-"""Who, and what they do when it is their turn."""
+"""A contender's name, and its work in a turn."""
 
 QUIET_CORES = 0.05
-"""A round counts when foreign programs used less than this on average; set before anything was measured."""
+"""A round counts if other programs used less than this on average; set before anything was measured."""
 PAUSE_S = 0.03
-"""Between turns: OpenMP's threads spin on for some milliseconds after their last work."""
+"""Between turns: OpenMP's threads spin for some milliseconds after their work."""
 
 
 class Rounds:
-    """The figures of every round, disturbed ones too, in order."""
+    """The figures of all rounds in order, disturbed ones included."""
 
     def __init__(self) -> None:
         self.figures: list[dict[str, Figures]] = []
         self.foreign: list[float] = []
 
     def run(self, turns: Sequence[Turn], pids: set[int], count: int, end_s: float) -> Rounds:
-        """`count` quiet rounds, or those that begin before the monotonic clock reads `end_s`; one at the least.
+        """Run until there are `count` quiet rounds or the monotonic clock reaches `end_s`, but at least one round.
 
-        Who begins changes every round.
+        The order changes every round.
         """
         for _, turn in turns:
-            turn()  # Warm; not counted.
+            turn()  # warm-up, not counted
         while not self.figures or (len(self._quiet()) < count and time.monotonic() < end_s):
             shift = len(self.figures) % len(turns)
             load = ForeignLoad(pids)
@@ -60,7 +60,7 @@ class Rounds:
 
     @property
     def counted(self) -> str:
-        """Which rounds the figures rest on."""
+        """The rounds that the figures use."""
         quiet, every = len(self._quiet()), len(self.figures)
         return f"{quiet} quiet rounds" if self._enough() else f"all {every} rounds, {quiet} of them quiet"
 
@@ -73,12 +73,12 @@ class Rounds:
         return [found for found, foreign in pairs if foreign < QUIET_CORES]
 
     def _enough(self) -> bool:
-        """Quiet rounds alone are quoted when they are most of all and at least five."""
+        """Only quiet rounds count if they are at least five and at least half of all."""
         return len(self._quiet()) >= max(5, len(self.figures) / 2)
 
 
 def speed(answer: dict[str, Any]) -> Figures:
-    """Of a contender's times: seconds to the first token, and the decode rate from the second token on."""
+    """Seconds to the first token, and the decode rate from the second token on."""
     times = answer["times_s"]
     figures = {"ttft_s": times[0]}
     if len(times) > 2:

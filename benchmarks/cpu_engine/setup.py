@@ -1,4 +1,4 @@
-"""What every row needs: the model, its peers' interpreter and files, and contenders that are ended whatever happens."""
+"""The environment of a row: the model, its peers' interpreter and files, and contenders, which always end with the row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PeerMissing(Exception):
 
 
 class Setup:
-    """One row's surroundings; a context manager that ends the contenders it has started."""
+    """The environment of one row; a context manager that ends its contenders."""
 
     def __init__(
         self, model: Path, precision: str, threads: int, kernel_dir: str, llama_python: str, budget_s: float
@@ -43,13 +43,13 @@ class Setup:
         self._pids.clear()
 
     def own(self, precision: str = "", *options: str) -> Contender:
-        """This project's engine, in the precision under test unless another one is named."""
+        """This project's engine, by default in the precision under test."""
         named = precision or self.precision
         arguments = [str(self.model), str(self.threads), named, self.kernel_dir, *options]
         return self._start("own", "own", arguments, sys.executable)
 
     def llama(self, quantisation: str) -> Contender:
-        """llama.cpp on the model's own file (Q4_1 for the default model), or on a Q4_0 made of it.
+        """llama.cpp on the model's own file (Q4_1 for the default model), or on a Q4_0 requantised from it.
 
         Raises:
             PeerMissing: llama-cpp-python is not installed.
@@ -66,7 +66,7 @@ class Setup:
         return self._start("transformers", "transformers_generate", arguments, sys.executable)
 
     def stop(self, contender: Contender) -> None:
-        """End one before the others."""
+        """End one contender early."""
         contender.close()
         self._pids.discard(contender.pid)
 
@@ -91,5 +91,5 @@ class Setup:
 
 
 def reply(contender: Contender, op: str = "generate", **values: Any) -> Callable[[], Figures]:
-    """A turn: one reply, and how fast it came."""
+    """A turn: one reply and its speed."""
     return lambda: speed(contender.ask(op, **values))

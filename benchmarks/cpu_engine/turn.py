@@ -13,9 +13,9 @@ from typing import Any
 
 
 def serve(load: Callable[[], Mapping[str, Callable[..., Any]]]) -> None:
-    """Load, say so, and answer until stdin ends. `load` returns what can be asked: name → function of JSON values.
+    """Load, report it, and answer until stdin ends. `load` returns the operations: name → function of JSON values.
 
-    A failure is answered with its words. Native code writes to fd 1 as it likes; here that goes to stderr.
+    A failure is answered with its message. Output of native code on descriptor 1 goes to stderr.
     """
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

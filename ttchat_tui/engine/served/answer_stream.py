@@ -31,7 +31,7 @@ _WORDLESS: Final = "an error without words"
 _ALIVE: Final = re.compile(
     r"\W*(?:ping|pong|heart-?beat|keep-?alive|alive|processing|waiting)[\W\d]*\Z", re.IGNORECASE
 )
-"""Keep-alives that some servers send as data."""
+"""Keep-alive events that some servers send as data."""
 _PROGRESS: Final = re.compile(r"\b(\d{1,9})\s*/\s*(\d{1,9})\b")
 """Prompt tokens done and in all, in mlx_lm.server's comment `keepalive 512/2048`."""
 _DATA_TWICE: Final = re.compile(r"\A(?:data:\s*)+")

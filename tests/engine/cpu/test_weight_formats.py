@@ -33,7 +33,7 @@ from ttchat_tui.engine.cpu.weights.linear import (
     JoinedLinear,
     Linear,
 )
-from ttchat_tui.engine.cpu.weights.matrices import MatrixBuilder, Rows
+from ttchat_tui.engine.cpu.weights.matrices import MatrixBuilder, MatrixPart
 from ttchat_tui.engine.cpu.weights.precision import WeightPlan, plan_weights
 
 Q = gguf.GGMLQuantizationType
@@ -284,7 +284,7 @@ class TestMatrices:
         """qkv of the first layer, and the matrix that it should be."""
         needs("int4")
         checkpoint: Checkpoint = HalfFourBit(folder, frozenset(four_bit))
-        parts = [Rows(f"layers.0.{part}", f"layers.0.{part}_bias") for part in "qkv"]
+        parts = [MatrixPart(f"layers.0.{part}", f"layers.0.{part}_bias") for part in "qkv"]
         expected = torch.cat([checkpoint.tensor(part.name) for part in parts])
         plan = {"format": "int4", "rest": "f16", **plan}
         return MatrixBuilder(checkpoint, WeightPlan(**plan)).matrix(*parts), expected

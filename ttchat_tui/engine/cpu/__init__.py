@@ -1,1 +1,1 @@
-"""The CPU engine: its own readers, tokenizer build and torch forward for the Llama family, transformers for the rest."""
+"""The CPU engine: own readers and forward for the Llama family, transformers for other models."""

@@ -1,6 +1,6 @@
-"""Models outside the Llama family: transformers' AutoModelForCausalLM behind the same stepper, with a kept cache.
+"""Models outside the Llama family: transformers' AutoModelForCausalLM as a stepper.
 
-Imports transformers (3 s): only `loading` imports this module, by name, when a folder needs it.
+Imports transformers, which takes 3 s: `loading` imports this module only when a folder needs it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _UNKNOWN_CONTEXT = 2048
 
 
 class AutoStepper(Stepper):
-    """`decode.Stepper` over any causal transformers model that keeps keys and values."""
+    """A `Stepper` over any causal transformers model with a KV cache."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self._cache: Any = DynamicCache()
         self._ids: list[int] = []
         accepted = inspect.signature(model.forward).parameters
-        # Without it a long prompt's logits take [chunk, vocab] floats.
+        # Without it the logits of a chunk take [chunk, vocab] floats.
         self._extra = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
@@ -51,7 +51,7 @@ class AutoStepper(Stepper):
         return self._forward((token_id,))
 
     def reset(self) -> None:
-        """Forget all positions."""
+        """Drop all positions."""
         self._keep(0)
 
     def _keep(self, length: int) -> None:
@@ -67,8 +67,8 @@ class AutoStepper(Stepper):
 
     @torch.inference_mode()
     def _forward(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        # The mask always, in full: without it generate-time code guesses one from the padding id, which may be a
-        # token of the prompt.
+        # Always the full mask: without it transformers derives one from the padding id, which may be a token of
+        # the prompt.
         mask = torch.ones(1, len(self._ids) + len(ids), dtype=torch.long)
         output = self._model(
             input_ids=torch.tensor([list(ids)]),
@@ -83,12 +83,12 @@ class AutoStepper(Stepper):
 
 
 def load_auto_model(folder: Path) -> tuple[AutoStepper, int, int, int]:
-    """A folder's model in float32.
+    """Load a folder's model in float32.
 
     Returns:
         The stepper, its context length, vocabulary size and number of parameters.
     Raises:
-        ModelLoadError: transformers cannot load it, or it keeps no keys and values that can be cut back.
+        ModelLoadError: transformers cannot load it, or it has no KV cache that can be cropped.
     """
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
@@ -102,7 +102,8 @@ def load_auto_model(folder: Path) -> tuple[AutoStepper, int, int, int]:
         ) from error
     if getattr(model, "_is_stateful", False):
         raise ModelLoadError(
-            f"{folder} holds a recurrent model, whose state cannot be cut back between turns."
+            f"{folder} contains a recurrent model, whose state cannot be cropped between turns.",
+            "Choose another model.",
         )
     model = model.float().eval()
     config = model.config.get_text_config()

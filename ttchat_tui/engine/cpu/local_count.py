@@ -1,4 +1,4 @@
-"""Counts prompts with a copy of the served model's tokenizer and chat template that lies on this machine."""
+"""Token counts of prompts, by a local copy of the served model's tokenizer and chat template."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ttchat_tui.engine.text.tokenizer_gguf import template_from_gguf, tokenizer_
 
 
 class LocalCounter:
-    """A `TokenCounter`: tokens of a prompt as the server would make it of the same template."""
+    """A `TokenCounter`: counts a prompt as the server does, if it has the same template."""
 
     def __init__(self, path: Path) -> None:
         """`path`: a folder with tokenizer.json, or a .gguf file.
 
         Raises:
-            EngineError: it cannot be read, or its template is broken.
+            EngineError: `path` cannot be read, or its template is invalid.
         """
         self._tokenizer, data = _from_gguf(path) if path.is_file() else _from_folder(path)
         self._template = ChatTemplate(data.source, data.special, self._tokenizer.controls)
@@ -29,7 +29,7 @@ class LocalCounter:
     def count(self, messages: Sequence[ChatMessage]) -> int:
         """
         Raises:
-            TemplateError: the template refuses these messages.
+            TemplateError: the template rejects these messages.
         """
         return sum(map(len, self._tokenizer.encode_pieces(self._template.pieces(messages))))
 

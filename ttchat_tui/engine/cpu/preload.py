@@ -1,4 +1,4 @@
-"""Import torch without freezing the other threads of the process."""
+"""Import of torch that does not stall the other threads of the process."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final
 
 _NATIVE: Final = ("libc10.so", "libtorch_cpu.so", "libtorch.so")
-"""The libraries that take the time, in the order in which they need each other."""
+"""The slow libraries, in order of dependency."""
 
 
 def import_torch() -> None:
-    """Import torch; on Linux its native libraries are mapped first by a foreign call, which releases the GIL.
+    """Import torch. On Linux, map its native libraries first, by a foreign call that releases the GIL.
 
-    Measured: the longest stall of another thread falls from 311 to 65 ms. `import torch` then finds them mapped.
+    `import torch` then finds them mapped. The longest stall of another thread falls from 311 to 65 ms.
 
     Raises:
         ModuleNotFoundError: torch is not installed.
@@ -30,7 +30,7 @@ def import_torch() -> None:
 def _map_libraries() -> None:
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
-        return  # The import says it better.
+        return  # The import raises a better error.
     dlopen = ctypes.CDLL(None).dlopen
     dlopen.restype = ctypes.c_void_p
     dlopen.argtypes = (ctypes.c_char_p, ctypes.c_int)
@@ -38,5 +38,5 @@ def _map_libraries() -> None:
     for name in _NATIVE:
         path = folder / name
         if path.exists():
-            # A failure is no failure: the import maps what is missing, with its own error if it cannot.
+            # A failure is ignored: the import maps the library itself, or raises its own error.
             dlopen(os.fsencode(path), os.RTLD_NOW | os.RTLD_GLOBAL)

@@ -1,6 +1,6 @@
-"""One thread or many, decided again while replies run: OpenMP's barriers collapse where other programs take the cores.
+"""Choice between one thread and many while replies run: OpenMP's barriers collapse when other programs use the cores.
 
-Seen in neighbouring runs beside other programs on two cores: 580 tokens took 105 s on two threads, 15 s on one.
+Measured beside other programs on two cores: 580 tokens took 105 s on two threads and 15 s on one.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from ttchat_tui.engine.decoding.loop import Stepper
 
 WINDOW: Final = 16
-"""Decode steps that are judged together."""
+"""Decode steps in one measurement."""
 TRIAL: Final = 4
-"""Steps for which the other number of threads is tried: few, it may be ten times slower."""
+"""Steps to try the other number of threads: few, because it may be ten times slower."""
 REST: Final = 32
 """Windows between two trials."""
 _SLOW: Final = 1.5
@@ -27,22 +27,25 @@ _GAIN: Final = 0.9
 
 
 class ThreadGovernor:
-    """Watches the time of steps. When many threads take 1.5 times as long as they once did, one is tried, and kept
-    if it is a tenth faster; on one, many are tried from time to time."""
+    """Chooses the number of threads by the time of steps.
+
+    When many threads take 1.5 times as long as their best window, one is tried, and kept if it is a tenth faster. On one,
+    many are tried from time to time.
+    """
 
     def __init__(self, many: int, set_threads: Callable[[int], None], threads: int) -> None:
-        """`threads` are set already: `many`, or 1."""
+        """`threads` is the current number: `many` or 1."""
         self._many = many
         self._set_threads = set_threads
         self.threads = threads
         self._steps: list[float] = []
         self._best_s = float("inf")
         self._before_s: float | None = None
-        """Seconds a step took before the trial that is running."""
+        """Seconds per step before the current trial."""
         self._rest = 0
 
     def observe(self, seconds: float) -> None:
-        """One decode step took `seconds`."""
+        """Record the time of one decode step."""
         self._steps.append(seconds)
         if len(self._steps) < (WINDOW if self._before_s is None else TRIAL):
             return
@@ -67,7 +70,7 @@ class ThreadGovernor:
 
 
 class GovernedStepper(Stepper):
-    """A stepper whose decode steps a governor times. Prompts are computed on whichever number was chosen last."""
+    """A stepper with governed threads. A prompt runs on the number that was chosen last."""
 
     def __init__(
         self,

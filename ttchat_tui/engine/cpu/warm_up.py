@@ -1,4 +1,4 @@
-"""First steps of a loaded model: touch every kernel, and find how many threads decode fastest."""
+"""Warm-up of a loaded model: run every kernel once, and find the number of threads that decodes fastest."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import torch
 from ttchat_tui.engine.decoding.loop import Stepper
 
 _SECONDS: Final = 0.12
-"""Time given to each number of threads."""
+"""Time for each number of threads."""
 _GAIN: Final = 0.95
-"""More threads must be at least 5 % faster: each one is a core that the rest of the machine does not have."""
+"""More threads must be at least 5 % faster, because each one takes a core from the rest of the machine."""
 
 
 def warm_up(
@@ -27,9 +27,9 @@ def warm_up(
     """Run a short prompt and a few steps; `report(done, total)` may raise.
 
     Args:
-        threads: 0 measures 1, 2, 4 … up to all cores and keeps the best; else that many are used.
+        threads: how many to use; 0 measures 1, 2, 4 … up to all cores and keeps the best.
     Returns:
-        The number of threads that `set_threads` was told last.
+        The number of threads that is set now.
     """
     candidates = [threads] if threads else thread_counts(usable_cores())
     best, best_s = candidates[0], float("inf")
@@ -45,20 +45,20 @@ def warm_up(
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on; where the system does not say (macOS), all."""
+    """Cores that this process may use; all cores on systems without affinity (macOS)."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def thread_counts(cores: int) -> list[int]:
-    """1, 2, 4 … and the number of cores itself."""
+    """1, 2, 4 … up to the number of cores, included."""
     powers = [1 << exponent for exponent in range(cores.bit_length()) if 1 << exponent < cores]
     return [*powers, cores]
 
 
 def _seconds_per_step(stepper: Stepper) -> float:
-    """The fastest of a few decode steps; the first, which starts threads and fills caches, is not measured."""
+    """The fastest of a few decode steps. The first one, which starts threads and fills caches, is not measured."""
     stepper.prefill(range(8), lambda _done, _total: True)
     stepper.step(0)
     end = time.perf_counter() + _SECONDS

@@ -1,1 +1,1 @@
-"""Files that hold a model: GGUF and safetensors."""
+"""Readers of model files: GGUF and safetensors."""

@@ -1,4 +1,4 @@
-"""What a model file says, whatever its format: configuration, weights by canonical name, vocabulary, chat template.
+"""A model file, independent of its format: configuration and weights by canonical name.
 
 Canonical names: `embed`, `norm`, `head`, and for each layer `layers.N.` + `attn_norm`, `q`, `k`, `v`, `o`, `q_bias`,
 `k_bias`, `v_bias`, `o_bias`, `q_norm`, `k_norm`, `ffn_norm`, `gate`, `up`, `down`. Matrices are [out, in], rows of q and
@@ -16,20 +16,20 @@ import torch
 from ttchat_tui.engine.cpu.weights.int4_blocks import Int4Blocks
 
 Family: TypeAlias = Literal["llama", "mistral", "qwen2", "qwen3"]
-"""Architectures that `model.py` runs. SmolLM2 is a llama."""
+"""Architectures that `forward/model.py` runs. SmolLM2 is a llama."""
 
 FAMILIES: Final[frozenset[str]] = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 
 
 class RopeScaling(msgspec.Struct, frozen=True, kw_only=True):
-    """How rotary frequencies are stretched beyond the context that the model was first trained for."""
+    """How rotary frequencies are stretched beyond the context of the first training."""
 
     kind: Literal["linear", "llama3"]
     factor: float
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
     original_context: int = 8192
-    """Tokens; the last three are llama3's."""
+    """Tokens. The last three fields are for llama3."""
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,9 +48,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     rope_theta: float
     rope_scaling: RopeScaling | None = None
     is_head_tied: bool = False
-    """The embedding is the output head as well."""
+    """The embedding is also the output head."""
     sliding_window: int = 0
-    """How many positions, its own included, a token sees; 0 is all."""
+    """Positions that a token sees, its own included; 0 is all."""
     sliding_layers: tuple[bool, ...] = ()
     """Which layers use the window; empty is all of them."""
 
@@ -60,50 +60,50 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
         return self.sliding_window if is_sliding else 0
 
     def parameters(self) -> int:
-        """Weights in the matrices and the embedding (norms and biases, under 0.1 %, left out)."""
+        """Number of weights in matrices and embedding, without norms and biases (under 0.1 %)."""
         attention = self.hidden_size * self.head_size * (2 * self.heads + 2 * self.kv_heads)
         layer = attention + 3 * self.hidden_size * self.ffn_size
         return self.layers * layer + self.vocab_size * self.hidden_size * (1 if self.is_head_tied else 2)
 
 
 class Checkpoint(Protocol):
-    """An open model file or folder. Weights are read from a memory map when asked for."""
+    """An open model file or folder. A weight is read from a memory map on request."""
 
     @property
     def config(self) -> ModelConfig: ...
 
     @property
     def names(self) -> Collection[str]:
-        """Canonical names of the weights that are there."""
+        """Canonical names of its weights."""
         ...
 
     @property
     def rope_factors(self) -> torch.Tensor | None:
-        """Divisors of the rotary frequencies [head_size / 2], where the file carries them ready-made."""
+        """Divisors of the rotary frequencies [head_size / 2]; None if the file does not contain them."""
         ...
 
     @property
     def generation_config(self) -> Mapping[str, Any]:
-        """The authors' recommended sampling, by transformers' names; empty when there is none."""
+        """The authors' recommended sampling parameters, by transformers' names; may be empty."""
         ...
 
     @property
     def stored_bits(self) -> Literal[4, 8, 16]:
-        """4 where some matrices are held as 4-bit blocks, 8 where all are in 8 bits with a scale for each 32, else 16."""
+        """4 if some matrices are 4-bit blocks, 8 if all have 8 bits with a scale for each 32, else 16."""
         ...
 
     def tensor(self, name: str) -> torch.Tensor:
-        """The weight of this canonical name as float32, a copy.
+        """Read the weight of this canonical name as float32, a copy.
 
         Raises:
-            ModelLoadError: it is not there, or of a type that cannot be read.
+            ModelLoadError: it is missing, or its type is not supported.
         """
         ...
 
     def int4_blocks(self, name: str) -> Int4Blocks | None:
-        """The weight of this canonical name as the file's own 4-bit blocks; None where it holds it otherwise.
+        """Read the weight of this canonical name as 4-bit blocks; None if the file has it in another format.
 
         Raises:
-            ModelLoadError: it is not there, or cannot be read.
+            ModelLoadError: it is missing or unreadable.
         """
         ...

@@ -1,4 +1,4 @@
-"""A GGUF file as a `Checkpoint`: llama.cpp's keys and names translated, its rotary permutation undone."""
+"""A GGUF file as a `Checkpoint`: translates llama.cpp's keys and names and undoes its rotary permutation."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ _SAMPLING: Final = {
 
 
 class GgufFile:
-    """A `Checkpoint`. llama.cpp writes SmolLM2, Llama and Mistral all as architecture `llama`."""
+    """A `Checkpoint`. llama.cpp writes SmolLM2, Llama and Mistral as architecture `llama`."""
 
     def __init__(self, path: Path) -> None:
         """
         Raises:
-            ModelLoadError: unreadable, or an architecture that `model.py` does not run.
+            ModelLoadError: the file is unreadable, or its architecture is not supported.
         """
         self._file = GgufContainer(path)
         self.metadata: Mapping[str, Any] = self._file.metadata
@@ -100,7 +100,7 @@ class GgufFile:
         self._file.data.close()
 
     def _permuted_heads(self, name: str) -> int:
-        """In how many heads llama.cpp's converter permuted the rows of this weight; 0 where it did not."""
+        """The number of heads in which llama.cpp's converter permuted the rows of this weight; 0 if it did not."""
         part = name.rpartition(".")[2]
         if self._arch != "llama" or part not in ("q", "k", "q_bias", "k_bias"):
             return 0
@@ -159,12 +159,15 @@ class GgufFile:
     def _number(self, key: str, default: float | None = None) -> Any:
         value = self.metadata.get(f"{self._arch}.{key}", default)
         if not isinstance(value, (int, float)):
-            raise ModelLoadError(f"The file's metadata lacks {self._arch}.{key}, or it is no single number.")
+            raise ModelLoadError(
+                f"{self._arch}.{key} is missing in the file's metadata, or is not a number.",
+                "Download the file again, or choose another file of the model.",
+            )
         return value
 
 
 def canonical_name(name: str) -> str:
-    """llama.cpp's tensor name → `checkpoint`'s; unknown names stay as they are."""
+    """llama.cpp's tensor name → the canonical name; unknown names are unchanged."""
     if name in _TOP:
         return _TOP[name]
     match = re.fullmatch(r"blk\.(\d+)\.(.+)", name)

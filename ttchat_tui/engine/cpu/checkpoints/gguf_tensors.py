@@ -1,4 +1,4 @@
-"""GGML tensor data → float32, or its own 4-bit blocks. The common types in torch (two threads, 0.4 s for SmolLM2); the rest by the gguf package.
+"""GGML tensor data → float32 or 4-bit blocks. Common types in torch (two threads, 0.4 s for SmolLM2), others by the gguf package.
 
 Block layouts: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h. 32 weights to a block.
 """
@@ -25,10 +25,10 @@ _Q8_0: Final = 8
 
 
 def read_tensor(data: mmap.mmap, entry: TensorEntry) -> torch.Tensor:
-    """The tensor as float32 in its own shape, a copy.
+    """Read the tensor as float32 in its own shape, a copy.
 
     Raises:
-        ModelLoadError: unknown type, or data that the file does not hold.
+        ModelLoadError: the type is unknown, or the file is truncated.
     """
     try:
         blocks = read_int4(data, entry)
@@ -43,20 +43,20 @@ def read_tensor(data: mmap.mmap, entry: TensorEntry) -> torch.Tensor:
 
 
 def holds_int4(entry: TensorEntry) -> bool:
-    """Whether `read_int4` has blocks for it."""
+    """Whether `read_int4` supports the type."""
     return entry.type_id in _INT4
 
 
 def holds_int8(entry: TensorEntry) -> bool:
-    """Whether it is in 8 bits with a scale for each 32 weights: Q8_0."""
+    """Whether it has 8 bits with a scale for each 32 weights: Q8_0."""
     return entry.type_id == _Q8_0
 
 
 def read_int4(data: mmap.mmap, entry: TensorEntry) -> Int4Blocks | None:
-    """The tensor's 4-bit blocks without loss, a copy; None for other types.
+    """Read the tensor's 4-bit blocks without loss, a copy; None for other types.
 
     Raises:
-        ModelLoadError: data that the file does not hold.
+        ModelLoadError: the file is truncated.
     """
     if entry.type_id not in _INT4:
         return None
@@ -85,20 +85,20 @@ def _raw(data: mmap.mmap, entry: TensorEntry, per_block: int, block_bytes: int) 
 
 
 def _bytes_of(data: mmap.mmap, entry: TensorEntry, size: int) -> bytearray:
-    # A copy in memory of our own, writable: torch warns of read-only buffers, and the map may be closed later.
+    # A writable copy: torch warns about read-only buffers, and the map may be closed later.
     with memoryview(data) as view:
         raw = bytearray(view[entry.offset : entry.offset + size])
     if len(raw) < size:
-        raise ValueError("the file was cut short")
+        raise ValueError("the file is truncated")
     if sys.platform == "linux":
-        # Out of this process's memory, where the file would stand beside its own weights; the system keeps its cache.
+        # Drop the pages from this process, which has its own copy now. The system's cache keeps them.
         start = entry.offset // mmap.PAGESIZE * mmap.PAGESIZE
         data.madvise(mmap.MADV_DONTNEED, start, entry.offset + size - start)
     return raw
 
 
 def _read_with_gguf(data: mmap.mmap, entry: TensorEntry) -> torch.Tensor:
-    """The gguf package knows all types. Imported when one needs it: that takes 0.2 s of a start that counts."""
+    """Read any type with the gguf package, which is imported on demand because that takes 0.2 s."""
     gguf: Any = importlib.import_module("gguf")
     quants: Any = importlib.import_module("gguf.quants")
     kind = gguf.GGMLQuantizationType(entry.type_id)
@@ -139,7 +139,7 @@ def _q4_1(raw: torch.Tensor) -> Int4Blocks:
 def _q4_k(raw: torch.Tensor) -> Int4Blocks:
     """w = d * s * q - dmin * m: float16 d and dmin, 8 6-bit pairs s and m in 12 bytes, 256 nibbles in 4 runs of 64."""
     low, high, mixed = raw[:, 4:8], raw[:, 8:12], raw[:, 12:16]
-    # Of pairs 0 to 3 the lower 6 bits; of 4 to 7 four bits in `mixed` and the two that 0 to 3 leave free.
+    # Pairs 0 to 3: the lower 6 bits. Pairs 4 to 7: four bits in `mixed` and the two upper bits of pairs 0 to 3.
     s = torch.cat((low & 0x3F, (mixed & 0x0F) | (low >> 6 << 4)), dim=1)
     m = torch.cat((high & 0x3F, (mixed >> 4) | (high >> 6 << 4)), dim=1)
     codes = _nibbles(raw[:, 16:].reshape(-1, _BLOCK))
@@ -152,12 +152,12 @@ def _half(raw: torch.Tensor, at: int) -> torch.Tensor:
 
 
 def _nibbles(packed: torch.Tensor) -> torch.Tensor:
-    """uint8 [blocks, n] → [blocks, 2 n]: the low halves first, then the high ones."""
+    """uint8 [blocks, n] → [blocks, 2 n]: low halves first, then high halves."""
     return torch.cat((packed & 0x0F, packed >> 4), dim=1)
 
 
 _Layout: TypeAlias = tuple[int, int, Callable[[torch.Tensor], _T]]
-"""Weights in a block, bytes in a block, reader of uint8 [blocks, bytes]."""
+"""Weights per block, bytes per block, reader of uint8 [blocks, bytes]."""
 
 _INT4: Final[dict[int, _Layout[Int4Blocks]]] = {
     2: (_BLOCK, 18, _q4_0),

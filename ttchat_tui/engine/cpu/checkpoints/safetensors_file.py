@@ -1,4 +1,4 @@
-"""A folder in Hugging Face's layout (config.json, safetensors, perhaps an index) as a `Checkpoint`."""
+"""A folder in Hugging Face's layout (config.json, safetensors, optionally an index) as a `Checkpoint`."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class SafetensorsFolder:
     def __init__(self, folder: Path) -> None:
         """
         Raises:
-            ModelLoadError: unreadable, incomplete, or a model that `model.py` does not run.
+            ModelLoadError: the folder is unreadable or incomplete, or the model is not supported.
         """
         self._folder = folder
         raw = read_json(folder / "config.json")
         reason = why_not_own(raw)
         if reason:
-            raise ModelLoadError(f"{folder} holds {reason}.")
+            raise ModelLoadError(f"{folder} contains {reason}, which our own forward does not run.")
         self._places = _locate_tensors(folder)
         self.config = read_config(raw)
         self.rope_factors: torch.Tensor | None = None
@@ -73,11 +73,11 @@ class SafetensorsFolder:
         return 16
 
     def int4_blocks(self, name: str) -> None:
-        """None: these folders hold no 4-bit blocks of this kind."""
+        """None: these folders have no 4-bit blocks."""
 
 
 def why_not_own(raw: Mapping[str, Any]) -> str:
-    """Why `model.py` does not run this config.json, as the object of a sentence; empty when it does."""
+    """Why `forward/model.py` does not run this config.json, as the object of a sentence; empty if it does."""
     model_type = raw.get("model_type", "")
     if model_type not in FAMILIES:
         return f"a model of type {model_type!r}"
@@ -121,11 +121,11 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
             sliding_layers=sliding,
         )
     except KeyError as error:
-        raise ModelLoadError(f"config.json lacks {error}.", "Download the model again.") from error
+        raise ModelLoadError(f"config.json has no {error}.", "Download the model again.") from error
 
 
 def _rope(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """transformers 5 writes `rope_parameters`, with theta in it; earlier ones `rope_scaling`."""
+    """transformers 5 writes `rope_parameters`, which include theta; earlier versions `rope_scaling`."""
     return raw.get("rope_parameters") or raw.get("rope_scaling") or {}
 
 
@@ -150,7 +150,7 @@ def _rope_scaling(raw: Mapping[str, Any]) -> RopeScaling | None:
 
 
 def _sliding(raw: Mapping[str, Any]) -> tuple[int, tuple[bool, ...]]:
-    """The window, and which layers use it (empty: all)."""
+    """The window and the layers that use it (empty: all)."""
     window = raw.get("sliding_window") or 0
     if raw["model_type"] == "llama" or not raw.get("use_sliding_window", raw["model_type"] == "mistral"):
         return 0, ()
@@ -184,7 +184,7 @@ def _locate_tensors(folder: Path) -> dict[str, tuple[Path, str]]:
                     f"{path} cannot be read: {error}.", "Download the model again."
                 ) from error
     if not places:
-        raise ModelLoadError(f"{folder} holds no safetensors.", "Download the model again.")
+        raise ModelLoadError(f"{folder} contains no safetensors files.", "Download the model again.")
     return {_canonical(key): (path, key) for key, path in places.items() if not _IGNORED.fullmatch(key)}
 
 

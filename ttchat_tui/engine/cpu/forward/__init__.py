@@ -1,1 +1,1 @@
-"""The forward pass and its KV cache."""
+"""The forward pass, its attention and its KV caches."""

@@ -1,4 +1,4 @@
-"""Attention over a KV cache, by who shares its positions: the rows of one reply, or the rows of a batch."""
+"""Attention of the rows of one reply, or of the rows of a batch, over their KV cache."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
 
 
 class Attention(Protocol):
-    """Attention of one forward's rows."""
+    """Attention of the rows of one forward."""
 
     def __call__(self, layer: int, window: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
-        """Store keys and values, then attend to them and to all before them.
+        """Store keys and values, then attend to them and to earlier ones.
 
         Args:
             layer: number of the layer.
@@ -48,7 +48,7 @@ class CausalAttention:
         keys, values = self._cache.store(layer, kv, first)
         if (
             self._rows == 1
-        ):  # It sees all of them. Two products cost less than the flash kernel, which is for many.
+        ):  # It needs no mask, and two products cost less than the flash kernel, which is for many rows.
             scores = torch.bmm(q.view(len(keys), -1, q.shape[2]), keys.transpose(1, 2))
             return torch.bmm(scores.softmax(-1), values).view(1, -1)
         if window not in self._masks:
@@ -61,7 +61,7 @@ class CausalAttention:
 
 
 class BatchAttention:
-    """One row for each reply of a batch: it sees the prompt that all share, its own tail and itself.
+    """One row for each reply of a batch: it sees the shared prompt, its own tail and itself.
 
     The prompt's keys and values are read once for all rows: for each key-value head, the queries of all rows form one
     matrix. Each row's tail is a product of its own.

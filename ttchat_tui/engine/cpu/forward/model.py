@@ -1,7 +1,7 @@
 """The forward pass of the Llama family: Llama 2 and 3, SmolLM2, Mistral, Qwen2, Qwen2.5, Qwen3 (dense).
 
-One function serves prompts, decode steps, drafts and batches: what differs is which positions a row sees, and that is
-the attention's business. Where weights are in the formats of the compiled kernel, `native.step` runs the same layers.
+One forward serves prompts, decode steps, drafts and batches. They differ in the positions a row sees, which is up to the
+attention. If the weights are in the formats of the compiled kernel, `native/step.py` runs the same layers.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class DecoderModel:
         self._weights = weights
         self._rope = rope
         self.native = native_step_of(library, config, weights.layers)
-        """All layers in one call; None where the compiled kernel does not run these weights."""
+        """All layers in one call; None if the compiled kernel does not run these weights."""
         self.rounds_activations = any(
             linear.dtype is torch.bfloat16
             for layer in weights.layers
             for linear in (layer.qkv, layer.o, layer.gate_up, layer.down)
         )
-        """Some matrix rounds its input to bfloat16: logits of a row then depend on the rows beside it, by tenths."""
+        """Some matrix rounds its input to bfloat16. Logits of a row then depend on the rows beside it, by tenths."""
 
     def new_cache(self) -> KVCache:
         dtype = torch.float32 if self.native is None else CACHE_TYPE
@@ -86,9 +86,10 @@ class DecoderModel:
     def _rotated_heads(
         self, qkv: torch.Tensor, layer: LayerWeights, turns: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """q [rows, heads, head_size] and k, v [rows, 2 * kv_heads, head_size]: q and k normed (Qwen3) and rotated.
+        """Split qkv [rows, outputs] into heads; norm (Qwen3) and rotate q and k, in place.
 
-        `qkv` [rows, outputs] is changed in place.
+        Returns:
+            q [rows, heads, head_size], and k and v [rows, 2 * kv_heads, head_size]: views.
         """
         config, rotated = self.config, self.config.heads + self.config.kv_heads
         heads = qkv.view(len(qkv), -1, config.head_size)
@@ -105,7 +106,7 @@ def _norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
     """RMSNorm (Zhang and Sennrich 2019, arXiv:1910.07467) over the last axis of x [rows, hidden]."""
     if len(x) > 1:
         return (x * _rms_scale(x, eps)).mul_(weight)
-    row = x.view(-1)  # A dot product takes half the time, 61 times a token.
+    row = x.view(-1)  # A dot product takes half the time, for 61 norms a token.
     return (x * (1.0 / math.sqrt(torch.dot(row, row).item() / len(row) + eps))).mul_(weight)
 
 

@@ -1,8 +1,8 @@
 """Rotary position embedding as one complex multiplication (Su et al. 2021, arXiv:2104.09864).
 
-A pair (x_even, x_odd) is the complex number x_even + i x_odd, turned by the angle position * frequency. Rows of q and k
-are therefore put in pair order when the weights are converted (`pair_rows`), once, instead of halves being swapped at
-every token; dot products of q and k do not change when both are permuted alike.
+A pair (x_even, x_odd) is the complex number x_even + i x_odd, rotated by the angle position * frequency. So rows of q and k
+are put in pair order once, when the weights are converted (`pair_rows`), instead of swapping halves for every token. Dot
+products of q and k do not change, because both are permuted alike.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RopeScalin
 
 
 class RopeTable:
-    """Turns for every position, computed in steps as the context grows."""
+    """Rotations of all positions, computed in blocks as the context grows."""
 
     def __init__(self, frequencies: torch.Tensor) -> None:
         self._frequencies = frequencies
@@ -31,7 +31,7 @@ class RopeTable:
 
 
 def rope_frequencies(config: ModelConfig, factors: torch.Tensor | None) -> torch.Tensor:
-    """Radians per position, float32 [head_size / 2]; `factors` divide them where the file brings its own."""
+    """Radians per position, float32 [head_size / 2]. `factors` are divisors from the file, if it has them."""
     exponents = torch.arange(0, config.head_size, 2, dtype=torch.float32) / config.head_size
     frequencies = 1.0 / (config.rope_theta**exponents)
     if factors is not None:
@@ -44,7 +44,7 @@ def rope_frequencies(config: ModelConfig, factors: torch.Tensor | None) -> torch
 
 
 def _llama3(frequencies: torch.Tensor, scaling: RopeScaling) -> torch.Tensor:
-    """Llama 3.1: long waves are stretched by `factor`, short ones left, those between blended.
+    """Llama 3.1: long waves are stretched by `factor`, short ones are not, those between are blended.
 
     Source: `apply_scaling` in meta-llama/llama-models, models/llama3/model.py.
     """

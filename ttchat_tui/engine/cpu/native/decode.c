@@ -19,7 +19,7 @@ typedef struct {
     int32_t hidden, ffn, heads, kv_heads, head_size, layers;
     float eps;
     const Layer *layer;
-} Model;
+} LayerStack;
 
 /* The position of a row, and where its keys and values are. */
 typedef struct {
@@ -37,7 +37,7 @@ typedef struct {
 } Caches;
 
 typedef struct {
-    const Model *model;
+    const LayerStack *model;
     const Layer *layer;
     const Caches *caches;
     const RowPlace *places;
@@ -186,7 +186,7 @@ static int first_seen(const Step *s, int row) {
 /* One key-value head of one row, one block of positions. */
 static void attention_piece(void *context, int piece) {
     const Step *s = context;
-    const Model *m = s->model;
+    const LayerStack *m = s->model;
     const int group = m->heads / m->kv_heads, block = piece % s->blocks;
     const int head = piece / s->blocks % m->kv_heads, under_way = piece / s->blocks / m->kv_heads;
     const int row = s->first + under_way, first = first_seen(s, row);
@@ -224,7 +224,7 @@ static void norm_head(float *head, const float *weight, float eps, int size) {
 /* Rotate q and k by [head_size / 2] pairs of cosine and sine, and store k and v in the cache. */
 static void place_row(void *context, int row) {
     const Step *s = context;
-    const Model *m = s->model;
+    const LayerStack *m = s->model;
     const float *turns = s->turns + (size_t)row * s->turn_stride;
     const int size = m->head_size, rotated = m->heads + m->kv_heads;
     float *qkv = s->qkv + (size_t)row * (rotated + m->kv_heads) * size;
@@ -254,7 +254,7 @@ static void place_row(void *context, int row) {
 
 /* Merge the heads' outputs and quantise them to 16-bit codes. */
 static void gather_row(const Step *s, int row) {
-    const Model *m = s->model;
+    const LayerStack *m = s->model;
     const int from = first_seen(s, row) / BLOCK, to = s->places[row].position / BLOCK + 1;
     const int width = m->heads * m->head_size;
     float *attended = s->qkv + (size_t)row * (m->heads + 2 * m->kv_heads) * m->head_size; /* in place of q */
@@ -308,8 +308,8 @@ static int reserve(void **space, size_t *has, size_t bytes) {
  *
  * x: [rows][hidden]. turns: for each row [head_size / 2] pairs of cosine and sine, `turn_stride` floats apart.
  * Returns 0, or 1 if memory ran out. */
-int32_t run_layers(const Model *model, int32_t rows, float *x, const float *turns, int32_t turn_stride, const RowPlace *places,
-                   const Caches *caches) {
+int32_t run_layers(const LayerStack *model, int32_t rows, float *x, const float *turns, int32_t turn_stride,
+                   const RowPlace *places, const Caches *caches) {
     static void *space;
     static size_t has;
     int last = 0;

@@ -44,8 +44,8 @@ class Layer(ctypes.Structure):
     ]
 
 
-class Model(ctypes.Structure):
-    """`Model` of decode.c."""
+class LayerStack(ctypes.Structure):
+    """`LayerStack` of decode.c."""
 
     _fields_ = [
         ("hidden", ctypes.c_int32),
@@ -87,7 +87,7 @@ class Library:
         self._multiply.argtypes = [ctypes.POINTER(Matrix), ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
         self._run_layers: Any = compiled.run_layers
         self._run_layers.argtypes = [
-            ctypes.POINTER(Model), ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32,
+            ctypes.POINTER(LayerStack), ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32,
             ctypes.POINTER(RowPlace), ctypes.POINTER(Caches),
         ]  # fmt: skip
         self._set_threads: Any = compiled.set_threads
@@ -110,7 +110,7 @@ class Library:
         return out
 
     def run_layers(
-        self, model: Model, x: torch.Tensor, turns: torch.Tensor, places: Any, caches: Caches
+        self, stack: LayerStack, x: torch.Tensor, turns: torch.Tensor, places: Any, caches: Caches
     ) -> None:
         """Run x, float32 [rows, hidden], through all layers, in place. Keys and values go to `caches`.
 
@@ -121,7 +121,7 @@ class Library:
             MemoryError: no memory for the workspace.
         """
         stride = 2 * turns.shape[2] if turns.shape[0] > 1 else 0
-        if self._run_layers(model, x.shape[0], x.data_ptr(), turns.data_ptr(), stride, places, caches):
+        if self._run_layers(stack, x.shape[0], x.data_ptr(), turns.data_ptr(), stride, places, caches):
             raise MemoryError
 
 

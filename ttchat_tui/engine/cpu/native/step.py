@@ -15,7 +15,7 @@ import torch
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
 from ttchat_tui.engine.cpu.forward.kv_cache import KVCache
 from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
-from ttchat_tui.engine.cpu.native.library import Caches, Layer, Library, Model, RowPlace
+from ttchat_tui.engine.cpu.native.library import Caches, Layer, LayerStack, Library, RowPlace
 from ttchat_tui.engine.cpu.native.linear import NativeLinear
 from ttchat_tui.engine.cpu.weights.int4_blocks import GROUP
 from ttchat_tui.engine.cpu.weights.weights import LayerWeights
@@ -45,7 +45,7 @@ class NativeStep:
         self._library = library
         self._kept = layers  # Keeps the tensors that the structures point to.
         self._layers = (Layer * len(layers))(*(_layer(layer) for layer in layers))
-        self._model = Model(
+        self._stack = LayerStack(
             hidden=config.hidden_size,
             ffn=config.ffn_size,
             heads=config.heads,
@@ -77,7 +77,7 @@ class NativeStep:
         else:
             places = [(position, _ALL, 0) for position in kv.next_positions(rows)]
             caches = Caches(shared=_pointers(kv.tensors), own=None, shared_capacity=kv.capacity)
-        self._library.run_layers(self._model, x, turns, (RowPlace * rows)(*places), caches)
+        self._library.run_layers(self._stack, x, turns, (RowPlace * rows)(*places), caches)
 
 
 def native_step_of(

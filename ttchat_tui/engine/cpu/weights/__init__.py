@@ -1,1 +1,1 @@
-"""Weights in memory, by precision, and their matrix products."""
+"""Weights in memory, by format, and their matrix products."""

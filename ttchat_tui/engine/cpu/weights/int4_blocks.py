@@ -1,7 +1,7 @@
-"""4-bit weights as codes with a scale and a least weight for each 32 inputs: w = code * scale + least.
+"""4-bit weights: codes with a scale and a minimum for each 32 inputs, w = code * scale + least.
 
-llama.cpp's formats are this without any rounding: Q4_1 as it stands, Q4_0 with a least weight of -8 scales, Q4_K, whose
-blocks of 256 carry a scale and a minimum for each 32.
+This represents llama.cpp's formats without loss: Q4_1 directly, Q4_0 with a minimum of -8 scales, Q4_K through the scale and
+minimum that its blocks of 256 hold for each 32.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import msgspec
 import torch
 
 GROUP: Final = 32
-"""Weights along the input axis that share a scale and a zero."""
+"""Weights along the input axis that share a scale and a minimum."""
 CENTRE: Final = 8
-"""The code that the kernel takes for 0: w = (code - 8) * scale + zero."""
+"""The code that torch's kernel subtracts: w = (code - 8) * scale + zero."""
 _LEVELS: Final = 15
 
 
@@ -35,7 +35,7 @@ class Int4Blocks(msgspec.Struct, frozen=True):
         return self.least + CENTRE * self.scale
 
     def map_rows(self, reorder: Callable[[torch.Tensor], torch.Tensor]) -> Int4Blocks:
-        """Rows in the order that `reorder` gives those of any tensor."""
+        """Apply `reorder`, which permutes the rows of any tensor."""
         return Int4Blocks(reorder(self.codes), reorder(self.scale), reorder(self.least))
 
     def times(self, factor: float) -> Int4Blocks:
@@ -48,7 +48,7 @@ class Int4Blocks(msgspec.Struct, frozen=True):
 
 
 def concatenated(parts: Sequence[Int4Blocks]) -> Int4Blocks:
-    """The parts' rows one after the other."""
+    """Concatenate rows."""
     return Int4Blocks(
         torch.cat([part.codes for part in parts]),
         torch.cat([part.scale for part in parts]),
@@ -57,10 +57,10 @@ def concatenated(parts: Sequence[Int4Blocks]) -> Int4Blocks:
 
 
 def quantized(weight: torch.Tensor) -> Int4Blocks:
-    """float32 [out, in] to the nearest of 16 levels between the least and the greatest weight of each group.
+    """Round float32 [out, in] to 16 levels between the minimum and the maximum of each group.
 
-    Scale and zero are chosen among bfloat16 numbers, which the kernel holds them in, before the codes are: rounding them
-    afterwards would move every weight of a group the same way.
+    Scale and zero are rounded to bfloat16, the kernel's type, before the codes are chosen: rounding them afterwards would
+    shift all weights of a group alike.
     """
     grouped = weight.view(weight.shape[0], -1, GROUP)
     least, most = grouped.aminmax(dim=-1)

@@ -1,9 +1,9 @@
-"""The output head in 8 bits by oneDNN's integer product, and the best tokens' logits again, from 16-bit weights.
+"""The output head in 8 bits by oneDNN's integer product; the best tokens' logits again from 16-bit weights.
 
-A weight takes one byte, with one scale a row. Activations take 16 bits, as two rows of 8: the sums are exact integers, of
-which the second is a finer digit of the first. 8 bits would not do (hidden states have a few large elements), and two
-rows cost what one does, as weights are read once. On SmolLM2's 2,324 tokens of real text the head by itself moves the
-distribution by a KL divergence of about 0.001 nats, with the 64 best tokens scored again by 0.0002.
+A weight takes one byte, with one scale per row. An activation takes 16 bits, as two 8-bit digits in two rows, whose sums are
+exact integers. 8 bits are too few, because hidden states have some large elements; a second row is free, because weights are
+read once. On 2,324 tokens of real text with SmolLM2, the KL divergence is about 0.001 nats from the head alone, and 0.0002
+with the 64 best tokens rescored.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from ttchat_tui.engine.cpu.weights.linear import Packed
 
 _LARGEST: Final = 127.0
 _ZERO: Final = 128
-"""The unsigned code of 0: the product takes unsigned activations."""
+"""The code of 0: the product needs unsigned activations."""
 _FINER: Final = 254.0
-"""Steps of the finer digit in one of the coarser: it reaches half a step to both sides, which is 127."""
+"""Fine steps in one coarse step: the fine digit spans half a coarse step to both sides, which is 127."""
 _LEAST_SCALE: Final = 1e-30
 _BLOCK: Final = 4096
-"""Rows that are converted at once: a head in float32 is a large part of a small model's memory."""
-_CANDIDATES: Final = 64
+"""Rows converted at once: a whole head in float32 is a large part of a small model's memory."""
+_RESCORED: Final = 64
 """Tokens whose logits are computed again."""
 
 
 class Int8Scan:
-    """x float32 [rows, in] → float32 [rows, out]. A row has the same bits alone and among others."""
+    """x float32 [rows, in] → float32 [rows, out]. A row gives the same bits alone and among others."""
 
     dtype: torch.dtype = torch.float32
 
@@ -36,9 +36,9 @@ class Int8Scan:
         Args:
             weight: [out, in] of any float type.
         Raises:
-            RuntimeError: oneDNN has no such product here.
+            RuntimeError: oneDNN does not support the product on this machine.
         """
-        # Called through torch.ops: the operators of torch's own quantiser have no public name.
+        # torch.ops, because the operators of torch's quantiser have no public name.
         scales: list[torch.Tensor] = []
         codes = torch.empty(weight.shape, dtype=torch.int8)
         for start in range(0, weight.shape[0], _BLOCK):
@@ -61,22 +61,22 @@ class Int8Scan:
         y: torch.Tensor = self._run(
             codes, 1.0, _ZERO, self._packed, self._scale, self._zeros, None, 1.0, 0, torch.float32, "none", [], ""
         )  # fmt: skip
-        # One rounding an operation: fused ones could give a row other bits among others.
+        # Separate operations: a fused one could round a row differently among others.
         return y[:rows].add_(y[rows:].mul_(1.0 / _FINER)).mul_(step)
 
 
 class RescoredHead:
-    """hidden [rows, hidden], normed without the norm's weight → float32 logits [rows, vocab]."""
+    """hidden [rows, hidden], normed but for the norm's weight → float32 logits [rows, vocab]."""
 
     dtype: torch.dtype = torch.float32
 
     def __init__(self, rows: torch.Tensor, norm: torch.Tensor) -> None:
         """
         Args:
-            rows: the head's weight [vocab, hidden], kept to score from; may be the embedding.
+            rows: the head's weight [vocab, hidden], kept for rescoring; may be the embedding.
             norm: [hidden], the final norm's weight.
         """
-        # The norm's weight goes to the activations, which have the finer steps.
+        # The norm's weight multiplies the activations, which have the finer steps.
         self._scan = Int8Scan(rows)
         self._rows = rows
         self._norm = norm
@@ -84,8 +84,8 @@ class RescoredHead:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         x = x.float() * self._norm
         logits = self._scan(x)
-        best = logits.topk(min(_CANDIDATES, logits.shape[1]), dim=-1, sorted=False).indices
-        for row in range(x.shape[0]):  # One by one: a product of several sums in another order.
+        best = logits.topk(min(_RESCORED, logits.shape[1]), dim=-1, sorted=False).indices
+        for row in range(x.shape[0]):  # One by one: a product of several rows sums in another order.
             ids = best[row]
             logits[row].index_copy_(0, ids, torch.mv(self._rows.index_select(0, ids).float(), x[row]))
         return logits

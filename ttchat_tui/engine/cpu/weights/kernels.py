@@ -1,7 +1,7 @@
-"""Which of torch's reduced-precision kernels this machine has, is fast with, and computes correctly with.
+"""Which reduced-precision kernels work on this machine: available, fast and correct.
 
-They are private or legacy operators: each is tried on random weights that its format holds exactly, for few and for
-many rows, against the product in float64, before it is relied on.
+torch's are private or legacy operators. Each kernel is compared with the float64 product before it is used, on random
+weights that its format represents exactly, for few and for many rows.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from ttchat_tui.engine.cpu.weights.linear import BF16Linear, F16Linear, Int8Line
 Kernel: TypeAlias = Literal["f16", "bf16", "int8", "int4", "int8_head"]
 
 _OUT, _IN = 112, 64
-"""Outputs that are no multiple of a kernel's block of 64, inputs of more than one group."""
+"""The outputs are not a multiple of a kernel's block of 64; the inputs are more than one group."""
 _NATIVE_OUT: Final = 96
-"""Three tiles of the compiled kernel, which takes nothing less than a tile."""
+"""Three tiles of the compiled kernel, which needs whole tiles."""
 _ROWS: Final = (1, 3, 9)
 _SUM_TOLERANCE: Final = 5e-5
-"""Relative to the largest output: float32 sums of exact products in another order, or activations rounded to 16 bits."""
+"""Relative to the largest output: float32 sums in another order, or activations rounded to 16 bits."""
 _BF16_TOLERANCE: Final = 2.0**-7
-"""Relative to the largest output: results rounded to bfloat16, by the 8-bit kernel before and after its scale."""
+"""Relative to the largest output: results rounded to bfloat16; the 8-bit kernel rounds before and after scaling."""
 _VECTOR_CAPABILITIES: Final = frozenset({"AVX2", "AVX512"})
 
 _log = logging.getLogger(__name__)
 
 
 def working_kernels() -> frozenset[Kernel]:
-    """Takes a few milliseconds."""
+    """torch's kernels that work here. Takes a few milliseconds."""
     return frozenset(
         kernel for kernel, (is_fast, build) in _PROBES.items() if is_fast() and _works(kernel, build)
     )
 
 
-def is_native_right(library: Library) -> bool:
-    """Whether the compiled kernel computes what it should."""
+def is_native_correct(library: Library) -> bool:
+    """Whether the compiled kernel gives correct results."""
     return _works("compiled 4-bit", lambda generator: _native(library, generator, 4)) and _works(
         "compiled 8-bit", lambda generator: _native(library, generator, 8)
     )
@@ -56,25 +56,27 @@ def _works(kernel: str, build: Callable[[torch.Generator], _Probe]) -> bool:
         linear, weight, bias = build(generator)
         errors = [_error(linear, weight, bias, generator, rows) for rows in _ROWS]
     except (RuntimeError, AttributeError, NotImplementedError) as error:
-        _log.info("no %s kernel in this torch for this processor: %s", kernel, error)
+        _log.info("this torch has no %s kernel for this processor: %s", kernel, error)
         return False
     tolerance = _BF16_TOLERANCE if linear.dtype is torch.bfloat16 else _SUM_TOLERANCE
     if max(errors) > tolerance:
-        _log.warning("the %s kernel computes something else: off by %.1e of the largest", kernel, max(errors))
+        _log.warning(
+            "the %s kernel gives wrong results: off by %.1e of the largest output", kernel, max(errors)
+        )
     return max(errors) <= tolerance
 
 
 def _error(
     linear: Linear, weight: torch.Tensor, bias: torch.Tensor, generator: torch.Generator, rows: int
 ) -> float:
-    """The greatest difference from the exact product, relative to its greatest output."""
+    """The largest error, relative to the largest output."""
     x = torch.randn(rows, _IN, generator=generator).to(linear.dtype)
     exact = x.double() @ weight.double().t() + bias.double()
     return float((linear(x).double() - exact).abs().max() / exact.abs().max())
 
 
 _Probe: TypeAlias = tuple[Linear, torch.Tensor, torch.Tensor]
-"""The kernel over a weight, that weight as the kernel holds it, and a bias."""
+"""The kernel with its weight and bias, then the weight it represents, and the bias."""
 
 
 def _f16(generator: torch.Generator) -> _Probe:
@@ -91,7 +93,7 @@ def _bf16(generator: torch.Generator) -> _Probe:
 
 def _int8(generator: torch.Generator) -> _Probe:
     codes = torch.randint(-127, 128, (_OUT, _IN), generator=generator).float()
-    codes[:, 0] = 127.0  # So that the scale which it finds is the scale.
+    codes[:, 0] = 127.0  # Makes the kernel choose exactly the scale below.
     weight = codes * 2.0 ** -torch.randint(5, 9, (_OUT, 1), generator=generator)
     bias = torch.randn(_OUT, generator=generator)
     return Int8Linear(weight, bias), weight, bias
@@ -115,33 +117,33 @@ def _native(library: Library, generator: torch.Generator, bits: int) -> _Probe:
         blocks = Int4Blocks(codes, scale, least)
         return NativeLinear(library, blocks, bias), blocks.dequantized(), bias
     weight = torch.randint(-127, 128, (_NATIVE_OUT, _IN), generator=generator).float()
-    weight[:, ::GROUP] = 127.0  # So that the scale which it finds is the scale.
+    weight[:, ::GROUP] = 127.0  # Makes the kernel choose exactly the scale below.
     weight *= 2.0 ** -torch.randint(5, 9, (_NATIVE_OUT, 1), generator=generator)
     return NativeLinear(library, weight, bias), weight, bias
 
 
 def _int8_head(generator: torch.Generator) -> _Probe:
     codes = torch.randint(-127, 128, (_OUT, _IN), generator=generator).float()
-    codes[: _OUT // 2] = 127.0  # Where pairs of products are summed in 16 bits, these saturate.
-    codes[:, 0] = 127.0  # So that the scale which it finds is the scale.
+    codes[: _OUT // 2] = 127.0  # Saturates where pairs of products are summed in 16 bits.
+    codes[:, 0] = 127.0  # Makes the kernel choose exactly the scale below.
     weight = codes * 2.0 ** -torch.randint(5, 9, (_OUT, 1), generator=generator)
     return Int8Scan(weight), weight, torch.zeros(_OUT)
 
 
 def _has_integer_products() -> bool:
-    """Whether the processor sums 8-bit products in 32 bits; where it does not, oneDNN's are slow, or saturate."""
+    """Whether the processor sums 8-bit products in 32 bits. Without that, oneDNN's product is slow or saturates."""
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) for name in ("avx512_vnni", "avx_vnni", "dot"))
 
 
 def _is_vectorised() -> bool:
-    """On x86 without AVX2, the 8-bit and 4-bit kernels are plain loops, slower than float32."""
+    """Whether the 8-bit and 4-bit kernels use vectors: on x86 without AVX2 they are plain loops, slower than float32."""
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")
     return not is_x86 or torch.backends.cpu.get_cpu_capability() in _VECTOR_CAPABILITIES
 
 
 def has_bf16_instructions() -> bool:
-    """Whether the processor multiplies bfloat16 itself: where it does not, oneDNN converts, slower than float32."""
+    """Whether the processor has bfloat16 products. Without them oneDNN converts, slower than float32."""
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 

@@ -1,8 +1,8 @@
-"""Memory in pages of 2 MB for what is read from end to end for every token: weights, and the KV cache.
+"""Memory in 2 MB pages for what is read completely for every token: weights and the KV cache.
 
-With pages of 4 kB the processor's prefetching ends every 64 cache lines, and each page is looked up anew: one Zen 4 core
-reads 20 GB/s so, 31 GB/s from large pages. Linux gives them where transparent huge pages are `madvise` or `always`;
-elsewhere the memory is as any other.
+With 4 kB pages the processor stops prefetching every 64 cache lines and looks up each page: one Zen 4 core reads 20 GB/s,
+and 31 GB/s from large pages. Linux provides them if transparent huge pages are set to `madvise` or `always`. Elsewhere this
+is ordinary memory.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import torch
 
 PAGE: Final = 2 * 2**20
 _CHUNK: Final = 64 * 2**20
-"""Bytes that an arena maps at once. What is not used of them is never touched, and takes no memory."""
+"""Bytes that an arena maps at once. Unused ones are never touched and take no memory."""
 _LINE: Final = 64
-"""Tensors in an arena begin with a cache line."""
+"""Tensors in an arena are aligned to cache lines."""
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-    """A tensor whose contents mean nothing; small ones are in ordinary memory."""
+    """An uninitialised tensor. Small ones are in ordinary memory."""
     size = math.prod(shape) * dtype.itemsize
     if size < PAGE:
         return torch.empty(shape, dtype=dtype)
@@ -32,7 +32,7 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
 
 
 class Arena:
-    """Hands out memory that lives as long as the tensors in it. Several threads may use one."""
+    """Allocates memory that lives as long as the tensors in it. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -40,7 +40,7 @@ class Arena:
         self._used = 0
 
     def hold(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A copy of `tensor`."""
+        """A copy of `tensor`, in the arena."""
         size = tensor.nbytes
         with self._lock:
             if self._used + size > len(self._chunk):
@@ -51,11 +51,11 @@ class Arena:
 
 
 def _mapped(size: int) -> torch.Tensor:
-    """uint8 [at least `size`]. A mapping begins anywhere; a page more, and all of `size` can be in large ones."""
-    # Private: Python's default is memory that is shared, for which Linux has another setting, mostly off.
+    """uint8 [at least `size`]. One page more is mapped, so that the tensor can start at a page boundary."""
+    # Private: for shared memory, Python's default, Linux has another setting, which is mostly off.
     memory = mmap.mmap(-1, -(-size // PAGE) * PAGE + PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # A kernel without them.
+        with contextlib.suppress(OSError):  # This Linux has no large pages.
             memory.madvise(mmap.MADV_HUGEPAGE)
     whole = torch.frombuffer(memory, dtype=torch.uint8)
     return whole.narrow(0, -whole.data_ptr() % PAGE, -(-size // PAGE) * PAGE)

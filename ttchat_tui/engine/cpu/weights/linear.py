@@ -1,4 +1,4 @@
-"""Matrix products: exact ones in float32 and with float16 weights, rounded ones in bfloat16 and with 8-bit weights."""
+"""Matrix products by torch: exact with float32 and float16 weights, rounded with bfloat16 and 8-bit weights."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch.nn import functional
 _F16_MAX: Final = 65504.0
 _INT8_MAX: Final = 127.0
 _BATCH_HINT: Final = 256
-"""Rows that oneDNN packs bfloat16 weights for: those of a whole chunk of a prompt."""
+"""Rows that oneDNN packs bfloat16 weights for: one chunk of a prompt."""
 
 
 class Linear(Protocol):
     """x [rows, in] → x @ weight.T + bias [rows, out], in x's type.
 
-    `dtype` is what it computes with, float32 or bfloat16: x of that type saves two conversions.
+    `dtype` is the type it computes with, float32 or bfloat16: x of that type saves two conversions.
     """
 
     @property
@@ -27,11 +27,11 @@ class Linear(Protocol):
 
 
 Packed: TypeAlias = Any
-"""Weights in an order of the kernel's own: a tensor, or an opaque `LinearPackedParamsBase` of torch's."""
+"""Weights packed for a kernel: a tensor, or torch's opaque `LinearPackedParamsBase`."""
 
 
 class Fp32Linear:
-    """Plain float32."""
+    """float32 weights."""
 
     dtype: torch.dtype = torch.float32
 
@@ -44,7 +44,7 @@ class Fp32Linear:
 
 
 class Fp32Head:
-    """Plain float32 over the transposed weight: MKL's one-row product with a tall matrix is twice as fast so."""
+    """float32 with the transposed weight: MKL's one-row product with a tall matrix is then twice as fast."""
 
     dtype: torch.dtype = torch.float32
 
@@ -61,7 +61,7 @@ class F16Linear:
     dtype: torch.dtype = torch.float32
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
-        # Called through torch.ops: `quantized::linear_dynamic_fp16` has no other public name.
+        # torch.ops, because `quantized::linear_dynamic_fp16` has no other public name.
         self._packed: Packed = torch.ops.quantized.linear_prepack_fp16(weight.contiguous(), bias)
         self._run: Any = torch.ops.quantized.linear_dynamic_fp16.default
 
@@ -87,13 +87,13 @@ class BF16Linear:
 
 
 class Int8Linear:
-    """8-bit weights with one scale a row, bfloat16 activations, sums in float32. A quarter of float32's memory."""
+    """8-bit weights with one scale per row, bfloat16 activations, sums in float32. A quarter of float32's memory."""
 
     dtype: torch.dtype = torch.bfloat16
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
         largest = weight.abs().amax(dim=1)
-        # Rounded first, as the kernel holds it: codes then make up for the rounding.
+        # The scale is rounded first, to the kernel's type, so that the codes compensate for it.
         self._scale = (largest / _INT8_MAX).clamp_(min=1e-30).bfloat16()
         codes = (weight / self._scale.float().unsqueeze(1)).round_().clamp_(-_INT8_MAX, _INT8_MAX)
         self._codes = codes.to(torch.int8)
@@ -119,7 +119,7 @@ class ByRows:
 
 
 class JoinedLinear:
-    """Several matrices over the same input, their outputs one after the other: rows of different formats."""
+    """Matrices of different formats with the same input; their outputs are concatenated."""
 
     dtype: torch.dtype = torch.float32
 
@@ -136,6 +136,6 @@ def with_bias(y: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype) ->
 
 
 def fits_f16(weight: torch.Tensor) -> bool:
-    """Whether no weight is beyond float16's range: fbgemm would clip it."""
-    least, most = weight.aminmax()  # abs() would be a second copy of what may be the largest matrix.
+    """Whether all weights are in float16's range: fbgemm would clip others."""
+    least, most = weight.aminmax()  # abs() would copy what may be the largest matrix.
     return bool(least > -_F16_MAX and most < _F16_MAX)

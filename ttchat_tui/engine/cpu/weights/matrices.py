@@ -1,4 +1,4 @@
-"""Weights of the checkpoint → a `Linear` in the format that the plan says."""
+"""Builds a `Linear` from weights of the checkpoint, in the format of the plan."""
 
 from __future__ import annotations
 
@@ -29,37 +29,37 @@ from ttchat_tui.engine.cpu.weights.linear import (
 from ttchat_tui.engine.cpu.weights.precision import WeightPlan
 
 _INT4_ROWS: Final = 8
-"""Up to here the 4-bit kernel is faster than oneDNN's bfloat16 one. SmolLM2's layers on Zen 4, two threads, 4-bit
-against bfloat16: 4.4 ms and 12 at 1 row, 11.5 and 12.6 at 8, 25 and 16 at 16, 83 and 40 at 64, 334 and 133 at 256."""
+"""Up to this many rows the 4-bit kernel is faster than oneDNN's bfloat16 one. SmolLM2's layers on Zen 4, two threads, 4-bit
+and bfloat16: 4.4 and 12 ms for 1 row, 11.5 and 12.6 for 8, 25 and 16 for 16, 83 and 40 for 64, 334 and 133 for 256."""
 _INT8_ROWS: Final = 2
-"""The same for 8 bits: 8.0 and 12 ms at 1 row, 17 and 13 at 4."""
+"""The same for 8 bits: 8.0 and 12 ms for 1 row, 17 and 13 for 4."""
 
 
-class Rows(msgspec.Struct, frozen=True):
-    """One weight's part in a fused matrix."""
+class MatrixPart(msgspec.Struct, frozen=True):
+    """One weight in a fused matrix."""
 
     name: str
     """Canonical name of the weight."""
     bias: str = ""
     """Canonical name of its bias, if it has one."""
     reorder: Callable[[torch.Tensor], torch.Tensor] | None = None
-    """Puts rows into another order; None leaves them."""
+    """Permutes the rows; None keeps their order."""
     factor: float = 1.0
 
 
 class MatrixBuilder:
-    """Reads, fuses and packs. Keeps nothing between calls: several threads may use one."""
+    """Reads, fuses and packs weights. Thread-safe, because it has no state."""
 
     def __init__(self, checkpoint: Checkpoint, plan: WeightPlan, library: Library | None = None) -> None:
-        """`library`: what the plan's `is_native` means."""
+        """`library`: the compiled kernel, for a plan that `is_native`."""
         self._checkpoint = checkpoint
         self._plan = plan
         self._library = library if plan.is_native else None
 
-    def matrix(self, *parts: Rows, is_gate_up: bool = False) -> Linear:
-        """The parts' rows one after the other; one product where all are of one format.
+    def matrix(self, *parts: MatrixPart, is_gate_up: bool = False) -> Linear:
+        """Concatenate the rows of `parts`: one product if all have the same format.
 
-        `is_gate_up`: there are two, whose outputs are multiplied with each other.
+        `is_gate_up`: the parts are gate and up.
 
         Raises:
             ModelLoadError: a weight is missing or cannot be read.
@@ -75,11 +75,11 @@ class MatrixBuilder:
         return self._plain(torch.cat([self._weight(part) for part in parts]), self._bias(parts))
 
     def head(self, name: str, rows: torch.Tensor) -> Linear:
-        """float32 hidden, normed without the norm's weight → float32 logits.
+        """The output head: float32 hidden, normed but for the norm's weight → float32 logits.
 
         Args:
-            name: of the head's weight: `embed` where it is tied.
-            rows: that weight as it is held to look rows up in.
+            name: of the head's weight; `embed` if it is tied.
+            rows: that weight as a lookup table.
         """
         norm = self._checkpoint.tensor("norm")
         if self._library is not None:
@@ -90,8 +90,8 @@ class MatrixBuilder:
         is_f16 = self._plan.format != "fp32" and self._plan.rest == "f16" and fits_f16(weight)
         return F16Linear(weight) if is_f16 else Fp32Head(weight)
 
-    def _native(self, library: Library, parts: Sequence[Rows], is_gate_up: bool) -> Linear:
-        """4 bits where all parts have them, else 8."""
+    def _native(self, library: Library, parts: Sequence[MatrixPart], is_gate_up: bool) -> Linear:
+        """4 bits if all parts have 4-bit blocks, else 8."""
         blocks = [self._blocks(part) for part in parts] if self._plan.format == "int4" else []
         held = [part for part in blocks if part is not None]
         weight = (
@@ -104,15 +104,15 @@ class MatrixBuilder:
             return self._plain(torch.cat([self._weight(part) for part in parts]), self._bias(parts))
         return NativeLinear(library, weight, self._bias(parts), is_paired=is_gate_up)
 
-    def _weight(self, part: Rows) -> torch.Tensor:
+    def _weight(self, part: MatrixPart) -> torch.Tensor:
         return _placed(self._checkpoint.tensor(part.name), part)
 
-    def _bias(self, parts: Sequence[Rows]) -> torch.Tensor | None:
+    def _bias(self, parts: Sequence[MatrixPart]) -> torch.Tensor | None:
         biases = [_placed(self._checkpoint.tensor(part.bias), part) for part in parts if part.bias]
         return torch.cat(biases) if biases else None
 
-    def _blocks(self, part: Rows) -> Int4Blocks | None:
-        """4-bit blocks, where the file has them or rounding is wanted, and the kernel takes the shape."""
+    def _blocks(self, part: MatrixPart) -> Int4Blocks | None:
+        """4-bit blocks, if the file has them or the plan rounds to them, and the kernel supports the shape; else None."""
         blocks = self._checkpoint.int4_blocks(part.name)
         if blocks is None and self._plan.requantize:
             weight = self._weight(part)
@@ -141,6 +141,6 @@ class MatrixBuilder:
                 return Fp32Linear(weight, bias)
 
 
-def _placed(tensor: torch.Tensor, part: Rows) -> torch.Tensor:
+def _placed(tensor: torch.Tensor, part: MatrixPart) -> torch.Tensor:
     ordered = part.reorder(tensor) if part.reorder else tensor
     return ordered * part.factor if part.factor != 1.0 else ordered

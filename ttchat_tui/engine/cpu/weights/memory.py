@@ -1,4 +1,4 @@
-"""Whether a model will fit into memory, asked before the load rather than answered by the kernel's OOM killer."""
+"""Memory check before a load, so that the kernel's OOM killer does not end it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ttchat_tui.engine.cpu.weights.precision import WeightFormat, WeightPlan
 _RUNTIME: Final = 300 * 2**20
 """Bytes for torch itself, the vocabulary and working space."""
 _FIRST_POSITIONS: Final = 2048
-"""Positions of KV cache to count on."""
+"""Positions of the first KV cache."""
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _MEMINFO: Final = Path("/proc/meminfo")
 
@@ -25,19 +25,19 @@ _MEMINFO: Final = Path("/proc/meminfo")
 _WEIGHT_BYTES: Final[dict[WeightFormat, float]] = {
     "fp32": 4.0, "f16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 0.625,
 }  # fmt: skip
-"""A weight in a matrix; with 4 bits the scale and zero of its group included."""
+"""Bytes of a weight in a matrix; for 4 bits with its share of the group's scale and zero."""
 
 
 def needed_bytes(config: ModelConfig, plan: WeightPlan) -> int:
-    """About what a load takes at its peak: weights, one float32 layer and head in the making, the first KV cache."""
+    """Estimated peak of a load: weights, one float32 layer or table under conversion, the first KV cache."""
     table = config.vocab_size * config.hidden_size
     tables = table if config.is_head_tied else 2 * table
     layers = config.parameters() - tables
     looked_up = table * (4 if plan.format == "fp32" else 2)
-    # A tied head is a second table: the embedding is looked up by row, the head is packed for its product.
+    # A tied head is a second table: the embedding is for lookup, the head is packed for its product.
     head = table * (1 if plan.has_int8_head or plan.is_native else 4 if plan.format == "fp32" else 2)
     if plan.has_int8_head and not config.is_head_tied:
-        head += 2 * table  # Its rows, to score from again.
+        head += 2 * table  # Its rows, for rescoring.
     weights = looked_up + head + layers * _WEIGHT_BYTES[plan.format] + 2 * layers * plan.prefill_copy
     cache = config.layers * 2 * config.kv_heads * config.head_size * _FIRST_POSITIONS * 4
     return int(weights + max(2 * layers // config.layers, table) * 4 + cache + _RUNTIME)
@@ -45,19 +45,19 @@ def needed_bytes(config: ModelConfig, plan: WeightPlan) -> int:
 
 def with_prefill_copy(
     plan: WeightPlan,
-    wanted: PrefillCopy,
+    setting: PrefillCopy,
     kernels: Collection[Kernel],
     config: ModelConfig,
     available: int | None,
 ) -> WeightPlan:
-    """The plan, with a bfloat16 copy of the layers for prompts where that helps and is `wanted`.
+    """The plan, with a bfloat16 copy of the layers for prompts if that helps and the setting allows it.
 
-    The compiled kernel needs none. `auto` makes it where half of the available memory stays free, and not where that is unknown.
+    The compiled kernel needs no copy. `auto` makes one if half of the available memory stays free; not if that is unknown.
     """
-    if plan.is_native or wanted == "off" or plan.format not in ("int4", "int8") or "bf16" not in kernels:
+    if plan.is_native or setting == "off" or plan.format not in ("int4", "int8") or "bf16" not in kernels:
         return plan
     copied = msgspec.structs.replace(plan, prefill_copy=True)
-    if wanted == "auto" and (available is None or needed_bytes(config, copied) > available // 2):
+    if setting == "auto" and (available is None or needed_bytes(config, copied) > available // 2):
         return plan
     return copied
 
@@ -65,18 +65,18 @@ def with_prefill_copy(
 def check_memory(needed: int, available: int | None) -> None:
     """
     Raises:
-        OutOfMemory: less is available than needed. Nothing is said where `available` is not known.
+        OutOfMemory: less is available than needed. No check if `available` is None (unknown).
     """
     if available is None or needed <= available:
         return
     raise OutOfMemory(
-        f"The model needs about {needed / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are free.",
-        "Close other programs, choose a smaller model, or precision auto or int4.",
+        f"The model needs about {needed / 1e9:.1f} GB of memory, but only {available / 1e9:.1f} GB are free.",
+        "Close other programs, choose a smaller model, or set precision to auto or int4.",
     )
 
 
 def available_bytes(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int | None:
-    """Memory that can be had without swapping: the machine's, or less if a control group sets a limit; None if unknown."""
+    """Memory available without swapping, within the limit of the control group; None if unknown."""
     try:
         lines = meminfo.read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
@@ -86,5 +86,5 @@ def available_bytes(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int | N
         limit = int((cgroup / "memory.max").read_text())
         used = int((cgroup / "memory.current").read_text())
     except (OSError, ValueError):
-        return free  # No control groups, or the limit is the word "max".
+        return free  # No control group, or its limit is the word "max".
     return min(free, max(limit - used, 0))

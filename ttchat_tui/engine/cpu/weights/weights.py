@@ -1,7 +1,7 @@
-"""Checkpoint → the fused weights that the forward runs on.
+"""Conversion of a checkpoint to the fused weights of the forward.
 
-Done once, so that no token pays for it: the attention scale goes into q (or its norm), the final norm's weight into the
-head, rotary order into the rows of q and k. q, k and v are one matrix, gate and up another.
+What can be computed once is folded into the weights: the attention scale into q (or its norm), the final norm's weight into
+the head, the rotary order into the rows of q and k. q, k and v are one matrix, gate and up another.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint, ModelConfig
 from ttchat_tui.engine.cpu.forward.rope import pair_rows
 from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.weights.linear import Linear, fits_f16
-from ttchat_tui.engine.cpu.weights.matrices import MatrixBuilder, Rows
+from ttchat_tui.engine.cpu.weights.matrices import MatrixBuilder, MatrixPart
 from ttchat_tui.engine.cpu.weights.precision import WeightPlan
 
 
 class LayerWeights(msgspec.Struct, frozen=True):
     attn_norm: torch.Tensor
-    """float32 [hidden], weight of the norm before attention. Not in the matrix behind it: 4-bit blocks could not hold it."""
+    """float32 [hidden], weight of the norm before attention. Not folded into qkv, because 4-bit blocks could not hold it."""
     ffn_norm: torch.Tensor
     """float32 [hidden], weight of the norm before the feed-forward layer."""
     qkv: Linear
@@ -34,7 +34,7 @@ class LayerWeights(msgspec.Struct, frozen=True):
     """hidden → 2 * ffn_size, gate first."""
     down: Linear
     qk_norm: torch.Tensor | None
-    """[heads + kv_heads, head_size]: weight of the norm over each head of q and k (Qwen3), scale included."""
+    """[heads + kv_heads, head_size]: weight of the norm over each head of q and k (Qwen3), attention scale included."""
     window: int
     """Sliding window in positions; 0 is none."""
 
@@ -53,9 +53,9 @@ def convert_weights(
     report: Callable[[int, int], None],
     library: Library | None = None,
 ) -> Weights:
-    """Read and convert all weights; `report(done, total)` after each layer, on the caller's thread; it may raise.
+    """Read and convert all weights. `report(done, total)` is called after each layer, on the caller's thread, and may raise.
 
-    Layers are converted side by side, one core each: packing is serial code. The calls release the GIL.
+    Layers are converted in parallel, one thread each, because packing is serial code that releases the GIL.
 
     Raises:
         ModelLoadError: a weight is missing or cannot be read.
@@ -63,12 +63,12 @@ def convert_weights(
     config = checkpoint.config
     total = config.layers + 1
     report(0, total)
-    # Before the layers, not beside them: the embedding in float32 is the most that a small model takes at once.
+    # Before the layers: the float32 embedding is the memory peak of a small model.
     build = MatrixBuilder(checkpoint, plan, library)
     embed, head = _convert_ends(checkpoint, plan, build)
     report(1, total)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # Holds for the pool's threads as well.
+    torch.set_num_threads(1)  # Applies to the pool's threads too.
     pool = ThreadPoolExecutor(threads, thread_name_prefix="convert")
     try:
         layers = [pool.submit(_convert_layer, checkpoint, index, build) for index in range(config.layers)]
@@ -83,7 +83,7 @@ def convert_weights(
 def _convert_ends(
     checkpoint: Checkpoint, plan: WeightPlan, build: MatrixBuilder
 ) -> tuple[torch.Tensor, Linear]:
-    """The embedding and the head."""
+    """Convert the embedding and the head."""
     embed = _table(checkpoint.tensor("embed"), plan)
     if checkpoint.config.is_head_tied:
         return embed, build.head("embed", embed)
@@ -91,7 +91,7 @@ def _convert_ends(
 
 
 def _table(weight: torch.Tensor, plan: WeightPlan) -> torch.Tensor:
-    """A matrix to look rows up in."""
+    """A lookup table of rows."""
     return weight.half() if plan.format != "fp32" and fits_f16(weight) else weight
 
 
@@ -104,21 +104,23 @@ def _convert_layer(checkpoint: Checkpoint, index: int, build: MatrixBuilder) -> 
     def get(part: str) -> torch.Tensor:
         return checkpoint.tensor(f"layers.{index}.{part}")
 
-    def rows(part: str, heads: int = 0, factor: float = 1.0) -> Rows:
+    def matrix_part(part: str, heads: int = 0, factor: float = 1.0) -> MatrixPart:
         name, bias = f"layers.{index}.{part}", f"layers.{index}.{part}_bias"
         reorder = partial(pair_rows, heads=heads) if heads else None
-        return Rows(name, bias if has(f"{part}_bias") else "", reorder, factor)
+        return MatrixPart(name, bias if has(f"{part}_bias") else "", reorder, factor)
 
     scale = 1.0 / math.sqrt(config.head_size)
-    # A norm over q would undo a scale in front of it: there it goes into the norm's weight.
+    # A norm over q would undo a scale before it, so the scale goes into the norm's weight.
     q_scale = 1.0 if has("q_norm") else scale
     return LayerWeights(
         attn_norm=get("attn_norm"),
         ffn_norm=get("ffn_norm"),
-        qkv=build.matrix(rows("q", config.heads, q_scale), rows("k", config.kv_heads), rows("v")),
-        o=build.matrix(rows("o")),
-        gate_up=build.matrix(rows("gate"), rows("up"), is_gate_up=True),
-        down=build.matrix(rows("down")),
+        qkv=build.matrix(
+            matrix_part("q", config.heads, q_scale), matrix_part("k", config.kv_heads), matrix_part("v")
+        ),
+        o=build.matrix(matrix_part("o")),
+        gate_up=build.matrix(matrix_part("gate"), matrix_part("up"), is_gate_up=True),
+        down=build.matrix(matrix_part("down")),
         qk_norm=_qk_norm(config, get("q_norm") * scale, get("k_norm")) if has("q_norm") else None,
         window=config.window_of(index),
     )

@@ -98,8 +98,7 @@ class DecoderModel:
             qk.mul_(_rms_scale(qk, config.norm_eps)).mul_(layer.qk_norm)
         pairs = torch.view_as_complex(qkv.view(len(qkv), -1, config.head_size // 2, 2))
         pairs.narrow(1, 0, rotated).mul_(turns)
-        q, kv = heads.split((config.heads, 2 * config.kv_heads), dim=1)
-        return q, kv
+        return heads.narrow(1, 0, config.heads), heads.narrow(1, config.heads, 2 * config.kv_heads)
 
 
 def _norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:

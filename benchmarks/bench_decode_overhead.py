@@ -36,13 +36,16 @@ import json, sys
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
-from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.factory import create_engine
 
 engine = create_engine("cpu")
 spec = ModelSpec(
-    name="bare", path=sys.argv[1], threads=int(sys.argv[2]), kernel_dir=sys.argv[4], speculation="off"
+    name="bare",
+    path=sys.argv[1],
+    options=CpuOptions(threads=int(sys.argv[2]), speculation="off"),
+    kernel_dir=sys.argv[4],
 )
 engine.load(spec, lambda progress: None)
 sampling = SamplingParams(temperature=0.0, max_tokens=int(sys.argv[3]))
@@ -99,7 +102,7 @@ class WholeApp:
         self._folder = Path(tempfile.mkdtemp(prefix="ttchat-bench-"))
         flags = f"--temperature 0 --max-tokens {tokens} --threads {threads} --model".split()
         # Speculation depends on measured times: two runs of one reply take different numbers of forwards.
-        environ = app_environ(self._folder, TTCHAT_ENGINE__SPECULATION="off")
+        environ = app_environ(self._folder, TTCHAT_CPU__SPECULATION="off")
         self._terminal = Terminal([*APP, *flags, str(model)], environ)
         self._terminal.until("ready")
         self._terminal.drain(1.0)

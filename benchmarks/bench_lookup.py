@@ -18,7 +18,7 @@ from benchmarks.default_model import PATHS, default_model
 from benchmarks.report import finish
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
-from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.cpu.loading import LoadedModel, load_model
 from ttchat_tui.engine.decoding.job import ReplyJob
@@ -152,8 +152,7 @@ def main() -> None:
     spec = ModelSpec(
         name="model",
         path=str(path),
-        precision=options.precision,
-        threads=options.threads,
+        options=CpuOptions(precision=options.precision, threads=options.threads),
         kernel_dir=str(PATHS.kernels_dir),
     )
     model = load_model(spec, lambda _progress: None)

@@ -44,7 +44,7 @@ from ttchat_tui.engine.factory import create_engine
 url, tokens = sys.argv[1], int(sys.argv[2])
 engine = create_engine("remote")
 options = RemoteOptions(base_url=url, token_timeout_s=120)
-engine.load(ModelSpec(engine="remote", name="bench", remote=options), lambda progress: None)
+engine.load(ModelSpec(engine="remote", name="bench", options=options), lambda progress: None)
 sampling = SamplingParams(max_tokens=tokens)
 request = GenerationRequest(id=1, messages=(ChatMessage("user", "Go."),), sampling=sampling, seed=1)
 for event in engine.generate(request, GenerationControl(sampling)):

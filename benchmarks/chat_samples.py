@@ -16,7 +16,7 @@ from benchmarks.report import RESULTS
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
-from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import Engine
 from ttchat_tui.engine.factory import create_engine
@@ -94,7 +94,12 @@ def main() -> None:
     for precision in options.precisions:
         engine = create_engine("cpu")
         info = engine.load(
-            ModelSpec(name="samples", path=str(path), precision=precision, kernel_dir=str(PATHS.kernels_dir)),
+            ModelSpec(
+                name="samples",
+                path=str(path),
+                options=CpuOptions(precision=precision),
+                kernel_dir=str(PATHS.kernels_dir),
+            ),
             lambda progress: None,
         )
         for name, sampling in samplings.items():

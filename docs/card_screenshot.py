@@ -21,13 +21,12 @@ from docs.screenshot import until
 from tests.engine.tenstorrent.fake_system import FakeSystem
 from tests.tt.conftest import mock_card
 from tests.tt.tiny_llama import write_model
+from ttchat_tui.cli import engine_choice
 from ttchat_tui.cli.chat import open_session
 from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.ui_state import UiState
-from ttchat_tui.engine.runtime.card_timeouts import card_timeouts
-from ttchat_tui.engine.runtime.child import Timeouts
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.tenstorrent.telemetry import ROOT_VARIABLE, System
 from ttchat_tui.signals import EndingSignals
@@ -56,7 +55,7 @@ async def picture(folder: Path, to: Path) -> None:
         config_file=None, paths=paths, prompt=None, output="text", save=True, resume=False, plain=False,
     )  # fmt: skip
     config = load_config(paths, environ={}, flags=invocation.flags)
-    engine = IsolatedEngine(folder / "engine.log", timeouts=card_timeouts(Timeouts()))
+    engine = IsolatedEngine(folder / "engine.log", timeouts=engine_choice.timeouts(config))
     with open_session(invocation, config, model, engine, screen_ready, EndingSignals()) as session:
         services = Services(
             session=session, host=session.host, config=config, paths=paths, ui_state=UiState(),

@@ -44,9 +44,9 @@ def test_the_screen_loads_nothing_of_an_engine() -> None:
 def test_the_engines_process_loads_no_screen_and_no_transformers() -> None:
     loaded = loaded_by(
         "import ttchat_tui.engine.runtime.worker\n"
-        "from ttchat_tui.engine.factory import WARM_MODULES\n"
+        "from ttchat_tui.engine.factory import ENGINES\n"
         "import importlib\n"
-        "for name in WARM_MODULES['cpu']: importlib.import_module(name)"
+        "for name in ENGINES['cpu'].warm_modules: importlib.import_module(name)"
     )
     assert "torch" in loaded
     assert not loaded & {"textual", "rich", "transformers", "accelerate", "httpx", "typer", "sqlite3"}
@@ -58,7 +58,7 @@ def test_the_engines_process_loads_no_screen_and_no_transformers() -> None:
         "ttchat_tui.engine.runtime.isolated",
         "ttchat_tui.engine.runtime.host",
         "ttchat_tui.engine.factory",
-        "ttchat_tui.engine.runtime.routing",
+        "ttchat_tui.engine.runtime.switching",
     ],
 )
 def test_driving_an_engine_needs_none_of_its_libraries(room: str) -> None:

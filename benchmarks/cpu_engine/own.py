@@ -21,7 +21,7 @@ from tests.real_text import all_real_text_ids
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
-from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.loading import load_model
@@ -36,7 +36,10 @@ class OwnEngine:
 
     def __init__(self, path: str, threads: int, precision: Any, kernel_dir: str) -> None:
         spec = ModelSpec(
-            name="benchmark", path=path, threads=threads, precision=precision, kernel_dir=kernel_dir
+            name="benchmark",
+            path=path,
+            options=CpuOptions(threads=threads, precision=precision),
+            kernel_dir=kernel_dir,
         )
         self._path = path
         self._model = load_model(spec, lambda _progress: None)

@@ -1,4 +1,4 @@
-"""Which engine a start takes, and how much time it gives it."""
+"""Which engine a start chooses, and its time-outs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import pytest
 
 from ttchat_tui.cli import engine_choice
 from ttchat_tui.config.schema import Config
-from ttchat_tui.engine.runtime.card_timeouts import card_timeouts
 from ttchat_tui.engine.runtime.child import Timeouts
+from ttchat_tui.engine.runtime.timeouts import with_minimum
+from ttchat_tui.engine.tenstorrent.declaration import TENSTORRENT
 from ttchat_tui.engine.tenstorrent.telemetry import ROOT_VARIABLE
+
+CARD = TENSTORRENT.min_timeouts
 
 
 def configured(engine: str) -> Config:
@@ -34,22 +37,22 @@ def seat_a_card(machine: Path) -> None:
     (machine / "dev/tenstorrent/0").touch()
 
 
-def test_without_a_card_auto_is_the_cpu(machine: Path) -> None:
+def test_auto_chooses_the_cpu_without_a_card(machine: Path) -> None:
     assert engine_choice.chosen_kind(configured("auto")) == "cpu"
 
 
-def test_a_card_and_ttnn_make_auto_the_card(machine: Path) -> None:
+def test_auto_chooses_a_card_where_ttnn_is_installed(machine: Path) -> None:
     seat_a_card(machine)
     assert engine_choice.chosen_kind(configured("auto")) == "tt"
 
 
-def test_a_card_without_ttnn_is_left_alone(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_ignores_a_card_without_ttnn(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seat_a_card(machine)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert engine_choice.chosen_kind(configured("auto")) == "cpu"
 
 
-def test_an_engine_that_was_named_is_taken_whatever_there_is(machine: Path) -> None:
+def test_a_named_engine_is_used_on_any_machine(machine: Path) -> None:
     assert engine_choice.chosen_kind(configured("tt")) == "tt"
     seat_a_card(machine)
     assert engine_choice.chosen_kind(configured("cpu")) == "cpu"
@@ -63,18 +66,18 @@ def test_quitting_waits_for_a_card_to_close(machine: Path) -> None:
     assert engine_choice.timeouts(configured("cpu")).close_s < 5
 
 
-def test_a_card_has_time_to_say_itself_that_it_hangs() -> None:
+def test_a_card_has_time_to_report_itself_that_it_hangs() -> None:
     """ttnn's time-out (60 s unless it is changed) names the cure; our kill would leave a card to be reset."""
-    timeouts = card_timeouts(Timeouts(min_step_s=8.0, silence_s=5.0, step_s=60.0))
+    timeouts = with_minimum(Timeouts(min_step_s=8.0, silence_s=5.0, step_s=60.0), CARD)
     assert min(timeouts.min_step_s, timeouts.silence_s, timeouts.load_silence_s) > 60
     assert timeouts.step_s == 600
 
 
 def test_longer_times_of_the_user_are_kept() -> None:
-    assert card_timeouts(Timeouts(silence_s=1000.0, step_s=None)).silence_s == 1000.0
-    assert card_timeouts(Timeouts(step_s=None)).step_s is None
+    assert with_minimum(Timeouts(silence_s=1000.0, step_s=None), CARD).silence_s == 1000.0
+    assert with_minimum(Timeouts(step_s=None), CARD).step_s is None
 
 
-def test_after_a_death_the_card_may_want_a_reset(machine: Path) -> None:
+def test_the_advice_after_a_crash_mentions_a_reset_of_the_card(machine: Path) -> None:
     assert "tt-smi -r" in engine_choice.advice(configured("tt"))
     assert engine_choice.advice(configured("cpu")) == ""

@@ -1,4 +1,4 @@
-"""A name that can be no model's is a slip of who wrote it: one line with the place that gave it, and exit code 2."""
+"""A name that no model can have is a usage error: one line with the place that gave it, and exit code 2."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def test_a_flag_that_names_no_model_is_a_usage_error(name: str) -> None:
 
 
 @pytest.mark.parametrize("variable", ["TTCHAT_MODEL", "TTCHAT_MODEL__NAME", "HF_MODEL"])
-def test_a_variable_that_names_no_model_is_told_by_its_name(variable: str) -> None:
+def test_a_variable_that_names_no_model_is_reported_by_its_name(variable: str) -> None:
     line = refused(run("-p", "Hello", **{variable: "smolm2-135m-instruct"}))
     assert line.startswith(f"ttchat-tui: {variable}: No model is called 'smolm2-135m-instruct'. Did you mean")
 
 
-def test_a_file_that_names_no_model_is_told_with_the_setting(tmp_path: Path) -> None:
+def test_a_file_that_names_no_model_is_reported_with_the_setting(tmp_path: Path) -> None:
     file = tmp_path / "config" / "config.toml"
     file.parent.mkdir()
     file.write_text('[model]\nname = "nonsense"\n')
@@ -48,7 +48,7 @@ def test_a_subcommand_refuses_such_a_name_too(arguments: tuple[str, ...]) -> Non
     assert "No model is called 'nonsense'" in refused(run(*arguments, "nonsense"))
 
 
-def test_a_model_that_cannot_be_had_is_no_usage_error() -> None:
+def test_a_model_that_cannot_be_fetched_is_no_usage_error() -> None:
     done = run("--model", "someone/some-model", "-p", "Hello", HF_HUB_OFFLINE="1")
     assert done.returncode == 1
     assert "is not on this machine yet" in done.stderr
@@ -65,9 +65,9 @@ def test_a_model_that_cannot_be_had_is_no_usage_error() -> None:
 def test_what_a_server_or_the_app_itself_names_is_left_to_the_load(
     tmp_path: Path, name: str, place: Place, engine: str
 ) -> None:
-    config = Config(model=ModelSettings(engine=engine))  # type: ignore[arg-type]
+    config = Config(model=ModelSettings(engine=engine))
     require_possible(ModelChoice(name, place), config, tmp_path, tmp_path, {})
 
 
-def test_a_path_that_holds_half_a_model_is_left_to_the_load(tmp_path: Path) -> None:
+def test_a_path_with_half_a_model_is_left_to_the_load(tmp_path: Path) -> None:
     require_possible(ModelChoice(str(tmp_path), "--model"), Config(), tmp_path, tmp_path, {})

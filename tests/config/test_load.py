@@ -1,9 +1,10 @@
-"""One configuration from defaults, file, variables and flags; and every mistake as one line with its cure."""
+"""Loading settings from defaults, file, variables and flags; each error is one line with its cure."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.load import SHORT_VARIABLES, load_config
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
+from ttchat_tui.domain.model_spec import CpuOptions
 from ttchat_tui.domain.sampling import SamplingParams
 
 
@@ -33,7 +35,7 @@ def complaint(paths: Paths, environ: dict[str, str] | None = None, **more: objec
     return text
 
 
-def test_without_anything_the_defaults_hold(paths: Paths) -> None:
+def test_without_any_source_the_defaults_apply(paths: Paths) -> None:
     assert load_config(paths, environ={"PATH": "/bin", "TTCHAT_DATA_DIR": "/x"}) == Config()
 
 
@@ -42,7 +44,7 @@ def test_an_empty_file_changes_nothing(paths: Paths) -> None:
     assert load_config(paths, environ={}) == Config()
 
 
-def test_file_comes_before_defaults_variables_before_file_and_flags_before_all(paths: Paths) -> None:
+def test_the_file_overrides_defaults_variables_the_file_and_flags_everything(paths: Paths) -> None:
     write(paths, "[sampling]\ntemperature = 0.1\ntop_k = 1\ntop_p = 0.1\n")
     config = load_config(
         paths,
@@ -53,15 +55,15 @@ def test_file_comes_before_defaults_variables_before_file_and_flags_before_all(p
     assert (sampling.temperature, sampling.top_k, sampling.top_p) == (0.3, 2, 0.1)
 
 
-def test_a_file_that_is_named_replaces_the_usual_one(paths: Paths, tmp_path: Path) -> None:
+def test_a_named_file_replaces_the_usual_one(paths: Paths, tmp_path: Path) -> None:
     write(paths, 'system_prompt = "usual"\n[model]\nthreads = 3\n')
     other = tmp_path / "other.toml"
     other.write_text('system_prompt = "other"\n')
     config = load_config(paths, environ={}, file=other)
-    assert (config.system_prompt, config.model.threads) == ("other", 0)
+    assert (config.system_prompt, config.cpu.threads) == ("other", 0)
 
 
-def test_a_file_that_is_named_has_to_exist(paths: Paths, tmp_path: Path) -> None:
+def test_a_named_file_must_exist(paths: Paths, tmp_path: Path) -> None:
     gone = tmp_path / "gone.toml"
     assert complaint(paths, file=gone) == f"{gone}: there is no such file; correct the path, or leave it out"
 
@@ -95,7 +97,7 @@ def test_every_kind_of_setting_can_be_written_as_a_variable(paths: Paths) -> Non
     )
     assert config.tt.max_batch_size == 8
     assert config.system_prompt == "Be brief; 1 = 1."
-    assert (config.model.name, config.model.threads) == ("123", 2)
+    assert (config.model.name, config.cpu.threads) == ("123", 2)
     assert (config.sampling.stop, config.sampling.seed) == (("END", "STOP"), 7)
     assert (config.ui.reduced_motion, config.ui.submit_keys) == (True, ("ctrl+enter",))
     assert config.storage.autosave is False
@@ -167,24 +169,24 @@ def test_a_wrong_setting_is_one_line_with_file_path_and_cure(paths: Paths, text:
         (b'\xff\xfe = "utf-16"', "is not UTF-8 text (byte 0xff at offset 0); save it as UTF-8"),
     ],
 )
-def test_broken_toml_is_told_with_line_and_column(paths: Paths, text: str | bytes, expected: str) -> None:
+def test_broken_toml_is_reported_with_line_and_column(paths: Paths, text: str | bytes, expected: str) -> None:
     write(paths, text)
     line = complaint(paths)
     assert line.startswith(f"{paths.config_file}: ")
     assert expected in line
 
 
-def test_a_folder_in_place_of_the_file_is_told(paths: Paths) -> None:
+def test_a_folder_in_place_of_the_file_is_reported(paths: Paths) -> None:
     paths.config_file.mkdir()
     assert "is a folder" in complaint(paths)
 
 
-def test_a_link_to_nowhere_is_not_taken_for_no_file(paths: Paths) -> None:
+def test_a_dangling_link_is_not_a_missing_file(paths: Paths) -> None:
     paths.config_file.symlink_to(paths.config_dir / "gone")
     assert "there is no such file" in complaint(paths)
 
 
-def test_a_file_that_may_not_be_read_is_told(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_read_permission_is_reported(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     write(paths, "")
 
     def refuse(path: Path) -> bytes:
@@ -206,7 +208,7 @@ def test_a_file_that_may_not_be_read_is_told(paths: Paths, monkeypatch: pytest.M
         ("TTCHAT_UI__NEWLINE_KEYS", "enter", "`enter` cannot both send"),
     ],
 )
-def test_a_wrong_variable_is_named_and_not_the_file(
+def test_an_error_in_a_variable_names_the_variable_and_not_the_file(
     paths: Paths, variable: str, text: str, expected: str
 ) -> None:
     write(paths, "[log]\n")
@@ -215,7 +217,7 @@ def test_a_wrong_variable_is_named_and_not_the_file(
     assert expected in line
 
 
-def test_a_wrong_flag_is_the_command_lines_fault(paths: Paths) -> None:
+def test_an_error_in_a_flag_names_the_command_line(paths: Paths) -> None:
     line = complaint(paths, flags={"sampling.top_p": 2.0})
     assert line == "command line: sampling.top_p: Expected `float` <= 1.0; give a number from 0 to 1"
 
@@ -226,7 +228,7 @@ def test_control_characters_in_a_file_never_reach_the_terminal(paths: Paths) -> 
 
 
 @given(text=st.text(max_size=60))
-def test_no_text_makes_it_fail_in_another_way(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_any_text_loads_or_is_a_config_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     folder = tmp_path_factory.mktemp("config")
     paths = Paths(config_dir=folder, data_dir=folder, cache_dir=folder, state_dir=folder)
     paths.config_file.write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -236,3 +238,53 @@ def test_no_text_makes_it_fail_in_another_way(tmp_path_factory: pytest.TempPathF
     except ConfigError as error:
         said = str(error)
     assert "\n" not in said
+
+
+OLD_FILE = """
+[model]
+precision = "f16"
+prefill_copy = "off"
+threads = 3
+[engine]
+kernel = "off"
+speculation = "off"
+"""
+
+
+def test_settings_that_have_moved_still_work_where_older_files_have_them(paths: Paths) -> None:
+    write(paths, OLD_FILE)
+    options = CpuOptions(precision="f16", prefill_copy="off", threads=3, kernel="off", speculation="off")
+    config = load_config(paths, environ={"TTCHAT_MODEL__THREADS": "4"})
+    assert config.cpu == msgspec.structs.replace(options, threads=4)
+    assert (config.model, config.engine) == (Config().model, Config().engine)
+
+
+def test_the_later_place_wins_whichever_section_it_names(paths: Paths) -> None:
+    write(paths, "[cpu]\nthreads = 3\n")
+    assert load_config(paths, environ={"TTCHAT_MODEL__THREADS": "4"}).cpu.threads == 4
+    write(paths, "[model]\nthreads = 3\n")
+    assert load_config(paths, environ={"TTCHAT_CPU__THREADS": "4"}).cpu.threads == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            '[model]\nprecision = "f8"',
+            "model.precision: Invalid enum value 'f8'; give one of auto, bf16, f16, fp32, int4, int8",
+        ),
+        ("[model]\nthread = 1", "model.thread: there is no such setting; did you mean `threads`?"),
+        ("[engine]\nkernel = 1", "engine.kernel: Expected `str`, got `int`; give one of auto, off"),
+        (
+            "[model]\nthreads = 1\n[cpu]\nthreads = 2",
+            "model.threads: is the same setting as cpu.threads, and both are given; keep cpu.threads",
+        ),
+        ("[cpu]\nthreads = -1", "cpu.threads: Expected `int` >= 0; give a whole number from 0 to 1,024"),
+        ("cpu = 3\n[model]\nthreads = 1", "cpu: Expected `object`, got `int`; give a section: [cpu]"),
+    ],
+)
+def test_an_error_names_a_setting_that_has_moved_as_the_file_has_it(
+    paths: Paths, text: str, expected: str
+) -> None:
+    write(paths, text)
+    assert complaint(paths) == f"{paths.config_file}: {expected}"

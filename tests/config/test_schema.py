@@ -1,4 +1,4 @@
-"""The schema agrees with what engines take, and the example file with the schema."""
+"""The schema matches the engines' parameters, and the example file matches the schema."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def example(*, uncomment: bool) -> dict[str, Any]:
     return msgspec.toml.decode(_COMMENTED_SETTING.sub("", text) if uncomment else text)
 
 
-def test_the_example_file_says_what_holds_without_it() -> None:
+def test_the_example_file_gives_the_defaults() -> None:
     assert msgspec.convert(example(uncomment=False), Config) == Config()
 
 
@@ -60,7 +60,7 @@ def test_sampling_defaults_have_the_names_of_the_sampling_parameters() -> None:
     assert SamplingDefaults.__struct_fields__ == SamplingParams.__struct_fields__
 
 
-def test_what_is_given_goes_over_what_the_model_recommends() -> None:
+def test_given_parameters_override_the_models_recommendation() -> None:
     recommended = SamplingParams(temperature=0.2, top_p=0.9, top_k=50)
     given = SamplingDefaults(temperature=0.0, stop=("\n\n",))
     assert given.over(recommended) == SamplingParams(temperature=0.0, top_p=0.9, top_k=50, stop=("\n\n",))
@@ -71,6 +71,6 @@ def test_nothing_is_given_at_first() -> None:
     assert all(getattr(SamplingDefaults(), name) is UNSET for name in SamplingDefaults.__struct_fields__)
 
 
-def test_a_value_out_of_range_never_gets_through() -> None:
+def test_a_value_out_of_range_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError):
         SamplingDefaults(temperature=9.0).over(SamplingParams())

@@ -22,7 +22,7 @@ from ttchat_tui.domain.generation import Candidate, GenerationControl, Generatio
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import Engine
-from ttchat_tui.engine.factory import WARM_MODULES, create_engine
+from ttchat_tui.engine.factory import ENGINES, create_engine
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 
 CONTEXT = 256
@@ -141,7 +141,7 @@ def _torch(name: str, folder: Path, request: pytest.FixtureRequest) -> Subject:
     spec = ModelSpec(name="smollm2-135m-instruct", path=str(path), context_length=CONTEXT)
     if name == "torch-thread":
         return Subject(create_engine("cpu"), spec, None, late=0)
-    return Subject(IsolatedEngine(folder / "log", warm=WARM_MODULES["cpu"]), spec, None, late=25)
+    return Subject(IsolatedEngine(folder / "log", warm=ENGINES["cpu"].warm_modules), spec, None, late=25)
 
 
 def _card(name: str, folder: Path) -> Iterator[Subject]:

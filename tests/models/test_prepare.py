@@ -10,6 +10,7 @@ import pytest
 
 from tests.models.builders import GGUF, cancel, ignore, write_folder
 from tests.models.hub_server import REPO, Hub, serving
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSource
 from ttchat_tui.models.catalog import catalog
 from ttchat_tui.models.errors import ModelError
 from ttchat_tui.models.prepare import Preparer
@@ -17,12 +18,13 @@ from ttchat_tui.models.prepare import Preparer
 
 def test_a_model_that_is_here_is_described_at_once(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "qwen3-0.6b")
-    prepare = Preparer(models_dir=tmp_path, precision="f16", threads=2, context_length=4096, environ={})
+    options = CpuOptions(precision="f16", threads=2)
+    prepare = Preparer(models_dir=tmp_path, options_of=lambda _: options, context_length=4096, environ={})
     spec = prepare("Qwen3-0.6B", cancel)
     entry = catalog().find("qwen3-0.6b")
     assert entry is not None
     assert (spec.name, spec.path, spec.recommended) == ("qwen3-0.6b", str(folder), entry.recommended)
-    assert (spec.engine, spec.precision, spec.threads, spec.context_length) == ("cpu", "f16", 2, 4096)
+    assert (spec.engine, spec.options, spec.context_length) == ("cpu", options, 4096)
 
 
 def test_the_users_own_file_comes_without_recommendation(tmp_path: Path) -> None:
@@ -37,8 +39,9 @@ def test_a_file_goes_to_the_cpu_unless_the_card_was_asked_for(tmp_path: Path) ->
     file = tmp_path / "own.gguf"
     file.write_bytes(b"GGUF")
 
-    by_us = Preparer(models_dir=tmp_path, engine="tt", is_automatic=True, environ={})
-    by_the_user = Preparer(models_dir=tmp_path, engine="tt", environ={})
+    sources: dict[str, ModelSource] = {"cpu": "files", "tt": "folders"}
+    by_us = Preparer(models_dir=tmp_path, engine="tt", is_automatic=True, sources=sources, environ={})
+    by_the_user = Preparer(models_dir=tmp_path, engine="tt", sources=sources, environ={})
 
     assert by_us(str(file), cancel).engine == "cpu"
     assert by_the_user(str(file), cancel).engine == "tt"

@@ -40,7 +40,7 @@ def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
 def test_no_reply_is_lost_or_cut_short_without_a_word(chaos: RealServer) -> None:
     engine = ServedEngine(environ={"OPENAI_API_KEY": "any"})
     options = RemoteOptions(base_url=chaos.base_url, token_timeout_s=1.0, first_token_timeout_s=2.0)
-    engine.load(ModelSpec(engine="remote", name=chaos.model, remote=options), lambda _: None)
+    engine.load(ModelSpec(engine="remote", name=chaos.model, options=options), lambda _: None)
     sampling = SamplingParams(max_tokens=200)
     ends: Counter[str] = Counter()
     whole, parts = set[str](), set[str]()

@@ -29,7 +29,7 @@ COUNT = ChatMessage("user", "Count from one to one hundred in words, and nothing
 def connect(server: RealServer, *, logprobs: bool = False) -> tuple[ServedEngine, EngineInfo]:
     engine = ServedEngine(environ={}, counter_at=LocalCounter)
     options = RemoteOptions(base_url=server.base_url, connect_timeout_s=10.0, logprobs=logprobs)
-    return engine, engine.load(ModelSpec(engine="remote", name=server.model, remote=options), lambda _: None)
+    return engine, engine.load(ModelSpec(engine="remote", name=server.model, options=options), lambda _: None)
 
 
 @pytest.fixture

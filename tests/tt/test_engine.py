@@ -30,9 +30,10 @@ from ttchat_tui.domain.generation import Candidate, GenerationControl, Generatio
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, TenstorrentOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import LoadCancelled
-from ttchat_tui.engine.runtime.card_timeouts import card_timeouts
 from ttchat_tui.engine.runtime.child import Timeouts
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
+from ttchat_tui.engine.runtime.timeouts import with_minimum
+from ttchat_tui.engine.tenstorrent.declaration import TENSTORRENT
 
 CONTEXT: Final = 1024
 _IDS: Final = itertools.count(1)
@@ -59,7 +60,7 @@ def card(
     log = folder / "engine.log"
     engine = IsolatedEngine(
         log,
-        timeouts=card_timeouts(Timeouts()),
+        timeouts=with_minimum(Timeouts(), TENSTORRENT.min_timeouts),
         environment={**mock_card(request.param), "TT_METAL_HOME": str(checkout)},
     )
     spec = ModelSpec(
@@ -67,7 +68,7 @@ def card(
         name="tiny",
         path=str(model_folder),
         context_length=CONTEXT,
-        tenstorrent=TenstorrentOptions(trace=False, max_batch_size=2, cache_dir=str(folder / "cache")),
+        options=TenstorrentOptions(trace=False, max_batch_size=2, cache_dir=str(folder / "cache")),
     )
     phases: list[str] = []
     info = engine.load(spec, lambda progress: phases.append(progress.phase))
@@ -162,8 +163,8 @@ def test_a_reply_ends_where_the_context_does(card: Card) -> None:
 def test_a_card_whose_sampler_does_not_run_is_sampled_on_the_host_and_that_is_said(card: Card) -> None:
     """S5's sources are four months older than this ttnn, whose top-k refuses what they hand it: they are asked to draw,
     and the load goes on without. A pair that fits draws, and says so."""
-    options = msgspec.structs.replace(card.spec.tenstorrent, sampling="device")
-    info = card.engine.load(msgspec.structs.replace(card.spec, tenstorrent=options), lambda progress: None)
+    options = msgspec.structs.replace(card.spec.options, sampling="device")
+    info = card.engine.load(msgspec.structs.replace(card.spec, options=options), lambda progress: None)
     (note,) = info.notes
     assert "drawn on the host" in note or "The card draws" in note
     assert info.capabilities.logprobs == ("drawn on the host" in note)
@@ -200,7 +201,7 @@ def test_a_second_model_of_the_same_shape_and_name_has_converted_weights_of_its_
     would be the second's."""
     from tests.tt.tiny_llama import write_model  # torch is not in every venv that collects this file
 
-    cache = Path(card.spec.tenstorrent.cache_dir)
+    cache = Path(card.spec.options.cache_dir)
     first = tensors_in(cache)
     card.engine.load(
         msgspec.structs.replace(card.spec, path=str(write_model(tmp_path, seed=1))), lambda progress: None

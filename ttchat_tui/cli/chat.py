@@ -27,11 +27,10 @@ from ttchat_tui.config.ui_state import UiState, load_ui_state
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import Engine, ProgressReporter
-from ttchat_tui.engine.factory import WARM_MODULES, create_engine
+from ttchat_tui.engine.factory import ENGINES, create_engine
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.runtime.load_queue import Prepare
-from ttchat_tui.engine.runtime.routing import RoutingEngine
 from ttchat_tui.engine.runtime.switching import SwitchingEngine
 from ttchat_tui.engine.tenstorrent.telemetry import System
 from ttchat_tui.models.choice import ModelChoice, split_kind
@@ -89,8 +88,8 @@ def _run(invocation: Invocation, typed: TypedAhead | None, ending: EndingSignals
     if not is_full_screen:  # the full screen checks them itself
         screen_settings.check_screen_settings(config, paths, _place_of(invocation))
     engine = _engine(config, paths)
-    if isinstance(engine, RoutingEngine) and not model_choice.is_served(model.name, config):
-        engine.start()  # it starts while this process imports the screen
+    if isinstance(engine, SwitchingEngine):  # its process starts while this one imports the screen
+        engine.start(model_choice.kind_of(model.name, config))
     screen_ready = threading.Event()
     with open_session(invocation, config, model.name, engine, screen_ready, ending) as session:
         if typed is not None:
@@ -126,11 +125,11 @@ def _engine(config: Config, paths: Paths) -> Engine:
         return SwitchingEngine(create_engine)
     isolated = IsolatedEngine(
         paths.engine_log_file,
-        warm=WARM_MODULES[engine_choice.chosen_kind(config)],
+        warm=ENGINES[engine_choice.chosen_kind(config)].warm_modules,
         timeouts=engine_choice.timeouts(config),
         advice=engine_choice.advice(config),
     )
-    return RoutingEngine(isolated, create_engine)
+    return SwitchingEngine(create_engine, isolated)
 
 
 def _model(invocation: Invocation, config: Config, state: UiState) -> ModelChoice:
@@ -169,7 +168,7 @@ def _store(invocation: Invocation, config: Config) -> ConversationStore:
 def _expected_sampling(model: str) -> SamplingParams | None:
     """The sampling that the catalog recommends for `model`, known before the model is loaded."""
     catalog = importlib.import_module("ttchat_tui.models.catalog").catalog()  # not before the first frame
-    entry = catalog.find(split_kind(model)[1])
+    entry = catalog.find(split_kind(model, ENGINES)[1])
     return entry.recommended if entry is not None else None
 
 
@@ -186,14 +185,10 @@ def _prepare_after(screen_ready: threading.Event, config: Config, paths: Paths) 
             models_dir=paths.models_dir,
             engine=engine_choice.chosen_kind(config),
             is_automatic=config.model.engine == "auto",
-            precision=config.model.precision,
-            prefill_copy=config.model.prefill_copy,
-            threads=config.model.threads,
+            sources={kind: each.models for kind, each in ENGINES.items()},
+            options_of=config.options_of,
             context_length=config.model.context_length,
-            speculation=config.engine.speculation,
-            kernel_dir=str(paths.kernels_dir) if config.engine.kernel == "auto" else "",
-            tenstorrent=config.tt,
-            remote=config.remote,
+            kernel_dir=str(paths.kernels_dir),
         )
         spec: ModelSpec = preparer(name, report)
         return spec

@@ -1,52 +1,33 @@
-"""The flags of the chat: what each is called, what its help says, and which setting it is."""
+"""The flags of the chat: names, help, and the setting that each one gives."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import typer
 
 from ttchat_tui.cli.choices import engine_settings
+from ttchat_tui.domain import model_spec
 from ttchat_tui.domain.text import decoded
 
-
-class PrecisionChoice(str, Enum):
-    auto = "auto"
-    fp32 = "fp32"
-    f16 = "f16"
-    bf16 = "bf16"
-    int8 = "int8"
-    int4 = "int4"
-
-
-class IsolationChoice(str, Enum):
-    process = "process"
-    thread = "thread"
-
-
-class OutputChoice(str, Enum):
-    text = "text"
-    json = "json"
-    jsonl = "jsonl"
-
+OutputFormat: TypeAlias = Literal["text", "json", "jsonl"]
 
 Model: TypeAlias = Annotated[
     str | None,
     typer.Option("--model", "-m", help="Alias, hub id, folder with safetensors, .gguf file, or remote:ID."),
 ]
-Precision: TypeAlias = Annotated[PrecisionChoice | None, typer.Option(help="Weights of the CPU engine.")]
-Threads: TypeAlias = Annotated[int | None, typer.Option(help="Threads of the CPU engine; 0 measures.")]
 ContextLength: TypeAlias = Annotated[
     int | None, typer.Option(help="Tokens of prompt and reply; 0: the model's own.")
 ]
-Isolation: TypeAlias = Annotated[IsolationChoice | None, typer.Option(help="Where the engine runs.")]
+Isolation: TypeAlias = Annotated[model_spec.Isolation | None, typer.Option(help="Where the engine runs.")]
 Prompt: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--prompt", "-p", help="Answer this on stdout and leave; without a text, or with -, what stdin has."
+        "--prompt",
+        "-p",
+        help="Answer this on stdout and exit; without a text, or with -, read it from stdin.",
     ),
 ]
 System: TypeAlias = Annotated[str | None, typer.Option(help="System prompt.")]
@@ -60,24 +41,22 @@ Seed: TypeAlias = Annotated[int | None, typer.Option(help="The same seed gives t
 Stop: TypeAlias = Annotated[
     list[str] | None, typer.Option(help="End the reply before this text; may be repeated.")
 ]
-Output: TypeAlias = Annotated[OutputChoice, typer.Option(help="With -p: what goes to stdout.")]
+Output: TypeAlias = Annotated[OutputFormat, typer.Option(help="With -p: what goes to stdout.")]
 Candidates: TypeAlias = Annotated[
-    int, typer.Option(min=1, help="With -p: so many replies at once, from seeds of their own.")
+    int, typer.Option(min=1, help="With -p: this many replies at once, each with its own seed.")
 ]
-NoSave: TypeAlias = Annotated[bool, typer.Option("--no-save", help="Keep nothing of this on disk.")]
+NoSave: TypeAlias = Annotated[bool, typer.Option("--no-save", help="Do not store this conversation.")]
 Continue: TypeAlias = Annotated[
     bool, typer.Option("--continue", "-c", help="Continue the latest conversation.")
 ]
 Plain: TypeAlias = Annotated[
-    bool, typer.Option("--plain", help="Line by line: dumb terminals and screen readers.")
+    bool, typer.Option("--plain", help="Line by line, for dumb terminals and screen readers.")
 ]
 Theme: TypeAlias = Annotated[str | None, typer.Option(help="Theme of the screen.")]
 ConfigFile: TypeAlias = Annotated[Path | None, typer.Option("--config", help="Another config.toml.")]
 
 _SETTINGS: Final[dict[str, str]] = {
     "model": "model.name",
-    "precision": "model.precision",
-    "threads": "model.threads",
     "context_length": "model.context_length",
     "isolation": "model.isolation",
     "system": "system_prompt",
@@ -89,18 +68,21 @@ _SETTINGS: Final[dict[str, str]] = {
         )
     },
 }  # fmt: skip
-"""Parameter → the setting that it gives, as config.toml calls it."""
+"""Parameter → the setting that it gives, by its name in config.toml."""
 _TEXTS: Final = frozenset({"system", "stop"})
-"""What goes to a model; the others may be paths, and keep their bytes."""
+"""Texts for the model. The others may be paths, and keep their bytes."""
 
 
 def settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that the parameters of a command line give, by their dotted names."""
-    found = engine_settings(given["engine"], given["base_url"])
+    """The settings that a command line's parameters give, by their dotted names."""
+    found = engine_settings(given)
     for name, setting in _SETTINGS.items():
         value = given[name]
-        if value is not None and value not in ([], ()):  # a flag that may be repeated, and was not given
-            found[setting] = _text(value) if name in _TEXTS else getattr(value, "value", value)
+        if value is not None and value not in (
+            [],
+            (),
+        ):  # a repeatable flag that was not given is an empty list
+            found[setting] = _text(value) if name in _TEXTS else value
     return found
 
 

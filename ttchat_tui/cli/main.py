@@ -65,13 +65,10 @@ def _print_version(is_requested: bool) -> None:
 
 
 @app.callback()
+@choices.with_engine_flags
 def start(
     context: typer.Context,
     model: flags.Model = None,
-    engine: choices.Engine = None,
-    base_url: choices.BaseUrl = None,
-    precision: flags.Precision = None,
-    threads: flags.Threads = None,
     context_length: flags.ContextLength = None,
     isolation: flags.Isolation = None,
     prompt: flags.Prompt = None,
@@ -84,7 +81,7 @@ def start(
     repetition_penalty: flags.RepetitionPenalty = None,
     seed: flags.Seed = None,
     stop: flags.Stop = None,
-    output: flags.Output = flags.OutputChoice.text,
+    output: flags.Output = "text",
     candidates: flags.Candidates = 1,
     no_save: flags.NoSave = False,
     resume: flags.Continue = False,
@@ -94,6 +91,7 @@ def start(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    **_engine_flags: Any,
 ) -> None:
     """Chat with a language model that runs in-process."""
     context.obj = config
@@ -113,7 +111,7 @@ def _refuse_chat_flags(context: typer.Context, command: str) -> None:
 
 def _invocation(given: dict[str, Any]) -> Invocation:
     """The invocation of a parsed command line. `given`: the parameters of `start`, as typed."""
-    for name, usual in (("output", flags.OutputChoice.text), ("candidates", 1)):
+    for name, usual in (("output", "text"), ("candidates", 1)):
         if given["prompt"] is None and given[name] != usual:
             raise typer.BadParameter("it needs -p", param_hint=f"--{name}")
     return Invocation(
@@ -121,7 +119,7 @@ def _invocation(given: dict[str, Any]) -> Invocation:
         config_file=given["config"],
         paths=find_paths(os.environ),
         prompt=prompt_text(given["prompt"]),
-        output=flags.OutputChoice(given["output"]).value,
+        output=given["output"],
         candidates=given["candidates"],
         save=not given["no_save"],
         resume=given["resume"],

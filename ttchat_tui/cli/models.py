@@ -17,6 +17,7 @@ from ttchat_tui.cli.standard_output import write_line, write_path
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.text import visible_line
+from ttchat_tui.engine.factory import ENGINES
 from ttchat_tui.models import library
 from ttchat_tui.models.catalog import catalog
 from ttchat_tui.models.choice import split_kind
@@ -93,8 +94,8 @@ def _on_this_machine(name: str) -> str:
     Raises:
         ModelNameError: for a served model.
     """
-    kind, bare = split_kind(name)
-    if kind == "remote":
+    kind, bare = split_kind(name, ENGINES)
+    if kind is not None and ENGINES[kind].models == "names":
         raise ModelNameError(
             f"{name} is a server's model: it is not on this machine.",
             cure="`ttchat-tui models list` shows those that can.",

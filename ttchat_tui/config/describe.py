@@ -1,4 +1,4 @@
-"""What a setting may be, in words, read from the schema's own types: for error messages and for reading variables."""
+"""Types of settings in words, read from the schema: for error messages, and for reading environment variables."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import inspect
 
-from ttchat_tui.config.schema import Config
+from ttchat_tui.config.old_places import old_names
+from ttchat_tui.config.schema import config_type, engine_choices
 from ttchat_tui.domain.sampling import SamplingParams
 
 ValueKind: TypeAlias = Literal["text", "list", "bool", "int", "float", "section"]
 
 
 def expectation(path: Sequence[str]) -> str:
-    """What belongs at `path`, as an order: `give a number from 0 to 2`. Empty for an unknown path."""
+    """The cure for a wrong value at `path`: `give a number from 0 to 2`. Empty for an unknown path."""
+    if list(path) == ["model", "engine"]:
+        return f"give one of {', '.join(sorted(engine_choices()))}"
     info = _find(path)
     match info:
         case inspect.FloatType() | inspect.IntType():
@@ -41,15 +44,15 @@ def expectation(path: Sequence[str]) -> str:
 
 
 def known_names(section: Sequence[str], name: str) -> str:
-    """The cure for an unknown `name` in `section`: what it was probably meant to be, else what there is."""
+    """The cure for an unknown `name` in `section`: the setting that was probably meant, else all of them."""
     info = _find(section)
     names = [field.name for field in info.fields] if isinstance(info, inspect.StructType) else []
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name, [*names, *old_names(".".join(section))], n=1)
     return f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(names)}"
 
 
 def value_kind(path: Sequence[str]) -> ValueKind | None:
-    """How the text of an environment variable for `path` is to be read; None when there is no such setting."""
+    """How to read the text of an environment variable for `path`; None if there is no such setting."""
     match _find(path):
         case inspect.LiteralType(values) if all(isinstance(value, int) for value in values):
             return "int"
@@ -70,8 +73,8 @@ def value_kind(path: Sequence[str]) -> ValueKind | None:
 
 
 def _find(path: Sequence[str]) -> inspect.Type | None:
-    """The type at `path`. Below `sampling` it is that of `SamplingParams`, which knows the ranges."""
-    info: inspect.Type = inspect.type_info(Config)
+    """The type at `path`. Below `sampling` it is that of `SamplingParams`, which has the ranges."""
+    info: inspect.Type = inspect.type_info(config_type())
     for depth, name in enumerate(path):
         if isinstance(info, inspect.DictType):
             info = info.value_type
@@ -86,7 +89,7 @@ def _find(path: Sequence[str]) -> inspect.Type | None:
 
 
 def _bare(info: inspect.Type) -> inspect.Type:
-    """The one type of a union that is not None or unset; what carries a note (`Metadata`), without it."""
+    """The type without its `Metadata`; of a union, the member that is not None."""
     if isinstance(info, inspect.Metadata):
         return _bare(info.type)
     if isinstance(info, inspect.UnionType):
@@ -108,6 +111,6 @@ def _range(info: inspect.FloatType | inspect.IntType) -> str:
 
 
 def error_path(error: msgspec.ValidationError) -> tuple[str, str]:
-    """msgspec's message taken apart: what is wrong, and where as `$.sampling.top_k` (`$` for the whole)."""
+    """The two parts of msgspec's message: what is wrong, and where, as `$.sampling.top_k` (`$` for the whole)."""
     what, _, path = str(error).partition(" - at `")
     return what, path.removesuffix("`") or "$"

@@ -1,4 +1,4 @@
-"""One `Config` from all places, later ones winning: defaults < config.toml < TTCHAT_* variables < flags."""
+"""One `Config` from all sources; later ones override earlier ones: defaults, config.toml, TTCHAT_* variables, flags."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import msgspec
 
 from ttchat_tui.config.describe import error_path, expectation, known_names, value_kind
 from ttchat_tui.config.errors import ConfigError
+from ttchat_tui.config.old_places import at_new_places, new_path
 from ttchat_tui.config.paths import Paths
-from ttchat_tui.config.schema import Config
+from ttchat_tui.config.schema import Config, config_type, engine_choices
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.special_files import special_file
@@ -32,24 +33,27 @@ SHORT_VARIABLES: Final[dict[str, str]] = {
     "TTCHAT_LOG_LEVEL": "log.level",
     "OPENAI_BASE_URL": "remote.base_url",
 }
-"""All settings can be written as TTCHAT_SECTION__NAME (TTCHAT_SAMPLING__TOP_K=20); the usual ones have a short form, and
-one has a name that other programs read as well."""
+"""Every setting has a variable TTCHAT_SECTION__NAME (TTCHAT_SAMPLING__TOP_K=20). The usual ones have a short form, and one
+has a name that other programs use too."""
 
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _INDEX: Final = re.compile(r"\[[^\]]*\]")
-"""The end of `$.sampling.stop[0]` and `$.keys[...]`: a place within a list or table."""
+"""The end of `$.sampling.stop[0]` and `$.keys[...]`: a place in a list or table."""
 
 _TOML_PLACE: Final = re.compile(r"(.*?) \(at (line \d+, column \d+|end of document)\)$", re.DOTALL)
 
 
 class _Layer(msgspec.Struct, frozen=True):
     where: str
-    """The file or variable, as an error names it."""
+    """The file or variable, for errors."""
     values: dict[str, Any]
+    """Each setting in its present section."""
+    written: dict[str, str] = {}
+    """Settings that came from an old section: present name → the name as it was written."""
 
 
 class _SamplingSection(msgspec.Struct):
-    """The part of a configuration whose ranges `SamplingDefaults` leaves to `SamplingParams`."""
+    """The part of a configuration whose ranges are in `SamplingParams`, not in `SamplingDefaults`."""
 
     sampling: SamplingParams = SamplingParams()
 
@@ -63,18 +67,19 @@ def load_config(
 ) -> Config:
     """Read and check all settings.
 
-    `file` replaces the usual config.toml and has to exist then; the usual one may be missing. `flags` go by dotted
-    path (`{"model.name": "x", "sampling.temperature": 0.2}`); those that are None were not given.
+    Args:
+        file: replaces the usual config.toml, and must exist; the usual one may be missing.
+        flags: by dotted path (`{"model.name": "x", "sampling.temperature": 0.2}`); None: not given.
 
     Raises:
-        ConfigError: one line naming file or variable, setting, what is wrong, and the cure.
+        ConfigError: one line with the file or variable, the setting, what is wrong, and the cure.
     """
     values: dict[str, Any] = {}
-    config = Config()
+    config = config_type()()
     for layer in _layers(paths, environ, file, flags or {}):
         try:
             values = _merged(values, layer.values)
-            config = _checked(values, layer.where)
+            config = _checked(values, layer)
         except RecursionError as error:
             raise ConfigError(layer.where, "is nested too deeply", cure="take it out") from error
     return config
@@ -88,8 +93,8 @@ def place_of(
     file: Path | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> str:
-    """What gives `setting` (`ui.theme`, or a section) its value: the file or variable, or the command line. The file
-    where nothing does."""
+    """The source of the value of `setting` (`ui.theme`, or a section): the file, the variable or the command line. The
+    file if none gives it."""
     for layer in reversed(list(_layers(paths, environ, file, flags or {}))):
         value: Any = layer.values
         for name in setting.split("."):
@@ -104,7 +109,7 @@ def _layers(
 ) -> Iterator[_Layer]:
     if file is not None or os.path.lexists(paths.config_file):
         chosen = expanded(file) if file is not None else paths.config_file
-        yield _Layer(str(chosen), read_toml(chosen))
+        yield _layer(str(chosen), read_toml(chosen))
     for variable, setting in SHORT_VARIABLES.items():
         if text := environ.get(variable):
             yield _variable_layer(variable, setting.split("."), text)
@@ -114,21 +119,25 @@ def _layers(
             yield _variable_layer(variable, setting.split("__"), environ[variable])
     for setting, value in flags.items():
         if value is not None:
-            yield _Layer("command line", _nested(setting.split("."), value))
+            yield _layer("command line", _nested(setting.split("."), value))
+
+
+def _layer(where: str, values: dict[str, Any]) -> _Layer:
+    return _Layer(where, *at_new_places(values, where))
 
 
 def read_toml(file: Path) -> dict[str, Any]:
-    """The content of a TOML file.
+    """The contents of a TOML file.
 
     Raises:
         ConfigError: missing, a folder, unreadable, not UTF-8, or broken TOML (with line and column).
     """
     where = str(file)
     if str(file) != os.devnull and not where.startswith("/dev/fd/") and (what := special_file(file)):
-        # Not what the shell makes of `--config <(…)`, nor the usual way to say "none".
+        # A shell's `--config <(…)` is a pipe, and /dev/null the usual way to say "none": both are allowed.
         raise ConfigError(where, f"is {what}", cure="name a file")
     try:
-        # Editors of Windows begin a text with a byte order mark, for which TOML has no place.
+        # Editors on Windows begin a text with a byte order mark, which TOML does not allow.
         text = file.read_bytes().removeprefix(codecs.BOM_UTF8).decode()
         return msgspec.toml.decode(text, type=decodable(dict[str, Any]))
     except RecursionError as error:
@@ -148,15 +157,15 @@ def read_toml(file: Path) -> dict[str, Any]:
     except msgspec.DecodeError as error:
         place = _TOML_PLACE.match(str(error))
         what, at = place.groups() if place else (str(error), "TOML")
-        raise ConfigError(where, f"{at}: {what}", cure="mend the TOML there") from error
+        raise ConfigError(where, f"{at}: {what}", cure="correct the TOML there") from error
 
 
 def _variable_layer(variable: str, path: list[str], text: str) -> _Layer:
-    """One environment variable, its text read as what the setting wants; a text that does not fit stays a text,
-    so that checking it says what was expected."""
+    """One environment variable, its text converted to the setting's type. A text that does not fit stays a text, and the
+    check of the types then reports what was expected."""
     text = decoded(text)
     value: Any = text
-    match value_kind(path):
+    match value_kind(new_path(path)):
         case "list":
             value = [part.strip() for part in text.split(",") if part.strip()]
         case "bool":
@@ -167,7 +176,7 @@ def _variable_layer(variable: str, path: list[str], text: str) -> _Layer:
             value = _converted(text, float)
         case "text" | "section" | None:
             pass
-    return _Layer(variable, _nested(path, value))
+    return _layer(variable, _nested(path, value))
 
 
 def _converted(text: str, kind: type[bool | int | float]) -> Any:
@@ -184,7 +193,7 @@ def _nested(path: list[str], value: Any) -> dict[str, Any]:
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`, section by section; a list replaces a list."""
+    """`below` with the values of `above`, merged section by section; a list replaces a list."""
     merged = dict(below)
     for name, value in above.items():
         under = merged.get(name)
@@ -194,13 +203,17 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _checked(values: dict[str, Any], where: str) -> Config:
-    """`values` as a `Config`; what is wrong came with `where`, since all before it was right."""
+def _checked(values: dict[str, Any], layer: _Layer) -> Config:
+    """`values` as a `Config`. An error is of `layer`, since all layers before it were right."""
+    where = layer.where
     try:
-        config = msgspec.convert(values, decodable(Config))
+        config = msgspec.convert(values, decodable(config_type()))
         msgspec.convert(values, decodable(_SamplingSection))
     except msgspec.ValidationError as error:
-        raise _explained(error, where) from error
+        raise _config_error(error, layer) from error
+    if config.model.engine not in engine_choices():
+        what = f"Invalid enum value {config.model.engine!r}"
+        raise ConfigError(where, what, setting="$.model.engine", cure=expectation(["model", "engine"]))
     both = sorted(set(config.ui.submit_keys) & set(config.ui.newline_keys))
     if both:
         raise ConfigError(
@@ -212,13 +225,14 @@ def _checked(values: dict[str, Any], where: str) -> Config:
     return config
 
 
-def _explained(error: msgspec.ValidationError, where: str) -> ConfigError:
+def _config_error(error: msgspec.ValidationError, layer: _Layer) -> ConfigError:
     what, path = error_path(error)
     names = _INDEX.sub("", path).split(".")[1:]
     unknown = _UNKNOWN.fullmatch(what)
     if unknown:
         name = unknown.group(1)
         return ConfigError(
-            where, "there is no such setting", setting=f"{path}.{name}", cure=known_names(names, name)
+            layer.where, "there is no such setting", setting=f"{path}.{name}", cure=known_names(names, name)
         )
-    return ConfigError(where, what, setting=path, cure=expectation(names))
+    setting = layer.written.get(".".join(names[:2]), path)
+    return ConfigError(layer.where, what, setting=setting, cure=expectation(names))

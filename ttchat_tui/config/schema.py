@@ -1,53 +1,47 @@
-"""Every setting with its type, range and default: what config.toml may say. `config.example.toml` shows them all."""
+"""Every setting with its type, range and default: the content of config.toml. `config.example.toml` shows all of them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+import functools
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ttchat_tui.domain.model_spec import (
+    CpuOptions,
+    EngineKind,
     Isolation,
-    Precision,
-    PrefillCopy,
     RemoteOptions,
-    Speculation,
     TenstorrentOptions,
 )
 from ttchat_tui.domain.sampling import SamplingParams, checked
+from ttchat_tui.engine.factory import ENGINES
 
-EngineChoice: TypeAlias = Literal["auto", "cpu", "tt", "remote"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 Key: TypeAlias = Annotated[str, Meta(min_length=1)]
 """A key as Textual names it: `ctrl+j`, `f1`, `escape`."""
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which model runs, and on what."""
+    """Which model runs, and on which engine."""
 
     name: str = ""
-    """Alias, hub id, folder or .gguf file; empty: the one last used, at first the default of the catalog."""
-    engine: EngineChoice = "auto"
-    """`auto` takes the best that this machine has."""
-    precision: Precision = "auto"
-    """What the CPU engine holds weights in; `auto`: the file's own 4 bits where it has them, else float16."""
-    prefill_copy: PrefillCopy = "auto"
-    """With 4-bit and 8-bit weights, a bfloat16 copy that computes prompts faster; `auto`: where memory is plenty."""
-    threads: Annotated[int, Meta(ge=0, le=1024)] = 0
-    """CPU threads for one forward; 0 lets the engine choose."""
+    """Alias, hub id, folder or .gguf file; empty: the model last used, at first the catalog's default."""
+    engine: EngineKind = "auto"
+    """`auto` takes the best that this machine has; else one of `engine_choices`."""
     context_length: Annotated[int, Meta(ge=0)] = 0
     """Tokens of prompt and reply together; 0 is the model's own maximum."""
     isolation: Isolation = "process"
-    """`process`: the engine runs in a child process, whose crash the app survives. `thread`: within the app."""
+    """`process`: the engine runs in a child process, and its crash does not end the app. `thread`: inside the app."""
 
 
 class SamplingDefaults(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """Sampling for new conversations. What is not given is the model's own recommendation.
+    """Sampling for new conversations. A parameter that is not given is the model's own recommendation.
 
-    Names and ranges are those of `SamplingParams`; the ranges are checked where the file is read.
+    Names and ranges are those of `SamplingParams`; `load_config` checks the ranges.
     """
 
     temperature: float | UnsetType = UNSET
@@ -62,10 +56,10 @@ class SamplingDefaults(
     stop: tuple[str, ...] | UnsetType = UNSET
 
     def over(self, recommended: SamplingParams) -> SamplingParams:
-        """`recommended` with everything replaced that is given here.
+        """`recommended` with the parameters that are given here in place of its own.
 
         Raises:
-            msgspec.ValidationError: for a value out of its range; never after `load_config`, which checked it.
+            msgspec.ValidationError: a value is out of its range; never after `load_config`, which checks them.
         """
         given: dict[str, Any] = {
             name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not UNSET
@@ -74,28 +68,28 @@ class SamplingDefaults(
 
 
 class UiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the screen looks and listens."""
+    """The look of the screen, and its keys."""
 
     theme: str = ""
-    """A theme's name; empty: the one last picked, at first the app's own. A theme named here wins over the picker."""
+    """Name of a theme; empty: the one last picked on screen, at first the app's own. A theme named here overrides the picker."""
     submit_keys: Annotated[tuple[Key, ...], Meta(min_length=1)] = ("enter",)
     """Keys that send the message."""
     newline_keys: Annotated[tuple[Key, ...], Meta(min_length=1)] = ("ctrl+j", "shift+enter", "alt+enter")
     """Keys that begin a new line in the message. Not every terminal can tell shift+enter from enter."""
     show_conversations: bool = True
-    """The left sidebar, where the terminal is wide enough and the user has not toggled it."""
+    """The left sidebar, where the terminal is wide enough, until it is toggled on screen."""
     show_controls: bool = True
     """The right sidebar (sampling and metrics), likewise."""
     full_width: bool = False
-    """Lines of text as long as there is room, instead of at most 100 columns."""
+    """Use the whole width for text, instead of at most 100 columns."""
     reduced_motion: bool = False
     """No blinking, no smooth scrolling."""
     notify: Literal["never", "unfocused", "always"] = "unfocused"
-    """When the terminal bell tells that a long load or reply has ended."""
+    """When the terminal bell rings at the end of a long load or reply."""
 
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is kept."""
+    """What is stored, and where."""
 
     autosave: bool = True
     """Keep conversations in the database; false keeps them in memory until the app ends."""
@@ -104,20 +98,15 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long an engine may be silent before it counts as dead, in seconds; and how it decodes."""
+    """How long an engine may be silent before it counts as hung, in seconds."""
 
     hang_timeout_s: Annotated[float, Meta(gt=0)] = 5.0
     """Without a sign of life from the engine's process while it works."""
     load_hang_timeout_s: Annotated[float, Meta(gt=0)] = 30.0
-    """The same while it loads: large reads and imports hold everything up."""
+    """The same while it loads: large reads and imports block everything else."""
     step_timeout_s: Annotated[float, Meta(ge=0)] = 60.0
-    """For prefill and the first decode steps; once the pace is known, 30 times the longest step, at least 8 s, is
-    enough. 0 waits for ever."""
-    kernel: Literal["auto", "off"] = "auto"
-    """CPU engine: `auto` compiles a decode kernel for this machine, once, where there is a C compiler; 4-bit weights run
-    about twice as fast with it. `off`: torch's own kernels only."""
-    speculation: Speculation = "auto"
-    """CPU engine: `auto` drafts text that repeats earlier text, several tokens to a forward; the reply is the same."""
+    """For prefill and the first decode steps. Later steps may take 30 times the longest one so far (at least 8 s). 0: no
+    limit."""
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,7 +116,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All settings. Made by `load_config` only, and passed on from there: there is no global one."""
+    """All settings. `load_config` makes them, and they are passed on from there: there is no global instance."""
 
     system_prompt: str = ""
     """The system prompt of new conversations."""
@@ -135,9 +124,40 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sampling: SamplingDefaults = SamplingDefaults()
     ui: UiSettings = UiSettings()
     keys: dict[str, str] = {}
-    """Action → its keys, divided by commas: `stop = "escape,ctrl+x"`. The screen's table knows the actions."""
+    """Action → its keys, separated by commas: `stop = "escape,ctrl+x"`. The UI checks the actions' names."""
     storage: StorageSettings = StorageSettings()
     engine: EngineSettings = EngineSettings()
+    cpu: CpuOptions = CpuOptions()
     tt: TenstorrentOptions = TenstorrentOptions()
     remote: RemoteOptions = RemoteOptions()
     log: LogSettings = LogSettings()
+
+    def options_of(self, kind: EngineKind) -> Any:
+        """The section of one engine: an instance of the options struct that the engine declares."""
+        return getattr(self, kind)
+
+
+def engine_choices() -> list[str]:
+    """What `[model] engine` may be."""
+    return ["auto", *ENGINES]
+
+
+def config_type() -> type[Config]:
+    """`Config` with a section for each engine that is declared, so that an engine adds its own settings."""
+    more = tuple(
+        (kind, engine.options) for kind, engine in ENGINES.items() if kind not in Config.__struct_fields__
+    )
+    return _extended(more) if more else Config
+
+
+@functools.cache
+def _extended(sections: tuple[tuple[str, type[msgspec.Struct]], ...]) -> type[Config]:
+    extended = msgspec.defstruct(
+        "Config",
+        [(kind, options, options()) for kind, options in sections],
+        bases=(Config,),
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+    return cast("type[Config]", extended)

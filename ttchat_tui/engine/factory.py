@@ -1,6 +1,6 @@
-"""Which class runs which kind of engine: the only match on kinds, and the only lazy import in the package.
+"""The engines: one entry each, and how one is made.
 
-Lazy, because the UI's process imports this module and must never load torch; the engine's process calls it.
+The app's process imports the declarations and no engine; torch is loaded in the engine's process only.
 """
 
 from __future__ import annotations
@@ -8,20 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from typing_extensions import assert_never
-
 from ttchat_tui.domain.model_spec import EngineKind
 from ttchat_tui.engine.base import Engine, MissingDependency, TokenCounter
+from ttchat_tui.engine.cpu.declaration import CPU
+from ttchat_tui.engine.declaration import EngineDeclaration
+from ttchat_tui.engine.served.declaration import served
+from ttchat_tui.engine.tenstorrent.declaration import TENSTORRENT
 
 FACTORY: Final = "ttchat_tui.engine.factory:create_engine"
-"""The name under which the engine's process finds `create_engine`."""
-
-WARM_MODULES: Final[dict[EngineKind, tuple[str, ...]]] = {
-    "cpu": ("torch", "ttchat_tui.engine.cpu.loading", "ttchat_tui.engine.cpu.engine"),
-    "tt": (),
-    "remote": (),
-}
-"""What is worth importing before the first load, while the user looks at the first frame."""
+"""The name by which the engine's process finds `create_engine`."""
 
 
 def create_engine(kind: EngineKind) -> Engine:
@@ -30,44 +25,38 @@ def create_engine(kind: EngineKind) -> Engine:
     Raises:
         MissingDependency: a package that it needs is not installed.
     """
-    match kind:
-        case "cpu":
-            try:
-                from ttchat_tui.engine.cpu.engine import TorchEngine
-            except ModuleNotFoundError as error:
-                raise _missing(error, "cpu") from error
-            return TorchEngine()
-        case "tt":
-            try:
-                from ttchat_tui.engine.tenstorrent.engine import TenstorrentEngine
-            except ModuleNotFoundError as error:
-                raise _missing(error, "tt") from error
-            return TenstorrentEngine()
-        case "remote":
-            from ttchat_tui.engine.served.engine import ServedEngine
-
-            return ServedEngine(counter_at=_counter_at)
-        case _:
-            assert_never(kind)
+    engine = ENGINES[kind]
+    try:
+        return engine.create()
+    except ModuleNotFoundError as error:
+        raise _missing(error, engine) from error
 
 
 def _counter_at(path: Path) -> TokenCounter:
     """Counts prompts of a served model with the tokenizer at `path`.
 
     Raises:
-        EngineError: it cannot be used; MissingDependency: who has all models served need not have `tokenizers`.
+        EngineError: it cannot be read.
+        MissingDependency: `tokenizers` is not installed; served models do not need it otherwise.
     """
     try:
         from ttchat_tui.engine.cpu.local_count import LocalCounter
     except ModuleNotFoundError as error:
-        raise _missing(error, "cpu") from error
+        raise _missing(error, CPU) from error
     return LocalCounter(path)
 
 
-def _missing(error: ModuleNotFoundError, extra: str) -> MissingDependency:
+def _missing(error: ModuleNotFoundError, engine: EngineDeclaration) -> MissingDependency:
     package = (error.name or "").partition(".")[0]
-    # By name for a card: the extra would put a wheel of ttnn over one that was built from source.
-    cure = f"pip install {package}" if extra == "tt" else f"pip install 'ttchat-tui[{extra}]'"
     return MissingDependency(
-        f"The {extra} engine needs the package {package!r}, which is not installed.", cure
+        f"The {engine.kind} engine needs the package {package!r}, which is not installed.",
+        f"pip install 'ttchat-tui[{engine.extra}]'" if engine.extra else f"pip install {package}",
     )
+
+
+ENGINES: Final[dict[EngineKind, EngineDeclaration]] = {
+    engine.kind: engine for engine in (CPU, TENSTORRENT, served(_counter_at))
+}
+"""By kind. Settings, flags, names of models and `doctor` know the engines of this table."""
+DEFAULT_KIND: Final = CPU.kind
+"""What `engine = "auto"` takes where no engine is preferred."""

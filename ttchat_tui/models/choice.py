@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -48,12 +48,7 @@ def choose_model(
     return next(named, ModelChoice(default, "default"))
 
 
-_PREFIXES: Final[dict[str, EngineKind]] = {"cpu:": "cpu", "tt:": "tt", "remote:": "remote"}
-
-
-def split_kind(name: str) -> tuple[EngineKind | None, str]:
-    """`remote:lab/llama-3` → (`remote`, `lab/llama-3`); a name without an engine in front has None."""
-    for prefix, kind in _PREFIXES.items():
-        if name.startswith(prefix):
-            return kind, name.removeprefix(prefix)
-    return None, name
+def split_kind(name: str, kinds: Collection[EngineKind]) -> tuple[EngineKind | None, str]:
+    """`remote:lab/llama-3` → (`remote`, `lab/llama-3`); None and the name where none of `kinds` is in front."""
+    kind, colon, rest = name.partition(":")
+    return (kind, rest) if colon and kind in kinds else (None, name)

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
-from ttchat_tui.domain.model_spec import (
-    EngineKind,
-    ModelSpec,
-    Precision,
-    PrefillCopy,
-    RemoteOptions,
-    Speculation,
-    TenstorrentOptions,
-)
+from ttchat_tui.domain.model_spec import EngineKind, ModelSource, ModelSpec
 from ttchat_tui.models.choice import split_kind
 from ttchat_tui.models.fetch import pull
 from ttchat_tui.models.local import resolve
 from ttchat_tui.models.tokenizers import local_tokenizers
 from ttchat_tui.models.verify import ProgressReporter
+
+_ONLY_FILES: Final[Mapping[EngineKind, ModelSource]] = MappingProxyType({"cpu": "files"})
+
+
+def _no_options(_kind: EngineKind) -> Any:
+    return None
 
 
 class Preparer(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,17 +33,15 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
     models_dir: Path
     engine: EngineKind = "cpu"
     is_automatic: bool = False
-    """Nobody asked for `engine`: a file that it cannot read (a card's engine reads folders) goes to the CPU."""
-    precision: Precision = "auto"
-    prefill_copy: PrefillCopy = "auto"
-    threads: int = 0
+    """`engine` was chosen by the app: a file that it cannot read goes to an engine that reads files."""
+    sources: Mapping[EngineKind, ModelSource] = _ONLY_FILES
+    """What each engine loads."""
+    options_of: Callable[[EngineKind], Any] = _no_options
+    """The settings of an engine, for `ModelSpec.options`."""
     context_length: int = 0
     """0: the model's own maximum."""
-    speculation: Speculation = "auto"
     kernel_dir: str = ""
     """Empty: no kernel is compiled."""
-    tenstorrent: TenstorrentOptions = TenstorrentOptions()
-    remote: RemoteOptions = RemoteOptions()
     environ: Mapping[str, str] = msgspec.field(default_factory=lambda: os.environ)
 
     def __call__(self, name: str, report: ProgressReporter) -> ModelSpec:
@@ -56,14 +54,14 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
             ModelError: with kind, sentence and cure in `.info`.
             Whatever `report` raises.
         """
-        kind, name = split_kind(name)
+        kind, name = split_kind(name, self.sources)
         engine = kind or self.engine
-        if engine == "remote":
+        if self.sources[engine] == "names":
             return ModelSpec(
-                engine="remote",
+                engine=engine,
                 name=name,
                 context_length=self.context_length,
-                remote=self.remote,
+                options=self.options_of(engine),
                 tokenizers=local_tokenizers(self.models_dir, self.environ),
             )
         found = resolve(name, self.models_dir, self.environ)
@@ -71,19 +69,16 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
         if path is None:
             assert found.entry is not None, "only a model with sources may lack a path"
             path = pull(found.entry, self.models_dir, report, self.environ)
-        if engine == "tt" and self.is_automatic and kind is None and not path.is_dir():
-            engine = "cpu"
+        is_movable = self.is_automatic and kind is None
+        if is_movable and self.sources[engine] == "folders" and not path.is_dir():
+            engine = next(each for each, source in self.sources.items() if source == "files")
         return ModelSpec(
             engine=engine,
             name=found.name,
             path=str(path),
-            precision=self.precision,
-            prefill_copy=self.prefill_copy,
-            threads=self.threads,
             context_length=self.context_length,
-            speculation=self.speculation,
+            options=self.options_of(engine),
             kernel_dir=self.kernel_dir,
             recommended=found.entry.recommended if found.entry else None,
             repo=next(iter(found.entry.repos), "") if found.entry else "",
-            tenstorrent=self.tenstorrent,
         )

@@ -15,7 +15,7 @@ from tests.divergence import divergence
 from tests.engine.cpu.native_kernel import kernel_folder
 from tests.engine.cpu.reference_model import reference_model
 from tests.real_text import KINDS, all_real_text_ids, real_text_ids
-from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.loading import load_model
 
@@ -30,7 +30,12 @@ NATIVE_KL: Final = 1e-5
 
 def load(path: Path, precision: Any, kernel_dir: str = "") -> Any:
     # One thread: with two, the barriers of OpenMP collapse where other tests run beside this one.
-    spec = ModelSpec(name="smollm2", path=str(path), precision=precision, threads=1, kernel_dir=kernel_dir)
+    spec = ModelSpec(
+        name="smollm2",
+        path=str(path),
+        options=CpuOptions(precision=precision, threads=1),
+        kernel_dir=kernel_dir,
+    )
     return load_model(spec, lambda _progress: None)
 
 

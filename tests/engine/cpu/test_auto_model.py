@@ -14,7 +14,7 @@ from tests.engine.cpu.tiny_models import VOCAB, build, save
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
-from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.auto_model import AutoStepper, load_auto_model
@@ -71,7 +71,9 @@ def test_an_aborted_prefill_keeps_what_it_computed(folder: Path) -> None:
 
 def test_the_engine_runs_it_and_says_how(folder: Path) -> None:
     engine = TorchEngine()
-    info = engine.load(ModelSpec(name="tiny", path=str(folder), threads=1), lambda _progress: None)
+    info = engine.load(
+        ModelSpec(name="tiny", path=str(folder), options=CpuOptions(threads=1)), lambda _progress: None
+    )
     assert info.label == "cpu transformers fp32"
     assert (info.context_length, info.vocab_size) == (256, VOCAB)
     assert any("'gpt2'" in note for note in info.notes)
@@ -95,7 +97,9 @@ def test_rope_scalings_that_our_forward_lacks_run_through_transformers(
     model: str, kind: str, tmp_path: Path
 ) -> None:
     folder, engine = save(build(model), tmp_path), TorchEngine()
-    info = engine.load(ModelSpec(name="tiny", path=str(folder), threads=1), lambda _progress: None)
+    info = engine.load(
+        ModelSpec(name="tiny", path=str(folder), options=CpuOptions(threads=1)), lambda _progress: None
+    )
     assert info.label == "cpu transformers fp32"
     assert any(f"{kind} rope scaling" in note for note in info.notes)
     assert not info.is_speculating
@@ -108,7 +112,9 @@ def test_rope_scalings_that_our_forward_lacks_run_through_transformers(
 
 def test_a_reply_can_be_cancelled(folder: Path) -> None:
     engine, sampling = TorchEngine(), SamplingParams(temperature=0.0, max_tokens=50)
-    engine.load(ModelSpec(name="tiny", path=str(folder), threads=1), lambda _progress: None)
+    engine.load(
+        ModelSpec(name="tiny", path=str(folder), options=CpuOptions(threads=1)), lambda _progress: None
+    )
     control = GenerationControl(sampling)
     request = GenerationRequest(id=1, messages=(ChatMessage("user", "hello"),), sampling=sampling, seed=0)
     tokens = 0
@@ -123,7 +129,10 @@ def test_a_reply_can_be_cancelled(folder: Path) -> None:
 
 def test_other_precisions_are_refused(folder: Path) -> None:
     with pytest.raises(ModelLoadError, match="f16"):
-        TorchEngine().load(ModelSpec(name="tiny", path=str(folder), precision="f16"), lambda _progress: None)
+        TorchEngine().load(
+            ModelSpec(name="tiny", path=str(folder), options=CpuOptions(precision="f16")),
+            lambda _progress: None,
+        )
 
 
 def test_a_model_that_transformers_does_not_know_is_refused_with_a_sentence(

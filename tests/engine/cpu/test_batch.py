@@ -21,7 +21,7 @@ from tests.engine.cpu.tiny_models import VOCAB, build, save
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
-from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.cpu.engine import TorchEngine
 from ttchat_tui.engine.cpu.stepper import TorchStepper
@@ -184,7 +184,10 @@ def ids_of(engine: TorchEngine, seed: int, candidates: tuple[Candidate, ...] = (
 def test_each_row_of_a_batch_draws_the_ids_of_a_reply_with_its_seed(tmp_path: Path) -> None:
     engine = TorchEngine()
     path = str(save(build("llama"), tmp_path))
-    info = engine.load(ModelSpec(name="tiny", path=path, threads=1, precision="fp32"), lambda _progress: None)
+    info = engine.load(
+        ModelSpec(name="tiny", path=path, options=CpuOptions(threads=1, precision="fp32")),
+        lambda _progress: None,
+    )
     seeds = range(max(info.capabilities.batch_sizes))
     rows = ids_of(engine, seeds[0], tuple(Candidate(seed=seed) for seed in seeds[1:]))
     assert len({tuple(ids) for ids in rows.values()}) == len(seeds)

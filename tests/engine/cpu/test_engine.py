@@ -23,7 +23,7 @@ from ttchat_tui.domain.events import (
     TokenEvent,
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
-from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError, LoadCancelled, MissingDependency, ModelLoadError, OutOfMemory
 from ttchat_tui.engine.cpu import engine as engine_module
@@ -41,9 +41,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save(build("llama"), tmp_path_factory.mktemp("llama"))
 
 
-def load(engine: TorchEngine, folder: Path, **options: Any) -> tuple[EngineInfo, list[LoadProgress]]:
+def load(
+    engine: TorchEngine, folder: Path, precision: Any = "auto", **fields: Any
+) -> tuple[EngineInfo, list[LoadProgress]]:
     seen: list[LoadProgress] = []
-    return engine.load(ModelSpec(name="tiny", path=str(folder), threads=1, **options), seen.append), seen
+    options = CpuOptions(threads=1, precision=precision)
+    spec = ModelSpec(name="tiny", path=str(folder), options=options, **fields)
+    return engine.load(spec, seen.append), seen
 
 
 @pytest.fixture
@@ -292,7 +296,7 @@ def test_sampling_that_the_authors_recommend(config: dict[str, Any], expected: S
 _READY = """
 import sys, time, json
 from ttchat_tui.engine.cpu.engine import TorchEngine
-from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 light = "torch" not in sys.modules
 info = TorchEngine().load(ModelSpec(name="smollm2", path=sys.argv[1]), lambda progress: None)
 with open("/proc/self/stat") as file:

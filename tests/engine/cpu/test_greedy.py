@@ -15,7 +15,7 @@ from tests.engine.cpu.reference_model import reference_model
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
-from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.engine import TorchEngine
@@ -62,7 +62,12 @@ def greedy_replies(path: Path, precision: Any, kernel_dir: str = "") -> Iterator
     """Prompt, the reply's ids and why it ended."""
     engine = TorchEngine()
     # One thread: with two, the barriers of OpenMP collapse where other tests run beside this one.
-    spec = ModelSpec(name="smollm2", path=str(path), precision=precision, threads=1, kernel_dir=kernel_dir)
+    spec = ModelSpec(
+        name="smollm2",
+        path=str(path),
+        options=CpuOptions(precision=precision, threads=1),
+        kernel_dir=kernel_dir,
+    )
     info = engine.load(spec, lambda _progress: None)
     assert info.label == ("cpu int4 native" if kernel_dir else f"cpu {precision}")
     sampling = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, max_tokens=TOKENS)

@@ -12,7 +12,7 @@ from tests.engine.cpu.tiny_models import build, save
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import EngineEvent, GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, GenerationStats
-from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.engine import TorchEngine
@@ -30,7 +30,11 @@ STORY: Final = "Write a story about a lighthouse keeper who finds a letter."
 
 def loaded(path: Path, precision: Any = "fp32", speculation: Any = "auto") -> LoadedModel:
     # One thread: with two, the barriers of OpenMP collapse where other tests run beside this one.
-    spec = ModelSpec(name="model", path=str(path), precision=precision, threads=1, speculation=speculation)
+    spec = ModelSpec(
+        name="model",
+        path=str(path),
+        options=CpuOptions(precision=precision, threads=1, speculation=speculation),
+    )
     return load_model(spec, lambda _progress: None)
 
 
@@ -67,7 +71,7 @@ def test_switched_off_it_counts_no_forwards(tiny: Path) -> None:
 
 def test_the_engine_says_whether_it_speculates_and_counts_forwards(tiny: Path) -> None:
     engine = TorchEngine()
-    spec = ModelSpec(name="model", path=str(tiny), threads=1, precision="fp32")
+    spec = ModelSpec(name="model", path=str(tiny), options=CpuOptions(threads=1, precision="fp32"))
     assert engine.load(spec, lambda _progress: None).is_speculating
     sampling = SamplingParams(temperature=0.0, max_tokens=10)
     request = GenerationRequest(id=1, messages=(ChatMessage("user", "hello"),), sampling=sampling, seed=1)
@@ -79,7 +83,10 @@ def test_the_engine_says_whether_it_speculates_and_counts_forwards(tiny: Path) -
 
 def test_each_token_says_whether_a_forward_was_its_own(tiny: Path) -> None:
     engine = TorchEngine()
-    engine.load(ModelSpec(name="model", path=str(tiny), threads=1, precision="fp32"), lambda _progress: None)
+    engine.load(
+        ModelSpec(name="model", path=str(tiny), options=CpuOptions(threads=1, precision="fp32")),
+        lambda _progress: None,
+    )
     sampling = SamplingParams(temperature=0.0, max_tokens=200)
     request = GenerationRequest(id=1, messages=(ChatMessage("user", "hello"),), sampling=sampling, seed=1)
     events = list(engine.generate(request, GenerationControl(sampling)))

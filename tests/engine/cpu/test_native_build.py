@@ -18,7 +18,7 @@ from tests.engine.cpu import test_native_step as step
 from tests.engine.cpu.native_kernel import kernel
 from tests.engine.cpu.tiny_models import save
 from ttchat_tui.domain.events import LoadProgress
-from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.engine.cpu.loading import load_model
 from ttchat_tui.engine.cpu.native import build
 from ttchat_tui.engine.cpu.native.library import Library
@@ -156,7 +156,12 @@ def test_a_kernel_that_computes_something_else_is_not_used(monkeypatch: pytest.M
 
 def load(folder: Path, kernel_dir: str, precision: Any = "int4") -> tuple[str, list[LoadProgress]]:
     reports: list[LoadProgress] = []
-    spec = ModelSpec(name="tiny", path=str(folder), precision=precision, threads=1, kernel_dir=kernel_dir)
+    spec = ModelSpec(
+        name="tiny",
+        path=str(folder),
+        options=CpuOptions(precision=precision, threads=1),
+        kernel_dir=kernel_dir,
+    )
     return load_model(spec, reports.append).label, reports
 
 

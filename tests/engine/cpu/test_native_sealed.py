@@ -14,7 +14,7 @@ import pytest
 from tests.engine.cpu import test_native_step as step
 from tests.engine.cpu.native_kernel import kernel
 from tests.engine.cpu.tiny_models import save
-from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.engine.cpu.loading import load_model
 from ttchat_tui.engine.cpu.native import build, library
 from ttchat_tui.engine.cpu.native.sealed import NotOurs, fault_of, require_private, seal
@@ -241,6 +241,8 @@ def test_a_load_says_that_the_folder_is_refused(tmp_path: Path) -> None:
 
 def loaded_with_notes(model: Path, kernels: Path) -> tuple[str, tuple[str, ...]]:
 
-    spec = ModelSpec(name="tiny", path=str(model), precision="int4", threads=1, kernel_dir=str(kernels))
+    spec = ModelSpec(
+        name="tiny", path=str(model), options=CpuOptions(precision="int4", threads=1), kernel_dir=str(kernels)
+    )
     there = load_model(spec, lambda progress: None)
     return there.label, there.notes

@@ -68,7 +68,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
             url = stack.enter_context(serving(ScriptedServer(shape, script, gate))).base_url
         options = RemoteOptions(base_url=url, connect_timeout_s=30.0)
         engine = NumberedTokens()
-        spec = ModelSpec(engine="remote", name=model, context_length=context, remote=options)
+        spec = ModelSpec(engine="remote", name=model, context_length=context, options=options)
         if REAL_URL:  # some tell how long their context is
             known = engine.load(spec, lambda progress: None).context_length
             spec = msgspec.structs.replace(spec, context_length=known)

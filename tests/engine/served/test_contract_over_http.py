@@ -14,24 +14,24 @@ from ttchat_tui.domain.generation import Candidate, GenerationControl
 
 OTHERWISE_HERE: Final = {
     "test_load_phases_come_in_their_order_and_never_pass_their_end": "the server has loaded its model already",
-    "test_the_engine_tells_what_it_loaded": "a server tells neither its vocabulary nor its threads",
-    "test_sampling_changed_on_the_way_holds_from_the_next_token": "a request is sent once: live_sampling is False",
+    "test_the_engine_reports_what_it_loaded": "a server tells neither its vocabulary nor its threads",
+    "test_sampling_changed_during_a_reply_applies_from_the_next_token": "a request is sent once: live_sampling is False",
     "test_every_row_streams_ends_once_and_the_batch_ends_last": "rows are requests: nothing holds them in step",
-    "test_cancel_ends_all_rows_and_keeps_what_came": "rows are requests: nothing holds them in step",
+    "test_cancel_ends_all_rows_and_keeps_the_tokens_so_far": "rows are requests: nothing holds them in step",
 }
 """Test → why it cannot hold."""
 
 UNSURE_OF_A_REAL_ONE: Final = {
-    "test_a_full_context_is_the_end": "not every server tells its context",
-    "test_a_count_is_what_the_prompt_will_take": "not every server counts",
-    "test_what_does_not_fit_falls_out_from_the_oldest_on_and_is_told": "not every server tells its context",
+    "test_a_full_context_ends_the_reply": "not every server tells its context",
+    "test_a_count_equals_the_length_of_the_prompt": "not every server counts",
+    "test_messages_that_do_not_fit_are_dropped_from_the_oldest_and_reported": "not every server tells its context",
     "test_a_message_that_cannot_fit_is_refused_with_both_numbers": "not every server refuses: some drop or stretch",
     "test_a_prompt_that_cannot_fit_is_refused_once": "not every server refuses: some drop or stretch",
     "test_a_reply_can_be_continued": "not every server continues a message",
     "test_the_figures_at_the_end_are_those_of_the_events": "a chunk may be several tokens, or none",
     "test_prefill_is_reported_up_to_the_whole_prompt_before_the_first_token": "the count may be an estimate",
-    "test_max_tokens_is_the_end": "a chunk may be several tokens, or none",
-    "test_cancel_stops_within_a_step_and_keeps_what_came": "a chunk may be several tokens, or none",
+    "test_max_tokens_ends_the_reply": "a chunk may be several tokens, or none",
+    "test_cancel_stops_within_a_step_and_keeps_the_tokens_so_far": "a chunk may be several tokens, or none",
 }
 """What `make test-remote` leaves to tests that ask the server first."""
 

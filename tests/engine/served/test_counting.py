@@ -50,7 +50,7 @@ def loaded(server: RawServer, counter: type[Words] = Words, name: str = "org/mod
     spec = ModelSpec(
         engine="remote",
         name="remote:",
-        remote=RemoteOptions(base_url=server.url),
+        options=RemoteOptions(base_url=server.url),
         tokenizers={name: "/here/tokenizer"},
     )
     engine.load(spec, lambda _: None)
@@ -116,7 +116,7 @@ def test_a_prompt_that_is_being_counted_is_cancelled_within_a_tenth_of_a_second(
     server = RawServer(other=slow_to_count)
     engine = ServedEngine({})
     engine.load(
-        ModelSpec(engine="remote", name="remote:", remote=RemoteOptions(base_url=server.url)), lambda _: None
+        ModelSpec(engine="remote", name="remote:", options=RemoteOptions(base_url=server.url)), lambda _: None
     )
     sampling = SamplingParams()
     request = GenerationRequest(

@@ -54,7 +54,7 @@ class Client:
         self.info: EngineInfo = self.load()
 
     def load(self, name: str = "remote:") -> EngineInfo:
-        spec = ModelSpec(engine="remote", name=name, remote=self._options)
+        spec = ModelSpec(engine="remote", name=name, options=self._options)
         return self.engine.load(spec, lambda _: None)
 
     def ask(
@@ -256,7 +256,7 @@ def test_a_server_that_stops_in_the_middle_is_given_up_and_the_part_kept(serve: 
 def test_a_load_is_cancelled_while_the_server_is_silent(serve: Serve) -> None:
     client = serve()
     silent = RawServer(other=silence())
-    spec = ModelSpec(engine="remote", name="remote:", remote=RemoteOptions(base_url=silent.url))
+    spec = ModelSpec(engine="remote", name="remote:", options=RemoteOptions(base_url=silent.url))
     calls = iter([False, False, False])
 
     def report(_: object) -> None:
@@ -371,7 +371,7 @@ def test_a_base_url_without_v1_is_mended_and_told() -> None:
     server = RawServer()
     engine = ServedEngine({})
     options = RemoteOptions(base_url=server.url.removesuffix("/v1"))
-    info = engine.load(ModelSpec(engine="remote", name="remote:", remote=options), lambda _: None)
+    info = engine.load(ModelSpec(engine="remote", name="remote:", options=options), lambda _: None)
     assert any("/v1 was missing" in note for note in info.notes)
     engine.close()
     server.close()

@@ -11,7 +11,7 @@ from ttchat_tui.domain.model_spec import ModelSpec, RemoteEndpoint, RemoteOption
 from ttchat_tui.engine.base import ProgressReporter
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
-from ttchat_tui.engine.runtime.routing import RoutingEngine
+from ttchat_tui.engine.runtime.switching import SwitchingEngine
 from ttchat_tui.engine.served.engine import ServedEngine
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.opening import open_store
@@ -22,11 +22,11 @@ def test_each_reply_of_a_conversation_records_engine_endpoint_and_model(tmp_path
     options = RemoteOptions(endpoints={"lab": RemoteEndpoint(base_url=server.url)})
 
     def prepare(name: str, _report: ProgressReporter) -> ModelSpec:
-        return ModelSpec(engine="remote" if name.startswith("remote:") else "cpu", name=name, remote=options)
+        return ModelSpec(engine="remote" if name.startswith("remote:") else "cpu", name=name, options=options)
 
     script = Script(replies=("from here",))
     isolated = IsolatedEngine(tmp_path / "log", factory=SCRIPTED, environment=script.environment())
-    host = EngineHost(RoutingEngine(isolated, lambda _kind: ServedEngine({})), prepare)
+    host = EngineHost(SwitchingEngine(lambda _kind: ServedEngine({}), isolated), prepare)
     store = open_store(tmp_path / "db")
     session = ChatSession(store, host, model="scripted")
     recorder = Recorder(host)

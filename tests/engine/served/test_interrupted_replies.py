@@ -39,7 +39,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def begin(server: RawServer) -> tuple[ChatSession, Callable[[], list[Update]]]:
         options = RemoteOptions(base_url=server.url)
         host = EngineHost(
-            ServedEngine({}), lambda name, _: ModelSpec(engine="remote", name=name, remote=options)
+            ServedEngine({}), lambda name, _: ModelSpec(engine="remote", name=name, options=options)
         )
         store = open_store(tmp_path / "db")
         session = ChatSession(store, host, model="remote:")

@@ -29,7 +29,7 @@ def load(
     url: str, environ: dict[str, str], transport: httpx.BaseTransport | None = None
 ) -> tuple[ServedEngine, EngineInfo]:
     engine = ServedEngine(environ, transport)
-    spec = ModelSpec(engine="remote", name="remote:", remote=RemoteOptions(base_url=url))
+    spec = ModelSpec(engine="remote", name="remote:", options=RemoteOptions(base_url=url))
     return engine, engine.load(spec, lambda _: None)
 
 

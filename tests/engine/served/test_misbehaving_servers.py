@@ -34,7 +34,7 @@ by_name = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 def loaded(server: ScriptedServer, **options: object) -> ServedEngine:
     engine = ServedEngine(environ={"OPENAI_API_KEY": KEY})
     remote = RemoteOptions(base_url=server.base_url, **options)
-    engine.load(ModelSpec(engine="remote", name=MODEL, remote=remote), lambda progress: None)
+    engine.load(ModelSpec(engine="remote", name=MODEL, options=remote), lambda progress: None)
     return engine
 
 

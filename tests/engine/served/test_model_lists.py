@@ -107,7 +107,7 @@ def load() -> Iterator[Load]:
         kept.extend((engine, server))
         options = RemoteOptions(base_url=server.url)
         return engine.load(
-            ModelSpec(engine="remote", name=name, remote=options), more.get("report") or (lambda _: None)
+            ModelSpec(engine="remote", name=name, options=options), more.get("report") or (lambda _: None)
         )
 
     yield start
@@ -227,7 +227,7 @@ def test_what_tells_servers_apart_is_asked_at_the_same_time(load: Load) -> None:
     server = RawServer(other=other)
     engine = ServedEngine({})
     options = RemoteOptions(base_url=server.url)
-    info = engine.load(ModelSpec(engine="remote", name="remote:", remote=options), lambda _: None)
+    info = engine.load(ModelSpec(engine="remote", name="remote:", options=options), lambda _: None)
     assert all_asked.is_set()
     assert "Ollama" in info.label, "every one was answered: its version is one of four"
     request = GenerationRequest(

@@ -40,7 +40,7 @@ class Client:
 
     def load(self) -> EngineInfo:
         options = RemoteOptions(base_url=self.server.url)
-        return self.engine.load(ModelSpec(engine="remote", name="m1", remote=options), lambda _: None)
+        return self.engine.load(ModelSpec(engine="remote", name="m1", options=options), lambda _: None)
 
     def reply(
         self, *turns: ChatMessage, sampling: SamplingParams = SAMPLING, **more: Any

@@ -54,7 +54,7 @@ def engine_at(url: str, environ: dict[str, str] | None = None, model: str = "m",
     engine = ServedEngine(environ or {})
     lab = RemoteEndpoint(base_url=url, **more)
     options = RemoteOptions(endpoint="lab", endpoints={"lab": lab}, connect_timeout_s=2.0, retries=0)
-    engine.load(ModelSpec(engine="remote", name=f"remote:lab/{model}", remote=options), lambda _: None)
+    engine.load(ModelSpec(engine="remote", name=f"remote:lab/{model}", options=options), lambda _: None)
     return engine
 
 

@@ -126,7 +126,7 @@ def play(name: str) -> Played:
     )
     try:
         model = "" if name.startswith("m_") else "m1"
-        result.info = engine.load(ModelSpec(engine="remote", name=model, remote=remote), lambda _: None)
+        result.info = engine.load(ModelSpec(engine="remote", name=model, options=remote), lambda _: None)
         for number in range(2 if name.startswith(("p_", "r301")) else 1):
             request = GenerationRequest(
                 id=number, messages=LONG if is_long else GREETING, sampling=sampling, seed=1

@@ -17,7 +17,7 @@ from tests.engine.cpu import test_native_step as step
 from tests.engine.cpu.tiny_models import save
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import LoadProgress
-from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.engine.cpu.loading import load_model
 from ttchat_tui.engine.text import template_process
 from ttchat_tui.engine.text.template import ChatTemplate
@@ -173,7 +173,7 @@ def test_a_model_whose_template_does_not_end_is_not_loaded_and_the_phase_names_i
     (folder / "chat_template.jinja").write_text(ENDLESS["loops in loops"])
     phases: list[LoadProgress] = []
     with pytest.raises(TemplateError, match="does not end"):
-        load_model(ModelSpec(name="tiny", path=str(folder), threads=1), phases.append)
+        load_model(ModelSpec(name="tiny", path=str(folder), options=CpuOptions(threads=1)), phases.append)
     assert phases[-1].detail == "chat template"
 
 

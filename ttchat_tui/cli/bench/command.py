@@ -11,7 +11,7 @@ import typer
 
 from ttchat_tui.cli import chat
 from ttchat_tui.cli.bench.run import Figures, StreamFigures, Workload, measure, measure_concurrently
-from ttchat_tui.cli.choices import BaseUrl, Engine, engine_settings
+from ttchat_tui.cli.choices import engine_settings, with_engine_flags
 from ttchat_tui.cli.invocation import bare_invocation
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.standard_output import write_json, write_line
@@ -21,11 +21,10 @@ from ttchat_tui.engine.factory import create_engine
 from ttchat_tui.engine.tenstorrent.references import Reference, references_for
 
 
+@with_engine_flags
 def bench(
     context: typer.Context,
     model: Annotated[str, typer.Option("--model", "-m", help="Model, as for the chat.")] = "",
-    engine: Engine = None,
-    base_url: BaseUrl = None,
     prompt_tokens: Annotated[int, typer.Option(min=1, help="Length of the prompt.")] = 128,
     tokens: Annotated[int, typer.Option(min=3, help="Length of the reply.")] = 128,
     batch: Annotated[int, typer.Option(min=1, max=32, help="Replies in one batch.")] = 1,
@@ -33,9 +32,12 @@ def bench(
         int, typer.Option(min=1, help="Parallel requests; only with --engine remote.")
     ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
+    **_engine_flags: Any,
 ) -> None:
     """Measure load, prefill and decode of any engine, by the definitions of tt-metal's simple_text_demo."""
-    flags = engine_settings(engine, base_url)
+    flags = engine_settings(context.params)
+    # With speculation the rate would depend on how often the text repeats itself.
+    flags["cpu.speculation"] = "off"
     if model:
         flags["model.name"] = model
     if batch > 1:
@@ -66,8 +68,7 @@ def _measured(
     others: list[base.Engine] = []
     progress = ProgressLine()
     try:
-        # With speculation the rate would depend on how often the text repeats itself.
-        spec = msgspec.structs.replace(prepare(progress), speculation="off")
+        spec = prepare(progress)
         if concurrency == 1:
             return measure(engine, spec, workload, progress)
         if spec.engine != "remote" or workload.batch > 1:

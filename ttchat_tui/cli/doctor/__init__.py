@@ -1,1 +1,1 @@
-"""`ttchat-tui doctor`: what works on this machine, and what to run where it does not."""
+"""`ttchat-tui doctor`: what works on this machine, and what to run if something does not."""

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from ttchat_tui.cli.doctor.card_checks import card_checks
-from ttchat_tui.cli.doctor.checks import Verdict, all_checks
+from ttchat_tui.cli.doctor.checks import all_checks
 from ttchat_tui.cli.errors import DONE, ENGINE_ERROR
 from ttchat_tui.cli.standard_output import write_json, write_line
 from ttchat_tui.config.paths import find_paths
+from ttchat_tui.engine.doctor import Verdict
 from ttchat_tui.storage.backups import backup_folder
 
 MARKS: dict[Verdict, str] = {"ok": "✓", "note": "!", "wrong": "✗"}
@@ -20,19 +20,19 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of
 
 
 def doctor(context: typer.Context, as_json: AsJson = False) -> None:
-    """Report what is here, what is missing, and what to run. Exits 1 when something needed is missing."""
+    """Report what is installed, what is missing, and what to run. Exits with 1 if something needed is missing."""
     found = find_paths(os.environ)
-    checks = [*all_checks(found, context.obj), *card_checks(found, context.obj, os.environ)]
-    is_well = all(check.verdict != "wrong" for check in checks)
+    checks = list(all_checks(found, context.obj))
+    is_ok = all(check.verdict != "wrong" for check in checks)
     if as_json:
-        write_json({"ok": is_well, "checks": checks})
+        write_json({"ok": is_ok, "checks": checks})
     else:
         width = max(len(check.subject) for check in checks)
         for check in checks:
             write_line(f"{MARKS[check.verdict]} {check.subject:<{width}}  {check.fact}")
             if check.cure:
                 write_line(f"  {'':<{width}}  → {check.cure}")
-    raise typer.Exit(DONE if is_well else ENGINE_ERROR)
+    raise typer.Exit(DONE if is_ok else ENGINE_ERROR)
 
 
 def paths(as_json: AsJson = False) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import torch
 
 from ttchat_tui.domain.events import LoadPhase, LoadProgress
-from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import ModelLoadError, ProgressReporter
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
@@ -106,13 +106,14 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
         LoadCancelled: raised by `report`.
     """
     model = _read_model(spec, report)
-    threads = warm_up(model.stepper, spec.threads, _steps(report, "warm up", "steps"), model.set_threads)
+    options = spec.options_as(CpuOptions)
+    threads = warm_up(model.stepper, options.threads, _steps(report, "warm up", "steps"), model.set_threads)
     model.stepper.reset()
     context = min(spec.context_length or model.context_length, model.context_length)
-    stepper = _governed(model, spec.threads, threads)
+    stepper = _governed(model, options.threads, threads)
     own = model.stepper if isinstance(model.stepper, TorchStepper) else None
     lookup = None
-    if spec.speculation == "auto" and own is not None and model.draft_rows > 1:
+    if options.speculation == "auto" and own is not None and model.draft_rows > 1:
         # Around the governor, which times single steps: the forward of a draft takes longer.
         lookup = LookupStepper(stepper, own, context, model.draft_rows)
     return LoadedModel(
@@ -203,14 +204,15 @@ def _load_own(
 ) -> _ColdModel:
     """A checkpoint of the Llama family, for our own forward."""
     chat_template = _compiled_template(template, tokenizer, report)
+    options = spec.options_as(CpuOptions)
     config, kernels, available = checkpoint.config, working_kernels(), available_bytes()
     notes: list[str] = []
     compiled = _compiled_kernel(spec, report, notes) if fits_step(config) else None
     plan = plan_weights(
-        spec.precision, kernels, stored_bits=checkpoint.stored_bits, has_native=compiled is not None
+        options.precision, kernels, stored_bits=checkpoint.stored_bits, has_native=compiled is not None
     )
     check_memory(needed_bytes(config, plan), available)
-    plan = with_prefill_copy(plan, spec.prefill_copy, kernels, config, available)
+    plan = with_prefill_copy(plan, options.prefill_copy, kernels, config, available)
     rope = RopeTable(rope_frequencies(config, checkpoint.rope_factors))
     weights = convert_weights(checkpoint, plan, _steps(report, "convert", "layers"), compiled)
     return _ColdModel(
@@ -230,7 +232,9 @@ def _load_own(
 
 def _compiled_kernel(spec: ModelSpec, report: ProgressReporter, notes: list[str]) -> Library | None:
     """The compiled kernel; None if it is off, unavailable or computes wrong results. May append to `notes`."""
-    if not spec.kernel_dir or spec.precision not in ("auto", "int4", "int8"):
+    options = spec.options_as(CpuOptions)
+    is_off = options.kernel == "off" or not spec.kernel_dir
+    if is_off or options.precision not in ("auto", "int4", "int8"):
         return None
 
     def compiling() -> None:
@@ -257,9 +261,10 @@ def _thread_setter(compiled: Library | None) -> Callable[[int], None]:
 
 def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporter) -> _ColdModel:
     """A folder that our own forward does not run, through transformers."""
-    if spec.precision not in ("auto", "fp32"):
+    precision = spec.options_as(CpuOptions).precision
+    if precision not in ("auto", "fp32"):
         raise ModelLoadError(
-            f"Precision {spec.precision} is not available for models that run through transformers.",
+            f"Precision {precision} is not available for models that run through transformers.",
             "Set precision to auto or fp32.",
         )
     tokenizer = tokenizer_from_folder(path)

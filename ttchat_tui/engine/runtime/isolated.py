@@ -66,7 +66,7 @@ class IsolatedEngine:
         Args:
             log_path: the file for all output of the child (file descriptors 1 and 2); created with mode 0600.
             factory: `module:callable` that makes an engine from an `EngineKind`, in the child.
-            warm: modules that the child imports before its first command (`factory.WARM_MODULES`).
+            warm: modules that the child imports before its first command (`EngineDeclaration.warm_modules`).
             timeouts: when the child counts as hung.
             environment: variables for the child, in addition to this process's environment.
             advice: what to do, besides a new load, if the child dies; a sentence.

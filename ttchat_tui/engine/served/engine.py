@@ -84,7 +84,7 @@ class ServedEngine:
     def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
         self.unload()
         started_s = time.perf_counter()
-        want = resolve_target(spec.path or spec.name, spec.remote)
+        want = resolve_target(spec.path or spec.name, spec.options_as(RemoteOptions))
         endpoint, found = want.endpoint, None
         if endpoint is None:
             progress = LoadProgress(phase="start", detail="is there a server on this machine?")
@@ -127,7 +127,7 @@ class ServedEngine:
         return Caller(
             endpoint,
             api_key(endpoint, self._environ),
-            connect_timeout_s=spec.remote.connect_timeout_s,
+            connect_timeout_s=spec.options_as(RemoteOptions).connect_timeout_s,
             secrets=secrets_of(endpoint, self._environ),
             transport=self._transport,
         )
@@ -145,14 +145,14 @@ class ServedEngine:
             context = min(context, spec.context_length) if context else spec.context_length
         quirks = self._quirks.setdefault((endpoint.base_url, chosen), ServerQuirks())
         context = quirks.context_length = context or quirks.context_length
-        capabilities = _capabilities(found, quirks.adaptation, spec.remote)
+        capabilities = _capabilities(found, quirks.adaptation, spec.options_as(RemoteOptions))
         self._responder = ServedResponder(
             caller,
             found.dialect,
             chosen,
             PromptCounter(caller, found.dialect, chosen, self._local_counter(chosen, endpoint, spec)),
             quirks=quirks,
-            options=spec.remote,
+            options=spec.options_as(RemoteOptions),
             capabilities=capabilities,
             known_models=known,
         )

@@ -73,7 +73,7 @@ class TenstorrentEngine:
     def _load(
         self, spec: ModelSpec, prepared: _Prepared, report: ProgressReporter, started: float
     ) -> EngineInfo:
-        folder, options = prepared.folder, spec.tenstorrent
+        folder, options = prepared.folder, spec.options_as(TenstorrentOptions)
         if not options.ignore_holders:
             require_free(os.environ)
         config = read_json(folder / "config.json")
@@ -139,7 +139,7 @@ class TenstorrentEngine:
         Raises:
             EngineError: something is missing; the cure says how to get it.
         """
-        options = spec.tenstorrent
+        options = spec.options_as(TenstorrentOptions)
         checkout = environment.find_checkout(options.home, os.environ, home=home(), current=current_folder())
         api = environment.choose_api(options.api, checkout)
         path = Path(spec.path)

@@ -55,7 +55,7 @@ class Installation:
             name="tiny",
             path=str(self.checkpoint),
             context_length=context_length,
-            tenstorrent=TenstorrentOptions(
+            options=TenstorrentOptions(
                 **{"api": self.api, "max_batch_size": 4, "mesh_device": "N150", **options}  # type: ignore[arg-type]
             ),
         )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.engine.tenstorrent.fake_system import FakeSystem
-from ttchat_tui.cli.doctor import card_checks as module
-from ttchat_tui.cli.doctor.card_checks import card_checks
-from ttchat_tui.cli.doctor.checks import Check
+from ttchat_tui.cli.doctor.hub_checks import hub_checks
+from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
+from ttchat_tui.engine.declaration import DoctorRequest
+from ttchat_tui.engine.doctor import Check
+from ttchat_tui.engine.tenstorrent import doctor as module
 from ttchat_tui.engine.tenstorrent.telemetry import ROOT_VARIABLE
 
 S5 = """
@@ -32,7 +35,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSystem:
 
 def examine(machine: FakeSystem, environ: Mapping[str, str] | None = None) -> dict[str, Check]:
     place = {ROOT_VARIABLE: str(machine.root), "HF_HOME": str(machine.root / "hub"), **(environ or {})}
-    return {check.subject: check for check in card_checks(find_paths(place), None, place)}
+    request = DoctorRequest(
+        options=load_config(find_paths(place), environ=os.environ).tt,
+        is_chosen=False,
+        environ=place,
+        hub_checks=lambda: hub_checks(place),
+    )
+    return {check.subject: check for check in module.checks(request)}
 
 
 def checkout(root: Path, source: str, pin: str = "") -> Path:
@@ -44,11 +53,11 @@ def checkout(root: Path, source: str, pin: str = "") -> Path:
     return root
 
 
-def test_a_machine_with_nothing_of_it_gets_one_line(machine: FakeSystem) -> None:
+def test_a_machine_without_anything_of_tenstorrents_gets_one_line(machine: FakeSystem) -> None:
     assert list(examine(machine)) == ["tenstorrent"]
 
 
-def test_a_free_card_with_all_it_needs_is_well(
+def test_a_free_card_with_everything_it_needs_is_ok(
     machine: FakeSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.add_n150()
@@ -63,7 +72,7 @@ def test_a_free_card_with_all_it_needs_is_well(
     assert "API generation S5" in checks["tt-metal"].fact
 
 
-def test_whoever_holds_a_card_is_named_with_what_ends_it(machine: FakeSystem) -> None:
+def test_the_process_that_holds_a_card_is_named_with_the_command_that_ends_it(machine: FakeSystem) -> None:
     machine.add_n150()
     machine.hold(0, (4242, "python3"))
     check = examine(machine)["card 0"]
@@ -71,7 +80,7 @@ def test_whoever_holds_a_card_is_named_with_what_ends_it(machine: FakeSystem) ->
     assert "kill 4242" in check.cure
 
 
-def test_everything_that_is_wrong_says_what_to_do(machine: FakeSystem, tmp_path: Path) -> None:
+def test_every_problem_has_a_cure(machine: FakeSystem, tmp_path: Path) -> None:
     machine.add_card(0, {"tt_fw_bundle_ver": "18.2.0.0"}, {})
     machine.write("sys/module/tenstorrent/version", "1.29")
     home = checkout(tmp_path / "metal", "class Generator: ...")
@@ -100,14 +109,14 @@ def test_everything_that_is_wrong_says_what_to_do(machine: FakeSystem, tmp_path:
     assert all(checks[subject].cure for subject in unwell)
 
 
-def test_nothing_is_wrong_where_there_is_no_card_to_be_used(machine: FakeSystem, tmp_path: Path) -> None:
+def test_nothing_is_wrong_on_a_machine_without_a_card(machine: FakeSystem, tmp_path: Path) -> None:
     home = checkout(tmp_path / "metal", "class Generator: ...")
     checks = examine(machine, {"TT_METAL_HOME": str(home)})
     assert checks["tt-metal"].verdict == "note"
     assert "wrong" not in {check.verdict for check in checks.values()}
 
 
-def test_a_setting_that_the_checkout_does_not_meet_is_said(
+def test_a_setting_that_the_checkout_does_not_support_is_reported(
     machine: FakeSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TTCHAT_TT__KV_REUSE", "true")
@@ -123,12 +132,14 @@ def test_a_setting_that_the_checkout_does_not_meet_is_said(
     assert "sampling" not in checks
 
 
-def test_a_checkout_without_a_card_says_how_a_container_gets_one(machine: FakeSystem, tmp_path: Path) -> None:
+def test_a_checkout_without_a_card_explains_how_a_container_gets_one(
+    machine: FakeSystem, tmp_path: Path
+) -> None:
     home = checkout(tmp_path / "metal", S5)
     assert "--device /dev/tenstorrent" in examine(machine, {"TT_METAL_HOME": str(home)})["card"].cure
 
 
-def test_a_python_without_wheels_is_told_which_has_them(
+def test_a_python_without_wheels_lists_the_versions_that_have_them(
     machine: FakeSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.add_n150()
@@ -140,7 +151,7 @@ def test_a_python_without_wheels_is_told_which_has_them(
 
 
 @pytest.mark.parametrize(("pin", "verdict"), [("4.53.0", "note"), ("5.10.0", "ok"), ("5.10.2", "ok")])
-def test_another_series_of_transformers_than_the_pin_is_said(
+def test_another_series_of_transformers_than_the_pinned_one_is_reported(
     machine: FakeSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pin: str, verdict: str
 ) -> None:
     monkeypatch.setattr(module, "version_of", {"transformers": "5.10.2"}.get)

@@ -1,4 +1,4 @@
-"""What `doctor` looks at for the Tenstorrent engine. No card is opened and ttnn is not imported: a model may be running."""
+"""The Tenstorrent engine's lines of `doctor`. No card is opened and ttnn is not imported: a model may be running."""
 
 from __future__ import annotations
 
@@ -7,50 +7,44 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from ttchat_tui.cli.doctor.checks import Check, version_of
-from ttchat_tui.config.errors import ConfigError
-from ttchat_tui.config.load import load_config
-from ttchat_tui.config.paths import Paths
-from ttchat_tui.config.schema import Config
 from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.domain.telemetry import CardReading
 from ttchat_tui.domain.user_paths import current_folder, expanded, home
 from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.declaration import DoctorRequest
+from ttchat_tui.engine.doctor import Check, version_of
 from ttchat_tui.engine.tenstorrent.environment import Checkout, find_checkout
 from ttchat_tui.engine.tenstorrent.holders import named
 from ttchat_tui.engine.tenstorrent.mesh import mesh_shape
 from ttchat_tui.engine.tenstorrent.source_profile import generation, transformers_pin
 from ttchat_tui.engine.tenstorrent.telemetry import System
-from ttchat_tui.models import hub_settings
 
 OLDEST_DRIVER: Final = (1, 33)
 OLDEST_FIRMWARE: Final = (18, 7)
-"""What the oldest supported tt-metal asks for (its INSTALLING.md); newer ones want more, and say so themselves."""
+"""The requirements of the oldest supported tt-metal (its INSTALLING.md). Newer ones need more, and report it themselves."""
 WHEEL_PYTHONS: Final = ((3, 10), (3, 12))
 _ANY_NUMBER_OF_CHIPS: Final = 1_000
 
 
-def card_checks(paths: Paths, config_file: Path | None, environ: Mapping[str, str]) -> Iterator[Check]:
-    """From the card up to the model. One line where this machine has nothing of Tenstorrent. Without a card, and
-    with another engine configured, nothing here is wrong: the chat runs without."""
-    config = _config(paths, config_file)
-    system = System.of(environ)
+def checks(request: DoctorRequest) -> Iterator[Check]:
+    """From the card up to the model; a single line on a machine without anything of Tenstorrent's. Without a card, and with
+    another engine configured, nothing is wrong: the chat works without it."""
+    system = System.of(request.environ)
     cards = system.read_cards()
-    is_wanted = bool(cards) or config.model.engine == "tt"
-    for check in _all(config.tt, system, cards, environ):
+    is_needed = bool(cards) or request.is_chosen
+    for check in _all(request, system, cards):
         yield (
-            check if is_wanted or check.verdict != "wrong" else msgspec.structs.replace(check, verdict="note")
+            check if is_needed or check.verdict != "wrong" else msgspec.structs.replace(check, verdict="note")
         )
 
 
-def _all(
-    options: TenstorrentOptions, system: System, cards: tuple[CardReading, ...], environ: Mapping[str, str]
-) -> Iterator[Check]:
+def _all(request: DoctorRequest, system: System, cards: tuple[CardReading, ...]) -> Iterator[Check]:
+    options: TenstorrentOptions = request.options
+    environ = request.environ
     ttnn = version_of("ttnn")
     try:
         checkout = find_checkout(options.home, environ, home=home(), current=current_folder())
@@ -67,17 +61,10 @@ def _all(
         yield _hugepages(system)
     yield _ttnn(ttnn)
     yield from _checkout(checkout)
-    yield from _wishes(options, checkout)
+    yield from _settings(options, checkout)
     yield from _variables(options, environ)
-    yield from _model(environ)
+    yield from request.hub_checks()
     yield _kernel_cache(environ)
-
-
-def _config(paths: Paths, config_file: Path | None) -> Config:
-    try:
-        return load_config(paths, environ=os.environ, file=config_file)
-    except ConfigError:
-        return Config()  # The line `config` says what is wrong with it.
 
 
 def _cards(cards: tuple[CardReading, ...]) -> Iterator[Check]:
@@ -97,7 +84,7 @@ def _cards(cards: tuple[CardReading, ...]) -> Iterator[Check]:
         fact = ", ".join([card.card_type or "type not reported by the driver", *figures])
         if card.holders:
             holders = ", ".join(named(holder) for holder in card.holders)
-            cure = f"It cannot be loaded on meanwhile: end it (`kill {card.holders[0].pid}`)."
+            cure = f"No model can be loaded on it meanwhile; `kill {card.holders[0].pid}` ends that process."
             yield Check(f"card {card.index}", "note", f"{fact}; open in {holders}", cure)
         else:
             yield Check(f"card {card.index}", "ok", f"{fact}; free")
@@ -128,7 +115,7 @@ def _firmware(cards: tuple[CardReading, ...]) -> Iterator[Check]:
 
 
 def _hugepages(system: System) -> Check:
-    """1 GB pages, unless an IOMMU does without them."""
+    """1 GB pages, which are not needed with an IOMMU."""
     if any((system.root / "sys/kernel/iommu_groups").glob("*")):
         return Check("huge pages", "ok", "not needed: the IOMMU is on")
     file = system.root / "sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages"
@@ -146,7 +133,7 @@ def _hugepages(system: System) -> Check:
 
 
 def _ttnn(version: str | None) -> Check:
-    # A checkout's own build has no version of a wheel; found, without being imported.
+    # A build from source has no version of a wheel. `find_spec` does not import it.
     is_there = version is not None or importlib.util.find_spec("ttnn") is not None
     if is_there:
         return Check("ttnn", "ok", version or "built from source")
@@ -155,7 +142,7 @@ def _ttnn(version: str | None) -> Check:
     if python not in WHEEL_PYTHONS:
         wheels = " and ".join(".".join(map(str, each)) for each in WHEEL_PYTHONS)
         fact = f"not installed; its wheels are for Python {wheels}, this is {python[0]}.{python[1]}"
-        return Check("ttnn", "wrong", fact, f"Make a venv with one of these, and in it: {cure}")
+        return Check("ttnn", "wrong", fact, f"Make a venv with one of them; in it: {cure}")
     return Check("ttnn", "wrong", "not installed", cure)
 
 
@@ -179,16 +166,16 @@ def _checkout(checkout: Checkout | None) -> Iterator[Check]:
     yield _transformers(checkout)
 
 
-def _wishes(options: TenstorrentOptions, checkout: Checkout | None) -> Iterator[Check]:
-    """Settings that this generation supports in part, or not at all; none where the generation is unknown."""
+def _settings(options: TenstorrentOptions, checkout: Checkout | None) -> Iterator[Check]:
+    """Settings that this API generation supports only in part, or not at all."""
     name = generation(checkout.root) if checkout is not None else "S7" if _has_package() else ""
     if not name:
         return
     if options.kv_reuse and name != "S6":
-        fact = f"needs tt-metal from 2026-08 on (S6), this is {name}: turns are prefilled whole"
+        fact = f"needs tt-metal of 2026-08 or newer (S6), this is {name}: every turn is prefilled in full"
         yield Check("kv_reuse", "note", fact, "[tt] kv_reuse = false, or a newer checkout")
     if options.sampling == "device" and name in ("S1", "S3"):
-        fact = f"device: by {name} the card takes the most probable token only"
+        fact = f"device: with {name} the card always takes the most probable token"
         yield Check("sampling", "note", fact, '[tt] sampling = "host"')
 
 
@@ -200,22 +187,22 @@ def _has_package() -> bool:
 
 
 def _transformers(checkout: Checkout) -> Check:
-    wanted, here = transformers_pin(checkout.root), version_of("transformers")
+    pinned, here = transformers_pin(checkout.root), version_of("transformers")
     if here is None:
         return Check(
-            "transformers", "wrong", "not installed", f"pip install transformers=={wanted or '4.53.0'}"
+            "transformers", "wrong", "not installed", f"pip install transformers=={pinned or '4.53.0'}"
         )
-    if not wanted:
-        return Check("transformers", "ok", f"{here}; the checkout names no version")
-    if here == wanted:
-        return Check("transformers", "ok", f"{here}, as the checkout is pinned to")
-    # A difference in the last number has been harmless; an older or newer series has not.
-    is_near = _numbers(here)[:2] == _numbers(wanted)[:2]
+    if not pinned:
+        return Check("transformers", "ok", f"{here}; the checkout pins no version")
+    if here == pinned:
+        return Check("transformers", "ok", f"{here}, the version that the checkout pins")
+    # A difference in the patch version has been harmless, one in the minor version has not.
+    is_near = _numbers(here)[:2] == _numbers(pinned)[:2]
     return Check(
         "transformers",
         "ok" if is_near else "note",
-        f"{here}; the checkout is pinned to {wanted}",
-        "" if is_near else f"pip install transformers=={wanted} if the model fails to load",
+        f"{here}; the checkout pins {pinned}",
+        "" if is_near else f"pip install transformers=={pinned} if the model fails to load",
     )
 
 
@@ -230,38 +217,7 @@ def _variables(options: TenstorrentOptions, environ: Mapping[str, str]) -> Itera
     else:
         yield Check("mesh", "ok", "MESH_DEVICE is not set: all chips in one row")
     if environ.get("FAKE_DEVICE"):
-        yield Check("FAKE_DEVICE", "wrong", "has become MESH_DEVICE", "unset FAKE_DEVICE")
-
-
-def _model(environ: Mapping[str, str]) -> Iterator[Check]:
-    name = environ.get("HF_MODEL", "").strip()
-    if not name:
-        yield Check("HF_MODEL", "ok", "not set: --model, config.toml or the last model decides")
-    elif os.path.isdir(expanded(name)):
-        yield from _folder(expanded(name))
-    elif not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        yield Check("HF_MODEL", "wrong", f"{name!r} is neither a folder nor org/name", "unset HF_MODEL")
-    elif hub_settings.cached_snapshot(name, "main", environ) is not None:
-        yield Check("HF_MODEL", "ok", f"{name}, in the hub's cache")
-    elif hub_settings.is_offline(environ):
-        cure = f"HF_HUB_OFFLINE=0 ttchat-tui models pull {name}"
-        yield Check("HF_MODEL", "wrong", f"{name} is not here, and HF_HUB_OFFLINE is set", cure)
-    else:
-        yield Check("HF_MODEL", "note", f"{name} is not here yet", f"ttchat-tui models pull {name}")
-    token = hub_settings.token(environ)
-    fact = "there" if token else "none: gated models (Llama, Gemma) cannot be fetched"
-    cure = "" if token else "Accept the licence on the model's page, then `hf auth login` or set HF_TOKEN."
-    yield Check("hub token", "ok" if token else "note", fact, cure)
-
-
-def _folder(folder: Path) -> Iterator[Check]:
-    missing = [name for name in ("config.json", "tokenizer_config.json") if not (folder / name).is_file()]
-    if not any(folder.glob("*.safetensors")):
-        missing.append("*.safetensors")
-    if missing:
-        yield Check("HF_MODEL", "wrong", f"{folder} lacks {', '.join(missing)}", "Fetch the model again.")
-    else:
-        yield Check("HF_MODEL", "ok", str(folder))
+        yield Check("FAKE_DEVICE", "wrong", "was renamed to MESH_DEVICE", "unset FAKE_DEVICE")
 
 
 def _kernel_cache(environ: Mapping[str, str]) -> Check:

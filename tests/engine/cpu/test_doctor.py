@@ -1,4 +1,4 @@
-"""What `doctor` says of the packages that are here and those that are not."""
+"""The CPU engine's line of `doctor` about its packages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib.util
 
 import pytest
 
-from ttchat_tui.cli.doctor import checks
+from ttchat_tui.engine.cpu import doctor
 
 
 @pytest.mark.parametrize(
@@ -19,11 +19,11 @@ from ttchat_tui.cli.doctor import checks
         ({"torch", "gguf"}, True, "wrong", "pip install 'ttchat-tui[cpu]'"),
     ],
 )
-def test_a_venv_as_tt_metal_makes_it_lacks_nothing_that_a_card_needs(
+def test_tt_metals_own_venv_has_everything_that_a_card_needs(
     monkeypatch: pytest.MonkeyPatch, missing: set[str], has_ttnn: bool, verdict: str, cure: str
 ) -> None:
-    monkeypatch.setattr(checks, "version_of", lambda name: None if name in missing else "1.0")
+    monkeypatch.setattr(doctor, "version_of", lambda name: None if name in missing else "1.0")
     spec = importlib.machinery.ModuleSpec("ttnn", None) if has_ttnn else None
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: spec)
-    first = next(checks._packages())  # pyright: ignore[reportPrivateUsage]
+    first = doctor._packages()  # pyright: ignore[reportPrivateUsage]
     assert (first.subject, first.verdict, first.cure) == ("cpu engine", verdict, cure)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.echo.declaration import ECHO, EchoOptions
 from tests.engine.tenstorrent.fakes.card import STEP_S, misuses
 from tests.engine.tenstorrent.fakes.installation import GENERATIONS, Installation
 from tests.fakes import SCRIPTED, Gate, Script, ScriptedEngine
@@ -24,6 +25,10 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import Engine
 from ttchat_tui.engine.factory import ENGINES, create_engine
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
+from ttchat_tui.engine.runtime.switching import SwitchingEngine
+
+ECHO_FACTORY = "tests.engine.echo.registered:create_engine"
+"""Enters the echo engine in the child's table as well."""
 
 CONTEXT = 256
 CARD_CONTEXT = 1024
@@ -101,6 +106,9 @@ class Subject:
     params=[
         "scripted-thread",
         "scripted-process",
+        "scripted-switching",
+        "echo-thread",
+        "echo-process",
         pytest.param("torch-thread", marks=pytest.mark.model),
         pytest.param("torch-process", marks=pytest.mark.model),
         *(f"tt-{generation}-thread" for generation in GENERATIONS),
@@ -115,9 +123,17 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if name.startswith("tt-"):
         yield from _card(name, folder)
         return
-    one = _scripted(name, folder) if name.startswith("scripted") else _torch(name, folder, request)
-    yield one
-    one.engine.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ENGINES, ECHO.kind, ECHO)
+        match name.partition("-")[0]:
+            case "scripted":
+                one = _scripted(name, folder)
+            case "echo":
+                one = _echo(name, folder)
+            case _:
+                one = _torch(name, folder, request)
+        yield one
+        one.engine.close()
 
 
 def _scripted(name: str, folder: Path) -> Subject:
@@ -132,8 +148,22 @@ def _scripted(name: str, folder: Path) -> Subject:
     spec = ModelSpec(name="scripted", context_length=CONTEXT)
     if name == "scripted-thread":
         return Subject(ScriptedEngine(script), spec, gate, late=0)
+    if name == "scripted-switching":
+        return Subject(SwitchingEngine(lambda _kind: ScriptedEngine(script)), spec, gate, late=0)
     engine = IsolatedEngine(folder / "log", factory=SCRIPTED, environment=script.environment())
     return Subject(engine, spec, gate, late=3)
+
+
+def _echo(name: str, folder: Path) -> Subject:
+    """The engine that is added in a test, behind the one that the app drives."""
+    if name == "echo-thread":
+        spec = ModelSpec(engine=ECHO.kind, name="echo", context_length=CONTEXT)
+        return Subject(SwitchingEngine(create_engine), spec, None, late=0)
+    spec = ModelSpec(
+        engine=ECHO.kind, name="echo", context_length=CONTEXT, options=EchoOptions(pause_s=0.004)
+    )
+    isolated = IsolatedEngine(folder / "log", factory=ECHO_FACTORY)
+    return Subject(SwitchingEngine(create_engine, isolated), spec, None, late=100)
 
 
 def _torch(name: str, folder: Path, request: pytest.FixtureRequest) -> Subject:

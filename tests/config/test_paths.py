@@ -1,4 +1,4 @@
-"""Where things live, and how the user moves them."""
+"""The app's folders, and the variables that move them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_each_folder_can_be_moved(tmp_path: Path) -> None:
     )
 
 
-def test_without_a_wish_they_follow_the_platform(tmp_path: Path) -> None:
+def test_without_variables_they_follow_the_platform(tmp_path: Path) -> None:
     # tests/conftest.py points the XDG variables below tmp_path
     assert find_paths({}).data_dir.name == "ttchat-tui"
 
@@ -36,11 +36,11 @@ def test_a_relative_folder_and_a_home_folder_become_absolute(
     assert paths.cache_dir == Path.home() / "there"
 
 
-def test_an_empty_variable_is_no_wish() -> None:
+def test_an_empty_variable_counts_as_unset() -> None:
     assert find_paths({"TTCHAT_DATA_DIR": ""}) == find_paths({})
 
 
-def test_every_file_has_its_folder_and_nothing_is_made(tmp_path: Path) -> None:
+def test_every_file_is_in_its_folder_and_nothing_is_created(tmp_path: Path) -> None:
     environ = {f"TTCHAT_{scope}_DIR": str(tmp_path / scope) for scope in ("CONFIG", "DATA", "CACHE", "STATE")}
     paths = find_paths(environ)
     assert paths.config_file == tmp_path / "CONFIG" / "config.toml"

@@ -1,4 +1,4 @@
-"""What the app remembers of its looks survives crashes, newer versions and broken files."""
+"""The UI state survives crashes, newer versions and broken files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import pytest
 from ttchat_tui.config import ui_state
 from ttchat_tui.config.ui_state import UiState, load_ui_state, save_ui_state
 
-STATE = UiState(
-    theme="tenstorrent-light", show_controls=False, last_model="qwen3-0.6b", last_conversation_id=7
-)
+STATE = UiState(theme="tenstorrent-light", show_controls=False, last_model="qwen3-0.6b")
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
@@ -34,7 +32,7 @@ def test_keys_of_a_newer_version_are_ignored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"theme": 3}', b"[]", b'{"theme": "\xff"}', b"\x00\x01"])
-def test_a_broken_file_is_put_aside_and_the_defaults_hold(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_file_is_renamed_and_the_defaults_apply(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "ui.json"
     file.write_bytes(content)
     assert load_ui_state(file) == UiState()
@@ -42,7 +40,7 @@ def test_a_broken_file_is_put_aside_and_the_defaults_hold(tmp_path: Path, conten
     assert (tmp_path / "ui.json.bad").read_bytes() == content
 
 
-def test_a_file_that_cannot_be_read_is_no_reason_to_fail(tmp_path: Path) -> None:
+def test_an_unreadable_file_gives_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "ui.json").mkdir()
     assert load_ui_state(tmp_path / "ui.json") == UiState()
 

@@ -48,7 +48,7 @@ def test_load_phases_come_in_their_order_and_never_pass_their_end(subject: Subje
     assert all(progress.done <= progress.total for progress in subject.progress if progress.total)
 
 
-def test_the_engine_tells_what_it_loaded(subject: Subject) -> None:
+def test_the_engine_reports_what_it_loaded(subject: Subject) -> None:
     info = subject.loaded()
     expected = (subject.spec.name, subject.spec.engine, subject.context)
     assert (info.model, info.engine, info.context_length) == expected
@@ -101,7 +101,7 @@ def test_unloading_empties_the_engine_and_may_be_repeated(subject: Subject) -> N
 # -- one reply
 
 
-def test_a_reply_starts_once_and_ends_once_and_all_between_is_its_own(subject: Subject) -> None:
+def test_a_reply_starts_once_and_ends_once_and_all_events_carry_its_id(subject: Subject) -> None:
     subject.loaded()
     request = subject.request(max_tokens=6)
     events = subject.reply(request)
@@ -159,14 +159,14 @@ def test_the_same_seed_is_the_same_reply_when_tokens_are_drawn(subject: Subject)
     assert ids(first) == ids(second)
 
 
-def test_max_tokens_is_the_end(subject: Subject) -> None:
+def test_max_tokens_ends_the_reply(subject: Subject) -> None:
     subject.loaded()
     events = subject.reply(subject.request(max_tokens=5))
     assert len(ids(events)) == 5
     assert finished(events).reason == "length"
 
 
-def test_a_full_context_is_the_end(subject: Subject) -> None:
+def test_a_full_context_ends_the_reply(subject: Subject) -> None:
     subject.loaded()
     events = subject.reply(
         subject.request(
@@ -204,7 +204,7 @@ def test_a_reply_can_be_continued(subject: Subject) -> None:
 # -- steering
 
 
-def test_cancel_stops_within_a_step_and_keeps_what_came(subject: Subject) -> None:
+def test_cancel_stops_within_a_step_and_keeps_the_tokens_so_far(subject: Subject) -> None:
     subject.loaded()
     subject.only(3)
     request = subject.request(max_tokens=150)
@@ -231,7 +231,7 @@ def test_a_reply_cancelled_before_it_began_has_no_tokens(subject: Subject) -> No
     assert len(ids(events)) <= subject.late
 
 
-def test_sampling_changed_on_the_way_holds_from_the_next_token(subject: Subject) -> None:
+def test_sampling_changed_during_a_reply_applies_from_the_next_token(subject: Subject) -> None:
     subject.loaded()
     subject.only(3)
     request = subject.request(max_tokens=150)
@@ -250,7 +250,7 @@ def test_sampling_changed_on_the_way_holds_from_the_next_token(subject: Subject)
 # -- the prompt
 
 
-def test_a_count_is_what_the_prompt_will_take(subject: Subject) -> None:
+def test_a_count_equals_the_length_of_the_prompt(subject: Subject) -> None:
     subject.loaded()
     messages = (SYSTEM, QUESTION)
     counted = subject.engine.count(41, messages)
@@ -261,7 +261,7 @@ def test_a_count_is_what_the_prompt_will_take(subject: Subject) -> None:
     )
 
 
-def test_what_does_not_fit_falls_out_from_the_oldest_on_and_is_told(subject: Subject) -> None:
+def test_messages_that_do_not_fit_are_dropped_from_the_oldest_and_reported(subject: Subject) -> None:
     subject.loaded()
     turns = [
         ChatMessage(role, f"{n} " + "word " * (subject.context // 13))

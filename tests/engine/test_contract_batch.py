@@ -56,7 +56,7 @@ def test_every_row_streams_ends_once_and_the_batch_ends_last(subject: Subject) -
     assert (last.reason, last.text, last.stats.completion_tokens) == ("length", "", 23)
 
 
-def test_greedy_rows_start_as_a_reply_of_its_own_does(subject: Subject) -> None:
+def test_greedy_rows_start_like_a_single_reply(subject: Subject) -> None:
     """Only as long as the choice is clear: in reduced precision the kernels for one row and for several round apart."""
     request = batch(subject, Candidate(seed=1), max_tokens=2)
     subject.reply(subject.request(max_tokens=1))  # The prompt is in the KV cache from here on, for both.
@@ -71,7 +71,7 @@ def test_another_seed_gives_another_reply(subject: Subject) -> None:
     assert ids(events, 0) != ids(events, 1)
 
 
-def test_cancel_ends_all_rows_and_keeps_what_came(subject: Subject) -> None:
+def test_cancel_ends_all_rows_and_keeps_the_tokens_so_far(subject: Subject) -> None:
     request = batch(subject, Candidate(seed=2), Candidate(seed=3), max_tokens=100)
     subject.only(3)
     control = GenerationControl(request.sampling)
@@ -87,7 +87,7 @@ def test_cancel_ends_all_rows_and_keeps_what_came(subject: Subject) -> None:
         assert 3 <= len(ids(events, row)) <= 3 + subject.late
 
 
-def test_a_batch_leaves_the_engine_as_a_reply_does(subject: Subject) -> None:
+def test_a_batch_leaves_the_engine_like_a_single_reply(subject: Subject) -> None:
     request = batch(subject, Candidate(seed=2), max_tokens=6)
     subject.reply(request)
     reply = subject.reply(subject.request(max_tokens=6))

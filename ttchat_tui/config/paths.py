@@ -1,4 +1,4 @@
-"""Where things live. Nothing is created here: whoever writes a file makes its folder."""
+"""The app's folders and files. Nothing is created here: the code that writes a file makes its folder."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ APP: Final = "ttchat-tui"
 
 
 class Paths(msgspec.Struct, frozen=True, kw_only=True):
-    """The four folders, and what has its place in them."""
+    """The four folders, and what is in them."""
 
     config_dir: Path
-    """The user's: config.toml and themes. Never written by the app."""
+    """config.toml and the user's themes. Never written by the app."""
     data_dir: Path
     """What must not be lost: conversations, exports."""
     cache_dir: Path
     """What can be fetched or made again: models, kernels."""
     state_dir: Path
-    """What the app remembers for convenience: looks, the log."""
+    """What the app remembers for convenience, and the logs."""
 
     @property
     def config_file(self) -> Path:
@@ -33,7 +33,7 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def themes_dir(self) -> Path:
-        """The user's own themes; they come before shipped ones of the same name."""
+        """The user's own themes; they override shipped ones of the same name."""
         return self.config_dir / "themes"
 
     @property
@@ -51,7 +51,7 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kernels_dir(self) -> Path:
-        """What was compiled for this machine."""
+        """Decode kernels that were compiled for this machine."""
         return self.cache_dir / "kernels"
 
     @property
@@ -60,7 +60,7 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def engine_log_file(self) -> Path:
-        """All that the engine's process prints, native libraries included."""
+        """All output of the engine's process, including its native libraries."""
         return self.state_dir / "engine.log"
 
     @property
@@ -72,22 +72,22 @@ def find_paths(environ: Mapping[str, str]) -> Paths:
     """The platform's folders for this app (XDG on Linux), each overridden by TTCHAT_{CONFIG,DATA,CACHE,STATE}_DIR.
 
     Raises:
-        ConfigError: there is no home folder to put them in, or no current one for a relative path.
+        ConfigError: there is no home folder, or no current folder for a relative path.
     """
 
     def folder(variable: str, default: Callable[[str], str]) -> Path:
         try:
             path = expanded(environ.get(variable) or default(APP))
-        except RuntimeError:  # how newer versions of platformdirs say that there is no home folder
+        except RuntimeError:  # newer versions of platformdirs, without a home folder
             path = Path("~")
         if path.parts[:1] and path.parts[0].startswith("~"):
             raise ConfigError(
                 variable,
                 f"{path} is in no home folder that is known here",
-                cure="set HOME, or this to a full path",
+                cure="set HOME, or set this variable to a full path",
             )
         if "\0" in str(path):
-            raise ConfigError(variable, "is no path: it has a NUL in it", cure="correct it")
+            raise ConfigError(variable, "is no path: it contains a NUL", cure="correct it")
         try:
             return path.absolute()
         except OSError as error:

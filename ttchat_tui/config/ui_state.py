@@ -1,4 +1,4 @@
-"""What the app itself remembers between runs: theme, panels, last model. JSON in the state folder, written whole."""
+"""What the app remembers between runs: theme, panels, last model. JSON in the state folder."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 
 
 class UiState(msgspec.Struct, frozen=True, kw_only=True):
-    """None: the user has not chosen; config or the app's own default holds. Unknown keys are ignored, so that an
-    older version can read what a newer one wrote."""
+    """None: the user has not chosen, and the config or the app's default applies. Unknown keys are ignored, so that an older
+    version can read a newer one's file."""
 
     theme: str | None = None
     show_conversations: bool | None = None
@@ -26,19 +26,17 @@ class UiState(msgspec.Struct, frozen=True, kw_only=True):
     show_controls: bool | None = None
     """The right sidebar."""
     last_model: str | None = None
-    """What --model would take to get it again: alias, hub id or absolute path."""
-    last_conversation_id: int | None = None
-    """What was on screen when the app ended."""
+    """Alias, hub id or absolute path, as `--model` takes it."""
 
 
 def load_ui_state(file: Path) -> UiState:
-    """The state in `file`; the defaults when there is none, or none that can be read.
+    """The state in `file`; the defaults if it is missing or cannot be read.
 
-    A file that is not ours any more (broken JSON, wrong types) is renamed to `<name>.bad`, so that it can be looked
-    at and is not in the way. Never raises for what is in the file or on the disk: looks are not worth failing for.
+    A file with broken JSON or wrong types is renamed to `<name>.bad`. Nothing in the file or on the disk raises: the look
+    of the screen is not worth failing for.
     """
     if what := special_file(file):
-        log.warning("what the app remembers is not read: %s is %s", file, what)
+        log.warning("the UI state is not read: %s is %s", file, what)
         return UiState()
     try:
         return msgspec.json.decode(file.read_bytes(), type=decodable(UiState))
@@ -46,15 +44,15 @@ def load_ui_state(file: Path) -> UiState:
         with contextlib.suppress(OSError):
             file.replace(file.with_name(f"{file.name}.bad"))
     except OSError:
-        pass  # missing at the first start; unreadable: the next save will tell
+        pass  # missing at the first start; if it is unreadable, the next save reports it
     return UiState()
 
 
 def save_ui_state(file: Path, state: UiState) -> None:
-    """Replace `file` by `state` in one step: a crash leaves the old or the new one, never half.
+    """Replace `file` by `state` atomically: after a crash it is the old or the new one, never half of it.
 
     Raises:
-        OSError: the folder cannot be made or written. The old file is as it was then.
+        OSError: the folder cannot be made or written. The old file is unchanged.
     """
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")

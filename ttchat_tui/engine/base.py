@@ -1,4 +1,4 @@
-"""The one contract for every engine: load, count, generate, unload; synchronous, on one thread for life."""
+"""The contract of every engine: load, count, generate, unload, close. Synchronous, on one thread for life."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, G
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 
 ProgressReporter: TypeAlias = Callable[[LoadProgress], None]
-"""Called by `load` between its steps; raises `LoadCancelled` when the user has changed their mind."""
+"""Called by `load` between its steps; raises `LoadCancelled` once the load is cancelled."""
 
 
 class EngineError(AppError):
@@ -43,7 +43,7 @@ class OutOfMemory(EngineError):
 
 
 class BatchTooLarge(EngineError):
-    """More rows were asked for than the engine generates at once."""
+    """The request has more rows than the engine generates at once."""
 
     kind = "batch_too_large"
 
@@ -55,7 +55,7 @@ class PromptTooLong(EngineError):
 
 
 class EngineDied(EngineError):
-    """The engine's process ended, or stopped answering."""
+    """The engine's process ended or hung."""
 
     kind = "engine_died"
 
@@ -65,7 +65,7 @@ class LoadCancelled(EngineError):
 
 
 class EngineClosing(LoadCancelled):
-    """The load was cancelled because the app ends: nothing will be loaded after it."""
+    """The load was cancelled because the app ends: nothing is loaded after it."""
 
 
 class Engine(Protocol):
@@ -75,31 +75,35 @@ class Engine(Protocol):
         """Load `spec`, reporting as it goes. An engine that holds a model unloads it first.
 
         Raises:
-            EngineError: with a sentence and a cure; the engine is then empty.
-            LoadCancelled: passed on from `report`; the engine is then empty.
+            EngineError: with a message and a cure; the engine is then empty.
+            LoadCancelled: from `report`; the engine is then empty.
         """
         ...
 
     def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
-        """How many tokens `messages` would take through the chat template, and how many old ones would fall out."""
+        """The length of the prompt for `messages`, and how many old messages do not fit into it.
+
+        Raises:
+            EngineError: no model is loaded, or the chat template refuses the messages.
+        """
         ...
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
-        """Stream one reply: `GenerationStarted`, then progress and tokens, last `GenerationFinished`, always.
+        """Stream one reply: `GenerationStarted`, progress and tokens, and always `GenerationFinished` at the end.
 
-        Errors end the stream as `GenerationFinished(reason="error")`; only `EngineDied` is raised, when nothing can
-        be generated any more without a new `load`. A request with candidates is a batch: tokens carry their row, each
-        row ends with a `RowFinished`, and row i is what a request of its own with row i's seed and sampling would
-        give. One with more rows than the largest of `Capabilities.batch_sizes` is refused (`require_batch`).
+        An error ends the stream with `GenerationFinished(reason="error")`, also when no model is loaded. Only
+        `EngineDied` is raised: the engine then needs a new `load`. A request with candidates is a batch: tokens carry
+        their row, each row ends with a `RowFinished`, and row i equals the reply to a single request with row i's seed
+        and sampling. More rows than the largest of `Capabilities.batch_sizes` are refused (`require_batch`).
         """
         ...
 
     def unload(self) -> None:
-        """Free the model. Idempotent; the engine can load again."""
+        """Free the model. Idempotent; the engine can load another."""
         ...
 
     def close(self) -> None:
-        """Release everything (process, device). Idempotent; the engine is of no use afterwards."""
+        """Release everything (process, device). Idempotent; the engine cannot be used afterwards."""
         ...
 
 
@@ -107,19 +111,19 @@ class TokenCounter(Protocol):
     """Counts prompts without the engine that runs the model."""
 
     has_template: bool
-    """Without the model's own template a count leaves out what stands around messages: it is an estimate."""
+    """False: the model's own template is missing. Counts leave out the tokens around the messages, and are estimates."""
 
     def count(self, messages: Sequence[ChatMessage]) -> int:
-        """Tokens of the prompt that these messages make.
+        """Tokens of the prompt for these messages.
 
         Raises:
-            EngineError: they make none.
+            EngineError: the chat template refuses them.
         """
         ...
 
 
 def require_batch(request: GenerationRequest, batch_sizes: Sequence[int]) -> None:
-    """Check that an engine with these batch sizes can take `request`.
+    """Check that an engine with these batch sizes can generate `request`.
 
     Raises:
         BatchTooLarge: it has more rows than the largest of them.
@@ -128,7 +132,7 @@ def require_batch(request: GenerationRequest, batch_sizes: Sequence[int]) -> Non
 
 
 def require_rows(rows: int, batch_sizes: Sequence[int]) -> None:
-    """As `require_batch`, before there is a request."""
+    """As `require_batch`, for a number of rows."""
     largest = max(batch_sizes)
     if rows > largest:
         can = f"generates at most {largest} at once" if largest > 1 else "generates one reply at a time"
@@ -139,10 +143,10 @@ def require_rows(rows: int, batch_sizes: Sequence[int]) -> None:
 
 
 def not_loaded() -> EngineError:
-    """For whoever asks an empty engine."""
+    """The error of an engine without a model."""
     return EngineError("No model is loaded.", "Load a model first.", "not_ready")
 
 
 def refusal(request: GenerationRequest, error: ErrorInfo) -> GenerationFinished:
-    """The one event of a request that was not begun."""
+    """The only event of a request that the engine refuses."""
     return GenerationFinished(request_id=request.id, reason="error", stats=GenerationStats(), error=error)

@@ -202,7 +202,9 @@ class _DecodeLoop(Ending):
         while done < total and not self._is_cancelled:
             done = min(done + job.prefill_chunk, total)
             try:
-                self._logits = self._stepper.prefill(job.prompt_ids[:done], lambda *_: not self._is_cancelled)
+                self._logits = self._stepper.prefill(
+                    job.prompt_ids[:done], lambda done, total: not self._is_cancelled
+                )
             except PrefillAborted:
                 return
             yield PrefillProgress(request_id=request_id, done=done, total=total, time_s=job.now_s())
@@ -221,7 +223,7 @@ class _DecodeLoop(Ending):
 
     def _decode(self) -> Iterator[GenerationEvent]:
         """Tokens until every row has ended or the request is cancelled."""
-        live = self._rows
+        live: list[ReplyRow] = self._rows
         outputs: Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32] = [self._logits] * len(live)
         while live and not self._is_cancelled:
             for row, output in zip(live, outputs, strict=True):

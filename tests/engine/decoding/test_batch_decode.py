@@ -207,7 +207,7 @@ def test_every_row_is_what_it_would_be_alone(
     assert batch.stepper.rows is None
 
 
-def test_a_batch_of_one_says_exactly_what_the_one_row_loop_says_and_how_its_row_ended() -> None:
+def test_a_batch_of_one_has_the_events_of_a_single_reply_and_the_end_of_its_row() -> None:
     batch = Batch([5])
     *events, end, last = batch.events
     *alone, finish = batch.alone(0)
@@ -249,7 +249,7 @@ def test_the_figures_of_a_batch_are_those_of_all_rows_together() -> None:
     assert (stats.ttft_s, stats.first_step_s, stats.total_s) == (2.0, 0.5, 6.5)
 
 
-def test_live_sampling_reaches_the_rows_that_have_none_of_their_own() -> None:
+def test_live_sampling_applies_to_rows_without_parameters_of_their_own() -> None:
     batch = Batch(own=[SamplingParams(temperature=0.0, max_tokens=9), None, None])
     batch.stepper.spoil = lambda row, scores: scores.__setitem__(END, -np.inf)
     events: list[GenerationEvent] = []
@@ -261,7 +261,7 @@ def test_live_sampling_reaches_the_rows_that_have_none_of_their_own() -> None:
     assert counts == [5, 9, 5, 5]
 
 
-def test_cancel_ends_all_rows_that_still_run_and_keeps_what_came() -> None:
+def test_cancel_ends_all_running_rows_and_keeps_the_text_so_far() -> None:
     batch = Batch(own=[SamplingParams(max_tokens=1), None, None])
     batch.stepper.spoil = lambda row, scores: scores.__setitem__(END, -np.inf)
     events: list[GenerationEvent] = []
@@ -334,7 +334,7 @@ def test_a_row_without_a_usable_score_ends_alone() -> None:
     assert error.kind == "no_usable_logits"
 
 
-def test_an_engine_that_died_is_the_hosts_affair_and_a_reader_that_leaves_ends_the_batch() -> None:
+def test_engine_death_is_raised_to_the_host_and_a_closed_stream_ends_the_batch() -> None:
     batch = Batch()
 
     def die(step: int) -> None:

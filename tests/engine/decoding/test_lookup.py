@@ -82,7 +82,7 @@ def habitual(ids: Sequence[int]) -> NDArray[np.float32]:
 
 
 def reciting(text: Sequence[int]) -> Callable[[Sequence[int]], NDArray[np.float32]]:
-    """Says `text`, whatever stands in the cache before it: position is all that counts."""
+    """Says `text`, by position alone."""
 
     def next_logits(ids: Sequence[int]) -> NDArray[np.float32]:
         logits = np.zeros(max(text) + 1, dtype=np.float32)
@@ -93,7 +93,7 @@ def reciting(text: Sequence[int]) -> Callable[[Sequence[int]], NDArray[np.float3
 
 
 class Plain:
-    """Text is of no interest here."""
+    """A text stream that decodes every id to one character."""
 
     is_stopped = False
 
@@ -158,7 +158,7 @@ PROMPTS = st.lists(st.integers(0, 5), min_size=1, max_size=40)
 
 @settings(max_examples=120, deadline=None)
 @given(prompt=PROMPTS, seed=st.integers(0, 99), temperature=st.sampled_from([0.0, 0.3, 1.0, 2.0]))
-def test_a_reply_is_the_same_event_by_event(prompt: list[int], seed: int, temperature: float) -> None:
+def test_a_speculated_reply_has_the_same_events(prompt: list[int], seed: int, temperature: float) -> None:
     sampling = SamplingParams(
         temperature=temperature, top_k=0, top_p=1.0, max_tokens=50, repetition_penalty=1.1
     )
@@ -169,8 +169,8 @@ def test_a_reply_is_the_same_event_by_event(prompt: list[int], seed: int, temper
 
 @settings(max_examples=60, deadline=None)
 @given(prompts=st.lists(PROMPTS, min_size=1, max_size=4), seed=st.integers(0, 9))
-def test_the_cache_holds_what_was_said_and_guesses_behind_it(prompts: list[list[int]], seed: int) -> None:
-    """Over several replies on one stepper, whose caches share nothing or something."""
+def test_the_cache_holds_the_reply_followed_by_guesses(prompts: list[list[int]], seed: int) -> None:
+    """Several replies on one stepper, with or without a common prefix."""
     model = Model(habitual)
     stepper = speculating(model)
     for prompt in prompts:
@@ -188,7 +188,7 @@ def test_text_that_repeats_the_prompt_takes_far_fewer_forwards() -> None:
     assert model.now_s < 59 / 1.8
 
 
-def test_a_line_that_goes_on_and_on_is_drafted_beyond_its_own_end() -> None:
+def test_an_endless_line_is_drafted_beyond_its_own_end() -> None:
     model = Model(reciting([7, 8]))
     assert len(ids_of(generate(speculating(model), [7, 8, 7, 8], GREEDY))) == 60
     assert max(model.rows) == 1 + DRAFTS[-1]
@@ -196,7 +196,7 @@ def test_a_line_that_goes_on_and_on_is_drafted_beyond_its_own_end() -> None:
 
 @pytest.mark.parametrize("row_cost", [0.15, 0.6])
 def test_text_without_repetition_loses_less_than_three_percent(row_cost: float) -> None:
-    """Words drawn by Zipf's law: pairs come again by chance, what follows them seldom does."""
+    """Words by Zipf's law: pairs repeat by chance, but rarely what follows them."""
     weights = [1 / (rank + 1) for rank in range(200)]
     text = random.Random(5).choices(range(1, 201), weights, k=1600)
     model = Model(reciting(text), row_cost)
@@ -205,7 +205,7 @@ def test_text_without_repetition_loses_less_than_three_percent(row_cost: float) 
     assert model.now_s < 1.03 * 1199
 
 
-def test_rows_that_cost_as_much_as_steps_are_left_alone() -> None:
+def test_nothing_is_drafted_when_rows_cost_as_much_as_steps() -> None:
     text = random.Random(3).sample(range(1, 400), 300)
     model = Model(reciting(text), row_cost=1.0)
     sampling = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, max_tokens=200)
@@ -213,7 +213,7 @@ def test_rows_that_cost_as_much_as_steps_are_left_alone() -> None:
     assert sum(model.rows) - len(model.rows) < 40  # Each size was tried once, and no more.
 
 
-def test_sampling_changed_on_the_way_counts_from_the_next_token_on() -> None:
+def test_changed_sampling_applies_from_the_next_token_on() -> None:
     def heat(tokens: int, control: GenerationControl) -> None:
         if tokens == 20:
             control.set_sampling(WARM)
@@ -221,7 +221,7 @@ def test_sampling_changed_on_the_way_counts_from_the_next_token_on() -> None:
     text = [n % 11 + 1 for n in range(60)]
     plain, stepper = generate(Model(habitual), text, after=heat), speculating(Model(habitual))
     assert without_forwards(generate(stepper, text, after=heat)) == without_forwards(plain)
-    assert stepper.forwards < len(ids_of(plain)) - 1  # A draft was there to be thrown away.
+    assert stepper.forwards < len(ids_of(plain)) - 1  # At least one draft was thrown away.
     assert plain != generate(Model(habitual), text)
 
 
@@ -275,7 +275,7 @@ def test_a_forward_has_no_more_rows_than_are_allowed() -> None:
 
 
 class TestContext:
-    def test_what_followed_the_latest_occurrence_is_guessed(self) -> None:
+    def test_the_guess_is_what_followed_the_latest_occurrence(self) -> None:
         context = LookupContext()
         context.set_ids([1, 2, 3, 9, 1, 2, 3, 8, 5, 1, 2, 3])
         assert (context.guess(2), context.match) == ([8, 5], 3)
@@ -301,7 +301,9 @@ class TestContext:
 
     @settings(max_examples=200, deadline=None)
     @given(first=PROMPTS, second=PROMPTS)
-    def test_growing_from_held_ids_is_starting_anew(self, first: list[int], second: list[int]) -> None:
+    def test_extending_held_ids_gives_the_same_as_starting_over(
+        self, first: list[int], second: list[int]
+    ) -> None:
         grown, fresh = LookupContext(), LookupContext()
         grown.set_ids(first)
         grown.set_ids(second)
@@ -310,7 +312,7 @@ class TestContext:
 
     @settings(max_examples=200, deadline=None)
     @given(ids=st.lists(st.integers(0, 3), min_size=2, max_size=60))
-    def test_a_guess_follows_ids_that_agree_with_the_last_ones(self, ids: list[int]) -> None:
+    def test_a_guess_follows_ids_that_match_the_last_ones(self, ids: list[int]) -> None:
         context = LookupContext()
         context.set_ids(ids)
         pairs = {tuple(ids[n : n + 2]) for n in range(len(ids) - 2)}
@@ -326,7 +328,7 @@ class TestContext:
 
 
 class TestPolicy:
-    def test_drafts_grow_with_what_agrees_and_shrink_with_misses(self) -> None:
+    def test_drafts_grow_with_the_match_and_shrink_with_misses(self) -> None:
         policy = DraftPolicy()
         assert policy.draft_length(0) == 0
         assert policy.draft_length(2) < policy.draft_length(8)

@@ -74,7 +74,7 @@ class RecitingStepper(Stepper):
 
 
 class BytesText:
-    """Holds back half characters, and one stop string as a whole until it is refuted."""
+    """Holds back half characters, and text that may become the one stop string."""
 
     def __init__(self, stop: str = "") -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -231,7 +231,7 @@ def test_half_a_character_is_never_shown_and_text_held_back_comes_with_the_end()
     assert (finished(held).text, text_of(held)) == ("EN", "so EN")
 
 
-def test_cancel_stops_before_the_next_step_and_keeps_what_came() -> None:
+def test_cancel_stops_before_the_next_step_and_keeps_the_text_so_far() -> None:
     stepper = RecitingStepper("Hello")
     run = Run(stepper)
     events: list[GenerationEvent] = []
@@ -302,7 +302,7 @@ def test_progress_of_prefill_counts_cached_tokens_and_nothing_is_computed_twice(
     assert finished(events).stats.cached_tokens == 7
 
 
-def test_parameters_are_read_anew_for_every_token() -> None:
+def test_parameters_are_read_for_every_token() -> None:
     run = Run(RecitingStepper("Hello, world"))
     events: list[GenerationEvent] = []
     for event in run:
@@ -313,7 +313,7 @@ def test_parameters_are_read_anew_for_every_token() -> None:
     assert finished(events).stats.sampling_changes == 1
 
 
-def test_parameters_that_stay_as_they_were_are_no_change() -> None:
+def test_unchanged_parameters_count_as_no_change() -> None:
     assert finished(Run(RecitingStepper("Hello")).events).stats.sampling_changes == 0
 
 
@@ -333,7 +333,9 @@ def test_the_same_seed_gives_the_same_ids_and_another_seed_others() -> None:
     ("failure", "kind"),
     [(RuntimeError("no memory bank 3"), "internal"), (OutOfMemory("full"), "out_of_memory")],
 )
-def test_a_failing_stepper_ends_with_error_and_what_came_is_kept(failure: Exception, kind: str) -> None:
+def test_a_failing_stepper_ends_with_an_error_and_the_text_so_far_is_kept(
+    failure: Exception, kind: str
+) -> None:
     stepper = RecitingStepper("Hé")
 
     def fail(step: int) -> None:
@@ -357,7 +359,7 @@ def test_logits_without_a_usable_score_end_with_an_error_that_says_so() -> None:
     assert error.kind == "no_usable_logits"
 
 
-def test_an_engine_that_died_is_the_hosts_affair() -> None:
+def test_engine_death_is_raised_to_the_host() -> None:
     stepper = RecitingStepper("Hello")
 
     def die(step: int) -> None:

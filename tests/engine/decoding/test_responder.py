@@ -1,4 +1,4 @@
-"""From messages to events over a tokenizer of single bytes and a model that knows one line by heart."""
+"""The responder over a tokenizer of single bytes and a model that recites one line."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def byte_tokenizer() -> Tokenizer:
 
 
 def opaque_tokenizer() -> Tokenizer:
-    """One whose spelling only its own decoder knows."""
+    """A tokenizer whose spelling only its own decoder knows."""
     made = byte_tokenizer()
     made.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip("\0", 0, 0)])
     return made
 
 
 class ByHeart(Stepper):
-    """A stepper that says LINE after the last `<assistant>`, going on from wherever it finds itself in it."""
+    """A stepper that recites LINE after the last `<assistant>`, from wherever the prompt ends in it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._line = [*tokenizer.encode(LINE).ids, tokenizer.token_to_id("<end>")]
@@ -116,7 +116,7 @@ BYTES: Final = len(LINE.encode())
 @pytest.mark.parametrize("make", [byte_tokenizer, opaque_tokenizer])
 @pytest.mark.parametrize("is_new", [False, True], ids=["same process", "after a restart"])
 @pytest.mark.parametrize("most", range(1, BYTES))
-def test_a_reply_cut_within_a_character_goes_on_within_it(
+def test_a_reply_cut_inside_a_character_continues_inside_it(
     make: Callable[[], Tokenizer], is_new: bool, most: int
 ) -> None:
     talk = Talk(make())
@@ -133,7 +133,7 @@ def test_a_reply_cut_within_a_character_goes_on_within_it(
     assert len(ids) + len(rest_ids) == BYTES
 
 
-def test_a_reply_goes_on_by_its_text_where_its_ids_are_not_known_or_not_its_own() -> None:
+def test_a_reply_with_unknown_or_foreign_ids_is_continued_from_its_text() -> None:
     talk = Talk(byte_tokenizer())
     half, ids = talk.reply([QUESTION], 2)
     assert half == "H"
@@ -175,7 +175,7 @@ def test_a_thought_that_the_template_opens_is_open_from_the_first_token(end: str
 
 
 class Saying(ByHeart):
-    """Says a line, whatever it is asked."""
+    """Recites a line, whatever the prompt."""
 
     def __init__(self, tokenizer: Tokenizer, line: str) -> None:
         super().__init__(tokenizer)

@@ -167,9 +167,7 @@ def test_top_p_zero_keeps_one() -> None:
 
 @pytest.mark.parametrize("logits", [[-INF, -INF], [NAN, NAN], [NAN, -INF]])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_logits_that_are_all_masked_are_an_error_and_not_a_made_up_token(
-    logits: list[float], temperature: float
-) -> None:
+def test_logits_that_are_all_masked_are_an_error(logits: list[float], temperature: float) -> None:
     with pytest.raises(NoUsableLogits, match="no usable scores"):
         Sampler(2, seed=1).sample(array(logits), SamplingParams(temperature=temperature))
 
@@ -190,7 +188,7 @@ def test_a_nan_is_never_drawn_and_an_infinite_logit_always(temperature: float) -
         SamplingParams(temperature=1.5, top_k=0, top_p=0.95, min_p=0.02),
     ],
 )
-def test_tokens_are_drawn_as_often_as_their_probability_says(params: SamplingParams) -> None:
+def test_tokens_are_drawn_with_their_probability(params: SamplingParams) -> None:
     draws = 12_000
     logits = array(np.random.default_rng(7).normal(0.0, 1.5, 600).tolist())
     ids, probabilities = distribution(logits, params, History(600))

@@ -1,4 +1,4 @@
-"""Conversations with the engine over a scripted card, and what a card says that is fed all of one anew for each token."""
+"""Conversations with the engine over a scripted card, and the same with a full prefill for each token."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DRAWN = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=12)
 FIRST = (ChatMessage("user", "Say something."),)
 SECOND = (*FIRST, ChatMessage("assistant", " buli fado"), ChatMessage("user", "word " * 150))
 WORDY = (ChatMessage("user", "Say it again: " + " ".join(word.lstrip("Ġ") for word in WORDS[::2])),)
-"""Half of all words that there are: what a penalty does with a prompt's tokens shows."""
+"""Half of the vocabulary, so that a penalty on a prompt's tokens shows."""
 _CONTEXT = 1024
 
 
@@ -76,7 +76,7 @@ def prompt_ids(installed: Installation, messages: tuple[ChatMessage, ...]) -> li
 
 
 def anew(ids: Sequence[int]) -> torch.Tensor:
-    """Logits [vocab] after `ids`, by a card that holds nothing else."""
+    """Logits [vocab] after `ids` on a fresh card."""
     mesh = Mesh((1, 1), 0, has_dynamic_traces=True)
     fresh = Transformer(mesh, batch=1, max_seq_len=_CONTEXT, blocks=32, block_size=32)
     return fresh.prefill(torch.tensor(ids), torch.arange(32, dtype=torch.int32))

@@ -1,4 +1,4 @@
-"""`[tt] sampling = "device"`: the card draws as it was told, from the token on at which it was told, in each generation."""
+"""`[tt] sampling = "device"`: the card samples by the current parameters, from the right token on, in each generation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WITH_PARAMETERS = ("s4", "s5", "s6", "s7")
 GREEDY_ONLY = ("s1", "s2", "s3")
 REPETITION = msgspec.structs.replace(GREEDY, repetition_penalty=0.6)
 PRESENCE = msgspec.structs.replace(GREEDY, presence_penalty=-2.0, frequency_penalty=-2.0)
-"""Rewards rather than penalties: words come again, so that each one counted or not is heard."""
+"""Rewards rather than penalties: words repeat, so that a wrong count shows in the text."""
 DEVICE = TenstorrentOptions(sampling="device")
 
 
@@ -62,12 +62,12 @@ each_with_parameters = pytest.mark.parametrize("installed", WITH_PARAMETERS, ind
 each_greedy = pytest.mark.parametrize("installed", GREEDY_ONLY, indirect=True)
 
 
-# -- what it says
+# -- the text
 
 
 @each
 @pytest.mark.parametrize("trace", [True, False])
-def test_turn_after_turn_the_card_says_what_one_says_that_is_fed_all_of_it_anew(
+def test_turn_after_turn_the_card_gives_the_text_of_a_full_prefill_for_each_token(
     engine: TenstorrentEngine, installed: Installation, trace: bool
 ) -> None:
     wanted = [expected(installed, messages) for messages in (FIRST, SECOND)]
@@ -78,7 +78,7 @@ def test_turn_after_turn_the_card_says_what_one_says_that_is_fed_all_of_it_anew(
 
 @each_with_parameters
 @pytest.mark.parametrize("sampling", [REPETITION, PRESENCE], ids=["repetition", "presence and frequency"])
-def test_penalties_count_the_prompt_and_the_reply_and_nothing_of_earlier_replies(
+def test_penalties_count_the_prompt_and_the_reply_but_not_earlier_replies(
     engine: TenstorrentEngine, installed: Installation, sampling: SamplingParams
 ) -> None:
     load(engine, installed, sampling="device")
@@ -90,7 +90,7 @@ def test_penalties_count_the_prompt_and_the_reply_and_nothing_of_earlier_replies
 
 @each_with_parameters
 @pytest.mark.parametrize("changed", [GREEDY, REPETITION, PRESENCE], ids=["greedy", "repetition", "presence"])
-def test_a_slider_holds_from_the_next_token_on_with_all_that_was_said_before(
+def test_changed_sampling_applies_from_the_next_token_with_the_whole_history(
     engine: TenstorrentEngine, installed: Installation, changed: SamplingParams
 ) -> None:
     load(engine, installed, sampling="device")
@@ -103,7 +103,7 @@ def test_a_slider_holds_from_the_next_token_on_with_all_that_was_said_before(
 
 
 @each_with_parameters
-def test_a_seed_gives_its_reply_again_and_another_seed_another(
+def test_a_seed_reproduces_its_reply_and_another_seed_gives_another(
     engine: TenstorrentEngine, installed: Installation
 ) -> None:
     load(engine, installed, sampling="device")
@@ -155,7 +155,7 @@ def test_top_k_and_top_p_cut_on_the_card(engine: TenstorrentEngine, installed: I
 
 
 @each_greedy
-def test_up_to_s3_the_card_takes_the_most_probable_token_whatever_the_sliders_say(
+def test_up_to_s3_device_sampling_is_greedy_whatever_the_sliders_say(
     engine: TenstorrentEngine, installed: Installation
 ) -> None:
     info = load(engine, installed, sampling="device")
@@ -164,11 +164,11 @@ def test_up_to_s3_the_card_takes_the_most_probable_token_whatever_the_sliders_sa
     assert "most probable" in info.notes[0]
 
 
-# -- what it is said to do
+# -- the capabilities
 
 
 @each_with_parameters
-def test_what_the_card_does_not_do_is_told_with_the_load(
+def test_the_load_notes_what_device_sampling_cannot_do(
     engine: TenstorrentEngine, installed: Installation
 ) -> None:
     info = load(engine, installed, sampling="device")
@@ -184,7 +184,7 @@ def test_what_the_card_does_not_do_is_told_with_the_load(
 
 
 @each
-def test_by_default_the_host_draws(engine: TenstorrentEngine, installed: Installation) -> None:
+def test_by_default_the_host_samples(engine: TenstorrentEngine, installed: Installation) -> None:
     info = load(engine, installed)
     assert info.capabilities.sampling == Capabilities().sampling
     assert info.capabilities.logprobs
@@ -192,7 +192,7 @@ def test_by_default_the_host_draws(engine: TenstorrentEngine, installed: Install
 
 
 @pytest.mark.parametrize("installed", ["s4", "s5", "s6"], indirect=True)
-def test_a_vocabulary_that_is_too_long_for_the_card_is_sampled_on_the_host_and_that_is_said(
+def test_a_vocabulary_too_long_for_the_card_is_sampled_on_the_host_with_a_note(
     engine: TenstorrentEngine,
     installed: Installation,
     monkeypatch: pytest.MonkeyPatch,
@@ -210,7 +210,7 @@ def test_a_vocabulary_that_is_too_long_for_the_card_is_sampled_on_the_host_and_t
 
 
 @pytest.mark.parametrize("installed", ["s1", "s4", "s5", "s6"], indirect=True)
-def test_a_card_whose_sampler_fails_is_sampled_on_the_host_and_that_is_said(
+def test_the_host_samples_with_a_note_when_the_cards_sampler_fails(
     engine: TenstorrentEngine, installed: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As with S5's sources and a ttnn that is months newer: top-k refuses its arguments."""
@@ -253,7 +253,7 @@ def test_what_upstream_samples_on_the_host_is_sampled_there() -> None:
     assert choose_sampler(TenstorrentOptions(), s4, model, name="x", **wish).notes == ()
 
 
-def test_a_model_that_does_not_say_so_draws_the_most_probable_token_only_where_no_model_says_so() -> None:
+def test_a_model_that_does_not_declare_device_sampling_has_it_only_where_no_model_declares_it() -> None:
     silent = types.SimpleNamespace()
     assert (
         choose_sampler(DEVICE, s1, silent, name="x", has_parameters=False, label="S1").kind
@@ -348,7 +348,7 @@ WRONG: list[tuple[str, type[Any], Flags]] = [
 @pytest.mark.parametrize(
     "name", ["reload_inputs", "reload_sampling_params", "reset_sampling_state", "reset_batch"]
 )
-def test_a_flag_of_the_package_that_is_forgotten_does_not_go_unseen(
+def test_a_forgotten_flag_of_the_package_is_detected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Newer executors have three flags, older ones one."""
@@ -367,14 +367,14 @@ def test_a_flag_of_the_package_that_is_forgotten_does_not_go_unseen(
 @pytest.mark.parametrize(
     ("generation", "family", "flags"), WRONG, ids=lambda value: getattr(value, "__qualname__", str(value))
 )
-def test_a_wrong_flag_does_not_go_unseen(
+def test_a_wrong_flag_is_detected(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     generation: str,
     family: type[Any],
     flags: Flags,
 ) -> None:
-    """What the tests above look at changes, or the generation raises, with any one of a family's words wrong."""
+    """With any one flag of a family wrong, the replies above change or the generation raises."""
     monkeypatch.setattr(family, "_right", family._flags, raising=False)
     monkeypatch.setattr(family, "_flags", flags)
     said, wanted = _conversation(tmp_path, generation)
@@ -382,7 +382,7 @@ def test_a_wrong_flag_does_not_go_unseen(
 
 
 def _conversation(folder: Path, generation: str) -> tuple[list[Any], list[Any]]:
-    """What is said in replies of every kind, or why nothing was; and what should be."""
+    """Replies of every kind, or why there are none; and the expected ones."""
     with Installation(generation, folder) as installed:
         wanted = [expected(installed, FIRST), expected(installed, SECOND)]
         engine = TenstorrentEngine()

@@ -45,7 +45,7 @@ def test_the_variables_come_before_the_configuration_and_the_usual_places(tmp_pa
     assert find_checkout("", {}, home=tmp_path, current=tmp_path) is None
 
 
-def test_a_runtime_root_without_models_is_passed_over(tmp_path: Path) -> None:
+def test_a_runtime_root_without_models_is_skipped(tmp_path: Path) -> None:
     here = checkout_at(tmp_path / "here")
     found = find_checkout("", {"TT_METAL_RUNTIME_ROOT": str(tmp_path)}, home=tmp_path, current=here)
     assert found is not None
@@ -64,7 +64,7 @@ def importable(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     monkeypatch.setattr(environment, "_is_importable", is_importable)
 
 
-def test_with_both_apis_at_hand_the_generator_is_driven(
+def test_with_both_apis_installed_the_generator_is_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     importable(monkeypatch, "ttnn", "tt_transformers", "tt_transformers.llm_runtime")
@@ -73,7 +73,9 @@ def test_with_both_apis_at_hand_the_generator_is_driven(
     assert choose_api("package", Checkout(tmp_path, "TT_METAL_HOME")) == "package"
 
 
-def test_what_is_missing_is_said_with_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     importable(monkeypatch)
     with pytest.raises(MissingDependency) as no_ttnn:
         choose_api("auto", None)
@@ -99,7 +101,7 @@ def wanted(**changes: object) -> EnvironmentSettings:
     return EnvironmentSettings(**settings)  # pyright: ignore[reportArgumentType]
 
 
-def test_what_the_user_has_set_stays_but_for_the_model() -> None:
+def test_variables_that_the_user_set_stay_except_for_the_model() -> None:
     theirs = {"TT_LOGGER_LEVEL": "debug", "HF_MODEL": "another"}
     changes = variables(wanted(), theirs)
     assert changes["HF_MODEL"] == "/models/Llama"
@@ -108,7 +110,7 @@ def test_what_the_user_has_set_stays_but_for_the_model() -> None:
     assert changes["TT_METAL_OPERATION_TIMEOUT_SECONDS"] == "60"
 
 
-def test_what_is_of_one_load_is_taken_back_after_it() -> None:
+def test_the_variables_of_one_load_are_restored_after_it() -> None:
     environ = {"HF_MODEL": "theirs"}
     with applied(variables(wanted(), environ), environ):
         assert (environ["HF_MODEL"], environ["HF_HUB_OFFLINE"]) == ("/models/Llama", "1")
@@ -130,7 +132,7 @@ def test_each_load_has_its_own_place_for_weights_and_leaves_the_users_as_it_was(
     assert cache_parent("", {}, Path("/models/Llama")) == Path("/models/tenstorrent")
 
 
-def test_without_a_limit_nothing_is_said_of_time_outs() -> None:
+def test_without_a_limit_no_time_out_is_set() -> None:
     assert "TT_METAL_OPERATION_TIMEOUT_SECONDS" not in variables(wanted(operation_timeout_s=0), {})
 
 

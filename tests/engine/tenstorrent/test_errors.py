@@ -136,7 +136,7 @@ def test_every_entry_of_the_table_is_reached_by_a_native_text() -> None:
 
 
 @pytest.mark.parametrize("cure", CURES, ids=lambda cure: cure.part[:40])
-def test_every_text_that_an_entry_looks_for_is_shown_to_it(cure: Cure) -> None:
+def test_every_alternative_of_a_pattern_has_an_example(cure: Cure) -> None:
     texts = [f"{type(error).__name__}: {error}".partition("\nbacktrace:")[0] for error, _, _ in NATIVE]
     insensitive, flags = cure.part.removeprefix("(?i)"), re.DOTALL
     if insensitive != cure.part:
@@ -161,7 +161,7 @@ def test_an_unknown_tt_fatal_shows_its_info_block_only() -> None:
     assert told.info.kind == "native"
 
 
-def test_what_made_an_error_is_looked_at_when_the_error_says_nothing() -> None:
+def test_the_cause_is_searched_when_the_error_itself_matches_nothing() -> None:
     error = ValueError("could not load the configuration")
     error.__cause__ = OSError("401 Client Error: Unauthorized")
     assert explain(error).info.kind == "model_gated"

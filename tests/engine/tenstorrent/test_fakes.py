@@ -1,4 +1,4 @@
-"""The scripted card bites: each mistake that a generation punishes changes its logits or raises there."""
+"""The scripted card is strict: each mistake that a generation punishes changes its logits or raises."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def flags(**changes: bool) -> dict[str, bool]:
     return dict.fromkeys(names, False) | changes
 
 
-def test_s6_takes_nothing_from_the_host_that_it_was_not_told_to() -> None:
+def test_s6_reloads_only_what_its_flags_name() -> None:
     made = generator(s6)
     prefill(made)
     first = row(decode(made, 9, 4, **flags(reload_inputs=True)))
@@ -165,7 +165,7 @@ def test_the_fourth_argument_is_no_tokenizer_from_s3_on(module: Any) -> None:
 
 
 @pytest.mark.parametrize("module", [s3, s4])
-def test_what_prefill_does_not_know_it_swallows(module: Any) -> None:
+def test_prefill_swallows_unknown_keywords(module: Any) -> None:
     made = generator(module)
     prefill(made, start_pos=[2])
     assert made.swallowed == {"start_pos"}
@@ -200,7 +200,7 @@ def test_a_shape_that_compiles_under_a_live_trace_spoils_it() -> None:
     assert card.misuses()
 
 
-def test_a_mesh_tells_what_outlives_it() -> None:
+def test_a_mesh_reports_what_outlives_it() -> None:
     made = generator(s1)
     decode(made, 9, 4)
     native.close_mesh_device(made.mesh_device)

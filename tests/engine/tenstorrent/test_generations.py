@@ -34,7 +34,7 @@ def engine(installed: Installation) -> Iterator[TenstorrentEngine]:
     engine.close()
 
 
-def test_each_generation_says_what_a_card_says_that_is_fed_all_of_it_anew(
+def test_each_generation_gives_the_text_of_a_full_prefill_for_each_token(
     engine: TenstorrentEngine, installed: Installation
 ) -> None:
     wanted = [expected(installed, messages) for messages in (FIRST, SECOND)]
@@ -96,7 +96,7 @@ def _name(installed: Installation) -> str:
     return (folder / "generator.py").read_text().split(".fakes.")[1].split()[0]
 
 
-def test_a_trace_region_that_is_too_small_is_asked_for_again_once_closed(
+def test_a_trace_region_that_is_too_small_is_enlarged_after_closing_the_mesh(
     engine: TenstorrentEngine, installed: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(TRACE_BYTES, "60817408")
@@ -126,7 +126,7 @@ def test_a_load_that_fails_half_way_leaves_the_mesh_closed(
         assert reply(engine)
 
 
-def test_an_error_in_mid_reply_is_told_and_the_next_reply_is_whole(
+def test_an_error_in_mid_reply_is_reported_and_the_next_reply_is_whole(
     engine: TenstorrentEngine, installed: Installation
 ) -> None:
     load(engine, installed)
@@ -150,7 +150,7 @@ def test_an_error_in_mid_reply_is_told_and_the_next_reply_is_whole(
     ("generation", "profile"),
     [("s1", "S1"), ("s2", "S1"), ("s3", "S3"), ("s4", "S4"), ("s5", "S5"), ("s6", "S6")],
 )
-def test_a_generation_is_told_by_its_signatures(generation: str, profile: str) -> None:
+def test_a_generation_is_identified_by_its_signatures(generation: str, profile: str) -> None:
     module: Any = importlib.import_module(f"tests.engine.tenstorrent.fakes.{generation}")
     found = identify(module.Generator)
     assert found.name == profile
@@ -180,7 +180,9 @@ def test_a_contract_with_other_flags_is_refused() -> None:
         identify(Newer)
 
 
-def test_the_packages_older_executor_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_packages_older_executor_gives_the_same_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(s7, "ReloadingExecutor", s7.Executor)
     with Installation("s7", tmp_path) as installed:
         engine = TenstorrentEngine()
@@ -189,7 +191,7 @@ def test_the_packages_older_executor_says_the_same(tmp_path: Path, monkeypatch: 
         engine.close()
 
 
-def test_a_package_without_executors_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_a_package_without_executors_is_refused_with_a_cure(tmp_path: Path) -> None:
     with Installation("s7", tmp_path) as installed:
         (installed.site / "tt_transformers" / "models" / "llama32_1b" / "hf_generator.py").unlink()
         with pytest.raises(ModelLoadError, match="hf_generator") as caught:

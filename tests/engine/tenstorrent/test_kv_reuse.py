@@ -1,4 +1,4 @@
-"""`[tt] kv_reuse`: a turn starts behind what the KV cache holds, where the generation does it right and the check says so."""
+"""`[tt] kv_reuse`: a turn starts behind a cached prefix if the generation can and the check at load passes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def engine(installed: Installation) -> Iterator[TenstorrentEngine]:
 
 
 def spoken(installed: Installation, ids: list[int]) -> ChatMessage:
-    """A reply as it comes back in the next prompt."""
+    """A reply as part of the next prompt."""
     return ChatMessage("assistant", decoded(tokenizer_from_folder(installed.checkpoint), ids))
 
 
@@ -58,7 +58,7 @@ def turns(
 
 
 @pytest.mark.parametrize("sampling", ["host", "device"])
-def test_later_turns_start_behind_the_prefix_and_say_the_same(
+def test_later_turns_start_behind_the_prefix_and_give_the_same_text(
     engine: TenstorrentEngine, installed: Installation, sampling: str
 ) -> None:
     load(engine, installed)
@@ -77,13 +77,13 @@ def test_later_turns_start_behind_the_prefix_and_say_the_same(
     assert cached[2] % 64 == 0
 
 
-def test_it_is_off_unless_it_is_asked_for(engine: TenstorrentEngine, installed: Installation) -> None:
+def test_kv_reuse_is_off_by_default(engine: TenstorrentEngine, installed: Installation) -> None:
     info = load(engine, installed)
     assert not info.capabilities.kv_reuse
     assert turns(engine, installed)[1] == [0, 0, 0]
 
 
-def test_only_what_two_prompts_have_in_common_is_found_again(
+def test_only_the_common_prefix_of_two_prompts_is_reused(
     engine: TenstorrentEngine, installed: Installation
 ) -> None:
     load(engine, installed, kv_reuse=True)
@@ -98,7 +98,7 @@ def test_only_what_two_prompts_have_in_common_is_found_again(
     assert cached == [0, shared, shared]
 
 
-def test_the_same_prompt_again_has_something_left_to_compute(
+def test_the_same_prompt_again_leaves_something_to_compute(
     engine: TenstorrentEngine, installed: Installation
 ) -> None:
     load(engine, installed, kv_reuse=True)
@@ -108,7 +108,7 @@ def test_the_same_prompt_again_has_something_left_to_compute(
     assert 0 < cached[1] < len(prompt_ids(installed, OPENING))
 
 
-def test_after_a_cancel_a_failure_or_a_batch_the_next_turn_says_the_same(
+def test_after_a_cancel_a_failure_or_a_batch_the_next_turn_gives_the_same_text(
     engine: TenstorrentEngine, installed: Installation
 ) -> None:
     load(engine, installed, kv_reuse=True)
@@ -159,7 +159,7 @@ def _written_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("broken", [_truncated, _written_nowhere])
 @pytest.mark.parametrize("sampling", ["host", "device"])
-def test_a_card_that_gets_it_wrong_is_found_out_at_load_and_prefills_whole(
+def test_a_card_that_reuses_prefixes_wrongly_is_detected_at_load_and_prefills_whole(
     engine: TenstorrentEngine,
     installed: Installation,
     monkeypatch: pytest.MonkeyPatch,
@@ -179,7 +179,7 @@ def test_a_card_that_gets_it_wrong_is_found_out_at_load_and_prefills_whole(
 
 
 @pytest.mark.parametrize("generation", ["s1", "s4", "s5", "s7"])
-def test_other_generations_say_that_they_cannot(tmp_path: Path, generation: str) -> None:
+def test_other_generations_note_that_they_cannot_reuse_prefixes(tmp_path: Path, generation: str) -> None:
     """S5 has the keyword, and would write to the wrong block."""
     with Installation(generation, tmp_path) as installed:
         engine = TenstorrentEngine()
@@ -211,5 +211,5 @@ def test_a_prefix_ends_where_the_card_can_start(held: int, asked: int, start: in
     assert reusable_prefix(list(range(held)), list(range(asked))) == start
 
 
-def test_a_prefix_ends_where_the_ids_part() -> None:
+def test_a_prefix_ends_where_the_ids_differ() -> None:
     assert reusable_prefix([*range(130), 7, *range(131, 300)], list(range(300))) == 128

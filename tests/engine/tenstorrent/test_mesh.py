@@ -28,7 +28,7 @@ def test_a_mesh_device_is_rows_and_columns(name: str, chips: int, shape: tuple[i
     assert mesh_shape(name, chips) == shape
 
 
-def test_a_mesh_that_is_unknown_or_too_large_is_refused_with_what_there_is() -> None:
+def test_an_unknown_or_too_large_mesh_is_refused_with_the_number_of_chips() -> None:
     with pytest.raises(ModelLoadError, match="N999") as unknown:
         mesh_shape("N999", 8)
     assert "N150" in unknown.value.info.cure
@@ -42,7 +42,7 @@ def test_the_trace_region_is_upstreams_for_model_and_device() -> None:
     assert trace_region_bytes("Another", "") == 50_000_000
 
 
-def test_a_region_that_was_too_small_tells_what_it_needs() -> None:
+def test_the_error_of_a_small_trace_region_gives_the_size_it_needs() -> None:
     text = "Creating trace buffers of size 60817408B on MeshDevice 1, but only 50000000B is allocated for trace region."
     assert needed_trace_region(text) == 60817408 * 5 // 4
     assert needed_trace_region("Out of Memory") is None
@@ -125,7 +125,7 @@ def test_a_mesh_that_does_not_open_leaves_no_fabric() -> None:
     assert ttnn.calls == ["fabric", "open", "no fabric"]
 
 
-def test_a_card_that_hangs_is_closed_all_the_same() -> None:
+def test_a_hung_card_is_still_closed() -> None:
     ttnn = RecordingTtnn("synchronize")
     Mesh(ttnn, (1, 2), 0).close()
     assert ttnn.calls == ["fabric", "open", "synchronize", "close", "no fabric"]

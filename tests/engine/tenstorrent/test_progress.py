@@ -1,4 +1,4 @@
-"""What tt_transformers prints becomes load progress; a wish to cancel waits until native code is left."""
+"""Output of tt_transformers becomes load progress, and a cancel waits until native code returns."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ttchat_tui.engine.tenstorrent.progress import BarStream, NativeProgress
         ("Done Capturing Decode Trace\n", "warm up", "decode trace"),
     ],
 )
-def test_a_line_of_loguru_tells_its_phase(line: str, phase: str, detail: str) -> None:
+def test_a_line_of_loguru_reports_its_phase(line: str, phase: str, detail: str) -> None:
     told: list[LoadProgress] = []
     NativeProgress(told.append).line(line)
     assert [(progress.phase, progress.detail) for progress in told] == [(phase, detail)]
 
 
-def test_other_lines_tell_nothing() -> None:
+def test_other_lines_report_nothing() -> None:
     told: list[LoadProgress] = []
     progress = NativeProgress(told.append)
     progress.line("Prefilling User 1 up to 41 tokens\n")
@@ -57,7 +57,7 @@ def test_a_bar_of_tqdm_counts_layers_and_still_reaches_the_log() -> None:
     assert not stream.isatty()
 
 
-def test_a_wish_to_cancel_is_kept_until_it_is_asked_for() -> None:
+def test_a_cancel_is_kept_until_check_raises_it() -> None:
     """A sink of loguru's that raises would raise into native code, or be swallowed by loguru."""
 
     def cancel(_: LoadProgress) -> None:

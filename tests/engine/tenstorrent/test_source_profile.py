@@ -1,4 +1,4 @@
-"""The generation of a checkout is read from its source by the rules by which the adapter tells it at run time."""
+"""The generation of a checkout is read from its source, by the rules of the adapter at run time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ VISION = "def decode_forward(self, start_pos, tokens, masks): ..."
         ("", ("def forward(self, tokens): ...",)),
     ],
 )
-def test_a_generation_is_told_from_the_source(tmp_path: Path, label: str, methods: tuple[str, ...]) -> None:
+def test_a_generation_is_identified_from_the_source(
+    tmp_path: Path, label: str, methods: tuple[str, ...]
+) -> None:
     file = tmp_path / "models/tt_transformers/tt/generator.py"
     file.parent.mkdir(parents=True)
     file.write_text("import ttnn\nclass Generator:\n" + "".join(f"    {each}\n" for each in methods))

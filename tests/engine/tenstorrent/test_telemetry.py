@@ -61,13 +61,13 @@ def test_a_container_that_shows_only_the_device_file_has_a_card_without_figures(
     assert card == CardReading(index=0)
 
 
-def test_an_old_driver_without_sensors_and_types_is_read_as_far_as_it_tells(fake: FakeSystem) -> None:
+def test_an_old_driver_without_sensors_and_types_is_read_as_far_as_possible(fake: FakeSystem) -> None:
     fake.add_card(0, {"tt_aiclk": 500}, {})
     (card,) = System(fake.root).read_cards()
     assert card == CardReading(index=0, clock_mhz=500)
 
 
-def test_attributes_that_are_half_there_leave_only_themselves_out(fake: FakeSystem) -> None:
+def test_a_broken_attribute_leaves_out_only_itself(fake: FakeSystem) -> None:
     fake.add_card(0, {"tt_card_type": "n150", "tt_aiclk": ""}, {"temp1_input": "garbled", "power1_input": 1})
     (card,) = System(fake.root).read_cards()
     assert (card.card_type, card.clock_mhz, card.temperature_c, card.power_w) == ("n150", None, None, 1e-6)

@@ -44,7 +44,7 @@ def test_other_weights_have_another_folder(tmp_path: Path, weights: bytes) -> No
     assert folder_for(CACHE, NAME, one) != folder_for(CACHE, NAME, other)
 
 
-def test_so_has_another_configuration_and_a_file_that_was_written_anew(tmp_path: Path) -> None:
+def test_another_configuration_or_a_rewritten_file_has_another_folder(tmp_path: Path) -> None:
     one = checkpoint(tmp_path / "one")
     before = folder_for(CACHE, NAME, one)
     assert folder_for(CACHE, NAME, checkpoint(tmp_path / "other", config='{"rope_theta": 1}')) != before
@@ -73,7 +73,7 @@ def test_a_name_cannot_leave_the_cache(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "語" * 150, "né à/b\n\x1b", "-", "$(id)"])
-def test_any_name_is_one_of_a_folder_of_a_model(tmp_path: Path, name: str) -> None:
+def test_any_name_gives_a_model_folder(tmp_path: Path, name: str) -> None:
     folder = make(folder_for(tmp_path / "cache", name, checkpoint(tmp_path)))
     (folder / "tensor_cache_bfp8").mkdir()
     assert folder.parent == tmp_path / "cache"
@@ -85,7 +85,7 @@ def test_a_mesh_of_several_rows_has_weights_of_its_own(tmp_path: Path) -> None:
     assert len({folder_for(CACHE, NAME, model, rows) for rows in (1, 2, 8)}) == 3
 
 
-def test_a_folder_that_cannot_be_made_is_named_and_the_setting_too(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named_with_its_setting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ModelLoadError, match=r"cannot be kept in .*file") as caught:
         make(tmp_path / "file" / "model")
@@ -99,7 +99,7 @@ def test_a_checkpoint_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         folder_for(CACHE, NAME, model)
 
 
-def test_caches_of_any_model_are_found_and_a_models_own_are_not(tmp_path: Path) -> None:
+def test_caches_without_a_model_are_found_and_a_models_own_are_not(tmp_path: Path) -> None:
     assert shared_caches(tmp_path / "none") == []
     for folder in ("N150", "N300/hf_rope"):
         (tmp_path / folder / "tensor_cache_instruct_bfp8").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Prompts are what the model's template says, control tokens are the template's alone, and what must stay stays."""
+"""Prompts follow the model's template, only the template makes control tokens, and required messages stay."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def conversations(draw: st.DrawFn) -> list[ChatMessage]:
 
 @settings(deadline=None)
 @given(conversations(), st.integers(1, 80), st.integers(0, 20))
-def test_only_as_many_of_the_oldest_turns_fall_out_as_must(
+def test_only_as_many_of_the_oldest_turns_are_dropped_as_needed(
     messages: list[ChatMessage], limit: int, reserve: int
 ) -> None:
     head = 1 if messages[0].role == "system" else 0

@@ -1,4 +1,4 @@
-"""A chat template is a program of someone else's: whatever it does, it ends, and what ended it is said."""
+"""Chat templates are other people's programs: whatever they do, they end, and the error says why."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ LARGE = {
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes 5 s in use takes a tenth of that here."""
+    """Shorten the limit of 5 s to a tenth."""
     monkeypatch.setattr(template_process, "CPU_S", 0.5)
 
 
@@ -68,12 +68,12 @@ def test_a_template_that_grows_without_end_is_stopped_by_one_limit_or_the_other(
     assert render("{{ messages[0].content }}", {"messages": USER}) == "hello"
 
 
-def test_a_long_conversation_is_no_fault_of_the_template() -> None:
+def test_a_long_conversation_does_not_exceed_the_limits() -> None:
     long = [{"role": "user", "content": "word " * 1_000_000}]
     assert len(render("{{ messages[0].content }}!", {"messages": long})) == 5_000_001
 
 
-def test_every_text_comes_back_as_it_went() -> None:
+def test_every_text_is_rendered_unchanged() -> None:
     text = "é 語 🙂 \ud800 \x00 \u2028 \n\r\n \U000f0001"
     assert render("{{ messages[0].content }}", {"messages": [{"role": "user", "content": text}]}) == text
 
@@ -86,13 +86,13 @@ def running() -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
-def test_a_process_that_someone_ended_costs_no_reply(number: signal.Signals) -> None:
+def test_killing_the_idle_process_costs_no_reply(number: signal.Signals) -> None:
     for _ in range(2):
         os.kill(running().pid, number)
         assert render("hello", {}) == "hello"
 
 
-def test_one_that_is_ended_over_a_rendering_is_asked_again() -> None:
+def test_a_request_is_repeated_when_the_process_is_killed_during_it() -> None:
     process = running()
     os.kill(process.pid, signal.SIGSTOP)
     answers: list[str] = []
@@ -103,7 +103,7 @@ def test_one_that_is_ended_over_a_rendering_is_asked_again() -> None:
     assert answers == ["hello"]
 
 
-def test_one_that_never_answers_is_given_up_after_a_second_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_fails_after_the_second_process_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     os.kill(running().pid, signal.SIGKILL)
     monkeypatch.setattr(template_process, "_BOOT", "raise SystemExit(1)")
     with pytest.raises(TemplateError, match="ended twice") as caught:
@@ -111,7 +111,7 @@ def test_one_that_never_answers_is_given_up_after_a_second_attempt(monkeypatch: 
     assert caught.value.info.cure
 
 
-def test_what_a_rendering_took_of_memory_is_free_after_it_took_too_much() -> None:
+def test_the_memory_of_a_rendering_that_took_too_much_is_freed() -> None:
     process = running()
     with pytest.raises(TemplateError, match="memory"):
         render("{{ 'x' * 10 ** 12 }}", {})
@@ -119,7 +119,7 @@ def test_what_a_rendering_took_of_memory_is_free_after_it_took_too_much() -> Non
     assert render("hello", {}) == "hello"
 
 
-def test_it_ends_without_a_word_when_nobody_waits_for_its_answer() -> None:
+def test_the_process_ends_silently_when_its_reader_is_gone() -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", "from ttchat_tui.engine.text.template_program import serve; serve()"],
         stdin=subprocess.PIPE,
@@ -159,7 +159,7 @@ def test_an_interrupt_in_between_does_not_mix_answers_up(monkeypatch: pytest.Mon
     assert render("three", {}) == "three"
 
 
-def test_a_refusal_is_told_from_what_is_broken_or_has_no_end() -> None:
+def test_a_refusal_differs_from_a_broken_or_endless_template() -> None:
     with pytest.raises(TemplateRefusal, match="alternate"):
         render("{{ raise_exception('Roles must alternate') }}", {})
     with pytest.raises(TemplateError, match="broken") as caught:

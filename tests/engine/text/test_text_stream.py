@@ -15,7 +15,7 @@ STOPS = st.lists(st.text(alphabet="abAB <|>é🙂", min_size=1, max_size=5), max
 
 
 def streamed(pieces: list[bytes], stop: list[str], strip: bool = False) -> tuple[list[str], bool]:
-    """What each id brings, the flush last; ids are indices into `pieces`."""
+    """The text of each id, then of the flush. Ids are indices into `pieces`."""
     stream = TextStream(Utf8Decoder(pieces.__getitem__, strip_leading_space=strip), stop)
     shown: list[str] = []
     for index in range(len(pieces)):
@@ -27,7 +27,7 @@ def streamed(pieces: list[bytes], stop: list[str], strip: bool = False) -> tuple
 
 
 def cut_at_first_stop(text: str, stop: list[str]) -> tuple[str, bool]:
-    """The reference: look at ever longer beginnings of the whole text."""
+    """The reference: search ever longer prefixes of the whole text."""
     for end in range(1, len(text) + 1):
         starts = [end - len(s) for s in stop if text[:end].endswith(s)]
         if starts:
@@ -64,7 +64,7 @@ def test_a_character_split_over_tokens_is_never_a_replacement_character(
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=3), max_size=12))
-def test_bytes_that_are_no_text_are_replaced_as_in_a_whole_decode(pieces: list[bytes]) -> None:
+def test_invalid_bytes_are_replaced_as_in_a_whole_decode(pieces: list[bytes]) -> None:
     shown, _ = streamed(pieces, [])
     assert "".join(shown) == codecs.getincrementaldecoder("utf-8")("replace").decode(b"".join(pieces))
 
@@ -84,7 +84,7 @@ def test_text_is_shown_as_soon_as_it_cannot_become_a_stop_string() -> None:
     assert streamed([b"ab", b"c<", b"|", b"x"], ["<|end"])[0] == ["ab", "c", "", "<|x", ""]
 
 
-def test_what_was_held_back_belongs_to_a_reply_that_ends() -> None:
+def test_text_held_back_belongs_to_the_reply_at_its_end() -> None:
     assert streamed([b"a<|e"], ["<|end|>"]) == (["a", "<|e"], False)
 
 
@@ -92,7 +92,7 @@ def test_half_a_character_at_the_end_is_no_text() -> None:
     assert streamed([b"a", "🙂".encode()[:3]], [])[0] == ["a", "", ""]
 
 
-def test_a_decoder_says_whether_a_character_waits_for_its_rest() -> None:
+def test_a_decoder_knows_whether_a_character_is_incomplete() -> None:
     decoder = Utf8Decoder([b"a", "é".encode()[:1], "é".encode()[1:]].__getitem__)
     seen: list[bool] = []
     for token_id in range(3):

@@ -64,19 +64,19 @@ def test_ids_survive_several_turns() -> None:
     assert [i for i in ids if i < 3] == [0, 1, 2]
 
 
-def test_a_reply_that_was_changed_is_encoded_anew() -> None:
+def test_a_changed_reply_is_encoded_again() -> None:
     prompts = builder()
     prompts.remember(prompts.build([user("hi")]), [7], "hello")
     assert 7 not in prompts.build([user("hi"), assistant("hellO"), user("x")]).ids
 
 
-def test_a_reply_that_the_template_trims_is_encoded_anew() -> None:
+def test_a_reply_that_the_template_trims_is_encoded_again() -> None:
     prompts = builder()
     prompts.remember(prompts.build([user("hi")]), [7], "hello ")
     assert 7 not in prompts.build([user("hi"), assistant("hello "), user("x")]).ids
 
 
-def test_a_continued_reply_goes_on_from_its_ids() -> None:
+def test_a_continued_reply_starts_from_its_ids() -> None:
     prompts = builder()
     first = prompts.build([user("hi")])
     prompts.remember(first, [7], "once upon")
@@ -96,7 +96,7 @@ def test_only_what_is_new_is_tokenised() -> None:
     assert encoder.encoded == ["<end>"]
 
 
-def test_a_count_foretells_the_prompt() -> None:
+def test_a_count_predicts_the_prompt() -> None:
     prompts = builder()
     prompts.remember(prompts.build([user("hi")]), [7], "hello")
     messages = [user("hi"), assistant("hello"), user("bye")]

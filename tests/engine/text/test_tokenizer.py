@@ -204,7 +204,7 @@ def test_pieces_have_the_ids_of_the_whole_text(scheme: str, parts: tuple[str, ..
     assert [i for part in ours for i in part] == whole
 
 
-def test_control_tokens_that_swallow_white_space_still_do() -> None:
+def test_control_tokens_still_strip_white_space() -> None:
     def tokenizer() -> Tokenizer:
         made = Tokenizer(models.BPE(vocab={"<e>": 0, "a": 1, "Ġ": 2}, merges=[]))
         made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -246,7 +246,7 @@ def test_a_tokenizer_that_cannot_be_built_exactly_is_refused(metadata: dict[str,
         tokenizer_from_gguf(metadata)
 
 
-def test_a_text_of_megabytes_lets_other_threads_go_on() -> None:
+def test_encoding_megabytes_lets_other_threads_run() -> None:
     """The engine's heartbeat is one: without it the engine is taken for hung, and killed."""
     metadata = {
         "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2", "tokenizer.ggml.tokens": BYTES,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.base import EngineError
-from ttchat_tui.engine.tenstorrent.card_sampling import Draws
+from ttchat_tui.engine.tenstorrent.card_sampling import DrawParameters
 
 KNOWN: Final = "tt-metal from 2025-05 (v0.58) to 2026-11 (v0.81)"
 
@@ -79,7 +79,7 @@ class CardModel(Protocol):
         self,
         tokens: Sequence[int],
         positions: Sequence[int],
-        draws: Draws,
+        draws: DrawParameters,
         *,
         is_first: bool,
         is_traced: bool = True,

@@ -41,7 +41,7 @@ _UNUSED: Final = -1
 """Padding of token histories: upstream's penalties ignore ids below 0."""
 
 
-class Draws(msgspec.Struct, frozen=True, kw_only=True):
+class DrawParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Sampling of one step on the card, for all of its rows."""
 
     sampling: tuple[SamplingParams, ...]
@@ -115,7 +115,7 @@ def native_greedy(kind: type[Any]) -> Any:
     return kind(temperature=0.0, top_k=-1, top_p=1.0)
 
 
-def native_sampling(kind: type[Any], draws: Draws) -> Any:
+def native_sampling(kind: type[Any], draws: DrawParameters) -> Any:
     """A generation's `SamplingParams`, with a value per row for each field that it has.
 
     There is always a seed: it makes replies reproducible, and S5 records no trace of a seeded sampler.

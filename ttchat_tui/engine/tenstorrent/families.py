@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ttchat_tui.engine.tenstorrent.adapter import CONTRACT_FLAGS, CardModel, Profile
 from ttchat_tui.engine.tenstorrent.card_sampling import (
-    Draws,
+    DrawParameters,
     native_greedy,
     native_sampling,
     supported_parameters,
@@ -30,7 +30,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     is_fed: bool
     """Tokens and positions on the card are stale: reload them from the host."""
     is_traced: bool
-    draws: Draws | None
+    draws: DrawParameters | None
     """None: the host samples."""
 
     @property
@@ -124,7 +124,7 @@ class GeneratorModel:
         self,
         tokens: Sequence[int],
         positions: Sequence[int],
-        draws: Draws,
+        draws: DrawParameters,
         *,
         is_first: bool,
         is_traced: bool = True,
@@ -156,7 +156,7 @@ class GeneratorModel:
             **self._flags(step),
         )
 
-    def _native(self, draws: Draws | None) -> Any:
+    def _native(self, draws: DrawParameters | None) -> Any:
         if draws is None or self._sampling_params is None:
             return None
         return (

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.tenstorrent.card_sampling import (
     SAMPLER_PROGRAMS,
-    Draws,
+    DrawParameters,
     native_sampling,
     supported_parameters,
 )
@@ -172,7 +172,7 @@ class ExecutorModel:
         self,
         tokens: Sequence[int],
         positions: Sequence[int],
-        draws: Draws,
+        draws: DrawParameters,
         *,
         is_first: bool,
         is_traced: bool = True,
@@ -203,7 +203,7 @@ class ExecutorModel:
             **more,
         )
 
-    def _native(self, draws: Draws) -> Any:
+    def _native(self, draws: DrawParameters) -> Any:
         assert self._sampling_params is not None
         return native_sampling(self._sampling_params, draws)
 
@@ -260,7 +260,7 @@ class ExecutorModel:
         rows = self.batch
         return [
             self._native(
-                Draws(
+                DrawParameters(
                     sampling=(sampling,) * rows,
                     seeds=(0,) * rows,
                     has_changed=True,

@@ -11,7 +11,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.loop import BatchStepper, PrefillAborted
 from ttchat_tui.engine.decoding.row import Drawn
 from ttchat_tui.engine.tenstorrent.adapter import IDLE, CardModel
-from ttchat_tui.engine.tenstorrent.card_sampling import GREEDY, Draws
+from ttchat_tui.engine.tenstorrent.card_sampling import GREEDY, DrawParameters
 from ttchat_tui.engine.tenstorrent.errors import explain_errors
 from ttchat_tui.engine.tenstorrent.kv_prefix import reusable_prefix
 
@@ -124,14 +124,14 @@ class _CardDraws:
         self._last_sampling: tuple[SamplingParams, ...] = ()
         self._replies: list[list[int]] = [[] for _ in range(self._batch)]
 
-    def next(self, live: Sequence[int], tokens: Sequence[int], prompt: Sequence[int]) -> Draws:
+    def next(self, live: Sequence[int], tokens: Sequence[int], prompt: Sequence[int]) -> DrawParameters:
         """Parameters of the step that feeds `tokens` [batch]."""
         for row in live:
             self._replies[row].append(tokens[row])
         idle = self._batch - len(self._samplings)
         sampling = (*(each() for each in self._samplings), *([GREEDY] * idle))
         has_changed, self._last_sampling = sampling != self._last_sampling, sampling
-        return Draws(
+        return DrawParameters(
             sampling=sampling,
             seeds=self._seeds,
             has_changed=has_changed,

@@ -12,7 +12,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import ProgressReporter
 from ttchat_tui.engine.tenstorrent import kv_prefix
 from ttchat_tui.engine.tenstorrent.adapter import IDLE, CardModel
-from ttchat_tui.engine.tenstorrent.card_sampling import GREEDY, SAMPLER_PROGRAMS, Draws
+from ttchat_tui.engine.tenstorrent.card_sampling import GREEDY, SAMPLER_PROGRAMS, DrawParameters
 from ttchat_tui.engine.tenstorrent.errors import explain
 from ttchat_tui.engine.tenstorrent.progress import NativeProgress
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
@@ -75,7 +75,7 @@ def _step(
     if model.draws is None:
         model.decode(tokens, positions, is_first=is_first)
         return
-    draws = Draws(
+    draws = DrawParameters(
         sampling=(sampling, *[GREEDY] * idle),
         seeds=(0,) * model.batch,
         has_changed=is_first,

@@ -192,6 +192,22 @@ def test_events_without_times_leave_prefill_open() -> None:
     assert meter.stats().prefill_s is None
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.0, 0.25, 0.5])), max_size=40), st.integers(1, 4)
+)
+def test_the_rows_of_a_batch_have_its_figures_together(tokens: list[tuple[int, float]], rows: int) -> None:
+    together, apart = metered(), [metered() for _ in range(rows)]
+    now_s = 1.0
+    for row, pause_s in tokens:
+        now_s += pause_s
+        together.token(now_s, row % rows)
+        apart[row % rows].token(now_s)
+    batch = Meter.of_batch(apart)
+    for meter in (together, batch):
+        meter.finished(now_s + 1.0)
+    assert batch.stats() == together.stats()
+
+
 @pytest.mark.parametrize("module", ["numpy", "torch", "textual"])
 def test_the_meter_is_light_enough_for_the_ui_process(module: str) -> None:
     probe = f"import sys, ttchat_tui.domain.meter; sys.exit({module!r} in sys.modules)"

@@ -1,4 +1,4 @@
-"""What the decode loop works on: one request with its prompt, ready for the model."""
+"""The input of the decode loop: one request with its prompt as ids."""
 
 from __future__ import annotations
 

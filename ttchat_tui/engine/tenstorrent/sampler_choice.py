@@ -83,5 +83,5 @@ def sample_on_host(reason: str) -> SamplerChoice:
     """Sample on the host although the user wants the card to."""
     log.warning("sampling on the host: %s", reason)
     return SamplerChoice(
-        None, (f"[tt] sampling = device is not possible: {reason}. The host samples instead.",)
+        None, (f"[tt] sampling = device is not possible: {reason}. Tokens are drawn on the host.",)
     )

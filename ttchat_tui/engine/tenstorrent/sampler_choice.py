@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 EXCLUDED: Final = ("Mistral-7B",)
 """Base names of models that upstream's own demo samples on the host (tt-metal #34763)."""
 
-_LIMITS: Final = "The card samples the tokens, from the 32 most probable at most; it has no min-p and reports no probabilities."
+_LIMITS: Final = "The card draws the tokens, from the 32 most probable at most; it has no min-p and reports no probabilities."
 _GREEDY_ONLY: Final = (
-    "The card samples the tokens. With this tt-metal it always takes the most probable one: temperature, top-k, top-p, "
+    "The card draws the tokens. With this tt-metal it always takes the most probable one: temperature, top-k, top-p, "
     "penalties and seed have no effect."
 )
 

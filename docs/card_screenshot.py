@@ -58,12 +58,12 @@ async def picture(folder: Path, to: Path) -> None:
     engine = IsolatedEngine(folder / "engine.log", timeouts=engine_choice.timeouts(config))
     with open_session(invocation, config, model, engine, screen_ready, EndingSignals()) as session:
         services = Services(
-            session=session, host=session.host, config=config, paths=paths, ui_state=UiState(),
+            session=session, config=config, paths=paths, ui_state=UiState(),
             save_ui_state=lambda state: None, read_cards=System.of(os.environ).read_cards,
         )  # fmt: skip
         app = TtchatApp(services, load_themes([])[0])
         async with app.run_test(size=SIZE) as pilot:
-            await until(pilot, lambda: session.host.state == "ready")
+            await until(pilot, lambda: session.engine_state == "ready")
             screen = app.screen_stack[0]
             assert isinstance(screen, ChatScreen)
             screen.prompt.set_draft("What is a mesh device?")

@@ -76,7 +76,7 @@ async def picture(
     engine = PausingEngine(TOKENS_IN_MID_REPLY if in_mid_reply else 0)
     with open_session(invocation, config, DEFAULT, engine, screen_ready, EndingSignals()) as session:
         services = Services(
-            session=session, host=session.host, config=config, paths=paths, ui_state=UiState(),
+            session=session, config=config, paths=paths, ui_state=UiState(),
             save_ui_state=lambda state: None,
         )  # fmt: skip
         app = TtchatApp(services, load_themes([])[0])

@@ -19,6 +19,9 @@ ENDING: Final[tuple[int, ...]] = (
     *(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name)),
     *_REAL_TIME,
 )
+STACKS_SIGNAL: Final = signal.SIGUSR1
+"""On this signal the app and the engine's process write the stacks of their threads to the log, even while native code
+holds the GIL."""
 _REQUESTS: Final = frozenset({signal.SIGTERM, signal.SIGQUIT})
 """Sent by a person or a supervisor, so a second one is impatience. Others repeat by themselves: a closing terminal sends
 SIGHUP twice, once from the kernel and once from the shell."""

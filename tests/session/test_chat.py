@@ -419,7 +419,7 @@ def test_a_message_that_waits_for_a_load_can_be_given_up(tmp_path: Path) -> None
     host.start()
     host.load("scripted")
     session.submit("early")
-    ended = session.give_up()[0]
+    ended = session.drop_unstarted()[0]
     assert isinstance(ended, ReplyEnded)
     assert not session.is_busy
     assert [message.content for message in session.path] == ["early", ""]

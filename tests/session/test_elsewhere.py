@@ -134,7 +134,7 @@ def test_a_partial_reply_out_of_sight_is_on_disk_after_a_second(
 def test_stopping_acts_on_the_conversation_on_screen_only(start: Callable[..., Chat]) -> None:
     away = Away(start)
     assert not away.session.stop()
-    assert away.session.give_up() == []
+    assert away.session.drop_unstarted() == []
     away.session.open(away.home)
     assert away.session.stop()
     away.chat.until(GenerationFinished)

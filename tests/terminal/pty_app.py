@@ -13,7 +13,7 @@ import pyte
 from ptyprocess import PtyProcess
 
 from tests.patience import Patience
-from ttchat_tui.engine.runtime.child import STACKS_SIGNAL
+from ttchat_tui.signals import STACKS_SIGNAL
 
 
 class _Screen(pyte.Screen):

@@ -59,7 +59,6 @@ class ChatApp:
         self.kept: list[UiState] = []
         services = Services(
             session=self.session,
-            host=self.host,
             config=config,
             paths=self.paths,
             ui_state=ui_state or UiState(),

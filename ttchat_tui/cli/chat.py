@@ -291,7 +291,7 @@ def _run_screen(
         typed.close()  # the shell gets its terminal back while the engine closes
         screen_ready.set()  # otherwise an early quit waits for a load that waits for the screen
     if app.crash is not None:
-        is_kept = session.store.mode == "read-write"
+        is_kept = session.storage_mode == "read-write"
         notify(
             f"stopped by an internal error ({type(app.crash).__name__}: {app.crash}). "
             f"{'The conversation is kept: ttchat-tui -c continues it. ' if is_kept else ''}"

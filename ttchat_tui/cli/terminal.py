@@ -19,8 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
-from ttchat_tui.engine.runtime.child import STACKS_SIGNAL
-from ttchat_tui.signals import EndingSignals
+from ttchat_tui.signals import STACKS_SIGNAL, EndingSignals
 
 _READ_MS: Final = 1000
 """Time for a terminal on a slow link to read pending output."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -75,7 +76,7 @@ def export(
         for each in _chosen(store, conversation, every):
             file = place_for(where, Path(), each)
             format = file_format.value if file_format is not None else format_of(file)
-            messages = export_messages(store, each, store.shown_path(each), format)
+            messages = export_messages(store.shown_path(each), partial(store.tree, each.id), format)
             if target is not None and (made := missing_folder(file)) is not None:
                 notify(f"in a new folder: {made}")
             write_path(write_export(file, format, each, messages))

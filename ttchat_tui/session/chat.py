@@ -5,6 +5,7 @@ The screen and the plain REPL drive the same object, on one thread.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
@@ -15,6 +16,7 @@ from ttchat_tui.domain.events import (
     EngineEvent,
     EngineFailed,
     EngineLoaded,
+    EngineState,
     EngineStateChanged,
     GenerationFinished,
     GenerationStarted,
@@ -53,6 +55,7 @@ from ttchat_tui.session.words import (
     Unkept,
     answered_elsewhere,
     not_sent,
+    runs_elsewhere,
     still_running,
 )
 from ttchat_tui.storage.errors import StorageError, not_found
@@ -80,7 +83,7 @@ class ChatSession(Conversations):
     def load(self, model: str) -> None:
         """Load another model, or the same again; the conversation stays."""
         self.model = model
-        self.host.load(model)
+        self._host.load(model)
 
     def submit(self, text: str, candidates: int = 1) -> list[Update]:
         """Send a message: it is on disk before anything else happens. Of several candidates the first streams as the
@@ -147,16 +150,16 @@ class ChatSession(Conversations):
         shown = next((message for message in self.path if message.id == message_id), None)
         if shown is None:
             return []
-        versions = [each.id for each in self.store.children(shown.parent_id, shown.conversation_id)]
+        versions = [each.id for each in self._store.children(shown.parent_id, shown.conversation_id)]
         if shown.id not in versions:  # removed in another window
             raise not_found("This message")
         wanted = versions.index(shown.id) + step
         if not 0 <= wanted < len(versions):
             return []
-        leaf = self.store.leaf_of(versions[wanted])
-        conversation, path = self.store.conversation(shown.conversation_id), self.store.path(leaf.id)
-        self.store.set_head(conversation.id, leaf.id)  # last: what is read after it could not be
-        home = OpenConversation(self.store, self._system_prompt)
+        leaf = self._store.leaf_of(versions[wanted])
+        conversation, path = self._store.conversation(shown.conversation_id), self._store.path(leaf.id)
+        self._store.set_head(conversation.id, leaf.id)  # last: what is read after it could not be
+        home = OpenConversation(self._store, self._system_prompt)
         return self._show(home, msgspec.structs.replace(conversation, head_id=leaf.id), path)
 
     def continue_reply(self) -> list[Update]:
@@ -175,6 +178,19 @@ class ChatSession(Conversations):
             ConversationsChanged(),
         ]
 
+    def interrupt(self) -> list[Update]:
+        """Cancel what the user waits for: the message in line (it returns to the prompt), else the reply on screen, else a
+        load. A reply elsewhere runs on, and a notice names it."""
+        if taken_back := self.take_back():
+            return taken_back
+        if self._host.state == "loading":
+            if self.is_answering:
+                return self.drop_unstarted()
+            self._host.cancel_load()
+        elif not self.stop() and self.answered_elsewhere:
+            return [Notice(runs_elsewhere(self.answered_elsewhere))]
+        return []
+
     def stop(self) -> bool:
         """Stop the reply that runs in the conversation on screen; one elsewhere runs on. It ends within one decode step,
         and keeps what it has."""
@@ -183,7 +199,7 @@ class ChatSession(Conversations):
         self.running.control.cancel()
         return True
 
-    def give_up(self) -> list[Update]:
+    def drop_unstarted(self) -> list[Update]:
         """End the reply in the conversation on screen if the engine has not begun with it (it waits for a load): nothing
         of it has come."""
         if self.running is None or self.running.has_started or not self.is_answering:
@@ -202,10 +218,41 @@ class ChatSession(Conversations):
             return []
         if not messages:
             return [PromptCost(0, self.info.context_length, 0)]
-        self._count_id = self.host.count(messages)
+        self._count_id = self._host.count(messages)
         return []
 
-    # --- what the engine says
+    # --- the engine
+
+    def set_waker(self, wake: Callable[[], None] | None) -> None:
+        """Call `wake`, on any thread, when there are new events or something to write; None: no more."""
+        self._host.set_waker(wake)
+        self._store.set_waker(wake or (lambda: None))
+
+    def events(self) -> list[EngineEvent]:
+        """What the engine has reported since the last call. Each is for `apply`."""
+        return self._host.drain()
+
+    @property
+    def engine_state(self) -> EngineState:
+        """Now; events that say so may still be on their way."""
+        return self._host.state
+
+    @property
+    def is_engine_alive(self) -> bool:
+        """False once the engine's thread has ended: no event comes any more."""
+        return self._host.is_alive
+
+    def engine_memory_bytes(self) -> int | None:
+        """Resident memory of the engine's process; None if it is not known."""
+        return self._host.memory_bytes()
+
+    def cancel_load(self) -> None:
+        """Cancel the load that runs, if one does."""
+        self._host.cancel_load()
+
+    def unload(self) -> None:
+        """Free the model's memory; a reply that runs ends with what it has."""
+        self._host.unload()
 
     def apply(self, event: EngineEvent) -> list[Update]:
         """Take one engine event: keep what it brings, and say what changed. Events of stale requests are dropped."""

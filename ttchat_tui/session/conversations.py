@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.domain.events import ErrorInfo
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.sampling import SamplingParams, checked
@@ -29,8 +30,11 @@ from ttchat_tui.session.reply_runner import Replies
 from ttchat_tui.session.running_reply import RunningReply
 from ttchat_tui.session.waiting import Waiting, WaitingLine
 from ttchat_tui.session.words import TAKEN_BACK
-from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.conversations import ConversationStore, StoreMode
 from ttchat_tui.storage.errors import StorageError
+
+MOST_LISTED: Final = 10_000
+"""Conversations that are listed: all of them, as far as anybody has that many."""
 
 Mark: TypeAlias = Literal["", "running", "waiting", "finished", "failed"]
 """What the list says of a conversation: a reply runs, a message waits, a reply has ended unseen, or has failed."""
@@ -52,8 +56,8 @@ class Conversations:
     ) -> None:
         """`default_sampling` lays the user's config over the model's recommendation (its argument), which is
         `expected_sampling` of the model's name until the model is loaded."""
-        self.store = store
-        self.host = host
+        self._store = store
+        self._host = host
         self.model = model
         """What the user asked for last; it may be loading, or have failed."""
         self.loaded_model = ""
@@ -96,12 +100,12 @@ class Conversations:
 
     @property
     def info(self) -> EngineInfo | None:
-        return self.host.info
+        return self._host.info
 
     @property
     def has_model(self) -> bool:
         """A model is loaded, or on its way."""
-        return self.host.info is not None or self.host.is_loading
+        return self._host.info is not None or self._host.is_loading
 
     @property
     def meter(self) -> Meter:
@@ -155,25 +159,60 @@ class Conversations:
         recommended = self.info.recommended if self.info else self._expected_sampling(self.model)
         return self._default_sampling(recommended or SamplingParams())
 
+    # --- what is stored
+
+    @property
+    def storage_mode(self) -> StoreMode:
+        """`read-write`; otherwise what is said here is lost at the end (`memory`), or cannot be stored (`read-only`)."""
+        return self._store.mode
+
+    @property
+    def storage_notice(self) -> ErrorInfo | None:
+        """Why conversations are not kept; None if they are."""
+        return self._store.notice
+
+    def conversations(self) -> list[Conversation]:
+        """All stored conversations, newest first. Raises StorageError."""
+        return self._store.conversations(limit=MOST_LISTED)
+
+    def recovered_elsewhere(self) -> list[Conversation]:
+        """Conversations in which a reply was running when an earlier process died; not the one on screen. Raises
+        StorageError."""
+        on_screen = {message.id for message in self.path}
+        ids = {each.conversation_id for each in self.recovered if each.id not in on_screen}
+        return [each for each in self.conversations() if each.id in ids] if ids else []
+
+    def title_of(self, conversation_id: int) -> str:
+        """The title of a stored conversation. Raises StorageError."""
+        return self._store.conversation(conversation_id).title
+
+    def recent_prompts(self) -> list[str]:
+        """Messages of the user in all conversations, oldest first. Raises StorageError."""
+        return self._store.recent_prompts()
+
+    def tree(self) -> list[Message]:
+        """All messages of the conversation on screen, those of its other versions too. Raises StorageError."""
+        return self._store.tree(self.conversation.id) if self.conversation is not None else []
+
     # --- conversations
 
     def new_conversation(self) -> list[Update]:
         """An empty conversation, stored with its first message. A running reply goes on out of sight."""
-        self._opened = OpenConversation(self.store, self._system_prompt)
+        self._opened = OpenConversation(self._store, self._system_prompt)
         return [ConversationOpened(None, ())]
 
     def open(self, conversation_id: int) -> list[Update]:
         """Show a stored conversation, with its settings; its reply, if that runs, as far as it has come. Raises
         StorageError, and then nothing has changed."""
         running, waiting = self._replies.running, self._line.of(conversation_id)
-        conversation = self.store.conversation(conversation_id)
-        home = OpenConversation(self.store, self._system_prompt)
+        conversation = self._store.conversation(conversation_id)
+        home = OpenConversation(self._store, self._system_prompt)
         if running is not None and running.home.id == conversation_id:
-            home, path = running.home, self.store.path(running.message.id)
+            home, path = running.home, self._store.path(running.message.id)
         elif waiting is not None:
-            home, path = waiting.home, self.store.path(waiting.message.id)
+            home, path = waiting.home, self._store.path(waiting.message.id)
         else:
-            path = self.store.shown_path(conversation)
+            path = self._store.shown_path(conversation)
         return self._show(home, conversation, path)
 
     def _show(
@@ -192,7 +231,7 @@ class Conversations:
             StorageError: when it cannot be read.
             msgspec.ValidationError: for a parameter out of its range.
         """
-        latest = self.store.latest()
+        latest = self._store.latest()
         if latest is None:
             return []
         updates = self.open(latest.id)
@@ -204,7 +243,7 @@ class Conversations:
 
     def rename(self, conversation_id: int, title: str) -> list[Update]:
         """Raises StorageError."""
-        self.store.rename(conversation_id, title)
+        self._store.rename(conversation_id, title)
         running = self._replies.running
         for home in (self._opened, running.home if running is not None else self._opened):
             if home.id == conversation_id:
@@ -217,7 +256,7 @@ class Conversations:
         Raises:
             StorageError: nothing is deleted.
         """
-        self.store.delete(conversation_id)
+        self._store.delete(conversation_id)
         updates: list[Update] = []
         if (waiting := self._line.of(conversation_id)) is not None:
             self._line.remove(waiting)
@@ -233,10 +272,10 @@ class Conversations:
     def undelete(self) -> list[Update]:
         """Bring back the conversation that was deleted last, in this session or an earlier one, and open it; the next
         time the one before. Nothing if there is none. Raises StorageError."""
-        last = self.store.last_deleted()
+        last = self._store.last_deleted()
         if last is None:
             return []
-        self.store.undelete(last)
+        self._store.undelete(last)
         try:
             opened = self.open(last)
         except StorageError as error:  # it is in the list again, whatever is wrong with it
@@ -307,7 +346,7 @@ class Conversations:
         if waiting is None:
             return []
         try:
-            self.store.remove_message(waiting.message.id)
+            self._store.remove_message(waiting.message.id)
         except StorageError as error:
             return [Notice(error.info)]
         self._line.remove(waiting)

@@ -39,6 +39,11 @@ def answered_elsewhere(name: str, cure: str) -> ErrorInfo:
     )
 
 
+def runs_elsewhere(name: str) -> ErrorInfo:
+    """Esc was pressed where nothing runs."""
+    return ErrorInfo(kind=NOTE, message=f"{name} is still being answered: open it to stop that.")
+
+
 def still_running(cure: str) -> ErrorInfo:
     """Why what was asked for cannot be had now; the cure depends on what it was."""
     return ErrorInfo(kind="busy", message="A reply is still running.", cure=cure)

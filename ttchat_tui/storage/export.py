@@ -17,7 +17,6 @@ import msgspec
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
-from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export_markdown import export_markdown
 from ttchat_tui.storage.files import sync_folder
@@ -102,14 +101,14 @@ def missing_folder(target: Path) -> Path | None:
 
 
 def export_messages(
-    store: ConversationStore, conversation: Conversation, path: Sequence[Message], format: ExportFormat | str
+    path: Sequence[Message], tree: Callable[[], Sequence[Message]], format: ExportFormat | str
 ) -> Sequence[Message]:
-    """What an export in `format` has: the path on screen, as it is there; in JSON the whole tree, with what was said in
-    another window or at another try. Raises StorageError."""
+    """What an export in `format` has: the path on screen, as it is there; in JSON the whole tree (`tree` reads it), with
+    what was said in another window or at another try."""
     if format != "json":
         return path
     shown = {message.id: message for message in path}
-    return [shown.get(message.id, message) for message in store.tree(conversation.id)]
+    return [shown.get(message.id, message) for message in tree()]
 
 
 def write_export(

@@ -23,8 +23,7 @@ from textual.theme import Theme
 from textual.widgets import Input, TextArea
 from textual.widgets._toast import ToastRack
 
-from ttchat_tui.engine.runtime.child import STACKS_SIGNAL
-from ttchat_tui.signals import ENDING
+from ttchat_tui.signals import ENDING, STACKS_SIGNAL
 from ttchat_tui.ui import deferred, lost_terminal, style_sheets, toasts
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bind, bindings, keys_label
 from ttchat_tui.ui.loop_signals import LoopSignals

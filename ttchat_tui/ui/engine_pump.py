@@ -10,7 +10,6 @@ import msgspec
 
 from ttchat_tui.domain.events import EngineEvent, TokenEvent
 from ttchat_tui.domain.updates import Update
-from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session import CHECKPOINT_S, ChatSession
 
 SHORTEST_PAUSE_S = 0.08
@@ -71,7 +70,6 @@ class EnginePump:
     def __init__(
         self,
         session: ChatSession,
-        host: EngineHost,
         show: Callable[[Sequence[Update]], None],
         flush: Callable[[], float],
         stands: Callable[[], bool] = lambda: True,
@@ -79,7 +77,6 @@ class EnginePump:
         """`show` takes updates in order; `flush` paints what streamed in and returns the CPU seconds it took. While
         `stands` says no there is nothing to draw on: the app is leaving, and what comes is left where it is."""
         self._session = session
-        self._host = host
         self._show = show
         self._flush = flush
         self._stands = stands
@@ -91,8 +88,7 @@ class EnginePump:
         def wake() -> None:
             loop.call_soon_threadsafe(self._wake.set)
 
-        self._host.set_waker(wake)
-        self._session.store.set_waker(self._wake.set)
+        self._session.set_waker(wake)
         self._wake.set()
         try:
             while True:
@@ -103,7 +99,7 @@ class EnginePump:
                 self._wake.clear()
                 await asyncio.sleep(next_pause_s(self.pump_once()))
         finally:
-            self._host.set_waker(None)
+            self._session.set_waker(None)
 
     async def _wait(self) -> None:
         """Until there is an event; while something is to be written, at most until that is due."""
@@ -115,7 +111,7 @@ class EnginePump:
     def pump_once(self) -> float:
         """Take what there is, now; returns the CPU seconds the flush took. Tests call it by hand."""
         updates: list[Update] = []
-        for event in merge_tokens(self._host.drain()):
+        for event in merge_tokens(self._session.events()):
             updates.extend(self._session.apply(event))
         updates.extend(self._session.tick())
         if updates:

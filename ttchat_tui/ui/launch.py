@@ -43,7 +43,6 @@ def build(
     themes, errors = checked_themes(config, paths, place_of or (lambda setting: str(paths.config_file)))
     services = Services(
         session=session,
-        host=session.host,
         config=config,
         paths=paths,
         ui_state=state,

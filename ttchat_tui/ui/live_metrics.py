@@ -60,7 +60,7 @@ class LiveMetrics:
             completion_tokens=stats.completion_tokens if is_known else None,
             context_used=stats.prompt_tokens + stats.completion_tokens,
             context_length=stats.context_length or (info.context_length if info else 0),
-            rss_bytes=session.host.memory_bytes(),
+            rss_bytes=session.engine_memory_bytes(),
             load_s=info.load_s if info else None,
             model=info.model if info else "",
             engine_label=info.label if info else "",

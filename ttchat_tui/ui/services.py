@@ -10,7 +10,6 @@ from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.domain.telemetry import CardReading
-from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session import ChatSession
 
 
@@ -27,7 +26,6 @@ class Resume(msgspec.Struct, frozen=True):
 
 class Services(msgspec.Struct):
     session: ChatSession
-    host: EngineHost
     config: Config
     paths: Paths
     ui_state: UiState

@@ -117,11 +117,11 @@ class Driver:
         self.session = session
         self._wakeup = threading.Event()
         self._pending: deque[EngineEvent] = deque()
-        session.host.set_waker(self._wakeup.set)
+        session.set_waker(self._wakeup.set)
 
     def apply_pending(self) -> None:
         """Apply the events that arrived between two waits."""
-        self._pending.extend(self.session.host.drain())
+        self._pending.extend(self.session.events())
         while self._pending:
             self.session.apply(self._pending.popleft())
 
@@ -136,10 +136,10 @@ class Driver:
             for event in self._events():
                 if interrupts.signal_number and not is_cancelled:
                     is_cancelled = True
-                    self.session.host.cancel_load()
+                    self.session.cancel_load()
                 match event:
                     case None:
-                        if not self.session.host.is_alive:
+                        if not self.session.is_engine_alive:
                             return Loaded(error=ENGINE_GONE)
                         continue
                     case LoadProgress():
@@ -179,7 +179,7 @@ class Driver:
                     self.session.stop()
                 if event is None:
                     self._record(self.session.tick(), replied)
-                    if not self.session.host.is_alive:
+                    if not self.session.is_engine_alive:
                         replied.error = ENGINE_GONE
                         return replied
                     continue
@@ -194,7 +194,7 @@ class Driver:
         """Every event in order, and None in between at least every `POLL_S`."""
         while True:
             self._wakeup.clear()
-            self._pending.extend(self.session.host.drain())
+            self._pending.extend(self.session.events())
             while self._pending:  # events that one wait leaves are the next one's
                 yield self._pending.popleft()
             yield None

@@ -125,7 +125,7 @@ class Repl:
         try:
             target = place_for(where or f"{self._exports_dir}/", current_folder(), conversation)
             format = format_of(target)
-            messages = export_messages(self._session.store, conversation, self._session.path, format)
+            messages = export_messages(self._session.path, self._session.tree, format)
             if (made := missing_folder(target)) is not None:
                 self._print(f"In a new folder: {made}")
             self._print(f"Saved: {write_export(target, format, conversation, messages)}")

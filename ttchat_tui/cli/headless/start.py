@@ -27,15 +27,15 @@ NOTHING_TO_CONTINUE: Final = ErrorInfo(
 def run(session: ChatSession, invocation: Invocation) -> int:
     """Run to the end and return the exit code. The load of the model has been requested already."""
     terminal.ensure_utf8()
-    if session.store.notice is not None:
-        show_error(session.store.notice)
+    if session.storage_notice is not None:
+        show_error(session.storage_notice)
     with EndingSignals():  # so that engine and database are closed
         if invocation.resume:
             _resume(session, invocation)
         driver = Driver(session)
         if invocation.prompt is None:
             return Repl(driver, invocation.paths, keeps_history=invocation.save).run()
-        is_kept = invocation.save and session.store.mode == "read-write"
+        is_kept = invocation.save and session.storage_mode == "read-write"
         output = output_for(invocation.output, sys.stdout, is_kept=is_kept, candidates=invocation.candidates)
         return run_prompt(driver, invocation.prompt, output, invocation.candidates)
 
@@ -85,7 +85,7 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
     if replied.is_reader_gone:
         abandon_output()
         return DONE
-    unkept = driver.session.settle()
+    unkept = driver.session.flush_unsaved()
     replied.is_kept = unkept is None
     if replied.message is not None:
         output.done(replied.message, loaded.info, replied)

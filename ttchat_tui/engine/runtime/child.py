@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from ttchat_tui.engine.base import EngineDied
 from ttchat_tui.engine.runtime.commands import Command
 from ttchat_tui.engine.runtime.exit_report import exit_report
 from ttchat_tui.engine.runtime.wire import ChildAnswer, Heartbeat, Launch, WireError, parent_channel
+from ttchat_tui.signals import STACKS_SIGNAL
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +28,6 @@ TICK_S: Final = 0.1
 TOKEN_PAUSE_S: Final = 0.04
 """The pause between two bursts of tokens: half the interval between two frames of the screen, and one wake-up for five
 tokens of an engine that makes 130 a second on all cores."""
-STACKS_SIGNAL: Final = signal.SIGUSR1
-"""Makes the child write its threads' stacks to the log, even while native code holds the GIL. The process of the full
-screen handles it in the same way (`terminal.captured`)."""
 _BOOT: Final = (
     "import sys, json; launch = sys.argv[1]; sys.path[:] = json.loads(launch)['sys_path']; "
     "from ttchat_tui.engine.runtime.worker import main; main(launch)"

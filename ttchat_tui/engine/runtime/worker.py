@@ -30,7 +30,6 @@ from ttchat_tui.domain.events import EngineLoaded, GenerationFinished, LoadProgr
 from ttchat_tui.domain.generation import GenerationControl
 from ttchat_tui.domain.model_spec import EngineKind
 from ttchat_tui.engine.base import Engine, LoadCancelled
-from ttchat_tui.engine.runtime.child import STACKS_SIGNAL
 from ttchat_tui.engine.runtime.commands import (
     Cancel,
     CancelLoad,
@@ -54,6 +53,7 @@ from ttchat_tui.engine.runtime.wire import (
     WireError,
     child_channel,
 )
+from ttchat_tui.signals import STACKS_SIGNAL
 
 log = logging.getLogger(__name__)
 

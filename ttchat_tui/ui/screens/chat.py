@@ -88,7 +88,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
         self.key_overrides = services.config.keys
         bind(self, bindings(TABLE, self.key_overrides))
         self.metrics = LiveMetrics(self.session)
-        self.pump = EnginePump(self.session, services.host, self.show_updates, self._flush, self._stands)
+        self.pump = EnginePump(self.session, self.show_updates, self._flush, self._stands)
         self._context_shown: dict[str, int] = {}  # of a running reply, else of what sending would take
         self.is_whole = False
 
@@ -128,10 +128,12 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
         self._refresh_settings()
         self._refresh_metrics()
         self.show_updates([ConversationsChanged()])
-        notice = self.session.store.notice
+        notice = self.session.storage_notice
         if notice is not None:
             self.say(notice)
-            self.status.set_notice("nothing is kept" if self.session.store.mode == "memory" else "read-only")
+            self.status.set_notice(
+                "nothing is kept" if self.session.storage_mode == "memory" else "read-only"
+            )
         self.services.screen_stands()
 
     def _first_conversation(self) -> Sequence[Update]:
@@ -212,7 +214,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
         self.transcript.show([self.view(message) for message in messages])
         self.transcript.set_placeholder(None if messages else welcome())
         self.prompt.set_draft(self.session.draft)
-        self.prompt.set_history(self.session.store.recent_prompts())
+        self.prompt.set_history(self.session.recent_prompts())
         self.prompt.set_busy(self.session.is_answering)
         if self.session.is_busy:
             self.show_place_of_reply()
@@ -234,7 +236,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
 
     def _end_reply(self, message: Message, error: ErrorInfo | None) -> None:
         self.prompt.set_busy(self.session.is_answering)
-        hint = f"\n{RELOAD_HINT}" if self.services.host.state == "failed" else ""
+        hint = f"\n{RELOAD_HINT}" if self.session.engine_state == "failed" else ""
         self.transcript.finish(view_of(message, error_cure=f"{error.cure}{hint}" if error else ""))
         self.metrics.last_stats = message.reply.stats if message.reply else None
         self._refresh_metrics()

@@ -79,22 +79,14 @@ class ChatActions(Columns):
     # --- replies
 
     def action_stop(self) -> None:
-        """Esc: stop the reply on screen (or give up one that waits for a load), else close an overlay, else select no message,
-        else take a message out of the line, else give up the load. A reply elsewhere runs on, and that is said."""
+        """Esc: stop the reply on screen; else close the overlay; else clear the selection; else `session.interrupt`."""
         is_answering = self.session.is_answering
         if self.overlay and not is_answering:
             self.close_overlay()
         elif self.transcript.selected is not None and not is_answering:
             self.transcript.select(None)
-        elif taken_back := self.session.take_back():
-            self.show_updates(taken_back)
-        elif self.services.host.state != "loading":
-            if not self.session.stop() and (behind := self.session.answered_elsewhere):
-                self.notify(f"{behind} is still being answered: open it to stop that.", markup=False)
-        elif is_answering:
-            self.show_updates(self.session.give_up())
         else:
-            self.services.host.cancel_load()
+            self.show_updates(self.session.interrupt())
         if not self.overlay:
             self.prompt.focus()
 
@@ -158,7 +150,7 @@ class ChatActions(Columns):
                 self.attempt(lambda: self.session.rename(conversation_id, title))
 
         def ask() -> None:
-            current = self.session.store.conversation(conversation_id).title
+            current = self.session.title_of(conversation_id)
             self.app.push_screen(deferred.rename.Rename(current), rename)
 
         self.attempt(ask)
@@ -224,8 +216,8 @@ class ChatActions(Columns):
             self.notify("There is nothing to save yet.", markup=False)
             return
         try:
-            export, shown = deferred.export, self.session.path
-            messages = export.export_messages(self.session.store, conversation, shown, export_format)
+            export = deferred.export
+            messages = export.export_messages(self.session.path, self.session.tree, export_format)
             made = export.missing_folder(target)
             path = export.write_export(target, export_format, conversation, messages)
         except StorageError as error:
@@ -338,7 +330,7 @@ class ChatActions(Columns):
         self.session.load(self.session.model)
 
     def action_unload_model(self) -> None:
-        self.services.host.unload()
+        self.session.unload()
 
     def remember_model(self, name: str) -> None:
         """What `--model` would take to get it again, from any folder."""

@@ -12,8 +12,6 @@ from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.message_format import view_of
 
-LISTED = 10_000  # conversations: all of them, as far as anybody has that many
-
 WAITS = "{why} · esc takes it back"
 UNANSWERED = "not answered · /retry asks again"
 
@@ -62,10 +60,7 @@ class Elsewhere(ChatActions):
 
     def show_recovered(self) -> None:
         """Which conversations were being answered when the app ended without an end. Raises StorageError."""
-        on_screen = {message.id for message in self.session.path}
-        homes = {each.conversation_id for each in self.session.recovered if each.id not in on_screen}
-        listed = self.session.store.conversations(limit=LISTED) if homes else []
-        if names := [name_of(each) for each in listed if each.id in homes]:
+        if names := [name_of(each) for each in self.session.recovered_elsewhere()]:
             self.notify(
                 f"The app ended while {' and '.join(names)} {'was' if len(names) == 1 else 'were'} still being "
                 "answered. The text so far is kept; /continue resumes it there.",
@@ -79,10 +74,9 @@ class Elsewhere(ChatActions):
         if self.history_panel is None:
             return
         current = self.session.conversation.id if self.session.conversation else None
-        found = self.session.store.conversations(limit=LISTED)
         items = [
             deferred.history_panel.HistoryItem(c.id, c.title, c.updated_at, self.session.mark_of(c.id))
-            for c in found
+            for c in self.session.conversations()
         ]
         self.history_panel.show(items, current)
 

@@ -18,7 +18,7 @@ from textual.app import App, ComposeResult
 
 from benchmarks.report import finish
 from ttchat_tui.ui import app as ui_app
-from ttchat_tui.ui.textual_patches.frugal_compositor import FrugalScreen
+from ttchat_tui.ui.textual_patches.dirty_span_compositor import DirtySpanScreen
 from ttchat_tui.ui.themes import DEFAULT_THEME, load_themes
 from ttchat_tui.ui.widgets.transcript.transcript import MessageView, Transcript
 
@@ -57,8 +57,8 @@ class Bench(App[None]):
             self.register_theme(theme)
         self.theme = DEFAULT_THEME
 
-    def get_default_screen(self) -> FrugalScreen[None]:
-        return FrugalScreen()
+    def get_default_screen(self) -> DirtySpanScreen[None]:
+        return DirtySpanScreen()
 
     def compose(self) -> ComposeResult:
         yield Transcript()

@@ -36,7 +36,7 @@ from ttchat_tui.domain.updates import (
     ReplyStreamed,
     Update,
 )
-from ttchat_tui.session.words import Unkept
+from ttchat_tui.session.notices import Unsaved
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_store
 
@@ -244,7 +244,7 @@ def test_what_could_not_be_written_is_shown_when_its_conversation_is_found_again
         away.finish()
         away.session.open(away.home)
         assert away.session.path[-1].content == "one two three"
-    assert away.session.settle() is None
+    assert away.session.flush_unsaved() is None
     assert away.store.message(away.reply).content == "one two three"
 
 
@@ -389,7 +389,7 @@ def test_leaving_the_app_says_what_still_waits_in_line(start: Callable[..., Chat
     away = Away(start)
     sent_twice(away)
     (unsent,) = away.session.close()
-    assert unsent == Unkept(
+    assert unsent == Unsaved(
         "The message that waited in “me too” was not sent; /retry there sends it:", "me too"
     )
 
@@ -463,7 +463,7 @@ def test_a_draft_that_cannot_be_stored_is_there_when_its_conversation_is_found_a
         chat.session.open(home)
         assert chat.session.draft == "half a thought"
         why = "The disk is full. This was written and not sent:"
-        assert chat.session.close() == [Unkept(why, "half a thought"), Unkept(why, "another")]
+        assert chat.session.close() == [Unsaved(why, "half a thought"), Unsaved(why, "another")]
     chat.session.save_draft("a whole thought")
     assert chat.store.conversation(home).draft == "a whole thought"
     assert chat.store.new_draft() == "another", "the others are stored as well, once it can be done"

@@ -18,7 +18,7 @@ from ttchat_tui.storage.opening import open_store
 from ttchat_tui.ui.commands import BY_NAME
 from ttchat_tui.ui.screens.elsewhere import UNANSWERED
 from ttchat_tui.ui.widgets.history.groups import ConversationRow, HistoryItem, rows_of
-from ttchat_tui.ui.widgets.history.row import SIGNS
+from ttchat_tui.ui.widgets.history.row_visual import SIGNS
 
 
 def shown(chat: ChatApp) -> str:

@@ -210,6 +210,6 @@ async def test_keys_for_the_sidebars_may_come_before_them(
 async def test_the_screen_says_when_it_stands(tmp_path: Path) -> None:
     stood: list[bool] = []
     chat = ChatApp(tmp_path)
-    chat.app.services.screen_stands = lambda: stood.append(chat.screen.is_whole)
+    chat.app.services.on_screen_ready = lambda: stood.append(chat.screen.is_whole)
     async with running(chat):
         assert stood == [True]

@@ -72,7 +72,7 @@ async def test_what_to_do_without_a_network_is_read_to_its_end(tmp_path: Path, s
     assert entry is not None
     error = _offline(entry, Path("/home/someone/.cache/ttchat-tui/models")).info
     async with running(chat, size, toasts=True) as pilot:
-        chat.screen.say(
+        chat.screen.show_error(
             structs.replace(error, message=f"{error.message} smollm2-135m-instruct stays loaded.")
         )
         await pilot.pause()

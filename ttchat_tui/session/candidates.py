@@ -37,7 +37,7 @@ def status_of(end: RowFinished) -> MessageStatus:
     return "interrupted" if end.reason == "cancelled" else "complete"
 
 
-class _Row(msgspec.Struct):
+class _CandidateRow(msgspec.Struct):
     seed: int
     parts: list[str] = []
     token_ids: list[int] = []
@@ -48,16 +48,16 @@ class CandidateRows:
     """Rows 0, 1 … of one request; of row 0, which is a reply like any other, only its end."""
 
     def __init__(self, candidates: tuple[Candidate, ...]) -> None:
-        self._rows = [_Row(candidate.seed) for candidate in candidates]
+        self._rows = [_CandidateRow(candidate.seed) for candidate in candidates]
         self.first_end: RowFinished | None = None
         """How row 0 ended."""
 
-    def take(self, event: TokenEvent) -> None:
+    def add(self, event: TokenEvent) -> None:
         row = self._rows[event.row - 1]
         row.parts.append(event.text)
         row.token_ids.extend(event.token_ids)
 
-    def take_end(self, event: RowFinished) -> None:
+    def end_row(self, event: RowFinished) -> None:
         if event.row == 0:
             self.first_end = event
             return

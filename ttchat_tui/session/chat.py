@@ -45,14 +45,14 @@ from ttchat_tui.domain.updates import (
 )
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.conversations import Conversations
-from ttchat_tui.session.waiting import Waiting
-from ttchat_tui.session.words import (
+from ttchat_tui.session.message_queue import QueuedMessage
+from ttchat_tui.session.notices import (
     ASKED_IN_WORDS,
     BEFORE_WAITS,
     NO_MODEL,
     NOTHING_TO_DO,
     OFFER,
-    Unkept,
+    Unsaved,
     answered_elsewhere,
     not_sent,
     runs_elsewhere,
@@ -64,19 +64,19 @@ from ttchat_tui.storage.errors import StorageError, not_found
 class ChatSession(Conversations):
     """One chat: the conversation on screen, its settings, and the reply that runs (at most one), there or elsewhere."""
 
-    def settle(self) -> ErrorInfo | None:
+    def flush_unsaved(self) -> ErrorInfo | None:
         """Put on disk what could not be written when it ended, now; why it still cannot be."""
-        return self._replies.settle()
+        return self._runner.flush_unsaved()
 
-    def close(self) -> list[Unkept]:
+    def close(self) -> list[Unsaved]:
         """The app ends: a reply that runs ends here, with what it has.
 
         Reports what cannot be written even now (a reply stays as it was at the last checkpoint, the text of
         a draft is in the report), and what still waits in line.
         """
-        unkept = self._replies.close()
-        unsent = [not_sent(each.home.name, each.message.content) for each in self._line]
-        return [*([Unkept(unkept.message)] if unkept is not None else []), *unsent, *self._drafts.close()]
+        unkept = self._runner.close()
+        unsent = [not_sent(each.home.name, each.message.content) for each in self._queue]
+        return [*([Unsaved(unkept.message)] if unkept is not None else []), *unsent, *self._drafts.close()]
 
     # --- replies
 
@@ -88,7 +88,7 @@ class ChatSession(Conversations):
     def submit(self, text: str, candidates: int = 1) -> list[Update]:
         """Send a message: it is on disk before anything else happens. Of several candidates the first streams as the
         reply, the others become its siblings when all have ended."""
-        if self._line.of(self._opened.id) is not None:
+        if self._queue.of(self._opened.id) is not None:
             return [DraftReturned(text, BEFORE_WAITS)]
         if self.is_answering:
             return [DraftReturned(text, still_running("Esc stops it; then send."))]
@@ -108,16 +108,16 @@ class ChatSession(Conversations):
             with suppress(StorageError):  # it is stored with a later call
                 self._drafts.keep(None, "")
         if behind:
-            self._line.add(Waiting(self._opened, message, candidates))
+            self._queue.add(QueuedMessage(self._opened, message, candidates))
             return [MessageAdded(message), MessageWaits(message, behind), ConversationsChanged()]
-        began = self._replies.begin(self._opened, self.sampling, self.model, asked=message, rows=candidates)
+        began = self._runner.begin(self._opened, self.sampling, self.model, asked=message, rows=candidates)
         return [MessageAdded(message), ConversationsChanged(), *began]
 
     def _why_not(self, cure: str) -> ErrorInfo | None:
         """What keeps another reply from beginning in the conversation on screen; `cure` is for one that runs in it."""
         if self.is_answering:
             return still_running(cure)
-        if self._line.of(self._opened.id) is not None:
+        if self._queue.of(self._opened.id) is not None:
             return BEFORE_WAITS
         behind = self.answered_elsewhere
         return answered_elsewhere(behind, "Ask again when that has ended.") if behind else None
@@ -133,7 +133,7 @@ class ChatSession(Conversations):
         if not asked:
             return [Notice(NOTHING_TO_DO)]
         self._opened.path = list(asked)
-        updates = self._replies.begin(self._opened, self.sampling, self.model, replaced=replaced)
+        updates = self._runner.begin(self._opened, self.sampling, self.model, replaced=replaced)
         if not self.is_busy:
             self._opened.path = before
             return updates
@@ -145,7 +145,7 @@ class ChatSession(Conversations):
         changed."""
         if self.is_answering:
             return [Notice(still_running("Esc stops it; then another version can be shown."))]
-        if self._line.of(self._opened.id) is not None:
+        if self._queue.of(self._opened.id) is not None:
             return [Notice(BEFORE_WAITS)]
         shown = next((message for message in self.path if message.id == message_id), None)
         if shown is None:
@@ -174,7 +174,7 @@ class ChatSession(Conversations):
         is_exact = self.info is None or self.info.capabilities.continues
         return [
             *([] if is_exact else [Notice(ASKED_IN_WORDS)]),
-            *self._replies.go_on(self._opened, self.sampling),
+            *self._runner.continue_reply(self._opened, self.sampling),
             ConversationsChanged(),
         ]
 
@@ -204,11 +204,11 @@ class ChatSession(Conversations):
         of it has come."""
         if self.running is None or self.running.has_started or not self.is_answering:
             return []
-        return [*self._replies.leave(), *self._begin_next()]
+        return [*self._runner.leave(), *self._begin_next()]
 
     def tick(self) -> list[Update]:
         """Put on disk what is due. Called by the pump between events."""
-        return self._replies.tick()
+        return self._runner.tick()
 
     def count(self, draft: str) -> list[Update]:
         """Ask what the conversation with `draft` would cost; `PromptCost` answers, for the newest question only."""
@@ -265,7 +265,7 @@ class ChatSession(Conversations):
                 return [EngineProgress(event)]
             case EngineLoaded(info):
                 self.loaded_model = self._loading_model
-                self._replies.adopt_defaults(self.default_sampling)
+                self._runner.adopt_defaults(self.default_sampling)
                 return [EngineReady(info), *self._begin_next()]
             case EngineFailed(error, before):
                 return [self._load_failed(error, before)]
@@ -286,7 +286,7 @@ class ChatSession(Conversations):
                 | RowFinished()
                 | GenerationFinished()
             ):
-                return self._noted([*self._replies.apply(event), *self._begin_next()])
+                return self._marked([*self._runner.apply(event), *self._begin_next()])
             case _:
                 assert_never(event)
 

@@ -26,10 +26,10 @@ from ttchat_tui.domain.updates import (
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.drafts import Drafts
-from ttchat_tui.session.reply_runner import Replies
+from ttchat_tui.session.message_queue import MessageQueue, QueuedMessage
+from ttchat_tui.session.notices import TAKEN_BACK
+from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.session.running_reply import RunningReply
-from ttchat_tui.session.waiting import Waiting, WaitingLine
-from ttchat_tui.session.words import TAKEN_BACK
 from ttchat_tui.storage.conversations import ConversationStore, StoreMode
 from ttchat_tui.storage.errors import StorageError
 
@@ -63,11 +63,11 @@ class Conversations:
         self.loaded_model = ""
         """What was asked for of the model that is loaded, or was last."""
         self.recovered: tuple[Message, ...] = tuple(store.recover())
-        """Replies that were still running when an earlier process died; kept, marked as interrupted."""
+        """ReplyRunner that were still running when an earlier process died; kept, marked as interrupted."""
         self._system_prompt = system_prompt
         self._opened = OpenConversation(store, system_prompt)
-        self._replies = Replies(store, host, lambda home: home is self._opened, clock)
-        self._line = WaitingLine()
+        self._runner = ReplyRunner(store, host, lambda home: home is self._opened, clock)
+        self._queue = MessageQueue()
         self._drafts = Drafts(store)
         self._draft_fault = ""
         """The kind of what kept a draft from being stored, once it was reported."""
@@ -110,44 +110,44 @@ class Conversations:
     @property
     def meter(self) -> Meter:
         """The figures of the reply that runs, or ran last."""
-        return self._replies.meter
+        return self._runner.meter
 
     @property
     def running(self) -> RunningReply | None:
-        return self._replies.running
+        return self._runner.running
 
     @property
     def is_busy(self) -> bool:
         """A reply runs, here or in a conversation that is not on screen."""
-        return self._replies.running is not None
+        return self._runner.running is not None
 
     @property
     def is_answering(self) -> bool:
         """A reply runs in the conversation on screen."""
-        return self._replies.running is not None and self._replies.running.home is self._opened
+        return self._runner.running is not None and self._runner.running.home is self._opened
 
     @property
     def answered_elsewhere(self) -> str:
         """The name of the conversation that is being answered out of sight; empty if none is."""
-        running = self._replies.running
+        running = self._runner.running
         return running.home.name if running is not None and running.home is not self._opened else ""
 
     def is_waiting(self, message_id: int) -> bool:
         """Whether this message of the conversation on screen waits for its turn."""
-        waiting = self._line.of(self._opened.id)
+        waiting = self._queue.of(self._opened.id)
         return waiting is not None and waiting.message.id == message_id
 
     def mark_of(self, conversation_id: int) -> Mark:
         """What the list says of a conversation."""
-        running = self._replies.running
+        running = self._runner.running
         if running is not None and running.home.id == conversation_id:
             return "running"
-        return "waiting" if self._line.of(conversation_id) else self._marks.get(conversation_id, "")
+        return "waiting" if self._queue.of(conversation_id) else self._marks.get(conversation_id, "")
 
     @property
     def has_work(self) -> bool:
         """`tick` has something to do: a reply runs, or one could not be written yet."""
-        return self._replies.has_work
+        return self._runner.has_work
 
     @property
     def sampling(self) -> SamplingParams:
@@ -204,7 +204,7 @@ class Conversations:
     def open(self, conversation_id: int) -> list[Update]:
         """Show a stored conversation, with its settings; its reply, if that runs, as far as it has come. Raises
         StorageError, and then nothing has changed."""
-        running, waiting = self._replies.running, self._line.of(conversation_id)
+        running, waiting = self._runner.running, self._queue.of(conversation_id)
         conversation = self._store.conversation(conversation_id)
         home = OpenConversation(self._store, self._system_prompt)
         if running is not None and running.home.id == conversation_id:
@@ -219,7 +219,7 @@ class Conversations:
         self, home: OpenConversation, conversation: Conversation, path: Sequence[Message]
     ) -> list[Update]:
         home.show(conversation, path)
-        self._replies.overlay(home)
+        self._runner.overlay(home)
         self._opened = home
         self._marks.pop(conversation.id, None)
         return [ConversationOpened(conversation, tuple(home.path))]
@@ -244,7 +244,7 @@ class Conversations:
     def rename(self, conversation_id: int, title: str) -> list[Update]:
         """Raises StorageError."""
         self._store.rename(conversation_id, title)
-        running = self._replies.running
+        running = self._runner.running
         for home in (self._opened, running.home if running is not None else self._opened):
             if home.id == conversation_id:
                 home.refresh()
@@ -258,11 +258,11 @@ class Conversations:
         """
         self._store.delete(conversation_id)
         updates: list[Update] = []
-        if (waiting := self._line.of(conversation_id)) is not None:
-            self._line.remove(waiting)
-        running = self._replies.running
+        if (waiting := self._queue.of(conversation_id)) is not None:
+            self._queue.remove(waiting)
+        running = self._runner.running
         if running is not None and running.home.id == conversation_id:
-            ended = self._replies.leave()
+            ended = self._runner.leave()
             updates += [update for update in ended if not isinstance(update, ReplyEndedElsewhere)]
         if self._opened.id == conversation_id:
             updates += self.new_conversation()
@@ -326,35 +326,35 @@ class Conversations:
         """
         updates: list[Update] = []
         while not self.is_busy and self.has_model:
-            waiting = self._line.next()
+            waiting = self._queue.next()
             if waiting is None:
                 break
             updates += self._begin(waiting)
-        return self._noted(updates)
+        return self._marked(updates)
 
-    def _begin(self, waiting: Waiting) -> list[Update]:
+    def _begin(self, waiting: QueuedMessage) -> list[Update]:
         home = waiting.home
         sampling = home.sampling or self.default_sampling
         rows = waiting.candidates
-        began = self._replies.begin(home, sampling, self.model, asked=waiting.message, rows=rows)
+        began = self._runner.begin(home, sampling, self.model, asked=waiting.message, rows=rows)
         is_shown = home is self._opened
         return [*([MessageWaits(waiting.message)] if is_shown else []), *began, ConversationsChanged()]
 
     def take_back(self) -> list[Update]:
         """Give the message that waits in the conversation on screen back to the prompt; nothing if none waits."""
-        waiting = self._line.of(self._opened.id)
+        waiting = self._queue.of(self._opened.id)
         if waiting is None:
             return []
         try:
             self._store.remove_message(waiting.message.id)
         except StorageError as error:
             return [Notice(error.info)]
-        self._line.remove(waiting)
+        self._queue.remove(waiting)
         self._opened.drop({waiting.message.id})
         returned = DraftReturned(waiting.message.content, TAKEN_BACK)
         return [MessageRemoved(waiting.message.id), returned, ConversationsChanged()]
 
-    def _noted(self, updates: list[Update]) -> list[Update]:
+    def _marked(self, updates: list[Update]) -> list[Update]:
         """Keep what the list is to say of conversations that were answered out of sight."""
         for update in updates:
             if isinstance(update, ReplyEndedElsewhere):

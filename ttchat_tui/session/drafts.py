@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ttchat_tui.domain.conversation import Conversation
-from ttchat_tui.session.words import Unkept
+from ttchat_tui.session.notices import Unsaved
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 
@@ -38,15 +38,15 @@ class Drafts:
                 if error.info.kind != "not_found":
                     raise
 
-    def close(self) -> list[Unkept]:
+    def close(self) -> list[Unsaved]:
         """Store what could not be stored before; what is lost now, and why."""
-        lost: list[Unkept] = []
+        lost: list[Unsaved] = []
         for key, text in list(self._unstored.items()):
             try:
                 self._write(key)
             except StorageError as error:
                 if text.strip():
-                    lost.append(Unkept(f"{error.info.message} This was written and not sent:", text))
+                    lost.append(Unsaved(f"{error.info.message} This was written and not sent:", text))
         return lost
 
     def _write(self, conversation_id: int | None) -> None:

@@ -58,7 +58,7 @@ REFUSALS = ("prompt_too_long",)
 """Kinds of error after which everything is as it was before the request: nothing was generated."""
 
 
-class Replies:
+class ReplyRunner:
     """The reply that runs (at most one), and those that ended but could not be written yet."""
 
     def __init__(
@@ -75,7 +75,7 @@ class Replies:
         self._clock = clock
         self._request_ids = itertools.count(1)
         self._unsaved = UnsavedReplies(store)
-        self._said_kind = ""
+        self._reported_kind = ""
         self.running: RunningReply | None = None
         self.meter = Meter()
 
@@ -114,7 +114,7 @@ class Replies:
         candidates = draw_candidates(sampling, rows)
         return self._generate(home, message, sampling, asked=asked, replaced=replaced, candidates=candidates)
 
-    def go_on(self, home: OpenConversation, sampling: SamplingParams) -> list[Update]:
+    def continue_reply(self, home: OpenConversation, sampling: SamplingParams) -> list[Update]:
         """Continue the last reply of `home` where it ended."""
         last = home.path[-1]
         try:
@@ -184,9 +184,9 @@ class Replies:
         running = self.running
         if running is None or event.request_id != running.request.id:
             return []
-        return self._seen(running.home, self._take(running, event))
+        return self._seen(running.home, self._apply_to(running, event))
 
-    def _take(self, running: RunningReply, event: GenerationEvent) -> list[Update]:
+    def _apply_to(self, running: RunningReply, event: GenerationEvent) -> list[Update]:
         self.meter.observe(event)
         if isinstance(event, GenerationFinished):  # an engine that died has no figures of its own
             event = msgspec.structs.replace(event, stats=self.meter.stats())
@@ -205,13 +205,13 @@ class Replies:
                 said = (Notice(ErrorInfo(kind=NOTE, message=note)) for note in notes)
                 return [CapabilitiesChanged(capabilities), *said]
             case RowFinished():
-                running.candidates.take_end(event)
+                running.candidates.end_row(event)
                 return []
             case TokenEvent() if event.row != 0:
-                running.candidates.take(event)
+                running.candidates.add(event)
                 return self.tick()
             case TokenEvent():
-                running.take(event)
+                running.add(event)
                 message_id = running.message.id
                 if event.ends_thought:
                     return [ReplyRewritten(message_id, running.text), *self.tick()]
@@ -236,13 +236,13 @@ class Replies:
             if self.running is None and self._store.is_log_filled:
                 self._store.merge_log()
         except StorageError as error:
-            return self._say_once(error.info)
+            return self._report_once(error.info)
         if is_written:
-            self._said_kind = ""
+            self._reported_kind = ""
         notice = self._store.pop_file_notice()
         return [Notice(notice)] if notice is not None else []
 
-    def settle(self) -> ErrorInfo | None:
+    def flush_unsaved(self) -> ErrorInfo | None:
         """Put on disk what ended and could not be written, now; why it still cannot be."""
         try:
             self._unsaved.retry(self._clock(), at_once=True)
@@ -251,11 +251,11 @@ class Replies:
             return msgspec.structs.replace(error.info, message=message)
         return None
 
-    def _say_once(self, error: ErrorInfo) -> list[Update]:
+    def _report_once(self, error: ErrorInfo) -> list[Update]:
         """A fault that lasts is reported once, not with every try."""
-        if error.kind == self._said_kind:
+        if error.kind == self._reported_kind:
             return []
-        self._said_kind = error.kind
+        self._reported_kind = error.kind
         return [Notice(error)]
 
     # --- endings
@@ -266,7 +266,7 @@ class Replies:
             return []
         running = self.running
         running.control.cancel()
-        if running.is_in_vain():
+        if running.added_nothing():
             return self._seen(running.home, self._end_as_before(running))
         record = msgspec.structs.replace(running.record, finish_reason="cancelled", stats=self.meter.stats())
         return self._seen(running.home, self._end(running, "interrupted", record))
@@ -274,19 +274,19 @@ class Replies:
     def close(self) -> ErrorInfo | None:
         """The last chance to write what is not on disk; why it could not be."""
         self.leave()
-        return self.settle()
+        return self.flush_unsaved()
 
     def _finish(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
-        if event.error is not None and (event.error.kind in REFUSALS or running.is_in_vain(event.text)):
+        if event.error is not None and (event.error.kind in REFUSALS or running.added_nothing(event.text)):
             return self._refuse(running, event.error)
-        if event.reason == "cancelled" and running.is_in_vain(event.text):
+        if event.reason == "cancelled" and running.added_nothing(event.text):
             return self._end_as_before(running)
         is_nothing = not running.text and not event.text
         if running.replaced is not None and is_nothing and event.reason in ("cancelled", "error"):
-            return [*self._take_back(running), *([Notice(event.error)] if event.error else [])]
+            return [*self._withdraw(running), *([Notice(event.error)] if event.error else [])]
         updates: list[Update] = []
         if event.text:
-            running.take_held_back(event.text)
+            running.add_held_back(event.text)
             updates.append(ReplyStreamed(running.message.id, event.text))
         record = msgspec.structs.replace(
             running.record,
@@ -316,7 +316,7 @@ class Replies:
                     siblings = running.candidates.store(self._store, update.message, running.record, event)
                     message = self._store.message(update.message.id)  # It knows its siblings now.
                 except StorageError as error:
-                    updates.extend(self._say_once(error.info))
+                    updates.extend(self._report_once(error.info))
                 else:
                     running.home.replace(message)
                     update = ReplyEnded(message, update.error, siblings, event.stats)
@@ -338,7 +338,7 @@ class Replies:
             message = write_end(self._store, message)
         except StorageError as failure:
             self._unsaved.add(message, self._clock())
-            notices = self._say_once(failure.info)
+            notices = self._report_once(failure.info)
         else:
             self._refresh(running.home)
         running.home.replace(message)
@@ -365,14 +365,14 @@ class Replies:
         if running.continued is not None:
             return [*self._end_as_before(running), Notice(error)]
         if running.replaced is not None:
-            return [*self._take_back(running), Notice(error)]
+            return [*self._withdraw(running), Notice(error)]
         if not self._is_shown(running.home):
             record = msgspec.structs.replace(running.record, finish_reason="error", error=error.message)
             return self._end(running, "error", record, error)
         text = running.asked.content if running.asked else ""
-        return [*self._take_back(running), DraftReturned(text, error)]
+        return [*self._withdraw(running), DraftReturned(text, error)]
 
-    def _take_back(self, running: RunningReply) -> list[Update]:
+    def _withdraw(self, running: RunningReply) -> list[Update]:
         """Take out what this request stored, and show again what it replaced."""
         added = [message for message in (running.message, running.asked) if message is not None]
         replaced = running.replaced

@@ -72,18 +72,18 @@ class RunningReply:
     def text(self) -> str:
         return "".join(self._parts)
 
-    def is_in_vain(self, held_back: str = "") -> bool:
+    def added_nothing(self, held_back: str = "") -> bool:
         """It continues one, and nothing was added; `held_back` would come with the end."""
         return self.continued is not None and self.text == self.continued.content and not held_back
 
-    def take(self, event: TokenEvent) -> None:
+    def add(self, event: TokenEvent) -> None:
         if event.ends_thought:
             self._parts.insert(0, OPENING)
         self._parts.append(event.text)
         self._token_ids.extend(event.token_ids)
         self._is_dirty = True
 
-    def take_held_back(self, text: str) -> None:
+    def add_held_back(self, text: str) -> None:
         """Text that came with the end."""
         self._parts.append(text)
 
@@ -119,7 +119,7 @@ class RunningReply:
 
 
 class UnsavedReplies:
-    """Replies that ended and could not be written: kept here, and tried again, until they are on disk."""
+    """ReplyRunner that ended and could not be written: kept here, and tried again, until they are on disk."""
 
     def __init__(self, store: ConversationStore) -> None:
         self._store = store

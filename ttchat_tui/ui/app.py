@@ -96,7 +96,7 @@ class TtchatApp(App[None], inherit_bindings=False):
             return importlib.import_module("ttchat_tui.ui.textual_patches.browser_driver").BrowserDriver
         return TerminalDriver if usual is LinuxDriver else usual
 
-    def take_input_error(self, error: Exception) -> None:
+    def handle_input_error(self, error: Exception) -> None:
         """Without input nobody could leave. A terminal that is gone is no error of this program."""
         if isinstance(error, OSError):
             self._leave(128 + signal.SIGHUP)
@@ -110,7 +110,7 @@ class TtchatApp(App[None], inherit_bindings=False):
         """As Textual's: the one door through which its drivers give what comes from the terminal."""
         if not isinstance(message, GATED):
             return self.post_message(message)
-        self._key_gate.take(message)
+        self._key_gate.accept(message)
         return True
 
     def on_chat_screen_begun(self) -> None:
@@ -120,10 +120,10 @@ class TtchatApp(App[None], inherit_bindings=False):
         self._key_gate.close()
 
     def on_load(self) -> None:
-        self.services.screen_begins()
+        self.services.before_terminal_takeover()
 
     def on_mount(self) -> None:
-        self._take_signals()  # once more, where the driver has set its own
+        self._install_signal_handlers()  # once more, where the driver has set its own
         lost_terminal.watch(lambda: self._leave(128 + signal.SIGHUP))
         if self.services.paths.themes_dir.is_dir():
             self.run_worker(self._reload_themes(), group="themes", exit_on_error=False)
@@ -238,7 +238,7 @@ class TtchatApp(App[None], inherit_bindings=False):
         if self._return_code_wanted is not None:
             self.exit(return_code=self._return_code_wanted)
         else:
-            self._say_theme_errors()
+            self._show_theme_errors()
             self.run_worker(self._import_the_rest(), group="imports")
 
     async def _import_the_rest(self) -> None:
@@ -270,7 +270,7 @@ class TtchatApp(App[None], inherit_bindings=False):
         assert isinstance(screen, ChatScreen)
         return screen
 
-    def _say_theme_errors(self) -> None:
+    def _show_theme_errors(self) -> None:
         """What is wrong with the user's themes, and that another one than was wished is shown."""
         problems = list(self._theme_errors)
         if self._theme_wanted not in self.available_themes:
@@ -298,10 +298,10 @@ class TtchatApp(App[None], inherit_bindings=False):
         driver = super()._build_driver(headless=headless, inline=inline, mouse=mouse, size=size)
         if not driver.is_headless:
             self._signals = LoopSignals(lambda number: self._leave(128 + number))
-            self._take_signals()
+            self._install_signal_handlers()
         return driver
 
-    def _take_signals(self) -> None:
+    def _install_signal_handlers(self) -> None:
         """A polite kill leaves by the same door as ctrl+q: the terminal, the engine and the conversation are whole."""
         if self._signals is not None:
             self._signals.handle(number for number in (signal.SIGINT, *ENDING) if number != STACKS_SIGNAL)

@@ -72,14 +72,14 @@ class EnginePump:
         session: ChatSession,
         show: Callable[[Sequence[Update]], None],
         flush: Callable[[], float],
-        stands: Callable[[], bool] = lambda: True,
+        is_mounted: Callable[[], bool] = lambda: True,
     ) -> None:
         """`show` takes updates in order; `flush` paints what streamed in and returns the CPU seconds it took. While
-        `stands` says no there is nothing to draw on: the app is leaving, and what comes is left where it is."""
+        `is_mounted` returns False there is nothing to draw on: the app is leaving, and events stay in their queue."""
         self._session = session
         self._show = show
         self._flush = flush
-        self._stands = stands
+        self._is_mounted = is_mounted
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -93,7 +93,7 @@ class EnginePump:
         try:
             while True:
                 await self._wait()
-                if not self._stands():
+                if not self._is_mounted():
                     await asyncio.sleep(LONGEST_PAUSE_S)
                     continue
                 self._wake.clear()

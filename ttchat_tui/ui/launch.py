@@ -26,14 +26,14 @@ def build(
     paths: Paths,
     state: UiState,
     *,
-    screen_begins: Callable[[], None] = nothing,
-    screen_stands: Callable[[], None] = nothing,
+    before_terminal_takeover: Callable[[], None] = nothing,
+    on_screen_ready: Callable[[], None] = nothing,
     read_cards: Callable[[], tuple[CardReading, ...]] | None = None,
     resume: tuple[Mapping[str, object], str | None] | None = None,
     place_of: Callable[[str], str] | None = None,
 ) -> TtchatApp:
-    """The app, ready to run. `screen_begins` is called once, right before the terminal becomes Textual's,
-    `screen_stands` when first frame and sidebars are there. `resume` goes on
+    """The app, ready to run. `before_terminal_takeover` is called once, right before the terminal becomes Textual's,
+    `on_screen_ready` when first frame and sidebars are there. `resume` goes on
     with the latest conversation: sampling and system prompt that win over its own. `place_of`
     tells where a setting was given.
 
@@ -47,8 +47,8 @@ def build(
         paths=paths,
         ui_state=state,
         save_ui_state=lambda changed: _keep(paths.ui_state_file, changed),
-        screen_begins=screen_begins,
-        screen_stands=screen_stands,
+        before_terminal_takeover=before_terminal_takeover,
+        on_screen_ready=on_screen_ready,
         read_cards=read_cards,
         resume=Resume(*resume) if resume else None,
     )

@@ -31,9 +31,9 @@ class Services(msgspec.Struct):
     ui_state: UiState
     save_ui_state: Callable[[UiState], None]
     """Atomic; errors are logged, never raised: panels that come back closed are no reason to stop."""
-    screen_begins: Callable[[], None] = nothing
+    before_terminal_takeover: Callable[[], None] = nothing
     """Called once, right before Textual saves the terminal's line settings and sets its own."""
-    screen_stands: Callable[[], None] = nothing
+    on_screen_ready: Callable[[], None] = nothing
     """Called once, when the first frame is out and the sidebars stand: what can wait begins now."""
     read_cards: Callable[[], tuple[CardReading, ...]] | None = None
     """What the driver tells of the Tenstorrent cards, where there are any. Thread-safe; may take its time."""

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from ttchat_tui.ui.markdown.document import Document
-from ttchat_tui.ui.markdown.rows import Row
+from ttchat_tui.ui.markdown.rows import RenderRow
 
 Run = tuple[str, tuple[str, ...]]
 
@@ -54,7 +54,7 @@ def cut(source: str, lengths: Sequence[int]) -> list[str]:
     return pieces
 
 
-def _row(row: Row, width: int) -> list[list[Run]]:
+def _row(row: RenderRow, width: int) -> list[list[Run]]:
     lines: list[list[Run]] = []
     for line in row.lines(width):
         runs: list[Run] = []

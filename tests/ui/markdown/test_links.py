@@ -12,13 +12,13 @@ from textual.visual import RenderOptions
 from tests.ui.markdown.screen import whole
 from ttchat_tui.ui.markdown.links import terminal_knows_links
 from ttchat_tui.ui.markdown.plain import plain_chunks
-from ttchat_tui.ui.markdown.rows import Row
+from ttchat_tui.ui.markdown.rows import RenderRow
 from ttchat_tui.ui.markdown.visual import RowsVisual
 
 LONG = "https://example.org/" + "/".join(f"part{index}" for index in range(20)) + "?a=b&c=d"
 
 
-def links(rows: list[Row], width: int) -> list[list[str]]:
+def links(rows: list[RenderRow], width: int) -> list[list[str]]:
     """For each line on screen the addresses that its text leads to."""
     options = RenderOptions(lambda style: style if isinstance(style, Style) else Style(), {})
     strips = RowsVisual(rows, lambda name: Style()).render_strips(width, None, Style(), options)

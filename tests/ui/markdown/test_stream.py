@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.ui.markdown.screen import cut, drawn, drawn_text, streamed, whole
 from ttchat_tui.ui.markdown import document as documents
 from ttchat_tui.ui.markdown.document import Document
-from ttchat_tui.ui.markdown.tables import Columns
+from ttchat_tui.ui.markdown.tables import TableColumns
 from ttchat_tui.ui.markdown.text_rows import PIECE
 
 DATA = Path(__file__).parent / "data"
@@ -226,7 +226,7 @@ def test_columns_fill_the_room_and_are_never_wider_than_their_cells(
 ) -> None:
     natural = [max(pair) for pair in sizes]
     words = [min(pair) for pair in sizes]
-    widths = Columns(natural, words, ["left"] * len(sizes)).widths(room)
+    widths = TableColumns(natural, words, ["left"] * len(sizes)).widths(room)
     left = room - 3 * (len(sizes) - 1)
     if widths:
         assert sum(widths) == min(left, sum(natural))

@@ -38,7 +38,7 @@ async def test_only_letters_in_a_field_of_text_go_in_without_waiting_for_each_ot
 
     gate = KeyGate(look, take, lambda: is_text_edited)
     for name in ("a", "b", "c", "backspace", "d", "e"):
-        gate.take(key(name))
+        gate.accept(key(name))
     await asyncio.sleep(0)
     assert let_in == [""], "there is no screen yet"
     gate.begin()
@@ -62,7 +62,7 @@ async def test_thousands_of_letters_let_the_screen_be_drawn_in_between() -> None
 
     gate = KeyGate(look, take, lambda: True)
     for _ in range(3 * MOST_LETTERS):
-        gate.take(key("a"))
+        gate.accept(key("a"))
     gate.begin()
     await has_all.wait()
     assert max(sizes) == MOST_LETTERS

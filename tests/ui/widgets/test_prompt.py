@@ -217,8 +217,8 @@ async def test_a_draft_is_told_once_after_typing_and_not_for_every_key(
 
     async def act(pilot: Pilot[None], prompt: Prompt) -> None:
         await pilot.press("a", "b", "c")
-        prompt.tell_draft()
-        prompt.tell_draft()
+        prompt.report_draft()
+        prompt.report_draft()
 
     assert [message.text for message in (await with_prompt(act)).of(Prompt.DraftChanged)] == ["abc"]
 

@@ -66,7 +66,7 @@ class BlockParser:
             return
         matched, has_started, is_done = self._open_blocks(matched, is_whole)
         if not is_done:
-            self._take_text(matched, has_started, is_whole)
+            self._read_text(matched, has_started, is_whole)
 
     def finish(self) -> None:
         """Close everything that is open."""
@@ -123,7 +123,7 @@ class BlockParser:
                 self._close_tip()
                 self._has_blank = True
                 return True
-            self._take(tip, self._line[self._at :])
+            self._add_source(tip, self._line[self._at :])
             if tip.html_end is not None and not tip.ends_at_blank and tip.html_end.search(self._rest()):
                 self._close_tip()
             return True
@@ -148,7 +148,7 @@ class BlockParser:
 
     def _add_line(self, tip: Leaf, line: str) -> None:
         """Add a line of text to a paragraph."""
-        self._take(tip, line)
+        self._add_source(tip, line)
         if self._is_probe:
             return  # No line follows that would want to know.
         was_open = bool(tip.formula)
@@ -162,14 +162,14 @@ class BlockParser:
             tip.tail, self._is_taken = self._raw, True
             self._close_tip()
         else:
-            self._take(tip, self._line[self._at + min(indent, tip.fence_indent) :])
+            self._add_source(tip, self._line[self._at + min(indent, tip.fence_indent) :])
         return True
 
     def _continue_indented(self, tip: Leaf, is_blank: bool) -> bool:
         if not is_blank and self._indent() < 4:
             self._close_tip()
             return False
-        self._take(tip, self._line[self._at + 4 :])
+        self._add_source(tip, self._line[self._at + 4 :])
         self._has_blank = is_blank
         return True
 
@@ -183,7 +183,7 @@ class BlockParser:
             if self._indent() >= 4:
                 if self.tip is None or self.tip.kind != "paragraph":
                     self._close_to(matched)
-                    self._take(self._open_leaf("code"), self._line[self._at + 4 :])
+                    self._add_source(self._open_leaf("code"), self._line[self._at + 4 :])
                     return matched, True, True
                 break
             rest = self._rest()
@@ -222,7 +222,7 @@ class BlockParser:
         level = starts.setext_level(rest)
         if not level:
             return False
-        if not self._take_definitions(tip):
+        if not self._split_definitions(tip):
             return False
         tip.kind, tip.level = "heading", level
         tip.tail, self._is_taken = self._raw, True
@@ -235,7 +235,7 @@ class BlockParser:
             self._close_to(matched)
             leaf = self._open_leaf("heading")
             leaf.level = heading.level
-            self._take(leaf, heading.text)
+            self._add_source(leaf, heading.text)
             self._close_tip()
         elif fence := starts.fence(rest):
             fence_indent = self._indent()
@@ -250,7 +250,7 @@ class BlockParser:
             self._close_to(matched)
             leaf = self._open_leaf("html")
             leaf.html_end, leaf.ends_at_blank = html.end, html.ends_at_blank
-            self._take(leaf, self._line[self._at :])
+            self._add_source(leaf, self._line[self._at :])
             if not html.ends_at_blank and html.end.search(rest):
                 self._close_tip()
         elif starts.is_rule(rest):
@@ -288,7 +288,7 @@ class BlockParser:
         self._at = min(self._at + offset + marker.indent, len(self._line))
         return True
 
-    def _take_text(self, matched: int, has_started: bool, is_whole: bool) -> None:
+    def _read_text(self, matched: int, has_started: bool, is_whole: bool) -> None:
         """The rest of the line begins no block: it continues one, or is a paragraph."""
         tip = self.tip
         is_blank = self._is_blank()
@@ -298,7 +298,7 @@ class BlockParser:
             )  # Also the lazy line of a quote or item whose marker is missing.
             return
         if tip is not None and tip.kind == "table" and not has_started and is_whole and self._indent() < 4:
-            self._take(tip, self._rest())
+            self._add_source(tip, self._rest())
             return
         self._close_to(matched)
         if is_blank:
@@ -306,7 +306,7 @@ class BlockParser:
             return
         self._add_line(self._open_leaf("paragraph"), self._rest())
 
-    def _take(self, leaf: Leaf, line: str) -> None:
+    def _add_source(self, leaf: Leaf, line: str) -> None:
         """Add to `leaf` what is left of the line."""
         leaf.lines.append(line)
         leaf.source.append(self._raw)
@@ -368,7 +368,7 @@ class BlockParser:
         if tip is None:
             return
         if tip.kind == "paragraph":
-            if not self._take_definitions(tip):
+            if not self._split_definitions(tip):
                 tip.kind = "definition"
                 self.leaves.append(tip)
                 return
@@ -381,9 +381,9 @@ class BlockParser:
                 self._loose.insert(0, tip.source.pop())
         self.leaves.append(tip)
 
-    def _take_definitions(self, tip: Leaf) -> bool:
+    def _split_definitions(self, tip: Leaf) -> bool:
         """Let the link definitions at the head of a paragraph be a leaf of their own, if text follows them."""
-        definitions, text = starts.take_definitions("\n".join(tip.lines).strip(), self.references)
+        definitions, text = starts.split_definitions("\n".join(tip.lines).strip(), self.references)
         if definitions and text:
             lines = definitions.split("\n")
             source = tip.source[: len(lines)]

@@ -41,7 +41,7 @@ class Marker(NamedTuple):
     delimiter: str
     number: int
     indent: int
-    """Columns from the marker's first character to the content."""
+    """TableColumns from the marker's first character to the content."""
     is_blank: bool
     """Nothing follows the marker on its line."""
 
@@ -203,7 +203,7 @@ _DEFINITIONS: Final = MarkdownIt("zero").enable("reference")
 """A parser that knows link definitions and paragraphs, nothing else."""
 
 
-def take_definitions(text: str, references: dict[str, object]) -> tuple[str, str]:
+def split_definitions(text: str, references: dict[str, object]) -> tuple[str, str]:
     """Enter the link definitions at the head of a paragraph into `references`; returns them, and what is left.
 
     Keys are normalised labels and values what markdown-it's inline parser expects; the first definition of a

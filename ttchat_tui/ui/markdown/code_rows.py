@@ -9,7 +9,7 @@ from textual.content import Content
 from ttchat_tui.ui.markdown.blocks import Leaf
 from ttchat_tui.ui.markdown.highlight import ROOT, Highlighter, State
 from ttchat_tui.ui.markdown.links import linked
-from ttchat_tui.ui.markdown.rows import Row, TextRow
+from ttchat_tui.ui.markdown.rows import RenderRow, TextRow
 
 WINDOW_LINES: Final = 16
 WINDOW_CHARS: Final = 900
@@ -44,7 +44,7 @@ class CodeRows:
         self._rest = rest
         self._code_index = code_index
         self._highlighter: Highlighter | None = None
-        self._settled: list[Row] = []
+        self._settled: list[RenderRow] = []
         self._line = 0
         """Lines that are settled."""
         self._chars = 0
@@ -55,8 +55,8 @@ class CodeRows:
     def fits(self, leaf: Leaf) -> bool:
         return self._line + (self._chars > 0) <= len(leaf.lines)
 
-    def settle(self, leaf: Leaf) -> list[Row]:
-        rows: list[Row] = []
+    def settle(self, leaf: Leaf) -> list[RenderRow]:
+        rows: list[RenderRow] = []
         lines = leaf.lines
         while self._line < len(lines):
             if len(lines[self._line]) > LONG_LINE:
@@ -73,9 +73,9 @@ class CodeRows:
         self._settled += rows
         return rows
 
-    def rest(self, leaf: Leaf) -> list[Row]:
+    def rest(self, leaf: Leaf) -> list[RenderRow]:
         state, line = self._state, self._line
-        rows: list[Row] = []
+        rows: list[RenderRow] = []
         is_first = not self._settled
         if self._chars:
             rows.append(self._row(leaf, Content(leaf.lines[line][self._chars :]), self._rest, self._flow))
@@ -92,7 +92,7 @@ class CodeRows:
         self._end_with(leaf, rows or self._settled)
         return rows
 
-    def close(self, leaf: Leaf) -> list[Row] | None:
+    def close(self, leaf: Leaf) -> list[RenderRow] | None:
         if not self._settled or not self.fits(leaf):
             return None
         if not _is_small(leaf):
@@ -101,7 +101,7 @@ class CodeRows:
         settled = zip(self._settled, rows, strict=False)
         return rows[len(self._settled) :] if all(old.looks_like(new) for old, new in settled) else None
 
-    def whole(self, leaf: Leaf) -> list[Row]:
+    def whole(self, leaf: Leaf) -> list[RenderRow]:
         if not _is_small(leaf):
             return CodeRows(self._lead, self._rest, self._code_index).rest(leaf)
         coloured, _ = self._colours(leaf).colour(leaf.lines)
@@ -110,7 +110,7 @@ class CodeRows:
         return rows
 
     @staticmethod
-    def _end_with(leaf: Leaf, rows: list[Row]) -> None:
+    def _end_with(leaf: Leaf, rows: list[RenderRow]) -> None:
         last = rows[-1]
         if isinstance(last, TextRow):
             last.tail = leaf.tail
@@ -120,9 +120,9 @@ class CodeRows:
             self._highlighter = Highlighter(_language(leaf))
         return self._highlighter
 
-    def _settle_pieces(self, leaf: Leaf, line: str, is_complete: bool) -> list[Row]:
+    def _settle_pieces(self, leaf: Leaf, line: str, is_complete: bool) -> list[RenderRow]:
         """Settle what can be of a long line: all but its last piece, and that too if the line is complete."""
-        rows: list[Row] = []
+        rows: list[RenderRow] = []
         while len(line) - self._chars > WINDOW_CHARS or is_complete:
             piece = Content(line[self._chars : self._chars + WINDOW_CHARS])
             if not self._chars:
@@ -137,7 +137,7 @@ class CodeRows:
                 break
         return rows
 
-    def _rows(self, leaf: Leaf, lines: list[Content], at: int | None, *, is_first: bool) -> list[Row]:
+    def _rows(self, leaf: Leaf, lines: list[Content], at: int | None, *, is_first: bool) -> list[RenderRow]:
         """Rows of `lines`, the first of which is the leaf's line `at`; None for a piece of a line."""
         rows: list[TextRow] = []
         lead = self._lead if is_first else self._rest

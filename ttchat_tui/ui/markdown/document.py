@@ -9,7 +9,7 @@ from ttchat_tui.domain.text import VisibleStream
 from ttchat_tui.ui.markdown.block_parser import BlockParser
 from ttchat_tui.ui.markdown.blocks import Leaf
 from ttchat_tui.ui.markdown.leaf_rows import LeafRows, gap_rows, leaf_rows
-from ttchat_tui.ui.markdown.rows import Row
+from ttchat_tui.ui.markdown.rows import RenderRow
 from ttchat_tui.ui.markdown.text_rows import PIECE
 
 PAGE: Final = 8
@@ -17,10 +17,10 @@ PAGE: Final = 8
 
 
 @dataclass(slots=True)
-class Chunk:
+class RenderChunk:
     """Rows that are drawn by one widget. The growing one is full at a cost of 1; closed ones hold up to `PAGE`."""
 
-    rows: list[Row] = field(default_factory=list[Row])
+    rows: list[RenderRow] = field(default_factory=list[RenderRow])
     cost: float = 0.0
 
 
@@ -58,7 +58,7 @@ class Document:
     """
 
     def __init__(self) -> None:
-        self.chunks: list[Chunk] = [Chunk()]
+        self.chunks: list[RenderChunk] = [RenderChunk()]
         """Full chunks and the growing one; the last holds rows that may change with the next update."""
         self._visible = VisibleStream()
         self._held = ""
@@ -84,7 +84,7 @@ class Document:
         first, *others = text.split("\n")
         self._partial += first
         for line in others:
-            self._take_line(self._partial)
+            self._feed_line(self._partial)
             self._partial = line
 
     def update(self) -> int:
@@ -103,7 +103,7 @@ class Document:
         tail = self._draw_tail(probe, tip)
         self.chunks[-1].rows += tail
         self._tail = len(tail)
-        return self._take_first_changed()
+        return self._pop_first_changed()
 
     def finish(self) -> int:
         """The text is complete: draw it for good. Returns the index of the first chunk that changed."""
@@ -111,7 +111,7 @@ class Document:
         if self._held:
             self.feed("\n")
         if self._partial:
-            self._take_line(self._partial)
+            self._feed_line(self._partial)
             self._partial = ""
         self._parser.finish()
         self._commit_closed()
@@ -120,20 +120,20 @@ class Document:
             self._draw_again(references)
         if not self.chunks[-1].rows and len(self.chunks) > 1:
             self.chunks.pop()
-        return self._take_first_changed()
+        return self._pop_first_changed()
 
-    def _take_line(self, line: str) -> None:
+    def _feed_line(self, line: str) -> None:
         self._lines.append(line)
         self._parser.feed_line(line)
 
-    def _take_first_changed(self) -> int:
+    def _pop_first_changed(self) -> int:
         first = min(self._first_changed, len(self.chunks) - 1)
         self._first_changed = len(self.chunks) - 1
         return first
 
     def _draw_again(self, references: dict[str, object]) -> None:
         """Some link was drawn before its definition came: start over, now that all of them are known."""
-        self.chunks = [Chunk()]
+        self.chunks = [RenderChunk()]
         self._begin(references)
         for line in self._lines:
             self._parser.feed_line(line)
@@ -178,9 +178,9 @@ class Document:
                 self._cut_back(index)
                 return
 
-    def _draw_tail(self, probe: BlockParser, tip: int) -> list[Row]:
+    def _draw_tail(self, probe: BlockParser, tip: int) -> list[RenderRow]:
         """Settle what can be settled of the open leaves, and return the rows of the rest."""
-        tail: list[Row] = []
+        tail: list[RenderRow] = []
         previous, fences = self._previous, self._fences
         for index, leaf in enumerate(probe.leaves):
             live = self._live[index] if index < len(self._live) else None
@@ -230,7 +230,7 @@ class Document:
 
     # Chunks.
 
-    def _add(self, rows: list[Row]) -> None:
+    def _add(self, rows: list[RenderRow]) -> None:
         for row in rows:
             if self.chunks[-1].cost >= 1:
                 self._close_chunk()
@@ -245,7 +245,7 @@ class Document:
         last = self.chunks[-1]
         page = self.chunks[-2] if len(self.chunks) > 1 else None
         if page is None or page.cost >= PAGE:
-            self.chunks.append(Chunk())
+            self.chunks.append(RenderChunk())
             return
         place = len(self.chunks) - 1
         for live in self._live:
@@ -253,7 +253,7 @@ class Document:
                 live.chunk, live.row = place - 1, live.row + len(page.rows)
         page.rows += last.rows
         page.cost += last.cost
-        self.chunks[-1] = Chunk()
+        self.chunks[-1] = RenderChunk()
         self._first_changed = min(self._first_changed, place - 1)
 
     def _drop_tail(self) -> None:

@@ -12,7 +12,7 @@ from textual.content import Content
 
 from ttchat_tui.ui.markdown.blocks import Frame, Leaf
 from ttchat_tui.ui.markdown.code_rows import CodeRows
-from ttchat_tui.ui.markdown.rows import EMPTY, Row, RuleRow, TextRow
+from ttchat_tui.ui.markdown.rows import EMPTY, RenderRow, RuleRow, TextRow
 from ttchat_tui.ui.markdown.table_rows import TableRows
 from ttchat_tui.ui.markdown.text_rows import TextRows
 
@@ -29,19 +29,19 @@ class LeafRows(Protocol):
         """Do the settled rows still belong to `leaf`?"""
         ...
 
-    def settle(self, leaf: Leaf) -> list[Row]:
+    def settle(self, leaf: Leaf) -> list[RenderRow]:
         """The next rows that will not change, whatever comes; bounded rows stay behind in `rest`."""
         ...
 
-    def rest(self, leaf: Leaf) -> list[Row]:
+    def rest(self, leaf: Leaf) -> list[RenderRow]:
         """All rows after the settled ones."""
         ...
 
-    def close(self, leaf: Leaf) -> list[Row] | None:
+    def close(self, leaf: Leaf) -> list[RenderRow] | None:
         """The rows after the settled ones, now that `leaf` is complete; None if `whole` would look different."""
         ...
 
-    def whole(self, leaf: Leaf) -> list[Row]:
+    def whole(self, leaf: Leaf) -> list[RenderRow]:
         """All rows of a complete leaf."""
         ...
 
@@ -64,7 +64,7 @@ def leaf_rows(leaf: Leaf, references: dict[str, object], code_index: int) -> Lea
             return _FixedRows(row)
 
 
-def gap_rows(leaf: Leaf, previous: Leaf | None) -> list[Row]:
+def gap_rows(leaf: Leaf, previous: Leaf | None) -> list[RenderRow]:
     """The blank row between two leaves, if there is one: where the source has it, and around code and tables.
 
     Only the two leaves decide, so that what follows in a list never loosens what came before.
@@ -111,20 +111,20 @@ def _blank(frame: Frame) -> Content:
 class _FixedRows:
     """A leaf of one row."""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: RenderRow) -> None:
         self._row = row
 
     def fits(self, leaf: Leaf) -> bool:
         return True
 
-    def settle(self, leaf: Leaf) -> list[Row]:
+    def settle(self, leaf: Leaf) -> list[RenderRow]:
         return []
 
-    def rest(self, leaf: Leaf) -> list[Row]:
+    def rest(self, leaf: Leaf) -> list[RenderRow]:
         return [self._row]
 
-    def close(self, leaf: Leaf) -> list[Row] | None:
+    def close(self, leaf: Leaf) -> list[RenderRow] | None:
         return [self._row]
 
-    def whole(self, leaf: Leaf) -> list[Row]:
+    def whole(self, leaf: Leaf) -> list[RenderRow]:
         return [self._row]

@@ -7,7 +7,7 @@ from typing import Final
 from textual.content import Content
 
 from ttchat_tui.domain.text import visible
-from ttchat_tui.ui.markdown.document import Chunk
+from ttchat_tui.ui.markdown.document import RenderChunk
 from ttchat_tui.ui.markdown.links import linked
 from ttchat_tui.ui.markdown.rows import TextRow
 
@@ -16,11 +16,11 @@ _LINES: Final = 64
 """Lines to a chunk: it is drawn once, not again and again."""
 
 
-def plain_chunks(text: str, style: str = "") -> list[Chunk]:
+def plain_chunks(text: str, style: str = "") -> list[RenderChunk]:
     """`text` line by line, in chunks of bounded size."""
     lines = visible(text.replace("\r\n", "\n").replace("\r", "\n")).rstrip("\n").split("\n")
     rows = [_row(line, style) for line in lines]
-    return [Chunk(list(rows[start : start + _LINES])) for start in range(0, len(rows), _LINES)]
+    return [RenderChunk(list(rows[start : start + _LINES])) for start in range(0, len(rows), _LINES)]
 
 
 def _row(line: str, style: str) -> TextRow:

@@ -12,7 +12,7 @@ from ttchat_tui.ui.markdown.wrap import wrap_offsets
 EMPTY: Final = Content("")
 
 
-class Piece(NamedTuple):
+class RenderSpan(NamedTuple):
     """A run of text in one visual line."""
 
     content: Content
@@ -22,10 +22,10 @@ class Piece(NamedTuple):
     """It stands on the row's own style; the prefix of quotes and lists does not."""
 
 
-VisualLine = tuple[Piece, ...]
+VisualLine = tuple[RenderSpan, ...]
 
 
-class Row(Protocol):
+class RenderRow(Protocol):
     """One logical line. Immutable but for its cache of lines."""
 
     @property
@@ -60,13 +60,13 @@ class Row(Protocol):
 
     def lines(self, width: int) -> Sequence[VisualLine]: ...
 
-    def looks_like(self, other: Row) -> bool:
+    def looks_like(self, other: RenderRow) -> bool:
         """Would both be drawn alike, at any width?"""
         ...
 
 
 _LEAST_ROOM: Final = 16
-"""Columns that the prefix of lists and quotes leaves for the text, however deep they are."""
+"""TableColumns that the prefix of lists and quotes leaves for the text, however deep they are."""
 
 
 def fitted(prefix: Content, width: int) -> Content:
@@ -117,7 +117,7 @@ class TextRow:
     def lines(self, width: int) -> Sequence[VisualLine]:
         return self._laid_out(width)[1]
 
-    def looks_like(self, other: Row) -> bool:
+    def looks_like(self, other: RenderRow) -> bool:
         return (
             isinstance(other, TextRow)
             and self.content.is_same(other.content)
@@ -155,17 +155,17 @@ class TextRow:
             lead = rest
         return width, lines, carry, lead
 
-    def _pieces(self, prefix: Content, part: Content, x: int) -> Iterator[Piece]:
+    def _pieces(self, prefix: Content, part: Content, x: int) -> Iterator[RenderSpan]:
         if prefix:
-            yield Piece(prefix, None, False)
+            yield RenderSpan(prefix, None, False)
         if self.pad:
-            yield Piece(Content(" " * self.pad))
+            yield RenderSpan(Content(" " * self.pad))
         if x >= 0:
-            yield Piece(part, x)
+            yield RenderSpan(part, x)
             return
-        yield Piece(part[:-x])
+        yield RenderSpan(part[:-x])
         if len(part) > -x:
-            yield Piece(part[-x:], 0)
+            yield RenderSpan(part[-x:], 0)
 
 
 class RuleRow:
@@ -184,7 +184,7 @@ class RuleRow:
     def lines(self, width: int) -> Sequence[VisualLine]:
         lead = fitted(self.lead, width)
         rule = Content.styled("─" * max(2, width - lead.cell_length), ".md-faint")
-        return [(Piece(lead, None, False), Piece(rule))]
+        return [(RenderSpan(lead, None, False), RenderSpan(rule))]
 
-    def looks_like(self, other: Row) -> bool:
+    def looks_like(self, other: RenderRow) -> bool:
         return isinstance(other, RuleRow) and self.lead.is_same(other.lead)

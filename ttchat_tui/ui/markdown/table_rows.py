@@ -10,8 +10,8 @@ from ttchat_tui.domain.text import visible
 from ttchat_tui.ui.markdown.block_starts import table_cells
 from ttchat_tui.ui.markdown.blocks import Leaf
 from ttchat_tui.ui.markdown.inline import parse_inline
-from ttchat_tui.ui.markdown.rows import EMPTY, Row
-from ttchat_tui.ui.markdown.tables import Columns, TableRow, TableRule, extents
+from ttchat_tui.ui.markdown.rows import EMPTY, RenderRow
+from ttchat_tui.ui.markdown.tables import TableColumns, TableRow, TableRule, extents
 
 BATCH: Final = 16
 """Rows that are settled together."""
@@ -38,7 +38,7 @@ class TableRows:
         self._head: list[str] = []
         self._line = 0
         """Lines that are settled."""
-        self._columns: Columns | None = None
+        self._columns: TableColumns | None = None
         """What the settled rows share."""
         self._beginning: tuple[str, tuple[Content, ...]] = ("", ())
         """Of a long last row: what of it has been read, and its cells."""
@@ -48,9 +48,9 @@ class TableRows:
     def fits(self, leaf: Leaf) -> bool:
         return self._line <= len(leaf.lines)
 
-    def settle(self, leaf: Leaf) -> list[Row]:
+    def settle(self, leaf: Leaf) -> list[RenderRow]:
         self._read(leaf, len(leaf.lines) - 1)
-        rows: list[Row] = []
+        rows: list[RenderRow] = []
         while len(self._cells) - self._line >= BATCH:
             if self._columns is None:
                 self._columns = self._columns_of(leaf)
@@ -60,7 +60,7 @@ class TableRows:
             self._drawn.clear()
         return rows
 
-    def rest(self, leaf: Leaf) -> list[Row]:
+    def rest(self, leaf: Leaf) -> list[RenderRow]:
         complete = len(leaf.lines) - 1
         if self._line > complete:
             return []  # What looked like one more row has begun another block.
@@ -69,14 +69,14 @@ class TableRows:
         columns = self._columns or self._columns_of(leaf, last)
         return self._rows([*self._cells[self._line : complete], last], columns, self._line)
 
-    def close(self, leaf: Leaf) -> list[Row] | None:
+    def close(self, leaf: Leaf) -> list[RenderRow] | None:
         self._read(leaf, len(leaf.lines))
         columns = self._columns_of(leaf)
         if self._columns is not None and self._columns != columns:
             return None
         return self._rows(self._cells[self._line :], columns, self._line)
 
-    def whole(self, leaf: Leaf) -> list[Row]:
+    def whole(self, leaf: Leaf) -> list[RenderRow]:
         self._read(leaf, len(leaf.lines))
         return self._rows(self._cells, self._columns_of(leaf), 0)
 
@@ -89,11 +89,13 @@ class TableRows:
             self._words = _largest(self._words, words)
             self._cells.append(cells)
 
-    def _columns_of(self, leaf: Leaf, last: tuple[Content, ...] = ()) -> Columns:
+    def _columns_of(self, leaf: Leaf, last: tuple[Content, ...] = ()) -> TableColumns:
         """The columns of the complete lines, and of a last one that is not."""
         widths, words = extents(last)
         titles = self._cells[0] if self._cells and (last or len(self._cells) > 1) else ()
-        return Columns(_largest(self._natural, widths), _largest(self._words, words), leaf.aligns, titles)
+        return TableColumns(
+            _largest(self._natural, widths), _largest(self._words, words), leaf.aligns, titles
+        )
 
     def _parse(self, leaf: Leaf, line: str) -> tuple[Content, ...]:
         """As many cells as there are columns; missing ones are empty."""
@@ -113,8 +115,8 @@ class TableRows:
         cells[latest] += visible(f" … {line[max(_READ, len(line) - _LATEST) :]}")
         return tuple(cells)
 
-    def _rows(self, lines: list[tuple[Content, ...]], columns: Columns, first: int) -> list[Row]:
-        rows: list[Row] = []
+    def _rows(self, lines: list[tuple[Content, ...]], columns: TableColumns, first: int) -> list[RenderRow]:
+        rows: list[RenderRow] = []
         for index, cells in enumerate(lines, first):
             row = self._drawn.get(index)
             if row is None or row.columns != columns or row.cells is not cells:
@@ -129,7 +131,7 @@ class TableRows:
                 rows.append(rule)
         return rows
 
-    def _row(self, cells: tuple[Content, ...], columns: Columns, *, is_header: bool) -> TableRow:
+    def _row(self, cells: tuple[Content, ...], columns: TableColumns, *, is_header: bool) -> TableRow:
         shown = [cell.stylize_before("bold") for cell in cells] if is_header else cells
         lead = self._lead if is_header else self._rest
         return TableRow(shown, columns, lead=lead, rest=self._rest, cost=1 / BATCH, is_header=is_header)

@@ -12,16 +12,16 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from ttchat_tui.ui.markdown.blocks import Align
-from ttchat_tui.ui.markdown.rows import EMPTY, Piece, Row, VisualLine, fitted
+from ttchat_tui.ui.markdown.rows import EMPTY, RenderRow, RenderSpan, VisualLine, fitted
 from ttchat_tui.ui.markdown.wrap import longest_word, wrap_offsets
 
 _FAINT: Final = ".md-faint"
 _BAR: Final = Content.styled(" │ ", _FAINT)
 _NARROWEST: Final = 3
-"""Columns below which a table is no use: its rows are then shown as records."""
+"""TableColumns below which a table is no use: its rows are then shown as records."""
 
 
-class Columns:
+class TableColumns:
     """The columns that the rows of one table share."""
 
     def __init__(
@@ -32,16 +32,16 @@ class Columns:
         titles: Sequence[Content] = (),
     ) -> None:
         self.natural = tuple(natural)
-        """Columns of the screen that each needs to show its widest cell in one line."""
+        """TableColumns of the screen that each needs to show its widest cell in one line."""
         self.words = tuple(words)
-        """Columns of the screen that each needs to break no word."""
+        """TableColumns of the screen that each needs to break no word."""
         self.aligns = tuple(aligns)
         self.titles = tuple(titles)
         """The header's cells; none as long as no row follows it."""
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, Columns)
+            isinstance(other, TableColumns)
             and (self.natural, self.words, self.aligns) == (other.natural, other.words, other.aligns)
             and len(self.titles) == len(other.titles)
             and all(mine.is_same(its) for mine, its in zip(self.titles, other.titles, strict=True))
@@ -78,7 +78,7 @@ class Columns:
 
 
 def extents(cells: Sequence[Content]) -> tuple[list[int], list[int]]:
-    """What `Columns` wants to know of one row: for each cell its width and that of its longest word."""
+    """What `TableColumns` wants to know of one row: for each cell its width and that of its longest word."""
     natural = [max(1, *map(cell_len, cell.plain.split("\n"))) for cell in cells]
     return natural, [max(1, longest_word(cell.plain)) for cell in cells]
 
@@ -91,7 +91,7 @@ class TableRow:
     def __init__(
         self,
         cells: Sequence[Content],
-        columns: Columns,
+        columns: TableColumns,
         *,
         lead: Content = EMPTY,
         rest: Content = EMPTY,
@@ -118,7 +118,7 @@ class TableRow:
             self._cache = (width, self._lay_out(width))
         return self._cache[1]
 
-    def looks_like(self, other: Row) -> bool:
+    def looks_like(self, other: RenderRow) -> bool:
         return (
             isinstance(other, TableRow)
             and self.columns == other.columns
@@ -136,32 +136,40 @@ class TableRow:
         else:
             body = self._record_title(room) if self.is_header else self._record(room)
         return [
-            tuple(piece for piece in (Piece(rest if index else lead, None, False), *pieces) if piece.content)
+            tuple(
+                piece
+                for piece in (RenderSpan(rest if index else lead, None, False), *pieces)
+                if piece.content
+            )
             for index, pieces in enumerate(body)
         ]
 
-    def _cells_side_by_side(self, widths: list[int]) -> list[list[Piece]]:
+    def _cells_side_by_side(self, widths: list[int]) -> list[list[RenderSpan]]:
         stacks = [_wrapped(cell, columns) for cell, columns in zip(self.cells, widths, strict=True)]
-        lines: list[list[Piece]] = []
+        lines: list[list[RenderSpan]] = []
         for index in range(max(map(len, stacks))):
-            pieces: list[Piece] = []
+            pieces: list[RenderSpan] = []
             at = 0
             for column, stack in enumerate(stacks):
                 if column:
-                    pieces.append(Piece(_BAR))
+                    pieces.append(RenderSpan(_BAR))
                 part, offset = stack[index] if index < len(stack) else (EMPTY, 0)
                 pieces += _padded(part, at + offset, widths[column], self.columns.aligns[column])
                 at += len(self.cells[column]) + len(_BAR)
             lines.append(pieces)
         return lines
 
-    def _record_title(self, width: int) -> list[list[Piece]]:
+    def _record_title(self, width: int) -> list[list[RenderSpan]]:
         """What stands for the header above records: a rule, since each of their lines begins with its column's title."""
-        return [[Piece(Content.styled("─" * width, _FAINT))]] if self.columns.titles else self._record(width)
+        return (
+            [[RenderSpan(Content.styled("─" * width, _FAINT))]]
+            if self.columns.titles
+            else self._record(width)
+        )
 
-    def _record(self, width: int) -> list[list[Piece]]:
+    def _record(self, width: int) -> list[list[RenderSpan]]:
         """The row as `title: value`, one below the other, with a rule under them."""
-        lines: list[list[Piece]] = []
+        lines: list[list[RenderSpan]] = []
         at = 0
         titles = self.columns.titles or (EMPTY,) * len(self.cells)
         for title, cell in zip(titles, self.cells, strict=True):
@@ -169,14 +177,16 @@ class TableRow:
             label = name + Content.styled(": ", _FAINT) if name else EMPTY
             indent = min(2, width - 1)
             if label.cell_length > width // 2:
-                lines += [[Piece(part)] for part, _ in _wrapped(label, width)]
+                lines += [[RenderSpan(part)] for part, _ in _wrapped(label, width)]
                 label = Content(" " * indent)
             for index, (part, offset) in enumerate(
                 _wrapped(cell, width - indent, label.cell_length - indent)
             ):
-                lines.append([Piece(Content(" " * indent) if index else label), Piece(part, at + offset)])
+                lines.append(
+                    [RenderSpan(Content(" " * indent) if index else label), RenderSpan(part, at + offset)]
+                )
             at += len(cell) + len(_BAR)
-        lines.append([Piece(Content.styled("─" * width, _FAINT))])
+        lines.append([RenderSpan(Content.styled("─" * width, _FAINT))])
         return lines
 
 
@@ -186,7 +196,7 @@ class TableRule:
     flows_on = False
     plain = ""
 
-    def __init__(self, columns: Columns, *, rest: Content = EMPTY) -> None:
+    def __init__(self, columns: TableColumns, *, rest: Content = EMPTY) -> None:
         self.columns = columns
         self.source: str | None = None
         self.tail = None
@@ -201,9 +211,9 @@ class TableRule:
         if not widths:
             return []
         rule = Content.styled("─┼─".join("─" * columns for columns in widths), _FAINT)
-        return [(Piece(rest, None, False), Piece(rule))]
+        return [(RenderSpan(rest, None, False), RenderSpan(rule))]
 
-    def looks_like(self, other: Row) -> bool:
+    def looks_like(self, other: RenderRow) -> bool:
         return (
             isinstance(other, TableRule) and self.columns == other.columns and self.rest.is_same(other.rest)
         )
@@ -224,11 +234,11 @@ def _wrapped(cell: Content, width: int, used: int = 0) -> list[tuple[Content, in
     return lines
 
 
-def _padded(part: Content, x: int, width: int, align: Align) -> list[Piece]:
+def _padded(part: Content, x: int, width: int, align: Align) -> list[RenderSpan]:
     free = max(0, width - part.cell_length)
     left = free if align == "right" else free // 2 if align == "center" else 0
     return [
-        Piece(Content(" " * left)),
-        Piece(part, x),
-        Piece(Content(" " * (free - left))),
+        RenderSpan(Content(" " * left)),
+        RenderSpan(part, x),
+        RenderSpan(Content(" " * (free - left))),
     ]

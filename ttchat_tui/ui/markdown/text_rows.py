@@ -9,7 +9,7 @@ from textual.content import Content
 
 from ttchat_tui.ui.markdown.blocks import Leaf
 from ttchat_tui.ui.markdown.inline import BREAK, parse_inline
-from ttchat_tui.ui.markdown.rows import Row, TextRow
+from ttchat_tui.ui.markdown.rows import RenderRow, TextRow
 
 PIECE: Final = 900
 """Characters after which a paragraph is cut."""
@@ -41,8 +41,8 @@ class TextRows:
     def fits(self, leaf: Leaf) -> bool:
         return not self._settled or _source(leaf).startswith(self._settled)
 
-    def settle(self, leaf: Leaf) -> list[Row]:
-        rows: list[Row] = []
+    def settle(self, leaf: Leaf) -> list[RenderRow]:
+        rows: list[RenderRow] = []
         text = _source(leaf)
         while len(text) - len(self._settled) > PIECE and (cut := self._find_cut(text)):
             rows += self._rows(leaf, text[len(self._settled) : cut])
@@ -51,15 +51,15 @@ class TextRows:
             self._settled = text[:cut]
         return rows
 
-    def rest(self, leaf: Leaf) -> list[Row]:
+    def rest(self, leaf: Leaf) -> list[RenderRow]:
         rows = self._rows(leaf, _source(leaf)[len(self._settled) :])
         next(row for row in reversed(rows) if row.source is not None).tail = leaf.tail
         return list(rows)
 
-    def close(self, leaf: Leaf) -> list[Row] | None:
+    def close(self, leaf: Leaf) -> list[RenderRow] | None:
         return self.rest(leaf) if self._is_exact and self.fits(leaf) else None
 
-    def whole(self, leaf: Leaf) -> list[Row]:
+    def whole(self, leaf: Leaf) -> list[RenderRow]:
         return TextRows(self._lead, self._rest, self._references).rest(leaf)
 
     def _find_cut(self, text: str) -> int:

@@ -14,14 +14,14 @@ from textual.style import Style
 from textual.visual import RenderOptions, Visual
 
 from ttchat_tui.ui.markdown.links import with_one_id
-from ttchat_tui.ui.markdown.rows import Row, VisualLine
+from ttchat_tui.ui.markdown.rows import RenderRow, VisualLine
 from ttchat_tui.ui.markdown.source import part_of
 
 
 class RowsVisual(Visual):
     """A chunk as it is drawn. The rows are not copied and must not change."""
 
-    def __init__(self, rows: Sequence[Row], style_named: Callable[[str], Style] | None = None) -> None:
+    def __init__(self, rows: Sequence[RenderRow], style_named: Callable[[str], Style] | None = None) -> None:
         self.rows = rows
         self._style_named = style_named
         """What `.md-…` in rows and contents stands for; without it, the widget's component classes."""

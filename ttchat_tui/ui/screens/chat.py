@@ -47,11 +47,11 @@ from ttchat_tui.ui import deferred, style_sheets
 from ttchat_tui.ui.commands import TABLE, bind, bindings
 from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.live_metrics import LiveMetrics
-from ttchat_tui.ui.screens.columns import TOGGLES
 from ttchat_tui.ui.screens.elsewhere import Elsewhere
+from ttchat_tui.ui.screens.sidebars import TOGGLES
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
-from ttchat_tui.ui.textual_patches.frugal_compositor import FrugalScreen
+from ttchat_tui.ui.textual_patches.dirty_span_compositor import DirtySpanScreen
 from ttchat_tui.ui.widgets.key_line import KeyLine
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 from ttchat_tui.ui.widgets.status_line import StatusLine
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
 
 
-class ChatScreen(Elsewhere, FrugalScreen[None]):
+class ChatScreen(Elsewhere, DirtySpanScreen[None]):
     """The app's one screen; dialogs open on top of it."""
 
     AUTO_FOCUS = "Prompt"
@@ -88,7 +88,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
         self.key_overrides = services.config.keys
         bind(self, bindings(TABLE, self.key_overrides))
         self.metrics = LiveMetrics(self.session)
-        self.pump = EnginePump(self.session, self.show_updates, self._flush, self._stands)
+        self.pump = EnginePump(self.session, self.show_updates, self._flush, self._has_widgets)
         self._context_shown: dict[str, int] = {}  # of a running reply, else of what sending would take
         self.is_whole = False
 
@@ -130,18 +130,18 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
         self.show_updates([ConversationsChanged()])
         notice = self.session.storage_notice
         if notice is not None:
-            self.say(notice)
+            self.show_error(notice)
             self.status.set_notice(
                 "nothing is kept" if self.session.storage_mode == "memory" else "read-only"
             )
-        self.services.screen_stands()
+        self.services.on_screen_ready()
 
     def _first_conversation(self) -> Sequence[Update]:
         resume = self.services.resume
         try:
             resumed = self.session.resume(resume.sampling, resume.system_prompt) if resume else []
         except StorageError as error:
-            self.say(error.info)
+            self.show_error(error.info)
             resumed = []
         return resumed or self.session.new_conversation()
 
@@ -153,7 +153,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
             try:
                 self._show_update(update)
             except StorageError as error:
-                self.say(error.info)
+                self.show_error(error.info)
 
     def _show_update(self, update: Update) -> None:
         """The one place where updates are told apart."""
@@ -184,7 +184,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
             case ReplyEnded(message, error):
                 self._end_reply(message, error)
             case ReplyEndedElsewhere():
-                self.tell_end(update)
+                self.show_end_elsewhere(update)
             case MessageWaits(message):
                 self.transcript.update(self.view(message))
             case DraftReturned(text, error):
@@ -206,7 +206,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
             case EngineFault(error):
                 self._show_fault(error)
             case Notice(error):
-                self.say(error)
+                self.show_error(error)
             case _:
                 assert_never(update)
 
@@ -255,7 +255,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
         self.transcript.remove(FAULT_KEY)
         self.status.set_model(info.model, info.label)
         self._show_context(0, info.context_length)
-        self.tell(info.notes)
+        self.show_notes(info.notes)
         self.remember_model(self.session.loaded_model)
         self.ring()
         self._refresh_settings()
@@ -275,7 +275,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
             self.prompt.set_draft(f"{text}\n\n{written_since}" if written_since else text)
             self.keep_draft()
         self._welcome_if_empty()
-        self.say(error)
+        self.show_error(error)
 
     def _show_dropped(self, dropped_messages: int) -> None:
         if dropped_messages:
@@ -314,8 +314,8 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
         self._context_shown = {"context_used": used, "context_length": length}
         self.status.set_context(used, length)
 
-    def _stands(self) -> bool:
-        """The app has not begun to take its widgets away."""
+    def _has_widgets(self) -> bool:
+        """False once the app has begun to remove its widgets."""
         return bool(self.query(Transcript)) and bool(self.query(Prompt)) and bool(self.query(StatusLine))
 
     def _flush(self) -> float:
@@ -329,7 +329,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
     async def _submitted(self, event: Prompt.Submitted) -> None:
         match parse_submission(event.text):
             case PlainText(text):
-                self.take_settings()
+                self.apply_typed_settings()
                 self.prompt.clear_draft()
                 self.transcript.set_placeholder(None)
                 self.transcript.follow()
@@ -339,7 +339,7 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
                 self.prompt.clear_draft()
                 await self.run_command(action, argument)
             case SlashError(sentence):
-                self.say(ErrorInfo(kind="usage", message=sentence))
+                self.show_error(ErrorInfo(kind="usage", message=sentence))
 
     @on(Prompt.DraftChanged)
     def _draft_changed(self, event: Prompt.DraftChanged) -> None:
@@ -357,13 +357,13 @@ class ChatScreen(Elsewhere, FrugalScreen[None]):
         try:
             self.session.set_sampling(event.params)
         except StorageError as error:
-            self.say(error.info)
+            self.show_error(error.info)
 
     def on_sampling_panel_system_prompt_changed(self, event: SamplingPanel.SystemPromptChanged) -> None:
         try:
             self.session.set_system_prompt(event.text)
         except StorageError as error:
-            self.say(error.info)
+            self.show_error(error.info)
         self.count()
 
     def on_history_panel_conversation_chosen(self, event: HistoryPanel.ConversationChosen) -> None:

@@ -17,7 +17,7 @@ from ttchat_tui.models.errors import ModelError
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import Action
-from ttchat_tui.ui.screens.columns import Columns
+from ttchat_tui.ui.screens.sidebars import SidebarScreen
 from ttchat_tui.ui.widgets.status_line import StatusLine
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.widgets.transcript.message import MessageWidget
 
 
-class ChatActions(Columns):
+class ChatActions(SidebarScreen):
     """The actions, apart from the drawing in `ChatScreen`, which has the attributes used here."""
 
     session: ChatSession
@@ -36,13 +36,13 @@ class ChatActions(Columns):
     metrics_panel: MetricsPanel | None = None
     show_updates: Callable[[list[Update]], None]
 
-    def say(self, error: ErrorInfo) -> None:
+    def show_error(self, error: ErrorInfo) -> None:
         """One sentence and its cure, as a toast: never markup, never a backtrace."""
         text = f"{error.message}\n{error.cure}" if error.cure else error.message
         severity = "information" if error.kind == NOTE else "warning" if error.kind == "busy" else "error"
         self.notify(text, severity=severity, markup=False, timeout=5 if error.kind == NOTE else 8)
 
-    def tell(self, notes: Sequence[str]) -> None:
+    def show_notes(self, notes: Sequence[str]) -> None:
         """What a load did otherwise than was wished, a toast for each."""
         for note in notes:
             self.notify(note, severity="warning", markup=False, timeout=8)
@@ -52,7 +52,7 @@ class ChatActions(Columns):
         try:
             updates = action()
         except StorageError as error:
-            self.say(error.info)
+            self.show_error(error.info)
             return False
         self.show_updates(updates or [])
         return True
@@ -103,14 +103,14 @@ class ChatActions(Columns):
 
     # --- conversations
 
-    def take_settings(self) -> None:
+    def apply_typed_settings(self) -> None:
         """The system prompt as it stands: the panel tells of it only once the typing has paused."""
         panel = self.sampling_panel
         if panel is not None and panel.system_prompt != self.session.system_prompt:
             self.attempt(lambda: self.session.set_system_prompt(panel.system_prompt))
 
     def action_new(self) -> None:
-        self.take_settings()
+        self.apply_typed_settings()
         self.keep_draft()
         if self.history_panel is not None:
             self.history_panel.clear_filter()
@@ -119,7 +119,7 @@ class ChatActions(Columns):
 
     def open_conversation(self, conversation_id: int) -> None:
         if self.session.conversation is None or self.session.conversation.id != conversation_id:
-            self.take_settings()
+            self.apply_typed_settings()
             self.keep_draft()
             self.attempt(lambda: self.session.open(conversation_id))
         self.close_overlay()
@@ -221,7 +221,7 @@ class ChatActions(Columns):
             made = export.missing_folder(target)
             path = export.write_export(target, export_format, conversation, messages)
         except StorageError as error:
-            self.say(error.info)
+            self.show_error(error.info)
         else:
             self.notify(f"Saved to {path}{f', in a new folder: {made}' if made else ''}", markup=False)
 
@@ -322,7 +322,7 @@ class ChatActions(Columns):
             if not name.startswith(deferred.model_rows.REMOTE_PREFIX):  # that only its server can say
                 deferred.local.resolve(name, self.services.paths.models_dir, os.environ)
         except ModelError as error:
-            self.say(error.info)
+            self.show_error(error.info)
         else:
             self.session.load(name)
 
@@ -354,7 +354,9 @@ class ChatActions(Columns):
             self.app.theme = name
             self.keep_ui_state(theme=name)
         else:
-            self.say(ErrorInfo(kind="usage", message=f"There is no theme {name}.", cure="/theme lists them."))
+            self.show_error(
+                ErrorInfo(kind="usage", message=f"There is no theme {name}.", cure="/theme lists them.")
+            )
 
     # --- the app
 

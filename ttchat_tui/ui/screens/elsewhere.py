@@ -41,7 +41,7 @@ class Elsewhere(ChatActions):
         if self.session.path and self.session.is_waiting(self.session.path[-1].id):
             self.transcript.update(self.view(self.session.path[-1]))
 
-    def tell_end(self, update: ReplyEndedElsewhere) -> None:
+    def show_end_elsewhere(self, update: ReplyEndedElsewhere) -> None:
         """A reply has ended out of sight: the list keeps saying so until the conversation is opened."""
         name, error = name_of(update.conversation), update.error
         if update.status == "complete":

@@ -20,7 +20,7 @@ from ttchat_tui.ui.widgets.line_field import LineField
 
 WIDEST_NAME = 30
 BESIDE_NAME = 27
-"""Columns of a row's mark, size and state, `gated download` being the longest."""
+"""SidebarScreen of a row's mark, size and state, `gated download` being the longest."""
 
 
 class ModelPicker(Dialog[str]):

@@ -1,4 +1,4 @@
-"""Keys, pastes and clicks take effect in the order they were made: each is let in when the one before it is done.
+"""Keys, pastes and clicks accept effect in the order they were made: each is let in when the one before it is done.
 
 Textual (8.2.8) hands a key to the focused widget's queue, and what the widget has no handler for goes up, queue by
 queue, to the app, which runs its binding. A letter that comes behind a backspace has the shorter way and overtakes it;
@@ -24,7 +24,7 @@ QUICK_TURNS: Final = 200
 PAUSE_S: Final = 0.005
 MOST_PAUSES: Final = 400
 """After that many the key before waits for something that is not its own effect, perhaps for the next key. Counted in turns
-of the loop, not by the clock: on a busy machine they take longer, as everything does."""
+of the loop, not by the clock: on a busy machine they accept longer, as everything does."""
 MOST_LETTERS: Final = 200
 """Letters that go in without a wait; the screen is drawn between such runs. A terminal without bracketed pastes sends
 thousands at once."""
@@ -72,10 +72,10 @@ class KeyGate:
         """There is a screen that takes what is typed."""
         self._has_begun.set()
 
-    def take(self, message: Message) -> None:
+    def accept(self, message: Message) -> None:
         """Let it in now, if all before it is done, else as soon as it is."""
         if isinstance(message, events.MouseMove):
-            self._take_move(message)
+            self._accept_move(message)
             return
         self._waiting.append(message)
         self._start()
@@ -86,7 +86,7 @@ class KeyGate:
         if self._task is not None:
             self._task.cancel()
 
-    def _take_move(self, move: events.MouseMove) -> None:
+    def _accept_move(self, move: events.MouseMove) -> None:
         """In its place among the others, but nothing waits for it: there are hundreds a second, and the last one counts."""
         if self._task is None and self._is_open:
             self._let_in(move)

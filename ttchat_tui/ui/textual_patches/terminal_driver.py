@@ -15,14 +15,14 @@ from ttchat_tui.ui.textual_patches.screen_writer import ScreenWriter
 linux_driver.WriterThread = ScreenWriter
 
 
-class TakesInputErrors(Protocol):
+class HandlesInputErrors(Protocol):
     """An app that is called when nothing can be read from the terminal any more."""
 
-    def take_input_error(self, error: Exception) -> None: ...
+    def handle_input_error(self, error: Exception) -> None: ...
 
 
 class TerminalDriver(LinuxDriver):
-    """For an app that `TakesInputErrors`."""
+    """For an app that `HandlesInputErrors`."""
 
     _is_suspended = False
 
@@ -59,4 +59,4 @@ class TerminalDriver(LinuxDriver):
         try:
             self.run_input_thread()
         except Exception as error:  # noqa: BLE001 - whatever it is, the app says it and ends
-            self._app.call_later(cast("TakesInputErrors", self._app).take_input_error, error)
+            self._app.call_later(cast("HandlesInputErrors", self._app).handle_input_error, error)

@@ -44,13 +44,13 @@ class ConversationRow:
     mark: Mark = ""
 
 
-Row: TypeAlias = GroupRow | ConversationRow
+HistoryRow: TypeAlias = GroupRow | ConversationRow
 
 
-def rows_of(items: Iterable[HistoryItem], current: int | None, now: float) -> list[Row]:
+def rows_of(items: Iterable[HistoryItem], current: int | None, now: float) -> list[HistoryRow]:
     """Newest first, a header before each group that has members. Groups go by local calendar days."""
     today = date.fromtimestamp(now)
-    rows: list[Row] = []
+    rows: list[HistoryRow] = []
     group = ""
     for item in sorted(items, key=lambda item: item.updated_at, reverse=True):
         title = group_of(_day_of(item.updated_at), today)

@@ -15,8 +15,8 @@ from textual.message import Message
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from ttchat_tui.ui.widgets.history.groups import ConversationRow, HistoryItem, Row, matching, rows_of
-from ttchat_tui.ui.widgets.history.row import RowVisual
+from ttchat_tui.ui.widgets.history.groups import ConversationRow, HistoryItem, HistoryRow, matching, rows_of
+from ttchat_tui.ui.widgets.history.row_visual import RowVisual
 from ttchat_tui.ui.widgets.line_field import LineField
 
 __all__ = ["HistoryItem", "HistoryPanel"]
@@ -159,7 +159,7 @@ class HistoryPanel(Vertical):
         self._clock = clock
         self._items: Sequence[HistoryItem] = ()
         self._current: int | None = None
-        self._rows: list[Row] = []
+        self._rows: list[HistoryRow] = []
 
     def compose(self) -> ComposeResult:
         with Horizontal():
@@ -303,6 +303,6 @@ class HistoryPanel(Vertical):
                 self.app.bell()
 
 
-def _option(row: Row) -> Option:
+def _option(row: HistoryRow) -> Option:
     is_conversation = isinstance(row, ConversationRow)
     return Option(RowVisual(row), id=str(row.id) if is_conversation else None, disabled=not is_conversation)

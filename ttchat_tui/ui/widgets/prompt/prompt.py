@@ -92,7 +92,7 @@ class Prompt(TextArea):
         self._submit_keys = [canonical_key(key) for key in submit_keys]
         self._newline_keys = [canonical_key(key) for key in newline_keys]
         self._recall = PromptHistory()
-        self._told = ""
+        self._reported = ""
         self._pause: Timer | None = None
         # The footer shows these while the prompt has the focus; `on_key` acts before they could.
         for name, keys in (("send", self._submit_keys), ("newline", self._newline_keys)):
@@ -103,9 +103,9 @@ class Prompt(TextArea):
 
     def set_draft(self, text: str) -> None:
         """Replace the draft, cursor at its end, without a `DraftChanged` for it."""
-        self._told = as_draft(text)
+        self._reported = as_draft(text)
         self._recall.leave()
-        self._load(self._told)
+        self._load(self._reported)
 
     def write(self, text: str) -> None:
         """Insert it at the cursor, or instead of the selection, as one edit."""
@@ -133,11 +133,11 @@ class Prompt(TextArea):
         if shown != self._border_subtitle:
             self.border_subtitle = shown
 
-    def tell_draft(self) -> None:
+    def report_draft(self) -> None:
         """Post `DraftChanged` now instead of after the pause, if the draft is not the one last told or set."""
-        if self.text != self._told:
-            self._told = self.text
-            self.post_message(self.DraftChanged(self, self._told))
+        if self.text != self._reported:
+            self._reported = self.text
+            self.post_message(self.DraftChanged(self, self._reported))
 
     # --- actions
 
@@ -219,7 +219,7 @@ class Prompt(TextArea):
         self._fit_height()
         if self._pause is not None:
             self._pause.stop()
-        self._pause = self.set_timer(DRAFT_PAUSE_S, self.tell_draft)
+        self._pause = self.set_timer(DRAFT_PAUSE_S, self.report_draft)
 
     def on_resize(self) -> None:
         # The text wraps anew; the height follows once this layout is done.

@@ -220,7 +220,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     def _preset_chosen(self, event: PresetField.Chosen) -> None:
         event.stop()
         self._preset = event.preset
-        self._take(self._with(event.preset))
+        self._apply(self._with(event.preset))
 
     @on(SystemPrompt.Edited)
     def _system_prompt_edited(self, event: SystemPrompt.Edited) -> None:
@@ -228,9 +228,9 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self.post_message(self.SystemPromptChanged(event.text))
 
     def _change(self, **fields: Any) -> None:
-        self._take(msgspec.structs.replace(self._params, **fields))
+        self._apply(msgspec.structs.replace(self._params, **fields))
 
-    def _take(self, params: SamplingParams) -> None:
+    def _apply(self, params: SamplingParams) -> None:
         if params != self._params:
             self._params = params
             self._show_params()

@@ -50,7 +50,7 @@ class SystemPrompt(TextArea):
             placeholder=placeholder,
             show_line_numbers=False,
         )
-        self._told = ""
+        self._reported = ""
         self._pause_s = pause_s
         self._timer: Timer | None = None
 
@@ -59,8 +59,8 @@ class SystemPrompt(TextArea):
 
         The one that was last told or set is no other: what is being typed over it stays.
         """
-        if text != self._told:
-            self._told = text
+        if text != self._reported:
+            self._reported = text
             self.load_text(text)
 
     @on(TextArea.Changed)
@@ -68,17 +68,17 @@ class SystemPrompt(TextArea):
         event.stop()
         if self._timer is not None:
             self._timer.stop()
-        self._timer = None if self.text == self._told else self.set_timer(self._pause_s, self.tell)
+        self._timer = None if self.text == self._reported else self.set_timer(self._pause_s, self.report)
 
     def action_leave(self) -> None:
-        self.tell()
+        self.report()
         self.post_message(self.Left())
 
     def on_blur(self) -> None:
-        self.tell()
+        self.report()
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Post what has not been told yet, now."""
-        if self.text != self._told:
-            self._told = self.text
+        if self.text != self._reported:
+            self._reported = self.text
             self.post_message(self.Edited(self, self.text))

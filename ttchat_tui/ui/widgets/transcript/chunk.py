@@ -13,13 +13,13 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from ttchat_tui.ui.markdown.code_rows import CodeHeader
-from ttchat_tui.ui.markdown.rows import Row
+from ttchat_tui.ui.markdown.rows import RenderRow
 from ttchat_tui.ui.markdown.visual import RowsVisual
-from ttchat_tui.ui.textual_patches.forgetful import Forgetful
-from ttchat_tui.ui.textual_patches.single_pass import SinglePass
+from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
+from ttchat_tui.ui.textual_patches.style_cache import ClearsStyleCache
 
 
-class MessageChunk(SinglePass, Forgetful, Static):
+class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
     """Draws rows. `redraws` and `layouts` count what updating it has cost so far."""
 
     DEFAULT_CSS = "MessageChunk { height: auto; width: 1fr; }"
@@ -31,17 +31,17 @@ class MessageChunk(SinglePass, Forgetful, Static):
         chunk: MessageChunk
         code_index: int
 
-    def __init__(self, rows: Sequence[Row], *, classes: str | None = None) -> None:
+    def __init__(self, rows: Sequence[RenderRow], *, classes: str | None = None) -> None:
         self._rows = tuple(rows)
         super().__init__(RowsVisual(self._rows, self._style_named), classes=classes)
         self.redraws = 0
         self.layouts = 0
 
     @property
-    def rows(self) -> Sequence[Row]:
+    def rows(self) -> Sequence[RenderRow]:
         return self._rows
 
-    def show(self, rows: Sequence[Row]) -> None:
+    def show(self, rows: Sequence[RenderRow]) -> None:
         """Draw `rows` instead, if they look different."""
         old = self._rows
         if len(rows) == len(old) and all(

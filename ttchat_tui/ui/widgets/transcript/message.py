@@ -14,11 +14,11 @@ from textual.message import Message
 from textual.widget import Widget
 
 from ttchat_tui.domain.text import visible
-from ttchat_tui.ui.markdown.document import Chunk, Document
+from ttchat_tui.ui.markdown.document import Document, RenderChunk
 from ttchat_tui.ui.markdown.plain import plain_chunks
-from ttchat_tui.ui.markdown.rows import Piece, Row, TextRow, VisualLine
-from ttchat_tui.ui.textual_patches.forgetful import Forgetful
-from ttchat_tui.ui.textual_patches.single_pass import SinglePass
+from ttchat_tui.ui.markdown.rows import RenderRow, RenderSpan, TextRow, VisualLine
+from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
+from ttchat_tui.ui.textual_patches.style_cache import ClearsStyleCache
 from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
 from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
 
@@ -49,9 +49,9 @@ class HeaderRow:
         room = max(1, width - self._right.cell_length - 2)
         left = self._left.truncate(room, ellipsis=True)
         gap = Content(" " * max(0, width - left.cell_length - self._right.cell_length))
-        return [(Piece(left, 0), Piece(gap), Piece(self._right))]
+        return [(RenderSpan(left, 0), RenderSpan(gap), RenderSpan(self._right))]
 
-    def looks_like(self, other: Row) -> bool:
+    def looks_like(self, other: RenderRow) -> bool:
         return (
             isinstance(other, HeaderRow)
             and self._left.is_same(other._left)
@@ -79,15 +79,15 @@ class FiguresRow:
             at += len(figure) + len(SEPARATOR)
         ends = [*(start - len(SEPARATOR) for start in starts[1:]), at]
         return [
-            (Piece(content[start:end].truncate(max(1, width), ellipsis=True), start),)
+            (RenderSpan(content[start:end].truncate(max(1, width), ellipsis=True), start),)
             for start, end in zip(starts, ends, strict=True)
         ]
 
-    def looks_like(self, other: Row) -> bool:
+    def looks_like(self, other: RenderRow) -> bool:
         return isinstance(other, FiguresRow) and self.plain == other.plain
 
 
-class MessageWidget(SinglePass, Forgetful, Widget, can_focus=False):
+class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
     """Shows `view`. A reply may be `begun`, fed and finished; every other message is drawn once."""
 
     DEFAULT_CSS = "MessageWidget { layout: stream; height: auto; }"
@@ -181,7 +181,7 @@ class MessageWidget(SinglePass, Forgetful, Widget, can_focus=False):
     def _text_width(self) -> int:
         return max(1, self._header.size.width)
 
-    def _whole(self) -> list[Chunk]:
+    def _whole(self) -> list[RenderChunk]:
         view = self.view
         if view.role != "assistant":
             if not view.text:
@@ -196,7 +196,7 @@ class MessageWidget(SinglePass, Forgetful, Widget, can_focus=False):
             document.finish()
         return [chunk for chunk in document.chunks if chunk.rows]
 
-    def _sync(self, chunks: list[Chunk], first: int) -> None:
+    def _sync(self, chunks: list[RenderChunk], first: int) -> None:
         """Bring the widgets from `first` on in line with `chunks`; those before it are not looked at."""
         count = len(chunks) if chunks[-1].rows else len(chunks) - 1
         first = min(first, len(self._chunks))
@@ -229,8 +229,8 @@ def _right(view: MessageView) -> str:
     return "   ".join(filter(None, (_versions(view), view.time)))
 
 
-def _footer(view: MessageView) -> list[Row]:
-    rows: list[Row] = []
+def _footer(view: MessageView) -> list[RenderRow]:
+    rows: list[RenderRow] = []
     if view.note:
         style = ".note-error" if view.status == "error" else ".note"
         rows += [TextRow(Content.styled(line, style)) for line in visible(view.note).split("\n")]

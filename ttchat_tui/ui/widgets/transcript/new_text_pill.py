@@ -34,9 +34,9 @@ class NewTextPill(Static):
             self._label = label
             self.update(label, layout=has_new_width)
             if has_new_width:
-                self.stand_right_in(self._columns)
+                self.place_in(self._columns)
 
-    def stand_right_in(self, columns: int) -> None:
+    def place_in(self, columns: int) -> None:
         """Its place, in something `columns` wide."""
         self._columns = columns
         self.styles.offset = (max(0, columns - len(self._label) - FROM_RIGHT), 0)

@@ -20,7 +20,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from ttchat_tui.ui import deferred
-from ttchat_tui.ui.textual_patches.single_pass import SinglePass
+from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
 from ttchat_tui.ui.widgets.transcript import window as windows
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.new_text_pill import NewTextPill
@@ -45,7 +45,7 @@ STYLES: Final = frozenset({
 })  # fmt: skip
 
 
-class Transcript(SinglePass, MessageSelection):
+class Transcript(NoSecondLayout, MessageSelection):
     """Messages by key, in order.
 
     `feed` only stores text; `flush` draws it, at a cost that does not depend on how much there is already. While it
@@ -303,7 +303,7 @@ class Transcript(SinglePass, MessageSelection):
         self.vertical_scrollbar.set_reactive(cast("Reactive[float]", ScrollBar.position), y)
 
     def on_resize(self, event: events.Resize) -> None:
-        self._pill.stand_right_in(event.size.width)
+        self._pill.place_in(event.size.width)
 
     def on_click(self, event: events.Click) -> None:
         if event.widget is self._pill:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
 
 FITS: Final = {"left": 80, "right": 110}
-"""Columns below which a sidebar hides and comes back as an overlay."""
+"""SidebarScreen below which a sidebar hides and comes back as an overlay."""
 
 ROOMY: Final = 180
-"""Columns from which a line of text has its full measure, and the right sidebar gets what the chat does not need."""
+"""SidebarScreen from which a line of text has its full measure, and the right sidebar gets what the chat does not need."""
 
 SPACIOUS: Final = ROOMY + 10
-"""Columns from which the list of conversations gets some of that too: titles are cut off later."""
+"""SidebarScreen from which the list of conversations gets some of that too: titles are cut off later."""
 
 TOGGLES: Final = {"toggle_conversations": FITS["left"], "toggle_sampling": FITS["right"]}
 """The bottom row names their keys only below these widths: above them one sees what they would show."""
@@ -35,7 +35,7 @@ PANELS: Final = {"left": "show_conversations", "right": "show_controls"}
 """Which of `UiState`'s fields remembers each sidebar."""
 
 
-class Columns(Screen[None]):
+class SidebarScreen(Screen[None]):
     """Sidebars that fit stand beside the chat. One that does not takes the prompt's place while it is asked for: it has
     the keys, and gives them back when it goes."""
 

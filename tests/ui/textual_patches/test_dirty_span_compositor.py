@@ -20,7 +20,7 @@ from textual.widgets import Label, Static
 
 from tests.ui.chat_app import ChatApp, running
 from tests.ui.widgets.test_transcript import TranscriptApp, reply, stream, talk
-from ttchat_tui.ui.textual_patches.frugal_compositor import FrugalCompositor, FrugalScreen
+from ttchat_tui.ui.textual_patches.dirty_span_compositor import DirtySpanCompositor, DirtySpanScreen
 
 COLUMNS, ROWS = 40, 12
 
@@ -72,7 +72,7 @@ async def test_any_partial_update_draws_what_textuals_own_draws() -> None:
     async with app.run_test(size=(COLUMNS, ROWS)) as pilot:
         await pilot.pause()
         own = app.screen._compositor
-        frugal = FrugalCompositor()
+        frugal = DirtySpanCompositor()
         frugal.__dict__.update(own.__dict__)
 
         @settings(max_examples=150, deadline=None)
@@ -103,7 +103,7 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 async def test_a_word_that_streams_in_renders_its_own_chunk_and_nothing_else(rendered: list[str]) -> None:
     app = TranscriptApp()
-    app.get_default_screen = FrugalScreen  # type: ignore[method-assign]
+    app.get_default_screen = DirtySpanScreen  # type: ignore[method-assign]
     async with app.run_test(size=(80, 24)) as pilot:
         app.transcript.show(talk(6))
         app.transcript.begin(reply(99, ""))
@@ -138,4 +138,4 @@ async def test_a_reply_that_grows_by_a_line_is_laid_out_once(monkeypatch: pytest
 async def test_the_chat_screen_has_it(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat):
-        assert isinstance(chat.screen._compositor, FrugalCompositor)
+        assert isinstance(chat.screen._compositor, DirtySpanCompositor)

@@ -23,7 +23,7 @@ Chops: TypeAlias = dict[int, "Strip | None"]
 """One line's strips by their first column; None where nothing was rendered."""
 
 
-class FrugalCompositor(Compositor):
+class DirtySpanCompositor(Compositor):
     """What a partial update sends is, cell for cell, what Textual's own sends."""
 
     def render_partial_update(self) -> ChopsUpdate | None:
@@ -71,9 +71,9 @@ class FrugalCompositor(Compositor):
         return chops
 
 
-class FrugalScreen(Screen[ScreenResultType]):
-    """A screen that is drawn by a `FrugalCompositor`."""
+class DirtySpanScreen(Screen[ScreenResultType]):
+    """A screen that is drawn by a `DirtySpanCompositor`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._compositor = FrugalCompositor()
+        self._compositor = DirtySpanCompositor()

@@ -24,7 +24,7 @@ TAKEN_BACK = ErrorInfo(kind=NOTE, message="The message was taken back, and is no
 OFFER = "Enter again puts this one in line: it is sent when that has ended. Esc takes it back."
 
 
-class Unkept(msgspec.Struct, frozen=True):
+class Unsaved(msgspec.Struct, frozen=True):
     """What the app ends without. No cure: it would be for an app that still runs."""
 
     message: str
@@ -49,6 +49,6 @@ def still_running(cure: str) -> ErrorInfo:
     return ErrorInfo(kind="busy", message="A reply is still running.", cure=cure)
 
 
-def not_sent(name: str, text: str) -> Unkept:
+def not_sent(name: str, text: str) -> Unsaved:
     """The app ends while this message waits in the conversation of that name."""
-    return Unkept(f"The message that waited in {name} was not sent; /retry there sends it:", text)
+    return Unsaved(f"The message that waited in {name} was not sent; /retry there sends it:", text)

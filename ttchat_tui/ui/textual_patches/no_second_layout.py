@@ -12,7 +12,7 @@ else:
     Widget = object  # Textual takes the style sheet of a class from its first base that is a widget
 
 
-class SinglePass(Widget):
+class NoSecondLayout(Widget):
     """Put it before the widget class whose content's height changes often.
 
     In Textual 8.2.8 `virtual_size` is a reactive that lays out again. So every layout that changes a widget's size leads to

@@ -13,7 +13,7 @@ from textual.visual import RenderOptions, Visual
 from ttchat_tui.domain.text import visible
 from ttchat_tui.session import Mark
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
-from ttchat_tui.ui.widgets.history.groups import ConversationRow, GroupRow, Row
+from ttchat_tui.ui.widgets.history.groups import ConversationRow, GroupRow, HistoryRow
 
 MARK = "▌ "
 NO_MARK = "  "
@@ -29,7 +29,7 @@ SIGNS: Final[dict[Mark, tuple[str, str]]] = {
 class RowVisual(Visual):
     """A row of one line. Nothing is laid out before it is drawn, so that thousands cost nothing."""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: HistoryRow) -> None:
         self._row = row
 
     def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:

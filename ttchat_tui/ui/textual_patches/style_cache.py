@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from textual.widget import Widget
 else:
-    Widget = object  # as in `single_pass`
+    Widget = object  # as in `no_second_layout`
 
 
-class Forgetful(Widget):
+class ClearsStyleCache(Widget):
     """Put it before the widget class of which many are mounted and removed.
 
     Textual 8.2.8 remembers the last thousand widgets' style caches for their colours (`StylesCache.get_inner_outer`), and

@@ -14,31 +14,31 @@ from ttchat_tui.session.conversation import OpenConversation
 
 
 @dataclass(frozen=True)
-class Waiting:
+class QueuedMessage:
     home: OpenConversation
     message: Message
     candidates: int
 
 
-class WaitingLine:
+class MessageQueue:
     """First come, first served; at most one message a conversation."""
 
     def __init__(self) -> None:
-        self._line: deque[Waiting] = deque()
+        self._queue: deque[QueuedMessage] = deque()
 
-    def add(self, waiting: Waiting) -> None:
-        self._line.append(waiting)
+    def add(self, waiting: QueuedMessage) -> None:
+        self._queue.append(waiting)
 
-    def __iter__(self) -> Iterator[Waiting]:
-        return iter(self._line)
+    def __iter__(self) -> Iterator[QueuedMessage]:
+        return iter(self._queue)
 
-    def next(self) -> Waiting | None:
+    def next(self) -> QueuedMessage | None:
         """Take the first one out of the line."""
-        return self._line.popleft() if self._line else None
+        return self._queue.popleft() if self._queue else None
 
-    def of(self, conversation_id: int | None) -> Waiting | None:
+    def of(self, conversation_id: int | None) -> QueuedMessage | None:
         """What waits in that conversation."""
-        return next((each for each in self._line if each.home.id == conversation_id), None)
+        return next((each for each in self._queue if each.home.id == conversation_id), None)
 
-    def remove(self, waiting: Waiting) -> None:
-        self._line.remove(waiting)
+    def remove(self, waiting: QueuedMessage) -> None:
+        self._queue.remove(waiting)

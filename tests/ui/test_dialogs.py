@@ -12,7 +12,6 @@ from textual.widgets import Input, OptionList, RadioSet
 
 from tests.ui.shell_app import ShellApp, screen_text
 from ttchat_tui.models.library import ModelRow
-from ttchat_tui.ui.screens.confirm import Confirm
 from ttchat_tui.ui.screens.dialog import Dialog, DialogBox
 from ttchat_tui.ui.screens.help import HelpScreen
 from ttchat_tui.ui.screens.model_picker import ModelPicker
@@ -58,7 +57,6 @@ def clicking(selector: str | None, offset: tuple[int, int] = (0, 0)) -> Act:
 
 def every_dialog() -> list[Dialog[Any]]:
     return [
-        Confirm("Delete?", detail="They cannot be brought back."),
         Rename("A title"),
         SaveTranscript(Path("/nowhere"), "a-title"),
         ModelPicker(MODELS, "qwen3-0.6b"),
@@ -67,13 +65,13 @@ def every_dialog() -> list[Dialog[Any]]:
     ]
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(5))
 async def test_escape_and_a_click_beside_the_box_give_no_result(number: int) -> None:
     assert await result_of(every_dialog()[number], pressing("escape")) is None
     assert await result_of(every_dialog()[number], clicking(None, (0, 19))) is None
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(5))
 async def test_every_dialog_is_whole_at_60_by_20(number: int) -> None:
     async def act(pilot: Pilot[None]) -> None:
         box = pilot.app.screen.query_one(DialogBox).region
@@ -83,34 +81,6 @@ async def test_every_dialog_is_whole_at_60_by_20(number: int) -> None:
         assert pilot.app.screen.query_one(DialogBox).scrollbars_enabled == (False, False)
 
     await result_of(every_dialog()[number], act)
-
-
-# --- confirm
-
-
-@pytest.mark.parametrize(
-    ("act", "answer"),
-    [
-        (pressing("enter"), False),
-        (pressing("tab", "enter"), True),
-        (pressing("right", "enter"), True),
-        (pressing("y"), True),
-        (pressing("n"), False),
-        (clicking("#yes"), True),
-        (clicking("#no"), False),
-    ],
-)
-async def test_confirm_starts_on_the_harmless_answer(act: Act, answer: bool) -> None:
-    assert await result_of(Confirm("Delete [b]all[/b]?", yes="Delete"), act) is answer
-
-
-async def test_a_question_is_no_markup() -> None:
-    async def act(pilot: Pilot[None]) -> None:
-        text = "\n".join(screen_text(pilot.app))
-        assert "Delete [b]x[/b]?" in text
-        assert "really [/] so" in text
-
-    await result_of(Confirm("Delete [b]x[/b]?", detail="really [/] so"), act)
 
 
 # --- rename

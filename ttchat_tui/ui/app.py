@@ -10,44 +10,34 @@ import signal
 import time
 from collections.abc import Sequence
 
-from rich.console import RenderableType
-from textual.app import App
 from textual.binding import Binding
 from textual.driver import Driver
-from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Event, Paste
-from textual.message import Message
 from textual.notifications import Notify, SeverityLevel
-from textual.screen import Screen
 from textual.theme import Theme
-from textual.widgets import Input, TextArea
-from textual.widgets._toast import ToastRack
 
 from ttchat_tui.signals import ENDING, STACKS_SIGNAL
 from ttchat_tui.ui import deferred, lost_terminal, style_sheets, toasts
-from ttchat_tui.ui.commands import BY_NAME, TABLE, bind, bindings, keys_label
+from ttchat_tui.ui.commands import BY_NAME, TABLE, bindings, keys_label
 from ttchat_tui.ui.loop_signals import LoopSignals
 from ttchat_tui.ui.no_color import honour_no_color
 from ttchat_tui.ui.palette import ActionProvider
 from ttchat_tui.ui.screens.chat import ChatScreen
 from ttchat_tui.ui.services import Services
-from ttchat_tui.ui.textual_patches import paste_parser
-from ttchat_tui.ui.textual_patches.key_gate import GATED, KeyGate
-from ttchat_tui.ui.textual_patches.terminal_driver import TerminalDriver
+from ttchat_tui.ui.textual_patches.app import PatchedApp
+from ttchat_tui.ui.textual_patches.privates import add_bindings
 from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError, theme_of_16_colors
 from ttchat_tui.ui.widgets.prompt.pasted_text import clean_paste
 
 MOUNTING_S = 1.0
 """The sidebars take a tenth of it; a screen that nobody sees any more may never have them."""
-CATCH_UP_S = 0.05
-"""Between two looks at a terminal that does not keep up."""
 AGAIN_S = 2.0
 """ctrl+c twice within this time quits."""
 
 log = logging.getLogger(__name__)
 
 
-class TtchatApp(App[None], inherit_bindings=False):
+class TtchatApp(PatchedApp, inherit_bindings=False):
     """A chat with a model that runs in this program's engine."""
 
     TITLE = "ttchat"
@@ -69,16 +59,9 @@ class TtchatApp(App[None], inherit_bindings=False):
         self.services = services
         self._return_code_wanted: int | None = None
         self._interrupted_at = -math.inf
-        self._key_gate = KeyGate(
-            lambda: (self, *self._registry),
-            self.post_message,
-            lambda: isinstance(self.focused, TextArea | Input),
-        )
         self._signals: LoopSignals | None = None
-        self._will_catch_up = False
-        """Frames were left out."""
         self.use_command_palette = True
-        bind(self, bindings(TABLE, services.config.keys, "app"))
+        add_bindings(self, bindings(TABLE, services.config.keys, "app"))
         for theme in themes:
             self.register_theme(theme)
         self._theme_errors = list(map(str, theme_errors))
@@ -90,12 +73,6 @@ class TtchatApp(App[None], inherit_bindings=False):
         if services.config.ui.reduced_motion:
             self.animation_level = "none"
 
-    def get_driver_class(self) -> type[Driver]:
-        usual = super().get_driver_class()
-        if usual.__module__ == paste_parser.WEB_DRIVER:
-            return importlib.import_module("ttchat_tui.ui.textual_patches.browser_driver").BrowserDriver
-        return TerminalDriver if usual is LinuxDriver else usual
-
     def handle_input_error(self, error: Exception) -> None:
         """Without input nobody could leave. A terminal that is gone is no error of this program."""
         if isinstance(error, OSError):
@@ -103,21 +80,15 @@ class TtchatApp(App[None], inherit_bindings=False):
         else:
             self._handle_exception(error)
 
+    @property
+    def is_leaving(self) -> bool:
+        return self._return_code_wanted is not None
+
     def get_default_screen(self) -> ChatScreen:
         return ChatScreen(self.services)
 
-    async def _post_message(self, message: Message) -> bool:
-        """As Textual's: the one door through which its drivers give what comes from the terminal."""
-        if not isinstance(message, GATED):
-            return self.post_message(message)
-        self._key_gate.accept(message)
-        return True
-
     def on_chat_screen_begun(self) -> None:
-        self._key_gate.begin()
-
-    def on_unmount(self) -> None:
-        self._key_gate.close()
+        self.open_key_gate()
 
     def on_load(self) -> None:
         self.services.before_terminal_takeover()
@@ -131,32 +102,6 @@ class TtchatApp(App[None], inherit_bindings=False):
         # collection off for the time before.
         gc.freeze()
         gc.enable()
-
-    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
-        """As Textual's, but nothing while the terminal does not keep up; the whole screen once it does."""
-        if not self._is_terminal_behind():
-            super()._display(screen, renderable)
-        elif not self._will_catch_up:
-            self._will_catch_up = True
-            self.set_timer(CATCH_UP_S, self._catch_up)
-
-    def _catch_up(self) -> None:
-        if self._is_terminal_behind():
-            self.set_timer(CATCH_UP_S, self._catch_up)
-        else:
-            self._will_catch_up = False
-            self.refresh()
-
-    def _is_terminal_behind(self) -> bool:
-        return isinstance(self._driver, TerminalDriver) and self._driver.is_behind
-
-    def refresh_css(self, animate: bool = True) -> None:
-        """As Textual's. Before there is a screen to style only the variables count: the sheets are parsed with the screen,
-        and once more here would cost 11 ms of the way to the first frame."""
-        if self.screen_stack:
-            super().refresh_css(animate)
-        else:
-            self.stylesheet.set_variables(self.get_css_variables())
 
     def on_app_focus(self) -> None:
         """Where nothing has the focus, the prompt gets it: a page in a browser begins without one."""
@@ -206,10 +151,8 @@ class TtchatApp(App[None], inherit_bindings=False):
 
     def on_notify(self, event: Notify) -> None:
         """Before Textual's own handler adds this one."""
-        for old in toasts.to_drop(list(self._notifications), event.notification, self.size.height):
-            self._unnotify(old, refresh=False)
-            # Textual's rack would take away what is in the holder, and keep the holder for good.
-            self.screen.query(f"#{ToastRack._toast_id(old)}").remove()
+        for old in toasts.to_drop(self.shown_toasts(), event.notification, self.size.height):
+            self.remove_toast(old)
 
     async def action_quit(self) -> None:
         """From any screen, dialogs included."""
@@ -246,25 +189,6 @@ class TtchatApp(App[None], inherit_bindings=False):
         gc.freeze()  # see `on_mount`
 
     @property
-    def crash(self) -> Exception | None:
-        """The error in this program's own code that ended the app."""
-        return self._exception
-
-    def _handle_exception(self, error: Exception) -> None:
-        """As Textual's. Widgets that were being made when the app was left are no crash, and change no exit code."""
-        if self._return_code_wanted is None or not self._exit:
-            super()._handle_exception(error)
-        else:
-            log.warning("while leaving", exc_info=error)
-            self._close_messages_no_wait()
-
-    def _fatal_error(self) -> None:
-        """As Textual's, but for the log: no colours, and no values of variables, which are what people said."""
-        log.critical("the app ends", exc_info=self._exception)
-        self.bell()
-        self._close_messages_no_wait()
-
-    @property
     def chat(self) -> ChatScreen:
         screen = self.screen_stack[0]
         assert isinstance(screen, ChatScreen)
@@ -292,14 +216,10 @@ class TtchatApp(App[None], inherit_bindings=False):
                     self.notify(error, title="Theme", severity="warning", markup=False)
             self.refresh_css(animate=False)
 
-    def _build_driver(
-        self, headless: bool, inline: bool, mouse: bool, size: tuple[int, int] | None
-    ) -> Driver:
-        driver = super()._build_driver(headless=headless, inline=inline, mouse=mouse, size=size)
+    def on_driver_built(self, driver: Driver) -> None:
         if not driver.is_headless:
             self._signals = LoopSignals(lambda number: self._leave(128 + number))
             self._install_signal_handlers()
-        return driver
 
     def _install_signal_handlers(self) -> None:
         """A polite kill leaves by the same door as ctrl+q: the terminal, the engine and the conversation are whole."""

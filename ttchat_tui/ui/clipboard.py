@@ -17,6 +17,8 @@ from typing import Any, Final, TypeAlias
 
 from textual.app import App
 
+from ttchat_tui.ui.textual_patches.privates import write_to_terminal
+
 TOOL_TIMEOUT_S: Final = 2.0
 
 OSC_LIMIT: Final = 74_994
@@ -111,9 +113,8 @@ async def run_tool(command: Sequence[str], data: bytes) -> bool:
 
 def _send_wrapped(app: App[Any], data: bytes, environment: Mapping[str, str]) -> None:
     wrapped = osc52(data, environment)
-    # Textual has no public way to write a control sequence; its own copy_to_clipboard does the same.
-    if wrapped and app._driver is not None:  # pyright: ignore[reportPrivateUsage]
-        app._driver.write(wrapped)  # pyright: ignore[reportPrivateUsage]
+    if wrapped:
+        write_to_terminal(app, wrapped)
 
 
 def _kept(data: bytes, what: str, folder: Path | None) -> str:

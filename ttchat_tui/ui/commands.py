@@ -7,7 +7,6 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 from textual.binding import Binding
-from textual.dom import DOMNode
 
 from ttchat_tui.ui.keys import canonical_key, key_label, split_keys
 
@@ -126,14 +125,6 @@ def binding(action: Action, keys: Sequence[str]) -> Binding:
         priority=action.scope == "app",
         id=action.name,
     )
-
-
-def bind(node: DOMNode, made: Iterable[Binding]) -> None:
-    """Give this node keys of its own, before those its class has. Lists are replaced, never extended: Textual shares
-    them between all nodes of a class."""
-    own = node._bindings.key_to_bindings
-    for each in Binding.make_bindings(made):
-        own[each.key] = [each, *own.get(each.key, [])]
 
 
 def grouped(table: Sequence[Action]) -> list[tuple[Group, list[Action]]]:

@@ -19,6 +19,8 @@ from textual.app import App
 from textual.color import Color as TextualColor
 from textual.filter import LineFilter
 
+from ttchat_tui.ui.textual_patches.privates import line_filters
+
 NO_HUE: Final = 0.02
 """OKLab chroma below which nobody names a hue."""
 
@@ -43,7 +45,7 @@ class FewColors(LineFilter):
 def honour_256_colors(app: App[Any]) -> None:
     """On a terminal of 256 colours, put `FewColors` behind Textual's filters, which have no public way in."""
     if not app.no_color:
-        app._filters.append(FewColors())
+        line_filters(app).append(FewColors())
 
 
 @lru_cache(4096)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from enum import Enum
-from typing import Final, cast
+from typing import Final
 
-from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.widgets import TextArea
 
 _ALIASES: Final[dict[str, str]] = {
@@ -106,16 +104,3 @@ def unbound_editing_keys(overrides: Mapping[str, str], prompt_keys: Iterable[str
     bound = {canonical_key(key) for keys in overrides.values() for key in split_keys(keys)}
     bound.update(map(canonical_key, prompt_keys))
     return {key: meant for key, meant in EDITING_KEYS.items() if key not in bound}
-
-
-class _Legacy(Enum):
-    """Textual looks at the values of an enum of its own, which has not got these."""
-
-    ALT_ENTER = "alt+enter"
-
-
-def install_legacy_keys() -> None:
-    """Let Textual's parser know what terminals without a keyboard protocol send for alt+enter: ESC CR, which it
-    (8.2.8) takes for escape and enter."""
-    known = cast("dict[str, object]", ANSI_SEQUENCES_KEYS)
-    known.setdefault("\x1b\r", (_Legacy.ALT_ENTER,))

@@ -13,7 +13,7 @@ from ttchat_tui.domain.telemetry import CardReading
 from ttchat_tui.session import ChatSession
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.config_check import checked_themes
-from ttchat_tui.ui.keys import install_legacy_keys, unbound_editing_keys
+from ttchat_tui.ui.keys import unbound_editing_keys
 from ttchat_tui.ui.services import Resume, Services, nothing
 from ttchat_tui.ui.textual_patches import paste_parser, terminal_parser
 
@@ -55,7 +55,6 @@ def build(
     prompt_keys = (*config.ui.submit_keys, *config.ui.newline_keys)
     paste_parser.install(unbound_editing_keys(config.keys, prompt_keys))
     terminal_parser.install()
-    install_legacy_keys()
     return TtchatApp(services, themes, errors)
 
 

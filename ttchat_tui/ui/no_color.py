@@ -18,6 +18,8 @@ from textual.app import App
 from textual.color import Color
 from textual.filter import LineFilter
 
+from ttchat_tui.ui.textual_patches.privates import line_filters
+
 STANDS_OUT: Final = 1.4
 """WCAG contrast to the screen's background from which a background means something. The shipped themes' surfaces and
 panels have at most 1.36, their selections, cursors and scrollbars at least 1.5."""
@@ -42,8 +44,8 @@ class Colourless(LineFilter):
 def honour_no_color(app: App[Any]) -> None:
     """Where NO_COLOR is set, put `Colourless` in the place of Textual's filters."""
     if app.no_color:
-        # Textual has no public way to choose them; Monochrome, which it has chosen by now, sends greys.
-        app._filters[:] = [Colourless(lambda: _ground_of(app))]
+        # Textual has chosen Monochrome by now, which sends greys.
+        line_filters(app)[:] = [Colourless(lambda: _ground_of(app))]
 
 
 @lru_cache(4096)

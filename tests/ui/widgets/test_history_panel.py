@@ -48,7 +48,7 @@ async def with_panel(
     app = ShellApp(panel)
     async with app.run_test(size=size) as pilot:
         panel.show(items, current)
-        panel.focus_list()
+        panel.conversations.focus()
         await pilot.pause()
         await act(pilot, panel)
         await pilot.pause()

@@ -44,7 +44,7 @@ from ttchat_tui.domain.updates import (
 )
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred, style_sheets
-from ttchat_tui.ui.commands import TABLE, bind, bindings
+from ttchat_tui.ui.commands import TABLE, bindings
 from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.screens.elsewhere import Elsewhere
@@ -52,6 +52,7 @@ from ttchat_tui.ui.screens.sidebars import TOGGLES
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
 from ttchat_tui.ui.textual_patches.dirty_span_compositor import DirtySpanScreen
+from ttchat_tui.ui.textual_patches.privates import add_bindings, is_bound
 from ttchat_tui.ui.widgets.key_line import KeyLine
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 from ttchat_tui.ui.widgets.status_line import StatusLine
@@ -86,7 +87,7 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
         self.services = services
         self.session = services.session
         self.key_overrides = services.config.keys
-        bind(self, bindings(TABLE, self.key_overrides))
+        add_bindings(self, bindings(TABLE, self.key_overrides))
         self.metrics = LiveMetrics(self.session)
         self.pump = EnginePump(self.session, self.show_updates, self._flush, self._has_widgets)
         self._context_shown: dict[str, int] = {}  # of a running reply, else of what sending would take
@@ -391,8 +392,7 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
 
     def on_key(self, event: Key) -> None:
         """What is typed where nothing is edited is meant for the prompt; only a key that does something here is not."""
-        is_bound = any(event.key in bindings.key_to_bindings for _, bindings in self._binding_chain)
-        if event.is_printable and event.character is not None and not is_bound:
+        if event.is_printable and event.character is not None and not is_bound(self, event.key):
             self._write(event.character)
             event.stop()
 

@@ -13,6 +13,7 @@ from textual.widgets import Static
 from ttchat_tui.ui.commands import BY_NAME, TABLE, Action, grouped, keys_of
 from ttchat_tui.ui.keys import key_label
 from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.ui.textual_patches.privates import add_bindings
 
 EDITING = (
     ("↑ ↓", "Earlier prompts, from the draft's first and last line"),
@@ -63,8 +64,8 @@ class HelpScreen(Dialog[None]):
     def __init__(self, overrides: Mapping[str, str]) -> None:
         super().__init__()
         self._overrides = overrides
-        for key in keys_of(BY_NAME["help"], overrides):
-            self._bindings.bind(key, "cancel", "Close", show=False)
+        close = [Binding(key, "cancel", "Close", show=False) for key in keys_of(BY_NAME["help"], overrides)]
+        add_bindings(self, close)
 
     def body(self) -> ComposeResult:
         with VerticalScroll():

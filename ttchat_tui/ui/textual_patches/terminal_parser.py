@@ -7,9 +7,11 @@ that it does not expect.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from enum import Enum
+from typing import Final, cast
 
 from textual import _xterm_parser, events
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual._xterm_parser import XTermParser
 from textual.drivers import linux_driver
 from textual.keys import Keys, _character_to_key
@@ -146,8 +148,16 @@ def is_possible(resized: events.Resize) -> bool:
     return all(0 < cells <= _LARGEST for cells in resized.size)
 
 
+class _LegacyKey(Enum):
+    """Textual reads the values of an enum of its own, which does not have these."""
+
+    ALT_ENTER = "alt+enter"
+
+
 def install() -> None:
     """Let Textual ask for the alternate codes of keys too, and read long answers to their end; it makes up its flags from
     the one name, and looks at the other for each character."""
     linux_driver.KITTY_DISAMBIGUATE_ESCAPE_CODES = 1 | linux_driver.KITTY_REPORT_ALTERNATE_KEYS
     _xterm_parser._MAX_SEQUENCE_SEARCH_THRESHOLD = terminal_replies.LONGEST
+    # ESC CR is what terminals without a keyboard protocol send for alt+enter; Textual reads escape and enter.
+    cast("dict[str, object]", ANSI_SEQUENCES_KEYS).setdefault("\x1b\r", (_LegacyKey.ALT_ENTER,))

@@ -10,7 +10,8 @@ from textual import events
 from textual.app import ComposeResult
 from textual.widget import Widget
 from textual.widgets import Footer
-from textual.widgets._footer import FooterKey
+
+from ttchat_tui.ui.textual_patches.privates import FooterKey
 
 DISPENSABLE: Final = ("new", "newline", "stop", "toggle_sampling", "toggle_conversations", "palette", "send")
 """Actions whose keys go, the first one first; what a focused widget adds, and help, stay."""

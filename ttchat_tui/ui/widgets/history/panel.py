@@ -196,9 +196,6 @@ class HistoryPanel(Vertical):
     def focus_filter(self) -> None:
         self.filter_input.focus()
 
-    def focus_list(self) -> None:
-        self.conversations.focus()
-
     def neighbour(self, current: int | None, step: int) -> int | None:
         """The conversation `step` below (above, if negative) `current` in the list; the newest if that is new. None
         at the ends."""

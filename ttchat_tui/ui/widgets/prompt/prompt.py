@@ -12,9 +12,10 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import TextArea
 
-from ttchat_tui.ui.commands import BY_NAME, bind, binding
+from ttchat_tui.ui.commands import BY_NAME, binding
 from ttchat_tui.ui.external_editor import EditorError, edit_on_terminal, editor_command
 from ttchat_tui.ui.keys import canonical_key
+from ttchat_tui.ui.textual_patches.privates import add_bindings
 from ttchat_tui.ui.widgets.prompt.history import PromptHistory
 from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
 
@@ -94,10 +95,11 @@ class Prompt(TextArea):
         self._recall = PromptHistory()
         self._reported = ""
         self._pause: Timer | None = None
+        self._token_hint = ""
         # The footer shows these while the prompt has the focus; `on_key` acts before they could.
         for name, keys in (("send", self._submit_keys), ("newline", self._newline_keys)):
             if keys:
-                bind(self, [binding(BY_NAME[name], keys)])
+                add_bindings(self, [binding(BY_NAME[name], keys)])
 
     # --- what the screen uses
 
@@ -110,8 +112,8 @@ class Prompt(TextArea):
     def write(self, text: str) -> None:
         """Insert it at the cursor, or instead of the selection, as one edit."""
         start, end = self.selection
-        if result := self._replace_via_keyboard(as_draft(text), start, end):
-            self.move_cursor(result.end_location)
+        result = self.replace(as_draft(text), start, end, maintain_selection_offset=False)
+        self.move_cursor(result.end_location)
 
     def clear_draft(self) -> None:
         """Empty the prompt: the draft was taken."""
@@ -129,9 +131,9 @@ class Prompt(TextArea):
 
     def set_token_hint(self, hint: str) -> None:
         """A few words at the right of the lower border, such as `23 tok`; empty for none."""
-        shown = Content(hint) if hint else None
-        if shown != self._border_subtitle:
-            self.border_subtitle = shown
+        if hint != self._token_hint:
+            self._token_hint = hint
+            self.border_subtitle = Content(hint) if hint else None
 
     def report_draft(self) -> None:
         """Post `DraftChanged` now instead of after the pause, if the draft is not the one last told or set."""
@@ -151,7 +153,7 @@ class Prompt(TextArea):
 
     def action_newline(self) -> None:
         start, end = self.selection
-        self._replace_via_keyboard("\n", start, end)
+        self.replace("\n", start, end, maintain_selection_offset=False)
 
     async def edit_externally(self) -> None:
         """Let the user edit the draft in `$VISUAL` or `$EDITOR`; what goes wrong is said and changes nothing."""
@@ -206,7 +208,7 @@ class Prompt(TextArea):
         event.stop()
         event.prevent_default()
 
-    async def _on_paste(self, event: events.Paste) -> None:
+    async def on_paste(self, event: events.Paste) -> None:
         """A paste is one edit of the draft, whatever it holds: newlines in it never send."""
         event.prevent_default()
         event.stop()

@@ -20,7 +20,7 @@ from ttchat_tui.ui.textual_patches.style_cache import ClearsStyleCache
 
 
 class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
-    """Draws rows. `redraws` and `layouts` count what updating it has cost so far."""
+    """Draws rows."""
 
     DEFAULT_CSS = "MessageChunk { height: auto; width: 1fr; }"
 
@@ -34,8 +34,6 @@ class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
     def __init__(self, rows: Sequence[RenderRow], *, classes: str | None = None) -> None:
         self._rows = tuple(rows)
         super().__init__(RowsVisual(self._rows, self._style_named), classes=classes)
-        self.redraws = 0
-        self.layouts = 0
 
     @property
     def rows(self) -> Sequence[RenderRow]:
@@ -53,8 +51,6 @@ class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
         height = self.height_of(width) if width else -1
         self._rows = tuple(rows)
         has_new_height = self.height_of(width) != height if width else True
-        self.redraws += 1
-        self.layouts += has_new_height
         self.update(RowsVisual(self._rows, self._style_named), layout=has_new_height)
 
     def height_of(self, width: int) -> int:

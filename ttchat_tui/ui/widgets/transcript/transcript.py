@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, cast
 
 from msgspec.structs import replace
 from textual import events
-from textual._arrange import DockArrangeResult
 from textual.await_remove import AwaitRemove
 from textual.content import Content
 from textual.geometry import Size
@@ -21,6 +20,7 @@ from textual.widgets import Static
 
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
+from ttchat_tui.ui.textual_patches.privates import DockArrangeResult
 from ttchat_tui.ui.widgets.transcript import window as windows
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.new_text_pill import NewTextPill
@@ -61,12 +61,6 @@ class Transcript(NoSecondLayout, MessageSelection):
     """
 
     @dataclass
-    class FollowChanged(Message):
-        """It began or ceased to follow the end."""
-
-        is_following: bool
-
-    @dataclass
     class CopyRequested(Message):
         """The reader asked for `text` in the clipboard."""
 
@@ -75,8 +69,6 @@ class Transcript(NoSecondLayout, MessageSelection):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.is_following = True
-        self.layout_count = 0
-        """How often the transcript was laid out; a benchmark's figure."""
         self._views: list[MessageView] = []
         self._window = Window(0, 0)
         self._widgets: dict[int, MessageWidget] = {}
@@ -280,7 +272,6 @@ class Transcript(NoSecondLayout, MessageSelection):
         result = super().arrange(size, optimal)
         if optimal or not self.is_attached:
             return result
-        self.layout_count += 1
         bottom = max(0, result.total_region.bottom - size.height)
         y: float = bottom
         if not self.is_following:
@@ -320,7 +311,6 @@ class Transcript(NoSecondLayout, MessageSelection):
         if not is_following:
             self._place = place_at(self._mounted(), round(self.scroll_y))
             self._seen = end_of(self._mounted())
-        self.post_message(self.FollowChanged(is_following))
 
     def _mark_unseen(self) -> None:
         if not self.is_following and not self._pill.display:

@@ -1,0 +1,147 @@
+"""Textual's `App` where it has to act otherwise: input in order, slow terminals, errors, toasts (Textual 8.2.8).
+
+`App` has no public hook for any of these. Each method names the private part that it overrides or uses, and the fault.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import Final
+
+from rich.console import RenderableType
+from textual.app import App
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
+from textual.message import Message
+from textual.notifications import Notification
+from textual.screen import Screen
+from textual.widgets import Input, TextArea
+from textual.widgets._toast import ToastRack
+
+from ttchat_tui.ui.textual_patches import paste_parser
+from ttchat_tui.ui.textual_patches.key_gate import GATED, KeyGate
+from ttchat_tui.ui.textual_patches.terminal_driver import TerminalDriver
+
+CATCH_UP_S: Final = 0.05
+"""Between two looks at a terminal that does not keep up."""
+
+log = logging.getLogger(__name__)
+
+
+class PatchedApp(App[None]):
+    """The base of the app."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._key_gate = KeyGate(
+            lambda: (self, *self._registry),
+            self.post_message,
+            lambda: isinstance(self.focused, TextArea | Input),
+        )
+        self._will_catch_up = False
+        """Frames were left out."""
+
+    # --- input
+
+    def get_driver_class(self) -> type[Driver]:
+        """The drivers of this package in place of Textual's for Linux and for a browser."""
+        usual = super().get_driver_class()
+        if usual.__module__ == paste_parser.WEB_DRIVER:
+            return importlib.import_module("ttchat_tui.ui.textual_patches.browser_driver").BrowserDriver
+        return TerminalDriver if usual is LinuxDriver else usual
+
+    def on_driver_built(self, driver: Driver) -> None:
+        """The driver exists and has not started yet."""
+
+    def _build_driver(
+        self, headless: bool, inline: bool, mouse: bool, size: tuple[int, int] | None
+    ) -> Driver:
+        """Calls `on_driver_built`: signal handlers must be there before the driver starts its threads."""
+        driver = super()._build_driver(headless=headless, inline=inline, mouse=mouse, size=size)
+        self.on_driver_built(driver)
+        return driver
+
+    async def _post_message(self, message: Message) -> bool:
+        """Sends input through the `KeyGate`, which describes the fault. Textual's drivers post all input here."""
+        if not isinstance(message, GATED):
+            return self.post_message(message)
+        self._key_gate.accept(message)
+        return True
+
+    def open_key_gate(self) -> None:
+        """There is a screen now: let input in."""
+        self._key_gate.begin()
+
+    def on_unmount(self) -> None:
+        self._key_gate.close()
+
+    # --- drawing
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        """Draws nothing while the terminal does not keep up, and the whole screen once it does.
+
+        Textual queues every frame: on a slow link the screen falls behind what is typed, and its writer blocks the app.
+        """
+        if not self._is_terminal_behind():
+            super()._display(screen, renderable)
+        elif not self._will_catch_up:
+            self._will_catch_up = True
+            self.set_timer(CATCH_UP_S, self._catch_up)
+
+    def _catch_up(self) -> None:
+        if self._is_terminal_behind():
+            self.set_timer(CATCH_UP_S, self._catch_up)
+        else:
+            self._will_catch_up = False
+            self.refresh()
+
+    def _is_terminal_behind(self) -> bool:
+        return isinstance(self._driver, TerminalDriver) and self._driver.is_behind
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Before there is a screen, only the variables are set: the style sheets are parsed with the screen. Textual parses
+        them twice, which delays the first frame by 11 ms."""
+        if self.screen_stack:
+            super().refresh_css(animate)
+        else:
+            self.stylesheet.set_variables(self.get_css_variables())
+
+    # --- toasts
+
+    def shown_toasts(self) -> list[Notification]:
+        """The notifications on screen, oldest first."""
+        return list(self._notifications)
+
+    def remove_toast(self, notification: Notification) -> None:
+        """Remove a toast before its time. Textual's own `_unnotify` leaves the toast's empty holder on screen."""
+        self._unnotify(notification, refresh=False)
+        self.screen.query(f"#{ToastRack._toast_id(notification)}").remove()
+
+    # --- errors
+
+    @property
+    def is_leaving(self) -> bool:
+        """The app has been asked to exit."""
+        return False
+
+    @property
+    def crash(self) -> Exception | None:
+        """The error in this program's own code that ended the app."""
+        return self._exception
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Logs errors of widgets that were mounting when the app exited. Textual reports them as a crash, and changes the
+        exit code."""
+        if not self.is_leaving or not self._exit:
+            super()._handle_exception(error)
+        else:
+            log.warning("while leaving", exc_info=error)
+            self._close_messages_no_wait()
+
+    def _fatal_error(self) -> None:
+        """Writes the traceback to the log only. Textual prints it in colour with the values of all variables, which include
+        what the user wrote."""
+        log.critical("the app ends", exc_info=self._exception)
+        self.bell()
+        self._close_messages_no_wait()

@@ -263,7 +263,7 @@ def test_a_second_message_says_what_runs_and_offers_to_wait(start: Callable[...,
     away = Away(start)
     (offer,) = away.session.submit("me too")
     assert isinstance(offer, DraftReturned)
-    assert "“count” is being answered" in offer.error.message
+    assert "A reply is running in “count”" in offer.error.message
     assert "Enter again" in offer.error.cure
     assert away.session.path == []
     (other,) = away.session.submit("something else")
@@ -331,7 +331,7 @@ def test_the_line_is_first_come_first_served_one_message_a_conversation(start: C
     sent_twice(away, "second")
     (again,) = away.session.submit("more")
     assert isinstance(again, DraftReturned)
-    assert "still waits" in again.error.message
+    assert "still queued" in again.error.message
     assert isinstance(away.session.regenerate()[0], Notice)
     away.session.new_conversation()
     sent_twice(away, "third")

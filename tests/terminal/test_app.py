@@ -100,7 +100,7 @@ def test_ctrl_c_stops_the_reply_and_pressed_twice_quits(start: Callable[..., App
     app.until("stopped", timeout_s=10)
     engines = app.engine_pids()
     app.type("\x03")
-    app.until("ctrl+c again quits")
+    app.until("ctrl+c again to quit")
     app.type("\x03")
     assert app.until_end() == 0
     assert is_restored(bytes(app.received))

@@ -412,7 +412,7 @@ async def test_odd_arguments_of_commands_are_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "cure"),
-    [("ctrl+r", "ask for another one"), ("/continue", "/continue resumes it"), ("more", "then send")],
+    [("ctrl+r", "then try again"), ("/continue", "Use /continue when it has ended"), ("more", "then send")],
 )
 async def test_what_cannot_be_done_while_a_reply_streams_is_said_in_its_own_words(
     tmp_path: Path, key: str, cure: str

@@ -97,7 +97,7 @@ async def test_without_a_sure_way_the_text_is_in_a_private_file_and_the_sentence
     folder = tmp_path / "state"
     said = await copy("grüße", Terminal(), folder, environment={}, find=nothing_found)  # type: ignore[arg-type]
     file = folder / FILE_NAME
-    assert "does not say whether it took them" in said
+    assert "does not confirm it" in said
     assert said.endswith(str(file))
     assert file.read_text(encoding="utf-8") == "grüße"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -106,7 +106,7 @@ async def test_without_a_sure_way_the_text_is_in_a_private_file_and_the_sentence
 
 async def test_a_text_too_long_for_the_terminal_is_said(tmp_path: Path) -> None:
     said = await copy("x" * (OSC_LIMIT + 1), Terminal(), tmp_path, environment={}, find=nothing_found)  # type: ignore[arg-type]
-    assert "may be more than the terminal's clipboard takes" in said
+    assert "may be too long for the terminal's clipboard" in said
 
 
 async def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:

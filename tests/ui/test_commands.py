@@ -20,6 +20,7 @@ from ttchat_tui.ui.commands import BY_NAME, TABLE, bindings, docs_table, grouped
 from ttchat_tui.ui.key_check import check_keys
 from ttchat_tui.ui.keys import canonical_key, editing_keys, is_known, key_label
 from ttchat_tui.ui.palette import ActionProvider
+from ttchat_tui.ui.screens.chat import ChatScreen
 from ttchat_tui.ui.screens.help import HelpScreen
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
@@ -39,6 +40,15 @@ def test_names_and_slash_commands_are_unique_and_well_formed() -> None:
 
 def test_every_action_of_the_screen_can_be_reached_by_key_or_slash_command() -> None:
     assert [action.name for action in TABLE if not action.keys and not action.slash] == []
+
+
+def test_the_screen_has_a_method_for_every_action_and_one_for_every_argument() -> None:
+    names = {action.name for action in TABLE if action.scope == "screen"}
+    assert {name for name in names if not hasattr(ChatScreen, f"action_{name}")} == set()
+    with_argument = {action.name for action in TABLE if action.argument}
+    assert {
+        name.removeprefix("command_") for name in dir(ChatScreen) if name.startswith("command_")
+    } == with_argument
 
 
 def test_the_default_keys_have_no_conflicts_and_are_left_to_us_by_terminals_and_editor() -> None:
@@ -86,22 +96,22 @@ def test_only_quit_works_in_dialogs() -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ({"newx": "ctrl+n"}, "keys.newx: there is no such action; did you mean 'new'?"),
+        ({"newx": "ctrl+n"}, "keys.newx: unknown action; did you mean 'new'?"),
         (
             {"new_conversation": "ctrl+n"},
-            "keys.new_conversation: there is no such action; did you mean 'new'?",
+            "keys.new_conversation: unknown action; did you mean 'new'?",
         ),
         ({"next-conversaton": "f6"}, "did you mean 'next_conversation'?"),
-        ({"explode": "f6"}, "there is no such action; known here: send, newline, stop, "),
-        ({"new": "ctrl+r"}, "keys: ctrl+r is given to regenerate and new"),
+        ({"explode": "f6"}, "unknown action; known actions: send, newline, stop, "),
+        ({"new": "ctrl+r"}, "keys: ctrl+r is bound to regenerate and new"),
         ({"new": "x"}, "keys.new: x would be typed"),
         ({"new": "shift+?"}, "would be typed"),
-        ({"new": "ctrl+i"}, "keys.new: ctrl+i cannot be told from tab"),
+        ({"new": "ctrl+i"}, "keys.new: ctrl+i is the same as tab"),
         ({"new": "ctrl+w"}, "keys.new: ctrl+w edits the prompt's text"),
         ({"new": "ctrl+c"}, "keys.new: ctrl+c copies the selection"),
         ({"new": "ctrl+nn"}, "keys.new: ctrl+nn is not a key"),
         ({"new": "hyper+n"}, "keys.new: hyper+n is not a key"),
-        ({"new": "enter"}, "keys: enter is given to send and new"),
+        ({"new": "enter"}, "keys: enter is bound to send and new"),
         ({"send": "ctrl+y"}, "write ui.submit_keys"),
     ],
 )
@@ -112,7 +122,7 @@ def test_a_bad_key_is_one_line_with_the_cure(overrides: dict[str, str], said: st
 
 
 def test_the_prompts_own_keys_take_part_in_the_conflict_check() -> None:
-    assert check_keys({}, ["ctrl+n"]) == ["keys: ctrl+n is given to the prompt and new; change one of them"]
+    assert check_keys({}, ["ctrl+n"]) == ["keys: ctrl+n is bound to the prompt and new; change one of them"]
     assert check_keys({"new": "ctrl+y"}, ["enter"]) != []
 
 
@@ -169,7 +179,7 @@ def test_two_slashes_send_one() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "said"),
-    [("/newx", "Did you mean /new?"), ("/xyzzy", "F1 lists"), ("/new idea", "takes nothing after it")],
+    [("/newx", "Did you mean /new?"), ("/xyzzy", "F1 lists"), ("/new idea", "takes no argument")],
 )
 def test_a_command_that_is_none_says_how_to_send_it(typed: str, said: str) -> None:
     result = parse_submission(typed)

@@ -23,7 +23,7 @@ async def test_it_stops_a_reply_and_does_not_count_as_a_wish_to_quit(tmp_path: P
         assert chat.session.path[-1].status == "interrupted"
         await pilot.press("ctrl+c")
         assert chat.app.is_running
-        assert chat.toasts() == ["ctrl+c again quits; so does ctrl+q."]
+        assert chat.toasts() == ["Press ctrl+c again to quit; ctrl+q quits too."]
 
 
 async def test_pressed_twice_it_quits_and_keeps_the_draft(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ async def test_an_ending_that_no_format_has_is_said_and_not_accepted(tmp_path: P
         field = pilot.app.screen.query_one(Input)
         field.value = "~/notes.pdf"
         await pilot.press("enter")
-        assert any("No format has this ending" in line for line in screen_text(pilot.app))
+        assert any("Unknown format" in line for line in screen_text(pilot.app))
         field.value = "~/notes.JSON"
         await pilot.press("enter")
 
@@ -150,10 +150,10 @@ async def test_a_name_that_is_taken_and_a_folder_are_said_and_a_blank_is_not_acc
         field = pilot.app.screen.query_one(Input)
         field.value = "  "
         await pilot.press("enter")
-        assert any("Write the name" in line for line in screen_text(pilot.app))
+        assert any("Enter the name" in line for line in screen_text(pilot.app))
         field.value = str(tmp_path)
         await pilot.pause()
-        assert any("Into this folder" in line for line in screen_text(pilot.app))
+        assert any("Saves into this folder" in line for line in screen_text(pilot.app))
         await pilot.press("enter")
 
     assert await result_of(SaveTranscript(tmp_path, "a"), act) == ("markdown", tmp_path)

@@ -47,7 +47,7 @@ async def test_the_list_and_the_status_line_say_what_is_answered_out_of_sight(tm
         gate.open()
         await until(pilot, lambda: not chat.session.is_busy)
         await settle(pilot, chat)
-        assert "“count” has been answered." in chat.toasts()
+        assert "The reply in “count” is complete." in chat.toasts()
         assert "✓" in shown(chat)
         assert "in “count”" not in shown(chat)
         await pilot.press("alt+down")
@@ -102,7 +102,7 @@ async def test_stop_elsewhere_says_where_it_can_be_stopped(tmp_path: Path, keys:
         await leave_a_reply(pilot, chat, gate)
         await pilot.press(*keys)
         await settle(pilot, chat)
-        assert "“count” is still being answered: open it to stop that." in chat.toasts()
+        assert "A reply is still running in “count”. Open it to stop the reply." in chat.toasts()
         assert chat.session.is_busy
 
 
@@ -114,7 +114,9 @@ async def test_a_message_waits_in_line_and_is_answered(tmp_path: Path) -> None:
         await pilot.press(*"me too", "enter")
         await settle(pilot, chat)
         assert chat.screen.prompt.text == "me too"
-        assert any("“count” is being answered" in toast and "Enter again" in toast for toast in chat.toasts())
+        assert any(
+            "A reply is running in “count”" in toast and "Enter again" in toast for toast in chat.toasts()
+        )
         await pilot.press("enter")
         await settle(pilot, chat)
         assert chat.screen.prompt.text == ""
@@ -139,7 +141,7 @@ async def test_a_message_in_line_says_that_it_waits_for_a_model_once_there_is_no
         await until(pilot, lambda: chat.host.state == "empty" and not chat.session.is_busy)
         await settle(pilot, chat)
         assert "waits for a model · esc takes it back" in shown(chat)
-        assert "is being answered" not in shown(chat)
+        assert "a reply is running in" not in shown(chat)
         gate.open()
         chat.host.load("scripted")
         await until(
@@ -271,4 +273,4 @@ async def test_the_conversation_of_an_interrupted_reply_is_named_at_the_next_sta
     monkeypatch.setattr("ttchat_tui.storage.messages.is_gone", lambda writer, silent_s: True)
     chat = ChatApp(tmp_path, store=store)
     async with running(chat):
-        assert any("“Name three cats.” was still being answered" in toast for toast in chat.toasts())
+        assert any("while a reply was running in “Name three cats.”" in toast for toast in chat.toasts())

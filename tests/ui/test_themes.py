@@ -247,7 +247,7 @@ async def test_a_remembered_theme_that_is_gone_is_said(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, ui_state=UiState(theme="gone"))
     async with running(chat):
         assert chat.app.theme == DEFAULT_THEME
-        assert chat.toasts() == ["There is no theme gone: this is tenstorrent-dark. /theme lists them."]
+        assert chat.toasts() == ["There is no theme gone; tenstorrent-dark is used. /theme lists all themes."]
 
 
 async def test_while_one_theme_is_edited_what_is_wrong_with_another_is_said_once(

@@ -121,7 +121,7 @@ async def test_while_a_reply_runs_another_version_is_refused_in_words(tmp_path: 
         await settle(pilot, chat)
         chat.screen.transcript.select(chat.session.path[1].id)
         await pilot.press("alt+h")
-        assert any("Esc stops it; then another version can be shown." in toast for toast in chat.toasts())
+        assert any("Press Esc to stop it, then choose a version." in toast for toast in chat.toasts())
         assert said(chat)[1] == NEWER
         gate.open()
 
@@ -134,4 +134,4 @@ async def test_one_version_only_is_said(tmp_path: Path) -> None:
         await pilot.press(*"count", "enter")
         await reply_ended(pilot, chat)
         await pilot.press("alt+h")
-        assert "There is one version only. /retry makes another of the last reply." in chat.toasts()
+        assert "There is only one version. /retry generates another for the last reply." in chat.toasts()

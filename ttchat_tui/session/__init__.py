@@ -1,4 +1,4 @@
-"""One user's chat with one engine: intentions and engine events in, stored rows and updates out. No Textual here."""
+"""One user's chat with one engine: user actions and engine events in, stored rows and updates out. No Textual."""
 
 from ttchat_tui.session.chat import ChatSession
 from ttchat_tui.session.conversation import name_of

@@ -1,4 +1,4 @@
-"""The further rows of a batch: kept while they stream, stored as siblings of row 0's reply when the batch is over."""
+"""The other candidates of a batch: kept while they stream, and stored as siblings of row 0's reply at the end."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ttchat_tui.domain.thoughts import normalised
 from ttchat_tui.storage.conversations import ConversationStore
 
 _SEEDS: Final = 2**63
-"""Seeds are below this: SQLite's integers hold them."""
+"""Seeds are below this, so that they fit into SQLite's integers."""
 
 
 def draw_candidates(sampling: SamplingParams, rows: int) -> tuple[Candidate, ...]:
-    """Rows 1 to `rows` - 1: the seeds that follow a fixed one, else fresh ones."""
+    """Candidates for rows 1 to `rows` - 1. Their seeds follow a fixed seed; otherwise they are random."""
     if sampling.seed is None:
         return tuple(Candidate(seed=fresh_seed()) for _ in range(1, rows))
     return tuple(Candidate(seed=(sampling.seed + row) % _SEEDS) for row in range(1, rows))
 
 
 def fresh_seed() -> int:
-    """For a row to which no seed was given."""
+    """A random seed."""
     return int.from_bytes(os.urandom(4), "big")  # `secrets` would load OpenSSL on the way to the first frame
 
 
 def status_of(end: RowFinished) -> MessageStatus:
-    """As what a row that ended so is kept."""
+    """The status to store for a row that ended this way."""
     if end.error is not None:
         return "error"
     return "interrupted" if end.reason == "cancelled" else "complete"
@@ -45,7 +45,7 @@ class _CandidateRow(msgspec.Struct):
 
 
 class CandidateRows:
-    """Rows 0, 1 … of one request; of row 0, which is a reply like any other, only its end."""
+    """The rows of one request. Row 0 streams as a reply like any other: only its end is kept here."""
 
     def __init__(self, candidates: tuple[Candidate, ...]) -> None:
         self._rows = [_CandidateRow(candidate.seed) for candidate in candidates]
@@ -68,13 +68,13 @@ class CandidateRows:
     def store(
         self, store: ConversationStore, first: Message, record: ReplyRecord, batch: GenerationFinished
     ) -> tuple[Message, ...]:
-        """Keep every row that says something as a sibling of `first`, in order; `first` stays the head.
+        """Store every row that has text as a sibling of `first`, in order. `first` stays the head.
 
         Args:
-            record: of row 0, for what all rows have in common.
-            batch: how rows ended whose own end never came (the engine died).
+            record: row 0's record, for the fields that all rows share.
+            batch: the end of the batch, used for rows that have no end of their own (the engine died).
         Raises:
-            StorageError: the rows from the one that could not be written on are lost.
+            StorageError: this row and those after it are lost.
         """
         parent_id, stored = first.parent_id, list[Message]()
         assert parent_id is not None

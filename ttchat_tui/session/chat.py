@@ -1,4 +1,4 @@
-"""ChatSession: what the user does and what the engine says, turned into stored rows and updates.
+"""The facade of a chat: turns user actions and engine events into stored rows and updates.
 
 The screen and the plain REPL drive the same object, on one thread.
 """
@@ -62,17 +62,17 @@ from ttchat_tui.storage.errors import StorageError, not_found
 
 
 class ChatSession(Conversations):
-    """One chat: the conversation on screen, its settings, and the reply that runs (at most one), there or elsewhere."""
+    """One chat: the conversation on screen, its settings, and the running reply (at most one), on screen or elsewhere."""
 
     def flush_unsaved(self) -> ErrorInfo | None:
-        """Put on disk what could not be written when it ended, now; why it still cannot be."""
+        """Write replies that could not be stored when they ended. Returns the error if that fails again."""
         return self._runner.flush_unsaved()
 
     def close(self) -> list[Unsaved]:
-        """The app ends: a reply that runs ends here, with what it has.
+        """End the session: a running reply is stored as far as it has come.
 
-        Reports what cannot be written even now (a reply stays as it was at the last checkpoint, the text of
-        a draft is in the report), and what still waits in line.
+        Returns what cannot be kept (a reply stays as of its last checkpoint; the text of a draft is in the report), and
+        the queued messages that were not sent.
         """
         unkept = self._runner.close()
         unsent = [not_sent(each.home.name, each.message.content) for each in self._queue]
@@ -81,17 +81,17 @@ class ChatSession(Conversations):
     # --- replies
 
     def load(self, model: str) -> None:
-        """Load another model, or the same again; the conversation stays."""
+        """Load a model, or reload the current one. The conversation stays."""
         self.model = model
         self._host.load(model)
 
     def submit(self, text: str, candidates: int = 1) -> list[Update]:
-        """Send a message: it is on disk before anything else happens. Of several candidates the first streams as the
-        reply, the others become its siblings when all have ended."""
+        """Send a message. It is stored first. With several candidates, the first streams as the reply, and the others
+        become its siblings when all have ended."""
         if self._queue.of(self._opened.id) is not None:
             return [DraftReturned(text, BEFORE_WAITS)]
         if self.is_answering:
-            return [DraftReturned(text, still_running("Esc stops it; then send."))]
+            return [DraftReturned(text, still_running("Press Esc to stop it, then send."))]
         if not self.has_model:
             return [DraftReturned(text, NO_MODEL)]
         behind = self.answered_elsewhere
@@ -105,7 +105,7 @@ class ChatSession(Conversations):
         except StorageError as error:
             return [DraftReturned(text, error.info)]
         if is_new:
-            with suppress(StorageError):  # it is stored with a later call
+            with suppress(StorageError):  # a later call stores it
                 self._drafts.keep(None, "")
         if behind:
             self._queue.add(QueuedMessage(self._opened, message, candidates))
@@ -114,18 +114,18 @@ class ChatSession(Conversations):
         return [MessageAdded(message), ConversationsChanged(), *began]
 
     def _why_not(self, cure: str) -> ErrorInfo | None:
-        """What keeps another reply from beginning in the conversation on screen; `cure` is for one that runs in it."""
+        """Why no reply can start in the conversation on screen, or None. `cure` applies if one runs there already."""
         if self.is_answering:
             return still_running(cure)
         if self._queue.of(self._opened.id) is not None:
             return BEFORE_WAITS
         behind = self.answered_elsewhere
-        return answered_elsewhere(behind, "Ask again when that has ended.") if behind else None
+        return answered_elsewhere(behind, "Try again when it has ended.") if behind else None
 
     def regenerate(self) -> list[Update]:
-        """Another reply to the last user message, as a sibling: the one before stays in the tree, and on screen if
-        the new one comes to nothing."""
-        if why := self._why_not("Esc stops it; then ask for another one."):
+        """Generate another reply to the last user message, as a sibling. The old reply stays in the tree, and returns to
+        the screen if the new one fails."""
+        if why := self._why_not("Press Esc to stop it, then try again."):
             return [Notice(why)]
         before = self.path
         replaced = before[-1] if before and before[-1].role == "assistant" else None
@@ -140,11 +140,14 @@ class ChatSession(Conversations):
         return [*([MessageRemoved(replaced.id)] if replaced else []), *updates, ConversationsChanged()]
 
     def show_version(self, message_id: int, step: int) -> list[Update]:
-        """Show the version before (-1) or after (1) a message on screen, and what follows it there, up to its newest
-        leaf; nothing where there is none. Raises StorageError, also where the message has gone, and then nothing has
-        changed."""
+        """Show the previous (-1) or next (1) version of a message on screen, with its newest continuation. Does nothing if
+        there is none.
+
+        Raises:
+            StorageError: the message was deleted or cannot be read; nothing has changed.
+        """
         if self.is_answering:
-            return [Notice(still_running("Esc stops it; then another version can be shown."))]
+            return [Notice(still_running("Press Esc to stop it, then choose a version."))]
         if self._queue.of(self._opened.id) is not None:
             return [Notice(BEFORE_WAITS)]
         shown = next((message for message in self.path if message.id == message_id), None)
@@ -158,13 +161,13 @@ class ChatSession(Conversations):
             return []
         leaf = self._store.leaf_of(versions[wanted])
         conversation, path = self._store.conversation(shown.conversation_id), self._store.path(leaf.id)
-        self._store.set_head(conversation.id, leaf.id)  # last: what is read after it could not be
+        self._store.set_head(conversation.id, leaf.id)  # last: everything has been read by now
         home = OpenConversation(self._store, self._system_prompt)
         return self._show(home, msgspec.structs.replace(conversation, head_id=leaf.id), path)
 
     def continue_reply(self) -> list[Update]:
-        """Go on where the last reply ended: after an interruption, a stop, or `max_tokens`."""
-        if why := self._why_not("Once it has ended /continue resumes it."):
+        """Continue the last reply where it ended: after an interruption, a stop, or `max_tokens`."""
+        if why := self._why_not("Use /continue when it has ended."):
             return [Notice(why)]
         if not self.path or self.path[-1].role != "assistant":
             return [Notice(NOTHING_TO_DO)]
@@ -179,8 +182,8 @@ class ChatSession(Conversations):
         ]
 
     def interrupt(self) -> list[Update]:
-        """Cancel what the user waits for: the message in line (it returns to the prompt), else the reply on screen, else a
-        load. A reply elsewhere runs on, and a notice names it."""
+        """Cancel what the user waits for: the queued message (it returns to the prompt), else the reply on screen, else a
+        load. A reply elsewhere continues, and a notice names its conversation."""
         if taken_back := self.take_back():
             return taken_back
         if self._host.state == "loading":
@@ -192,26 +195,24 @@ class ChatSession(Conversations):
         return []
 
     def stop(self) -> bool:
-        """Stop the reply that runs in the conversation on screen; one elsewhere runs on. It ends within one decode step,
-        and keeps what it has."""
+        """Stop the reply on screen; a reply elsewhere continues. It ends within one decode step and keeps its text."""
         if self.running is None or not self.is_answering:
             return False
         self.running.control.cancel()
         return True
 
     def drop_unstarted(self) -> list[Update]:
-        """End the reply in the conversation on screen if the engine has not begun with it (it waits for a load): nothing
-        of it has come."""
+        """Remove the reply on screen if the engine has not started it, because a load still runs."""
         if self.running is None or self.running.has_started or not self.is_answering:
             return []
         return [*self._runner.leave(), *self._begin_next()]
 
     def tick(self) -> list[Update]:
-        """Put on disk what is due. Called by the pump between events."""
+        """Write to disk what is due. The pump calls it between events."""
         return self._runner.tick()
 
     def count(self, draft: str) -> list[Update]:
-        """Ask what the conversation with `draft` would cost; `PromptCost` answers, for the newest question only."""
+        """Count the tokens of the conversation with `draft`. Only the newest request is answered, with `PromptCost`."""
         messages = self._opened.prompt(draft)
         self._count_id = 0
         if self.info is None:
@@ -234,7 +235,7 @@ class ChatSession(Conversations):
 
     @property
     def engine_state(self) -> EngineState:
-        """Now; events that say so may still be on their way."""
+        """The engine's state now; the events that report it may still be in the queue."""
         return self._host.state
 
     @property
@@ -247,15 +248,15 @@ class ChatSession(Conversations):
         return self._host.memory_bytes()
 
     def cancel_load(self) -> None:
-        """Cancel the load that runs, if one does."""
+        """Cancel the running load, if there is one."""
         self._host.cancel_load()
 
     def unload(self) -> None:
-        """Free the model's memory; a reply that runs ends with what it has."""
+        """Free the model's memory. A running reply ends with the text it has."""
         self._host.unload()
 
     def apply(self, event: EngineEvent) -> list[Update]:
-        """Take one engine event: keep what it brings, and say what changed. Events of stale requests are dropped."""
+        """Apply one engine event and return what has changed. Events of stale requests are dropped."""
         match event:
             case EngineStateChanged(state, detail):
                 if state == "loading":
@@ -291,8 +292,7 @@ class ChatSession(Conversations):
                 assert_never(event)
 
     def _load_failed(self, error: ErrorInfo, before: PreviousModel) -> Update:
-        """What was loaded before and is to stay is again what `load` of the same would load; unless something else was
-        asked for meanwhile, which comes in its place."""
+        """After a failed load the previous model is the current one again, unless another load was requested meanwhile."""
         is_cancelled = error.kind == "load_cancelled"
         if before == "none":
             return Notice(error) if is_cancelled else EngineFault(error)

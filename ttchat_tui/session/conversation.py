@@ -1,6 +1,6 @@
-"""A conversation that is worked in: its path through the tree, and the settings that belong to it.
+"""A conversation in memory: its path through the message tree, and its settings.
 
-One is on screen. Another one may have the reply that runs, and others messages that wait for their turn.
+One is on screen. Others may have the running reply or queued messages.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ NAME_LENGTH: Final = 40
 
 
 class OpenConversation:
-    """A stored conversation, or (conversation None) one that is stored with its first message."""
+    """A stored conversation, or a new one (`conversation` is None), which is stored with its first message."""
 
     def __init__(self, store: ConversationStore, default_system_prompt: str) -> None:
         self._store = store
         self.conversation: Conversation | None = None
         self.path: list[Message] = []
-        """From the first message to the last on screen."""
+        """The messages on screen, first to last."""
         self.sampling: SamplingParams | None = None
-        """None until the user changes something: then the defaults hold."""
+        """None until the user changes a parameter; until then the defaults apply."""
         self.system_prompt = default_system_prompt
 
     @property
@@ -41,7 +41,7 @@ class OpenConversation:
 
     @property
     def name(self) -> str:
-        """As `name_of`; `a new conversation` before its first message."""
+        """See `name_of`; `a new conversation` before its first message."""
         return name_of(self.conversation) if self.conversation is not None else "a new conversation"
 
     def show(self, conversation: Conversation, path: Sequence[Message]) -> None:
@@ -49,12 +49,12 @@ class OpenConversation:
         self.sampling, self.system_prompt = conversation.sampling, conversation.system_prompt
 
     def set_sampling(self, sampling: SamplingParams) -> None:
-        """Raises StorageError: it holds for this session, but could not be kept."""
+        """Raises StorageError: the change applies to this session only."""
         self.sampling = sampling
         self._store_settings()
 
     def set_system_prompt(self, text: str) -> None:
-        """Raises StorageError: it holds for this session, but could not be kept."""
+        """Raises StorageError: the change applies to this session only."""
         self.system_prompt = text
         self._store_settings()
 
@@ -68,8 +68,11 @@ class OpenConversation:
             )
 
     def add_user_message(self, text: str, model: str) -> Message:
-        """Store a message at the end of the path; with the first one, the conversation. Raises StorageError, and then
-        nothing has changed."""
+        """Store a message at the end of the path. The first message also stores the conversation.
+
+        Raises:
+            StorageError: nothing has changed.
+        """
         is_new = self.conversation is None
         if self.conversation is None:
             self.conversation = self._store.create_conversation(
@@ -84,40 +87,38 @@ class OpenConversation:
             raise
         self.path.append(message)
         if parent_id is None:
-            with suppress(
-                StorageError
-            ):  # it has its title now, by which a file is named; without, its number serves
+            with suppress(StorageError):  # reads the new title; without it, exports are named by number
                 self.refresh()
         return message
 
     def replace(self, message: Message) -> None:
-        """Take over a newer version of a message of the path."""
+        """Replace a message of the path by a newer copy of it."""
         self.path = [message if known.id == message.id else known for known in self.path]
 
     def drop(self, ids: set[int]) -> None:
-        """Take messages out that are no longer stored. A conversation that has none left is again one that is stored
-        with its first message: nobody would find it, or its draft, in a list."""
+        """Remove messages that are no longer stored. A conversation without messages becomes a new one again: no list
+        shows it or its draft."""
         self.path = [message for message in self.path if message.id not in ids]
         if self.conversation is None or self.path:
             return
-        with suppress(StorageError):  # it stays then, empty, and nothing is to be kept with it
+        with suppress(StorageError):  # it stays stored, empty and unlisted
             if not self._store.discard(self.conversation.id):
                 return
         self.conversation = None
 
     def refresh(self) -> None:
-        """Read the conversation's own row again: a reply changes its model and time. Raises StorageError."""
+        """Read the conversation's row again: a reply changes its model and time. Raises StorageError."""
         if self.conversation is not None:
             self.conversation = self._store.conversation(self.conversation.id)
 
     def prompt(self, draft: str = "") -> tuple[ChatMessage, ...]:
-        """What a model gets: the system prompt, the path without thoughts and empty messages, then `draft`. A reply at
-        the end is one that is continued, and stays whole."""
+        """The messages for the model: the system prompt, the path without thoughts and empty messages, then `draft`. A
+        reply at the end is to be continued, so its thoughts stay."""
         last = self.path[-1] if self.path and not draft.strip() else None
         messages = [
             ChatMessage(message.role, content)
             for message in self.path
-            if (content := message.content if message is last else _said(message)).strip()
+            if (content := message.content if message is last else _content_without_thoughts(message)).strip()
         ]
         if self.system_prompt.strip():
             messages.insert(0, ChatMessage("system", self.system_prompt))
@@ -126,19 +127,19 @@ class OpenConversation:
         return join_turns(messages)
 
 
-def _said(message: Message) -> str:
+def _content_without_thoughts(message: Message) -> str:
     return extract_answer(message.content) if message.role == "assistant" else message.content
 
 
 def name_of(conversation: Conversation) -> str:
-    """As a sentence calls it: `“Clock repair”`."""
+    """The conversation's name in a sentence: `“Clock repair”`."""
     title = conversation.title or "Untitled"
     return f"“{title if len(title) <= NAME_LENGTH else title[: NAME_LENGTH - 1].rstrip() + '…'}”"
 
 
 def join_turns(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
-    """Merge neighbours of one role: a turn whose reply stayed empty leaves two user messages in a row, which many
-    chat templates refuse."""
+    """Merge adjacent messages of one role. An empty reply leaves two user messages in a row, which many chat templates
+    reject."""
     joined: list[ChatMessage] = []
     for message in messages:
         if joined and joined[-1].role == message.role:

@@ -1,4 +1,4 @@
-"""The conversations of a session: the one on screen, the one whose reply runs, those in which a message waits."""
+"""The conversations of a session: the one on screen, the one with the running reply, those with queued messages."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from ttchat_tui.storage.conversations import ConversationStore, StoreMode
 from ttchat_tui.storage.errors import StorageError
 
 MOST_LISTED: Final = 10_000
-"""Conversations that are listed: all of them, as far as anybody has that many."""
+"""The most conversations that are listed; in practice all of them."""
 
 Mark: TypeAlias = Literal["", "running", "waiting", "finished", "failed"]
-"""What the list says of a conversation: a reply runs, a message waits, a reply has ended unseen, or has failed."""
+"""A conversation's mark in the list: a reply runs, a message is queued, a reply has ended unseen, or failed."""
 
 
 class Conversations:
-    """What is on screen, and what goes on out of sight. `ChatSession` is this with what a user asks of the engine."""
+    """What is on screen and what runs elsewhere. `ChatSession` adds what the user asks of the engine."""
 
     def __init__(
         self,
@@ -54,23 +54,23 @@ class Conversations:
         system_prompt: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`default_sampling` lays the user's config over the model's recommendation (its argument), which is
-        `expected_sampling` of the model's name until the model is loaded."""
+        """`default_sampling` applies the user's config to the model's recommendation (its argument). Until the model is
+        loaded, that is `expected_sampling` of its name."""
         self._store = store
         self._host = host
         self.model = model
-        """What the user asked for last; it may be loading, or have failed."""
+        """The model that was requested last; it may be loading or have failed."""
         self.loaded_model = ""
-        """What was asked for of the model that is loaded, or was last."""
+        """The name under which the current or last loaded model was requested."""
         self.recovered: tuple[Message, ...] = tuple(store.recover())
-        """ReplyRunner that were still running when an earlier process died; kept, marked as interrupted."""
+        """Replies that were running when an earlier process died. They are kept and marked as interrupted."""
         self._system_prompt = system_prompt
         self._opened = OpenConversation(store, system_prompt)
         self._runner = ReplyRunner(store, host, lambda home: home is self._opened, clock)
         self._queue = MessageQueue()
         self._drafts = Drafts(store)
         self._draft_fault = ""
-        """The kind of what kept a draft from being stored, once it was reported."""
+        """The kind of the last reported error that kept a draft from being stored."""
         self._marks: dict[int, Mark] = {}
         self._offered: tuple[OpenConversation, str] | None = None
         self._default_sampling = default_sampling
@@ -78,11 +78,11 @@ class Conversations:
         self._loading_model = model
         self._count_id = 0
 
-    # --- what there is
+    # --- state
 
     @property
     def conversation(self) -> Conversation | None:
-        """None: a new one, stored with its first message."""
+        """None: a new conversation, stored with its first message."""
         return self._opened.conversation
 
     @property
@@ -104,12 +104,12 @@ class Conversations:
 
     @property
     def has_model(self) -> bool:
-        """A model is loaded, or on its way."""
+        """A model is loaded or being loaded."""
         return self._host.info is not None or self._host.is_loading
 
     @property
     def meter(self) -> Meter:
-        """The figures of the reply that runs, or ran last."""
+        """The figures of the running or the last reply."""
         return self._runner.meter
 
     @property
@@ -118,7 +118,7 @@ class Conversations:
 
     @property
     def is_busy(self) -> bool:
-        """A reply runs, here or in a conversation that is not on screen."""
+        """A reply runs, on screen or elsewhere."""
         return self._runner.running is not None
 
     @property
@@ -128,17 +128,17 @@ class Conversations:
 
     @property
     def answered_elsewhere(self) -> str:
-        """The name of the conversation that is being answered out of sight; empty if none is."""
+        """The name of the conversation elsewhere in which a reply runs; empty if there is none."""
         running = self._runner.running
         return running.home.name if running is not None and running.home is not self._opened else ""
 
     def is_waiting(self, message_id: int) -> bool:
-        """Whether this message of the conversation on screen waits for its turn."""
+        """Whether this message of the conversation on screen is queued."""
         waiting = self._queue.of(self._opened.id)
         return waiting is not None and waiting.message.id == message_id
 
     def mark_of(self, conversation_id: int) -> Mark:
-        """What the list says of a conversation."""
+        """The conversation's mark in the list."""
         running = self._runner.running
         if running is not None and running.home.id == conversation_id:
             return "running"
@@ -146,12 +146,12 @@ class Conversations:
 
     @property
     def has_work(self) -> bool:
-        """`tick` has something to do: a reply runs, or one could not be written yet."""
+        """`tick` has something to do: a reply runs, or something is not written yet."""
         return self._runner.has_work
 
     @property
     def sampling(self) -> SamplingParams:
-        """The conversation's own parameters, or the defaults of model and config while it has none."""
+        """The conversation's own parameters; otherwise the defaults of model and config."""
         return self._opened.sampling or self.default_sampling
 
     @property
@@ -159,11 +159,11 @@ class Conversations:
         recommended = self.info.recommended if self.info else self._expected_sampling(self.model)
         return self._default_sampling(recommended or SamplingParams())
 
-    # --- what is stored
+    # --- the store
 
     @property
     def storage_mode(self) -> StoreMode:
-        """`read-write`; otherwise what is said here is lost at the end (`memory`), or cannot be stored (`read-only`)."""
+        """`read-write`; in `memory` everything is lost at the end, in `read-only` nothing can be stored."""
         return self._store.mode
 
     @property
@@ -176,7 +176,7 @@ class Conversations:
         return self._store.conversations(limit=MOST_LISTED)
 
     def recovered_elsewhere(self) -> list[Conversation]:
-        """Conversations in which a reply was running when an earlier process died; not the one on screen. Raises
+        """Conversations, other than the one on screen, in which a reply was running when an earlier process died. Raises
         StorageError."""
         on_screen = {message.id for message in self.path}
         ids = {each.conversation_id for each in self.recovered if each.id not in on_screen}
@@ -187,23 +187,26 @@ class Conversations:
         return self._store.conversation(conversation_id).title
 
     def recent_prompts(self) -> list[str]:
-        """Messages of the user in all conversations, oldest first. Raises StorageError."""
+        """The user's last messages in all conversations, oldest first. Raises StorageError."""
         return self._store.recent_prompts()
 
     def tree(self) -> list[Message]:
-        """All messages of the conversation on screen, those of its other versions too. Raises StorageError."""
+        """All messages of the conversation on screen, all versions included. Raises StorageError."""
         return self._store.tree(self.conversation.id) if self.conversation is not None else []
 
     # --- conversations
 
     def new_conversation(self) -> list[Update]:
-        """An empty conversation, stored with its first message. A running reply goes on out of sight."""
+        """Start an empty conversation, stored with its first message. A running reply continues elsewhere."""
         self._opened = OpenConversation(self._store, self._system_prompt)
         return [ConversationOpened(None, ())]
 
     def open(self, conversation_id: int) -> list[Update]:
-        """Show a stored conversation, with its settings; its reply, if that runs, as far as it has come. Raises
-        StorageError, and then nothing has changed."""
+        """Show a stored conversation with its settings, and with the text of its running reply so far.
+
+        Raises:
+            StorageError: nothing has changed.
+        """
         running, waiting = self._runner.running, self._queue.of(conversation_id)
         conversation = self._store.conversation(conversation_id)
         home = OpenConversation(self._store, self._system_prompt)
@@ -225,11 +228,11 @@ class Conversations:
         return [ConversationOpened(conversation, tuple(home.path))]
 
     def resume(self, sampling: Mapping[str, object], system_prompt: str | None) -> list[Update]:
-        """Open the latest conversation; nothing if there is none. Its own settings hold, but for those given here.
+        """Open the latest conversation, if there is one. The settings given here override its own.
 
         Raises:
-            StorageError: when it cannot be read.
-            msgspec.ValidationError: for a parameter out of its range.
+            StorageError: it cannot be read.
+            msgspec.ValidationError: a parameter is out of range.
         """
         latest = self._store.latest()
         if latest is None:
@@ -251,7 +254,7 @@ class Conversations:
         return [ConversationsChanged()]
 
     def delete(self, conversation_id: int) -> list[Update]:
-        """Delete, so that `undelete` can bring it back; a reply that runs in it ends with what it has.
+        """Delete a conversation; `undelete` restores it. A reply that runs in it ends with the text it has.
 
         Raises:
             StorageError: nothing is deleted.
@@ -270,23 +273,23 @@ class Conversations:
         return [*updates, *self._begin_next(), ConversationsChanged()]
 
     def undelete(self) -> list[Update]:
-        """Bring back the conversation that was deleted last, in this session or an earlier one, and open it; the next
-        time the one before. Nothing if there is none. Raises StorageError."""
+        """Restore the conversation that was deleted last, in this session or an earlier one, and open it. The next call
+        restores the one before. Does nothing if there is none. Raises StorageError."""
         last = self._store.last_deleted()
         if last is None:
             return []
         self._store.undelete(last)
         try:
             opened = self.open(last)
-        except StorageError as error:  # it is in the list again, whatever is wrong with it
+        except StorageError as error:  # it is in the list again, even if it cannot be read
             opened = [Notice(error.info)]
         return [*opened, ConversationsChanged()]
 
     def set_sampling(self, sampling: SamplingParams) -> None:
-        """For this conversation; a reply that streams uses them from its next token on.
+        """Set this conversation's parameters. A running reply uses them from its next token.
 
         Raises:
-            StorageError: they hold for this session, but could not be kept.
+            StorageError: they apply to this session only.
         """
         if self.running is not None and self.is_answering:
             self.running.uses_defaults = False
@@ -294,21 +297,21 @@ class Conversations:
         self._opened.set_sampling(sampling)
 
     def set_system_prompt(self, text: str) -> None:
-        """For this conversation, from the next message on.
+        """Set this conversation's system prompt, from the next message on.
 
         Raises:
-            StorageError: it holds for this session, but could not be kept.
+            StorageError: it applies to this session only.
         """
         self._opened.set_system_prompt(text)
 
     @property
     def draft(self) -> str:
-        """What stood in the prompt of the conversation on screen. Raises StorageError."""
+        """The unsent draft of the conversation on screen. Raises StorageError."""
         return self._drafts.of(self._opened.conversation)
 
     def save_draft(self, text: str) -> list[Update]:
-        """Keep what stands in the prompt of the conversation on screen. If it cannot be stored, which is reported once,
-        it is kept for this session."""
+        """Store the draft of the conversation on screen. If that fails, it is kept for this session; the failure is reported
+        once."""
         try:
             self._drafts.keep(self._opened.id, text)
         except StorageError as error:
@@ -317,12 +320,12 @@ class Conversations:
         self._draft_fault = ""
         return []
 
-    # --- messages in line
+    # --- queued messages
 
     def _begin_next(self) -> list[Update]:
-        """Answer the message that has waited longest, if nothing runs and there is (or will be) a model.
+        """Answer the oldest queued message if no reply runs and a model is loaded or being loaded.
 
-        One that cannot be answered is reported, and stays in its conversation: the line moves on.
+        A message that cannot be answered is reported and stays in its conversation; the next one follows.
         """
         updates: list[Update] = []
         while not self.is_busy and self.has_model:
@@ -341,7 +344,7 @@ class Conversations:
         return [*([MessageWaits(waiting.message)] if is_shown else []), *began, ConversationsChanged()]
 
     def take_back(self) -> list[Update]:
-        """Give the message that waits in the conversation on screen back to the prompt; nothing if none waits."""
+        """Return the queued message of the conversation on screen to the prompt, if there is one."""
         waiting = self._queue.of(self._opened.id)
         if waiting is None:
             return []
@@ -355,7 +358,7 @@ class Conversations:
         return [MessageRemoved(waiting.message.id), returned, ConversationsChanged()]
 
     def _marked(self, updates: list[Update]) -> list[Update]:
-        """Keep what the list is to say of conversations that were answered out of sight."""
+        """Mark conversations elsewhere in which a reply has ended."""
         for update in updates:
             if isinstance(update, ReplyEndedElsewhere):
                 self._marks[update.conversation.id] = "finished" if update.status == "complete" else "failed"

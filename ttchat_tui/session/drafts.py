@@ -1,4 +1,4 @@
-"""What stands in the prompts: stored with its conversation, and kept here while that cannot be done."""
+"""Unsent drafts: stored with their conversations, and kept in memory while the database cannot be written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ttchat_tui.storage.errors import StorageError
 
 
 class Drafts:
-    """By the id of a conversation; None is a new one, which is not stored yet."""
+    """Drafts by conversation id; None is a new conversation, which is not stored yet."""
 
     def __init__(self, store: ConversationStore) -> None:
         self._store = store
@@ -23,10 +23,10 @@ class Drafts:
         return self._store.new_draft() if conversation is None else conversation.draft
 
     def keep(self, conversation_id: int | None, text: str) -> None:
-        """Store `text`, and what could not be stored before.
+        """Store `text`, and drafts that could not be stored before.
 
         Raises:
-            StorageError: it is kept here, and stored with a later call.
+            StorageError: the draft stays in memory; a later call stores it.
         """
         self._unstored[conversation_id] = text
         self._write(conversation_id)
@@ -34,12 +34,12 @@ class Drafts:
             try:
                 self._write(each)
             except StorageError as error:
-                # Deleted in another window: `of` has it when the conversation comes back.
+                # Deleted in another window. `of` returns the draft if the conversation is restored.
                 if error.info.kind != "not_found":
                     raise
 
     def close(self) -> list[Unsaved]:
-        """Store what could not be stored before; what is lost now, and why."""
+        """Store drafts that could not be stored before. Returns those that are lost, with the reason."""
         lost: list[Unsaved] = []
         for key, text in list(self._unstored.items()):
             try:

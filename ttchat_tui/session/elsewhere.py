@@ -1,4 +1,4 @@
-"""What is reported of a reply that runs in a conversation that is not on screen."""
+"""Updates about a reply in a conversation that is not on screen."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ttchat_tui.session.conversation import OpenConversation
 
 
 def out_of_sight(home: OpenConversation, updates: Iterable[Update], *, is_over: bool) -> list[Update]:
-    """Of `updates` about a reply in `home`: that it began and how it ended, nothing of its text.
+    """Reduce `updates` about a reply in `home` to its start and its end, without its text.
 
     Args:
-        is_over: the reply has ended; a notice then says why it came to nothing.
+        is_over: the reply has ended; a notice says why it failed.
     """
     seen: list[Update] = []
     for update in updates:

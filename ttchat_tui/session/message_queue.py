@@ -1,6 +1,6 @@
-"""Messages that wait for the end of the reply that runs: stored already, in line, and each can be taken back.
+"""Messages that wait until the running reply has ended.
 
-A waiting message is an ordinary one without a reply: whatever becomes of the process, it is in its conversation.
+A queued message is stored like any other, only without a reply, so it survives a crash. It can be taken back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class QueuedMessage:
 
 
 class MessageQueue:
-    """First come, first served; at most one message a conversation."""
+    """First in, first out; at most one message per conversation."""
 
     def __init__(self) -> None:
         self._queue: deque[QueuedMessage] = deque()
@@ -33,11 +33,11 @@ class MessageQueue:
         return iter(self._queue)
 
     def next(self) -> QueuedMessage | None:
-        """Take the first one out of the line."""
+        """Remove and return the first message; None if the queue is empty."""
         return self._queue.popleft() if self._queue else None
 
     def of(self, conversation_id: int | None) -> QueuedMessage | None:
-        """What waits in that conversation."""
+        """The queued message of a conversation, or None."""
         return next((each for each in self._queue if each.home.id == conversation_id), None)
 
     def remove(self, waiting: QueuedMessage) -> None:

@@ -1,4 +1,4 @@
-"""What the session says when it does not do what it was asked for."""
+"""Notices for requests that the session does not carry out."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from ttchat_tui.engine.base import not_loaded
 NO_MODEL = msgspec.structs.replace(not_loaded().info, cure="Load one (/reload, /model), then send.")
 ASKED_IN_WORDS = ErrorInfo(
     kind=NOTE,
-    message="This server cannot continue an unfinished reply. The model is asked in words for the rest: the seam may "
-    "show.",
+    message="This server cannot continue an unfinished reply, so the model is asked in a message to go on. The join may "
+    "be visible.",
 )
-NOTHING_TO_DO = ErrorInfo(kind="nothing_to_do", message="There is no reply to work on yet.")
+NOTHING_TO_DO = ErrorInfo(kind="nothing_to_do", message="There is no reply yet.")
 
 
 BEFORE_WAITS = ErrorInfo(
-    kind="busy", message="The message before still waits for its turn.", cure="Esc takes it back; then send."
+    kind="busy", message="The previous message is still queued.", cure="Press Esc to take it back, then send."
 )
-TAKEN_BACK = ErrorInfo(kind=NOTE, message="The message was taken back, and is not sent.")
-OFFER = "Enter again puts this one in line: it is sent when that has ended. Esc takes it back."
+TAKEN_BACK = ErrorInfo(kind=NOTE, message="The message was taken back and not sent.")
+OFFER = "Press Enter again to queue this message until it has ended. Esc takes it back."
 
 
 class Unsaved(msgspec.Struct, frozen=True):
-    """What the app ends without. No cure: it would be for an app that still runs."""
+    """Something that is lost when the app ends. It has no cure, since the app is gone."""
 
     message: str
     text: str = ""
-    """What the user wrote, as it was written; the message ends with a colon then."""
+    """What the user wrote; `message` then ends with a colon."""
 
 
 def answered_elsewhere(name: str, cure: str) -> ErrorInfo:
-    """One reply at a time: which conversation has it."""
+    """One reply runs at a time: `name` is the conversation that has it."""
     return ErrorInfo(
-        kind="busy", message=f"{name} is being answered, and one reply runs at a time.", cure=cure
+        kind="busy", message=f"A reply is running in {name}, and only one can run at a time.", cure=cure
     )
 
 
 def runs_elsewhere(name: str) -> ErrorInfo:
-    """Esc was pressed where nothing runs."""
-    return ErrorInfo(kind=NOTE, message=f"{name} is still being answered: open it to stop that.")
+    """Nothing on screen can be stopped; `name` is the conversation with the running reply."""
+    return ErrorInfo(kind=NOTE, message=f"A reply is still running in {name}. Open it to stop the reply.")
 
 
 def still_running(cure: str) -> ErrorInfo:
-    """Why what was asked for cannot be had now; the cure depends on what it was."""
+    """A reply runs in the conversation on screen. The cure depends on the request."""
     return ErrorInfo(kind="busy", message="A reply is still running.", cure=cure)
 
 
 def not_sent(name: str, text: str) -> Unsaved:
-    """The app ends while this message waits in the conversation of that name."""
-    return Unsaved(f"The message that waited in {name} was not sent; /retry there sends it:", text)
+    """The app ends while this message is queued in the conversation `name`."""
+    return Unsaved(f"The queued message in {name} was not sent. /retry there sends it:", text)

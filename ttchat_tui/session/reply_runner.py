@@ -1,4 +1,4 @@
-"""Runs replies, one at a time, in whichever conversation: from the request to the row that stays."""
+"""Running replies, one at a time: from the request to the final row."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ from ttchat_tui.storage.errors import StorageError
 log = logging.getLogger(__name__)
 
 CONNECTION_LOST = "connection_lost"
-"""The kind of error after which a reply counts as interrupted, not as failed: it can be continued."""
+"""After an error of this kind a reply is interrupted, not failed: it can be continued."""
 
 REFUSALS = ("prompt_too_long",)
-"""Kinds of error after which everything is as it was before the request: nothing was generated."""
+"""Kinds of error after which the request is undone: nothing was generated."""
 
 
 class ReplyRunner:
-    """The reply that runs (at most one), and those that ended but could not be written yet."""
+    """The running reply (at most one), and replies that could not be written yet."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class ReplyRunner:
         is_shown: Callable[[OpenConversation], bool],
         clock: Callable[[], float],
     ) -> None:
-        """`is_shown` tells whether a conversation is the one on screen: of the others only the end is reported."""
+        """`is_shown`: whether a conversation is on screen. Of others only the start and the end are reported."""
         self._store = store
         self._host = host
         self._is_shown = is_shown
@@ -96,8 +96,7 @@ class ReplyRunner:
         replaced: Message | None = None,
         rows: int = 1,
     ) -> list[Update]:
-        """Answer the last message of `home` with `rows` candidates. `asked` and `replaced` are as in
-        `RunningReply`."""
+        """Answer the last message of `home` with `rows` candidates. See `RunningReply` for `asked` and `replaced`."""
         info = self._host.info
         record = ReplyRecord(
             model=info.model if info else model,
@@ -164,23 +163,23 @@ class ReplyRunner:
         return updates if self._is_shown(home) else out_of_sight(home, updates, is_over=self.running is None)
 
     def overlay(self, home: OpenConversation) -> None:
-        """Put what has come of its replies, and is not on disk yet, into the path of a conversation that was read."""
+        """Add text that is not on disk yet to the path of a conversation that was just read."""
         for message in self._unsaved:
             home.replace(message)
         if self.running is not None and self.running.home is home:
             home.replace(self.running.so_far())
 
-    # --- what the engine says
+    # --- engine events
 
     def adopt_defaults(self, sampling: SamplingParams) -> None:
-        """The model is loaded: a reply that waited for it takes the model's recommendation after all."""
+        """The model is loaded: a reply that waited for it uses the model's recommended parameters."""
         running = self.running
         if running is not None and running.uses_defaults and not running.has_started:
             running.control.set_sampling(sampling)
             running.record = msgspec.structs.replace(running.record, sampling=sampling)
 
     def apply(self, event: GenerationEvent) -> list[Update]:
-        """Events of requests that were left are dropped."""
+        """Apply an event of the running reply. Events of abandoned requests are dropped."""
         running = self.running
         if running is None or event.request_id != running.request.id:
             return []
@@ -224,12 +223,12 @@ class ReplyRunner:
                 assert_never(event)
 
     def _adopt_engine(self, running: RunningReply) -> None:
-        """A reply that waited for a load learns here what really runs it."""
+        """Record the model that really runs a reply that waited for a load."""
         if (info := self._host.info) is not None:
             running.record = msgspec.structs.replace(running.record, model=info.model, engine=info.label)
 
     def tick(self) -> list[Update]:
-        """Put on disk what is due; between replies, what stands in the log only into the file itself."""
+        """Write what is due. Between replies, merge the write-ahead log into the database file."""
         try:
             is_written = self.running is not None and self.running.checkpoint(self._store, self._clock)
             is_written = bool(self._unsaved.retry(self._clock())) or is_written
@@ -243,16 +242,16 @@ class ReplyRunner:
         return [Notice(notice)] if notice is not None else []
 
     def flush_unsaved(self) -> ErrorInfo | None:
-        """Put on disk what ended and could not be written, now; why it still cannot be."""
+        """Write replies that could not be stored when they ended. Returns the error if that fails again."""
         try:
             self._unsaved.retry(self._clock(), at_once=True)
         except StorageError as error:
-            message = f"A reply could not be kept: of it there is what was written last. {error.info.message}"
+            message = f"A reply could not be saved; only its last checkpoint is kept. {error.info.message}"
             return msgspec.structs.replace(error.info, message=message)
         return None
 
     def _report_once(self, error: ErrorInfo) -> list[Update]:
-        """A fault that lasts is reported once, not with every try."""
+        """Report a lasting fault once, not with each attempt."""
         if error.kind == self._reported_kind:
             return []
         self._reported_kind = error.kind
@@ -261,7 +260,7 @@ class ReplyRunner:
     # --- endings
 
     def leave(self) -> list[Update]:
-        """End the reply that runs here and now, with what it has; the engine hears of it."""
+        """End the running reply now with the text it has, and cancel it in the engine."""
         if self.running is None:
             return []
         running = self.running
@@ -272,7 +271,7 @@ class ReplyRunner:
         return self._seen(running.home, self._end(running, "interrupted", record))
 
     def close(self) -> ErrorInfo | None:
-        """The last chance to write what is not on disk; why it could not be."""
+        """End the running reply and write everything. Returns the error if that fails."""
         self.leave()
         return self.flush_unsaved()
 
@@ -302,7 +301,7 @@ class ReplyRunner:
         return [*updates, *self._end(running, status, record, event.error)]
 
     def _finish_batch(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
-        """Row 0 ends like any reply, with its own reason and figures; then the others are put beside it."""
+        """End row 0 like any reply, with its own reason and figures; then store the others as its siblings."""
         first = running.candidates.first_end
         own = event
         if first is not None:
@@ -314,7 +313,7 @@ class ReplyRunner:
             if isinstance(update, ReplyEnded):
                 try:
                     siblings = running.candidates.store(self._store, update.message, running.record, event)
-                    message = self._store.message(update.message.id)  # It knows its siblings now.
+                    message = self._store.message(update.message.id)  # with its siblings counted
                 except StorageError as error:
                     updates.extend(self._report_once(error.info))
                 else:
@@ -330,7 +329,7 @@ class ReplyRunner:
         record: ReplyRecord,
         error: ErrorInfo | None = None,
     ) -> list[Update]:
-        """Write all that the reply came to. If that fails, it stays on screen, and is tried again (`tick`)."""
+        """Store the finished reply. If that fails, it stays on screen and `tick` retries."""
         self.running = None
         message = running.ended(status, record)
         notices: list[Update] = []
@@ -345,7 +344,7 @@ class ReplyRunner:
         return [ReplyEnded(message, error), ConversationsChanged(), *notices]
 
     def _end_as_before(self, running: RunningReply) -> list[Update]:
-        """Nothing was added to a continued reply: it keeps the state, the figures and the record that it had."""
+        """Restore a continued reply to which nothing was added: status, figures and record."""
         before = running.continued
         assert before is not None
         assert before.reply is not None
@@ -354,13 +353,13 @@ class ReplyRunner:
     def _refresh(self, home: OpenConversation) -> None:
         try:
             home.refresh()
-        except StorageError as error:  # deleted in another window: the next message will say so
+        except StorageError as error:  # deleted in another window: sending the next message reports that
             log.info("the conversation could not be read again: %s", error)
 
     def _refuse(self, running: RunningReply, error: ErrorInfo) -> list[Update]:
-        """Nothing was generated: everything is as before, and the text of a prompt that is too long is given back.
+        """Undo a request for which nothing was generated, and return the text of a prompt that is too long.
 
-        Out of sight it stays where it is, with what was wrong under it.
+        In a conversation that is not on screen the message stays, with the error under it.
         """
         if running.continued is not None:
             return [*self._end_as_before(running), Notice(error)]
@@ -373,7 +372,7 @@ class ReplyRunner:
         return [*self._withdraw(running), DraftReturned(text, error)]
 
     def _withdraw(self, running: RunningReply) -> list[Update]:
-        """Take out what this request stored, and show again what it replaced."""
+        """Remove what this request stored, and show the reply that it replaced again."""
         added = [message for message in (running.message, running.asked) if message is not None]
         replaced = running.replaced
         try:

@@ -1,4 +1,4 @@
-"""The reply that streams now: what came so far, what of it is on disk, and how it ends."""
+"""The running reply: its text so far, how much of it is on disk, and its end."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.storage.conversations import ConversationStore
 
 CHECKPOINT_S: Final = 1.0
-"""The partial reply is on disk at least this often: what a kill -9 can cost at most."""
+"""The partial reply is written at least this often, in seconds: the most that a kill -9 can lose."""
 
 LONGEST_BACKOFF_S: Final = 30.0
-"""A database that cannot be written is tried less and less often: each try may wait for its lock."""
+"""The longest wait between attempts to write to a failing database. Each attempt may wait for its lock."""
 
 
 class RunningReply:
-    """One reply, from its request to its last row. Not a state machine: the session says when it ends."""
+    """One reply, from its request to its final row. The session decides when it ends."""
 
     has_started = False
-    """The engine has begun with it; before, it only waits (for a load, for instance)."""
+    """The engine has started it. Before that it waits, for example for a load."""
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class RunningReply:
     ) -> None:
         """
         Args:
-            home: the conversation that it belongs to; it may leave the screen, and come back.
+            home: its conversation, on screen or not.
             message: the stored row, status `streaming`.
-            uses_defaults: the conversation has no parameters of its own: those of the model that answers hold.
-            asked: the user's message that was stored with it; taken back if the prompt is refused.
-            replaced: the reply that this one is another version of; it stays if this one comes to nothing.
-            continued: the row as it was before, of a continued reply; it stays as it was if that is refused.
+            uses_defaults: the conversation has no parameters of its own, so the model's defaults apply.
+            asked: the user's message that was stored with it; withdrawn if the prompt is rejected.
+            replaced: the reply that this one is a new version of; shown again if this one fails.
+            continued: the row before it was continued; restored if nothing is added.
             now: the session's clock, seconds.
         """
         assert message.reply is not None
@@ -73,7 +73,7 @@ class RunningReply:
         return "".join(self._parts)
 
     def added_nothing(self, held_back: str = "") -> bool:
-        """It continues one, and nothing was added; `held_back` would come with the end."""
+        """True for a continued reply without new text, `held_back` (text that comes with the end) included."""
         return self.continued is not None and self.text == self.continued.content and not held_back
 
     def add(self, event: TokenEvent) -> None:
@@ -84,14 +84,14 @@ class RunningReply:
         self._is_dirty = True
 
     def add_held_back(self, text: str) -> None:
-        """Text that came with the end."""
+        """Add text that came with the end."""
         self._parts.append(text)
 
     def checkpoint(self, store: ConversationStore, clock: Callable[[], float]) -> bool:
-        """Write what came, if it is time and anything has come; whether it was.
+        """Write new text if a checkpoint is due. Returns whether it was written.
 
         Raises:
-            StorageError: it could not be written; the next try comes later, and each later one later still.
+            StorageError: it could not be written; the wait before each further attempt doubles.
         """
         if not self._is_dirty or clock() < self._due:
             return False
@@ -101,17 +101,17 @@ class RunningReply:
             self._backoff_s = CHECKPOINT_S
             self._is_dirty = False
         finally:
-            # After the try: it may have waited for a lock.
+            # After the attempt, which may have waited for a lock.
             self._due = clock() + self._backoff_s
         return True
 
     def so_far(self) -> Message:
-        """The row with all that has come, which may be more than is on disk."""
+        """The row with all text so far, which may be more than is on disk."""
         record = msgspec.structs.replace(self.record, stats=None)
         return msgspec.structs.replace(self.message, content=self.text, reply=record)
 
     def ended(self, status: MessageStatus, record: ReplyRecord) -> Message:
-        """The row as it should be now."""
+        """The final row."""
         record = msgspec.structs.replace(record, token_ids=tuple(self._token_ids))
         return msgspec.structs.replace(
             self.message, content=normalised(self.text), status=status, reply=record
@@ -119,7 +119,7 @@ class RunningReply:
 
 
 class UnsavedReplies:
-    """ReplyRunner that ended and could not be written: kept here, and tried again, until they are on disk."""
+    """Replies that ended and could not be written. They are kept in memory and retried."""
 
     def __init__(self, store: ConversationStore) -> None:
         self._store = store
@@ -138,10 +138,10 @@ class UnsavedReplies:
         self._due = now + self._backoff_s
 
     def retry(self, now: float, *, at_once: bool = False) -> list[Message]:
-        """Write what waits, if it is time; returns what is on disk now.
+        """Write the replies if an attempt is due. Returns those that were written.
 
         Raises:
-            StorageError: it still cannot be written.
+            StorageError: a reply still cannot be written.
         """
         if not self._waiting or (now < self._due and not at_once):
             return []
@@ -156,6 +156,6 @@ class UnsavedReplies:
 
 
 def write_end(store: ConversationStore, message: Message) -> Message:
-    """One UPDATE with all that a reply came to. Raises StorageError."""
+    """Store a finished reply in one UPDATE. Raises StorageError."""
     assert message.reply is not None
     return store.finish_reply(message.id, message.content, message.status, message.reply)

@@ -1,4 +1,4 @@
-"""The Textual app: themes, signals, one screen. Everything it shows comes in as `Services`."""
+"""The Textual app: themes, signals, one screen. `Services` brings everything that it shows."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError, theme_of_16_colors
 from ttchat_tui.ui.widgets.prompt.pasted_text import clean_paste
 
 MOUNTING_S = 1.0
-"""The sidebars take a tenth of it; a screen that nobody sees any more may never have them."""
+"""How long an exit waits for the sidebars, which take a tenth of it. On a terminal that is gone they may never mount."""
 AGAIN_S = 2.0
-"""ctrl+c twice within this time quits."""
+"""Two presses of ctrl+c within this time quit."""
 
 log = logging.getLogger(__name__)
 
 
 class TtchatApp(PatchedApp, inherit_bindings=False):
-    """A chat with a model that runs in this program's engine."""
+    """A chat with a model that this program's engine runs."""
 
     TITLE = "ttchat"
     CSS_PATH = [*style_sheets.FIRST]
     BINDINGS = [Binding("ctrl+c", "interrupt", show=False, system=True)]
     COMMANDS = {ActionProvider}
     ENABLE_COMMAND_PALETTE = False
-    """Textual's own binding for it has priority and cannot be rebound; the action table has one."""
+    """Textual's binding for the palette has priority and cannot be rebound. The action table has its own."""
 
     def __init__(
         self, services: Services, themes: Sequence[Theme], theme_errors: Sequence[ThemeError] = ()
     ) -> None:
-        """`theme_errors`: the user's files that are none of `themes`, and why. They are said once there is a screen."""
+        """`theme_errors`: why files of the user are not among `themes`. They are shown as soon as there is a screen."""
         super().__init__()
         honour_no_color(self)
         if self.console.color_system == "256":
-            # only where there are so few
+            # needed on such terminals only
             importlib.import_module("ttchat_tui.ui.few_colors").honour_256_colors(self)
         self.services = services
         self._return_code_wanted: int | None = None
@@ -74,7 +74,7 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
             self.animation_level = "none"
 
     def handle_input_error(self, error: Exception) -> None:
-        """Without input nobody could leave. A terminal that is gone is no error of this program."""
+        """Exit: without input the user cannot. A terminal that is gone is not an error of this program."""
         if isinstance(error, OSError):
             self._leave(128 + signal.SIGHUP)
         else:
@@ -94,17 +94,17 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
         self.services.before_terminal_takeover()
 
     def on_mount(self) -> None:
-        self._install_signal_handlers()  # once more, where the driver has set its own
+        self._install_signal_handlers()  # again: the driver may have set its own
         lost_terminal.watch(lambda: self._leave(128 + signal.SIGHUP))
         if self.services.paths.themes_dir.is_dir():
             self.run_worker(self._reload_themes(), group="themes", exit_on_error=False)
-        # What is imported by now stays for good: no collection needs to look at it again. Who starts the app switches
-        # collection off for the time before.
+        # Modules imported by now are never freed: the collector need not scan them again. The caller of the app has
+        # disabled collection until here.
         gc.freeze()
         gc.enable()
 
     def on_app_focus(self) -> None:
-        """Where nothing has the focus, the prompt gets it: a page in a browser begins without one."""
+        """Focus the prompt if nothing has the focus: a page in a browser starts without one."""
         self.call_later(self._focus_prompt_if_nothing_is)  # after Textual's own handler
 
     def _focus_prompt_if_nothing_is(self) -> None:
@@ -112,21 +112,21 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
             self.chat.prompt.focus()
 
     async def on_event(self, event: Event) -> None:
-        """As Textual's, but no field gets what is hidden in a paste, or escape sequences."""
+        """Remove invisible characters and escape sequences from a paste before any field gets it."""
         if isinstance(event, Paste) and not event.is_forwarded:
             text, hidden = clean_paste(event.text)
             event = Paste(text)
             if hidden:
                 what = "1 invisible character was" if hidden == 1 else f"{hidden:,} invisible characters were"
-                self.notify(f"{what} left out of the paste.", severity="warning", markup=False)
+                self.notify(f"{what} removed from the paste.", severity="warning", markup=False)
         await super().on_event(event)
 
     def copy_to_clipboard(self, text: str) -> None:
-        """By all the ways there are, and not only by the one of Textual, whose fields and ctrl+c come here."""
+        """Copy by every available way. Textual's fields and ctrl+c call this; Textual itself only sends OSC 52."""
         self.chat.copy(text)
 
     def action_interrupt(self) -> None:
-        """ctrl+c where nothing is selected: stop the reply; where none runs, twice in a row, quit."""
+        """ctrl+c without a selection: stop the reply. If none runs, two presses in a row quit."""
         if self.chat.session.is_answering:
             self.chat.action_stop()
         elif time.monotonic() - self._interrupted_at < AGAIN_S:
@@ -134,7 +134,7 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
         else:
             self._interrupted_at = time.monotonic()
             keys = keys_label(BY_NAME["quit"], self.services.config.keys)
-            self.notify(f"ctrl+c again quits; so does {keys}.", timeout=AGAIN_S, markup=False)
+            self.notify(f"Press ctrl+c again to quit; {keys} quits too.", timeout=AGAIN_S, markup=False)
 
     def notify(
         self,
@@ -145,27 +145,28 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
         timeout: float | None = None,
         markup: bool = True,
     ) -> None:
-        """As Textual's; without a `timeout` it stands as long as it takes to read."""
+        """Show a toast. Without a `timeout` it stays as long as it takes to read."""
         timeout = toasts.reading_time(message) if timeout is None else timeout
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
 
     def on_notify(self, event: Notify) -> None:
-        """Before Textual's own handler adds this one."""
+        """Make room for a new toast. Textual's own handler adds it afterwards."""
         for old in toasts.to_drop(self.shown_toasts(), event.notification, self.size.height):
             self.remove_toast(old)
 
     async def action_quit(self) -> None:
-        """From any screen, dialogs included."""
+        """Quit, from any screen or dialog."""
         self._leave(0)
 
     def _leave(self, return_code: int) -> None:
-        """Keep the draft, and exit as soon as the screen is whole, but within `MOUNTING_S`; at once if asked again.
+        """Store the draft and exit once the sidebars are mounted, after `MOUNTING_S` at the latest; a second call exits at
+        once.
 
-        Textual takes widgets that are removed while they mount for a crash.
+        Textual treats widgets that are removed while they mount as a crash.
         """
         is_asked_again = self._return_code_wanted is not None
         if is_asked_again and return_code == 128 + signal.SIGHUP:
-            return  # the kernel's and the shell's come together
+            return  # the kernel and the shell each send one
         self._return_code_wanted = return_code
         if not self.screen_stack:
             self.exit(return_code=return_code)
@@ -177,7 +178,7 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
             self.set_timer(MOUNTING_S, self.on_chat_screen_completed)
 
     def on_chat_screen_completed(self) -> None:
-        """Leave, if that was asked for meanwhile; else import what the first frame did without."""
+        """Exit if that was requested meanwhile; otherwise import the modules that the first frame did not need."""
         if self._return_code_wanted is not None:
             self.exit(return_code=self._return_code_wanted)
         else:
@@ -195,18 +196,20 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
         return screen
 
     def _show_theme_errors(self) -> None:
-        """What is wrong with the user's themes, and that another one than was wished is shown."""
+        """Report errors in the user's themes, and a chosen theme that does not exist."""
         problems = list(self._theme_errors)
         if self._theme_wanted not in self.available_themes:
             problems.append(
-                f"There is no theme {self._theme_wanted}: this is {self.theme}. /theme lists them."
+                f"There is no theme {self._theme_wanted}; {self.theme} is used. /theme lists all themes."
             )
         if problems:
             self.notify("\n".join(problems), title="Theme", severity="warning", timeout=10, markup=False)
 
     async def _reload_themes(self) -> None:
-        """Show a user's own theme while it is being edited."""
-        watch = importlib.import_module("ttchat_tui.ui.theme_watch")  # only where there is a folder to watch
+        """Apply the user's themes again whenever their files change."""
+        watch = importlib.import_module(
+            "ttchat_tui.ui.theme_watch"
+        )  # needed only where there is a folder to watch
         async for themes, errors in watch.changed_themes(self.services.paths.themes_dir):
             for theme in themes:
                 self.register_theme(theme)
@@ -222,6 +225,6 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
             self._install_signal_handlers()
 
     def _install_signal_handlers(self) -> None:
-        """A polite kill leaves by the same door as ctrl+q: the terminal, the engine and the conversation are whole."""
+        """Exit on a signal as on ctrl+q, with terminal, engine and conversation in order."""
         if self._signals is not None:
             self._signals.handle(number for number in (signal.SIGINT, *ENDING) if number != STACKS_SIGNAL)

@@ -1,7 +1,7 @@
-"""Copies text by every way that may reach the user's clipboard, also over ssh and tmux, and says honestly how it went.
+"""Copying to the user's clipboard by every available way, also over ssh and in tmux.
 
-OSC 52 asks the terminal and never answers; a local tool answers with its exit status. Where nothing is sure the text
-goes into a file as well.
+Terminals do not confirm OSC 52; a local tool reports success by its exit status. If nothing is confirmed, the text is also
+written to a file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ttchat_tui.ui.textual_patches.privates import write_to_terminal
 TOOL_TIMEOUT_S: Final = 2.0
 
 OSC_LIMIT: Final = 74_994
-"""Bytes that most terminals take in one OSC 52: 100,000 in base64, less the frame (xterm, hterm, iTerm2)."""
+"""Bytes that most terminals accept in one OSC 52: 100,000 in base64, less the frame (xterm, hterm, iTerm2)."""
 
 FILE_NAME: Final = "clipboard.txt"
 
@@ -30,7 +30,7 @@ SCREEN_CHUNK: Final = 700
 """GNU screen drops device control strings longer than 768 bytes."""
 
 RunTool: TypeAlias = Callable[[Sequence[str], bytes], Awaitable[bool]]
-"""Run a command with this input; whether it ended well in time."""
+"""Runs a command with this input. Returns whether it succeeded in time."""
 
 
 async def copy(
@@ -42,10 +42,10 @@ async def copy(
     find: Callable[[str], str | None] = which,
     run: RunTool | None = None,
 ) -> str:
-    """Copy `text` and return one sentence on how it went. `folder` takes the file when no way is sure."""
+    """Copy `text` and return a sentence about the result. The file is written to `folder` if nothing is confirmed."""
     data = text.encode("utf-8", errors="replace")
     what = f"{len(text):,} characters"
-    # Textual keeps it for ctrl+v in its own fields, and sends a plain OSC 52. The app's own method ends here.
+    # Textual keeps it for ctrl+v in its own fields and sends a plain OSC 52. The app's override calls this function.
     App.copy_to_clipboard(app, text)
     _send_wrapped(app, data, environment)
     run = run or run_tool
@@ -56,10 +56,10 @@ async def copy(
 
 
 def tools(environment: Mapping[str, str], find: Callable[[str], str | None] = which) -> list[list[str]]:
-    """The commands that reach a clipboard from here, best first.
+    """The available clipboard commands, best first.
 
-    Over ssh the tools of this machine would fill the wrong clipboard: only tmux (which passes the text on to the
-    terminal) and a forwarded X display count.
+    Over ssh the tools of this machine would fill the wrong clipboard. Only tmux (which passes the text to the terminal) and
+    a forwarded X display are used then.
     """
     is_remote = bool(environment.get("SSH_CONNECTION") or environment.get("SSH_TTY"))
     candidates: list[list[str]] = []
@@ -77,8 +77,7 @@ def tools(environment: Mapping[str, str], find: Callable[[str], str | None] = wh
 
 
 def osc52(data: bytes, environment: Mapping[str, str]) -> str:
-    """The sequence that asks the terminal, wrapped so that tmux or screen hands it through; empty when a plain one
-    (which Textual sends) is all that is needed."""
+    """OSC 52 wrapped for tmux or screen to pass through; empty if the plain one (which Textual sends) is enough."""
     sequence = f"\x1b]52;c;{base64.b64encode(data).decode()}\x07"
     if environment.get("TMUX"):
         return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
@@ -89,12 +88,12 @@ def osc52(data: bytes, environment: Mapping[str, str]) -> str:
 
 
 async def run_tool(command: Sequence[str], data: bytes) -> bool:
-    """Feed `data` to `command`. False when it cannot run, fails, or takes longer than `TOOL_TIMEOUT_S`."""
+    """Run `command` with `data` as its input. False if it cannot run, fails, or takes longer than `TOOL_TIMEOUT_S`."""
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
-            # xclip and wl-copy leave a process behind that serves the clipboard: it must not hold a pipe of ours.
+            # xclip and wl-copy leave a process that serves the clipboard. It must not hold our pipes open.
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
             start_new_session=True,
@@ -118,9 +117,9 @@ def _send_wrapped(app: App[Any], data: bytes, environment: Mapping[str, str]) ->
 
 
 def _kept(data: bytes, what: str, folder: Path | None) -> str:
-    asked = f"Sent {what} to the terminal's clipboard (OSC 52), which does not say whether it took them"
+    asked = f"Sent {what} to the terminal's clipboard (OSC 52), which does not confirm it"
     if len(data) > OSC_LIMIT:
-        asked = f"{what} may be more than the terminal's clipboard takes by OSC 52"
+        asked = f"{what} may be too long for the terminal's clipboard (OSC 52)"
     if folder is None:
         return f"{asked}."
     file = folder / FILE_NAME
@@ -134,7 +133,7 @@ def _kept(data: bytes, what: str, folder: Path | None) -> str:
 def _write_private(file: Path, data: bytes) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
-    part.unlink(missing_ok=True)  # never into what somebody else has put there
+    part.unlink(missing_ok=True)  # never write into a file that somebody else has put there
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         out.write(data)
     part.replace(file)

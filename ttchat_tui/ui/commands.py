@@ -1,4 +1,4 @@
-"""The one action table: key bindings, footer, palette, slash commands, help and the README's key list are drawn from it."""
+"""The action table, from which key bindings, footer, palette, slash commands, help and the README's key list are made."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from ttchat_tui.ui.keys import canonical_key, key_label, split_keys
 Group: TypeAlias = Literal["Reply", "Conversation", "Transcript", "Model", "View", "App"]
 
 Scope: TypeAlias = Literal["app", "screen", "prompt"]
-"""Where a key works. `app`: in dialogs too. `screen`: from everywhere in the chat. `prompt`: only there; the prompt itself acts on it, and
-its keys come from config's `ui.submit_keys` and `ui.newline_keys`."""
+"""Where a key works. `app`: in dialogs too. `screen`: anywhere in the chat. `prompt`: only in the prompt, which handles it
+itself; its keys are config's `ui.submit_keys` and `ui.newline_keys`."""
 
 
 class Action(msgspec.Struct, frozen=True):
-    """One thing a user can do. The screen that offers it has a method `action_<name>`."""
+    """One thing a user can do. The screen that offers it has a method `action_<name>`, and `command_<name>(argument)` if its
+    slash command takes an argument."""
 
     name: str
-    """What config's `[keys]` calls it."""
+    """The key in config's `[keys]`."""
     title: str
-    """An imperative, as shown in palette and help."""
+    """Shown in palette and help; an imperative."""
     group: Group
     help: str
     """One sentence."""
     keys: str = ""
-    """Default keys in Textual's spelling, comma between alternatives; empty: by palette or slash command only."""
+    """Default keys in Textual's spelling, separated by commas; empty: palette or slash command only."""
     slash: str = ""
-    """The slash command, `/` included; empty: none."""
+    """The slash command with its `/`; empty: none."""
     argument: str = ""
-    """What the slash command takes, for the help (`file`); empty: nothing may follow it."""
+    """The name of the slash command's argument in the help (`file`); empty: it takes none."""
     footer: str = ""
     """One or two words for the footer; empty: not shown there."""
     scope: Scope = "screen"
 
     @property
     def usage(self) -> str:
-        """The slash command with its argument, as help shows it: `/save [file]`."""
+        """The slash command with its argument: `/save [file]`."""
         return f"{self.slash} [{self.argument}]" if self.argument else self.slash
 
 
@@ -48,31 +49,31 @@ class Action(msgspec.Struct, frozen=True):
 TABLE: Final[tuple[Action, ...]] = (
     Action("send", "Send the message", "Reply", "Send the text in the prompt.", "enter", footer="send", scope="prompt"),
     Action(
-        "newline", "New line in the prompt", "Reply", "Begin a new line (shift+enter where the terminal reports it).",
+        "newline", "New line in the prompt", "Reply", "Insert a line break (shift+enter where the terminal reports it).",
         "ctrl+j,shift+enter,alt+enter", footer="newline", scope="prompt",
     ),
     Action("stop", "Stop the reply", "Reply", "Stop after the current token; the text so far is kept.", "escape", "/stop", footer="stop"),
     Action("regenerate", "Regenerate the last reply", "Reply", "Answer the last message again; the old reply stays as another version.", "ctrl+r", "/retry"),
     Action("continue_reply", "Continue the last reply", "Reply", "Resume the last reply where it was cut off or stopped.", slash="/continue"),
     Action("edit_draft", "Edit the draft in $EDITOR", "Reply", "Edit the draft in $VISUAL or $EDITOR.", "ctrl+g", "/edit"),
-    Action("new", "New conversation", "Conversation", "Begin an empty conversation; the current one is kept.", "ctrl+n", "/new", footer="new"),
+    Action("new", "New conversation", "Conversation", "Start an empty conversation; the current one is kept.", "ctrl+n", "/new", footer="new"),
     Action("next_conversation", "Next conversation", "Conversation", "Open the conversation below in the list.", "alt+down"),
     Action("previous_conversation", "Previous conversation", "Conversation", "Open the conversation above in the list.", "alt+up"),
     Action("rename", "Rename the conversation", "Conversation", "Give the conversation another title.", "f2", "/rename", "title"),
     Action("delete", "Delete the conversation", "Conversation", "Delete the conversation; /undo brings it back.", slash="/delete"),
     Action("undo_delete", "Undo the deletion", "Conversation", "Bring back the conversation that was deleted last.", slash="/undo"),
     Action("save", "Save the transcript", "Conversation", "Write the conversation to a Markdown, JSON or JSONL file.", "ctrl+s", "/save", "file"),
-    Action("select_previous", "Select the message above", "Transcript", "Select the message above; a click selects one too, esc none.", "ctrl+up,alt+k"),
-    Action("select_next", "Select the message below", "Transcript", "Select the message below; below the last one there is none.", "ctrl+down,alt+j"),
-    Action("older_version", "Show the older version", "Transcript", "Show the version before, of the selected message or the last reply; so does a click on `‹`.", "alt+h", "/older"),
-    Action("newer_version", "Show the newer version", "Transcript", "Show the version after, of the selected message or the last reply; so does a click on `›`.", "alt+l", "/newer"),
+    Action("select_previous", "Select the message above", "Transcript", "Select the message above; a click selects one too, esc deselects.", "ctrl+up,alt+k"),
+    Action("select_next", "Select the message below", "Transcript", "Select the message below; after the last one, deselect.", "ctrl+down,alt+j"),
+    Action("older_version", "Show the older version", "Transcript", "Show the previous version of the selected message or the last reply; so does a click on `‹`.", "alt+h", "/older"),
+    Action("newer_version", "Show the newer version", "Transcript", "Show the next version of the selected message or the last reply; so does a click on `›`.", "alt+l", "/newer"),
     Action("copy_message", "Copy the selected message", "Transcript", "Copy the selected message's Markdown source; without one, the last reply's.", "f8", "/copy"),
     Action("copy_reply", "Copy the last reply", "Transcript", "Copy the last reply's Markdown source, whatever is selected.", slash="/copy-reply"),
-    Action("copy_code", "Copy a code block", "Transcript", "Copy code block n of the selected message or the last reply (its last without a number).", "f9", "/code", "n"),
+    Action("copy_code", "Copy a code block", "Transcript", "Copy code block n of the selected message or the last reply (the last block without a number).", "f9", "/code", "n"),
     Action("follow_end", "Scroll to the end", "Transcript", "Show the newest text and follow it again.", "ctrl+end", "/end"),
     Action("model", "Choose a model", "Model", "Load another model; the conversation stays.", "ctrl+o", "/model", "name"),
     Action("reload_model", "Reload the model", "Model", "Load the model again, after an error or a change of precision.", slash="/reload"),
-    Action("unload_model", "Unload the model", "Model", "Free the memory the model takes.", slash="/unload"),
+    Action("unload_model", "Unload the model", "Model", "Free the model's memory.", slash="/unload"),
     Action("toggle_conversations", "Show or hide the conversations", "View", "Show or hide the list on the left.", "f3", footer="chats"),
     Action("toggle_sampling", "Show or hide sampling and metrics", "View", "Show or hide the panel on the right.", "f4", footer="panel"),
     Action("focus_prompt", "Go to the prompt", "View", "Move the cursor to the prompt.", "ctrl+l"),
@@ -90,7 +91,7 @@ BY_NAME: Final[dict[str, Action]] = {action.name: action for action in TABLE}
 
 
 def keys_of(action: Action, overrides: Mapping[str, str]) -> tuple[str, ...]:
-    """The keys that trigger `action`: config's if it names the action (empty or `none`: no key), else its own."""
+    """The keys of `action`: config's if it names the action (empty or `none`: no key), otherwise the defaults."""
     chosen = overrides.get(action.name, action.keys)
     if chosen.strip().lower() in {"", "none"}:
         return ()
@@ -98,14 +99,13 @@ def keys_of(action: Action, overrides: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def keys_label(action: Action, overrides: Mapping[str, str]) -> str:
-    """All keys of `action` as shown to a person: `ctrl+j, shift+enter`."""
+    """All keys of `action` as text: `ctrl+j, shift+enter`."""
     return ", ".join(key_label(key) for key in keys_of(action, overrides))
 
 
 def bindings(table: Iterable[Action], overrides: Mapping[str, str], scope: Scope = "screen") -> list[Binding]:
-    """Textual bindings for the chat screen (or, with scope `app`, for the app), one an action that has a key; the
-    action's name is the binding's id and its Textual action. Those of the app have priority: dialogs cannot take
-    them. The prompt makes its own."""
+    """Textual bindings of the actions in `scope` that have a key. The action's name is the binding's id and its Textual
+    action. Those of the app have priority, so that dialogs cannot override them. The prompt makes its own."""
     return [
         binding(action, keys)
         for action in table

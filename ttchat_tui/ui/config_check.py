@@ -1,4 +1,4 @@
-"""What of the configuration only the screen can judge: keys and theme. One line, as `load_config` tells what it finds."""
+"""Validation of the settings that only the screen knows: keys and theme. Errors are one line, as `load_config`'s."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ log = logging.getLogger(__name__)
 def checked_themes(
     config: Config, paths: Paths, place_of: Callable[[str], str]
 ) -> tuple[list[Theme], list[ThemeError]]:
-    """All themes, and what is wrong with files that are none, once keys and theme of `config` are known to be right.
-    `place_of` tells where a setting (`ui.theme`) was given. A name that a broken file may have meant is no fault of it.
+    """Check the keys and the theme of `config`; return all themes, and the errors of files that cannot be used.
+
+    `place_of` returns where a setting (`ui.theme`) was given. An unknown theme is accepted if a broken file may define it.
 
     Raises:
         ConfigError: keys in conflict, an unknown action, or an unknown theme.
     """
     problems = check_keys(config.keys, [*config.ui.submit_keys, *config.ui.newline_keys])
     if problems:
-        setting = problems[0].partition(":")[0] if config.keys else "ui"  # whose prompt keys they are then
+        setting = problems[0].partition(":")[0] if config.keys else "ui"  # then it is about the prompt's keys
         raise ConfigError(place_of(setting), problems[0])
     themes, errors = load_themes([paths.themes_dir])
     for error in errors:

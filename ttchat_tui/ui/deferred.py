@@ -1,8 +1,8 @@
-"""The modules that the first frame does without: each is imported when it is first used, all of them soon after.
+"""Lazy imports: modules that the first frame does not need. Each is imported on first use, and all soon after.
 
-The one place for it; every other import in `ui` stands at the top of its module. `deferred.help.HelpScreen` is the class
-as ever, for type checkers and import contracts too: only the moment differs. What the first frame does need must not
-come through here. tests/ui/test_first_frame.py holds what is loaded before it.
+This is the only place for lazy imports in `ui`. `deferred.help.HelpScreen` is the class itself, also for type checkers and
+import contracts. Modules that the first frame needs must not be listed here. tests/ui/test_first_frame.py checks which
+modules are loaded before it.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ MODULES: Final[dict[str, str]] = {
     "theme_picker": "ttchat_tui.ui.screens.theme_picker",
     "log": "ttchat_tui.ui.screens.log",
 }
-"""Name here → module, in the order in which a user is likely to need them."""
+"""Attribute → module, in the order in which a user is likely to need them."""
 
 PAUSE_S: Final = 0.02
-"""Between two imports in the background: a frame, in which what was typed meanwhile is drawn."""
+"""Pause between two background imports, in seconds: enough for a frame with the keys typed meanwhile."""
 
-if not TYPE_CHECKING:  # or a slip of the pen in a name would pass for a module
+if not TYPE_CHECKING:  # with it, type checkers would accept any attribute
 
     def __getattr__(name: str) -> ModuleType:
         if name not in MODULES:
@@ -64,10 +64,10 @@ if not TYPE_CHECKING:  # or a slip of the pen in a name would pass for a module
 
 
 async def import_all() -> None:
-    """Import what is still missing, with a pause after each module in which keys are echoed.
+    """Import the remaining modules, with a pause after each in which keys are echoed.
 
-    Soon and not only on use, so that a dialog opens at once, and is of the version that was started although the
-    package may be replaced while the app runs.
+    Not only on use: dialogs then open at once, and come from the version that was started even if the package is replaced
+    while the app runs.
     """
     for name in MODULES.values():
         if name not in sys.modules:

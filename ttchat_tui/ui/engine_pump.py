@@ -1,4 +1,4 @@
-"""The one way from the engine thread to the screen: drain, merge, apply, show, and wait as long as showing cost."""
+"""The event pump from the engine thread to the screen: drain, merge, apply, show, pause."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ttchat_tui.domain.updates import Update
 from ttchat_tui.session import CHECKPOINT_S, ChatSession
 
 SHORTEST_PAUSE_S = 0.08
-"""Twelve flushes a second: three or four tokens each at 50 tokens/s. Eight more would cost a third of the screen's CPU."""
+"""12 flushes a second: 3 or 4 tokens each at 50 tokens/s. 20 a second would cost a third more of the screen's CPU time."""
 LONGEST_PAUSE_S = 0.25
 PAUSE_PER_CPU = 10.0
-"""The pause after a flush is ten times its CPU time, within the two bounds: flushes take at most an eleventh of a core
-however long a reply gets, and the screen is never behind by more than a quarter second."""
+"""The pause after a flush is ten times its CPU time, within the two bounds. Flushes take at most 1/11 of a core however
+long a reply gets, and the screen lags by a quarter second at most."""
 
 
 def next_pause_s(flush_cpu_s: float) -> float:
@@ -25,7 +25,7 @@ def next_pause_s(flush_cpu_s: float) -> float:
 
 
 def merge_tokens(events: Sequence[EngineEvent]) -> list[EngineEvent]:
-    """Neighbouring token events of one row of one request as one; the order of everything else stays."""
+    """Merge adjacent token events of one row of one request. The order of events stays."""
     merged: list[EngineEvent] = []
     run: list[TokenEvent] = []
 
@@ -38,7 +38,7 @@ def merge_tokens(events: Sequence[EngineEvent]) -> list[EngineEvent]:
                 token_ids=tuple(token for event in run for token in event.token_ids),
                 text="".join(event.text for event in run),
                 times_s=tuple(time for event in run for time in event.times_s),
-                # Of a token that a device drew there is none: a list with gaps would be about other tokens.
+                # Tokens sampled on a device have none: a list with gaps would be assigned to the wrong tokens.
                 logprobs=tuple(value for event in run for value in event.logprobs)
                 if all(event.logprobs for event in run)
                 else (),
@@ -65,7 +65,7 @@ def merge_tokens(events: Sequence[EngineEvent]) -> list[EngineEvent]:
 
 
 class EnginePump:
-    """Runs on the UI's event loop for as long as the app does; asleep, without a timer, while nothing happens."""
+    """Runs on the UI's event loop as long as the app. While nothing happens it sleeps without a timer."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class EnginePump:
         flush: Callable[[], float],
         is_mounted: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`show` takes updates in order; `flush` paints what streamed in and returns the CPU seconds it took. While
+        """`show` draws updates in order; `flush` draws streamed text and returns the CPU seconds that it took. While
         `is_mounted` returns False there is nothing to draw on: the app is leaving, and events stay in their queue."""
         self._session = session
         self._show = show
@@ -102,14 +102,14 @@ class EnginePump:
             self._session.set_waker(None)
 
     async def _wait(self) -> None:
-        """Until there is an event; while something is to be written, at most until that is due."""
+        """Wait for an event, or until the next checkpoint is due."""
         try:
             await asyncio.wait_for(self._wake.wait(), CHECKPOINT_S if self._session.has_work else None)
         except asyncio.TimeoutError:
             pass
 
     def pump_once(self) -> float:
-        """Take what there is, now; returns the CPU seconds the flush took. Tests call it by hand."""
+        """Process all pending events. Returns the CPU seconds of the flush."""
         updates: list[Update] = []
         for event in merge_tokens(self._session.events()):
             updates.extend(self._session.apply(event))
@@ -121,7 +121,7 @@ class EnginePump:
         return cpu_s
 
     def _tune_gc(self) -> None:
-        """No collection while a reply streams (each costs a stall of 100 ms and more in a grown app), one after."""
+        """No garbage collection while a reply streams: each stalls a large app for 100 ms or more. Collect once afterwards."""
         if self._session.is_busy and gc.isenabled():
             gc.disable()
         elif not self._session.is_busy and not gc.isenabled():

@@ -1,4 +1,4 @@
-"""Edits a text in the user's own editor, on the real terminal, while the app stands aside."""
+"""Editing in the user's own editor, which takes over the terminal meanwhile."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from textual.app import App, SuspendNotSupported
 
 
 class EditorError(Exception):
-    """The draft could not be edited; `str()` says why and what to do. The draft is as it was."""
+    """The draft could not be edited and is unchanged. `str()` is the reason and a cure."""
 
 
 def editor_command(environment: Mapping[str, str]) -> list[str]:
     """The user's editor as an argument list: `$VISUAL`, then `$EDITOR` (with arguments: `code -w`), then nano or vi.
 
     Raises:
-        EditorError: none is set and none is there, or the setting cannot be read.
+        EditorError: no editor is set or installed, or the setting cannot be parsed.
     """
     for name in ("VISUAL", "EDITOR"):
         if setting := environment.get(name, "").strip():
             try:
                 return shlex.split(setting)
             except ValueError as error:
-                raise EditorError(f"${name} cannot be read ({error}): {setting}") from error
+                raise EditorError(f"${name} cannot be parsed ({error}): {setting}") from error
     for program in ("nano", "vi"):
         if found := shutil.which(program):
             return [found]
@@ -38,19 +38,19 @@ def editor_command(environment: Mapping[str, str]) -> list[str]:
 
 
 async def edit_on_terminal(app: App[Any], text: str, command: Sequence[str]) -> str:
-    """`text` as the user left it in `command`, which runs on the terminal in place of the app.
+    """Edit `text` with `command`, which takes over the terminal, and return the result.
 
-    The event loop goes on meanwhile (a streaming reply is still kept), but nothing is drawn.
+    The event loop continues (a streaming reply is still stored), but nothing is drawn.
 
     Raises:
-        EditorError: the editor is not there, failed, or the app cannot stand aside (in a browser).
+        EditorError: the editor is not installed or failed, or the app cannot be suspended (in a browser).
     """
     folder = Path(tempfile.mkdtemp(prefix="ttchat-draft-"))
     file = folder / "draft.md"
     try:
-        # Editors and line tools want the last line ended; the draft need not be.
+        # Editors expect a final newline; the draft need not have one.
         file.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
-        # batch_update keeps every repaint back: the screen belongs to the editor now.
+        # batch_update holds back every repaint while the editor has the screen.
         with app.batch_update(), app.suspend():
             status = await _run([*command, str(file)])
         if status:
@@ -68,7 +68,7 @@ async def edit_on_terminal(app: App[Any], text: str, command: Sequence[str]) -> 
 
 
 async def _run(command: Sequence[str]) -> int:
-    """Run `command` on the controlling terminal (fd 1 and 2 of this process go to the log) and wait for its end."""
+    """Run `command` on the controlling terminal (this process's fd 1 and 2 go to the log). Returns its exit status."""
     with ExitStack() as stack:
         terminal = _terminal(stack)
         try:
@@ -83,7 +83,7 @@ async def _run(command: Sequence[str]) -> int:
 
 
 def _terminal(stack: ExitStack) -> BinaryIO | None:
-    """The controlling terminal, or None (inherit what this process has) where there is none."""
+    """The controlling terminal; None, to inherit this process's files, if there is none."""
     try:
         return stack.enter_context(
             os.fdopen(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY), "r+b", buffering=0)

@@ -1,7 +1,7 @@
-"""256 colours: each colour of a theme becomes the one that looks most like it, and never one of another hue.
+"""Terminals with 256 colours: each theme colour is mapped to the most similar one of the same hue.
 
-Rich rounds red, green and blue apart to the six steps of the colour cube, of which the first is black and the second
-as bright as #5f: dark slate turns navy. Here the greys count too, and what is near is measured as it is seen.
+Rich rounds red, green and blue separately to the six steps of the colour cube (0, 0x5f, …), which turns dark slate into
+navy. Here the greys are candidates too, and distance is perceptual.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from textual.filter import LineFilter
 from ttchat_tui.ui.textual_patches.privates import line_filters
 
 NO_HUE: Final = 0.02
-"""OKLab chroma below which nobody names a hue."""
+"""OKLab chroma below which a colour counts as grey."""
 
 WIDEST_TURN: Final = math.radians(25)
-"""A colour of the palette whose hue is further away is another colour."""
+"""The largest difference in hue, in radians, between a colour and its replacement."""
 
 _CUBE: Final = (0, 95, 135, 175, 215, 255)
-_FIRST_OF_CUBE: Final = 16  # those before it are the terminal's own, and may look like anything
+_FIRST_OF_CUBE: Final = 16  # the 16 before it are defined by the terminal
 _FIRST_GREY: Final = 232
 
 
 class FewColors(LineFilter):
-    """Puts colours of the 256 in the place of all others."""
+    """Replaces all colours by ones of the 256."""
 
     def apply(self, segments: list[Segment], background: TextualColor) -> list[Segment]:
         return [
@@ -43,14 +43,14 @@ class FewColors(LineFilter):
 
 
 def honour_256_colors(app: App[Any]) -> None:
-    """On a terminal of 256 colours, put `FewColors` behind Textual's filters, which have no public way in."""
+    """Add `FewColors` to the app's line filters. For terminals with 256 colours."""
     if not app.no_color:
         line_filters(app).append(FewColors())
 
 
 @lru_cache(4096)
 def nearest(triplet: ColorTriplet) -> int:
-    """The number of the colour that looks most like `triplet`."""
+    """The number of the most similar colour."""
     lab = _oklab(triplet)
     alike = ((number, other) for number, other in _palette() if _is_of_its_hue(other, lab))
     return min(alike, key=lambda each: math.dist(each[1], lab))[0]
@@ -76,7 +76,7 @@ def _is_of_its_hue(other: tuple[float, float, float], lab: tuple[float, float, f
 
 @cache
 def _palette() -> tuple[tuple[int, tuple[float, float, float]], ...]:
-    """Number and OKLab of the cube's colours and the greys, which are the same in every terminal."""
+    """Number and OKLab value of the cube's colours and the greys, which are the same in all terminals."""
     return tuple((number, _oklab(triplet)) for number, triplet in _triplets())
 
 
@@ -88,7 +88,7 @@ def _triplets() -> Iterator[tuple[int, ColorTriplet]]:
 
 
 def _oklab(triplet: ColorTriplet) -> tuple[float, float, float]:
-    """Lightness and two axes of hue; distances are as they are seen (Ottosson, bottosson.github.io/posts/oklab)."""
+    """Lightness and two colour axes; distances are perceptual (Ottosson, bottosson.github.io/posts/oklab)."""
     red, green, blue = (
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in triplet.normalized
     )

@@ -1,4 +1,4 @@
-"""Finds what is wrong with the `[keys]` of a config, before the app starts: a line for each fault."""
+"""Validation of a config's `[keys]` before the app starts."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ttchat_tui.ui.keys import (
 )
 
 _NEAR: Final = 0.75
-"""difflib's likeness of a typing error; less is another word."""
+"""difflib ratio from which a word counts as a typing error."""
 
 _PROMPT_SETTINGS: Final = {"send": "ui.submit_keys", "newline": "ui.newline_keys"}
 
 
 def check_keys(overrides: Mapping[str, str], prompt_keys: Sequence[str] = ()) -> list[str]:
-    """What is wrong with `overrides` (action name → keys), as sentences; empty when all is well.
+    """The errors in `overrides` (action name → keys), one line each.
 
-    Unknown actions and keys, keys that would be typed, that edit the prompt, or that no terminal reports, and two
-    actions on one key. `prompt_keys` are config's submit and newline keys; the defaults when left out.
+    Errors are unknown actions and keys, keys that type a character, edit the prompt or are not reported by terminals, and
+    keys that are bound twice. `prompt_keys` are config's submit and newline keys; the defaults if left out.
     """
     faults: list[str] = []
     for name in overrides:
@@ -38,18 +38,18 @@ def check_keys(overrides: Mapping[str, str], prompt_keys: Sequence[str] = ()) ->
         elif name in BY_NAME:
             faults += _faults_of_keys(BY_NAME[name], overrides)
         else:
-            faults.append(f"keys.{name}: there is no such action; {_meant(name)}")
+            faults.append(f"keys.{name}: unknown action; {_meant(name)}")
     return faults + _conflicts(overrides, prompt_keys)
 
 
 def _meant(name: str) -> str:
-    """What an unknown `name` was probably meant to be, by the actions' names and titles (`new_conversation`: New
-    conversation); all there is where nothing is near."""
+    """A suggestion for an unknown `name`, from the actions' names and titles (`new_conversation`); all names if none is
+    close."""
     known = {action.title.lower().replace(" ", "_"): action.name for action in TABLE} | {
         name: name for name in BY_NAME
     }
     close = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=_NEAR)
-    return f"did you mean '{known[close[0]]}'?" if close else f"known here: {', '.join(BY_NAME)}"
+    return f"did you mean '{known[close[0]]}'?" if close else f"known actions: {', '.join(BY_NAME)}"
 
 
 def _faults_of_keys(action: Action, overrides: Mapping[str, str]) -> list[str]:
@@ -60,7 +60,7 @@ def _faults_of_keys(action: Action, overrides: Mapping[str, str]) -> list[str]:
         if not is_known(key):
             faults.append(f"{where} is not a key; write for example ctrl+n, alt+up or f5")
         elif key in INDISTINCT:
-            faults.append(f"{where} cannot be told from {INDISTINCT[key]} in most terminals; choose another")
+            faults.append(f"{where} is the same as {INDISTINCT[key]} in most terminals; choose another")
         elif is_typed(key):
             faults.append(f"{where} would be typed into the prompt; add ctrl or alt")
         elif key in SHADOWED:
@@ -80,7 +80,7 @@ def _conflicts(overrides: Mapping[str, str], prompt_keys: Sequence[str]) -> list
         for key in keys_of(action, overrides):
             holders.setdefault(key, []).append(action.name)
     return [
-        f"keys: {key_label(key)} is given to {' and '.join(names)}; change one of them"
+        f"keys: {key_label(key)} is bound to {' and '.join(names)}; change one of them"
         for key, names in holders.items()
         if len(names) > 1
     ]

@@ -1,4 +1,4 @@
-"""Key names: how config spells them, how people read them, which of them no terminal or editor leaves to us."""
+"""Key names: their spelling in config, their labels on screen, and the keys that cannot be bound."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ INDISTINCT: Final[dict[str, str]] = {
     "ctrl+i": "tab", "ctrl+m": "enter", "ctrl+h": "backspace", "ctrl+left_square_bracket": "escape",
     "ctrl+backspace": "backspace",
 }  # fmt: skip
-"""Keys that most terminals send as another one."""
+"""Keys that most terminals cannot distinguish from another one → that one."""
 
 EDITING_KEYS: Final[dict[str, str]] = {
     "alt+b": "ctrl+left", "alt+left": "ctrl+left", "alt+f": "ctrl+right", "alt+right": "ctrl+right",
     "alt+backspace": "ctrl+w", "ctrl+backspace": "ctrl+w", "alt+d": "alt+delete", "ctrl+delete": "alt+delete",
     "shift+backspace": "backspace",
 }  # fmt: skip
-"""readline's keys for words, and what is typed with shift still held → the keys of the fields, where config does not bind
+"""readline's word keys, and keys typed with shift still held → the editing keys that they act as, unless config binds
 them."""
 
 SHADOWED: Final[dict[str, str]] = {
@@ -51,24 +51,24 @@ SHADOWED: Final[dict[str, str]] = {
     "tab": "moves the focus",
     "shift+tab": "moves the focus",
 }
-"""Keys that Textual itself answers before the chat does."""
+"""Keys that Textual handles before the chat → what they do."""
 
 
 def split_keys(keys: str) -> list[str]:
-    """`ctrl+j, shift+enter` → its parts, blanks dropped."""
+    """Split `ctrl+j, shift+enter` into its keys."""
     return [key.strip() for key in keys.split(",") if key.strip()]
 
 
 def canonical_key(key: str) -> str:
     """Textual's spelling of one key: modifiers alt, ctrl, shift, super in that (alphabetical) order, `esc` →
-    `escape`, `Ctrl-N` → `ctrl+n`, `?` → `question_mark`. An unknown name comes back as it is, lower case."""
+    `escape`, `Ctrl-N` → `ctrl+n`, `?` → `question_mark`. An unknown name is returned in lower case."""
     parts = re.split(r"[+]|(?<=\w)-(?=\w)", key.strip().lower())
     *modifiers, name = [_ALIASES.get(part, part) for part in parts]
     return "+".join([*sorted(set(modifiers)), name])
 
 
 def key_label(key: str) -> str:
-    """One key as the footer and the help show it: `ctrl+n`, `esc`, `F1`, `alt+↓`."""
+    """A key's label in footer and help: `ctrl+n`, `esc`, `F1`, `alt+↓`."""
     *modifiers, name = key.split("+")
     label = _LABELS.get(name, name)
     if re.fullmatch(r"f\d+", label):
@@ -77,7 +77,7 @@ def key_label(key: str) -> str:
 
 
 def is_known(key: str) -> bool:
-    """Whether a canonical `key` can exist: known modifiers before one character or a key's name."""
+    """Whether a canonical `key` is valid: known modifiers, then one character or a key name."""
     *modifiers, name = key.split("+")
     return all(modifier in _MODIFIERS for modifier in modifiers) and (
         name in _NAMED or name in _PUNCTUATION or (len(name) == 1 and name.isalnum())
@@ -85,13 +85,13 @@ def is_known(key: str) -> bool:
 
 
 def is_typed(key: str) -> bool:
-    """Whether `key` would put a character into the prompt instead of giving a command."""
+    """Whether `key` types a character into the prompt."""
     *modifiers, name = key.split("+")
     return set(modifiers) <= {"shift"} and (len(name) == 1 or name in _PUNCTUATION or name == "space")
 
 
 def editing_keys() -> frozenset[str]:
-    """The keys TextArea edits with: taken while the prompt has the focus, which is nearly always."""
+    """The editing keys of `TextArea`, which cannot be bound: the prompt nearly always has the focus."""
     keys: set[str] = set()
     for binding in TextArea.BINDINGS:
         spelled = binding[0] if isinstance(binding, tuple) else binding.key
@@ -100,7 +100,7 @@ def editing_keys() -> frozenset[str]:
 
 
 def unbound_editing_keys(overrides: Mapping[str, str], prompt_keys: Iterable[str]) -> dict[str, str]:
-    """`EDITING_KEYS` without those that config binds, by `overrides` (action name → keys) or as the prompt's own."""
+    """`EDITING_KEYS` without the keys that config binds, in `overrides` (action name → keys) or as `prompt_keys`."""
     bound = {canonical_key(key) for keys in overrides.values() for key in split_keys(keys)}
     bound.update(map(canonical_key, prompt_keys))
     return {key: meant for key, meant in EDITING_KEYS.items() if key not in bound}

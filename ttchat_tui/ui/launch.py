@@ -1,4 +1,4 @@
-"""From the session to an app that can be run."""
+"""Construction of the app from a session, the config and the theme files."""
 
 from __future__ import annotations
 
@@ -32,13 +32,15 @@ def build(
     resume: tuple[Mapping[str, object], str | None] | None = None,
     place_of: Callable[[str], str] | None = None,
 ) -> TtchatApp:
-    """The app, ready to run. `before_terminal_takeover` is called once, right before the terminal becomes Textual's,
-    `on_screen_ready` when first frame and sidebars are there. `resume` goes on
-    with the latest conversation: sampling and system prompt that win over its own. `place_of`
-    tells where a setting was given.
+    """Build the app.
 
+    Args:
+        before_terminal_takeover: see `Services`.
+        on_screen_ready: see `Services`.
+        resume: open the latest conversation; sampling parameters and a system prompt that override its own.
+        place_of: where a setting was given, for errors.
     Raises:
-        ConfigError: keys in conflict, or an unknown action.
+        ConfigError: a key is bound twice, or an action or theme is unknown.
     """
     themes, errors = checked_themes(config, paths, place_of or (lambda setting: str(paths.config_file)))
     services = Services(

@@ -1,4 +1,4 @@
-"""The metrics sidebar's figures, put together from the session's meter and the host, at most twice a second."""
+"""The figures of the metrics sidebar, sampled from the session at most twice a second."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 INTERVAL_S = 0.5
 HISTORY = 60
-"""Rates that are kept: half a minute of them."""
+"""Decode rates that are kept: half a minute."""
 
 RATE_WINDOW_S = 1.0
 
 
 class LiveMetrics:
-    """Samples at its own pace while a reply runs on screen; between replies it shows the last one's figures."""
+    """Live figures while a reply runs on screen; between replies those of the last one."""
 
     def __init__(self, session: ChatSession) -> None:
         self._session = session
@@ -45,7 +45,7 @@ class LiveMetrics:
         if now_tps is not None:
             self._rates.append(now_tps)
         info = session.info
-        # Not before the first reply, nor of one that was broken off with the app.
+        # Unknown before the first reply, and for a reply that the app's death cut off.
         is_known = is_live or stats.prompt_tokens > 0
         return deferred.metrics_panel.Metrics(
             phase=self.phase,

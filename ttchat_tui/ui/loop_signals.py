@@ -1,6 +1,6 @@
-"""Signals as calls on the event loop.
+"""Signal handlers that call a function on the event loop.
 
-Not by asyncio's own handlers: with its loop those give way to the default, by which the next signal kills.
+asyncio's own handlers end with its loop; after that the next signal would kill the process.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from types import FrameType
 
 
 class LoopSignals:
-    """Calls `take` on the running loop with the number of each of `numbers` that comes; main thread only.
+    """Calls `on_signal` on the running loop with the signal's number. Main thread only.
 
-    It stays when the loop has closed, and does nothing then: who runs the loop puts handlers and the wake-up descriptor
-    back, while this still lives (`terminal.captured`).
+    It survives the loop and then does nothing. The code that runs the loop restores handlers and the wake-up descriptor
+    (`terminal.captured`).
     """
 
-    def __init__(self, take: Callable[[int], object]) -> None:
-        self._loop, self._take = asyncio.get_running_loop(), take
-        self._context = contextvars.copy_context()  # of the app: a signal comes in any
-        # Python runs a handler between two of its instructions: a loop that waits has to be woken for it.
+    def __init__(self, on_signal: Callable[[int], object]) -> None:
+        self._loop, self._on_signal = asyncio.get_running_loop(), on_signal
+        self._context = contextvars.copy_context()  # the app's: a signal may arrive in any other
+        # Python runs handlers between bytecode instructions: a waiting loop has to be woken up.
         self._woken, self._waker = socket.socketpair()
         for end in (self._woken, self._waker):
             end.setblocking(False)
         self._loop.add_reader(self._woken, self._drain)
 
     def handle(self, numbers: Iterable[int]) -> None:
-        """From now on; once more where others have set theirs meanwhile."""
+        """Handle these signals from now on. Call it again if others may have replaced the handlers."""
         for number in numbers:
             self._loop.remove_signal_handler(number)
             signal.signal(number, self._arrive)
@@ -42,5 +42,5 @@ class LoopSignals:
             self._woken.recv(4096)
 
     def _arrive(self, number: int, _frame: FrameType | None) -> None:
-        with suppress(RuntimeError):  # the loop has closed: the app has ended meanwhile
-            self._loop.call_soon_threadsafe(self._take, number, context=self._context)
+        with suppress(RuntimeError):  # the loop is closed: the app has ended
+            self._loop.call_soon_threadsafe(self._on_signal, number, context=self._context)

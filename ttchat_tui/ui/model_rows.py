@@ -1,4 +1,4 @@
-"""The rows of the model picker: what is on this machine, what the endpoint in use serves, which endpoints are known."""
+"""The rows of the model picker: models on this machine, models of the connected server, other known servers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from ttchat_tui.domain.model_spec import EngineInfo, RemoteOptions
 from ttchat_tui.models.library import ModelRow
 
 REMOTE_PREFIX: Final = "remote:"
-"""Before the name of a model that a server runs: `remote:lab/llama-3`."""
+"""Prefix of served models: `remote:lab/llama-3`."""
 USUAL_PLACES: Final = "this machine"
 
 
 def offered(
     local: Iterable[ModelRow], info: EngineInfo | None, remote: RemoteOptions
 ) -> tuple[ModelRow, ...]:
-    """Served models first: who is connected to a server came for them. A server whose models are not listed yet has one
-    row, which loads the first model that it serves: each endpoint of the config, others that were found on this machine,
-    and where none is connected the one that no name is needed for."""
+    """The rows, served models first: a user who is connected to a server wants those.
+
+    A server whose models are not listed yet has one row, which loads its first model: each endpoint in the config, others
+    that were found on this machine, and if none is connected the default one."""
     served = tuple(_served(info)) if info is not None else ()
     connected = info.endpoint if info is not None else ""
     found = info.elsewhere if info is not None else ()
@@ -33,7 +34,7 @@ def offered(
 
 
 def loaded(asked: str, info: EngineInfo | None) -> str:
-    """The name of the row that is loaded: a served model has its own, also where a load named only its server."""
+    """The name of the loaded row. A served model has a row even if the load named only its server."""
     if info is None or not info.endpoint:
         return asked
     own = (f"{REMOTE_PREFIX}{info.endpoint}/{info.model}", f"{REMOTE_PREFIX}{info.model}")

@@ -1,8 +1,7 @@
-"""NO_COLOR (no-color.org): no colour reaches the terminal, and what only a background showed is in reverse video.
+"""NO_COLOR (no-color.org): output without colours; distinct backgrounds become reverse video.
 
-Textual's own answer to NO_COLOR is greys. Here the terminal's own two colours are all there is: cursor, selection,
-highlighted rows and the scrollbar's thumb have backgrounds that stand out, so they are reversed; bold, underline and
-the rest stay.
+Textual sends greys under NO_COLOR. Here only the terminal's two default colours are used. Cursor, selection, highlighted
+rows and scrollbar thumbs have distinct backgrounds, so they are reversed; bold, underline and other attributes stay.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from textual.filter import LineFilter
 from ttchat_tui.ui.textual_patches.privates import line_filters
 
 STANDS_OUT: Final = 1.4
-"""WCAG contrast to the screen's background from which a background means something. The shipped themes' surfaces and
-panels have at most 1.36, their selections, cursors and scrollbars at least 1.5."""
+"""WCAG contrast with the screen's background from which a background is reversed. In the shipped themes, surfaces and
+panels have at most 1.36; selections, cursors and scrollbars have at least 1.5."""
 
 
 class Colourless(LineFilter):
-    """Takes the colours out of every line."""
+    """Removes the colours from every line."""
 
     def __init__(self, ground: Callable[[], Color]) -> None:
-        """`ground` tells the screen's background, which changes with the theme."""
+        """`ground` returns the screen's background, which changes with the theme."""
         super().__init__()
         self._ground = ground
 
@@ -42,7 +41,7 @@ class Colourless(LineFilter):
 
 
 def honour_no_color(app: App[Any]) -> None:
-    """Where NO_COLOR is set, put `Colourless` in the place of Textual's filters."""
+    """If NO_COLOR is set, replace Textual's line filters by `Colourless`."""
     if app.no_color:
         # Textual has chosen Monochrome by now, which sends greys.
         line_filters(app)[:] = [Colourless(lambda: _ground_of(app))]
@@ -50,7 +49,7 @@ def honour_no_color(app: App[Any]) -> None:
 
 @lru_cache(4096)
 def without_colours(style: Style, ground: Color) -> Style:
-    """`style` with its attributes, links and meta data only; reversed if its background stands out from `ground`."""
+    """`style` without colours; reversed if its background is distinct from `ground`."""
     plain = style.without_color
     if style.meta:
         plain += Style(meta=style.meta)
@@ -61,14 +60,16 @@ def _stands_out(style: Style, ground: Color) -> bool:
     background = style.bgcolor
     if background is None or background.type is ColorType.DEFAULT:
         return False
-    if background.triplet is None:  # one of the terminal's own 16: themes use them for nothing else
+    if (
+        background.triplet is None
+    ):  # one of the terminal's 16 colours, which themes use for distinct backgrounds only
         return True
     lighter, darker = sorted((luminance(Color(*background.triplet)), luminance(ground)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05) >= STANDS_OUT
 
 
 def luminance(color: Color) -> float:
-    """WCAG's relative luminance, within 0 and 1."""
+    """WCAG's relative luminance, 0 to 1."""
     red, green, blue = (
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in color.normalized
     )

@@ -1,4 +1,4 @@
-"""The command palette's entries: every action the present screen can do, found by fuzzy search."""
+"""The command palette's entries: the actions of the current screen, with fuzzy search."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ttchat_tui.ui.commands import TABLE, Action, keys_label
 
 
 class ActionProvider(Provider):
-    """Offers the action table. A screen may set `key_overrides` (config's `[keys]`) to have its keys shown."""
+    """Offers the action table. A screen's `key_overrides` (config's `[keys]`) are shown as its keys."""
 
     async def discover(self) -> Hits:
         for action in self._offered():
@@ -23,7 +23,7 @@ class ActionProvider(Provider):
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         for action in self._offered():
-            # The slash command and the name are searched too, at a discount: the title is what is shown.
+            # Slash command and name are searched too, with a lower weight: only the title is shown.
             score = max(
                 matcher.match(action.title),
                 0.9 * matcher.match(f"{action.slash} {action.name.replace('_', ' ')}"),

@@ -1,4 +1,4 @@
-"""What the screen is given by the composition root: nothing in `ui` builds these."""
+"""Dependencies of the screen, from the composition root. Nothing in `ui` constructs them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ttchat_tui.session import ChatSession
 
 
 def nothing() -> None:
-    """For those who do not wait for the screen."""
+    """The default for callbacks."""
 
 
 class Resume(msgspec.Struct, frozen=True):
-    """What this start's flags set over the settings of the continued conversation."""
+    """Settings from command line flags that override those of the resumed conversation."""
 
     sampling: Mapping[str, object]
     system_prompt: str | None = None
@@ -30,12 +30,12 @@ class Services(msgspec.Struct):
     paths: Paths
     ui_state: UiState
     save_ui_state: Callable[[UiState], None]
-    """Atomic; errors are logged, never raised: panels that come back closed are no reason to stop."""
+    """Atomic. Errors are logged and never raised: this state is not worth an interruption."""
     before_terminal_takeover: Callable[[], None] = nothing
-    """Called once, right before Textual saves the terminal's line settings and sets its own."""
+    """Called once, right before Textual saves the terminal's line settings and changes them."""
     on_screen_ready: Callable[[], None] = nothing
-    """Called once, when the first frame is out and the sidebars stand: what can wait begins now."""
+    """Called once, when the first frame is drawn and the sidebars are mounted. Deferred work starts then."""
     read_cards: Callable[[], tuple[CardReading, ...]] | None = None
-    """What the driver tells of the Tenstorrent cards, where there are any. Thread-safe; may take its time."""
+    """Reads the telemetry of the Tenstorrent cards; None without cards. Thread-safe; may be slow."""
     resume: Resume | None = None
-    """Open the latest conversation (`-c`) instead of a new one."""
+    """Set to open the latest conversation (`-c`) instead of a new one."""

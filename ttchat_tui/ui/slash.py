@@ -1,4 +1,4 @@
-"""Slash commands typed into the prompt: `/save notes.md`. Drawn from the action table."""
+"""Slash commands in the prompt: `/save notes.md`. They come from the action table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BY_SLASH: Final[dict[str, Action]] = {action.slash: action for action in TABLE 
 
 
 class PlainText(msgspec.Struct, frozen=True):
-    """Not a command: to be sent. A leading `//` has become `/`."""
+    """Text to send. A leading `//` has become `/`."""
 
     text: str
 
@@ -24,11 +24,11 @@ class PlainText(msgspec.Struct, frozen=True):
 class SlashCommand(msgspec.Struct, frozen=True):
     action: Action
     argument: str
-    """What followed the command, stripped; empty when nothing did."""
+    """The text after the command, stripped."""
 
 
 class SlashError(msgspec.Struct, frozen=True):
-    """Looks like a command and is none; the draft should stay."""
+    """An unknown or malformed command. The draft should stay."""
 
     sentence: str
 
@@ -37,9 +37,9 @@ Submission: TypeAlias = PlainText | SlashCommand | SlashError
 
 
 def parse_submission(text: str) -> Submission:
-    """What a submitted text means.
+    """Parse a submitted text.
 
-    Only one line that begins with a slash and a word is a command: `/usr/bin/env is …` and pasted code are text.
+    Only a single line of a slash, a word and an argument is a command: `/usr/bin/env is …` and pasted code are text.
     """
     stripped = text.strip()
     if stripped.startswith("//"):
@@ -52,7 +52,7 @@ def parse_submission(text: str) -> Submission:
     if action is None:
         close = difflib.get_close_matches(word, _BY_SLASH, n=1)
         hint = f"Did you mean {close[0]}?" if close else "F1 lists the commands."
-        return SlashError(f"There is no command {word}. {hint} To send it as text, begin with //")
+        return SlashError(f"There is no command {word}. {hint} To send it as text, start with //")
     if argument and not action.argument:
-        return SlashError(f"{word} takes nothing after it. To send this as text, begin with //")
+        return SlashError(f"{word} takes no argument. To send this as text, start with //")
     return SlashCommand(action, argument)

@@ -1,4 +1,4 @@
-"""The app's style sheets: those of the first frame, and those of what comes after it."""
+"""The app's style sheets: those for the first frame, and those read later."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ _FOLDER: Final = Path(__file__).parent / "styles"
 
 FIRST: Final = [_FOLDER / f"{name}.tcss" for name in ("shell", "transcript", "chat")]
 LATER: Final = [_FOLDER / f"{name}.tcss" for name in ("sidebars", "dialogs")]
-"""Parsing them would hold the first frame up by some 10 ms, and it has nothing that they style."""
+"""The first frame has no widget that they style; parsing them would delay it by about 10 ms."""
 
 
 def read_later_ones(app: App[Any]) -> None:
-    """To be called before the first widget of theirs is mounted. What a quick key has opened by then is styled again."""
+    """Read the later sheets. Call it before the first widget that they style is mounted; a dialog that is already open is
+    styled again."""
     app.stylesheet.read_all(LATER)
     if len(app.screen_stack) > 1:
         app.refresh_css(animate=False)

@@ -1,4 +1,4 @@
-"""Tells the app when a user's own theme files change, so that a theme can be made while looking at it."""
+"""Live reload of the user's theme files while they are edited."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from ttchat_tui.ui.themes import ThemeError, load_themes
 
 
 async def changed_themes(folder: Path) -> AsyncIterator[tuple[list[Theme], list[ThemeError]]]:
-    """All themes anew, each time a file in `folder` (which must exist) changes. Ends when it is cancelled."""
+    """Yield all themes again each time a file in `folder` (which must exist) changes, until it is cancelled."""
     async for _ in watchfiles.awatch(folder, recursive=False):
         yield load_themes([folder])

@@ -1,4 +1,4 @@
-"""Colour themes from TOML files: those that are shipped, and a user's own, which win over them by name."""
+"""Colour themes from TOML files: the shipped ones, and the user's own, which override them by name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ANSI_GAPS: Final[dict[str, str]] = {
 
 
 class Colors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The colours of one theme: `#rrggbb`, a CSS name, or `ansi_blue` and its like for the terminal's own."""
+    """The colours of one theme: `#rrggbb`, a CSS name, or `ansi_blue` etc. for the terminal's own colours."""
 
     primary: str
     foreground: str
@@ -49,27 +49,27 @@ class Colors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ThemeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a theme file may say."""
+    """The schema of a theme file."""
 
     name: str
     """Lower case, digits and hyphens."""
     colors: Colors
     dark: bool = True
     ansi: bool = False
-    """Send the terminal's 16 colours as they are, instead of turning them into RGB."""
+    """Use the terminal's 16 colours instead of converting them to RGB."""
     variables: dict[str, str] = {}
-    """Textual's theme variables to set apart from the colours: `text-muted`, `border`, `footer-background` …"""
+    """Textual's theme variables to override: `text-muted`, `border`, `footer-background` …"""
 
 
 class ThemeError(Exception):
-    """A theme file that cannot be used; `str()` names file, path and cure in one line."""
+    """A theme file that cannot be used. `str()` names the file, the key and a cure in one line."""
 
     def __init__(self, file: Path, problem: str) -> None:
         super().__init__(f"{file}: {problem}")
 
 
 def shipped_folder() -> Path:
-    """Where the app's own themes lie: beside the package's modules in a wheel, in the repo's `themes/` otherwise."""
+    """The folder of the shipped themes: in the package in a wheel, `themes/` in a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "themes"
     return installed if installed.is_dir() else package.parent / "themes"
@@ -78,8 +78,8 @@ def shipped_folder() -> Path:
 def load_themes(folders: Iterable[Path]) -> tuple[list[Theme], list[ThemeError]]:
     """The themes in the shipped folder and then in `folders` (missing ones are skipped), sorted by name.
 
-    A later theme replaces an earlier one of its name. A file that cannot be used is an error in the list, and the
-    rest loads all the same.
+    A later theme replaces an earlier one of the same name. A file that cannot be used is reported as an error; the others
+    load.
     """
     themes: dict[str, Theme] = {}
     errors: list[ThemeError] = []
@@ -95,8 +95,8 @@ def load_themes(folders: Iterable[Path]) -> tuple[list[Theme], list[ThemeError]]
 
 
 def theme_of_16_colors(theme: Theme) -> str:
-    """The name of the theme to begin with on a terminal of 16 colours, where `theme` was asked for: rounded to those, 24-bit
-    colours cannot be read."""
+    """The theme to use in place of `theme` on a terminal with 16 colours. Text in 24-bit colours, rounded to 16, would be
+    unreadable."""
     if theme.ansi:
         return theme.name
     return "ansi-16" if theme.dark else "ansi-16-light"
@@ -106,10 +106,10 @@ def read_theme(file: Path) -> Theme:
     """The theme in `file`.
 
     Raises:
-        ThemeError: unreadable, not TOML, an unknown or missing key, or a value that is no colour.
+        ThemeError: it is unreadable or not TOML, a key is unknown or missing, or a value is not a colour.
     """
     if what := special_file(file):
-        raise ThemeError(file, f"is {what}, and no file")
+        raise ThemeError(file, f"is {what}, not a file")
     try:
         parsed = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), decodable(ThemeFile))
     except OSError as error:
@@ -142,7 +142,7 @@ def _checked(parsed: ThemeFile, file: Path) -> Theme:
 
 
 def _check_variables(theme: Theme, file: Path) -> None:
-    """Variables must exist, or a slip of the pen would change nothing and say nothing."""
+    """Unknown variables are errors: otherwise a typing error would have no effect and no message."""
     for key in theme.variables:
         if key not in _variable_names():
             raise ThemeError(file, f"variables.{key}: there is no such variable; remove it")
@@ -153,12 +153,12 @@ def _check_variables(theme: Theme, file: Path) -> None:
 
 @functools.cache
 def _variable_names() -> frozenset[str]:
-    """The names that Textual makes for every theme, whatever its colours."""
+    """The variables that Textual generates for every theme."""
     return frozenset(Theme(name="any", primary="white").to_color_system().generate())
 
 
 def _is_color(value: str) -> bool:
-    """A colour or `auto`, with an opacity after it or not: what a style sheet takes for a colour."""
+    """Whether a style sheet accepts `value` as a colour: a colour or `auto`, optionally with an opacity."""
     name, _, opacity = value.partition(" ")
     if opacity and not re.fullmatch(r"\d+(\.\d+)?%", opacity):
         return False
@@ -170,5 +170,5 @@ def _is_color(value: str) -> bool:
 
 
 def _typed(colors: dict[str, str]) -> dict[str, Any]:
-    """Theme's own parameters mix strings and flags; these are all strings."""
+    """For type checkers: `Theme` takes strings and flags; these are all strings."""
     return dict(colors)

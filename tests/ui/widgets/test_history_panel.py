@@ -138,7 +138,7 @@ async def test_control_characters_in_a_title_are_shown_not_obeyed() -> None:
 
 async def test_an_empty_list_says_so_and_a_filter_without_hits_says_something_else() -> None:
     async def act(pilot: Pilot[None], panel: HistoryPanel) -> None:
-        assert any("Nothing yet" in line for line in lines(pilot.app))
+        assert any("No conversations yet" in line for line in lines(pilot.app))
         panel.show(ITEMS, None)
         panel.filter_input.value = "no such title"
         await pilot.pause()

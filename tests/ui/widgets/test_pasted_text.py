@@ -21,7 +21,7 @@ async def test_the_prompt_keeps_what_one_sees_and_a_word_tells_the_rest(tmp_path
         chat.app.post_message(Paste(f"summarise this{TAGS}"))
         await pilot.pause()
         assert chat.screen.prompt.text == "summarise this"
-        assert chat.toasts() == ["17 invisible characters were left out of the paste."]
+        assert chat.toasts() == ["17 invisible characters were removed from the paste."]
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class Marker(NamedTuple):
     delimiter: str
     number: int
     indent: int
-    """TableColumns from the marker's first character to the content."""
+    """Columns from the marker's first character to the content."""
     is_blank: bool
     """Nothing follows the marker on its line."""
 

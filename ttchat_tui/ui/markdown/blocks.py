@@ -98,7 +98,7 @@ class Item:
     serial: int
     marker: str
     indent: int
-    """TableColumns by which a line must be indented to belong to it."""
+    """Columns by which a line must be indented to belong to it."""
     is_hollow: bool
     """Nothing but its marker so far: a blank line ends it."""
     is_announced: bool = False

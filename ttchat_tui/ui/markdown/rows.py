@@ -66,7 +66,7 @@ class RenderRow(Protocol):
 
 
 _LEAST_ROOM: Final = 16
-"""TableColumns that the prefix of lists and quotes leaves for the text, however deep they are."""
+"""Columns that the prefix of lists and quotes leaves for the text, however deep they are."""
 
 
 def fitted(prefix: Content, width: int) -> Content:

@@ -18,7 +18,7 @@ from ttchat_tui.ui.markdown.wrap import longest_word, wrap_offsets
 _FAINT: Final = ".md-faint"
 _BAR: Final = Content.styled(" │ ", _FAINT)
 _NARROWEST: Final = 3
-"""TableColumns below which a table is no use: its rows are then shown as records."""
+"""Columns below which a table is no use: its rows are then shown as records."""
 
 
 class TableColumns:
@@ -32,9 +32,9 @@ class TableColumns:
         titles: Sequence[Content] = (),
     ) -> None:
         self.natural = tuple(natural)
-        """TableColumns of the screen that each needs to show its widest cell in one line."""
+        """Columns of the screen that each needs to show its widest cell in one line."""
         self.words = tuple(words)
-        """TableColumns of the screen that each needs to break no word."""
+        """Columns of the screen that each needs to break no word."""
         self.aligns = tuple(aligns)
         self.titles = tuple(titles)
         """The header's cells; none as long as no row follows it."""

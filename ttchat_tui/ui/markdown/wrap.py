@@ -15,7 +15,7 @@ _WORDS: Final = re.compile(
 
 
 def longest_word(text: str) -> int:
-    """TableColumns below which `wrap_offsets` breaks a word of `text`."""
+    """Columns below which `wrap_offsets` breaks a word of `text`."""
     return max(cell_len(match[1]) for match in _WORDS.finditer(text))
 
 

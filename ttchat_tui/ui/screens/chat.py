@@ -1,10 +1,9 @@
-"""The chat screen: the mediator between the session and the widgets. Messages in, updates out, nothing computed."""
+"""The chat screen: the mediator between the session and the widgets."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from msgspec import structs
 from textual import on
@@ -16,7 +15,7 @@ from typing_extensions import assert_never
 
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
-from ttchat_tui.domain.events import EngineState
+from ttchat_tui.domain.events import EngineState, LoadProgress
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.updates import (
     CapabilitiesChanged,
@@ -43,12 +42,11 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.ui import deferred, style_sheets
 from ttchat_tui.ui.commands import TABLE, bindings
 from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.screens.elsewhere import Elsewhere
-from ttchat_tui.ui.screens.sidebars import TOGGLES
+from ttchat_tui.ui.screens.sidebars import SIDEBARS
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
 from ttchat_tui.ui.textual_patches.dirty_span_compositor import DirtySpanScreen
@@ -66,21 +64,17 @@ from ttchat_tui.ui.widgets.transcript.message_format import (
 )
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
-if TYPE_CHECKING:
-    from ttchat_tui.ui.widgets.history.panel import HistoryPanel
-    from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
-
 
 class ChatScreen(Elsewhere, DirtySpanScreen[None]):
-    """The app's one screen; dialogs open on top of it."""
+    """The app's main screen; dialogs open on top of it."""
 
     AUTO_FOCUS = "Prompt"
 
     class Begun(TextualMessage):
-        """There is a prompt, with the draft in it."""
+        """The prompt is mounted and has its draft."""
 
     class Completed(TextualMessage):
-        """The sidebars are there too."""
+        """The sidebars are mounted."""
 
     def __init__(self, services: Services) -> None:
         super().__init__()
@@ -90,11 +84,13 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
         add_bindings(self, bindings(TABLE, self.key_overrides))
         self.metrics = LiveMetrics(self.session)
         self.pump = EnginePump(self.session, self.show_updates, self._flush, self._has_widgets)
-        self._context_shown: dict[str, int] = {}  # of a running reply, else of what sending would take
+        self._context_shown: dict[
+            str, int
+        ] = {}  # of the running reply, or of what sending the draft would take
         self.is_whole = False
 
     def compose(self) -> ComposeResult:
-        # Before there is anything below that a change of classes would have to restyle.
+        # Before there are child widgets that a change of classes would restyle.
         self.place_sidebars(self.size.width)
         config = self.services.config.ui
         yield StatusLine()
@@ -102,27 +98,18 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
             yield Transcript()
             with Center(id="writing"):
                 yield Prompt(submit_keys=config.submit_keys, newline_keys=config.newline_keys)
-        yield KeyLine(narrower_than=TOGGLES)
+        yield KeyLine(narrower_than={each.toggle: each.fits_from for each in SIDEBARS.values()})
 
     def on_mount(self) -> None:
-        # Now, not with the sidebars: what is typed from the first frame on must not be replaced by a stored draft.
+        # Not with the sidebars: a stored draft must not replace what is typed after the first frame.
         self.show_updates(self._first_conversation())
         self.post_message(self.Begun())
         self.call_after_refresh(self._mount_sidebars)
         self.run_worker(self.pump.run(), group="pump", exit_on_error=True)
 
     async def _mount_sidebars(self) -> None:
-        """After the first frame: what a person types into is there first."""
-        style_sheets.read_later_ones(self.app)
-        columns, chat = self.query_one("#columns"), self.query_one("#chat")
-        history = deferred.history_panel.HistoryPanel()
-        chat.remove_class("-no-left")  # with the mount, not before it: no layout comes between them
-        await columns.mount(history, before=chat)
-        sampling = deferred.sampling_panel.SamplingPanel()
-        metrics = deferred.metrics_panel.MetricsPanel(self.services.read_cards)
-        chat.remove_class("-no-right")
-        await columns.mount(Vertical(sampling, metrics, id="side"), after=chat)
-        self.history_panel, self.sampling_panel, self.metrics_panel = history, sampling, metrics
+        """After the first frame, in which the prompt already takes keys."""
+        await self.mount_sidebars()
         self.is_whole = True
         self.post_message(self.Completed())
         self.show_recovered()
@@ -149,7 +136,7 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
     # --- updates from the session
 
     def show_updates(self, updates: Sequence[Update]) -> None:
-        """Draw what changed. A database that cannot be read meanwhile is said, and costs what it would have shown."""
+        """Draw updates in order. An update whose data cannot be read is reported and skipped."""
         for update in updates:
             try:
                 self._show_update(update)
@@ -157,24 +144,20 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
                 self.show_error(error.info)
 
     def _show_update(self, update: Update) -> None:
-        """The one place where updates are told apart."""
+        """The only place that distinguishes updates."""
         match update:
             case ConversationOpened(conversation, messages):
                 self._open(conversation, messages)
             case MessageAdded(message):
                 self.transcript.add(view_of(message))
             case MessageRemoved(message_id):
-                self.transcript.remove(message_id)
-                self._welcome_if_empty()
+                self._remove(message_id)
             case ReplyBegan(message):
-                self.prompt.set_busy(True)
-                self.metrics.forget_rates()
-                self.transcript.begin(structs.replace(view_of(message), figures="", note=""))
+                self._begin_reply(message)
             case ReplyStarted(_, dropped_messages):
                 self._show_dropped(dropped_messages)
             case ReplyPrefilling(_, done, total):
-                if 0 < done < total:
-                    self.status.set_detail(f"reading the prompt {done:,} / {total:,}")
+                self._show_prefill(done, total)
             case ReplyDelayed(_, words):
                 self.status.set_detail(words)
             case ReplyStreamed(message_id, text):
@@ -191,15 +174,13 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
             case DraftReturned(text, error):
                 self._return_draft(text, error)
             case ConversationsChanged():
-                self.show_waiting()
                 self.refresh_history()
             case PromptCost():
                 self._show_cost(update)
             case EngineChanged(state, detail):
                 self._show_state(state, detail)
             case EngineProgress(progress):
-                self.status.set_progress(progress)
-                self.metrics.phase = progress.phase
+                self._show_progress(progress)
             case EngineReady(info):
                 self._show_loaded(info)
             case CapabilitiesChanged(capabilities):
@@ -226,14 +207,27 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
         self._refresh_metrics()
         self.count()
 
+    def _remove(self, message_id: int) -> None:
+        self.transcript.remove(message_id)
+        self._welcome_if_empty()
+
     def _welcome_if_empty(self) -> None:
         if not self.session.path:
             self.transcript.set_placeholder(welcome())
 
     def count(self) -> None:
-        """Ask what sending would cost. Not while a reply streams: its own tokens are not part of a message yet."""
+        """Count the tokens that sending would take. Not while a reply streams: its tokens are not in a message yet."""
         if not self.session.is_answering:
             self.show_updates(self.session.count(self.prompt.text))
+
+    def _begin_reply(self, message: Message) -> None:
+        self.prompt.set_busy(True)
+        self.metrics.forget_rates()
+        self.transcript.begin(structs.replace(view_of(message), figures="", note=""))
+
+    def _show_prefill(self, done: int, total: int) -> None:
+        if 0 < done < total:
+            self.status.set_detail(f"reading the prompt {done:,} / {total:,}")
 
     def _end_reply(self, message: Message, error: ErrorInfo | None) -> None:
         self.prompt.set_busy(self.session.is_answering)
@@ -252,6 +246,10 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
         self.metrics.phase = "no model" if state == "empty" else state
         self._refresh_metrics()
 
+    def _show_progress(self, progress: LoadProgress) -> None:
+        self.status.set_progress(progress)
+        self.metrics.phase = progress.phase
+
     def _show_loaded(self, info: EngineInfo) -> None:
         self.transcript.remove(FAULT_KEY)
         self.status.set_model(info.model, info.label)
@@ -263,7 +261,7 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
         self.count()
 
     def _show_fault(self, error: ErrorInfo) -> None:
-        """In the transcript, where it stays until a model is loaded: a toast would be gone before it is read."""
+        """Show the error in the transcript until a model is loaded; a toast would disappear before it is read."""
         self.status.set_model("")
         self.transcript.remove(FAULT_KEY)
         self.transcript.add(fault_view(error))
@@ -350,48 +348,14 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
     @on(Prompt.ScrollRequested)
     def _scroll_requested(self, event: Prompt.ScrollRequested) -> None:
         scroll = self.transcript.scroll_page_up if event.pages < 0 else self.transcript.scroll_page_down
-        scroll()  # the actions of these names raise where there is nothing to scroll
-
-    # Those of the sidebars are found by name: their classes come after this one.
-
-    def on_sampling_panel_params_changed(self, event: SamplingPanel.ParamsChanged) -> None:
-        try:
-            self.session.set_sampling(event.params)
-        except StorageError as error:
-            self.show_error(error.info)
-
-    def on_sampling_panel_system_prompt_changed(self, event: SamplingPanel.SystemPromptChanged) -> None:
-        try:
-            self.session.set_system_prompt(event.text)
-        except StorageError as error:
-            self.show_error(error.info)
-        self.count()
-
-    def on_history_panel_conversation_chosen(self, event: HistoryPanel.ConversationChosen) -> None:
-        self.open_conversation(event.id)
-        self.prompt.focus()
-
-    def on_history_panel_new_requested(self) -> None:
-        self.action_new()
-
-    def on_history_panel_filter_closed(self) -> None:
-        self.close_overlay()
-
-    def on_history_panel_rename_requested(self, event: HistoryPanel.RenameRequested) -> None:
-        self.ask_title(event.id)
-
-    def on_history_panel_delete_requested(self, event: HistoryPanel.DeleteRequested) -> None:
-        self.delete_conversation(event.id)
+        scroll()  # Textual's actions of these names raise if there is nothing to scroll
 
     @on(Transcript.CopyRequested)
     def _copy_requested(self, event: Transcript.CopyRequested) -> None:
         self.copy(event.text)
 
-    def on_system_prompt_left(self) -> None:
-        self.prompt.focus()
-
     def on_key(self, event: Key) -> None:
-        """What is typed where nothing is edited is meant for the prompt; only a key that does something here is not."""
+        """Send keys that nothing else handles to the prompt."""
         if event.is_printable and event.character is not None and not is_bound(self, event.key):
             self._write(event.character)
             event.stop()

@@ -1,4 +1,4 @@
-"""The frame of every dialog: a titled box over the chat, closed by Escape or a click beside it, with no result."""
+"""The base of all dialogs: a titled box over the chat. Escape or a click beside it closes it without a result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DialogBox(Vertical):
 
 
 class Dialog(ModalScreen[Result | None]):
-    """Subclasses fill `body`. Result None: the user thought better of it."""
+    """Subclasses fill `body`. The result None means that the user cancelled."""
 
     heading = ""
     BINDINGS = [Binding("escape", "cancel", "Cancel", show=False)]
@@ -37,6 +37,6 @@ class Dialog(ModalScreen[Result | None]):
         self.dismiss(None)
 
     def on_click(self, event: events.Click) -> None:
-        # A click on the dimmed chat arrives here with the screen itself as its widget.
+        # A click on the dimmed chat has the screen itself as its widget.
         if event.widget is self:
             self.action_cancel()

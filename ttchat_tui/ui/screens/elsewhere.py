@@ -1,4 +1,4 @@
-"""What the screen shows of replies that run, wait or have ended in conversations that are not on it."""
+"""Replies in conversations that are not on screen: marks in the list, words in the status line, toasts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.updates import ReplyEndedElsewhere
 from ttchat_tui.session import name_of
 from ttchat_tui.ui import deferred
-from ttchat_tui.ui.screens.chat_actions import ChatActions
+from ttchat_tui.ui.screens.transcript_actions import TranscriptActions
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.message_format import view_of
 
@@ -16,36 +16,38 @@ WAITS = "{why} · esc takes it back"
 UNANSWERED = "not answered · /retry asks again"
 
 
-class Elsewhere(ChatActions):
-    """The list with its marks, the words of the status line, the toasts, and the notes under messages that wait."""
+class Elsewhere(TranscriptActions):
+    """Draws the list of conversations and the notes under queued messages."""
 
     def view(self, message: Message) -> MessageView:
-        """`message` for the transcript, with what keeps it from being answered."""
+        """`message` for the transcript, with a note if it has no reply."""
         view = view_of(message)
         if message.role != "user":
             return view
         if self.session.is_waiting(message.id):
             behind = self.session.answered_elsewhere
             words = WAITS.format(why="queued" if self.session.has_model else "waits for a model")
-            return structs.replace(view, note=f"{words} · {behind} is being answered" if behind else words)
+            return structs.replace(
+                view, note=f"{words} · a reply is running in {behind}" if behind else words
+            )
         last = self.session.path[-1].id if self.session.path else None
         return structs.replace(view, note=UNANSWERED) if message.id == last else view
 
     def show_place_of_reply(self) -> None:
-        """Beside the state of the engine: which conversation it is at work for, if that is not on screen."""
+        """Show beside the engine's state in which conversation a reply runs, if that is not on screen."""
         behind = self.session.answered_elsewhere
         self.status.set_detail(f"in {behind}" if behind else "")
 
     def show_waiting(self) -> None:
-        """What the message on screen waits for now: that may have changed out of sight."""
+        """Update the note of the queued message on screen."""
         if self.session.path and self.session.is_waiting(self.session.path[-1].id):
             self.transcript.update(self.view(self.session.path[-1]))
 
     def show_end_elsewhere(self, update: ReplyEndedElsewhere) -> None:
-        """A reply has ended out of sight: the list keeps saying so until the conversation is opened."""
+        """Report the end of a reply elsewhere. The list marks it until the conversation is opened."""
         name, error = name_of(update.conversation), update.error
         if update.status == "complete":
-            self.notify(f"{name} has been answered.", markup=False)
+            self.notify(f"The reply in {name} is complete.", markup=False)
         elif error is not None:
             words = f"The reply in {name} failed. {error.message}"
             self.notify(
@@ -59,18 +61,19 @@ class Elsewhere(ChatActions):
         self.ring()
 
     def show_recovered(self) -> None:
-        """Which conversations were being answered when the app ended without an end. Raises StorageError."""
+        """Report the conversations in which a reply was cut off by a crash. Raises StorageError."""
         if names := [name_of(each) for each in self.session.recovered_elsewhere()]:
             self.notify(
-                f"The app ended while {' and '.join(names)} {'was' if len(names) == 1 else 'were'} still being "
-                "answered. The text so far is kept; /continue resumes it there.",
+                f"The app ended while a reply was running in {' and '.join(names)}. The text so far is kept; /continue "
+                "resumes it there.",
                 title="Interrupted",
                 markup=False,
                 timeout=10,
             )
 
     def refresh_history(self) -> None:
-        """The list as it is now. Raises StorageError."""
+        """Draw the list of conversations, and the note of a queued message, again. Raises StorageError."""
+        self.show_waiting()
         if self.history_panel is None:
             return
         current = self.session.conversation.id if self.session.conversation else None
@@ -81,7 +84,7 @@ class Elsewhere(ChatActions):
         self.history_panel.show(items, current)
 
     def ring(self) -> None:
-        """The terminal's bell, when a wait is over and the user may be looking elsewhere."""
+        """Ring the terminal's bell at the end of a wait, if config asks for it."""
         when = self.services.config.ui.notify
         if when == "always" or (when == "unfocused" and not self.app.app_focus):
             self.app.bell()

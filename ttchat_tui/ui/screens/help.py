@@ -1,4 +1,4 @@
-"""Keys and commands, drawn from the action table."""
+"""The help: keys and commands, from the action table."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from ttchat_tui.ui.textual_patches.privates import add_bindings
 EDITING = (
     ("↑ ↓", "Earlier prompts, from the draft's first and last line"),
     ("ctrl+a ctrl+e", "Start and end of the line"),
-    ("alt+← alt+→", "A word back or on (alt+b, alt+f)"),
+    ("alt+← alt+→", "Back or forward one word (alt+b, alt+f)"),
     ("ctrl+w alt+d", "Delete the word before or after the cursor"),
     ("ctrl+u ctrl+k", "Delete to the start or the end of the line"),
-    ("F7", "Select the whole draft; delete empties it"),
+    ("F7", "Select the whole draft; delete clears it"),
     ("ctrl+z ctrl+y", "Undo, redo"),
-    ("//text", "Send text that begins with a slash"),
+    ("//text", "Send text that starts with a slash"),
 )
-"""What the prompt does besides, in the same two columns."""
+"""The prompt's editing keys."""
 
 HISTORY = (
     ("enter", "Open the conversation"),
     ("F2", "Rename it"),
     ("delete, twice", "Delete it; /undo brings it back"),
     ("ctrl+f", "Filter by title; esc clears the filter"),
-    ("a letter", "Goes to the prompt"),
+    ("a letter", "Types into the prompt"),
 )
 
 SAMPLING = (
-    ("↑ ↓", "The value above or below; the system prompt is the last"),
-    ("← →", "Less or more; with shift by ten"),
-    ("a digit", "Type a value; enter takes it, esc leaves it"),
+    ("↑ ↓", "Previous or next value; the system prompt is last"),
+    ("← →", "Decrease or increase; with shift by ten steps"),
+    ("a digit", "Type a value; enter applies it, esc cancels"),
     ("delete", "Back to the default"),
 )
 
@@ -51,11 +51,11 @@ PLACES = (
 KEY_WIDTH = 22
 
 MOST_KEYS = 2
-"""More alternatives than this would not fit beside the words at 60 columns; the README lists all."""
+"""Alternative keys that are shown; more do not fit at 60 columns. The README lists all."""
 
 
 class HelpScreen(Dialog[None]):
-    """Scrolls with the arrow and page keys; Escape, F1 (or the key that help has) and q close it."""
+    """Scrolls with the arrow and page keys. Escape, q and the keys of help (F1) close it."""
 
     heading = "Help"
     AUTO_FOCUS = "VerticalScroll"
@@ -83,5 +83,5 @@ class HelpScreen(Dialog[None]):
 
 
 def two_columns(keys: str, text: str) -> Content:
-    """Keys left, words right; keys too long for their column push the words on."""
+    """Keys left, words right; long keys push the words on."""
     return Content.assemble((keys.ljust(KEY_WIDTH), "$text-secondary"), " ", text)

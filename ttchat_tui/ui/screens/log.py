@@ -1,4 +1,4 @@
-"""The logs' newest lines: what the app noted, and what native libraries printed instead of tearing the screen."""
+"""The newest lines of the logs: messages of the app, and output of native libraries, which is kept off the screen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TAIL_BYTES = 128 * 1024
 
 
 class LogScreen(ModalScreen[None]):
-    """Read once when opened; `r` reads it again."""
+    """Reads the files when opened; `r` reads them again."""
 
     BINDINGS = [
         Binding("escape,q", "dismiss", "close"),
@@ -44,7 +44,7 @@ class LogScreen(ModalScreen[None]):
 
 
 def tail(path: Path) -> list[str]:
-    """The last 128 KiB of a file, as lines; a sentence instead when it cannot be read."""
+    """The lines in the last 128 KiB of a file; an error message if it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))

@@ -1,4 +1,4 @@
-"""Lists the models one can load; anything else (a hub id, a folder, a .gguf file) can be typed."""
+"""Choice of a model from a list; anything else (a hub id, a folder, a .gguf file) can be typed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ttchat_tui.ui.widgets.line_field import LineField
 
 WIDEST_NAME = 30
 BESIDE_NAME = 27
-"""SidebarScreen of a row's mark, size and state, `gated download` being the longest."""
+"""Columns of a row's mark, size and state; `gated download` is the longest."""
 
 
 class ModelPicker(Dialog[str]):
-    """Result: the model's name as the user would type it after `--model`."""
+    """Result: the model's name as an argument of `--model`."""
 
     heading = "Model"
     AUTO_FOCUS = "Input"
@@ -35,11 +35,11 @@ class ModelPicker(Dialog[str]):
 
     def __init__(self, rows: Sequence[ModelRow], current: str = "") -> None:
         super().__init__()
-        # A server may list a model twice, or under the name of one that is here; by name they load the same one.
+        # A server may list a model twice, or under a local model's name. Models of one name load the same one.
         self._rows = list({row.name: row for row in reversed(rows)}.values())[::-1]
         self._current = current
         self._listed: list[ModelRow] = []
-        """The rows that match what is typed, as they stand in the list."""
+        """The rows that match the filter, in the list's order."""
 
     def body(self) -> ComposeResult:
         yield LineField(placeholder="Filter, or a hub id, a folder, a .gguf file", compact=True)
@@ -47,7 +47,7 @@ class ModelPicker(Dialog[str]):
         yield Static("", classes="hint", markup=False)
 
     def on_resize(self) -> None:
-        """Also as it opens: the names get what the box leaves them."""
+        """Also called as it opens: the names get the width that the box leaves."""
         models = self.query_one(OptionList)
         at = models.highlighted
         self._list_matching(self.query_one(Input).value)
@@ -55,7 +55,7 @@ class ModelPicker(Dialog[str]):
             models.highlighted = at
 
     def action_move(self, step: int) -> None:
-        """The arrows move through the list while one goes on typing."""
+        """Move in the list while the focus stays in the field."""
         models = self.query_one(OptionList)
         if step > 0:
             models.action_cursor_down()

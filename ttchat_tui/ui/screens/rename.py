@@ -1,4 +1,4 @@
-"""Asks for a conversation's title."""
+"""The dialog for a conversation's title."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_LENGTH = 200
 
 
 class Rename(Dialog[str]):
-    """Result: the new title, one line, never blank."""
+    """Result: the new title, on one line and not blank."""
 
     heading = "Rename the conversation"
 

@@ -1,4 +1,4 @@
-"""Asks where and in which format to save a transcript."""
+"""The dialog for saving a transcript: format and file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ttchat_tui.ui.widgets.line_field import LineField
 
 FORMATS: Final[dict[str, tuple[str, str]]] = {
     "markdown": (".md", "Markdown, to read"),
-    "json": (".json", "JSON, with every figure"),
+    "json": (".json", "JSON, with all figures"),
     "jsonl": (".jsonl", "JSONL, messages format"),
 }
-"""Format → file ending and what it is for."""
+"""Format → its suffix and its label."""
 
 
 class FormatButton(RadioButton):
-    """Textual tells the chosen one by its colour alone, which NO_COLOR takes away."""
+    """Textual marks the chosen button by colour only, which NO_COLOR removes."""
 
     BUTTON_LEFT = BUTTON_RIGHT = " "
 
@@ -36,13 +36,13 @@ class FormatButton(RadioButton):
 
 
 class SaveTranscript(Dialog[tuple[str, Path]]):
-    """Result: the format (a key of `FORMATS`) and the file, or the folder, to write to. Nothing is ever replaced."""
+    """Result: the format (a key of `FORMATS`), and the file or folder to write to. No file is ever replaced."""
 
     heading = "Save the transcript"
     AUTO_FOCUS = "Input"
 
     def __init__(self, folder: Path, name: str) -> None:
-        """`name`, without an ending, is what the file is called if the user does not say otherwise."""
+        """`name`: the suggested file name, without a suffix."""
         super().__init__()
         self._format = "markdown"
         self._suggested = str(folder / f"{name}.md")
@@ -61,7 +61,7 @@ class SaveTranscript(Dialog[tuple[str, Path]]):
     def _format_chosen(self, event: RadioSet.Changed) -> None:
         self._format = event.pressed.name or "markdown"
         field = self.query_one(Input)
-        # Only an ending that one of the formats gave is changed: what the user typed stays.
+        # Only a suffix of a known format is changed.
         if field.value.endswith(tuple(ending for ending, _ in FORMATS.values())):
             field.value = str(Path(field.value).with_suffix(FORMATS[self._format][0]))
 
@@ -91,7 +91,7 @@ class SaveTranscript(Dialog[tuple[str, Path]]):
 
 
 def target_of(typed: str) -> Path | None:
-    """The file a user means, `~` expanded; None when nothing is written."""
+    """The typed path with `~` expanded; None if it is blank or invalid."""
     try:
         return file_path(typed.strip()) if typed.strip() else None
     except StorageError:
@@ -99,23 +99,23 @@ def target_of(typed: str) -> Path | None:
 
 
 def is_known(target: Path) -> bool:
-    """A folder, or a file whose ending (if it has one) is that of a format."""
+    """Whether it is a folder, or a file with a known suffix or none."""
     return os.path.isdir(target) or not target.suffix or target.suffix.lower() in ENDINGS
 
 
 def hint_for(target: Path | None, *, is_folder: bool = False) -> str:
-    """What saving to `target` (a folder by its slash) would do that the user may not expect (see
-    `storage.export.write_export`)."""
+    """What saving to `target` would do, as `storage.export.write_export` does it. `is_folder`: it was typed with a final
+    slash."""
     if target is None:
-        return "Write the name of a file or a folder."
+        return "Enter the name of a file or folder."
     if os.path.isdir(target):
-        return "Into this folder; the conversation's title gives the name."
+        return "Saves into this folder, named after the conversation."
     if is_folder:
-        return "A new folder; the conversation's title gives the name in it."
+        return "Saves into a new folder, named after the conversation."
     if not is_known(target):
-        return f"No format has this ending; known are {', '.join(ENDINGS)}."
+        return f"Unknown format. Use one of {', '.join(ENDINGS)}."
     if (folder := missing_folder(target)) is not None:
         return f"In a new folder: {folder}"
     if not target.suffix:
-        return "The ending of the format is added."
-    return "This name is taken: the new file gets a number." if os.path.exists(target) else ""
+        return "The format's suffix is added."
+    return "This file exists; the new one gets a number." if os.path.exists(target) else ""

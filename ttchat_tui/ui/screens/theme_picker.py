@@ -1,4 +1,4 @@
-"""Lets the user walk through the themes, each of them live on the whole screen."""
+"""Choice of a theme with a live preview."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ttchat_tui.ui.screens.dialog import Dialog
 
 
 class ThemePicker(Dialog[str]):
-    """Result: the theme chosen, already on screen. None: the one from before is back."""
+    """Result: the chosen theme, already applied. None: the previous one is restored."""
 
     heading = "Theme"
     AUTO_FOCUS = "OptionList"

@@ -1,4 +1,4 @@
-"""Cuts and pads plain text to terminal cells, where a character may be two wide or none."""
+"""Cutting and padding of plain text to terminal cells; a character takes zero to two."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from rich.cells import cell_len, set_cell_size
 
 
 def cut_to_cells(text: str, width: int) -> str:
-    """`text` in at most `width` cells, ending in … when something had to go."""
+    """`text` cut to `width` cells, with … at the end if it was longer."""
     if cell_len(text) <= width:
         return text
     if width < 1:
@@ -15,5 +15,5 @@ def cut_to_cells(text: str, width: int) -> str:
 
 
 def pad_to_cells(text: str, width: int) -> str:
-    """`text` with blanks at its end up to `width` cells."""
+    """`text` padded with blanks to `width` cells."""
     return text + " " * max(0, width - cell_len(text))

@@ -1,4 +1,4 @@
-"""The bottom row: the keys that work now. Where there is no room for all, whole keys are left out."""
+"""The bottom row: the keys that work now. Where space is short, whole keys are left out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from textual.widgets import Footer
 from ttchat_tui.ui.textual_patches.privates import FooterKey
 
 DISPENSABLE: Final = ("new", "newline", "stop", "toggle_sampling", "toggle_conversations", "palette", "send")
-"""Actions whose keys go, the first one first; what a focused widget adds, and help, stay."""
+"""Actions whose keys are left out, first to last. Help and keys of the focused widget stay."""
 
 _PADDING: Final = 3
 """Blank columns that `FooterKey` puts around key and description."""
@@ -25,12 +25,12 @@ def cells_of(key: FooterKey) -> int:
 
 
 def name_of(key: FooterKey) -> str:
-    """The name of its action, without `screen.` and arguments."""
+    """The name of the key's action, without `screen.` and arguments."""
     return key.action.rpartition(".")[2].partition("(")[0]
 
 
 def fitting(keys: Sequence[FooterKey], room: int) -> list[FooterKey]:
-    """`keys` without those that have to go for the rest to fit into `room` cells."""
+    """The `keys` that fit into `room` cells."""
     kept = list(keys)
     for name in DISPENSABLE:
         if sum(map(cells_of, kept)) <= room:
@@ -40,10 +40,10 @@ def fitting(keys: Sequence[FooterKey], room: int) -> list[FooterKey]:
 
 
 class KeyLine(Footer):
-    """Textual's footer cuts the last key in two where the terminal is narrow."""
+    """A footer that shows whole keys only; Textual's cuts the last one where the terminal is narrow."""
 
     def __init__(self, narrower_than: Mapping[str, int]) -> None:
-        """`narrower_than`: actions whose keys are shown below so many columns only."""
+        """`narrower_than`: action → the width in columns below which its key is shown."""
         super().__init__(show_command_palette=False)
         self._narrower_than = narrower_than
         self._room = 0

@@ -1,4 +1,4 @@
-"""A field of one line: Textual's, with the key that deletes the next word."""
+"""An `Input` with a key that deletes the next word."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textual.widgets import Input
 
 
 class LineField(Input):
-    """`ui.keys.EDITING_KEYS` names the keys."""
+    """See `ui.keys.EDITING_KEYS` for the keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("alt+delete", "delete_right_word", "Delete the next word", show=False)

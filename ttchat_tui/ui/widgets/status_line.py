@@ -1,4 +1,4 @@
-"""The app's top row: what is loaded, what it is doing, how full the context is."""
+"""The top row: the model, the engine's state, and how full the context is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ APP_NAME: Final = "ttchat"
 SEPARATOR: Final = " · "
 METER_CELLS: Final = 8
 SHORTEST_MODEL: Final = 8
-"""A model's name is cut down to this many cells before anything is cut off at the right."""
+"""Cells to which a model's name is shortened before the line is cut at the right."""
 
 _SIGNS: Final[dict[EngineState, tuple[str, str]]] = {
     "empty": ("○", "no model"),
@@ -39,7 +39,7 @@ _DOING: Final[dict[LoadPhase, str]] = {
 
 
 class _Shown(msgspec.Struct, frozen=True):
-    """Everything the line says."""
+    """The content of the line."""
 
     model: str = ""
     label: str = ""
@@ -52,14 +52,14 @@ class _Shown(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Of the model that is loaded, or is being loaded; of a path its last part. Empty where there is none."""
+        """The model that is loaded or loading, of a path its last part; empty without one."""
         if self.state == "loading":
             return self.detail.rstrip("/").rpartition("/")[2]
         return "" if self.state == "empty" else self.model
 
 
 class _Fit(msgspec.Struct, frozen=True):
-    """Which parts there is room for."""
+    """Which parts are shown."""
 
     name: bool = True
     bars: bool = True
@@ -78,11 +78,11 @@ _FITS: Final = (
     _Fit(name=False, bars=False, label=False, amounts=False, detail=False),
     _Fit(name=False, bars=False, label=False, amounts=False, detail=False, meter=False),
 )
-"""From everything to the least. The notice stays to the last: what nobody sees need not be said."""
+"""From all parts to the fewest. The notice is in all of them."""
 
 
 class StatusLine(Widget):
-    """One row, repainted only when a setter brings something new."""
+    """One row, repainted only when its content changes."""
 
     ALLOW_SELECT = False
 
@@ -111,20 +111,20 @@ class StatusLine(Widget):
         self._shown = _Shown()
 
     def set_model(self, model: str, label: str = "") -> None:
-        """The model's name, and what runs it; empty when nothing is loaded."""
+        """The model's name and the engine's label; empty if nothing is loaded."""
         self._show(replace(self._shown, model=one_line(model), label=one_line(label)))
 
     def set_state(self, state: EngineState, detail: str = "") -> None:
-        """What the engine is doing; `detail` is a few words more, while it loads the model's name. Progress lasts no longer than the loading."""
+        """The engine's state. `detail`: a few words; while loading, the model's name. Leaving `loading` clears the progress."""
         progress = self._shown.progress if state == "loading" else None
         self._show(replace(self._shown, state=state, detail=one_line(detail), progress=progress))
 
     def set_detail(self, detail: str) -> None:
-        """Other words beside the state; empty for none."""
+        """Words beside the state; empty for none."""
         self._show(replace(self._shown, detail=one_line(detail)))
 
     def set_progress(self, progress: LoadProgress | None) -> None:
-        """Where the load is, shown while the state is `loading`."""
+        """The load's progress, shown while the state is `loading`."""
         self._show(replace(self._shown, progress=progress))
 
     def set_context(self, used: int, total: int) -> None:
@@ -132,7 +132,7 @@ class StatusLine(Widget):
         self._show(replace(self._shown, used=used, total=total))
 
     def set_notice(self, notice: str) -> None:
-        """Something that holds as long as it is shown: `memory only: nothing is kept`. Empty hides it."""
+        """A lasting notice: `nothing is kept`. Empty hides it."""
         self._show(replace(self._shown, notice=one_line(notice)))
 
     def _show(self, shown: _Shown) -> None:
@@ -217,7 +217,7 @@ class StatusLine(Widget):
 
 
 def _amount(progress: LoadProgress) -> str:
-    """`123 / 456 MB`, `12 / 30 layers`; without a total what is done so far."""
+    """`123 / 456 MB`, `12 / 30 layers`; without a total, the amount so far."""
     if not progress.unit or not (progress.done or progress.total):
         return ""
     if progress.unit == "bytes":

@@ -1,4 +1,4 @@
-"""Conversations sorted into Today, Yesterday, This week and Older, with their ages as short words (pure)."""
+"""Conversations grouped into Today, Yesterday, This week and Older, with their ages. Pure functions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class HistoryItem:
     updated_at: float
     """Unix time, seconds."""
     mark: Mark = ""
-    """What goes on in it, or has ended there unseen."""
+    """A running or queued reply, or one that has ended unseen."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class GroupRow:
 
 @dataclass(frozen=True)
 class ConversationRow:
-    """One conversation as it is drawn."""
+    """One conversation in the drawn list."""
 
     id: int
     title: str
@@ -48,7 +48,7 @@ HistoryRow: TypeAlias = GroupRow | ConversationRow
 
 
 def rows_of(items: Iterable[HistoryItem], current: int | None, now: float) -> list[HistoryRow]:
-    """Newest first, a header before each group that has members. Groups go by local calendar days."""
+    """The rows, newest first, with a header before each group. Groups are by local calendar day."""
     today = date.fromtimestamp(now)
     rows: list[HistoryRow] = []
     group = ""
@@ -63,7 +63,7 @@ def rows_of(items: Iterable[HistoryItem], current: int | None, now: float) -> li
 
 
 def _day_of(then: float) -> date:
-    """The local day; a time that no calendar has counts as the oldest."""
+    """The local day; a time outside the calendar counts as the oldest."""
     try:
         return datetime.fromtimestamp(then).date()
     except (OverflowError, ValueError, OSError):
@@ -71,7 +71,7 @@ def _day_of(then: float) -> date:
 
 
 def group_of(day: date, today: date) -> str:
-    """The group of a conversation last used on `day`; days to come (a clock set back) count as today."""
+    """The group of a conversation last used on `day`. Days in the future (a clock set back) count as today."""
     if day >= today:
         return "Today"
     if day == today - timedelta(days=1):
@@ -80,7 +80,7 @@ def group_of(day: date, today: date) -> str:
 
 
 def age_of(then: float, now: float) -> str:
-    """At most four characters: `now`, `2m`, `1h`, `3d`, `5w`, and beyond a year `2y`."""
+    """The age in at most four characters: `now`, `2m`, `1h`, `3d`, `5w`, `2y`."""
     seconds = max(0, now - then)
     if seconds < _MINUTE:
         return "now"
@@ -94,7 +94,7 @@ def age_of(then: float, now: float) -> str:
 
 
 def matching(items: Sequence[HistoryItem], query: str) -> Sequence[HistoryItem]:
-    """The items whose titles hold every word of `query`, in any order, whatever the case; all for a blank one."""
+    """The items whose titles contain every word of `query`, in any order and case; all if it is blank."""
     words = query.casefold().split()
     if not words:
         return items

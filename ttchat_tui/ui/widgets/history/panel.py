@@ -1,4 +1,4 @@
-"""The list of conversations: grouped by day, filtered as one types, cheap with thousands."""
+"""The list of conversations: grouped by day, with a live filter, fast with thousands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["HistoryItem", "HistoryPanel"]
 
 
 class ConversationList(OptionList):
-    """The rows. Its keys act on the highlighted conversation and are answered by the panel; letters are none of them."""
+    """The rows. Keys act on the highlighted conversation, through the panel. Letters are not keys here."""
 
     BINDINGS = [
         Binding("f2", "panel('rename')", "rename", key_display="F2"),
@@ -32,18 +32,18 @@ class ConversationList(OptionList):
 
     @dataclass
     class Commanded(Message):
-        """A key of the list was pressed: `rename`, `delete`, `ask` (whether to delete) or `keep` (do not)."""
+        """A command for the highlighted conversation: `rename`, `delete`, `ask` to confirm a deletion, or `keep`."""
 
         command: str
 
     asked: str | None = None
-    """The conversation that the next press of delete deletes."""
+    """The conversation that the next press of delete would delete."""
 
     def action_panel(self, command: str) -> None:
         self.post_message(self.Commanded(command))
 
     def action_delete(self) -> None:
-        """The first press asks, the second one right behind it deletes."""
+        """The first press asks; a second one right after it deletes."""
         option = self.highlighted_option
         if option is None or option.id is None:
             self.app.bell()
@@ -71,7 +71,7 @@ class ConversationList(OptionList):
 
 
 class FilterInput(LineField):
-    """The filter. Escape empties and leaves it."""
+    """The filter. Escape clears and leaves it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "clear", "Clear", show=False),
@@ -80,11 +80,11 @@ class FilterInput(LineField):
 
     @dataclass
     class Left(Message):
-        """Down: on to the list."""
+        """Down was pressed: move to the list."""
 
     @dataclass
     class Closed(Message):
-        """Escape: it is empty again."""
+        """Escape was pressed; the filter is empty."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return bool(self.value) if action == "clear" else super().check_action(action, parameters)
@@ -98,7 +98,7 @@ class FilterInput(LineField):
 
 
 class NewButton(Static):
-    """The mouse's way to a new conversation."""
+    """A button for a new conversation."""
 
     @dataclass
     class Pressed(Message):
@@ -110,7 +110,7 @@ class NewButton(Static):
 
 
 class HistoryPanel(Vertical):
-    """Conversations, newest first. It changes nothing itself: every wish goes up as a message."""
+    """Conversations, newest first. It changes nothing itself; requests are posted as messages."""
 
     DEFAULT_CSS = """
     HistoryPanel {
@@ -140,7 +140,7 @@ class HistoryPanel(Vertical):
 
     @dataclass
     class FilterClosed(Message):
-        """The user has no more use for the filter, and is to go where one writes."""
+        """The user left the filter for the prompt."""
 
     @dataclass
     class RenameRequested(Message):
@@ -176,9 +176,9 @@ class HistoryPanel(Vertical):
     # --- what the screen uses
 
     def show(self, items: Sequence[HistoryItem], current: int | None) -> None:
-        """Show `items`, marking `current`. Nothing is drawn when nothing changed; highlight and scroll stay.
+        """Show `items` with `current` marked. Highlight and scroll position stay; unchanged rows are not drawn again.
 
-        A filter that would hide a conversation that was opened since is taken away.
+        A filter that would hide a newly opened conversation is cleared.
         """
         is_another = current is not None and current != self._current
         self._items = tuple(items)
@@ -197,7 +197,7 @@ class HistoryPanel(Vertical):
         self.filter_input.focus()
 
     def neighbour(self, current: int | None, step: int) -> int | None:
-        """The conversation `step` below (above, if negative) `current` in the list; the newest if that is new. None
+        """The conversation `step` below (if negative, above) `current`; the newest if `current` is not in the list. None
         at the ends."""
         ids = [item.id for item in self._items]
         place = ids.index(current) + step if current in ids else 0
@@ -215,7 +215,7 @@ class HistoryPanel(Vertical):
         rows = rows_of(matching(self._items, self.filter_input.value), self._current, self._clock())
         self.set_class(not rows, "-empty")
         if not rows:
-            nothing = "No title matches." if self._items else "Nothing yet: what you say is kept here."
+            nothing = "No title matches." if self._items else "No conversations yet."
             self.query_one("#history-empty", Static).update(nothing)
         if rows == self._rows:
             return
@@ -229,9 +229,9 @@ class HistoryPanel(Vertical):
         self._restore(highlighted, place, scroll_y)
 
     def _restore(self, highlighted: int | None, place: int | None, scroll_y: float) -> None:
-        """Highlight what was highlighted (or what took its place), and show the part of the list that was shown.
+        """Restore highlight and scroll position; a row that has gone is replaced by its neighbour.
 
-        While the keys go elsewhere the open conversation is highlighted: from there one begins.
+        While the focus is elsewhere, the open conversation is highlighted.
         """
         index_of = {row.id: index for index, row in enumerate(self._rows) if isinstance(row, ConversationRow)}
         if not index_of:
@@ -254,7 +254,7 @@ class HistoryPanel(Vertical):
     def _filter_changed(self, event: Input.Changed) -> None:
         event.stop()
         self._draw()
-        if event.value:  # Enter opens the newest that fits, not what had been highlighted before
+        if event.value:  # Enter opens the newest match, not the row highlighted before
             self.conversations.action_first()
 
     @on(Input.Submitted)

@@ -1,4 +1,4 @@
-"""Draws one line of the conversation list at whatever width it has: mark, title, age at the right."""
+"""One line of the conversation list: mark, title, and the age at the right."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SIGNS: Final[dict[Mark, tuple[str, str]]] = {
     "finished": ("✓", "$success"),
     "failed": ("✗", "$error"),
 }
-"""What stands before the age of a conversation in which something goes on or has ended unseen, and its colour."""
+"""A conversation's mark → the sign before its age, and the sign's colour."""
 
 
 class RowVisual(Visual):
-    """A row of one line. Nothing is laid out before it is drawn, so that thousands cost nothing."""
+    """A row of one line. It is laid out only when drawn, so that thousands of rows are cheap."""
 
     def __init__(self, row: HistoryRow) -> None:
         self._row = row
@@ -52,7 +52,7 @@ class RowVisual(Visual):
 def _conversation(
     row: ConversationRow, width: int, style: Style, options: RenderOptions
 ) -> list[tuple[str, Style]]:
-    # The highlighted row has a background of its own, which its foreground was chosen for: no second colour there.
+    # The highlighted row has its own background, on which only its foreground is legible.
     is_plain = not style.bold
     muted = style + Style(foreground=options.get_style("$text-muted").foreground) if is_plain else style
     mark = style + Style(foreground=options.get_style("$primary").foreground) if is_plain else style

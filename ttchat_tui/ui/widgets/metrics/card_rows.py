@@ -1,4 +1,4 @@
-"""What the driver tells of the Tenstorrent cards, once a second while it is on screen."""
+"""Telemetry of the Tenstorrent cards, read once a second while it is on screen."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ttchat_tui.domain.telemetry import CardReading
 from ttchat_tui.ui.widgets.metrics.figures import NOTHING, count_text, one_line
 
 ReadCards: TypeAlias = Callable[[], tuple[CardReading, ...]]
-"""Called on a thread: a card in trouble may keep its reader waiting, and the screen never waits."""
+"""Called in a thread, since a faulty card may block its reader."""
 
 INTERVAL_S = 1.0
 LABEL_WIDTH = 8
 
 
 class CardRows(Widget):
-    """A few rows for each card. Nothing is read while the panel is hidden."""
+    """A few rows per card. Nothing is read while the panel is hidden."""
 
     ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = {"metrics--label", "metrics--number"}
@@ -48,7 +48,7 @@ class CardRows(Widget):
             self._timer.pause()
 
     async def poll(self) -> None:
-        """Read now, and repaint what changed."""
+        """Read now, and repaint on changes."""
         cards = await asyncio.to_thread(self._read)
         if cards != self._cards:
             is_taller = sum(1 for _ in _rows(cards)) != sum(1 for _ in _rows(self._cards))
@@ -70,7 +70,7 @@ class CardRows(Widget):
 
 
 def _rows(cards: tuple[CardReading, ...]) -> Iterator[tuple[str, str]]:
-    """Label and text of each row; a row for what every card has, and only then for fan and holders."""
+    """Label and text of each row. Fan and holders have rows only if the card reports them."""
     for card in cards:
         firmware = f" · fw {card.firmware}" if card.firmware else ""
         yield f"card {card.index}", (card.card_type or NOTHING) + firmware

@@ -1,4 +1,4 @@
-"""Figures as text, for the panels: short, and as wide at 9 as at 999 once they are aligned to the right."""
+"""Figures as short text for the panels."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Final
 from ttchat_tui.domain.text import visible
 
 NOTHING: Final = "–"
-"""Stands for a figure that is not known."""
+"""Shown for an unknown figure."""
 
 _FULL, _EMPTY = "━", "─"
-"""A slider's strokes: every monospaced font has them in one cell, and they differ without colour."""
+"""As in a slider's track: one cell wide in every monospaced font, and distinct without colour."""
 
 
 def count_text(count: int | None) -> str:
@@ -38,7 +38,7 @@ def milliseconds_text(seconds: float | None) -> str:
 
 
 def bytes_text(size: int | None) -> tuple[str, str]:
-    """Number and unit: (`512`, `MB`), from ten GB on (`12.3`, `GB`); decimal units, as files are sold and shown."""
+    """Number and unit: (`512`, `MB`), from ten GB on (`12.3`, `GB`). Units are decimal."""
     if size is None:
         return NOTHING, "MB"
     if size >= 9_999_500_000:
@@ -47,14 +47,14 @@ def bytes_text(size: int | None) -> tuple[str, str]:
 
 
 def share(part: int, whole: int) -> float:
-    """`part / whole` within 0 and 1; 0 where the whole is not known."""
+    """`part / whole`, limited to 0 to 1; 0 if the whole is unknown."""
     return min(1.0, max(0.0, part / whole)) if whole > 0 else 0.0
 
 
 def bar_text(filled_share: float, width: int) -> tuple[str, str]:
     """A bar's full and empty part, `width` cells together.
 
-    The first cell fills with the first sign of something, the last only when all of it is there.
+    The first cell fills at any share above 0, the last only at 1.
     """
     filled = int(filled_share * width)
     if filled_share > 0 and width > 1:
@@ -63,5 +63,5 @@ def bar_text(filled_share: float, width: int) -> tuple[str, str]:
 
 
 def one_line(text: str) -> str:
-    """Text from a file or a peer, safe to show in a row: no control characters, no line breaks, no tabs."""
+    """Text from a file or a peer, made safe for one row: no control characters, line breaks or tabs."""
     return visible(" ".join(text.split()))

@@ -1,4 +1,4 @@
-"""Live figures of the engine and the reply: aligned, of constant width, repainted only when they changed."""
+"""Live figures of the engine and the reply, aligned and of constant width."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Metrics:
     itl_p95_s: float | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
-    """Of the prompt, how many were in the KV cache already."""
+    """Prompt tokens that were in the KV cache."""
     completion_tokens: int | None = None
     context_used: int | None = None
     context_length: int | None = None
@@ -57,9 +57,9 @@ class Metrics:
     engine_label: str = ""
     threads: int | None = None
     is_over_network: bool = False
-    """The TTFT has the network in it, and steps are the gaps between the pieces that came."""
+    """The TTFT includes the network, and steps are the gaps between received chunks."""
     is_estimate: bool = False
-    """Tokens and their rates are guessed: the server does not tell. Marked with `~`."""
+    """Token counts and rates are estimates, since the server reports none. Marked with `~`."""
     history: tuple[float, ...] = ()
     """Decode rates, oldest first."""
 
@@ -86,7 +86,7 @@ class MetricsTable(Widget):
         self._metrics = Metrics()
 
     def show(self, metrics: Metrics) -> None:
-        """Show these figures; the history is not ours, and alone is no reason to repaint."""
+        """Show these figures. A change of the history alone does not repaint."""
         previous, self._metrics = self._metrics, metrics
         if replace(previous, history=()) != replace(metrics, history=()):
             self.refresh()
@@ -109,14 +109,14 @@ class MetricsTable(Widget):
         yield self._context_row(width)
         yield self._row(width, "memory", *bytes_text(m.rss_bytes))
         yield self._row(width, "load", seconds_text(m.load_s), "s")
-        # "2 threads" would not fit beside the longest label.
+        # "2 threads" does not fit beside the longest label.
         threads = f" · {m.threads}T" if m.threads and m.engine_label else ""
         yield self._text_row(width, "model", m.model)
         yield self._text_row(width, "engine", m.engine_label + threads)
         yield self._text_row(width, "phase", m.phase)
 
     def _guess(self, number: str) -> str:
-        """With the mark of a guess where it is one; nothing and none are sure."""
+        """Mark an estimate with `~`; 0 and unknown figures have no mark."""
         return f"~{number}" if self._metrics.is_estimate and number not in (NOTHING, "0") else number
 
     def _row(self, width: int, label: str, number: str, unit: str, *, is_headline: bool = False) -> Content:
@@ -156,9 +156,9 @@ class MetricsTable(Widget):
 
 
 class MetricsPanel(VerticalScroll):
-    """Shows the last `Metrics` it was given. For them it has no timer: whoever pumps events calls `show`, at 2 to 4 Hz.
+    """Shows the last `Metrics`. It has no timer of its own: the event pump calls `show`, at 2 to 4 Hz.
 
-    The rows stand in the order of their weight: on a low screen the last ones have to be scrolled to.
+    Important rows come first: on a low screen the last ones are reached by scrolling.
     """
 
     DEFAULT_CSS = """
@@ -174,7 +174,7 @@ class MetricsPanel(VerticalScroll):
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        """`read_cards` is given where there are cards: they get rows of their own, which have their own timer."""
+        """`read_cards`: given if there are cards. Their rows have a timer of their own."""
         super().__init__(name=name, id=id, classes=classes)
         self.border_title = "Metrics"
         self._graph = RateGraph()
@@ -189,10 +189,10 @@ class MetricsPanel(VerticalScroll):
             yield self._cards
 
     def show(self, metrics: Metrics) -> None:
-        """Show these figures, also before they are on screen; nothing is repainted when nothing changed."""
+        """Show these figures, also before the panel is on screen. Unchanged figures are not repainted."""
         self._graph.show(metrics.history)
         self._table.show(metrics)
 
     def allow_focus(self) -> bool:
-        """A stop of the tab key only where there is something to scroll to."""
+        """Focusable only if there is something to scroll to."""
         return self.max_scroll_y > 0

@@ -1,4 +1,4 @@
-"""The decode rate over the last seconds, one cell a sample, from zero up: a constant rate is a level line."""
+"""A graph of the decode rate, one cell per sample, starting at zero."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from textual.content import Content
 from textual.widget import Widget
 
 BARS: Final = "▁▂▃▄▅▆▇█"
-"""The lowest is the axis, which stands for zero and for what has no sample."""
+"""The lowest bar is the axis: zero, or no sample."""
 
 
 def bars(rates: Sequence[float], width: int) -> str:
-    """The newest `width` samples, at the right; the highest of all the samples has the highest bar."""
+    """The newest `width` samples, aligned right, scaled to the highest of all samples."""
     top = max(rates, default=0.0)
     shown = rates[-width:] if width > 0 else ()
     return "".join(_bar(rate, top) for rate in shown).rjust(width, BARS[0])
@@ -26,7 +26,7 @@ def _bar(rate: float, top: float) -> str:
 
 
 class RateGraph(Widget):
-    """One row. Textual's Sparkline begins at the lowest sample and stretches what there is over its width."""
+    """One row. Textual's Sparkline starts at the lowest sample and stretches the samples over its width."""
 
     ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = {"metrics--bar", "metrics--rest"}
@@ -39,7 +39,7 @@ class RateGraph(Widget):
         self._rates: Sequence[float] = ()
 
     def show(self, rates: Sequence[float]) -> None:
-        """Draw these, oldest first; nothing is repainted when they are the same."""
+        """Draw these rates, oldest first. Unchanged rates are not repainted."""
         if rates != self._rates:
             self._rates = rates
             self.refresh()

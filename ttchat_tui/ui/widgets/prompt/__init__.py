@@ -1,1 +1,1 @@
-"""The prompt: drafts, earlier prompts, pasted text."""
+"""The prompt: draft, earlier prompts, pasted text."""

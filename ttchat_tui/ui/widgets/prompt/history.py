@@ -1,4 +1,4 @@
-"""Earlier prompts and where the user stands among them; the draft they left, and edits on the way, are kept."""
+"""History of sent prompts, with the current position, the draft, and edits made on the way."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ from collections.abc import Sequence
 
 
 class PromptHistory:
-    """A list to walk through with up and down, like a shell's. The place past the newest entry is the draft."""
+    """A list to browse with up and down, as in a shell. The draft follows the newest entry."""
 
     def __init__(self) -> None:
         self._entries: list[str] = []
         self._place: int | None = None
         """Index of the entry shown; None while the draft is."""
         self._edited: dict[int | None, str] = {}
-        """What each place visited looked like when it was left."""
+        """Entry → its text when the user left it."""
 
     def replace(self, entries: Sequence[str]) -> None:
-        """Walk through `entries` (oldest first) from now on."""
+        """Use `entries` (oldest first) from now on."""
         self._entries = [entry for entry in entries if entry.strip()]
         self.leave()
 
     def add(self, entry: str) -> None:
-        """`entry` was sent: it is the newest one, unless it is already."""
+        """Add a sent prompt, unless it repeats the newest one."""
         if not self._entries or self._entries[-1] != entry:
             self._entries.append(entry)
 
     def leave(self) -> None:
-        """Back to the draft; edits made while walking are forgotten."""
+        """Return to the draft and discard edits of entries."""
         self._place = None
         self._edited.clear()
 
     def older(self, shown: str) -> str | None:
-        """The entry before the one shown (`shown` is how it looks now), or None at the oldest."""
+        """The previous entry, or None at the oldest. `shown`: the current text, which is kept."""
         place = len(self._entries) if self._place is None else self._place
         return self._go(place - 1, shown) if place > 0 else None
 
     def newer(self, shown: str) -> str | None:
-        """The entry after the one shown, at last the draft; None when the draft is shown already."""
+        """The next entry, finally the draft; None if the draft is shown."""
         if self._place is None:
             return None
         place = self._place + 1

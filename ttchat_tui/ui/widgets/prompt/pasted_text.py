@@ -1,4 +1,4 @@
-"""Text from outside made fit for the prompt: one kind of newline, no escape sequences, nothing that is not seen."""
+"""Cleaning of pasted text: one kind of newline, no escape sequences, no invisible characters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from ttchat_tui.domain.text import without_hidden
 
 PASTED_ESCAPE: Final = "\uf01b"
-"""Stands for ESC in a paste (a private-use character), where the terminal's parser must not see one."""
+"""Replaces ESC in a paste, so that the terminal's parser does not see it. A private-use character."""
 
 _NEWLINES: Final = re.compile("\r\n?|\u2028|\u2029")
 
@@ -22,12 +22,12 @@ _DROPPED: Final = re.compile(
 
 
 def as_draft(text: str) -> str:
-    """`text` as the prompt holds it: `\\n` for every newline, tabs kept, terminal control and what is hidden dropped."""
+    """`text` for the prompt: `\\n` for every newline, tabs kept, control and invisible characters removed."""
     return clean_paste(text)[0]
 
 
 def clean_paste(text: str) -> tuple[str, int]:
-    """`as_draft`, and how many of the characters left out were hidden ones: a model would have read what, or in what
-    order, its user does not see."""
+    """`as_draft`, and the number of invisible characters removed. A model would read them, or text in an order that the user
+    does not see."""
     plain = _DROPPED.sub("", _NEWLINES.sub("\n", text.replace(PASTED_ESCAPE, "\x1b")))
     return without_hidden(plain)

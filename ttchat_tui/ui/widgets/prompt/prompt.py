@@ -1,4 +1,4 @@
-"""Where the user writes: a multi-line draft with history; Enter sends, ctrl+j begins a line, typing is never blocked."""
+"""The prompt: a multi-line editor for the draft, with history. Typing is never blocked."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
 
 MIN_ROWS = 2
 MAX_ROWS = 8
-"""The prompt is as high as its text between these: a change of height lays the whole screen out, a key does not."""
+"""The prompt grows with its text between these. Only a change of height needs a layout of the screen."""
 
 ROWS_SHARE = 3
-"""At most one in so many of the screen's rows: at 20 rows the transcript keeps the most of them."""
+"""The prompt takes at most this fraction (1/3) of the screen's rows."""
 
 DRAFT_PAUSE_S = 0.4
-"""How long the typing must rest before `DraftChanged` is posted."""
+"""Pause in typing, in seconds, after which `DraftChanged` is posted."""
 
 PLACEHOLDER = "Write a message"
 BUSY_PLACEHOLDER = "Type ahead while the reply streams; esc stops it"
 
 
 class Prompt(TextArea):
-    """The draft. Whoever handles `Submitted` decides whether it is taken, and then calls `clear_draft`."""
+    """The draft. The handler of `Submitted` calls `clear_draft` if it accepts the text."""
 
     DEFAULT_CSS = """
     Prompt {
@@ -45,7 +45,7 @@ class Prompt(TextArea):
 
     @dataclass
     class Submitted(Message):
-        """The user wants to send this. Never blank."""
+        """The user sends this text, which is never blank."""
 
         prompt: Prompt
         text: str
@@ -56,7 +56,7 @@ class Prompt(TextArea):
 
     @dataclass
     class DraftChanged(Message):
-        """The draft is another one than was last told or set, and typing has paused: time to keep and count it."""
+        """The draft has changed and typing has paused: time to store it and count its tokens."""
 
         prompt: Prompt
         text: str
@@ -67,7 +67,7 @@ class Prompt(TextArea):
 
     @dataclass
     class ScrollRequested(Message):
-        """Page up (-1) or page down (1) with nothing to page through in the prompt: meant for the transcript."""
+        """Page up (-1) or page down (1) was pressed, and the whole draft is visible: scroll the transcript."""
 
         prompt: Prompt
         pages: int
@@ -87,7 +87,7 @@ class Prompt(TextArea):
             highlight_cursor_line=False,
             compact=False,
         )
-        # An idle app does not repaint, and a bracket's partner 5,000 lines away is not worth a key's delay.
+        # An idle app does not repaint; finding a bracket's partner in a long draft delays keys.
         self.cursor_blink = False
         self.match_cursor_bracket = False
         self._submit_keys = [canonical_key(key) for key in submit_keys]
@@ -96,7 +96,7 @@ class Prompt(TextArea):
         self._reported = ""
         self._pause: Timer | None = None
         self._token_hint = ""
-        # The footer shows these while the prompt has the focus; `on_key` acts before they could.
+        # For the footer, while the prompt has the focus. `on_key` handles these keys first.
         for name, keys in (("send", self._submit_keys), ("newline", self._newline_keys)):
             if keys:
                 add_bindings(self, [binding(BY_NAME[name], keys)])
@@ -104,39 +104,39 @@ class Prompt(TextArea):
     # --- what the screen uses
 
     def set_draft(self, text: str) -> None:
-        """Replace the draft, cursor at its end, without a `DraftChanged` for it."""
+        """Replace the draft and move the cursor to its end. Posts no `DraftChanged`."""
         self._reported = as_draft(text)
         self._recall.leave()
         self._load(self._reported)
 
     def write(self, text: str) -> None:
-        """Insert it at the cursor, or instead of the selection, as one edit."""
+        """Insert `text` at the cursor, or in place of the selection, as one edit."""
         start, end = self.selection
         result = self.replace(as_draft(text), start, end, maintain_selection_offset=False)
         self.move_cursor(result.end_location)
 
     def clear_draft(self) -> None:
-        """Empty the prompt: the draft was taken."""
+        """Empty the prompt after the draft was sent."""
         self.set_draft("")
         self.set_token_hint("")
 
     def set_history(self, prompts: Sequence[str]) -> None:
-        """What up and down go through, oldest first. The draft stays."""
+        """Set the prompts that up and down browse, oldest first. The draft stays."""
         self._recall.replace(prompts)
 
     def set_busy(self, is_busy: bool) -> None:
-        """Show that a reply is running. Typing and sending go on as ever; the screen decides what sending means."""
+        """Show that a reply is running. Typing and sending still work; the screen decides what sending does."""
         self.set_class(is_busy, "-busy")
         self.placeholder = BUSY_PLACEHOLDER if is_busy else PLACEHOLDER
 
     def set_token_hint(self, hint: str) -> None:
-        """A few words at the right of the lower border, such as `23 tok`; empty for none."""
+        """Show a few words in the lower border, such as `23 tok`; empty for none."""
         if hint != self._token_hint:
             self._token_hint = hint
             self.border_subtitle = Content(hint) if hint else None
 
     def report_draft(self) -> None:
-        """Post `DraftChanged` now instead of after the pause, if the draft is not the one last told or set."""
+        """Post `DraftChanged` now, if the draft has changed since it was last reported or set."""
         if self.text != self._reported:
             self._reported = self.text
             self.post_message(self.DraftChanged(self, self._reported))
@@ -144,7 +144,7 @@ class Prompt(TextArea):
     # --- actions
 
     def action_send(self) -> None:
-        """Offer the draft for sending; nothing happens when it is blank."""
+        """Post `Submitted` unless the draft is blank."""
         text = self.text
         if not text.strip():
             return
@@ -156,7 +156,7 @@ class Prompt(TextArea):
         self.replace("\n", start, end, maintain_selection_offset=False)
 
     async def edit_externally(self) -> None:
-        """Let the user edit the draft in `$VISUAL` or `$EDITOR`; what goes wrong is said and changes nothing."""
+        """Edit the draft in `$VISUAL` or `$EDITOR`. An error is shown, and the draft stays."""
         try:
             edited = await edit_on_terminal(self.app, self.text, editor_command(os.environ))
         except EditorError as error:
@@ -209,7 +209,7 @@ class Prompt(TextArea):
         event.prevent_default()
 
     async def on_paste(self, event: events.Paste) -> None:
-        """A paste is one edit of the draft, whatever it holds: newlines in it never send."""
+        """Insert a paste as one edit. Newlines in it do not send."""
         event.prevent_default()
         event.stop()
         self.write(event.text)
@@ -224,7 +224,7 @@ class Prompt(TextArea):
         self._pause = self.set_timer(DRAFT_PAUSE_S, self.report_draft)
 
     def on_resize(self) -> None:
-        # The text wraps anew; the height follows once this layout is done.
+        # The text is wrapped again in this layout; the height follows it.
         self.call_after_refresh(self._fit_height)
 
     # --- inside

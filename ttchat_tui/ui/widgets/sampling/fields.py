@@ -1,4 +1,4 @@
-"""The sampling parameters as the panel shows them: order, labels, what each one does, and what may be typed."""
+"""The sampling parameters in the panel: order, labels, help, and the ranges that may be typed."""
 
 from __future__ import annotations
 
@@ -22,27 +22,25 @@ class SliderField:
 
 SLIDERS: Final = (
     SliderField(
-        "temperature", "temperature", "How freely the next token is drawn; 0 always takes the most probable."
+        "temperature", "temperature", "How random the next token is; 0 always picks the most likely one."
     ),
+    SliderField("top_p", "top-p", "Keep the most likely tokens up to this total probability; 1 keeps all."),
     SliderField(
-        "top_p", "top-p", "Keep the most probable tokens up to this share of probability; 1 keeps all."
+        "min_p", "min-p", "Drop tokens less likely than this share of the most likely one; 0 drops none."
     ),
-    SliderField("min_p", "min-p", "Drop tokens below this share of the most probable one; 0 drops none."),
-    SliderField("top_k", "top-k", "Keep this many of the most probable tokens; 0 keeps all."),
+    SliderField("top_k", "top-k", "Keep this many of the most likely tokens; 0 keeps all."),
     SliderField(
         "repetition_penalty",
         "repetition",
-        "Above 1, tokens of the prompt and the reply become less probable.",
+        "Above 1, tokens in the prompt and the reply become less likely.",
     ),
 )
 
 MORE_SLIDERS: Final = (
     SliderField(
-        "presence_penalty", "presence", "Above 0, tokens already in the reply become less probable, once."
+        "presence_penalty", "presence", "Above 0, tokens already in the reply become less likely, once."
     ),
-    SliderField(
-        "frequency_penalty", "frequency", "Above 0, tokens become less probable each time they are repeated."
-    ),
+    SliderField("frequency_penalty", "frequency", "Above 0, tokens become less likely each time they occur."),
 )
 
 SLIDER_KEYS: Final = "← → a step, shift ten · digits type a value · delete resets"
@@ -58,7 +56,7 @@ UNSUPPORTED: Final = "Not supported by this engine."
 
 
 def limits(name: str) -> tuple[float, float]:
-    """The range of a field as `SamplingParams` accepts it: wider than a slider's, where that shows the useful part."""
+    """The range that `SamplingParams` accepts for a field. A slider may show only the useful part of it."""
     for field in msgspec.inspect.type_info(SamplingParams).fields:  # pyright: ignore[reportAttributeAccessIssue]
         if field.name == name:
             for kind in getattr(field.type, "types", (field.type,)):

@@ -1,4 +1,4 @@
-"""A short line of text with a cursor, edited key by key: what a row turns into while a value is typed."""
+"""A line editor for a short text: what a row becomes while a value is typed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ class LineEdit:
     """Text and cursor, without a screen.
 
     Args:
-        text: What stands there at first, all of it selected: the first character that is typed replaces it.
+        text: The initial text, all of it selected: the first typed character replaces it.
         allowed: The characters that may be typed; others are ignored.
         limit: The longest text, in characters.
     """
@@ -20,7 +20,7 @@ class LineEdit:
         self._limit = limit
 
     def insert(self, text: str) -> None:
-        """Insert what is allowed of `text` at the cursor, up to the limit; where all is selected, instead of it."""
+        """Insert the allowed characters of `text` at the cursor, or in place of a selection, up to the limit."""
         accepted = "".join(character for character in text if character in self._allowed)
         if accepted and self.is_selected:
             self._cut(0, len(self.text))
@@ -29,7 +29,7 @@ class LineEdit:
         self.cursor += len(accepted)
 
     def press(self, key: str) -> bool:
-        """Apply an editing key, by Textual's name of it; False if it is none."""
+        """Apply an editing key, given by its name in Textual. False if it is not one."""
         match key:
             case "left":
                 self.cursor = max(0, self.cursor - 1)

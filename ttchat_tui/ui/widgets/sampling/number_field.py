@@ -1,4 +1,4 @@
-"""A whole number in one row, which may be left to chance or to the model: `seed  random`."""
+"""A whole number in one row, or none: `seed  random`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ttchat_tui.ui.widgets.sampling.value_row import ValueRow
 
 
 class NumberField(ValueRow["int | None"]):
-    """An integer between `low` and `high`, or None where `none_text` says what None means.
+    """An integer between `low` and `high`; also None, if `none_text` says what that means.
 
     Keys are a slider's: left/right go to the next multiple of `step` (below the lowest lies None, where allowed),
     shift ten of them, home/end the ends, digits or Enter type, an empty text is None, backspace or delete reset.
@@ -59,7 +59,7 @@ class NumberField(ValueRow["int | None"]):
     def shown(self, value: int | None) -> str:
         if value is None:
             return self.none_text
-        # Longer ones are no quantities but names, and the row is short.
+        # Longer ones are identifiers, such as seeds, and the row is short.
         return f"{value:,}" if abs(value) < 10**9 else str(value)
 
     @property
@@ -98,7 +98,7 @@ class NumberField(ValueRow["int | None"]):
 
 
 def _short(number: int) -> str:
-    """A number in at most five characters: whole thousands as k and M (of 1,024), powers of two beyond as such."""
+    """A number in at most five characters: k and M for multiples of 1,024, `2^n` beyond."""
     if number >= 2**40:
         return f"2^{number.bit_length()}"
     for unit, size in (("M", 2**20), ("k", 2**10)):

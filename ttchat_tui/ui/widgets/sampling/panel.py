@@ -38,9 +38,9 @@ from ttchat_tui.ui.widgets.sampling.ticks import Ticks
 
 
 class SamplingPanel(VerticalScroll, can_focus=False):
-    """Shows one conversation's settings; `set_*` are silent, the user's changes go up as messages.
+    """Shows one conversation's settings. The `set_*` methods post nothing; the user's changes are posted as messages.
 
-    The parameters are held as they came, also where no slider can show them. Up and down go from row to row.
+    Parameters keep their exact values, also where a slider cannot show them. Up and down move between rows.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -57,13 +57,13 @@ class SamplingPanel(VerticalScroll, can_focus=False):
 
     @dataclass
     class ParamsChanged(Message):
-        """The user changed a parameter or chose a preset; from the next token on, `params` is what they want."""
+        """The user changed a parameter or chose a preset. `params` apply from the next token on."""
 
         params: SamplingParams
 
     @dataclass
     class SystemPromptChanged(Message):
-        """The user changed the system prompt, and paused or left it."""
+        """The user changed the system prompt, then paused or left the field."""
 
         text: str
 
@@ -129,7 +129,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             name=name,
         )
 
-    # What the screen sets.
+    # --- what the screen sets
 
     @property
     def params(self) -> SamplingParams:
@@ -137,7 +137,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
 
     @property
     def system_prompt(self) -> str:
-        """The text as it stands, also while it is being typed."""
+        """The current text, also while it is being typed."""
         return self._system_prompt.text
 
     def set_params(self, params: SamplingParams) -> None:
@@ -151,7 +151,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._system_prompt.set_text(text)
 
     def set_model_default(self, params: SamplingParams | None) -> None:
-        """What the loaded model recommends: a preset of its own, and where each row's reset returns to."""
+        """Set the model's recommended parameters: a preset, and the values to which rows reset."""
         self._model_default = params
         default = params or SamplingParams()
         for name, row in self._rows().items():
@@ -160,14 +160,14 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._show_preset()
 
     def set_capabilities(self, capabilities: Capabilities) -> None:
-        """Grey out what the engine does not honour."""
+        """Disable the parameters that the engine does not support."""
         for name, row in {**self._rows(), "stop": self._stop}.items():
             is_supported = name in capabilities.sampling
             row.disabled = not is_supported
             row.tooltip = Content(self._help[name] if is_supported else f"{UNSUPPORTED}\n{self._help[name]}")
 
     def set_context_length(self, tokens: int) -> None:
-        """No reply can be longer than what the model can hold; 0: not known, and any length may be wished."""
+        """Limit the reply's length to the model's context; 0: unknown, any length is allowed."""
         self._max_tokens.high = tokens or int(limits("max_tokens")[1])
 
     def _rows(self) -> dict[str, Slider | NumberField]:
@@ -182,7 +182,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     def _show_preset(self) -> None:
         matching = [name for name in self._presets.names if self._with(name) == self._params]
         if self._preset not in matching:
-            # Of several that are alike, the one that was chosen stays; else the model's own word comes first.
+            # Of several equal presets, the chosen one stays; otherwise the model's own comes first.
             self._preset = matching[-1] if matching else None
         self._presets.show(self._preset)
         folded = sum(self._sliders[field.name].is_modified for field in MORE_SLIDERS)
@@ -193,13 +193,13 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         return with_preset(self._params, chosen or SamplingParams())
 
     def focus_first(self) -> None:
-        """Put the focus on the first row that can be changed with the arrows."""
+        """Focus the first enabled row."""
         for row in self._rows().values():
             if not row.disabled:
                 row.focus()
                 return
 
-    # What the user does.
+    # --- what the user does
 
     @on(Slider.Changed)
     def _slider_moved(self, event: Slider.Changed) -> None:

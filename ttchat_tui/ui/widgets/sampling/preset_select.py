@@ -1,4 +1,4 @@
-"""The choice of a preset, with a word for settings that are none of them."""
+"""A menu of presets, with an entry for custom settings."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from textual.message import Message
 from textual.widgets import Label, Select
 
 CUSTOM = "custom"
-"""What stands there while the settings are no preset's."""
+"""Shown while the settings match no preset."""
 
 
 class PresetMenu(Select[str], inherit_bindings=False):
-    """A one-row select that leaves up and down to the panel; left and right choose without opening it."""
+    """A one-row select. Left and right choose without opening it; up and down are the panel's."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,space", "show_overlay", "Show presets", show=False),
@@ -31,7 +31,7 @@ class PresetMenu(Select[str], inherit_bindings=False):
         self.names = tuple(names)
 
     def action_choose(self, direction: int) -> None:
-        """The neighbouring preset; from custom settings the first or the last."""
+        """Choose the next or previous preset; from custom settings, the first or the last."""
         if self.selection is None:
             self.value = self.names[0 if direction > 0 else -1]
             return
@@ -41,7 +41,7 @@ class PresetMenu(Select[str], inherit_bindings=False):
 
 
 class PresetField(Horizontal):
-    """Label and menu. `show` is silent; the user's choice posts `Chosen`."""
+    """Label and menu. `show` posts nothing; the user's choice posts `Chosen`."""
 
     DEFAULT_CSS = """
     PresetField { height: 1; }
@@ -79,14 +79,14 @@ class PresetField(Horizontal):
         self._offer()
 
     def show(self, preset: str | None) -> None:
-        """Show which preset holds, None for custom settings; posts nothing."""
+        """Show the active preset, None for custom settings. Posts nothing."""
         self._preset = preset
         value = Select.NULL if preset is None else preset
         if self._menu.is_mounted and self._menu.value != value:
             self._menu.value = value
 
     def set_names(self, names: Sequence[str]) -> None:
-        """Offer other presets; the one that is shown is kept if it is among them."""
+        """Offer other presets. The shown one stays if it is among them."""
         self._names = tuple(names)
         if self._preset not in self._names:
             self._preset = None
@@ -102,10 +102,10 @@ class PresetField(Horizontal):
     @on(Select.Changed)
     def _choose(self, event: Select.Changed) -> None:
         event.stop()
-        # What comes late from `show` tells what holds already; only the user's choice is news.
+        # Changes made by `show` arrive late and are ignored.
         preset = self._menu.selection
         if preset is None:
-            self.show(self._preset)  # Custom settings are made by changing one, not by choosing them.
+            self.show(self._preset)  # Custom settings cannot be chosen, only made.
         elif preset != self._preset:
             self._preset = preset
             self.post_message(self.Chosen(self, preset))

@@ -15,7 +15,7 @@ from ttchat_tui.ui.widgets.sampling.ticks import Ticks, number_text
 from ttchat_tui.ui.widgets.sampling.value_row import GAP, ValueRow
 
 FILLED, REST, MARK_ON_FILLED, MARK_ON_REST, THUMB = "━", "─", "┯", "┬", "●"
-"""The track tells its parts apart by shape as well, for themes and eyes without colour."""
+"""The parts of the track differ in shape too, for themes without colours and colour-blind users."""
 
 
 class Slider(ValueRow[float]):
@@ -24,11 +24,11 @@ class Slider(ValueRow[float]):
     Args:
         label: Shown at the left, up to `LABEL_WIDTH` cells.
         ticks: The range the track covers and its step.
-        value: Shown as it is, also off the grid or outside the range.
-        default: Where reset returns to; a mark on the track.
-        limits: The range that may be typed, by default that of the track.
+        value: Shown exactly, also off the grid or outside the range.
+        default: The value for reset; marked on the track.
+        limits: The range that may be typed; by default the track's.
         is_integer: Typed values must be whole numbers.
-        name: Which value this is, for `Changed`.
+        name: The value's name in `Changed`.
 
     Keys: left/right a tick, shift ten, page a tenth of the range, home/end; digits or Enter type a value; backspace
     or delete reset. Mouse: click and drag on the track (the default's cell gives exactly the default), the wheel
@@ -104,7 +104,7 @@ class Slider(ValueRow[float]):
             raise ValueError(f"{text} is not within {low:g} to {high:g}")
         if self.is_integer and not value.is_integer():
             raise ValueError(f"{text} is not a whole number")
-        return value + 0.0  # -0 is typed by accident and shown as one; 0 is meant.
+        return value + 0.0  # turns -0 into 0
 
     def allowed_text(self) -> str:
         low, high = self.limits
@@ -155,7 +155,7 @@ class Slider(ValueRow[float]):
             self.release_mouse()
 
     def on_mouse_release(self) -> None:
-        # Also when something else took the mouse away: a drag must never outlive its button.
+        # Also when another widget captured the mouse: a drag must end with its button.
         self._is_dragging = False
 
     def watch_disabled(self, disabled: bool) -> None:
@@ -168,7 +168,7 @@ class Slider(ValueRow[float]):
         if cell == self.ticks.cell_of(self.default, cells):
             self.change(self.default)
         elif min(max(cell, 0), cells - 1) != self.ticks.cell_of(self.value, cells):
-            # Within its own cell the thumb stays: a click on it must not round a finer value away.
+            # A click on the thumb must not round a value between two cells.
             self.change(self.ticks.value(self.ticks.tick_at(cell, cells)))
 
     def render_body(self, width: int) -> Content:

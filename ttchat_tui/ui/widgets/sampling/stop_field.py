@@ -20,9 +20,9 @@ from ttchat_tui.ui.widgets.sampling.stop_strings import (
 
 
 class StopField(Vertical):
-    """A label and an input; what is wrong with the text stands below it until it is right.
+    """A label and an input; an error is shown below it until the text is valid.
 
-    Enter and leaving the field commit a valid text; Escape returns to the last one that was.
+    Enter and leaving the field commit a valid text; Escape restores the last one.
     """
 
     DEFAULT_CSS = """
@@ -63,7 +63,7 @@ class StopField(Vertical):
         return self._strings
 
     def set_strings(self, strings: tuple[str, ...]) -> None:
-        """Show other stop strings; posts nothing. A text that is being edited stays while they are the same."""
+        """Show other stop strings. Posts nothing; a text that is being edited stays if they have not changed."""
         if strings != self._strings:
             self._strings = strings
             self._show_text()
@@ -77,7 +77,7 @@ class StopField(Vertical):
         return self._input.value != format_stop_strings(self._strings)
 
     @on(Input.Changed)
-    def _typing_went_on(self, event: Input.Changed) -> None:
+    def _clear_error(self, event: Input.Changed) -> None:
         event.stop()
         self.remove_class("-invalid")
 

@@ -1,7 +1,7 @@
 r"""Stop strings as one line of text: `###  "User:"  \n\n`, and back.
 
-Items are separated by spaces or commas; one that contains either, or a quote, stands in double quotes. `\n`, `\r`,
-`\t`, `\\`, `\"` and `\uXXXX` or `\UXXXXXXXX` mean what they mean in Python, with quotes or without.
+Items are separated by spaces or commas. An item with a space, a comma or a quote is in double quotes. `\n`, `\r`,
+`\t`, `\\`, `\"` and `\uXXXX` or `\UXXXXXXXX` are escapes as in Python, with quotes or without.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 MOST_ITEMS: Final = 16
 LONGEST_ITEM: Final = 256
-"""As `SamplingParams.stop` allows."""
+"""The limit of `SamplingParams.stop`."""
 
 _ITEM = re.compile(r'"((?:[^"\\]|\\.)*)"(?=[\s,]|$)|((?:[^\s,"\\]|\\.)+)(?=[\s,]|$)', re.DOTALL)
 _SEPARATOR = re.compile(r"[\s,]+")
@@ -21,14 +21,14 @@ _NAMES: Final = {character: "\\" + name for name, character in _NAMED.items()}
 
 
 class StopStringsError(ValueError):
-    """What is wrong with the text, in a few words for the person who typed it."""
+    """The text is invalid; `str()` says why in a few words."""
 
 
 def parse_stop_strings(text: str) -> tuple[str, ...]:
-    """The stop strings of a line, in order, without repeats.
+    """Parse a line into stop strings, in order, without repeats.
 
     Raises:
-        StopStringsError: a quote is open, an escape unknown, an item empty or too long, or there are too many.
+        StopStringsError: a quote is not closed, an escape is unknown, an item is empty or too long, or there are too many.
     """
     items: dict[str, None] = {}
     position = 0
@@ -38,7 +38,7 @@ def parse_stop_strings(text: str) -> tuple[str, ...]:
             continue
         match = _ITEM.match(text, position)
         if match is None:
-            raise StopStringsError('a " or a \\ is left open')
+            raise StopStringsError('a " or \\ is not closed')
         item = _ESCAPE.sub(_unescaped, match[1] if match[1] is not None else match[2])
         if not item:
             raise StopStringsError("an empty string would stop at once")
@@ -56,15 +56,15 @@ def _unescaped(match: re.Match[str]) -> str:
     if len(escape) > 1:
         code = int(escape[1:], 16)
         if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
-            raise StopStringsError(f"\\{escape} is no character")
+            raise StopStringsError(f"\\{escape} is not a character")
         return chr(code)
     if escape not in _NAMED:
-        raise StopStringsError(f"\\{escape} is no escape")
+        raise StopStringsError(f"\\{escape} is not an escape")
     return _NAMED[escape]
 
 
 def format_stop_strings(items: tuple[str, ...]) -> str:
-    """A line that `parse_stop_strings` reads back as the same items, with nothing invisible in it."""
+    """The inverse of `parse_stop_strings`, without invisible characters."""
     return " ".join(_formatted(item) for item in items)
 
 

@@ -1,4 +1,4 @@
-"""The system prompt: a small text area that tells its text after a pause."""
+"""The system prompt: a small text area that reports its text after a pause."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ PAUSE_S = 0.6
 
 
 class SystemPrompt(TextArea):
-    """Posts `Edited` when the user pauses or leaves, and only when the text differs from what was last reported or set.
+    """Posts `Edited` when the user pauses or leaves, if the text differs from the last reported or set one.
 
-    Tab leaves it: it is one field among others.
+    Tab leaves the field.
     """
 
     DEFAULT_CSS = """
@@ -37,7 +37,7 @@ class SystemPrompt(TextArea):
 
     @dataclass
     class Left(Message):
-        """Tab, in the last field there is: on to where one writes."""
+        """Tab was pressed in this, the last field: move to the prompt."""
 
     BINDINGS = [Binding("tab", "leave", "To the prompt", show=False)]
 
@@ -55,9 +55,9 @@ class SystemPrompt(TextArea):
         self._timer: Timer | None = None
 
     def set_text(self, text: str) -> None:
-        """Show another system prompt; posts nothing, and forgets what was typed and not reported yet.
+        """Show another system prompt. Posts nothing and discards unreported edits.
 
-        The one that was last told or set is no other: what is being typed over it stays.
+        Setting the last reported or set text again changes nothing: edits stay.
         """
         if text != self._reported:
             self._reported = text
@@ -78,7 +78,7 @@ class SystemPrompt(TextArea):
         self.report()
 
     def report(self) -> None:
-        """Post what has not been told yet, now."""
+        """Post unreported changes now."""
         if self.text != self._reported:
             self._reported = self.text
             self.post_message(self.Edited(self, self.text))

@@ -1,4 +1,4 @@
-"""The arithmetic of a slider: a range cut into ticks, exact, so that no float ever drifts."""
+"""The arithmetic of a slider: a range divided into ticks, in exact fractions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class Ticks:
-    """The values `low`, `low + step`, …, `high`, numbered from 0; the last step is shorter where it does not divide.
+    """The values `low`, `low + step`, …, `high`, numbered from 0; the last step may be shorter.
 
-    Floats are taken for the decimals they are written as (0.1 is one tenth), and every value is computed from its
-    number at once: `value(tick(v)) == v` for every value on the grid.
+    Floats are read as the decimals that they print as (0.1 is one tenth), and each value is computed directly from its
+    number: `value(tick(v)) == v` for every value on the grid.
 
     Raises:
-        ValueError: when the range is empty, the step not positive, or anything not finite.
+        ValueError: the range is empty, the step is not positive, or a number is not finite.
     """
 
     low: float
@@ -45,11 +45,11 @@ class Ticks:
 
     @cached_property
     def decimals(self) -> int:
-        """Digits after the point that tell all values apart."""
+        """Digits after the point that distinguish all values."""
         return max(_decimals(number) for number in (self.low, self.high, self.step))
 
     def value(self, tick: int) -> float:
-        """The value of a tick; ticks beyond an end have the value of that end."""
+        """The value of a tick, limited to the range."""
         if tick >= self.last:
             return self.high
         return float(self._low + max(tick, 0) * self._step)
@@ -64,9 +64,9 @@ class Ticks:
         return below if value - self.value(below) <= self.value(below + 1) - value else below + 1
 
     def stepped(self, value: float, ticks: int) -> float:
-        """`value` moved by so many ticks: onto the grid first if it is off it, never past an end.
+        """`value` moved by `ticks`. A value off the grid first moves onto it; the ends of the range are not passed.
 
-        A value that is outside the range already only ever moves towards it.
+        A value outside the range only moves towards it.
         """
         if ticks > 0:
             return value if value >= self.high else self.value(self._at_or_below(value) + ticks)
@@ -83,14 +83,14 @@ class Ticks:
         return tick if self.value(tick) >= value else tick + 1
 
     def tick_at(self, cell: int, cells: int) -> int:
-        """The tick shown in `cell` of a track `cells` wide; cells beyond an end mean that end."""
+        """The tick in `cell` of a track `cells` wide; cells outside the track mean its ends."""
         if cells < 2:
             return 0
         cell = min(max(cell, 0), cells - 1)
         return math.floor(Fraction(cell * self.last, cells - 1) + Fraction(1, 2))
 
     def cell_of(self, value: float, cells: int) -> int:
-        """Where `value` is shown on a track `cells` wide; values outside the range at its ends."""
+        """The cell of `value` on a track `cells` wide; values outside the range are at its ends."""
         if cells < 2:
             return 0
         return math.floor(Fraction(self.tick(value) * (cells - 1), self.last) + Fraction(1, 2))
@@ -102,9 +102,9 @@ def _decimals(number: float) -> int:
 
 
 def number_text(value: float, decimals: int, width: int) -> str:
-    """`value` with at least `decimals` digits after the point, and with more where it has them and they fit.
+    """`value` with at least `decimals` digits after the point; with all its digits if they fit into `width`.
 
-    What had to be rounded to fit into `width` begins with "~": a number on screen never claims to be another.
+    A rounded number starts with "~".
     """
     text = f"{value:.{decimals}f}"
     if float(text) == value:

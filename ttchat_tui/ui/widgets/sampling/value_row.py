@@ -1,4 +1,4 @@
-"""A focusable row `label … value` whose value can be stepped, typed and reset; what sliders and fields share."""
+"""A focusable row `label … value` whose value can be stepped, typed and reset: the base of sliders and number fields."""
 
 from __future__ import annotations
 
@@ -23,20 +23,18 @@ GAP = 1
 class ValueRow(Widget, Generic[V], can_focus=True):
     """One row, drawn by `render` without child widgets; one column of labels, values aligned at the right edge.
 
-    `value` may be set freely (`set_value`, `data_bind`): it is shown as it is and nothing is posted. Only what the
-    user does posts `Changed`. While a value is typed, the row keeps the keys of a line editor: Enter commits, Escape
-    abandons, leaving the row commits what is valid; an invalid text stays, beside the range that is allowed, and the
-    row has the class `-rejected`.
+    Setting `value` (`set_value`, `data_bind`) posts nothing; only the user's changes post `Changed`. While a value is
+    typed, the row handles the keys of a line editor: Enter commits, Escape cancels, leaving the row commits a valid text.
+    An invalid text stays beside the allowed range, and the row has the class `-rejected`.
 
-    The wheel moves the value only of the row that has the focus and lies under the pointer; everywhere else it
-    scrolls the panel.
+    The wheel changes the value only if the row has the focus and is under the pointer; elsewhere it scrolls the panel.
     """
 
     ALLOW_SELECT = False
     LABEL_WIDTH: ClassVar[int] = 11
     VALUE_WIDTH: ClassVar[int] = 5
     TYPEABLE: ClassVar[str] = "0123456789"
-    """The characters that begin and continue a typed value."""
+    """The characters that a typed value may contain."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "value-row--label",
@@ -63,9 +61,9 @@ class ValueRow(Widget, Generic[V], can_focus=True):
     ]
 
     value: reactive[Any] = reactive(None)
-    """The value as it is, on the grid or off it."""
+    """The exact value, on the grid or off it."""
     default: reactive[Any] = reactive(None)
-    """What reset returns to; a value that differs is shown as modified."""
+    """The value for reset. A different value is shown as modified."""
 
     def __init__(
         self,
@@ -84,7 +82,7 @@ class ValueRow(Widget, Generic[V], can_focus=True):
         self.set_reactive(ValueRow.default, default)
         self._edit: LineEdit | None = None
 
-    # What a kind of row has to say.
+    # --- what subclasses define
 
     @abstractmethod
     def shown(self, value: V) -> str:
@@ -92,7 +90,7 @@ class ValueRow(Widget, Generic[V], can_focus=True):
 
     @abstractmethod
     def typed(self, text: str) -> V:
-        """The value that was typed; ValueError when it is none or not allowed."""
+        """Parse a typed value. Raises ValueError if it is invalid or not allowed."""
 
     @abstractmethod
     def allowed_text(self) -> str:
@@ -100,20 +98,20 @@ class ValueRow(Widget, Generic[V], can_focus=True):
 
     @abstractmethod
     def stepped(self, steps: int) -> V:
-        """The value so many steps on; the same one at an end."""
+        """The value `steps` further; the same value at an end."""
 
     @abstractmethod
     def changed(self, value: V) -> Message:
-        """The message that tells the user's change."""
+        """The message to post for a change by the user."""
 
-    # What a parent does.
+    # --- what a parent does
 
     def set_value(self, value: V) -> None:
         """Show another value; posts nothing."""
         self.value = value
 
     def set_default(self, default: V) -> None:
-        """Reset returns to another value from now on; posts nothing."""
+        """Set the value for reset. Posts nothing."""
         self.default = default
 
     @property
@@ -124,10 +122,10 @@ class ValueRow(Widget, Generic[V], can_focus=True):
     def is_modified(self) -> bool:
         return self.value != self.default
 
-    # What the user does.
+    # --- what the user does
 
     def change(self, value: V) -> None:
-        """Take the user's value, and post `Changed` if it is another."""
+        """Set a value for the user, and post `Changed` if it differs."""
         if value != self.value:
             self.value = value
             self.post_message(self.changed(value))
@@ -140,11 +138,11 @@ class ValueRow(Widget, Generic[V], can_focus=True):
         self.change(self.default)
 
     def action_edit(self) -> None:
-        """Begin a typed value with the present one, to be replaced or amended."""
+        """Start typing with the current value, to replace or edit it."""
         self._begin(self.edit_text())
 
     def edit_text(self) -> str:
-        """What amending begins with."""
+        """The text with which editing starts."""
         return self.shown(self.value)
 
     def _begin(self, text: str) -> None:
@@ -158,7 +156,7 @@ class ValueRow(Widget, Generic[V], can_focus=True):
         self.refresh()
 
     def _commit(self) -> bool:
-        """Take the typed value and end; False, still editing, when it is not one."""
+        """Apply the typed value and stop editing. False, and still editing, if it is invalid."""
         assert self._edit is not None
         try:
             value = self.typed(self._edit.text.strip())
@@ -181,27 +179,27 @@ class ValueRow(Widget, Generic[V], can_focus=True):
         elif event.key == "escape":
             self._end()
         elif self._edit.press(event.key):
-            self._typing_went_on()
+            self._show_edit()
         elif event.character is not None and event.is_printable:
             self._edit.insert(event.character)
-            self._typing_went_on()
+            self._show_edit()
         else:
-            return  # Tab, up, down and the app's own keys keep their meaning.
+            return  # tab, up, down and the app's keys
         event.stop()
 
-    def _typing_went_on(self) -> None:
+    def _show_edit(self) -> None:
         self.remove_class("-rejected")
         self.refresh()
 
     def on_paste(self, event: events.Paste) -> None:
         if self._edit is None:
             if not event.text.strip() or set(event.text.strip()) - set(self.TYPEABLE):
-                return  # no value: text for the prompt
+                return  # not a value: the text is for the prompt
             self._begin("")
         event.stop()
         assert self._edit is not None
         self._edit.insert(event.text)
-        self._typing_went_on()
+        self._show_edit()
 
     def on_blur(self) -> None:
         if self._edit is not None and not self._commit():
@@ -213,7 +211,7 @@ class ValueRow(Widget, Generic[V], can_focus=True):
             self.action_edit()
 
     def is_on_value(self, x: int) -> bool:
-        """Whether this column of the content belongs to the value (a second click there begins typing)."""
+        """Whether this column of the content belongs to the value: a double click there starts editing."""
         return x >= self.content_size.width - self.VALUE_WIDTH - GAP
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -224,12 +222,12 @@ class ValueRow(Widget, Generic[V], can_focus=True):
 
     def _wheel(self, event: events.MouseEvent, steps: int) -> None:
         if self.has_focus and not self.is_editing:
-            # Also at an end, where nothing moves: the panel must not run away under a hand that turned too far.
+            # Also at an end of the range: the panel must not scroll when the wheel is turned too far.
             event.stop()
             event.prevent_default()
             self.change(self.stepped(steps))
 
-    # How it looks.
+    # --- rendering
 
     def render(self) -> Content:
         width, cells = self.content_size.width, self.label_cells
@@ -240,15 +238,15 @@ class ValueRow(Widget, Generic[V], can_focus=True):
 
     @property
     def label_cells(self) -> int:
-        """How wide the label is: a column, where something stands behind it that must be aligned."""
+        """The width of the label: a fixed column if something is aligned behind it."""
         return self.LABEL_WIDTH
 
     def render_body(self, width: int) -> Content:
-        """Everything behind the label, `width` cells."""
+        """The part behind the label, `width` cells."""
         return self.render_value(width)
 
     def render_value(self, width: int) -> Content:
-        """The value, right-aligned in `width` cells; what does not fit says that it is cut."""
+        """The value, right-aligned in `width` cells. A cut value starts with …"""
         text = self.shown(self.value)
         if len(text) > width:
             text = "…" + text[len(text) - width + 1 :]

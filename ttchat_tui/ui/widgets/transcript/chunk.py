@@ -1,4 +1,4 @@
-"""One chunk of a message on screen: a Static that lays out again only when its height has changed."""
+"""A chunk of a message on screen: a `Static` that needs a layout only if its height changes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
 
     @dataclass
     class CodeHeaderClicked(Message):
-        """The header of the message's fence number `code_index` was clicked."""
+        """The header of fence number `code_index` of the message was clicked."""
 
         chunk: MessageChunk
         code_index: int
@@ -40,12 +40,12 @@ class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
         return self._rows
 
     def show(self, rows: Sequence[RenderRow]) -> None:
-        """Draw `rows` instead, if they look different."""
+        """Draw other rows, if they look different."""
         old = self._rows
         if len(rows) == len(old) and all(
             mine is its or mine.looks_like(its) for mine, its in zip(rows, old, strict=True)
         ):
-            self._rows = tuple(rows)  # They may have more source: the line that ends a fence is not drawn.
+            self._rows = tuple(rows)  # their source may differ: the end of a fence is not drawn
             return
         width = self.size.width
         height = self.height_of(width) if width else -1
@@ -54,13 +54,13 @@ class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
         self.update(RowsVisual(self._rows, self._style_named), layout=has_new_height)
 
     def height_of(self, width: int) -> int:
-        """Lines that the rows take in `width` columns."""
+        """The number of lines at `width` columns."""
         return sum(len(row.lines(width)) for row in self._rows)
 
     def _style_named(self, name: str) -> Style:
-        """The looks of a component class of the nearest ancestor that has it.
+        """The style of a component class, from the nearest ancestor that has it.
 
-        `Widget.get_visual_style(partial=True)` would do, but it loses opaque backgrounds (textual 8.2.8).
+        `Widget.get_visual_style(partial=True)` loses opaque backgrounds (Textual 8.2.8).
         """
         for node in self.ancestors:
             if isinstance(node, Widget) and name in node.COMPONENT_CLASSES:

@@ -1,4 +1,4 @@
-"""One message on screen: who and when, the text in chunks, and a dim line of figures."""
+"""A message on screen: header, text in chunks, and a dim line of figures."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class HeaderRow:
 
 
 class FiguresRow:
-    """A reply's figures in one line, or in more where the width is not enough for all; no figure is broken."""
+    """A reply's figures, on several lines if the width requires it. No figure is broken."""
 
     style = ""
     cost = 0.0
@@ -88,13 +88,13 @@ class FiguresRow:
 
 
 class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
-    """Shows `view`. A reply may be `begun`, fed and finished; every other message is drawn once."""
+    """Shows `view`. A reply can be fed and finished; other messages are drawn once."""
 
     DEFAULT_CSS = "MessageWidget { layout: stream; height: auto; }"
 
     @dataclass
     class VersionRequested(Message):
-        """The left (-1) or right (1) half of `‹ 2/3 ›` in the header of the message `key` was clicked."""
+        """The left (-1) or right (1) half of `‹ 2/3 ›` in the header was clicked."""
 
         key: int
         step: int
@@ -110,7 +110,7 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
 
     @property
     def chunks(self) -> Sequence[MessageChunk]:
-        """The text's chunks in order, those being mounted included."""
+        """The text's chunks in order, also those that are still mounting."""
         return self._chunks
 
     def compose(self) -> ComposeResult:
@@ -119,7 +119,7 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         yield self._footer
 
     def on_click(self, event: events.Click) -> None:
-        """A click on the versions shows another one, and does not select the message."""
+        """A click on the versions requests another one instead of selecting the message."""
         header, width = self._header.content_region, len(_versions(self.view))
         if event.button != 1 or event.screen_y != header.y:
             return
@@ -129,7 +129,7 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
             self.post_message(self.VersionRequested(self.view.key, -1 if column < width // 2 else 1))
 
     def show(self, view: MessageView) -> None:
-        """Take over title, time, status, figures and note; the text stays."""
+        """Show another title, time, status, figures and note. The text stays."""
         self.view = view
         self._header.show([_header(view)])
         rows = _footer(view)
@@ -137,7 +137,7 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         self._footer.show(rows)
 
     def feed(self, text: str) -> None:
-        """Draw `text` behind what there is of a streaming reply."""
+        """Append `text` to a streaming reply."""
         if self.document is None:
             self.document = Document()
             self.document.feed(self.view.text)
@@ -145,7 +145,7 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         self._sync(self.document.chunks, self.document.update())
 
     def finish(self, view: MessageView, source: str) -> None:
-        """The reply is complete. `source` is what it was fed; if `view.text` is another, that is drawn."""
+        """The reply is complete. `source` is the text fed so far; if `view.text` differs, that is drawn instead."""
         if self.document is not None and source == view.text:
             first = self.document.finish()
             self._sync(self.document.chunks, first)
@@ -156,7 +156,7 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         self.show(view)
 
     def row_at(self, y: int) -> tuple[int, int]:
-        """Where line `y` of the message is: (index of the chunk, line in it); the header is -1."""
+        """The position of line `y` of the message: (index of the chunk, line in it). The header has index -1."""
         top = 1
         for index, chunk in enumerate(self._chunks):
             height = chunk.height_of(self._text_width)
@@ -166,13 +166,13 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         return len(self._chunks), y - top
 
     def y_of(self, index: int, line: int) -> int:
-        """The inverse of `row_at`, for the chunks as they are now."""
+        """The inverse of `row_at`."""
         if index < 0:
             return line
         return 1 + line + sum(chunk.height_of(self._text_width) for chunk in self._chunks[:index])
 
     def last_line(self) -> tuple[int, int]:
-        """Where the text ends, as `row_at` says it; the header where there is none yet."""
+        """The position of the last line of text, as in `row_at`; the header's if there is none."""
         if not self._chunks:
             return -1, 0
         return len(self._chunks) - 1, max(0, self._chunks[-1].height_of(self._text_width) - 1)
@@ -197,7 +197,7 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         return [chunk for chunk in document.chunks if chunk.rows]
 
     def _sync(self, chunks: list[RenderChunk], first: int) -> None:
-        """Bring the widgets from `first` on in line with `chunks`; those before it are not looked at."""
+        """Update the widgets from index `first` on to show `chunks`."""
         count = len(chunks) if chunks[-1].rows else len(chunks) - 1
         first = min(first, len(self._chunks))
         for widget, chunk in zip(self._chunks[first:count], chunks[first:count], strict=False):

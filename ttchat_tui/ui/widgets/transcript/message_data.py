@@ -1,4 +1,4 @@
-"""A message as the transcript shows it."""
+"""The data of a message in the transcript."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ SEPARATOR: Final = " · "
 
 
 class MessageView(msgspec.Struct, frozen=True):
-    """All that the transcript knows of a message. It is replaced, never changed."""
+    """Everything that the transcript shows of a message. Immutable: changes replace it."""
 
     key: int
     role: Literal["user", "assistant", "system", "notice"]
     text: str
-    """Markdown source of a reply; the others are shown as they were typed."""
+    """A reply's Markdown source; other messages are plain text."""
     status: Literal["complete", "streaming", "interrupted", "error"] = "complete"
     title: str = ""
-    """Who speaks: `You`, a model's name."""
+    """The author: `You`, or a model's name."""
     time: str = ""
     figures: str = ""
-    """The dim line under a reply: parts with `SEPARATOR` between them, the first ones matter most."""
+    """The dim line under a reply: parts joined by `SEPARATOR`, the most important first."""
     note: str = ""
-    """How a reply ended, if not well: `stopped`, or an error and its cure."""
+    """How a reply ended, if not normally: `stopped`, or an error and its cure."""
     siblings: tuple[int, int] = (0, 1)
     """(0-based index, count) among the versions of this message."""

@@ -1,4 +1,4 @@
-"""Stored messages as the transcript shows them: who, when, and the one dim line of figures under a reply."""
+"""Formatting of stored messages for the transcript: title, time, figures and notes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ttchat_tui.domain.updates import PromptCost
 from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
 
 FAULT_KEY = -1
-"""The transcript's key of the notice that no model is loaded; messages have positive ones."""
+"""The transcript's key for the notice that no model is loaded. Messages have positive keys."""
 
 RELOAD_HINT = "/reload loads the model again; ctrl+o chooses another."
 
@@ -26,7 +26,7 @@ ENDINGS = {
 
 
 def view_of(message: Message, *, error_cure: str = "") -> MessageView:
-    """`message` for the transcript; `error_cure` follows a failed reply's error."""
+    """`message` for the transcript. `error_cure` is appended to a failed reply's error."""
     reply = message.reply
     return MessageView(
         key=message.id,
@@ -42,7 +42,7 @@ def view_of(message: Message, *, error_cure: str = "") -> MessageView:
 
 
 def _shown(message: Message) -> str:
-    """Replies of earlier versions may be stored as the model marked its thoughts; one that streams is as it comes."""
+    """The text to show. Replies stored by earlier versions may have the model's own markers of thoughts."""
     if message.role != "assistant" or message.status == "streaming":
         return message.content
     return normalised(message.content)
@@ -62,8 +62,10 @@ def clock_time(created_at: float) -> str:
 
 
 def figures_of(stats: GenerationStats) -> str:
-    """`41 tok · TTFT 0.14 s · 93.8 tok/s`; over a network the TTFT is named with it, `~` marks estimates, and it is said
-    where pieces that came were counted for tokens, and how many messages the context had no room for."""
+    """`41 tok · TTFT 0.14 s · 93.8 tok/s`.
+
+    `~` marks estimates, `by pieces` that received chunks were counted instead of tokens. A TTFT that includes the network
+    says so. Dropped messages, changed parameters and cached tokens follow."""
     about = "~" if stats.is_estimate else ""
     by = " by pieces" if about and stats.chunks and stats.chunks == stats.completion_tokens else ""
     parts = [f"{about if stats.completion_tokens else ''}{stats.completion_tokens:,} tok{by}"]
@@ -81,8 +83,8 @@ def figures_of(stats: GenerationStats) -> str:
 
 
 def cost_hint(cost: PromptCost) -> str:
-    """`612 / 8,192 tok`; `~` before a guess, and no limit where the server reports none. It says what has to be left
-    out, or that leaving out is not enough."""
+    """`612 / 8,192 tok`; `~` marks an estimate, and the limit is left out if unknown. Messages that will be dropped, or a
+    prompt that is too long, are named."""
     tokens = f"{'~' if cost.is_estimate else ''}{cost.prompt_tokens:,}"
     limit = f" / {cost.context_length:,}" if cost.context_length else ""
     if not cost.is_estimate and 0 < cost.context_length <= cost.prompt_tokens:
@@ -92,7 +94,7 @@ def cost_hint(cost: PromptCost) -> str:
 
 
 def note_of(message: Message, error_cure: str = "") -> str:
-    """How a reply ended, and what is to be said of it besides its text."""
+    """How a reply ended, and the engine's notes on it."""
     reply = message.reply
     notes = reply.stats.notes if reply and reply.stats else ()
     if reply and reply.finish_reason == "stop" and not notes and not message.content.strip():
@@ -116,7 +118,7 @@ def _ending_of(status: str, reply: ReplyRecord | None, error_cure: str) -> str:
 
 
 def fault_view(error: ErrorInfo) -> MessageView:
-    """That there is no model, and why: it stays in the transcript until one is loaded."""
+    """The notice that no model is loaded, with the reason. It stays until one is."""
     return MessageView(
         key=FAULT_KEY,
         role="notice",
@@ -128,9 +130,9 @@ def fault_view(error: ErrorInfo) -> MessageView:
 
 
 def welcome() -> Content:
-    """What an empty transcript shows."""
+    """The text in an empty transcript."""
     return Content.assemble(
         ("ttchat", "bold $primary"),
         "\n\n",
-        ("Type below and press Enter.\nCtrl+P lists everything, F1 explains it.", "$text-muted"),
+        ("Type a message and press Enter.\nCtrl+P lists all commands, F1 shows help.", "$text-muted"),
     )

@@ -1,4 +1,4 @@
-"""Says that there is text below which the reader has not seen, and how much."""
+"""A label for unread text below the view."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Final
 from textual.widgets import Static
 
 FROM_RIGHT: Final = 5
-"""Columns that stay free beside it, the scrollbar among them."""
+"""Columns right of it, the scrollbar included."""
 
 
 class NewTextPill(Static):
-    """Floats over the end of what it belongs to; hidden until something is `announced`."""
+    """Floats over the end of the transcript; hidden until `announce` is called."""
 
     DEFAULT_CSS = "NewTextPill { dock: bottom; width: auto; height: 1; }"
 
@@ -26,7 +26,7 @@ class NewTextPill(Static):
         return self._label.strip()
 
     def announce(self, lines: int) -> None:
-        """There is new text: that many lines of it, 0 if their number is not known."""
+        """Show that there are `lines` new lines; 0: unknown number."""
         label = f" ↓ {lines:,} new line{'s' * (lines != 1)} " if lines else " ↓ new "
         self.display = True
         if label != self._label:
@@ -37,6 +37,6 @@ class NewTextPill(Static):
                 self.place_in(self._columns)
 
     def place_in(self, columns: int) -> None:
-        """Its place, in something `columns` wide."""
+        """Place it at the right of a parent `columns` wide."""
         self._columns = columns
         self.styles.offset = (max(0, columns - len(self._label) - FROM_RIGHT), 0)

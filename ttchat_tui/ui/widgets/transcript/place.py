@@ -1,4 +1,4 @@
-"""Where a reader is: not a number of lines from the top, which changes, but a line of a message."""
+"""The reader's position as a line of a message, which stays valid when lines above change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Place(NamedTuple):
 
 
 def place_at(messages: Sequence[MessageWidget], y: int) -> Place | None:
-    """The line at `y` of the scrolled content; None if there are no messages there yet."""
+    """The line at `y` of the scrolled content; None if no message is there."""
     for message in reversed(messages):
         if message.is_attached and message.virtual_region.y <= y:
             return Place(message, *message.row_at(y - message.virtual_region.y))
@@ -28,20 +28,20 @@ def place_at(messages: Sequence[MessageWidget], y: int) -> Place | None:
 
 
 def y_of(place: Place, tops: Mapping[Widget, int]) -> int | None:
-    """Where the line is now, given where each message begins; None if its message is not there any more."""
+    """The current y of a place, given the top of each message; None if its message is gone."""
     top = tops.get(place.message)
     return None if top is None else top + place.message.y_of(place.chunk, place.line)
 
 
 def end_of(messages: Sequence[MessageWidget]) -> Place | None:
-    """The last line of text there is; None if there are no messages there yet."""
+    """The last line of text; None without messages."""
     if not messages or not messages[-1].is_attached:
         return None
     return Place(messages[-1], *messages[-1].last_line())
 
 
 def lines_since(place: Place | None, messages: Sequence[MessageWidget]) -> int:
-    """Lines of text that came after `place`; 0 if it, or the end, is not on screen."""
+    """Lines of text after `place`; 0 if `place` or the end is not mounted."""
     end = end_of(messages)
     if place is None or end is None:
         return 0

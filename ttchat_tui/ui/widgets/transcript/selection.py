@@ -1,4 +1,4 @@
-"""The part of the transcript that lets a reader select one message, by key or by mouse, to copy it."""
+"""Selection of one message in the transcript, by key or mouse."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class MessageSelection(VerticalScroll):
-    """`Transcript` has the attributes used here, and calls `mark_selected` after it has made widgets."""
+    """A base of `Transcript`, which has the attributes used here and calls `mark_selected` for new widgets."""
 
     _views: list[MessageView]
     _window: Window
@@ -32,20 +32,20 @@ class MessageSelection(VerticalScroll):
         return self._selected
 
     def select(self, key: int | None) -> None:
-        """Mark the message `key`, and no other; None for none. Nothing scrolls."""
+        """Select the message `key`, or none. Does not scroll."""
         before, self._selected = self._selected, key
         if before is not None and before != key and (widget := self._widgets.get(before)):
             widget.remove_class("-selected")
         self.mark_selected()
 
     def mark_selected(self) -> None:
-        """Let the selected message look like it, if it is mounted."""
+        """Highlight the selected message, if it is mounted."""
         if self._selected is not None and (widget := self._widgets.get(self._selected)):
             widget.add_class("-selected")
 
     def select_neighbour(self, step: int) -> None:
-        """Select the message above (-1) or below (1) the selected one, and bring it into view; without one, the last
-        that is in view. Below the last one there is none, and the end is followed again."""
+        """Select the message above (-1) or below (1), and bring it into view. Without a selection, select the last message
+        in view. Below the last message, deselect and follow the end again."""
         keys = [view.key for view in self._views if is_selectable(view)]
         if not keys:
             return
@@ -62,25 +62,25 @@ class MessageSelection(VerticalScroll):
         self.bring_into_view(keys[at])
 
     def follow(self) -> None:
-        """Show the end, and keep it in view from now on."""
-        raise AssertionError("Transcript knows how")
+        """Scroll to the end and keep it in view."""
+        raise NotImplementedError
 
     def hold(self, place: Place) -> None:
-        """Keep this line at the top of the view from now on."""
-        raise AssertionError("Transcript knows how")
+        """Keep this line at the top of the view."""
+        raise NotImplementedError
 
     def _move_to(self, window: Window) -> None:
-        raise AssertionError("Transcript knows how")
+        raise NotImplementedError
 
     def _mounted(self) -> Sequence[MessageWidget]:
-        raise AssertionError("Transcript knows how")
+        raise NotImplementedError
 
     def _last_in_view(self) -> int | None:
         place = place_at(self._mounted(), round(self.scroll_y) + self.size.height - 1)
         return place.message.view.key if place else None
 
     def bring_into_view(self, key: int) -> None:
-        """Scroll so that the message's header is in view, unless all of it is."""
+        """Scroll to the message's header, unless the whole message is in view."""
         at = next(index for index, view in enumerate(self._views) if view.key == key)
         if not self._window.first <= at < self._window.end:
             self._move_to(windows.around(self._views, at))
@@ -91,7 +91,7 @@ class MessageSelection(VerticalScroll):
         self.hold(Place(message, -1, 0))
 
     def on_click(self, event: events.Click) -> None:
-        """A click on a message selects it, or takes the selection back; not one that ends a selection of text."""
+        """A click selects or deselects a message, unless it ends a selection of text."""
         if event.button != 1 or event.chain != 1 or self.screen.selections:
             return
         clicked = set(event.widget.ancestors_with_self) if event.widget is not None else set()
@@ -103,5 +103,5 @@ class MessageSelection(VerticalScroll):
 
 
 def is_selectable(view: MessageView) -> bool:
-    """Notices are no part of the conversation."""
+    """Notices are not part of the conversation."""
     return view.role != "notice"

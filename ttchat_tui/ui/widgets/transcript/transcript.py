@@ -1,4 +1,4 @@
-"""The conversation on screen: streams, scrolls, follows the end or stands still, and mounts only what is near."""
+"""The conversation on screen: streaming, scrolling, following the end, and mounting only nearby messages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["MessageView", "Transcript"]
 
 NEAR: Final = 2
-"""Rows from the end within which scrolling down follows again."""
+"""Scrolling down to within so many rows of the end follows it again."""
 
 STYLES: Final = frozenset({
     "md-code", "md-link", "md-faint", "md-bar", "md-marker", "md-h1", "md-h2", "md-h3", "md-h4", "md-h5",
@@ -48,8 +48,8 @@ STYLES: Final = frozenset({
 class Transcript(NoSecondLayout, MessageSelection):
     """Messages by key, in order.
 
-    `feed` only stores text; `flush` draws it, at a cost that does not depend on how much there is already. While it
-    follows, the end stays in view; otherwise the line at the top of the view stays where it is, whatever changes.
+    `feed` only stores text; `flush` draws it, at a cost independent of the text so far. While it follows, the end stays in
+    view; otherwise the line at the top of the view stays in place.
     """
 
     COMPONENT_CLASSES = set(STYLES)
@@ -62,7 +62,7 @@ class Transcript(NoSecondLayout, MessageSelection):
 
     @dataclass
     class CopyRequested(Message):
-        """The reader asked for `text` in the clipboard."""
+        """The reader wants `text` in the clipboard."""
 
         text: str
 
@@ -73,10 +73,10 @@ class Transcript(NoSecondLayout, MessageSelection):
         self._window = Window(0, 0)
         self._widgets: dict[int, MessageWidget] = {}
         self._fed: dict[int, str] = {}
-        """Text that streaming messages got and do not show yet."""
+        """Text of streaming messages that is not drawn yet."""
         self._place: Place | None = None
         self._seen: Place | None = None
-        """The end of the text when the reader left it."""
+        """The end of the text when the reader scrolled away from it."""
         self._held_y = 0.0
         self._is_moving = False
         self._frame_s = 0.0
@@ -87,10 +87,10 @@ class Transcript(NoSecondLayout, MessageSelection):
     def compose(self) -> list[Widget]:
         return [self._placeholder, *self._widgets.values(), self._pill]
 
-    # What is shown.
+    # --- messages
 
     def show(self, messages: Sequence[MessageView]) -> None:
-        """Show these messages instead, from their end; only the newest are mounted."""
+        """Show these messages, scrolled to the end. Only the newest are mounted."""
         self._views = list(messages)
         self._fed.clear()
         self._place = self._seen = self._selected = None
@@ -98,12 +98,12 @@ class Transcript(NoSecondLayout, MessageSelection):
         self.follow()
 
     def set_placeholder(self, content: Content | None) -> None:
-        """What an empty transcript shows; None for nothing."""
+        """Set the text of an empty transcript; None for none."""
         self._placeholder.display = content is not None
         self._placeholder.update(content or "")
 
     def add(self, view: MessageView) -> None:
-        """Append a message. One with the same key is replaced where it stands."""
+        """Append a message, or replace the one with the same key."""
         index = self._index(view.key)
         if index is not None:
             self._views[index] = view
@@ -120,7 +120,7 @@ class Transcript(NoSecondLayout, MessageSelection):
         self._mark_unseen()
 
     def remove(self, key: int | None = None) -> AwaitRemove:
-        """Take the message `key` out; without a key, the transcript itself out of its parent."""
+        """Remove the message `key`; without a key, the transcript itself, as in `Widget`."""
         if key is None:
             return super().remove()
         index = self._index(key)
@@ -139,7 +139,7 @@ class Transcript(NoSecondLayout, MessageSelection):
         return removal
 
     def update(self, view: MessageView) -> None:
-        """Take over everything but the text: title, time, status, figures, note."""
+        """Update everything but the text: title, time, status, figures, note."""
         index = self._index(view.key)
         if index is None:
             return
@@ -148,19 +148,19 @@ class Transcript(NoSecondLayout, MessageSelection):
         if widget := self._widgets.get(view.key):
             widget.show(view)
 
-    # Streaming.
+    # --- streaming
 
     def begin(self, view: MessageView) -> None:
-        """A reply begins with `view.text`, or goes on after it."""
+        """Start a reply, or continue it after `view.text`."""
         self._fed.pop(view.key, None)
         self.add(replace(view, status="streaming"))
 
     def feed(self, key: int, text: str) -> None:
-        """More text of a streaming message. Only stored: `flush` shows it."""
+        """Store more text of a streaming message; `flush` draws it."""
         self._fed[key] = self._fed.get(key, "") + text
 
     def rewrite(self, key: int, text: str) -> None:
-        """All of a streaming message is `text` from here on."""
+        """Replace the whole text of a streaming message."""
         index = self._index(key)
         if index is None:
             return
@@ -169,7 +169,7 @@ class Transcript(NoSecondLayout, MessageSelection):
         self._redraw(view)
 
     def flush(self) -> float:
-        """Show what was fed. Returns CPU seconds: what this took, or the last frame that a flush led to if more."""
+        """Draw the fed text. Returns CPU seconds: of this call, or of the last frame after a flush if that took longer."""
         if not self._fed:
             return 0.0
         start = time.thread_time()
@@ -187,7 +187,7 @@ class Transcript(NoSecondLayout, MessageSelection):
         return max(time.thread_time() - start, self._frame_s)
 
     def finish(self, view: MessageView) -> None:
-        """The reply is complete, and `view.text` all of it: what is shown is what a full parse of it gives."""
+        """The reply is complete. What is shown then equals a full parse of `view.text`."""
         self.flush()
         index = self._index(view.key)
         if index is None:
@@ -202,10 +202,10 @@ class Transcript(NoSecondLayout, MessageSelection):
         self._frame_s = time.thread_time() - start
         self._announce_unseen()
 
-    # For copying.
+    # --- copying
 
     def source_of(self, key: int) -> str:
-        """The message's source as it came, what is not drawn yet included.
+        """The message's source, undrawn text included.
 
         Raises:
             KeyError: no such message.
@@ -216,7 +216,7 @@ class Transcript(NoSecondLayout, MessageSelection):
         return self._views[index].text + self._fed.get(key, "")
 
     def last_reply_source(self) -> str:
-        """The source of the newest reply that has any text; empty if there is none."""
+        """The source of the newest reply with text; empty if there is none."""
         replies = (self.source_of(view.key) for view in reversed(self._views) if view.role == "assistant")
         return next(filter(None, replies), "")
 
@@ -232,7 +232,7 @@ class Transcript(NoSecondLayout, MessageSelection):
             if event.code_index < len(blocks):
                 self.post_message(self.CopyRequested(blocks[event.code_index]))
 
-    # Scrolling.
+    # --- scrolling
 
     def follow(self) -> None:
         """Show the end, and keep it in view from now on."""
@@ -268,7 +268,7 @@ class Transcript(NoSecondLayout, MessageSelection):
             self._set_following(True)
 
     def arrange(self, size: Size, optimal: bool = False) -> DockArrangeResult:
-        """Arrange the messages, and scroll in the same frame so that the reader's line, or the end, stays in place."""
+        """Arrange the messages, and scroll in the same frame to keep the reader's line or the end in place."""
         result = super().arrange(size, optimal)
         if optimal or not self.is_attached:
             return result
@@ -287,7 +287,7 @@ class Transcript(NoSecondLayout, MessageSelection):
         self.refresh(layout=True)
 
     def _hold(self, y: float) -> None:
-        """Scroll without a second layout: what the compositor does for an anchored widget."""
+        """Scroll without a second layout, as the compositor does for an anchored widget."""
         self._held_y = y
         self.set_reactive(cast("Reactive[float]", Widget.scroll_y), y)
         self.set_reactive(cast("Reactive[float]", Widget.scroll_target_y), y)
@@ -298,7 +298,7 @@ class Transcript(NoSecondLayout, MessageSelection):
 
     def on_click(self, event: events.Click) -> None:
         if event.widget is self._pill:
-            event.stop().prevent_default()  # a click that selects nothing
+            event.stop().prevent_default()  # it selects no message
             self.follow()
 
     def _set_following(self, is_following: bool) -> None:
@@ -317,16 +317,16 @@ class Transcript(NoSecondLayout, MessageSelection):
             self._pill.announce(0)
 
     def _announce_unseen(self) -> None:
-        """How much is new, in lines: as far as they are mounted, and laid out by now."""
+        """Show the number of new lines, if they are mounted and laid out."""
         if not self.is_following and self._pill.display:
             is_end_mounted = self._window.end == len(self._views)
             is_known = self._seen is not None and is_end_mounted
             self._pill.announce(lines_since(self._seen, self._mounted()) if is_known else 0)
 
-    # Which messages are mounted.
+    # --- mounting
 
     def _index(self, key: int) -> int | None:
-        """Where the message stands; looked for from the end, where it nearly always is."""
+        """The message's index, searched from the end, where it nearly always is."""
         return next((i for i in reversed(range(len(self._views))) if self._views[i].key == key), None)
 
     def _mounted(self) -> list[MessageWidget]:
@@ -337,7 +337,7 @@ class Transcript(NoSecondLayout, MessageSelection):
         ]
 
     def _redraw(self, view: MessageView) -> None:
-        """Put a fresh widget in the place of the one that shows an older version of `view`."""
+        """Replace the widget of an older version of `view`."""
         old = self._widgets.get(view.key)
         if old is None:
             return
@@ -348,7 +348,7 @@ class Transcript(NoSecondLayout, MessageSelection):
         self.mark_selected()
 
     def _grow(self, window: Window) -> None:
-        """Move the window because the reader came near its end, one step at a time."""
+        """Move the window when the reader comes near its end, one step at a time."""
         if window != self._window and not self._is_moving:
             self._is_moving = True
             self._move_to(window)
@@ -358,7 +358,7 @@ class Transcript(NoSecondLayout, MessageSelection):
         self._is_moving = False
 
     def _move_to(self, window: Window, *, is_new: bool = False) -> None:
-        """Mount what comes into the window, remove what leaves it; `is_new` if the messages are others altogether."""
+        """Mount messages that enter the window and remove those that leave it. `is_new`: all messages are different ones."""
         self._window = window
         wanted = self._views[window.first : window.end]
         keys = {view.key for view in wanted}
@@ -376,7 +376,7 @@ class Transcript(NoSecondLayout, MessageSelection):
             self._mount_missing(kept)
 
     def _mount_missing(self, kept: dict[int, MessageWidget]) -> None:
-        """Mount the widgets that are not in `kept`, in runs, each before the next widget that is."""
+        """Mount the widgets that are not in `kept`, in runs, each before the next kept widget."""
         run: list[Widget] = []
         for key, widget in self._widgets.items():
             if key not in kept:

@@ -1,4 +1,4 @@
-"""Which messages of a long conversation are on screen: a window on the list, bounded in messages, lines, widgets."""
+"""The window of mounted messages in a long conversation, bounded in messages and lines."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 MOST_MESSAGES: Final = 40
 MOST_LINES: Final = 1500
 STEP: Final = 10
-"""Messages that are added when an end of the window is reached."""
+"""Messages to add when the reader reaches an end of the window."""
 FIRST_LINES: Final = 300
-"""Estimated lines to begin with: several screens, for a conversation to open at once. A window never holds fewer where
-there are more messages: what does not fill the screen cannot be scrolled, and nobody would come near its end."""
+"""Estimated lines of a new window: several screens, so that a conversation opens fast. A window has at least so many, if
+there are messages: it must fill the screen to be scrolled to its end."""
 
 _COLUMNS: Final = 80
 _FRAME_LINES: Final = 4
 
 
 def estimated_lines(view: MessageView) -> int:
-    """About how many lines a message takes, without drawing it."""
+    """The estimated number of lines of a message."""
     return _FRAME_LINES + view.text.count("\n") + len(view.text) // _COLUMNS
 
 
@@ -37,7 +37,7 @@ class Window(msgspec.Struct, frozen=True):
 
 
 def newest(views: Sequence[MessageView]) -> Window:
-    """The window to open a conversation with: its end."""
+    """The window at the end, with which a conversation opens."""
     return _back_from(views, len(views), FIRST_LINES, MOST_MESSAGES)
 
 
@@ -55,7 +55,7 @@ def around(views: Sequence[MessageView], at: int) -> Window:
 
 
 def moved_up(views: Sequence[MessageView], window: Window) -> Window:
-    """Some older messages more, and fewer newer ones if it gets too large."""
+    """Add older messages; drop newer ones if the window gets too large."""
     first = _back_from(views, window.first, MOST_LINES // 2, STEP).first
     lines, end = 0, first
     while end < window.end and ((end - first < MOST_MESSAGES and lines < MOST_LINES) or end <= window.first):
@@ -65,7 +65,7 @@ def moved_up(views: Sequence[MessageView], window: Window) -> Window:
 
 
 def moved_down(views: Sequence[MessageView], window: Window) -> Window:
-    """Some newer messages more, and fewer older ones if it gets too large."""
+    """Add newer messages; drop older ones if the window gets too large."""
     lines, end = 0, window.end
     while end < min(len(views), window.end + STEP) and (end == window.end or lines < MOST_LINES // 2):
         lines += estimated_lines(views[end])
@@ -74,13 +74,13 @@ def moved_down(views: Sequence[MessageView], window: Window) -> Window:
 
 
 def trimmed(views: Sequence[MessageView], window: Window, keep: int) -> Window:
-    """Without the oldest messages that are too many; message `keep` and all after it stay."""
+    """Drop the oldest messages beyond the limits; message `keep` and those after it stay."""
     first = _back_from(views, window.end, MOST_LINES, MOST_MESSAGES).first
     return Window(max(window.first, min(first, keep)), window.end)
 
 
 def filled(views: Sequence[MessageView], window: Window) -> Window:
-    """`window` with what it takes to fill the screen: older messages first, then newer ones."""
+    """Extend `window` to fill the screen, with older messages first."""
     first = min(window.first, _back_from(views, window.end, FIRST_LINES, MOST_MESSAGES).first)
     lines = sum(map(estimated_lines, views[first : window.end]))
     end = window.end
@@ -91,7 +91,7 @@ def filled(views: Sequence[MessageView], window: Window) -> Window:
 
 
 def _back_from(views: Sequence[MessageView], end: int, most_lines: int, most_messages: int) -> Window:
-    """As many messages before `end` as the limits allow, but enough to fill a screen: of these the first may be long."""
+    """The messages before `end` within the limits, but at least a screenful. The first of them may be long."""
     first, lines = end, 0
     while first > 0 and end - first < most_messages:
         more = estimated_lines(views[first - 1])

@@ -115,7 +115,7 @@ def test_a_model_that_does_not_load_leaves_the_one_before_to_be_reloaded(start: 
     assert (chat.session.model, chat.session.loaded_model) == ("scripted", "scripted")
 
 
-def test_a_load_that_was_overtaken_does_not_take_back_what_was_asked_for(start: Callable[..., Chat]) -> None:
+def test_a_superseded_load_does_not_undo_the_newer_request(start: Callable[..., Chat]) -> None:
     chat = start()
     chat.session.model = "wanted"
     chat.session.apply(EngineStateChanged("loading", "slow"))
@@ -247,7 +247,7 @@ def test_a_reply_without_text_is_never_sent_back(start: Callable[..., Chat]) -> 
     assert chat.engine.requests[-1].messages == (ChatMessage("user", "first\n\nsecond"),)
 
 
-def test_an_engine_error_keeps_what_came_and_says_so(start: Callable[..., Chat]) -> None:
+def test_an_engine_error_is_reported_and_the_text_so_far_is_kept(start: Callable[..., Chat]) -> None:
     chat = start(Script(replies=("one two three",), fault="raise", fault_at=2))
     ended = next(update for update in chat.ask("count") if isinstance(update, ReplyEnded))
     assert (ended.message.content, ended.message.status) == ("one two", "error")
@@ -295,7 +295,7 @@ def test_a_regeneration_that_fails_leaves_the_reply_before_it(start: Callable[..
     assert [message.content for message in chat.session.path] == ["hello", "Good."]
 
 
-def test_a_refused_continuation_keeps_the_reply_as_it_was(start: Callable[..., Chat]) -> None:
+def test_a_refused_continuation_leaves_the_reply_unchanged(start: Callable[..., Chat]) -> None:
     chat = start(Script(replies=("a b c d e f g h i j k l m n o p",), context_length=20))
     chat.ask("go")
     before = chat.session.last_reply
@@ -310,7 +310,7 @@ def test_a_refused_continuation_keeps_the_reply_as_it_was(start: Callable[..., C
 
 
 @pytest.mark.parametrize("way", ["stop", "leave"])
-def test_a_continuation_that_adds_nothing_leaves_the_reply_as_it_was(
+def test_a_continuation_that_adds_nothing_leaves_the_reply_unchanged(
     start: Callable[..., Chat], way: str
 ) -> None:
     chat = stopped_after_one_word(start, Gate())
@@ -390,7 +390,7 @@ def test_a_database_that_stays_locked_is_tried_less_and_less_often(
     assert gaps == sorted(gaps)
 
 
-def test_a_message_sent_during_the_load_takes_the_models_recommendation(tmp_path: Path) -> None:
+def test_a_message_sent_during_the_load_uses_the_models_recommendation(tmp_path: Path) -> None:
     gate = Gate()
     host = EngineHost(ScriptedEngine(Script(stepped_load=True), gate), prepare_scripted)
     store = open_store(tmp_path / "other.db")
@@ -411,7 +411,7 @@ def test_a_message_sent_during_the_load_takes_the_models_recommendation(tmp_path
     store.close()
 
 
-def test_a_message_that_waits_for_a_load_can_be_given_up(tmp_path: Path) -> None:
+def test_a_message_that_waits_for_a_load_can_be_withdrawn(tmp_path: Path) -> None:
     gate = Gate()
     host = EngineHost(ScriptedEngine(Script(stepped_load=True), gate), prepare_scripted)
     store = open_store(tmp_path / "other.db")
@@ -451,7 +451,7 @@ def test_a_failed_deletion_changes_nothing(
     assert chat.session.conversation == conversation
 
 
-def test_resuming_lets_what_was_asked_for_now_win(start: Callable[..., Chat]) -> None:
+def test_flags_override_the_settings_of_a_resumed_conversation(start: Callable[..., Chat]) -> None:
     chat = start()
     chat.session.set_sampling(SamplingParams(temperature=1.0, top_k=5))
     chat.ask("first")
@@ -468,7 +468,7 @@ def test_an_empty_conversation_costs_nothing(start: Callable[..., Chat]) -> None
     assert chat.session.count("") == [PromptCost(0, 256, 0)]
 
 
-def test_what_falls_out_of_the_context_is_said_and_stays_stored(start: Callable[..., Chat]) -> None:
+def test_dropped_messages_are_reported_and_stay_stored(start: Callable[..., Chat]) -> None:
     chat = start(Script(replies=("a b c d e",), context_length=30))
     updates: list[Update] = []
     for number in range(4):
@@ -534,7 +534,7 @@ def test_a_message_sent_while_another_reply_runs_comes_back(start: Callable[...,
     assert len(chat.session.path) == 2
 
 
-def test_a_full_disk_returns_the_draft_and_the_chat_goes_on(
+def test_a_full_disk_returns_the_draft_and_the_chat_continues(
     start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chat = start(Script(replies=("Fine.",)))
@@ -600,7 +600,7 @@ def test_a_version_that_another_window_has_removed_is_reported(start: Callable[.
 
 
 @pytest.mark.parametrize("fails", ["leaf_of", "conversation", "path", "set_head"])
-def test_a_version_that_cannot_be_shown_leaves_everything_as_it_was(
+def test_a_version_that_cannot_be_read_changes_nothing(
     start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     shown = Versions(start(Script(replies=("One.", "Two."))))
@@ -649,7 +649,7 @@ def test_neighbouring_turns_of_one_role_become_one() -> None:
         ("<think>\nHm.", "<think>\nHm.", None),
     ],
 )
-def test_what_a_model_thought_is_stored_as_a_block_and_not_sent_back(
+def test_thoughts_are_stored_as_a_block_and_not_sent_back(
     start: Callable[..., Chat], said: str, stored: str, sent: str | None
 ) -> None:
     chat = start(Script(replies=(said, "Five.")))

@@ -85,7 +85,7 @@ def of_kind(updates: list[Update], *kinds: type) -> list[Update]:
     return [update for update in updates if isinstance(update, kinds)]
 
 
-def test_a_reply_that_is_left_goes_on_and_is_stored_and_its_end_is_told(start: Callable[..., Chat]) -> None:
+def test_a_reply_elsewhere_continues_is_stored_and_its_end_is_reported(start: Callable[..., Chat]) -> None:
     away = Away(start)
     assert away.left == [ConversationOpened(None, ())]
     assert away.session.is_busy
@@ -177,7 +177,7 @@ def test_a_conversation_that_is_deleted_while_it_is_answered_ends_the_reply_and_
     assert away.session.path[-1].status == "interrupted"
 
 
-def test_leaving_the_app_keeps_what_a_reply_elsewhere_has(start: Callable[..., Chat]) -> None:
+def test_leaving_the_app_keeps_the_text_of_a_reply_elsewhere(start: Callable[..., Chat]) -> None:
     away = Away(start)
     assert away.session.close() == []
     kept = away.store.message(away.reply)
@@ -231,7 +231,7 @@ def test_another_try_that_fails_out_of_sight_leaves_the_reply_before_it(start: C
     assert [message.content for message in chat.session.path] == ["hello", "Good."]
 
 
-def test_what_could_not_be_written_is_shown_when_its_conversation_is_found_again(
+def test_unsaved_text_is_shown_when_its_conversation_is_reopened(
     start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away = Away(start)
@@ -259,7 +259,7 @@ def sent_twice(away: Away, text: str = "me too") -> list[Update]:
     return away.session.submit(text)
 
 
-def test_a_second_message_says_what_runs_and_offers_to_wait(start: Callable[..., Chat]) -> None:
+def test_a_second_message_names_the_running_reply_and_offers_to_queue(start: Callable[..., Chat]) -> None:
     away = Away(start)
     (offer,) = away.session.submit("me too")
     assert isinstance(offer, DraftReturned)
@@ -270,9 +270,7 @@ def test_a_second_message_says_what_runs_and_offers_to_wait(start: Callable[...,
     assert isinstance(other, DraftReturned), "the offer was for another message"
 
 
-def test_a_message_in_line_is_on_disk_and_answered_when_its_turn_comes(
-    start: Callable[..., Chat], tmp_path: Path
-) -> None:
+def test_a_queued_message_is_on_disk_and_answered_in_turn(start: Callable[..., Chat], tmp_path: Path) -> None:
     away = Away(start)
     added, waits, _ = sent_twice(away)
     assert isinstance(added, MessageAdded)
@@ -296,7 +294,7 @@ def test_a_message_in_line_is_on_disk_and_answered_when_its_turn_comes(
     assert [message.content for message in away.chat.engine.requests[-1].messages] == ["me too"]
 
 
-def test_a_message_in_line_can_be_taken_back(start: Callable[..., Chat]) -> None:
+def test_a_queued_message_can_be_taken_back(start: Callable[..., Chat]) -> None:
     away = Away(start)
     added = sent_twice(away)[0]
     assert isinstance(added, MessageAdded)
@@ -311,7 +309,7 @@ def test_a_message_in_line_can_be_taken_back(start: Callable[..., Chat]) -> None
     assert [conversation.id for conversation in away.store.conversations()] == [away.home]
 
 
-def test_a_message_in_line_is_answered_out_of_sight_too(start: Callable[..., Chat]) -> None:
+def test_a_queued_message_is_answered_in_a_conversation_elsewhere_too(start: Callable[..., Chat]) -> None:
     away = Away(start)
     sent_twice(away)
     assert away.session.conversation is not None
@@ -343,7 +341,7 @@ def test_the_line_is_first_come_first_served_one_message_a_conversation(start: C
     assert not away.session.is_busy
 
 
-def test_a_conversation_found_again_still_waits_and_its_settings_count(start: Callable[..., Chat]) -> None:
+def test_a_reopened_conversation_is_still_queued_and_its_settings_apply(start: Callable[..., Chat]) -> None:
     away = Away(start)
     added = sent_twice(away)[0]
     assert isinstance(added, MessageAdded)
@@ -359,7 +357,7 @@ def test_a_conversation_found_again_still_waits_and_its_settings_count(start: Ca
     assert away.session.path[-1].content == "ONE TWO THREE"
 
 
-def test_a_deleted_conversation_waits_no_longer(start: Callable[..., Chat]) -> None:
+def test_a_deleted_conversation_leaves_the_queue(start: Callable[..., Chat]) -> None:
     away = Away(start)
     sent_twice(away)
     assert away.session.conversation is not None
@@ -370,7 +368,7 @@ def test_a_deleted_conversation_waits_no_longer(start: Callable[..., Chat]) -> N
     assert not away.session.is_busy
 
 
-def test_what_waits_goes_on_waiting_while_there_is_no_model(start: Callable[..., Chat]) -> None:
+def test_queued_messages_stay_queued_without_a_model(start: Callable[..., Chat]) -> None:
     away = Away(start)
     added = sent_twice(away)[0]
     assert isinstance(added, MessageAdded)
@@ -385,7 +383,7 @@ def test_what_waits_goes_on_waiting_while_there_is_no_model(start: Callable[...,
     assert away.session.path[-1].content == "one two three"
 
 
-def test_leaving_the_app_says_what_still_waits_in_line(start: Callable[..., Chat]) -> None:
+def test_leaving_the_app_reports_queued_messages(start: Callable[..., Chat]) -> None:
     away = Away(start)
     sent_twice(away)
     (unsent,) = away.session.close()
@@ -394,7 +392,7 @@ def test_leaving_the_app_says_what_still_waits_in_line(start: Callable[..., Chat
     )
 
 
-def test_after_a_crash_a_message_in_line_is_there_and_can_be_asked_again(
+def test_after_a_crash_a_queued_message_is_there_and_can_be_sent(
     start: Callable[..., Chat], tmp_path: Path
 ) -> None:
     away = Away(start)
@@ -416,7 +414,7 @@ def test_after_a_crash_a_message_in_line_is_there_and_can_be_asked_again(
         chat.close()
 
 
-def test_a_message_in_line_whose_conversation_has_gone_is_reported_and_the_line_moves_on(
+def test_a_queued_message_of_a_deleted_conversation_is_reported_and_the_queue_continues(
     start: Callable[..., Chat],
 ) -> None:
     away = Away(start)
@@ -500,7 +498,7 @@ def test_a_draft_that_was_sent_does_not_come_back(
     assert chat.session.draft == ""
 
 
-def test_what_is_brought_back_and_cannot_be_opened_is_in_the_list_and_says_why(
+def test_a_restored_conversation_that_cannot_be_read_is_listed_and_reported(
     start: Callable[..., Chat], tmp_path: Path
 ) -> None:
     chat = start(Script(replies=("Hi.",)))
@@ -554,7 +552,7 @@ def test_between_replies_the_log_is_merged_into_the_file(start: Callable[..., Ch
         assert connection.execute("SELECT content FROM messages").fetchall() == [("hello",), ("Hi.",)]
 
 
-def test_a_file_that_had_gone_is_told_with_the_next_message(
+def test_a_missing_database_file_is_reported_with_the_next_message(
     start: Callable[..., Chat], tmp_path: Path
 ) -> None:
     chat = start(Script(replies=("Hi.",)))
@@ -566,7 +564,7 @@ def test_a_file_that_had_gone_is_told_with_the_next_message(
         assert connection.execute("SELECT count(*) FROM messages").fetchone() == (4,)
 
 
-def test_undo_brings_back_what_was_deleted_one_after_the_other_also_after_a_restart(
+def test_undo_restores_deletions_one_by_one_also_after_a_restart(
     start: Callable[..., Chat],
 ) -> None:
     chat = start(Script(replies=("Hi.",)))

@@ -38,7 +38,7 @@ def session_on(host: EngineHost, config: SamplingDefaults | None = None) -> Chat
     )
 
 
-def test_what_a_model_recommends_holds_before_it_is_loaded(host: EngineHost) -> None:
+def test_a_models_recommendation_applies_before_it_is_loaded(host: EngineHost) -> None:
     session = session_on(host)
     assert session.sampling == CAUTIOUS
     session.model = "unheard of"
@@ -49,7 +49,7 @@ def test_config_wins_over_what_a_model_recommends(host: EngineHost) -> None:
     assert session_on(host, SamplingDefaults(top_k=3)).sampling == SamplingParams(temperature=0.1, top_k=3)
 
 
-def test_what_the_loaded_model_says_itself_wins_over_what_was_expected(host: EngineHost) -> None:
+def test_the_loaded_models_own_defaults_replace_the_expected_ones(host: EngineHost) -> None:
     session = session_on(host)
     host.load("cautious")
     Recorder(host).until(EngineLoaded)

@@ -71,7 +71,7 @@ async def test_escape_stops_the_reply_and_keeps_reply_and_draft(tmp_path: Path) 
         assert chat.screen.prompt.text == "next"
 
 
-async def test_a_parameter_that_a_server_refuses_goes_grey_and_is_said_once(tmp_path: Path) -> None:
+async def test_a_parameter_that_a_server_rejects_is_disabled_and_reported_once(tmp_path: Path) -> None:
     taken = Capabilities(sampling=frozenset({"top_p", "stop"}))
     chat = ChatApp(tmp_path, Script(replies=("one",), refuses=("lab takes no temperature.", taken)))
     async with running(chat, size=(120, 40)) as pilot:
@@ -87,7 +87,7 @@ async def test_a_parameter_that_a_server_refuses_goes_grey_and_is_said_once(tmp_
         assert chat.session.info.capabilities == taken, "another conversation shows it too"
 
 
-async def test_a_server_that_is_busy_is_told_until_the_first_token_comes(tmp_path: Path) -> None:
+async def test_a_busy_server_is_shown_until_the_first_token(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(replies=("one two three",), stepped=True, busy="lab is busy (429)"), gate)
     async with running(chat, size=(120, 40)) as pilot:
@@ -126,7 +126,7 @@ async def test_esc_stops_the_reply_before_it_closes_an_overlay(tmp_path: Path) -
         assert chat.screen.overlay == ""
 
 
-async def test_what_a_sent_draft_would_have_cost_is_no_longer_said(tmp_path: Path) -> None:
+async def test_the_token_hint_of_a_sent_draft_disappears(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(stepped=True), gate)
     async with running(chat) as pilot:
@@ -226,7 +226,7 @@ async def test_a_deleted_conversation_comes_back_by_undo(tmp_path: Path) -> None
         assert chat.session.path[0].content == "keep"
 
 
-async def test_an_unknown_slash_command_says_so_and_stays_in_the_prompt(tmp_path: Path) -> None:
+async def test_an_unknown_slash_command_is_reported_and_stays_in_the_prompt(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
         await pilot.press(*"/sve", "enter")
@@ -283,7 +283,7 @@ async def test_a_toggled_sidebar_is_remembered(tmp_path: Path) -> None:
         assert not again.screen.query_one(HistoryPanel).display
 
 
-async def test_what_a_load_cannot_do_is_said_and_greyed_out(tmp_path: Path) -> None:
+async def test_what_an_engine_cannot_do_is_reported_and_disabled(tmp_path: Path) -> None:
     script = Script(notes=("No min-p on this [card].",), honours=frozenset({"temperature", "max_tokens"}))
     async with running(chat := ChatApp(tmp_path, script)):
         assert chat.toasts() == ["No min-p on this [card]."]
@@ -301,7 +301,7 @@ async def test_the_longest_reply_is_bounded_by_the_model_that_is_loaded(tmp_path
         assert chat.session.sampling.max_tokens == 512
 
 
-async def test_an_engine_failure_is_said_and_the_next_load_works(tmp_path: Path) -> None:
+async def test_an_engine_failure_is_reported_and_the_next_load_works(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(replies=("fine",), fault="raise", fault_at=0))
     async with running(chat) as pilot:
         await pilot.press(*"hi", "enter")
@@ -315,7 +315,7 @@ async def test_an_engine_failure_is_said_and_the_next_load_works(tmp_path: Path)
         assert chat.session.path[-1].content == "fine"
 
 
-async def test_a_model_that_cannot_be_loaded_is_said_until_another_one_is(tmp_path: Path) -> None:
+async def test_a_load_error_is_shown_until_another_model_is_loaded(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
         chat.engine.script = Script(fault="raise", fault_at="load")
@@ -393,7 +393,7 @@ async def test_a_conversation_deleted_in_another_window_costs_a_toast(tmp_path: 
         assert any("not stored" in toast for toast in chat.toasts())
 
 
-async def test_odd_arguments_of_commands_are_said(tmp_path: Path) -> None:
+async def test_odd_arguments_of_commands_are_reported(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(replies=("```\ncode\n```",)))
     async with running(chat) as pilot:
         await pilot.press(*"hi", "enter")
@@ -414,7 +414,7 @@ async def test_odd_arguments_of_commands_are_said(tmp_path: Path) -> None:
     ("key", "cure"),
     [("ctrl+r", "then try again"), ("/continue", "Use /continue when it has ended"), ("more", "then send")],
 )
-async def test_what_cannot_be_done_while_a_reply_streams_is_said_in_its_own_words(
+async def test_each_request_that_a_running_reply_prevents_has_its_own_message(
     tmp_path: Path, key: str, cure: str
 ) -> None:
     gate = Gate()
@@ -448,7 +448,7 @@ async def test_where_there_is_no_reply_yet_its_copy_is_not_a_matter_of_numbers(
         assert said.startswith("There is no reply")
 
 
-async def test_escape_gives_up_a_message_that_waits_for_a_load_and_then_the_load(tmp_path: Path) -> None:
+async def test_escape_withdraws_a_waiting_message_and_then_cancels_the_load(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(stepped_load=True), gate)
     chat.host.start()
@@ -503,7 +503,7 @@ async def test_config_sampling_lies_over_the_models_recommendation(tmp_path: Pat
         assert chat.screen.query_one(SamplingPanel).params == SamplingParams(temperature=0.6)
 
 
-async def test_up_brings_back_what_was_written_in_any_conversation(tmp_path: Path) -> None:
+async def test_up_recalls_prompts_of_all_conversations(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
         await pilot.press(*"first", "enter")
@@ -569,7 +569,7 @@ async def test_the_selected_message_is_copied_as_markdown_without_its_figures(tm
         assert copied[-1] == "second reply"
 
 
-async def test_the_status_line_and_the_metrics_say_the_same_of_the_context(tmp_path: Path) -> None:
+async def test_the_status_line_and_the_metrics_show_the_same_context(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(replies=("one two three",)))
     async with running(chat) as pilot:
         await pilot.press(*"hi", "enter")

@@ -91,7 +91,7 @@ async def test_a_tool_that_worked_is_named_and_no_file_is_left(tmp_path: Path) -
     assert os.listdir(tmp_path) == []
 
 
-async def test_without_a_sure_way_the_text_is_in_a_private_file_and_the_sentence_says_so(
+async def test_without_a_confirmed_way_the_text_is_in_a_private_file_that_the_message_names(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "state"
@@ -104,12 +104,12 @@ async def test_without_a_sure_way_the_text_is_in_a_private_file_and_the_sentence
     assert os.listdir(folder) == [FILE_NAME]
 
 
-async def test_a_text_too_long_for_the_terminal_is_said(tmp_path: Path) -> None:
+async def test_a_text_too_long_for_the_terminal_is_reported(tmp_path: Path) -> None:
     said = await copy("x" * (OSC_LIMIT + 1), Terminal(), tmp_path, environment={}, find=nothing_found)  # type: ignore[arg-type]
     assert "may be too long for the terminal's clipboard" in said
 
 
-async def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+async def test_an_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file in the way")
     said = await copy("x", Terminal(), tmp_path / "state", environment={}, find=nothing_found)  # type: ignore[arg-type]
     assert "no file could be written" in said

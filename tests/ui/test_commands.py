@@ -162,7 +162,7 @@ def test_labels_are_what_people_read_on_their_keyboards() -> None:
         ("/code 2", "copy_code", "2"),
     ],
 )
-def test_a_slash_command_is_its_action_and_what_follows(typed: str, name: str, argument: str) -> None:
+def test_a_slash_command_is_an_action_and_its_argument(typed: str, name: str, argument: str) -> None:
     assert parse_submission(typed) == SlashCommand(BY_NAME[name], argument)
 
 
@@ -181,7 +181,7 @@ def test_two_slashes_send_one() -> None:
     ("typed", "said"),
     [("/newx", "Did you mean /new?"), ("/xyzzy", "F1 lists"), ("/new idea", "takes no argument")],
 )
-def test_a_command_that_is_none_says_how_to_send_it(typed: str, said: str) -> None:
+def test_the_error_for_an_unknown_command_explains_how_to_send_it(typed: str, said: str) -> None:
     result = parse_submission(typed)
     assert isinstance(result, SlashError)
     assert said in result.sentence
@@ -291,7 +291,7 @@ async def test_the_help_scrolls_on_a_small_screen() -> None:
         assert any("Filter by title" in line for line in screen_text(app))
 
 
-def test_the_example_of_the_config_names_every_action_and_shows_a_key_that_can_be_had() -> None:
+def test_the_example_config_names_every_action_and_shows_a_valid_key() -> None:
     about, _, example = EXAMPLE.read_text(encoding="utf-8").partition("[keys]\n")
     told = about.rpartition("Their names are\n")[2].replace("#", "")
     assert [name.strip(" .\n") for name in told.split(",")] == [

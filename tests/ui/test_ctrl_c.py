@@ -45,7 +45,7 @@ async def test_pressed_again_much_later_it_only_asks_again(
         assert chat.app.return_code is None
 
 
-async def test_what_is_selected_in_the_prompt_is_copied_by_all_the_ways_there_are(
+async def test_a_selection_in_the_prompt_is_copied_by_every_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chat = ChatApp(tmp_path)

@@ -92,7 +92,7 @@ async def test_rename_offers_the_old_title_selected_and_gives_the_new_one_on_one
     assert await result_of(Rename("Old\nwith a line \x1b[31m"), pressing("enter")) == "Old with a line"
 
 
-async def test_a_blank_title_is_not_taken() -> None:
+async def test_a_blank_title_is_not_accepted() -> None:
     assert await result_of(Rename("Old"), pressing("backspace", "space", "enter")) is UNANSWERED
 
 
@@ -118,7 +118,7 @@ async def test_another_format_changes_the_ending(tmp_path: Path) -> None:
     assert await result_of(SaveTranscript(tmp_path, "a"), act) == ("jsonl", tmp_path / "a.jsonl")
 
 
-async def test_an_ending_that_no_format_has_is_said_and_not_accepted(tmp_path: Path) -> None:
+async def test_an_unknown_suffix_is_reported_and_not_accepted(tmp_path: Path) -> None:
     async def act(pilot: Pilot[None]) -> None:
         field = pilot.app.screen.query_one(Input)
         field.value = "~/notes.pdf"
@@ -130,7 +130,7 @@ async def test_an_ending_that_no_format_has_is_said_and_not_accepted(tmp_path: P
     assert await result_of(SaveTranscript(tmp_path, "a"), act) == ("json", Path.home() / "notes.JSON")
 
 
-async def test_a_folder_that_will_be_made_is_said_before(tmp_path: Path) -> None:
+async def test_a_folder_that_will_be_created_is_announced(tmp_path: Path) -> None:
     async def act(pilot: Pilot[None]) -> None:
         field = pilot.app.screen.query_one(Input)
         field.value = "new/talk.md"
@@ -142,7 +142,7 @@ async def test_a_folder_that_will_be_made_is_said_before(tmp_path: Path) -> None
     assert await result_of(SaveTranscript(tmp_path, "a"), act) == ("markdown", Path("new/a"))
 
 
-async def test_a_name_that_is_taken_and_a_folder_are_said_and_a_blank_is_not_accepted(tmp_path: Path) -> None:
+async def test_existing_names_and_folders_are_announced_and_a_blank_is_not_accepted(tmp_path: Path) -> None:
     (tmp_path / "a.md").touch()
 
     async def act(pilot: Pilot[None]) -> None:

@@ -34,7 +34,7 @@ async def leave_a_reply(pilot: Pilot[None], chat: ChatApp, gate: Gate) -> None:
     await settle(pilot, chat)
 
 
-async def test_the_list_and_the_status_line_say_what_is_answered_out_of_sight(tmp_path: Path) -> None:
+async def test_the_list_and_the_status_line_show_where_a_reply_runs(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(replies=("one two three",), stepped=True), gate)
     async with running(chat) as pilot:
@@ -95,7 +95,9 @@ async def test_coming_back_the_reply_streams_on_and_escape_stops_it(tmp_path: Pa
 
 
 @pytest.mark.parametrize("keys", [("escape",), (*"/stop", "enter")])
-async def test_stop_elsewhere_says_where_it_can_be_stopped(tmp_path: Path, keys: tuple[str, ...]) -> None:
+async def test_stop_names_the_conversation_elsewhere_in_which_a_reply_runs(
+    tmp_path: Path, keys: tuple[str, ...]
+) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
     async with running(chat) as pilot:
@@ -106,7 +108,7 @@ async def test_stop_elsewhere_says_where_it_can_be_stopped(tmp_path: Path, keys:
         assert chat.session.is_busy
 
 
-async def test_a_message_waits_in_line_and_is_answered(tmp_path: Path) -> None:
+async def test_a_queued_message_is_answered(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
     async with running(chat) as pilot:
@@ -130,7 +132,7 @@ async def test_a_message_waits_in_line_and_is_answered(tmp_path: Path) -> None:
         assert [message.content for message in chat.session.path] == ["me too", "one two"]
 
 
-async def test_a_message_in_line_says_that_it_waits_for_a_model_once_there_is_none(tmp_path: Path) -> None:
+async def test_a_queued_message_without_a_model_says_that_it_waits_for_one(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
     async with running(chat) as pilot:
@@ -149,7 +151,7 @@ async def test_a_message_in_line_says_that_it_waits_for_a_model_once_there_is_no
         )
 
 
-async def test_a_message_in_line_is_taken_back_by_escape(tmp_path: Path) -> None:
+async def test_escape_takes_a_queued_message_back(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
     async with running(chat) as pilot:
@@ -164,7 +166,7 @@ async def test_a_message_in_line_is_taken_back_by_escape(tmp_path: Path) -> None
         assert chat.session.is_busy, "the reply elsewhere runs on"
 
 
-async def test_a_message_without_a_reply_says_so_where_it_is_found_again(tmp_path: Path) -> None:
+async def test_a_message_without_a_reply_has_a_note_when_reopened(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     made = chat.store.create_conversation()
     chat.store.add_user_message(made.id, None, "Anybody?")
@@ -177,7 +179,7 @@ async def test_a_message_without_a_reply_says_so_where_it_is_found_again(tmp_pat
         assert len(chat.session.path) == 2
 
 
-async def test_ctrl_q_leaves_at_once_and_keeps_what_has_come(tmp_path: Path) -> None:
+async def test_ctrl_q_quits_at_once_and_keeps_the_text_so_far(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
     async with running(chat) as pilot:
@@ -211,7 +213,7 @@ async def test_a_time_beyond_every_calendar_costs_no_start(tmp_path: Path) -> No
         assert any("From the future" in line for line in screen_text(pilot.app))
 
 
-async def test_undo_works_after_a_restart_and_again_and_says_when_there_is_nothing(tmp_path: Path) -> None:
+async def test_undo_works_repeatedly_after_a_restart_and_reports_when_nothing_is_left(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     for text in ("one", "two"):
         made = chat.store.create_conversation()
@@ -239,7 +241,7 @@ async def test_undo_works_after_a_restart_and_again_and_says_when_there_is_nothi
         ("v1.2", "v1.2.md", None),
     ],
 )
-async def test_save_says_what_it_makes_of_a_name(
+async def test_save_explains_how_it_treats_a_name(
     tmp_path: Path, typed: str, said: str, file: str | None
 ) -> None:
     exports = tmp_path / "exports"

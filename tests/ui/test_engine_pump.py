@@ -22,7 +22,7 @@ def token(number: int, request_id: int = 1) -> TokenEvent:
     )
 
 
-def test_neighbouring_tokens_of_a_request_are_one_event_with_all_that_they_said() -> None:
+def test_adjacent_token_events_of_a_request_are_merged_without_loss() -> None:
     assert merge_tokens([token(1), token(2), token(3)]) == [
         TokenEvent(
             request_id=1,
@@ -34,26 +34,26 @@ def test_neighbouring_tokens_of_a_request_are_one_event_with_all_that_they_said(
     ]
 
 
-def test_probabilities_are_told_of_all_tokens_of_an_event_or_of_none() -> None:
+def test_an_event_has_logprobs_for_all_its_tokens_or_for_none() -> None:
     drawn_by_a_device = msgspec.structs.replace(token(2), logprobs=())
     assert [event.logprobs for event in merge_tokens([token(1), drawn_by_a_device])] == [()]  # type: ignore[union-attr]
 
 
-def test_which_tokens_were_guessed_is_told_of_each_of_an_event() -> None:
+def test_an_event_says_of_each_token_whether_it_was_drafted() -> None:
     guessed = msgspec.structs.replace(token(2), drafted=(True,))
     (event,) = merge_tokens([token(1), guessed, token(3)])
     assert isinstance(event, TokenEvent)
     assert event.drafted == (False, True, False)
 
 
-def test_the_end_of_a_thought_is_told_of_all_that_came_with_it() -> None:
+def test_a_merged_event_keeps_the_end_of_a_thought() -> None:
     closing = msgspec.structs.replace(token(2), ends_thought=True)
     (event,) = merge_tokens([token(1), closing, token(3)])
     assert isinstance(event, TokenEvent)
     assert event.ends_thought
 
 
-def test_what_is_not_a_token_of_the_same_request_stays_where_it_was() -> None:
+def test_events_other_than_tokens_of_one_request_keep_their_order() -> None:
     progress = PrefillProgress(request_id=2, done=1, total=2, time_s=0.0)
     events = [token(1), progress, token(2), token(3, request_id=2)]
     assert merge_tokens(events) == events
@@ -71,7 +71,7 @@ def test_between_the_bounds_flushes_take_less_than_a_tenth_of_a_core() -> None:
         assert flush_cpu_s / (flush_cpu_s + pause_s) < 0.1
 
 
-async def test_what_comes_while_the_app_leaves_is_not_drawn_and_no_crash(tmp_path: Path) -> None:
+async def test_updates_while_the_app_exits_are_not_drawn_and_do_not_crash(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
         await chat.screen.query_one("#columns").remove()

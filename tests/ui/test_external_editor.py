@@ -63,7 +63,7 @@ async def test_the_editor_gets_whole_lines_and_the_draft_is_not_left_with_one_mo
     assert await edited_with(setting, monkeypatch, "one\ntwo") == ("one\ntwo\nadded", [])
 
 
-async def test_an_editor_that_fails_leaves_the_draft_and_is_said(
+async def test_a_failing_editor_is_reported_and_leaves_the_draft(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting = editor_script(tmp_path, 'echo lost > "$2"; exit 3')
@@ -72,13 +72,13 @@ async def test_an_editor_that_fails_leaves_the_draft_and_is_said(
     assert "ended with status 3" in said[0]
 
 
-async def test_an_editor_that_is_not_there_is_said_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_editor_is_reported_with_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     text, said = await edited_with("/nowhere/ed", monkeypatch, "my draft")
     assert text == "my draft"
     assert "set $EDITOR" in said[0]
 
 
-async def test_a_terminal_that_cannot_be_lent_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_app_that_cannot_be_suspended_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     async def act(pilot: Pilot[None], prompt: Prompt) -> None:
         said: list[str] = []
 
@@ -94,7 +94,7 @@ async def test_a_terminal_that_cannot_be_lent_is_said(monkeypatch: pytest.Monkey
     await with_prompt(act)
 
 
-def test_visual_comes_before_editor_and_a_setting_that_cannot_be_read_is_said() -> None:
+def test_visual_comes_before_editor_and_an_invalid_setting_is_reported() -> None:
     assert editor_command({"VISUAL": "code -w", "EDITOR": "nano"}) == ["code", "-w"]
     with pytest.raises(EditorError, match="cannot be read"):
         editor_command({"EDITOR": "nano 'unclosed"})

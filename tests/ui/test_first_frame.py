@@ -91,7 +91,7 @@ def test_type_checkers_see_the_modules_that_are_deferred() -> None:
     assert seen == deferred.MODULES
 
 
-def test_a_deferred_module_is_the_module_and_another_name_is_none() -> None:
+def test_a_deferred_module_is_the_module_and_an_unknown_name_raises() -> None:
     from ttchat_tui.ui.screens import help as imported
 
     assert deferred.help is imported
@@ -131,7 +131,7 @@ async def test_no_style_sheet_is_parsed_twice_before_the_first_frame(
         assert all((str(path), "") in chat.app.stylesheet.source for path in style_sheets.LATER)
 
 
-async def test_a_dialog_that_a_quick_key_opens_before_the_sidebars_is_styled_as_ever(
+async def test_a_dialog_opened_before_the_sidebars_has_its_usual_style(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mount_sidebars = ChatScreen._mount_sidebars
@@ -148,7 +148,7 @@ async def test_a_dialog_that_a_quick_key_opens_before_the_sidebars_is_styled_as_
         assert (box.styles.width, box.styles.border_top[0]) == (Scalar.parse("84"), "round")
 
 
-async def test_what_is_typed_before_the_sidebars_stand_follows_the_stored_draft(
+async def test_keys_typed_before_the_sidebars_follow_the_stored_draft(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mount_sidebars = ChatScreen._mount_sidebars
@@ -207,7 +207,7 @@ async def test_keys_for_the_sidebars_may_come_before_them(
         assert chat.screen.is_whole
 
 
-async def test_the_screen_says_when_it_stands(tmp_path: Path) -> None:
+async def test_the_screen_reports_when_it_is_ready(tmp_path: Path) -> None:
     stood: list[bool] = []
     chat = ChatApp(tmp_path)
     chat.app.services.on_screen_ready = lambda: stood.append(chat.screen.is_whole)

@@ -30,7 +30,7 @@ SERVED = EngineInfo(
 )
 
 
-def test_what_the_endpoint_in_use_serves_comes_first_and_other_endpoints_last() -> None:
+def test_models_of_the_connected_endpoint_come_first_and_other_endpoints_last() -> None:
     rows = offered([HERE], SERVED, RemoteOptions(endpoints={"lab": SERVER, "cloud": SERVER}))
     assert [(row.name, row.endpoint) for row in rows] == [
         ("remote:lab/meta/llama-3", "lab"),

@@ -25,7 +25,7 @@ def test_every_colour_goes_and_everything_else_stays() -> None:
 
 
 @pytest.mark.parametrize("background", ["#a99bff", "#2c3250", "bright_blue"])
-def test_a_background_that_stands_out_is_reversed(background: str) -> None:
+def test_a_distinct_background_is_reversed(background: str) -> None:
     assert without_colours(Style.parse(f"on {background}"), DARK).reverse
 
 

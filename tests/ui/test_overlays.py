@@ -25,7 +25,7 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
 @pytest.mark.parametrize(
     ("key", "first"), [("f3", FilterInput), ("f4", Slider), ("f5", Slider), ("ctrl+f", FilterInput)]
 )
-async def test_one_that_opens_takes_the_keys_and_the_prompts_place(
+async def test_opening_an_overlay_focuses_it_and_hides_the_prompt(
     tmp_path: Path, key: str, first: type
 ) -> None:
     chat = ChatApp(tmp_path)
@@ -40,7 +40,7 @@ async def test_one_that_opens_takes_the_keys_and_the_prompts_place(
 
 
 @pytest.mark.parametrize("keys", [("f3", "f3"), ("f4", "f4"), ("f4", "ctrl+l"), ("f3", "tab", "n")])
-async def test_one_that_closes_gives_the_keys_back(tmp_path: Path, keys: tuple[str, ...]) -> None:
+async def test_closing_an_overlay_focuses_the_prompt(tmp_path: Path, keys: tuple[str, ...]) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat, NARROW) as pilot:
         await press(pilot, *"hi", "enter")
@@ -50,7 +50,7 @@ async def test_one_that_closes_gives_the_keys_back(tmp_path: Path, keys: tuple[s
         assert isinstance(chat.app.focused, Prompt)
 
 
-async def test_one_takes_the_place_of_the_other(tmp_path: Path) -> None:
+async def test_one_overlay_replaces_the_other(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat, NARROW) as pilot:
         await press(pilot, "f3", "f4")
@@ -82,7 +82,7 @@ async def test_esc_while_a_reply_streams_leaves_the_keys_where_they_are(tmp_path
         assert isinstance(chat.app.focused, Prompt)
 
 
-async def test_a_terminal_that_grows_keeps_the_keys_in_what_now_stands_beside(tmp_path: Path) -> None:
+async def test_a_growing_terminal_keeps_the_focus_in_the_sidebar(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat, NARROW) as pilot:
         await press(pilot, "f4")
@@ -94,9 +94,7 @@ async def test_a_terminal_that_grows_keeps_the_keys_in_what_now_stands_beside(tm
 
 
 @pytest.mark.parametrize("keys", [("f5", "f4"), ("ctrl+f", "f3")])
-async def test_one_that_is_hidden_beside_the_chat_gives_the_keys_back(
-    tmp_path: Path, keys: tuple[str, ...]
-) -> None:
+async def test_hiding_a_focused_sidebar_focuses_the_prompt(tmp_path: Path, keys: tuple[str, ...]) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
         await press(pilot, *keys, *"on")

@@ -116,7 +116,7 @@ def test_at_least_six_themes_are_shipped_with_a_light_a_high_contrast_and_an_ans
 
 
 @pytest.mark.parametrize("theme", SHIPPED, ids=lambda theme: theme.name)
-def test_every_text_has_a_contrast_of_4_5_on_what_it_stands_on(theme: Theme) -> None:
+def test_every_text_has_a_contrast_of_4_5_on_its_background(theme: Theme) -> None:
     poor = {pair: round(value, 2) for pair, value in contrasts(theme).items() if value < ENOUGH}
     assert poor == {}
 
@@ -201,7 +201,7 @@ def test_a_broken_theme_is_one_line_with_file_path_and_cure_and_the_rest_loads(
     ] == [True]
 
 
-def test_bytes_that_are_not_text_are_said(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_are_reported(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ThemeError, match="UTF-8"):
         read_theme(tmp_path / "own.toml")
@@ -211,9 +211,7 @@ def test_the_shipped_folder_holds_toml_files_only() -> None:
     assert {file.suffix for file in shipped_folder().iterdir()} == {".toml"}
 
 
-async def test_a_saved_theme_file_is_told_with_all_themes_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_saved_theme_file_reloads_all_themes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = asyncio.Event()
 
     async def awatch(folder: Path, *, recursive: bool):
@@ -243,14 +241,14 @@ async def test_a_broken_theme_file_is_named_on_screen_and_the_apps_own_theme_sho
         assert "There is no theme mine" in said
 
 
-async def test_a_remembered_theme_that_is_gone_is_said(tmp_path: Path) -> None:
+async def test_a_missing_remembered_theme_is_reported(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, ui_state=UiState(theme="gone"))
     async with running(chat):
         assert chat.app.theme == DEFAULT_THEME
         assert chat.toasts() == ["There is no theme gone; tenstorrent-dark is used. /theme lists all themes."]
 
 
-async def test_while_one_theme_is_edited_what_is_wrong_with_another_is_said_once(
+async def test_an_error_in_another_theme_is_reported_once_while_one_is_edited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "config" / "themes"

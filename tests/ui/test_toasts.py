@@ -43,7 +43,7 @@ async def test_the_same_words_again_replace_those_that_stand(tmp_path: Path) -> 
         assert len(chat.app.query(ToastHolder)) == 1
 
 
-async def test_an_error_outlives_what_is_said_after_it(tmp_path: Path) -> None:
+async def test_an_error_outlives_later_toasts(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat, (80, 24)) as pilot:
         chat.screen.notify("a disk is full", severity="error", timeout=8, markup=False)
@@ -53,7 +53,7 @@ async def test_an_error_outlives_what_is_said_after_it(tmp_path: Path) -> None:
         assert chat.toasts() == ["a disk is full", "saved 2"]
 
 
-async def test_it_is_no_wider_than_its_words_and_stands_as_long_as_they_take_to_read(tmp_path: Path) -> None:
+async def test_it_is_as_wide_as_its_words_and_lasts_as_long_as_they_take_to_read(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat, toasts=True) as pilot:
         chat.screen.notify("short", markup=False)
@@ -66,7 +66,7 @@ async def test_it_is_no_wider_than_its_words_and_stands_as_long_as_they_take_to_
 
 
 @pytest.mark.parametrize("size", [(60, 20), (120, 40)])
-async def test_what_to_do_without_a_network_is_read_to_its_end(tmp_path: Path, size: tuple[int, int]) -> None:
+async def test_the_cure_for_a_missing_network_is_shown_in_full(tmp_path: Path, size: tuple[int, int]) -> None:
     chat = ChatApp(tmp_path)
     entry = catalog().find("smollm2-1.7b-instruct")
     assert entry is not None

@@ -80,7 +80,7 @@ async def test_a_click_on_the_arrows_shows_another_version(tmp_path: Path) -> No
             assert chat.screen.transcript.selected is None
 
 
-async def test_what_follows_a_version_comes_with_it_and_is_what_the_model_gets(tmp_path: Path) -> None:
+async def test_a_version_comes_with_its_continuation_which_the_model_gets(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(replies=REPLIES))
     async with running(chat) as pilot:
         await ask_twice(pilot, chat)
@@ -126,7 +126,7 @@ async def test_while_a_reply_runs_another_version_is_refused_in_words(tmp_path: 
         gate.open()
 
 
-async def test_one_version_only_is_said(tmp_path: Path) -> None:
+async def test_a_single_version_is_reported(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(replies=REPLIES))
     async with running(chat) as pilot:
         await pilot.press("alt+h")

@@ -207,9 +207,7 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
 
     async def _reload_themes(self) -> None:
         """Apply the user's themes again whenever their files change."""
-        watch = importlib.import_module(
-            "ttchat_tui.ui.theme_watch"
-        )  # needed only where there is a folder to watch
+        watch = importlib.import_module("ttchat_tui.ui.theme_watch")  # needed only if there is a folder
         async for themes, errors in watch.changed_themes(self.services.paths.themes_dir):
             for theme in themes:
                 self.register_theme(theme)

@@ -96,7 +96,7 @@ def has_lazy_line_under_a_wide_marker(source: str) -> bool:
         (">\n    > b", [("code", "> b")]),
     ],
 )
-def test_four_columns_are_code_or_go_on_with_a_paragraph(source: str, found: list[tuple[str, str]]) -> None:
+def test_four_columns_are_code_or_continue_a_paragraph(source: str, found: list[tuple[str, str]]) -> None:
     """CommonMark 0.31, 4.4 and 5.1, where markdown-it has ways of its own."""
     assert [(kind, text) for kind, *_, text in our_leaves(source)] == found
 

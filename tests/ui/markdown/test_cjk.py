@@ -50,7 +50,7 @@ def test_an_underscore_inside_a_word_stays_one(source: str) -> None:
 
 
 @pytest.mark.parametrize("source", ["a**(b)**c", "a**“b”**c", "2 * 3 * 4", "** 空白 **", "a😀**(b)**c"])
-def test_without_cjk_commonmark_holds(source: str) -> None:
+def test_text_without_cjk_follows_commonmark(source: str) -> None:
     plain = parse_inline(source, {}).content.plain
     assert plain == source or "😀" in source
 

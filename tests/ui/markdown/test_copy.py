@@ -45,7 +45,7 @@ def bare(source: str) -> list[str]:
 @pytest.mark.parametrize(
     "source", [LISTS, REPLY, "> quoted\n> - item\n\n| a | b |\n|---|:-:|\n| 1 | `x|y` |"]
 )
-def test_all_of_a_message_is_copied_as_it_was_written(source: str) -> None:
+def test_a_whole_message_is_copied_as_source(source: str) -> None:
     assert copied(whole(source)) == source.rstrip("\n")
 
 
@@ -62,7 +62,7 @@ def test_no_line_of_any_construct_is_missing_in_the_copy(source: str) -> None:
     ),
     st.lists(st.integers(1, 90), min_size=1, max_size=4),
 )
-def test_a_streamed_message_is_copied_as_it_was_written(parts: list[str], lengths: list[int]) -> None:
+def test_a_streamed_message_is_copied_as_source(parts: list[str], lengths: list[int]) -> None:
     source = "\n\n".join(parts)
     document = streamed(cut(source, lengths))
     assert bare(copied(document)) == bare(copied(whole(source)))
@@ -78,7 +78,7 @@ def test_a_part_of_a_row_is_that_part_of_its_source() -> None:
     assert part(LISTS, (0, 1), (2, 5)) == "ne\n2. two **bold**\n   - inner"
 
 
-def test_what_stands_behind_a_break_is_copied_by_itself_and_a_heading_keeps_its_underline() -> None:
+def test_text_after_a_break_is_copied_by_itself_and_a_heading_keeps_its_underline() -> None:
     assert part("- first<br>*second*\n  third", (1, 0), (1, 6)) == "*second*"
     assert part("- first<br>*second*\n  third", (0, 0), (0, 5)) == "- first<br>"
     assert part("- first<br>*second*\n  third", (1, 1), (2, 2)) == "econd*\n  th"

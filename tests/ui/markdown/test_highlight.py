@@ -30,7 +30,7 @@ def test_no_lexer_loses_or_changes_a_character(start: int) -> None:
         assert [line.plain for line in first + second] == CODE + CODE, language
 
 
-def test_a_string_goes_on_in_the_next_window() -> None:
+def test_a_string_continues_in_the_next_window() -> None:
     highlighter = Highlighter("python")
     _, state = highlighter.colour(['x = """doc'])
     lines, state = highlighter.colour(["still doc", '"""', "y = 1"], state)

@@ -107,7 +107,7 @@ def test_a_word_of_a_script_with_spaces_is_all_of_the_address(
 @pytest.mark.parametrize(
     "text", ["[x](javascript:alert)", "[x](file:///etc/passwd)", "[x](/relative)", "[x](#part)", "http:// x"]
 )
-def test_what_a_terminal_should_not_open_is_no_link(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsafe_addresses_are_not_links(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     assert links_of(text) == [[]]
 

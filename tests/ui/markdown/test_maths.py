@@ -31,7 +31,7 @@ def maths(source: str) -> list[str]:
 
 @pytest.mark.parametrize("formula", FORMULAS)
 @pytest.mark.parametrize("before", ["", "so ", "text\n", "> ", "- ", "1. ", "> - ", "# h\n\n"])
-def test_a_formula_is_shown_as_it_was_written_wherever_it_stands(formula: str, before: str) -> None:
+def test_a_formula_is_shown_as_source_in_every_block(formula: str, before: str) -> None:
     if before.startswith("#") or before == "text\n" or not before.strip():
         source = before + formula
     else:

@@ -34,7 +34,7 @@ async def test_a_line_is_no_longer_than_one_reads_and_the_prompt_is_under_it(
         assert written.width <= 101
 
 
-async def test_who_wants_long_lines_has_them(tmp_path: Path) -> None:
+async def test_full_width_removes_the_measure(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, config=Config(ui=UiSettings(full_width=True)), ui_state=ALONE)
     async with running(chat, (200, 50)) as pilot:
         await pilot.press("a", "enter")
@@ -46,9 +46,7 @@ async def test_who_wants_long_lines_has_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "left", "right"), [(120, 30, 36), (179, 30, 36), (180, 30, 48), (190, 40, 48), (200, 40, 48)]
 )
-async def test_what_the_chat_does_not_need_goes_to_the_sidebars(
-    tmp_path: Path, columns: int, left: int, right: int
-) -> None:
+async def test_spare_width_goes_to_the_sidebars(tmp_path: Path, columns: int, left: int, right: int) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat, (columns, 50)):
         assert chat.screen.query_one("#side").region.width == right

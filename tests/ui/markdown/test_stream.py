@@ -70,7 +70,7 @@ def test_any_split_of_any_text_shows_what_the_whole_shows(
 
 @pytest.mark.parametrize("rows", [0, 1, 15, 16, 17])
 @pytest.mark.parametrize("block", ["```\nx\n```", "1. item", "<div>x</div>", "***", "~~~", "text\n\nx"])
-def test_what_looked_like_one_more_row_of_a_table_may_begin_another_block(block: str, rows: int) -> None:
+def test_a_seeming_table_row_may_begin_another_block(block: str, rows: int) -> None:
     source = "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * rows + block
     assert drawn(streamed(source), 40) == drawn(whole(source), 40)
 
@@ -107,7 +107,7 @@ def test_a_link_that_was_drawn_before_its_definition_came_leads_there_in_the_end
     ]
 
 
-def test_half_of_an_address_is_not_taken_for_all_of_it() -> None:
+def test_half_an_address_does_not_become_a_link() -> None:
     assert drawn_text(streamed(["- [b]\n> [b]: /u", "rl\n\n"]), 40) == [" • b ‹/url›", "", "▎ [b]: /url"]
 
 
@@ -142,7 +142,7 @@ def test_markup_and_html_are_shown_as_they_were_written() -> None:
 THOUGHTS = "<think>\nWhat is a mesh?\n\n- **many** chips, one tensor, as far as I remember it\n</think>\n\nA *mesh*.\n"
 
 
-def test_what_a_model_thinks_is_one_faint_block_that_breaks_between_words() -> None:
+def test_thoughts_are_one_faint_block_that_wraps_between_words() -> None:
     shown = drawn(whole(THOUGHTS), 30)
     assert ["".join(text for text, _ in line) for line in shown] == [
         "<think>",
@@ -205,7 +205,7 @@ def test_a_narrow_table_breaks_no_word_while_another_column_has_room() -> None:
     ]
 
 
-def test_a_word_too_long_for_any_table_stands_in_lines_of_its_own() -> None:
+def test_a_word_too_long_for_any_table_has_lines_of_its_own() -> None:
     source = f"| word | words |\n|---|---|\n| {'x' * 60} | {'some words ' * 4} |\n"
     assert drawn_text(whole(source), 43) == [
         "─" * 43,
@@ -236,7 +236,7 @@ def test_columns_fill_the_room_and_are_never_wider_than_their_cells(
         assert left < max(3 * len(sizes), sum(words))
 
 
-def test_a_link_shows_where_it_leads_unless_its_text_says_so() -> None:
+def test_a_link_shows_its_address_unless_its_text_is_the_address() -> None:
     assert drawn_text(whole("[docs](https://a.b/c) <https://d.e>"), 60) == [
         "docs ‹https://a.b/c› https://d.e"
     ]

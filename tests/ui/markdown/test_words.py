@@ -127,7 +127,7 @@ def test_a_pipe_in_a_code_span_or_a_formula_ends_no_cell() -> None:
         r"\begin{cases}a|b\end{cases}",
     ],
 )
-def test_a_formula_in_a_cell_is_shown_as_it_was_written(formula: str) -> None:
+def test_a_formula_in_a_cell_is_shown_as_source(formula: str) -> None:
     assert table(f"| {formula} | c |") == [f"{formula} │ c"]
     assert table(f"| c | {formula} |") == [f"c │ {formula}"]
 
@@ -137,7 +137,7 @@ def test_money_and_variables_in_cells_end_them() -> None:
     assert table("|$HOME|$PATH|") == ["$HOME │ $PATH"]
 
 
-def test_a_pipe_behind_a_lone_backtick_ends_a_cell() -> None:
+def test_a_pipe_after_a_lone_backtick_ends_a_cell() -> None:
     assert table("| a` | b |") == ["a` │ b"]
 
 
@@ -190,7 +190,7 @@ def test_each_heading_level_has_looks_of_its_own() -> None:
     assert len(set(styles)) == 6
 
 
-def test_what_a_diff_takes_away_has_its_own_colour() -> None:
+def test_deleted_lines_of_a_diff_have_their_own_colour() -> None:
     shown = drawn(whole("```diff\n-old\n+new\n```"), 40)
     assert ("-old", (".md-block", ".md-deleted")) in shown[1]
     assert ("+new", (".md-block", ".md-string")) in shown[2]

@@ -61,7 +61,7 @@ def test_nothing_goes_to_a_file_that_got_the_descriptors_number(
     assert (tmp_path / "other").read_bytes() == b""
 
 
-def test_a_terminal_that_nobody_reads_is_behind_and_one_that_is_read_is_not(terminal: Pty) -> None:
+def test_an_unread_terminal_is_behind_and_a_read_one_is_not(terminal: Pty) -> None:
     terminal.writer.write(TEXT)
     for _ in range(40):
         terminal.writer.write("frame")

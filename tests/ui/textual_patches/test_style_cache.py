@@ -15,7 +15,7 @@ def strips_alive() -> int:
     return sum(isinstance(each, Strip) for each in gc.get_objects())
 
 
-async def test_a_removed_message_gives_back_what_it_has_drawn() -> None:
+async def test_a_removed_message_releases_its_style_cache() -> None:
     app = TranscriptApp()
     async with app.run_test(size=(80, 24)) as pilot:
         app.transcript.show(talk(2))

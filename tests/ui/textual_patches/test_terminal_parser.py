@@ -98,7 +98,7 @@ def test_alt_and_a_character_is_no_text(character: str) -> None:
 
 @pytest.mark.parametrize("final", [*"ABCDHFPQSu~"])
 @pytest.mark.parametrize("modifiers", ["1", "5", "129"])
-def test_a_key_that_is_let_go_does_nothing(final: str, modifiers: str) -> None:
+def test_a_key_release_does_nothing(final: str, modifiers: str) -> None:
     code = "97" if final == "u" else "3" if final == "~" else "1"
     assert names(f"\x1b[{code};{modifiers}:3{final}x") == ["x"]
     assert len(names(f"\x1b[{code};{modifiers}:1{final}x")) == 2
@@ -112,7 +112,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_what_a_terminal_answers_is_not_typed(answer: str) -> None:
+def test_answers_of_the_terminal_are_not_typed(answer: str) -> None:
     assert names(f"a{answer}b\r") == ["a", "b", "enter"]
     parser = PasteSafeParser()
     in_pieces = [event for character in f"a{answer}b" for event in parser.feed(character)]
@@ -138,11 +138,11 @@ def test_an_answer_of_any_length_is_not_typed(start: str, length: int, end: str)
 @pytest.mark.parametrize(
     ("key", "name"), [("\r", "\r"), ("\x11", "\x11"), ("\x1b[A", "up"), ("\x1bk", "alt+k")]
 )
-def test_a_long_answer_that_a_key_cuts_short_takes_no_key_with_it(key: str, name: str) -> None:
+def test_a_long_answer_cut_short_by_a_key_loses_no_key(key: str, name: str) -> None:
     assert typed_in(["\x1b]52;c;" + "A" * 2000, f"{key}b"]) == f"{name}b"
 
 
-def test_a_long_answer_that_does_not_go_on_has_ended() -> None:
+def test_a_long_answer_ends_when_no_more_input_comes() -> None:
     parser = PasteSafeParser()
     data = ["\x1b]52;c;" + "A" * 2000, "BC", "", "b"]  # "": the driver waited in vain
     found: list[str] = []
@@ -174,7 +174,7 @@ def test_a_string_terminator_in_two_pieces_is_no_key(answer: str) -> None:
         ("\x1b_Gi=1\x11", ["alt+underscore", "G", "i", "equals_sign", "1", "ctrl+q"]),
     ],
 )
-def test_the_beginning_of_a_sequence_loses_no_key_behind_it(typed: str, wanted: list[str]) -> None:
+def test_no_key_after_the_beginning_of_a_sequence_is_lost(typed: str, wanted: list[str]) -> None:
     assert names(typed) == wanted
 
 
@@ -216,7 +216,7 @@ def test_a_key_that_config_binds_is_no_editing_key() -> None:
     assert unbound.keys() == EDITING_KEYS.keys() - {"alt+d", "alt+f"}
 
 
-async def test_what_config_binds_comes_before_moving_by_words(tmp_path: Path) -> None:
+async def test_keys_bound_in_config_come_before_word_keys(tmp_path: Path) -> None:
     config = Config(keys={"focus_transcript": "alt+b"})
     assert check_keys(config.keys) == []
     chat = ChatApp(tmp_path, config=config)

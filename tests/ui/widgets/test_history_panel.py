@@ -136,7 +136,7 @@ async def test_control_characters_in_a_title_are_shown_not_obeyed() -> None:
     await with_panel(act, (HistoryItem(1, "\x1b]0;owned\x07 two\nlines", NOW),))
 
 
-async def test_an_empty_list_says_so_and_a_filter_without_hits_says_something_else() -> None:
+async def test_an_empty_list_and_a_filter_without_matches_have_their_own_texts() -> None:
     async def act(pilot: Pilot[None], panel: HistoryPanel) -> None:
         assert any("No conversations yet" in line for line in lines(pilot.app))
         panel.show(ITEMS, None)
@@ -236,7 +236,7 @@ async def test_neither_a_letter_nor_one_press_of_delete_does_anything(keys: list
         assert app.of(kind) == []
 
 
-async def test_the_first_press_of_delete_asks_and_another_key_takes_it_back() -> None:
+async def test_the_first_press_of_delete_asks_and_another_key_cancels() -> None:
     async def act(pilot: Pilot[None], panel: HistoryPanel) -> None:
         await pilot.press("delete")
         assert panel.border_subtitle == "press delete again"
@@ -246,7 +246,7 @@ async def test_the_first_press_of_delete_asks_and_another_key_takes_it_back() ->
     await with_panel(act)
 
 
-async def test_a_conversation_that_the_filter_would_hide_takes_it_away() -> None:
+async def test_a_filter_that_would_hide_the_opened_conversation_is_cleared() -> None:
     async def act(pilot: Pilot[None], panel: HistoryPanel) -> None:
         panel.filter_input.value = "haiku"
         await pilot.pause()

@@ -17,14 +17,14 @@ def test_figures_of_this_machine_are_exact() -> None:
     assert figures_of(stats) == "41 tok · TTFT 0.14 s · 93.8 tok/s"
 
 
-def test_figures_over_a_network_say_so_and_mark_what_is_guessed() -> None:
+def test_figures_over_a_network_say_so_and_mark_estimates() -> None:
     stats = GenerationStats(completion_tokens=41, ttft_s=0.14, decode_tps=93.8, chunks=41)
     assert figures_of(stats) == "41 tok · TTFT with network 0.14 s · 93.8 tok/s"
     guessed = GenerationStats(completion_tokens=1234, decode_tps=93.8, chunks=41, is_estimate=True)
     assert figures_of(guessed) == "~1,234 tok · ~93.8 tok/s"
 
 
-def test_a_cost_has_its_limit_where_it_is_known() -> None:
+def test_a_token_count_has_a_limit_if_it_is_known() -> None:
     assert cost_hint(PromptCost(612, 8192, 0)) == "612 / 8,192 tok"
     assert cost_hint(PromptCost(612, 8192, 2)) == "612 / 8,192 tok · 2 oldest will not be sent"
     assert cost_hint(PromptCost(8191, 8192, 2)) == "8,191 / 8,192 tok · 2 oldest will not be sent"
@@ -49,7 +49,7 @@ def test_pieces_that_were_counted_for_tokens_are_named_so() -> None:
         (5, ["971 …", "TTFT…", "127.…", "68/6…"]),
     ],
 )
-def test_figures_that_do_not_fit_in_one_line_go_on_in_the_next(width: int, shown: list[str]) -> None:
+def test_figures_that_do_not_fit_in_one_line_continue_in_the_next(width: int, shown: list[str]) -> None:
     stats = GenerationStats(
         completion_tokens=971, ttft_s=0.03, decode_tps=127.5, cached_tokens=68, prompt_tokens=69
     )
@@ -57,7 +57,7 @@ def test_figures_that_do_not_fit_in_one_line_go_on_in_the_next(width: int, shown
     assert [piece.content.plain for line in lines for piece in line] == shown
 
 
-def test_the_figures_keep_in_mind_what_the_context_had_no_room_for() -> None:
+def test_the_figures_include_dropped_messages() -> None:
     assert figures_of(GenerationStats(completion_tokens=3, dropped_messages=4)) == (
         "3 tok · without the 4 oldest messages"
     )
@@ -95,13 +95,13 @@ def reply(
     )
 
 
-def test_what_a_reply_held_besides_text_stands_under_it() -> None:
+def test_notes_of_the_engine_are_under_the_reply() -> None:
     assert note_of(reply("So.", CALL)) == CALL
     assert note_of(reply("So.", CALL, reason="length")) == f"{CALL}\nended at max tokens"
 
 
 @pytest.mark.parametrize("content", ["", " \n"])
-def test_an_empty_reply_is_said_to_be_empty_whatever_engine_wrote_it(content: str) -> None:
+def test_an_empty_reply_is_reported_for_every_engine(content: str) -> None:
     assert note_of(reply(content)) == "The reply is empty."
     assert note_of(reply(content, CALL)) == CALL
     assert note_of(reply(content, reason="cancelled", status="interrupted")) == "stopped"

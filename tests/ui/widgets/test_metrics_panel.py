@@ -62,7 +62,7 @@ async def test_every_figure_has_its_row_and_the_numbers_end_in_one_column() -> N
         ]
 
 
-async def test_what_is_not_known_is_a_dash() -> None:
+async def test_unknown_figures_are_dashes() -> None:
     panel = MetricsPanel()
     async with ControlsApp(panel).run_test(size=(34, 40)) as pilot:
         await pilot.pause()
@@ -165,7 +165,7 @@ async def test_a_low_panel_shows_the_first_figures_and_scrolls_to_the_rest() -> 
         assert panel.scroll_offset.y == panel.max_scroll_y > 0
 
 
-async def test_a_panel_with_room_for_everything_is_no_stop_of_the_tab_key() -> None:
+async def test_a_panel_that_shows_everything_is_not_focusable() -> None:
     panel = MetricsPanel()
     app = ControlsApp(panel)
     async with app.run_test(size=(34, 50)) as pilot:
@@ -205,7 +205,7 @@ async def test_guessed_figures_are_marked() -> None:
         ((200.0, *[100.0] * 6), "▅▅▅▅▅▅"),
     ],
 )
-def test_the_rate_is_drawn_from_zero_and_stands_at_the_right(rates: tuple[float, ...], drawn: str) -> None:
+def test_the_rate_is_drawn_from_zero_and_aligned_right(rates: tuple[float, ...], drawn: str) -> None:
     assert bars(rates, 6) == drawn
 
 

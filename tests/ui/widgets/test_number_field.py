@@ -61,7 +61,7 @@ async def test_keys_step_type_and_reset_the_number(
 @pytest.mark.parametrize(
     ("typed", "field"), [("0", max_tokens()), ("", max_tokens()), ("99999999", max_tokens())]
 )
-async def test_a_number_out_of_range_is_not_taken(typed: str, field: NumberField) -> None:
+async def test_a_number_out_of_range_is_rejected(typed: str, field: NumberField) -> None:
     app = ControlsApp(field)
     async with app.run_test(size=(40, 3)) as pilot:
         field.focus()

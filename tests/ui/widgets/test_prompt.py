@@ -78,7 +78,7 @@ async def test_submit_and_newline_keys_can_be_swapped() -> None:
     assert submitted(app) == ["a\nb"]
 
 
-async def test_typing_goes_on_while_a_reply_runs() -> None:
+async def test_typing_works_while_a_reply_runs() -> None:
     async def act(pilot: Pilot[None], prompt: Prompt) -> None:
         prompt.set_busy(True)
         await pilot.press("x")
@@ -132,7 +132,7 @@ async def test_a_paste_lands_at_the_cursor_and_can_be_undone_in_one_step() -> No
         ("half \ud83d a pair", "half  a pair"),
     ],
 )
-def test_what_a_terminal_would_obey_does_not_get_into_a_draft(pasted: str, kept: str) -> None:
+def test_escape_sequences_do_not_get_into_a_draft(pasted: str, kept: str) -> None:
     assert as_draft(pasted) == kept
 
 
@@ -183,7 +183,7 @@ async def test_a_wrapped_line_counts_as_several_when_going_up() -> None:
     await with_prompt(act, size=(40, 24))
 
 
-async def test_what_was_sent_is_the_newest_in_history() -> None:
+async def test_a_sent_prompt_is_the_newest_in_the_history() -> None:
     async def act(pilot: Pilot[None], prompt: Prompt) -> None:
         prompt.set_history(["older"])
         await pilot.press("n", "e", "w", "enter")
@@ -210,7 +210,7 @@ def test_no_walk_through_history_loses_the_draft(walk: list[str], entries: list[
 # --- the draft
 
 
-async def test_a_draft_is_told_once_after_typing_and_not_for_every_key(
+async def test_a_draft_is_reported_once_after_typing_and_not_for_every_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(prompt_module, "DRAFT_PAUSE_S", 60)
@@ -223,7 +223,7 @@ async def test_a_draft_is_told_once_after_typing_and_not_for_every_key(
     assert [message.text for message in (await with_prompt(act)).of(Prompt.DraftChanged)] == ["abc"]
 
 
-async def test_every_key_begins_the_pause_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_key_restarts_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped: list[bool] = []
 
     class Pause:
@@ -257,7 +257,7 @@ async def test_a_pause_in_typing_tells_the_draft(monkeypatch: pytest.MonkeyPatch
     await with_prompt(act, Told())
 
 
-async def test_a_draft_that_was_set_is_not_told_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_setting_a_draft_is_not_reported_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompt_module, "DRAFT_PAUSE_S", 0.01)
 
     async def act(pilot: Pilot[None], prompt: Prompt) -> None:
@@ -294,7 +294,7 @@ async def test_on_a_small_screen_the_prompt_takes_a_third_at_most() -> None:
     await with_prompt(act, size=(60, 20))
 
 
-async def test_the_token_hint_stands_at_the_right_of_the_lower_border_and_is_no_markup() -> None:
+async def test_the_token_hint_is_at_the_right_of_the_lower_border_and_not_markup() -> None:
     async def act(pilot: Pilot[None], prompt: Prompt) -> None:
         prompt.set_token_hint("23 [b]tok")
         await pilot.pause()

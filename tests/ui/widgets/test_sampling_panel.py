@@ -49,7 +49,7 @@ async def use(pilot: Pilot[None], widget: Widget, *keys: str) -> None:
     await pilot.pause()
 
 
-async def test_parameters_set_by_the_program_are_shown_and_not_told() -> None:
+async def test_parameters_set_by_the_program_are_shown_and_post_nothing() -> None:
     panel = SamplingPanel()
     app = ControlsApp(panel)
     async with app.run_test(size=SIZE) as pilot:
@@ -119,7 +119,7 @@ async def test_rare_penalties_lie_under_a_fold(name: str) -> None:
         assert fold.title == "more (1 changed)"
 
 
-async def test_what_a_slider_can_be_moved_to_is_always_valid() -> None:
+async def test_every_value_of_a_slider_is_valid() -> None:
     panel = SamplingPanel()
     app = ControlsApp(panel)
     async with app.run_test(size=SIZE) as pilot:
@@ -131,7 +131,7 @@ async def test_what_a_slider_can_be_moved_to_is_always_valid() -> None:
         assert len(told(app)) >= 10
 
 
-def test_what_may_be_typed_is_what_the_parameters_accept() -> None:
+def test_the_typed_range_is_what_the_parameters_accept() -> None:
     assert limits("top_k") == (0, 1000)
     assert limits("temperature") == (0.0, 2.0)
     assert limits("seed") == (0, 2**63 - 1)
@@ -211,7 +211,7 @@ async def test_the_models_own_settings_are_a_preset_and_the_place_of_reset() -> 
         assert panel.params.temperature == SamplingParams().temperature
 
 
-async def test_what_the_engine_cannot_do_is_grey_and_says_so() -> None:
+async def test_unsupported_parameters_are_disabled_and_say_so() -> None:
     panel = SamplingPanel()
     app = ControlsApp(panel)
     async with app.run_test(size=SIZE) as pilot:
@@ -235,7 +235,7 @@ async def test_what_the_engine_cannot_do_is_grey_and_says_so() -> None:
         assert app.heard == []
 
 
-async def test_no_longer_reply_can_be_wished_than_the_model_can_hold() -> None:
+async def test_max_tokens_is_limited_to_the_models_context() -> None:
     panel = SamplingPanel()
     app = ControlsApp(panel)
     async with app.run_test(size=SIZE) as pilot:
@@ -265,7 +265,7 @@ async def test_a_disabled_rows_tooltip_comes_up_under_the_mouse() -> None:
         assert "Not supported by this engine" in str(tooltip.render())
 
 
-async def test_stop_strings_are_taken_with_enter() -> None:
+async def test_stop_strings_are_committed_with_enter() -> None:
     panel = SamplingPanel()
     app = ControlsApp(panel)
     async with app.run_test(size=SIZE) as pilot:
@@ -274,7 +274,7 @@ async def test_stop_strings_are_taken_with_enter() -> None:
         assert panel.query_one(Input).value == r"\n\n END"
 
 
-async def test_stop_strings_are_taken_when_the_field_is_left() -> None:
+async def test_stop_strings_are_committed_when_the_field_is_left() -> None:
     panel = SamplingPanel()
     app = ControlsApp(panel)
     async with app.run_test(size=SIZE) as pilot:
@@ -282,7 +282,7 @@ async def test_stop_strings_are_taken_when_the_field_is_left() -> None:
         assert told(app) == [SamplingParams(stop=("END",))]
 
 
-async def test_wrong_stop_strings_are_explained_until_they_are_right_or_given_up() -> None:
+async def test_an_error_in_stop_strings_is_shown_until_it_is_corrected_or_cancelled() -> None:
     panel = SamplingPanel()
     app = ControlsApp(panel)
     async with app.run_test(size=SIZE) as pilot:
@@ -301,7 +301,7 @@ async def test_wrong_stop_strings_are_explained_until_they_are_right_or_given_up
         assert field.query_one(Input).value == "END"
 
 
-async def test_the_system_prompt_is_told_when_it_is_left() -> None:
+async def test_the_system_prompt_is_reported_when_it_is_left() -> None:
     panel = SamplingPanel()
     app = ControlsApp(panel)
     async with app.run_test(size=SIZE) as pilot:
@@ -312,7 +312,7 @@ async def test_the_system_prompt_is_told_when_it_is_left() -> None:
         assert prompts(app) == ["Hi\nyou"]
 
 
-async def test_the_system_prompt_is_told_once_after_a_pause() -> None:
+async def test_the_system_prompt_is_reported_once_after_a_pause() -> None:
     area = SystemPrompt(pause_s=0.01)
     heard: list[str] = []
 
@@ -330,7 +330,7 @@ async def test_the_system_prompt_is_told_once_after_a_pause() -> None:
         assert heard == ["a"]
 
 
-async def test_the_same_system_prompt_again_does_not_wipe_what_is_being_typed() -> None:
+async def test_setting_the_same_system_prompt_again_keeps_edits() -> None:
     panel = SamplingPanel()
     app = ControlsApp(panel)
     async with app.run_test(size=SIZE) as pilot:

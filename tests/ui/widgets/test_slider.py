@@ -84,7 +84,7 @@ async def test_reset_returns_to_the_default(key: str) -> None:
         assert values(app) == [0.7]
 
 
-async def test_every_change_is_told_once_with_its_name() -> None:
+async def test_every_change_is_posted_once_with_its_name() -> None:
     slider = temperature()
     app = ControlsApp(slider)
     async with app.run_test(size=SIZE) as pilot:
@@ -96,7 +96,7 @@ async def test_every_change_is_told_once_with_its_name() -> None:
         ]
 
 
-async def test_a_value_set_by_the_program_is_shown_and_not_told() -> None:
+async def test_a_value_set_by_the_program_is_shown_and_posts_nothing() -> None:
     slider = temperature()
     app = ControlsApp(slider)
     async with app.run_test(size=SIZE) as pilot:
@@ -106,7 +106,7 @@ async def test_a_value_set_by_the_program_is_shown_and_not_told() -> None:
         assert app.heard == []
 
 
-async def test_escape_abandons_what_was_typed() -> None:
+async def test_escape_cancels_typing() -> None:
     slider = temperature()
     app = ControlsApp(slider)
     async with app.run_test(size=SIZE) as pilot:
@@ -119,7 +119,7 @@ async def test_escape_abandons_what_was_typed() -> None:
 
 
 @pytest.mark.parametrize("typed", ["9", "-1", "1.2.3", "-", "."])
-async def test_what_is_not_allowed_shows_the_range_and_can_be_mended(typed: str) -> None:
+async def test_an_invalid_value_shows_the_range_and_can_be_corrected(typed: str) -> None:
     slider = temperature()
     app = ControlsApp(slider)
     async with app.run_test(size=SIZE) as pilot:
@@ -154,7 +154,7 @@ async def test_a_paste_is_typed_at_once() -> None:
         assert values(app) == [1.25]
 
 
-async def test_leaving_the_row_takes_what_is_valid_and_drops_what_is_not() -> None:
+async def test_leaving_the_row_commits_a_valid_value_and_drops_an_invalid_one() -> None:
     first, second = temperature(), top_k()
     app = ControlsApp(first, second)
     async with app.run_test(size=SIZE) as pilot:
@@ -187,7 +187,7 @@ async def test_more_than_the_track_shows_may_be_typed_within_the_limits() -> Non
         (temperature(5.0), "5.00"),
     ],
 )
-async def test_a_value_off_the_grid_or_the_range_is_shown_as_it_is(slider: Slider, shown: str) -> None:
+async def test_a_value_off_the_grid_or_the_range_is_shown_exactly(slider: Slider, shown: str) -> None:
     before = slider.value
     app = ControlsApp(slider)
     async with app.run_test(size=SIZE) as pilot:
@@ -245,7 +245,7 @@ async def test_a_click_on_the_thumb_does_not_round_the_value() -> None:
 
 
 @pytest.mark.parametrize("offset", [0, 5, 38])
-async def test_a_click_beside_the_track_only_takes_the_focus(offset: int) -> None:
+async def test_a_click_outside_the_track_only_focuses(offset: int) -> None:
     slider = temperature()
     app = ControlsApp(slider)
     async with app.run_test(size=SIZE) as pilot:
@@ -330,7 +330,7 @@ async def test_a_modified_value_is_seen() -> None:
         assert list(calm)[-1].style != list(changed)[-1].style
 
 
-async def test_a_disabled_slider_takes_neither_keys_nor_mouse() -> None:
+async def test_a_disabled_slider_ignores_keys_and_mouse() -> None:
     slider = temperature(disabled=True)
     app = ControlsApp(slider)
     async with app.run_test(size=SIZE) as pilot:
@@ -341,7 +341,7 @@ async def test_a_disabled_slider_takes_neither_keys_nor_mouse() -> None:
         assert row_text(slider).endswith(" 0.70")
 
 
-async def test_a_slider_disabled_in_the_middle_of_a_drag_lets_go_of_the_mouse() -> None:
+async def test_a_slider_disabled_during_a_drag_releases_the_mouse() -> None:
     slider = temperature()
     app = ControlsApp(slider)
     async with app.run_test(size=SIZE) as pilot:

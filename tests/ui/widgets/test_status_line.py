@@ -117,7 +117,7 @@ async def test_states_differ_in_colour() -> None:
         (LoadProgress("read", 100, 100, "tensors"), "● reading ━━━━━━━━ 100 % 100 / 100 tensors"),
     ],
 )
-async def test_progress_is_told_while_loading(progress: LoadProgress, words: str) -> None:
+async def test_progress_is_shown_while_loading(progress: LoadProgress, words: str) -> None:
     status = StatusLine()
     status.set_state("loading")
     status.set_progress(progress)
@@ -185,7 +185,7 @@ async def test_names_and_notices_are_never_markup_or_control_characters() -> Non
     assert line.strip() == "ttchat   [red]m[/]␛]0;x␇ · [b] · ● ready �[x] · [link]↤"
 
 
-async def test_saying_the_same_again_repaints_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_setting_the_same_values_again_repaints_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     status = running()
     async with ControlsApp(status).run_test(size=(100, 3)) as pilot:
         await pilot.pause()

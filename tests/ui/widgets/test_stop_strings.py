@@ -68,6 +68,6 @@ def test_text_is_read_as_it_looks(text: str, items: tuple[str, ...]) -> None:
         (" ".join(f"s{i}" for i in range(17)), "16"),
     ],
 )
-def test_what_cannot_be_is_refused_in_words(text: str, problem: str) -> None:
+def test_an_invalid_stop_string_is_refused_with_a_reason(text: str, problem: str) -> None:
     with pytest.raises(StopStringsError, match=problem):
         parse_stop_strings(text)

@@ -77,7 +77,7 @@ def test_steps_there_and_back_lead_to_the_same_value(ticks: Ticks, data: st.Data
 
 
 @given(some_ticks(), st.integers(2, 200), st.data())
-def test_a_cell_shows_the_value_that_a_click_on_it_gives(
+def test_a_click_on_a_cell_sets_the_value_that_the_cell_shows(
     ticks: Ticks, cells: int, data: st.DataObject
 ) -> None:
     assert (ticks.tick_at(0, cells), ticks.tick_at(cells - 1, cells)) == (0, ticks.last)
@@ -124,7 +124,7 @@ def test_an_impossible_range_is_refused(ends: tuple[float, float, float]) -> Non
         Ticks(*ends)
 
 
-def test_a_number_on_screen_is_true_or_says_that_it_is_rounded() -> None:
+def test_a_number_on_screen_is_exact_or_marked_as_rounded() -> None:
     assert number_text(0.7, 2, 5) == "0.70"
     assert number_text(0.733, 2, 5) == "0.733"
     assert number_text(0.7333333, 2, 5) == "~0.73"

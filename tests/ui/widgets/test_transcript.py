@@ -82,7 +82,7 @@ async def test_a_reply_is_shown_with_its_title_time_figures_and_versions() -> No
             assert part in shown
 
 
-async def test_what_streamed_is_what_the_whole_text_looks_like() -> None:
+async def test_streamed_text_looks_like_the_whole_text() -> None:
     app = TranscriptApp()
     async with app.run_test(size=(60, 40)) as pilot:
         app.transcript.begin(reply(99, ""))
@@ -106,7 +106,7 @@ async def test_a_finished_reply_shows_the_final_text_even_if_other_text_was_fed(
         assert not [line for line in app.lines() if "wrong" in line]
 
 
-async def test_a_reply_can_go_on_after_what_it_has() -> None:
+async def test_a_reply_can_continue_after_its_text() -> None:
     app = TranscriptApp()
     async with app.run_test(size=(60, 20)) as pilot:
         app.transcript.show([user(1), reply(99, "one ", status="interrupted")])
@@ -116,7 +116,7 @@ async def test_a_reply_can_go_on_after_what_it_has() -> None:
         assert sum(line.startswith("SmolLM2") for line in app.lines()) == 1
 
 
-async def test_user_text_is_shown_as_it_was_typed() -> None:
+async def test_user_text_is_shown_unchanged() -> None:
     app = TranscriptApp()
     async with app.run_test(size=(60, 20)) as pilot:
         app.transcript.show([user(1, "# include *x*\n\n[red]y[/]\t\x1b[0m")])
@@ -209,7 +209,7 @@ async def test_a_click_on_the_pill_follows_again() -> None:
         assert app.transcript.scroll_y == app.transcript.max_scroll_y
 
 
-async def test_what_changes_above_does_not_move_what_is_being_read() -> None:
+async def test_changes_above_the_view_do_not_move_it() -> None:
     app = TranscriptApp()
     async with app.run_test(size=(60, 20)) as pilot:
         app.transcript.show(talk(12))
@@ -279,7 +279,7 @@ async def test_home_shows_the_very_beginning_and_end_the_very_end() -> None:
         assert "question 299" in app.lines()
 
 
-async def test_the_reply_goes_on_while_its_end_is_not_mounted() -> None:
+async def test_a_reply_continues_while_its_end_is_not_mounted() -> None:
     app = TranscriptApp()
     async with app.run_test(size=(80, 24)) as pilot:
         app.transcript.show([*talk(300), reply(999, "", status="streaming")])
@@ -381,7 +381,7 @@ async def test_the_pill_counts_the_lines_that_came_since_the_reader_left_the_end
         assert app.query_one(NewTextPill).label == "↓ 9 new lines"
 
 
-async def test_the_pill_counts_nothing_it_cannot_know() -> None:
+async def test_the_pill_shows_no_count_that_it_cannot_know() -> None:
     app = TranscriptApp()
     async with app.run_test(size=(60, 20)) as pilot:
         app.transcript.show(talk(500))
@@ -442,7 +442,7 @@ LONG = "\n".join(f"line {number}" for number in range(3000))
 """More than may be mounted besides."""
 
 
-async def test_when_a_very_long_message_is_taken_back_what_stood_before_it_is_there() -> None:
+async def test_when_a_very_long_message_is_withdrawn_the_messages_before_it_are_shown() -> None:
     """A message that does not fit into the context is added, refused, and taken out again."""
     app = TranscriptApp()
     async with app.run_test(size=(80, 24)) as pilot:

@@ -39,9 +39,7 @@ def test_a_conversation_opens_with_enough(lengths: list[int], make: Callable[[Vi
 
 
 @given(LENGTHS, st.data())
-def test_what_is_trimmed_is_still_enough_and_no_more_than_it_must_be(
-    lengths: list[int], data: st.DataObject
-) -> None:
+def test_a_trimmed_window_fills_the_screen_within_the_limits(lengths: list[int], data: st.DataObject) -> None:
     views = of(lengths)
     first = data.draw(st.integers(0, len(views) - 1))
     window = windows.trimmed(views, Window(first, len(views)), keep=len(views) - 1)

@@ -1,4 +1,4 @@
-"""Blocks line by line, after CommonMark's own parsing strategy: what has been closed never changes again."""
+"""Block parsing line by line, after CommonMark's parsing strategy: closed blocks never change."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from ttchat_tui.ui.markdown.blocks import Container, Item, Leaf, LeafKind, ListB
 _BULLETS: Final = "•◦▪"
 _TAB: Final = 4
 _DEEPEST: Final = 100
-"""Containers in one another; markers beyond that are text. As markdown-it's `maxNesting`."""
+"""The deepest nesting of containers; further markers are text. As markdown-it's `maxNesting`."""
 
 
 class BlockParser:
-    """Feed it complete lines; `leaves` are the closed blocks in order, `tip` is the open one.
+    """Takes complete lines. `leaves` are the closed blocks in order, `tip` is the open one.
 
-    The cost of a line does not depend on how many came before. `clone` lets a caller see what an unfinished line
-    would do, without doing it.
+    The cost of a line is independent of the lines before it. A `clone` shows the effect of an unfinished line.
     """
 
     def __init__(self, references: dict[str, object] | None = None) -> None:
@@ -34,12 +33,12 @@ class BlockParser:
         self._raw = ""
         self._is_taken = False
         self._loose: list[str] = []
-        """Lines that no leaf has taken: blank ones and bare markers."""
+        """Lines that belong to no leaf: blank ones and bare markers."""
         self._line = ""
         self._at = 0
 
     def clone(self) -> BlockParser:
-        """A copy with the same open blocks and no closed ones, to be fed one line."""
+        """A copy with the open blocks only, to be fed one line."""
         twin = BlockParser(dict(self.references))
         twin._is_probe = True
         twin.tip = self.tip.copy() if self.tip else None
@@ -50,7 +49,7 @@ class BlockParser:
         return twin
 
     def feed_line(self, line: str) -> None:
-        """Take one line, without its newline."""
+        """Parse one line, without its newline."""
         self._raw, self._is_taken = line, False
         self._line = line.expandtabs(_TAB)
         self._at = 0
@@ -59,7 +58,7 @@ class BlockParser:
             self._loose.append(line)
 
     def _read(self) -> None:
-        """Find out what the line belongs to."""
+        """Assign the line to a block."""
         matched = self._match_containers()
         is_whole = matched == len(self._containers)
         if is_whole and self.tip is not None and self._continue_tip(self.tip):
@@ -72,21 +71,21 @@ class BlockParser:
         """Close everything that is open."""
         self._close_to(0)
 
-    # Where we are in the line. Tabs are spaces by now, so that an offset is a column.
+    # --- the position in the line; tabs are expanded, so an offset is a column
 
     def _indent(self) -> int:
         rest = self._line[self._at :]
         return len(rest) - len(rest.lstrip(" "))
 
     def _rest(self) -> str:
-        """The rest of the line from its first character that is no space."""
+        """The rest of the line, without leading spaces."""
         return self._line[self._at :].lstrip(" ")
 
     def _is_blank(self) -> bool:
         return not self._line[self._at :].strip()
 
     def _match_containers(self) -> int:
-        """Step over the markers and indents of the open containers; returns how many of them go on."""
+        """Skip the markers and indents of the open containers. Returns how many of them continue."""
         for index, container in enumerate(self._containers):
             indent = self._indent()
             match container:
@@ -114,7 +113,7 @@ class BlockParser:
             self._at += 1
 
     def _continue_tip(self, tip: Leaf) -> bool:
-        """Give the line to the open leaf if that is all it can be. Returns False to go on and look for starts."""
+        """Add the line to the open leaf if it can only belong there. Returns False if it may start a block."""
         is_blank = self._is_blank()
         if tip.kind == "code":
             return self._continue_fence(tip) if tip.is_fenced else self._continue_indented(tip, is_blank)
@@ -135,14 +134,14 @@ class BlockParser:
         return is_blank
 
     def _continue_formula(self, tip: Leaf, is_blank: bool) -> bool:
-        """Take the line as it is, whatever it looks like, if an open formula can go on with it."""
+        """Add the line unparsed if it continues an open formula."""
         line = self._line[self._at :]
         if tip.formula == "$" and (is_blank or not maths.closes_at(line, "$")):
             return False
         if is_blank and not tip.is_display:
             return False
         if tip.lines[-1] == "" and (starts.atx_heading(line) or starts.fence(line)):
-            return False  # Its end was forgotten.
+            return False  # the formula was never closed
         self._add_line(tip, "" if is_blank else line)
         return True
 
@@ -150,7 +149,7 @@ class BlockParser:
         """Add a line of text to a paragraph."""
         self._add_source(tip, line)
         if self._is_probe:
-            return  # No line follows that would want to know.
+            return  # no further line needs it
         was_open = bool(tip.formula)
         tip.formula = maths.open_after(line, tip.formula)
         if not was_open:
@@ -174,7 +173,8 @@ class BlockParser:
         return True
 
     def _open_blocks(self, matched: int, is_whole: bool) -> tuple[int, bool, bool]:
-        """Open what begins on this line: (containers that go on, whether any block began, whether the line is used up)."""
+        """Open the blocks that start on this line. Returns (continued containers, whether a block started, whether the line is
+        used up)."""
         has_started = False
         while not self._is_blank():
             in_paragraph = (
@@ -204,7 +204,7 @@ class BlockParser:
         return matched, has_started, False
 
     def _become_table_or_heading(self, rest: str) -> bool:
-        """Does the line make the open paragraph's last line a table header, or the paragraph a heading?"""
+        """Turn the open paragraph's last line into a table header, or the paragraph into a heading, if this line does so."""
         tip = self.tip
         assert tip is not None
         if aligns := starts.table_aligns(tip.lines[-1], rest):
@@ -230,7 +230,7 @@ class BlockParser:
         return True
 
     def _open_leaf_block(self, rest: str, matched: int) -> bool:
-        """Open the heading, fence, rule or HTML block that `rest` begins, if it does."""
+        """Open the heading, fence, rule or HTML block that `rest` begins, if any."""
         if heading := starts.atx_heading(rest):
             self._close_to(matched)
             leaf = self._open_leaf("heading")
@@ -289,13 +289,11 @@ class BlockParser:
         return True
 
     def _read_text(self, matched: int, has_started: bool, is_whole: bool) -> None:
-        """The rest of the line begins no block: it continues one, or is a paragraph."""
+        """Add the rest of the line, which begins no block, to an open block or a new paragraph."""
         tip = self.tip
         is_blank = self._is_blank()
         if tip is not None and tip.kind == "paragraph" and not has_started and not is_blank:
-            self._add_line(
-                tip, self._rest()
-            )  # Also the lazy line of a quote or item whose marker is missing.
+            self._add_line(tip, self._rest())  # also a lazy continuation line
             return
         if tip is not None and tip.kind == "table" and not has_started and is_whole and self._indent() < 4:
             self._add_source(tip, self._rest())
@@ -307,12 +305,12 @@ class BlockParser:
         self._add_line(self._open_leaf("paragraph"), self._rest())
 
     def _add_source(self, leaf: Leaf, line: str) -> None:
-        """Add to `leaf` what is left of the line."""
+        """Add the rest of the line to `leaf`."""
         leaf.lines.append(line)
         leaf.source.append(self._raw)
         self._is_taken = True
 
-    # Opening and closing.
+    # --- opening and closing
 
     def _next_serial(self) -> int:
         self._serial += 1
@@ -328,7 +326,7 @@ class BlockParser:
                 container.is_hollow = False
 
     def _drop_list(self) -> None:
-        """A list holds items only: anything else ends it."""
+        """End an open list: anything but an item ends it."""
         if self._containers and isinstance(self._containers[-1], ListBlock):
             self._containers.pop()
 
@@ -345,7 +343,7 @@ class BlockParser:
         return self.tip
 
     def _announce(self, around: list[Quote | Item]) -> int:
-        """Mark all items as shown; returns the index of the first that was not, or how many there are."""
+        """Mark all items as shown. Returns the index of the first new one, or their number."""
         fresh = len(around)
         for index, container in enumerate(around):
             if isinstance(container, Item) and not container.is_announced:
@@ -354,7 +352,7 @@ class BlockParser:
         return fresh
 
     def _close_to(self, depth: int) -> None:
-        """Close the open leaf, and all containers but the first `depth`."""
+        """Close the open leaf and all but the first `depth` containers."""
         self._close_tip()
         while len(self._containers) > depth:
             last = self._containers[-1]
@@ -382,7 +380,7 @@ class BlockParser:
         self.leaves.append(tip)
 
     def _split_definitions(self, tip: Leaf) -> bool:
-        """Let the link definitions at the head of a paragraph be a leaf of their own, if text follows them."""
+        """Split link definitions off the head of a paragraph, as a leaf of their own. Returns whether text is left."""
         definitions, text = starts.split_definitions("\n".join(tip.lines).strip(), self.references)
         if definitions and text:
             lines = definitions.split("\n")

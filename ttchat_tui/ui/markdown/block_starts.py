@@ -1,4 +1,4 @@
-"""How blocks begin: one recogniser for each construct of CommonMark 0.31 and GFM's tables. Pure functions."""
+"""Recognisers for the starts of blocks: CommonMark 0.31 and GFM's tables. Pure functions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Fence(NamedTuple):
 
 
 class Marker(NamedTuple):
-    """A list item's marker: where its content begins, and what sets its list apart from another."""
+    """A list item's marker."""
 
     delimiter: str
     number: int
@@ -50,7 +50,7 @@ class HtmlStart(NamedTuple):
     end: re.Pattern[str]
     ends_at_blank: bool
     can_interrupt: bool
-    """It may end a paragraph; only a lone unknown tag may not."""
+    """It may interrupt a paragraph; only an unknown tag may not."""
 
 
 def atx_heading(text: str) -> Heading | None:
@@ -76,14 +76,14 @@ def fence(text: str) -> Fence | None:
 
 
 def closes_fence(text: str, marker: str) -> bool:
-    """Is `text` (indent removed) a line of at least as many of the marker's character, and nothing else?"""
+    """Whether `text` (without indent) consists of the marker's character, at least as often as in the marker."""
     bare = text.rstrip(" ")
     return len(bare) >= len(marker) and not bare.strip(marker[0])
 
 
 def html_start(text: str, *, is_first: bool = False) -> HtmlStart | None:
-    """CommonMark's HTML blocks; as the first block of all also what a model thinks before it answers, blank lines in
-    it included."""
+    """The start of one of CommonMark's HTML blocks. The first block of a message may also be a model's thoughts, which
+    contain blank lines."""
     if not text.startswith("<"):
         return None
     if is_first and _THINK.match(text):
@@ -142,8 +142,8 @@ def _align(cell: str) -> Align:
 def table_cells(line: str, columns: int = 0) -> list[str]:
     r"""The cells of a table's line, outer pipes dropped; `\|` is a pipe inside a cell, and so is one in a code span.
 
-    GFM would split there, and drop what is more than `columns`. Models write such pipes unescaped: in a line that has
-    too many cells a pipe in a formula is no end either, and what is still too much is part of the last cell.
+    GFM splits there and drops cells beyond `columns`. But models write such pipes unescaped: in a line with too many cells,
+    pipes in formulas do not split, and further cells are joined to the last one.
     """
     cells = _split(line)
     if columns and len(cells) > columns:
@@ -153,7 +153,7 @@ def table_cells(line: str, columns: int = 0) -> list[str]:
 
 
 _CELL_MARK: Final = re.compile(r"\\\||(?P<code>`+)|(?P<pipe>\|)|\\.|\$")
-"""What a table's line is read for: escapes, code spans, formulas, and the pipes that end cells."""
+"""The tokens of a table's line: escapes, code spans, formulas, and pipes that end cells."""
 
 
 def _split(line: str, *, keeps_code: bool = True, keeps_formulas: bool = False) -> list[str]:
@@ -181,7 +181,7 @@ def _split(line: str, *, keeps_code: bool = True, keeps_formulas: bool = False) 
 
 
 def _end_of_formula(text: str, at: int, endless: set[str]) -> int:
-    """The offset behind the formula that begins at `text[at]`, 0 if none does. `endless` keeps the search linear."""
+    """The offset after the formula that starts at `text[at]`; 0 if none does. `endless` keeps the search linear."""
     opener = maths.opener_at(text, at)
     if not opener or opener in endless:
         return 0
@@ -192,7 +192,7 @@ def _end_of_formula(text: str, at: int, endless: set[str]) -> int:
 
 
 def _end_of_code(text: str, at: int, ticks: str, endless: set[str]) -> int:
-    """The offset behind the code span whose opening `ticks` end at `at`; `at` itself if it is none."""
+    """The offset after the code span whose opening `ticks` end at `at`; `at` if it is not one."""
     close = None if ticks in endless else re.compile(f"(?<!`){ticks}(?!`)").search(text, at)
     if close is None:
         endless.add(ticks)
@@ -200,14 +200,14 @@ def _end_of_code(text: str, at: int, ticks: str, endless: set[str]) -> int:
 
 
 _DEFINITIONS: Final = MarkdownIt("zero").enable("reference")
-"""A parser that knows link definitions and paragraphs, nothing else."""
+"""A parser of link definitions and paragraphs only."""
 
 
 def split_definitions(text: str, references: dict[str, object]) -> tuple[str, str]:
-    """Enter the link definitions at the head of a paragraph into `references`; returns them, and what is left.
+    """Add the link definitions at the head of a paragraph to `references`. Returns them, and the rest.
 
-    Keys are normalised labels and values what markdown-it's inline parser expects; the first definition of a
-    label wins.
+    Keys are normalised labels; values are as markdown-it's inline parser expects them. The first definition of a label
+    wins.
     """
     if not text.startswith("["):
         return "", text

@@ -1,4 +1,4 @@
-"""What the block parser finds: leaf blocks, each with the path of quotes and list items that it stands in."""
+"""The block parser's results: leaf blocks, each with the quotes and list items around it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from re import Pattern
 from typing import Literal, TypeAlias
 
 LeafKind: TypeAlias = Literal["paragraph", "heading", "code", "html", "rule", "table", "definition", "empty"]
-"""`definition` is one or more link definitions. `empty` is a list item without content: only its marker is shown."""
+"""`definition`: one or more link definitions. `empty`: a list item without content, of which only the marker is shown."""
 
 Align: TypeAlias = Literal["", "left", "center", "right"]
 
@@ -18,7 +18,7 @@ class Frame:
 
     serial: int
     marker: str
-    """What the item begins with (`•`, ` 7.`); empty for a quote."""
+    """The item's marker (`•`, ` 7.`); empty for a quote."""
 
     @property
     def is_quote(self) -> bool:
@@ -27,14 +27,14 @@ class Frame:
 
 @dataclass(slots=True)
 class Leaf:
-    """One leaf block. While it is open its lines grow; a closed one never changes."""
+    """One leaf block. An open leaf grows; a closed one never changes."""
 
     kind: LeafKind
     serial: int
     """Unique in its message, in document order."""
     path: tuple[Frame, ...] = ()
     fresh: int = 0
-    """From this index on, the frames of `path` begin with this leaf: their markers are shown on its first row."""
+    """The frames of `path` from this index on start with this leaf: its first row shows their markers."""
     has_blank_before: bool = False
     lines: list[str] = field(default_factory=list[str])
     """Source lines without the containers' indents and markers. A table's first is its header."""
@@ -51,17 +51,17 @@ class Leaf:
     is_task_done: bool | None = None
     """Set for the first paragraph of a task item (`- [x] …`)."""
     source: list[str] = field(default_factory=list[str], compare=False)
-    """The lines of the message that it was read from, as they came: what copying it yields."""
+    """The original lines of the message, for copying."""
     before: list[str] = field(default_factory=list[str], compare=False)
     """Blank lines before them."""
     head: list[str] = field(default_factory=list[str], compare=False)
-    """Lines before them that hold only the markers of its items."""
+    """Lines before them with nothing but markers of its items."""
     tail: str | None = field(default=None, compare=False)
-    """The line that ended it: of a fence, or under a heading."""
+    """The line that ended it: a closing fence, or a heading's underline."""
     formula: str = field(default="", compare=False)
-    """What a paragraph's last line opened (`$$`, `\\[` …) and no line has closed yet."""
+    """The opener (`$$`, `\\[` …) of a formula in a paragraph that is not closed yet."""
     is_display: bool = field(default=False, compare=False)
-    """The opener stood alone on its line: blank lines do not end the formula."""
+    """The opener is alone on its line: blank lines do not end the formula."""
 
     def copy(self) -> Leaf:
         return replace(self, lines=self.lines.copy(), source=self.source.copy())
@@ -84,7 +84,7 @@ class ListBlock:
     delimiter: str
     """`-`, `*`, `+` for bullets, `.` or `)` for numbers: a change of it begins another list."""
     number: int
-    """What the next item counts, if it is ordered."""
+    """The number of the next item, if it is ordered."""
 
     @property
     def is_ordered(self) -> bool:
@@ -100,9 +100,9 @@ class Item:
     indent: int
     """Columns by which a line must be indented to belong to it."""
     is_hollow: bool
-    """Nothing but its marker so far: a blank line ends it."""
+    """It has only a marker so far: a blank line ends it."""
     is_announced: bool = False
-    """A leaf has taken its marker already."""
+    """A leaf shows its marker."""
 
     def frame(self) -> Frame:
         return Frame(self.serial, self.marker)

@@ -1,7 +1,7 @@
-"""Emphasis beside Chinese, Japanese and Korean, after CommonMark's CJK-friendly amendments.
+"""Emphasis next to Chinese, Japanese and Korean text, after the CommonMark CJK-friendly amendments.
 
-https://github.com/tats-u/markdown-cjk-friendly/blob/main/specification.md, which discussion 650 of commonmark-spec led
-to: `**「強調」**です` is bold, though a letter follows the closing run and punctuation comes before it.
+https://github.com/tats-u/markdown-cjk-friendly/blob/main/specification.md, from discussion 650 of
+commonmark-spec: `**「強調」**です` is bold, though a letter follows the closing run and punctuation comes before it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _CJK: Final = re.compile(
     "\U00020000-\U0003fffd]"
 )
 _FULLWIDTH_QUOTES: Final = "‘’“”"
-"""Ambiguous by themselves; U+FE01 behind them makes them fullwidth."""
+"""Of ambiguous width; a U+FE01 after them makes them fullwidth."""
 
 
 class CjkState(StateInline):
-    """Decides anew which runs of `*`, `_` and `~` may open and close."""
+    """Overrides which runs of `*`, `_` and `~` may open and close emphasis."""
 
     def scanDelims(self, start: int, canSplitWord: bool) -> Scanned:
         marker, end = self.src[start], start

@@ -1,4 +1,4 @@
-"""Rows of code and of literal HTML: windows of at most 16 lines, each coloured from the state the last one left."""
+"""Rows of code and literal HTML, highlighted in windows of at most 16 lines that pass on the lexer's state."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ttchat_tui.ui.markdown.rows import RenderRow, TextRow
 WINDOW_LINES: Final = 16
 WINDOW_CHARS: Final = 900
 LONG_LINE: Final = 1800
-"""Lines beyond this (minified code, base64) get no colours and are settled in pieces."""
+"""Longer lines (minified code, base64) are not highlighted and are settled in pieces."""
 EXACT_CHARS: Final = 6000
-"""Code up to this size is coloured in one go when it is complete: a comment may have crossed a window's edge."""
+"""Complete code up to this size is highlighted as a whole: a comment may span windows."""
 
 _FILL: Final = ".md-block"
 _FAINT: Final = ".md-faint"
@@ -32,7 +32,7 @@ class CodeHeader(TextRow):
 
     @property
     def plain(self) -> str:
-        """Nothing: a selection across code holds code only."""
+        """Empty: a selection across code contains code only."""
         return ""
 
 
@@ -48,7 +48,7 @@ class CodeRows:
         self._line = 0
         """Lines that are settled."""
         self._chars = 0
-        """Settled characters of the line after them, if it is a long one."""
+        """Settled characters of the next line, if it is a long one."""
         self._state: State = ROOT
         self._flow: TextRow | None = None
 
@@ -121,7 +121,7 @@ class CodeRows:
         return self._highlighter
 
     def _settle_pieces(self, leaf: Leaf, line: str, is_complete: bool) -> list[RenderRow]:
-        """Settle what can be of a long line: all but its last piece, and that too if the line is complete."""
+        """Settle a long line except for its last piece; a complete line, whole."""
         rows: list[RenderRow] = []
         while len(line) - self._chars > WINDOW_CHARS or is_complete:
             piece = Content(line[self._chars : self._chars + WINDOW_CHARS])
@@ -138,7 +138,7 @@ class CodeRows:
         return rows
 
     def _rows(self, leaf: Leaf, lines: list[Content], at: int | None, *, is_first: bool) -> list[RenderRow]:
-        """Rows of `lines`, the first of which is the leaf's line `at`; None for a piece of a line."""
+        """Rows of `lines`, starting at the leaf's line `at`; None for a piece of a line."""
         rows: list[TextRow] = []
         lead = self._lead if is_first else self._rest
         if is_first and leaf.is_fenced:
@@ -171,12 +171,12 @@ def _language(leaf: Leaf) -> str:
 
 
 def _is_small(leaf: Leaf) -> bool:
-    """Is the code to be coloured in one go?"""
+    """Whether the code is highlighted as a whole."""
     return sum(map(len, leaf.lines)) <= EXACT_CHARS and max(map(len, leaf.lines), default=0) <= LONG_LINE
 
 
 def _window_end(lines: list[str], start: int) -> int:
-    """The line after the window that begins at `start`; `start` itself if that is a long line."""
+    """The end of the window that starts at line `start`; `start` itself for a long line."""
     end, chars = start, 0
     while end < len(lines) and end - start < WINDOW_LINES and chars < WINDOW_CHARS:
         if len(lines[end]) > LONG_LINE:

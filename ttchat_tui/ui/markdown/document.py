@@ -1,4 +1,4 @@
-"""One message's Markdown while it is written: source in, chunks of rows out, at a cost that does not grow."""
+"""One message's Markdown while it streams: source in, chunks of rows out, at constant cost."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ttchat_tui.ui.markdown.rows import RenderRow
 from ttchat_tui.ui.markdown.text_rows import PIECE
 
 PAGE: Final = 8
-"""Cost at which a closed chunk takes no more rows: 128 lines of code, 7,200 characters."""
+"""The cost at which a closed chunk is full: 128 lines of code, or 7,200 characters."""
 
 
 @dataclass(slots=True)
 class RenderChunk:
-    """Rows that are drawn by one widget. The growing one is full at a cost of 1; closed ones hold up to `PAGE`."""
+    """Rows that one widget draws. The growing chunk is full at a cost of 1, closed ones at `PAGE`."""
 
     rows: list[RenderRow] = field(default_factory=list[RenderRow])
     cost: float = 0.0
@@ -26,18 +26,18 @@ class RenderChunk:
 
 @dataclass(slots=True)
 class _Live:
-    """A leaf of which rows stand in the chunks though it is not complete."""
+    """An incomplete leaf with rows in the chunks."""
 
     leaf: Leaf
     rows: LeafRows
     chunk: int
     row: int
-    """Where its rows begin."""
+    """The index of its first row."""
     previous: Leaf | None
     references: int
-    """How many link definitions had come when it was begun: its rows may know no more."""
+    """The number of link definitions at its start; its rows may use no later ones."""
     is_sealed: bool = False
-    """All its rows stand there: right as long as the leaf stays as it is."""
+    """All its rows are there; valid while the leaf does not change."""
 
     def still_holds(self, leaf: Leaf) -> bool:
         if _identity(leaf) != _identity(self.leaf):
@@ -46,20 +46,20 @@ class _Live:
 
 
 def _identity(leaf: Leaf) -> tuple[object, ...]:
-    """What the first rows of a leaf depend on, apart from its text."""
+    """What a leaf's first rows depend on besides its text."""
     return leaf.serial, leaf.kind, leaf.path, leaf.fresh, leaf.is_task_done, leaf.level
 
 
 class Document:
-    """Feed it text, `update` it to see the chunks, `finish` it when the text is complete.
+    """Takes text with `feed`, brings the chunks up to date with `update`, and completes them with `finish`.
 
-    After `finish` the chunks look as if the whole text had come at once, however it was cut; before it, the only
-    difference is that a link whose definition has not come yet is shown as its source.
+    After `finish` the chunks look as if the whole text had been fed at once. Before it, only links without a definition so
+    far differ: they are shown as source.
     """
 
     def __init__(self) -> None:
         self.chunks: list[RenderChunk] = [RenderChunk()]
-        """Full chunks and the growing one; the last holds rows that may change with the next update."""
+        """Full chunks and the growing one. The rows of the last may change with the next update."""
         self._visible = VisibleStream()
         self._held = ""
         self._partial = ""
@@ -76,9 +76,9 @@ class Document:
         self._fewest_references: int | None = None
 
     def feed(self, text: str) -> None:
-        """Take more source. Cheap: complete lines go to the block parser, nothing is drawn."""
+        """Add source text. Cheap: complete lines are parsed, and nothing is drawn."""
         text = self._held + text
-        # A carriage return may be half of a line's end.
+        # a carriage return may be half of a CRLF
         self._held = "\r" if text.endswith("\r") else ""
         text = self._visible.feed(text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n"))
         first, *others = text.split("\n")
@@ -88,9 +88,9 @@ class Document:
             self._partial = line
 
     def update(self) -> int:
-        """Bring `chunks` up to date; returns the index of the first chunk that changed.
+        """Bring `chunks` up to date. Returns the index of the first changed chunk.
 
-        An unfinished last line is drawn as the block that it would be if it ended here.
+        An unfinished last line is drawn as if it ended here.
         """
         self._drop_tail()
         self._commit_closed()
@@ -106,7 +106,7 @@ class Document:
         return self._pop_first_changed()
 
     def finish(self) -> int:
-        """The text is complete: draw it for good. Returns the index of the first chunk that changed."""
+        """The text is complete: draw its final form. Returns the index of the first changed chunk."""
         self._drop_tail()
         if self._held:
             self.feed("\n")
@@ -132,7 +132,7 @@ class Document:
         return first
 
     def _draw_again(self, references: dict[str, object]) -> None:
-        """Some link was drawn before its definition came: start over, now that all of them are known."""
+        """Start over with all link definitions known: some link was drawn before its definition."""
         self.chunks = [RenderChunk()]
         self._begin(references)
         for line in self._lines:
@@ -140,7 +140,7 @@ class Document:
         self._parser.finish()
         self._commit_closed()
 
-    # Leaves that are complete.
+    # --- complete leaves
 
     def _commit_closed(self) -> None:
         for leaf in self._parser.leaves:
@@ -164,27 +164,27 @@ class Document:
         self._fences += leaf.is_fenced
 
     def _note_links(self, leaf: Leaf, known: int) -> None:
-        """`leaf` was drawn by the first `known` definitions, and may hold links to later ones."""
+        """Remember that `leaf`, drawn with the first `known` definitions, may have links to later ones."""
         if leaf.kind in ("paragraph", "heading", "table") and any("[" in line for line in leaf.lines):
             fewest = self._fewest_references
             self._fewest_references = known if fewest is None else min(fewest, known)
 
-    # Leaves that may go on.
+    # --- leaves that may continue
 
     def _keep_live(self, leaves: list[Leaf]) -> None:
-        """Take back the rows of every live leaf that turned out to be something else."""
+        """Remove the rows of live leaves that turned out to be something else."""
         for index, live in enumerate(self._live):
             if index >= len(leaves) or not live.still_holds(leaves[index]):
                 self._cut_back(index)
                 return
 
     def _draw_tail(self, probe: BlockParser, tip: int) -> list[RenderRow]:
-        """Settle what can be settled of the open leaves, and return the rows of the rest."""
+        """Settle rows of the open leaves where possible, and return the remaining rows."""
         tail: list[RenderRow] = []
         previous, fences = self._previous, self._fences
         for index, leaf in enumerate(probe.leaves):
             live = self._live[index] if index < len(self._live) else None
-            # Not the probe's references: an unfinished line may define half of an address.
+            # not the probe's references: an unfinished line may define half an address
             rows = live.rows if live else leaf_rows(leaf, self._parser.references, fences)
             may_settle = not tail and (live is None or not live.is_sealed)
             if live is None and not tail:
@@ -192,7 +192,7 @@ class Document:
             if live is not None and may_settle and leaf.serial == tip:
                 self._settle(live, leaf)
             elif live is not None and may_settle and len(self._partial) > PIECE:
-                # A long line has begun another leaf; this one is most likely complete.
+                # a long line has begun another leaf: this one is most likely complete
                 self._seal(live, leaf)
             if live is None or not live.is_sealed:
                 has_begun = live is not None and self._has_rows(live)
@@ -217,7 +217,7 @@ class Document:
         live.leaf, live.is_sealed = leaf, True
 
     def _complete(self, live: _Live, leaf: Leaf) -> None:
-        """Add the rows that are missing; draw the leaf anew if the settled ones are not as they should be."""
+        """Add the missing rows. If the settled ones are wrong, draw the whole leaf again."""
         rows = live.rows.close(leaf) if self._has_rows(live) else None
         if rows is None:
             self._cut_back(self._live.index(live))
@@ -228,7 +228,7 @@ class Document:
     def _has_rows(self, live: _Live) -> bool:
         return (live.chunk, live.row) != (len(self.chunks) - 1, len(self.chunks[-1].rows))
 
-    # Chunks.
+    # --- chunks
 
     def _add(self, rows: list[RenderRow]) -> None:
         for row in rows:
@@ -238,9 +238,9 @@ class Document:
             self.chunks[-1].cost += row.cost
 
     def _close_chunk(self) -> None:
-        """Begin another chunk; the full one joins the page before it while that has room.
+        """Start a new chunk. The full one joins the chunk before it while that has room.
 
-        What grows is drawn again with every update and must be small; what is closed should be in few widgets.
+        The growing chunk is drawn again with every update and must be small; closed ones should be few widgets.
         """
         last = self.chunks[-1]
         page = self.chunks[-2] if len(self.chunks) > 1 else None
@@ -262,7 +262,7 @@ class Document:
         self._tail = 0
 
     def _cut_back(self, index: int) -> None:
-        """Remove all rows from live leaf `index` on."""
+        """Remove the rows of live leaf `index` and all after it."""
         if index >= len(self._live):
             return
         live = self._live[index]

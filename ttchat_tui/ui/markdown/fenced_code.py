@@ -1,4 +1,4 @@
-"""The fenced code of a message, as its source has it, for copying."""
+"""The fenced code blocks of a message, for copying."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PARSER: Final = MarkdownIt("commonmark").enable("table")
 
 
 def fenced_code(source: str) -> list[str]:
-    """The contents of all fences in order, tabs and all, without the last newline."""
+    """The contents of all fences in order, unchanged but for the last newline."""
     tokens: list[Token] = []
     text = source.replace("\r\n", "\n").replace("\r", "\n")
     _PARSER.block.parse(text, _PARSER, {}, tokens)

@@ -1,4 +1,4 @@
-"""Code in colours, window by window: a lexer's state is carried from one window of lines to the next."""
+"""Syntax highlighting in windows of lines: a lexer's state is carried from one window to the next."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ _STYLES: Final = {
 }
 
 State = tuple[str, ...]
-"""A lexer's stack of states; the last is on top."""
+"""A lexer's stack of states, top last."""
 
 ROOT: Final[State] = ("root",)
 
 
 class Highlighter:
-    """Colours the code of one language. An unknown language, or none, gets no colours."""
+    """Highlights code of one language; without a known language it does nothing."""
 
     def __init__(self, language: str) -> None:
         self._lexer = _lexer(language)
 
     def colour(self, lines: list[str], state: State = ROOT) -> tuple[list[Content], State]:
-        """`lines` in colours, and the state in which the next line begins.
+        """`lines` highlighted, and the lexer's state after them.
 
-        Lexers with a loop of their own have no state to carry: each window stands for itself.
+        Lexers with a loop of their own have no state to carry: each window is independent.
         """
         if self._lexer is None or not lines:
             return [Content(line, strip_control_codes=False) for line in lines], state
@@ -72,7 +72,7 @@ def _lexer(language: str) -> Lexer | None:
 
 
 def _has_plain_states(lexer: Lexer) -> TypeGuard[RegexLexer]:
-    """Is it driven by states alone? Some lexers (YAML, PHP, Lua) wrap that loop in one of their own."""
+    """Whether it uses `RegexLexer`'s loop. Some lexers (YAML, PHP, Lua) wrap it in their own."""
     loop = type(lexer).get_tokens_unprocessed
     return isinstance(lexer, RegexLexer) and loop is RegexLexer.get_tokens_unprocessed
 
@@ -81,9 +81,9 @@ _Found = tuple[int, _TokenType, int]
 
 
 def _lex(lexer: RegexLexer, text: str, stack: list[str]) -> Iterator[_Found]:
-    """The loop of `RegexLexer.get_tokens_unprocessed`, but it leaves its states in `stack` at the end.
+    """The loop of `RegexLexer.get_tokens_unprocessed`, which also leaves the final states in `stack`.
 
-    Tokens as (start, kind, end).
+    Yields tokens as (start, kind, end).
     """
     states = lexer._tokens  # pyright: ignore[reportAttributeAccessIssue]
     at = 0
@@ -102,13 +102,13 @@ def _lex(lexer: RegexLexer, text: str, stack: list[str]) -> Iterator[_Found]:
             break
         else:
             if text[at] == "\n":
-                # A line that no rule could end: what was open is taken to end with it.
+                # no rule matches a newline here: it resets the states
                 stack[:] = ROOT
             at += 1
 
 
 def _change_state(stack: list[str], change: object) -> None:
-    """Apply what a rule says of the next state: names to push, a count to pop, or pop and push in turn."""
+    """Apply a rule's state change: names to push, a count to pop, or both in turn."""
     if change is None:
         return
     if isinstance(change, int):
@@ -131,7 +131,7 @@ def _change_state(stack: list[str], change: object) -> None:
 
 
 def _merge(tokens: Iterator[_Found], end: int) -> list[Span]:
-    """Spans of the tokens that have a style; neighbours of one style become one."""
+    """Spans of the tokens with a style; adjacent spans of one style are merged."""
     spans: list[Span] = []
     for start, kind, stop in tokens:
         style = _style(kind)

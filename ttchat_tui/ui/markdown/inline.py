@@ -1,4 +1,4 @@
-"""The text inside a block: emphasis, code, links as styled content. Never markup, never an escape sequence."""
+"""Inline parsing: emphasis, code and links become styled content, free of markup and escape sequences."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ _LOOSE: Final = re.compile(
 
 
 class Inline(NamedTuple):
-    """Styled text, and whether text that follows it could still change it."""
+    """Styled text, and whether following text could still change it."""
 
     content: Content
-    """Line breaks of the source, soft and hard, are newlines in it."""
+    """Soft and hard line breaks of the source are newlines."""
     is_loose: bool
-    """Something in it may pair with what follows: a lone `*`, an open bracket, a backtick."""
+    """It contains something that may pair with following text: a lone `*`, an open bracket, a backtick."""
 
 
 def parse_inline(text: str, references: dict[str, object]) -> Inline:
-    """Style `text`, a paragraph's or a cell's source. `references` are the link definitions, by normalised label.
+    """Style `text`, the source of a paragraph or a cell. `references`: link definitions by normalised label.
 
-    A model's line break is kept as one: poems and addresses come with bare newlines, and a chat has no hard-wrapped
-    sources to join. A link's address is shown behind its text, unless it is the text.
+    Soft line breaks stay line breaks: models write poems and addresses with bare newlines, and do not hard-wrap prose. A
+    link's address is shown after its text, unless they are equal.
     """
     state = CjkState(text, _PARSER, {"references": references}, [])
     _PARSER.inline.tokenize(state)
@@ -70,25 +70,25 @@ def _is_loose(literal: str) -> bool:
 
 
 def _address(token: Token, attribute: str) -> str:
-    """Where a link leads, legible, and its title."""
+    """A link's address in readable form, and its title."""
     address = _PARSER.normalizeLinkText(str(token.attrGet(attribute) or ""))
     title = token.attrGet("title")
     return f'{address} "{title}"'.lstrip() if title else address
 
 
 class _Builder:
-    """Collects text and spans from a flat run of inline tokens."""
+    """Builds text and spans from a flat list of inline tokens."""
 
     def __init__(self) -> None:
         self.literal: list[str] = []
-        """What was read as plain text, for `_is_loose`."""
+        """Plain text, for `_is_loose`."""
         self._text: list[str] = []
         self._spans: list[Span] = []
         self._length = 0
         self._open: list[tuple[int, str, str]] = []
 
     def content(self) -> Content:
-        # Outer spans first, so that an inner style wins.
+        # outer spans first, so that inner styles win
         spans = sorted(self._spans, key=lambda span: (span.start, -span.end))
         return linked(Content("".join(self._text), spans, strip_control_codes=False))
 
@@ -117,9 +117,9 @@ class _Builder:
             self._append("\n")
         elif name == "html_inline":
             self._append(token.content, _FAINT)
-        else:  # text_special: an escaped character or an entity, which pairs with nothing.
+        else:  # text_special: an escaped character or an entity
             if token.markup in (r"\(", r"\[", r"\b"):
-                self.literal.append(token.markup)  # But a formula may yet end.
+                self.literal.append(token.markup)  # a formula may still end
             self._append(token.content)
 
     def _append(self, text: str, style: str = "") -> None:

@@ -1,7 +1,7 @@
-"""From a leaf block to rows, in two speeds: what of it can no longer change is settled, the rest is drawn anew.
+"""Rows of leaf blocks: rows that can no longer change are settled, the others are drawn again with each update.
 
-What is settled and what is not never shows: `whole` gives rows that look the same as the settled ones and the rest
-together, and where they would not (a table grew wider, a paragraph became a heading) the caller takes `whole`.
+The distinction is invisible: settled rows and the rest together look like `whole`. Where they would not (a table got wider,
+a paragraph became a heading), the caller uses `whole` instead.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from ttchat_tui.ui.markdown.table_rows import TableRows
 from ttchat_tui.ui.markdown.text_rows import TextRows
 
 _APART: Final = frozenset({"code", "table", "rule"})
-"""Blocks with a blank line on both sides, whether the source has one or not."""
+"""Blocks that always have a blank line on both sides."""
 
 _BAR: Final = Content.styled("▎ ", ".md-bar")
 
 
 class LeafRows(Protocol):
-    """Draws one leaf while it grows. `settle` and `rest` are called with ever longer versions of one leaf."""
+    """Draws one growing leaf. `settle` and `rest` are called with ever longer versions of it."""
 
     def fits(self, leaf: Leaf) -> bool:
-        """Do the settled rows still belong to `leaf`?"""
+        """Whether the settled rows still belong to `leaf`."""
         ...
 
     def settle(self, leaf: Leaf) -> list[RenderRow]:
-        """The next rows that will not change, whatever comes; bounded rows stay behind in `rest`."""
+        """The next rows that cannot change any more; a bounded number stays in `rest`."""
         ...
 
     def rest(self, leaf: Leaf) -> list[RenderRow]:
@@ -38,7 +38,7 @@ class LeafRows(Protocol):
         ...
 
     def close(self, leaf: Leaf) -> list[RenderRow] | None:
-        """The rows after the settled ones, now that `leaf` is complete; None if `whole` would look different."""
+        """The rows after the settled ones of a complete leaf; None if `whole` would look different."""
         ...
 
     def whole(self, leaf: Leaf) -> list[RenderRow]:
@@ -47,7 +47,7 @@ class LeafRows(Protocol):
 
 
 def leaf_rows(leaf: Leaf, references: dict[str, object], code_index: int) -> LeafRows:
-    """What draws `leaf`. `code_index` counts the fences before it, for copying."""
+    """The rows of `leaf`. `code_index`: the number of fences before it, for copying."""
     lead, rest = _prefixes(leaf)
     match leaf.kind:
         case "paragraph" | "heading":
@@ -65,9 +65,9 @@ def leaf_rows(leaf: Leaf, references: dict[str, object], code_index: int) -> Lea
 
 
 def gap_rows(leaf: Leaf, previous: Leaf | None) -> list[RenderRow]:
-    """The blank row between two leaves, if there is one: where the source has it, and around code and tables.
+    """The blank row between two leaves, if any: where the source has one, and around code and tables.
 
-    Only the two leaves decide, so that what follows in a list never loosens what came before.
+    It depends on the two leaves only, so that later items of a list never change earlier ones.
     """
     if previous is None:
         return []

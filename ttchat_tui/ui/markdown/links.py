@@ -1,4 +1,4 @@
-"""Addresses that a terminal can open (OSC 8), on every row that one is drawn on: one that wraps is still whole."""
+"""Links that a terminal can open (OSC 8); a link that wraps over rows stays one link."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ _BARE: Final = re.compile(
     r"\u1200-\u135f\u1369-\u167f\u1e00-\u1fff]+",
     re.IGNORECASE,
 )
-"""An address in text: printable ASCII without quotes, angle brackets and backticks, and the scripts that put spaces
-between words, up to Unicode's general punctuation. Thai, Lao, Tibetan, Burmese and Khmer are not among them, nor Chinese
-and Japanese: there the sentence goes on right behind an address."""
+"""A bare address: printable ASCII without quotes, angle brackets and backticks, and the scripts that separate words by
+spaces. Not Thai, Lao, Tibetan, Burmese, Khmer, Chinese or Japanese: there a sentence continues right after an address."""
 
 
 def link_style(address: str) -> Style | None:
-    """What makes text lead to `address`; None if a terminal could not open it, or should not."""
+    """The style that links text to `address`; None if a terminal cannot or should not open it."""
     return Style(link=address) if _SAFE.fullmatch(address) and terminal_knows_links() else None
 
 
 def linked(content: Content) -> Content:
-    """`content` with all bare addresses in it leading where they say."""
+    """`content` with its bare addresses as links."""
     if "://" not in content.plain or not terminal_knows_links():
         return content
     taken = [span for span in content.spans if isinstance(span.style, Style)]
@@ -46,8 +45,8 @@ def linked(content: Content) -> Content:
 
 
 def with_one_id(style: RichStyle) -> RichStyle:
-    """`style` with an id that is its link's own, so that a terminal takes all rows of one that wraps for one link. Rich
-    draws an id for each piece of text, and has no public way to choose it."""
+    """`style` with an id derived from its link, so that terminals treat the rows of a wrapped link as one. Sets Rich's
+    private `Style._link_id`: Rich draws a random id per piece of text, and has no public way to set it."""
     if style.link is None:
         return style
     twin = style.copy()
@@ -56,13 +55,13 @@ def with_one_id(style: RichStyle) -> RichStyle:
 
 
 def terminal_knows_links(environment: Mapping[str, str] | None = None) -> bool:
-    """Terminals ignore OSC 8 if they do not know it; only the oldest kinds would print it."""
+    """Whether OSC 8 is safe: only the oldest kinds of terminals would print it."""
     kind = (os.environ if environment is None else environment).get("TERM", "")
     return kind not in ("linux", "dumb") and not kind.startswith("vt")
 
 
 def _trimmed(address: str) -> str:
-    """Without the punctuation of the sentence that it stands in, as GFM's autolinks."""
+    """Without the sentence's punctuation after it, as in GFM's autolinks."""
     while address:
         last = address[-1]
         is_mark = last in "?!.,:*_~';" or (not last.isascii() and unicodedata.category(last).startswith("P"))

@@ -1,4 +1,4 @@
-r"""Where LaTeX begins and ends: `$…$`, `$$…$$`, `\(…\)`, `\[…\]` and environments. It is shown as it was written.
+r"""Where LaTeX begins and ends: `$…$`, `$$…$$`, `\(…\)`, `\[…\]` and environments. Formulas are shown as source.
 
 `$…$` follows pandoc's `tex_math_dollars`: no blank right after the first dollar, none right before the last, no digit
 right after that. So `$5 and $6` is money.
@@ -12,10 +12,10 @@ from typing import Final
 from markdown_it.rules_inline.state_inline import StateInline
 
 _EVEN: Final = r"(?<!\\)(?:\\\\)*"
-"""Before something that is not escaped."""
+"""Matches before an unescaped character."""
 
 _MONEY: Final = r"`|(?<![\^{\s])\*\*(?=[\s$])|(?<=\s)\*\*(?=\S)|\n[ \t]*\n|\s\$"
-"""What stands between two sums of money rather than in a formula in one line of text: code, bold, another dollar."""
+"""What occurs between two sums of money but not in an inline formula: code, bold, another dollar."""
 _CLOSERS: Final = {
     "$": re.compile(rf"(?P<none>{_MONEY})|{_EVEN}(?<=[^\s$])\$(?![\d$])"),
     "$$": re.compile(_EVEN + r"\$\$"),
@@ -24,10 +24,10 @@ _CLOSERS: Final = {
 }
 _BRACKETS: Final = {r"\(": "()", r"\[": "[]"}
 _REACH: Final = 1000
-"""Characters that a formula in one line of text may take."""
+"""The longest inline formula, in characters."""
 _OPENER: Final = re.compile(r"\$\$|\$(?=[^\s$])|\\[(\[]|\\begin\{([A-Za-z]+\*?)\}")
 _TOKENS: Final = re.compile(r"(`+)|\$\$?|\\begin\{[A-Za-z]+\*?\}|\\.", re.DOTALL)
-"""What a line is read for: code, openers, and escapes, which hide what follows them."""
+"""The tokens of a line: code, openers and escapes."""
 
 
 def opener_at(text: str, at: int) -> str:
@@ -37,7 +37,7 @@ def opener_at(text: str, at: int) -> str:
 
 
 def end_of(text: str, at: int, opener: str, stop: int | None = None) -> int:
-    """The offset behind the formula that `opener` begins at `text[at]`; 0 if it does not end."""
+    """The offset after the formula that `opener` begins at `text[at]`; 0 if it does not end."""
     start = at + len(opener)
     if opener.startswith(r"\begin"):
         closer = r"\end" + opener.removeprefix(r"\begin")
@@ -49,7 +49,7 @@ def end_of(text: str, at: int, opener: str, stop: int | None = None) -> int:
 
 
 def open_after(line: str, opener: str = "") -> str:
-    """The opener that still waits for its end behind `line`; `opener` is the one that waited before it."""
+    """The opener that is unclosed after `line`. `opener`: the one that was unclosed before it."""
     at = 0
     if opener:
         at = closes_at(line, opener)
@@ -75,13 +75,13 @@ def open_after(line: str, opener: str = "") -> str:
 
 
 def closes_at(line: str, opener: str) -> int:
-    """The offset behind the end of what an earlier line opened with `opener`; 0 if it goes on."""
+    """The offset after the end of a formula that an earlier line opened with `opener`; 0 if it continues."""
     end = end_of(opener + "\n" + line, 0, opener)
     return max(0, end - len(opener) - 1)
 
 
 def _may_go_on(line: str, at: int, opener: str) -> bool:
-    """Is it likely that the next lines belong to a formula? Not behind the shell's `$$`, nor in an escaped `\\[x]`."""
+    """Whether the next lines probably belong to a formula. Not after the shell's `$$`, nor in an escaped `\\[x]`."""
     rest = line[at + len(opener) : at + _REACH]
     if opener == "$$":
         return not line[:at].strip() or not rest.strip() or not rest[0].isspace()
@@ -92,7 +92,7 @@ def _may_go_on(line: str, at: int, opener: str) -> bool:
 
 
 def math_rule(state: StateInline, silent: bool) -> bool:
-    """markdown-it's inline rule: one token for a whole formula, with the delimiters."""
+    """An inline rule for markdown-it: one token per formula, delimiters included."""
     opener = opener_at(state.src, state.pos)
     endless: set[str] = state.env.setdefault("endless", set())
     if not opener or opener in endless:
@@ -100,7 +100,7 @@ def math_rule(state: StateInline, silent: bool) -> bool:
     end = end_of(state.src, state.pos, opener, state.posMax)
     if not end:
         if opener != "$" and state.posMax == len(state.src):
-            endless.add(opener)  # None comes after a later opener either: do not look for it each time.
+            endless.add(opener)  # no later opener has an end either
         return False
     if not silent:
         token = state.push("math", "", 0)

@@ -1,4 +1,4 @@
-"""Text shown as it was typed: the user's messages and notices. No construct of Markdown is recognised in it."""
+"""Plain text, for the user's messages and notices. It is not parsed as Markdown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ttchat_tui.ui.markdown.rows import TextRow
 
 _TAB: Final = 4
 _LINES: Final = 64
-"""Lines to a chunk: it is drawn once, not again and again."""
+"""Lines per chunk, which is drawn only once."""
 
 
 def plain_chunks(text: str, style: str = "") -> list[RenderChunk]:

@@ -1,4 +1,4 @@
-"""A row: one logical line of a message with what stands before it, able to wrap itself to any width."""
+"""Rows: logical lines of a message with their prefixes, which can be wrapped to any width."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class RenderSpan(NamedTuple):
     x: int | None = None
     """Offset of its first character in the row's `plain`; None for decoration, which cannot be selected."""
     is_inside: bool = True
-    """It stands on the row's own style; the prefix of quotes and lists does not."""
+    """It has the row's own style; prefixes of quotes and lists do not."""
 
 
 VisualLine = tuple[RenderSpan, ...]
 
 
 class RenderRow(Protocol):
-    """One logical line. Immutable but for its cache of lines."""
+    """One logical line. Immutable except for its cache of lines."""
 
     @property
     def plain(self) -> str:
@@ -35,12 +35,12 @@ class RenderRow(Protocol):
 
     @property
     def source(self) -> str | None:
-        """The lines of the message that it stands for; None if it was added, and copying leaves it out."""
+        """Its lines in the message; None for an added row, which copying leaves out."""
         ...
 
     @property
     def tail(self) -> str | None:
-        """A line behind them that is not drawn."""
+        """A source line after them that is not drawn."""
         ...
 
     @property
@@ -50,27 +50,27 @@ class RenderRow(Protocol):
 
     @property
     def cost(self) -> float:
-        """Its share of what a chunk may hold: a chunk is full at 1."""
+        """Its share of a chunk, which is full at 1."""
         ...
 
     @property
     def flows_on(self) -> bool:
-        """The next row continues the same line of the source: copying puts no newline between them."""
+        """The next row continues the same source line: copying adds no newline between them."""
         ...
 
     def lines(self, width: int) -> Sequence[VisualLine]: ...
 
     def looks_like(self, other: RenderRow) -> bool:
-        """Would both be drawn alike, at any width?"""
+        """Whether both look the same at any width."""
         ...
 
 
 _LEAST_ROOM: Final = 16
-"""Columns that the prefix of lists and quotes leaves for the text, however deep they are."""
+"""Columns that prefixes leave for the text, however deeply lists and quotes are nested."""
 
 
 def fitted(prefix: Content, width: int) -> Content:
-    """`prefix` as far as there is room for it: the end of it, with the innermost marker."""
+    """The end of `prefix` that fits, with the innermost marker."""
     return prefix[max(0, prefix.cell_length - width + min(_LEAST_ROOM, width // 2)) :]
 
 
@@ -95,14 +95,14 @@ class TextRow:
         self.lead = lead
         """Before the first visual line: markers of list items that begin here."""
         self.rest = rest
-        """Before the others; as wide as `lead`."""
+        """Before the other lines; as wide as `lead`."""
         self.style = style
         self.pad = pad
         """Blank columns between the prefix and the text."""
         self.by_word = by_word
         self.cost = cost
         self.flow = flow
-        """The row that this one continues in the middle of a line: its last visual line is drawn by this row."""
+        """The row that this one continues in mid-line. This row draws the other's last visual line."""
         self.flows_on = False
         self._hands_on = False
         """The next row draws its last visual line."""

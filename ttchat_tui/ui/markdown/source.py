@@ -1,4 +1,4 @@
-"""What of a row's source belongs to a part of its text: copying a selection yields the source."""
+"""The part of a row's source that belongs to selected text, for copying."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from difflib import SequenceMatcher
 from typing import Final
 
 _LONGEST: Final = 4000
-"""Characters up to which text and source are compared: that takes time with the square of their length."""
+"""The longest source that is compared with its text, since that takes quadratic time."""
 
 
 def part_of(source: str, text: str, start: int, end: int) -> str:
-    """The part of `source` that is shown as `text[start:end]`, with its markers where it begins or ends with the row."""
+    """The part of `source` shown as `text[start:end]`. At the row's start and end it includes the markers."""
     if start <= 0 and end >= len(text):
         return source
     if source == text or len(source) > _LONGEST:

@@ -1,4 +1,4 @@
-"""Rows of a table. The first rows set the columns while it streams; a complete table is laid out from all rows."""
+"""Rows of a table. While it streams, the first rows set the column widths; a complete table uses all rows."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ttchat_tui.ui.markdown.tables import TableColumns, TableRow, TableRule, ext
 BATCH: Final = 16
 """Rows that are settled together."""
 _READ: Final = 2000
-"""Characters that are shown of the beginning of a row while it is not complete, and …"""
+"""Characters shown of the beginning of an incomplete row, and …"""
 _LATEST: Final = 160
-"""… of its end. An update draws the row anew, and must not take longer the longer it gets."""
+"""… of its end. Each update draws the row again, so its cost must be bounded."""
 
 
 class TableRows:
@@ -29,7 +29,7 @@ class TableRows:
         self._rest = rest
         self._references = references
         self._cells: list[tuple[Content, ...]] = []
-        """Of the lines that are complete."""
+        """The cells of complete lines."""
         self._natural: list[int] = []
         """The widest cell of each column among them."""
         self._words: list[int] = []
@@ -39,11 +39,11 @@ class TableRows:
         self._line = 0
         """Lines that are settled."""
         self._columns: TableColumns | None = None
-        """What the settled rows share."""
+        """The columns of the settled rows."""
         self._beginning: tuple[str, tuple[Content, ...]] = ("", ())
-        """Of a long last row: what of it has been read, and its cells."""
+        """Of a long last row: the parsed beginning, and its cells."""
         self._drawn: dict[int, TableRow] = {}
-        """Rows that are not settled yet, by line, for the columns they have."""
+        """Unsettled rows by line, for reuse."""
 
     def fits(self, leaf: Leaf) -> bool:
         return self._line <= len(leaf.lines)
@@ -63,7 +63,7 @@ class TableRows:
     def rest(self, leaf: Leaf) -> list[RenderRow]:
         complete = len(leaf.lines) - 1
         if self._line > complete:
-            return []  # What looked like one more row has begun another block.
+            return []  # the last line has begun another block
         self._read(leaf, complete)
         last = self._parse_unfinished(leaf, leaf.lines[-1])
         columns = self._columns or self._columns_of(leaf, last)
@@ -90,7 +90,7 @@ class TableRows:
             self._cells.append(cells)
 
     def _columns_of(self, leaf: Leaf, last: tuple[Content, ...] = ()) -> TableColumns:
-        """The columns of the complete lines, and of a last one that is not."""
+        """The columns for the complete lines and an incomplete last one."""
         widths, words = extents(last)
         titles = self._cells[0] if self._cells and (last or len(self._cells) > 1) else ()
         return TableColumns(
@@ -98,13 +98,13 @@ class TableRows:
         )
 
     def _parse(self, leaf: Leaf, line: str) -> tuple[Content, ...]:
-        """As many cells as there are columns; missing ones are empty."""
+        """A line's cells, one per column; missing ones are empty."""
         sources = table_cells(line, len(leaf.aligns))
         cells = [parse_inline(source, self._references).content for source in sources]
         return tuple(cells + [EMPTY] * (len(leaf.aligns) - len(cells)))
 
     def _parse_unfinished(self, leaf: Leaf, line: str) -> tuple[Content, ...]:
-        """The cells of the last row. Of a long one its beginning, read once, and what came latest, as plain text."""
+        """The cells of the last row. Of a long one, the beginning (parsed once) and the newest text, unparsed."""
         if len(line) <= _READ:
             return self._parse(leaf, line)
         beginning = line[:_READ].rstrip()
@@ -138,5 +138,5 @@ class TableRows:
 
 
 def _largest(one: list[int], other: list[int]) -> list[int]:
-    """Of each column the larger figure; an empty list has none."""
+    """The larger value of each column; an empty list counts as zeros."""
     return [max(pair) for pair in zip(one, other, strict=True)] if one and other else one or other

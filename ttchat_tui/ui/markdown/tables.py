@@ -1,6 +1,6 @@
-"""Tables: columns as wide as their widest cell; where the screen is narrow, cells wrap, and words stay whole.
+"""Layout of tables: columns fit their widest cell; on a narrow screen cells wrap between words.
 
-Where they could not, each row is a record: `title: value`, one below the other.
+If words would break, each row becomes a record: lines of `title: value`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ttchat_tui.ui.markdown.wrap import longest_word, wrap_offsets
 _FAINT: Final = ".md-faint"
 _BAR: Final = Content.styled(" │ ", _FAINT)
 _NARROWEST: Final = 3
-"""Columns below which a table is no use: its rows are then shown as records."""
+"""The narrowest useful column, in cells; below it rows are shown as records."""
 
 
 class TableColumns:
@@ -32,12 +32,12 @@ class TableColumns:
         titles: Sequence[Content] = (),
     ) -> None:
         self.natural = tuple(natural)
-        """Columns of the screen that each needs to show its widest cell in one line."""
+        """The width in cells that each column needs for its widest cell."""
         self.words = tuple(words)
-        """Columns of the screen that each needs to break no word."""
+        """The width in cells that each column needs for its longest word."""
         self.aligns = tuple(aligns)
         self.titles = tuple(titles)
-        """The header's cells; none as long as no row follows it."""
+        """The header's cells; empty while no row follows it."""
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -50,7 +50,7 @@ class TableColumns:
     __hash__ = None  # pyright: ignore[reportAssignmentType]
 
     def widths(self, width: int) -> list[int]:
-        """Widths that fit into `width` together with the bars; empty if words would be broken: rows are records then."""
+        """Column widths that fit into `width` with the bars; empty if words would break: rows are then records."""
         count = len(self.natural)
         room = width - len(_BAR) * (count - 1)
         if sum(self.natural) <= room:
@@ -62,13 +62,13 @@ class TableColumns:
         slack = room - sum(least)
         widths = [at_least + slack * need // sum(needs) for at_least, need in zip(least, needs, strict=True)]
         needy = [column for column, need in enumerate(needs) if need]
-        for column in needy[: room - sum(widths)]:  # what rounding down has left over: less than a cell each
+        for column in needy[: room - sum(widths)]:  # the remainder of rounding down
             widths[column] += 1
         return widths
 
     def _least(self, room: int) -> list[int]:
-        """What each column has before the rest is shared: a short one all it needs, a wide one its longest word; where
-        there is no room for that, each its longest word."""
+        """The minimum width of each column: a narrow column's full width, a wide one's longest word. If that does not fit,
+        the longest word of each."""
         fair = room // len(self.natural)
         whole = [
             natural if natural <= fair else word
@@ -78,13 +78,13 @@ class TableColumns:
 
 
 def extents(cells: Sequence[Content]) -> tuple[list[int], list[int]]:
-    """What `TableColumns` wants to know of one row: for each cell its width and that of its longest word."""
+    """For each cell of a row its width, and the width of its longest word."""
     natural = [max(1, *map(cell_len, cell.plain.split("\n"))) for cell in cells]
     return natural, [max(1, longest_word(cell.plain)) for cell in cells]
 
 
 class TableRow:
-    """One row of a table. Its text is its cells with bars between them."""
+    """One row of a table. Its text is the cells, joined by bars."""
 
     flows_on = False
 
@@ -160,7 +160,7 @@ class TableRow:
         return lines
 
     def _record_title(self, width: int) -> list[list[RenderSpan]]:
-        """What stands for the header above records: a rule, since each of their lines begins with its column's title."""
+        """The header above records: a rule, since their lines start with the column titles."""
         return (
             [[RenderSpan(Content.styled("─" * width, _FAINT))]]
             if self.columns.titles
@@ -168,7 +168,7 @@ class TableRow:
         )
 
     def _record(self, width: int) -> list[list[RenderSpan]]:
-        """The row as `title: value`, one below the other, with a rule under them."""
+        """The row as lines of `title: value`, with a rule below."""
         lines: list[list[RenderSpan]] = []
         at = 0
         titles = self.columns.titles or (EMPTY,) * len(self.cells)
@@ -220,7 +220,7 @@ class TableRule:
 
 
 def _wrapped(cell: Content, width: int, used: int = 0) -> list[tuple[Content, int]]:
-    """The lines of a cell with their offsets in it; the first has `used` columns less."""
+    """The lines of a cell with their offsets; the first is `used` columns shorter."""
     lines: list[tuple[Content, int]] = []
     at = 0
     for line in cell.split("\n", allow_blank=True):

@@ -1,4 +1,4 @@
-"""Rows of paragraphs and headings. A long one is settled in pieces, cut where nothing can pair across the cut."""
+"""Rows of paragraphs and headings. Long ones are settled in pieces, cut where no markup can span the cut."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ttchat_tui.ui.markdown.rows import RenderRow, TextRow
 PIECE: Final = 900
 """Characters after which a paragraph is cut."""
 _PATIENCE: Final = 3600
-"""Characters to wait for a good place to cut; then any place must do, and the closed paragraph is drawn anew."""
+"""Characters to wait for a good cut. After that any cut is used, and the closed paragraph is drawn again."""
 _TRIES: Final = 3
 _STRIDE: Final = 300
-"""Characters to wait for before looking for a place to cut again."""
+"""Characters until the next search for a cut."""
 _ROW_COST: Final = 1 / 12
 _ENDS: Final = re.compile(
     rf"\\[^\n]|(?<!`)(?P<code>`+)(?!`).*?(?<!`)(?P=code)(?!`)|`+|(?P<newline>\n)|(?P<break>{BREAK.pattern})",
     re.DOTALL | re.IGNORECASE,
 )
-"""What ends a row, and what hides that: escapes and code."""
+"""Ends of rows, and the escapes and code in which they do not count."""
 
 
 class TextRows:
-    """A paragraph or heading: one row for each line of the source."""
+    """A paragraph or heading: one row per source line."""
 
     def __init__(self, lead: Content, rest: Content, references: dict[str, object]) -> None:
         self._lead = lead
@@ -63,7 +63,7 @@ class TextRows:
         return TextRows(self._lead, self._rest, self._references).rest(leaf)
 
     def _find_cut(self, text: str) -> int:
-        """Where the next piece ends, after a blank or a newline; 0 to wait for more text."""
+        """The end of the next piece, after a blank or a newline; 0 to wait for more text."""
         start = len(self._settled)
         if len(text) < self._look_again_at:
             return 0
@@ -83,7 +83,7 @@ class TextRows:
 
     @staticmethod
     def _last_break(text: str, start: int, end: int) -> int:
-        """The last good place in `text[start:end]`: a line's end if it is not too early, or a blank between words."""
+        """The last good cut in `text[start:end]`: a newline if it is late enough, or a blank."""
         newline = text.rfind("\n", start, end)
         if newline > start + PIECE // 2:
             return newline + 1
@@ -109,7 +109,7 @@ class TextRows:
         return rows
 
     def _sources(self, leaf: Leaf, text: str) -> list[str]:
-        """The lines of `text` as they came, and what is cut off of one."""
+        """The original lines of `text`; the last may be cut."""
         first = self._settled.count("\n")
         begins_line = not self._settled or self._settled.endswith("\n")
         parts = text.rstrip().split("\n")
@@ -126,23 +126,23 @@ class TextRows:
 
 
 def _give_sources(rows: list[TextRow], lines: list[str]) -> None:
-    """Let copying each of `rows` yield its part of `lines`: all of one as a rule, a part where a `<br>` breaks one, some
-    where code goes over their ends."""
+    """Assign each row its part of `lines` for copying: usually one line, a part of it where a `<br>` breaks it, several if
+    code spans them."""
     parts = _parts("\n".join(lines), lines[0].rfind("\n") + 1)
     if len(rows) == len(parts):
         for row, (source, is_last) in zip(rows, parts, strict=True):
             row.source = source
             row.flows_on = row.flows_on or not is_last
         return
-    # A link's title went over a line's end, or a `<br>` stood in a formula: which row holds which part is not known.
+    # A link's title spans lines, or a `<br>` is in a formula: the parts cannot be assigned to rows.
     rows[0].source = "\n".join(lines)
     for row in rows[1:]:
         row.source = None
 
 
 def _parts(text: str, start: int) -> list[tuple[str, bool]]:
-    """`text` cut behind each `<br>` and at each line's end that are not in code, from the offset `start` on; and whether a
-    part ends its line."""
+    """`text` split after each `<br>` and at each newline outside code, from offset `start` on. Each part with whether it
+    ends its line."""
     parts: list[tuple[str, bool]] = []
     at = 0
     for match in _ENDS.finditer(text, start):

@@ -1,4 +1,4 @@
-"""Draws rows: Textual's Visual for one chunk, with text selection."""
+"""Textual's `Visual` for a chunk of rows, with text selection."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ttchat_tui.ui.markdown.source import part_of
 
 
 class RowsVisual(Visual):
-    """A chunk as it is drawn. The rows are not copied and must not change."""
+    """Draws a chunk. The rows are not copied and must not change."""
 
     def __init__(self, rows: Sequence[RenderRow], style_named: Callable[[str], Style] | None = None) -> None:
         self.rows = rows
         self._style_named = style_named
-        """What `.md-…` in rows and contents stands for; without it, the widget's component classes."""
+        """Resolves `.md-…` in rows and contents; by default, the widget's component classes."""
 
     def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
         return container_width
@@ -80,7 +80,7 @@ def _draw(
     span: tuple[int, int] | None,
     options: RenderOptions,
 ) -> Strip:
-    """One visual line of row `y`; what is left of `width` has the style `inside`."""
+    """One visual line of row `y`, padded to `width` in the style `inside`."""
     segments: list[Segment] = []
     cells = 0
     for content, x, is_inside in line:

@@ -1,4 +1,4 @@
-"""Where lines break: words as a rule, anywhere in wide scripts, in code and in words too long for a line."""
+"""Line breaking: between words; anywhere in wide scripts, code, and words longer than a line."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Final
 from rich.cells import cell_len
 
 _WORDS: Final = re.compile(
-    # A wide character is a word of its own: Chinese and Japanese have no spaces to break at.
+    # a wide character is a word: Chinese and Japanese have no spaces
     "((?:(?![\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\U00020000-\U0003fffd])\\S)+"
     "|\\S|)(\\s*)"
 )
 
 
 def longest_word(text: str) -> int:
-    """Columns below which `wrap_offsets` breaks a word of `text`."""
+    """The width of the longest word: below it `wrap_offsets` breaks words."""
     return max(cell_len(match[1]) for match in _WORDS.finditer(text))
 
 
 def wrap_offsets(text: str, width: int, *, by_word: bool = True) -> list[int]:
-    """Offsets in `text` (one line) at which a new line begins when it is shown `width` columns wide; 0 is one.
+    """Offsets in `text` (one line) at which lines begin at `width` columns; the first is 0.
 
-    Greedy and without memory: the breaks after an offset in the result depend only on the text after it. So a
-    long text may be wrapped piece by piece, each beginning with the last line of the one before.
+    Greedy: the breaks after a returned offset depend only on the text after it. So a long text can be wrapped in pieces,
+    each starting with the last line of the one before.
     """
     if len(text) * 2 <= width or cell_len(text) <= width:
         return [0]
@@ -48,7 +48,7 @@ def wrap_offsets(text: str, width: int, *, by_word: bool = True) -> list[int]:
 def _fold(
     text: str, start: int, end: int, width: int, used: int, offsets: list[int]
 ) -> tuple[list[int], int]:
-    """Add breaks so that `text[start:end]` fills the lines to the brim, the first of which has `used` columns."""
+    """Add breaks to `offsets` so that `text[start:end]` fills whole lines; `used` columns of the first are taken."""
     if text.isascii():
         first = start + max(0, width - used)
         breaks = list(range(first, end, width))

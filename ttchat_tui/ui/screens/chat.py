@@ -84,9 +84,8 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
         add_bindings(self, bindings(TABLE, self.key_overrides))
         self.metrics = LiveMetrics(self.session)
         self.pump = EnginePump(self.session, self.show_updates, self._flush, self._has_widgets)
-        self._context_shown: dict[
-            str, int
-        ] = {}  # of the running reply, or of what sending the draft would take
+        # Of the running reply, or of what sending the draft would take.
+        self._context_shown: dict[str, int] = {}
         self.is_whole = False
 
     def compose(self) -> ComposeResult:

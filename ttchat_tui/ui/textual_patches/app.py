@@ -1,4 +1,4 @@
-"""Textual's `App` where it has to act otherwise: input in order, slow terminals, errors, toasts (Textual 8.2.8).
+"""`App` with Textual's faults (8.2.8) worked around: order of input, slow terminals, toasts, errors.
 
 `App` has no public hook for any of these. Each method names the private part that it overrides or uses, and the fault.
 """
@@ -24,7 +24,7 @@ from ttchat_tui.ui.textual_patches.key_gate import GATED, KeyGate
 from ttchat_tui.ui.textual_patches.terminal_driver import TerminalDriver
 
 CATCH_UP_S: Final = 0.05
-"""Between two looks at a terminal that does not keep up."""
+"""Time between two checks of a terminal that does not keep up."""
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class PatchedApp(App[None]):
             lambda: isinstance(self.focused, TextArea | Input),
         )
         self._will_catch_up = False
-        """Frames were left out."""
+        """Frames were skipped."""
 
     # --- input
 

@@ -1,4 +1,8 @@
-"""Textual's driver for a browser's page. Apart from the app's own imports: no terminal waits for it."""
+"""Textual's driver for a web page (8.2.8). Imported only in a browser.
+
+Overrides `WebDriver.on_meta` (public). Textual posts focus events to the app directly, so that they overtake keys and may
+arrive before there is a screen.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from textual.drivers.web_driver import WebDriver
 
 
 class BrowserDriver(WebDriver):
-    """The page's focus comes by the door of its keys, and so not before there is a screen."""
+    """Sends focus events the way of keys, through the key gate."""
 
     def on_meta(self, packet_type: str, payload: dict[str, object]) -> None:
         match packet_type:

@@ -1,8 +1,9 @@
-"""Textual's compositor, except that a partial update renders no more than what it sends.
+"""A compositor whose partial updates render only the cells that they send.
 
-Textual 8.2.8 takes the rectangle around all that changed, renders every widget whose *clip* meets it, on all lines that
-the widget has there, and the containers behind it too. All messages share the transcript's clip, so that each word which
-streams in would go through every message in view, and through five layers of background that nobody sees.
+Overrides `Compositor.render_partial_update` and sets `Screen._compositor` of Textual 8.2.8. Textual renders every widget
+whose *clip* meets the bounding box of all changes, on all of the widget's lines there, and the containers behind it. All
+messages share the transcript's clip, so each streamed word would render every message in view, and five hidden layers of
+background.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 
 Span: TypeAlias = tuple[int, int, int]
-"""A line, its first column, the column after its last."""
+"""A line, its first column, and the column after its last."""
 
 Chops: TypeAlias = dict[int, "Strip | None"]
-"""One line's strips by their first column; None where nothing was rendered."""
+"""The strips of one line by first column; None where nothing was rendered."""
 
 
 class DirtySpanCompositor(Compositor):
-    """What a partial update sends is, cell for cell, what Textual's own sends."""
+    """Its updates equal Textual's, cell for cell."""
 
     def render_partial_update(self) -> ChopsUpdate | None:
         screen_region = self.size.region
@@ -37,7 +38,7 @@ class DirtySpanCompositor(Compositor):
         return ChopsUpdate(chops, spans, [line_cuts[1:] for line_cuts in self.cuts])
 
     def _render_spans(self, spans: Iterable[Span]) -> list[Chops]:
-        """For every line of the screen its chops; those that meet no span are not rendered."""
+        """The chops of every screen line. Those outside the spans are not rendered."""
         cuts = self.cuts
         chops: list[Chops] = [{} for _ in cuts]
         missing: dict[int, set[int]] = {}
@@ -61,7 +62,7 @@ class DirtySpanCompositor(Compositor):
                 own_cuts = [cut for cut in cuts[y] if x1 <= cut <= x2]
                 parts = strips[y - top].divide([cut - x1 for cut in own_cuts[1:]])
                 for cut, strip in zip(own_cuts, parts, strict=False):
-                    if chops[y].get(cut) is None:  # else another widget is in front
+                    if chops[y].get(cut) is None:  # otherwise another widget is in front
                         chops[y][cut] = strip
                         missing[y].discard(cut)
                 if not missing[y]:
@@ -72,7 +73,7 @@ class DirtySpanCompositor(Compositor):
 
 
 class DirtySpanScreen(Screen[ScreenResultType]):
-    """A screen that is drawn by a `DirtySpanCompositor`."""
+    """A screen with a `DirtySpanCompositor`."""
 
     def __init__(self) -> None:
         super().__init__()

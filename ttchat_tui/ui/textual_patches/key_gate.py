@@ -1,9 +1,9 @@
-"""Keys, pastes and clicks accept effect in the order they were made: each is let in when the one before it is done.
+"""Ordered input: a key, paste or click enters the app when the previous one has taken effect.
 
-Textual (8.2.8) hands a key to the focused widget's queue, and what the widget has no handler for goes up, queue by
-queue, to the app, which runs its binding. A letter that comes behind a backspace has the shorter way and overtakes it;
-one behind a key that moves the focus or opens a dialog still goes to the old place. Letters that go into one field of text
-need not wait for each other: they have the same way, and move nothing.
+Reads `MessagePump._running`, `_closing`, `_closed`, `_message_queue` and `_next_callbacks` of Textual 8.2.8. Textual posts
+a key to the focused widget's queue; without a handler there it bubbles, queue by queue, to the app, which runs its binding.
+A letter typed after a backspace has a shorter way and overtakes it. A letter typed after a key that moves the focus or
+opens a dialog goes to the old widget. Letters for one text field need not wait for each other: they take the same way.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from textual.message import Message
 from textual.message_pump import MessagePump
 
 GATED: Final = (events.InputEvent, events.Paste, events.AppFocus, events.AppBlur)
-"""What a person does, and what decides where it goes."""
+"""Input, and the events that decide where it goes."""
 QUICK_TURNS: Final = 200
-"""Turns of the event loop without a pause in between: by far the most keys are done after a dozen."""
+"""Iterations of the event loop without a pause. Most keys have taken effect after a dozen."""
 PAUSE_S: Final = 0.005
 MOST_PAUSES: Final = 400
-"""After that many the key before waits for something that is not its own effect, perhaps for the next key. Counted in turns
-of the loop, not by the clock: on a busy machine they accept longer, as everything does."""
+"""After so many pauses the next key is let in anyway: the app may be waiting for it. Counted in iterations of the loop, not
+by the clock, since a busy machine needs longer."""
 MOST_LETTERS: Final = 200
-"""Letters that go in without a wait; the screen is drawn between such runs. A terminal without bracketed pastes sends
+"""Letters that are let in without a wait. The screen is drawn between such runs: a terminal without bracketed paste sends
 thousands at once."""
 
 
 def is_idle(pump: MessagePump) -> bool:
-    """It has handled all its messages and waits for the next one; or it has ended."""
+    """Whether `pump` has handled all its messages, or has ended."""
     if not pump._running:
         return pump._closing or pump._closed
     ready = pump._message_queue.ready_event
@@ -43,7 +43,7 @@ def _is_letter(message: Message) -> bool:
 
 
 class KeyGate:
-    """Holds what comes from the terminal until no message pump of the app has anything left to do."""
+    """Holds input until all message pumps of the app are idle."""
 
     def __init__(
         self,
@@ -53,9 +53,9 @@ class KeyGate:
     ) -> None:
         """
         Args:
-            pumps: all that the effect of a key may go through.
-            let_in: gives a message to the app.
-            is_text_edited: what is typed now goes into a field of text.
+            pumps: all pumps that a key may pass through.
+            let_in: posts a message to the app.
+            is_text_edited: whether keys go into a text field now.
         """
         self._pumps = pumps
         self._let_in = let_in
@@ -64,16 +64,16 @@ class KeyGate:
         self._waiting: deque[Message] = deque()
         self._task: asyncio.Task[None] | None = None
         self._is_open = False
-        """The app has come to rest once: what was typed before goes to a screen that stands."""
+        """The app has been idle once, with its screen mounted."""
         self._letters = 0
-        """Letters let in since the app was last seen at rest; 0 where something else came behind them."""
+        """Letters let in since the app was last idle; 0 after any other message."""
 
     def begin(self) -> None:
-        """There is a screen that takes what is typed."""
+        """Let input in from now on: there is a screen."""
         self._has_begun.set()
 
     def accept(self, message: Message) -> None:
-        """Let it in now, if all before it is done, else as soon as it is."""
+        """Let `message` in as soon as all messages before it have taken effect."""
         if isinstance(message, events.MouseMove):
             self._accept_move(message)
             return
@@ -81,13 +81,13 @@ class KeyGate:
         self._start()
 
     def close(self) -> None:
-        """Nothing goes in any more."""
+        """Drop all input from now on."""
         self._waiting.clear()
         if self._task is not None:
             self._task.cancel()
 
     def _accept_move(self, move: events.MouseMove) -> None:
-        """In its place among the others, but nothing waits for it: there are hundreds a second, and the last one counts."""
+        """Keep a move in order, but let nothing wait for it: there are hundreds a second, and only the last one counts."""
         if self._task is None and self._is_open:
             self._let_in(move)
         elif self._waiting and isinstance(self._waiting[-1], events.MouseMove):

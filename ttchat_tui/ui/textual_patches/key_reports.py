@@ -1,7 +1,7 @@
-"""Key reports of kitty's and xterm's keyboard protocols, written as Textual (8.2.8) reads them.
+"""Key reports of the kitty and xterm keyboard protocols, rewritten into the form that Textual (8.2.8) parses.
 
 kitty (https://sw.kovidgoyal.net/kitty/keyboard-protocol/): `CSI code:shifted:base ; modifiers:event ; text u`, for some
-keys another final character; `base` is the key at that place of a US keyboard, where code is another. xterm with
+keys another final character; `base` is the key at this position of a US keyboard, if it differs from `code`. xterm with
 modifyOtherKeys: `CSI 27 ; modifiers ; code ~`.
 """
 
@@ -16,20 +16,19 @@ _KITTY: Final = re.compile(
 )
 _XTERM: Final = re.compile(r"\x1b\[27;(\d{1,3});(\d{1,7})~")
 _SHIFT, _ALT, _CTRL, _SUPER, _CAPS_LOCK = 1, 2, 4, 8, 64
-"""The bits in modifiers - 1."""
+"""Bits of `modifiers - 1`."""
 _COMMANDS: Final = _ALT | _CTRL | _SUPER
 _RELEASED: Final = "3"
-"""An event: 1 is pressed, 2 repeated."""
+"""Event type; 1 is press, 2 is repeat."""
 _KEYS: Final = range(0xE000, 0xF900)
-"""Codes of keys that type nothing."""
+"""Codes of functional keys, which type nothing."""
 
 
 def readable(sequence: str) -> str:
-    """The same key in the one form that Textual understands; empty for a key that is let go, `sequence` itself where it is
-    no such report.
+    """The same key in the form that Textual parses; empty for a key release; `sequence` itself if it is not a key report.
 
-    With alt, ctrl or super held a letter of another script becomes the one at its place of a US keyboard; Latin ones stay
-    where their layout has them. Text that the layout makes with alt (AltGr, macOS's option) is text, and no command.
+    With alt, ctrl or super held, a letter of a non-Latin script becomes the letter at its position of a US keyboard. Latin
+    letters follow the user's layout. Text that the layout produces with alt (AltGr, option on macOS) is text, not a command.
     """
     if other := _XTERM.fullmatch(sequence):
         sequence = f"\x1b[{other[2]};{other[1]}u"
@@ -60,7 +59,7 @@ def _command_code(code: str, base: str) -> str:
 
 
 def _typed(code: str, shifted: str, held: int) -> str:
-    """The code of the character that a key without a text types; empty for a key that types none."""
+    """The code of the character that a key without text types; empty if it types none."""
     number = int(code or "0")
     if not held or not 0 < number <= 0x10FFFF or number in _KEYS or not chr(number).isprintable():
         return ""

@@ -1,4 +1,4 @@
-"""Sizes are right after one layout: a widget that grew does not ask for a second one."""
+"""Layouts in one pass: a widget whose size changes does not request a second one."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from textual.geometry import Size
 if TYPE_CHECKING:
     from textual.widget import Widget
 else:
-    Widget = object  # Textual takes the style sheet of a class from its first base that is a widget
+    Widget = object  # Textual takes a class's CSS from its first base that is a widget
 
 
 class NoSecondLayout(Widget):
-    """Put it before the widget class whose content's height changes often.
+    """A mixin for widgets whose height changes often. It comes before the widget class.
 
-    In Textual 8.2.8 `virtual_size` is a reactive that lays out again. So every layout that changes a widget's size leads to
-    another one, which changes nothing, and repaints the widget and all it contains. What may in truth need a second layout,
-    a scrollbar that appears or goes, asks for it by itself.
+    Overrides `Widget._size_updated` of Textual 8.2.8. There, `virtual_size` is a reactive that requests a layout. So every
+    layout that changes a widget's size is followed by another one, which changes nothing and repaints the widget with all
+    its children. A scrollbar that appears or disappears still requests the layout that it needs.
     """
 
     def _size_updated(

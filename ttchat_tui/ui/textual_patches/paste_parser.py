@@ -1,8 +1,8 @@
-"""Keeps a bracketed paste whole that has escape characters in it.
+"""Bracketed pastes that contain escape characters.
 
-Textual's parser looks for key sequences inside a paste too: what it does not know it sends on as typed keys, so that
-a pasted log with colours in it would send half of itself as messages. Here the escapes of a paste are taken out of the
-parser's sight, and `as_draft` finds them again.
+Replaces `XTermParser` and `getincrementaldecoder` in the modules of Textual's drivers (8.2.8). Textual's parser looks for
+key sequences inside a paste too, and posts unknown ones as typed keys: a pasted log with colours would send half of itself
+as messages. Here the ESC characters of a paste are replaced before the parser, and `as_draft` restores them.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from ttchat_tui.ui.textual_patches.terminal_parser import TerminalParser, is_pos
 from ttchat_tui.ui.widgets.prompt.pasted_text import PASTED_ESCAPE
 
 WEB_DRIVER: Final = "textual.drivers.web_driver"
-"""By name: 10 ms that no terminal waits for."""
+"""Imported by name, in a browser only: it takes 10 ms."""
 _ESC: Final = "\x1b"
 
 
 class PasteFilter:
-    """Replaces ESC by `PASTED_ESCAPE` between the two marks of a bracketed paste, in whatever pieces they come."""
+    """Replaces ESC by `PASTED_ESCAPE` inside a bracketed paste, however the input is split."""
 
     def __init__(self) -> None:
         self._is_pasting = False
         self._held = ""
-        """Of a paste: what may be the beginning of its end."""
+        """In a paste: characters that may begin its end mark."""
         self._tail = ""
-        """Outside: the last characters, which may be the beginning of a start that is cut in two."""
+        """Outside a paste: the last characters, which may begin its start mark."""
 
     def feed(self, data: str) -> str:
         out: list[str] = []
@@ -70,7 +70,7 @@ class PasteFilter:
 
 
 class PasteSafeParser(TerminalParser):
-    """The parser behind a `PasteFilter`."""
+    """A `TerminalParser` behind a `PasteFilter`."""
 
     def __init__(self, debug: bool = False, editing_keys: Mapping[str, str] = EDITING_KEYS) -> None:
         super().__init__(debug, editing_keys)
@@ -80,18 +80,18 @@ class PasteSafeParser(TerminalParser):
         filtered = self._paste_filter.feed(data)
         if data and not filtered:
             return
-        for message in super().feed(filtered):  # an empty text is the end of the input
+        for message in super().feed(filtered):  # an empty text means end of input
             if not isinstance(message, events.Resize) or is_possible(message):
                 yield message
 
 
 def _replacing_decoder(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:
-    """As `codecs.getincrementaldecoder`, but a byte that is none of a character's becomes U+FFFD, and no error."""
+    """As `codecs.getincrementaldecoder`, but invalid bytes become U+FFFD."""
     return functools.partial(codecs.getincrementaldecoder(encoding), errors="replace")
 
 
 def install(editing_keys: Mapping[str, str] = EDITING_KEYS) -> None:
-    """Let Textual's drivers use both; they make parser and decoder by these names."""
+    """Make Textual's drivers use this parser and decoder, which they construct by these names."""
     parser = functools.partial(PasteSafeParser, editing_keys=editing_keys)
     in_a_browser = [importlib.import_module(WEB_DRIVER)] if constants.DRIVER else []
     for driver in (linux_driver, *in_a_browser):

@@ -1,4 +1,4 @@
-"""Widgets that come and go give back what they have drawn."""
+"""Release of a removed widget's style cache."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from textual.widget import Widget
 else:
-    Widget = object  # as in `no_second_layout`
+    Widget = object  # see `no_second_layout`
 
 
 class ClearsStyleCache(Widget):
-    """Put it before the widget class of which many are mounted and removed.
+    """A mixin for widgets that are mounted and removed often. It comes before the widget class.
 
-    Textual 8.2.8 remembers the last thousand widgets' style caches for their colours (`StylesCache.get_inner_outer`), and
-    with them each line that they drew: 150 MB for a thousand messages.
+    Uses `Widget._styles_cache` of Textual 8.2.8. An LRU cache on `StylesCache.get_inner_outer` keeps the style caches of the
+    last thousand widgets alive, with every line that they drew: 150 MB for a thousand messages.
     """
 
     def on_unmount(self) -> None:

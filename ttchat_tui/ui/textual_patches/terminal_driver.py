@@ -1,5 +1,9 @@
-"""Textual's driver for terminals, which resumes only what it has suspended, waits for no terminal that stands still, and
-whose input does not end in silence."""
+"""Textual's driver for terminals, with faults worked around.
+
+Overrides `_sigcont_application` and `_run_input_thread` of `LinuxDriver` in Textual 8.2.8. A SIGCONT without a suspension
+starts a second input thread, which reads half of the keys. After SIGSTOP the terminal's settings are not restored. An error
+in the input thread ends it silently: the app no longer gets keys.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +20,19 @@ linux_driver.WriterThread = ScreenWriter
 
 
 class HandlesInputErrors(Protocol):
-    """An app that is called when nothing can be read from the terminal any more."""
+    """An app that handles the end of the terminal's input."""
 
     def handle_input_error(self, error: Exception) -> None: ...
 
 
 class TerminalDriver(LinuxDriver):
-    """For an app that `HandlesInputErrors`."""
+    """The driver of an app that `HandlesInputErrors`."""
 
     _is_suspended = False
 
     @property
     def is_behind(self) -> bool:
-        """As `ScreenWriter.is_behind`."""
+        """See `ScreenWriter.is_behind`."""
         return isinstance(self._writer_thread, ScreenWriter) and self._writer_thread.is_behind
 
     def suspend_application_mode(self) -> None:
@@ -36,7 +40,7 @@ class TerminalDriver(LinuxDriver):
         super().suspend_application_mode()
 
     def resume_application_mode(self) -> None:
-        """Nothing if it runs: a second thread would read half of what is typed."""
+        """Resume only after a suspension: a second input thread would read half of the keys."""
         if self._is_suspended:
             self._is_suspended = False
             super().resume_application_mode()
@@ -48,15 +52,15 @@ class TerminalDriver(LinuxDriver):
         super()._sigcont_application()
 
     def _is_taken_away(self) -> bool:
-        """Whether a shell has set the terminal for itself while SIGSTOP, which nobody can handle, stopped the app."""
+        """Whether a shell has changed the terminal's settings while SIGSTOP, which cannot be handled, stopped the app."""
         try:
             flags = termios.tcgetattr(self.fileno)[tty.LFLAG]
-        except termios.error:  # there is none
+        except termios.error:  # no terminal
             return False
         return self._patch_lflag(flags) != flags
 
     def _run_input_thread(self) -> None:
         try:
             self.run_input_thread()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the app says it and ends
+        except Exception as error:  # noqa: BLE001 - the app reports any error and exits
             self._app.call_later(cast("HandlesInputErrors", self._app).handle_input_error, error)

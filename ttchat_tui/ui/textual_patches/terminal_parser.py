@@ -1,7 +1,8 @@
-"""Textual's parser (8.2.8) of what comes from a terminal, for keys of any layout and for whatever else may come.
+"""A parser of terminal input that knows keys of any layout and ignores unknown sequences.
 
-Its own types what it does not know into the prompt, waits in vain behind half a sequence, and ends by an error at codes
-that it does not expect.
+Overrides `XTermParser._sequence_to_key_events` of Textual 8.2.8, and sets `_MAX_SEQUENCE_SEARCH_THRESHOLD`,
+`KITTY_DISAMBIGUATE_ESCAPE_CODES` and `ANSI_SEQUENCES_KEYS`. Textual's parser types unknown sequences into the prompt, waits
+for the end of an incomplete one, and raises on unexpected codes.
 """
 
 from __future__ import annotations
@@ -23,43 +24,43 @@ from ttchat_tui.ui.textual_patches.key_reports import readable
 
 _ESC: Final = "\x1b"
 _CUT: Final = "\udc1b"
-"""Stands for an ESC inside a sequence; no decoder gives it."""
+"""Replaces an ESC that cuts a sequence short; no decoder produces it."""
 _TERMINATOR: Final = "\x1b\\"
 _NOTHING: Final = events.Key(Keys.Ignore, None)
 _LONGEST_KEY: Final = 64
-"""Characters. Textual's pattern for keys takes the square of the length."""
+"""Characters. Textual's pattern for keys takes quadratic time."""
 _LARGEST: Final = 10_000
-"""Columns or rows of a terminal: more is no terminal's report."""
+"""The most columns or rows that a terminal reports."""
 
 
 def alt_key(character: str) -> events.Key:
-    """Alt and a printable character: a command, never text."""
+    """The key alt and a printable character: a command, not text."""
     name = character if character.isalnum() else _character_to_key(character)
     shift = "shift+" if len(name) == 1 and name != name.lower() else ""
     return events.Key(f"alt+{shift}{name.lower()}", None)
 
 
 class TerminalParser(XTermParser):
-    """Keys, pastes, the mouse; no answer of the terminal that nobody waits for."""
+    """Parses keys, pastes and the mouse, and drops unexpected answers of the terminal."""
 
     def __init__(self, debug: bool = False, editing_keys: Mapping[str, str] = EDITING_KEYS) -> None:
-        """`editing_keys`: keys → those that the fields know."""
+        """`editing_keys`: key → the key that text fields know."""
         super().__init__(debug)
         self._editing_keys = editing_keys
         self._sequence = ""
-        """What has come since the latest ESC, as far as Textual's parser took it for a sequence."""
+        """The input since the last ESC, as far as Textual's parser took it for a sequence."""
         self._ends_string = False
-        """The latest ESC ended a string: a backslash behind it belongs to it, in whatever pieces they come."""
+        """The last ESC ended a string: a backslash after it belongs to the terminator."""
         self._dropped = ""
-        """The beginning of the too long answer whose rest is dropped now."""
+        """The beginning of an answer that is too long; its rest is being dropped."""
         self._is_stalled = False
-        """Nothing has come since the latest tick."""
+        """No input since the last tick."""
 
     def feed(self, data: str) -> Iterator[Message]:
-        """As Textual's, but ESC ends the sequence before it, as in a terminal."""
+        """Parse input. Other than in Textual, ESC ends the sequence before it, as in a terminal."""
         self._is_stalled = False
         before_esc, *parts = data.split(_ESC)
-        if before_esc or not parts:  # an empty text is the end of the input
+        if before_esc or not parts:  # an empty text means end of input
             yield from super().feed(before_esc)
         for part in parts:
             before = self._dropped or (self._sequence if self._is_in_sequence else "")
@@ -70,8 +71,8 @@ class TerminalParser(XTermParser):
             yield from super().feed(_ESC + part)
 
     def tick(self) -> Iterable[Message]:
-        """As Textual's. The driver calls it behind each input, and each time that it waited for input in vain: an answer
-        that does not go on has ended then, as a key's sequence has."""
+        """The driver calls it after each input and after each time-out. A time-out ends an unfinished answer, as it ends a
+        key's sequence."""
         if self._is_stalled:
             self._dropped = ""
         self._is_stalled = True
@@ -87,7 +88,7 @@ class TerminalParser(XTermParser):
             yield events.Key(self._editing_keys[key.key], None) if key.key in self._editing_keys else key
 
     def _keys_of(self, sequence: str, alt: bool = False) -> list[events.Key]:
-        """None while a sequence goes on, or where it is for Textual's parser: a report of the mouse or of a mode."""
+        """Empty while a sequence continues, and for mouse and mode reports, which Textual's parser handles."""
         if len(sequence) == 1:
             if self._dropped and self._is_dropped(sequence):
                 return [_NOTHING]
@@ -110,7 +111,7 @@ class TerminalParser(XTermParser):
         return self._typed(sequence)
 
     def _is_dropped(self, character: str) -> bool:
-        """Whether it belongs to the answer that is too long; a control character that cuts that short is a key."""
+        """Whether it belongs to the answer being dropped. A control character that cuts it short is a key."""
         is_last, is_control = (
             terminal_replies.ends(self._dropped, character),
             not (" " <= character != "\x7f"),
@@ -125,11 +126,11 @@ class TerminalParser(XTermParser):
         report = readable(sequence)
         try:
             return list(super()._sequence_to_key_events(report)) if report else [events.Key(Keys.Ignore, "")]
-        except (ValueError, OverflowError):  # no number, or no character's
+        except (ValueError, OverflowError):  # not a number, or not a character's
             return [events.Key(Keys.Ignore, sequence)]
 
     def _typed(self, sequence: str) -> list[events.Key]:
-        """ESC and what follows it as keys of their own: alt or escape, and the rest."""
+        """The keys of an unknown sequence: alt or escape, then the rest."""
         _, first, *others = sequence.removesuffix(_CUT)
         keys = (
             [alt_key(first)] if first.isprintable() else [events.Key("escape", _ESC), *self._keys_of(first)]
@@ -140,11 +141,11 @@ class TerminalParser(XTermParser):
         try:
             return super().parse_mouse_code(code)
         except (ValueError, OverflowError, ZeroDivisionError):
-            return None  # no place, or in pixels of a terminal that has none
+            return None  # no coordinates, or pixels from a terminal without pixel size
 
 
 def is_possible(resized: events.Resize) -> bool:
-    """Whether a terminal can have that size."""
+    """Whether a terminal can have this size."""
     return all(0 < cells <= _LARGEST for cells in resized.size)
 
 
@@ -155,8 +156,8 @@ class _LegacyKey(Enum):
 
 
 def install() -> None:
-    """Let Textual ask for the alternate codes of keys too, and read long answers to their end; it makes up its flags from
-    the one name, and looks at the other for each character."""
+    """Request alternate key codes too, read long answers to their end, and know alt+enter. Textual reads these names at run
+    time."""
     linux_driver.KITTY_DISAMBIGUATE_ESCAPE_CODES = 1 | linux_driver.KITTY_REPORT_ALTERNATE_KEYS
     _xterm_parser._MAX_SEQUENCE_SEARCH_THRESHOLD = terminal_replies.LONGEST
     # ESC CR is what terminals without a keyboard protocol send for alt+enter; Textual reads escape and enter.

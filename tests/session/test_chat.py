@@ -264,7 +264,7 @@ def test_a_message_that_cannot_fit_comes_back_as_a_draft(start: Callable[..., Ch
     assert "44" in returned.error.message
     assert "16" in returned.error.message
     assert chat.session.path == []
-    assert chat.session.conversation is None, "an empty one would be in no list, and its draft lost"
+    assert chat.session.conversation is None, "no list shows an empty one, and its draft would be lost"
     chat.session.save_draft(text)
     assert chat.store.new_draft() == text
     chat.ask("short")
@@ -352,7 +352,7 @@ def test_a_reply_that_could_not_be_written_is_written_later(
         patch.setattr(chat.store, "finish_reply", refuse)
         assert chat.ask("now").count(Notice(full.info)) == 1
         chat.now += 60
-        assert chat.session.tick() == [], "a fault that lasts is said once"
+        assert chat.session.tick() == [], "a lasting fault is reported once"
         assert chat.session.tick() == [], "nor does a look when nothing is due make it news"
         chat.now += 60
         assert chat.session.tick() == []
@@ -546,7 +546,7 @@ def test_a_full_disk_returns_the_draft_and_the_chat_continues(
     with monkeypatch.context() as patch:
         patch.setattr(chat.store, "add_user_message", refuse)
         assert chat.session.submit("kept?") == [DraftReturned("kept?", full.info)]
-        assert chat.session.conversation is None, "nothing would lead to an empty one, nor to its draft"
+        assert chat.session.conversation is None, "no list shows an empty one or its draft"
         patch.setattr(chat.store, "discard", refuse)
         assert chat.session.submit("kept?") == [DraftReturned("kept?", full.info)]
         chat.session.save_draft("kept?")

@@ -1,4 +1,4 @@
-"""A reply goes on while another conversation is on screen, is found again, and is told of; others wait in line."""
+"""Replies that run while another conversation is on screen: reports, reopening, and queued messages."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ def test_a_queued_message_can_be_taken_back(start: Callable[..., Chat]) -> None:
     assert removed == MessageRemoved(added.message.id)
     assert isinstance(returned, DraftReturned)
     assert returned.text == "me too"
-    assert away.session.conversation is None, "a conversation without a message is none"
+    assert away.session.conversation is None, "a conversation without messages is a new one"
     assert away.session.take_back() == []
     away.finish()
     assert not away.session.is_busy
@@ -364,7 +364,7 @@ def test_a_deleted_conversation_leaves_the_queue(start: Callable[..., Chat]) -> 
     mine = away.session.conversation.id
     away.session.delete(mine)
     assert away.session.mark_of(mine) == ""
-    assert not of_kind(away.finish(), Notice), "nothing is begun in what was deleted"
+    assert not of_kind(away.finish(), Notice), "no reply starts in a deleted conversation"
     assert not away.session.is_busy
 
 
@@ -433,7 +433,7 @@ def test_a_queued_message_of_a_deleted_conversation_is_reported_and_the_queue_co
         (gone, "error"),
     ]
     assert away.session.mark_of(gone) == "failed"
-    assert away.session.is_answering, "the next in line is answered"
+    assert away.session.is_answering, "the next queued message is answered"
     assert [message.content for message in away.store.tree(gone)] == ["me too"], "and nothing is lost"
 
 
@@ -483,7 +483,7 @@ def test_a_draft_in_a_conversation_that_another_window_deleted_comes_back_with_i
     assert chat.session.conversation is not None
     chat.store.delete(chat.session.conversation.id)
     again = chat.session.save_draft("a whole thought")
-    assert [type(update) for update in again] == [Notice], "a fault that had passed is reported anew"
+    assert [type(update) for update in again] == [Notice], "a fault that returns is reported again"
 
 
 def test_a_draft_that_was_sent_does_not_come_back(

@@ -96,7 +96,7 @@ async def running(
 
 
 async def until(pilot: Pilot[None], condition: object, rounds: int = 400) -> None:
-    """Let the app run until `condition()`; a test that waits for what never comes fails here."""
+    """Let the app run until `condition()`; fails if it never holds."""
     assert callable(condition)
     for _ in range(rounds):
         if condition():
@@ -106,7 +106,7 @@ async def until(pilot: Pilot[None], condition: object, rounds: int = 400) -> Non
 
 
 async def settle(pilot: Pilot[None], chat: ChatApp) -> None:
-    """Pump by hand what the engine has said by now, and let the screen draw it."""
+    """Pump the engine's events so far, and let the screen draw them."""
     chat.screen.pump.pump_once()
     await pilot.pause()
 

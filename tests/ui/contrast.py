@@ -8,7 +8,7 @@ XTERM = [
     "#000000", "#cd0000", "#00cd00", "#cdcd00", "#0000ee", "#cd00cd", "#00cdcd", "#e5e5e5",
     "#7f7f7f", "#ff0000", "#00ff00", "#ffff00", "#5c5cff", "#ff00ff", "#00ffff", "#ffffff",
 ]  # fmt: skip
-"""xterm's own palette: what `ansi_*` looks like when nobody has chosen another one."""
+"""xterm's default palette, for `ansi_*` colours."""
 
 
 def ratio(foreground: Color, background: Color) -> float:

@@ -36,12 +36,12 @@ class ShellApp(App[None]):
         await super()._on_message(message)
 
     def of(self, kind: type[M]) -> list[M]:
-        """What was heard of one kind."""
+        """The received messages of one kind."""
         return [message for message in self.heard if isinstance(message, kind)]
 
 
 def screen_text(app: App[None]) -> list[str]:
-    """What is on screen, a string a row, blanks at the ends cut."""
+    """The screen's text, one string per row, without trailing blanks."""
     width, height = app.size
     strips = app.screen._compositor.render_strips()
     return ["".join(segment.text for segment in strip)[:width].rstrip() for strip in strips[:height]]

@@ -17,7 +17,7 @@ from ttchat_tui.ui.clipboard import FILE_NAME, OSC_LIMIT, copy, osc52, run_tool,
 
 
 class Terminal:
-    """Stands in for the app: what it was asked to copy, and what was written to it raw."""
+    """A fake app that records copied text and raw output."""
 
     def __init__(self) -> None:
         self._clipboard = ""

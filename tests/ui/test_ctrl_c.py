@@ -1,4 +1,4 @@
-"""ctrl+c: copies what is selected, else stops the reply, else quits when it is pressed twice."""
+"""ctrl+c copies the selection, else stops the reply, else quits when pressed twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reply that runs while another conversation is on screen: marked, told of, found again; messages that wait."""
+"""Replies in conversations that are not on screen: marks, toasts, reopening, and queued messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shown(chat: ChatApp) -> str:
 
 
 async def leave_a_reply(pilot: Pilot[None], chat: ChatApp, gate: Gate) -> None:
-    """`count` is being answered, one word has come, and a new conversation is on screen."""
+    """A reply runs in `count`, one word has come, and a new conversation is on screen."""
     await pilot.press(*"count", "enter")
     gate.release()
     await until(pilot, lambda: "one" in shown(chat))

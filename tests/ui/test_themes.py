@@ -1,4 +1,4 @@
-"""Themes: those shipped are readable everywhere, a user's own win, and a broken one says what is wrong with it."""
+"""Themes: shipped ones are readable everywhere, the user's override them, and broken ones are reported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PAIRS = (
     ("button-color-foreground", "primary"),
     ("button-color-foreground", "error"),
 )
-"""Texts that stand on something else than the three surfaces."""
+"""Texts on other backgrounds than the three surfaces."""
 
 ENOUGH = 4.5
 
@@ -78,7 +78,7 @@ def by_name(name: str) -> Theme:
 
 
 def contrasts(theme: Theme) -> dict[tuple[str, str], float]:
-    """Every text on everything it stands on, as the theme's resolved variables have it."""
+    """Every text with each of its backgrounds, by the theme's resolved variables."""
     variables = theme.to_color_system().generate()
     paper = Color.parse("#000000" if theme.dark else "#ffffff")
     ink = Color.parse("#e5e5e5" if theme.dark else "#000000")

@@ -1,4 +1,4 @@
-"""What is typed reaches the prompt, wherever the focus is, unless a field is being edited."""
+"""Typed text reaches the prompt wherever the focus is, unless a field is being edited."""
 
 from __future__ import annotations
 

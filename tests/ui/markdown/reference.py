@@ -38,12 +38,12 @@ def our_leaves(source: str) -> list[Found]:
 
 
 def _without_definitions(leaves: list[Leaf]) -> list[Leaf]:
-    """markdown-it has no tokens for link definitions: what comes next takes the markers that stand before them."""
+    """markdown-it has no tokens for link definitions: the next block takes the markers before them."""
     found: list[Leaf] = []
     pending: Leaf | None = None
     for leaf in leaves:
         if pending is not None:
-            # The items that both stand in begin with whichever is shown.
+            # the items around both begin with the one that is shown
             shared = sum(mine == its for mine, its in zip(pending.path, leaf.path, strict=False))
             if shared > pending.fresh:
                 leaf = replace(leaf, fresh=pending.fresh)

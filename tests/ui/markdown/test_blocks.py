@@ -102,7 +102,7 @@ def test_four_columns_are_code_or_continue_a_paragraph(source: str, found: list[
 
 
 def is_markdown_its_own_way(source: str) -> bool:
-    """CommonMark: four columns make code, or go on with a paragraph. markdown-it takes an indented `>` for the next line
+    """CommonMark: four columns make code, or continue a paragraph. markdown-it takes an indented `>` for the next line
     of a quote; and where an item's content begins further right, it asks from there, and lets any block begin."""
     return re.search(r" {4}>|123456789\. a.*\n(?:.*\n)* {4}", source) is not None
 

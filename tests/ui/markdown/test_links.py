@@ -1,4 +1,4 @@
-"""An address can be opened on every row that it is drawn on, and leads nowhere but to what is safe."""
+"""A link can be opened on every row that shows it, and only safe addresses are links."""
 
 from __future__ import annotations
 

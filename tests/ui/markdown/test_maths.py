@@ -25,7 +25,7 @@ FORMULAS = [
 
 
 def maths(source: str) -> list[str]:
-    """What is drawn as a formula, line by line."""
+    """The formulas as drawn, line by line."""
     return [text for line in drawn(whole(source), 200) for text, styles in line if ".md-math" in styles]
 
 
@@ -38,7 +38,7 @@ def test_a_formula_is_shown_as_source_in_every_block(formula: str, before: str) 
         rest = {"> ": "> ", "- ": "  ", "1. ": "   ", "> - ": ">   ", "so ": ""}[before]
         source = before + formula.replace("\n", "\n" + rest)
     if before == "so " and "\n\n" in formula:
-        return  # A blank line is in a formula only where its opener stands alone.
+        return  # a blank line is in a formula only if its opener is alone on its line
     assert maths(source + " and *on*.") == [line for line in formula.split("\n") if line]
     assert drawn_text(whole(source + " and *on*."), 200)[-1].endswith(" and on.")
 

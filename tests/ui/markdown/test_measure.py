@@ -1,4 +1,4 @@
-"""On a wide terminal a line of text has at most 100 columns, in the middle, and the prompt stands under it."""
+"""On a wide terminal a line of text has at most 100 columns, centred, and the prompt is aligned with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shown after streaming equals the render of the whole text, at a cost that does not grow."""
+"""Streamed text looks like the whole text, and its cost does not grow."""
 
 from __future__ import annotations
 

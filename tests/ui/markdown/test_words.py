@@ -1,4 +1,4 @@
-"""Nothing that a model said is missing on screen, and no word of a table is broken that a line has room for."""
+"""No text of a model is missing on screen, and tables break no word that fits on a line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WIDTHS = [48, 60, 80]
 
 
 def words(source: str) -> list[str]:
-    """Runs of letters and digits, entities decoded. Not the numbers of list items: those are counted anew."""
+    """Runs of letters and digits, entities decoded. Not the numbers of list items: those are counted again."""
     source = re.sub(r"(?m)^[ >\-*+]*\d{1,9}[.)](?= |$)", " ", source)
     source = re.sub(r"(?m)^[ >]*[-*+] +\[[xX]\]", " ", source)
     source = re.sub(r"<br\s*/?>", " ", source)
@@ -28,7 +28,7 @@ def words(source: str) -> list[str]:
 
 def assert_every_word_is_drawn(source: str, width: int) -> None:
     shown = "".join("".join(line).replace(" ", "") for line in drawn_text(whole(source), width))
-    # Quote bars and the borders of tables stand between the parts of a word that was too long for a line.
+    # Quote bars and table borders separate the parts of a word that is too long for a line.
     shown = re.sub(r"[▎│─┼\s]", "", shown)
     rest = [word for word in words(source) if word not in shown]
     assert not rest

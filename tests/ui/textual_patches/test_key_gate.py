@@ -1,4 +1,4 @@
-"""The gate of the keys: what waits for what."""
+"""KeyGate: which input waits for which."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written to a terminal that is slow, non-blocking, gone, or whose descriptor's number is another file's by now."""
+"""Output to a terminal that is slow, non-blocking or gone, or whose descriptor number belongs to another file now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cards' rows in the metrics panel: what the driver tells, read only while they are shown."""
+"""The cards' rows in the metrics panel: telemetry, read only while they are shown."""
 
 from __future__ import annotations
 

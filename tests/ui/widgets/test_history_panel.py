@@ -1,4 +1,4 @@
-"""The list of conversations: grouped by day, filtered, never rebuilt without need, and every wish is a message."""
+"""The list of conversations: grouped by day, filtered, rebuilt only on changes; requests are messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MetricsPanel: aligned figures, dashes for what is not known, no repaint for nothing."""
+"""MetricsPanel: aligned figures, dashes for unknown ones, repaints on changes only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is hidden in a paste reaches no field, and the app says that it was there."""
+"""Invisible characters of a paste reach no field and are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SamplingPanel: what it shows, what it tells, and what it leaves alone."""
+"""SamplingPanel: what it shows, posts, and leaves unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slider: every key, every way of the mouse, and what stands on the row."""
+"""Slider: keys, mouse, and the drawn row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""StatusLine: what is loaded, what goes on, how full the context is, at any width."""
+"""StatusLine: the model, the state, and how full the context is, at any width."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MODEL = "SmolLM2-135M-Instruct"
 
 
 async def shown(status: StatusLine, width: int) -> str:
-    """The row as it stands at that width, less a blank at either end."""
+    """The row at that width, without the blank at either end."""
     async with ControlsApp(status).run_test(size=(width, 3)) as pilot:
         await pilot.pause()
         line = row_text(status)

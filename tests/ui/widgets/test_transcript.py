@@ -1,4 +1,4 @@
-"""The transcript: it streams, follows or stands still, mounts what is near, and gives sources back for copying."""
+"""Transcript: streaming, following, mounting nearby messages, and sources for copying."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TranscriptApp(App[None]):
         return self.query_one(Transcript)
 
     def lines(self) -> list[str]:
-        """What is on screen, scrollbar and margins cut."""
+        """The screen's text, without scrollbar and margins."""
         strips = self.screen._compositor.render_strips()
         return ["".join(segment.text for segment in strip)[2:-3].rstrip() for strip in strips]
 

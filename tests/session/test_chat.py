@@ -357,7 +357,7 @@ def test_a_reply_that_could_not_be_written_is_written_later(
         chat.now += 60
         assert chat.session.tick() == []
         (unkept,) = chat.session.close()
-        assert unkept.message.startswith("A reply could not be kept")
+        assert unkept.message.startswith("A reply could not be saved")
     assert chat.session.has_work
     chat.now += 60
     chat.session.tick()

@@ -388,7 +388,7 @@ def test_leaving_the_app_reports_queued_messages(start: Callable[..., Chat]) -> 
     sent_twice(away)
     (unsent,) = away.session.close()
     assert unsent == Unsaved(
-        "The message that waited in “me too” was not sent; /retry there sends it:", "me too"
+        "The queued message in “me too” was not sent. /retry there sends it:", "me too"
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Callable
 
 import msgspec
@@ -45,11 +44,10 @@ from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session.candidates import draw_candidates, fresh_seed
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.elsewhere import out_of_sight
-from ttchat_tui.session.running_reply import RunningReply, UnsavedReplies, write_end
+from ttchat_tui.session.reply_writer import ReplyWriter
+from ttchat_tui.session.running_reply import RunningReply
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
-
-log = logging.getLogger(__name__)
 
 CONNECTION_LOST = "connection_lost"
 """After an error of this kind a reply is interrupted, not failed: it can be continued."""
@@ -74,15 +72,14 @@ class ReplyRunner:
         self._is_shown = is_shown
         self._clock = clock
         self._request_ids = itertools.count(1)
-        self._unsaved = UnsavedReplies(store)
-        self._reported_kind = ""
+        self._writer = ReplyWriter(store, clock)
         self.running: RunningReply | None = None
         self.meter = Meter()
 
     @property
     def has_work(self) -> bool:
         """`tick` has something to do."""
-        return self.running is not None or bool(self._unsaved) or self._store.is_log_filled
+        return self.running is not None or self._writer.has_work
 
     # --- beginnings
 
@@ -117,7 +114,7 @@ class ReplyRunner:
         """Continue the last reply of `home` where it ended."""
         last = home.path[-1]
         try:
-            self._unsaved.retry(self._clock(), at_once=True)
+            self._writer.retry(at_once=True)
             message = self._store.resume_reply(last.id)
         except StorageError as error:
             return [Notice(error.info)]
@@ -164,8 +161,7 @@ class ReplyRunner:
 
     def overlay(self, home: OpenConversation) -> None:
         """Add text that is not on disk yet to the path of a conversation that was just read."""
-        for message in self._unsaved:
-            home.replace(message)
+        self._writer.overlay(home)
         if self.running is not None and self.running.home is home:
             home.replace(self.running.so_far())
 
@@ -228,34 +224,12 @@ class ReplyRunner:
             running.record = msgspec.structs.replace(running.record, model=info.model, engine=info.label)
 
     def tick(self) -> list[Update]:
-        """Write what is due. Between replies, merge the write-ahead log into the database file."""
-        try:
-            is_written = self.running is not None and self.running.checkpoint(self._store, self._clock)
-            is_written = bool(self._unsaved.retry(self._clock())) or is_written
-            if self.running is None and self._store.is_log_filled:
-                self._store.merge_log()
-        except StorageError as error:
-            return self._report_once(error.info)
-        if is_written:
-            self._reported_kind = ""
-        notice = self._store.pop_file_notice()
-        return [Notice(notice)] if notice is not None else []
+        """See `ReplyWriter.tick`."""
+        return self._writer.tick(self.running)
 
     def flush_unsaved(self) -> ErrorInfo | None:
-        """Write replies that could not be stored when they ended. Returns the error if that fails again."""
-        try:
-            self._unsaved.retry(self._clock(), at_once=True)
-        except StorageError as error:
-            message = f"A reply could not be saved; only its last checkpoint is kept. {error.info.message}"
-            return msgspec.structs.replace(error.info, message=message)
-        return None
-
-    def _report_once(self, error: ErrorInfo) -> list[Update]:
-        """Report a lasting fault once, not with each attempt."""
-        if error.kind == self._reported_kind:
-            return []
-        self._reported_kind = error.kind
-        return [Notice(error)]
+        """See `ReplyWriter.flush`."""
+        return self._writer.flush()
 
     # --- endings
 
@@ -315,7 +289,7 @@ class ReplyRunner:
                     siblings = running.candidates.store(self._store, update.message, running.record, event)
                     message = self._store.message(update.message.id)  # with its siblings counted
                 except StorageError as error:
-                    updates.extend(self._report_once(error.info))
+                    updates.extend(self._writer.report_once(error.info))
                 else:
                     running.home.replace(message)
                     update = ReplyEnded(message, update.error, siblings, event.stats)
@@ -331,16 +305,7 @@ class ReplyRunner:
     ) -> list[Update]:
         """Store the finished reply. If that fails, it stays on screen and `tick` retries."""
         self.running = None
-        message = running.ended(status, record)
-        notices: list[Update] = []
-        try:
-            message = write_end(self._store, message)
-        except StorageError as failure:
-            self._unsaved.add(message, self._clock())
-            notices = self._report_once(failure.info)
-        else:
-            self._refresh(running.home)
-        running.home.replace(message)
+        message, notices = self._writer.finish(running.home, running.ended(status, record))
         return [ReplyEnded(message, error), ConversationsChanged(), *notices]
 
     def _end_as_before(self, running: RunningReply) -> list[Update]:
@@ -349,12 +314,6 @@ class ReplyRunner:
         assert before is not None
         assert before.reply is not None
         return self._end(running, before.status, before.reply)
-
-    def _refresh(self, home: OpenConversation) -> None:
-        try:
-            home.refresh()
-        except StorageError as error:  # deleted in another window: sending the next message reports that
-            log.info("the conversation could not be read again: %s", error)
 
     def _refuse(self, running: RunningReply, error: ErrorInfo) -> list[Update]:
         """Undo a request for which nothing was generated, and return the text of a prompt that is too long.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -116,46 +116,3 @@ class RunningReply:
         return msgspec.structs.replace(
             self.message, content=normalised(self.text), status=status, reply=record
         )
-
-
-class UnsavedReplies:
-    """Replies that ended and could not be written. They are kept in memory and retried."""
-
-    def __init__(self, store: ConversationStore) -> None:
-        self._store = store
-        self._waiting: dict[int, Message] = {}
-        self._backoff_s = CHECKPOINT_S
-        self._due = 0.0
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
-
-    def __iter__(self) -> Iterator[Message]:
-        return iter(self._waiting.values())
-
-    def add(self, message: Message, now: float) -> None:
-        self._waiting[message.id] = message
-        self._due = now + self._backoff_s
-
-    def retry(self, now: float, *, at_once: bool = False) -> list[Message]:
-        """Write the replies if an attempt is due. Returns those that were written.
-
-        Raises:
-            StorageError: a reply still cannot be written.
-        """
-        if not self._waiting or (now < self._due and not at_once):
-            return []
-        self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
-        self._due = now + self._backoff_s
-        written: list[Message] = []
-        for message in list(self._waiting.values()):
-            written.append(write_end(self._store, message))
-            del self._waiting[message.id]
-        self._backoff_s = CHECKPOINT_S
-        return written
-
-
-def write_end(store: ConversationStore, message: Message) -> Message:
-    """Store a finished reply in one UPDATE. Raises StorageError."""
-    assert message.reply is not None
-    return store.finish_reply(message.id, message.content, message.status, message.reply)

@@ -1,0 +1,113 @@
+"""Writing of replies to the store: checkpoints, ends, and further attempts where writing fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.updates import Notice, Update
+from ttchat_tui.session.conversation import OpenConversation
+from ttchat_tui.session.running_reply import CHECKPOINT_S, LONGEST_BACKOFF_S, RunningReply
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+
+class ReplyWriter:
+    """Writes the running reply and finished ones. A reply that cannot be written is kept in memory and retried."""
+
+    def __init__(self, store: ConversationStore, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._unsaved: dict[int, Message] = {}
+        self._backoff_s = CHECKPOINT_S
+        self._due = 0.0
+        self._reported_kind = ""
+
+    @property
+    def has_work(self) -> bool:
+        """Something is not in the database file yet."""
+        return bool(self._unsaved) or self._store.is_log_filled
+
+    def overlay(self, home: OpenConversation) -> None:
+        """Add finished replies that are not on disk to the path of a conversation that was just read."""
+        for message in self._unsaved.values():
+            home.replace(message)
+
+    def tick(self, running: RunningReply | None) -> list[Update]:
+        """Write what is due. Between replies, merge the write-ahead log into the database file."""
+        try:
+            is_written = running is not None and running.checkpoint(self._store, self._clock)
+            is_written = self.retry() or is_written
+            if running is None and self._store.is_log_filled:
+                self._store.merge_log()
+        except StorageError as error:
+            return self.report_once(error.info)
+        if is_written:
+            self._reported_kind = ""
+        notice = self._store.pop_file_notice()
+        return [Notice(notice)] if notice is not None else []
+
+    def finish(self, home: OpenConversation, message: Message) -> tuple[Message, list[Update]]:
+        """Store a finished reply of `home`. If that fails, it stays on screen, the failure is reported, and `tick`
+        retries."""
+        notices: list[Update] = []
+        try:
+            message = self._write(message)
+        except StorageError as failure:
+            self._unsaved[message.id] = message
+            self._due = self._clock() + self._backoff_s
+            notices = self.report_once(failure.info)
+        else:
+            _refresh(home)
+        home.replace(message)
+        return message, notices
+
+    def retry(self, *, at_once: bool = False) -> bool:
+        """Write replies that could not be stored, if an attempt is due. Returns whether any was written.
+
+        Raises:
+            StorageError: a reply still cannot be written.
+        """
+        if not self._unsaved or (self._clock() < self._due and not at_once):
+            return False
+        self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
+        self._due = self._clock() + self._backoff_s
+        for message in list(self._unsaved.values()):
+            self._write(message)
+            del self._unsaved[message.id]
+        self._backoff_s = CHECKPOINT_S
+        return True
+
+    def flush(self) -> ErrorInfo | None:
+        """Write replies that could not be stored, now. Returns the error if that fails again."""
+        try:
+            self.retry(at_once=True)
+        except StorageError as error:
+            message = f"A reply could not be saved; only its last checkpoint is kept. {error.info.message}"
+            return msgspec.structs.replace(error.info, message=message)
+        return None
+
+    def report_once(self, error: ErrorInfo) -> list[Update]:
+        """Report a lasting fault once, not with each attempt."""
+        if error.kind == self._reported_kind:
+            return []
+        self._reported_kind = error.kind
+        return [Notice(error)]
+
+    def _write(self, message: Message) -> Message:
+        """One UPDATE with the whole reply. Raises StorageError."""
+        assert message.reply is not None
+        return self._store.finish_reply(message.id, message.content, message.status, message.reply)
+
+
+def _refresh(home: OpenConversation) -> None:
+    try:
+        home.refresh()
+    except StorageError as error:  # deleted in another window: sending the next message reports that
+        log.info("the conversation could not be read again: %s", error)

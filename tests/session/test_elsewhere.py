@@ -387,9 +387,7 @@ def test_leaving_the_app_reports_queued_messages(start: Callable[..., Chat]) -> 
     away = Away(start)
     sent_twice(away)
     (unsent,) = away.session.close()
-    assert unsent == Unsaved(
-        "The queued message in “me too” was not sent. /retry there sends it:", "me too"
-    )
+    assert unsent == Unsaved("The queued message in “me too” was not sent. /retry there sends it:", "me too")
 
 
 def test_after_a_crash_a_queued_message_is_there_and_can_be_sent(

@@ -122,7 +122,7 @@ async def test_a_queued_message_is_answered(tmp_path: Path) -> None:
         await pilot.press("enter")
         await settle(pilot, chat)
         assert chat.screen.prompt.text == ""
-        assert "queued · esc takes it back · “count”" in shown(chat)
+        assert "queued behind “count” · esc takes it back" in shown(chat)
         assert any("me too" in line and "… now" in line for line in shown(chat).splitlines())
         gate.open()
         await until(pilot, lambda: chat.session.is_answering)
@@ -143,7 +143,7 @@ async def test_a_queued_message_without_a_model_says_that_it_waits_for_one(tmp_p
         await until(pilot, lambda: chat.host.state == "empty" and not chat.session.is_busy)
         await settle(pilot, chat)
         assert "waits for a model · esc takes it back" in shown(chat)
-        assert "a reply is running in" not in shown(chat)
+        assert "queued behind" not in shown(chat)
         gate.open()
         chat.host.load("scripted")
         await until(

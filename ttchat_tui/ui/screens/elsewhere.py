@@ -26,10 +26,9 @@ class Elsewhere(TranscriptActions):
             return view
         if self.session.is_waiting(message.id):
             behind = self.session.answered_elsewhere
-            words = WAITS.format(why="queued" if self.session.has_model else "waits for a model")
-            return structs.replace(
-                view, note=f"{words} · a reply is running in {behind}" if behind else words
-            )
+            queued = f"queued behind {behind}" if behind else "queued"
+            why = queued if self.session.has_model else "waits for a model"
+            return structs.replace(view, note=WAITS.format(why=why))
         last = self.session.path[-1].id if self.session.path else None
         return structs.replace(view, note=UNANSWERED) if message.id == last else view
 

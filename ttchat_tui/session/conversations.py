@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from ttchat_tui.domain.conversation import Conversation, Message
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.sampling import SamplingParams, checked

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from ttchat_tui.domain.conversation import Message
-from ttchat_tui.domain.events import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.running_reply import CHECKPOINT_S, LONGEST_BACKOFF_S, RunningReply

@@ -18,7 +18,7 @@ from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.auto_model import AutoStepper, load_auto_model
-from ttchat_tui.engine.cpu.engine import TorchEngine
+from ttchat_tui.engine.cpu.engine import CpuEngine
 from ttchat_tui.engine.decoding.loop import PrefillAborted
 
 
@@ -70,7 +70,7 @@ def test_an_aborted_prefill_keeps_what_it_computed(folder: Path) -> None:
 
 
 def test_the_engine_runs_it_and_says_how(folder: Path) -> None:
-    engine = TorchEngine()
+    engine = CpuEngine()
     info = engine.load(
         ModelSpec(name="tiny", path=str(folder), options=CpuOptions(threads=1)), lambda _progress: None
     )
@@ -96,7 +96,7 @@ def test_the_engine_runs_it_and_says_how(folder: Path) -> None:
 def test_rope_scalings_that_our_forward_lacks_run_through_transformers(
     model: str, kind: str, tmp_path: Path
 ) -> None:
-    folder, engine = save(build(model), tmp_path), TorchEngine()
+    folder, engine = save(build(model), tmp_path), CpuEngine()
     info = engine.load(
         ModelSpec(name="tiny", path=str(folder), options=CpuOptions(threads=1)), lambda _progress: None
     )
@@ -111,7 +111,7 @@ def test_rope_scalings_that_our_forward_lacks_run_through_transformers(
 
 
 def test_a_reply_can_be_cancelled(folder: Path) -> None:
-    engine, sampling = TorchEngine(), SamplingParams(temperature=0.0, max_tokens=50)
+    engine, sampling = CpuEngine(), SamplingParams(temperature=0.0, max_tokens=50)
     engine.load(
         ModelSpec(name="tiny", path=str(folder), options=CpuOptions(threads=1)), lambda _progress: None
     )
@@ -129,7 +129,7 @@ def test_a_reply_can_be_cancelled(folder: Path) -> None:
 
 def test_other_precisions_are_refused(folder: Path) -> None:
     with pytest.raises(ModelLoadError, match="f16"):
-        TorchEngine().load(
+        CpuEngine().load(
             ModelSpec(name="tiny", path=str(folder), options=CpuOptions(precision="f16")),
             lambda _progress: None,
         )
@@ -142,4 +142,4 @@ def test_a_model_that_transformers_does_not_know_is_refused_with_a_sentence(
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such-model"}))
     with pytest.raises(ModelLoadError, match="no-such-model"):
-        TorchEngine().load(ModelSpec(name="tiny", path=str(tmp_path)), lambda _progress: None)
+        CpuEngine().load(ModelSpec(name="tiny", path=str(tmp_path)), lambda _progress: None)

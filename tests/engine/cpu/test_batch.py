@@ -23,7 +23,7 @@ from ttchat_tui.domain.events import TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.cpu.engine import TorchEngine
+from ttchat_tui.engine.cpu.engine import CpuEngine
 from ttchat_tui.engine.cpu.stepper import TorchStepper
 
 TOLERANCE = 1e-4
@@ -169,7 +169,7 @@ def test_a_row_that_ended_costs_nothing_and_the_prompt_is_held_once(pair: Pair) 
     stepper.join()
 
 
-def ids_of(engine: TorchEngine, seed: int, candidates: tuple[Candidate, ...] = ()) -> dict[int, list[int]]:
+def ids_of(engine: CpuEngine, seed: int, candidates: tuple[Candidate, ...] = ()) -> dict[int, list[int]]:
     """Of each row, the ids of a reply to the same question."""
     request = GenerationRequest(
         id=1, messages=(ChatMessage("user", "hello"),), sampling=HOT, seed=seed, candidates=candidates
@@ -182,7 +182,7 @@ def ids_of(engine: TorchEngine, seed: int, candidates: tuple[Candidate, ...] = (
 
 
 def test_each_row_of_a_batch_draws_the_ids_of_a_reply_with_its_seed(tmp_path: Path) -> None:
-    engine = TorchEngine()
+    engine = CpuEngine()
     path = str(save(build("llama"), tmp_path))
     info = engine.load(
         ModelSpec(name="tiny", path=path, options=CpuOptions(threads=1, precision="fp32")),

@@ -28,7 +28,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError, LoadCancelled, MissingDependency, ModelLoadError, OutOfMemory
 from ttchat_tui.engine.cpu import engine as engine_module
 from ttchat_tui.engine.cpu import loading
-from ttchat_tui.engine.cpu.engine import TorchEngine
+from ttchat_tui.engine.cpu.engine import CpuEngine
 from ttchat_tui.engine.cpu.weights.kernels import working_kernels
 from ttchat_tui.engine.text.generation_config import recommended_sampling
 
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(
-    engine: TorchEngine, folder: Path, precision: Any = "auto", **fields: Any
+    engine: CpuEngine, folder: Path, precision: Any = "auto", **fields: Any
 ) -> tuple[EngineInfo, list[LoadProgress]]:
     seen: list[LoadProgress] = []
     options = CpuOptions(threads=1, precision=precision)
@@ -51,15 +51,15 @@ def load(
 
 
 @pytest.fixture
-def engine(folder: Path) -> Iterator[TorchEngine]:
-    engine = TorchEngine()
+def engine(folder: Path) -> Iterator[CpuEngine]:
+    engine = CpuEngine()
     load(engine, folder)
     yield engine
     engine.close()
 
 
 def reply(
-    engine: TorchEngine, messages: tuple[ChatMessage, ...], sampling: SamplingParams = GREEDY, **options: Any
+    engine: CpuEngine, messages: tuple[ChatMessage, ...], sampling: SamplingParams = GREEDY, **options: Any
 ) -> list[GenerationEvent]:
     request = GenerationRequest(id=1, messages=messages, sampling=sampling, seed=5, **options)
     return list(engine.generate(request, GenerationControl(sampling)))
@@ -86,7 +86,7 @@ def finished(events: list[GenerationEvent]) -> GenerationFinished:
 
 
 def test_a_load_reports_its_phases_in_order(folder: Path) -> None:
-    info, seen = load(TorchEngine(), folder)
+    info, seen = load(CpuEngine(), folder)
     assert list(dict.fromkeys(progress.phase for progress in seen)) == ["start", "read", "convert", "warm up"]
     layers = [progress for progress in seen if progress.phase == "convert"]
     assert [progress.done for progress in layers] == list(range(layers[-1].total + 1))
@@ -100,7 +100,7 @@ def test_a_load_reports_its_phases_in_order(folder: Path) -> None:
 
 @pytest.mark.parametrize("phase", ["start", "read", "convert", "warm up"])
 def test_a_load_that_is_cancelled_leaves_the_engine_empty_and_usable(folder: Path, phase: str) -> None:
-    engine = TorchEngine()
+    engine = CpuEngine()
 
     def report(progress: LoadProgress) -> None:
         if progress.phase == phase:
@@ -115,14 +115,14 @@ def test_a_load_that_is_cancelled_leaves_the_engine_empty_and_usable(folder: Pat
 
 
 def test_a_new_load_replaces_the_model_and_a_failed_one_leaves_none(
-    engine: TorchEngine, tmp_path: Path
+    engine: CpuEngine, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelLoadError, match="no model at"):
         load(engine, tmp_path / "none")
     assert finished(reply(engine, HELLO)).error is not None
 
 
-def test_a_reply_streams_its_tokens(engine: TorchEngine) -> None:
+def test_a_reply_streams_its_tokens(engine: CpuEngine) -> None:
     events = reply(engine, HELLO)
     text, ids = text_and_ids(events)
     assert len(ids) == 12
@@ -131,12 +131,12 @@ def test_a_reply_streams_its_tokens(engine: TorchEngine) -> None:
     assert finished(events).stats.completion_tokens == 12
 
 
-def test_the_same_seed_gives_the_same_reply(engine: TorchEngine) -> None:
+def test_the_same_seed_gives_the_same_reply(engine: CpuEngine) -> None:
     sampling = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=12)
     assert text_and_ids(reply(engine, HELLO, sampling)) == text_and_ids(reply(engine, HELLO, sampling))
 
 
-def test_the_next_turn_computes_only_what_is_new(engine: TorchEngine) -> None:
+def test_the_next_turn_computes_only_what_is_new(engine: CpuEngine) -> None:
     first = reply(engine, HELLO)
     text, ids = text_and_ids(first)
     messages = (*HELLO, ChatMessage("assistant", text), ChatMessage("user", "go on"))
@@ -146,30 +146,30 @@ def test_the_next_turn_computes_only_what_is_new(engine: TorchEngine) -> None:
     assert second.prompt_tokens > second.cached_tokens
 
 
-def test_a_kept_cache_changes_no_reply(engine: TorchEngine, folder: Path) -> None:
+def test_a_kept_cache_changes_no_reply(engine: CpuEngine, folder: Path) -> None:
     text, _ = text_and_ids(reply(engine, HELLO))
     messages = (*HELLO, ChatMessage("assistant", text), ChatMessage("user", "go on"))
     warm = text_and_ids(reply(engine, messages))
-    fresh = TorchEngine()
+    fresh = CpuEngine()
     load(fresh, folder)
     text_and_ids(reply(fresh, HELLO))
     assert text_and_ids(reply(fresh, messages)) == warm
 
 
-def test_a_count_foretells_the_prompt(engine: TorchEngine) -> None:
+def test_a_count_foretells_the_prompt(engine: CpuEngine) -> None:
     counted = engine.count(7, HELLO)
     assert counted.count_id == 7
     assert counted.prompt_tokens == started(reply(engine, HELLO)).prompt_tokens
 
 
-def test_old_turns_fall_out_visibly(engine: TorchEngine) -> None:
+def test_old_turns_fall_out_visibly(engine: CpuEngine) -> None:
     long = tuple(ChatMessage("assistant" if n % 2 else "user", "x" * 100) for n in range(7))
     event = started(reply(engine, long))
     assert event.dropped_messages == engine.count(1, long).dropped_messages > 0
     assert event.prompt_tokens <= event.context_length
 
 
-def test_a_message_that_cannot_fit_is_refused_with_both_numbers(engine: TorchEngine) -> None:
+def test_a_message_that_cannot_fit_is_refused_with_both_numbers(engine: CpuEngine) -> None:
     messages = (ChatMessage("user", "x" * 600),)
     (only,) = reply(engine, messages)
     assert isinstance(only, GenerationFinished)
@@ -180,7 +180,7 @@ def test_a_message_that_cannot_fit_is_refused_with_both_numbers(engine: TorchEng
     assert "512" in only.error.message
 
 
-def test_a_reply_can_be_continued(engine: TorchEngine) -> None:
+def test_a_reply_can_be_continued(engine: CpuEngine) -> None:
     whole, whole_ids = text_and_ids(reply(engine, HELLO))
     half, half_ids = text_and_ids(reply(engine, HELLO, SamplingParams(temperature=0.0, max_tokens=6)))
     unfinished = (*HELLO, ChatMessage("assistant", half))
@@ -189,7 +189,7 @@ def test_a_reply_can_be_continued(engine: TorchEngine) -> None:
     assert (half + rest).startswith(whole)
 
 
-def test_an_unloaded_engine_says_so(engine: TorchEngine) -> None:
+def test_an_unloaded_engine_says_so(engine: CpuEngine) -> None:
     engine.unload()
     engine.unload()
     error = finished(reply(engine, HELLO)).error
@@ -197,7 +197,7 @@ def test_an_unloaded_engine_says_so(engine: TorchEngine) -> None:
     assert error.kind == "not_ready"
 
 
-def test_an_unloaded_model_is_freed(engine: TorchEngine) -> None:
+def test_an_unloaded_model_is_freed(engine: CpuEngine) -> None:
     reply(engine, HELLO)
     responder = engine._responder  # pyright: ignore[reportPrivateUsage]
     assert responder is not None
@@ -208,8 +208,8 @@ def test_an_unloaded_model_is_freed(engine: TorchEngine) -> None:
 
 
 def test_a_shorter_context_is_kept_and_a_longer_one_noted(folder: Path) -> None:
-    assert load(TorchEngine(), folder, context_length=128)[0].context_length == 128
-    info, _ = load(TorchEngine(), folder, context_length=4096)
+    assert load(CpuEngine(), folder, context_length=128)[0].context_length == 128
+    info, _ = load(CpuEngine(), folder, context_length=4096)
     assert info.context_length == 512
     assert any("4,096" in note for note in info.notes)
 
@@ -217,17 +217,17 @@ def test_a_shorter_context_is_kept_and_a_longer_one_noted(folder: Path) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "f16", "bf16", "int8", "int4"])
 def test_precisions_are_what_was_asked_for_or_refused(folder: Path, precision: Any) -> None:
     if precision == "fp32" or precision in working_kernels():
-        assert load(TorchEngine(), folder, precision=precision)[0].label == f"cpu {precision}"
+        assert load(CpuEngine(), folder, precision=precision)[0].label == f"cpu {precision}"
     else:
         with pytest.raises(ModelLoadError, match="no working"):
-            load(TorchEngine(), folder, precision=precision)
+            load(CpuEngine(), folder, precision=precision)
 
 
 def test_without_the_f16_kernel_auto_is_fp32(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "working_kernels", frozenset)
-    assert load(TorchEngine(), folder)[0].label == "cpu fp32"
+    assert load(CpuEngine(), folder)[0].label == "cpu fp32"
     with pytest.raises(ModelLoadError, match="no working float16 kernel"):
-        load(TorchEngine(), folder, precision="f16")
+        load(CpuEngine(), folder, precision="f16")
 
 
 def test_a_model_larger_than_memory_is_refused_before_it_is_read(
@@ -235,7 +235,7 @@ def test_a_model_larger_than_memory_is_refused_before_it_is_read(
 ) -> None:
     monkeypatch.setattr(loading, "available_bytes", lambda: 2**20)
     with pytest.raises(OutOfMemory, match="GB are free"):
-        load(TorchEngine(), folder)
+        load(CpuEngine(), folder)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_memory_that_runs_out_while_loading_is_said_so(
 
     monkeypatch.setattr(loading, "load_model", fail)
     with pytest.raises(OutOfMemory):
-        load(TorchEngine(), folder)
+        load(CpuEngine(), folder)
 
 
 def test_missing_torch_names_the_cure(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,22 +258,22 @@ def test_missing_torch_names_the_cure(folder: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(engine_module, "import_torch", fail)
     with pytest.raises(MissingDependency, match="'torch'") as caught:
-        load(TorchEngine(), folder)
+        load(CpuEngine(), folder)
     assert "ttchat-tui[cpu]" in caught.value.info.cure
 
 
 def test_a_model_without_a_template_is_noted_and_stops_at_the_next_turn(tmp_path: Path) -> None:
     folder = save(build("llama"), tmp_path, template="")
-    info, _ = load(TorchEngine(), folder)
+    info, _ = load(CpuEngine(), folder)
     assert any("no chat template" in note for note in info.notes)
 
 
 def test_generation_config_is_recommended_before_the_catalog(tmp_path: Path) -> None:
     folder, catalog = save(build("llama"), tmp_path), SamplingParams(temperature=0.1)
     # save_pretrained writes a generation_config without sampling.
-    assert load(TorchEngine(), folder, recommended=catalog)[0].recommended == catalog
+    assert load(CpuEngine(), folder, recommended=catalog)[0].recommended == catalog
     (folder / "generation_config.json").write_text(json.dumps({"temperature": 0.6, "top_p": 0.9}))
-    got = load(TorchEngine(), folder, recommended=catalog)[0].recommended
+    got = load(CpuEngine(), folder, recommended=catalog)[0].recommended
     assert got == SamplingParams(temperature=0.6, top_p=0.9, top_k=0)
 
 
@@ -295,10 +295,10 @@ def test_sampling_that_the_authors_recommend(config: dict[str, Any], expected: S
 
 _READY = """
 import sys, time, json
-from ttchat_tui.engine.cpu.engine import TorchEngine
+from ttchat_tui.engine.cpu.engine import CpuEngine
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 light = "torch" not in sys.modules
-info = TorchEngine().load(ModelSpec(name="smollm2", path=sys.argv[1]), lambda progress: None)
+info = CpuEngine().load(ModelSpec(name="smollm2", path=sys.argv[1]), lambda progress: None)
 with open("/proc/self/stat") as file:
     started = int(file.read().rsplit(")", 1)[1].split()[19]) / 100
 with open("/proc/uptime") as file:

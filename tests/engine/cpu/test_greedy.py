@@ -18,7 +18,7 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
-from ttchat_tui.engine.cpu.engine import TorchEngine
+from ttchat_tui.engine.cpu.engine import CpuEngine
 
 pytestmark = pytest.mark.model
 
@@ -60,7 +60,7 @@ def reference(default_model_path: Path) -> Any:
 
 def greedy_replies(path: Path, precision: Any, kernel_dir: str = "") -> Iterator[tuple[str, list[int], str]]:
     """Prompt, the reply's ids and why it ended."""
-    engine = TorchEngine()
+    engine = CpuEngine()
     # One thread: with two, the barriers of OpenMP collapse where other tests run beside this one.
     spec = ModelSpec(
         name="smollm2",

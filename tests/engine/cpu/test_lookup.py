@@ -15,7 +15,7 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, G
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.cpu.engine import TorchEngine
+from ttchat_tui.engine.cpu.engine import CpuEngine
 from ttchat_tui.engine.cpu.loading import LoadedModel, load_model
 from ttchat_tui.engine.decoding.loop import Stepper
 from ttchat_tui.engine.decoding.responder import Responder
@@ -70,7 +70,7 @@ def test_switched_off_it_counts_no_forwards(tiny: Path) -> None:
 
 
 def test_the_engine_says_whether_it_speculates_and_counts_forwards(tiny: Path) -> None:
-    engine = TorchEngine()
+    engine = CpuEngine()
     spec = ModelSpec(name="model", path=str(tiny), options=CpuOptions(threads=1, precision="fp32"))
     assert engine.load(spec, lambda _progress: None).is_speculating
     sampling = SamplingParams(temperature=0.0, max_tokens=10)
@@ -82,7 +82,7 @@ def test_the_engine_says_whether_it_speculates_and_counts_forwards(tiny: Path) -
 
 
 def test_each_token_says_whether_a_forward_was_its_own(tiny: Path) -> None:
-    engine = TorchEngine()
+    engine = CpuEngine()
     engine.load(
         ModelSpec(name="model", path=str(tiny), options=CpuOptions(threads=1, precision="fp32")),
         lambda _progress: None,

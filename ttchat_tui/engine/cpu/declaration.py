@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def _create() -> Engine:
-    from ttchat_tui.engine.cpu.engine import TorchEngine
+    from ttchat_tui.engine.cpu.engine import CpuEngine
 
-    return TorchEngine()
+    return CpuEngine()
 
 
 def _doctor(request: DoctorRequest) -> Iterator[Check]:

@@ -41,7 +41,7 @@ _LARGEST_BATCH = 8
 """Rows. A step of 8 takes as long as 2 (f16) to 3.5 (int4) steps of one; each row has its own tail of keys and values."""
 
 
-class TorchEngine:
+class CpuEngine:
     """An `Engine`. The KV cache is kept between replies: a new turn computes only what is not in it."""
 
     def __init__(self) -> None:

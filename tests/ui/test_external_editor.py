@@ -96,5 +96,5 @@ async def test_an_app_that_cannot_be_suspended_is_reported(monkeypatch: pytest.M
 
 def test_visual_comes_before_editor_and_an_invalid_setting_is_reported() -> None:
     assert editor_command({"VISUAL": "code -w", "EDITOR": "nano"}) == ["code", "-w"]
-    with pytest.raises(EditorError, match="cannot be read"):
+    with pytest.raises(EditorError, match="cannot be parsed"):
         editor_command({"EDITOR": "nano 'unclosed"})

@@ -290,7 +290,7 @@ async def test_an_error_in_stop_strings_is_shown_until_it_is_corrected_or_cancel
         error = field.query_one(".stop-field--error")
         await use(pilot, field.query_one(Input), "quotation_mark", *"END", "enter")
         assert error.display
-        assert "open" in str(error.render())
+        assert "not closed" in str(error.render())
         await pilot.press("quotation_mark", "enter")
         await pilot.pause()
         assert not error.display

@@ -80,12 +80,12 @@ def test_where_nothing_can_be_read_it_says_how_to_begin_anew(database: Path) -> 
     done = run("repair")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"ttchat-tui: No conversation can be read from {database}; nothing was changed. "
-        f"The app begins a new file once this one is moved away: mv {database} {database}.damaged\n"
+        f"ttchat-tui: No conversation can be read from {database}, and there is no good backup; nothing was changed. "
+        f"To start with a new file, move this one away: mv {database} {database}.damaged\n"
     )
 
 
 def test_without_a_file_it_says_where_it_looked() -> None:
     done = run("repair")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "is not there. `ttchat-tui paths`" in done.stderr
+    assert "does not exist. `ttchat-tui paths`" in done.stderr

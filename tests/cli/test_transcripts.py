@@ -103,5 +103,5 @@ def test_a_file_where_the_folder_should_be_is_told_as_that(number: int, tmp_path
     (tmp_path / "taken").write_text("mine")
     done = export(str(number), "-o", str(tmp_path / "taken"))
     assert done.returncode == 1
-    assert "taken is no folder: choose a folder" in done.stderr
+    assert "taken is not a folder: choose a folder" in done.stderr
     assert (tmp_path / "taken").read_text() == "mine"

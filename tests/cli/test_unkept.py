@@ -36,7 +36,7 @@ def test_a_draft_that_cannot_be_stored_is_printed_with_its_lines_and_without_a_c
     ):
         session.save_draft("def f():\n    return 1\n\n\x1b[2J  please fix")
     assert capsys.readouterr().err == (
-        "ttchat-tui: This conversation is not stored (any more): it was deleted, perhaps in another window. "
+        "ttchat-tui: This conversation no longer exists: it was deleted, perhaps in another window. "
         "This was written and not sent:\n"
         "def f():\n    return 1\n\n␛[2J  please fix\n"
     )

@@ -594,7 +594,7 @@ def test_a_version_that_another_window_has_removed_is_reported(start: Callable[.
     shown = Versions(start(Script(replies=("One.", "Two."))))
     path = shown.session.path
     shown.store.remove_message(shown.newer.id)
-    with pytest.raises(StorageError, match="This message is not stored"):
+    with pytest.raises(StorageError, match="This message no longer exists"):
         shown.session.show_version(shown.newer.id, -1)
     assert shown.session.path is path
 

@@ -158,7 +158,7 @@ def test_the_head_is_a_message_of_the_conversation_or_nothing(store: Conversatio
     mine, other = ask(store), ask(store)
     store.set_head(mine.conversation_id, None)
     assert store.conversation(mine.conversation_id).head_id is None
-    with pytest.raises(StorageError, match="not stored"):
+    with pytest.raises(StorageError, match="no longer exists"):
         store.set_head(mine.conversation_id, other.id)
 
 

@@ -12,24 +12,24 @@ from pathlib import Path
 import pytest
 
 from ttchat_tui.storage.database import require_files
-from ttchat_tui.storage.errors import StorageError, explained
-from ttchat_tui.storage.lost_file import gone
+from ttchat_tui.storage.errors import StorageError, to_storage_error
+from ttchat_tui.storage.missing_file import not_recreated
 from ttchat_tui.storage.repair import repair
 
 
 def of_the_system(number: int) -> Callable[[Path], object]:
     def fail(path: Path) -> None:
-        raise explained(OSError(number, os.strerror(number)), path)
+        raise to_storage_error(OSError(number, os.strerror(number)), path)
 
     return fail
 
 
 def locked(path: Path) -> None:
-    raise explained(sqlite3.OperationalError("database is locked"), path)
+    raise to_storage_error(sqlite3.OperationalError("database is locked"), path)
 
 
 def taken_away(path: Path) -> None:
-    raise gone(path, "no room")
+    raise not_recreated(path, "no room")
 
 
 def a_folder(path: Path) -> None:

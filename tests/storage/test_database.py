@@ -15,7 +15,7 @@ from tests.storage.examples import ask, mode_of
 from ttchat_tui.storage import database as database_module
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.database import open_database
-from ttchat_tui.storage.errors import StorageError, explained
+from ttchat_tui.storage.errors import StorageError, to_storage_error
 from ttchat_tui.storage.opening import open_store
 
 
@@ -177,7 +177,7 @@ def test_four_first_starts_at_once_make_one_database(path: Path) -> None:
 def test_every_failure_names_the_file_and_has_its_kind_also_without_codes(
     error: sqlite3.Error | OSError, kind: str
 ) -> None:
-    info = explained(error, Path("/data/conversations.db")).info
+    info = to_storage_error(error, Path("/data/conversations.db")).info
     assert info.kind == kind
     assert "/data/conversations.db" in info.message
     assert info.cure or kind == "storage_failed"

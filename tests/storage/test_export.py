@@ -139,14 +139,14 @@ def test_an_ending_that_no_format_has_is_refused_with_those_there_are(tmp_path: 
         lambda: format_of(tmp_path / name),
         lambda: write_export(tmp_path / name, "json", TALK, []),
     ):
-        with pytest.raises(StorageError, match=f"the ending {Path(name).suffix}") as caught:
+        with pytest.raises(StorageError, match=f"the suffix {Path(name).suffix}") as caught:
             refuse()
-        assert caught.value.info.cure.startswith("Known are .md, .markdown, .json, .jsonl")
+        assert caught.value.info.cure.startswith("Known suffixes: .md, .markdown, .json, .jsonl")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_ending_of_another_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="ending of json") as caught:
+    with pytest.raises(StorageError, match="suffix of json") as caught:
         write_export(tmp_path / "x.md", "json", TALK, [])
     assert "x.json" in caught.value.info.cure
 
@@ -188,7 +188,7 @@ def test_a_write_that_fails_leaves_no_file_and_says_why(
     [
         (errno.ENOSPC, "Free some space (`df -h {folder}`), or choose another folder."),
         (errno.EROFS, "That disk is read-only: choose another folder."),
-        (errno.EACCES, "You may not write there (`ls -ld {folder}`): choose another folder."),
+        (errno.EACCES, "No permission to write there (`ls -ld {folder}`): choose another folder."),
         (errno.EIO, "Choose another folder."),
     ],
 )
@@ -213,7 +213,7 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
         with pytest.raises(StorageError) as caught:
             write_export(target, "markdown", TALK, [])
         assert caught.value.info.cure.startswith(
-            f"{file} is no folder: choose a folder, or a file with an ending"
+            f"{file} is not a folder: choose a folder, or a file with a suffix"
         )
     assert file.read_bytes() == b""
 
@@ -225,13 +225,13 @@ def test_what_only_looks_like_a_folder_is_named(tmp_path: Path) -> None:
     for target in tmp_path.iterdir():
         with pytest.raises(StorageError) as caught:
             write_export(target, "markdown", TALK, [])
-        assert caught.value.info.cure.startswith(f"{target} is no folder: ")
+        assert caught.value.info.cure.startswith(f"{target} is not a folder: ")
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_path_that_no_file_can_have_is_said(tmp_path: Path) -> None:
     for typed in ("a\0b.md", "\0", "~\0/x.md"):
-        with pytest.raises(StorageError, match="No file can be called"):
+        with pytest.raises(StorageError, match="is not a valid file name"):
             place_for(typed, tmp_path, TALK)
 
 
@@ -274,5 +274,5 @@ def test_a_name_is_the_title_s_words() -> None:
 
 @pytest.mark.parametrize("typed", ["a\0b.md", "half \ud83d.md"])
 def test_a_name_that_no_file_can_have_is_refused(typed: str) -> None:
-    with pytest.raises(StorageError, match="No file can be called"):
+    with pytest.raises(StorageError, match="is not a valid file name"):
         file_path(typed)

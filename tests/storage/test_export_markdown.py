@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from tests.storage.examples import FINISHED, SAMPLING, STATS, answer, ask
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.storage.conversations import ConversationStore
-from ttchat_tui.storage.export_markdown import closed, export_markdown, without_our_headings
+from ttchat_tui.storage.export_markdown import close_last_block, escape_turn_headings, export_markdown
 
 TALK = Conversation(id=1, title="A talk", created_at=0.0, updated_at=1.5, system_prompt="Be brief.")
 
@@ -100,14 +100,14 @@ def test_no_open_block_swallows_the_next_turn(content: str) -> None:
 @example(["> <!--", "```"])
 def test_whatever_is_said_the_turns_stay_apart_and_the_words_stay(parts: list[str]) -> None:
     content = "\n".join(parts)
-    assert closed(content).startswith(content)
-    text = export_markdown(TALK, [message(1, closed(content)), message(2, "Next.")])
+    assert close_last_block(content).startswith(content)
+    text = export_markdown(TALK, [message(1, close_last_block(content)), message(2, "Next.")])
     assert headings(text)[-1] == "Assistant"
 
 
 def test_what_ends_by_itself_gets_nothing_added() -> None:
     for content in ("", "text", "```\ncode\n```", "> ```\n> quoted", "- item\n  ```\n  code", "    code"):
-        assert closed(content) == content
+        assert close_last_block(content) == content
 
 
 def test_a_stored_conversation_can_be_exported(store: ConversationStore) -> None:
@@ -157,7 +157,7 @@ def test_a_heading_like_ours_in_a_message_begins_no_turn_and_is_read_back_as_it_
     found = turns_in(export_markdown(TALK, said))
     assert [who for who, _ in found] == ["System", "You", "Assistant", "You", "Assistant"]
     for (_, text), each in zip(found[1:], said, strict=True):
-        assert text == closed(each.content)
+        assert text == close_last_block(each.content)
 
 
 @given(
@@ -177,5 +177,5 @@ def test_nothing_is_changed_in_a_message_without_such_headings() -> None:
         "```\n## You\n```",
         "a\r\nb\rc",
     ):
-        assert without_our_headings(content) == content
-    assert without_our_headings("a\r\n\r\n## You\r\n") == "a\r\n\r\n\\## You\r\n"
+        assert escape_turn_headings(content) == content
+    assert escape_turn_headings("a\r\n\r\n## You\r\n") == "a\r\n\r\n\\## You\r\n"

@@ -94,11 +94,11 @@ def test_the_figures_of_the_first_part_go_once_more_has_been_kept(store: Convers
 
 def test_only_a_reply_can_be_finished_or_resumed(store: ConversationStore) -> None:
     asked = ask(store)
-    with pytest.raises(StorageError, match="This reply is not stored"):
+    with pytest.raises(StorageError, match="This reply no longer exists"):
         store.finish_reply(asked.id, "x", "complete", FINISHED)
-    with pytest.raises(StorageError, match="This reply is not stored"):
+    with pytest.raises(StorageError, match="This reply no longer exists"):
         store.resume_reply(asked.id)
-    with pytest.raises(StorageError, match="not stored"):
+    with pytest.raises(StorageError, match="no longer exists"):
         store.resume_reply(99)
 
 

@@ -95,11 +95,11 @@ def test_one_backup_is_made_for_several_steps(old: Path, migrations: Path) -> No
 )
 def test_a_step_that_fails_leaves_no_trace(old: Path, migrations: Path, broken: str) -> None:
     number = next_step(migrations, broken)
-    with pytest.raises(StorageError, match=f"brought to schema {number}: .* as they were") as caught:
+    with pytest.raises(StorageError, match=f"brought to schema {number}: .* They are unchanged") as caught:
         open_database(old, migrations=migrations)
     backup = old.with_name(f"{old.name}.bak-v{number - 1}")
     assert caught.value.info.kind == "migration_failed"
-    assert f"a copy from before is {backup}." in caught.value.info.message
+    assert f"a copy from before the migration is {backup}." in caught.value.info.message
     assert caught.value.info.cure.endswith("had before still reads them.")
     assert version_of(old) == version_of(backup) == number - 1
     database = open_database(old)
@@ -110,10 +110,10 @@ def test_a_step_that_fails_leaves_no_trace(old: Path, migrations: Path, broken: 
 def test_a_second_step_that_fails_leaves_the_first_and_the_copy(old: Path, migrations: Path) -> None:
     first = next_step(migrations, STARS)
     next_step(migrations, "CREATE TABLE stars (id);")
-    with pytest.raises(StorageError, match=f"They are whole at schema {first}; a copy") as caught:
+    with pytest.raises(StorageError, match=f"They are intact at schema {first}; a copy") as caught:
         open_database(old, migrations=migrations)
     assert f"{old.name}.bak-v{first - 1}" in caught.value.info.message
-    assert caught.value.info.cure.endswith("had before still reads that copy.")
+    assert caught.value.info.cure.endswith("Your previous version of ttchat-tui still reads that copy.")
     assert version_of(old) == first
 
 

@@ -15,7 +15,7 @@ from tests.storage.examples import STARTED, HandClock, ask
 from ttchat_tui.storage import writers
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_store
-from ttchat_tui.storage.writers import SILENCE_S, Writer, is_gone, this_process
+from ttchat_tui.storage.writers import SILENCE_S, Writer, has_writer_ended, this_process
 
 PREAMBLE = """
 import sys
@@ -132,19 +132,19 @@ def test_a_writer_elsewhere_counts_as_gone_after_a_silence(
     ],
 )
 def test_a_process_is_known_by_its_pid_and_its_start(other: Callable[[Writer], Writer], gone: bool) -> None:
-    assert is_gone(other(this_process()).encoded(), silent_s=1.0) is gone
+    assert has_writer_ended(other(this_process()).encoded(), silent_s=1.0) is gone
 
 
 def test_a_process_that_is_dead_but_not_buried_is_gone() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     me = this_process()
     writer = Writer(me.machine, child.pid, writers._start_time(child.pid)).encoded()
-    assert not is_gone(writer, silent_s=0.0)
+    assert not has_writer_ended(writer, silent_s=0.0)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert is_gone(writer, silent_s=0.0)
+    assert has_writer_ended(writer, silent_s=0.0)
     child.communicate()
 
 
 def test_a_writer_that_cannot_be_read_is_gone() -> None:
-    assert is_gone("not json", silent_s=0.0)
+    assert has_writer_ended("not json", silent_s=0.0)

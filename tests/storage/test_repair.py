@@ -476,7 +476,7 @@ def test_a_file_that_a_running_app_has_open_is_left_alone(filled: Path) -> None:
 
 def test_where_there_is_no_file_none_is_made(path: Path) -> None:
     path.parent.mkdir()
-    with pytest.raises(StorageError, match="is not there"):
+    with pytest.raises(StorageError, match="does not exist"):
         repair(path)
     assert files_in(path.parent) == {}
 

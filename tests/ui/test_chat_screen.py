@@ -390,7 +390,7 @@ async def test_a_conversation_deleted_in_another_window_costs_a_toast(tmp_path: 
         other.close()
         await pilot.press("f2")
         await pilot.pause()
-        assert any("not stored" in toast for toast in chat.toasts())
+        assert any("no longer exists" in toast for toast in chat.toasts())
 
 
 async def test_odd_arguments_of_commands_are_reported(tmp_path: Path) -> None:

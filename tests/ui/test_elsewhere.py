@@ -232,7 +232,7 @@ async def test_undo_works_repeatedly_after_a_restart_and_reports_when_nothing_is
 @pytest.mark.parametrize(
     ("typed", "said", "file"),
     [
-        ("x.pdf", "Known are .md, .markdown, .json, .jsonl", None),
+        ("x.pdf", "Known suffixes: .md, .markdown, .json, .jsonl", None),
         ("dir/noext", "in a new folder: ", "dir/noext.md"),
         ("dir/", "in a new folder: ", "dir/hi.md"),
         ("x.json", "Saved to ", "x.json"),

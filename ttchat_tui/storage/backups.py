@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from ttchat_tui.domain.errors import ErrorInfo
-from ttchat_tui.storage.errors import StorageError, explaining
+from ttchat_tui.storage.errors import StorageError, raising_storage_errors
 from ttchat_tui.storage.files import sync_folder
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def back_up(database: Path, *, clock: Callable[[], float] = time.time) -> ErrorI
     target = backup_folder(database) / f"{database.stem}-{day}{database.suffix}"
     try:
         target.parent.mkdir(mode=0o700, exist_ok=True)
-        with _lock(target.parent / ".lock") as is_ours, explaining(database):
+        with _lock(target.parent / ".lock") as is_ours, raising_storage_errors(database):
             if is_ours and not os.path.lexists(target) and _make(database, target):
                 for old in backups_of(database)[KEPT:]:
                     old.unlink()

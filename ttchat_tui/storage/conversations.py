@@ -1,6 +1,6 @@
-"""ConversationStore: everything that is kept of a chat, one transaction a call, on one thread.
+"""ConversationStore: conversations, messages and drafts in SQLite, one transaction per call, on one thread.
 
-Every method may raise `StorageError`; then nothing of the call is stored, and it may be tried again.
+Every method may raise `StorageError`; then nothing of the call is stored, and it can be repeated.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ttchat_tui.storage.messages import Messages, update_conversation
 from ttchat_tui.storage.rows import CONVERSATION_COLUMNS, conversation_from, encoded_sampling, text_from
 
 StoreMode: TypeAlias = Literal["read-write", "read-only", "memory"]
-"""read-only: what is on disk can be read, what is added lives in memory. memory: nothing on disk can be read."""
+"""read-only: the file can be read, additions live in memory. memory: nothing is kept on disk."""
 
 KEPT_AFTER_DELETE_S: Final = 30 * 24 * 3600.0
-"""How long a deleted conversation can be brought back."""
+"""How long a deleted conversation can be restored."""
 
 _LISTED: Final = f"""
     SELECT {CONVERSATION_COLUMNS} FROM conversations c
@@ -43,13 +43,13 @@ class ConversationStore(Messages):
         notice: ErrorInfo | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`opening.open_store` makes one. In every mode all methods work; `notice` says what is not kept."""
+        """Use `opening.open_store`. All methods work in every mode; `notice` says what is not kept."""
         super().__init__(database, clock)
         self.mode: StoreMode = mode
         self.notice = notice
 
     def pop_file_notice(self) -> ErrorInfo | None:
-        """What has happened to the file since it was opened, once."""
+        """What has happened to the file since it was opened. Returned once."""
         notice, self._database.file_notice = self._database.file_notice, None
         return notice
 
@@ -59,15 +59,15 @@ class ConversationStore(Messages):
 
     @property
     def is_log_filled(self) -> bool:
-        """A copy of the file alone would lack what was said last."""
+        """The write-ahead log has commits that are not in the file."""
         return self._database.is_log_filled
 
     def merge_log(self) -> None:
-        """See `Database.merge_log`: for when nothing else is to be done."""
+        """See `Database.merge_log`. Call it when idle."""
         self._database.merge_log()
 
     def set_waker(self, waker: Callable[[], None]) -> None:
-        """`waker` is called after every commit: there may be a log to merge, or news."""
+        """Call `waker` after every commit: there may be a log to merge or a notice to show."""
         self._database.on_commit = waker
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class ConversationStore(Messages):
         system_prompt: str = "",
         sampling: SamplingParams | None = None,
     ) -> Conversation:
-        """An empty conversation: it is listed once it has a message."""
+        """Create an empty conversation. It is listed once it has a message."""
         now = self._clock()
         encoded = None if sampling is None else encoded_sampling(sampling)
         values = (now, now, title, model, system_prompt, encoded)
@@ -105,23 +105,23 @@ class ConversationStore(Messages):
         return conversation_from(row)
 
     def conversations(self, *, limit: int = 200, offset: int = 0, filter: str = "") -> list[Conversation]:
-        """Those with messages, newest first; with `filter`, those whose title contains it in any case."""
+        """Conversations with messages, newest first; with `filter`, those whose title contains it, ignoring case."""
         rows = self._database.rows(_LISTED, filter.casefold(), limit, offset)
         return [conversation_from(row, is_listed=True) for row in rows]
 
     def latest(self) -> Conversation | None:
-        """The one that was written to last."""
+        """The conversation that was written to last."""
         return next(iter(self.conversations(limit=1)), None)
 
     def rename(self, conversation_id: int, title: str) -> None:
         self._set(conversation_id, "title = ?", " ".join(title.split()))
 
     def delete(self, conversation_id: int) -> None:
-        """`undelete` brings it back, for 30 days."""
+        """Hide a conversation. `undelete` restores it for 30 days."""
         self._set(conversation_id, "deleted_at = ?", self._clock())
 
     def discard(self, conversation_id: int) -> bool:
-        """Drop a conversation for good if it has no message; whether it had none."""
+        """Delete a conversation for good if it has no messages; return whether it was deleted."""
         with self._database.transaction() as transaction:
             gone = transaction.execute(
                 "DELETE FROM conversations WHERE id = ?"
@@ -131,7 +131,7 @@ class ConversationStore(Messages):
             return gone.rowcount > 0
 
     def undelete(self, conversation_id: int) -> None:
-        """Raises StorageError, kind `not_found`, once it is purged. One that is not deleted stays as it is."""
+        """Restore a deleted conversation. Raises StorageError, kind `not_found`, once it is purged."""
         with self._database.transaction() as transaction:
             transaction.change(
                 "This conversation",
@@ -140,7 +140,7 @@ class ConversationStore(Messages):
             )
 
     def last_deleted(self) -> int | None:
-        """Of the conversations that can be brought back, the one that was deleted last."""
+        """The most recently deleted conversation that can be restored."""
         row = self._database.row(
             "SELECT id FROM conversations WHERE deleted_at IS NOT NULL ORDER BY deleted_at DESC, id DESC LIMIT 1"
         )
@@ -160,7 +160,7 @@ class ConversationStore(Messages):
         )
 
     def set_head(self, conversation_id: int, message_id: int | None) -> None:
-        """Which path is on screen. Raises StorageError, kind `not_found`, for a message of another conversation."""
+        """Set the end of the path on screen. Raises StorageError, kind `not_found`, for a message of another conversation."""
         if message_id is not None and self.message(message_id).conversation_id != conversation_id:
             raise not_found("This message")
         self._set(conversation_id, "head_id = ?", message_id)
@@ -178,7 +178,7 @@ class ConversationStore(Messages):
             transaction.execute("REPLACE INTO app_state (key, value) VALUES ('new_draft', ?)", (text,))
 
     def purge_deleted(self) -> None:
-        """Drop for good what was deleted 30 days ago or earlier."""
+        """Delete for good what was deleted 30 days ago or earlier."""
         oldest = self._clock() - KEPT_AFTER_DELETE_S
         with self._database.transaction() as transaction:
             transaction.execute("DELETE FROM conversations WHERE deleted_at <= ?", (oldest,))

@@ -1,4 +1,4 @@
-"""One SQLite file: opened privately, safe against kill -9 and power loss, shared with other instances of the app."""
+"""One SQLite file: private, safe against kill -9 and power loss, shared with other instances of the app."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from typing import Final, TypeAlias
 
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.special_files import special_file
-from ttchat_tui.storage import lost_file
-from ttchat_tui.storage.errors import StorageError, explained, explaining, not_found
+from ttchat_tui.storage import missing_file
+from ttchat_tui.storage.errors import StorageError, not_found, raising_storage_errors, to_storage_error
 from ttchat_tui.storage.files import companions, identity_of, logs
 from ttchat_tui.storage.migration import MIGRATIONS, migrate, user_version
 from ttchat_tui.storage.rows import storable, text_from
 
 BUSY_TIMEOUT_MS: Final = 2_000
-"""How long a call waits for another writer. Ours hold the lock for under a millisecond; it is called on the UI
-thread, so that waiting longer would look like a hang."""
+"""How long a call waits for another writer. Ours hold the lock for less than a millisecond. Calls come from the UI thread,
+where a longer wait would look like a hang."""
 
 CHECKED_BYTES: Final = 4 << 20
-"""Files up to this size are checked whole when opened (about 7 ms a MB, before the first frame); in larger ones damage
-shows when it is met."""
+"""Files up to this size are checked when opened (about 7 ms per MB, before the first frame). In larger ones the daily
+backup finds damage."""
 
-_PLACELESS: Final = frozenset({"database_unopenable", "database_read_only", "disk_full"})
+_UNWRITABLE: Final = frozenset({"database_unopenable", "database_read_only", "disk_full"})
 
 Value: TypeAlias = str | int | float | bytes | None
 
 
 class Transaction:
-    """All of it is stored, or nothing. Text goes in as UTF-8 can hold it, whoever it comes from."""
+    """An open transaction. Text is made valid UTF-8 before it is stored."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -54,7 +54,7 @@ class Transaction:
         return row_id
 
     def change(self, what: str, sql: str, values: Sequence[Value]) -> None:
-        """Raises StorageError, kind `not_found`, which says that `what` is not there, where no row was changed."""
+        """Raises StorageError, kind `not_found`, with `what` as its subject, if no row was changed."""
         if self.execute(sql, values).rowcount == 0:
             raise not_found(what)
 
@@ -68,31 +68,30 @@ class Database:
         self.file_notice: ErrorInfo | None = None
         """What has happened to the file, to be reported once."""
         self.is_log_filled = False
-        """A commit stands in the write-ahead log only."""
+        """The write-ahead log has commits that are not in the file."""
         self.on_commit: Callable[[], None] = lambda: None
         """Called after every commit."""
         self._file = identity_of(path) if is_at_path else None
         self._connection = _prepared(connection)
 
     def rows(self, sql: str, *values: Value) -> list[sqlite3.Row]:
-        with explaining(self.path):
+        with raising_storage_errors(self.path):
             return self._connection.execute(sql, _storable(values)).fetchall()
 
     def row(self, sql: str, *values: Value) -> sqlite3.Row | None:
-        with explaining(self.path):
+        with raising_storage_errors(self.path):
             return self._connection.execute(sql, _storable(values)).fetchone()
 
     @contextmanager
     def transaction(self, *, is_durable: bool = False) -> Generator[Transaction]:
-        """All of the block or nothing of it, committed when it ends.
+        """A transaction: committed at the end of the block, rolled back on an exception.
 
-        A commit survives the death of the process in any case: the write-ahead log is in the kernel's hands.
-        `is_durable` also waits for the disk (0.3 ms on an SSD), so that it survives a power loss: for what a person
-        typed and for finished replies, not for the checkpoint of every second. First the file at the path is
-        compared with the open one (0.01 ms), and written anew if it has gone.
+        A commit always survives the end of the process: the kernel has the write-ahead log. With `is_durable` it also waits
+        for the disk (0.3 ms on an SSD) and survives a power loss: for user messages and finished replies, not for
+        checkpoints. First the file at the path is compared with the open one (0.01 ms) and written again if it is gone.
         """
-        with explaining(self.path):
-            self._require_in_place()
+        with raising_storage_errors(self.path):
+            self._ensure_in_place()
             connection = self._connection
             connection.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
@@ -108,17 +107,17 @@ class Database:
             self.on_commit()
 
     def merge_log(self) -> None:
-        """Copy what the write-ahead log has into the file, so that a copy of the file alone has it too.
+        """Copy the write-ahead log into the file, so that a copy of the file alone is complete.
 
-        Waits for nobody: what others are reading stays in the log, and `is_log_filled` says so. A few pages, and two
-        waits for the disk.
+        Never waits for other connections: pages that they still read stay in the log, and `is_log_filled` stays true. Costs
+        a few page writes and two syncs.
         """
-        with explaining(self.path):
+        with raising_storage_errors(self.path):
             _, logged, merged = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         self.is_log_filled = merged < logged
 
-    def _require_in_place(self) -> None:
-        """Write the file anew where it has gone; beside the path, and work on that, where another one has its place.
+    def _ensure_in_place(self) -> None:
+        """Write the file again if it is gone. If another file has its place, write it beside that one and continue there.
 
         Raises:
             StorageError: `database_gone`: it could not be written.
@@ -130,16 +129,16 @@ class Database:
             return
         lost = Path(os.path.realpath(self.path))  # SQLite keeps the log beside what a link leads to
         try:
-            copy = lost_file.copy_beside(self._connection, lost)
+            copy = missing_file.copy_beside(self._connection, lost)
         except (sqlite3.Error, OSError) as error:
-            raise lost_file.gone(lost, getattr(error, "strerror", None) or str(error)) from error
-        # First this: with its last connection SQLite deletes the log by its name, which would be the new file's.
+            raise missing_file.not_recreated(lost, getattr(error, "strerror", None) or str(error)) from error
+        # Close first: the last connection deletes the log by name, and that will be the new file's name.
         self._connection.close()
-        if found is None and lost_file.put_in_place(copy, lost):
-            self.file_notice = lost_file.written_anew(self.path)
+        if found is None and missing_file.put_in_place(copy, lost):
+            self.file_notice = missing_file.recreated_notice(self.path)
         else:
             self.path = copy
-            self.file_notice = lost_file.goes_on_beside(lost, copy)
+            self.file_notice = missing_file.continued_beside_notice(lost, copy)
         self._connection = _prepared(_connect(f"{self.path.absolute().as_uri()}?mode=rw"))
         _use_write_ahead_log(self._connection)
         self._connection.execute("PRAGMA foreign_keys = ON")
@@ -147,7 +146,7 @@ class Database:
 
     def close(self) -> None:
         """Idempotent. The last connection to close merges the write-ahead log into the file."""
-        with explaining(self.path):
+        with raising_storage_errors(self.path):
             self._connection.close()
 
 
@@ -155,10 +154,10 @@ def open_database(path: Path, *, migrations: Path = MIGRATIONS) -> Database:
     """Open or create `path` for reading and writing, with the newest schema. It and its companions are 0600.
 
     Raises:
-        StorageError: and the file is as it was, but for migrations that were complete.
+        StorageError: the file is unchanged, except for complete migrations.
     """
-    with explaining(path):
-        _make_place(path)
+    with raising_storage_errors(path):
+        _create_file(path)
         connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
         try:
             _check(connection, path)
@@ -166,7 +165,7 @@ def open_database(path: Path, *, migrations: Path = MIGRATIONS) -> Database:
             _use_write_ahead_log(connection)
             _try_to_write(connection)
             migrate(connection, path, migrations)
-            # What a crash left in the log, and a new schema: a copy of the file alone must be a database.
+            # Merge what a crash or a migration left in the log: a copy of the file alone must be complete.
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             connection.execute("PRAGMA foreign_keys = ON")
         except BaseException:
@@ -176,21 +175,21 @@ def open_database(path: Path, *, migrations: Path = MIGRATIONS) -> Database:
 
 
 def open_copy(path: Path, *, migrations: Path = MIGRATIONS) -> Database:
-    """Everything in `path`, copied to memory: it can be read and added to, and the file stays as it is.
+    """Copy `path` to memory, where it can be read and changed. The file is not changed.
 
     Raises:
-        StorageError: when `path` cannot be read either.
+        StorageError: `path` cannot be read.
     """
     require_files(path)
     connection = _connect(":memory:")
     try:
-        with explaining(path):
+        with raising_storage_errors(path):
             try:
                 _load(path, connection)
             except sqlite3.Error as error:
                 # A database in WAL mode needs its shared memory file even to be read, and on a full disk or in a
                 # read-only folder there can be none: read a copy of the files instead.
-                if explained(error, path).info.kind not in _PLACELESS:
+                if to_storage_error(error, path).info.kind not in _UNWRITABLE:
                     raise
                 with tempfile.TemporaryDirectory(prefix="ttchat-") as folder:
                     _load(_copied(path, Path(folder)), connection)
@@ -203,7 +202,7 @@ def open_copy(path: Path, *, migrations: Path = MIGRATIONS) -> Database:
 
 
 def open_in_memory(path: Path) -> Database:
-    """An empty database that nothing keeps. `path` is what errors name."""
+    """An empty database in memory. `path` is only named in errors."""
     connection = _connect(":memory:")
     migrate(connection, path)
     connection.execute("PRAGMA foreign_keys = ON")
@@ -211,7 +210,7 @@ def open_in_memory(path: Path) -> Database:
 
 
 def _connect(uri: str) -> sqlite3.Connection:
-    # Autocommit: transactions are begun by `Database.transaction`, never by the driver's guess.
+    # Autocommit: `Database.transaction` begins transactions, never the driver.
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
     # Deleted conversations are overwritten, not only unlinked.
     connection.execute("PRAGMA secure_delete = ON")
@@ -235,16 +234,16 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """So that readers and the one writer do not wait for each other.
+    """Readers and the one writer then do not wait for each other.
 
-    File systems without shared memory (some network mounts) keep the rollback journal: all works there, slower.
+    File systems without shared memory (some network mounts) keep the rollback journal: everything works there, but slower.
     """
     deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            # Two first starts at once: SQLite does not wait by itself for this one lock.
+            # Two first starts at once: SQLite's timeout does not apply to this lock.
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
@@ -253,7 +252,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 
 def _try_to_write(connection: sqlite3.Connection) -> None:
-    """SQLite opens a write-protected file without a word, and even begins a transaction: fail now, not at the first
+    """SQLite opens a write-protected file and even begins a transaction without an error: fail now, not at the first
     message."""
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -278,34 +277,34 @@ def _copied(path: Path, folder: Path) -> Path:
     return copy
 
 
-def _make_place(path: Path) -> None:
-    """Folders that are missing become 0700, a new file 0600; what is no file is refused.
+def _create_file(path: Path) -> None:
+    """Create missing folders (0700) and a new file (0600). Refuses what is not a regular file.
 
-    An existing folder keeps its mode: it may be the user's own, and hold more than ours.
+    An existing folder keeps its mode: it may hold other files of the user.
     """
     require_files(path)
     missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
-    # Never open a database past SQLite: closing it would drop the locks that this process holds on it (POSIX).
+    # Never open a database outside SQLite: closing it would drop the locks that this process holds on it (POSIX).
     with suppress(FileExistsError):
         path.touch(mode=0o600, exist_ok=False)
 
 
 def _make_private(path: Path) -> None:
-    """0600 for a file that has proved to be a database, and for its companions, where they are the user's own. What a
-    link or a hard link in the database's place leads to is another's business until then."""
+    """Set the file and its companions to 0600 if they belong to the user. Only for a file that is known to be a database: a
+    link in its place may lead to any other file."""
     for file in (path, *companions(path)):
-        # A read-only disk: opening says more about it than chmod could.
+        # A read-only disk: opening the file reports that better.
         with suppress(OSError):
             found = file.stat()
             is_own = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
             if is_own and found.st_mode & 0o077:
-                file.chmod(found.st_mode & 0o700)  # the owner's own bits stay: it may be read-only on purpose
+                file.chmod(found.st_mode & 0o700)  # keeps the owner's bits: it may be read-only on purpose
 
 
 def require_files(path: Path) -> None:
-    """Refuse what SQLite would wait for (pipes, devices, sockets, by link or themselves), and what it cannot open.
+    """Refuse what SQLite would block on (pipes, devices, sockets, also behind links) and what it cannot open.
 
     Raises:
         StorageError: `not_a_file`.
@@ -338,5 +337,5 @@ def _folded(value: Value) -> str:
 
 
 def decoded_text(text: bytes) -> str:
-    """As sqlite3 does, but that bytes which are no UTF-8 cost a character, and not the whole answer."""
+    """Decode as sqlite3 does, but replace invalid bytes instead of failing the query."""
     return text.decode("utf-8", "replace")

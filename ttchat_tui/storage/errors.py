@@ -1,4 +1,4 @@
-"""Errors with the file that keeps the conversations."""
+"""StorageError: failures of the conversations' files, with a sentence and a cure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class StorageError(AppError):
         super().__init__(info.message, info.cure, info.kind)
 
 
-# SQLite's primary result codes (sqlite.org/rescode.html), and what its messages contain: Python gives the codes
-# from 3.11 on only.
+# SQLite's primary result codes (sqlite.org/rescode.html), and fragments of its messages: Python has the codes
+# only from 3.11.
 _SQLITE_KINDS: Final[tuple[tuple[ErrorKind, frozenset[int], tuple[str, ...]], ...]] = (
     ("database_locked", frozenset({5, 6, 15}), ("is locked", "locking protocol")),
     ("database_read_only", frozenset({8}), ("readonly database",)),
@@ -40,7 +40,7 @@ _OS_KINDS: Final[dict[int | None, ErrorKind]] = {
     errno.EPERM: "permission_denied",
 }
 
-REPAIR: Final = "Quit, then run `ttchat-tui repair`: it saves what can be read, and keeps the damaged file."
+REPAIR: Final = "Quit, then run `ttchat-tui repair`: it restores what it can and keeps the damaged file."
 
 _ROOM_TO_OPEN: Final = 64 << 10
 """Bytes: the shared memory file takes 32 KB, the log a few pages."""
@@ -56,7 +56,7 @@ _SENTENCES: Final[dict[ErrorKind, tuple[str, str]]] = {
     ),
     "disk_full": (
         "The disk is full: {path} could not be written.",
-        "Free some space (`df -h {folder}`), then try again; what was stored before is whole.",
+        "Free some space (`df -h {folder}`), then try again; what was stored before is intact.",
     ),
     "database_corrupt": (
         "The conversations are damaged: {path} is not a readable database.",
@@ -67,27 +67,27 @@ _SENTENCES: Final[dict[ErrorKind, tuple[str, str]]] = {
         "Check that the folder exists and is yours: ls -ld {folder}",
     ),
     "permission_denied": (
-        "Not allowed to open {path}.",
-        "Make file and folder yours: chown -R $USER {folder}",
+        "No permission to open {path}.",
+        "Take ownership of the folder: chown -R $USER {folder}",
     ),
 }
 
 
-def explained(error: sqlite3.Error | OSError, path: Path) -> StorageError:
-    """The same failure as a `StorageError` that names `path` and a cure."""
+def to_storage_error(error: sqlite3.Error | OSError, path: Path) -> StorageError:
+    """`error` as a `StorageError` that names `path` and a cure."""
     kind = _kind(error)
     if kind == "storage_failed" and _is_full(path.parent):
         kind = "disk_full"
     if kind not in _SENTENCES:
         message = f"The conversations in {path} failed: {error}."
         return StorageError(
-            ErrorInfo(kind=kind, message=message, cure="`ttchat-tui repair` tells whether they are damaged.")
+            ErrorInfo(kind=kind, message=message, cure="`ttchat-tui repair` checks whether they are damaged.")
         )
     return _of_kind(kind, path)
 
 
 def _is_full(folder: Path) -> bool:
-    """SQLite calls it an I/O error when its shared memory file does not fit on the disk any more."""
+    """SQLite raises an I/O error when its shared memory file does not fit on the disk."""
     try:
         return shutil.disk_usage(folder).free < _ROOM_TO_OPEN
     except OSError:
@@ -95,7 +95,7 @@ def _is_full(folder: Path) -> bool:
 
 
 def read_only(path: Path) -> StorageError:
-    """For a file that proved to be readable, whatever SQLite called what kept it from being written."""
+    """For a file that is readable but not writable, whichever error SQLite raised."""
     return _of_kind("database_read_only", path)
 
 
@@ -118,11 +118,11 @@ def _kind(error: sqlite3.Error | OSError) -> ErrorKind:
 
 
 @contextmanager
-def explaining(path: Path) -> Generator[None]:
-    """Turn what SQLite and the file system raise inside into `StorageError`.
+def raising_storage_errors(path: Path) -> Generator[None]:
+    """Turn errors of SQLite and the file system into `StorageError`.
 
-    Bugs of ours pass through: a `sqlite3.ProgrammingError` (a closed connection), a broken CHECK. A broken foreign
-    key is none: another window has deleted what this one still shows.
+    Bugs pass through: `sqlite3.ProgrammingError` (a closed connection), a failed CHECK. A failed foreign key is no bug:
+    another window has deleted what this one still shows.
     """
     try:
         yield
@@ -133,8 +133,8 @@ def explaining(path: Path) -> Generator[None]:
             raise
         raise not_found("The message it belongs to") from error
     except (sqlite3.Error, OSError) as error:
-        raise explained(error, path) from error
-    except UnicodeDecodeError as error:  # what SQLite quotes from a damaged schema in its message
+        raise to_storage_error(error, path) from error
+    except UnicodeDecodeError as error:  # SQLite's message quotes a damaged schema
         raise _of_kind("database_corrupt", path) from error
 
 
@@ -143,7 +143,7 @@ def not_found(what: str) -> StorageError:
     return StorageError(
         ErrorInfo(
             kind="not_found",
-            message=f"{what} is not stored (any more): it was deleted, perhaps in another window.",
-            cure="/undo in that window brings it back; a new one (ctrl+n) takes what you wrote.",
+            message=f"{what} no longer exists: it was deleted, perhaps in another window.",
+            cure="/undo in that window restores it; a new conversation (ctrl+n) takes your text.",
         )
     )

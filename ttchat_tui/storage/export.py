@@ -1,4 +1,4 @@
-"""Transcripts as files: Markdown to read, JSON with everything, JSONL in the messages format. Never over another."""
+"""Transcript files: Markdown to read, JSON with everything, JSONL in the messages format. No file is overwritten."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ConversationFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def export_json(conversation: Conversation, messages: Sequence[Message]) -> str:
-    """All that is stored, a message a line, but for the unsent draft. `messages`: a path, or the whole tree."""
+    """Everything stored but the unsent draft, one message per line. `messages`: a path, or the whole tree."""
     head = msgspec.json.encode(msgspec.structs.replace(conversation, draft="")).decode()
     lines = ",\n".join(f"    {msgspec.json.encode(message).decode()}" for message in messages)
     body = f"[\n{lines}\n  ]" if messages else "[]"
@@ -69,22 +69,22 @@ ENDINGS: Final[dict[str, ExportFormat]] = {
     ".json": "json",
     ".jsonl": "jsonl",
 }
-"""What a file's ending says of its format."""
+"""The format by file suffix."""
 
 
 def place_for(typed: str, folder: Path, conversation: Conversation) -> Path:
-    """Where a transcript goes that somebody wants at `typed`, relative to `folder`: to that file; or, where there is such
-    a folder or it ends with a slash, to a file in it with the title as its name. Raises StorageError, as `file_path`."""
+    """The file of a transcript for the path `typed`, relative to `folder`. If that is a folder or ends with a slash: a file
+    in it, named after the title. Raises StorageError, as `file_path`."""
     target = folder / file_path(typed)
     is_folder = typed.endswith((os.sep, "/")) or os.path.isdir(target)
     return target / file_name(conversation) if is_folder else target
 
 
 def format_of(target: Path) -> ExportFormat:
-    """By the ending; Markdown where there is none.
+    """The format by suffix; Markdown without one.
 
     Raises:
-        StorageError: kind `export_failed`: no format has that ending.
+        StorageError: kind `export_failed`: no format has that suffix.
     """
     if not target.suffix:
         return "markdown"
@@ -95,7 +95,7 @@ def format_of(target: Path) -> ExportFormat:
 
 
 def missing_folder(target: Path) -> Path | None:
-    """The folder that will be made for the file `target`; None where it is there."""
+    """The folder that will be created for `target`; None if it exists."""
     folder = target.parent
     return None if os.path.lexists(folder) else folder
 
@@ -103,8 +103,8 @@ def missing_folder(target: Path) -> Path | None:
 def export_messages(
     path: Sequence[Message], tree: Callable[[], Sequence[Message]], format: ExportFormat | str
 ) -> Sequence[Message]:
-    """What an export in `format` has: the path on screen, as it is there; in JSON the whole tree (`tree` reads it), with
-    what was said in another window or at another try."""
+    """The messages of an export: the path on screen; for JSON the whole tree (`tree` reads it), including messages of other
+    windows and other versions of replies."""
     if format != "json":
         return path
     shown = {message.id: message for message in path}
@@ -114,13 +114,13 @@ def export_messages(
 def write_export(
     folder_or_file: Path, format: ExportFormat | str, conversation: Conversation, messages: Sequence[Message]
 ) -> Path:
-    """Write a transcript, 0600, and return where it is.
+    """Write a transcript (0600) and return its path.
 
-    In a folder the title gives the name; else it is the file, and gets the format's ending where it has none. Folders
-    above it are made. A name that is taken gets a number: `title-2.md`. The file is there whole or not at all.
+    In a folder, the file is named after the title. A file name without a suffix gets the format's. Missing folders are
+    created. A name that is taken gets a number: `title-2.md`. The file is written completely or not at all.
 
     Raises:
-        StorageError: `export_failed`; also for an ending that is not the format's.
+        StorageError: `export_failed`; also for a suffix that is not the format's.
     """
     if format not in _WRITERS:
         raise _failed(f"There is no export format {format!r}.", f"Choose one of: {', '.join(_WRITERS)}.")
@@ -143,38 +143,38 @@ def write_export(
 
 _CURES: Final = {
     errno.ENOSPC: "Free some space (`df -h {quoted}`), or choose another folder.",
-    errno.EDQUOT: "Your share of the disk is used up: remove something, or choose another folder.",
+    errno.EDQUOT: "Your disk quota is used up: free some space, or choose another folder.",
     errno.EROFS: "That disk is read-only: choose another folder.",
-    errno.EACCES: "You may not write there (`ls -ld {quoted}`): choose another folder.",
-    errno.EPERM: "You may not write there (`ls -ld {quoted}`): choose another folder.",
-    errno.ENOTDIR: "{folder} is no folder: choose a folder, or a file with an ending ({ending}).",
-    errno.EEXIST: "{folder} is no folder: choose a folder, or a file with an ending ({ending}).",
+    errno.EACCES: "No permission to write there (`ls -ld {quoted}`): choose another folder.",
+    errno.EPERM: "No permission to write there (`ls -ld {quoted}`): choose another folder.",
+    errno.ENOTDIR: "{folder} is not a folder: choose a folder, or a file with a suffix ({suffix}).",
+    errno.EEXIST: "{folder} is not a folder: choose a folder, or a file with a suffix ({suffix}).",
     errno.ENAMETOOLONG: "Choose a shorter name.",
 }
 
 
 def _cure(number: int | None, target: Path) -> str:
-    """What helps against that errno."""
+    """The cure for that errno."""
     folder = target.parent
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
     cure = _CURES.get(number or 0, "Choose another folder.")
-    return cure.format(folder=folder, quoted=shlex.quote(str(folder)), ending=target.suffix)
+    return cure.format(folder=folder, quoted=shlex.quote(str(folder)), suffix=target.suffix)
 
 
 def file_path(typed: str) -> Path:
-    """The path that somebody typed, `~` and `~user` resolved.
+    """The path `typed` with `~` and `~user` resolved.
 
     Raises:
-        StorageError: kind `export_failed`: there is no such user, or no file can be called so.
+        StorageError: kind `export_failed`: there is no such user, or the name is invalid.
     """
     if "\0" in typed:
-        raise _failed(f"No file can be called {typed}.", "Write the path without the character NUL.")
+        raise _failed(f"{typed} is not a valid file name.", "Remove the NUL character.")
     try:
         os.fsencode(typed)
         return Path(typed).expanduser()
     except ValueError as error:  # half a surrogate pair has no bytes
-        raise _failed(f"No file can be called {typed}.", "Choose another name.") from error
+        raise _failed(f"{typed} is not a valid file name.", "Choose another name.") from error
     except RuntimeError as error:
         raise _failed(f"There is no home folder for {typed}.", "Write the path in full.") from error
 
@@ -194,7 +194,7 @@ def _write_new(target: Path, data: bytes) -> Path:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        final = _claimed(target)
+        final = _reserve_name(target)
         os.replace(partial, final)
     except BaseException:
         Path(partial).unlink(missing_ok=True)
@@ -203,8 +203,8 @@ def _write_new(target: Path, data: bytes) -> Path:
     return final
 
 
-def _claimed(target: Path) -> Path:
-    """The first free name, taken: an empty file that nobody else can have made, to be replaced at once."""
+def _reserve_name(target: Path) -> Path:
+    """Reserve the first free name with an empty file, to be replaced at once."""
     name, number = target, 1
     while True:
         try:
@@ -218,8 +218,8 @@ def _claimed(target: Path) -> Path:
 
 def _unknown_ending(target: Path) -> StorageError:
     return _failed(
-        f"There is no export format with the ending {target.suffix}.",
-        f"Known are {', '.join(ENDINGS)}. With one of them behind it any name will do: {target.name}.md",
+        f"There is no export format with the suffix {target.suffix}.",
+        f"Known suffixes: {', '.join(ENDINGS)}. For example: {target.name}.md",
     )
 
 
@@ -227,7 +227,7 @@ def _wrong_ending(target: Path, format: str) -> StorageError:
     if target.suffix.lower() not in ENDINGS:
         return _unknown_ending(target)
     return _failed(
-        f"{target.name} has not the ending of {format}.",
+        f"{target.name} does not have the suffix of {format}.",
         f"Name it {target.with_suffix(_WRITERS[format][0]).name}, or choose another format.",
     )
 

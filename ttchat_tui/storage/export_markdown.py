@@ -1,4 +1,4 @@
-"""A conversation as a Markdown document: front matter, a heading for each turn, the text word for word."""
+"""A conversation as a Markdown document: front matter, a heading for each turn, and the text unchanged."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ _MARKS: Final = re.compile(r"^(.*?)(#+|-+)")
 _STATUS_WORDS: Final = {"streaming": "still being written", "interrupted": "interrupted", "error": "failed"}
 
 _BLOCKS: Final = MarkdownIt("commonmark").disable("inline")
-"""Blocks only: what is inside a paragraph cannot reach beyond it."""
+"""Blocks only: inline markup cannot reach beyond its paragraph."""
 
 _NEXT: Final = "what-follows"
 
 _HTML_ENDS: Final = ("-->", "?>", ">", "]]>", "</script>", "</pre>", "</style>", "</textarea>")
-"""What ends the HTML blocks that a blank line does not end (CommonMark 0.31, section 4.6)."""
+"""Ends of the HTML blocks that a blank line does not end (CommonMark 0.31, section 4.6)."""
 
 
 def export_markdown(conversation: Conversation, messages: Sequence[Message]) -> str:
-    """`messages` from the first to the last of one path.
+    """`messages`: one path, first to last.
 
-    Content is word for word, but for what keeps the turns apart: the end of a code block that the model left open is
-    added, and a heading in it that reads like one of ours (`## Assistant`) gets a backslash, which makes it text.
+    Content is unchanged, with two exceptions that keep the turns apart: a block that is left open is closed, and a heading
+    that reads like one of ours (`## Assistant`) is escaped with a backslash.
     """
     parts = [_front_matter(conversation, messages), f"# {_one_line(conversation.title) or 'Conversation'}"]
     if conversation.system_prompt.strip():
         parts += ["## System", _content(conversation.system_prompt)]
     for message in messages:
-        parts += [f"## {_HEADINGS[message.role]}", _content(_said(message))]
+        parts += [f"## {_HEADINGS[message.role]}", _content(_text_of(message))]
         if message.reply is not None:
             parts.append(f"*{' · '.join(_figures(message, message.reply))}*")
     return "\n\n".join(parts) + "\n"
 
 
-def _said(message: Message) -> str:
+def _text_of(message: Message) -> str:
     return normalised(message.content) if message.role == "assistant" else message.content
 
 
 def _content(content: str) -> str:
-    return closed(without_our_headings(content))
+    return close_last_block(escape_turn_headings(content))
 
 
-def without_our_headings(content: str) -> str:
-    """`content`, with a backslash before what would be a heading like those that begin a turn, in either form."""
-    lines = _LINE_ENDS.split(content)  # every second one is what ends the line before it
+def escape_turn_headings(content: str) -> str:
+    """Escape headings that look like those of turns, in ATX (`##`) and setext (`---`) form."""
+    lines = _LINE_ENDS.split(content)  # every second item is the end of the line before it
     tokens = _BLOCKS.parse(content)
     for token, inline in itertools.pairwise(tokens):
         if token.type != "heading_open" or token.tag != "h2" or token.map is None:
@@ -70,8 +70,8 @@ def without_our_headings(content: str) -> str:
     return "".join(lines)
 
 
-def closed(content: str) -> str:
-    """`content`, with a last line added where it takes one to end the block that it leaves open."""
+def close_last_block(content: str) -> str:
+    """Append the line that ends a block which `content` leaves open."""
     if _is_closed(content):
         return content
     last = _BLOCKS.parse(content)[-1]
@@ -84,13 +84,13 @@ def closed(content: str) -> str:
 
 
 def _is_closed(content: str) -> bool:
-    """Whether a paragraph that follows would be one, outside of everything in `content`."""
+    """Whether text after `content` would be a paragraph of its own."""
     tokens = _BLOCKS.parse(f"{content}\n\n{_NEXT}\n")
     return len(tokens) >= 3 and tokens[-2].content == _NEXT and tokens[-3].level == 0
 
 
 def _front_matter(conversation: Conversation, messages: Sequence[Message]) -> str:
-    """YAML, each value written as JSON, which YAML includes: nothing in a title can break out of it."""
+    """YAML with JSON values, a subset of YAML: no title can break out of it."""
     replies = [message.reply for message in messages if message.reply is not None]
     last = replies[-1] if replies else None
     fields: dict[str, Any] = {

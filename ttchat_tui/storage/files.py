@@ -1,4 +1,4 @@
-"""A database as files: its companions, where its name leads to, and folders that keep a new name."""
+"""Files of a database: its companions, its identity, and syncing its folder."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ Identity: TypeAlias = tuple[int, int]
 
 
 def logs(path: Path) -> list[Path]:
-    """Where SQLite keeps what is not in the database itself yet, or is to be undone in it, if anything."""
+    """The write-ahead log and the rollback journal. Either may be missing."""
     return [Path(f"{path}-wal"), Path(f"{path}-journal")]
 
 
 def companions(path: Path) -> list[Path]:
-    """All that SQLite keeps beside the database: its logs, and the shared memory of those who have it open."""
+    """All files that SQLite keeps beside the database: the logs and the shared memory."""
     return [*logs(path), Path(f"{path}-shm")]
 
 
 def identity_of(path: Path) -> Identity | None:
-    """Of the file that the path leads to now; None where there is none.
+    """The identity of the file at `path`, links followed; None if there is none.
 
     Raises:
-        OSError: it cannot be seen (a folder on the way may not be entered).
+        OSError: no permission to enter a folder of the path.
     """
     try:
         found = path.stat()
@@ -34,7 +34,7 @@ def identity_of(path: Path) -> Identity | None:
 
 
 def sync_folder(folder: Path) -> None:
-    """So that a new name survives a power loss as the content does. Raises OSError."""
+    """Sync a folder, so that a new name in it survives a power loss. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

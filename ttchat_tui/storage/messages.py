@@ -1,4 +1,4 @@
-"""Messages: the trees of messages in a database, read and written, one transaction a call."""
+"""Messages: reading and writing the message trees of a database, one transaction per call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ttchat_tui.storage.rows import (
     time_from,
 )
 from ttchat_tui.storage.titles import title_from
-from ttchat_tui.storage.writers import is_gone, this_process
+from ttchat_tui.storage.writers import has_writer_ended, this_process
 
 REPLY_BUSY: Final = ErrorInfo(
     kind="reply_busy",
@@ -83,7 +83,7 @@ class Messages:
         return [message_from(row) for row in rows]
 
     def shown_path(self, conversation: Conversation) -> list[Message]:
-        """The path that is on screen: to the head, or to the newest message where the head is none of its own."""
+        """The path on screen: to the head, or to the newest message if the head is not in this conversation."""
         if conversation.head_id is not None:
             try:
                 path = self.path(conversation.head_id)
@@ -108,11 +108,11 @@ class Messages:
         return self.message(row[0])
 
     def tree(self, conversation_id: int) -> list[Message]:
-        """All messages in order of creation, parents before children: what an export of everything takes."""
+        """All messages in order of creation, parents before children."""
         return [message_from(row) for row in self._database.rows(_TREE, conversation_id)]
 
     def recent_prompts(self, limit: int = 200) -> list[str]:
-        """What the user wrote last, in any conversation that is not deleted, oldest first, repetitions left out."""
+        """The user's latest messages in all conversations that are not deleted, oldest first, without repetitions."""
         rows = self._database.rows(
             "SELECT content FROM messages m JOIN conversations c ON c.id = m.conversation_id"
             " WHERE m.role = 'user' AND c.deleted_at IS NULL ORDER BY m.id DESC LIMIT ?",
@@ -123,7 +123,7 @@ class Messages:
     # --- writing
 
     def add_user_message(self, conversation_id: int, parent_id: int | None, content: str) -> Message:
-        """Store what the user said and make it the head; it is on disk (power loss included) on return.
+        """Store a user message and make it the head. On return it is safe from a power loss.
 
         An untitled conversation gets its title from it.
         """
@@ -145,7 +145,7 @@ class Messages:
     def begin_reply(self, conversation_id: int, parent_id: int, record: ReplyRecord) -> Message:
         """Add an empty reply that this process streams into, and make it the head.
 
-        The conversation takes over the model's name.
+        The conversation records the model's name.
         """
         now = self._clock()
         sampling = encoded_sampling(record.sampling)
@@ -166,9 +166,9 @@ class Messages:
         return self.message(message_id)
 
     def checkpoint(self, message_id: int, content: str, token_ids: tuple[int, ...]) -> None:
-        """Keep the reply as far as it has come, without figures: those of an earlier part would be too low by now.
+        """Store the reply so far, without statistics: those of an earlier part are outdated.
 
-        One that is not streaming any more stays as it is.
+        A reply that is no longer streaming is not changed.
         """
         with self._database.transaction() as transaction:
             transaction.execute(
@@ -180,7 +180,7 @@ class Messages:
     def finish_reply(
         self, message_id: int, content: str, status: MessageStatus, record: ReplyRecord
     ) -> Message:
-        """Store the whole of a reply, on disk on return. `status` is not `streaming`."""
+        """Store a complete reply. On return it is safe from a power loss. `status` is not `streaming`."""
         now = self._clock()
         sampling = encoded_sampling(record.sampling)
         with self._database.transaction(is_durable=True) as transaction:
@@ -203,7 +203,7 @@ class Messages:
         return self.message(message_id)
 
     def resume_reply(self, message_id: int) -> Message:
-        """Make a reply that ended a streaming one of this process, to be continued from what it has.
+        """Mark an ended reply as streaming in this process, to continue it.
 
         Raises:
             StorageError: `not_found`; `reply_busy` while another process (or this one) streams into it.
@@ -222,8 +222,9 @@ class Messages:
         return message
 
     def remove_message(self, message_id: int) -> None:
-        """Take out a message that has no children; a head moves to its parent. Of a message that was refused
-        nothing stays, not even the title it gave.
+        """Delete a message that has no children; a head on it moves to its parent.
+
+        If that leaves the conversation empty, the title that came from the message goes too.
 
         Raises:
             StorageError: `not_found`; `not_a_leaf`.
@@ -243,14 +244,14 @@ class Messages:
             )
 
     def recover(self) -> list[Message]:
-        """Mark as interrupted the replies whose writer died, and return them. Those of living processes stay."""
+        """Mark replies whose writer has ended as interrupted, and return them."""
         now = self._clock()
         streaming = "SELECT id, writer, written_at FROM messages WHERE status = 'streaming'"
         with self._database.transaction() as transaction:
             gone = [
                 row["id"]
                 for row in transaction.execute(streaming).fetchall()
-                if is_gone(text_from(row["writer"]), now - time_from(row["written_at"]))
+                if has_writer_ended(text_from(row["writer"]), now - time_from(row["written_at"]))
             ]
             transaction.executemany(
                 "UPDATE messages SET status = 'interrupted', writer = NULL WHERE id = ?",

@@ -1,4 +1,4 @@
-"""Bring a database to the newest schema: NNN.sql files, one transaction each, after a backup of what is there."""
+"""Migrations to the newest schema: NNN.sql files, one transaction each, after a backup."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ttchat_tui.domain.errors import ErrorInfo
-from ttchat_tui.storage.errors import StorageError, explained
+from ttchat_tui.storage.errors import StorageError, to_storage_error
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
@@ -21,14 +21,14 @@ def steps(folder: Path) -> list[tuple[int, Path]]:
 
 
 def migrate(connection: sqlite3.Connection, path: Path, folder: Path = MIGRATIONS) -> None:
-    """Run what is missing. `connection` is in autocommit mode, with foreign keys off (tables may be rebuilt).
+    """Run the missing migrations. `connection` is in autocommit mode, with foreign keys off (tables may be rebuilt).
 
-    Several processes may do this at once: each step looks at the version again once it holds the write lock.
+    Several processes may do this at once: each step reads the version again once it holds the write lock.
 
     Raises:
-        StorageError: `database_newer`, when a later version of the app has been here; `migration_failed`, when a step
-            does not go with what is stored.
-        sqlite3.Error, OSError: what else kept it. In any case the step that failed left no trace; the backup stays.
+        StorageError: `database_newer`: a later version of the app wrote the file; `migration_failed`: a step does not fit the
+            stored rows.
+        sqlite3.Error, OSError: other failures. The failed step is rolled back, and the backup is kept.
     """
     known = steps(folder)
     newest = known[-1][0]
@@ -53,7 +53,10 @@ def migrate(connection: sqlite3.Connection, path: Path, folder: Path = MIGRATION
         except BaseException as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error) and explained(error, path).info.kind == "storage_failed":
+            if (
+                isinstance(error, sqlite3.Error)
+                and to_storage_error(error, path).info.kind == "storage_failed"
+            ):
                 raise _failed(error, path, began, number) from error
             raise
 
@@ -84,7 +87,7 @@ def user_version(connection: sqlite3.Connection) -> int:
 
 
 def _run(connection: sqlite3.Connection, script: Path, number: int) -> None:
-    # Not executescript: that would commit the transaction it is to run in.
+    # Not executescript, which would commit this transaction.
     statement = ""
     for line in script.read_text(encoding="utf-8").splitlines(keepends=True):
         statement += line
@@ -94,7 +97,7 @@ def _run(connection: sqlite3.Connection, script: Path, number: int) -> None:
     if re.sub(r"--.*", "", statement).strip():
         raise sqlite3.OperationalError(f"{script.name} ends in the middle of a statement")
     if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
-        raise sqlite3.OperationalError(f"{script.name} leaves a reference to nothing")
+        raise sqlite3.OperationalError(f"{script.name} leaves a dangling reference")
     connection.execute(f"PRAGMA user_version = {number:d}")
 
 
@@ -106,7 +109,7 @@ def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:
     partial = target.with_name(f"{target.name}.partial")
     partial.unlink(missing_ok=True)
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    # A connection of its own: it reads the last commit, whatever the caller's transaction has begun.
+    # A separate connection: it reads the last commit, without the caller's open transaction.
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as copy:
         source.backup(copy)
     os.replace(partial, target)
@@ -135,13 +138,13 @@ def _failed(error: sqlite3.Error, path: Path, began: int, number: int) -> Storag
     """Steps before `number` may be done: an older app reads the copy that was made at version `began`."""
     backup = _backup_of(path, began)
     is_first = number == began + 1
-    stays = "They are as they were" if is_first else f"They are whole at schema {number - 1}"
-    kept = f"; a copy from before is {backup}" if backup.exists() else ""
+    stays = "They are unchanged" if is_first else f"They are intact at schema {number - 1}"
+    kept = f"; a copy from before the migration is {backup}" if backup.exists() else ""
     return StorageError(
         ErrorInfo(
             kind="migration_failed",
             message=f"The conversations in {path} could not be brought to schema {number}: {error}. {stays}{kept}.",
-            cure="Please report this sentence. "
-            f"The ttchat-tui that you had before still reads {'them' if is_first else 'that copy'}.",
+            cure="Please report this message. "
+            f"Your previous version of ttchat-tui still reads {'them' if is_first else 'that copy'}.",
         )
     )

@@ -1,4 +1,4 @@
-"""How a database is opened so that the app always starts: to write, else a copy to read, else nothing but memory."""
+"""Opening the database so that the app always starts: read-write, else a copy in memory, else an empty one."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ttchat_tui.storage.errors import StorageError, read_only
 NOT_KEPT: Final = "Nothing of this session is kept unless you save its transcript."
 
 _UNREADABLE: Final = frozenset({"database_corrupt", "database_newer", "not_a_file"})
-"""A damaged file, or a newer app's, is not guessed at, and what is no file is not opened. Other failures may leave the file
-readable."""
+"""Not even read: a damaged file, one of a newer app, and what is not a regular file. After other failures the file may
+be readable."""
 
 
 def open_store(path: Path, *, clock: Callable[[], float] = time.time) -> ConversationStore:
-    """The conversations in `path`, which is created if missing; purged of what was deleted 30 days ago.
+    """Open the conversations in `path`, which is created if missing, and purge what was deleted 30 days ago.
 
-    Never raises `StorageError`: when `path` cannot be written, the store works on a copy in memory
-    (mode `read-only`), and when it cannot be read either, on nothing (mode `memory`). The file stays untouched, and
-    `notice` says why, what to do, and that this session is not kept.
+    Never raises `StorageError`. If `path` cannot be written, the store works on a copy in memory (mode `read-only`); if it
+    cannot be read either, on an empty database in memory (mode `memory`). Then the file is not changed, and `notice` has
+    the reason, a cure, and the remark that this session is not kept.
     """
     try:
         store = ConversationStore(open_database(path), clock=clock)
@@ -34,15 +34,15 @@ def open_store(path: Path, *, clock: Callable[[], float] = time.time) -> Convers
     try:
         store.purge_deleted()
     except StorageError as error:
-        store.notice = error.info  # the next write says the same if it has not passed by then
+        store.notice = error.info  # the next write raises the same if it still fails
     return store
 
 
 def open_scratch_store(
     path: Path | None = None, *, clock: Callable[[], float] = time.time
 ) -> ConversationStore:
-    """A store in memory, for a session that the user asked not to keep: mode `memory`. It begins with a copy of what is
-    in `path`, if that is given and there; `notice` says why that cannot be read."""
+    """A store in memory (mode `memory`) for a session that is not to be kept. It starts with a copy of `path`, if given and
+    present; `notice` says why that cannot be read."""
     empty = Path(":memory:")
     if path is None or not os.path.exists(path):
         return ConversationStore(open_in_memory(empty), mode="memory", clock=clock)

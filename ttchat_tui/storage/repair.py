@@ -22,7 +22,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.backups import backups_of
 from ttchat_tui.storage.damaged_rows import SavedRows, StoredRow, read_damaged, read_rows
 from ttchat_tui.storage.database import Database, Transaction, open_copy, open_database, require_files
-from ttchat_tui.storage.errors import StorageError, explained, explaining
+from ttchat_tui.storage.errors import StorageError, raising_storage_errors, to_storage_error
 from ttchat_tui.storage.files import companions, logs, sync_folder
 from ttchat_tui.storage.migration import MIGRATIONS, columns_at, columns_in, newer, steps
 from ttchat_tui.storage.salvage import (
@@ -39,12 +39,12 @@ _MAGIC: Final = b"SQLite format 3\0"
 _FILE_HEADER: Final = 100
 """Bytes."""
 _LOCK_BYTES: Final = (0x40000000, 512)
-"""Where SQLite locks (os_unix.c: PENDING_BYTE, RESERVED_BYTE and SHARED_SIZE), from and how many. Who has a database
-in WAL mode open holds a shared lock there."""
+"""Offset and length of the bytes that SQLite locks (os_unix.c: PENDING_BYTE, RESERVED_BYTE and SHARED_SIZE). Each process
+that has a database in WAL mode open holds a shared lock there."""
 _HIGHEST_VERSION: Final = 999
-"""Migrations are called NNN.sql: a version beyond is damage."""
+"""Migrations are named NNN.sql: a higher version is damage."""
 _HIGHEST_SIGNED: Final = 2**31 - 1
-"""SQLite's number has a sign, and no app counts below zero."""
+"""SQLite's version is a signed integer; a negative one is damage."""
 
 
 class Repair(msgspec.Struct, frozen=True):
@@ -76,7 +76,7 @@ def repair(
     require_files(path)
     backups = backups_of(path)
     path = Path(os.path.realpath(path))
-    with explaining(path), _alone_with(path) as file, _folder_beside(path) as folder:
+    with raising_storage_errors(path), _alone_with(path) as file, _folder_beside(path) as folder:
         copy = _copied(file, path, folder)
         if _is_whole(copy, path, migrations):
             return None
@@ -112,7 +112,7 @@ def _alone_with(path: Path) -> Generator[BinaryIO]:
 
 @contextmanager
 def _folder_beside(path: Path) -> Generator[Path]:
-    """0700, on the same disk: what is made in it can be moved into place, and the disk has room for it."""
+    """A temporary folder (0700) on the same disk, so that its files can be renamed into place."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.repair-") as folder:
         yield Path(folder)
 
@@ -138,11 +138,11 @@ def _is_whole(copy: Path, path: Path, migrations: Path) -> bool:
             connection.row_factory = sqlite3.Row
             if connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
                 return False
-            if newest < version <= _HIGHEST_SIGNED:  # a whole file: nothing has damaged this number
+            if newest < version <= _HIGHEST_SIGNED:  # the file is intact, and so is this number
                 raise newer(path, version, newest)
             if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
                 return False
-            if version == 0:  # a new file, in which there are no tables yet
+            if version == 0:  # a new file without tables
                 return connection.execute("SELECT * FROM sqlite_master").fetchone() is None
             if version > newest or columns_in(connection) != columns_at(version, migrations):
                 return False
@@ -150,7 +150,7 @@ def _is_whole(copy: Path, path: Path, migrations: Path) -> bool:
     except UnicodeDecodeError:
         return False
     except sqlite3.DatabaseError as error:
-        if explained(error, copy).info.kind == "disk_full":
+        if to_storage_error(error, copy).info.kind == "disk_full":
             raise
         return False
 
@@ -171,7 +171,7 @@ def _header(file: Path) -> bytes:
 
 
 def _version(header: bytes) -> int:
-    """0 where the header does not say."""
+    """0 if the header is damaged."""
     return int.from_bytes(header[60:64], "big") if header.startswith(_MAGIC) else 0
 
 
@@ -220,7 +220,7 @@ def _write(found: SavedRows, target: Path, migrations: Path) -> Path:
 
 
 def _insert(transaction: Transaction, table: str, rows: Iterable[StoredRow]) -> None:
-    """What the table has a column for."""
+    """Insert `rows`, without columns that the table does not have."""
     known = {column[1] for column in transaction.execute(f"PRAGMA table_info ({table})")}
     for row in rows:
         kept = {name: value for name, value in row.items() if name in known}
@@ -235,7 +235,10 @@ def _require_whole(database: Database) -> None:
 
 
 def _put_in_place(written: Path, path: Path) -> Path:
-    """Where the damaged file is now. Its log goes first: beside another file SQLite would take it for that one's."""
+    """Rename the damaged file, put `written` in its place, and return the damaged file's new path.
+
+    The logs go first: SQLite would apply them to another file of that name.
+    """
     number = 1
     while any(map(os.path.lexists, _files_of(_damaged_name(path, number)))):
         number += 1
@@ -267,8 +270,8 @@ def _missing(path: Path) -> StorageError:
     return StorageError(
         ErrorInfo(
             kind="not_found",
-            message=f"There are no conversations to repair: {path} is not there.",
-            cure="`ttchat-tui paths` tells where they are looked for.",
+            message=f"There are no conversations to repair: {path} does not exist.",
+            cure="`ttchat-tui paths` shows where they should be.",
         )
     )
 
@@ -278,7 +281,7 @@ def _in_use(path: Path) -> StorageError:
         ErrorInfo(
             kind="database_locked",
             message=f"Another program has {path} open; nothing was changed.",
-            cure=f"Close ttchat-tui, or what else it is (`fuser {shlex.quote(str(path))}` names it), then run "
+            cure=f"Close ttchat-tui, or whichever program it is (`fuser {shlex.quote(str(path))}` names it), then run "
             "`ttchat-tui repair` again.",
         )
     )
@@ -288,8 +291,8 @@ def _nothing_left(path: Path) -> StorageError:
     return StorageError(
         ErrorInfo(
             kind="database_corrupt",
-            message=f"No conversation can be read from {path}; nothing was changed.",
-            cure="The app begins a new file once this one is moved away: "
+            message=f"No conversation can be read from {path}, and there is no good backup; nothing was changed.",
+            cure="To start with a new file, move this one away: "
             + shlex.join(["mv", str(path), f"{path}.damaged"]),
         )
     )

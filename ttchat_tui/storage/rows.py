@@ -1,4 +1,4 @@
-"""How rows and the domain's structs become each other."""
+"""Conversion between database rows and domain structs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ttchat_tui.storage.errors import REPAIR, StorageError
 log = logging.getLogger(__name__)
 
 LATEST_S: Final = 1e11
-"""Unix time, seconds: the year 5138. No calendar of Python's goes beyond 9999."""
+"""Unix time, seconds: the year 5138. Python's datetime ends at 9999."""
 
 CONVERSATION_COLUMNS: Final = """
     c.id, c.title, c.created_at, c.updated_at, c.model, c.system_prompt, c.sampling, c.head_id, c.draft,
@@ -50,11 +50,11 @@ _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
 def conversation_from(row: sqlite3.Row, *, is_listed: bool = False) -> Conversation:
-    """From a row of `CONVERSATION_COLUMNS`, whatever stands in it: what makes no sense is replaced by what harms least.
+    """From a row of `CONVERSATION_COLUMNS` with any values. Invalid ones are replaced by harmless ones.
 
     Raises:
-        StorageError: `database_corrupt`, for settings that cannot be read. Not with `is_listed`: one damaged row never
-            costs the list, which does not show them.
+        StorageError: `database_corrupt`: settings that cannot be read. Not with `is_listed`: the list does not show
+            them, and one damaged row must not hide it.
     """
     return Conversation(
         id=row["id"],
@@ -71,7 +71,7 @@ def conversation_from(row: sqlite3.Row, *, is_listed: bool = False) -> Conversat
 
 
 def message_from(row: sqlite3.Row) -> Message:
-    """From a row of `MESSAGE_COLUMNS`; as `conversation_from`, whatever stands in it. A reply always has a record."""
+    """From a row of `MESSAGE_COLUMNS` with any values, as `conversation_from`. A reply always has a record."""
     role = row["role"] if row["role"] in get_args(Role) else "user" if row["model"] is None else "assistant"
     known = get_args(MessageStatus)
     status = row["status"] if row["status"] in known else "interrupted" if role == "assistant" else "complete"
@@ -90,14 +90,14 @@ def message_from(row: sqlite3.Row) -> Message:
 
 
 def text_from(value: Any) -> str:
-    """A column that should be text, and may hold anything."""
+    """Text from a column that may hold anything."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return "" if value is None else str(value)
 
 
 def time_from(value: Any) -> float:
-    """Unix time, seconds; 0 for what is no time that a calendar has."""
+    """Unix time, seconds; 0 for an invalid time."""
     return float(value) if isinstance(value, int | float) and 0 <= value < LATEST_S else 0.0
 
 
@@ -124,15 +124,15 @@ def _readable_record(row: sqlite3.Row) -> ReplyRecord:
             raise TypeError("a column has another type")
         record = record_from(row)
         if record.finish_reason not in (None, *get_args(FinishReason)):
-            raise ValueError("the reason of its end is none")
+            raise ValueError("unknown finish reason")
     except (StorageError, TypeError, ValueError, struct.error) as error:
-        log.warning("how message %s came to be cannot be read: %s", row["id"], error)
+        log.warning("the record of message %s cannot be read: %s", row["id"], error)
         return ReplyRecord(model="", engine="", sampling=SamplingParams(), seed=0)
     return record
 
 
 def record_from(row: RowColumns) -> ReplyRecord:
-    """How a reply came to be. Raises StorageError, kind `database_corrupt`."""
+    """How a reply was made. Raises StorageError, kind `database_corrupt`."""
     return ReplyRecord(
         model=row["model"],
         engine=row["engine"],
@@ -146,7 +146,7 @@ def record_from(row: RowColumns) -> ReplyRecord:
 
 
 def encoded_sampling(sampling: SamplingParams) -> str:
-    """As JSON, checked: what is stored can always be read again.
+    """As JSON, validated so that it can be read again.
 
     Raises:
         StorageError: `invalid_settings`, naming the field and its range.
@@ -157,7 +157,7 @@ def encoded_sampling(sampling: SamplingParams) -> str:
         _known_sampling(encoded)
     except msgspec.ValidationError as error:
         raise StorageError(
-            ErrorInfo(kind="invalid_settings", message=f"These sampling parameters cannot be kept: {error}")
+            ErrorInfo(kind="invalid_settings", message=f"These sampling parameters cannot be stored: {error}")
         ) from error
     return encoded
 
@@ -209,5 +209,5 @@ def ids_from(blob: bytes | None) -> tuple[int, ...]:
 
 
 def storable(text: str) -> str:
-    """`text` as UTF-8 can hold it: lone surrogates (bytes of stdin that were no text) become U+FFFD."""
+    """`text` as valid UTF-8: lone surrogates (undecodable bytes from stdin) become U+FFFD."""
     return _SURROGATES.sub("\ufffd", text) if _SURROGATES.search(text) else text

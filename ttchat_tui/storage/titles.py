@@ -12,13 +12,13 @@ from ttchat_tui.domain.text import without_hidden
 TITLE_LENGTH: Final = 60
 
 _LONGEST_LINE: Final = 1000
-"""Characters of a line that are looked at: a paste may be one line of a megabyte."""
+"""Characters of a line that are read: a paste may be one line of a megabyte."""
 
 _FENCE: Final = re.compile(r"(`{3,}[^`]*|~{3,}.*)")
 _TAGS: Final = re.compile(r"(?:<!--(?:(?!-->).)*(?:-->|$)|<!?/?[A-Za-z][\w-]*(?:\s[^<>]*|/)?>|\s)+")
-"""HTML without anything between the tags. An address in angle brackets is none."""
+"""HTML tags with nothing between them. An address in angle brackets does not match."""
 _MARKERS: Final = re.compile(r"(?:#{1,6}(?=\s|$)|>|[-*+](?=\s|$)|\[[ xX]\](?=\s|$)|\|)\s*")
-"""What a line may begin with, again and again: of headings, quotes, bullets, tasks and table rows."""
+"""A marker at the start of a line: heading, quote, bullet, task or table row. A line may have several."""
 _CODE: Final = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
 _LINK: Final = re.compile(r"(?<![\w\\])!?\[([^\[\]]*)\]\((?:[^\s()]|\([^\s()]*\))+\)(?!\w)")
 _EMPHASIS: Final = re.compile(r"(?<![\w*\\])(\*{1,3})([^\s*](?:[^*]*[^\s*\\])?)\1(?![\w*])")
@@ -27,8 +27,8 @@ _STRUCK: Final = re.compile(r"~~(?=\S)((?:(?!~~).)+)(?<=\S)~~")
 
 
 def title_from(content: str) -> str:
-    """The first line that says something, without Markdown's markers, cut to `TITLE_LENGTH` characters at a word if
-    that leaves a half of it. Where every line is only markup: the first one as it is."""
+    """The first line with words, without Markdown markers, cut to `TITLE_LENGTH` characters: at a word if that keeps at
+    least half of them. If every line is only markup, the first one unchanged."""
     tidied = (" ".join(without_hidden(each)[0].split())[:_LONGEST_LINE] for each in content.splitlines())
     lines = (each for each in tidied if each)
     first = next(lines, "")
@@ -52,10 +52,10 @@ def _words_of(line: str) -> str:
     line = _CODE.sub(r"\2", line)
     for marked, words in ((_LINK, r"\1"), (_EMPHASIS, r"\2"), (_UNDERLINED, r"\2"), (_STRUCK, r"\1")):
         line = marked.sub(words, line)
-    return line.strip() if any(map(_says_something, line)) else ""
+    return line.strip() if any(map(_is_meaningful, line)) else ""
 
 
-def _says_something(char: str) -> bool:
-    """Letters, numbers and pictures do; rules, brackets and the underlines of headings do not."""
+def _is_meaningful(char: str) -> bool:
+    """True for letters, numbers and emoji; false for rules, brackets and heading underlines."""
     category = unicodedata.category(char)
     return category[0] in "LN" or category == "So"

@@ -1,4 +1,4 @@
-"""Who streams into a reply: enough to tell, at a later start, whether that process still lives."""
+"""The process that writes a reply, identified so that a later start can see whether it is still alive."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import msgspec
 from ttchat_tui.domain.decoding import decodable
 
 SILENCE_S: Final = 60.0
-"""A writer that cannot be looked at (other host, other container, before a reboot) counts as gone after so long
-without a checkpoint; a live one writes every second once tokens come."""
+"""A writer that cannot be checked (another host or container, before a reboot) counts as ended after this long without a
+checkpoint. A live one writes every second while tokens arrive."""
 
 
 class Writer(msgspec.Struct, frozen=True, array_like=True):
-    """One process for life: a pid alone is given out again."""
+    """One process. A pid alone is not enough: pids are reused."""
 
     machine: str
-    """Boot and pid namespace: where the pid means something."""
+    """Boot and pid namespace in which the pid is valid."""
     pid: int
     started: str
-    """When the process started, in the kernel's own unit; empty where the kernel does not say."""
+    """Start time in the kernel's own unit; empty if unknown."""
 
     def encoded(self) -> str:
         """As stored with a row."""
@@ -31,13 +31,13 @@ class Writer(msgspec.Struct, frozen=True, array_like=True):
 
 
 def this_process() -> Writer:
-    """The identity of the calling process (asked anew each time: a fork must not inherit it)."""
+    """The calling process. Read at each call: a fork must not inherit it."""
     pid = os.getpid()
     return Writer(_machine(), pid, _start_time(pid))
 
 
-def is_gone(encoded: str, silent_s: float) -> bool:
-    """Whether the writer of a row has ended. `silent_s`: how long ago, in seconds, it last wrote."""
+def has_writer_ended(encoded: str, silent_s: float) -> bool:
+    """Whether the writer of a row has ended. `silent_s`: seconds since it last wrote."""
     try:
         writer = msgspec.json.decode(encoded, type=decodable(Writer))
     except msgspec.DecodeError:
@@ -57,7 +57,7 @@ def _machine() -> str:
 
 
 def _exists(pid: int) -> bool:
-    if pid <= 0:  # a group of processes, and never a writer
+    if pid <= 0:  # kill() takes these for process groups
         return False
     try:
         os.kill(pid, 0)

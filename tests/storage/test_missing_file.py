@@ -147,7 +147,7 @@ def test_a_folder_that_may_not_be_entered_any_more_is_said_and_has_not_gone(
     with without_root(path.parent), closing(open_store(path)) as store:
         path.parent.chmod(0)
         try:
-            with pytest.raises(StorageError, match="Not allowed") as caught:
+            with pytest.raises(StorageError, match="No permission") as caught:
                 ask(store)
             assert caught.value.info.kind == "permission_denied"
         finally:
@@ -174,7 +174,7 @@ def test_another_file_in_its_place_is_never_touched_and_this_session_goes_on_bes
     answer(store, asked, "Mine too.")
     news = store.pop_file_notice()
     assert news is not None
-    assert f"Another file has taken the place of {path}" in news.message
+    assert f"Another file has replaced {path}" in news.message
     (beside,) = path.parent.glob("conversations.db.rescued-????????")
     assert str(beside) in news.message
     assert mode_of(beside) == 0o600
@@ -233,7 +233,7 @@ def test_where_it_cannot_be_written_anew_that_is_said_and_it_goes_on_once_it_can
     asked = ask(store, "Before")
     shutil.rmtree(path.parent)
     path.parent.write_text("a file in the way of the folder")
-    with pytest.raises(StorageError, match="cannot be written anew") as caught:
+    with pytest.raises(StorageError, match="cannot be restored") as caught:
         store.add_user_message(asked.conversation_id, asked.id, "After")
     assert caught.value.info.kind == "database_gone"
     path.parent.unlink()

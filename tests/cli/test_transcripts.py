@@ -39,7 +39,7 @@ def test_a_number_that_there_is_not_is_a_usage_error(number: int, wanted: str) -
 def test_all_conversations_are_not_one_of_them(number: int) -> None:
     done = export(str(number), "--all")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--all: it goes without a number" in done.stderr
+    assert "--all: it cannot be combined with a number" in done.stderr
 
 
 @pytest.mark.parametrize(("arguments", "code"), [((), 1), (("--all",), 1), (("--list",), 0)])

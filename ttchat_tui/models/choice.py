@@ -1,4 +1,4 @@
-"""Which model to start with, when several places name one."""
+"""Choice of the model to start with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from ttchat_tui.domain.model_spec import EngineKind
 
 DEFAULT: Final = "smollm2-135m-instruct"
-"""The catalog's default, said here too: reading the catalog for it takes 5 ms of the way to the first frame."""
+"""The catalog's default, repeated here: reading the catalog takes 5 ms before the first frame."""
 
 Place: TypeAlias = Literal[
     "--model", "TTCHAT_MODEL", "TTCHAT_MODEL__NAME", "HF_MODEL", "config", "last used", "default"
@@ -32,7 +32,7 @@ def choose_model(
     last_used: str = "",
     default: str = DEFAULT,
 ) -> ModelChoice:
-    """The first that is not blank of: --model, TTCHAT_MODEL, HF_MODEL, config.toml, last used, the default.
+    """The first non-blank of: --model, TTCHAT_MODEL, HF_MODEL, config.toml, last used, the default.
 
     TTCHAT_MODEL__NAME is the systematic spelling of TTCHAT_MODEL.
     """

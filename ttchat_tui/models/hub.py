@@ -21,10 +21,10 @@ from ttchat_tui.models.errors import ModelError
 from ttchat_tui.models.verify import ByteProgress, ProgressReporter, git_blob_id, sha256_of
 
 ATTEMPTS: Final = 5
-"""In a row without a single new byte, before a file is given up."""
+"""Failures in a row without a new byte before a file is given up."""
 
 _PAUSES_S: Final = (0.5, 1.0, 2.0, 2.0, 2.0)
-"""Before the next attempt. Short: a cancellation is noticed only after it."""
+"""Before the next attempt. Short, because a cancellation waits for it."""
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 
@@ -47,12 +47,12 @@ class _Sibling(msgspec.Struct, frozen=True, rename="camel"):
 
 class _Repository(msgspec.Struct, frozen=True):
     sha: str
-    """The commit that the revision stands for."""
+    """The commit of the revision."""
     siblings: tuple[_Sibling, ...] = ()
 
 
-class _BrokenOff(Exception):
-    """A transfer ended early, or the server has a passing trouble: worth another try."""
+class _TransferInterrupted(Exception):
+    """A transfer ended early, or the server is overloaded: retry."""
 
 
 def fetch_repo(
@@ -62,10 +62,9 @@ def fetch_repo(
     environ: Mapping[str, str],
     pause: Callable[[float], None] = time.sleep,
 ) -> Path:
-    """Leave the verified files of `source` in `work/<commit>` and return that folder.
+    """Download and verify the files of `source` into `work/<commit>`, and return that folder.
 
-    `work` is ours alone (the caller holds the lock). Files and halves of files that an earlier attempt left for
-    the same commit are taken up again.
+    The caller holds the lock on `work`. Complete and partial files of an earlier attempt at the same commit are reused.
 
     Raises:
         ModelError: `offline`, `model_gated`, `model_unknown`, `model_broken`, `download_failed`.
@@ -77,7 +76,7 @@ def fetch_repo(
         session = _Session(client, hub_settings.endpoint(environ), source, pause)
         try:
             repository = session.repository()
-            files = _wanted(source, repository)
+            files = _files_to_fetch(source, repository)
             folder = _folder_for(work, repository.sha)
             progress = ByteProgress(report, "download", sum(file.size for file in files), source.label)
             done = 0
@@ -88,7 +87,9 @@ def fetch_repo(
                 _verify(file, folder, report)
         except httpx.InvalidURL as error:
             raise ModelError(
-                f"{session.endpoint} is no address ({error}).", kind="offline", cure="Correct HF_ENDPOINT."
+                f"{session.endpoint} is not a valid address ({error}).",
+                kind="offline",
+                cure="Correct HF_ENDPOINT.",
             ) from error
         except httpx.RequestError as error:
             raise ModelError(f"{session.endpoint} cannot be reached ({error}).", kind="offline") from error
@@ -96,7 +97,7 @@ def fetch_repo(
 
 
 class _Session:
-    """Requests for one repository: where they go, how patient they are, what their failures mean."""
+    """Requests for one repository, with their retries and errors."""
 
     def __init__(
         self, client: httpx.Client, endpoint: str, source: HuggingFace, pause: Callable[[float], None]
@@ -114,16 +115,16 @@ class _Session:
                 response = self._client.get(url, params={"blobs": "true"})
                 self._check(response)
                 return msgspec.json.decode(response.content, type=decodable(_Repository))
-            except _BrokenOff:
+            except _TransferInterrupted:
                 self._pause(_PAUSES_S[attempt])
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise ModelError(
-                    f"{self.endpoint} did not answer as the hub does ({error}).", kind="download_failed"
+                    f"{self.endpoint} did not answer like the hub ({error}).", kind="download_failed"
                 ) from error
-        raise self._given_up()
+        raise self._too_many_failures()
 
     def fetch(self, file: _Sibling, commit: str, folder: Path, progress: ByteProgress, before: int) -> None:
-        """Bring `file` into `folder`, going on with its `.part`; `before` bytes of other files are done already."""
+        """Download `file` into `folder`, resuming its `.part`. `before`: bytes of other files that are done."""
         target, part = folder / file.rfilename, folder / f"{file.rfilename}.part"
         if target.is_file() and target.stat().st_size == file.size:
             progress.at(before + file.size)
@@ -134,27 +135,27 @@ class _Session:
             had, cause = _size(part), None
             try:
                 self._stream(url, part, progress, before)
-            except (_BrokenOff, httpx.TransportError) as error:
+            except (_TransferInterrupted, httpx.TransportError) as error:
                 cause = error
             have = _size(part)
             if have > file.size:
                 part.unlink()
             failures = 0 if had < have <= file.size or have == file.size == 0 else failures + 1
             if failures >= ATTEMPTS:
-                raise self._given_up() from cause
+                raise self._too_many_failures() from cause
             if failures:
                 self._pause(_PAUSES_S[failures])
         part.replace(target)
 
     def _stream(self, url: str, part: Path, progress: ByteProgress, before: int) -> None:
-        """One request for what is missing of `part`."""
+        """One request for the missing bytes of `part`."""
         have = _size(part)
-        # The bytes on the disk must be the bytes of the file: no transfer compression, whose ranges would differ.
+        # No transfer compression: ranges count the bytes of the file.
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
         with self._client.stream("GET", url, headers=headers) as response:
             if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 part.unlink()
-                raise _BrokenOff
+                raise _TransferInterrupted
             self._check(response)
             is_resumed = response.status_code == HTTPStatus.PARTIAL_CONTENT
             with part.open("ab" if is_resumed else "wb") as output:
@@ -168,27 +169,27 @@ class _Session:
         if response.is_success:
             return
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise _BrokenOff
+            raise _TransferInterrupted
         repo = self._source.repo
         if code == "RepoNotFound" or status == HTTPStatus.NOT_FOUND:
             raise ModelError(
-                f"The hub has no repository {repo} (or not for you) with revision {self._source.revision}.",
+                f"The hub has no repository {repo} with revision {self._source.revision}, or you have no access.",
                 kind="model_unknown",
                 cure=f"Look at {self.endpoint}/{repo}; for a private one set HF_TOKEN or run `hf auth login`.",
             )
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise ModelError(
-                f"{repo} is gated: its makers want their licence accepted first.",
+                f"{repo} is gated: its licence must be accepted first.",
                 kind="model_gated",
                 cure=f"Accept it at {self.endpoint}/{repo}, then set HF_TOKEN or run `hf auth login`.",
             )
         raise ModelError(f"{self.endpoint} answered {status} for {repo}.", kind="download_failed")
 
-    def _given_up(self) -> ModelError:
+    def _too_many_failures(self) -> ModelError:
         return ModelError(
-            f"The transfer of {self._source.repo} broke off {ATTEMPTS} times without a new byte.",
+            f"The transfer of {self._source.repo} failed {ATTEMPTS} times without a new byte.",
             kind="download_failed",
-            cure=f"What came is kept: `ttchat-tui models pull {self._source.repo}` goes on from there.",
+            cure=f"What arrived is kept: `ttchat-tui models pull {self._source.repo}` resumes it.",
         )
 
 
@@ -198,26 +199,26 @@ def _headers(environ: Mapping[str, str]) -> dict[str, str]:
     return {"User-Agent": "ttchat-tui", **({"Authorization": f"Bearer {token}"} if token else {})}
 
 
-def _wanted(source: HuggingFace, repository: _Repository) -> list[_Sibling]:
-    """The files to fetch, small ones first. Names come from a server: only plain ones of the top folder count, once."""
-    wanted = [
+def _files_to_fetch(source: HuggingFace, repository: _Repository) -> list[_Sibling]:
+    """The files to fetch, smallest first. Names come from a server: only plain ones in the top folder are accepted."""
+    files = [
         file
         for file in {each.rfilename: each for each in repository.siblings}.values()
         if _PLAIN_NAME.fullmatch(file.rfilename)
         and file.size >= 0
         and any(fnmatch.fnmatchcase(file.rfilename, pattern) for pattern in source.files)
     ]
-    if not any(file.rfilename.endswith(".safetensors") for file in wanted):
+    if not any(file.rfilename.endswith(".safetensors") for file in files):
         raise ModelError(
             f"{source.repo} has no safetensors weights.",
             kind="model_broken",
             cure="Download a .gguf file from there, if it has one, and start with --model /path/to/file.gguf.",
         )
-    return sorted(wanted, key=lambda file: (file.size, file.rfilename))
+    return sorted(files, key=lambda file: (file.size, file.rfilename))
 
 
 def _folder_for(work: Path, commit: str) -> Path:
-    """The folder for one commit; what lies there of others is of no use any more."""
+    """The folder for one commit. Folders of other commits are deleted."""
     name = "".join(letter for letter in commit if letter.isascii() and letter.isalnum())
     folder = work / (name[:64] or "unnamed")
     folder.mkdir(parents=True, exist_ok=True)
@@ -228,7 +229,7 @@ def _folder_for(work: Path, commit: str) -> Path:
 
 
 def _verify(file: _Sibling, folder: Path, report: ProgressReporter) -> None:
-    """LFS files carry their SHA-256, others git's blob id. A wrong file is removed, so that the next pull mends it."""
+    """LFS files have a SHA-256, others git's blob id. A wrong file is deleted, so that the next pull fetches it again."""
     path = folder / file.rfilename
     if file.lfs is not None:
         is_right = sha256_of(path, report) == file.lfs.sha256
@@ -237,9 +238,9 @@ def _verify(file: _Sibling, folder: Path, report: ProgressReporter) -> None:
     if not is_right:
         path.unlink()
         raise ModelError(
-            f"{file.rfilename} arrived with another hash than the hub lists for it.",
+            f"The hash of {file.rfilename} is not the one that the hub lists.",
             kind="model_broken",
-            cure="It was thrown away; pull again.",
+            cure="It was deleted; pull again.",
         )
 
 

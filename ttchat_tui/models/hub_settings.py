@@ -1,4 +1,4 @@
-"""The Hugging Face Hub's own settings, as its clients read them: endpoint, token, where its cache lies."""
+"""Settings of the Hugging Face Hub, as its own clients read them: endpoint, token, cache folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def token(environ: Mapping[str, str]) -> str | None:
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Where the hub's own clients keep what they fetched. It need not exist."""
+    """The cache folder of the hub's own clients. It need not exist."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if value := environ.get(name):
             return expanded(value)
@@ -42,7 +42,7 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 
 def cached_snapshot(repo: str, revision: str, environ: Mapping[str, str]) -> Path | None:
-    """The folder of `repo` at `revision` in the hub's cache; None when it is not there. It may be incomplete.
+    """The folder of `repo` at `revision` in the hub's cache; None if there is none. It may be incomplete.
 
     Layout: `models--org--name/refs/<revision>` holds a commit, `models--org--name/snapshots/<commit>/` its files.
     """

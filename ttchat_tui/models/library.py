@@ -1,4 +1,4 @@
-"""What is here, how big, and from where: the facts behind `ttchat-tui models list|path|rm`."""
+"""Models on this machine, with size and source: the data of `ttchat-tui models list|path|rm`."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ TABLE_HEADER: Final = ("model", "state", "size", "parameters", "context", "licen
 
 
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One model, here or to be had."""
+    """One model, on this machine or in the catalog."""
 
     name: str
     """What --model takes."""
     is_default: bool = False
     path: Path | None = None
-    """What an engine loads; None when the model is not here."""
+    """The path that an engine loads; None if the model is not on this machine."""
     size_bytes: int = 0
-    """On this disk when it is here, else what a pull would leave on it; 0 when not known."""
+    """Size on disk, or after a pull; 0 if unknown."""
     source: str = ""
-    """Where it came from, or would come from."""
+    """Where it came from, or would be pulled from."""
     parameters: int = 0
     context_length: int = 0
     licence: str = ""
@@ -45,7 +45,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_models(models_dir: Path, environ: Mapping[str, str]) -> tuple[ModelRow, ...]:
-    """The catalog in its order, then what else is here, by name."""
+    """The catalog in its order, then other models on this machine by name."""
     known = catalog()
     rows = [
         _row(entry, models_dir, environ, is_default=entry.alias == known.default) for entry in known.models
@@ -55,15 +55,15 @@ def list_models(models_dir: Path, environ: Mapping[str, str]) -> tuple[ModelRow,
 
 
 def installed(models_dir: Path, environ: Mapping[str, str]) -> tuple[ModelRow, ...]:
-    """The models of the list that are here."""
+    """The models on this machine."""
     return tuple(row for row in list_models(models_dir, environ) if row.is_here)
 
 
 def model_path(name: str, models_dir: Path, environ: Mapping[str, str]) -> Path:
-    """Where `name` lies.
+    """The path of `name`.
 
     Raises:
-        ModelError: `model_missing` when it is not here, and what `resolve` raises.
+        ModelError: `model_missing`: it is not on this machine; and what `resolve` raises.
     """
     found = resolve(name, models_dir, environ)
     if found.path is None:
@@ -76,13 +76,13 @@ def model_path(name: str, models_dir: Path, environ: Mapping[str, str]) -> Path:
 
 
 def remove(name: str, models_dir: Path, environ: Mapping[str, str]) -> int:
-    """Delete our copy of `name`, with what an unfinished pull of it left; return the bytes that are free now.
+    """Delete our copy of `name` and its unfinished downloads; return the freed bytes.
 
     A process that has the model loaded keeps it until it ends. Nothing outside `models_dir` is ever deleted.
 
     Raises:
-        ModelError: `model_not_ours` for files of the user's or in the Hugging Face cache, `model_missing` when
-            there is nothing of it, and what `resolve` raises.
+        ModelError: `model_not_ours`: files of the user or of the Hugging Face cache; `model_missing`: there are no files;
+            and what `resolve` raises.
     """
     found = resolve(name, models_dir, environ)
     if found.entry is None:
@@ -159,7 +159,7 @@ def _source(entry: CatalogEntry, path: Path | None, models_dir: Path) -> str:
 
 
 def _outside_catalog(models_dir: Path, environ: Mapping[str, str]) -> Iterator[CatalogEntry]:
-    """Entries for hub ids that the catalog does not know and of which something lies in our or the hub's cache."""
+    """Entries for hub ids outside the catalog that our cache or the hub's has a folder for."""
     folders = models_dir.iterdir() if models_dir.is_dir() else ()
     pulled = {folder.name.replace("--", "/", 1) for folder in folders if "--" in folder.name}
     for repo in pulled | set(hub_settings.cached_repos(environ)):
@@ -169,9 +169,9 @@ def _outside_catalog(models_dir: Path, environ: Mapping[str, str]) -> Iterator[C
 
 def _not_ours(name: str, path: Path | None) -> ModelError:
     if path is None:
-        return ModelError(f"There is nothing of {name} to delete.", kind="model_missing")
+        return ModelError(f"There are no files of {name} to delete.", kind="model_missing")
     return ModelError(
-        f"{name} was not pulled by ttchat-tui: it lies at {path}.",
+        f"{name} was not pulled by ttchat-tui: it is at {path}.",
         kind="model_not_ours",
         cure="Delete it there yourself (`hf cache` shows and clears the Hugging Face cache).",
     )

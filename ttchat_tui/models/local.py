@@ -1,4 +1,4 @@
-"""From what the user typed to what lies on this machine: alias, hub id, folder or .gguf file."""
+"""Resolution of a model name (alias, hub id, folder or .gguf file) to files on this machine."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _HUB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._
 
 
 class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A name made sense of."""
+    """A resolved model name."""
 
     name: str
     """As shown and recorded: the alias, the hub id, or the name of the file or folder."""
     path: Path | None
-    """What an engine loads: a .gguf file or a folder. None: it has to be pulled first."""
+    """What an engine loads: a .gguf file or a folder. None: it must be pulled first."""
     entry: CatalogEntry | None
-    """What is known of it and where to pull it from; None for the user's own files."""
+    """Its catalog entry; None for the user's own files."""
 
 
 def resolve(name: str, models_dir: Path, environ: Mapping[str, str]) -> ResolvedModel:
@@ -39,7 +39,7 @@ def resolve(name: str, models_dir: Path, environ: Mapping[str, str]) -> Resolved
 
     Raises:
         ModelNameError: `model_unknown` (with near matches), or `model_missing` for a path to nothing.
-        ModelError: `model_broken` for a path that holds no whole model.
+        ModelError: `model_broken` for a path without a complete model.
     """
     name = name.strip()
     entry = catalog().find(name)
@@ -53,21 +53,21 @@ def resolve(name: str, models_dir: Path, environ: Mapping[str, str]) -> Resolved
 
 
 def find_local(entry: CatalogEntry, models_dir: Path, environ: Mapping[str, str]) -> Path | None:
-    """Where a whole copy of `entry` lies: in our cache, else in the Hugging Face cache; None without one."""
+    """The path of a complete copy of `entry`, in our cache or the Hugging Face cache; None without one."""
     if (own := find_pulled(entry, models_dir)) is not None:
         return own
     for source in entry.sources:
         if isinstance(source, HuggingFace):
             snapshot = hub_settings.cached_snapshot(source.repo, source.revision, environ)
-            if snapshot is not None and (path := _whole(snapshot)) is not None:
+            if snapshot is not None and (path := _complete(snapshot)) is not None:
                 return path
     return None
 
 
 def find_pulled(entry: CatalogEntry, models_dir: Path) -> Path | None:
-    """The whole copy of `entry` in our own cache, also one that was copied there by hand; None without one.
+    """The complete copy of `entry` in our own cache, pulled or copied there by hand; None without one.
 
-    A file from a wheel is whole when its size is right: its hash was checked when it came.
+    A file from a wheel is complete if its size is right: its hash was checked after the download.
     """
     folder = models_dir / entry.folder
     for source in entry.sources:
@@ -77,12 +77,12 @@ def find_pulled(entry: CatalogEntry, models_dir: Path) -> Path | None:
                 if file.is_file() and file.stat().st_size == source.size_bytes:
                     return file
             case HuggingFace():
-                if _whole(folder) == folder:
+                if _complete(folder) == folder:
                     return folder
     return None
 
 
-def _whole(folder: Path) -> Path | None:
+def _complete(folder: Path) -> Path | None:
     try:
         return find_weights(folder)
     except ValueError:
@@ -90,7 +90,7 @@ def _whole(folder: Path) -> Path | None:
 
 
 def _is_path(name: str) -> bool:
-    """Whether `name` is meant as a path: it looks like one that no hub id can look like, or it is there."""
+    """Whether `name` is a path: it looks like one and not like a hub id, or it exists."""
     if not name:
         return False
     return name.startswith(("/", "./", "../", "~")) or name.endswith(".gguf") or os.path.exists(name)
@@ -115,5 +115,5 @@ def _unknown(name: str, known: Catalog) -> ModelNameError:
         f"No model is called {name!r}.",
         kind="model_unknown",
         cure=cure
-        + "`ttchat-tui models list` shows all; a hub id (org/name), a folder or a .gguf file will do as well.",
+        + "`ttchat-tui models list` shows all; a hub id (org/name), a folder or a .gguf file also work.",
     )

@@ -1,4 +1,4 @@
-"""One process at a time may write a model: an advisory lock on a file, waited for with an eye on cancellation."""
+"""Advisory file lock: one process at a time writes a model. Waiting for it can be cancelled."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ POLL_S: Final = 0.2
 
 @contextlib.contextmanager
 def exclusive(path: Path, waiting: Callable[[], None]) -> Generator[None, None, None]:
-    """Hold the lock on `path` (created, never removed: removing it would let two in).
+    """Hold the lock on `path`, a file that is created and never removed: removing it would admit two processes.
 
-    `waiting` is called before each new attempt while another process holds it; what it raises ends the wait. The
-    kernel drops the lock when its holder dies, so a crash never blocks the next one.
+    `waiting` is called before each new attempt while another process has the lock; an exception from it ends the wait. The
+    kernel releases the lock when its holder dies.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,4 +1,4 @@
-"""From a name to a `ModelSpec` that an engine can load: what the engine host runs on its thread before a load."""
+"""Preparation of a load on the engine thread: from a model name to a `ModelSpec`."""
 
 from __future__ import annotations
 
@@ -47,8 +47,7 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
     def __call__(self, name: str, report: ProgressReporter) -> ModelSpec:
         """Resolve `name`, pull the model when it is not here, and describe the load.
 
-        A name may say its engine (`cpu:smollm2-135m-instruct`, `remote:lab/llama-3`). A served model is taken as it is
-        named: only its server knows what there is.
+        A name may say its engine (`cpu:smollm2-135m-instruct`, `remote:lab/llama-3`). A served model is not resolved: only its server knows its models.
 
         Raises:
             ModelError: with kind, sentence and cure in `.info`.

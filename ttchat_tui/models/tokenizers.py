@@ -1,4 +1,4 @@
-"""Which models' tokenizers lie on this machine: what a served model's tokens can be counted with."""
+"""Tokenizers on this machine, to count a served model's tokens with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ttchat_tui.models.library import installed
 def local_tokenizers(models_dir: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """Model id in lower case → a folder with tokenizer.json, or a .gguf file.
 
-    Ids are hub ids, and a catalog model's other names. Of a model in the hub's cache its tokenizer is enough.
+    Ids are hub ids, and a catalog model's other names. A model in the hub's cache needs only its tokenizer.
     """
     found: dict[str, str] = {}
     for repo in hub_settings.cached_repos(environ):

@@ -1,4 +1,4 @@
-"""Is a file what it should be? SHA-256 and git's own hash, computed while it is read, with progress."""
+"""Hashes to verify a file: SHA-256 with progress, and git's blob id."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import IO, Final, TypeAlias
 from ttchat_tui.domain.events import LoadPhase, LoadProgress
 
 ProgressReporter: TypeAlias = Callable[[LoadProgress], None]
-"""Told how far a pull is. What it raises ends the pull, cleanly."""
+"""Receives the progress of a pull. An exception from it cancels the pull cleanly."""
 
 CHUNK: Final = 1 << 20
 REPORT_EVERY_S: Final = 0.1
 
 
 class ByteProgress:
-    """Passes on how many bytes are done, at most ten times a second, so that reporting costs nothing."""
+    """Reports bytes done, at most ten times a second."""
 
     def __init__(self, report: ProgressReporter, phase: LoadPhase, total: int, detail: str) -> None:
         self._report = report
@@ -28,7 +28,7 @@ class ByteProgress:
         self._next = 0.0
 
     def at(self, done: int) -> None:
-        """`done` bytes of the total are there. The first and the last call always get through."""
+        """`done`: bytes so far. The first and the last call are always reported."""
         now = time.monotonic()
         if now >= self._next or done >= self._total > 0:
             self._next = now + REPORT_EVERY_S

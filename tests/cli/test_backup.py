@@ -1,4 +1,4 @@
-"""The start's backup: after the first frame, of what is kept, and with a word only about damage."""
+"""The backup at the start: after the first frame, and silent except about damage."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def start(store: ConversationStore, path: Path) -> None:
     thread.join()
 
 
-def test_it_waits_for_the_screen_and_says_nothing(path: Path) -> None:
+def test_the_backup_waits_for_the_screen_and_reports_nothing(path: Path) -> None:
     store = open_store(path)
     start(store, path)
     assert len(backups_of(path)) == 1
@@ -47,7 +47,7 @@ def test_it_waits_for_the_screen_and_says_nothing(path: Path) -> None:
     store.close()
 
 
-def test_damage_that_it_finds_is_reported_once(path: Path) -> None:
+def test_damage_found_by_the_backup_is_reported_once(path: Path) -> None:
     store = open_store(path)
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2 // 4096 * 4096)
@@ -61,7 +61,7 @@ def test_damage_that_it_finds_is_reported_once(path: Path) -> None:
     store.close()
 
 
-def test_what_is_not_kept_is_not_backed_up(path: Path) -> None:
+def test_a_scratch_store_is_not_backed_up(path: Path) -> None:
     store = open_scratch_store(path)
     _start_backup(store, path, threading.Event())
     assert backup_thread() is None

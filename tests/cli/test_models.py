@@ -1,4 +1,4 @@
-"""`models` as a program: what stdout has for the next one, what stderr tells a person, and the exit code."""
+"""`models` as a program: stdout for other programs, stderr for the user, and the exit code."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_pull_ends_with_what_is_there_how_big_and_where(file: Path) -> None:
+def test_a_pull_reports_name_size_and_path(file: Path) -> None:
     done = models("pull", str(file))
     assert (done.returncode, done.stdout) == (0, f"{file}\n")
     assert done.stderr == f"ttchat-tui: mine.gguf is here: 0.131 MB at {file}.\n"
 
 
-def test_the_path_without_a_name_is_that_of_the_model_of_the_settings(tmp_path: Path, file: Path) -> None:
+def test_the_path_without_a_name_is_that_of_the_configured_model(tmp_path: Path, file: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "config.toml").write_text(f'[model]\nname = "{file}"\n')
     assert models("path").stdout == f"{file}\n"
@@ -42,14 +42,14 @@ def test_the_path_without_a_name_and_settings_is_that_of_the_default() -> None:
     assert "smollm2-135m-instruct is not on this machine." in done.stderr
 
 
-def test_the_path_of_a_wrong_setting_is_that_settings_fault() -> None:
+def test_the_path_of_a_wrong_setting_names_the_setting() -> None:
     done = models("path", TTCHAT_MODEL="nonsense")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("ttchat-tui: TTCHAT_MODEL: No model is called 'nonsense'.")
 
 
 @pytest.mark.parametrize("command", ["pull", "path", "rm"])
-def test_a_served_model_lies_nowhere_here(command: str) -> None:
+def test_a_served_model_has_no_path(command: str) -> None:
     done = models(command, "remote:lab/llama-3")
     assert (done.returncode, done.stdout) == (2, "")
     assert "remote:lab/llama-3 is a server's model" in done.stderr

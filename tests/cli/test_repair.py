@@ -1,4 +1,4 @@
-"""`repair` as a program: what it says, and with which exit code."""
+"""`repair` as a program: its output and exit code."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def test_what_was_saved_is_counted_and_the_kept_file_named(database: Path) -> No
     ]
 
 
-def test_messages_that_are_lost_are_told(database: Path) -> None:
+def test_lost_messages_are_counted(database: Path) -> None:
     overwrite(database, database.read_bytes().rindex(b"Second?") - 40, b"\xff" * 40)
     assert run("repair").stdout.startswith("Saved 3 of 4 messages in 2 conversations")
 
 
-def test_what_comes_from_a_backup_is_said(database: Path) -> None:
+def test_messages_from_a_backup_are_counted(database: Path) -> None:
     back_up(database)
     (backup,) = backups_of(database)
     overwrite(database, 0, bytes(database.stat().st_size))
@@ -67,7 +67,7 @@ def test_paths_names_the_folder_of_the_backups(database: Path) -> None:
     assert str(backup_folder(database)) in run("paths").stdout
 
 
-def test_whole_conversations_are_said_to_be(database: Path) -> None:
+def test_sound_conversations_are_not_changed(database: Path) -> None:
     before = database.read_bytes()
     done = run("repair")
     assert (done.returncode, done.stderr) == (0, "")
@@ -75,7 +75,7 @@ def test_whole_conversations_are_said_to_be(database: Path) -> None:
     assert database.read_bytes() == before
 
 
-def test_where_nothing_can_be_read_it_says_how_to_begin_anew(database: Path) -> None:
+def test_an_unreadable_file_gets_a_cure_to_start_over(database: Path) -> None:
     overwrite(database, 0, bytes(database.stat().st_size))
     done = run("repair")
     assert (done.returncode, done.stdout) == (1, "")
@@ -85,7 +85,7 @@ def test_where_nothing_can_be_read_it_says_how_to_begin_anew(database: Path) -> 
     )
 
 
-def test_without_a_file_it_says_where_it_looked() -> None:
+def test_a_missing_file_is_reported_with_its_path() -> None:
     done = run("repair")
     assert (done.returncode, done.stdout) == (1, "")
     assert "does not exist. `ttchat-tui paths`" in done.stderr

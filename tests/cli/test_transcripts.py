@@ -1,4 +1,4 @@
-"""`export` with what a person may get wrong: one line, and an exit code that a script can go by."""
+"""`export` with wrong arguments: one line and an exit code for scripts."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def number(own_folders: Path) -> int:
 
 
 @pytest.mark.parametrize("wanted", ["99", "0"])
-def test_a_number_that_there_is_not_is_a_usage_error(number: int, wanted: str) -> None:
+def test_an_unknown_number_is_a_usage_error(number: int, wanted: str) -> None:
     done = export(wanted)
     assert (done.returncode, done.stdout) == (2, "")
     said = f"There is no conversation {wanted}. `ttchat-tui export --list` shows the numbers."
     assert done.stderr == f"ttchat-tui: {said}\n"
 
 
-def test_all_conversations_are_not_one_of_them(number: int) -> None:
+def test_all_cannot_be_combined_with_a_number(number: int) -> None:
     done = export(str(number), "--all")
     assert (done.returncode, done.stdout) == (2, "")
     assert "--all: it cannot be combined with a number" in done.stderr
 
 
 @pytest.mark.parametrize(("arguments", "code"), [((), 1), (("--all",), 1), (("--list",), 0)])
-def test_where_there_is_no_conversation_yet_it_is_said(arguments: tuple[str, ...], code: int) -> None:
+def test_without_conversations_that_is_reported(arguments: tuple[str, ...], code: int) -> None:
     done = export(*arguments)
     assert (done.returncode, done.stdout, done.stderr) == (
         code,
@@ -72,7 +72,7 @@ def test_json_has_every_version_of_a_reply_and_markdown_the_one_on_screen(own_fo
     [(0, bytes(200), "`ttchat-tui repair`"), (60, (47).to_bytes(4, "big"), "newer ttchat-tui")],
     ids=["damaged", "newer"],
 )
-def test_of_a_file_that_cannot_be_read_only_that_is_said(
+def test_an_unreadable_file_gives_one_line_with_the_reason(
     number: int, own_folders: Path, offset: int, damage: bytes, said: str, arguments: tuple[str, ...]
 ) -> None:
     path = own_folders / "data" / "conversations.db"
@@ -99,7 +99,7 @@ def test_a_reply_whose_process_died_is_exported_as_interrupted(
     assert written["messages"][1]["status"] == "interrupted"
 
 
-def test_a_file_where_the_folder_should_be_is_told_as_that(number: int, tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_a_folder_is_reported(number: int, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
     done = export(str(number), "-o", str(tmp_path / "taken"))
     assert done.returncode == 1

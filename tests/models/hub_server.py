@@ -1,4 +1,4 @@
-"""A hub on loopback with one repository, which breaks off, refuses or lies when a test asks it to."""
+"""A hub on loopback with one repository, which can cut transfers, refuse requests or send wrong files."""
 
 from __future__ import annotations
 

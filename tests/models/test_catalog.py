@@ -1,4 +1,4 @@
-"""The shipped catalog: complete, consistent, and found by every name a model goes by."""
+"""The shipped catalog: complete, consistent, and searchable by every name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_the_default_is_an_entry_that_comes_from_the_package_index() -> None:
     assert wheel.file_name == "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
-def test_it_lists_the_models_that_are_promised() -> None:
+def test_the_catalog_lists_the_documented_models() -> None:
     assert {entry.name for entry in catalog().models} >= {
         "SmolLM2-135M-Instruct",
         "SmolLM2-360M-Instruct",
@@ -41,7 +41,7 @@ def test_aliases_are_unique_lower_case_and_no_paths() -> None:
 
 
 @pytest.mark.parametrize("entry", catalog().models, ids=lambda entry: entry.alias)
-def test_every_entry_says_all_that_a_user_wants_to_know(entry: CatalogEntry) -> None:
+def test_every_entry_is_complete(entry: CatalogEntry) -> None:
     assert entry.parameters > 0
     assert entry.licence
     assert entry.context_length >= 8192
@@ -64,7 +64,7 @@ def test_a_model_is_found_by_alias_name_and_hub_id_in_any_case(name: str) -> Non
     assert entry.alias == "qwen3-0.6b"
 
 
-def test_a_name_that_nobody_has_is_not_found() -> None:
+def test_an_unknown_name_is_not_found() -> None:
     assert catalog().find("gpt-7") is None
 
 

@@ -1,4 +1,4 @@
-"""Which model starts, when several places name one."""
+"""Choice of the model to start with."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def choose(named: dict[str, str]) -> ModelChoice:
 
 
 @pytest.mark.parametrize("first", range(len(PLACES)))
-def test_the_first_place_that_names_a_model_wins_over_all_after_it(first: int) -> None:
+def test_the_first_place_that_names_a_model_wins(first: int) -> None:
     assert choose({place: f"from {place}" for place in PLACES[first:]}) == ModelChoice(
         f"from {PLACES[first]}", NAMED[first]
     )
 
 
-def test_nobody_names_one_and_the_default_runs() -> None:
+def test_without_any_name_the_default_is_chosen() -> None:
     assert choose({}) == ModelChoice(catalog().default, "default")
 
 

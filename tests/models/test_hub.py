@@ -42,14 +42,14 @@ def fetch(hub: Hub, tmp_path: Path) -> Fetcher:
     return Fetcher(hub, tmp_path / "work")
 
 
-def test_it_brings_what_a_chat_needs_and_nothing_else(fetch: Fetcher) -> None:
+def test_only_the_files_that_a_chat_needs_are_fetched(fetch: Fetcher) -> None:
     folder = fetch()
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == {
         name: FILES[name] for name in ("config.json", "tokenizer.json", "model.safetensors")
     }
 
 
-def test_all_files_come_from_the_commit_that_the_branch_stood_at(fetch: Fetcher, hub: Hub) -> None:
+def test_all_files_come_from_one_commit(fetch: Fetcher, hub: Hub) -> None:
     fetch()
     assert hub.requests[0][0] == f"/api/models/{REPO}/revision/main"
     assert all(f"/resolve/{COMMIT}/" in path for path, _ in hub.requests[1:])
@@ -65,7 +65,7 @@ def test_progress_counts_all_files_together_then_verifies(fetch: Fetcher) -> Non
     assert seen[-1].phase == "verify"
 
 
-def test_a_transfer_that_breaks_off_goes_on_where_it_was(fetch: Fetcher, hub: Hub) -> None:
+def test_an_interrupted_transfer_resumes(fetch: Fetcher, hub: Hub) -> None:
     hub.break_after = [HALF, 100_000]
     folder = fetch()
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
@@ -76,7 +76,7 @@ def test_a_transfer_that_breaks_off_goes_on_where_it_was(fetch: Fetcher, hub: Hu
     ]
 
 
-def test_a_new_pull_goes_on_where_a_broken_one_was(fetch: Fetcher, hub: Hub) -> None:
+def test_a_new_pull_resumes_an_interrupted_one(fetch: Fetcher, hub: Hub) -> None:
     hub.break_after = [HALF] + [0] * ATTEMPTS
     with pytest.raises(ModelError):
         fetch()
@@ -86,7 +86,7 @@ def test_a_new_pull_goes_on_where_a_broken_one_was(fetch: Fetcher, hub: Hub) -> 
     assert [headers.get("range") for headers in hub.asked("model.safetensors")] == [f"bytes={HALF}-"]
 
 
-def test_cancelling_keeps_what_came(fetch: Fetcher, hub: Hub) -> None:
+def test_cancelling_keeps_the_partial_file(fetch: Fetcher, hub: Hub) -> None:
     def cancel_at_the_last_byte(progress: LoadProgress) -> None:
         if progress.done == progress.total:
             raise Cancelled
@@ -105,7 +105,7 @@ def test_a_server_that_ignores_ranges_sends_the_whole_again(fetch: Fetcher, hub:
     assert (fetch() / "model.safetensors").read_bytes() == WEIGHTS
 
 
-def test_it_gives_up_when_no_new_byte_comes_and_keeps_what_came(fetch: Fetcher, hub: Hub) -> None:
+def test_it_gives_up_without_new_bytes_and_keeps_the_partial_file(fetch: Fetcher, hub: Hub) -> None:
     hub.break_after = [HALF] + [0] * (ATTEMPTS + 1)
     with pytest.raises(ModelError, match="failed 5 times") as caught:
         fetch()
@@ -115,14 +115,14 @@ def test_it_gives_up_when_no_new_byte_comes_and_keeps_what_came(fetch: Fetcher, 
     assert sum(fetch.pauses) < 15
 
 
-def test_a_part_longer_than_the_file_is_thrown_away(fetch: Fetcher) -> None:
+def test_a_partial_file_that_is_too_long_is_deleted(fetch: Fetcher) -> None:
     part = fetch.work / COMMIT / "model.safetensors.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"x" * (len(WEIGHTS) + 1))
     assert (fetch() / "model.safetensors").read_bytes() == WEIGHTS
 
 
-def test_what_is_left_of_another_commit_is_cleared_away(fetch: Fetcher) -> None:
+def test_files_of_another_commit_are_deleted(fetch: Fetcher) -> None:
     old = fetch.work / "0ld"
     old.mkdir(parents=True)
     (old / "model.safetensors.part").write_bytes(b"old")
@@ -130,7 +130,7 @@ def test_what_is_left_of_another_commit_is_cleared_away(fetch: Fetcher) -> None:
     assert not old.exists()
 
 
-def test_wrong_weights_are_refused_and_thrown_away(fetch: Fetcher, hub: Hub) -> None:
+def test_weights_with_a_wrong_hash_are_refused_and_deleted(fetch: Fetcher, hub: Hub) -> None:
     hub.lies = True
     with pytest.raises(
         ModelError, match=r"hash of model\.safetensors is not the one that the hub lists"
@@ -163,27 +163,27 @@ def test_a_gated_repository_names_the_licence_page_and_the_token(
 
 
 @pytest.mark.parametrize(("status", "code"), [(404, ""), (401, "RepoNotFound"), (404, "RevisionNotFound")])
-def test_a_repository_that_is_not_there_is_unknown(fetch: Fetcher, hub: Hub, status: int, code: str) -> None:
+def test_a_missing_repository_is_unknown(fetch: Fetcher, hub: Hub, status: int, code: str) -> None:
     hub.status, hub.error_code = status, code
     with pytest.raises(ModelError, match=REPO) as caught:
         fetch()
     assert caught.value.info.kind == "model_unknown"
 
 
-def test_a_hub_in_passing_trouble_is_asked_again(fetch: Fetcher, hub: Hub) -> None:
+def test_a_passing_server_error_is_retried(fetch: Fetcher, hub: Hub) -> None:
     hub.failures = ATTEMPTS - 1
     assert (fetch() / "config.json").exists()
     assert len(fetch.pauses) == ATTEMPTS - 1
 
 
-def test_a_hub_in_lasting_trouble_is_given_up(fetch: Fetcher, hub: Hub) -> None:
+def test_a_lasting_server_error_ends_the_pull(fetch: Fetcher, hub: Hub) -> None:
     hub.failures = 1000
     with pytest.raises(ModelError) as caught:
         fetch()
     assert caught.value.info.kind == "download_failed"
 
 
-def test_something_else_than_a_hub_behind_the_endpoint_is_told(fetch: Fetcher, hub: Hub) -> None:
+def test_an_endpoint_that_is_no_hub_is_reported(fetch: Fetcher, hub: Hub) -> None:
     hub.listing = lambda: b"<html>Log in to the Wi-Fi</html>"  # type: ignore[method-assign]
     with pytest.raises(ModelError, match="did not answer like the hub"):
         fetch()
@@ -215,7 +215,7 @@ def test_a_repository_without_safetensors_is_refused_before_anything_is_fetched(
 @pytest.mark.parametrize(
     "name", ["../tokenizer.json", "/etc/tokenizer.json", ".tokenizer.json", "a/config.json"]
 )
-def test_a_name_that_leads_out_of_the_folder_is_never_fetched(fetch: Fetcher, hub: Hub, name: str) -> None:
+def test_a_name_outside_the_folder_is_never_fetched(fetch: Fetcher, hub: Hub, name: str) -> None:
     hub.files[name] = b"evil"
     folder = fetch()
     assert len(list(folder.iterdir())) == 3

@@ -1,4 +1,4 @@
-"""What is here, how big, and from where; and getting rid of it."""
+"""Models on this machine: list, size, origin, removal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ttchat_tui.models.library import (
 )
 
 
-def test_with_nothing_here_the_list_is_the_catalog(tmp_path: Path) -> None:
+def test_without_local_models_the_list_is_the_catalog(tmp_path: Path) -> None:
     rows = list_models(tmp_path / "never made", {})
     assert [row.name for row in rows] == [entry.alias for entry in catalog().models]
     assert [row.name for row in rows if row.is_default] == [catalog().default]
@@ -37,7 +37,7 @@ def test_with_nothing_here_the_list_is_the_catalog(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_here_shows_its_real_size_and_where_it_came_from(tmp_path: Path) -> None:
+def test_a_local_model_shows_its_real_size_and_origin(tmp_path: Path) -> None:
     models_dir, cache = tmp_path / "models", tmp_path / "hub"
     with serving(Hub()) as hub:
         pull(
@@ -70,12 +70,12 @@ def test_the_table_has_a_cell_for_every_column(tmp_path: Path) -> None:
     assert rows[-1][5] == "llama3.1 (gated)"
 
 
-def test_the_path_of_a_model_is_where_it_lies(tmp_path: Path) -> None:
+def test_the_path_of_a_local_model_is_returned(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "qwen3-0.6b")
     assert model_path("qwen3-0.6b", tmp_path, {}) == folder
 
 
-def test_the_path_of_a_model_that_is_not_here_is_the_command_that_brings_it(tmp_path: Path) -> None:
+def test_the_path_of_a_missing_model_is_an_error_with_the_pull_command(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not on this machine") as caught:
         model_path("qwen3-0.6b", tmp_path, {})
     assert caught.value.info.cure == "`ttchat-tui models pull qwen3-0.6b` fetches it."
@@ -91,7 +91,7 @@ def test_removing_frees_the_bytes_and_also_what_an_unfinished_pull_left(tmp_path
     assert not part.exists()
 
 
-def test_removing_what_is_not_here_says_so(tmp_path: Path) -> None:
+def test_removing_a_missing_model_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         remove("qwen3-0.6b", tmp_path, {})
     assert caught.value.info.kind == "model_missing"

@@ -1,4 +1,4 @@
-"""From what a user types to what lies on this machine."""
+"""Resolution of model names to files on this machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def hub_snapshot(cache: Path, repo: str, commit: str = "abc123") -> Path:
     return write_folder(base / "snapshots" / commit)
 
 
-def test_an_alias_that_is_not_here_resolves_to_where_it_can_be_had(models_dir: Path) -> None:
+def test_an_alias_without_files_resolves_to_its_sources(models_dir: Path) -> None:
     found = resolve("Qwen3-0.6B", models_dir, {})
     assert found == ResolvedModel(name="qwen3-0.6b", path=None, entry=catalog().find("qwen3-0.6b"))
 
@@ -52,7 +52,7 @@ def test_a_file_copied_by_hand_is_found_when_its_size_is_right(models_dir: Path)
     assert resolve(default.alias, models_dir, {}).path == file
 
 
-def test_half_a_folder_does_not_count_as_here(models_dir: Path) -> None:
+def test_an_incomplete_folder_does_not_count(models_dir: Path) -> None:
     write_folder(models_dir / "qwen3-0.6b", shards=2, missing="model-00002-of-00002.safetensors")
     assert resolve("qwen3-0.6b", models_dir, {}).path is None
 
@@ -107,7 +107,7 @@ def test_a_relative_path_becomes_absolute(
     assert resolve("./org/model", models_dir, {}).path == folder
 
 
-def test_a_typing_error_gets_near_matches(models_dir: Path) -> None:
+def test_a_misspelled_name_gets_near_matches(models_dir: Path) -> None:
     with pytest.raises(ModelError, match="'smolm2-135m-instruct'") as caught:
         resolve("smolm2-135m-instruct", models_dir, {})
     assert caught.value.info.kind == "model_unknown"
@@ -115,7 +115,7 @@ def test_a_typing_error_gets_near_matches(models_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "  ", "what is this", "a/b/c"])
-def test_a_name_that_can_be_nothing_is_refused(models_dir: Path, name: str) -> None:
+def test_an_impossible_name_is_refused(models_dir: Path, name: str) -> None:
     with pytest.raises(ModelError) as caught:
         resolve(name, models_dir, {})
     assert caught.value.info.kind == "model_unknown"
@@ -136,7 +136,7 @@ def test_a_path_to_a_pipe_or_a_device_says_so(models_dir: Path, tmp_path: Path) 
         assert caught.value.info.kind == "model_broken"
 
 
-def test_a_path_to_half_a_model_says_what_it_lacks(models_dir: Path, tmp_path: Path) -> None:
+def test_an_incomplete_model_names_what_is_missing(models_dir: Path, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "half", missing="tokenizer.json")
     with pytest.raises(ModelError, match="has no tokenizer") as caught:
         resolve(str(folder), models_dir, {})

@@ -1,4 +1,4 @@
-"""From a name to what an engine loads."""
+"""Preparation of a load: from a name to a ModelSpec."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ttchat_tui.models.errors import ModelError
 from ttchat_tui.models.prepare import Preparer
 
 
-def test_a_model_that_is_here_is_described_at_once(tmp_path: Path) -> None:
+def test_a_local_model_is_described_without_a_pull(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "qwen3-0.6b")
     options = CpuOptions(precision="f16", threads=2)
     prepare = Preparer(models_dir=tmp_path, options_of=lambda _: options, context_length=4096, environ={})
@@ -55,14 +55,14 @@ def test_a_model_that_is_not_here_is_pulled(tmp_path: Path) -> None:
     assert (spec.name, spec.path) == (REPO, str(tmp_path / "models" / "maker--toy"))
 
 
-def test_what_is_wrong_carries_kind_and_cure(tmp_path: Path) -> None:
+def test_an_error_has_kind_and_cure(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         Preparer(models_dir=tmp_path, environ={})("no such model", ignore)
     assert caught.value.info.kind == "model_unknown"
     assert str(caught.value) == caught.value.info.message
 
 
-def test_nothing_heavy_is_imported_before_a_model_has_to_come_from_the_hub() -> None:
+def test_httpx_is_imported_only_for_a_pull_from_the_hub() -> None:
     script = "import sys, ttchat_tui.models.prepare, ttchat_tui.models.library; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -71,7 +71,7 @@ def test_nothing_heavy_is_imported_before_a_model_has_to_come_from_the_hub() -> 
 
 
 @pytest.mark.model
-def test_the_default_model_is_here_and_is_what_it_should_be(default_model_path: Path) -> None:
+def test_the_default_model_has_the_catalog_s_hash(default_model_path: Path) -> None:
     spec = Preparer(models_dir=default_model_path.parents[1], environ={})(catalog().default, cancel)
     assert spec.path == str(default_model_path)
     with default_model_path.open("rb") as file:

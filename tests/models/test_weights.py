@@ -1,4 +1,4 @@
-"""Telling a whole model on the disk from half of one."""
+"""Complete and incomplete models on disk."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_folder_with_several_gguf_files_asks_for_one(tmp_path: Path) -> None:
         ("model-00002-of-00003.safetensors", "lacks model-00002-of-00003.safetensors"),
     ],
 )
-def test_what_a_folder_lacks_is_named(tmp_path: Path, missing: str, complaint: str) -> None:
+def test_a_missing_file_of_a_folder_is_named(tmp_path: Path, missing: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         find_weights(write_folder(tmp_path, shards=3, missing=missing))
 
@@ -51,7 +51,7 @@ def test_a_folder_without_weights_is_no_model(tmp_path: Path) -> None:
         find_weights(write_folder(tmp_path, missing="model-00001-of-00001.safetensors"))
 
 
-def test_a_broken_shard_index_is_told(tmp_path: Path) -> None:
+def test_a_broken_shard_index_is_reported(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, shards=2)
     (folder / "model.safetensors.index.json").write_text("{")
     with pytest.raises(ValueError, match=r"broken model.safetensors.index.json"):
@@ -59,7 +59,7 @@ def test_a_broken_shard_index_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x.gguf", "model-00001-of-00001.safetensors"])
-def test_a_git_lfs_pointer_is_told_from_the_file_it_stands_for(tmp_path: Path, name: str) -> None:
+def test_a_git_lfs_pointer_is_recognised(tmp_path: Path, name: str) -> None:
     folder = tmp_path if name.endswith("gguf") else write_folder(tmp_path)
     (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
     with pytest.raises(ValueError, match="git lfs pull"):
@@ -73,7 +73,7 @@ def test_a_file_that_is_not_gguf_is_refused(tmp_path: Path) -> None:
         find_weights(file)
 
 
-def test_nothing_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_path_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not exist"):
         find_weights(tmp_path / "gone.gguf")
 

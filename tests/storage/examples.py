@@ -41,7 +41,7 @@ NOBODY = 65534
 
 
 class HandClock:
-    """Unix time that stands still until it is moved."""
+    """Unix time that only the test moves."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.now = now

@@ -1,4 +1,4 @@
-"""Any value in any column: the app starts, lists, opens, goes on and is repaired."""
+"""Any value in any column: the app starts, lists, opens, continues, and repair works."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_any_value_in_any_column(tmp_path: Path, whole: bytes, place: tuple[str,
     mended.close()
 
 
-def test_a_message_that_is_its_own_parent_is_no_endless_path(path: Path, whole: bytes) -> None:
+def test_a_message_that_is_its_own_parent_ends_the_path(path: Path, whole: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(whole)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:

@@ -29,7 +29,7 @@ def names(path: Path) -> list[str]:
     return sorted(each.name for each in backup_folder(path).iterdir())
 
 
-def test_a_backup_is_one_private_file_with_what_was_said_last(
+def test_a_backup_is_one_private_file_with_the_latest_messages(
     path: Path, store: ConversationStore, clock: HandClock
 ) -> None:
     answer(store, ask(store))
@@ -41,7 +41,7 @@ def test_a_backup_is_one_private_file_with_what_was_said_last(
     assert mode_of(backup.parent) == 0o700
 
 
-def test_a_write_that_runs_does_not_wait_for_a_backup_nor_the_backup_for_it(
+def test_a_backup_and_an_open_write_do_not_wait_for_each_other(
     path: Path, store: ConversationStore, clock: HandClock
 ) -> None:
     ask(store)
@@ -120,7 +120,7 @@ def test_a_database_without_messages_replaces_no_backup(
     fresh.close()
 
 
-def test_what_a_killed_backup_left_is_no_obstacle(
+def test_a_partial_file_of_a_killed_backup_is_replaced(
     path: Path, store: ConversationStore, clock: HandClock
 ) -> None:
     ask(store)
@@ -140,7 +140,9 @@ sys.stdin.read()
 """
 
 
-def test_of_several_windows_one_makes_it(path: Path, store: ConversationStore, clock: HandClock) -> None:
+def test_only_one_of_several_windows_makes_a_backup(
+    path: Path, store: ConversationStore, clock: HandClock
+) -> None:
     ask(store)
     backup_folder(path).mkdir()
     lock = str(backup_folder(path) / ".lock")
@@ -159,7 +161,7 @@ def test_of_several_windows_one_makes_it(path: Path, store: ConversationStore, c
     assert len(backups_of(path)) == 1
 
 
-def test_in_a_folder_that_cannot_be_written_there_is_none_and_the_log_says_why(
+def test_a_read_only_folder_gets_no_backup_and_the_log_says_why(
     reachable_path: Path, clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = open_store(reachable_path, clock=clock)
@@ -172,7 +174,7 @@ def test_in_a_folder_that_cannot_be_written_there_is_none_and_the_log_says_why(
     store.close()
 
 
-def test_on_a_full_disk_there_is_none_and_nothing_is_left(
+def test_a_full_disk_gets_no_backup_and_keeps_no_partial_file(
     path: Path,
     store: ConversationStore,
     clock: HandClock,

@@ -18,7 +18,7 @@ from ttchat_tui.storage.opening import open_scratch_store, open_store
 from ttchat_tui.storage.titles import TITLE_LENGTH, title_from
 
 
-def test_a_conversation_is_as_it_was_after_a_restart(store: ConversationStore, path: Path) -> None:
+def test_a_conversation_survives_a_restart_unchanged(store: ConversationStore, path: Path) -> None:
     made = store.create_conversation(title="T", model="m", system_prompt="Be brief.", sampling=SAMPLING)
     asked = store.add_user_message(made.id, None, "Zero\x00, emoji 👩‍🚀, bidi \u202e, [bold]")
     replied = answer(store, asked)
@@ -51,7 +51,7 @@ def test_the_list_is_newest_first_and_leaves_out_the_empty_and_the_deleted(
     assert latest.id == first
 
 
-def test_looking_at_a_conversation_does_not_move_it_up(store: ConversationStore, clock: HandClock) -> None:
+def test_opening_a_conversation_does_not_move_it_up(store: ConversationStore, clock: HandClock) -> None:
     older, newer = ask(store), ask(store)
     clock.now += 1
     store.rename(older.conversation_id, "Renamed")
@@ -61,7 +61,7 @@ def test_looking_at_a_conversation_does_not_move_it_up(store: ConversationStore,
     assert [each.id for each in store.conversations()] == [newer.conversation_id, older.conversation_id]
 
 
-def test_the_filter_finds_titles_in_any_case_and_takes_every_character_literally(
+def test_the_filter_ignores_case_and_takes_every_character_literally(
     store: ConversationStore,
 ) -> None:
     for title in ("Über Uhren", "100 % Wolle", "100 Schafe", "back_slash\\"):
@@ -119,7 +119,7 @@ def test_a_title_that_is_cut_ends_with_a_whole_word() -> None:
     assert title_from("y" * 60) == "y" * 60
 
 
-def test_delete_hides_and_undelete_brings_everything_back(store: ConversationStore) -> None:
+def test_delete_hides_and_undelete_restores_everything(store: ConversationStore) -> None:
     replied = answer(store, ask(store))
     before = store.conversation(replied.conversation_id)
     store.delete(before.id)
@@ -139,7 +139,7 @@ def test_delete_hides_and_undelete_brings_everything_back(store: ConversationSto
     assert store.path(replied.id)[-1] == replied
 
 
-def test_what_is_not_there_is_said(store: ConversationStore) -> None:
+def test_a_missing_conversation_is_an_error_with_a_sentence(store: ConversationStore) -> None:
     for missing in (
         lambda: store.conversation(99),
         lambda: store.undelete(99),
@@ -170,9 +170,7 @@ def test_settings_are_replaced_as_a_whole(store: ConversationStore) -> None:
 
 
 @pytest.mark.parametrize("sampling", [SamplingParams(temperature=9.0), SamplingParams(top_p=float("nan"))])
-def test_parameters_that_could_not_be_read_again_are_refused(
-    store: ConversationStore, sampling: SamplingParams
-) -> None:
+def test_invalid_sampling_parameters_are_refused(store: ConversationStore, sampling: SamplingParams) -> None:
     made = store.create_conversation()
     with pytest.raises(StorageError) as caught:
         store.set_settings(made.id, system_prompt="", sampling=sampling, model="")
@@ -180,7 +178,7 @@ def test_parameters_that_could_not_be_read_again_are_refused(
     assert store.conversation(made.id) == made
 
 
-def test_parameters_of_a_newer_version_are_left_out(path: Path) -> None:
+def test_sampling_parameters_of_a_newer_version_are_ignored(path: Path) -> None:
     store = open_store(path)
     made = store.create_conversation(sampling=SAMPLING)
     with store._database.transaction() as transaction:
@@ -189,7 +187,7 @@ def test_parameters_of_a_newer_version_are_left_out(path: Path) -> None:
     store.close()
 
 
-def test_a_row_that_makes_no_sense_is_an_error_of_storage(path: Path) -> None:
+def test_an_invalid_row_is_a_storage_error(path: Path) -> None:
     store = open_store(path)
     made = store.create_conversation(sampling=SAMPLING)
     with store._database.transaction() as transaction:
@@ -200,9 +198,7 @@ def test_a_row_that_makes_no_sense_is_an_error_of_storage(path: Path) -> None:
     store.close()
 
 
-def test_the_draft_of_what_is_not_created_yet_survives_a_restart(
-    store: ConversationStore, path: Path
-) -> None:
+def test_the_draft_of_a_new_conversation_survives_a_restart(store: ConversationStore, path: Path) -> None:
     assert store.new_draft() == ""
     store.set_new_draft("one")
     store.set_new_draft("two\nlines")
@@ -214,14 +210,14 @@ def test_the_draft_of_what_is_not_created_yet_survives_a_restart(
 
 @given(st.text(alphabet=st.characters()))
 @example("\udcff half a byte")
-def test_any_text_is_kept_only_lone_surrogates_become_a_mark(text: str) -> None:
+def test_any_text_is_kept_and_lone_surrogates_are_replaced(text: str) -> None:
     store = open_scratch_store()
     kept = ask(store, text).content
     assert kept == "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
     store.close()
 
 
-def test_half_a_character_is_kept_as_a_mark_wherever_it_comes_from(store: ConversationStore) -> None:
+def test_lone_surrogates_are_replaced_in_every_column(store: ConversationStore) -> None:
     half, mark = "a\udcff", "a\ufffd"
     record = msgspec.structs.replace(STARTED, model=half, engine=half, sampling=SamplingParams(stop=(half,)))
     made = store.create_conversation(
@@ -244,7 +240,7 @@ def test_half_a_character_is_kept_as_a_mark_wherever_it_comes_from(store: Conver
     assert store.new_draft() == mark
 
 
-def test_all_that_a_store_gives_can_cross_a_pipe(store: ConversationStore) -> None:
+def test_everything_a_store_returns_is_valid_utf8(store: ConversationStore) -> None:
     replied = answer(store, ask(store))
     assert msgspec.json.decode(msgspec.json.encode(replied), type=type(replied)) == replied
 
@@ -289,7 +285,7 @@ def test_all_that_a_store_gives_can_cross_a_pipe(store: ConversationStore) -> No
         ("", ""),
     ],
 )
-def test_a_title_is_the_words_of_the_first_line_that_has_some(content: str, title: str) -> None:
+def test_a_title_is_the_first_line_with_words(content: str, title: str) -> None:
     assert title_from(content) == title
 
 
@@ -308,19 +304,19 @@ def test_a_title_is_the_words_of_the_first_line_that_has_some(content: str, titl
     ],
     ids=lambda line: line[:3],
 )
-def test_a_title_of_a_long_paste_takes_no_longer_than_another(line: str) -> None:
+def test_the_title_of_a_long_paste_takes_no_longer(line: str) -> None:
     assert title_from(line)
 
 
 @given(st.text(alphabet="#>-*_`~|=+[]x \n ab:", max_size=80))
-def test_a_title_is_one_line_and_never_empty_where_something_was_said(content: str) -> None:
+def test_the_title_of_a_message_with_words_is_one_line_and_never_empty(content: str) -> None:
     title = title_from(content)
     assert len(title) <= TITLE_LENGTH
     assert title == " ".join(title.split())
     assert bool(title) == bool(content.strip())
 
 
-def test_the_conversation_deleted_last_is_known_also_after_a_restart(
+def test_the_last_deleted_conversation_is_known_after_a_restart(
     store: ConversationStore, path: Path, clock: HandClock
 ) -> None:
     made = [ask(store, text).conversation_id for text in ("one", "two", "three")]

@@ -1,4 +1,4 @@
-"""The file: private, shared, whole after an error, and every error a sentence with a cure."""
+"""The database file: private, shared, intact after an error, and every error with a sentence and a cure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ttchat_tui.storage.errors import StorageError, to_storage_error
 from ttchat_tui.storage.opening import open_store
 
 
-def test_nobody_else_can_read_what_is_stored(store: ConversationStore, path: Path) -> None:
+def test_the_database_is_private(store: ConversationStore, path: Path) -> None:
     ask(store)
     files = sorted(path.parent.iterdir())
     assert [file.name for file in files] == [f"conversations.db{end}" for end in ("", "-shm", "-wal")]
@@ -34,7 +34,7 @@ def test_a_file_that_others_could_read_is_made_private(path: Path) -> None:
     assert mode_of(path) == 0o600
 
 
-def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+def test_an_existing_folder_keeps_its_mode(tmp_path: Path) -> None:
     folder = tmp_path / "documents"
     folder.mkdir(mode=0o755)
     folder.chmod(0o755)
@@ -42,7 +42,7 @@ def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
     assert mode_of(folder) == 0o755
 
 
-def test_a_path_with_characters_that_mean_something_in_an_address_is_a_path(tmp_path: Path) -> None:
+def test_a_path_with_uri_characters_is_opened_literally(tmp_path: Path) -> None:
     path = tmp_path / "a b?mode=memory#%41" / "conversations.db"
     store = open_store(path)
     message = ask(store)
@@ -59,7 +59,7 @@ def test_closing_merges_the_log_into_one_file(store: ConversationStore, path: Pa
     store.close()
 
 
-def test_an_error_within_a_transaction_leaves_nothing_of_it(path: Path) -> None:
+def test_an_error_in_a_transaction_rolls_it_back(path: Path) -> None:
     database = open_database(path)
     with suppress(RuntimeError), database.transaction() as transaction:
         transaction.execute("INSERT INTO app_state VALUES ('a', 'b')")
@@ -79,7 +79,7 @@ def test_a_user_message_waits_for_the_disk_and_a_checkpoint_does_not(path: Path)
     database.close()
 
 
-def test_a_full_disk_is_said_and_the_same_call_works_once_there_is_space(path: Path) -> None:
+def test_a_full_disk_is_reported_and_the_call_works_once_there_is_space(path: Path) -> None:
     database = open_database(path)
     store = ConversationStore(database)
     message = ask(store, "before")
@@ -97,7 +97,7 @@ def test_a_full_disk_is_said_and_the_same_call_works_once_there_is_space(path: P
     store.close()
 
 
-def test_a_lock_that_does_not_pass_is_said_and_the_same_call_works_when_it_has(
+def test_a_lasting_lock_is_reported_and_the_call_works_once_it_is_released(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 20)
@@ -113,9 +113,7 @@ def test_a_lock_that_does_not_pass_is_said_and_the_same_call_works_when_it_has(
     store.close()
 
 
-def test_a_first_start_waits_for_another_one_that_is_setting_the_file_up(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_first_start_waits_for_another_first_start(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.parent.mkdir()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -174,7 +172,7 @@ def test_four_first_starts_at_once_make_one_database(path: Path) -> None:
         (PermissionError(errno.EACCES, "Permission denied"), "permission_denied"),
     ],
 )
-def test_every_failure_names_the_file_and_has_its_kind_also_without_codes(
+def test_every_failure_names_the_file_and_has_a_kind_even_without_codes(
     error: sqlite3.Error | OSError, kind: str
 ) -> None:
     info = to_storage_error(error, Path("/data/conversations.db")).info

@@ -1,4 +1,4 @@
-"""Transcripts as files: complete, private, never over another, whole or not there."""
+"""Transcript files: complete, private, never overwriting, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def branched(store: ConversationStore) -> tuple[Conversation, list[Message], lis
     return store.conversation(made.id), store.path(last.id), store.tree(made.id)
 
 
-def test_json_holds_everything_and_reads_back_equal(
+def test_json_has_everything_and_decodes_to_the_same(
     branched: tuple[Conversation, list[Message], list[Message]],
 ) -> None:
     conversation, _, tree = branched
@@ -62,7 +62,7 @@ def test_json_of_nothing_is_json() -> None:
     assert msgspec.json.decode(export_json(TALK, []), type=ConversationFile).messages == ()
 
 
-def test_what_was_not_sent_is_not_exported() -> None:
+def test_an_unsent_draft_is_not_exported() -> None:
     assert "secret" not in export_json(msgspec.structs.replace(TALK, draft="secret"), [])
 
 
@@ -123,7 +123,7 @@ def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
         ("x.JsonL", "x.JsonL", "jsonl"),
     ],
 )
-def test_what_is_typed_names_the_file_and_its_ending_the_format(
+def test_the_typed_path_names_the_file_and_its_suffix_the_format(
     tmp_path: Path, typed: str, written: str, format: str
 ) -> None:
     (tmp_path / "there").mkdir()
@@ -134,7 +134,7 @@ def test_what_is_typed_names_the_file_and_its_ending_the_format(
 
 
 @pytest.mark.parametrize("name", ["x.pdf", "x.txt", "x.md.bak", "dir/x.docx", "x.JSON5"])
-def test_an_ending_that_no_format_has_is_refused_with_those_there_are(tmp_path: Path, name: str) -> None:
+def test_an_unknown_suffix_is_refused_with_a_list_of_the_known_ones(tmp_path: Path, name: str) -> None:
     for refuse in (
         lambda: format_of(tmp_path / name),
         lambda: write_export(tmp_path / name, "json", TALK, []),
@@ -145,7 +145,7 @@ def test_an_ending_that_no_format_has_is_refused_with_those_there_are(tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_ending_of_another_format_is_refused(tmp_path: Path) -> None:
+def test_the_suffix_of_another_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="suffix of json") as caught:
         write_export(tmp_path / "x.md", "json", TALK, [])
     assert "x.json" in caught.value.info.cure
@@ -218,7 +218,7 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
     assert file.read_bytes() == b""
 
 
-def test_what_only_looks_like_a_folder_is_named(tmp_path: Path) -> None:
+def test_a_pipe_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "pipe").symlink_to("/dev/null")
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "loop").symlink_to("loop")
@@ -229,19 +229,19 @@ def test_what_only_looks_like_a_folder_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_path_that_no_file_can_have_is_said(tmp_path: Path) -> None:
+def test_an_invalid_path_is_reported(tmp_path: Path) -> None:
     for typed in ("a\0b.md", "\0", "~\0/x.md"):
         with pytest.raises(StorageError, match="is not a valid file name"):
             place_for(typed, tmp_path, TALK)
 
 
-def test_a_name_that_is_too_long_is_said(tmp_path: Path) -> None:
+def test_a_name_that_is_too_long_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="too long") as caught:
         write_export(tmp_path / f"{'x' * 300}.md", "markdown", TALK, [])
     assert caught.value.info.cure == "Choose a shorter name."
 
 
-def test_a_place_that_cannot_be_is_said(tmp_path: Path) -> None:
+def test_an_impossible_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="could not be written"):
         write_export(tmp_path / "file" / "exports", "markdown", TALK, [])
@@ -273,6 +273,6 @@ def test_a_name_is_the_title_s_words() -> None:
 
 
 @pytest.mark.parametrize("typed", ["a\0b.md", "half \ud83d.md"])
-def test_a_name_that_no_file_can_have_is_refused(typed: str) -> None:
+def test_an_invalid_file_name_is_refused(typed: str) -> None:
     with pytest.raises(StorageError, match="is not a valid file name"):
         file_path(typed)

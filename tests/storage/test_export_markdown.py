@@ -1,4 +1,4 @@
-"""Markdown transcripts: the words as they were, and a structure that no model can break."""
+"""Markdown transcripts: unchanged text, and a structure that no content can break."""
 
 from __future__ import annotations
 
@@ -98,14 +98,14 @@ def test_no_open_block_swallows_the_next_turn(content: str) -> None:
 )
 @example(["- ", "```"])
 @example(["> <!--", "```"])
-def test_whatever_is_said_the_turns_stay_apart_and_the_words_stay(parts: list[str]) -> None:
+def test_turns_stay_apart_and_words_stay_for_any_content(parts: list[str]) -> None:
     content = "\n".join(parts)
     assert close_last_block(content).startswith(content)
     text = export_markdown(TALK, [message(1, close_last_block(content)), message(2, "Next.")])
     assert headings(text)[-1] == "Assistant"
 
 
-def test_what_ends_by_itself_gets_nothing_added() -> None:
+def test_content_that_closes_its_blocks_is_not_changed() -> None:
     for content in ("", "text", "```\ncode\n```", "> ```\n> quoted", "- item\n  ```\n  code", "    code"):
         assert close_last_block(content) == content
 
@@ -152,7 +152,7 @@ LIKE_OURS = [
 
 
 @pytest.mark.parametrize("content", LIKE_OURS)
-def test_a_heading_like_ours_in_a_message_begins_no_turn_and_is_read_back_as_it_was(content: str) -> None:
+def test_a_turn_heading_inside_a_message_is_escaped_and_reads_back_unchanged(content: str) -> None:
     said = [message(1, content), message(2, content), message(3, "Next?"), message(4, content)]
     found = turns_in(export_markdown(TALK, said))
     assert [who for who, _ in found] == ["System", "You", "Assistant", "You", "Assistant"]
@@ -163,13 +163,13 @@ def test_a_heading_like_ours_in_a_message_begins_no_turn_and_is_read_back_as_it_
 @given(
     st.lists(st.sampled_from([*LIKE_OURS, *OPEN_BLOCKS, "", "Assistant", "---", "You", "==="]), max_size=5)
 )
-def test_whatever_headings_are_said_the_turns_are_ours(parts: list[str]) -> None:
+def test_no_heading_in_a_message_begins_a_turn(parts: list[str]) -> None:
     content = "\n".join(parts)
     found = turns_in(export_markdown(TALK, [message(1, content), message(2, content), message(3, "Next?")]))
     assert [who for who, _ in found] == ["System", "You", "Assistant", "You"]
 
 
-def test_nothing_is_changed_in_a_message_without_such_headings() -> None:
+def test_a_message_without_turn_headings_is_not_changed() -> None:
     for content in (
         "## Plan\n\nYou\n===",
         "text ## Assistant",

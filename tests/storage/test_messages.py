@@ -1,4 +1,4 @@
-"""Questions and replies: branches, checkpoints, what a reply keeps, what may be taken out."""
+"""Messages: branches, checkpoints, reply records, removal."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 
 
-def test_a_reply_streams_and_then_keeps_all_that_belongs_to_it(
-    store: ConversationStore, clock: HandClock
-) -> None:
+def test_a_reply_streams_and_then_keeps_its_whole_record(store: ConversationStore, clock: HandClock) -> None:
     asked = ask(store)
     reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
     assert (reply.role, reply.status, reply.content, reply.reply) == ("assistant", "streaming", "", STARTED)
@@ -61,7 +59,7 @@ def test_a_failed_reply_keeps_its_error(store: ConversationStore) -> None:
     assert failed.reply == record
 
 
-def test_an_interrupted_reply_goes_on_from_what_it_has(store: ConversationStore) -> None:
+def test_an_interrupted_reply_continues_from_its_text(store: ConversationStore) -> None:
     asked = ask(store)
     reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
     stopped = msgspec.structs.replace(FINISHED, finish_reason="cancelled")
@@ -76,7 +74,7 @@ def test_an_interrupted_reply_goes_on_from_what_it_has(store: ConversationStore)
     assert store.finish_reply(reply.id, "Half and half", "complete", FINISHED).content == "Half and half"
 
 
-def test_the_figures_of_the_first_part_go_once_more_has_been_kept(store: ConversationStore) -> None:
+def test_a_later_checkpoint_drops_the_statistics_of_the_first_part(store: ConversationStore) -> None:
     asked = ask(store)
     reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
     stopped = store.finish_reply(reply.id, "Half", "interrupted", FINISHED)
@@ -147,7 +145,7 @@ def test_a_message_of_another_conversation_cannot_be_answered(store: Conversatio
     assert store.conversation(mine.conversation_id).head_id == mine.id
 
 
-def test_a_message_that_others_follow_cannot_be_taken_out(store: ConversationStore) -> None:
+def test_a_message_with_children_cannot_be_removed(store: ConversationStore) -> None:
     asked = ask(store)
     answer(store, asked)
     with pytest.raises(StorageError) as caught:
@@ -156,7 +154,7 @@ def test_a_message_that_others_follow_cannot_be_taken_out(store: ConversationSto
     assert store.message(asked.id) == store.children(None, asked.conversation_id)[0]
 
 
-def test_a_refused_prompt_leaves_nothing_behind_not_even_its_title(store: ConversationStore) -> None:
+def test_a_removed_first_message_takes_its_title_along(store: ConversationStore) -> None:
     asked = ask(store, "Far too long")
     reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
     store.remove_message(reply.id)
@@ -169,7 +167,7 @@ def test_a_refused_prompt_leaves_nothing_behind_not_even_its_title(store: Conver
     assert store.conversation(left.id).title == "Shorter"
 
 
-def test_the_whole_tree_comes_parents_first(store: ConversationStore) -> None:
+def test_a_tree_lists_parents_before_children(store: ConversationStore) -> None:
     asked = ask(store)
     replies = [answer(store, asked, text) for text in "ab"]
     followed = store.add_user_message(asked.conversation_id, replies[0].id, "Why?")

@@ -1,4 +1,4 @@
-"""From an old schema to a new one: a step whole or not at all, after a copy of what was there."""
+"""Migrations: each step completely or not at all, after a backup."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_one_backup_is_made_for_several_steps(old: Path, migrations: Path) -> No
 )
 def test_a_step_that_fails_leaves_no_trace(old: Path, migrations: Path, broken: str) -> None:
     number = next_step(migrations, broken)
-    with pytest.raises(StorageError, match=f"brought to schema {number}: .* They are unchanged") as caught:
+    with pytest.raises(StorageError, match=f"migrated to schema {number}: .* They are unchanged") as caught:
         open_database(old, migrations=migrations)
     backup = old.with_name(f"{old.name}.bak-v{number - 1}")
     assert caught.value.info.kind == "migration_failed"
@@ -117,7 +117,7 @@ def test_a_second_step_that_fails_leaves_the_first_and_the_copy(old: Path, migra
     assert version_of(old) == first
 
 
-def test_a_step_that_another_process_has_just_done_is_not_done_again(old: Path, migrations: Path) -> None:
+def test_a_step_that_another_process_has_just_run_is_not_repeated(old: Path, migrations: Path) -> None:
     number = next_step(migrations, STARS)
 
     class Overtaken(sqlite3.Connection):
@@ -137,7 +137,7 @@ def test_a_step_that_another_process_has_just_done_is_not_done_again(old: Path, 
     assert version_of(backup) == number - 1
 
 
-def test_a_newer_app_s_database_is_refused_and_left_alone(old: Path, migrations: Path) -> None:
+def test_the_database_of_a_newer_app_is_refused_and_not_changed(old: Path, migrations: Path) -> None:
     next_step(migrations, STARS)
     open_database(old, migrations=migrations).close()
     before = old.read_bytes()

@@ -1,4 +1,4 @@
-"""A file that goes while it is open, and a log that nobody copies: what was said is at the path all the same."""
+"""A file that is lost while it is open, and the write-ahead log: messages are at the path in any case."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def move_the_folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize("lose", [lose_the_folder, lose_the_file, move_the_folder])
-def test_a_file_that_has_gone_is_written_anew_with_everything_and_that_is_said(
+def test_a_lost_file_is_restored_with_everything_and_reported(
     store: ConversationStore, path: Path, lose: object
 ) -> None:
     asked = ask(store, "Before")
     assert callable(lose)
     lose(path)
     store.add_user_message(asked.conversation_id, asked.id, "After")
-    news = store.pop_file_notice()
-    assert news is not None
-    assert str(path) in news.message
-    assert news.cure
-    assert store.pop_file_notice() is None, "it is told once"
+    notice = store.pop_file_notice()
+    assert notice is not None
+    assert str(path) in notice.message
+    assert notice.cure
+    assert store.pop_file_notice() is None, "it is reported once"
     assert mode_of(path) == 0o600
     assert said_in(path) == ["Before", "After"]
     answer(store, asked)
@@ -73,7 +73,7 @@ WRITES: dict[str, Callable[[ConversationStore, int], object]] = {
 
 
 @pytest.mark.parametrize("what", WRITES)
-def test_whatever_is_written_goes_to_a_file_at_the_path(
+def test_every_kind_of_write_goes_to_a_file_at_the_path(
     store: ConversationStore, path: Path, what: str
 ) -> None:
     asked = ask(store, "Before")
@@ -93,7 +93,7 @@ def test_whatever_is_written_goes_to_a_file_at_the_path(
 
 
 @pytest.mark.parametrize("what", WRITES)
-def test_whatever_is_written_is_in_a_copy_of_the_file_alone_once_merged(
+def test_after_a_merge_a_copy_of_the_file_alone_has_every_write(
     store: ConversationStore, path: Path, tmp_path: Path, what: str
 ) -> None:
     asked = ask(store, "Before")
@@ -106,7 +106,7 @@ def test_whatever_is_written_is_in_a_copy_of_the_file_alone_once_merged(
 
 
 @pytest.mark.parametrize("lose", [lose_the_folder, lose_the_file, move_the_folder])
-def test_where_a_link_leads_to_a_file_that_has_gone_it_leads_to_the_new_one(
+def test_a_link_to_a_lost_file_leads_to_the_restored_one(
     path: Path, tmp_path: Path, lose: Callable[[Path], None]
 ) -> None:
     link = tmp_path / "linked" / "conversations.db"
@@ -117,17 +117,17 @@ def test_where_a_link_leads_to_a_file_that_has_gone_it_leads_to_the_new_one(
         asked = ask(store, "Before")
         lose(path)
         store.add_user_message(asked.conversation_id, asked.id, "After")
-        news = store.pop_file_notice()
-        assert news is not None
-        assert news.kind == "database_written_anew"
-        assert str(link) in news.message
+        notice = store.pop_file_notice()
+        assert notice is not None
+        assert notice.kind == "database_written_anew"
+        assert str(link) in notice.message
     assert link.is_symlink()
     assert list(link.parent.iterdir()) == [link]
     assert list(path.parent.iterdir()) == [path], "and no log of the file before lies beside it"
     assert said_in(path) == ["Before", "After"]
 
 
-def test_a_link_that_has_gone_is_written_anew_as_a_file(path: Path, tmp_path: Path) -> None:
+def test_a_lost_link_is_restored_as_a_file(path: Path, tmp_path: Path) -> None:
     link = tmp_path / "conversations.db"
     open_store(path).close()
     link.symlink_to(path)
@@ -139,7 +139,7 @@ def test_a_link_that_has_gone_is_written_anew_as_a_file(path: Path, tmp_path: Pa
     assert said_in(path) == ["Before"]
 
 
-def test_a_folder_that_may_not_be_entered_any_more_is_said_and_has_not_gone(
+def test_an_unreadable_folder_is_reported_and_not_taken_for_lost(
     reachable_path: Path,
 ) -> None:
     path = reachable_path
@@ -156,7 +156,7 @@ def test_a_folder_that_may_not_be_entered_any_more_is_said_and_has_not_gone(
         assert store.pop_file_notice() is None
 
 
-def test_it_may_go_twice(store: ConversationStore, path: Path) -> None:
+def test_a_file_can_be_lost_twice(store: ConversationStore, path: Path) -> None:
     for text in ("one", "two", "three"):
         ask(store, text)
         shutil.rmtree(path.parent)
@@ -164,7 +164,7 @@ def test_it_may_go_twice(store: ConversationStore, path: Path) -> None:
     assert said_in(path) == ["one", "two", "three", "four"]
 
 
-def test_another_file_in_its_place_is_never_touched_and_this_session_goes_on_beside_it(
+def test_a_file_that_replaced_it_is_not_touched_and_the_session_continues_beside_it(
     store: ConversationStore, path: Path
 ) -> None:
     asked = ask(store, "Mine")
@@ -172,16 +172,16 @@ def test_another_file_in_its_place_is_never_touched_and_this_session_goes_on_bes
     other = open_store(path)
     ask(other, "Theirs")  # and only in the log yet
     answer(store, asked, "Mine too.")
-    news = store.pop_file_notice()
-    assert news is not None
-    assert f"Another file has replaced {path}" in news.message
+    notice = store.pop_file_notice()
+    assert notice is not None
+    assert f"Another file has replaced {path}" in notice.message
     (beside,) = path.parent.glob("conversations.db.rescued-????????")
-    assert str(beside) in news.message
+    assert str(beside) in notice.message
     assert mode_of(beside) == 0o600
     assert said_in(beside) == ["Mine", "Mine too."]
     assert said_in(path) == ["Theirs"], "its log is there as well"
     ask(store, "Still mine")
-    assert store.pop_file_notice() is None, "it is told once"
+    assert store.pop_file_notice() is None, "it is reported once"
     store.close()
     ask(other, "And theirs")
     other.close()
@@ -196,9 +196,9 @@ def test_the_cure_for_two_windows_that_lost_their_folder_keeps_the_messages_of_b
     shutil.rmtree(path.parent)
     first.add_user_message(asked.conversation_id, asked.id, "First")
     second.add_user_message(asked.conversation_id, asked.id, "Second")
-    news = second.pop_file_notice()
-    assert news is not None
-    before, command = news.cure.split(", then: ")
+    notice = second.pop_file_notice()
+    assert notice is not None
+    before, command = notice.cure.split(", then: ")
     assert "quit every window, move the other file away (with its -wal and -journal" in before
     first.close()
     second.close()
@@ -209,7 +209,7 @@ def test_the_cure_for_two_windows_that_lost_their_folder_keeps_the_messages_of_b
 
 
 @pytest.mark.parametrize("content", [b"", b"no database", b"folder", b"pipe"])
-def test_whatever_takes_its_place_nothing_is_lost(
+def test_nothing_is_lost_whatever_replaces_the_file(
     store: ConversationStore, path: Path, content: bytes
 ) -> None:
     asked = ask(store, "Mine")
@@ -227,9 +227,7 @@ def test_whatever_takes_its_place_nothing_is_lost(
     assert content in (b"folder", b"pipe") or path.read_bytes() == content
 
 
-def test_where_it_cannot_be_written_anew_that_is_said_and_it_goes_on_once_it_can(
-    store: ConversationStore, path: Path
-) -> None:
+def test_a_failed_restore_is_reported_and_works_once_it_can(store: ConversationStore, path: Path) -> None:
     asked = ask(store, "Before")
     shutil.rmtree(path.parent)
     path.parent.write_text("a file in the way of the folder")
@@ -265,7 +263,7 @@ def test_the_log_is_merged_when_asked_and_at_the_next_start(
     assert said_in(alone(path, tmp_path)) == ["Hello?", "Hello.", "And now?"]
 
 
-def test_somebody_who_reads_does_not_hold_the_merge_up(store: ConversationStore, path: Path) -> None:
+def test_a_reader_does_not_delay_the_merge(store: ConversationStore, path: Path) -> None:
     ask(store, "Hello?")
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         reader.execute("BEGIN")

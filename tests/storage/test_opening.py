@@ -1,4 +1,4 @@
-"""Whatever is wrong with the file, the app gets a store, and the file stays as it is."""
+"""The app gets a store whatever is wrong with the file, and the file is not changed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_folder_that_is_write_protected_is_read_although_the_log_needs_a_place
     assert_reads_and_does_not_keep(store, "database_read_only", path)
 
 
-def test_a_folder_where_nothing_may_be_made_gives_an_empty_store(reachable_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_gives_an_empty_store(reachable_path: Path) -> None:
     reachable_path.parent.mkdir(mode=0o500)
     with without_root(reachable_path.parent):
         store = open_store(reachable_path)
@@ -95,7 +95,7 @@ def test_a_folder_that_may_not_be_entered_gives_an_empty_store(reachable_path: P
     store.close()
 
 
-def test_no_room_for_shared_memory_is_a_full_disk_and_what_is_there_is_read(
+def test_no_space_for_shared_memory_is_a_full_disk_and_the_file_is_read(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(connection: sqlite3.Connection) -> None:
@@ -147,7 +147,7 @@ def test_a_database_locked_for_good_is_read_where_that_is_possible(
     assert_reads_and_does_not_keep(store, "database_locked", filled)
 
 
-def test_a_database_that_nobody_else_may_read_gives_an_empty_store(
+def test_a_database_without_read_permission_gives_an_empty_store(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 20)
@@ -193,7 +193,7 @@ def texts_of_new_session(store: ConversationStore) -> list[str]:
 
 
 @pytest.mark.parametrize("is_locked", [False, True])
-def test_a_newer_app_s_database_gives_an_empty_store_that_says_so(
+def test_the_database_of_a_newer_app_gives_an_empty_store_and_a_notice(
     filled: Path, is_locked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 20)
@@ -209,7 +209,7 @@ def test_a_newer_app_s_database_gives_an_empty_store_that_says_so(
     other.close()
 
 
-def test_a_folder_in_the_file_s_place_gives_an_empty_store(path: Path) -> None:
+def test_a_folder_in_the_place_of_the_file_gives_an_empty_store(path: Path) -> None:
     path.mkdir(parents=True)
     store = open_store(path)
     assert store.mode == "memory"
@@ -218,7 +218,7 @@ def test_a_folder_in_the_file_s_place_gives_an_empty_store(path: Path) -> None:
     store.close()
 
 
-def test_a_scratch_store_keeps_nothing_and_says_nothing() -> None:
+def test_a_scratch_store_keeps_nothing_and_has_no_notice() -> None:
     store = open_scratch_store()
     assert (store.mode, store.notice) == ("memory", None)
     assert texts_of_new_session(store) == ["Hello?", "Hello."]
@@ -241,7 +241,7 @@ def test_what_was_deleted_thirty_days_ago_is_gone_at_the_next_start(path: Path, 
     assert b"secret-of-old" not in path.read_bytes()
 
 
-def test_a_session_that_is_not_kept_can_begin_with_what_is_there(tmp_path: Path) -> None:
+def test_a_scratch_store_can_start_with_a_copy_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "conversations.db"
     kept = open_store(path)
     conversation = kept.create_conversation(model="m", system_prompt="", sampling=None)

@@ -1,4 +1,4 @@
-"""Processes that die, and processes that live beside each other, on one file."""
+"""Several processes on one file, some of which die."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ def test_two_instances_write_two_hundred_messages_each_into_one_database(path: P
     store.close()
 
 
-def test_a_reply_of_this_very_process_is_not_taken_for_dead(store: ConversationStore) -> None:
+def test_a_running_reply_of_this_process_is_not_interrupted(store: ConversationStore) -> None:
     asked = ask(store)
     store.begin_reply(asked.conversation_id, asked.id, STARTED)
     assert store.recover() == []
 
 
-def test_a_writer_elsewhere_counts_as_gone_after_a_silence(
+def test_a_writer_on_another_host_counts_as_ended_after_a_silence(
     store: ConversationStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = ask(store)
@@ -135,7 +135,7 @@ def test_a_process_is_known_by_its_pid_and_its_start(other: Callable[[Writer], W
     assert has_writer_ended(other(this_process()).encoded(), silent_s=1.0) is gone
 
 
-def test_a_process_that_is_dead_but_not_buried_is_gone() -> None:
+def test_a_zombie_has_ended() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     me = this_process()
     writer = Writer(me.machine, child.pid, writers._start_time(child.pid)).encoded()
@@ -146,5 +146,5 @@ def test_a_process_that_is_dead_but_not_buried_is_gone() -> None:
     child.communicate()
 
 
-def test_a_writer_that_cannot_be_read_is_gone() -> None:
+def test_an_unreadable_writer_has_ended() -> None:
     assert has_writer_ended("not json", silent_s=0.0)

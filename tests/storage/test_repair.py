@@ -1,7 +1,8 @@
-"""A damaged file is replaced by its backup and all that can be read of it, and is kept itself."""
+"""Repair replaces a damaged file by its backup and its readable rows, and keeps the damaged file."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sqlite3
@@ -136,7 +137,7 @@ def test_a_lost_page_costs_its_messages_and_no_others(filled: Path) -> None:
         assert row == (*before[message_id][:2], above, *before[message_id][3:])
 
 
-def test_without_the_root_of_the_table_and_a_backup_nothing_is_changed(filled: Path) -> None:
+def test_without_a_backup_a_lost_root_page_changes_nothing(filled: Path) -> None:
     on_the_root_of_messages(filled)
     before = files_in(filled.parent)
     with pytest.raises(StorageError, match="No conversation can be read"):
@@ -154,7 +155,7 @@ def say_more(path: Path) -> None:
     store.close()
 
 
-def test_what_a_lost_page_had_comes_from_the_backup_and_what_was_said_since_from_the_file(
+def test_lost_rows_come_from_the_backup_and_newer_ones_from_the_file(
     filled: Path,
 ) -> None:
     back_up(filled)
@@ -171,7 +172,7 @@ def test_what_a_lost_page_had_comes_from_the_backup_and_what_was_said_since_from
     assert [rows_in(filled, table) for table in ("messages", "conversations")] == before
 
 
-def test_a_file_of_which_nothing_is_left_is_restored_from_the_backup(filled: Path) -> None:
+def test_an_unreadable_file_is_restored_from_the_backup(filled: Path) -> None:
     before = [rows_in(filled, table) for table in ("messages", "conversations")]
     back_up(filled)
     filled.write_bytes(b"Dear diary, " * 4000)
@@ -185,7 +186,7 @@ def test_a_file_of_which_nothing_is_left_is_restored_from_the_backup(filled: Pat
     store.close()
 
 
-def test_a_backup_that_is_damaged_itself_is_passed_over(filled: Path) -> None:
+def test_a_damaged_backup_is_skipped(filled: Path) -> None:
     clock = HandClock()
     back_up(filled, clock=clock)
     clock.now += 24 * 3600.0
@@ -199,7 +200,21 @@ def test_a_backup_that_is_damaged_itself_is_passed_over(filled: Path) -> None:
     assert done.messages == len(rows_in(oldest))
 
 
-def test_what_was_deleted_since_the_backup_stays_deleted(filled: Path) -> None:
+def test_a_backup_of_an_earlier_database_is_not_mixed_with_a_new_one(filled: Path) -> None:
+    back_up(filled)
+    filled.unlink()
+    store = open_store(filled, clock=HandClock(1_700_009_000.0))
+    answer(store, ask(store, "A new start?"))
+    store.close()
+    before = rows_in(filled)
+    in_an_index(filled)
+    done = repair(filled)
+    assert done is not None
+    assert done.backup is None
+    assert rows_in(filled) == before
+
+
+def test_a_conversation_deleted_since_the_backup_stays_deleted(filled: Path) -> None:
     back_up(filled)
     store = open_store(filled)
     store.delete(3)
@@ -239,16 +254,16 @@ def on_the_version(path: Path) -> None:
     overwrite(path, 60, bytes(4))
 
 
-@pytest.mark.parametrize("has_backup", [True, False])
+BESIDE_THE_ROOT = [in_an_index, on_the_header, on_the_schema, on_the_first_page, on_the_version]
+
+
 @pytest.mark.parametrize(
-    "damage",
-    [on_the_root_of_messages, in_an_index, on_the_header, on_the_schema, on_the_first_page, on_the_version],
+    ("damage", "has_backup"),
+    [(on_the_root_of_messages, True), *itertools.product(BESIDE_THE_ROOT, [True, False])],
 )
 def test_damage_beside_the_messages_costs_none(
     filled: Path, damage: Callable[[Path], None], has_backup: bool
 ) -> None:
-    if damage is on_the_root_of_messages and not has_backup:
-        pytest.skip("SQL finds no row without the root of its table")
     before = [rows_in(filled, table) for table in ("messages", "conversations")]
     if has_backup:
         back_up(filled)
@@ -265,7 +280,7 @@ def test_damage_beside_the_messages_costs_none(
     store.close()
 
 
-def test_bytes_in_the_middle_of_a_page_cost_what_they_hit(filled: Path) -> None:
+def test_overwritten_bytes_cost_only_the_rows_they_hit(filled: Path) -> None:
     before = rows_in(filled)
     hit = set(list(ids_by_page(filled).values())[3])
     in_the_middle_of_a_page_of_messages(filled)
@@ -278,7 +293,7 @@ def test_bytes_in_the_middle_of_a_page_cost_what_they_hit(filled: Path) -> None:
     assert all(after[each][15] == before[each][15] for each in before.keys() - hit)
 
 
-def test_of_a_file_that_was_cut_off_the_rest_is_saved(filled: Path) -> None:
+def test_the_rest_of_a_truncated_file_is_saved(filled: Path) -> None:
     before = rows_in(filled)
     size = filled.stat().st_size // 2 + 77
     os.truncate(filled, size)
@@ -292,7 +307,7 @@ def test_of_a_file_that_was_cut_off_the_rest_is_saved(filled: Path) -> None:
     assert all(after[each][15] == before[each][15] for each in after)
 
 
-def test_a_conversation_that_is_lost_is_made_again_from_its_messages(filled: Path) -> None:
+def test_a_lost_conversation_is_rebuilt_from_its_messages(filled: Path) -> None:
     before = rows_in(filled)
     overwrite(filled, pages_of(filled, "conversations")[0], bytes(PAGE))
     done = repair(filled)
@@ -308,7 +323,7 @@ def test_a_conversation_that_is_lost_is_made_again_from_its_messages(filled: Pat
     store.close()
 
 
-def test_a_head_that_is_lost_becomes_the_newest_message(filled: Path) -> None:
+def test_a_lost_head_becomes_the_newest_message(filled: Path) -> None:
     last = max(rows_in(filled))
     pages = ids_by_page(filled)
     place, lost = next((place, ids) for place, ids in pages.items() if last in ids)
@@ -335,7 +350,7 @@ os._exit(9)
 
 
 @pytest.mark.parametrize("damage", [None, on_the_header, on_the_first_page])
-def test_what_only_the_log_holds_is_saved_and_the_log_kept(
+def test_rows_that_are_only_in_the_log_are_saved_and_the_log_is_kept(
     filled: Path, damage: Callable[[Path], None] | None
 ) -> None:
     subprocess.run([sys.executable, "-c", LEAVES_A_LOG, str(filled)], check=False, timeout=60)
@@ -370,7 +385,7 @@ def test_a_kept_file_is_never_overwritten(filled: Path) -> None:
     ]
 
 
-def test_a_title_that_is_no_text_any_more_is_damage(filled: Path) -> None:
+def test_a_title_with_invalid_bytes_is_damage(filled: Path) -> None:
     overwrite(filled, filled.read_bytes().index(b"Question 2"), b"\x80")
     done = repair(filled)
     assert done is not None
@@ -379,7 +394,7 @@ def test_a_title_that_is_no_text_any_more_is_damage(filled: Path) -> None:
     assert rows_in(filled, "conversations")[3][5] == "\ufffduestion 2"
 
 
-def test_text_that_is_no_text_any_more_is_shown_as_far_as_it_is(filled: Path) -> None:
+def test_text_with_invalid_bytes_is_shown_with_replacements(filled: Path) -> None:
     content = filled.read_bytes()
     overwrite(filled, content.index(b"And 3, \xc3\xbcn") + 8, b"\xff")
     store = open_store(filled)
@@ -392,7 +407,7 @@ def test_text_that_is_no_text_any_more_is_shown_as_far_as_it_is(filled: Path) ->
     assert any("And 3, \ufffd" in str(row[15]) for row in rows_in(filled).values())
 
 
-def test_figures_that_cannot_be_read_go_and_the_words_stay(filled: Path) -> None:
+def test_unreadable_statistics_go_and_the_text_stays(filled: Path) -> None:
     with closing(sqlite3.connect(filled, isolation_level=None)) as connection:
         connection.execute("UPDATE messages SET stats = '{' WHERE id = 5")
         connection.execute("UPDATE conversations SET sampling = '[' WHERE id = 2")
@@ -424,20 +439,20 @@ def test_a_file_of_an_older_schema_is_saved_into_the_newest(filled: Path, tmp_pa
     assert {row[-1] for row in after.values()} == {3}
 
 
-def test_a_whole_file_stays_as_it_is(filled: Path) -> None:
+def test_an_intact_file_is_not_changed(filled: Path) -> None:
     before = files_in(filled.parent)
     assert repair(filled) is None
     assert files_in(filled.parent) == before
 
 
-def test_an_empty_file_is_whole(path: Path) -> None:
+def test_an_empty_file_is_intact(path: Path) -> None:
     path.parent.mkdir()
     path.touch()
     assert repair(path) is None
 
 
 @pytest.mark.parametrize("content", [bytes(10 * PAGE), b"Dear diary, " * 4000])
-def test_a_file_of_which_nothing_is_left_stays_where_it_is(path: Path, content: bytes) -> None:
+def test_an_unreadable_file_without_a_backup_is_not_changed(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(StorageError, match="No conversation can be read") as caught:
@@ -474,14 +489,14 @@ def test_a_file_that_a_running_app_has_open_is_left_alone(filled: Path) -> None:
     assert repair(filled) is not None
 
 
-def test_where_there_is_no_file_none_is_made(path: Path) -> None:
+def test_a_missing_file_is_not_created(path: Path) -> None:
     path.parent.mkdir()
     with pytest.raises(StorageError, match="does not exist"):
         repair(path)
     assert files_in(path.parent) == {}
 
 
-def test_a_newer_app_s_file_is_left_alone(filled: Path) -> None:
+def test_the_file_of_a_newer_app_is_not_changed(filled: Path) -> None:
     overwrite(filled, 60, (47).to_bytes(4, "big"))
     in_an_index(filled)
     before = files_in(filled.parent)
@@ -491,7 +506,7 @@ def test_a_newer_app_s_file_is_left_alone(filled: Path) -> None:
     assert files_in(filled.parent) == before
 
 
-def test_when_the_new_file_cannot_be_put_in_place_the_old_one_is(
+def test_if_the_new_file_cannot_be_renamed_the_old_one_is_restored(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_an_index(filled)
@@ -518,7 +533,7 @@ def good() -> bytes:
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_whatever_is_overwritten_nothing_is_made_up_and_the_file_is_kept(data: st.DataObject) -> None:
+def test_no_damage_invents_rows_and_the_file_is_kept(data: st.DataObject) -> None:
     content = bytearray(good())
     for _ in range(data.draw(st.integers(1, 4))):
         page = data.draw(st.integers(0, len(content) // PAGE - 1)) * PAGE
@@ -550,7 +565,7 @@ def test_whatever_is_overwritten_nothing_is_made_up_and_the_file_is_kept(data: s
 
 
 @pytest.mark.parametrize("version", [2, 9999, 2**31 - 1])
-def test_what_a_newer_app_wrote_is_refused_and_left_as_it_is(filled: Path, version: int) -> None:
+def test_the_schema_of_a_newer_app_is_refused_and_not_changed(filled: Path, version: int) -> None:
     with closing(sqlite3.connect(filled, isolation_level=None)) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
     before = filled.read_bytes()
@@ -560,7 +575,7 @@ def test_what_a_newer_app_wrote_is_refused_and_left_as_it_is(filled: Path, versi
     assert filled.read_bytes() == before
 
 
-def test_a_version_that_damage_made_is_mended(filled: Path) -> None:
+def test_a_damaged_version_is_repaired(filled: Path) -> None:
     before = rows_in(filled)
     overwrite(filled, 60, b"\xff\xa5\xff\xa5")
     assert repair(filled) is not None

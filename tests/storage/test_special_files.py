@@ -1,4 +1,4 @@
-"""Pipes, devices and sockets where the app has a file of its own: refused in words, at once, and left as they are."""
+"""Pipes, devices and sockets in the place of the app's files: refused at once with a sentence, and not changed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ KINDS = [pipe, linked_pipe, device, unix_socket, folder, dangling_link, endless_
 
 @pytest.mark.parametrize("companion", ["", "-wal", "-shm", "-journal"])
 @pytest.mark.parametrize("make", KINDS)
-def test_what_is_no_file_is_refused_in_words_and_the_session_starts_empty(
+def test_a_special_file_is_refused_with_a_notice_and_the_session_starts_empty(
     path: Path, make: Callable[[Path], None], companion: str
 ) -> None:
     path.parent.mkdir(mode=0o700)
@@ -75,7 +75,7 @@ def test_what_is_no_file_is_refused_in_words_and_the_session_starts_empty(
         repair(path)
 
 
-def test_a_link_to_a_file_of_ones_own_is_followed(path: Path, tmp_path: Path) -> None:
+def test_a_link_to_the_user_s_own_file_is_followed(path: Path, tmp_path: Path) -> None:
     path.parent.mkdir()
     real = tmp_path / "synced.db"
     real.touch(mode=0o644)
@@ -89,7 +89,7 @@ def test_a_link_to_a_file_of_ones_own_is_followed(path: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("make_link", [os.symlink, os.link])
-def test_what_is_no_database_keeps_its_mode(
+def test_a_file_that_is_no_database_keeps_its_mode(
     path: Path, tmp_path: Path, make_link: Callable[..., None]
 ) -> None:
     path.parent.mkdir()
@@ -105,7 +105,7 @@ def test_what_is_no_database_keeps_its_mode(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_a_file_of_somebody_else_keeps_its_mode(path: Path) -> None:
+def test_a_file_of_another_user_keeps_its_mode(path: Path) -> None:
     open_store(path).close()
     path.chmod(0o644)
     os.chown(path, 65534, 65534)

@@ -18,7 +18,7 @@ Place: TypeAlias = Literal[
 
 
 class ModelChoice(msgspec.Struct, frozen=True):
-    """A name, and where it comes from."""
+    """A model name and its source."""
 
     name: str
     place: Place

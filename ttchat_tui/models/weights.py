@@ -24,9 +24,9 @@ class _ShardIndex(msgspec.Struct):
 
 
 def find_weights(path: Path) -> Path:
-    """The .gguf file, or the folder with safetensors, that `path` stands for.
+    """The .gguf file or safetensors folder at `path`.
 
-    A folder without safetensors that holds exactly one .gguf file stands for that file.
+    Of a folder without safetensors and with exactly one .gguf file: that file.
 
     Raises:
         ValueError: with the end of a sentence (`has no config.json`).

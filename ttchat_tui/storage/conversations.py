@@ -123,12 +123,12 @@ class ConversationStore(Messages):
     def discard(self, conversation_id: int) -> bool:
         """Delete a conversation for good if it has no messages; return whether it was deleted."""
         with self._database.transaction() as transaction:
-            gone = transaction.execute(
+            deleted = transaction.execute(
                 "DELETE FROM conversations WHERE id = ?"
                 " AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)",
                 (conversation_id,),
             )
-            return gone.rowcount > 0
+            return deleted.rowcount > 0
 
     def undelete(self, conversation_id: int) -> None:
         """Restore a deleted conversation. Raises StorageError, kind `not_found`, once it is purged."""

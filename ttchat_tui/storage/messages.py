@@ -248,16 +248,16 @@ class Messages:
         now = self._clock()
         streaming = "SELECT id, writer, written_at FROM messages WHERE status = 'streaming'"
         with self._database.transaction() as transaction:
-            gone = [
+            ended = [
                 row["id"]
                 for row in transaction.execute(streaming).fetchall()
                 if has_writer_ended(text_from(row["writer"]), now - time_from(row["written_at"]))
             ]
             transaction.executemany(
                 "UPDATE messages SET status = 'interrupted', writer = NULL WHERE id = ?",
-                [(message_id,) for message_id in gone],
+                [(message_id,) for message_id in ended],
             )
-        return [self.message(message_id) for message_id in gone]
+        return [self.message(message_id) for message_id in ended]
 
 
 def update_conversation(

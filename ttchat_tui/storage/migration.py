@@ -143,7 +143,7 @@ def _failed(error: sqlite3.Error, path: Path, began: int, number: int) -> Storag
     return StorageError(
         ErrorInfo(
             kind="migration_failed",
-            message=f"The conversations in {path} could not be brought to schema {number}: {error}. {stays}{kept}.",
+            message=f"The conversations in {path} could not be migrated to schema {number}: {error}. {stays}{kept}.",
             cure="Please report this message. "
             f"Your previous version of ttchat-tui still reads {'them' if is_first else 'that copy'}.",
         )

@@ -30,6 +30,7 @@ from ttchat_tui.storage.salvage import (
     drop_invalid,
     is_readable_reply,
     is_readable_sampling,
+    is_same_database,
     mend_references,
 )
 
@@ -55,7 +56,7 @@ class Repair(msgspec.Struct, frozen=True):
     conversations: int
     kept_as: Path
     backup: Path | None
-    """The backup that was read; None: there is no good one."""
+    """The backup that was used; None: there is no good one."""
     from_backup: int
     """Messages that only the backup had."""
 
@@ -82,7 +83,8 @@ def repair(
             return None
         found = read_damaged(copy, _first_page(folder, migrations))
         drop_invalid(found, clock())
-        backup, rows = _newest_good(backups, migrations)
+        backup, rows = _newest_good(backups, found, migrations)
+        drop_invalid(rows, clock())
         from_backup = add_backup(found, rows)
         if found.is_empty:
             raise _nothing_left(path)
@@ -185,13 +187,17 @@ def _first_page(folder: Path, migrations: Path) -> bytes:
         return file.read(page_size)
 
 
-def _newest_good(backups: Sequence[Path], migrations: Path) -> tuple[Path | None, SavedRows]:
-    """The newest backup that SQLite finds nothing wrong with, and its rows."""
+def _newest_good(
+    backups: Sequence[Path], found: SavedRows, migrations: Path
+) -> tuple[Path | None, SavedRows]:
+    """The newest intact backup of the database that `found` is from, and its rows."""
     for backup in backups:
         try:
             with closing(open_copy(backup, migrations=migrations)) as database:
                 if database.rows("PRAGMA integrity_check(1)")[0][0] == "ok":
-                    return backup, read_rows(database.rows)
+                    rows = read_rows(database.rows)
+                    if is_same_database(found, rows):
+                        return backup, rows
         except StorageError as error:
             log.warning("the backup %s cannot be read: %s", backup, error)
     return None, SavedRows()
@@ -231,7 +237,7 @@ def _insert(transaction: Transaction, table: str, rows: Iterable[StoredRow]) -> 
 def _require_whole(database: Database) -> None:
     finding = database.rows("PRAGMA integrity_check(1)")[0][0]
     if finding != "ok" or database.rows("PRAGMA foreign_key_check"):
-        raise sqlite3.DatabaseError(f"what was saved is malformed: {finding}")
+        raise sqlite3.DatabaseError(f"the repaired database is malformed: {finding}")
 
 
 def _put_in_place(written: Path, path: Path) -> Path:

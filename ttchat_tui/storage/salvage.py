@@ -1,4 +1,4 @@
-"""From what was read of a damaged database to rows that a new one accepts: valid values, references that lead somewhere."""
+"""Cleaning of rows from a damaged database: valid values, valid references, and the rows of a backup."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REPLY: Final = ("model", "engine", "seed", "finish_reason", "error", "sampling"
 
 
 def drop_invalid(found: SavedRows, now: float) -> None:
-    """Replace damaged values, and drop rows that are no message or conversation any more."""
+    """Replace damaged values, and drop rows that are no valid message or conversation."""
     for table, rows, is_valid in (
         ("messages", found.messages, _is_message),
         ("conversations", found.conversations, _is_conversation),
@@ -28,6 +28,16 @@ def drop_invalid(found: SavedRows, now: float) -> None:
         for row_id, row in list(rows.items()):
             if row_id > highest or not is_valid(row, now):
                 del rows[row_id]
+
+
+def is_same_database(found: SavedRows, backup: SavedRows) -> bool:
+    """False if the ids of both name other rows: the user has started over with a new file since the backup."""
+    both = [(found.messages[each], backup.messages[each]) for each in found.messages.keys() & backup.messages]
+    both += [
+        (found.conversations[each], backup.conversations[each])
+        for each in found.conversations.keys() & backup.conversations
+    ]
+    return not both or any(one["created_at"] == other["created_at"] for one, other in both)
 
 
 def add_backup(found: SavedRows, backup: SavedRows) -> int:
@@ -53,12 +63,12 @@ def _bound(found: SavedRows, table: str) -> int:
     """The highest id that a row can have."""
     if table not in found.sequences:
         return HIGHEST_ID
-    witnessed = found.places if table == "messages" else (place[0] for place in found.places.values())
-    return max(found.sequences[table], *witnessed, 0)
+    indexed = found.places if table == "messages" else (place[0] for place in found.places.values())
+    return max(found.sequences[table], *indexed, 0)
 
 
 def _is_message(row: StoredRow, now: float) -> bool:
-    """Whether `row` is a message with its words. What else is damaged in it is replaced."""
+    """Whether `row` is a message with its text. Other damaged values are replaced."""
     if not isinstance(row.get("content"), str):
         return False
     if row.get("role") not in get_args(Role):
@@ -76,7 +86,7 @@ def _is_message(row: StoredRow, now: float) -> bool:
 
 
 def _is_conversation(row: StoredRow, now: float) -> bool:
-    """Whether `row` is a conversation. What else is damaged in it is replaced."""
+    """Whether `row` is a conversation. Other damaged values are replaced."""
     if not all(isinstance(row.get(name), str) for name in ("title", "model", "system_prompt", "draft")):
         return False
     if not all(isinstance(row.get(name), int | float) for name in ("created_at", "updated_at")):
@@ -113,7 +123,7 @@ def _time(value: Any, otherwise: float | None) -> float | None:
 
 
 def mend_references(found: SavedRows) -> None:
-    """Let every reference lead to a row that is there. Ids do not change."""
+    """Point every reference to an existing row. Ids do not change."""
     highest = _bound(found, "conversations")
     for message_id, row in list(found.messages.items()):
         conversation = row["conversation_id"]

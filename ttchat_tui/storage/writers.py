@@ -76,4 +76,4 @@ def _start_time(pid: int) -> str:
     # Fields 3 and 22 of proc_pid_stat(5); field 2, the name in brackets, may itself hold spaces and brackets.
     fields = stat.rpartition(")")[2].split()
     state, started = fields[0], fields[19]
-    return "" if state in "ZX" else started  # a zombie writes no more
+    return "" if state in "ZX" else started  # a zombie has ended

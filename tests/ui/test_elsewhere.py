@@ -272,7 +272,7 @@ async def test_the_conversation_of_an_interrupted_reply_is_named_at_the_next_sta
     asked = store.add_user_message(conversation.id, None, "Name three cats.")
     record = ReplyRecord(model="scripted", engine="", sampling=SamplingParams(), seed=1)
     store.begin_reply(conversation.id, asked.id, record)
-    monkeypatch.setattr("ttchat_tui.storage.messages.is_gone", lambda writer, silent_s: True)
+    monkeypatch.setattr("ttchat_tui.storage.messages.has_writer_ended", lambda writer, silent_s: True)
     chat = ChatApp(tmp_path, store=store)
     async with running(chat):
         assert any("while a reply was running in “Name three cats.”" in toast for toast in chat.toasts())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.size import sized
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.models.catalog import catalog
 from ttchat_tui.models.fetch import pull
@@ -17,7 +18,12 @@ with suppress(ImportError):  # the venv of `make test-tt` has no hypothesis
     from hypothesis import HealthCheck, settings
 
     # A loaded machine makes examples slowly; that is no fault of a test.
-    settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile(
+        "any load",
+        deadline=None,
+        max_examples=sized(40, 1000),
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     settings.load_profile("any load")
 
 _USER_ENVIRON = dict(os.environ)

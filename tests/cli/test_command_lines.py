@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 import pytest
 
 from tests.cli.hostile import hostile
+from tests.size import sized
 
-LINES: Final = int(os.environ.get("TTCHAT_TEST_HOSTILE", "16"))
-"""How many; CONTRIBUTING.md says more."""
+LINES: Final = sized(6, 2000)
 CHECKOUT: Final = str(Path(__file__).parents[2])
 NOBODY_THERE: Final = "127.0.0.1:9"
 

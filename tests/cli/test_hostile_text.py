@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,9 +13,10 @@ from tests.cli.hostile import SEQUENCES, obeyed
 from tests.cli.hostile_ways import WAYS, Ground, Server
 from tests.cli.starter import Starter, starting
 from tests.engine.cpu.tiny_models import build, save
+from tests.size import sized
 
-TEXTS: Final = int(os.environ.get("TTCHAT_TEST_HOSTILE", "16"))
-"""How many for each way; CONTRIBUTING.md says more."""
+TEXTS: Final = sized(6, 2000)
+"""For each way."""
 
 
 @pytest.fixture(scope="module")

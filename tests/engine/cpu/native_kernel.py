@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,28 @@ def kernel(processor: str = "native") -> Library:
         return Library(build.load(_FOLDER, os.environ, processor))
     except build.Unavailable as reason:
         pytest.skip(f"no compiled kernel: {reason}")
+
+
+def remembering_compiler(folder: Path) -> str:
+    """A command that compiles a kernel once for each set of flags and copies it from then on.
+
+    A kernel takes seconds to compile; the tests are about what becomes of it. Skips the test without a C compiler.
+    """
+    command = build.compiler(os.environ)
+    if command is None:
+        pytest.skip("there is no C compiler here")
+    path = folder / "remembering-cc"
+    path.write_text(f"""#!/bin/sh
+case "$*" in *-shared*decode.c*) ;; *) exec {shlex.join(command)} "$@" ;; esac
+output=${{*#* -o }}
+output=${{output% -lm}}
+kept={shlex.quote(str(folder))}/$(printf %s "${{*%% -o *}}" | cksum | tr ' ' -).so
+if [ ! -e "$kept" ]; then
+    {shlex.join(command)} "$@" || exit
+    cp "$output" "$kept.$$" && mv "$kept.$$" "$kept"
+else
+    cp "$kept" "$output"
+fi
+""")
+    path.chmod(0o755)
+    return str(path)

@@ -15,13 +15,14 @@ from tests.divergence import divergence
 from tests.engine.cpu.native_kernel import kernel_folder
 from tests.engine.cpu.reference_model import reference_model
 from tests.real_text import KINDS, all_real_text_ids, real_text_ids
+from tests.size import sized
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.loading import load_model
 
-POSITIONS: Final = 512
+POSITIONS: Final = sized(128, 512)
 TOLERANCE: Final = 1e-4
-SLICE: Final = 48
+SLICE: Final = sized(24, 48)
 """Ids of each kind of text for reduced precision; the benchmark takes all 2,324."""
 KL_BUDGET, TOP1_BUDGET = 0.003, 0.95
 NATIVE_KL: Final = 1e-5

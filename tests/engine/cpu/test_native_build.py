@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shlex
 import shutil
 import threading
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ import pytest
 import torch
 
 from tests.engine.cpu import test_native_step as step
-from tests.engine.cpu.native_kernel import kernel
+from tests.engine.cpu.native_kernel import kernel, remembering_compiler
 from tests.engine.cpu.tiny_models import save
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
@@ -25,12 +24,9 @@ from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.weights.kernels import is_native_correct
 
 
-@pytest.fixture
-def real_compiler() -> str:
-    command = build.compiler(os.environ)
-    if command is None:
-        pytest.skip("there is no C compiler here")
-    return shlex.join(command)
+@pytest.fixture(scope="module")
+def compiler(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return remembering_compiler(tmp_path_factory.mktemp("compiler"))
 
 
 def script(path: Path, body: str) -> dict[str, str]:
@@ -48,8 +44,8 @@ def counting(folder: Path, compiler: str) -> tuple[Mapping[str, str], Path]:
     return script(folder / "cc", body), noted
 
 
-def test_it_is_compiled_once_for_a_compiler_and_a_processor(tmp_path: Path, real_compiler: str) -> None:
-    environ, noted = counting(tmp_path, real_compiler)
+def test_it_is_compiled_once_for_a_compiler_and_a_processor(tmp_path: Path, compiler: str) -> None:
+    environ, noted = counting(tmp_path, compiler)
     told: list[str] = []
     for _ in range(2):
         library = build.load(tmp_path / "kernels", environ, compiling=lambda: told.append("compiling"))
@@ -61,8 +57,8 @@ def test_it_is_compiled_once_for_a_compiler_and_a_processor(tmp_path: Path, real
     assert len(list((tmp_path / "kernels").iterdir())) == 2  # Nothing half-made is left.
 
 
-def test_two_at_once_do_not_disturb_each_other(tmp_path: Path, real_compiler: str) -> None:
-    environ, _ = counting(tmp_path, real_compiler)
+def test_two_at_once_do_not_disturb_each_other(tmp_path: Path, compiler: str) -> None:
+    environ, _ = counting(tmp_path, compiler)
     found: list[ctypes.CDLL] = []
     threads = [
         threading.Thread(target=lambda: found.append(build.load(tmp_path / "kernels", environ)))
@@ -110,10 +106,10 @@ def test_a_compiler_that_does_not_end_is_ended_with_all_that_it_started(
 
 
 def test_a_full_disk_costs_no_more_than_a_compilation(
-    tmp_path: Path, real_compiler: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, compiler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernels = tmp_path / "kernels"
-    body = f'case "$*" in *-o\\ {kernels}*) exit 1;; esac\nexec {real_compiler} "$@"'
+    body = f'case "$*" in *-o\\ {kernels}*) exit 1;; esac\nexec {compiler} "$@"'
     environ = script(tmp_path / "cc", body)
     with pytest.raises(build.Unavailable, match="does not compile"):
         build.load(kernels, environ)
@@ -125,14 +121,14 @@ def test_a_full_disk_costs_no_more_than_a_compilation(
 
 
 def test_what_a_process_left_that_was_ended_while_it_compiled_goes_with_time(
-    tmp_path: Path, real_compiler: str
+    tmp_path: Path, compiler: str
 ) -> None:
     kernels = tmp_path / "kernels"
     kernels.mkdir(mode=0o700)
     for name in ("compiling-old.so", "compiling-new.so"):
         (kernels / name).touch()
     os.utime(kernels / "compiling-old.so", (1, 1))
-    build.load(kernels, os.environ)
+    build.load(kernels, {**os.environ, "CC": compiler})
     assert {file.name.partition("-")[2] for file in kernels.glob("compiling-*")} == {"new.so"}
 
 
@@ -165,7 +161,8 @@ def load(folder: Path, kernel_dir: str, precision: Any = "int4") -> tuple[str, l
     return load_model(spec, reports.append).label, reports
 
 
-def test_a_load_compiles_it_and_says_so(tmp_path: Path, real_compiler: str) -> None:
+def test_a_load_compiles_it_and_says_so(tmp_path: Path) -> None:
+    kernel()  # Skips where there is none.
     folder = save(step.build("llama"), tmp_path / "model")
     label, reports = load(folder, str(tmp_path / "kernels"))
     assert label == "cpu int4 native"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import run
+from tests.engine.cpu.native_kernel import lend_kernel
 from ttchat_tui.config.load import read_toml
 
 CHECKOUT = str(Path(__file__).parents[2])
@@ -49,6 +50,7 @@ def test_a_current_folder_that_was_deleted_ends_no_command(command: tuple[str, .
 
 @pytest.mark.model
 def test_a_prompt_is_answered_in_a_folder_that_was_deleted(tmp_path: Path, default_model_path: Path) -> None:
+    lend_kernel(tmp_path / "cache")
     done = run(
         *("-p", "hi", "--max-tokens", "2", "-m", str(default_model_path)),
         before=into_a_deleted_folder(tmp_path),

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.cpu.native_kernel import lend_kernel
+from tests.size import sized
 from tests.terminal.pty_app import App, is_restored, is_running
 from ttchat_tui.storage.opening import open_store
 
@@ -24,6 +26,7 @@ end after a second now and then, before its first checkpoint."""
 @pytest.fixture
 def start(tmp_path: Path, default_model_path: Path) -> Iterator[Callable[..., App]]:
     apps: list[App] = []
+    lend_kernel(tmp_path / "cache")
 
     def make(*arguments: str, size: tuple[int, int] = (79, 30), **environ: str) -> App:
         apps.append(
@@ -107,7 +110,7 @@ def test_ctrl_c_stops_the_reply_and_pressed_twice_quits(start: Callable[..., App
     assert not any(is_running(pid) for pid in engines)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", sized([signal.SIGTERM], [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]))
 def test_a_polite_signal_leaves_terminal_engine_and_conversation_whole(
     start: Callable[..., App], tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -157,7 +160,7 @@ def test_the_death_of_the_engine_is_said_and_a_reload_brings_it_back(start: Call
 
 
 def test_without_a_terminal_there_is_no_full_screen(start: Callable[..., App]) -> None:
-    app = start(TERM="dumb")
+    app = start("--model", "no/model", TERM="dumb")
     app.until("--plain")
     app.type("/quit\r")
     assert app.until_end() == 0

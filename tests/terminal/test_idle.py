@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.cpu.native_kernel import lend_kernel
 from tests.terminal.pty_app import App
 
 pytestmark = [pytest.mark.terminal, pytest.mark.model, pytest.mark.timeout(180)]
@@ -22,6 +23,7 @@ BUSY_SHARE = 0.01
 
 @pytest.fixture
 def idle(tmp_path: Path, default_model_path: Path) -> Iterator[App]:
+    lend_kernel(tmp_path / "cache")
     app = App(tmp_path, "--model", str(default_model_path), size=(120, 40))
     app.until("ready")
     last = time.monotonic()

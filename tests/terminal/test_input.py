@@ -14,6 +14,7 @@ from textwrap import dedent
 
 import pytest
 
+from tests.size import sized
 from tests.terminal.pty_app import App, is_restored
 
 pytestmark = [pytest.mark.terminal, pytest.mark.timeout(120)]
@@ -90,7 +91,7 @@ def test_bytes_that_are_no_text_and_no_keys_leave_the_app_alive(start: Callable[
     assert is_restored(bytes(app.received))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(sized(1, 50)))
 def test_random_bytes_leave_the_app_alive_or_it_says_why_it_ends(
     start: Callable[..., App], seed: int
 ) -> None:

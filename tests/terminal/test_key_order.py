@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.patience import Patience
+from tests.size import sized
 from tests.terminal.pty_app import App
 from ttchat_tui.storage.opening import open_store
 
@@ -148,7 +149,7 @@ def streaming(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
 
 
 @settings(
-    max_examples=25,
+    max_examples=sized(8, 200),
     deadline=None,
     derandomize=True,
     database=None,

@@ -22,7 +22,7 @@ PACED_APP = ("-m", "benchmarks.paced_app")
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[App]:
     """A reply streams in it, for as long as it lasts."""
-    app = App(tmp_path, program=PACED_APP, cwd=str(ROOT), size=(120, 40), TTCHAT_BENCH_TOKENS_PER_S="100")
+    app = App(tmp_path, program=PACED_APP, cwd=str(ROOT), size=(120, 40), TTCHAT_BENCH_TOKENS_PER_S="300")
     app.until("● ready")
     app.type("go\r")
     app.until("generating")

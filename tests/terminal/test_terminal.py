@@ -32,7 +32,7 @@ class Pty:
     ) -> None:
         self.master, self.slave = pty.openpty()
         self.settings = termios.tcgetattr(self.slave)
-        head = "import os, signal, sys, termios, tty\nfrom pathlib import Path\nfrom ttchat_tui import terminal\n"
+        head = "import os, signal, sys, termios, tty\nfrom pathlib import Path\nfrom ttchat_tui.cli import terminal\n"
         self.process = subprocess.Popen(
             [sys.executable, "-c", head + textwrap.dedent(script)],
             stdin=self.slave,
@@ -45,7 +45,7 @@ class Pty:
         )
         self.seen = ""
 
-    def read_until(self, text: str, timeout_s: float = 10) -> None:
+    def read_until(self, text: str, timeout_s: float = 60) -> None:
         patience = Patience(timeout_s)
         while text not in self.seen:
             assert not patience.is_out(), f"{text!r} never came: {self.seen!r}"
@@ -54,7 +54,7 @@ class Pty:
 
     def end(self) -> int:
         """The exit status, with all output read."""
-        status = self.process.wait(10)
+        status = self.process.wait(60)
         os.write(self.slave, b"<END>")
         self.read_until("<END>")
         return status
@@ -173,7 +173,7 @@ def test_a_full_screen_needs_stdout_to_be_a_terminal(ptys: list[Pty]) -> None:
 
 
 def test_any_text_can_be_printed_in_any_locale() -> None:
-    code = "from ttchat_tui import terminal; terminal.ensure_utf8(); print('\\xe9 \\U0001f642 \\udc80')"
+    code = "from ttchat_tui.cli import terminal; terminal.ensure_utf8(); print('\\xe9 \\U0001f642 \\udc80')"
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     printed = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, cwd=ROOT, check=True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,13 @@ def kernel(processor: str = "native") -> Library:
         return Library(build.load(_FOLDER, os.environ, processor))
     except build.Unavailable as reason:
         pytest.skip(f"no compiled kernel: {reason}")
+
+
+def lend_kernel(cache: Path) -> None:
+    """Put the user's kernels into a program's cache, where they are from its second start on."""
+    with suppress(build.Unavailable):
+        build.load(_FOLDER, os.environ)
+        shutil.copytree(_FOLDER, cache / "kernels", dirs_exist_ok=True)
 
 
 def remembering_compiler(folder: Path) -> str:

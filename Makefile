@@ -37,7 +37,7 @@ REMOTE_MLX := .venv-remote-mlx/.installed
 REMOTE_CHAOS := .venv-remote-llmock/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-tt test-remote check format lint types imports bench peers lock dist clean
+.PHONY: help setup run test test-packaging test-tt test-remote check format lint types imports bench peers lock dist clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -48,8 +48,12 @@ run: $(APP)  ## Start the chat; make run ARGS='-p "Hello"' passes arguments on
 setup: $(DEV)  ## Make the venv, install everything, fetch the default model
 	@$(BIN)/ttchat-tui models pull
 
-test: setup  ## Run all tests
-	$(BIN)/python -m pytest -n auto
+test: setup  ## Run the tests; TTCHAT_TEST_SIZE=nightly tries much more
+	@$(COMPILE)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m 'not packaging'
+
+test-packaging: setup  ## Build the wheel and install it; fetch with the real pip
+	$(BIN)/python -m pytest -m packaging
 
 test-tt:  ## Run the tests over real ttnn on a mock card; TT_METAL_HOME=/path/to/tt-metal for the whole engine
 	@VENV=$(VENV_TT) sh tests/tt/run.sh $(ARGS)

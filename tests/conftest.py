@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.size import sized
+from tests.size import IS_NIGHTLY, sized
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.models.catalog import catalog
 from ttchat_tui.models.fetch import pull
@@ -26,9 +26,34 @@ with suppress(ImportError):  # the venv of `make test-tt` has no hypothesis
     )
     settings.load_profile("any load")
 
+LONGEST_FIRST = (
+    "terminal/test_app", "engine/cpu/test_greedy", "engine/cpu/test_accuracy", "engine/cpu/test_lookup", "engine/test_contract",
+    "packaging", "terminal", "ui/test_chat_screen", "cli/test_hostile_text", "engine/cpu", "ui/widgets/test_transcript", "cli", "engine",
+)  # fmt: skip
+"""Files and folders whose tests take long: where they come last, one process works and the others have nothing left."""
+
 _USER_ENVIRON = dict(os.environ)
 _USER_MODELS = find_paths(_USER_ENVIRON).models_dir
 _SCOPES = ("CONFIG", "DATA", "CACHE", "STATE")
+
+
+@pytest.hookimpl(optionalhook=True)  # The venv of `make test-tt` has no xdist.
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A third of the time a test waits for another process, so there are half as many processes again as cores."""
+    cores = os.cpu_count() or 1
+    return cores + (cores + 1) // 2
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        return next(
+            (n for n, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(f"tests/{start}")), 99
+        )
+
+    items.sort(key=rank)
+    if IS_NIGHTLY:
+        for item in items:
+            item.add_marker(pytest.mark.timeout(3600), append=False)
 
 
 @pytest.fixture(autouse=True)

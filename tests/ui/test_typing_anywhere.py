@@ -4,34 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from textual import events
 
 from tests.ui.chat_app import ChatApp, running
 
+PLACES = ("Transcript", "ConversationList", "Slider", "NumberField", "PresetMenu", "CollapsibleTitle", "")
+"""Where the focus is; the last is nowhere."""
 
-@pytest.mark.parametrize(
-    "place",
-    ["Transcript", "ConversationList", "Slider", "NumberField", "PresetMenu", "CollapsibleTitle", None],
-)
-async def test_letters_go_to_the_prompt_and_the_focus_with_them(tmp_path: Path, place: str | None) -> None:
+
+async def test_letters_go_to_the_prompt_and_the_focus_with_them(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
-        chat.app.set_focus(chat.screen.query(place).first() if place else None)
-        await pilot.press(*"I added a dog", "slash", "r", "n")
-        assert chat.screen.prompt.text == "I added a dog/rn"
-        assert chat.app.focused is chat.screen.prompt
-        assert len(chat.app.screen_stack) == 1
+        for place in PLACES:
+            chat.app.set_focus(chat.screen.query(place).first() if place else None)
+            await pilot.press(*"a dog", "slash", "r", "n")
+            assert chat.screen.prompt.text == "a dog/rn", place
+            assert chat.app.focused is chat.screen.prompt, place
+            assert len(chat.app.screen_stack) == 1, place
+            await pilot.press("ctrl+u")
 
 
-@pytest.mark.parametrize("place", ["Transcript", "ConversationList", "Slider", None])
-async def test_a_paste_does_too(tmp_path: Path, place: str | None) -> None:
+async def test_a_paste_goes_to_the_prompt_too(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
-        chat.app.set_focus(chat.screen.query(place).first() if place else None)
-        await chat.app._post_message(events.Paste("two\nlines"))
-        await pilot.pause()
-        assert chat.screen.prompt.text == "two\nlines"
+        for place in ("Transcript", "ConversationList", "Slider", ""):
+            chat.screen.prompt.set_draft("")
+            chat.app.set_focus(chat.screen.query(place).first() if place else None)
+            await chat.app._post_message(events.Paste("two\nlines"))
+            await pilot.pause()
+            assert chat.screen.prompt.text == "two\nlines", place
 
 
 async def test_digits_still_type_a_value_on_a_slider(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.cpu.naive_forward import RandomCheckpoint, naive_logits
+from tests.size import sized
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RopeScaling
 from ttchat_tui.engine.cpu.forward.model import DecoderModel
 from ttchat_tui.engine.cpu.forward.rope import RopeTable, rope_frequencies
@@ -61,7 +62,7 @@ def model_of(checkpoint: RandomCheckpoint) -> DecoderModel:
     return DecoderModel(checkpoint.config, weights, RopeTable(rope_frequencies(checkpoint.config, None)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=sized(33, 1000), deadline=None)
 @given(
     checkpoints(),
     st.lists(st.sampled_from([1, 2, 3, 16, 17, 25]), min_size=1, max_size=6),
@@ -79,7 +80,7 @@ def test_any_chunking_gives_the_logits_of_the_straightforward_forward(
     np.testing.assert_allclose(torch.cat(got).numpy(), expected.numpy(), atol=TOLERANCE, rtol=0)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=sized(15, 150), deadline=None)
 @given(checkpoints(), st.integers(1, 30), st.integers(0, 9999))
 def test_a_row_after_a_cut_does_not_see_what_was_cut(
     checkpoint: RandomCheckpoint, kept: int, seed: int

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.cpu.tiny_models import build, save
+from tests.size import sized
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
 from ttchat_tui.engine.cpu.checkpoints.gguf_container import GgufContainer
@@ -112,7 +113,7 @@ def test_blocks_that_the_file_does_not_hold_are_refused_by_name(tmp_path: Path) 
         read_int4(container.data, longer)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=sized(20, 600), deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(-3, 3), st.floats(1e-3, 1e3))
 def test_rounding_to_four_bits_errs_by_half_a_step_at_most(seed: int, shift: float, spread: float) -> None:
     weight = (torch.randn(4, 64, generator=torch.Generator().manual_seed(seed)) + shift) * spread

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.engine.decoding.test_loop import BytesText
+from tests.size import sized
 from ttchat_tui.domain.events import (
     GenerationEvent,
     GenerationFinished,
@@ -180,7 +181,7 @@ SAMPLINGS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=sized(20, 600))
 @given(
     seeds=st.lists(st.integers(0, 2**32), min_size=1, max_size=6),
     own=st.lists(st.none() | SAMPLINGS, max_size=5),

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.size import sized
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
@@ -156,7 +157,7 @@ def speculating(model: Model, context_length: int = 1000) -> LookupStepper:
 PROMPTS = st.lists(st.integers(0, 5), min_size=1, max_size=40)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=sized(40, 1200), deadline=None)
 @given(prompt=PROMPTS, seed=st.integers(0, 99), temperature=st.sampled_from([0.0, 0.3, 1.0, 2.0]))
 def test_a_speculated_reply_has_the_same_events(prompt: list[int], seed: int, temperature: float) -> None:
     sampling = SamplingParams(
@@ -167,7 +168,7 @@ def test_a_speculated_reply_has_the_same_events(prompt: list[int], seed: int, te
     assert without_forwards(drafted) == without_forwards(plain)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=sized(20, 600), deadline=None)
 @given(prompts=st.lists(PROMPTS, min_size=1, max_size=4), seed=st.integers(0, 9))
 def test_the_cache_holds_the_reply_followed_by_guesses(prompts: list[list[int]], seed: int) -> None:
     """Several replies on one stepper, with or without a common prefix."""
@@ -299,7 +300,7 @@ class TestContext:
         context.push(9)
         assert context.match == 0
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=sized(66, 2000), deadline=None)
     @given(first=PROMPTS, second=PROMPTS)
     def test_extending_held_ids_gives_the_same_as_starting_over(
         self, first: list[int], second: list[int]
@@ -310,7 +311,7 @@ class TestContext:
         fresh.set_ids(second)
         assert (grown.guess(9), grown.match, len(grown)) == (fresh.guess(9), fresh.match, len(fresh))
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=sized(66, 2000), deadline=None)
     @given(ids=st.lists(st.integers(0, 3), min_size=2, max_size=60))
     def test_a_guess_follows_ids_that_match_the_last_ones(self, ids: list[int]) -> None:
         context = LookupContext()

@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.size import sized
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.sampler import History, NoUsableLogits, Sampler, distribution
 
@@ -105,7 +106,7 @@ def assert_equals_naive(
         assert math.isclose(by_id.get(i, 0.0), probability, rel_tol=5e-5, abs_tol=1e-37), i
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=sized(133, 4000), deadline=None)
 @given(SMALL, PARAMS, st.data())
 def test_the_distribution_is_the_naive_one_with_ties_and_masked_tokens(
     logits: list[float], params: SamplingParams, data: st.DataObject
@@ -115,7 +116,7 @@ def test_the_distribution_is_the_naive_one_with_ties_and_masked_tokens(
     assert_equals_naive(logits, params, data.draw(ids), data.draw(ids))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=sized(50, 1500), deadline=None)
 @given(random_logits(), PARAMS, st.data())
 def test_the_distribution_is_the_naive_one_over_vocabularies_that_take_the_shortcuts(
     logits: list[float], params: SamplingParams, data: st.DataObject

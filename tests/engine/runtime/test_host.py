@@ -25,6 +25,7 @@ from tests.fakes import (
     prepare_scripted,
     scripted_host,
 )
+from tests.size import sized
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     EngineFailed,
@@ -641,7 +642,7 @@ CALLS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=sized(50, 1500), deadline=None)
 @given(CALLS)
 def test_after_any_calls_every_request_has_ended_once_and_every_state_change_was_legal(
     calls: list[str],

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.size import sized
 from tests.ui.markdown.reference import our_leaves, reference_leaves
 
 EXAMPLES = json.loads((Path(__file__).parent / "data" / "markdown_examples.json").read_text(encoding="utf-8"))
@@ -107,7 +108,7 @@ def is_markdown_its_own_way(source: str) -> bool:
     return re.search(r" {4}>|123456789\. a.*\n(?:.*\n)* {4}", source) is not None
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=sized(200, 6000), deadline=None)
 @given(LINES)
 def test_any_mix_of_block_starts_is_found_as_markdown_it_finds_it(lines: list[str]) -> None:
     source = "\n".join(lines)
@@ -115,7 +116,7 @@ def test_any_mix_of_block_starts_is_found_as_markdown_it_finds_it(lines: list[st
     assert our_leaves(source) == reference_leaves(source)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=sized(66, 2000), deadline=None)
 @given(st.lists(PARAGRAPHS, min_size=1, max_size=4))
 def test_tables_and_definitions_are_found_as_markdown_it_finds_them(paragraphs: list[str]) -> None:
     source = "\n\n".join(paragraphs)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from textual.geometry import Offset
 from textual.selection import SELECT_ALL, Selection
 
+from tests.size import sized
 from tests.ui.markdown.screen import cut, drawn, streamed, whole
 from ttchat_tui.ui.markdown.document import Document
 from ttchat_tui.ui.markdown.plain import plain_chunks
@@ -54,7 +55,7 @@ def test_no_line_of_any_construct_is_missing_in_the_copy(source: str) -> None:
     assert bare(copied(whole(source))) == bare(source)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=sized(20, 600), deadline=None)
 @given(
     st.lists(
         st.sampled_from([LISTS, REPLY, "word " * 700, "```\n" + "x = 1\n" * 90 + "```\n", "$$\n- a\n\n$$\n"]),

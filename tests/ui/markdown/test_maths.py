@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.size import sized
 from tests.ui.markdown.screen import cut, drawn, drawn_text, streamed, whole
 
 FORMULAS = [
@@ -89,7 +90,7 @@ PARTS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=sized(50, 1500), deadline=None)
 @given(st.lists(PARTS, max_size=7), st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_a_formula_shows_alike_however_it_is_split(parts: list[str], lengths: list[int]) -> None:
     source = "".join(parts)

@@ -15,23 +15,25 @@ SIZES = [(60, 20), (80, 24), (120, 40), (180, 50), (200, 50), (201, 50), (300, 6
 ALONE = UiState(show_conversations=False, show_controls=False)
 
 
-@pytest.mark.parametrize("columns", SIZES, ids=str)
 @pytest.mark.parametrize("state", [UiState(), ALONE], ids=["sidebars", "alone"])
 async def test_a_line_is_no_longer_than_one_reads_and_the_prompt_is_under_it(
-    tmp_path: Path, columns: tuple[int, int], state: UiState
+    tmp_path: Path, state: UiState
 ) -> None:
     chat = ChatApp(tmp_path, ui_state=state)
-    async with running(chat, columns) as pilot:
+    async with running(chat) as pilot:
         chat.screen.prompt.set_draft("word " * 80)
         await pilot.press("enter")
         await reply_ended(pilot, chat)
-        area, written = chat.screen.transcript.region, chat.screen.prompt.content_region
-        for message in chat.screen.query(MessageWidget):
-            text = message.content_region
-            assert text.width <= 100
-            assert text.x == written.x
-            assert abs((text.x - area.x) - (area.right - text.right)) <= 3  # bar and scrollbar
-        assert written.width <= 101
+        for size in SIZES:
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            area, written = chat.screen.transcript.region, chat.screen.prompt.content_region
+            for message in chat.screen.query(MessageWidget):
+                text = message.content_region
+                assert text.width <= 100, size
+                assert text.x == written.x, size
+                assert abs((text.x - area.x) - (area.right - text.right)) <= 3, size  # bar and scrollbar
+            assert written.width <= 101, size
 
 
 async def test_full_width_removes_the_measure(tmp_path: Path) -> None:
@@ -43,11 +45,13 @@ async def test_full_width_removes_the_measure(tmp_path: Path) -> None:
         assert chat.screen.prompt.region.width == 200
 
 
-@pytest.mark.parametrize(
-    ("columns", "left", "right"), [(120, 30, 36), (179, 30, 36), (180, 30, 48), (190, 40, 48), (200, 40, 48)]
-)
-async def test_spare_width_goes_to_the_sidebars(tmp_path: Path, columns: int, left: int, right: int) -> None:
+async def test_spare_width_goes_to_the_sidebars(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
-    async with running(chat, (columns, 50)):
-        assert chat.screen.query_one("#side").region.width == right
-        assert chat.screen.query_one("HistoryPanel").region.width == left
+    found: list[tuple[int, int, int]] = []
+    async with running(chat) as pilot:
+        for columns in (120, 179, 180, 190, 200):
+            await pilot.resize_terminal(columns, 50)
+            await pilot.pause()
+            left, right = chat.screen.query_one("HistoryPanel").region, chat.screen.query_one("#side").region
+            found.append((columns, left.width, right.width))
+    assert found == [(120, 30, 36), (179, 30, 36), (180, 30, 48), (190, 40, 48), (200, 40, 48)]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.size import sized
 from tests.ui.markdown.screen import cut, drawn, drawn_text, streamed, whole
 from ttchat_tui.ui.markdown import document as documents
 from ttchat_tui.ui.markdown.document import Document
@@ -59,7 +60,7 @@ def test_token_by_token_shows_what_the_whole_shows(source: str, width: int) -> N
     assert drawn(streamed(cut(source, lengths)), width) == drawn(whole(source), width)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=sized(13, 400), deadline=None)
 @given(st.lists(PIECES, min_size=1, max_size=4), LENGTHS, st.integers(10, 120))
 def test_any_split_of_any_text_shows_what_the_whole_shows(
     parts: list[str], lengths: list[int], width: int
@@ -92,7 +93,7 @@ LINKS = st.sampled_from(
 """Links before and after their definitions, within one block and across many."""
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=sized(50, 1500), deadline=None)
 @given(st.lists(LINKS, min_size=1, max_size=6), LENGTHS)
 def test_a_link_finds_its_definition_wherever_the_text_is_cut(parts: list[str], lengths: list[int]) -> None:
     source = "".join(parts)
@@ -111,13 +112,13 @@ def test_half_an_address_does_not_become_a_link() -> None:
     assert drawn_text(streamed(["- [b]\n> [b]: /u", "rl\n\n"]), 40) == [" • b ‹/url›", "", "▎ [b]: /url"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=sized(50, 1500), deadline=None)
 @given(st.text("ab *_`~[]()<>&;#-+|\\\n\r\t\x1b\u202e!:1.", max_size=60), LENGTHS)
 def test_any_characters_show_alike_however_they_are_split(source: str, lengths: list[int]) -> None:
     assert drawn(streamed(cut(source, lengths)), 30) == drawn(whole(source), 30)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=sized(33, 1000), deadline=None)
 @given(st.text(max_size=80))
 def test_no_control_character_of_any_text_is_drawn(source: str) -> None:
     text = "".join(drawn_text(whole(source), 30))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.size import sized
 from tests.ui.markdown.screen import drawn, drawn_text, whole
 
 REAL_TEXT = sorted((Path(__file__).parents[2] / "data" / "real_text").glob("*.txt"))
@@ -92,7 +93,7 @@ def test_every_word_of_real_text_is_drawn(path: Path, width: int) -> None:
     assert_every_word_is_drawn(path.read_text(encoding="utf-8"), width)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=sized(66, 2000), deadline=None)
 @given(
     st.lists(st.one_of(st.sampled_from(BLOCKS), tables()), min_size=1, max_size=6), st.sampled_from(WIDTHS)
 )

@@ -18,6 +18,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Label, Static
 
+from tests.size import sized
 from tests.ui.chat_app import ChatApp, running
 from tests.ui.widgets.test_transcript import TranscriptApp, reply, stream, talk
 from ttchat_tui.ui.textual_patches.dirty_span_compositor import DirtySpanCompositor, DirtySpanScreen
@@ -75,7 +76,7 @@ async def test_any_partial_update_draws_what_textuals_own_draws() -> None:
         frugal = DirtySpanCompositor()
         frugal.__dict__.update(own.__dict__)
 
-        @settings(max_examples=150, deadline=None)
+        @settings(max_examples=sized(50, 1500), deadline=None)
         @given(st.sets(region, max_size=4))
         def draws_the_same(dirty: set[Region]) -> None:
             visible = {each.intersection(own.size.region) for each in dirty}

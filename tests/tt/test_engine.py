@@ -166,8 +166,8 @@ def test_a_card_whose_sampler_does_not_run_is_sampled_on_the_host_and_that_is_sa
     options = msgspec.structs.replace(card.spec.options, sampling="device")
     info = card.engine.load(msgspec.structs.replace(card.spec, options=options), lambda progress: None)
     (note,) = info.notes
-    assert "drawn on the host" in note or "The card draws" in note
-    assert info.capabilities.logprobs == ("drawn on the host" in note)
+    assert "host samples" in note or "card samples" in note
+    assert info.capabilities.logprobs == ("host samples" in note)
     events, last = reply(card.engine, request_for())
     assert (len(text(events)), last.reason) == (4, "length")
 

@@ -1,6 +1,7 @@
-"""What S1 to S6 have in common: arguments, `create_tt_model`, and decode steps that run plain or by a recorded trace.
+"""What S1 to S6 have in common: construction, prefill of one user after the other, decode plain or by a recorded trace.
 
-Each generation's module holds its own signatures and decides when a replay gets its inputs from the host.
+A module of a generation holds what upstream changed in it: signatures, defaults, and when a replay takes its inputs
+from the host.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from tests.engine.tenstorrent.fakes import native
 from tests.engine.tenstorrent.fakes.card import EVENTS, Mesh, Transformer, argmax, take_a_steps_time
 from tests.engine.tenstorrent.fakes.checkpoint import VOCAB
+from tests.engine.tenstorrent.fakes.sampler import Sampler
 
 Draw: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Logits [batch, 1, vocab] and positions [batch] → ids int64 [batch]: sampling on the card."""
@@ -108,14 +110,53 @@ def create(
     return args, model, model.kv_cache, {"weights": "on the host"}
 
 
+def creator(*, has_sampler: bool) -> Callable[..., tuple[ModelArgs, Transformer, Any, dict[str, Any]]]:
+    """`create_tt_model` with the arguments of S1 to S4 (S1 common.py:507, S3 common.py:665)."""
+
+    def create_tt_model(
+        mesh_device: Any,
+        instruct: bool,
+        max_batch_size: int,
+        optimizations: Any,
+        max_seq_len: int,
+        paged_attention_config: Any = None,
+        dtype: Any = native.bfloat8_b,
+        state_dict: Any = None,
+        num_layers: int | None = None,
+    ) -> Any:
+        return create(
+            mesh_device,
+            instruct,
+            max_batch_size,
+            optimizations,
+            max_seq_len,
+            paged_attention_config,
+            dtype=dtype,
+            has_sampler=has_sampler,
+        )
+
+    return create_tt_model
+
+
 class Replayer:
     """Prefill of one user after the other, and decode with stale inputs where a generation leaves them stale."""
 
+    sampler: Sampler
+    """The card's, from S4 on."""
+
     def __init__(
-        self, model: Sequence[Transformer], model_args: Sequence[ModelArgs], mesh_device: Mesh
+        self,
+        model: Sequence[Transformer],
+        model_args: Sequence[ModelArgs],
+        mesh_device: Mesh,
+        processor: Any = None,
+        tokenizer: Any = None,
     ) -> None:
+        """The arguments are those of S3 and later (S3 generator.py:43)."""
         assert isinstance(model, list)
         assert isinstance(model_args, list)
+        assert processor is None, "a tokenizer was given as the fourth argument"
+        self.tokenizer = tokenizer
         self.model = model
         self.model_args = model_args
         self.mesh_device = mesh_device
@@ -129,13 +170,58 @@ class Replayer:
         assert isinstance(kv_cache, list)
         assert kv_cache[0] is self.model[0].kv_cache, "another model's cache, or one that is not in a list"
 
-    def _prefill_user(
-        self, tokens: torch.Tensor, table: torch.Tensor, length: int, padded: int, *, start: int = 0
+    def _prefill(
+        self,
+        tokens: torch.Tensor,
+        page_table: torch.Tensor,
+        kv_cache: Any,
+        prompt_lens: Any,
+        slots: Sequence[int] | None = None,
+        before: Callable[[int], None] = lambda padded: None,
     ) -> torch.Tensor:
-        """One user's logits [vocab]; tokens [≥ length], table [pages]."""
-        native.logger.info(f"Prefilling User 1 up to {length} tokens")
-        self.model[0].compile(1, padded)
-        return self.model[0].prefill(tokens[start:length], table, start)
+        """Logits [users, 1, vocab] of S1 to S4; row i of `page_table` is user i's, whatever its slot is.
+
+        Args:
+            before: called with each user's padded length before it is computed.
+        """
+        self._check(page_table, kv_cache)
+        args = self.model_args[0]
+        logits = torch.zeros(len(tokens), 1, args.vocab_size)
+        for user, slot in enumerate(range(len(tokens)) if slots is None else slots):
+            assert slot < args.max_batch_size
+            length = tokens.shape[1] if prompt_lens is None else int(prompt_lens[user])
+            padded = padded_old(length)
+            assert padded <= args.max_seq_len, (
+                f"Padded prefill end idx {padded} exceeds max seq len {args.max_seq_len}"
+            )
+            before(padded)
+            native.logger.info(f"Prefilling User 1 up to {length} tokens")
+            self.model[0].compile(1, padded)
+            logits[user, 0] = self.model[0].prefill(tokens[user][:length], page_table[user])
+        return logits
+
+    def _draw(
+        self,
+        sampling_params: Any,
+        prompt_tokens: torch.Tensor | None,
+        output_tokens: torch.Tensor | None,
+        *,
+        is_loaded: bool = True,
+        is_reset: bool,
+    ) -> Draw | None:
+        """The card's sampler, from S4 on; None where the host samples.
+
+        Args:
+            is_loaded: it takes the parameters of this step.
+            is_reset: it takes these tokens as the earlier ones, and its seeds anew.
+        """
+        if sampling_params is None:
+            return None
+        if is_loaded:
+            self.sampler.load(sampling_params)
+        if is_reset:
+            self.sampler.reset(prompt_tokens, output_tokens)
+        return self.sampler.sample
 
     def _step(
         self,

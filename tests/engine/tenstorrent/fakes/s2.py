@@ -1,4 +1,4 @@
-"""S2: tt-metal of 2025-07-03 (#24471; flexaihq/tt-metal): as S1 in all that is called (generator.py :40, :205)."""
+"""S2: tt-metal of 2025-07-03 (#24471; flexaihq/tt-metal). Nothing that the engine calls differs from S1."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """S4: tt-metal of 2025-12-03 (#33543; mcrl/ttt-s2-tt-metal).
 
-generator.py: prefill :233 records traces unless `enable_trace=False` is said, all of them at its first call (:103); decode
-:458 has `reset_batch`, true unless it is said, and the page table's trap (:665). Sampling parameters :33, as many as there
-are rows; they are loaded in each step, seeds and earlier tokens with `reset_batch`.
+generator.py, against S3: prefill :233 records traces unless `enable_trace=False` is given; decode :458 has a sampler on the
+card and `reset_batch`, true by default. Sampling parameters :33, one for each row, are loaded in each step; seeds and
+earlier tokens with `reset_batch`. What decode takes from the host (:665) is as in S3.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ from typing import Any
 
 import torch
 
-from tests.engine.tenstorrent.fakes import native
 from tests.engine.tenstorrent.fakes.generator import (
     DecodersPrecision,
     FeedsWhenTheTableChanged,
     PagedAttentionConfig,
     Vision,
-    create,
-    padded_old,
+    creator,
 )
 from tests.engine.tenstorrent.fakes.sampler import Sampler
 
@@ -35,40 +33,17 @@ class SamplingParams:
     presence_penalty: float | list[float] = 0.0
     frequency_penalty: float | list[float] = 0.0
     repetition_penalty: float | list[float] = 1.0
-    seed: int | list[int] = 0
+    seed: int | list[int] | None = 0
 
 
-def create_tt_model(
-    mesh_device: Any,
-    instruct: bool,
-    max_batch_size: int,
-    optimizations: Any,
-    max_seq_len: int,
-    paged_attention_config: Any = None,
-    dtype: Any = native.bfloat8_b,
-    state_dict: Any = None,
-    num_layers: int | None = None,
-) -> Any:
-    return create(
-        mesh_device,
-        instruct,
-        max_batch_size,
-        optimizations,
-        max_seq_len,
-        paged_attention_config,
-        dtype=dtype,
-        has_sampler=True,
-    )
+create_tt_model = creator(has_sampler=True)
 
 
 class Generator(Vision, FeedsWhenTheTableChanged):
     def __init__(
         self, model: Any, model_args: Any, mesh_device: Any, processor: Any = None, tokenizer: Any = None
     ) -> None:
-        super().__init__(model, model_args, mesh_device)
-        assert processor is None, "a tokenizer was given as the fourth argument"
-        self.tokenizer = tokenizer
-        self.prev_page_table = None
+        super().__init__(model, model_args, mesh_device, processor, tokenizer)
         self.trace_ids_decode: dict[bool, Any] = defaultdict(lambda: None)
         self.trace_id_prefill: dict[str, Any] = defaultdict(lambda: None)
         self.enable_split_sampling = True
@@ -86,19 +61,12 @@ class Generator(Vision, FeedsWhenTheTableChanged):
         **kwargs: Any,
     ) -> torch.Tensor:
         self.swallowed |= kwargs.keys()
-        self._check(page_table, kv_cache)
-        slots = list(range(len(tokens))) if empty_slots is None else empty_slots
-        logits = torch.zeros(len(tokens), 1, self.model_args[0].vocab_size)
-        for index, slot in enumerate(slots):
-            assert slot < self.model_args[0].max_batch_size
-            length = int(prompt_lens[index]) if prompt_lens is not None else tokens.shape[1]
-            padded = padded_old(length)
-            limit = self.model_args[0].max_seq_len
-            assert padded <= limit, f"Padded prefill end idx {padded} exceeds max seq len {limit}"
+
+        def record(padded: int) -> None:
             if enable_trace and self.trace_id_prefill[f"{padded}_0"] is None:
                 self.trace_id_prefill[f"{padded}_0"] = self.mesh_device.record()
-            logits[index, 0] = self._prefill_user(tokens[index], page_table[index], length, padded)
-        return logits
+
+        return self._prefill(tokens, page_table, kv_cache, prompt_lens, empty_slots, record)
 
     def decode_forward_text(
         self,
@@ -113,20 +81,10 @@ class Generator(Vision, FeedsWhenTheTableChanged):
         prompt_tokens: torch.Tensor | None = None,
         output_tokens: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        draw = None
-        if sampling_params is not None:
-            self.sampler.load(sampling_params)
-            if reset_batch:
-                self.sampler.reset(prompt_tokens, output_tokens)
-            draw = self.sampler.sample
+        draw = self._draw(sampling_params, prompt_tokens, output_tokens, is_reset=reset_batch)
+        refresh = self._is_fed(page_table, draw is not None)
         return self._step(
-            tokens,
-            start_pos,
-            page_table,
-            kv_cache,
-            trace=enable_trace,
-            draw=draw,
-            refresh=self._is_fed(page_table, draw is not None),
+            tokens, start_pos, page_table, kv_cache, trace=enable_trace, draw=draw, refresh=refresh
         )
 
     def _keep_trace(self, trace: int, on_device: bool) -> None:

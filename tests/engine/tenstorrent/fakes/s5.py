@@ -1,8 +1,9 @@
 """S5: tt-metal of 2026-06-22 (#47392; nyoshifujiTT/tt-metal).
 
-generator.py: prefill :528 takes several users of one padded length in one pass whose rows are their slots (:638 to :706),
-and sweeps all lengths and samplings at its first call unless `warmup_prefill=False`; decode :1205 has `reset_batch`, false
-unless it is said, and returns a pair always; `__del__` :2793 releases traces. model_config.py:1126: a power of two.
+generator.py, against S4: prefill :528 takes several users of one padded length in one pass whose rows are their slots (:638
+to :706), can begin behind a prefix, and sweeps all lengths and samplings at its first call unless `warmup_prefill=False`;
+decode :1205 has another name, `reset_batch` is false by default, and the result is always a pair; `__del__` :2793 releases
+traces. The context is a power of two (model_config.py:1126).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 import torch
 
-from tests.engine.tenstorrent.fakes import native
+from tests.engine.tenstorrent.fakes import native, s4
 from tests.engine.tenstorrent.fakes.card import EVENTS, argmax
 from tests.engine.tenstorrent.fakes.generator import (
     DecodersPrecision,
@@ -31,13 +32,7 @@ _WAVES: Final = (1, 2, 4, 8, 16, 32)
 
 
 @dataclass(frozen=True)
-class SamplingParams:
-    temperature: float | list[float]
-    top_k: int | list[int]
-    top_p: float | list[float]
-    presence_penalty: float | list[float] = 0.0
-    frequency_penalty: float | list[float] = 0.0
-    repetition_penalty: float | list[float] = 1.0
+class SamplingParams(s4.SamplingParams):
     seed: int | list[int] | None = None
     enable_log_probs: bool | list[bool] = False
     num_logprobs: int | list[int] = 0
@@ -75,9 +70,7 @@ class PrefillsInWaves(Replayer):
     def __init__(
         self, model: Any, model_args: Any, mesh_device: Any, processor: Any = None, tokenizer: Any = None
     ) -> None:
-        super().__init__(model, model_args, mesh_device)
-        assert processor is None, "a tokenizer was given as the fourth argument"
-        self.tokenizer = tokenizer
+        super().__init__(model, model_args, mesh_device, processor, tokenizer)
         self.prev_page_table: Any = None
         self.trace_ids_decode: dict[bool, Any] = defaultdict(lambda: None)
         self.trace_id_prefill: dict[str, Any] = defaultdict(lambda: None)
@@ -178,12 +171,7 @@ class Generator(PrefillsInWaves):
         Sampling parameters are loaded in each step; earlier tokens, for the penalties, with `reset_batch` alone.
         """
         self.swallowed |= kwargs.keys()
-        draw = None
-        if sampling_params is not None:
-            self.sampler.load(sampling_params)
-            if reset_batch:
-                self.sampler.reset(prompt_tokens, output_tokens)
-            draw = self.sampler.sample
+        draw = self._draw(sampling_params, prompt_tokens, output_tokens, is_reset=reset_batch)
         has_switched = bool(self._prefilled)
         if draw is not None and (reset_batch or has_switched):
             tokens, start_pos = self._merged(tokens, start_pos)

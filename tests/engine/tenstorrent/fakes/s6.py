@@ -1,9 +1,8 @@
 """S6: tt-metal of 2026-08 to 2026-11 (PRs #51646, #52296, #53551; tenstorrent/tt-metal, read in fragments).
 
-models/common/decode_contract.py, version 1: what a traced decode takes from the host is said in four flags that are
-keyword-only and mandatory; `reset_batch` is gone. Nothing but `reload_inputs` brings tokens and positions to the card,
-with sampling on the host as well; nothing but `reload_sampling_params` brings parameters, and nothing but
-`reset_sampling_state` earlier tokens.
+models/common/decode_contract.py, version 1, against S5: `reset_batch` is gone; four keyword-only, mandatory flags say what
+a traced decode takes from the host. Only `reload_inputs` brings tokens and positions to the card, also when the host
+samples; only `reload_sampling_params` brings parameters, and only `reset_sampling_state` earlier tokens.
 """
 
 from __future__ import annotations
@@ -46,15 +45,15 @@ class Generator(PrefillsInWaves):
             raise ValueError("reset_sampling_state requires reload_inputs")
         if not (enable_trace or reload_inputs):
             raise ValueError("an untraced decode takes its inputs from the host: reload_inputs")
-        draw = None
-        if sampling_params is not None:
-            if reload_sampling_params:
-                self.sampler.load(sampling_params)
-            if reset_sampling_state:
-                self.sampler.reset(prompt_tokens, output_tokens)
-            draw = self.sampler.sample
-        elif reload_sampling_params or reset_sampling_state:
+        if sampling_params is None and (reload_sampling_params or reset_sampling_state):
             raise ValueError("there are no sampling_params to reload or to reset")
+        draw = self._draw(
+            sampling_params,
+            prompt_tokens,
+            output_tokens,
+            is_loaded=reload_sampling_params,
+            is_reset=reset_sampling_state,
+        )
         output = self._step(
             tokens,
             start_pos,

@@ -12,6 +12,7 @@ import pytest
 from tests.cli.hostile import SEQUENCES, obeyed
 from tests.cli.hostile_ways import WAYS, Ground, Server
 from tests.cli.starter import Starter, starting
+from tests.engine.cpu.native_kernel import lend_kernel
 from tests.engine.cpu.tiny_models import build, save
 from tests.size import sized
 
@@ -56,6 +57,7 @@ def test_nothing_is_obeyed(ground: Ground, way: str) -> None:
 @pytest.mark.timeout(180)
 def test_a_models_template_and_folder_are_shown_and_not_obeyed(ground: Ground) -> None:
     words = "".join(SEQUENCES[1::3]).replace("\n", "").replace("\r", "")
+    lend_kernel(ground.folder / "cache")
     folder = ground.folder / "\x1b[2J\x9b31m\u202e"
     save(build("llama"), folder, "{{ raise_exception(" + json.dumps(words) + ") }}")
     ran = ground.starter.run("-p", "hi", "-m", str(folder), timeout_s=120)

@@ -20,7 +20,7 @@ from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.loading import load_model
 
-POSITIONS: Final = sized(128, 512)
+POSITIONS: Final = sized(96, 512)
 TOLERANCE: Final = 1e-4
 SLICE: Final = sized(24, 48)
 """Ids of each kind of text for reduced precision; the benchmark takes all 2,324."""

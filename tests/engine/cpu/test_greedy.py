@@ -40,7 +40,7 @@ PROMPTS: Final = (
     "Translate 'good morning' into Spanish.",
     "Why is the sky blue?",
     "List three prime numbers.",
-)[: sized(4, 10)]
+)[: sized(3, 10)]
 
 
 @pytest.fixture(scope="module")

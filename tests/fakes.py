@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -93,6 +93,12 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
         return {SCRIPT_VARIABLE: msgspec.json.encode(self).decode()}
 
 
+class Steps(Protocol):
+    """What a stepped engine waits at: a `Gate`, or one passage of a served engine's."""
+
+    def wait(self, asking: Callable[[], Any]) -> None: ...
+
+
 class Gate:
     """Lets a stepped engine through, token by token; over a FIFO it reaches into another process."""
 
@@ -132,9 +138,9 @@ class _Cancelled(Exception):
 class ScriptedEngine:
     """See `engine.base.Engine`; follows the whole contract, and `Script`."""
 
-    def __init__(self, script: Script | None = None, gate: Gate | None = None) -> None:
+    def __init__(self, script: Script | None = None, gate: Steps | None = None) -> None:
         self.script = script or Script()
-        self.gate = gate or Gate(self.script.gate)
+        self.gate: Steps = gate or Gate(self.script.gate)
         self.calls: list[str] = []
         """Names of the methods called, in order: for tests of the host."""
         self.requests: list[GenerationRequest] = []

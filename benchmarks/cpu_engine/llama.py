@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import llama_cpp as cpp
+import llama_cpp as cpp  # pyright: ignore[reportMissingImports]  # make peers
 import numpy as np
 
 from benchmarks.cpu_engine.turn import serve

@@ -7,7 +7,7 @@ import random
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -92,7 +92,7 @@ class Line(NamedTuple):
     """A command line, and where it runs."""
 
     arguments: list[str]
-    environ: dict[str, str | None]
+    environ: Mapping[str, str | None]
     surroundings: str
     stdin: bytes
 

@@ -28,7 +28,7 @@ def test_a_flag_that_names_no_model_is_a_usage_error(name: str) -> None:
 
 @pytest.mark.parametrize("variable", ["TTCHAT_MODEL", "TTCHAT_MODEL__NAME", "HF_MODEL"])
 def test_a_variable_that_names_no_model_is_reported_by_its_name(variable: str) -> None:
-    line = refused(run("-p", "Hello", **{variable: "smolm2-135m-instruct"}))
+    line = refused(run("-p", "Hello", before=None, **{variable: "smolm2-135m-instruct"}))
     assert line.startswith(f"ttchat-tui: {variable}: No model is called 'smolm2-135m-instruct'. Did you mean")
 
 

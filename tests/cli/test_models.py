@@ -12,7 +12,7 @@ from tests.models.builders import GGUF, write_folder
 
 
 def models(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return program.run("models", *arguments, **environ)
+    return program.run("models", *arguments, before=None, **environ)
 
 
 @pytest.fixture

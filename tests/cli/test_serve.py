@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pyte
@@ -65,7 +66,7 @@ class Page:
         ]
 
     async def until(
-        self, websocket: aiohttp.ClientWebSocketResponse, is_there: Callable[[str], bool]
+        self, websocket: aiohttp.ClientWebSocketResponse[Any], is_there: Callable[[str], bool]
     ) -> None:
         """Draw what comes until `is_there(text)`."""
         deadline = time.monotonic() + 30
@@ -75,7 +76,7 @@ class Page:
             assert message.type is aiohttp.WSMsgType.BINARY, f"{message}; on screen:\n{self.text()}"
             self.stream.feed(message.data)
 
-    async def drain(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+    async def drain(self, websocket: aiohttp.ClientWebSocketResponse[Any]) -> None:
         """What a browser does all the time: read, and answer when the server says goodbye."""
         async for _message in websocket:
             pass

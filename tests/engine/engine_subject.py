@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
+import msgspec
 import pytest
 
 from tests.engine.echo.declaration import ECHO, EchoOptions
@@ -39,10 +41,18 @@ QUESTION = ChatMessage("user", "Count from one to one hundred in words, and noth
 LONG_REPLY = " ".join(f"word{n}" for n in range(100))
 
 
+class StepGate(Protocol):
+    """Lets the engine's tokens through; a `Gate`, or that of a served engine."""
+
+    def release(self, steps: int = 1) -> None: ...
+    def open(self) -> None: ...
+    def shut(self) -> None: ...
+
+
 class Subject:
     """An engine under test: loaded on demand, once for many tests; a scripted one behind a gate."""
 
-    def __init__(self, engine: Engine, spec: ModelSpec, gate: Gate | None, late: int) -> None:
+    def __init__(self, engine: Engine, spec: ModelSpec, gate: StepGate | None, late: int) -> None:
         self.engine = engine
         self.context = spec.context_length
         self.spec = spec
@@ -80,13 +90,13 @@ class Subject:
         *messages: ChatMessage,
         continue_last: bool = False,
         candidates: tuple[Candidate, ...] = (),
-        **sampling: object,
+        **sampling: Any,
     ) -> GenerationRequest:
-        params = {name: getattr(GREEDY, name) for name in GREEDY.__struct_fields__} | sampling
+        """A greedy one, but for what `sampling` changes."""
         return GenerationRequest(
             id=next(self._ids),
             messages=messages or (QUESTION,),
-            sampling=SamplingParams(**params),
+            sampling=msgspec.structs.replace(GREEDY, **sampling),
             seed=1,
             continue_last=continue_last,
             candidates=candidates,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ class Chat:
         self.host.load("scripted")
         self.until(EngineLoaded)
 
-    def until(self, kind: type[EngineEvent], **fields: object) -> list[Update]:
+    def until(self, kind: type[EngineEvent], **fields: Any) -> list[Update]:
         """Wait for an event, and apply all up to it."""
         event = self.recorder.until(kind, **fields)
         updates: list[Update] = []

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -81,7 +82,10 @@ class Away:
         return updates
 
 
-def of_kind(updates: list[Update], *kinds: type) -> list[Update]:
+U = TypeVar("U")
+
+
+def of_kind(updates: list[Update], *kinds: type[U]) -> list[U]:
     return [update for update in updates if isinstance(update, kinds)]
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -64,8 +65,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
 
     def make(**environ: str) -> App:
         no_editor = {"VISUAL": "true", "EDITOR": "true"}  # ctrl+g may be among random bytes
-        environ = {"TTCHAT_MODEL": str(tmp_path / "missing.gguf"), **no_editor, **environ}
-        apps.append(App(tmp_path, **environ))
+        variables: dict[str, Any] = {"TTCHAT_MODEL": str(tmp_path / "missing.gguf"), **no_editor, **environ}
+        apps.append(App(tmp_path, **variables))
         return apps[-1]
 
     yield make

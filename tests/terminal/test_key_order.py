@@ -153,7 +153,7 @@ def streaming(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
     deadline=None,
     derandomize=True,
     database=None,
-    suppress_health_check=[*HealthCheck],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     phases=[Phase.generate],
 )
 @given(

@@ -7,6 +7,7 @@ import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.terminal
 def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
     apps: list[App] = []
 
-    def make(*arguments: str, **environ: str) -> App:
+    def make(*arguments: str, **environ: Any) -> App:
         apps.append(App(tmp_path, *arguments, **environ))
         return apps[-1]
 

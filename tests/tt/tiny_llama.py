@@ -69,7 +69,7 @@ def _tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def _config(bos: int, eot: int) -> dict[str, object]:
+def _config(bos: int | None, eot: int | None) -> dict[str, object]:
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",

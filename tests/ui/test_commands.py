@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from textual.app import App
 from textual.binding import BindingsMap
 from textual.command import CommandPalette
+from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Footer, OptionList
 
@@ -223,7 +224,7 @@ class Chat(Screen[None]):
         return None if action == "regenerate" else True
 
 
-class ChatApp(App[None]):
+class ChatApp(App[object]):
     COMMANDS = {ActionProvider}
     CSS_PATH = [*style_sheets.FIRST, *style_sheets.LATER]
 
@@ -231,7 +232,7 @@ class ChatApp(App[None]):
         return Chat()
 
 
-async def palette_titles(app: App[None], pilot, typed: str) -> list[str]:  # type: ignore[no-untyped-def]
+async def palette_titles(app: App[object], pilot: Pilot[object], typed: str) -> list[str]:
     app.action_command_palette()
     await pilot.pause()
     await pilot.press(*typed)

@@ -96,13 +96,13 @@ def test_a_deferred_module_is_the_module_and_an_unknown_name_raises() -> None:
 
     assert deferred.help is imported
     with pytest.raises(AttributeError, match="no attribute 'hlep'"):
-        deferred.hlep  # noqa: B018
+        deferred.hlep  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
 
 
 async def test_no_style_sheet_is_parsed_twice_before_the_first_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parsed: list[object] = []
+    parsed: list[tuple[str, str]] = []
     parse_rules = Stylesheet._parse_rules
     mount_sidebars = ChatScreen._mount_sidebars
 
@@ -114,7 +114,7 @@ async def test_no_style_sheet_is_parsed_twice_before_the_first_frame(
             parsed.append(read_from)
         return parse_rules(sheet, css, read_from, *args, **options)  # type: ignore[arg-type]
 
-    before: list[object] = []
+    before: list[tuple[str, str]] = []
 
     async def first_frame_is_out(screen: ChatScreen) -> None:
         before.extend(parsed)

@@ -39,8 +39,11 @@ def write_gguf(
     _write_config(writer, config)
     writer.add_token_list(["a", "b"])
     for key, value in fields.items():
-        add = writer.add_string if isinstance(value, str) else writer.add_float32
-        add(key.replace("__", "."), value)
+        name = key.replace("__", ".")
+        if isinstance(value, str):
+            writer.add_string(name, value)
+        else:
+            writer.add_float32(name, value)
     for name in checkpoint.names:
         *layer, part = name.split(".")
         weight = checkpoint.tensor(name)

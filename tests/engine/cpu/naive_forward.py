@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.nn import functional
@@ -22,6 +22,7 @@ class RandomCheckpoint:
     has_bias: bool = False
     has_qk_norm: bool = False
     rope_factors: torch.Tensor | None = None
+    stored_bits: Literal[4, 8, 16] = 16
     generation_config: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -204,10 +204,11 @@ def test_the_threads_that_decode_fastest_are_used(
     monkeypatch.setattr(warm_up_module, "time", clock)
     monkeypatch.setattr(warm_up_module.os, "sched_getaffinity", lambda _pid: {0, 1})
     try:
-        assert warm_up(_Scripted(clock, seconds), 0, lambda *step: reports.append(step)) == best
+        stepper: Any = _Scripted(clock, seconds)
+        assert warm_up(stepper, 0, lambda *step: reports.append(step)) == best
         assert torch.get_num_threads() == best
         assert reports == [(0, 2), (1, 2), (2, 2)]
-        assert warm_up(_Scripted(clock, seconds), 2, lambda *step: None) == 2
+        assert warm_up(stepper, 2, lambda *step: None) == 2
     finally:
         torch.set_num_threads(before)
 

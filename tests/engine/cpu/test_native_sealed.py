@@ -111,7 +111,7 @@ def link_to_the_same(file: Path) -> None:
     file.symlink_to(elsewhere)
 
 
-DAMAGES: dict[str, Callable[[Path], None]] = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty": cut(0.0),
     "a page": cut(0.1),
     "cut in half": cut(0.5),
@@ -134,7 +134,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_anything_but_the_file_that_was_compiled_has_a_fault(
-    kept: Path, damage: Callable[[Path], None]
+    kept: Path, damage: Callable[[Path], object]
 ) -> None:
     assert fault_of(kept) == ""
     damage(kept)

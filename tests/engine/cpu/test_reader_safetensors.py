@@ -96,6 +96,7 @@ def test_weights_in_several_files_are_found(folder: Path) -> None:
     whole = SafetensorsFolder(folder)
     parts: dict[str, dict[str, torch.Tensor]] = {"a.safetensors": {}, "b.safetensors": {}}
     index: dict[str, str] = {}
+    path = Path()
     for n, name in enumerate(sorted(whole.names)):
         path, key = whole._places[name]  # pyright: ignore[reportPrivateUsage]
         file = sorted(parts)[n % 2]

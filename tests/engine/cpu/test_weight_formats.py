@@ -258,22 +258,19 @@ class TestPlan:
         assert not plan_weights("f16", ALL, stored_bits=4).has_int8_head
 
 
-class HalfFourBit:
+class HalfFourBit(SafetensorsFolder):
     """A checkpoint some of whose weights are in 4 bits, as in the files that llama.cpp calls Q4_K_M."""
 
     def __init__(self, folder: Path, four_bit: frozenset[str]) -> None:
-        self._folder = SafetensorsFolder(folder)
+        super().__init__(folder)
         self._four_bit = four_bit
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._folder, name)
 
     def tensor(self, name: str) -> torch.Tensor:
         blocks = self.int4_blocks(name)
-        return self._folder.tensor(name) if blocks is None else blocks.dequantized()
+        return super().tensor(name) if blocks is None else blocks.dequantized()
 
     def int4_blocks(self, name: str) -> Int4Blocks | None:
-        return quantized(self._folder.tensor(name)) if name in self._four_bit else None
+        return quantized(super().tensor(name)) if name in self._four_bit else None
 
 
 class TestMatrices:

@@ -44,12 +44,18 @@ def opaque_tokenizer() -> Tokenizer:
     return made
 
 
+def id_of(tokenizer: Tokenizer, token: str) -> int:
+    found = tokenizer.token_to_id(token)
+    assert found is not None
+    return found
+
+
 class ByHeart(Stepper):
     """A stepper that recites LINE after the last `<assistant>`, from wherever the prompt ends in it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._line = [*tokenizer.encode(LINE).ids, tokenizer.token_to_id("<end>")]
-        self._assistant = tokenizer.token_to_id("<assistant>")
+        self._line = [*tokenizer.encode(LINE).ids, id_of(tokenizer, "<end>")]
+        self._assistant = id_of(tokenizer, "<assistant>")
         self.cache: list[int] = []
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
@@ -77,7 +83,7 @@ class Talk:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.stepper = ByHeart(tokenizer)
         self._responder = Responder(
-            tokenizer=ChatTokenizer(tokenizer, [tokenizer.token_to_id("<end>")]),
+            tokenizer=ChatTokenizer(tokenizer, [id_of(tokenizer, "<end>")]),
             template=ChatTemplate(TEMPLATE, {}, CONTROLS),
             context_length=400,
             stepper=self.stepper,
@@ -161,7 +167,7 @@ def test_a_thought_that_the_template_opens_is_open_from_the_first_token(end: str
     template = ChatTemplate(TEMPLATE.replace("<assistant>{% endif %}", end + "{% endif %}"), {}, CONTROLS)
     tokenizer = byte_tokenizer()
     responder = Responder(
-        tokenizer=ChatTokenizer(tokenizer, [tokenizer.token_to_id("<end>")]),
+        tokenizer=ChatTokenizer(tokenizer, [id_of(tokenizer, "<end>")]),
         template=template,
         context_length=400,
         stepper=Saying(tokenizer, "Hm.\n</think>\n\nYes."),
@@ -179,7 +185,7 @@ class Saying(ByHeart):
 
     def __init__(self, tokenizer: Tokenizer, line: str) -> None:
         super().__init__(tokenizer)
-        self._line = [*tokenizer.encode(line).ids, tokenizer.token_to_id("<end>")]
+        self._line = [*tokenizer.encode(line).ids, id_of(tokenizer, "<end>")]
         self._said = -1
 
     def _logits(self) -> NDArray[np.float32]:

@@ -509,7 +509,12 @@ def test_a_burst_of_events_wakes_once_until_it_is_drained(make: Make) -> None:
     rig.host.drain()
     wakes: list[str] = []
     woken = threading.Event()
-    rig.host.set_waker(lambda: (wakes.append(threading.current_thread().name), woken.set()))
+
+    def wake() -> None:
+        wakes.append(threading.current_thread().name)
+        woken.set()
+
+    rig.host.set_waker(wake)
     rig.host.generate(rig.request())
     assert woken.wait(10)
     assert rig.host.shutdown()

@@ -6,7 +6,8 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 MODELS = {"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 4096}]}
 
@@ -19,7 +20,7 @@ class Heard:
         self.method, self.path, _ = lines[0].split(" ")
         pairs = (line.split(":", 1) for line in lines[1:] if line)
         self.headers = {name.lower(): value.strip() for name, value in pairs}
-        self.json = json.loads(body) if body else None
+        self.json: Any = json.loads(body) if body else None
 
 
 Handler = Callable[[socket.socket, Heard], None]
@@ -93,12 +94,12 @@ class RawServer:
 
 
 def answer(
-    status: int, body: bytes | str | dict[str, object], *headers: str, kind: str = "application/json"
+    status: int, body: bytes | str | Mapping[str, object], *headers: str, kind: str = "application/json"
 ) -> bytes:
     """A whole answer."""
     content = (
         json.dumps(body).encode()
-        if isinstance(body, dict)
+        if isinstance(body, Mapping)
         else body
         if isinstance(body, bytes)
         else body.encode()

@@ -285,7 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, answer: Answer) -> None:
         is_json = not isinstance(answer.body, bytes)
-        content = json.dumps(answer.body).encode() if is_json else answer.body
+        content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
         self.send_response_only(answer.status)
         kind = {"Content-Type": "application/json" if is_json else "text/plain"}
         for name, value in {**kind, **self.server_of.shape.headers, **answer.headers}.items():
@@ -298,7 +298,7 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             super().finish()
 
-    def log_message(self, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """Tests keep their output clean."""
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ KEY = "sk-very-secret"
 by_name = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 
 
-def loaded(server: ScriptedServer, **options: object) -> ServedEngine:
+def loaded(server: ScriptedServer, **options: Any) -> ServedEngine:
     engine = ServedEngine(environ={"OPENAI_API_KEY": KEY})
     remote = RemoteOptions(base_url=server.base_url, **options)
     engine.load(ModelSpec(engine="remote", name=MODEL, options=remote), lambda progress: None)

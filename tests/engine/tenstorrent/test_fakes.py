@@ -36,12 +36,13 @@ def generator(module: Any) -> Any:
 
 def prefill(made: Any, tokens: torch.Tensor = PROMPT, **more: Any) -> torch.Tensor:
     """Without traces, where that can be said."""
+    kv_cache = made.kv
     if isinstance(made, s5.PrefillsInWaves):
         more = {"enable_trace": False, "warmup_prefill": False, **more}
     elif isinstance(made, s4.Generator):
         more = {"enable_trace": False, **more}
     return made.prefill_forward_text(
-        tokens, page_table=TABLE, kv_cache=made.kv, prompt_lens=[4] * len(tokens), **more
+        tokens, page_table=TABLE, kv_cache=kv_cache, prompt_lens=[4] * len(tokens), **more
     )
 
 
@@ -94,6 +95,8 @@ def test_an_idle_row_has_no_numbers() -> None:
 @pytest.mark.parametrize("module", [s1, s3, s4, s5])
 def test_with_sampling_on_the_host_every_step_is_the_hosts(module: Any) -> None:
     made, plain = generator(module), generator(module)
+    traced: list[object] = []
+    steps: list[object] = []
     for one, trace in ((made, True), (plain, False)):
         prefill(one)
         steps = [row(decode(one, token, 4 + n, enable_trace=trace)) for n, token in enumerate((9, 3, 7))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -68,7 +69,8 @@ def template(source: str) -> ChatTemplate:
 
 def by_transformers(source: str, messages: list[ChatMessage], **options: bool) -> str:
     dicts = [{"role": m.role, "content": m.content} for m in messages]
-    rendered, _ = render_jinja_template([dicts], chat_template=source, **options, **SPECIAL)
+    given: dict[str, Any] = {**options, **SPECIAL}
+    rendered, _ = render_jinja_template([dicts], chat_template=source, **given)
     return rendered[0]
 
 

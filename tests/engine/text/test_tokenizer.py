@@ -107,10 +107,8 @@ def test_qwen2_splits_as_transformers_does(smollm: Any) -> None:
     """Any byte-level vocabulary will do: what differs is how text is split before merging."""
     metadata = {**smollm[3], "tokenizer.ggml.pre": "qwen2"}
     tokens = metadata["tokenizer.ggml.tokens"]
-    oracle = Qwen2Tokenizer(
-        vocab={token: i for i, token in enumerate(tokens)},
-        merges=[tuple(line.split(" ", 1)) for line in metadata["tokenizer.ggml.merges"]],
-    )
+    merges: Any = [tuple(line.split(" ", 1)) for line in metadata["tokenizer.ggml.merges"]]
+    oracle = Qwen2Tokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=merges)
     tokenizer = tokenizer_from_gguf(metadata)
     for text in TRICKY:
         assert ids_of(tokenizer, text) == oracle.encode(text, add_special_tokens=False), text

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.size import sized
 from tests.ui.markdown.screen import cut, drawn, drawn_text, streamed, whole
 from ttchat_tui.ui.markdown import document as documents
+from ttchat_tui.ui.markdown.blocks import Align
 from ttchat_tui.ui.markdown.document import Document
 from ttchat_tui.ui.markdown.tables import TableColumns
 from ttchat_tui.ui.markdown.text_rows import PIECE
@@ -227,7 +228,8 @@ def test_columns_fill_the_room_and_are_never_wider_than_their_cells(
 ) -> None:
     natural = [max(pair) for pair in sizes]
     words = [min(pair) for pair in sizes]
-    widths = TableColumns(natural, words, ["left"] * len(sizes)).widths(room)
+    aligns: list[Align] = ["left"] * len(sizes)
+    widths = TableColumns(natural, words, aligns).widths(room)
     left = room - 3 * (len(sizes) - 1)
     if widths:
         assert sum(widths) == min(left, sum(natural))

@@ -9,6 +9,7 @@ import pyte
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyte import modes
 from textual._compositor import ChopsUpdate, Compositor
 from textual._styles_cache import StylesCache
 from textual.app import App, ComposeResult
@@ -52,7 +53,7 @@ class Layers(App[None]):
 def drawn(app: App[None], update: ChopsUpdate | None) -> list[str]:
     """What a terminal full of dots shows after `update`."""
     screen = pyte.Screen(COLUMNS, ROWS)
-    screen.set_mode(pyte.modes.LNM)
+    screen.set_mode(modes.LNM)
     terminal = pyte.Stream(screen)
     terminal.feed(("." * COLUMNS) * ROWS)
     if update is not None:

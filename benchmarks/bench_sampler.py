@@ -6,6 +6,7 @@ First both must keep the same tokens with the same probabilities.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 # ruff: noqa: E402
 # Set before numpy and torch load, which read them for their thread pools.
@@ -75,7 +76,9 @@ def processors(params: SamplingParams) -> LogitsProcessorList:
 def check_equal(logits: np.ndarray, params: SamplingParams, prompt: list[int]) -> None:
     """Check that both keep the same tokens with the same probabilities."""
     ids, probabilities = distribution(logits, params, History(len(logits), prompt))
-    scores = processors(params)(torch.LongTensor([prompt]), torch.from_numpy(logits).clone()[None])
+    input_ids: Any = torch.tensor([prompt])
+    given: Any = torch.from_numpy(logits).clone()[None]
+    scores = processors(params)(input_ids, given)
     theirs = torch.softmax(scores.double(), dim=-1)[0].numpy()
     difference = np.abs(theirs[ids] - probabilities).max()
     kept = int((theirs > 0).sum())
@@ -96,7 +99,8 @@ def compare(logits: np.ndarray, params: SamplingParams, prompt: list[int]) -> di
     """Medians over alternating rounds, in ms a token, and the median of the paired ratios."""
     check_equal(logits, params, prompt)
     sampler = Sampler(len(logits), seed=1, prompt_ids=prompt)
-    chain, input_ids, scores = processors(params), torch.LongTensor([prompt]), torch.from_numpy(logits)[None]
+    chain: Any = processors(params)
+    input_ids, scores = torch.tensor([prompt]), torch.from_numpy(logits)[None]
 
     def ours() -> object:
         return sampler.sample(logits, params)

@@ -112,7 +112,7 @@ def line(seed: int) -> Line:
             added = [f"{added[0]}={value}"] if chance.random() < 0.2 else [*added, value]
         at = 0 if chance.random() < 0.4 else len(arguments)
         arguments[at:at] = added
-    variables = dict(chance.sample(VARIABLES, chance.choice((0, 0, 1, 2))))
+    variables: dict[str, str | None] = dict(chance.sample(VARIABLES, chance.choice((0, 0, 1, 2))))
     surroundings = chance.choice(tuple(SURROUNDINGS)) if chance.random() < 0.6 else "nothing odd"
     stdin = chance.choice(
         (b"", b"hi\n", b"\xff\xfe\x9b2J", b"/help\n/save \n/model x\n//\n", b"\0", b"a" * 50_000, b"\n\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.engine.engine_subject import QUESTION, Subject, finished
@@ -32,7 +34,7 @@ def ends(events: list[GenerationEvent]) -> dict[int, RowFinished]:
     return {event.row: event for event in events if isinstance(event, RowFinished)}
 
 
-def batch(subject: Subject, *candidates: Candidate, **sampling: object) -> GenerationRequest:
+def batch(subject: Subject, *candidates: Candidate, **sampling: Any) -> GenerationRequest:
     """Skips the test where the engine generates one reply at a time."""
     info = subject.loaded()
     if max(info.capabilities.batch_sizes) < 1 + len(candidates):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from textual.app import App, ComposeResult
 from textual.message import Message
@@ -40,7 +40,7 @@ class ShellApp(App[None]):
         return [message for message in self.heard if isinstance(message, kind)]
 
 
-def screen_text(app: App[None]) -> list[str]:
+def screen_text(app: App[Any]) -> list[str]:
     """The screen's text, one string per row, without trailing blanks."""
     width, height = app.size
     strips = app.screen._compositor.render_strips()

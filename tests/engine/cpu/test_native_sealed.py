@@ -220,7 +220,7 @@ def test_a_folder_that_cannot_be_made_costs_no_more_than_a_compilation(
     there = library.load(tmp_path / "file" / "kernels", os.environ, lambda: None, reasons.append)
     assert is_native_correct(there)
     assert len(reasons) == 1
-    assert "not kept" in reasons[0]
+    assert "not saved" in reasons[0]
 
 
 def test_what_the_umask_lets_others_write_is_closed_when_it_is_sealed(tmp_path: Path, compiled: Path) -> None:

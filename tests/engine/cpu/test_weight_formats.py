@@ -269,7 +269,7 @@ class HalfFourBit(SafetensorsFolder):
         blocks = self.int4_blocks(name)
         return super().tensor(name) if blocks is None else blocks.dequantized()
 
-    def int4_blocks(self, name: str) -> Int4Blocks | None:
+    def int4_blocks(self, name: str) -> Int4Blocks | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         return quantized(super().tensor(name)) if name in self._four_bit else None
 
 

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.pilot import Pilot
 
+from tests.ui.chat_app import until
 from tests.ui.markdown.screen import drawn_text, whole
 from ttchat_tui.ui.textual_patches.privates import DockArrangeResult
 from ttchat_tui.ui.themes import DEFAULT_THEME, load_themes
@@ -378,7 +379,7 @@ async def test_the_pill_counts_the_lines_that_came_since_the_reader_left_the_end
         assert (first, app.query_one(NewTextPill).label) == ("↓ 1 new line", "↓ 7 new lines")
         await pilot.resize_terminal(40, 20)
         await stream(app, pilot, ["five\n\n"])
-        assert app.query_one(NewTextPill).label == "↓ 9 new lines"
+        await until(pilot, lambda: app.query_one(NewTextPill).label == "↓ 9 new lines")
 
 
 async def test_the_pill_shows_no_count_that_it_cannot_know() -> None:

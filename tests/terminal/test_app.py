@@ -160,7 +160,7 @@ def test_the_death_of_the_engine_is_said_and_a_reload_brings_it_back(start: Call
 
 def test_without_a_terminal_there_is_no_full_screen(start: Callable[..., App]) -> None:
     app = start("--model", "no/model", TERM="dumb")
-    app.until("--plain")
+    app.until("no full screen")
     app.type("/quit\r")
     assert app.until_end() == 0
     assert b"\x1b[?1049h" not in app.received

@@ -161,7 +161,7 @@ def test_a_stop_that_no_one_asked_for_leaves_one_reader_of_the_keys(start: Calla
     paste = " ".join(f"word{number}" for number in range(400))
     app.type(f"\x1b[200~{paste} the end\x1b[201~")
     app.until("the end")
-    assert len(threads(app)) == before
+    assert len(threads(app)) <= before  # the thread that makes the daily backup may have ended
     app.type("\x11")
     assert app.until_end() == 0
 

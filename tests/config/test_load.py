@@ -120,7 +120,7 @@ def test_lists_are_replaced_and_sections_are_merged(paths: Paths) -> None:
             "sampling.temperatures: there is no such setting; did you mean `temperature`?",
         ),
         ("[samplings]\ntop_k = 1", "samplings: there is no such setting; did you mean `sampling`?"),
-        ("[log]\nfile = 1", "log.file: there is no such setting; known actions: level"),
+        ("[log]\nfile = 1", "log.file: there is no such setting; known here: level"),
         (
             "[sampling]\ntemperature = 5",
             "sampling.temperature: Expected `float` <= 2.0; give a number from 0 to 2",

@@ -206,6 +206,8 @@ def test_a_file_without_read_permission_is_reported(paths: Paths, monkeypatch: p
         ("TTCHAT_MODEL__THREADS__X", "1", "model.threads"),
         ("TTCHAT_ENGINE", "gpu", "model.engine: Invalid enum value 'gpu'"),
         ("TTCHAT_UI__NEWLINE_KEYS", "enter", "`enter` cannot both send"),
+        ("TTCHAT_MODEL__PRECISION", "f8", "model.precision: Invalid enum value 'f8'; give one of auto, bf16"),
+        ("TTCHAT_CPU__PRECISION", "f8", "cpu.precision: Invalid enum value 'f8'; give one of auto, bf16"),
     ],
 )
 def test_an_error_in_a_variable_names_the_variable_and_not_the_file(
@@ -264,6 +266,13 @@ def test_the_later_place_wins_whichever_section_it_names(paths: Paths) -> None:
     assert load_config(paths, environ={"TTCHAT_MODEL__THREADS": "4"}).cpu.threads == 4
     write(paths, "[model]\nthreads = 3\n")
     assert load_config(paths, environ={"TTCHAT_CPU__THREADS": "4"}).cpu.threads == 4
+
+
+def test_variables_for_both_places_of_a_setting_are_refused_as_they_are_in_a_file(paths: Paths) -> None:
+    line = complaint(paths, {"TTCHAT_CPU__THREADS": "4", "TTCHAT_MODEL__THREADS": "2"})
+    assert line == (
+        "TTCHAT_MODEL__THREADS: is the same setting as TTCHAT_CPU__THREADS, and both are given; keep TTCHAT_CPU__THREADS"
+    )
 
 
 @pytest.mark.parametrize(

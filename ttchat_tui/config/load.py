@@ -115,11 +115,20 @@ def _layers(
             yield _variable_layer(variable, setting.split("."), text)
     for variable in sorted(environ):
         if variable.startswith(PREFIX) and "__" in variable:
-            setting = variable.removeprefix(PREFIX).lower()
-            yield _variable_layer(variable, setting.split("__"), environ[variable])
+            path = variable.removeprefix(PREFIX).lower().split("__")
+            _require_one_place(variable, path, environ)
+            yield _variable_layer(variable, path, environ[variable])
     for setting, value in flags.items():
         if value is not None:
             yield _layer("command line", _nested(setting.split("."), value))
+
+
+def _require_one_place(variable: str, path: list[str], environ: Mapping[str, str]) -> None:
+    """Raises ConfigError if a setting that has moved is in the variables of both places: neither is the later one."""
+    present = f"{PREFIX}{'__'.join(new_path(path))}".upper()
+    if new_path(path) != path and present in environ:
+        what = f"is the same setting as {present}, and both are given"
+        raise ConfigError(variable, what, cure=f"keep {present}")
 
 
 def _layer(where: str, values: dict[str, Any]) -> _Layer:

@@ -72,6 +72,13 @@ def test_doctor_has_its_line(paths: Paths) -> None:
     assert facts["echo engine"] == "0.5 s before each token"
 
 
+def test_doctor_has_its_line_with_the_defaults_if_the_config_is_wrong(paths: Paths) -> None:
+    paths.config_file.write_text("[echo]\npause_s = 11\n")
+    checks = {check.subject: check for check in all_checks(paths, None)}
+    assert checks["config"].verdict == "wrong"
+    assert checks["echo engine"].fact == "0 s before each token"
+
+
 def test_the_host_loads_it_by_name_and_answers(paths: Paths) -> None:
     config = load_config(paths, environ={"TTCHAT_ECHO__PAUSE_S": "0.001"})
     no_screen = threading.Event()

@@ -16,7 +16,7 @@ from ttchat_tui.cli.screen_settings import check_screen_settings
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.load import load_config, place_of
 from ttchat_tui.config.paths import Paths
-from ttchat_tui.config.schema import Config
+from ttchat_tui.config.schema import config_type
 from ttchat_tui.engine.declaration import DoctorRequest
 from ttchat_tui.engine.doctor import Check, version_of
 from ttchat_tui.engine.factory import ENGINES
@@ -46,7 +46,7 @@ def _engines(paths: Paths, config_file: Path | None) -> Iterator[Check]:
     try:
         config = load_config(paths, environ=os.environ, file=config_file)
     except ConfigError:
-        config = Config()  # the line `config` reports the error
+        config = config_type()()  # the line `config` reports the error
     for engine in ENGINES.values():
         yield from engine.doctor(
             DoctorRequest(

@@ -78,10 +78,8 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     found = engine_settings(given)
     for name, setting in _SETTINGS.items():
         value = given[name]
-        if value is not None and value not in (
-            [],
-            (),
-        ):  # a repeatable flag that was not given is an empty list
+        # A repeatable flag that was not given is an empty list.
+        if value is not None and value not in ([], ()):
             found[setting] = _text(value) if name in _TEXTS else value
     return found
 

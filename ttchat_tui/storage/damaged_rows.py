@@ -70,9 +70,8 @@ def _read_file(file: Path) -> SavedRows:
 
         def select(query: str, *values: int) -> Iterator[sqlite3.Row]:
             """Up to the first row that cannot be read."""
-            with suppress(
-                sqlite3.DatabaseError, UnicodeDecodeError
-            ):  # SQLite quotes a damaged schema in messages
+            # UnicodeDecodeError, because SQLite quotes a damaged schema in its messages.
+            with suppress(sqlite3.DatabaseError, UnicodeDecodeError):
                 yield from connection.execute(query, values)
 
         # Lets SQLite read a file that is shorter than its header says.

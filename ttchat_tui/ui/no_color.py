@@ -60,10 +60,8 @@ def _stands_out(style: Style, ground: Color) -> bool:
     background = style.bgcolor
     if background is None or background.type is ColorType.DEFAULT:
         return False
-    if (
-        background.triplet is None
-    ):  # one of the terminal's 16 colours, which themes use for distinct backgrounds only
-        return True
+    if background.triplet is None:
+        return True  # one of the terminal's 16 colours, which themes use for distinct backgrounds only
     lighter, darker = sorted((luminance(Color(*background.triplet)), luminance(ground)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05) >= STANDS_OUT
 

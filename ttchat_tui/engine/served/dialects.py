@@ -95,9 +95,8 @@ TRANSFORMERS: Final = Dialect(
     name="transformers serve",
     fields={
         **{name: Field(name) for name in ("temperature", "top_p", "seed", "max_tokens", "stop")},
-        "repetition_penalty": Field(
-            "frequency_penalty", shift=-1.0
-        ),  # it adds 1 and uses it as CTRL's penalty
+        # It adds 1 and uses it as CTRL's penalty.
+        "repetition_penalty": Field("frequency_penalty", shift=-1.0),
     },
     stream_options={},
     is_loading_on_demand=True,

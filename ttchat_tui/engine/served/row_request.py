@@ -333,9 +333,8 @@ class RowRequest(Ending):
 
     def _schedule_retry(self, asked_s: float | None, now_s: float, why: str) -> bool:
         """Schedule a retry; False after too many tries or if the server asks for too long a wait."""
-        backoff_s = (
-            _FIRST_WAIT_S * 2**self._tries * random.uniform(0.8, 1.2)
-        )  # so that clients do not retry in step
+        spread = random.uniform(0.8, 1.2)  # so that clients do not retry in step
+        backoff_s = _FIRST_WAIT_S * 2**self._tries * spread
         wait_s = backoff_s if asked_s is None else asked_s
         if not wait_s and self._tries:  # a server that keeps asking for 0 s gets the backoff
             wait_s = backoff_s

@@ -67,7 +67,7 @@ def start_for_bucket(bucket: int) -> int:
 def reuse_is_correct(stepper: PrefixStepper, probe: Sequence[int]) -> bool:
     """Whether a prompt behind a cached prefix continues like the same prompt in full.
 
-    Compares the two most probable next tokens; the second one reads the new keys and values back.
+    Compares the next two tokens, sampled greedily: the second one depends on the keys and values of the new ids.
 
     Args:
         probe: ids of `PROBE`; with too few of them the answer is no.
@@ -75,10 +75,8 @@ def reuse_is_correct(stepper: PrefixStepper, probe: Sequence[int]) -> bool:
     if len(probe) < _TRIED:
         return False
     tried = list(probe[:_TRIED])
-    stale = [
-        *tried[:_SHARED],
-        *([tried[0]] * (_TRIED - _SHARED)),
-    ]  # Stale values at the positions of the new ids.
+    # Leaves stale values at the positions of the new ids.
+    stale = [*tried[:_SHARED], *([tried[0]] * (_TRIED - _SHARED))]
     stepper.forget()
     _prefill(stepper, stale)
     if not stepper.cached_prefix(tried):

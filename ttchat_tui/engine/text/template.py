@@ -223,10 +223,8 @@ def shorten(
     users = [index for index, message in enumerate(messages) if index > head and message.role == "user"]
     if not users:
         return FittedMessages(tuple(messages), total, 0)
-    low, high = (
-        0,
-        len(users) - 1,
-    )  # Binary search for the first cut that fits; the last one is used if none does.
+    # Binary search for the first cut that fits; the last one is used if none does.
+    low, high = 0, len(users) - 1
     while low < high:
         middle = (low + high) // 2
         if _cut(messages, head, users[middle], count).tokens <= budget:

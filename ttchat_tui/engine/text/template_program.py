@@ -44,9 +44,8 @@ def serve() -> NoReturn:
 def _limit_memory() -> None:
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     soft = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(hard, MEMORY_BYTES)
-    with contextlib.suppress(
-        ValueError, OSError
-    ):  # Some systems cannot limit memory; CPU time is limited anyway.
+    # Some systems cannot limit memory; CPU time is limited anyway.
+    with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 

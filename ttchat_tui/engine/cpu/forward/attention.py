@@ -46,9 +46,8 @@ class CausalAttention:
     def __call__(self, layer: int, window: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
         first = max(0, self._cache.length - window + 1) if window else 0
         keys, values = self._cache.store(layer, kv, first)
-        if (
-            self._rows == 1
-        ):  # It needs no mask, and two products cost less than the flash kernel, which is for many rows.
+        if self._rows == 1:
+            # It needs no mask, and two products cost less than the flash kernel, which is for many rows.
             scores = torch.bmm(q.view(len(keys), -1, q.shape[2]), keys.transpose(1, 2))
             return torch.bmm(scores.softmax(-1), values).view(1, -1)
         if window not in self._masks:

@@ -45,7 +45,7 @@ from ttchat_tui.engine.base import (
     ModelLoadError,
     ProgressReporter,
     PromptTooLong,
-    require_batch,
+    require_rows,
 )
 from ttchat_tui.engine.runtime.host import EngineHost
 
@@ -194,7 +194,7 @@ class ScriptedEngine:
         ]
         try:
             self._require_model()
-            require_batch(request, self.script.batch_sizes)
+            require_rows(request.rows, self.script.batch_sizes)
             tokens, reply.dropped = self._shorten(request.messages)
             if tokens >= self.script.context_length:
                 raise PromptTooLong(f"The message needs {tokens} of {self.script.context_length} tokens.")

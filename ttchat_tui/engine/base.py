@@ -94,7 +94,7 @@ class Engine(Protocol):
         An error ends the stream with `GenerationFinished(reason="error")`, also when no model is loaded. Only
         `EngineDied` is raised: the engine then needs a new `load`. A request with candidates is a batch: tokens carry
         their row, each row ends with a `RowFinished`, and row i equals the reply to a single request with row i's seed
-        and sampling. More rows than the largest of `Capabilities.batch_sizes` are refused (`require_batch`).
+        and sampling. More rows than the largest of `Capabilities.batch_sizes` are refused (`require_rows`).
         """
         ...
 
@@ -122,17 +122,12 @@ class TokenCounter(Protocol):
         ...
 
 
-def require_batch(request: GenerationRequest, batch_sizes: Sequence[int]) -> None:
-    """Check that an engine with these batch sizes can generate `request`.
+def require_rows(rows: int, batch_sizes: Sequence[int]) -> None:
+    """Check that an engine with these batch sizes can generate `rows` rows at once.
 
     Raises:
-        BatchTooLarge: it has more rows than the largest of them.
+        BatchTooLarge: the largest batch has fewer rows.
     """
-    require_rows(request.rows, batch_sizes)
-
-
-def require_rows(rows: int, batch_sizes: Sequence[int]) -> None:
-    """As `require_batch`, for a number of rows."""
     largest = max(batch_sizes)
     if rows > largest:
         can = f"generates at most {largest} at once" if largest > 1 else "generates one reply at a time"

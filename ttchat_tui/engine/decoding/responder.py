@@ -12,7 +12,7 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, PromptCounted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.thoughts import OPENING, opens_thought
-from ttchat_tui.engine.base import EngineError, refusal, require_batch
+from ttchat_tui.engine.base import EngineError, refusal, require_rows
 from ttchat_tui.engine.decoding.job import PREFILL_CHUNK, ReplyJob
 from ttchat_tui.engine.decoding.loop import AnyStepper, BatchStepper, run_batch, run_generation
 from ttchat_tui.engine.text.prompt_builder import EncodedPrompt, PromptBuilder
@@ -72,7 +72,7 @@ class Responder:
         """As `Engine.generate`."""
         received_s = time.perf_counter()
         try:
-            require_batch(request, self._batch_sizes)
+            require_rows(request.rows, self._batch_sizes)
             unfinished = self._unfinished_reply(request)
             prompt = self._prompts.build(
                 request.messages, continue_last=request.continue_last, unfinished=unfinished

@@ -22,7 +22,7 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities, RemoteOptions
-from ttchat_tui.engine.base import EngineError, refusal, require_batch
+from ttchat_tui.engine.base import EngineError, refusal, require_rows
 from ttchat_tui.engine.served.caller import Caller
 from ttchat_tui.engine.served.counting import PromptCounter
 from ttchat_tui.engine.served.dialects import Dialect
@@ -100,7 +100,7 @@ class ServedResponder:
         """As `Engine.generate`."""
         received_s = time.perf_counter()
         try:
-            require_batch(request, self._capabilities.batch_sizes)
+            require_rows(request.rows, self._capabilities.batch_sizes)
             messages = without_thoughts(request.messages)
             if request.continue_last and self._dialect.continuing is None:
                 tail = messages[-1].content[-_TAIL:].strip()

@@ -61,7 +61,7 @@ def importable(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     def is_importable(parent: str, *children: str) -> bool:
         return {parent, *children} <= set(names)
 
-    monkeypatch.setattr(environment, "_is_importable", is_importable)
+    monkeypatch.setattr(environment, "is_importable", is_importable)
 
 
 def test_with_both_apis_installed_the_generator_is_used(

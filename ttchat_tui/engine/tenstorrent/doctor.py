@@ -17,7 +17,7 @@ from ttchat_tui.domain.user_paths import current_folder, expanded, home
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.declaration import DoctorRequest
 from ttchat_tui.engine.doctor import Check, version_of
-from ttchat_tui.engine.tenstorrent.environment import Checkout, find_checkout
+from ttchat_tui.engine.tenstorrent.environment import Checkout, find_checkout, is_importable
 from ttchat_tui.engine.tenstorrent.holders import named
 from ttchat_tui.engine.tenstorrent.mesh import mesh_shape
 from ttchat_tui.engine.tenstorrent.source_profile import generation, transformers_pin
@@ -180,10 +180,7 @@ def _settings(options: TenstorrentOptions, checkout: Checkout | None) -> Iterato
 
 
 def _has_package() -> bool:
-    return (
-        importlib.util.find_spec("tt_transformers") is not None
-        and importlib.util.find_spec("tt_transformers.llm_runtime") is not None
-    )
+    return is_importable("tt_transformers", "tt_transformers.llm_runtime")
 
 
 def _transformers(checkout: Checkout) -> Check:

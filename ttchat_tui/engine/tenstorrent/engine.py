@@ -81,18 +81,18 @@ class TenstorrentEngine:
         data = template_from_folder(folder)
         report(LoadProgress(phase="start", detail="chat template"))
         template = ChatTemplate(data.source, data.special, tokenizer.controls)
-        plan = CardSpec(
+        card_spec = CardSpec(
             api=prepared.api,
             name=folder.name,
             hf_model=str(folder),
             mesh_name=_mesh_name(options),
-            wanted_context=spec.context_length,
+            requested_context=spec.context_length,
             model_context=_longest_context(config),
             probe=tokenizer.encode_pieces((PromptPiece(PROBE, False),))[0],
             options=options,
         )
         with explain_errors():
-            card = load_card(plan, report)
+            card = load_card(card_spec, report)
         self._loaded = _ready(card, tokenizer, template)
         recommended = recommended_sampling(read_json_if_there(folder / "generation_config.json"))
         draws = self._loaded.draws
@@ -151,7 +151,7 @@ class TenstorrentEngine:
         cache = environment.cache_parent(options.cache_dir, os.environ, path)
         folder = environment.model_folder(path, spec.repo, cache / "names")
         rows = named_shape(mesh_name)[0] if (mesh_name := _mesh_name(options)) else 1
-        wanted = environment.EnvironmentSettings(
+        settings = environment.EnvironmentSettings(
             hf_model=str(folder),
             is_local=True,
             cache_dir=weight_cache.make(weight_cache.folder_for(cache, folder.name, path, rows)),
@@ -161,7 +161,7 @@ class TenstorrentEngine:
         )
         if checkout is not None:
             environment.put_on_path(checkout)
-        return _Prepared(api, folder, environment.variables(wanted, os.environ), _shared_notes(cache))
+        return _Prepared(api, folder, environment.variables(settings, os.environ), _shared_notes(cache))
 
 
 def _ready(card: LoadedCard, tokenizer: ChatTokenizer, template: ChatTemplate) -> _Loaded:

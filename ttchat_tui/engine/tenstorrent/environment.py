@@ -19,7 +19,8 @@ from ttchat_tui.engine.base import MissingDependency, ModelLoadError
 
 Api: TypeAlias = Literal["generator", "package"]
 
-_GENERATOR: Final = Path("models", "tt_transformers", "tt", "generator.py")
+GENERATOR: Final = Path("models", "tt_transformers", "tt", "generator.py")
+"""The source of the Generator in a tt-metal checkout."""
 _FOLDER_NAME: Final = re.compile(r"(?!\.+\Z)[\w.-]{1,100}")
 _ROOT_VARIABLES: Final = ("TT_METAL_HOME", "TT_METAL_RUNTIME_ROOT")
 _INSTALL: Final = (
@@ -53,7 +54,7 @@ def find_checkout(
         root = expanded(configured)
         if not _is_checkout(root):
             raise ModelLoadError(
-                f"[tt] home = {configured!r} holds no {_GENERATOR}.",
+                f"[tt] home = {configured!r} holds no {GENERATOR}.",
                 "Name the root of a tt-metal checkout, or leave it out.",
             )
         return Checkout(root, "[tt] home")
@@ -63,21 +64,21 @@ def find_checkout(
     return None
 
 
-def choose_api(wanted: Literal["auto", "generator", "package"], checkout: Checkout | None) -> Api:
+def choose_api(requested: Literal["auto", "generator", "package"], checkout: Checkout | None) -> Api:
     """The API to use. If both are installed, the checkout's Generator wins: it supports more models and cards.
 
     Raises:
         MissingDependency: ttnn or the API above it is not installed.
     """
-    if not _is_importable("ttnn"):
+    if not is_importable("ttnn"):
         raise MissingDependency("The Tenstorrent engine needs ttnn, which is not installed.", _INSTALL)
-    has_generator = checkout is not None or _is_importable("models", "models.tt_transformers")
-    has_package = _is_importable("tt_transformers", "tt_transformers.llm_runtime")
-    if wanted != "package" and has_generator:
+    has_generator = checkout is not None or is_importable("models", "models.tt_transformers")
+    has_package = is_importable("tt_transformers", "tt_transformers.llm_runtime")
+    if requested != "package" and has_generator:
         return "generator"
-    if wanted != "generator" and has_package:
+    if requested != "generator" and has_package:
         return "package"
-    looked_for = "the tt_transformers package" if wanted == "package" else "models.tt_transformers"
+    looked_for = "the tt_transformers package" if requested == "package" else "models.tt_transformers"
     raise MissingDependency(
         f"ttnn is installed, but {looked_for} was not found.",
         "Clone tt-metal at the release of your ttnn and set TT_METAL_HOME to it (or [tt] home in config.toml).",
@@ -107,7 +108,7 @@ class EnvironmentSettings(msgspec.Struct, frozen=True, kw_only=True):
     operation_timeout_s: int
 
 
-def variables(wanted: EnvironmentSettings, environ: Mapping[str, str]) -> dict[str, str]:
+def variables(settings: EnvironmentSettings, environ: Mapping[str, str]) -> dict[str, str]:
     """Variables to set before `import ttnn`.
 
     Variables that the user set stay, except for the model, which is chosen here, and TT_CACHE_PATH, which `cache_parent`
@@ -115,7 +116,7 @@ def variables(wanted: EnvironmentSettings, environ: Mapping[str, str]) -> dict[s
     """
     defaults = {
         # The default is `generated` in the user's current folder.
-        "TT_METAL_LOGS_PATH": str(wanted.logs_dir),
+        "TT_METAL_LOGS_PATH": str(settings.logs_dir),
         # At level `info` a card writes hundreds of lines. Errors also arrive as exceptions.
         "TT_LOGGER_LEVEL": "error",
         "LOGURU_LEVEL": "INFO",
@@ -123,15 +124,15 @@ def variables(wanted: EnvironmentSettings, environ: Mapping[str, str]) -> dict[s
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    if wanted.operation_timeout_s:
+    if settings.operation_timeout_s:
         # Turns a hang of the card into an exception (rtoptions.cpp).
-        defaults["TT_METAL_OPERATION_TIMEOUT_SECONDS"] = str(wanted.operation_timeout_s)
-    if wanted.checkout is not None:
-        defaults["TT_METAL_HOME"] = str(wanted.checkout.root)
+        defaults["TT_METAL_OPERATION_TIMEOUT_SECONDS"] = str(settings.operation_timeout_s)
+    if settings.checkout is not None:
+        defaults["TT_METAL_HOME"] = str(settings.checkout.root)
     changes = {name: value for name, value in defaults.items() if not environ.get(name)}
-    changes["HF_MODEL"] = wanted.hf_model
-    changes["TT_CACHE_PATH"] = str(wanted.cache_dir)
-    if wanted.is_local:
+    changes["HF_MODEL"] = settings.hf_model
+    changes["TT_CACHE_PATH"] = str(settings.cache_dir)
+    if settings.is_local:
         changes["HF_HUB_OFFLINE"] = "1"
     return changes
 
@@ -194,9 +195,10 @@ def model_folder(path: Path, repo: str, links_dir: Path) -> Path:
 
 
 def _is_checkout(root: Path) -> bool:
-    return (root / _GENERATOR).is_file()
+    return (root / GENERATOR).is_file()
 
 
-def _is_importable(parent: str, *children: str) -> bool:
-    """All are found, without importing them. Parents come first: looking for a child imports its parent."""
-    return all(importlib.util.find_spec(name) is not None for name in (parent, *children))
+def is_importable(*modules: str) -> bool:
+    """Whether all modules are installed, without importing the last one. Parents come first: looking for a child imports
+    its parent, and raises if there is none."""
+    return all(importlib.util.find_spec(module) is not None for module in modules)

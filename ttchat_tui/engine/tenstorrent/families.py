@@ -94,14 +94,14 @@ class GeneratorModel:
         count = len(rows)
         slots = range(first_row, first_row + count)
         lengths = [len(row) for row in rows]
-        wanted: dict[str, Any] = {
+        optional: dict[str, Any] = {
             "empty_slots": list(slots),
             # Later allocations may overwrite a live prefill trace; upstream reports garbage and hangs.
             "enable_trace": False,
             # Our own warm-up compiles the buckets at load; this one would also sweep sampling.
             "warmup_prefill": False,
         }
-        named = {name: value for name, value in wanted.items() if name in self._profile.prefill_keywords}
+        named = {name: value for name, value in optional.items() if name in self._profile.prefill_keywords}
         if start:
             assert self._profile.has_start_pos, "this generation cannot start behind a cached prefix"
             named["start_pos"] = [start] * count

@@ -46,8 +46,8 @@ def named(holder: Holder) -> str:
 
 
 def _is_visible(number: int, environ: Mapping[str, str]) -> bool:
-    wanted = next((environ[name] for name in _VISIBLE_VARIABLES if environ.get(name)), "")
-    numbers = [word.strip() for word in wanted.split(",") if word.strip()]
+    visible = next((environ[name] for name in _VISIBLE_VARIABLES if environ.get(name)), "")
+    numbers = [word.strip() for word in visible.split(",") if word.strip()]
     # Other forms than plain numbers (bus addresses) are not parsed: every card counts then.
     if not numbers or not all(word.isdigit() for word in numbers):
         return True

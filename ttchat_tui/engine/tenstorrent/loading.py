@@ -61,7 +61,7 @@ class LoadedCard(msgspec.Struct, kw_only=True):
     profile: str
     context_length: int
     notes: tuple[str, ...]
-    """Settings that have no effect here, a sentence each."""
+    """Sentences for the user: limits of device sampling, and settings that have no effect here."""
 
     def close(self) -> None:
         """Release traces, drop the model and close the mesh, in the order of upstream's tests. Idempotent.
@@ -80,9 +80,9 @@ class LoadedCard(msgspec.Struct, kw_only=True):
             self.mesh.close()
 
 
-def context_positions(wanted: int, model_maximum: int, batch: int) -> int:
+def context_positions(requested: int, model_maximum: int, batch: int) -> int:
     """Positions per row: a power of two, as tt_transformers requires, of at least 1,024."""
-    most = wanted or min(model_maximum, _KV_POSITIONS // batch)
+    most = requested or min(model_maximum, _KV_POSITIONS // batch)
     most = max(_LEAST_CONTEXT, min(most, model_maximum))
     return 1 << (most.bit_length() - 1)
 
@@ -96,7 +96,7 @@ class CardSpec(msgspec.Struct, frozen=True, kw_only=True):
     hf_model: str
     mesh_name: str
     """MESH_DEVICE; may be empty."""
-    wanted_context: int
+    requested_context: int
     """Positions per row; 0 for the default."""
     model_context: int
     """The model's own maximum."""
@@ -147,7 +147,7 @@ def _drop_tensors(error: BaseException) -> None:
 def _build_generator(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressReporter) -> LoadedCard:
     """S1 to S6."""
     options = spec.options
-    context = context_positions(spec.wanted_context, spec.model_context, options.max_batch_size)
+    context = context_positions(spec.requested_context, spec.model_context, options.max_batch_size)
     with native_progress(report) as progress:
         generators: Any = importlib.import_module("models.tt_transformers.tt.generator")
         arguments, model, kv_cache = _build_model(ttnn, mesh, options, context, progress)
@@ -259,7 +259,7 @@ def _build_package(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressReport
     """S7: the standalone package, which compiles and records by itself."""
     options = spec.options
     batch = options.max_batch_size
-    context = package.positions(spec.wanted_context, spec.model_context, _KV_POSITIONS // batch)
+    context = package.positions(spec.requested_context, spec.model_context, _KV_POSITIONS // batch)
     choice = choose_package_sampler(options)
     with native_progress(report) as progress:
         llm = package.build(

@@ -92,13 +92,13 @@ def mesh_shape(name: str, chips: int) -> tuple[int, int]:
     Raises:
         ModelLoadError: the name is unknown, or needs more chips than there are.
     """
-    wanted = name.strip()
-    if not wanted:
+    name = name.strip()
+    if not name:
         return (1, max(1, chips))
-    shape = named_shape(wanted)
+    shape = named_shape(name)
     if shape[0] * shape[1] > chips:
         raise ModelLoadError(
-            f"MESH_DEVICE {wanted} needs {shape[0] * shape[1]} chips, {chips} can be used.",
+            f"MESH_DEVICE {name} needs {shape[0] * shape[1]} chips, {chips} can be used.",
             "Choose a smaller mesh, or unset MESH_DEVICE; `ttchat-tui doctor` lists the cards.",
         )
     return shape

@@ -1,7 +1,8 @@
 """S7: the standalone `tt_transformers` package (TTTv2), which has one package per model, and an executor.
 
-Written from its source (states S7b and S7c in docs/tenstorrent.md) and never run on a card. The package's `generate()`
-has no streaming and no cancel, so this drives the executor directly, as its own `hf_generation` does.
+Written from its source, in the states before (S7b) and after (S7c) its reload flags, and never run on a card. The
+package's `generate()` has no streaming and no cancel, so this drives the executor directly, as its own `hf_generation`
+does.
 """
 
 from __future__ import annotations
@@ -69,13 +70,13 @@ def package_for(name: str) -> Any:
     return importlib.import_module(module)
 
 
-def positions(wanted: int, model_maximum: int, default: int) -> int:
+def positions(requested: int, model_maximum: int, default: int) -> int:
     """Positions per row: a power of two of at least 1,024.
 
     So every prompt that fits is padded to a compiled bucket (128, 1,024, then powers of two), and the width of the page
     table is a multiple of eight pages of 32.
     """
-    most = max(1024, min(wanted or default, model_maximum))
+    most = max(1024, min(requested or default, model_maximum))
     return 1 << (most.bit_length() - 1)
 
 
@@ -92,7 +93,7 @@ def build(
 ) -> Any:
     """`from_pretrained`, then an executor. Tracing (`trace`) and device sampling (`draws`) are fixed at its construction.
     Nothing is allocated yet."""
-    wanted = {
+    arguments = {
         "hf_model": hf_model,
         "max_batch_size": batch,
         "max_seq_len": max_seq_len,
@@ -100,7 +101,7 @@ def build(
     }
     named = inspect.signature(module.from_pretrained).parameters
     llm: Any = module.from_pretrained(
-        mesh, **{name: value for name, value in wanted.items() if name in named}
+        mesh, **{name: value for name, value in arguments.items() if name in named}
     )
     if trace or draws:
         before = llm.executor

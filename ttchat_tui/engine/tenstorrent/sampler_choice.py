@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import logging
 from typing import Any, Final
 
 import msgspec
 
 from ttchat_tui.domain.model_spec import TenstorrentOptions
+from ttchat_tui.engine.tenstorrent.environment import is_importable
 
 log = logging.getLogger(__name__)
 
@@ -61,22 +61,17 @@ def choose_package_sampler(options: TenstorrentOptions) -> SamplerChoice:
     if options.sampling == "host":
         return SamplerChoice(None)
     module = "tt_transformers.sampling.sampling_params"
-    if not _is_there("tt_transformers", "tt_transformers.sampling", module):
+    if not is_importable("tt_transformers", "tt_transformers.sampling", module):
         return sample_on_host("the installed tt_transformers has no SamplingParams")
     return SamplerChoice(importlib.import_module(module).SamplingParams, (_LIMITS,))
 
 
 def _sampling_params(generators: Any) -> type[Any] | None:
     found: type[Any] | None = getattr(generators, "SamplingParams", None)
-    if found is None and _is_there("models", "models.common", "models.common.sampling"):
+    if found is None and is_importable("models", "models.common", "models.common.sampling"):
         sampling: Any = importlib.import_module("models.common.sampling")
         found = getattr(sampling, "SamplingParams", None)
     return found
-
-
-def _is_there(*modules: str) -> bool:
-    """All modules exist. Parents come first: looking for a child of a missing parent raises."""
-    return all(importlib.util.find_spec(module) is not None for module in modules)
 
 
 def sample_on_host(reason: str) -> SamplerChoice:

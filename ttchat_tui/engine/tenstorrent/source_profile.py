@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-_GENERATOR: Final = Path("models/tt_transformers/tt/generator.py")
+from ttchat_tui.engine.tenstorrent.environment import GENERATOR
+
 _REQUIREMENTS: Final = (
     Path("models/tt_transformers/requirements.txt"),
     Path("tt_metal/python_env/requirements-dev.txt"),
@@ -19,7 +20,7 @@ _PIN: Final = re.compile(r"^transformers\s*==\s*([\w.]+)", re.MULTILINE)
 def generation(root: Path) -> str:
     """`S1` to `S6` by the rules of `adapter.identify` (S2 counts as S1); empty if that would refuse it, or if the file
     cannot be read."""
-    methods = _methods(root / _GENERATOR)
+    methods = _methods(root / GENERATOR)
     prefill = methods.get("prefill_forward_text", [])
     text_decode = methods.get("decode_forward_text")
     decode = text_decode or methods.get("decode_forward", [])

@@ -17,7 +17,7 @@ from tests.engine.cpu.tiny_models import save
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.engine.cpu.loading import load_model
 from ttchat_tui.engine.cpu.native import build, library
-from ttchat_tui.engine.cpu.native.sealed import NotOurs, fault_of, require_private, seal
+from ttchat_tui.engine.cpu.native.sealed import NotPrivate, fault_of, require_private, seal
 from ttchat_tui.engine.cpu.weights.kernels import is_native_correct
 
 LOAD = """
@@ -181,7 +181,7 @@ def test_a_seal_is_not_put_on_what_a_link_points_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o702, 0o1777])
 def test_a_folder_that_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
     tmp_path.chmod(mode)
-    with pytest.raises(NotOurs, match="other users may write"):
+    with pytest.raises(NotPrivate, match="other users may write"):
         require_private(tmp_path)
 
 
@@ -198,7 +198,7 @@ def test_nothing_in_a_folder_that_is_refused_is_run_and_that_is_said(kept: Path)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
 def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(tmp_path, 12345, -1)
-    with pytest.raises(NotOurs, match="another user"):
+    with pytest.raises(NotPrivate, match="another user"):
         require_private(tmp_path)
 
 
@@ -206,7 +206,7 @@ def test_a_folder_in_one_that_everyone_may_rename_it_in_is_refused(tmp_path: Pat
     open_to_all = tmp_path / "open"
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
-    with pytest.raises(NotOurs, match="every user"):
+    with pytest.raises(NotPrivate, match="every user"):
         require_private(open_to_all / "kernels")
     open_to_all.chmod(0o1777)  # As /tmp is: only owners rename.
     require_private(open_to_all / "kernels")

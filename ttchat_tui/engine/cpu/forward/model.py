@@ -56,11 +56,11 @@ class DecoderModel:
         rows = len(ids)
         kv.reserve(rows)
         x = functional.embedding(ids, self._weights.embed).float()
-        turns = self._rope.turns(kv.next_positions(rows))
+        rotations = self._rope.rotations(kv.next_positions(rows))
         if self.native is not None:
-            self.native.run(x, turns, kv)
+            self.native.run(x, rotations, kv)
         else:
-            self._run_layers(x, turns, attention_over(kv, rows))
+            self._run_layers(x, rotations, attention_over(kv, rows))
         kv.advance(rows)
         return x
 
@@ -70,21 +70,21 @@ class DecoderModel:
         # The weight of the final norm is part of the head.
         return self._weights.head(hidden * _rms_scale(hidden, self.config.norm_eps))
 
-    def _run_layers(self, x: torch.Tensor, turns: torch.Tensor, attend: Attention) -> None:
+    def _run_layers(self, x: torch.Tensor, rotations: torch.Tensor, attend: Attention) -> None:
         """Run x, float32 [rows, hidden], through all layers, in place."""
         eps = self.config.norm_eps
         for index, layer in enumerate(self._weights.layers):
             # A matrix gets the type it computes with; the residual stream stays float32.
             normed = _norm(x, layer.attn_norm, eps)
             qkv = layer.qkv(normed.to(layer.qkv.dtype)).float()
-            q, kv = self._rotated_heads(qkv, layer, turns)
+            q, kv = self._rotated_heads(qkv, layer, rotations)
             x.add_(layer.o(attend(index, layer.window, q, kv).to(layer.o.dtype)))
             normed = _norm(x, layer.ffn_norm, eps)
             gate, up = layer.gate_up(normed.to(layer.gate_up.dtype)).chunk(2, dim=-1)
             x.add_(layer.down(functional.silu(gate).mul_(up)))
 
     def _rotated_heads(
-        self, qkv: torch.Tensor, layer: LayerWeights, turns: torch.Tensor
+        self, qkv: torch.Tensor, layer: LayerWeights, rotations: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Split qkv [rows, outputs] into heads; norm (Qwen3) and rotate q and k, in place.
 
@@ -97,7 +97,7 @@ class DecoderModel:
             qk = heads.narrow(1, 0, rotated)
             qk.mul_(_rms_scale(qk, config.norm_eps)).mul_(layer.qk_norm)
         pairs = torch.view_as_complex(qkv.view(len(qkv), -1, config.head_size // 2, 2))
-        pairs.narrow(1, 0, rotated).mul_(turns)
+        pairs.narrow(1, 0, rotated).mul_(rotations)
         return heads.narrow(1, 0, config.heads), heads.narrow(1, config.heads, 2 * config.kv_heads)
 
 

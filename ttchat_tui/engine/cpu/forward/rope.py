@@ -21,7 +21,7 @@ class RopeTable:
         self._frequencies = frequencies
         self._table = torch.empty(0, len(frequencies), dtype=torch.complex64)
 
-    def turns(self, positions: range) -> torch.Tensor:
+    def rotations(self, positions: range) -> torch.Tensor:
         """complex64 [positions, 1, head_size / 2]."""
         if positions.stop > len(self._table):
             size = -(-positions.stop // 1024) * 1024

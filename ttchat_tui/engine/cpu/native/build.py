@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from ttchat_tui.engine.cpu.native.sealed import NotOurs, fault_of, put, require_private, seal
+from ttchat_tui.engine.cpu.native.sealed import NotPrivate, fault_of, install, require_private, seal
 
 _log = logging.getLogger(__name__)
 
@@ -52,12 +52,12 @@ class Unavailable(Exception):
 def compiler(environ: Mapping[str, str]) -> tuple[str, ...] | None:
     """The C compiler as a command: `CC`, else the first usual one on the PATH. None if there is none."""
     try:
-        wanted = shlex.split(environ.get("CC", ""))
+        configured = shlex.split(environ.get("CC", ""))
     except ValueError:  # An unclosed quote.
         return None
-    for name in [wanted[0]] if wanted else _COMPILERS:
+    for name in [configured[0]] if configured else _COMPILERS:
         if found := shutil.which(name, path=environ.get("PATH")):
-            return (found, *wanted[1:])
+            return (found, *configured[1:])
     return None
 
 
@@ -89,16 +89,16 @@ def load(
         name = f"decode-{_digest(command, processor)}.so"
         try:
             require_private(folder)
-            return _kept(folder / name, full, compiling)
-        except (NotOurs, OSError) as reason:
+            return _load_or_compile(folder / name, full, compiling)
+        except (NotPrivate, OSError) as reason:
             refused(f"The compiled decode kernel is not saved: {_words(reason)}.")
         with tempfile.TemporaryDirectory(prefix="ttchat-kernel-") as private:
-            return _kept(Path(private) / name, full, compiling)
+            return _load_or_compile(Path(private) / name, full, compiling)
     except OSError as error:
         raise Unavailable(_words(error)) from error
 
 
-def _kept(path: Path, command: Sequence[str], compiling: Callable[[], None]) -> ctypes.CDLL:
+def _load_or_compile(path: Path, command: Sequence[str], compiling: Callable[[], None]) -> ctypes.CDLL:
     try:
         fault = fault_of(path)
     except FileNotFoundError:
@@ -154,7 +154,7 @@ def _compile(command: Sequence[str], path: Path) -> None:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path.parent))
             raise Unavailable(f"{command[0]} does not compile it: {_first_error(run.stderr)}")
         seal(Path(scratch))
-        put(Path(scratch), path)
+        install(Path(scratch), path)
     finally:
         Path(scratch).unlink(missing_ok=True)
 
@@ -183,11 +183,11 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         start_new_session=True,
     ) as process:
         try:
-            output, complaints = process.communicate(timeout=_TIMEOUT_S)
+            output, errors = process.communicate(timeout=_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
             os.killpg(process.pid, signal.SIGKILL)  # Its children too, or `Popen` would wait for them.
             raise Unavailable(f"{command[0]} takes more than {_TIMEOUT_S:g} s") from error
-    return subprocess.CompletedProcess(command, process.returncode, output, complaints)
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def _words(reason: Exception) -> str:

@@ -41,8 +41,8 @@ typedef struct {
     const Layer *layer;
     const Caches *caches;
     const RowPlace *places;
-    const float *turns, *norm;
-    int rows, index, turn_stride;
+    const float *rotations, *norm;
+    int rows, index, rotation_stride;
     int first, count, blocks; /* of attention: the current rows, and the blocks of positions they see */
     float *x;                 /* [rows][hidden] */
     float *qkv;               /* [rows][(heads + 2 * kv_heads) * head_size] */
@@ -225,7 +225,7 @@ static void norm_head(float *head, const float *weight, float eps, int size) {
 static void place_row(void *context, int row) {
     const Step *s = context;
     const LayerStack *m = s->model;
-    const float *turns = s->turns + (size_t)row * s->turn_stride;
+    const float *rotations = s->rotations + (size_t)row * s->rotation_stride;
     const int size = m->head_size, rotated = m->heads + m->kv_heads;
     float *qkv = s->qkv + (size_t)row * (rotated + m->kv_heads) * size;
     for (int head = 0; head < rotated; head++) {
@@ -234,8 +234,8 @@ static void place_row(void *context, int row) {
             norm_head(pairs, s->layer->qk_norm + head * size, m->eps, size);
         for (int i = 0; i < size; i += 2) {
             float even = pairs[i], odd = pairs[i + 1];
-            pairs[i] = even * turns[i] - odd * turns[i + 1];
-            pairs[i + 1] = even * turns[i + 1] + odd * turns[i];
+            pairs[i] = even * rotations[i] - odd * rotations[i + 1];
+            pairs[i + 1] = even * rotations[i + 1] + odd * rotations[i];
         }
     }
     const RowPlace *place = s->places + row;
@@ -306,10 +306,10 @@ static int reserve(void **space, size_t *has, size_t bytes) {
 /* Run rows of hidden states through all layers, in place, and store their keys and values. Rows of one reply come in order
  * of position: each sees those before it.
  *
- * x: [rows][hidden]. turns: for each row [head_size / 2] pairs of cosine and sine, `turn_stride` floats apart.
+ * x: [rows][hidden]. rotations: for each row [head_size / 2] pairs of cosine and sine, `rotation_stride` floats apart.
  * Returns 0, or 1 if memory ran out. */
-int32_t run_layers(const LayerStack *model, int32_t rows, float *x, const float *turns, int32_t turn_stride,
-                   const RowPlace *places, const Caches *caches) {
+int32_t run_layers(const LayerStack *model, int32_t rows, float *x, const float *rotations,
+                   int32_t rotation_stride, const RowPlace *places, const Caches *caches) {
     static void *space;
     static size_t has;
     int last = 0;
@@ -323,8 +323,8 @@ int32_t run_layers(const LayerStack *model, int32_t rows, float *x, const float 
     if (!reserve(&space, &has, qkv + input + gated + partials))
         return 1;
     char *at = space;
-    Step step = { .model = model, .caches = caches, .places = places, .turns = turns, .turn_stride = turn_stride,
-                  .rows = rows, .x = x };
+    Step step = { .model = model, .caches = caches, .places = places, .rotations = rotations,
+                  .rotation_stride = rotation_stride, .rows = rows, .x = x };
     step.qkv = (float *)at;
     step.input = (Group *)(at += qkv);
     step.gated = (Group *)(at += input);

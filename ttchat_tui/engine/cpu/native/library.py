@@ -110,18 +110,18 @@ class Library:
         return out
 
     def run_layers(
-        self, stack: LayerStack, x: torch.Tensor, turns: torch.Tensor, places: Any, caches: Caches
+        self, stack: LayerStack, x: torch.Tensor, rotations: torch.Tensor, places: Any, caches: Caches
     ) -> None:
         """Run x, float32 [rows, hidden], through all layers, in place. Keys and values go to `caches`.
 
         Args:
-            turns: complex64 [rows or 1, 1, head_size / 2].
+            rotations: complex64 [rows or 1, 1, head_size / 2].
             places: an array of `RowPlace`, one for each row.
         Raises:
             MemoryError: no memory for the workspace.
         """
-        stride = 2 * turns.shape[2] if turns.shape[0] > 1 else 0
-        if self._run_layers(stack, x.shape[0], x.data_ptr(), turns.data_ptr(), stride, places, caches):
+        stride = 2 * rotations.shape[2] if rotations.shape[0] > 1 else 0
+        if self._run_layers(stack, x.shape[0], x.data_ptr(), rotations.data_ptr(), stride, places, caches):
             raise MemoryError
 
 

@@ -21,7 +21,7 @@ _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OWNER_ONLY: Final = 0o700
 
 
-class NotOurs(Exception):
+class NotPrivate(Exception):
     """A file or folder that belongs to others or that others may write; `str()` is a sentence without its full stop."""
 
 
@@ -29,7 +29,7 @@ def require_private(folder: Path) -> None:
     """Create `folder`, for its owner only, if it does not exist.
 
     Raises:
-        NotOurs: other users can change it, or replace a folder that contains it.
+        NotPrivate: other users can change it, or replace a folder that contains it.
         OSError: it cannot be created.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)
@@ -38,11 +38,11 @@ def require_private(folder: Path) -> None:
     for parent in real.parents:  # Who can rename it can replace it.
         mode = parent.stat().st_mode
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            raise NotOurs(f"every user of this machine may write to {parent}")
+            raise NotPrivate(f"every user of this machine may write to {parent}")
 
 
 def fault_of(path: Path) -> str:
-    """Why the file at `path` must not be run, worded like `NotOurs`; empty if it is unchanged since `seal`.
+    """Why the file at `path` must not be run, worded like `NotPrivate`; empty if it is unchanged since `seal`.
 
     Raises:
         OSError: it cannot be read, or does not exist.
@@ -55,7 +55,7 @@ def fault_of(path: Path) -> str:
             return f"{path} is not a regular file"
         try:
             _require_own(path, state)
-        except NotOurs as reason:
+        except NotPrivate as reason:
             return str(reason)
         content = file.read(_MOST_BYTES)
     body, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
@@ -75,7 +75,7 @@ def seal(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def put(scratch: Path, path: Path) -> None:
+def install(scratch: Path, path: Path) -> None:
     """Rename a sealed file to `path`, in the same folder, and replace what is there.
 
     Raises:
@@ -94,9 +94,9 @@ def put(scratch: Path, path: Path) -> None:
 
 def _require_own(path: Path, state: os.stat_result) -> None:
     if state.st_uid != os.geteuid():
-        raise NotOurs(f"{path} belongs to another user")
+        raise NotPrivate(f"{path} belongs to another user")
     if state.st_mode & _OTHERS_WRITE:
-        raise NotOurs(f"other users may write to {path}")
+        raise NotPrivate(f"other users may write to {path}")
 
 
 def _seal(body: bytes) -> bytes:

@@ -56,12 +56,12 @@ class NativeStep:
             layer=self._layers,
         )
 
-    def run(self, x: torch.Tensor, turns: torch.Tensor, kv: KVCache | KVFork) -> None:
+    def run(self, x: torch.Tensor, rotations: torch.Tensor, kv: KVCache | KVFork) -> None:
         """Run the next rows of `kv`, for which there must be room; the caller advances it.
 
         Args:
             x: float32 [rows, hidden], changed in place.
-            turns: complex64 [rows, 1, head_size / 2], or [1, 1, head_size / 2] for rows at one position.
+            rotations: complex64 [rows, 1, head_size / 2], or [1, 1, head_size / 2] for rows at one position.
         """
         rows = len(x)
         if isinstance(kv, KVFork):
@@ -77,7 +77,7 @@ class NativeStep:
         else:
             places = [(position, _ALL, 0) for position in kv.next_positions(rows)]
             caches = Caches(shared=_pointers(kv.tensors), own=None, shared_capacity=kv.capacity)
-        self._library.run_layers(self._stack, x, turns, (RowPlace * rows)(*places), caches)
+        self._library.run_layers(self._stack, x, rotations, (RowPlace * rows)(*places), caches)
 
 
 def native_step_of(

@@ -59,7 +59,7 @@ def test_without_a_home_folder_the_variables_still_count(monkeypatch: pytest.Mon
 
     for kind in ("config", "data", "cache", "state"):
         monkeypatch.setattr(platformdirs, f"user_{kind}_dir", homeless)
-    with pytest.raises(ConfigError, match=r"TTCHAT_CONFIG_DIR: ~ is in no home folder.*set HOME"):
+    with pytest.raises(ConfigError, match=r"TTCHAT_CONFIG_DIR: the home folder in ~ is unknown.*set HOME"):
         find_paths({})
     named = {f"TTCHAT_{kind}_DIR": f"/x/{kind}" for kind in ("CONFIG", "DATA", "CACHE", "STATE")}
     assert find_paths(named).state_dir == Path("/x/STATE")

@@ -30,15 +30,15 @@ def expectation(path: Sequence[str]) -> str:
         case inspect.LiteralType():
             return f"give one of {', '.join(str(value) for value in info.values)}"
         case inspect.StrType():
-            return 'give a text in "quotes"'
+            return 'give a string in "quotes"'
         case inspect.VarTupleType():
-            return 'give a list of texts: ["…", "…"]'
+            return 'give a list of strings: ["…", "…"]'
         case inspect.StructType():
             return f"give a section: [{'.'.join(path)}]"
         case inspect.DictType(value_type=inspect.StructType()):
             return f"give a section for each name: [{'.'.join(path)}.NAME]"
         case inspect.DictType():
-            return 'give each action its keys, divided by commas: stop = "escape,ctrl+x"'
+            return 'give each action its keys, separated by commas: stop = "escape,ctrl+x"'
         case _:
             return ""
 

@@ -1,4 +1,4 @@
-"""Settings that have moved to another section: what was written for the old place keeps working."""
+"""Settings that have moved to another section. Their old places still work."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ NEW_PLACES: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("engine", "kernel"): ("cpu", "kernel"),
     ("engine", "speculation"): ("cpu", "speculation"),
 }
-"""Section and name as they were → as they are."""
+"""Old section and name → present section and name."""
 
 
 def new_path(path: list[str]) -> list[str]:
-    """`path`, or where the setting is now if that is an old place."""
+    """The present path of a setting; `path` itself unless that is an old place."""
     place = NEW_PLACES.get((path[0], path[1])) if len(path) > 1 else None
     return [*place, *path[2:]] if place else path
 
 
 def old_names(section: str) -> list[str]:
-    """The settings that were in `section` once."""
+    """The settings that have moved out of `section`."""
     return [name for where, name in NEW_PLACES if where == section]
 
 

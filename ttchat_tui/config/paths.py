@@ -83,11 +83,11 @@ def find_paths(environ: Mapping[str, str]) -> Paths:
         if path.parts[:1] and path.parts[0].startswith("~"):
             raise ConfigError(
                 variable,
-                f"{path} is in no home folder that is known here",
+                f"the home folder in {path} is unknown",
                 cure="set HOME, or set this variable to a full path",
             )
         if "\0" in str(path):
-            raise ConfigError(variable, "is no path: it contains a NUL", cure="correct it")
+            raise ConfigError(variable, "is not a path: it contains a NUL", cure="correct it")
         try:
             return path.absolute()
         except OSError as error:

@@ -38,7 +38,7 @@ def _packages() -> Check:
 def _compiler(environ: Mapping[str, str]) -> Check:
     machine = platform.machine()
     if machine.lower() not in build.MACHINES:
-        return Check("decode kernel", "ok", f"torch's own: there is none of ours for {machine}")
+        return Check("decode kernel", "ok", f"torch's own; the compiled kernel does not support {machine}")
     command = build.compiler(environ)
     if command is None:
         fact = "no C compiler on the PATH: 4-bit models run at about half their speed"

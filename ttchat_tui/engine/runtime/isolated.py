@@ -250,7 +250,7 @@ class IsolatedEngine:
                     return
 
     def _wake(self, _control: GenerationControl) -> None:
-        """Make `_controlled_answers` read the control now. From any thread. A full buffer wakes it just as well."""
+        """Make `_controlled_answers` read the control now. From any thread. If the buffer is full, a wake-up is pending."""
         with contextlib.suppress(OSError):
             self._wake_writer.send(b".")
 

@@ -100,7 +100,7 @@ class LoadQueue:
     # -- for the engine thread
 
     def run(self, request: LoadRequest) -> None:
-        """Run one load to its end, whatever that is."""
+        """Run one load. Its end, a failure included, is posted."""
         try:
             self._replace_model(request)
         finally:

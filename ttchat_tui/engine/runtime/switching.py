@@ -94,7 +94,7 @@ class SwitchingEngine:
         return self._isolated if ENGINES[kind].is_isolated else None
 
     def _local_for(self, kind: EngineKind) -> Engine:
-        """The engine of this thread for `kind`; whatever else holds a model lets go of it."""
+        """The engine of this thread for `kind`. Ends the process, and closes an engine of another kind."""
         self._active = None
         if self._isolated is not None:
             self._isolated.stop()

@@ -54,7 +54,7 @@ def find_checkout(
         root = expanded(configured)
         if not _is_checkout(root):
             raise ModelLoadError(
-                f"[tt] home = {configured!r} holds no {GENERATOR}.",
+                f"[tt] home = {configured!r} has no {GENERATOR}.",
                 "Name the root of a tt-metal checkout, or leave it out.",
             )
         return Checkout(root, "[tt] home")

@@ -39,7 +39,7 @@ class TokenLedger:
 
     def __init__(self, encoder: PieceEncoder) -> None:
         self._encoder = encoder
-        self._known: list[tuple[PromptPiece, tuple[int, ...]]] = []
+        self._known: list[EncodedPiece] = []
 
     def encode(
         self, pieces: Sequence[PromptPiece], unfinished: UnfinishedReply = NO_UNFINISHED_REPLY

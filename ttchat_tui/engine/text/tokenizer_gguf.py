@@ -33,7 +33,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> ChatTokenizer:
         ModelLoadError: this kind of tokenizer cannot be built exactly.
     """
     if "tokenizer.ggml.tokens" not in metadata:
-        raise ModelLoadError("The GGUF file holds no vocabulary.", "Use a complete model file.")
+        raise ModelLoadError("The GGUF file has no vocabulary.", "Use a complete model file.")
     match metadata.get("tokenizer.ggml.model"):
         case "gpt2":
             tokenizer = _byte_level(metadata)
@@ -86,7 +86,7 @@ def _splitter(pre: str) -> pre_tokenizers.PreTokenizer:
         as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         return pre_tokenizers.Sequence([split, as_bytes])
     raise ModelLoadError(
-        f"The GGUF file's way of splitting text ({pre or 'none named'}) is not supported.",
+        f"The GGUF file's pre-tokenizer ({pre or 'none named'}) is not supported.",
         "Use the model's safetensors folder instead.",
     )
 

@@ -1,6 +1,6 @@
 """Which reduced-precision kernels work on this machine: available, fast and correct.
 
-torch's are private or legacy operators. Each kernel is compared with the float64 product before it is used, on random
+torch's kernels are private or legacy operators. Each one is compared with the float64 product before it is used, on random
 weights that its format represents exactly, for few and for many rows.
 """
 

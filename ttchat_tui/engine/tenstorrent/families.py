@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ttchat_tui.engine.tenstorrent.adapter import CONTRACT_FLAGS, CardModel, Profile
+from ttchat_tui.engine.tenstorrent.adapter import CONTRACT_FLAGS, Profile
 from ttchat_tui.engine.tenstorrent.card_sampling import (
     DrawParameters,
     native_greedy,
@@ -226,31 +226,9 @@ _FAMILIES: Final[dict[str, type[GeneratorModel]]] = {
 }
 
 
-def adapt(
-    generator: Any,
-    profile: Profile,
-    *,
-    kv_cache: Any,
-    page_table: torch.Tensor,
-    trace: bool,
-    release_trace: Callable[[Any, Any], None],
-    sampling_params: type[Any] | None = None,
-) -> CardModel:
-    """The `CardModel` for a Generator with the profile from `identify`; arguments as in `GeneratorModel`."""
-    return _FAMILIES[profile.name](
-        generator,
-        profile,
-        kv_cache=kv_cache,
-        page_table=page_table,
-        trace=trace,
-        release_trace=release_trace,
-        sampling_params=sampling_params,
-    )
-
-
-def has_sampler(profile: Profile) -> bool:
-    """Whether device sampling of this generation has parameters, rather than being greedy only."""
-    return _FAMILIES[profile.name].has_sampler
+def family_of(profile: Profile) -> type[GeneratorModel]:
+    """The class for Generators with the profile from `identify`."""
+    return _FAMILIES[profile.name]
 
 
 def release_traces(generator: Any, release_trace: Callable[[Any, Any], None]) -> None:

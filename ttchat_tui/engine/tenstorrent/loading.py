@@ -21,7 +21,7 @@ from ttchat_tui.engine.tenstorrent import package
 from ttchat_tui.engine.tenstorrent.adapter import CardModel, Profile, identify
 from ttchat_tui.engine.tenstorrent.buckets import prefill_buckets
 from ttchat_tui.engine.tenstorrent.environment import Api
-from ttchat_tui.engine.tenstorrent.families import adapt, has_sampler, page_table
+from ttchat_tui.engine.tenstorrent.families import family_of, page_table
 from ttchat_tui.engine.tenstorrent.mesh import (
     RINGS,
     Mesh,
@@ -155,8 +155,9 @@ def _build_generator(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressRepo
             model=[model], model_args=[arguments], mesh_device=mesh.device, tokenizer=arguments.tokenizer
         )
         profile = identify(generator)
+        family = family_of(profile)
         new_model = functools.partial(
-            adapt,
+            family,
             generator,
             profile,
             kv_cache=kv_cache,
@@ -172,9 +173,8 @@ def _build_generator(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressRepo
             report=report,
             starts_behind=options.kv_reuse and profile.has_start_pos,
         )
-        label, has_parameters = profile.name, has_sampler(profile)
         choice = choose_sampler(
-            options, generators, model, name=spec.name, has_parameters=has_parameters, label=label
+            options, generators, model, name=spec.name, has_parameters=family.has_sampler, label=profile.name
         )
         card_model, choice = _warm_model(new_model, warm, choice)
         stepper = CardStepper(card_model)
@@ -215,18 +215,18 @@ def _build_model(
 
 
 def _warm_model(
-    adapted: Callable[..., CardModel], warmed: Callable[[CardModel], None], choice: SamplerChoice
+    new_model: Callable[..., CardModel], warm: Callable[[CardModel], None], choice: SamplerChoice
 ) -> tuple[CardModel, SamplerChoice]:
     """A model that has run once. If device sampling fails, the host samples."""
-    model = adapted(sampling_params=choice.kind)
+    model = new_model(sampling_params=choice.kind)
     try:
         try:
-            warmed(model)
+            warm(model)
         except SamplerFailed as failure:
             choice = sample_on_host(str(failure))
             _drop_tensors(failure)
-            model = adapted()
-            warmed(model)
+            model = new_model()
+            warm(model)
     except BaseException:
         model.close()
         raise

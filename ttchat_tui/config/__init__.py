@@ -1,1 +1,1 @@
-"""What the user set: config.toml, environment, flags; and where things live."""
+"""The user's settings, from config.toml, environment and flags, and the app's folders."""

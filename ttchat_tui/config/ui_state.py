@@ -1,4 +1,4 @@
-"""What the app remembers between runs: theme, panels, last model. JSON in the state folder."""
+"""State that the app keeps between runs: theme, panels, last model. JSON in the state folder."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ ErrorKind: TypeAlias = Literal[
 
 
 class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person reads about an error."""
+    """An error as it is shown, and sent between processes."""
 
     kind: ErrorKind
     message: str

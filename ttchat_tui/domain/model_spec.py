@@ -1,4 +1,4 @@
-"""Which model to run, on which engine and how; and what an engine reports once it is loaded."""
+"""The specification of a load (model, engine and its options), and what an engine reports once it is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What an engine declares about itself, in one place: `declaration.py` in its folder, entered in `engine/factory.py`."""
+"""The declaration of an engine: everything about it in one place.
+
+It is `declaration.py` in the engine's folder, and has an entry in `engine/factory.py`.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class MinTimeouts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DoctorRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What `ttchat-tui doctor` gives to an engine's checks."""
+    """The input of an engine's checks for `ttchat-tui doctor`."""
 
     options: Any
     """The engine's settings, an instance of the options struct that it declares."""

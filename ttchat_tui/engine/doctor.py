@@ -1,4 +1,4 @@
-"""Lines of `ttchat-tui doctor`, as an engine writes them."""
+"""A line of `ttchat-tui doctor`: the type that the checks of the engines and of the command share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engines: one entry each, and how one is made.
+"""The table of engines, and the function that creates one.
 
 The app's process imports the declarations and no engine; torch is loaded in the engine's process only.
 """

@@ -1,4 +1,4 @@
-"""How a reply, or a whole batch, ended: the reason, and the error behind it."""
+"""The end of a reply or of a whole batch: the reason, and the error behind it."""
 
 from __future__ import annotations
 

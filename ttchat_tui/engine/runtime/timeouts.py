@@ -1,4 +1,4 @@
-"""Time-outs that are long enough for an engine."""
+"""Time-outs raised to the minimum that an engine declares."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Chat on a Tenstorrent card, in-process: tt-metal's Generator API, or the standalone tt_transformers package."""
+"""The Tenstorrent engine, in-process: tt-metal's Generator API, or the standalone tt_transformers package."""

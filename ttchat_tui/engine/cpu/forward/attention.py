@@ -82,7 +82,7 @@ class BatchAttention:
 
 
 def _causal_mask(rows: int, positions: int, window: int) -> torch.Tensor | None:
-    """What is added to the scores of the last `rows` of `positions`: 0, or -inf for what a row does not see.
+    """The mask to add to the scores of the last `rows` of `positions`: 0, or -inf for positions that a row does not see.
 
     Returns:
         float32 [rows, positions]; None for one row, which sees all of them.

@@ -1,4 +1,4 @@
-"""What the rows of a batch add to the prompt they share: one copy of the prompt's keys and values, one tail for each row."""
+"""KV cache of a batch: one copy of the prompt's keys and values, and a tail for each row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compile the C sources of this folder for this machine, once, and load the library. Needs only a C compiler.
+"""Compilation of the C sources of this folder, once for each machine, and loading of the library. Needs a C compiler.
 
 The file name is a digest of sources, compiler and processor: a change of any of them compiles again, and machines may share
 a folder. A file that was changed since it was compiled is replaced (`sealed.py`).

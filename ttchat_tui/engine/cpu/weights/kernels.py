@@ -1,4 +1,4 @@
-"""Which reduced-precision kernels work on this machine: available, fast and correct.
+"""Detection of the reduced-precision kernels that work on this machine: available, fast and correct.
 
 torch's kernels are private or legacy operators. Each one is compared with the float64 product before it is used, on random
 weights that its format represents exactly, for few and for many rows.

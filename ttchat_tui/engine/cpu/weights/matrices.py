@@ -1,4 +1,4 @@
-"""Builds a `Linear` from weights of the checkpoint, in the format of the plan."""
+"""Construction of a `Linear` from weights of the checkpoint, in the format of the plan."""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ ErrorKind: TypeAlias = Literal[
     # The command line
     "cannot_listen", "context_full", "extra_missing", "no_space", "nothing_to_continue", "open_to_all",
 ]  # fmt: skip
-"""Every kind of error that exists. `note` only informs."""
+"""Every kind of error that exists. Others cannot be sent from the engine's process: add a kind here to use it. `note` only
+informs."""
 
 
 class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.cpu.forward.model import DecoderModel
 from ttchat_tui.engine.cpu.forward.rope import RopeTable, rope_frequencies
-from ttchat_tui.engine.cpu.native.library import MOST_ROWS, Library
+from ttchat_tui.engine.cpu.native.library import MAX_ROWS, Library
 from ttchat_tui.engine.cpu.stepper import TorchStepper
 from ttchat_tui.engine.cpu.weights.int4_blocks import CENTRE, GROUP
 from ttchat_tui.engine.cpu.weights.precision import WeightPlan, plan_weights
@@ -171,8 +171,8 @@ def test_rows_that_are_run_together_have_the_bits_that_they_have_alone(oracle: A
     stepper = stepper_of(folder, library)
     for start in (1, 250, 290):
         stepper.prefill(ids[:start], go_on)
-        alone = np.stack([stepper.step(i).copy() for i in ids[start : start + MOST_ROWS]])
-        for rows in range(1, MOST_ROWS + 1):
+        alone = np.stack([stepper.step(i).copy() for i in ids[start : start + MAX_ROWS]])
+        for rows in range(1, MAX_ROWS + 1):
             stepper.crop(start)
             together = stepper.step_many(ids[start : start + rows])
             assert np.array_equal(together, alone[:rows])

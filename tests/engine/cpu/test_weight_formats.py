@@ -93,7 +93,7 @@ def test_four_bit_blocks_are_read_without_loss(kind: Q, tmp_path: Path) -> None:
     assert blocks is not None
     assert holds_int4(container.tensors["w"])
     assert blocks.codes.shape == (4, 512)
-    assert blocks.scale.shape == blocks.least.shape == (4, 16)
+    assert blocks.scale.shape == blocks.minimum.shape == (4, 16)
     expected = gguf.quants.dequantize(raw, kind)
     np.testing.assert_array_equal(blocks.dequantized().numpy(), expected)
     np.testing.assert_array_equal(read_tensor(container.data, container.tensors["w"]).numpy(), expected)

@@ -12,11 +12,11 @@ from ttchat_tui.domain.model_spec import RemoteOptions
 from ttchat_tui.engine.served.caller import Caller
 from ttchat_tui.engine.served.endpoint import Endpoint
 from ttchat_tui.engine.served.exchange import Answered, Connected, Ended, Received
-from ttchat_tui.engine.served.row_request import MOST_ROWS, RowRequest, Transport
+from ttchat_tui.engine.served.row_request import MAX_ROWS, RowRequest, Transport
 from ttchat_tui.engine.served.served_reply import ServedReply
 
 FIRST_S, TOKEN_S = 120.0, 30.0
-TAG = MOST_ROWS
+TAG = MAX_ROWS
 COMMENT = b": keep-alive\n\n"
 EMPTY = data({"choices": [{"index": 0, "delta": {"content": ""}}]})
 ARGUMENTS = data({"choices": [{"index": 0, "delta": {"tool_calls": [{"function": {"arguments": "{"}}]}}]})

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _LOADING = "ttchat_tui.engine.cpu.loading"
 _RESPONDER = "ttchat_tui.engine.decoding.responder"
-_LARGEST_BATCH = 8
+_MAX_BATCH = 8
 """Rows. A step of 8 takes as long as 2 (f16) to 3.5 (int4) steps of one; each row has its own tail of keys and values."""
 
 
@@ -113,7 +113,7 @@ def _new_responder(model: LoadedModel) -> Responder:
 
 
 def _batch_sizes(model: LoadedModel) -> tuple[int, ...]:
-    return tuple(range(1, _LARGEST_BATCH + 1)) if model.batch is not None else (1,)
+    return tuple(range(1, _MAX_BATCH + 1)) if model.batch is not None else (1,)
 
 
 def _import_loading() -> Any:

@@ -26,7 +26,7 @@ from ttchat_tui.engine.base import EngineError
 Floats: TypeAlias = NDArray[np.float32]
 Ids: TypeAlias = NDArray[np.intp]
 
-_LEAST: Final = 2.0**-126
+_TINY: Final = 2.0**-126
 """Smallest normal float32: the smallest weight that can be drawn (precision is lost below it) and the lowest temperature."""
 
 _BLOCK: Final = 256
@@ -167,7 +167,7 @@ def _candidates(scores: Floats, params: SamplingParams, history: History) -> tup
         ids = _top_k(scores, params.top_k)
         scores = scores[ids]
     # Dividing after the subtraction keeps the smallest temperature from making a NaN, and the top weight exactly 1.
-    weights: Floats = np.exp((scores - top) / np.float32(max(params.temperature, _LEAST)))
+    weights: Floats = np.exp((scores - top) / np.float32(max(params.temperature, _TINY)))
     kept = _nucleus(weights, params.top_p, params.min_p)
     return (kept if ids is None else ids[kept]), weights[kept]
 
@@ -229,11 +229,11 @@ def _nucleus(weights: Floats, top_p: float, min_p: float) -> Ids:
     leading bits of the float, which sort as the weights do; (3) sort only the bin in which the sum passes top_p.
     """
     if top_p >= 1.0:
-        return np.flatnonzero(weights >= max(min_p, _LEAST))
+        return np.flatnonzero(weights >= max(min_p, _TINY))
     total = float(weights.sum(dtype=np.float64))
     target = top_p * total
     negligible = (1.0 - top_p) * total / len(weights)
-    near = np.flatnonzero(weights >= max(min_p, negligible, _LEAST))
+    near = np.flatnonzero(weights >= max(min_p, negligible, _TINY))
     values = weights[near]
     # Sign, exponent and 6 bits of the mantissa: 8,129 bins up to 1.0, each at most 1.6 % wide.
     bins: Ids = (np.frombuffer(values, dtype=np.uint32) >> 17).astype(np.intp)

@@ -11,7 +11,7 @@ from ttchat_tui.engine.base import EngineDied
 from ttchat_tui.engine.runtime.error_info import NO_MEMORY, is_out_of_memory
 
 _TAIL_BYTES: Final = 16_384
-_LONGEST_QUOTE: Final = 200
+_MAX_QUOTE: Final = 200
 _FAULTHANDLER: Final = ("Fatal Python error:", "Timeout (", "Thread 0x", "Current thread 0x")
 """Python's own report of a crash begins with one of these: the line before it is more useful."""
 _OWN_LOGGING: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
@@ -71,4 +71,4 @@ def _last_line(log_path: Path, log_start: int) -> str:
             continue
         text = "".join(character for character in line if character.isprintable()).strip()
         last_line = text or last_line
-    return last_line[:_LONGEST_QUOTE]
+    return last_line[:_MAX_QUOTE]

@@ -37,7 +37,7 @@ from ttchat_tui.engine.served.negotiation import (
 )
 from ttchat_tui.engine.served.reply_assembler import WHOLE, Seam
 from ttchat_tui.engine.served.request import is_thinking, without_thoughts
-from ttchat_tui.engine.served.row_request import MOST_ROWS, RowRequest, Transport
+from ttchat_tui.engine.served.row_request import MAX_ROWS, RowRequest, Transport
 from ttchat_tui.engine.served.served_reply import ServedReply
 from ttchat_tui.engine.text.template import fit, shorten
 
@@ -254,7 +254,7 @@ class ServedResponder:
             yield from first.retry_events()
             return
         if arrival.tag >= 0:
-            row = rows[arrival.tag % MOST_ROWS]
+            row = rows[arrival.tag % MAX_ROWS]
             yield from row.accept(arrival)
             yield from row.retry_events()
 

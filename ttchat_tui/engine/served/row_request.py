@@ -47,7 +47,7 @@ from ttchat_tui.engine.served.served_reply import ServedReply
 UNREACHED: Final = frozenset({"endpoint_refused", "endpoint_dns", "endpoint_unreachable"})
 """Errors after which the request certainly did not reach a server."""
 
-MOST_ROWS: Final = 64
+MAX_ROWS: Final = 64
 LONGEST_WAIT_S: Final = 30.0
 """If a server asks for a longer wait, that is reported instead of a retry."""
 _FIRST_WAIT_S: Final = 0.5
@@ -89,7 +89,7 @@ class RowRequest(Ending):
         self.deadline_s = 0.0
         """When to call `handle_deadline`, `time.perf_counter()`."""
         self._tag = number
-        """Tag of the current try's arrivals; modulo `MOST_ROWS` it is the row number."""
+        """Tag of the current try's arrivals; modulo `MAX_ROWS` it is the row number."""
         self._body = body
         self._transport = transport
         self._exchange: Exchange | None = None
@@ -113,7 +113,7 @@ class RowRequest(Ending):
             self._delay = msgspec.structs.replace(self._delay, wait_s=0.0)
             self._has_news = True
         self._is_waiting = self._is_sent = False
-        self._tag += MOST_ROWS
+        self._tag += MAX_ROWS
         self._status, self._stream, self._refusal = 0, AnswerStream(), bytearray()
         transport = self._transport
         self.deadline_s = now_s + transport.options.connect_timeout_s

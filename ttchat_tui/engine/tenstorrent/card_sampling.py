@@ -26,7 +26,7 @@ _DRAWN: Final = ("temperature", "top_k", "top_p")
 _PENALTIES: Final = ("presence_penalty", "frequency_penalty", "repetition_penalty")
 _NEUTRAL: Final = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, min_p=0.0)
 """Every parameter at its neutral value. Without a temperature, sampling is greedy."""
-_LARGEST_SEED: Final = 2**31 - 1
+_MAX_SEED: Final = 2**31 - 1
 
 GREEDY: Final = SamplingParams(temperature=0.0, top_k=1, top_p=1.0)
 SAMPLER_PROGRAMS: Final = (
@@ -123,7 +123,7 @@ def native_sampling(kind: type[Any], draws: DrawParameters) -> Any:
     columns: dict[str, list[float]] = {
         name: [getattr(sampling, name) for sampling in draws.sampling] for name in (*_DRAWN, *_PENALTIES)
     }
-    columns["seed"] = [1 + seed % _LARGEST_SEED for seed in draws.seeds]
+    columns["seed"] = [1 + seed % _MAX_SEED for seed in draws.seeds]
     named = {field.name for field in dataclasses.fields(kind)}
     return kind(**{name: column for name, column in columns.items() if name in named})
 

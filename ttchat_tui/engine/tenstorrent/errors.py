@@ -13,7 +13,7 @@ from ttchat_tui.engine.tenstorrent.cures import CURES, Cure
 
 log = logging.getLogger(__name__)
 
-_LONGEST_QUOTE: Final = 240
+_MAX_QUOTE: Final = 240
 
 
 def explain(error: BaseException) -> EngineError:
@@ -72,7 +72,7 @@ def _quoted(text: str) -> str:
     if "\ninfo:\n" not in text:
         return ""
     line = native_line(text)
-    return f" ({line if len(line) <= _LONGEST_QUOTE else line[: _LONGEST_QUOTE - 1] + '…'})"
+    return f" ({line if len(line) <= _MAX_QUOTE else line[: _MAX_QUOTE - 1] + '…'})"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 BLOCK_SIZE: Final = 32
 """Positions per page of the KV cache; upstream's value for single users."""
 
-_LEAST_CONTEXT: Final = 1024
+_MIN_CONTEXT: Final = 1024
 _KV_POSITIONS: Final = 32_768
 """Default number of positions over all rows: they fit beside the weights wherever the model fits."""
 
@@ -83,7 +83,7 @@ class LoadedCard(msgspec.Struct, kw_only=True):
 def context_positions(requested: int, model_maximum: int, batch: int) -> int:
     """Positions per row: a power of two, as tt_transformers requires, of at least 1,024."""
     most = requested or min(model_maximum, _KV_POSITIONS // batch)
-    most = max(_LEAST_CONTEXT, min(most, model_maximum))
+    most = max(_MIN_CONTEXT, min(most, model_maximum))
     return 1 << (most.bit_length() - 1)
 
 

@@ -27,9 +27,9 @@ MEMORY_BYTES: Final = 1 << 30
 """Address space of the process, its interpreter included."""
 OUT_OF_MEMORY: Final = 3
 """Exit status of a process that reached `MEMORY_BYTES`."""
-_LEAST_OUTPUT: Final = 1 << 20
+_EXTRA_OUTPUT: Final = 1 << 20
 _OUTPUT_FACTOR: Final = 8
-"""A prompt has at most this many times the characters of its messages, plus `_LEAST_OUTPUT`."""
+"""A prompt has at most this many times the characters of its messages, plus `_EXTRA_OUTPUT`."""
 _BOOT: Final = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
     "from ttchat_tui.engine.text.template_program import serve; serve()"
@@ -169,7 +169,7 @@ def render(source: str, variables: Mapping[str, Any]) -> str:
         TemplateError: it is not valid Jinja, refuses the messages, or exceeds a limit.
     """
     contents = sum(len(message["content"]) for message in variables.get("messages", ()))
-    most = _LEAST_OUTPUT + _OUTPUT_FACTOR * contents
+    most = _EXTRA_OUTPUT + _OUTPUT_FACTOR * contents
     answer = _PROCESS.ask({"source": source, "variables": variables, "most": most, "cpu_s": CPU_S})
     if (text := answer.get("text")) is not None:
         return text

@@ -67,7 +67,7 @@ def read_int4(data: mmap.mmap, entry: TensorEntry) -> Int4Blocks | None:
         raise _unreadable(entry, error) from error
     groups = (*entry.shape[:-1], entry.shape[-1] // GROUP)
     return Int4Blocks(
-        blocks.codes.reshape(entry.shape), blocks.scale.reshape(groups), blocks.least.reshape(groups)
+        blocks.codes.reshape(entry.shape), blocks.scale.reshape(groups), blocks.minimum.reshape(groups)
     )
 
 

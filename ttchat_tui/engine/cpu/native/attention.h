@@ -9,11 +9,11 @@
 #include "lanes.h"
 
 #define BLOCK 256     /* positions */
-#define MOST_HEAD 256 /* elements of a head */
+#define MAX_HEAD 256  /* elements of a head */
 
 typedef struct {
     float largest, total;   /* of exp(score - largest) */
-    float sum[MOST_HEAD];   /* of values, weighted by it */
+    float sum[MAX_HEAD];   /* of values, weighted by it */
 } Partial;
 
 /* The cache of one key-value head: positions before `shared` are in `keys` and `values`, later ones in the row's own. */
@@ -50,7 +50,7 @@ INLINE void attend(const float *q, const int heads, const int vectors, Places pl
                    Partial *partials, int stride) {
     const int head_size = vectors * LANES;
     float scores[4][BLOCK];
-    F16 held[4][MOST_HEAD / LANES];
+    F16 held[4][MAX_HEAD / LANES];
     for (int h = 0; h < heads; h++)
         for (int v = 0; v < vectors; v++)
             held[h][v] = f_load(q + h * head_size + v * LANES);

@@ -94,7 +94,7 @@ static void norm_row(void *context, int row) {
 
 /* One row is too little work to share among threads, unless there are many. */
 static void each_row(Work work, Step *s) {
-    if (s->rows > MOST_ROWS)
+    if (s->rows > MAX_ROWS)
         share_out(work, s, s->rows);
     else
         for (int row = 0; row < s->rows; row++)
@@ -106,10 +106,10 @@ static int at_most(int most, int count) { return count < most ? count : most; }
 static void qkv_piece(void *context, int piece) {
     const Step *s = context;
     const Matrix *m = &s->layer->qkv;
-    F16 totals[2][MOST_ROWS];
+    F16 totals[2][MAX_ROWS];
     for (int tile = piece * size_of_piece(tiles_of(m)); tile < end_of(piece, tiles_of(m)); tile++)
-        for (int first = 0; first < s->rows; first += MOST_ROWS) {
-            const int rows = at_most(MOST_ROWS, s->rows - first);
+        for (int first = 0; first < s->rows; first += MAX_ROWS) {
+            const int rows = at_most(MAX_ROWS, s->rows - first);
             multiply_tile(m, tile, s->input + (size_t)first * (m->inputs / GROUP), rows, totals);
             for (int t = 0; t < 2; t++)
                 for (int row = 0; row < rows; row++)
@@ -119,10 +119,10 @@ static void qkv_piece(void *context, int piece) {
 
 /* x += matrix * groups. */
 static void add_product(const Step *s, const Matrix *m, const Group *groups, int piece) {
-    F16 totals[2][MOST_ROWS];
+    F16 totals[2][MAX_ROWS];
     for (int tile = piece * size_of_piece(tiles_of(m)); tile < end_of(piece, tiles_of(m)); tile++)
-        for (int first = 0; first < s->rows; first += MOST_ROWS) {
-            const int rows = at_most(MOST_ROWS, s->rows - first);
+        for (int first = 0; first < s->rows; first += MAX_ROWS) {
+            const int rows = at_most(MAX_ROWS, s->rows - first);
             multiply_tile(m, tile, groups + (size_t)first * (m->inputs / GROUP), rows, totals);
             for (int t = 0; t < 2; t++)
                 for (int row = 0; row < rows; row++) {
@@ -153,9 +153,9 @@ static void gate(float *gates, const float *ups) {
 /* Compute one group of 32 outputs, from two tiles, and quantise it. */
 static void gate_up_group(const Step *s, int group) {
     const Matrix *m = &s->layer->gate_up;
-    F16 totals[2][2][MOST_ROWS];
-    for (int first = 0; first < s->rows; first += MOST_ROWS) {
-        const int rows = at_most(MOST_ROWS, s->rows - first);
+    F16 totals[2][2][MAX_ROWS];
+    for (int first = 0; first < s->rows; first += MAX_ROWS) {
+        const int rows = at_most(MAX_ROWS, s->rows - first);
         for (int i = 0; i < 2; i++)
             multiply_tile(m, group * 2 + i, s->input + (size_t)first * (m->inputs / GROUP), rows, totals[i]);
         for (int row = 0; row < rows; row++) {
@@ -266,8 +266,8 @@ static void gather_row(const Step *s, int row) {
 
 /* A few rows at a time, because partials take space. */
 static void attend_rows(Step *s) {
-    for (s->first = 0; s->first < s->rows; s->first += MOST_ROWS) {
-        s->count = at_most(MOST_ROWS, s->rows - s->first);
+    for (s->first = 0; s->first < s->rows; s->first += MAX_ROWS) {
+        s->count = at_most(MAX_ROWS, s->rows - s->first);
         int last = 0;
         for (int row = s->first; row < s->first + s->count; row++)
             last = s->places[row].position > last ? s->places[row].position : last;
@@ -319,7 +319,7 @@ int32_t run_layers(const LayerStack *model, int32_t rows, float *x, const float 
     const size_t qkv = (size_t)rows * (model->heads + 2 * model->kv_heads) * model->head_size * sizeof(float);
     const size_t input = rows * larger(model->hidden, width) / GROUP * sizeof(Group);
     const size_t gated = (size_t)rows * model->ffn / GROUP * sizeof(Group);
-    const size_t partials = (size_t)at_most(MOST_ROWS, rows) * model->heads * (last / BLOCK + 1) * sizeof(Partial);
+    const size_t partials = (size_t)at_most(MAX_ROWS, rows) * model->heads * (last / BLOCK + 1) * sizeof(Partial);
     if (!reserve(&space, &has, qkv + input + gated + partials))
         return 1;
     char *at = space;
@@ -348,10 +348,10 @@ typedef struct {
 static void product_piece(void *context, int piece) {
     const Product *p = context;
     const Matrix *m = p->matrix;
-    F16 totals[2][MOST_ROWS];
+    F16 totals[2][MAX_ROWS];
     for (int tile = piece * size_of_piece(tiles_of(m)); tile < end_of(piece, tiles_of(m)); tile++)
-        for (int first = 0; first < p->rows; first += MOST_ROWS) {
-            const int rows = at_most(MOST_ROWS, p->rows - first);
+        for (int first = 0; first < p->rows; first += MAX_ROWS) {
+            const int rows = at_most(MAX_ROWS, p->rows - first);
             multiply_tile(m, tile, p->input + (size_t)first * (m->inputs / GROUP), rows, totals);
             for (int t = 0; t < 2; t++)
                 for (int row = 0; row < rows; row++)

@@ -12,8 +12,8 @@ import torch
 from ttchat_tui.engine.cpu.native import build
 from ttchat_tui.engine.cpu.weights.large_pages import Arena
 
-MOST_ROWS: Final = 8
-"""MOST_ROWS of matrix.h: rows in one pass over the weights."""
+MAX_ROWS: Final = 8
+"""MAX_ROWS of matrix.h: rows in one pass over the weights."""
 
 
 class Matrix(ctypes.Structure):

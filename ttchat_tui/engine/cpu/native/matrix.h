@@ -20,7 +20,7 @@
 #define HALF_4 320
 #define TILE_4 (2 * HALF_4)
 #define TILE_8 1088
-#define MOST_ROWS 8   /* in one pass over the weights */
+#define MAX_ROWS 8    /* in one pass over the weights */
 
 typedef struct {
     int8_t high[GROUP], low[GROUP];
@@ -77,14 +77,14 @@ INLINE int32_t four(const int8_t *bytes) {
 
 /* totals[half][row] = the outputs of one tile of 4-bit weights. `rows` is a compile-time constant. Both halves at once, so that
  * a loaded activation serves 32 outputs; two rows at once, so that sums do not wait for each other. */
-INLINE void multiply_4(const uint8_t *tile, int groups, const Group *x, const int rows, F16 totals[2][MOST_ROWS]) {
+INLINE void multiply_4(const uint8_t *tile, int groups, const Group *x, const int rows, F16 totals[2][MAX_ROWS]) {
     F16 sums[2][4]; /* local, so that it stays in registers */
     for (int t = 0; t < 2; t++)
         for (int row = 0; row < rows; row++)
             sums[t][row] = f_zero();
     for (int g = 0; g < groups; g++, tile += TILE_4) {
         I16 codes[2][8];
-        F16 scale[2], least[2];
+        F16 scale[2], minimum[2];
         for (int t = 0; t < 2; t++) {
             const uint8_t *half = tile + t * HALF_4;
             for (int i = 0; i < 4; i++) {
@@ -95,7 +95,7 @@ INLINE void multiply_4(const uint8_t *tile, int groups, const Group *x, const in
             }
             read_ahead(half + 256 + 4 * TILE_4, rows);
             scale[t] = f_load_half(half + 256);
-            least[t] = f_load_half(half + 288);
+            minimum[t] = f_load_half(half + 288);
         }
         for (int row = 0; row < rows; row += 2) {
             const int pair = rows - row < 2 ? 1 : 2;
@@ -116,7 +116,7 @@ INLINE void multiply_4(const uint8_t *tile, int groups, const Group *x, const in
                 for (int t = 0; t < 2; t++) {
                     F16 sum = f_from_int(i_add(i_times_256(high[p][t]), low[p][t]));
                     sums[t][row + p] = f_fma(sum, f_mul(scale[t], f_set(group[p]->scale)), sums[t][row + p]);
-                    sums[t][row + p] = f_fma(least[t], f_set(group[p]->total), sums[t][row + p]);
+                    sums[t][row + p] = f_fma(minimum[t], f_set(group[p]->total), sums[t][row + p]);
                 }
         }
     }
@@ -126,7 +126,7 @@ INLINE void multiply_4(const uint8_t *tile, int groups, const Group *x, const in
 }
 
 /* The same for 8-bit weights. Code 128 is 0. */
-INLINE void multiply_8(const uint8_t *tile, int groups, const Group *x, const int rows, F16 totals[2][MOST_ROWS]) {
+INLINE void multiply_8(const uint8_t *tile, int groups, const Group *x, const int rows, F16 totals[2][MAX_ROWS]) {
     F16 sums[2][4];
     for (int t = 0; t < 2; t++)
         for (int row = 0; row < rows; row++)
@@ -163,15 +163,15 @@ static int first_output(const Matrix *matrix, int tile, int half) {
     return matrix->is_paired ? tile * LANES + half * (matrix->outputs / 2) : tile * WIDTH + half * LANES;
 }
 
-/* totals[half][row] = the outputs of one tile, bias included, for up to MOST_ROWS rows of [inputs / 32] groups. Rows go four
+/* totals[half][row] = the outputs of one tile, bias included, for up to MAX_ROWS rows of [inputs / 32] groups. Rows go four
  * at a time: more do not fit into the registers. */
-static void multiply_tile(const Matrix *matrix, int tile, const Group *x, int rows, F16 totals[2][MOST_ROWS]) {
+static void multiply_tile(const Matrix *matrix, int tile, const Group *x, int rows, F16 totals[2][MAX_ROWS]) {
     const int groups = matrix->inputs / GROUP;
     const uint8_t *at = matrix->tiles + (size_t)tile * groups * (matrix->bits == 4 ? TILE_4 : TILE_8);
     for (int done = 0; done < rows;) {
         const int count = rows - done >= 4 ? 4 : rows - done >= 2 ? 2 : 1;
         const Group *part = x + (size_t)done * groups;
-        F16 found[2][MOST_ROWS];
+        F16 found[2][MAX_ROWS];
         switch (matrix->bits * 10 + count) {
 #define CASE(bits, count) case bits * 10 + count: multiply_##bits(at, groups, part, count, found); break;
             CASE(4, 1) CASE(4, 2) CASE(4, 4) CASE(8, 1) CASE(8, 2) CASE(8, 4)

@@ -28,7 +28,7 @@ def packed_4_bit(blocks: Int4Blocks, *, is_paired: bool = False) -> torch.Tensor
     outputs, groups = blocks.scale.shape
     codes = blocks.codes.view(outputs // _LANES, _LANES, groups, 4, 2, 4)
     both = codes[:, :, :, :, 0] | codes[:, :, :, :, 1] << 4
-    parts = (_by_tile(both.flatten(3)), _halves(blocks.scale), _halves(blocks.least))
+    parts = (_by_tile(both.flatten(3)), _halves(blocks.scale), _halves(blocks.minimum))
     return _in_tiles(torch.cat(parts, dim=2), is_paired)
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 _MARK: Final = b"ttchat-sha256"
 _SEAL_BYTES: Final = len(_MARK) + hashlib.sha256().digest_size
-_MOST_BYTES: Final = 16 << 20
+_MAX_BYTES: Final = 16 << 20
 """Read at most; a kernel has a hundredth of it."""
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OWNER_ONLY: Final = 0o700
@@ -57,7 +57,7 @@ def fault_of(path: Path) -> str:
             _require_own(path, state)
         except NotPrivate as reason:
             return str(reason)
-        content = file.read(_MOST_BYTES)
+        content = file.read(_MAX_BYTES)
     body, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
     return "" if seal == _seal(body) else f"{path} is damaged or was replaced"
 

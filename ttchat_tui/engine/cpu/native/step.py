@@ -23,7 +23,7 @@ from ttchat_tui.engine.cpu.weights.weights import LayerWeights
 CACHE_TYPE: Final = torch.float16
 """Type of keys and values."""
 _LANES: Final = 16
-_MOST_HEAD: Final = 256
+_MAX_HEAD: Final = 256
 _ALL: Final = 2**31 - 1
 """`shared` of a row without positions of its own."""
 
@@ -34,7 +34,7 @@ def fits_step(config: ModelConfig) -> bool:
     return (
         all(size % GROUP == 0 for size in (config.hidden_size, config.ffn_size, width))
         and config.head_size % _LANES == 0
-        and config.head_size <= _MOST_HEAD
+        and config.head_size <= _MAX_HEAD
     )
 
 

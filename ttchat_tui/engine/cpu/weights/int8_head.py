@@ -19,7 +19,7 @@ _ZERO: Final = 128
 """The code of 0: the product needs unsigned activations."""
 _FINER: Final = 254.0
 """Fine steps in one coarse step: the fine digit spans half a coarse step to both sides, which is 127."""
-_LEAST_SCALE: Final = 1e-30
+_MIN_SCALE: Final = 1e-30
 _BLOCK: Final = 4096
 """Rows converted at once: a whole head in float32 is a large part of a small model's memory."""
 _RESCORED: Final = 64
@@ -43,7 +43,7 @@ class Int8Scan:
         codes = torch.empty(weight.shape, dtype=torch.int8)
         for start in range(0, weight.shape[0], _BLOCK):
             rows = weight[start : start + _BLOCK].float()
-            scale = (rows.abs().amax(dim=1) / _LARGEST).clamp_(min=_LEAST_SCALE)
+            scale = (rows.abs().amax(dim=1) / _LARGEST).clamp_(min=_MIN_SCALE)
             codes[start : start + _BLOCK] = (rows / scale.unsqueeze(1)).round_()
             scales.append(scale)
         self._scale = torch.cat(scales)
@@ -53,7 +53,7 @@ class Int8Scan:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         rows = x.shape[0]
-        step = (x.abs().amax(dim=1, keepdim=True) / _LARGEST).clamp_(min=_LEAST_SCALE)
+        step = (x.abs().amax(dim=1, keepdim=True) / _LARGEST).clamp_(min=_MIN_SCALE)
         digits = x / step
         coarse = digits.round()
         fine = digits.sub_(coarse).mul_(_FINER).round_()

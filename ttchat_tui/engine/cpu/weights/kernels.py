@@ -111,10 +111,10 @@ def _native(library: Library, generator: torch.Generator, bits: int) -> _Probe:
     bias = torch.randn(_NATIVE_OUT, generator=generator)
     if bits == 4:
         codes = torch.randint(0, 16, (_NATIVE_OUT, _IN), generator=generator, dtype=torch.uint8)
-        scale, least = (
+        scale, minimum = (
             torch.randn(_NATIVE_OUT, _IN // GROUP, generator=generator).half().float() for _ in range(2)
         )
-        blocks = Int4Blocks(codes, scale, least)
+        blocks = Int4Blocks(codes, scale, minimum)
         return NativeLinear(library, blocks, bias), blocks.dequantized(), bias
     weight = torch.randint(-127, 128, (_NATIVE_OUT, _IN), generator=generator).float()
     weight[:, ::GROUP] = 127.0  # Makes the kernel choose exactly the scale below.

@@ -137,5 +137,5 @@ def with_bias(y: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype) ->
 
 def fits_f16(weight: torch.Tensor) -> bool:
     """Whether all weights are in float16's range: fbgemm would clip others."""
-    least, most = weight.aminmax()  # abs() would copy what may be the largest matrix.
-    return bool(least > -_F16_MAX and most < _F16_MAX)
+    low, high = weight.aminmax()  # abs() would copy what may be the largest matrix.
+    return bool(low > -_F16_MAX and high < _F16_MAX)

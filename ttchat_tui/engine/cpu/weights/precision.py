@@ -10,7 +10,7 @@ import msgspec
 
 from ttchat_tui.domain.model_spec import Precision
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.cpu.native.library import MOST_ROWS
+from ttchat_tui.engine.cpu.native.library import MAX_ROWS
 from ttchat_tui.engine.cpu.weights.kernels import Kernel
 
 WeightFormat: TypeAlias = Literal["fp32", "f16", "bf16", "int8", "int4"]
@@ -55,7 +55,7 @@ class WeightPlan(msgspec.Struct, frozen=True, kw_only=True):
         activations to bfloat16, which turns a difference in the last bit into tenths of a logit.
         """
         if self.is_native:
-            return MOST_ROWS
+            return MAX_ROWS
         return _FLOAT32_ROWS if self.format in ("fp32", "f16") else 1
 
 

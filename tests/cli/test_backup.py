@@ -47,15 +47,18 @@ def test_the_backup_waits_for_the_screen_and_reports_nothing(path: Path) -> None
     store.close()
 
 
-def test_damage_found_by_the_backup_is_reported_once(path: Path) -> None:
+def test_damage_found_by_the_backup_is_reported_once_and_at_once(path: Path) -> None:
     store = open_store(path)
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2 // 4096 * 4096)
         file.write(b"\xff" * 4096)
+    woken = threading.Event()
+    store.set_waker(woken.set)
     start(store, path)
     notice = store.pop_file_notice()
     assert notice is not None
     assert notice.kind == "database_corrupt"
+    assert woken.is_set(), "an idle screen shows it too"
     assert store.pop_file_notice() is None
     assert backups_of(path) == []
     store.close()

@@ -54,8 +54,9 @@ class ConversationStore(Messages):
         return notice
 
     def set_file_notice(self, notice: ErrorInfo) -> None:
-        """Report damage that a backup has met. Any thread may call it."""
+        """Report damage that a backup has met, at once: the waker is called. Any thread may call it."""
         self._database.file_notice = notice
+        self._database.wake()
 
     @property
     def is_log_filled(self) -> bool:
@@ -67,8 +68,8 @@ class ConversationStore(Messages):
         self._database.merge_log()
 
     def set_waker(self, waker: Callable[[], None]) -> None:
-        """Call `waker` after every commit: there may be a log to merge or a notice to show."""
-        self._database.on_commit = waker
+        """Call `waker`, on any thread, after every commit and with a new notice: there may be something to do for `tick`."""
+        self._database.wake = waker
 
     def close(self) -> None:
         """Idempotent."""

@@ -69,8 +69,8 @@ class Database:
         """What has happened to the file, to be reported once."""
         self.is_log_filled = False
         """The write-ahead log has commits that are not in the file."""
-        self.on_commit: Callable[[], None] = lambda: None
-        """Called after every commit."""
+        self.wake: Callable[[], None] = lambda: None
+        """Called after every commit, and when there is a notice."""
         self._file = identity_of(path) if is_at_path else None
         self._connection = _prepared(connection)
 
@@ -104,7 +104,7 @@ class Database:
                     connection.execute("ROLLBACK")
                 raise
             self.is_log_filled = self._file is not None
-            self.on_commit()
+            self.wake()
 
     def merge_log(self) -> None:
         """Copy the write-ahead log into the file, so that a copy of the file alone is complete.

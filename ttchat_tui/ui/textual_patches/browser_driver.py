@@ -1,7 +1,7 @@
 """Textual's driver for a web page (8.2.8). Imported only in a browser.
 
-Overrides `WebDriver.on_meta` (public). Textual posts focus events to the app directly, so that they overtake keys and may
-arrive before there is a screen.
+Overrides `WebDriver.on_meta` (public). Textual posts focus events to the app directly: they would overtake the keys in
+the key gate, and may arrive before there is a screen.
 """
 
 from __future__ import annotations

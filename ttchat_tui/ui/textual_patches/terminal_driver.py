@@ -1,8 +1,8 @@
 """Textual's driver for terminals, with faults worked around.
 
 Overrides `_sigcont_application` and `_run_input_thread` of `LinuxDriver` in Textual 8.2.8. A SIGCONT without a suspension
-starts a second input thread, which reads half of the keys. After SIGSTOP the terminal's settings are not restored. An error
-in the input thread ends it silently: the app no longer gets keys.
+(after SIGSTOP, or from a supervisor) starts a second input thread, which reads half of the keys. Any error of the input
+thread is a crash with a traceback, also when only the terminal has gone.
 """
 
 from __future__ import annotations

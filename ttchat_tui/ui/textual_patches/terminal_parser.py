@@ -1,8 +1,8 @@
 """A parser of terminal input that knows keys of any layout and ignores unknown sequences.
 
 Overrides `XTermParser._sequence_to_key_events` of Textual 8.2.8, and sets `_MAX_SEQUENCE_SEARCH_THRESHOLD`,
-`KITTY_DISAMBIGUATE_ESCAPE_CODES` and `ANSI_SEQUENCES_KEYS`. Textual's parser types unknown sequences into the prompt, waits
-for the end of an incomplete one, and raises on unexpected codes.
+`KITTY_DISAMBIGUATE_ESCAPE_CODES` and `ANSI_SEQUENCES_KEYS`. Textual's parser types unknown and incomplete sequences into the
+prompt, and raises on unexpected codes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class TerminalParser(XTermParser):
         """No input since the last tick."""
 
     def feed(self, data: str) -> Iterator[Message]:
-        """Parse input. Other than in Textual, ESC ends the sequence before it, as in a terminal."""
+        """Parse input. ESC ends the sequence before it, as in a terminal; Textual types such a sequence."""
         self._is_stalled = False
         before_esc, *parts = data.split(_ESC)
         if before_esc or not parts:  # an empty text means end of input

@@ -29,7 +29,7 @@ from ttchat_tui.domain.updates import (
     DraftReturned,
     MessageAdded,
     MessageRemoved,
-    MessageWaits,
+    QueueChanged,
     Notice,
     ReplyBegan,
     ReplyEnded,
@@ -278,18 +278,18 @@ def test_a_queued_message_is_on_disk_and_answered_in_turn(start: Callable[..., C
     away = Away(start)
     added, waits, _ = sent_twice(away)
     assert isinstance(added, MessageAdded)
-    assert waits == MessageWaits(added.message, "“count”")
-    assert away.session.is_waiting(added.message.id)
+    assert waits == QueueChanged(added.message)
+    assert away.session.is_queued(added.message.id)
     assert away.session.conversation is not None
     mine = away.session.conversation.id
-    assert away.session.mark_of(mine) == "waiting"
+    assert away.session.mark_of(mine) == "queued"
     other = open_store(tmp_path / "conversations.db")
     assert other.message(added.message.id).content == "me too"
     assert other.conversation(mine).title == "me too"
     other.close()
     away.gate.open()
     began = away.chat.until(GenerationFinished)
-    assert MessageWaits(added.message) in began
+    assert QueueChanged(added.message) in began
     assert of_kind(began, ReplyBegan)
     assert away.session.is_answering
     away.chat.until(GenerationFinished)
@@ -353,7 +353,7 @@ def test_a_reopened_conversation_is_still_queued_and_its_settings_apply(start: C
     mine = away.session.conversation.id
     away.session.new_conversation()
     away.session.open(mine)
-    assert away.session.is_waiting(added.message.id)
+    assert away.session.is_queued(added.message.id)
     away.session.set_sampling(SHOUTING)
     away.gate.open()
     away.chat.until(GenerationFinished)
@@ -379,7 +379,7 @@ def test_queued_messages_stay_queued_without_a_model(start: Callable[..., Chat])
     away.chat.host.unload()
     away.chat.until(EngineStateChanged, state="empty")
     assert away.store.message(away.reply).status == "interrupted"
-    assert away.session.is_waiting(added.message.id)
+    assert away.session.is_queued(added.message.id)
     away.gate.open()
     away.chat.host.load("scripted")
     away.chat.until(EngineLoaded)

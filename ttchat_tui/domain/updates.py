@@ -87,12 +87,10 @@ class ReplyEndedElsewhere(msgspec.Struct, frozen=True):
     error: ErrorInfo | None = None
 
 
-class MessageWaits(msgspec.Struct, frozen=True):
-    """A message waits until the running reply ends. With an empty `behind` it no longer waits."""
+class QueueChanged(msgspec.Struct, frozen=True):
+    """This message on screen is queued until the running reply ends, or no longer is."""
 
     message: Message
-    behind: str = ""
-    """The title of the conversation with the running reply."""
 
 
 class DraftReturned(msgspec.Struct, frozen=True):
@@ -164,7 +162,7 @@ Update: TypeAlias = (
     | ReplyRewritten
     | ReplyEnded
     | ReplyEndedElsewhere
-    | MessageWaits
+    | QueueChanged
     | DraftReturned
     | ConversationsChanged
     | PromptCost

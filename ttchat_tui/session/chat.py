@@ -38,7 +38,7 @@ from ttchat_tui.domain.updates import (
     EngineReady,
     MessageAdded,
     MessageRemoved,
-    MessageWaits,
+    QueueChanged,
     Notice,
     PromptCost,
     Update,
@@ -48,7 +48,7 @@ from ttchat_tui.session.conversations import Conversations
 from ttchat_tui.session.message_queue import QueuedMessage
 from ttchat_tui.session.notices import (
     ASKED_IN_WORDS,
-    BEFORE_WAITS,
+    STILL_QUEUED,
     NO_MODEL,
     NOTHING_TO_DO,
     OFFER,
@@ -89,7 +89,7 @@ class ChatSession(Conversations):
         """Send a message. It is stored first. With several candidates, the first streams as the reply, and the others
         become its siblings when all have ended."""
         if self._queue.of(self._opened.id) is not None:
-            return [DraftReturned(text, BEFORE_WAITS)]
+            return [DraftReturned(text, STILL_QUEUED)]
         if self.is_answering:
             return [DraftReturned(text, still_running("Press Esc to stop it, then send."))]
         if not self.has_model:
@@ -109,7 +109,7 @@ class ChatSession(Conversations):
                 self._drafts.keep(None, "")
         if behind:
             self._queue.add(QueuedMessage(self._opened, message, candidates))
-            return [MessageAdded(message), MessageWaits(message, behind), ConversationsChanged()]
+            return [MessageAdded(message), QueueChanged(message), ConversationsChanged()]
         began = self._runner.begin(self._opened, self.sampling, self.model, asked=message, rows=candidates)
         return [MessageAdded(message), ConversationsChanged(), *began]
 
@@ -118,7 +118,7 @@ class ChatSession(Conversations):
         if self.is_answering:
             return still_running(cure)
         if self._queue.of(self._opened.id) is not None:
-            return BEFORE_WAITS
+            return STILL_QUEUED
         behind = self.answered_elsewhere
         return answered_elsewhere(behind, "Try again when it has ended.") if behind else None
 
@@ -149,7 +149,7 @@ class ChatSession(Conversations):
         if self.is_answering:
             return [Notice(still_running("Press Esc to stop it, then choose a version."))]
         if self._queue.of(self._opened.id) is not None:
-            return [Notice(BEFORE_WAITS)]
+            return [Notice(STILL_QUEUED)]
         shown = next((message for message in self.path if message.id == message_id), None)
         if shown is None:
             return []

@@ -18,7 +18,7 @@ from ttchat_tui.domain.updates import (
     ConversationsChanged,
     DraftReturned,
     MessageRemoved,
-    MessageWaits,
+    QueueChanged,
     Notice,
     ReplyEndedElsewhere,
     Update,
@@ -36,7 +36,7 @@ from ttchat_tui.storage.errors import StorageError
 MOST_LISTED: Final = 10_000
 """The most conversations that are listed; in practice all of them."""
 
-Mark: TypeAlias = Literal["", "running", "waiting", "finished", "failed"]
+Mark: TypeAlias = Literal["", "running", "queued", "finished", "failed"]
 """A conversation's mark in the list: a reply runs, a message is queued, a reply has ended unseen, or failed."""
 
 
@@ -132,17 +132,17 @@ class Conversations:
         running = self._runner.running
         return running.home.name if running is not None and running.home is not self._opened else ""
 
-    def is_waiting(self, message_id: int) -> bool:
+    def is_queued(self, message_id: int) -> bool:
         """Whether this message of the conversation on screen is queued."""
-        waiting = self._queue.of(self._opened.id)
-        return waiting is not None and waiting.message.id == message_id
+        queued = self._queue.of(self._opened.id)
+        return queued is not None and queued.message.id == message_id
 
     def mark_of(self, conversation_id: int) -> Mark:
         """The conversation's mark in the list."""
         running = self._runner.running
         if running is not None and running.home.id == conversation_id:
             return "running"
-        return "waiting" if self._queue.of(conversation_id) else self._marks.get(conversation_id, "")
+        return "queued" if self._queue.of(conversation_id) else self._marks.get(conversation_id, "")
 
     @property
     def has_work(self) -> bool:
@@ -207,13 +207,13 @@ class Conversations:
         Raises:
             StorageError: nothing has changed.
         """
-        running, waiting = self._runner.running, self._queue.of(conversation_id)
+        running, queued = self._runner.running, self._queue.of(conversation_id)
         conversation = self._store.conversation(conversation_id)
         home = OpenConversation(self._store, self._system_prompt)
         if running is not None and running.home.id == conversation_id:
             home, path = running.home, self._store.path(running.message.id)
-        elif waiting is not None:
-            home, path = waiting.home, self._store.path(waiting.message.id)
+        elif queued is not None:
+            home, path = queued.home, self._store.path(queued.message.id)
         else:
             path = self._store.shown_path(conversation)
         return self._show(home, conversation, path)
@@ -261,8 +261,8 @@ class Conversations:
         """
         self._store.delete(conversation_id)
         updates: list[Update] = []
-        if (waiting := self._queue.of(conversation_id)) is not None:
-            self._queue.remove(waiting)
+        if (queued := self._queue.of(conversation_id)) is not None:
+            self._queue.remove(queued)
         running = self._runner.running
         if running is not None and running.home.id == conversation_id:
             ended = self._runner.leave()
@@ -329,33 +329,33 @@ class Conversations:
         """
         updates: list[Update] = []
         while not self.is_busy and self.has_model:
-            waiting = self._queue.next()
-            if waiting is None:
+            queued = self._queue.next()
+            if queued is None:
                 break
-            updates += self._begin(waiting)
+            updates += self._begin(queued)
         return self._marked(updates)
 
-    def _begin(self, waiting: QueuedMessage) -> list[Update]:
-        home = waiting.home
+    def _begin(self, queued: QueuedMessage) -> list[Update]:
+        home = queued.home
         sampling = home.sampling or self.default_sampling
-        rows = waiting.candidates
-        began = self._runner.begin(home, sampling, self.model, asked=waiting.message, rows=rows)
+        rows = queued.candidates
+        began = self._runner.begin(home, sampling, self.model, asked=queued.message, rows=rows)
         is_shown = home is self._opened
-        return [*([MessageWaits(waiting.message)] if is_shown else []), *began, ConversationsChanged()]
+        return [*([QueueChanged(queued.message)] if is_shown else []), *began, ConversationsChanged()]
 
     def take_back(self) -> list[Update]:
         """Return the queued message of the conversation on screen to the prompt, if there is one."""
-        waiting = self._queue.of(self._opened.id)
-        if waiting is None:
+        queued = self._queue.of(self._opened.id)
+        if queued is None:
             return []
         try:
-            self._store.remove_message(waiting.message.id)
+            self._store.remove_message(queued.message.id)
         except StorageError as error:
             return [Notice(error.info)]
-        self._queue.remove(waiting)
-        self._opened.drop({waiting.message.id})
-        returned = DraftReturned(waiting.message.content, TAKEN_BACK)
-        return [MessageRemoved(waiting.message.id), returned, ConversationsChanged()]
+        self._queue.remove(queued)
+        self._opened.drop({queued.message.id})
+        returned = DraftReturned(queued.message.content, TAKEN_BACK)
+        return [MessageRemoved(queued.message.id), returned, ConversationsChanged()]
 
     def _marked(self, updates: list[Update]) -> list[Update]:
         """Mark conversations elsewhere in which a reply has ended."""

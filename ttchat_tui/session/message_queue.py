@@ -26,8 +26,8 @@ class MessageQueue:
     def __init__(self) -> None:
         self._queue: deque[QueuedMessage] = deque()
 
-    def add(self, waiting: QueuedMessage) -> None:
-        self._queue.append(waiting)
+    def add(self, queued: QueuedMessage) -> None:
+        self._queue.append(queued)
 
     def __iter__(self) -> Iterator[QueuedMessage]:
         return iter(self._queue)
@@ -40,5 +40,5 @@ class MessageQueue:
         """The queued message of a conversation, or None."""
         return next((each for each in self._queue if each.home.id == conversation_id), None)
 
-    def remove(self, waiting: QueuedMessage) -> None:
-        self._queue.remove(waiting)
+    def remove(self, queued: QueuedMessage) -> None:
+        self._queue.remove(queued)

@@ -15,13 +15,11 @@ ASKED_IN_WORDS = ErrorInfo(
     "be visible.",
 )
 NOTHING_TO_DO = ErrorInfo(kind="nothing_to_do", message="There is no reply yet.")
-
-
-BEFORE_WAITS = ErrorInfo(
+STILL_QUEUED = ErrorInfo(
     kind="busy", message="The previous message is still queued.", cure="Press Esc to take it back, then send."
 )
 TAKEN_BACK = ErrorInfo(kind=NOTE, message="The message was taken back and not sent.")
-OFFER = "Press Enter again to queue this message until it has ended. Esc takes it back."
+OFFER = "Press Enter again to queue this message behind it. Esc takes it back."
 
 
 class Unsaved(msgspec.Struct, frozen=True):

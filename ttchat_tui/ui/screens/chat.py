@@ -28,7 +28,7 @@ from ttchat_tui.domain.updates import (
     EngineReady,
     MessageAdded,
     MessageRemoved,
-    MessageWaits,
+    QueueChanged,
     Notice,
     PromptCost,
     ReplyBegan,
@@ -168,7 +168,7 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
                 self._end_reply(message, error)
             case ReplyEndedElsewhere():
                 self.show_end_elsewhere(update)
-            case MessageWaits(message):
+            case QueueChanged(message):
                 self.transcript.update(self.view(message))
             case DraftReturned(text, error):
                 self._return_draft(text, error)
@@ -241,7 +241,7 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
         self.status.set_state(state, detail)
         if state == "generating":
             self.show_place_of_reply()
-        self.show_waiting()
+        self.show_queued()
         self.metrics.phase = "no model" if state == "empty" else state
         self._refresh_metrics()
 

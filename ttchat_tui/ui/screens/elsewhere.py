@@ -12,7 +12,6 @@ from ttchat_tui.ui.screens.transcript_actions import TranscriptActions
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.message_format import view_of
 
-WAITS = "{why} · esc takes it back"
 UNANSWERED = "not answered · /retry asks again"
 
 
@@ -24,11 +23,11 @@ class Elsewhere(TranscriptActions):
         view = view_of(message)
         if message.role != "user":
             return view
-        if self.session.is_waiting(message.id):
+        if self.session.is_queued(message.id):
             behind = self.session.answered_elsewhere
             queued = f"queued behind {behind}" if behind else "queued"
             why = queued if self.session.has_model else "waits for a model"
-            return structs.replace(view, note=WAITS.format(why=why))
+            return structs.replace(view, note=f"{why} · esc takes it back")
         last = self.session.path[-1].id if self.session.path else None
         return structs.replace(view, note=UNANSWERED) if message.id == last else view
 
@@ -37,9 +36,9 @@ class Elsewhere(TranscriptActions):
         behind = self.session.answered_elsewhere
         self.status.set_detail(f"in {behind}" if behind else "")
 
-    def show_waiting(self) -> None:
+    def show_queued(self) -> None:
         """Update the note of the queued message on screen."""
-        if self.session.path and self.session.is_waiting(self.session.path[-1].id):
+        if self.session.path and self.session.is_queued(self.session.path[-1].id):
             self.transcript.update(self.view(self.session.path[-1]))
 
     def show_end_elsewhere(self, update: ReplyEndedElsewhere) -> None:
@@ -72,7 +71,7 @@ class Elsewhere(TranscriptActions):
 
     def refresh_history(self) -> None:
         """Draw the list of conversations, and the note of a queued message, again. Raises StorageError."""
-        self.show_waiting()
+        self.show_queued()
         if self.history_panel is None:
             return
         current = self.session.conversation.id if self.session.conversation else None

@@ -19,7 +19,7 @@ MARK = "▌ "
 NO_MARK = "  "
 SIGNS: Final[dict[Mark, tuple[str, str]]] = {
     "running": ("●", "$primary"),
-    "waiting": ("…", "$text-muted"),
+    "queued": ("…", "$text-muted"),
     "finished": ("✓", "$success"),
     "failed": ("✗", "$error"),
 }

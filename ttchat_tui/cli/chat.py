@@ -238,8 +238,8 @@ def open_session(
             yield session
         finally:
             ending.begin_end()
-            for unkept in session.close():
-                notify(unkept.message, unkept.text)
+            for unsaved in session.close():
+                notify(unsaved.message, unsaved.text)
     finally:
         ending.begin_end()
         _end(host, engine_choice.shutdown_s(config), ending)

@@ -1,4 +1,4 @@
-"""`ttchat-tui models`: list, get, find and remove models."""
+"""`ttchat-tui models`: list, download, find and remove models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ttchat_tui.models.errors import ModelNameError
 from ttchat_tui.models.prepare import Preparer
 from ttchat_tui.models.weights import size_on_disk
 
-app = typer.Typer(help="List, get, find and remove models.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, download, find and remove models.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
@@ -47,7 +47,7 @@ def pull(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Alias or hub id; the default model without one.")] = "",
 ) -> None:
-    """Get a model, or resume a broken transfer; does nothing if the model is here."""
+    """Download a model, or resume a broken download. Does nothing if the model is here."""
     paths = find_paths(os.environ)
     config = load_config(paths, environ=os.environ, file=context.obj)
     open_log(paths, config.log.level)  # the package client's output goes there

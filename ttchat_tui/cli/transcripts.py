@@ -43,7 +43,7 @@ def export(
     ] = False,
     file_format: Annotated[
         Format | None,
-        typer.Option("--format", "-f", help="The format; by default that of the file suffix, or Markdown."),
+        typer.Option("--format", "-f", help="Without it the file suffix decides, else Markdown."),
     ] = None,
     target: Annotated[
         str | None,
@@ -52,7 +52,7 @@ def export(
 ) -> None:
     """Save transcripts as Markdown, JSON or JSONL (messages format); prints the path of each file.
 
-    JSON has the whole tree, every version of every reply; the others have the conversation as it is on screen.
+    JSON has the whole tree, every version of every reply; the others have the conversation as shown on screen.
     """
     if every and conversation is not None:
         raise typer.BadParameter("it cannot be combined with a number", param_hint="--all")

@@ -74,9 +74,9 @@ class ChatSession(Conversations):
         Returns what cannot be kept (a reply stays as of its last checkpoint; the text of a draft is in the report), and
         the queued messages that were not sent.
         """
-        unkept = self._runner.close()
+        error = self._runner.close()
         unsent = [not_sent(each.home.name, each.message.content) for each in self._queue]
-        return [*([Unsaved(unkept.message)] if unkept is not None else []), *unsent, *self._drafts.close()]
+        return [*([Unsaved(error.message)] if error is not None else []), *unsent, *self._drafts.close()]
 
     # --- replies
 

@@ -197,8 +197,8 @@ class ReplyRunner:
                 words = f"{event.reason}: try {event.attempt} of {event.attempts}{when}"
                 return [ReplyDelayed(running.message.id, words)]
             case RequestAdapted(_, notes, capabilities):
-                said = (Notice(ErrorInfo(kind=NOTE, message=note)) for note in notes)
-                return [CapabilitiesChanged(capabilities), *said]
+                notices = (Notice(ErrorInfo(kind=NOTE, message=note)) for note in notes)
+                return [CapabilitiesChanged(capabilities), *notices]
             case RowFinished():
                 running.candidates.end_row(event)
                 return []

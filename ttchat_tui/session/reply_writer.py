@@ -89,7 +89,7 @@ class ReplyWriter:
         try:
             self.retry(at_once=True)
         except StorageError as error:
-            message = f"A reply could not be saved; only its last checkpoint is kept. {error.info.message}"
+            message = f"A reply could not be saved; only the part that was written before is kept. {error.info.message}"
             return msgspec.structs.replace(error.info, message=message)
         return None
 

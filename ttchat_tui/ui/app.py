@@ -57,7 +57,7 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
             # needed on such terminals only
             importlib.import_module("ttchat_tui.ui.few_colors").honour_256_colors(self)
         self.services = services
-        self._return_code_wanted: int | None = None
+        self._requested_return_code: int | None = None
         self._interrupted_at = -math.inf
         self._signals: LoopSignals | None = None
         self.use_command_palette = True
@@ -65,8 +65,8 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
         for theme in themes:
             self.register_theme(theme)
         self._theme_errors = list(map(str, theme_errors))
-        self._theme_wanted = services.config.ui.theme or services.ui_state.theme or DEFAULT_THEME
-        theme = self._theme_wanted if self._theme_wanted in self.available_themes else DEFAULT_THEME
+        self._requested_theme = services.config.ui.theme or services.ui_state.theme or DEFAULT_THEME
+        theme = self._requested_theme if self._requested_theme in self.available_themes else DEFAULT_THEME
         if self.console.color_system == "standard":
             theme = theme_of_16_colors(self.available_themes[theme])
         self.theme = theme
@@ -82,7 +82,7 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
 
     @property
     def is_leaving(self) -> bool:
-        return self._return_code_wanted is not None
+        return self._requested_return_code is not None
 
     def get_default_screen(self) -> ChatScreen:
         return ChatScreen(self.services)
@@ -164,23 +164,23 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
 
         Textual treats widgets that are removed while they mount as a crash.
         """
-        is_asked_again = self._return_code_wanted is not None
-        if is_asked_again and return_code == 128 + signal.SIGHUP:
+        is_repeated = self._requested_return_code is not None
+        if is_repeated and return_code == 128 + signal.SIGHUP:
             return  # the kernel and the shell each send one
-        self._return_code_wanted = return_code
+        self._requested_return_code = return_code
         if not self.screen_stack:
             self.exit(return_code=return_code)
             return
         self.chat.keep_draft()
-        if self.chat.is_whole or is_asked_again:
+        if self.chat.is_whole or is_repeated:
             self.exit(return_code=return_code)
         else:
             self.set_timer(MOUNTING_S, self.on_chat_screen_completed)
 
     def on_chat_screen_completed(self) -> None:
         """Exit if that was requested meanwhile; otherwise import the modules that the first frame did not need."""
-        if self._return_code_wanted is not None:
-            self.exit(return_code=self._return_code_wanted)
+        if self._requested_return_code is not None:
+            self.exit(return_code=self._requested_return_code)
         else:
             self._show_theme_errors()
             self.run_worker(self._import_the_rest(), group="imports")
@@ -198,9 +198,9 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
     def _show_theme_errors(self) -> None:
         """Report errors in the user's themes, and a chosen theme that does not exist."""
         problems = list(self._theme_errors)
-        if self._theme_wanted not in self.available_themes:
+        if self._requested_theme not in self.available_themes:
             problems.append(
-                f"There is no theme {self._theme_wanted}; {self.theme} is used. /theme lists all themes."
+                f"There is no theme {self._requested_theme}; {self.theme} is used. /theme lists all themes."
             )
         if problems:
             self.notify("\n".join(problems), title="Theme", severity="warning", timeout=10, markup=False)
@@ -211,9 +211,9 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
         async for themes, errors in watch.changed_themes(self.services.paths.themes_dir):
             for theme in themes:
                 self.register_theme(theme)
-            said, self._theme_errors = self._theme_errors, list(map(str, errors))
+            known, self._theme_errors = self._theme_errors, list(map(str, errors))
             for error in self._theme_errors:
-                if error not in said:
+                if error not in known:
                     self.notify(error, title="Theme", severity="warning", markup=False)
             self.refresh_css(animate=False)
 

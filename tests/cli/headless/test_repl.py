@@ -121,7 +121,7 @@ def test_save_writes_a_transcript_where_it_is_told(
     with scripted_session(Script(replies=("Hi.",)), store=store) as session:
         chat(session, "/save", "Hello", f"/save {target}", "/save")
     shown = capsys.readouterr()
-    assert "The conversation is empty." in shown.err
+    assert "There is nothing to save yet." in shown.err
     assert "Hi." in target.read_text()
     assert f"Saved: {target}" in shown.out
     (default,) = invocation(None).paths.exports_dir.iterdir()

@@ -38,9 +38,9 @@ Ctrl+c stops a reply and keeps its text so far.
 NO_MODEL: Final = msgspec.structs.replace(
     not_loaded().info, cure="/model NAME loads one; `ttchat-tui models list` shows all."
 )
-NOTHING_TO_SAVE: Final = ErrorInfo(kind="nothing_to_do", message="The conversation is empty.")
+NOTHING_TO_SAVE: Final = ErrorInfo(kind="nothing_to_do", message="There is nothing to save yet.")
 
-ENDINGS: Final = {"cancelled": "stopped", "length": "cut at max tokens", "context": "the context is full"}
+ENDINGS: Final = {"cancelled": "stopped", "length": "ended at max tokens", "context": "ended: the context is full"}
 
 
 class Repl:

@@ -85,8 +85,7 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
     if replied.is_reader_gone:
         abandon_output()
         return DONE
-    unkept = driver.session.flush_unsaved()
-    replied.is_kept = unkept is None
+    replied.is_kept = driver.session.flush_unsaved() is None
     if replied.message is not None:
         output.done(replied.message, loaded.info, replied)
     for note in replied.notes:

@@ -21,8 +21,8 @@ class TranscriptActions(ChatActions):
         """Copy to the clipboard in a worker: the tools may be slow or hang."""
 
         async def run() -> None:
-            said = await deferred.clipboard.copy(text, self.app, self.services.paths.state_dir)
-            self.notify(said, markup=False)
+            result = await deferred.clipboard.copy(text, self.app, self.services.paths.state_dir)
+            self.notify(result, markup=False)
 
         self.run_worker(run(), group="clipboard")
 

@@ -38,9 +38,9 @@ from ttchat_tui.domain.updates import (
     EngineReady,
     MessageAdded,
     MessageRemoved,
-    QueueChanged,
     Notice,
     PromptCost,
+    QueueChanged,
     Update,
 )
 from ttchat_tui.session.conversation import OpenConversation
@@ -48,10 +48,10 @@ from ttchat_tui.session.conversations import Conversations
 from ttchat_tui.session.message_queue import QueuedMessage
 from ttchat_tui.session.notices import (
     ASKED_IN_WORDS,
-    STILL_QUEUED,
     NO_MODEL,
     NOTHING_TO_DO,
     OFFER,
+    STILL_QUEUED,
     Unsaved,
     answered_elsewhere,
     not_sent,

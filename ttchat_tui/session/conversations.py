@@ -18,8 +18,8 @@ from ttchat_tui.domain.updates import (
     ConversationsChanged,
     DraftReturned,
     MessageRemoved,
-    QueueChanged,
     Notice,
+    QueueChanged,
     ReplyEndedElsewhere,
     Update,
 )

@@ -40,7 +40,11 @@ NO_MODEL: Final = msgspec.structs.replace(
 )
 NOTHING_TO_SAVE: Final = ErrorInfo(kind="nothing_to_do", message="There is nothing to save yet.")
 
-ENDINGS: Final = {"cancelled": "stopped", "length": "ended at max tokens", "context": "ended: the context is full"}
+ENDINGS: Final = {
+    "cancelled": "stopped",
+    "length": "ended at max tokens",
+    "context": "ended: the context is full",
+}
 
 
 class Repl:

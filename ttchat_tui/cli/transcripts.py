@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from msgspec import structs
 
 from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, USAGE_ERROR, notify, show_error
 from ttchat_tui.cli.standard_output import write_line, write_path
@@ -21,7 +20,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import export_messages, format_of, missing_folder, place_for, write_export
-from ttchat_tui.storage.opening import NOT_KEPT, open_store
+from ttchat_tui.storage.opening import about_the_file, open_store
 
 NOTHING_YET: Final = ErrorInfo(kind="not_found", message="There is no conversation yet.")
 
@@ -50,9 +49,9 @@ def export(
         typer.Option("--to", "-o", help="A file or a folder: an existing one, or DIR/. With --all a folder."),
     ] = None,
 ) -> None:
-    """Save transcripts as Markdown, JSON or JSONL (messages format); prints the path of each file.
+    """Save transcripts as Markdown, JSON or JSONL. Prints the path of each file.
 
-    JSON has the whole tree, every version of every reply; the others have the conversation as shown on screen.
+    JSONL is in the messages format. JSON has the whole tree, every version of every reply; the others have the conversation as shown on screen.
     """
     if every and conversation is not None:
         raise typer.BadParameter("it cannot be combined with a number", param_hint="--all")
@@ -78,18 +77,13 @@ def export(
 def _require_conversations(store: ConversationStore, number: int | None, list_only: bool) -> None:
     """Report what is wrong with the file; end the program if nothing can be exported."""
     if store.notice is not None:
-        show_error(_about_the_file(store.notice))
+        show_error(about_the_file(store.notice))
         if store.mode == "memory":  # the file could not be read
             raise typer.Exit(ENGINE_ERROR)
     store.recover()
     if store.latest() is None and number is None:
         show_error(NOTHING_YET)
         raise typer.Exit(DONE if list_only else ENGINE_ERROR)
-
-
-def _about_the_file(notice: ErrorInfo) -> ErrorInfo:
-    """`notice` without the sentence about the session: an export has none."""
-    return structs.replace(notice, message=notice.message.removesuffix(f" {NOT_KEPT}"))
 
 
 def _chosen(store: ConversationStore, number: int | None, every: bool) -> list[Conversation]:

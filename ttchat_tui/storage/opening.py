@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.database import open_copy, open_database, open_in_memory
@@ -65,5 +67,10 @@ def _open_without_writing(path: Path, error: StorageError, clock: Callable[[], f
     return ConversationStore(open_in_memory(path), mode="memory", notice=_notice(error.info), clock=clock)
 
 
+def about_the_file(notice: ErrorInfo) -> ErrorInfo:
+    """A store's `notice` without the sentence about the session, for a command that has none."""
+    return msgspec.structs.replace(notice, message=notice.message.removesuffix(f" {NOT_KEPT}"))
+
+
 def _notice(info: ErrorInfo) -> ErrorInfo:
-    return ErrorInfo(kind=info.kind, message=f"{info.message} {NOT_KEPT}", cure=info.cure)
+    return msgspec.structs.replace(info, message=f"{info.message} {NOT_KEPT}")

@@ -22,7 +22,7 @@ from ttchat_tui.engine.doctor import Check, version_of
 from ttchat_tui.engine.factory import ENGINES
 from ttchat_tui.models import library
 from ttchat_tui.models.catalog import catalog
-from ttchat_tui.storage.opening import open_store
+from ttchat_tui.storage.opening import about_the_file, open_store
 
 PACKAGES: Final = ("transformers", "ttnn", "textual")
 LITTLE_SPACE: Final = 2_000_000_000
@@ -99,7 +99,8 @@ def _conversations(paths: Paths) -> Check:
     store = open_store(paths.database)
     try:
         if store.notice is not None:
-            return Check("conversations", "wrong", store.notice.message, store.notice.cure)
+            notice = about_the_file(store.notice)
+            return Check("conversations", "wrong", notice.message, notice.cure)
         return Check("conversations", "ok", f"{len(store.conversations(limit=10**9))} in {paths.database}")
     finally:
         store.close()

@@ -1,0 +1,19 @@
+"""The checks of `doctor` that concern no engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from ttchat_tui.cli.doctor.checks import _conversations
+from ttchat_tui.config.paths import find_paths
+
+
+def test_damaged_conversations_are_reported_without_a_word_about_a_session(tmp_path: Path) -> None:
+    paths = msgspec.structs.replace(find_paths({"HOME": str(tmp_path)}), data_dir=tmp_path)
+    paths.database.write_bytes(b"no database" * 100)
+    check = _conversations(paths)
+    assert check.verdict == "wrong"
+    assert check.fact.endswith("is not a readable database.")
+    assert "ttchat-tui repair" in check.cure

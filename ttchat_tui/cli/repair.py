@@ -11,9 +11,9 @@ from ttchat_tui.storage.repair import repair as repaired
 
 
 def repair() -> None:
-    """Restore damaged conversations from the newest backup and from what can still be read of them.
+    """Restore damaged conversations.
 
-    The damaged file is kept. A sound database is not changed.
+    From the newest backup, and from what can still be read of them. The damaged file is kept. A sound database is not changed.
     """
     path = find_paths(os.environ).database
     done = repaired(path)

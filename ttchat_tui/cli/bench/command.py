@@ -34,7 +34,10 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
     **_engine_flags: Any,
 ) -> None:
-    """Measure load, prefill and decode of any engine, by the definitions of tt-metal's simple_text_demo."""
+    """Measure load, prefill and decode of any engine.
+
+    The figures are defined as in tt-metal's simple_text_demo.
+    """
     flags = engine_settings(context.params)
     # With speculation the rate would depend on how often the text repeats itself.
     flags["cpu.speculation"] = "off"

@@ -66,7 +66,7 @@ class ChatSession(Conversations):
 
     def flush_unsaved(self) -> ErrorInfo | None:
         """Write replies that could not be stored when they ended. Returns the error if that fails again."""
-        return self._runner.flush_unsaved()
+        return self._writer.flush()
 
     def close(self) -> list[Unsaved]:
         """End the session: a running reply is stored as far as it has come.
@@ -74,7 +74,8 @@ class ChatSession(Conversations):
         Returns what cannot be kept (a reply stays as of its last checkpoint; the text of a draft is in the report), and
         the queued messages that were not sent.
         """
-        error = self._runner.close()
+        self._runner.leave()
+        error = self._writer.flush()
         unsent = [not_sent(each.home.name, each.message.content) for each in self._queue]
         return [*([Unsaved(error.message)] if error is not None else []), *unsent, *self._drafts.close()]
 
@@ -209,7 +210,7 @@ class ChatSession(Conversations):
 
     def tick(self) -> list[Update]:
         """Write to disk what is due. The pump calls it between events."""
-        return self._runner.tick()
+        return self._writer.tick(self.running)
 
     def count(self, draft: str) -> list[Update]:
         """Count the tokens of the conversation with `draft`. Only the newest request is answered, with `PromptCost`."""

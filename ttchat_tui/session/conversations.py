@@ -29,6 +29,7 @@ from ttchat_tui.session.drafts import Drafts
 from ttchat_tui.session.message_queue import MessageQueue, QueuedMessage
 from ttchat_tui.session.notices import TAKEN_BACK
 from ttchat_tui.session.reply_runner import ReplyRunner
+from ttchat_tui.session.reply_writer import ReplyWriter
 from ttchat_tui.session.running_reply import RunningReply
 from ttchat_tui.storage.conversations import ConversationStore, StoreMode
 from ttchat_tui.storage.errors import StorageError
@@ -66,7 +67,8 @@ class Conversations:
         """Replies that were running when an earlier process died. They are kept and marked as interrupted."""
         self._system_prompt = system_prompt
         self._opened = OpenConversation(store, system_prompt)
-        self._runner = ReplyRunner(store, host, lambda home: home is self._opened, clock)
+        self._writer = ReplyWriter(store, clock)
+        self._runner = ReplyRunner(store, host, self._writer, lambda home: home is self._opened, clock)
         self._queue = MessageQueue()
         self._drafts = Drafts(store)
         self._draft_fault = ""
@@ -147,7 +149,7 @@ class Conversations:
     @property
     def has_work(self) -> bool:
         """`tick` has something to do: a reply runs, or something is not written yet."""
-        return self._runner.has_work
+        return self.is_busy or self._writer.has_work
 
     @property
     def sampling(self) -> SamplingParams:

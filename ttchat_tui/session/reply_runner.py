@@ -57,29 +57,25 @@ REFUSALS = ("prompt_too_long",)
 
 
 class ReplyRunner:
-    """The running reply (at most one), and replies that could not be written yet."""
+    """The running reply, if there is one."""
 
     def __init__(
         self,
         store: ConversationStore,
         host: EngineHost,
+        writer: ReplyWriter,
         is_shown: Callable[[OpenConversation], bool],
         clock: Callable[[], float],
     ) -> None:
         """`is_shown`: whether a conversation is on screen. Of others only the start and the end are reported."""
         self._store = store
         self._host = host
+        self._writer = writer
         self._is_shown = is_shown
         self._clock = clock
         self._request_ids = itertools.count(1)
-        self._writer = ReplyWriter(store, clock)
         self.running: RunningReply | None = None
         self.meter = Meter()
-
-    @property
-    def has_work(self) -> bool:
-        """`tick` has something to do."""
-        return self.running is not None or self._writer.has_work
 
     # --- beginnings
 
@@ -204,13 +200,13 @@ class ReplyRunner:
                 return []
             case TokenEvent() if event.row != 0:
                 running.candidates.add(event)
-                return self.tick()
+                return self._writer.tick(running)
             case TokenEvent():
                 running.add(event)
                 message_id = running.message.id
                 if event.ends_thought:
-                    return [ReplyRewritten(message_id, running.text), *self.tick()]
-                return [ReplyStreamed(message_id, event.text), *self.tick()]
+                    return [ReplyRewritten(message_id, running.text), *self._writer.tick(running)]
+                return [ReplyStreamed(message_id, event.text), *self._writer.tick(running)]
             case GenerationFinished() if running.request.candidates:
                 return self._finish_batch(running, event)
             case GenerationFinished():
@@ -222,14 +218,6 @@ class ReplyRunner:
         """Record the model that really runs a reply that waited for a load."""
         if (info := self._host.info) is not None:
             running.record = msgspec.structs.replace(running.record, model=info.model, engine=info.label)
-
-    def tick(self) -> list[Update]:
-        """See `ReplyWriter.tick`."""
-        return self._writer.tick(self.running)
-
-    def flush_unsaved(self) -> ErrorInfo | None:
-        """See `ReplyWriter.flush`."""
-        return self._writer.flush()
 
     # --- endings
 
@@ -243,11 +231,6 @@ class ReplyRunner:
             return self._seen(running.home, self._end_as_before(running))
         record = msgspec.structs.replace(running.record, finish_reason="cancelled", stats=self.meter.stats())
         return self._seen(running.home, self._end(running, "interrupted", record))
-
-    def close(self) -> ErrorInfo | None:
-        """End the running reply and write everything. Returns the error if that fails."""
-        self.leave()
-        return self.flush_unsaved()
 
     def _finish(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
         if event.error is not None and (event.error.kind in REFUSALS or running.added_nothing(event.text)):

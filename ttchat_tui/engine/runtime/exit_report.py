@@ -32,7 +32,7 @@ def exit_report(status: int, killed_for: str, log_path: Path, log_start: int, ad
     if killed_for:
         message = f"The engine stopped answering: it {killed_for}."
     elif status == -signal.SIGKILL:
-        message = "The engine's process was killed (SIGKILL), by the system if memory ran out."
+        message = "The engine's process was killed (SIGKILL). The system does that if memory runs out."
     elif status < 0:
         message = f"The engine's process crashed ({_signal_name(-status)}){_quote(last_line)}"
     elif is_out_of_memory(last_line):

@@ -33,7 +33,7 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.engine.runtime.host import EngineHost
-from ttchat_tui.session import ChatSession
+from ttchat_tui.session import ChatSession, left_out
 from ttchat_tui.session.conversation import join_turns
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
@@ -467,6 +467,11 @@ def test_an_empty_conversation_costs_nothing(start: Callable[..., Chat]) -> None
     chat.ask("first")
     chat.session.new_conversation()
     assert chat.session.count("") == [PromptCost(0, 256, 0)]
+
+
+def test_one_dropped_message_is_reported_in_the_singular() -> None:
+    assert left_out(1) == ("The oldest message did not fit into the context, so the model does not see it.")
+    assert left_out(1200).startswith("The 1,200 oldest messages did not fit")
 
 
 def test_dropped_messages_are_reported_and_stay_stored(start: Callable[..., Chat]) -> None:

@@ -29,7 +29,7 @@ ErrorKind: TypeAlias = Literal[
     "database_replaced", "database_unopenable", "database_written_anew", "export_failed", "invalid_settings",
     "migration_failed", "not_a_file", "not_a_leaf", "permission_denied", "reply_busy", "storage_failed",
     # The command line
-    "cannot_listen", "context_full", "extra_missing", "no_space", "nothing_to_continue", "open_to_all",
+    "cannot_listen", "extra_missing", "no_space", "nothing_to_continue", "open_to_all",
 ]  # fmt: skip
 """Every kind of error that exists. Others cannot be sent from the engine's process: add a kind here to use it. `note` only
 informs."""

@@ -50,3 +50,9 @@ def still_running(cure: str) -> ErrorInfo:
 def not_sent(name: str, text: str) -> Unsaved:
     """The app ends while this message is queued in the conversation `name`."""
     return Unsaved(f"The queued message in {name} was not sent. /retry there sends it:", text)
+
+
+def left_out(count: int) -> str:
+    """The oldest `count` messages did not fit into the context."""
+    what, them = ("oldest message", "it") if count == 1 else (f"{count:,} oldest messages", "them")
+    return f"The {what} did not fit into the context, so the model does not see {them}."

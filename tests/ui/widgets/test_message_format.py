@@ -57,10 +57,10 @@ def test_figures_that_do_not_fit_in_one_line_continue_in_the_next(width: int, sh
     assert [piece.content.plain for line in lines for piece in line] == shown
 
 
-def test_the_figures_include_dropped_messages() -> None:
-    assert figures_of(GenerationStats(completion_tokens=3, dropped_messages=4)) == (
-        "3 tok · without the 4 oldest messages"
-    )
+@pytest.mark.parametrize(("count", "words"), [(1, "oldest message"), (4, "4 oldest messages")])
+def test_the_figures_include_dropped_messages(count: int, words: str) -> None:
+    stats = GenerationStats(completion_tokens=3, dropped_messages=count)
+    assert figures_of(stats) == f"3 tok · without the {words}"
 
 
 def test_the_figures_tell_that_a_slider_was_moved_on_the_way() -> None:

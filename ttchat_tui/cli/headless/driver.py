@@ -35,7 +35,7 @@ from ttchat_tui.domain.updates import (
     ReplyStreamed,
     Update,
 )
-from ttchat_tui.session import ChatSession
+from ttchat_tui.session import ChatSession, left_out
 
 POLL_S: Final = 0.1
 """Interval at which a wait checks for signals: a signal's handler cannot set the event that it waits for."""
@@ -229,7 +229,6 @@ class Driver:
                 case ReplyDelayed(_, words):
                     notify(f"{words}.")
                 case ReplyStarted(_, dropped) if dropped:
-                    message = f"The {dropped} oldest messages did not fit into the context and were left out."
-                    show_error(ErrorInfo(kind="context_full", message=message))
+                    notify(left_out(dropped))
                 case _:
                     pass

@@ -41,6 +41,7 @@ from ttchat_tui.domain.updates import (
     ReplyStreamed,
     Update,
 )
+from ttchat_tui.session import left_out
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.commands import TABLE, bindings
 from ttchat_tui.ui.engine_pump import EnginePump
@@ -277,12 +278,7 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
 
     def _show_dropped(self, dropped_messages: int) -> None:
         if dropped_messages:
-            self.notify(
-                f"The oldest {dropped_messages} messages did not fit into the context and were not sent. "
-                "They stay in the conversation.",
-                severity="warning",
-                markup=False,
-            )
+            self.notify(left_out(dropped_messages), severity="warning", markup=False)
 
     def _show_cost(self, cost: PromptCost) -> None:
         self._show_context(cost.prompt_tokens, cost.context_length)

@@ -47,7 +47,9 @@ class TranscriptActions(ChatActions):
             self.copy(blocks[place - 1])
         else:
             which = "selected message" if self.transcript.selected else "last reply"
-            self.notify(f"The {which} has {len(blocks)} code block{'s' * (len(blocks) != 1)}.", markup=False)
+            self.notify(
+                f"The {which} has {len(blocks) or 'no'} code block{'s' * (len(blocks) != 1)}.", markup=False
+            )
 
     def action_copy_message(self) -> None:
         if self.transcript.selected is None:

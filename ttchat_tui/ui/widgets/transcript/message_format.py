@@ -74,7 +74,8 @@ def figures_of(stats: GenerationStats) -> str:
     if stats.decode_tps is not None:
         parts.append(f"{about}{stats.decode_tps:.1f} tok/s")
     if stats.dropped_messages:
-        parts.append(f"without the {stats.dropped_messages:,} oldest messages")
+        count = stats.dropped_messages
+        parts.append("without the oldest message" if count == 1 else f"without the {count:,} oldest messages")
     if stats.sampling_changes:
         parts.append("sampling changed midway")
     if stats.cached_tokens:

@@ -101,7 +101,7 @@ class ReplyRunner:
         try:
             message = self._store.begin_reply(parent.conversation_id, parent.id, record)
         except StorageError as error:
-            return self._seen(home, [Notice(error.info)])
+            return self._for_screen(home, [Notice(error.info)])
         home.path.append(message)
         candidates = draw_candidates(sampling, rows)
         return self._generate(home, message, sampling, asked=asked, replaced=replaced, candidates=candidates)
@@ -150,9 +150,9 @@ class ReplyRunner:
             continued=continued,
             now=self._clock(),
         )
-        return self._seen(home, [ReplyBegan(message)])
+        return self._for_screen(home, [ReplyBegan(message)])
 
-    def _seen(self, home: OpenConversation, updates: list[Update]) -> list[Update]:
+    def _for_screen(self, home: OpenConversation, updates: list[Update]) -> list[Update]:
         return updates if self._is_shown(home) else out_of_sight(home, updates, is_over=self.running is None)
 
     def overlay(self, home: OpenConversation) -> None:
@@ -175,7 +175,7 @@ class ReplyRunner:
         running = self.running
         if running is None or event.request_id != running.request.id:
             return []
-        return self._seen(running.home, self._apply_to(running, event))
+        return self._for_screen(running.home, self._apply_to(running, event))
 
     def _apply_to(self, running: RunningReply, event: GenerationEvent) -> list[Update]:
         self.meter.observe(event)
@@ -228,9 +228,9 @@ class ReplyRunner:
         running = self.running
         running.control.cancel()
         if running.added_nothing():
-            return self._seen(running.home, self._end_as_before(running))
+            return self._for_screen(running.home, self._end_as_before(running))
         record = msgspec.structs.replace(running.record, finish_reason="cancelled", stats=self.meter.stats())
-        return self._seen(running.home, self._end(running, "interrupted", record))
+        return self._for_screen(running.home, self._end(running, "interrupted", record))
 
     def _finish(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
         if event.error is not None and (event.error.kind in REFUSALS or running.added_nothing(event.text)):

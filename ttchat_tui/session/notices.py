@@ -11,8 +11,8 @@ from ttchat_tui.engine.base import not_loaded
 NO_MODEL = msgspec.structs.replace(not_loaded().info, cure="Load one (/reload, /model), then send.")
 ASKED_IN_WORDS = ErrorInfo(
     kind=NOTE,
-    message="This server cannot continue an unfinished reply, so the model is asked in a message to go on. The join may "
-    "be visible.",
+    message="This server cannot continue an unfinished reply, so the model is asked in a message to continue. The join "
+    "may be visible.",
 )
 NOTHING_TO_DO = ErrorInfo(kind="nothing_to_do", message="There is no reply yet.")
 STILL_QUEUED = ErrorInfo(

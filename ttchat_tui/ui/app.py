@@ -74,7 +74,7 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
             self.animation_level = "none"
 
     def handle_input_error(self, error: Exception) -> None:
-        """Exit: without input the user cannot. A terminal that is gone is not an error of this program."""
+        """Exit, since the user no longer can. A terminal that is gone is not an error of this program."""
         if isinstance(error, OSError):
             self._leave(128 + signal.SIGHUP)
         else:

@@ -6,12 +6,13 @@ overrides or imports a private name.
 | module | private part | without it (the fault to report upstream) |
 |---|---|---|
 | `app` | `App._build_driver` | a signal between the driver's start and the first mount kills the app and leaves the terminal raw |
-| `app`, `key_gate` | `App._post_message`, `App._registry`, `MessagePump._message_queue` and four more | a letter typed right after a key \
-that moves the focus goes to the old widget; one after backspace overtakes it |
+| `app`, `key_gate` | `App._post_message`, `App._registry`, `MessagePump._message_queue` and four more | \
+a letter typed right after a key that moves the focus goes to the old widget; one after backspace overtakes it |
 | `app` | `App._display` | on a slow link the screen falls behind, then writing blocks the event loop |
 | `app` | `App.refresh_css` (public) | style sheets are parsed twice before the first frame |
 | `app` | `App._notifications`, `App._unnotify`, `ToastRack._toast_id` | a toast that is removed early leaves its empty holder |
-| `app` | `App._handle_exception`, `_exit`, `_exception`, `_close_messages_no_wait` | widgets that are removed while they mount count as a crash at exit |
+| `app` | `App._handle_exception`, `_exit`, `_exception`, `_close_messages_no_wait` | \
+widgets that are removed while they mount count as a crash at exit |
 | `app` | `App._fatal_error` | the traceback shows the values of variables, which include the user's text |
 | `dirty_span_compositor` | `Compositor.render_partial_update`, `Screen._compositor` | one new word renders every \
 message in view, and five layers of background |
@@ -24,7 +25,8 @@ a second input thread; a terminal that has gone is a crash with a traceback |
 `_MAX_SEQUENCE_SEARCH_THRESHOLD`, `ANSI_SEQUENCES_KEYS` | late answers of the terminal are typed into the prompt; keys of \
 other layouts, of modifyOtherKeys and alt+enter are misread |
 | `paste_parser` | `XTermParser` in the drivers' modules | escape sequences inside a paste are taken for keys |
-| `browser_driver` | `WebDriver.on_meta` | in a browser, focus events pass the key gate by, and may come before there is a screen |
+| `browser_driver` | `WebDriver.on_meta` | in a browser, focus events bypass the key gate, and may come \
+before there is a screen |
 | `privates` | `DOMNode._bindings`, `Screen._binding_chain`, `App._filters`, `App._driver`, `FooterKey`, \
 `DockArrangeResult` | no public way to bind keys per instance, to choose line filters, to write a control sequence |
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -14,6 +14,13 @@ from ttchat_tui.domain.sampling import SamplingParams
 FinishReason: TypeAlias = Literal["stop", "length", "context", "cancelled", "error"]
 """stop: end of turn or a stop string · length: max_tokens · context: the context is full · cancelled: by the user ·
 error: the engine failed, and the text before that is kept."""
+
+END_NOTES: Final[dict[FinishReason, str]] = {
+    "length": "ended at max tokens",
+    "context": "ended: the context is full",
+    "cancelled": "stopped",
+}
+"""The note under a reply that the model did not end itself. An error has its own message."""
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):

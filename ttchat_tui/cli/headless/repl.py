@@ -17,6 +17,7 @@ from ttchat_tui.config.paths import Paths
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import LoadProgress
+from ttchat_tui.domain.generation import END_NOTES
 from ttchat_tui.domain.text import VisibleReply, visible
 from ttchat_tui.domain.user_paths import current_folder
 from ttchat_tui.engine.base import not_loaded
@@ -39,12 +40,6 @@ NO_MODEL: Final = msgspec.structs.replace(
     not_loaded().info, cure="/model NAME loads one; `ttchat-tui models list` shows all."
 )
 NOTHING_TO_SAVE: Final = ErrorInfo(kind="nothing_to_do", message="There is nothing to save yet.")
-
-ENDINGS: Final = {
-    "cancelled": "stopped",
-    "length": "ended at max tokens",
-    "context": "ended: the context is full",
-}
 
 
 class Repl:
@@ -209,6 +204,6 @@ def _figures(message: Message) -> str:
             words.append(f"first after {stats.ttft_s:.2f} s")
         if stats.decode_tps is not None:
             words.append(f"{stats.decode_tps:.1f} tokens/s")
-    if message.reply.finish_reason in ENDINGS:
-        words.append(ENDINGS[message.reply.finish_reason])
+    if message.reply.finish_reason in END_NOTES:
+        words.append(END_NOTES[message.reply.finish_reason])
     return ", ".join(words)

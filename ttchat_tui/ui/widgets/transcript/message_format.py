@@ -8,7 +8,7 @@ from textual.content import Content
 
 from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.errors import ErrorInfo
-from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.domain.generation import END_NOTES, GenerationStats
 from ttchat_tui.domain.thoughts import normalised
 from ttchat_tui.domain.updates import PromptCost
 from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
@@ -17,12 +17,6 @@ FAULT_KEY = -1
 """The transcript's key for the notice that no model is loaded. Messages have positive keys."""
 
 RELOAD_HINT = "/reload loads the model again; ctrl+o chooses another."
-
-ENDINGS = {
-    "length": "ended at max tokens",
-    "context": "ended: the context is full",
-    "cancelled": "stopped",
-}
 
 
 def view_of(message: Message, *, error_cure: str = "") -> MessageView:
@@ -115,7 +109,7 @@ def _ending_of(status: str, reply: ReplyRecord | None, error_cure: str) -> str:
             why = f" · {reply.error.rstrip('.')}" if reply and reply.error else ""
             return f"interrupted{why} · /continue resumes it"
         case _:
-            return ENDINGS.get(reply.finish_reason or "", "") if reply else ""
+            return END_NOTES.get(reply.finish_reason, "") if reply and reply.finish_reason else ""
 
 
 def fault_view(error: ErrorInfo) -> MessageView:

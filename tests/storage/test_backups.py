@@ -1,4 +1,4 @@
-"""Backups: one a day, five at most, checked, and never at the cost of the chat."""
+"""Backups: one a day, five at most, checked, and the chat never waits."""
 
 from __future__ import annotations
 
@@ -126,9 +126,39 @@ def test_a_partial_file_of_a_killed_backup_is_replaced(
     ask(store)
     back_up(path, clock=clock)
     (backup,) = backups_of(path)
-    backup.rename(backup.with_name(f".{backup.name}.partial"))
+    backup.rename(backup.with_name(f".{path.name}.partial"))
     back_up(path, clock=clock)
     assert names(path) == [".lock", backup.name]
+
+
+def test_what_a_killed_backup_left_is_removed_on_another_day(
+    path: Path, store: ConversationStore, clock: HandClock
+) -> None:
+    ask(store)
+    backup_folder(path).mkdir()
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        (backup_folder(path) / f".conversations.db.partial{suffix}").write_bytes(b"half")
+    clock.now += DAY_S
+    back_up(path, clock=clock)
+    assert names(path) == [".lock", backups_of(path)[0].name]
+
+
+def test_backups_from_a_clock_that_ran_ahead_are_used_last_and_removed_first(
+    path: Path, store: ConversationStore, clock: HandClock
+) -> None:
+    began = clock.now
+    clock.now += 10_000 * DAY_S
+    for day in range(KEPT):
+        ask(store, f"ahead {day}")
+        back_up(path, clock=clock)
+        clock.now += DAY_S
+    clock.now = began
+    for day in range(2):
+        ask(store, f"right {day}")
+        back_up(path, clock=clock)
+        clock.now += DAY_S
+    kept = [contents(each)[-1] for each in backups_of(path, now=clock.now)]
+    assert kept == ["right 1", "right 0", "ahead 4", "ahead 3", "ahead 2"]
 
 
 HOLDS_THE_LOCK = """

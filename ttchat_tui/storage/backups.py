@@ -16,41 +16,46 @@ from typing import Final
 
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.errors import StorageError, raising_storage_errors
-from ttchat_tui.storage.files import sync_folder
+from ttchat_tui.storage.files import companions, sync_folder
 
 log = logging.getLogger(__name__)
 
 KEPT: Final = 5
 
 _STEP_PAGES: Final = 1024
-"""Pages copied at a time where a reader keeps writers out."""
+"""Pages per step where a reader blocks writers."""
 
 
 def backup_folder(database: Path) -> Path:
     return database.parent / "backups"
 
 
-def backups_of(database: Path) -> list[Path]:
-    """Newest first. Other files in the folder are not ours. Raises OSError."""
+def backups_of(database: Path, *, now: float | None = None) -> list[Path]:
+    """Newest first. Those dated after `now` come last: the clock was wrong when they were made.
+
+    Other files in the folder are not ours. Raises OSError.
+    """
     folder = backup_folder(database)
     pattern = re.compile(rf"{re.escape(database.stem)}-\d{{4}}-\d\d-\d\d{re.escape(database.suffix)}")
     names = os.listdir(folder) if folder.is_dir() else []
-    return [folder / name for name in sorted(filter(pattern.fullmatch, names), reverse=True)]
+    today = _name(database, time.time() if now is None else now)
+    found = sorted(filter(pattern.fullmatch, names), key=lambda name: (name <= today, name), reverse=True)
+    return [folder / name for name in found]
 
 
 def back_up(database: Path, *, clock: Callable[[], float] = time.time) -> ErrorInfo | None:
     """Make today's backup, unless it is there or another process is making it; then remove the sixth and older.
 
-    Nothing is made of a database without messages. A failure is logged and costs nothing. Only damage to the database
-    itself, which the check of the copy finds, is returned: the user should know, and the backups stay as they are.
+    A database without messages is not backed up. Failures are only logged, except damage to the database itself, which
+    the check of the copy finds: it is returned for the user, and the earlier backups stay.
     """
-    day = datetime.fromtimestamp(clock()).date().isoformat()
-    target = backup_folder(database) / f"{database.stem}-{day}{database.suffix}"
+    now = clock()
+    target = backup_folder(database) / _name(database, now)
     try:
         target.parent.mkdir(mode=0o700, exist_ok=True)
         with _lock(target.parent / ".lock") as is_ours, raising_storage_errors(database):
             if is_ours and not os.path.lexists(target) and _make(database, target):
-                for old in backups_of(database)[KEPT:]:
+                for old in backups_of(database, now=now)[KEPT:]:
                     old.unlink()
     except (StorageError, OSError) as error:
         log.warning("no backup of %s was made: %s", database, error)
@@ -59,9 +64,14 @@ def back_up(database: Path, *, clock: Callable[[], float] = time.time) -> ErrorI
     return None
 
 
+def _name(database: Path, now: float) -> str:
+    day = datetime.fromtimestamp(now).date().isoformat()
+    return f"{database.stem}-{day}{database.suffix}"
+
+
 @contextmanager
 def _lock(path: Path) -> Generator[bool]:
-    """Whether this process has the lock now; it is not waited for. The kernel drops it when the process dies."""
+    """Try to lock once; yields whether this process has the lock. The kernel releases it when the process dies."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -75,13 +85,15 @@ def _lock(path: Path) -> Generator[bool]:
 
 
 def _make(database: Path, target: Path) -> bool:
-    """Whether there was something to keep.
+    """Make the backup `target`; return False, without one, if the database has no messages.
 
     Raises:
-        sqlite3.Error, OSError: `target` is not there.
+        sqlite3.Error, OSError: there is no `target`.
     """
-    partial = target.with_name(f".{target.name}.partial")
-    partial.unlink(missing_ok=True)  # of a process that died: the lock is ours
+    # Always the same name: the next backup, on whichever day, removes what a killed one has left. The lock is ours.
+    partial = target.with_name(f".{database.name}.partial")
+    for left in (*companions(partial), partial):
+        left.unlink(missing_ok=True)
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
         has_messages = _copy(database, partial)
@@ -95,13 +107,13 @@ def _make(database: Path, target: Path) -> bool:
 
 
 def _copy(database: Path, target: Path) -> bool:
-    """Copy and check; whether there are messages in it. Raises sqlite3.Error."""
+    """Copy the database and check the copy; return whether it has messages. Raises sqlite3.Error."""
     with (
         closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as source,
         closing(sqlite3.connect(target, isolation_level=None)) as copy,
     ):
-        # With a write-ahead log, one step copies one commit, and no writer waits for it. Without one a reader keeps
-        # writers out: then a step is short.
+        # With a write-ahead log, a single step copies one consistent state and blocks no writer. Without it a
+        # reader blocks writers, so steps are short.
         has_log = source.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         source.backup(copy, pages=-1 if has_log else _STEP_PAGES)
         copy.execute("PRAGMA journal_mode = DELETE")  # a backup is one file, without companions

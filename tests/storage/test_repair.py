@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.size import sized
-from tests.storage.examples import HandClock, answer, ask, mode_of, version_of
-from ttchat_tui.storage.backups import back_up, backups_of
+from tests.storage.examples import HandClock, answer, ask, mode_of, version_of, without_root
+from ttchat_tui.storage.backups import back_up, backup_folder, backups_of
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.migration import MIGRATIONS, steps
 from ttchat_tui.storage.opening import open_store
@@ -68,7 +68,7 @@ def overwrite(path: Path, offset: int, damage: bytes) -> None:
 
 
 def ids_by_page(path: Path) -> dict[int, list[int]]:
-    """The messages of each page of the table, by the page's place in the file: those that are lost without it."""
+    """The ids of the messages that are lost without a page of the table, by the page's offset."""
     data = path.read_bytes()
     found: dict[int, list[int]] = {}
     for start in range(PAGE, len(data), PAGE):
@@ -96,7 +96,7 @@ def readable_ids(path: Path) -> set[int]:
 
 
 def pages_of(path: Path, name: str) -> list[int]:
-    """Where the root page of a table or index begins."""
+    """The offset of the root page of a table or index."""
     with closing(sqlite3.connect(path)) as connection:
         query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
         return [(number - 1) * PAGE for (number,) in connection.execute(query, (name,))]
@@ -147,7 +147,7 @@ def test_without_a_backup_a_lost_root_page_changes_nothing(filled: Path) -> None
 
 
 def say_more(path: Path) -> None:
-    """What no backup has yet: a conversation more, a message in an old one, a title."""
+    """Add what no backup has yet: a new conversation, a message in an old one, a title."""
     store = open_store(path, clock=HandClock(1_700_000_100.0))
     answer(store, ask(store, "Said since?"), "Yes.")
     old = store.conversation(1)
@@ -199,6 +199,19 @@ def test_a_damaged_backup_is_skipped(filled: Path) -> None:
     assert done is not None
     assert done.backup == oldest
     assert done.messages == len(rows_in(oldest))
+
+
+def test_a_folder_of_backups_that_cannot_be_read_is_reported(reachable_path: Path) -> None:
+    fill(reachable_path)
+    in_an_index(reachable_path)
+    folder = backup_folder(reachable_path)
+    folder.mkdir()
+    folder.chmod(0)
+    with without_root(reachable_path.parent), pytest.raises(StorageError) as caught:
+        repair(reachable_path)
+    assert caught.value.info.kind == "permission_denied"
+    assert str(folder) in caught.value.info.message
+    folder.chmod(0o700)
 
 
 def test_a_backup_of_an_earlier_database_is_not_mixed_with_a_new_one(filled: Path) -> None:
@@ -279,6 +292,18 @@ def test_damage_beside_the_messages_costs_none(
     store = open_store(filled)
     assert store.new_draft() == "not sent"
     store.close()
+
+
+@pytest.mark.parametrize(
+    "column", ["conversation_id", "parent_id", "content", "created_at", "head_id", "title"]
+)
+def test_a_damaged_name_of_a_column_costs_nothing(filled: Path, column: str) -> None:
+    before = [rows_in(filled, table) for table in ("messages", "conversations")]
+    name = f"\n    {column} ".encode()
+    overwrite(filled, filled.read_bytes().index(name) + 5, b"x")
+    assert repair(filled) is not None
+    assert_sound(filled)
+    assert [rows_in(filled, table) for table in ("messages", "conversations")] == before
 
 
 def test_overwritten_bytes_cost_only_the_rows_they_hit(filled: Path) -> None:
@@ -524,6 +549,38 @@ def test_if_the_new_file_cannot_be_renamed_the_old_one_is_restored(
         repair(filled)
     assert caught.value.info.kind == "disk_full"
     assert files_in(filled.parent) == before
+
+
+def test_there_is_a_file_at_the_path_at_every_moment(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_an_index(filled)
+    Path(f"{filled}-wal").write_bytes(b"a log")
+    rename = os.rename
+
+    def watched(source: str | Path, target: str | Path) -> None:
+        assert filled.exists()
+        rename(source, target)
+        assert filled.exists()
+
+    monkeypatch.setattr(os, "rename", watched)
+    done = repair(filled)
+    assert done is not None
+    assert Path(f"{done.kept_as}-wal").read_bytes() == b"a log"
+    assert_sound(filled)
+
+
+def test_without_hard_links_the_damaged_file_is_renamed(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: str | Path, target: str | Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    in_an_index(filled)
+    damaged = filled.read_bytes()
+    monkeypatch.setattr(os, "link", refuse)
+    done = repair(filled)
+    assert done is not None
+    assert done.kept_as.read_bytes() == damaged
+    assert_sound(filled)
 
 
 @cache

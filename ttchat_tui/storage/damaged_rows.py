@@ -33,7 +33,7 @@ class SavedRows(msgspec.Struct):
     places: dict[int, tuple[int, int | None]] = {}
     """Conversation and parent by message id, from the index `messages_by_parent`: it has those of lost messages too."""
     sequences: dict[str, int] = {}
-    """The highest id that was ever given out, by table."""
+    """The highest id ever assigned, by table."""
     draft: str | None = None
     """Of a conversation that is not created yet; None: unreadable, or there is none."""
 
@@ -43,13 +43,18 @@ class SavedRows(msgspec.Struct):
         return not self.messages and (bool(self.places) or not self.draft)
 
     @property
+    def size(self) -> int:
+        """How many rows could be read."""
+        return len(self.messages) + len(self.conversations)
+
+    @property
     def known_messages(self) -> int:
         """How many messages there were, as far as anything shows."""
         return len(self.messages.keys() | self.places.keys())
 
 
-def read_damaged(copy: Path, first_page: bytes) -> SavedRows:
-    """Read `copy` and its log as they are, then with `first_page` in place of their own; return the better of both.
+def read_damaged(copy: Path, first_page: bytes) -> tuple[SavedRows, SavedRows]:
+    """Read `copy` and its log twice: unchanged, then with `first_page` in place of their own.
 
     `first_page` is that of an empty database of ours: the tables of every database begin on the same pages, so a
     damaged header or schema costs nothing else. The second reading changes the copy.
@@ -60,7 +65,7 @@ def read_damaged(copy: Path, first_page: bytes) -> SavedRows:
     with copy.open("r+b") as file:
         # Bytes 28 to 31: the size of the file in pages (sqlite.org/fileformat2.html, 1.3).
         file.write(first_page[:28] + pages.to_bytes(4, "big") + first_page[32:])
-    return max(unchanged, _read_file(copy), key=lambda rows: len(rows.messages) + len(rows.conversations))
+    return unchanged, _read_file(copy)
 
 
 def _read_file(file: Path) -> SavedRows:
@@ -80,7 +85,7 @@ def _read_file(file: Path) -> SavedRows:
 
 
 def read_rows(select: Select) -> SavedRows:
-    """Every row that `select` returns, in whichever order it is asked."""
+    """Every row that `select` returns, read in both directions."""
     found = SavedRows()
     for direction in ("ASC", "DESC"):
         for row in select(_PLACES.format(direction)):
@@ -91,7 +96,9 @@ def read_rows(select: Select) -> SavedRows:
             found.sequences[row["name"]] = row["seq"]
     found.messages = _read_table(select, "messages", found.places)
     homes = [place[0] for place in found.places.values()]
-    homes += [row["conversation_id"] for row in found.messages.values() if is_id(row["conversation_id"])]
+    # In a damaged schema a column may have another name.
+    named = (row.get("conversation_id") for row in found.messages.values())
+    homes += [conversation for conversation in named if is_id(conversation)]
     found.conversations = _read_table(select, "conversations", homes)
     for row in select("SELECT value FROM app_state WHERE key = 'new_draft'"):
         found.draft = row["value"] if isinstance(row["value"], str) else None
@@ -105,7 +112,7 @@ _PLACES: Final = """
 
 
 def _read_table(select: Select, table: str, known_ids: Iterable[int]) -> dict[int, StoredRow]:
-    """From both ends up to an unreadable page, and between those each id for itself."""
+    """Read from both ends up to an unreadable page, then look up each id in between."""
     rows: dict[int, StoredRow] = {}
     low, high = 0, max(known_ids, default=0) + 1
     for row in select(f"SELECT * FROM {table} ORDER BY id"):

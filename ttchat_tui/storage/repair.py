@@ -19,7 +19,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from ttchat_tui.domain.errors import ErrorInfo
-from ttchat_tui.storage.backups import backups_of
+from ttchat_tui.storage.backups import backup_folder, backups_of
 from ttchat_tui.storage.damaged_rows import SavedRows, StoredRow, read_damaged, read_rows
 from ttchat_tui.storage.database import Database, Transaction, open_copy, open_database, require_files
 from ttchat_tui.storage.errors import StorageError, raising_storage_errors, to_storage_error
@@ -75,14 +75,14 @@ def repair(
             file could not be opened or written.
     """
     require_files(path)
-    backups = backups_of(path)
+    with raising_storage_errors(backup_folder(path)):
+        backups = backups_of(path, now=clock())
     path = Path(os.path.realpath(path))
     with raising_storage_errors(path), _alone_with(path) as file, _folder_beside(path) as folder:
         copy = _copied(file, path, folder)
         if _is_whole(copy, path, migrations):
             return None
-        found = read_damaged(copy, _first_page(folder, migrations))
-        drop_invalid(found, clock())
+        found = _read(copy, _first_page(folder, migrations), clock(), migrations)
         backup, rows = _newest_good(backups, found, migrations)
         drop_invalid(rows, clock())
         from_backup = add_backup(found, rows)
@@ -167,6 +167,16 @@ def _is_every_row_readable(connection: sqlite3.Connection) -> bool:
     )
 
 
+def _read(copy: Path, first_page: bytes, now: float, migrations: Path) -> SavedRows:
+    """The better of two readings. If they are equal: that with our schema, unless the file has an older one."""
+    is_older = 0 < _version(_header(copy)) < steps(migrations)[-1][0]
+    unchanged, with_our_schema = read_damaged(copy, first_page)
+    for reading in (unchanged, with_our_schema):
+        drop_invalid(reading, now)
+    preferred = (unchanged, with_our_schema) if is_older else (with_our_schema, unchanged)
+    return max(preferred, key=lambda rows: rows.size)
+
+
 def _header(file: Path) -> bytes:
     with file.open("rb") as opened:
         return opened.read(_FILE_HEADER)
@@ -241,9 +251,10 @@ def _require_whole(database: Database) -> None:
 
 
 def _put_in_place(written: Path, path: Path) -> Path:
-    """Rename the damaged file, put `written` in its place, and return the damaged file's new path.
+    """Keep the damaged file under another name, put `written` in its place, and return that name.
 
-    The logs go first: SQLite would apply them to another file of that name.
+    The logs go first: SQLite would apply them to another file of that name. The damaged file has both names until
+    `written` replaces it: after a crash in between, the app finds damage again and not an empty place.
     """
     number = 1
     while any(map(os.path.lexists, _files_of(_damaged_name(path, number)))):
@@ -251,14 +262,20 @@ def _put_in_place(written: Path, path: Path) -> Path:
     kept_as = _damaged_name(path, number)
     moved: list[tuple[Path, Path]] = []
     try:
-        for before, after in zip(_files_of(path), _files_of(kept_as), strict=True):
+        for before, after in zip(companions(path), companions(kept_as), strict=True):
             with suppress(FileNotFoundError):
                 os.rename(before, after)
                 moved.append((before, after))
+        try:
+            os.link(path, kept_as)
+        except OSError:  # a file system without hard links
+            os.rename(path, kept_as)
+            moved.append((path, kept_as))
         os.rename(written, path)
     except OSError:
         for before, after in reversed(moved):
             os.rename(after, before)
+        kept_as.unlink(missing_ok=True)  # the link
         raise
     sync_folder(path.parent)
     return kept_as

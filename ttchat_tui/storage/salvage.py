@@ -1,4 +1,4 @@
-"""Cleaning of rows from a damaged database: valid values, valid references, and the rows of a backup."""
+"""Clean-up of rows from a damaged database: valid values, valid references, and missing rows from a backup."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from ttchat_tui.storage.rows import LATEST_S, RowColumns, record_from, sampling_
 from ttchat_tui.storage.titles import title_from
 
 _REPLY: Final = ("model", "engine", "seed", "finish_reason", "error", "sampling", "stats", "token_ids")
+
+_REFERENCES: Final = {"conversation_id", "parent_id"}
 
 
 def drop_invalid(found: SavedRows, now: float) -> None:
@@ -43,8 +45,8 @@ def is_same_database(found: SavedRows, backup: SavedRows) -> bool:
 def add_backup(found: SavedRows, backup: SavedRows) -> int:
     """Add what only `backup` has; return how many messages that were.
 
-    Of a message that both have, the backup's is taken unless it was written to since: it was checked. Of a
-    conversation the found row is taken: a title, a draft and settings may have changed since.
+    For a message in both, the backup's row wins unless the reply was written since: the backup was checked. For a
+    conversation in both, the found row wins: its title, draft and settings may have changed since, or it was deleted.
     """
     missing = backup.messages.keys() - found.messages.keys()
     for message_id, row in backup.messages.items():
@@ -69,7 +71,7 @@ def _bound(found: SavedRows, table: str) -> int:
 
 def _is_message(row: StoredRow, now: float) -> bool:
     """Whether `row` is a message with its text. Other damaged values are replaced."""
-    if not isinstance(row.get("content"), str):
+    if not isinstance(row.get("content"), str) or not row.keys() >= _REFERENCES:
         return False
     if row.get("role") not in get_args(Role):
         row["role"] = "user" if row.get("model") is None else "assistant"

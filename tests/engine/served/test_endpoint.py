@@ -30,7 +30,7 @@ LAB = RemoteOptions(
         ("remote:127.0.0.1:11434/llama3.1", "127.0.0.1:11434", "llama3.1"),
     ],
 )
-def test_a_name_says_the_server_and_the_model(name: str, server: str, model: str) -> None:
+def test_a_name_gives_the_server_and_the_model(name: str, server: str, model: str) -> None:
     want = resolve_target(name, LAB)
     assert want.endpoint is not None
     assert (want.endpoint.name, want.model) == (server, model)
@@ -62,7 +62,7 @@ def test_a_named_endpoint_has_its_own_key_and_its_own_models_names() -> None:
         ("  https://lab/v1  ", "https://lab/v1"),
     ],
 )
-def test_what_people_copy_becomes_a_base_url(url: str, base_url: str) -> None:
+def test_copied_urls_become_base_urls(url: str, base_url: str) -> None:
     endpoint = resolve_target("remote:", RemoteOptions(base_url=url)).endpoint
     assert endpoint is not None
     assert endpoint.base_url == base_url
@@ -71,7 +71,7 @@ def test_what_people_copy_becomes_a_base_url(url: str, base_url: str) -> None:
 @pytest.mark.parametrize(
     "model", ["127.0.0.1:8080/m", "lab/m", "127.0.0.1:9000/m", "org/m", "m", "/models/m.gguf"]
 )
-def test_a_models_name_comes_back_to_its_server_whatever_it_begins_with(model: str) -> None:
+def test_a_models_name_leads_back_to_its_server_whatever_it_begins_with(model: str) -> None:
     options = RemoteOptions(
         base_url="http://127.0.0.1:9000/v1", endpoints={"lab": RemoteEndpoint(base_url="http://l/v1")}
     )
@@ -87,14 +87,16 @@ def test_a_models_name_comes_back_to_its_server_whatever_it_begins_with(model: s
     [
         ({"headers": {"Authorization": "Bearer x"}}, "header_env"),
         ({"headers": {"x-api-key": "x"}}, "header_env"),
-        ({"headers": {"Host": "x"}}, "no header"),
-        ({"headers": {"a b": "x"}}, "no header"),
+        ({"headers": {"Host": "x"}}, "not a header"),
+        ({"headers": {"a b": "x"}}, "not a header"),
         ({"headers": {"X-Title": "a\r\nEvil: 1"}}, "cannot be sent"),
-        ({"header_env": {"Content-Length": "X"}}, "no header"),
+        ({"header_env": {"Content-Length": "X"}}, "not a header"),
         ({"extra_body": {"messages": []}}, "messages"),
     ],
 )
-def test_what_an_endpoint_may_not_add_is_refused_in_words(more: dict[str, object], word: str) -> None:
+def test_headers_and_fields_that_an_endpoint_may_not_set_are_refused(
+    more: dict[str, object], word: str
+) -> None:
     lab = msgspec.convert({"base_url": "https://lab/v1", **more}, RemoteEndpoint)
     with pytest.raises(EngineError) as caught:
         resolve_target("remote:lab/", RemoteOptions(endpoints={"lab": lab}))
@@ -108,7 +110,7 @@ def test_without_a_server_none_is_assumed() -> None:
 @pytest.mark.parametrize(
     "url", [" ", "ftp://lab", "http://", "http://lab:99999/v1", "http://[::1", "lab:99999", "::"]
 )
-def test_what_is_no_address_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(EngineError, match="not a server address"):
         resolve_target("remote:", RemoteOptions(base_url=url))
 
@@ -120,14 +122,14 @@ def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("url", ["https://lab/v1?api_key=hunter2", "https://lab/v1#hunter2"])
-def test_a_url_that_nothing_can_be_put_behind_is_refused_and_not_repeated(url: str) -> None:
+def test_a_url_that_takes_no_path_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(EngineError) as caught:
         resolve_target("remote:", RemoteOptions(base_url=url))
     assert "hunter2" not in str(caught.value) + caught.value.info.cure
 
 
 @pytest.mark.parametrize("key", ["sk-a\nb", "\N{LEFT DOUBLE QUOTATION MARK}sk", "sk\x7f"])
-def test_a_key_that_cannot_be_sent_is_told_by_its_variable_and_not_repeated(key: str) -> None:
+def test_a_key_that_cannot_be_sent_is_reported_by_its_variable_and_not_repeated(key: str) -> None:
     endpoint = Endpoint(name="lab", base_url="https://lab/v1", api_key_env="LAB_KEY")
     with pytest.raises(EngineError, match="LAB_KEY") as caught:
         api_key(endpoint, {"LAB_KEY": key})
@@ -158,9 +160,7 @@ def test_loopback_is_this_machine_and_nothing_that_looks_like_it(url: str, is_lo
         ("http://lab/v1", False, False),
     ],
 )
-def test_a_key_crosses_the_network_in_the_open_only_by_order(
-    url: str, is_allowed: bool, is_sent: bool
-) -> None:
+def test_a_key_is_sent_over_plain_http_only_if_configured(url: str, is_allowed: bool, is_sent: bool) -> None:
     endpoint = Endpoint(name="lab", base_url=url, api_key_env="KEY", key_over_plain_http=is_allowed)
     if is_sent:
         assert api_key(endpoint, {"KEY": "sk"}) == "sk"
@@ -189,13 +189,13 @@ def test_a_host_with_characters_that_no_address_has_is_named(host: str) -> None:
         ("http://lab/v1/chat", "http://lab/v1"),
     ],
 )
-def test_an_address_that_was_written_carelessly_is_understood(given: str, base_url: str) -> None:
+def test_a_carelessly_written_address_is_understood(given: str, base_url: str) -> None:
     assert checked_url(given) == base_url
 
 
 @pytest.mark.parametrize(
     "url", ["http://la b/v1", "http://lab\\v1", "http://lab/v1/ chat", "unix:///tmp/s", "ws://lab"]
 )
-def test_what_is_no_address_is_refused_in_words(url: str) -> None:
+def test_an_invalid_address_is_refused_with_a_sentence(url: str) -> None:
     with pytest.raises(ModelLoadError, match="is not a server address"):
         checked_url(url)

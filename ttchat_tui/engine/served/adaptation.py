@@ -85,19 +85,21 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
     def notes(self, before: Adaptation, who: str, dialect: Dialect) -> tuple[str, ...]:
         """Sentences for the user about what changed since `before`. `who` names model and server."""
         lost = sorted(name for name in before.sampling(dialect) - self.sampling(dialect) if name != "stop")
-        notes = [f"{who} does not take {', '.join(lost)}: replies are asked for without."] if lost else []
+        notes = [f"{who} does not support {', '.join(lost)}: requests go without."] if lost else []
         new = self.refused - before.refused
         if "stop" in new:
-            notes.append(f"{who} takes no stop strings: they are applied here.")
+            notes.append(f"{who} does not support stop strings: they are applied here.")
         if "stream" in new:
             notes.append(f"{who} does not stream: each reply comes in one piece.")
         for name, ceiling in self.ceilings.items():
             if before.ceilings.get(name) != ceiling:
-                notes.append(f"{who} takes at most {ceiling:,} as {name}: more is not asked for.")
+                notes.append(f"{who} accepts at most {ceiling:,} as {name}: requests do not exceed it.")
         for name, value in sorted(self.refused_values - before.refused_values):
-            notes.append(f"{who} does not take {name} {value:g}: its own default applies.")
+            notes.append(f"{who} does not accept {name} {value:g}: its own default applies.")
         if self.system_role == "user" != before.system_role:
-            notes.append(f"{who} takes no system prompt: it stands before your first message.")
+            notes.append(
+                f"{who} does not support system prompts: yours is put in front of your first message."
+            )
         return tuple(notes)
 
     def _is_refused(self, name: str) -> bool:

@@ -27,6 +27,9 @@ LARGEST_ANSWER: Final = 8 << 20
 
 _TICK_S: Final = 0.05
 
+Tick: TypeAlias = Callable[[], None]
+"""Called about twenty times a second while an answer is awaited. An exception in it ends the exchange."""
+
 
 class Answer(msgspec.Struct, frozen=True):
     """A complete response."""
@@ -97,11 +100,11 @@ class Caller:
     def close(self) -> None:
         self._client.close()
 
-    def masked(self, said: bytes) -> bytes:
+    def masked(self, data: bytes) -> bytes:
         """`data` with secrets masked: some servers repeat a key they refuse."""
         for secret in self._secrets:
-            said = said.replace(secret, b"[key]")
-        return said
+            data = data.replace(secret, b"[key]")
+        return data
 
     def url(self, path: str) -> str:
         """The URL of `path` below the base URL."""
@@ -125,12 +128,8 @@ class Caller:
         )
         return Exchange(self._client, request, inbox, tag, most_bytes, moved=self._move)
 
-    def ask(
-        self, url: str, body: object = None, *, timeout_s: float, tick: Callable[[], None] = lambda: None
-    ) -> Answer:
+    def ask(self, url: str, body: object = None, *, timeout_s: float, tick: Tick = lambda: None) -> Answer:
         """Wait for a complete response, whatever its status.
-
-        `tick` is called about twenty times a second meanwhile; an exception in it ends the exchange.
 
         Raises:
             EngineError: there was no response.
@@ -191,12 +190,9 @@ Question: TypeAlias = "tuple[Caller, str, object]"
 
 
 def ask_together(
-    questions: Sequence[Question], *, timeout_s: float, tick: Callable[[], None] = lambda: None
+    questions: Sequence[Question], *, timeout_s: float, tick: Tick = lambda: None
 ) -> list[Answer | EngineError]:
-    """Ask all questions at the same time; answers in the same order, each within `timeout_s`.
-
-    `tick` as in `Caller.ask`.
-    """
+    """Ask all questions at the same time; answers in the same order, each within `timeout_s`."""
     inbox: Inbox = queue.SimpleQueue()
     deadline_s = time.perf_counter() + timeout_s
     found: dict[int, Answer | EngineError] = {}

@@ -72,7 +72,7 @@ class StreamChunk(msgspec.Struct, frozen=True):
 
     @property
     def is_nothing(self) -> bool:
-        """It holds nothing that was understood."""
+        """Nothing in it was understood."""
         return not self.choices and self.usage == Usage() and self.progress is None and self.error is None
 
 
@@ -132,11 +132,11 @@ def _usage(fields: dict[str, Any]) -> Usage:
     usage = object_of(fields.get("usage")) or object_of(object_of(fields.get("x_groq")).get("usage"))
     details, timings = object_of(usage.get("prompt_tokens_details")), object_of(fields.get("timings"))
     read, cached = count_of(timings.get("prompt_n")), count_of(timings.get("cache_n"))
-    told = (usage.get("prompt_tokens"), usage.get("input_tokens"), fields.get("prompt_eval_count"))
+    prompt = (usage.get("prompt_tokens"), usage.get("input_tokens"), fields.get("prompt_eval_count"))
     made = (usage.get("completion_tokens"), usage.get("output_tokens"), fields.get("eval_count"))
     kept = (details.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), cached)
     return Usage(
-        first_count(*told) or (None if read is None or cached is None else read + cached) or None,
+        first_count(*prompt) or (None if read is None or cached is None else read + cached) or None,
         first_count(*made, timings.get("predicted_n")),
         first_count(*kept),
     )
@@ -149,7 +149,7 @@ def _progress(found: object) -> Progress | None:
 
 
 def _logprobs(found: object) -> tuple[float, ...]:
-    """The log-probability of every token, or none at all."""
+    """The log-probability of every token; empty if one is missing."""
     fields = object_of(found)
     content = fields.get("content")
     values = (

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias, cast
+from collections.abc import Sequence
+from typing import Any, Final, cast
 
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.engine.base import EngineError, TokenCounter
-from ttchat_tui.engine.served.caller import Caller
+from ttchat_tui.engine.served.caller import Caller, Tick
 from ttchat_tui.engine.served.dialects import Counting, Dialect
 
 _log = logging.getLogger(__name__)
@@ -24,9 +24,6 @@ _REMEMBERED: Final = 64
 _TOKENS_A_MESSAGE: Final = 5
 """Roughly what a chat template adds around each message."""
 _BYTES_A_TOKEN: Final = 4.0
-
-
-Tick: TypeAlias = Callable[[], None]
 
 
 class TokenCount(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ def api_key(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
     """The key to send; empty if there is none.
 
     Raises:
-        EngineError: kind `key_over_plain_http`: anybody on the way could read it; kind `endpoint_key`: it holds
+        EngineError: kind `key_over_plain_http`: anyone on the network path could read it; kind `endpoint_key`: it holds
             characters that cannot be sent.
     """
     return _secret(endpoint, endpoint.api_key_env, environ)
@@ -47,7 +47,7 @@ def secrets_of(endpoint: Endpoint, environ: Mapping[str, str]) -> Secrets:
             raise EngineError(
                 f"{endpoint.name} has a key in {endpoint.api_key_env} and a login in {endpoint.user_env}; one header holds "
                 "one of them.",
-                cure=f"Unset one of the two, or take it out of [remote.endpoints.{endpoint.alias}].",
+                cure=f"Unset one of the two, or remove it from [remote.endpoints.{endpoint.alias}].",
                 kind="endpoint_key",
             )
         encoded = base64.b64encode(login.encode()).decode()
@@ -75,7 +75,7 @@ def _secret(endpoint: Endpoint, variable: str, environ: Mapping[str, str]) -> st
         where = f"[remote.endpoints.{endpoint.alias}]" if endpoint.alias else "[remote]"
         raise EngineError(
             f"The key in {variable} would go to {endpoint.name} over plain http, "
-            "readable by whoever is on the way.",
+            "readable by anyone on the network path.",
             cure=f"Use https, unset {variable}, or set key_over_plain_http = true in {where}.",
             kind="key_over_plain_http",
         )

@@ -1,4 +1,4 @@
-"""The remote engine's declaration: models behind an OpenAI-compatible server."""
+"""The served engine's declaration. Users know it as `remote`: models behind an OpenAI-compatible server."""
 
 from __future__ import annotations
 

@@ -162,12 +162,12 @@ def _check_extras(endpoint: Endpoint) -> None:
     for name in (*endpoint.headers, *endpoint.header_env):
         if not _HEADER.fullmatch(name) or name.lower() in _OURS:
             raise ModelLoadError(
-                f"{name!r} in {where} is no header that can be set.", "Take it out.", "endpoint_config"
+                f"{name!r} in {where} is not a header that can be set.", "Remove it.", "endpoint_config"
             )
     for name, value in endpoint.headers.items():
         if _SECRET.search(name):
             raise ModelLoadError(
-                f"The header {name} in {where} looks like a secret, which does not belong into the config.",
+                f"The header {name} in {where} looks like a secret, which does not belong in the config.",
                 cure=f'Put it into an environment variable and write header_env.{name} = "THAT_VARIABLE".',
                 kind="endpoint_config",
             )
@@ -179,8 +179,8 @@ def _check_extras(endpoint: Endpoint) -> None:
             )
     if ours := sorted(endpoint.extra_body.keys() & {"model", "messages", "stream"}):
         raise ModelLoadError(
-            f"extra_body in {where} holds {', '.join(ours)}, which is the app's own to say.",
-            "Take it out.",
+            f"extra_body in {where} holds {', '.join(ours)}, which the app itself sets.",
+            "Remove it.",
             "endpoint_config",
         )
 
@@ -213,14 +213,14 @@ def checked_url(url: str) -> str:
     if parts.username or parts.password:
         raise ModelLoadError(
             "The base URL holds a user name or password, which would be shown and recorded.",
-            cure="Take it out; put USER:PASSWORD into an environment variable and name that as user_env of an endpoint in "
+            cure="Remove it; put USER:PASSWORD into an environment variable and name that as user_env of an endpoint in "
             "config.toml (a key: as api_key_env).",
             kind="endpoint_url",
         )
     if parts.query or parts.fragment:
         raise ModelLoadError(
-            f"The base URL of {host_of(url)} has a part after `?` or `#`, where no path can be put behind it.",
-            cure="Leave that out; a key belongs into an environment variable, named as api_key_env.",
+            f"The base URL of {host_of(url)} has a part after `?` or `#`, so that no path can be appended.",
+            cure="Leave that out; a key belongs in an environment variable, named as api_key_env.",
             kind="endpoint_url",
         )
     path = parts.path.rstrip("/")

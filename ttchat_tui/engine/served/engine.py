@@ -87,7 +87,7 @@ class ServedEngine:
         want = resolve_target(spec.path or spec.name, spec.options_as(RemoteOptions))
         endpoint, found = want.endpoint, None
         if endpoint is None:
-            progress = LoadProgress(phase="start", detail="is there a server on this machine?")
+            progress = LoadProgress(phase="start", detail="looking for a server on this machine")
             found = probe(lambda place: self._new_caller(place, spec), lambda: report(progress), want.model)
             endpoint = found.endpoint
         caller = self._new_caller(endpoint, spec)
@@ -136,7 +136,7 @@ class ServedEngine:
         self, caller: Caller, model: str, spec: ModelSpec, report: ProgressReporter
     ) -> tuple[Caller, EngineInfo]:
         """Survey the server and set up the responder. A missing `/v1` is added to the base URL."""
-        progress = LoadProgress(phase="start", detail=f"{caller.endpoint.name}: which models are there?")
+        progress = LoadProgress(phase="start", detail=f"listing the models of {caller.endpoint.name}")
         caller, found, notes = self._surveyed(caller, model, spec, report)
         endpoint, known = caller.endpoint, [each.id for each in found.models]
         chosen = _chosen(model, found, endpoint)
@@ -192,7 +192,7 @@ class ServedEngine:
         self, caller: Caller, model: str, spec: ModelSpec, report: ProgressReporter
     ) -> tuple[Caller, Survey, tuple[str, ...]]:
         """Survey the server, also at likely neighbouring base URLs. A named model is tried even without a list."""
-        progress = LoadProgress(phase="start", detail=f"{caller.endpoint.name}: which models are there?")
+        progress = LoadProgress(phase="start", detail=f"listing the models of {caller.endpoint.name}")
         first = self._survey(caller, report, progress)
         if isinstance(first, Survey):
             return caller, first, ()
@@ -216,7 +216,7 @@ class ServedEngine:
                 raise found
         if not model or first.info.kind not in _NO_LIST:
             raise first
-        note = f"{endpoint.name} does not give its list of models: {model} is asked for all the same. {first.info.message}"
+        note = f"{endpoint.name} does not list its models: {model} is requested anyway. {first.info.message}"
         return caller, signs_of(caller, lambda: report(progress)), (note,)
 
     def _survey(

@@ -1,4 +1,4 @@
-"""Errors of the way to a server and of its answers, each with the place and the cure."""
+"""Errors of connections to servers and of their answers, each with the server's name and a cure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def transport_error(error: Exception, endpoint: Endpoint) -> EngineError:
     name = endpoint.name
     if isinstance(error, httpx.ProxyError):
         return EngineError(
-            f"The proxy on the way to {name} does not let it through: {one_line(str(error))}.",
+            f"The proxy for {name} refuses the connection: {one_line(str(error))}.",
             cure=f"See {endpoint.proxy_env or 'the proxy'}; or name the server in NO_PROXY.",
             kind="endpoint_proxy",
         )
@@ -62,8 +62,8 @@ def transport_error(error: Exception, endpoint: Endpoint) -> EngineError:
         return protocol_error(endpoint, "sent compressed data that is broken")
     if isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError, httpx.TimeoutException)):
         return EngineError(
-            f"{name} closed the connection in the middle.",
-            cure="What came is kept. See whether the server still runs, then continue the reply or send again.",
+            f"{name} closed the connection during the answer.",
+            cure="What came is kept. Check that the server still runs, then continue the reply or send again.",
             kind="connection_lost",
         )
     return EngineError(
@@ -84,7 +84,7 @@ def _no_connection(error: httpx.ConnectError, endpoint: Endpoint) -> EngineError
     name = endpoint.name
     if endpoint.proxy_env and _cause(error, ssl.SSLError) is None:
         return EngineError(
-            f"There is no connection to the proxy on the way to {name}: {one_line(str(error))}.",
+            f"There is no connection to the proxy for {name}: {one_line(str(error))}.",
             cure=f"See {endpoint.proxy_env}; or name the server in NO_PROXY.",
             kind="endpoint_proxy",
         )
@@ -102,7 +102,7 @@ def _no_connection(error: httpx.ConnectError, endpoint: Endpoint) -> EngineError
         )
     if _cause(error, socket.gaierror) is not None:
         return EngineError(
-            f"The name of {name} was not found.",
+            f"The host name of {name} was not found.",
             cure=f"Check the spelling of {endpoint.base_url}, and the network.",
             kind="endpoint_dns",
         )
@@ -165,9 +165,9 @@ def ended_by_server(
     match how:
         case "broken off":
             cure = "What came is kept: continue the reply, or send again."
-            return EngineError(f"{name} broke the reply off ({word}).", cure, "connection_lost")
+            return EngineError(f"{name} broke off the reply ({word}).", cure, "connection_lost")
         case "filtered":
-            cure = "What came is kept. Ask in other words."
+            cure = "What came is kept. Rephrase the message."
             return EngineError(
                 f"The content filter of {name} ended the reply ({word}).", cure, "content_filter"
             )
@@ -176,10 +176,10 @@ def ended_by_server(
 
 
 def protocol_error(endpoint: Endpoint, what: str) -> EngineError:
-    """The answer is not one of a chat server. `what` completes a sentence that starts with its name."""
+    """The answer is not that of a chat server. `what` completes a sentence that starts with the server's name."""
     return EngineError(
         f"{endpoint.name} {what}.",
-        cure=f"Is {endpoint.base_url} an OpenAI-compatible API? Its URL ends in /v1 most often.",
+        cure=f"Is {endpoint.base_url} an OpenAI-compatible API? Its URL usually ends in /v1.",
         kind="endpoint_protocol",
     )
 
@@ -193,7 +193,7 @@ def status_error(
     code = str(status) if said else f"{status} {_PHRASES.get(status, '')}".strip()
     variable = endpoint.api_key_env or endpoint.user_env or next(iter(endpoint.header_env.values()), "")
     if is_quota_used_up(status, body):
-        cure = "See plan and billing of the account there; sending again does not help."
+        cure = "Check the plan and billing of your account there; sending again does not help."
         return EngineError(f"The quota at {name} is used up ({status}){tail}", cure, "quota_used_up")
     if status == 401 or (status == 403 and (not said or _OF_KEY.search(said))):
         what = "refused the key" if has_key else "wants a key"
@@ -208,9 +208,9 @@ def status_error(
         others = [each for each in known if each != model]
         return model_missing(model, others, endpoint, said=said)
     if status in (404, 405):
-        hint = "" if endpoint.base_url.endswith("/v1") else " It should end in /v1 most often."
+        hint = "" if endpoint.base_url.endswith("/v1") else " It usually ends in /v1."
         cure = f"Check the base URL {endpoint.base_url}.{hint}"
-        return EngineError(f"{name} knows no such address ({status}){tail}", cure, "endpoint_not_found")
+        return EngineError(f"{name} has nothing at this address ({status}){tail}", cure, "endpoint_not_found")
     if status in (429, 529) or (status == 503 and _BUSY.search(said) is not None):
         return EngineError(f"{name} is busy ({status}){tail}", "Wait, then send again.", "rate_limited")
     if is_loading(status, body):
@@ -227,7 +227,7 @@ def status_error(
         return EngineError(
             f"{name} failed ({code}){tail}", "See the server's log, then send again.", "endpoint_error"
         )
-    cure = "Shorten the message, or begin a new conversation." if status in (413, 414, 431) else ""
+    cure = "Shorten the message, or start a new conversation." if status in (413, 414, 431) else ""
     return EngineError(f"{name} refuses the request ({code}){tail}", cure, "endpoint_error")
 
 

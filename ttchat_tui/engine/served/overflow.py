@@ -1,6 +1,6 @@
-"""Refusals of requests that are too long, and the numbers in them. Pure.
+"""Detection of requests that are too long for a server, with the numbers that it gives. Pure.
 
-Collected from vLLM, SGLang, TGI, llama.cpp, llama-cpp-python, LM Studio, Ollama, OpenAI, Azure, OpenRouter, Anthropic,
+Patterns collected from vLLM, SGLang, TGI, llama.cpp, llama-cpp-python, LM Studio, Ollama, OpenAI, Azure, OpenRouter, Anthropic,
 Mistral, Gemini, xAI, Groq, Cohere, Fireworks, DashScope, DeepSeek.
 """
 
@@ -78,14 +78,14 @@ _PROMPT: Final = tuple(
 
 
 class Overflow(msgspec.Struct, frozen=True):
-    """A refusal of a request that is too long; 0 for a number it does not name."""
+    """The numbers of such a refusal; 0 for one that it does not give."""
 
     prompt_tokens: int
     limit: int
 
 
 def overflow(status: int, body: bytes) -> Overflow | None:
-    """The overflow that a refusal reports; None if it refuses for another reason."""
+    """The overflow that a refusal reports; None if it has another reason."""
     text = unescaped(body)
     if status not in _STATUSES or not _IS_OVERFLOW.search(text):
         return None

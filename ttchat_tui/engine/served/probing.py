@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.engine.base import EngineError, ModelLoadError
-from ttchat_tui.engine.served.caller import Caller, ask_together
+from ttchat_tui.engine.served.caller import Caller, Tick, ask_together
 from ttchat_tui.engine.served.endpoint import USUAL_PORTS, Endpoint, usual_places
-from ttchat_tui.engine.served.survey import Tick, has_model, models_of
+from ttchat_tui.engine.served.survey import has_model, models_of
 
 _TIMEOUT_S: Final = 1.0
 _NOBODY: Final = frozenset({"endpoint_refused", "endpoint_unreachable"})
@@ -75,7 +75,7 @@ def _models(count: int) -> str:
 def _none(others: Sequence[str]) -> ModelLoadError:
     ports = ", ".join(map(str, USUAL_PORTS))
     return ModelLoadError(
-        " ".join([f"No server was named, and none gives models at this machine's ports {ports}.", *others]),
+        " ".join([f"No server was named, and none serves models on this machine's ports {ports}.", *others]),
         cure="Start one (`tt serve`, `vllm serve`), or name it: --base-url http://HOST:PORT/v1.",
         kind="no_endpoint",
     )

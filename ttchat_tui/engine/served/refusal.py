@@ -1,4 +1,4 @@
-"""A refusal's body → what it complains of: fields of the request, their values, the role of a message, streaming. Pure.
+"""Parsing of refusals: which fields, values, message role or streaming mode of a request a server rejects. Pure.
 
 Servers name a field in `error.param` (OpenAI, Azure), in `detail[].loc` (FastAPI: vLLM, Mistral, SGLang), or in words
 (llama.cpp, TGI, Groq, xAI, Anthropic, DeepSeek, Gemini, LiteLLM …), in quotes, in camel case or bare.
@@ -57,19 +57,19 @@ _CEILING: Final = re.compile(
 _NUMBER: Final = re.compile(r"(?<![\w.-])\d[\d,]*(?:\.\d+)?(?![\w-])")
 _PENALTY: Final = re.compile(r"\bpenalt(?:y|ies)\b", re.IGNORECASE)
 _WORDS: Final = frozenset({"stop", "stream", "seed"})
-"""Fields that are words of any sentence: unquoted they are one only beside a word like `parameter`."""
+"""Fields whose names are ordinary words: without quotes they count only beside a word like `parameter`."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """One refusal, taken apart."""
+    """One parsed refusal."""
 
     text: str
-    """All that it says in words, a line each."""
+    """All its text, one string per line."""
     named: tuple[str, ...]
-    """Places of the request that it names as such: `temperature`, `messages[0].role`."""
+    """Places of the request that it names in a field of its own: `temperature`, `messages[0].role`."""
 
     def fields(self, sent: Collection[str]) -> tuple[str, ...]:
-        """Which of the fields `sent` it is about."""
+        """Those of the fields `sent` that it rejects."""
         found = [name for name in sent if any(_is_named(name, place) for place in self.named)]
         if found:
             return tuple(found)
@@ -83,17 +83,17 @@ class Refusal(msgspec.Struct, frozen=True):
 
     @property
     def names_unknown_field(self) -> bool:
-        """A field is not taken, whatever its value."""
+        """It rejects a field, whatever its value."""
         return _UNKNOWN.search(self.text) is not None
 
     @property
     def names_bad_value(self) -> bool:
-        """Another value might be taken."""
+        """It rejects a value; another one might be accepted."""
         return _OF_VALUE.search(self.text) is not None
 
     @property
     def names_conflict(self) -> bool:
-        """Two fields are not taken together."""
+        """It rejects two fields together."""
         return _ONE_OF_TWO.search(self.text) is not None
 
     @property
@@ -102,17 +102,17 @@ class Refusal(msgspec.Struct, frozen=True):
 
     @property
     def names_role(self) -> bool:
-        """The system prompt has a role that is not taken."""
+        """It rejects the role of the system prompt."""
         is_placed = any(place.startswith("messages") and place.endswith("role") for place in self.named)
         return is_placed or _ROLE.search(self.text) is not None
 
     def ceiling(self, value: float) -> float | None:
-        """The largest value that it names as taken, below `value`; None where it names none."""
+        """The largest accepted value that it names, below `value`; None if it names none."""
         below = [number for number in map(_number, _CEILING.findall(self.text)) if 0 < number < value]
         return max(below, default=None)
 
     def number_below(self, value: int) -> int | None:
-        """The largest whole number in it below `value`, for a limit in words that nobody has foreseen."""
+        """The largest whole number in it below `value`, for limits in a wording that is not known."""
         below = [n for n in map(_number, _NUMBER.findall(self.text)) if 1 < n < value and n == int(n)]
         return int(max(below)) if below else None
 
@@ -130,7 +130,7 @@ def parse_refusal(body: bytes) -> Refusal:
 
 
 def _said(found: Any, depth: int) -> Iterator[tuple[bool, str]]:
-    """Every string in it, and whether it names a place in the request."""
+    """Every string in `found`, and whether it names a place in the request."""
     if depth > _DEEPEST:
         return
     if isinstance(found, str):

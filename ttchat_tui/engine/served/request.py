@@ -41,7 +41,7 @@ def body_of(
     max_tokens: int,
     logprobs: bool = False,
 ) -> dict[str, Any]:
-    """Build the body. Neutral parameters are sent too, since a server has defaults of its own.
+    """Build the body. Neutral parameters are sent too: servers have defaults of their own.
 
     Args:
         max_tokens: the longest reply, in place of `sampling.max_tokens`.

@@ -60,7 +60,7 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> ProxyChoice | None:
         is_good = False
     if not is_good:
         raise EngineError(
-            f"The environment variable {name} names no proxy that can be used.",
+            f"The environment variable {name} does not name a usable proxy.",
             cure=f"Give {name} a URL that begins with {', '.join(f'{each}://' for each in _PROXY_SCHEMES)}; or name the "
             "server in NO_PROXY.",
             kind="endpoint_proxy",
@@ -102,16 +102,14 @@ def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
     for name, is_there in (("SSL_CERT_FILE", os.path.isfile), ("SSL_CERT_DIR", os.path.isdir)):
         path = environ.get(name, "")
         if path and not is_there(path):
-            raise _bad_certificates(name, "names what is not there")
+            raise _bad_certificates(name, "names a file or folder that does not exist")
     file, folder = environ.get("SSL_CERT_FILE", ""), environ.get("SSL_CERT_DIR", "")
     if not file and not folder:
         return httpx.create_ssl_context(trust_env=False)
     try:
         return ssl.create_default_context(cafile=file or None, capath=folder or None)
     except OSError as error:  # ssl.SSLError is one
-        raise _bad_certificates(
-            "SSL_CERT_FILE", "names a file without certificates that can be read"
-        ) from error
+        raise _bad_certificates("SSL_CERT_FILE", "names a file without readable certificates") from error
 
 
 def _bad_certificates(variable: str, what: str) -> EngineError:

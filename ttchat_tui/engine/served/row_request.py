@@ -139,7 +139,7 @@ class RowRequest(Ending):
                 self._status, self._headers = arrival.status, arrival.headers
                 encodings = arrival.headers.get("content-encoding", "").lower().replace(" ", "").split(",")
                 if unread := sorted(set(encodings) - _ENCODINGS):
-                    what = f"compressed its answer with {one_line(unread[0], 20)}, which was not asked for"
+                    what = f"compressed its answer with {one_line(unread[0], 20)}, which was not requested"
                     self._fail(protocol_error(self._transport.caller.endpoint, what))
             case Received() if not self._is_good:
                 self._refusal += arrival.data

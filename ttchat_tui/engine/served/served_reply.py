@@ -36,7 +36,7 @@ _HONEST_CHUNKS: Final = 5
 """Fewest chunks for a rate. Fewer arrive together, so that they would show the network's rate."""
 
 
-Ending: TypeAlias = Literal["stop", "length", "broken off", "filtered", "failed"]
+FinishKind: TypeAlias = Literal["stop", "length", "broken off", "filtered", "failed"]
 
 
 class ServedReply:
@@ -68,12 +68,12 @@ class ServedReply:
         return bool(self._times_s)
 
     @property
-    def ending(self) -> Ending | None:
-        """How the server says it ended; None if it did not. An unknown word counts as a normal end."""
+    def ending(self) -> FinishKind | None:
+        """How the server says it ended; None if it does not say. An unknown word counts as a normal end."""
         word = self.finish_reason.lower().removeprefix("finish_reason_")
         if not word:
             return None
-        kinds: tuple[tuple[frozenset[str], Ending], ...] = (
+        kinds: tuple[tuple[frozenset[str], FinishKind], ...] = (
             (_LENGTH, "length"),
             (_BROKEN_OFF, "broken off"),
             (_FILTERED, "filtered"),
@@ -85,7 +85,7 @@ class ServedReply:
         return "stop"
 
     def add_chunk(self, chunk: StreamChunk, time_s: float) -> list[TokenEvent | PrefillProgress]:
-        """Accept a chunk that arrived `time_s` seconds after the request."""
+        """Add a chunk that arrived `time_s` seconds after the request."""
         events: list[TokenEvent | PrefillProgress] = []
         if chunk.progress is not None and not self.has_begun:
             events.append(PrefillProgress(self.request_id, chunk.progress.done, chunk.progress.total))
@@ -143,7 +143,7 @@ class ServedReply:
 
     @property
     def prompt_tokens(self) -> int | None:
-        """Prompt tokens as counted by the server; None if it did not say."""
+        """Prompt tokens as counted by the server; None if it does not say."""
         return self._usage.prompt_tokens
 
     def _add_usage(self, usage: Usage) -> None:

@@ -39,7 +39,7 @@ class SideContent:
         found.add(call.name, call.arguments)
 
     def notes(self) -> tuple[str, ...]:
-        """One sentence for each."""
+        """One sentence per item."""
         notes = [f"The model wanted to call {call.shown}; this app runs no tools." for call in self._calls]
         notes += [f"The server sent {each}, which is not shown." for each in self._media]
         if self._is_refusal:

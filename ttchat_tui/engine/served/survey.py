@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 import msgspec
 
-from ttchat_tui.engine.served.caller import Answer, Caller, ask_together
+from ttchat_tui.engine.served.caller import Answer, Caller, Tick, ask_together
 from ttchat_tui.engine.served.dialects import LLAMA_CPP, OLLAMA, Dialect, ServerSigns, recognise
 from ttchat_tui.engine.served.endpoint import host_of
 from ttchat_tui.engine.served.errors import protocol_error, status_error
@@ -51,8 +51,6 @@ _LENGTHS: Final = (
     *("context_length", "context_window", "max_context_length"),
 )
 """Keys that may hold its context length: first the configured one, then the model's maximum."""
-
-Tick = Callable[[], None]
 
 
 class ServedModel(msgspec.Struct, frozen=True):

@@ -45,7 +45,7 @@ class UnopenedThought:
         self._tags = 0
 
     def filter(self, text: str, *, is_all: bool = False) -> tuple[str, str]:
-        """Split `said` into the rest of a thought, with its closing tag (or nothing), and the certain part of the answer.
+        """Split `text` into the rest of a thought, with its closing tag (or nothing), and the certain part of the answer.
         `is_all`: nothing follows."""
         if self.is_decided:
             return "", text

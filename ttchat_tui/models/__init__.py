@@ -1,1 +1,1 @@
-"""Which models there are, which are here, and how to get one."""
+"""Model catalog, models on disk, and downloads."""

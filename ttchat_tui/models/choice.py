@@ -12,7 +12,7 @@ from ttchat_tui.domain.model_spec import EngineKind
 DEFAULT: Final = "smollm2-135m-instruct"
 """The catalog's default, repeated here: reading the catalog takes 5 ms before the first frame."""
 
-Place: TypeAlias = Literal[
+NameSource: TypeAlias = Literal[
     "--model", "TTCHAT_MODEL", "TTCHAT_MODEL__NAME", "HF_MODEL", "config", "last used", "default"
 ]
 
@@ -21,7 +21,7 @@ class ModelChoice(msgspec.Struct, frozen=True):
     """A model name and its source."""
 
     name: str
-    place: Place
+    place: NameSource
 
 
 def choose_model(
@@ -36,7 +36,7 @@ def choose_model(
 
     TTCHAT_MODEL__NAME is the systematic spelling of TTCHAT_MODEL.
     """
-    candidates: tuple[tuple[Place, str], ...] = (
+    candidates: tuple[tuple[NameSource, str], ...] = (
         ("--model", flag),
         ("TTCHAT_MODEL", environ.get("TTCHAT_MODEL", "")),
         ("TTCHAT_MODEL__NAME", environ.get("TTCHAT_MODEL__NAME", "")),
@@ -49,6 +49,6 @@ def choose_model(
 
 
 def split_kind(name: str, kinds: Collection[EngineKind]) -> tuple[EngineKind | None, str]:
-    """`remote:lab/llama-3` → (`remote`, `lab/llama-3`); None and the name where none of `kinds` is in front."""
+    """`remote:lab/llama-3` → (`remote`, `lab/llama-3`); None and the name if it begins with none of `kinds`."""
     kind, colon, rest = name.partition(":")
     return (kind, rest) if colon and kind in kinds else (None, name)

@@ -21,7 +21,7 @@ from ttchat_tui.models.errors import ModelError
 from ttchat_tui.models.verify import ByteProgress, ProgressReporter, git_blob_id, sha256_of
 
 ATTEMPTS: Final = 5
-"""Failures in a row without a new byte before a file is given up."""
+"""Failures in a row without a new byte before the pull fails."""
 
 _PAUSES_S: Final = (0.5, 1.0, 2.0, 2.0, 2.0)
 """Before the next attempt. Short, because a cancellation waits for it."""

@@ -45,9 +45,10 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
     environ: Mapping[str, str] = msgspec.field(default_factory=lambda: os.environ)
 
     def __call__(self, name: str, report: ProgressReporter) -> ModelSpec:
-        """Resolve `name`, pull the model when it is not here, and describe the load.
+        """Resolve `name`, pull the model if it is not on this machine, and describe the load.
 
-        A name may say its engine (`cpu:smollm2-135m-instruct`, `remote:lab/llama-3`). A served model is not resolved: only its server knows its models.
+        A name may begin with its engine (`cpu:smollm2-135m-instruct`, `remote:lab/llama-3`). The name of a served model is
+        passed on: only its server knows its models.
 
         Raises:
             ModelError: with kind, sentence and cure in `.info`.

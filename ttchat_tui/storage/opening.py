@@ -43,7 +43,7 @@ def open_store(path: Path, *, clock: Callable[[], float] = time.time) -> Convers
 def open_scratch_store(
     path: Path | None = None, *, clock: Callable[[], float] = time.time
 ) -> ConversationStore:
-    """A store in memory (mode `memory`) for a session that is not to be kept. It starts with a copy of `path`, if given and
+    """A store in memory (mode `memory`) for a session that is not kept. It starts with a copy of `path`, if given and
     present; `notice` says why that cannot be read."""
     empty = Path(":memory:")
     if path is None or not os.path.exists(path):

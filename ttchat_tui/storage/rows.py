@@ -90,7 +90,7 @@ def message_from(row: sqlite3.Row) -> Message:
 
 
 def text_from(value: Any) -> str:
-    """Text from a column that may hold anything."""
+    """Text from a column that may hold a value of any type."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return "" if value is None else str(value)

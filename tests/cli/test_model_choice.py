@@ -10,7 +10,7 @@ import pytest
 from tests.cli.program import run
 from ttchat_tui.cli.model_choice import require_possible
 from ttchat_tui.config.schema import Config, ModelSettings
-from ttchat_tui.models.choice import ModelChoice, Place
+from ttchat_tui.models.choice import ModelChoice, NameSource
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:
@@ -63,7 +63,7 @@ def test_a_model_that_cannot_be_fetched_is_no_usage_error() -> None:
     ],
 )
 def test_what_a_server_or_the_app_itself_names_is_left_to_the_load(
-    tmp_path: Path, name: str, place: Place, engine: str
+    tmp_path: Path, name: str, place: NameSource, engine: str
 ) -> None:
     config = Config(model=ModelSettings(engine=engine))
     require_possible(ModelChoice(name, place), config, tmp_path, tmp_path, {})

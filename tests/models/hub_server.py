@@ -29,7 +29,7 @@ FILES = {
 
 @dataclass
 class Hub:
-    """What the server serves and how it misbehaves; `requests` is what it was asked, in order."""
+    """What the server serves and how it misbehaves; `requests` has all requests in order."""
 
     files: dict[str, bytes] = field(default_factory=lambda: dict(FILES))
     status: int = 200

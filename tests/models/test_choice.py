@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ttchat_tui.models.catalog import catalog
-from ttchat_tui.models.choice import ModelChoice, Place, choose_model
+from ttchat_tui.models.choice import ModelChoice, NameSource, choose_model
 
 PLACES = ("flag", "TTCHAT_MODEL", "TTCHAT_MODEL__NAME", "HF_MODEL", "configured", "last_used")
-NAMED: tuple[Place, ...] = (
+NAMED: tuple[NameSource, ...] = (
     "--model",
     "TTCHAT_MODEL",
     "TTCHAT_MODEL__NAME",

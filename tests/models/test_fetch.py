@@ -58,7 +58,7 @@ def models_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def index(tmp_path: Path) -> dict[str, str]:
-    """An environment in which the toy wheel can be had."""
+    """An environment whose index has the toy wheel."""
     write_wheel(tmp_path / "index")
     return index_environ(tmp_path / "index")
 

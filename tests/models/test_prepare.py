@@ -35,7 +35,7 @@ def test_the_users_own_file_comes_without_recommendation(tmp_path: Path) -> None
 
 
 def test_a_file_goes_to_the_cpu_unless_the_card_was_asked_for(tmp_path: Path) -> None:
-    """A card's engine reads folders. Chosen by us it must not stand in the way; chosen by the user it says why."""
+    """A card's engine reads folders. If the app chose it, the file goes to the CPU; if the user did, the load says why."""
     file = tmp_path / "own.gguf"
     file.write_bytes(b"GGUF")
 

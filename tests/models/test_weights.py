@@ -10,17 +10,17 @@ from tests.models.builders import GGUF, write_folder
 from ttchat_tui.models.weights import find_weights, size_on_disk
 
 
-def test_a_gguf_file_stands_for_itself(tmp_path: Path) -> None:
+def test_a_gguf_file_is_its_own_weights(tmp_path: Path) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(GGUF)
     assert find_weights(file) == file
 
 
-def test_a_folder_with_config_tokenizer_and_safetensors_stands_for_itself(tmp_path: Path) -> None:
+def test_a_folder_with_config_tokenizer_and_safetensors_is_complete(tmp_path: Path) -> None:
     assert find_weights(write_folder(tmp_path / "m")) == tmp_path / "m"
 
 
-def test_a_folder_with_one_gguf_file_stands_for_that_file(tmp_path: Path) -> None:
+def test_a_folder_with_one_gguf_file_means_that_file(tmp_path: Path) -> None:
     (tmp_path / "only.gguf").write_bytes(GGUF)
     (tmp_path / "config.json").write_text("{}")  # GGUF repositories often carry one
     assert find_weights(tmp_path) == tmp_path / "only.gguf"

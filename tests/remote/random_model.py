@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForC
 
 
 def write_random_model(gguf: Path, folder: Path) -> Path:
-    """A Llama of two narrow layers: it says nonsense, at the speed of the server around it."""
+    """A Llama of two narrow layers: it writes nonsense, at the speed of its server."""
     tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
     torch.manual_seed(0)
     config = LlamaConfig(

@@ -1,4 +1,4 @@
-"""Servers that no one here wrote, started on loopback from venvs of their own (see `make test-remote`)."""
+"""Real servers, started on loopback from venvs of their own (see `make test-remote`)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class RealServer:
         raise AssertionError(f"{self.name} did not start:\n{self._log.read_text()[-2000:]}")
 
     def kill(self) -> None:
-        """As a machine that loses power."""
+        """Kill it, as a power loss would."""
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()

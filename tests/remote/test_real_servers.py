@@ -1,4 +1,4 @@
-"""The remote engine on servers that no one here wrote. `make test-remote` runs it; `make test` skips it and says so."""
+"""The served engine on real servers. `make test-remote` runs it; `make test` skips it and says so."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def stream(engine: ServedEngine, request: GenerationRequest) -> list[GenerationE
     return list(engine.generate(request, GenerationControl(request.sampling)))
 
 
-def test_it_is_told_by_what_it_answers(server: RealServer) -> None:
+def test_a_server_is_recognised_by_its_answers(server: RealServer) -> None:
     engine, info = connect(server)
     engine.close()
     assert server.name in info.label
@@ -86,7 +86,7 @@ def test_the_length_is_kept(engine: ServedEngine) -> None:
     assert last.stats.completion_tokens <= 5
 
 
-def test_log_probabilities_where_they_are_offered(server: RealServer) -> None:
+def test_log_probabilities_come_if_the_server_has_them(server: RealServer) -> None:
     engine, info = connect(server, logprobs=True)
     events = stream(engine, asking(max_tokens=4))
     engine.close()
@@ -95,7 +95,7 @@ def test_log_probabilities_where_they_are_offered(server: RealServer) -> None:
     assert all(value <= 0.0 for event in events if isinstance(event, TokenEvent) for value in event.logprobs)
 
 
-def test_cancel_ends_the_reply_within_a_tenth_of_a_second_and_the_server_goes_on(
+def test_cancel_ends_the_reply_within_a_tenth_of_a_second_and_the_server_continues(
     engine: ServedEngine,
 ) -> None:
     request = asking(max_tokens=400, temperature=0.7)
@@ -151,7 +151,7 @@ def test_a_server_killed_under_a_reply_leaves_what_came_and_serves_again_after_a
         server.start()
     unfinished = (COUNT, ChatMessage("assistant", text(events)))
     rest = asking(*unfinished, max_tokens=8, continue_last=True)
-    assert text(stream(engine, rest)), "the same engine goes on with the reply"
+    assert text(stream(engine, rest)), "the same engine continues the reply"
 
 
 def test_the_engine_contract(server: RealServer) -> None:
@@ -161,7 +161,7 @@ def test_the_engine_contract(server: RealServer) -> None:
         "TTCHAT_TEST_REMOTE_MODEL": server.model,
     }
     path = "tests/engine/served/test_contract_over_http.py"
-    # mlx_lm.server leaves out pieces of the text where a stop string repeats itself, and goes on after it.
+    # mlx_lm.server leaves out pieces of the text where a stop string repeats itself, and continues after it.
     but = ["-k", "not stop_string"] if server.name == "OpenAI-compatible" else []
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-rs", "--timeout", "60", *but, path],

@@ -32,7 +32,7 @@ REAL_MODEL = os.environ.get("TTCHAT_TEST_REMOTE_MODEL", "")
 
 
 class NumberedTokens:
-    """The remote engine; where a server sends text and no ids, each token gets a number made of its piece's text."""
+    """The served engine. Servers send text without ids: each token gets a number made from its text."""
 
     def __init__(self) -> None:
         self._engine = ServedEngine(environ={})

@@ -1,4 +1,4 @@
-"""A case of served.jsonl as a server: it plays what stands under the path that is asked for, piece by piece.
+"""A case of served.jsonl as a server: it sends the pieces that the case has for the requested path.
 
 A piece is `{"send": text}` (Latin-1: every byte can be written) or `{"wait_s": seconds}`. What a case leaves open is
 served as usual: a list of two models, and a reply of two words.
@@ -34,7 +34,7 @@ MORE: Final = _cases("more_servers.jsonl")
 def played(
     routes: dict[str, list[dict[str, Any]]], chat: Handler | None = None, pace: float = PACE
 ) -> RawServer:
-    """The server of a case's routes; `chat` answers the chat requests that they do not."""
+    """A server with the routes of a case; `chat` answers other chat requests."""
     usual = chat or stream(said("Hello"), said(" there"), end("stop"), DONE)
 
     def otherwise(then: Handler) -> Handler:
@@ -60,7 +60,7 @@ def refusing(status: int, message: str, is_refused: Callable[[Any], bool]) -> Ha
 
 
 def played_list(client: socket.socket, heard: Heard) -> None:
-    """What a case serves beside the chat, where it leaves that open."""
+    """What a case serves beside the chat if it has no route for it."""
     client.sendall(answer(200, MODELS) if heard.path == "/v1/models" else answer(404, {}))
 
 

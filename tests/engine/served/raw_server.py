@@ -1,4 +1,4 @@
-"""A server of raw sockets on loopback: each request gets what the test says, down to the bytes and the closing."""
+"""A raw socket server on loopback: the test decides every byte of a response, and how the connection closes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MODELS = {"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 4096}]}
 
 
 class Heard:
-    """One request as it came."""
+    """One request as received."""
 
     def __init__(self, head: bytes, body: bytes) -> None:
         lines = head.decode("latin-1").split("\r\n")
@@ -43,14 +43,14 @@ class RawServer:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
-        """Nothing answers at its port from here on. Idempotent."""
+        """Close the port. Idempotent."""
         if not self._is_closed:
             self._is_closed = True
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accept that waits
             self._listener.close()
 
     def secure(self, context: ssl.SSLContext) -> None:
-        """Speak TLS from here on."""
+        """Use TLS from now on."""
         self._context = context
 
     @property
@@ -150,7 +150,7 @@ def stream(*parts: bytes) -> Handler:
 
 
 def silence(first: bytes = b"") -> Handler:
-    """Send `first`, then nothing, until the client goes away."""
+    """Send `first`, then nothing until the client leaves."""
 
     def handle(client: socket.socket, _heard: Heard) -> None:
         client.sendall(first)
@@ -161,7 +161,7 @@ def silence(first: bytes = b"") -> Handler:
 
 
 def in_turn(*handlers: Handler) -> Handler:
-    """The first for the first request, and so on; the last for all after it."""
+    """One answer per request, in order; the last one for all later requests."""
     left = list(handlers)
 
     def handle(client: socket.socket, heard: Heard) -> None:

@@ -2,7 +2,7 @@
 
 with serving(ScriptedServer(VLLM)) as server: ... server.base_url ...
 
-A socket server of its own, not an ASGI one: a framework would mend what the tests want broken.
+A socket server, not an ASGI one: a framework would repair what the tests break.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Reset(Exception):
 
 
 class Hush(Exception):
-    """Nothing more comes; the connection stays until the client leaves it."""
+    """Nothing more is sent; the connection stays open until the client leaves."""
 
 
 class ClientLeft(Exception):
@@ -47,7 +47,7 @@ class ClientLeft(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """One whole HTTP answer, in place of what the server would say."""
+    """One whole HTTP response, in place of the server's own."""
 
     status: int
     body: bytes | Json = b""
@@ -88,7 +88,7 @@ class _Passage:
         self._passed = 0
 
     def wait(self, asking: Callable[[], Any]) -> None:
-        """Wait for one step; calls `asking` every 10 ms, which raises to give up."""
+        """Wait for one step. Calls `asking` every 10 ms; an exception in it ends the wait."""
         with self._changed:
             while self._passed >= self._gate.allowed:
                 asking()
@@ -98,7 +98,7 @@ class _Passage:
 
 @dataclass
 class ScriptedServer:
-    """What is served, and how it misbehaves. `requests` is what it was asked, in order."""
+    """What is served, and how the server misbehaves. `requests` has all requests in order."""
 
     shape: Shape = VLLM
     script: Script = field(default_factory=lambda: Script(context_length=CONTEXT, batch_sizes=(1,)))
@@ -309,7 +309,7 @@ class _Server(ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def serving(server: ScriptedServer) -> Iterator[ScriptedServer]:
-    """Serve on a free port of loopback while the block runs; streams that wait then are left to their end."""
+    """Serve on a free loopback port while the block runs. Streams that still wait then are not stopped."""
     handler = type("Handler", (_Handler,), {"server_of": server})
     http = _Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})

@@ -1,4 +1,4 @@
-"""What five kinds of server answer, as recorded: where they are asked who they are, and how they stream a reply.
+"""Recorded answers of five kinds of server: those that identify them, and their streams.
 
 Recorded shapes, not code of theirs: field names, their order and what is null matter, the text is made up.
 """
@@ -71,7 +71,7 @@ class Shape:
         return [] if self.first_delta is None else [self.chunk(self.first_delta)]
 
     def ending(self, finish: str, usage: dict[str, Any] | None) -> list[bytes]:
-        """The last chunks: finish reason, figures, `[DONE]`, each where this server has it."""
+        """The last chunks: finish reason, usage, `[DONE]`, if this server sends them."""
         with_finish = {"usage": usage} if usage and self.usage == "with finish" else {}
         end = [self.chunk(self.last_delta, finish, **with_finish)]
         if usage and self.usage == "chunk":
@@ -174,7 +174,7 @@ SHAPES: Final = (VLLM, LLAMA_CPP, LLAMA_CPP_PYTHON, TRANSFORMERS, OLLAMA, OPENAI
 
 
 def context_exceeded(shape: Shape, asked: int) -> dict[str, Any]:
-    """How each server says that a prompt of `asked` tokens is too long."""
+    """Each server's error for a prompt of `asked` tokens that is too long."""
     if shape is LLAMA_CPP:
         message = f"request ({asked} tokens) exceeds the available context size ({CONTEXT} tokens), try increasing it"
         figures = {"n_prompt_tokens": asked, "n_ctx": CONTEXT}

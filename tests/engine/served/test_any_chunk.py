@@ -1,4 +1,4 @@
-"""A reply is read whatever types the fields of its chunks have, and however its events are framed."""
+"""A reply is read with fields of any type and events in any framing."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def with_(path: tuple[str | int, ...], value: object) -> dict[str, Any]:
 
 
 def read(*pieces: bytes, stop: tuple[str, ...] = ()) -> tuple[str, GenerationStats, bool]:
-    """Text, figures and whether the stream has ended, of a body in these pieces."""
+    """Text, figures and the end of the stream, from a body in these pieces."""
     stream, reply, text = AnswerStream(), ServedReply(1, 0, stop, prompt_tokens=7), ""
     for number, piece in enumerate((*pieces, None)):
         for chunk in stream.feed(piece) if piece is not None else stream.end():
@@ -165,11 +165,11 @@ GUM = "I will not chew gum.\n"
 
 
 @pytest.mark.parametrize("pieces", [[GUM] * 10, [GUM] * 3 + ["end"], [GUM] * 2, ["ab", GUM, f"ab{GUM}", "."]])
-def test_what_a_model_says_twice_stays(pieces: list[str]) -> None:
+def test_text_that_a_model_repeats_is_kept(pieces: list[str]) -> None:
     assert read(*map(said, pieces), end("stop"))[0] == "".join(pieces)
 
 
-def test_all_of_the_text_once_more_at_the_end_is_none_of_it() -> None:
+def test_the_whole_text_repeated_at_the_end_is_dropped() -> None:
     assert read(said("He"), said("llo"), said("Hello"), end("stop"))[0] == "Hello"
     last = {"index": 0, "delta": {"content": GUM}, "finish_reason": "stop"}
     assert read(said(GUM), data({"choices": [last]}))[0] == GUM
@@ -189,7 +189,7 @@ def test_all_of_the_text_once_more_at_the_end_is_none_of_it() -> None:
         ),
     ],
 )
-def test_stop_strings_end_no_thought_that_nothing_opened(
+def test_stop_strings_do_not_end_an_unopened_thought(
     pieces: list[str], text: str, note: tuple[str, ...]
 ) -> None:
     assert read(*map(said, pieces), end("stop"), stop=("\n\n",))[0] == text
@@ -200,7 +200,7 @@ def test_text_after_a_finish_reason_is_text() -> None:
     assert read(said("He"), end("stop"), said("llo"), end("stop"))[0] == "Hello"
 
 
-def test_half_a_character_at_the_end_is_shown_as_one_that_is_missing() -> None:
+def test_half_a_character_at_the_end_becomes_a_replacement_character() -> None:
     assert read(said("a\ud83d"), end("stop"))[0] == "a�"
 
 
@@ -239,7 +239,7 @@ FRAMINGS: dict[str, Framing] = {
 
 @pytest.mark.parametrize("name", FRAMINGS)
 @pytest.mark.parametrize("size", [1, 7, 100_000])
-def test_every_framing_that_was_met_is_read(name: str, size: int) -> None:
+def test_every_known_framing_is_read(name: str, size: int) -> None:
     events = [{"id": "c", "choices": [{"index": 0, "delta": {"content": text}}]} for text in ("He", "llo")]
     events.append({"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     body = FRAMINGS[name]([*(json.dumps(event).encode() for event in events), b"[DONE]"])
@@ -287,7 +287,7 @@ def test_an_answer_that_is_not_streamed_is_read(body: object, indent: int | None
     ],
 )
 @pytest.mark.parametrize("before", [b"", said("Hi")])
-def test_an_error_is_told_in_the_words_of_the_server(sent: bytes, before: bytes) -> None:
+def test_an_error_is_reported_in_the_servers_words(sent: bytes, before: bytes) -> None:
     with pytest.raises(ServerFailed, match=r"\Aboom\Z"):
         read(before + sent)
 
@@ -302,7 +302,7 @@ def test_an_error_is_told_in_the_words_of_the_server(sent: bytes, before: bytes)
         (b"data: Error:\n\n", "an error without words"),
     ],
 )
-def test_an_error_without_words_is_still_told_as_one(sent: bytes, words: str) -> None:
+def test_an_error_without_a_message_is_still_reported(sent: bytes, words: str) -> None:
     with pytest.raises(ServerFailed, match=rf"\A{words}\Z"):
         read(said("Hi") + sent)
 
@@ -318,14 +318,14 @@ def test_an_error_nested_without_end_breaks_nothing() -> None:
     )
 
 
-def test_what_is_no_sign_of_life_is_told() -> None:
+def test_data_that_is_no_keep_alive_is_reported() -> None:
     stream = AnswerStream()
     list(stream.feed(b"data: Waiting list is full, request rejected\n\ndata: processing 3/4\n\n"))
     assert stream.stray == "Waiting list is full, request rejected"
 
 
 @pytest.mark.parametrize("sent", [b"Internal Server Error: boom", b"ERROR boom"])
-def test_an_error_that_is_the_whole_body_is_told_in_its_words(sent: bytes) -> None:
+def test_an_error_that_is_the_whole_body_is_reported_in_its_words(sent: bytes) -> None:
     with pytest.raises(ServerFailed, match=r"\Aboom\Z"):
         read(sent)
 
@@ -333,7 +333,7 @@ def test_an_error_that_is_the_whole_body_is_told_in_its_words(sent: bytes) -> No
 @pytest.mark.parametrize(
     "error", [None, "", "None", "null", False, 0, {}, [], {"message": ""}, {"message": "", "code": 0}]
 )
-def test_no_error_is_made_of_what_is_none(error: object) -> None:
+def test_a_field_that_means_no_error_is_no_error(error: object) -> None:
     assert read(said("Hi", error=error), end("stop"))[0] == "Hi"
 
 
@@ -360,7 +360,7 @@ THOUGHTS: list[dict[str, object]] = [
 
 
 @pytest.mark.parametrize("fields", THOUGHTS, ids=lambda fields: json.dumps(fields)[:60])
-def test_thoughts_of_every_dialect_stand_in_one_block_and_once(fields: dict[str, object]) -> None:
+def test_thoughts_of_every_dialect_are_in_one_block_once(fields: dict[str, object]) -> None:
     assert read(delta(**fields), said("Yes"), end("stop"))[0] == "<think>\nHm\n</think>\n\nYes"
 
 
@@ -388,12 +388,12 @@ def choice(index: object, text: str) -> dict[str, object]:
     return {"index": index, "delta": {"content": text}}
 
 
-def test_the_first_choice_is_ours_wherever_it_stands() -> None:
+def test_the_first_choice_is_used_wherever_it_is() -> None:
     both = data({"choices": [choice(1, "No"), choice(0, "Hi")]})
     assert read(data({"choices": [choice(1, "No")]}), both, end("stop"))[0] == "Hi"
 
 
-def test_a_server_that_counts_choices_from_one_is_heard_too() -> None:
+def test_a_server_that_counts_choices_from_one_is_read() -> None:
     sent = [data({"choices": [choice(1, text)]}) for text in ("He", "llo")]
     assert read(*sent, DONE)[0] == "Hello"
 
@@ -403,7 +403,7 @@ def called(*pieces: tuple[int, str, str]) -> bytes:
     return delta(tool_calls=calls)
 
 
-def test_calls_of_tools_are_told_by_their_whole_names() -> None:
+def test_tool_calls_are_reported_with_their_whole_names() -> None:
     sent = [called((0, "get_", "")), called((0, "weather", '{"a"')), called((0, "", ":1}"), (1, "now", ""))]
     text, stats, _ = read(*sent, end("tool_calls"))
     assert text == ""
@@ -413,7 +413,7 @@ def test_calls_of_tools_are_told_by_their_whole_names() -> None:
     )
 
 
-def test_a_name_that_comes_with_every_piece_is_told_once() -> None:
+def test_a_name_repeated_with_every_piece_is_reported_once() -> None:
     notes = read(called((0, "now", "")), called((0, "now", "")), end("tool_calls"))[1].notes
     assert notes == ("The model wanted to call now; this app runs no tools.",)
 
@@ -438,7 +438,7 @@ def test_a_picture_of_four_megabytes_does_not_cost_the_text() -> None:
     assert read(delta(content="Look", images=[picture]), end("stop"))[0] == "Look"
 
 
-def test_an_empty_reply_is_said_to_be_empty_and_one_of_thoughts_to_be_that() -> None:
+def test_empty_replies_and_replies_of_thoughts_only_are_reported_as_such() -> None:
     assert read(end("stop"))[1].notes == ("The server sent an empty reply.",)
     for kind in ("text", "output_text", "text_delta", "message"):
         content = [{"type": kind, "text": ""}]

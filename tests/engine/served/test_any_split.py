@@ -1,4 +1,4 @@
-"""A stream says the same however the network cuts it."""
+"""Any split of a stream gives the same reply."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_byte_at_a_time_is_enough(shape: Shape) -> None:
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300)))
-def test_bytes_that_are_no_stream_are_split_alike_as_well(noise: bytes, places: list[int]) -> None:
+def test_bytes_that_are_no_stream_read_the_same_in_any_split(noise: bytes, places: list[int]) -> None:
     assert decoded(cut(noise, places)) == decoded([noise])
 
 
@@ -72,14 +72,14 @@ def test_bytes_that_are_no_stream_are_split_alike_as_well(noise: bytes, places: 
     [b"x" * 4096, b"data: " + b"x" * 4090 + b"\n", b"\xff" * 4096],
     ids=["no name", "data", "no text"],
 )
-def test_an_event_without_an_end_is_given_up_and_not_kept(piece: bytes) -> None:
+def test_an_endless_event_is_refused_and_not_kept(piece: bytes) -> None:
     decoder = EventDecoder(longest=65_536)
     with pytest.raises(EventTooLong):
         feed_often(decoder, piece)
 
 
 @pytest.mark.parametrize("line", [b'data: {"a": 1,\n', b"data: {}}\n", b"data: }\n"])
-def test_the_end_of_an_event_of_many_lines_is_not_looked_for_without_end(
+def test_the_search_for_the_end_of_a_long_event_is_bounded(
     line: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_at: list[int] = []

@@ -14,7 +14,7 @@ from ttchat_tui.domain.generation import Candidate, GenerationControl
 
 OTHERWISE_HERE: Final = {
     "test_load_phases_come_in_their_order_and_never_pass_their_end": "the server has loaded its model already",
-    "test_the_engine_reports_what_it_loaded": "a server tells neither its vocabulary nor its threads",
+    "test_the_engine_reports_what_it_loaded": "a server reports neither its vocabulary nor its threads",
     "test_sampling_changed_during_a_reply_applies_from_the_next_token": "a request is sent once: live_sampling is False",
     "test_every_row_streams_ends_once_and_the_batch_ends_last": "rows are requests: nothing holds them in step",
     "test_cancel_ends_all_rows_and_keeps_the_tokens_so_far": "rows are requests: nothing holds them in step",
@@ -22,9 +22,9 @@ OTHERWISE_HERE: Final = {
 """Test → why it cannot hold."""
 
 UNSURE_OF_A_REAL_ONE: Final = {
-    "test_a_full_context_ends_the_reply": "not every server tells its context",
+    "test_a_full_context_ends_the_reply": "not every server reports its context",
     "test_a_count_equals_the_length_of_the_prompt": "not every server counts",
-    "test_messages_that_do_not_fit_are_dropped_from_the_oldest_and_reported": "not every server tells its context",
+    "test_messages_that_do_not_fit_are_dropped_from_the_oldest_and_reported": "not every server reports its context",
     "test_a_message_that_cannot_fit_is_refused_with_both_numbers": "not every server refuses: some drop or stretch",
     "test_a_prompt_that_cannot_fit_is_refused_once": "not every server refuses: some drop or stretch",
     "test_a_reply_can_be_continued": "not every server continues a message",
@@ -50,7 +50,7 @@ def test_the_exceptions_are_tests_that_exist() -> None:
     assert {*OTHERWISE_HERE, *UNSURE_OF_A_REAL_ONE} <= tests
 
 
-def test_a_server_is_told_by_its_endpoint_and_takes_no_live_changes(subject: Subject) -> None:
+def test_a_server_is_named_by_its_endpoint_and_accepts_no_live_changes(subject: Subject) -> None:
     info = subject.loaded()
     assert info.engine == "remote"
     assert info.endpoint in info.label

@@ -1,4 +1,4 @@
-"""How a prompt is counted: by the server, by a tokenizer of this machine, by a guess; and that it can be given up."""
+"""Counting a prompt: by the server, by a local tokenizer, or by estimate; and cancelling it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HELLO = (ChatMessage("user", "Hello?"),)
 
 
 class Words:
-    """A tokenizer of this machine: a token a word."""
+    """A local tokenizer with one token per word."""
 
     has_template = True
 
@@ -84,11 +84,11 @@ def test_a_tokenizer_of_the_same_model_counts_where_the_server_does_not() -> Non
 
 
 @pytest.mark.parametrize(("counter", "name"), [(Words, "org/other"), (Broken, "org/model")])
-def test_without_one_that_can_the_count_is_marked_as_a_guess(counter: type[Words], name: str) -> None:
+def test_without_a_tokenizer_the_count_is_marked_as_an_estimate(counter: type[Words], name: str) -> None:
     assert loaded(RawServer(other=unknown_kind), counter, name).count(1, HELLO).is_estimate
 
 
-def test_a_local_count_that_the_servers_figures_speak_against_is_a_guess_from_then_on() -> None:
+def test_a_local_count_that_the_server_contradicts_is_an_estimate_from_then_on() -> None:
     chat = stream(said("Hi"), end("stop"), usage(9, 1))
     engine = loaded(RawServer(chat, unknown_kind))
     reply(engine, *HELLO)
@@ -97,7 +97,7 @@ def test_a_local_count_that_the_servers_figures_speak_against_is_a_guess_from_th
     assert (other.prompt_tokens, other.is_estimate) == (2, True)
 
 
-def test_a_local_count_that_the_server_bears_out_stays_sure() -> None:
+def test_a_local_count_that_the_server_confirms_stays_exact() -> None:
     engine = loaded(RawServer(stream(said("Hi"), end("stop"), usage(1, 1)), unknown_kind))
     reply(engine, *HELLO)
     assert not engine.count(2, [ChatMessage("user", "one two")]).is_estimate

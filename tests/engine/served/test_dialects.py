@@ -1,4 +1,4 @@
-"""Servers are told apart, and spoken to in their own words."""
+"""Servers are recognised, and requests use their dialect."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ MESSAGES = (ChatMessage("user", "Hi"), ChatMessage("assistant", "He"))
         (ServerSigns(host="elsewhere"), dialects.OPENAI),
     ],
 )
-def test_a_server_is_known_by_its_signs(signs: ServerSigns, dialect: Dialect) -> None:
+def test_a_server_is_recognised_by_its_signs(signs: ServerSigns, dialect: Dialect) -> None:
     assert recognise(signs) is dialect
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda each: each.name)
-def test_nothing_is_sent_that_the_dialect_does_not_name(dialect: Dialect) -> None:
+def test_only_fields_of_the_dialect_are_sent(dialect: Dialect) -> None:
     body = body_of(dialect, "m", MESSAGES[:1], SAMPLING, 2**40, max_tokens=7, logprobs=True)
     known = {field.name for field in dialect.fields.values()} | set(dialect.extra)
     known |= {"model", "messages", "stream", "stream_options"} | ({"logprobs"} if dialect.logprobs else set())
@@ -67,7 +67,7 @@ def test_whole_numbers_are_sent_as_whole_numbers_with_all_their_digits(
         assert b'"top_k":%d,' % (fields["top_k"].off if top_k == 0 and fields["top_k"].off else top_k) in sent
 
 
-def test_each_server_gets_its_own_words() -> None:
+def test_each_server_gets_its_own_field_names() -> None:
     def body(dialect: Dialect, *, continue_last: bool = False) -> dict[str, object]:
         return body_of(dialect, "m", MESSAGES, SAMPLING, 1, max_tokens=7, continue_last=continue_last)
 
@@ -81,7 +81,7 @@ def test_each_server_gets_its_own_words() -> None:
     assert body(dialects.VLLM, continue_last=True)["add_generation_prompt"] is False
 
 
-def test_a_reply_that_broke_off_in_its_thoughts_goes_on_in_them() -> None:
+def test_a_reply_interrupted_in_its_thoughts_continues_them() -> None:
     assert is_thinking([ChatMessage("assistant", "<think>\nHm")])
     assert not is_thinking([ChatMessage("assistant", "<think>\nHm\n</think>\n\nYes")])
     assert not is_thinking([ChatMessage("user", "<think>")])

@@ -1,4 +1,4 @@
-"""The remote engine against a server that does what a test says, down to the bytes."""
+"""The served engine against a server that a test controls byte by byte."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_reply_streams_with_the_figures_of_the_server(serve: Serve) -> None:
     assert stats.ttft_s is not None
 
 
-def test_without_a_usage_the_pieces_are_counted_and_that_is_said(serve: Serve) -> None:
+def test_without_usage_pieces_are_counted_and_marked_as_such(serve: Serve) -> None:
     stats = last(serve(stream(said("a"), said("b"), end("stop"), DONE)).reply()).stats
     assert (stats.completion_tokens, stats.chunks, stats.is_estimate) == (2, 2, True)
 
@@ -178,7 +178,7 @@ def test_candidates_are_requests_side_by_side_each_with_its_seed(serve: Serve) -
 # -- ends of another kind
 
 
-def test_a_stream_that_ends_without_a_word_is_an_interrupted_reply(serve: Serve) -> None:
+def test_a_stream_that_just_ends_is_an_interrupted_reply(serve: Serve) -> None:
     events = serve(stream(said("Half a"))).reply()
     assert text(events) == "Half a"
     assert error_of(events).kind == "connection_lost"
@@ -192,20 +192,20 @@ def test_a_finish_reason_without_done_is_an_end(serve: Serve) -> None:
     assert last(serve(stream(said("Hi"), end("length"))).reply()).reason == "length"
 
 
-def test_an_error_in_the_stream_keeps_what_came_and_is_told_in_the_servers_words(serve: Serve) -> None:
+def test_an_error_in_the_stream_keeps_the_text_and_is_reported_in_the_servers_words(serve: Serve) -> None:
     failed = b'data: {"error": {"message": "CUDA out of\\nmemory"}}\n\n'
     events = serve(stream(said("Half"), failed, DONE)).reply()
     assert text(events) == "Half"
     assert "CUDA out of" in error_of(events).message
 
 
-def test_a_web_page_is_told_as_such(serve: Serve) -> None:
+def test_a_web_page_is_reported_as_such(serve: Serve) -> None:
     events = serve(sends(answer(200, "<html>sign in</html>", kind="text/html"))).reply()
     assert "web page" in error_of(events).message
     assert "/v1" in error_of(events).cure
 
 
-def test_a_line_without_end_is_given_up(serve: Serve) -> None:
+def test_an_endless_line_is_refused(serve: Serve) -> None:
     events = serve(stream(said("Hi"), b"data: " + b"x" * 9_000_000)).reply()
     assert text(events) == "Hi"
     assert error_of(events).kind == "endpoint_protocol"
@@ -242,13 +242,13 @@ def test_a_reply_cancelled_before_it_began_is_not_sent(serve: Serve) -> None:
     assert not client.server.chats
 
 
-def test_a_server_that_never_begins_is_given_up(serve: Serve) -> None:
+def test_a_server_that_never_answers_times_out(serve: Serve) -> None:
     events = serve(silence(HEAD + b": waiting\n\n"), first_token_timeout_s=0.15).reply()
     assert error_of(events).kind == "endpoint_timeout"
     assert "first_token_timeout_s" in error_of(events).cure
 
 
-def test_a_server_that_stops_in_the_middle_is_given_up_and_the_part_kept(serve: Serve) -> None:
+def test_a_server_that_stalls_times_out_and_the_text_is_kept(serve: Serve) -> None:
     events = serve(silence(HEAD + said("Half")), token_timeout_s=0.15).reply()
     assert (text(events), error_of(events).kind) == ("Half", "connection_lost")
 
@@ -274,14 +274,16 @@ def test_a_load_is_cancelled_while_the_server_is_silent(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_a_busy_server_is_asked_again(serve: Serve, status: int) -> None:
+def test_a_request_to_a_busy_server_is_retried(serve: Serve, status: int) -> None:
     busy = sends(answer(status, {}, "Retry-After: 0.02"))
     client = serve(in_turn(busy, busy, stream(said("Hi"), end("stop"))))
     events = client.reply()
     assert text(events) == "Hi"
     assert len(client.server.chats) == 3
-    told = [(event.wait_s, event.attempt, event.attempts) for event in events if isinstance(event, Retrying)]
-    assert told == [(0.02, 2, 4), (0.0, 2, 4), (0.02, 3, 4), (0.0, 3, 4)], "each wait, and its end"
+    reported = [
+        (event.wait_s, event.attempt, event.attempts) for event in events if isinstance(event, Retrying)
+    ]
+    assert reported == [(0.02, 2, 4), (0.0, 2, 4), (0.02, 3, 4), (0.0, 3, 4)], "each wait, and its end"
     reason = next(event.reason for event in events if isinstance(event, Retrying))
     words = {
         429: "is busy",
@@ -292,7 +294,7 @@ def test_a_busy_server_is_asked_again(serve: Serve, status: int) -> None:
     assert reason == f"{client.info.endpoint} {words[status]} ({status})"
 
 
-def test_too_long_a_wait_is_told_and_not_waited_for(serve: Serve) -> None:
+def test_too_long_a_wait_is_reported_instead_of_a_retry(serve: Serve) -> None:
     client = serve(sends(answer(429, {"message": "quota"}, "Retry-After: 3600")))
     events = client.reply()
     assert (error_of(events).kind, len(client.server.chats)) == ("rate_limited", 1)
@@ -303,7 +305,7 @@ def test_too_long_a_wait_is_told_and_not_waited_for(serve: Serve) -> None:
     [sends(answer(500, {})), sends(b""), stream(said("Hi"))],
     ids=["server error", "nothing", "broken off"],
 )
-def test_what_may_have_been_served_is_never_sent_twice(serve: Serve, chat: Handler) -> None:
+def test_a_request_that_may_have_been_processed_is_never_repeated(serve: Serve, chat: Handler) -> None:
     client = serve(chat)
     assert last(client.reply()).reason == "error"
     assert len(client.server.chats) == 1
@@ -320,7 +322,7 @@ def test_a_field_that_the_server_refuses_is_left_out_from_then_on(serve: Serve) 
     assert [("stream_options" in heard.json) for heard in client.server.chats] == [True, False, False]
 
 
-def test_a_reply_longer_than_the_room_is_asked_for_shorter(serve: Serve) -> None:
+def test_a_reply_longer_than_the_context_is_requested_shorter(serve: Serve) -> None:
     message = "maximum context length is 300 tokens and your request has 280 input tokens"
     client = serve(
         in_turn(sends(answer(400, {"message": message})), stream(said("Hi"), end("length"), usage(280, 20)))
@@ -333,7 +335,7 @@ def test_a_reply_longer_than_the_room_is_asked_for_shorter(serve: Serve) -> None
 # -- keys
 
 
-def test_the_key_goes_to_the_server_that_it_is_for(serve: Serve) -> None:
+def test_the_key_goes_to_its_own_server(serve: Serve) -> None:
     client = serve(environ={"OPENAI_API_KEY": "sk-secret"})
     client.reply()
     assert client.server.chats[0].headers["authorization"] == "Bearer sk-secret"
@@ -348,7 +350,7 @@ def test_a_redirect_to_another_origin_does_not_take_the_key_along(serve: Serve) 
     other.close()
 
 
-def test_a_refused_key_is_told_by_its_variable(serve: Serve) -> None:
+def test_a_refused_key_is_reported_by_its_variable(serve: Serve) -> None:
     client = serve(sends(answer(401, {"error": "no"})), environ={"OPENAI_API_KEY": "sk-secret"})
     error = error_of(client.reply())
     assert error.kind == "endpoint_auth"
@@ -359,7 +361,7 @@ def test_a_refused_key_is_told_by_its_variable(serve: Serve) -> None:
 # -- loading
 
 
-def test_the_engine_tells_what_it_found(serve: Serve) -> None:
+def test_the_engine_reports_what_it_found(serve: Serve) -> None:
     info = serve().info
     assert (info.model, info.engine, info.context_length) == ("m", "remote", 4096)
     assert info.label.startswith("remote vLLM @ 127.0.0.1:")
@@ -367,7 +369,7 @@ def test_the_engine_tells_what_it_found(serve: Serve) -> None:
     assert not info.capabilities.live_sampling
 
 
-def test_a_base_url_without_v1_is_mended_and_told() -> None:
+def test_a_base_url_without_v1_is_corrected_and_reported() -> None:
     server = RawServer()
     engine = ServedEngine({})
     options = RemoteOptions(base_url=server.url.removesuffix("/v1"))
@@ -377,13 +379,13 @@ def test_a_base_url_without_v1_is_mended_and_told() -> None:
     server.close()
 
 
-def test_a_model_that_is_not_there_is_refused_with_those_that_are(serve: Serve) -> None:
+def test_a_missing_model_is_refused_with_a_list_of_the_others(serve: Serve) -> None:
     with pytest.raises(EngineError, match="there: m") as caught:
         serve().load("remote:other")
     assert caught.value.info.kind == "model_missing"
 
 
-def test_a_server_that_is_gone_is_told_by_its_address(serve: Serve) -> None:
+def test_a_missing_server_is_reported_by_its_address(serve: Serve) -> None:
     client = serve(retries=1)
     client.server.close()
     error = error_of(client.reply())

@@ -1,4 +1,4 @@
-"""One conversation that goes from this machine's engine to a server and back; each reply says who gave it."""
+"""A conversation that moves from a local engine to a server and back. Each reply records its engine."""
 
 from __future__ import annotations
 

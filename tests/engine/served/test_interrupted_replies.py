@@ -1,4 +1,4 @@
-"""What a session keeps of a served reply that broke off, and how it goes on."""
+"""Interrupted served replies: what the session keeps, and how they continue."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_reply_whose_server_went_away_is_kept_as_interrupted_and_can_be_contin
     assert (session.last_reply.content, session.last_reply.status) == ("one two", "complete")
 
 
-def test_a_reply_that_cannot_go_on_now_stays_as_it_was_and_the_reason_is_told(start: Start) -> None:
+def test_a_reply_that_cannot_be_continued_stays_unchanged_and_the_reason_is_reported(start: Start) -> None:
     broken = stream(said("one "))
     session, until_finished = start(RawServer(in_turn(broken, sends(answer(500, {"error": "starting"})))))
     session.submit("count")
@@ -98,15 +98,15 @@ def plain(client: socket.socket, _heard: Heard) -> None:
     client.sendall(answer(200, {"data": [{"id": "m"}]}))
 
 
-def test_a_server_that_cannot_continue_is_asked_in_words_for_the_rest_and_that_is_told(start: Start) -> None:
+def test_a_server_that_cannot_continue_is_asked_in_words_and_that_is_reported(start: Start) -> None:
     rest = stream(said("and"), said(" three"), end("stop"))
     server = RawServer(in_turn(stream(said("one, two")), rest), plain)
     session, until_finished = start(server)
     session.submit("count")
     until_finished()
-    told = [update.error.kind for update in session.continue_reply() if isinstance(update, Notice)]
+    reported = [update.error.kind for update in session.continue_reply() if isinstance(update, Notice)]
     until_finished()
-    assert told == [NOTE]
+    assert reported == [NOTE]
     sent = server.chats[-1].json["messages"]
     assert [message["role"] for message in sent] == ["user", "assistant", "user"]
     assert "one, two" in sent[-1]["content"]
@@ -115,7 +115,7 @@ def test_a_server_that_cannot_continue_is_asked_in_words_for_the_rest_and_that_i
     assert (session.last_reply.content, session.last_reply.status) == ("one, two and three", "complete")
 
 
-def test_thoughts_before_the_rest_do_not_get_into_the_middle_of_the_reply(start: Start) -> None:
+def test_thoughts_of_a_continuation_do_not_enter_the_reply(start: Start) -> None:
     rest = stream(thought("They want the rest."), said("two"), end("stop"))
     session, until_finished = start(RawServer(in_turn(stream(said("one ")), rest), plain))
     session.submit("count")
@@ -126,7 +126,7 @@ def test_thoughts_before_the_rest_do_not_get_into_the_middle_of_the_reply(start:
     assert session.last_reply.content == "one two"
 
 
-def test_a_call_of_a_tool_is_kept_with_the_reply_and_not_sent_back(start: Start) -> None:
+def test_a_tool_call_is_kept_with_the_reply_and_not_sent_back(start: Start) -> None:
     call = data({"choices": [{"delta": {"tool_calls": [{"function": {"name": "now", "arguments": "{}"}}]}}]})
     server = RawServer(
         in_turn(stream(said("Well."), call, end("tool_calls")), stream(said("Hi"), end("stop")))
@@ -145,18 +145,18 @@ def test_a_call_of_a_tool_is_kept_with_the_reply_and_not_sent_back(start: Start)
     assert [message["content"] for message in sent] == ["What time is it?", "Well.", "And now?"]
 
 
-def test_how_far_the_prompt_is_read_is_told_while_it_is_read(start: Start) -> None:
+def test_prefill_progress_is_reported_during_prefill(start: Start) -> None:
     progress = [
         data({"choices": [], "prompt_progress": {"total": 100, "processed": done}}) for done in (25, 50)
     ]
     session, until_finished = start(RawServer(stream(*progress, said("Hi"), end("stop"))))
     session.submit("long")
-    told = [(each.done, each.total) for each in until_finished() if isinstance(each, ReplyPrefilling)]
-    assert told[:2] == [(25, 100), (50, 100)]
-    assert told[2][0] == told[2][1], "the reply begins"
+    reported = [(each.done, each.total) for each in until_finished() if isinstance(each, ReplyPrefilling)]
+    assert reported[:2] == [(25, 100), (50, 100)]
+    assert reported[2][0] == reported[2][1], "the reply begins"
 
 
-def test_a_thought_that_nothing_opened_is_told_as_one_while_the_answer_streams(start: Start) -> None:
+def test_an_unopened_thought_is_recognised_while_the_answer_streams(start: Start) -> None:
     pieces = map(said, ["Hm", ", so.", "\n</", "think", ">", "\n\n", "Yes", "."])
     session, until_finished = start(RawServer(stream(*pieces, end("stop")), plain))
     session.submit("Is it?")
@@ -169,7 +169,7 @@ def test_a_thought_that_nothing_opened_is_told_as_one_while_the_answer_streams(s
     assert session.last_reply.content == "<think>\nHm, so.\n</think>\n\nYes."
 
 
-def test_what_was_thought_before_the_rest_is_not_dropped_without_a_word(start: Start) -> None:
+def test_hidden_thoughts_of_a_continuation_are_reported(start: Start) -> None:
     rest = stream(thought("They want the rest."), said("two"), end("stop"))
     session, until_finished = start(RawServer(in_turn(stream(said("one ")), rest), plain))
     session.submit("count")

@@ -1,4 +1,4 @@
-"""What never leaves this machine in the open, and whom it talks to at all."""
+"""Keys never leave the machine unencrypted, and certificates are checked."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_key_does_not_follow_to_plain_http(monkeypatch: pytest.MonkeyPatch) ->
     assert [request.url.scheme for request in heard] == ["https"]
 
 
-def test_a_name_that_is_not_known_is_told_with_its_spelling() -> None:
+def test_an_unknown_host_name_is_reported_as_written() -> None:
     def nowhere(request: httpx.Request) -> httpx.Response:
         try:
             raise socket.gaierror(-2, "Name or service not known")
@@ -93,7 +93,7 @@ def test_a_name_that_is_not_known_is_told_with_its_spelling() -> None:
     assert "https://labb.example/v1" in caught.value.info.cure
 
 
-def test_https_at_a_port_that_speaks_http_is_told() -> None:
+def test_https_to_an_http_port_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def speak_http() -> None:
@@ -118,7 +118,7 @@ def secure_url(certificate: Path) -> Iterator[str]:
     server.close()
 
 
-def test_a_certificate_that_nobody_vouches_for_is_not_accepted(secure_url: str) -> None:
+def test_a_self_signed_certificate_is_not_accepted(secure_url: str) -> None:
     with pytest.raises(EngineError) as caught:
         load(secure_url, ENVIRON)
     assert caught.value.info.kind == "endpoint_tls"
@@ -126,7 +126,7 @@ def test_a_certificate_that_nobody_vouches_for_is_not_accepted(secure_url: str) 
     assert "SSL_CERT_FILE" in caught.value.info.cure
 
 
-def test_a_certificate_is_accepted_by_the_cure_that_is_told(
+def test_the_given_cure_makes_a_certificate_accepted(
     secure_url: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))

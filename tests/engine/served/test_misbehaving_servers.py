@@ -1,4 +1,4 @@
-"""What a reply comes to when the server, or the network before it, does not do as it should."""
+"""Replies through servers and networks that misbehave."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ HARMLESS = (
 
 @by_name
 @pytest.mark.parametrize("wire", HARMLESS, ids=lambda wire: wire.__name__)
-def test_what_is_merely_odd_changes_nothing(shape: Shape, wire: Wire) -> None:
+def test_harmless_oddities_change_nothing(shape: Shape, wire: Wire) -> None:
     with serving(ScriptedServer(shape, wire=wire)) as server:
         server.events = said(shape)
         events = reply(server)
@@ -120,7 +120,7 @@ def test_what_is_merely_odd_changes_nothing(shape: Shape, wire: Wire) -> None:
     assert (finished(events).reason, finished(events).error) == ("stop", None)
 
 
-def test_gzip_that_nobody_asked_for_is_read() -> None:
+def test_unrequested_gzip_is_read() -> None:
     def packed(events: Iterable[bytes]) -> Iterator[bytes]:
         yield gzip.compress(b"".join(events))
 
@@ -138,7 +138,7 @@ def test_thinking_comes_as_a_block_before_the_answer(shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["before the finish", "after the finish"])
-def test_the_usage_counts_wherever_it_stands(is_first: bool) -> None:
+def test_the_usage_counts_wherever_it_is(is_first: bool) -> None:
     usage = VLLM.chunk(None, usage={"prompt_tokens": 31, "completion_tokens": 9, "total_tokens": 40})
     finish = VLLM.chunk({}, "stop")
     tail = [usage, finish] if is_first else [finish, usage]
@@ -148,7 +148,7 @@ def test_the_usage_counts_wherever_it_stands(is_first: bool) -> None:
     assert not stats.is_estimate
 
 
-def test_without_usage_the_figures_are_marked_as_guessed() -> None:
+def test_without_usage_the_figures_are_marked_as_estimates() -> None:
     with serving(ScriptedServer(OPENAI, events=said(OPENAI))) as server:
         assert finished(reply(server)).stats.is_estimate
 
@@ -170,7 +170,7 @@ def cut(how: type[Exception] | None, after: int = 6) -> Wire:
 
 @by_name
 @pytest.mark.parametrize("how", [Reset, None], ids=["reset", "clean end without a finish reason"])
-def test_a_reply_that_breaks_off_keeps_what_came_and_says_so(
+def test_a_reply_that_breaks_off_keeps_its_text_and_is_reported(
     shape: Shape, how: type[Exception] | None
 ) -> None:
     with serving(ScriptedServer(shape, wire=cut(how))) as server:
@@ -183,7 +183,7 @@ def test_a_reply_that_breaks_off_keeps_what_came_and_says_so(
     assert error_of(events).cure
 
 
-def test_a_server_that_falls_silent_is_given_up_after_its_time() -> None:
+def test_a_server_that_falls_silent_times_out() -> None:
     with serving(ScriptedServer(wire=cut(Hush), events=said(VLLM))) as server:
         events = reply(server, token_timeout_s=0.2)
         assert server.has_left.wait(5), "the connection is closed"
@@ -193,7 +193,7 @@ def test_a_server_that_falls_silent_is_given_up_after_its_time() -> None:
 
 
 def dripping(events: Iterable[bytes]) -> Iterator[bytes]:
-    """A piece a tenth of a second, cut in the middle of an event."""
+    """One piece every tenth of a second, split within an event."""
     pause = threading.Event()
     for event in events:
         yield event[:20]
@@ -208,14 +208,14 @@ def test_a_slow_drip_is_a_reply_as_long_as_each_token_comes_in_time() -> None:
     assert (finished(events).stats.total_s or 0) > 0.5, "longer than one token may take"
 
 
-def test_a_server_that_never_begins_is_given_up_after_its_time() -> None:
+def test_a_server_that_never_begins_times_out() -> None:
     with serving(ScriptedServer(wire=cut(Hush, after=0), events=said(VLLM))) as server:
         events = reply(server, first_token_timeout_s=0.2)
     assert error_of(events).kind == "endpoint_timeout"
     assert "0.2 s" in error_of(events).message
 
 
-def test_an_error_in_mid_stream_is_said_and_what_came_is_kept() -> None:
+def test_an_error_in_mid_stream_is_reported_and_the_text_kept() -> None:
     error = b'data: {"error":{"message":"CUDA out of memory\\nand a long trace","type":"x","code":500}}\n\n'
     with serving(ScriptedServer(events=[*map(VLLM.delta, "Half"), error])) as server:
         events = reply(server)
@@ -237,7 +237,7 @@ def test_a_line_of_ten_megabytes_is_refused_and_not_kept() -> None:
     assert "bytes" in error_of(events).message
 
 
-def test_what_is_no_json_is_said() -> None:
+def test_data_that_is_not_json_is_reported() -> None:
     with serving(ScriptedServer(events=[VLLM.delta("Half"), b"data: {nonsense\n\n"])) as server:
         events = reply(server)
     assert text(events) == "Half"
@@ -302,7 +302,7 @@ REFUSALS: list[tuple[Answer, str, str]] = [
 
 
 @pytest.mark.parametrize(("answer", "kind", "word"), REFUSALS, ids=lambda value: getattr(value, "status", ""))
-def test_every_refusal_has_its_words(answer: Answer, kind: str, word: str) -> None:
+def test_every_refusal_has_its_own_message(answer: Answer, kind: str, word: str) -> None:
     with serving(ScriptedServer(answers=[answer] * 5)) as server:
         error = error_of(reply(server, retries=0))
     assert error.kind == kind
@@ -312,7 +312,7 @@ def test_every_refusal_has_its_words(answer: Answer, kind: str, word: str) -> No
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504, 529])
-def test_a_refusal_that_passes_is_tried_again_when_the_server_says(status: int) -> None:
+def test_a_temporary_refusal_is_retried_when_the_server_says(status: int) -> None:
     busy = Answer(status, {"error": "busy"}, {"Retry-After": "0"})
     with serving(ScriptedServer(answers=[busy, busy], events=said(VLLM))) as server:
         assert text(reply(server, retries=3)) == SAID
@@ -320,7 +320,7 @@ def test_a_refusal_that_passes_is_tried_again_when_the_server_says(status: int) 
 
 
 @pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached"])
-def test_a_quota_that_is_used_up_is_not_asked_for_again(code: str) -> None:
+def test_a_request_is_not_repeated_once_the_quota_is_used_up(code: str) -> None:
     no = Answer(429, {"error": {"message": "You exceeded your current quota.", "code": code}})
     with serving(ScriptedServer(answers=[no], events=said(VLLM))) as server:
         error = error_of(reply(server, retries=3))
@@ -328,7 +328,7 @@ def test_a_quota_that_is_used_up_is_not_asked_for_again(code: str) -> None:
     assert (error.kind, "quota" in error.message) == ("quota_used_up", True)
 
 
-def test_a_server_that_loads_its_model_is_waited_for_and_that_is_said(
+def test_the_wait_for_a_server_that_loads_its_model_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(row_request, "_LOADING_WAIT_S", 0.01)
@@ -340,7 +340,7 @@ def test_a_server_that_loads_its_model_is_waited_for_and_that_is_said(
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 500])
-def test_a_refusal_that_stays_is_not_tried_again(status: int) -> None:
+def test_a_lasting_refusal_is_not_retried(status: int) -> None:
     with serving(ScriptedServer(answers=[Answer(status, {"error": "no"})], events=said(VLLM))) as server:
         error_of(reply(server, retries=3))
         assert len(server.chats()) == 1
@@ -355,7 +355,7 @@ def test_a_redirect_to_another_host_does_not_get_the_key() -> None:
         assert all("authorization" not in headers for headers, _ in other.chats())
 
 
-def test_nothing_listening_is_said_with_the_address(tmp_path: Path) -> None:
+def test_a_refused_connection_is_reported_with_the_address(tmp_path: Path) -> None:
     with serving(ScriptedServer()) as server:
         pass
     with pytest.raises(EngineError) as caught:
@@ -368,7 +368,7 @@ def test_nothing_listening_is_said_with_the_address(tmp_path: Path) -> None:
 
 
 @by_name
-def test_each_kind_of_server_gets_only_what_it_takes(shape: Shape) -> None:
+def test_each_kind_of_server_gets_only_what_it_accepts(shape: Shape) -> None:
     known: dict[str, Callable[[dict[str, object]], bool]] = {
         "vllm": lambda body: {"top_k", "min_p", "repetition_penalty"} <= set(body),
         "llama.cpp": lambda body: {"top_k", "min_p", "repeat_penalty"} <= set(body),

@@ -1,4 +1,4 @@
-"""Lists of models in every shape, or none: what is read, what is taken, and what is tried without one."""
+"""Model lists in every shape, or none: what is read, which model is chosen, and what is tried without a list."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_list_is_read_in_every_shape_and_each_id_once(body: object, known: lis
 @pytest.mark.parametrize(
     "body", [{}, {"error": "no"}, "models", 3, None, {"data": 3}, {"data": {"error": {"message": "no"}}}]
 )
-def test_what_is_no_list_is_said(body: object) -> None:
+def test_an_answer_without_a_list_is_reported(body: object) -> None:
     with pytest.raises(EngineError) as caught:
         ids(body)
     assert caught.value.info.kind == "endpoint_protocol"
@@ -81,7 +81,7 @@ JSON = st.recursive(
 
 
 @given(st.lists(JSON))
-def test_whatever_stands_in_a_list_its_ids_are_texts_and_differ(entries: list[Any]) -> None:
+def test_ids_of_any_list_are_strings_and_differ(entries: list[Any]) -> None:
     found = ids({"data": entries})
     assert all(isinstance(each, str) and each for each in found)
     assert len(set(found)) == len(found)
@@ -144,7 +144,7 @@ def listing(*entries: object) -> Handler:
     ],
     ids=lambda each: str(each["id"]),
 )
-def test_a_model_that_does_not_chat_is_not_taken_unasked(load: Load, other: dict[str, object]) -> None:
+def test_a_model_that_does_not_chat_is_only_used_when_named(load: Load, other: dict[str, object]) -> None:
     assert load(listing(other, {"id": "m1"})).model == "m1"
     assert load(listing(other, {"id": "m1"}), f"remote:{other['id']}").model == other["id"], "but by name"
 
@@ -161,7 +161,7 @@ def test_a_model_that_does_not_chat_is_not_taken_unasked(load: Load, other: dict
         "mistral-large",
     ],
 )
-def test_a_model_that_chats_is_taken_as_the_first(load: Load, name: str) -> None:
+def test_the_first_model_that_chats_is_used(load: Load, name: str) -> None:
     assert load(listing({"id": name}, {"id": "m2"})).model == name
 
 
@@ -171,21 +171,21 @@ def test_a_server_without_models_says_so(load: Load) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 500, 501])
-def test_a_model_that_is_named_is_tried_where_the_list_is_refused(load: Load, status: int) -> None:
+def test_a_named_model_is_tried_although_the_list_is_refused(load: Load, status: int) -> None:
     info = load(sends(answer(status, {"detail": "no listing"})), "remote:m1")
     assert (info.model, info.served) == ("m1", ())
-    assert "m1 is asked for all the same" in info.notes[0]
+    assert "m1 is requested anyway" in info.notes[0]
     with pytest.raises(EngineError):
         load(sends(answer(status, {"detail": "no listing"})))
 
 
-def test_a_model_that_is_named_is_tried_where_the_server_hangs_up_on_its_list(load: Load) -> None:
+def test_a_named_model_is_tried_although_the_server_hangs_up_on_its_list(load: Load) -> None:
     assert load(sends(b""), "remote:m1").model == "m1"
     with pytest.raises(EngineError, match="closed the connection"):
         load(sends(b""))
 
 
-def test_a_server_that_loads_its_model_is_waited_for_and_that_is_shown(
+def test_the_load_waits_for_a_server_that_loads_its_model(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote_engine, "_LOADING_WAIT_S", 0.01)
@@ -209,7 +209,7 @@ def test_waiting_for_a_server_that_loads_can_be_cancelled(load: Load) -> None:
         load(sends(answer(503, {"error": {"message": "Loading model"}})), report=report)
 
 
-def test_what_tells_servers_apart_is_asked_at_the_same_time(load: Load) -> None:
+def test_identifying_requests_are_sent_in_parallel(load: Load) -> None:
     """Each of the four is answered only when all have been asked."""
     paths: set[str] = set()
     all_asked = threading.Event()

@@ -1,4 +1,4 @@
-"""How long a reply is waited for: a row is given its arrivals with their times, and its deadline read."""
+"""Deadlines of a reply: a row gets arrivals with their times, and the test reads its deadline."""
 
 from __future__ import annotations
 
@@ -74,9 +74,7 @@ def test_a_thought_is_a_token(row: RowRequest) -> None:
 
 
 @pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "whatever"])
-def test_after_the_end_of_a_reply_its_figures_are_waited_for_a_second_and_no_more(
-    row: RowRequest, reason: str
-) -> None:
+def test_figures_may_follow_the_end_of_a_reply_for_a_second(row: RowRequest, reason: str) -> None:
     receive(row, 2.0, said("Hi"))
     receive(row, 3.0, end(reason))
     receive(row, 3.9, COMMENT)
@@ -86,7 +84,7 @@ def test_after_the_end_of_a_reply_its_figures_are_waited_for_a_second_and_no_mor
     assert row.error is None
 
 
-def test_a_reply_that_goes_on_after_its_end_is_not_over(row: RowRequest) -> None:
+def test_a_reply_that_continues_after_its_finish_reason_is_not_over(row: RowRequest) -> None:
     receive(row, 2.0, said("He") + end("stop"))
     receive(row, 2.5, said("llo"))
     assert row.deadline_s == 3.5
@@ -95,7 +93,7 @@ def test_a_reply_that_goes_on_after_its_end_is_not_over(row: RowRequest) -> None
 @pytest.mark.parametrize(
     "sent", [b'{"message": "Sign in"}', b'data: {"message": "Sign in"}\n\ndata: [DONE]\n\n']
 )
-def test_json_that_is_no_reply_is_told_and_not_called_empty(row: RowRequest, sent: bytes) -> None:
+def test_json_that_is_no_reply_is_reported_and_not_called_empty(row: RowRequest, sent: bytes) -> None:
     receive(row, 2.0, sent)
     list(row.accept(Ended(TAG, 2.5)))
     assert row.error is not None
@@ -112,7 +110,7 @@ def test_json_that_is_no_reply_is_told_and_not_called_empty(row: RowRequest, sen
         ("error", "endpoint_error"),
     ],
 )
-def test_an_end_that_is_none_of_the_models_is_told_in_words(row: RowRequest, word: str, kind: str) -> None:
+def test_an_end_that_is_not_the_models_is_reported(row: RowRequest, word: str, kind: str) -> None:
     receive(row, 2.0, said("Hi") + end(word))
     list(row.accept(Ended(TAG, 2.5)))
     assert (row.reason, row.error and row.error.kind) == ("error", kind)
@@ -120,16 +118,14 @@ def test_an_end_that_is_none_of_the_models_is_told_in_words(row: RowRequest, wor
     assert word in row.error.message
 
 
-def test_a_good_status_is_any_of_the_two_hundreds(row: RowRequest) -> None:
+def test_every_2xx_status_is_a_success(row: RowRequest) -> None:
     list(row.accept(Answered(TAG, 1.5, 206, {}, "")))
     receive(row, 2.0, said("Hi") + end("stop") + b"data: [DONE]\n\n")
     assert (row.reason, row.error) == ("stop", None)
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "rot13"])
-def test_what_was_compressed_unasked_in_a_way_that_is_not_read_is_named(
-    row: RowRequest, encoding: str
-) -> None:
+def test_an_unreadable_compression_is_named(row: RowRequest, encoding: str) -> None:
     list(row.accept(Answered(TAG, 1.5, 200, {"content-encoding": encoding}, "")))
     assert row.error is not None
-    assert f"with {encoding}, which was not asked for" in row.error.message
+    assert f"with {encoding}, which was not requested" in row.error.message

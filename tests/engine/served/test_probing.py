@@ -1,4 +1,4 @@
-"""Where no server was named, this machine's usual ports are looked at, and what is there is told."""
+"""Without a named server, the usual ports of this machine are probed and the servers found are reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def probed(*servers: RawServer, model: str = "") -> ProbeResult:
             server.close()
 
 
-def test_the_first_server_with_models_is_taken_and_the_others_are_told() -> None:
+def test_the_first_server_with_models_is_used_and_the_others_reported() -> None:
     nobody, first, second = RawServer(), RawServer(), RawServer()
     nobody.close()
     found = probed(nobody, first, second)
@@ -44,7 +44,7 @@ def lists(*ids: str) -> RawServer:
 
 
 @pytest.mark.parametrize(("model", "number"), [("", 1), ("llama3.1", 2), ("nowhere", 1)])
-def test_a_server_that_has_the_model_or_any_goes_before_one_that_has_none(model: str, number: int) -> None:
+def test_a_server_with_the_model_is_preferred_then_one_with_any(model: str, number: int) -> None:
     servers = lists(), lists("qwen3"), lists("qwen3", "llama3.1:latest")
     found = probed(*servers, model=model)
     assert found.endpoint == place(servers[number])
@@ -52,7 +52,7 @@ def test_a_server_that_has_the_model_or_any_goes_before_one_that_has_none(model:
     assert f"{place(servers[0]).name} (no models)" in found.note
 
 
-def test_what_answers_without_models_is_told_where_there_is_no_other() -> None:
+def test_a_server_without_models_is_reported_if_there_is_no_other() -> None:
     page = RawServer(other=sends(answer(200, "<html>router</html>", kind="text/html")))
     locked = RawServer(other=sends(answer(401, {"error": "no"})))
     with pytest.raises(EngineError) as caught:
@@ -62,7 +62,7 @@ def test_what_answers_without_models_is_told_where_there_is_no_other() -> None:
     assert f"{place(locked).name} wants a key" in str(caught.value)
 
 
-def test_a_silent_port_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_port_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probing, "_TIMEOUT_S", 0.1)
     silent, talking = RawServer(other=silence()), RawServer()
     assert probed(silent, talking).endpoint == place(talking)

@@ -1,4 +1,4 @@
-"""A server refuses a part of a request: it is sent again as the server takes it, said once, and kept for its model."""
+"""Refused parts of a request: it is sent again in an accepted form, reported once, and remembered for the model."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def serve() -> Iterator[Serve]:
 
 
 def picky(refuse: Callable[[dict[str, Any]], bytes | None], *parts: bytes) -> Handler:
-    """Answers with what `refuse` says of a body, else with `parts`, at first `Hi`."""
+    """Answers with `refuse(body)`, or with `parts` (`Hi` at first) if that is None."""
 
     def handle(client: socket.socket, heard: Heard) -> None:
         assert heard.json is not None
@@ -120,7 +120,7 @@ UNSUPPORTED = [
 
 
 @pytest.mark.parametrize(("field", "status", "message"), UNSUPPORTED)
-def test_a_field_that_is_not_taken_is_left_out_from_then_on(
+def test_a_rejected_field_is_left_out_from_then_on(
     serve: Serve, field: str, status: int, message: str
 ) -> None:
     client = serve(refusing(status, message, lambda sent: field in sent))
@@ -157,13 +157,13 @@ def test_a_field_that_only_param_names_is_left_out(serve: Serve, name: str) -> N
     assert name not in client.sent[-1]
 
 
-def test_what_a_server_does_not_name_is_found_by_leaving_out_the_rare_ones_first(serve: Serve) -> None:
+def test_if_no_field_is_named_the_rarest_are_left_out_first(serve: Serve) -> None:
     client = serve(refusing(422, "Extra inputs are not permitted", lambda sent: "presence_penalty" in sent))
     assert text(client.reply()) == "Hi"
     assert {"temperature", "top_p", "max_tokens"} <= set(client.sent[-1])
 
 
-def test_of_two_that_are_not_taken_together_top_p_goes(serve: Serve) -> None:
+def test_of_temperature_and_top_p_rejected_together_top_p_is_left_out(serve: Serve) -> None:
     message = "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
     client = serve(refusing(400, message, lambda sent: {"temperature", "top_p"} <= set(sent)))
     assert text(client.reply()) == "Hi"
@@ -178,7 +178,9 @@ def test_of_two_that_are_not_taken_together_top_p_goes(serve: Serve) -> None:
         "max_tokens is deprecated",
     ],
 )
-def test_the_length_goes_by_its_newer_name_where_the_old_one_is_refused(serve: Serve, message: str) -> None:
+def test_the_length_is_sent_under_its_newer_name_if_the_old_one_is_refused(
+    serve: Serve, message: str
+) -> None:
     client = serve(refusing(400, message, lambda sent: "max_tokens" in sent))
     first = client.reply()
     client.reply()
@@ -201,7 +203,7 @@ def test_the_length_goes_by_its_newer_name_where_the_old_one_is_refused(serve: S
         "max_tokens exceeds the limit: 4096",
     ],
 )
-def test_a_reply_is_not_asked_for_longer_than_the_server_takes(serve: Serve, message: str) -> None:
+def test_no_request_exceeds_the_servers_longest_reply(serve: Serve, message: str) -> None:
     client = serve(refusing(400, message, lambda sent: sent["max_tokens"] > 4096))
     events = client.reply()
     assert text(events) == "Hi"
@@ -210,7 +212,7 @@ def test_a_reply_is_not_asked_for_longer_than_the_server_takes(serve: Serve, mes
     assert "4,096" in notes(events)[0]
 
 
-def test_a_limit_in_fastapis_words_is_one_too(serve: Serve) -> None:
+def test_a_limit_in_fastapis_wording_is_read(serve: Serve) -> None:
     found = [{"type": "less_than_equal", "loc": ["body", "temperature"], "ctx": {"le": 0.5},
               "msg": "Input should be less than or equal to 0.5", "input": 0.7}]  # fmt: skip
     client = serve(picky(lambda sent: answer(422, {"detail": found}) if sent["temperature"] > 0.5 else None))
@@ -219,7 +221,7 @@ def test_a_limit_in_fastapis_words_is_one_too(serve: Serve) -> None:
     assert "temperature" in client.info.capabilities.sampling
 
 
-def test_a_value_that_is_not_taken_does_not_take_its_field_along(serve: Serve) -> None:
+def test_a_rejected_value_does_not_remove_its_field(serve: Serve) -> None:
     message = "Input validation error: `top_p` must be > 0.0 and < 1.0"
     client = serve(refusing(422, message, lambda sent: sent.get("top_p") == 1.0))
     assert text(client.reply(sampling=SamplingParams(top_p=1.0))) == "Hi"
@@ -239,7 +241,7 @@ def test_a_value_that_is_not_taken_does_not_take_its_field_along(serve: Serve) -
         (400, 'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter'),
     ],
 )
-def test_a_system_prompt_stands_before_the_first_message_where_its_role_is_refused(
+def test_a_system_prompt_joins_the_first_message_if_its_role_is_refused(
     serve: Serve, status: int, message: str
 ) -> None:
     client = serve(refusing(status, message, lambda sent: role(sent) != "user"))
@@ -251,7 +253,7 @@ def test_a_system_prompt_stands_before_the_first_message_where_its_role_is_refus
     assert "system prompt" in notes(events)[0]
 
 
-def test_a_system_prompt_becomes_the_developers_where_openai_wants_that(serve: Serve) -> None:
+def test_a_system_prompt_gets_the_developer_role_if_openai_wants_it(serve: Serve) -> None:
     no = {"message": "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
           "param": "messages[0].role", "code": "unsupported_value"}  # fmt: skip
     client = serve(picky(lambda sent: answer(400, {"error": no}) if role(sent) == "system" else None))
@@ -260,7 +262,7 @@ def test_a_system_prompt_becomes_the_developers_where_openai_wants_that(serve: S
     assert "temperature" in client.sent[-1]
 
 
-def test_where_neither_role_is_taken_the_user_says_it(serve: Serve) -> None:
+def test_if_neither_role_is_accepted_the_user_message_has_the_system_prompt(serve: Serve) -> None:
     message = "Developer instruction is not enabled for this model"
     client = serve(refusing(400, message, lambda sent: role(sent) != "user"))
     assert text(client.reply()) == "Hi"
@@ -299,19 +301,19 @@ def test_stop_strings_are_applied_here_where_they_are_refused(serve: Serve) -> N
     assert "stop" in client.info.capabilities.sampling
 
 
-def test_the_sliders_learn_what_has_no_effect_and_a_later_load_knows_it(serve: Serve) -> None:
+def test_the_sliders_learn_what_has_no_effect_also_for_later_loads(serve: Serve) -> None:
     message = "Unsupported parameter: 'temperature' is not supported with this model."
     client = serve(refusing(400, message, lambda sent: "temperature" in sent))
-    told = [event for event in client.reply() if isinstance(event, RequestAdapted)]
-    assert "temperature" not in told[0].capabilities.sampling
-    assert client.load().capabilities == told[0].capabilities
+    reported = [event for event in client.reply() if isinstance(event, RequestAdapted)]
+    assert "temperature" not in reported[0].capabilities.sampling
+    assert client.load().capabilities == reported[0].capabilities
 
 
 @pytest.mark.parametrize(
     "message",
     ["Unsupported parameter: 'temperature' is not supported.", "temperature: Extra inputs are not permitted"],
 )
-def test_a_refusal_that_comes_as_the_first_event_of_a_stream_is_one_too(serve: Serve, message: str) -> None:
+def test_a_refusal_as_the_first_event_of_a_stream_counts_too(serve: Serve, message: str) -> None:
     def handle(client: socket.socket, heard: Heard) -> None:
         assert heard.json is not None
         failed = stream(data({"error": {"message": message, "code": 400}}))
@@ -323,7 +325,7 @@ def test_a_refusal_that_comes_as_the_first_event_of_a_stream_is_one_too(serve: S
     assert len(client.sent) == 2
 
 
-def test_candidates_learn_from_each_other_and_it_is_said_once(serve: Serve) -> None:
+def test_candidates_learn_from_each_other_and_it_is_reported_once(serve: Serve) -> None:
     message = "Unsupported parameter: 'temperature' is not supported with this model."
     client = serve(refusing(400, message, lambda sent: "temperature" in sent))
     client.engine._responder._capabilities = msgspec.structs.replace(  # type: ignore[union-attr]
@@ -338,7 +340,7 @@ def test_candidates_learn_from_each_other_and_it_is_said_once(serve: Serve) -> N
 @pytest.mark.parametrize(
     "message", ["The model is overloaded", "temperature is nice", "Stop it, seed of evil"]
 )
-def test_a_refusal_that_is_about_something_else_is_told(serve: Serve, message: str) -> None:
+def test_a_refusal_about_something_else_is_reported(serve: Serve, message: str) -> None:
     client = serve(refusing(400, message, lambda _: True))
     error = finished(client.reply()).error
     assert error is not None
@@ -346,7 +348,7 @@ def test_a_refusal_that_is_about_something_else_is_told(serve: Serve, message: s
     assert len(client.sent) == 1
 
 
-def test_a_server_that_refuses_everything_is_given_up(serve: Serve) -> None:
+def test_a_server_that_refuses_everything_ends_the_reply(serve: Serve) -> None:
     client = serve(refusing(400, "Unsupported parameter", lambda _: True))
     assert finished(client.reply()).reason == "error"
     assert len(client.sent) < 10
@@ -354,7 +356,7 @@ def test_a_server_that_refuses_everything_is_given_up(serve: Serve) -> None:
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda each: st.lists(each) | st.dictionaries(
     st.sampled_from(["error", "message", "param", "detail", "loc", "msg", "code", "input"]), each)))  # fmt: skip
-def test_any_body_can_be_read_and_nothing_is_learned_without_end(body: Any) -> None:
+def test_any_body_can_be_read_and_learning_is_bounded(body: Any) -> None:
     complaint = parse_refusal(json.dumps(body).encode("utf-8", "surrogatepass"))
     known, steps = Adaptation(), 0
     whole = body_of(DIALECTS[0], "m", TURNS, SAMPLING, 1, max_tokens=9)
@@ -455,7 +457,7 @@ def test_penalties_that_are_named_together_are_left_out_together(serve: Serve) -
     assert not names & set(client.sent[-1])
 
 
-def test_of_two_penalties_that_are_not_taken_together_one_goes(serve: Serve) -> None:
+def test_of_two_penalties_rejected_together_one_is_left_out(serve: Serve) -> None:
     names = {"presence_penalty", "frequency_penalty"}
     no = "Only one of presence_penalty or frequency_penalty can be set"
     client = serve(refusing(400, no, lambda sent: names <= set(sent)))

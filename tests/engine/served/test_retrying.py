@@ -1,4 +1,4 @@
-"""Which refusals pass by themselves, and when."""
+"""Temporary refusals, and how long to wait."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ DATE = "Wed, 21 Oct 2026 07:28:09 GMT"
         ({}, b"", None),
     ],
 )
-def test_how_long_to_wait_is_read_wherever_it_stands(
-    headers: dict[str, str], body: bytes, wait_s: float | None
-) -> None:
+def test_the_wait_is_read_wherever_it_is(headers: dict[str, str], body: bytes, wait_s: float | None) -> None:
     assert retry_after_s(headers, body, NOW) == wait_s
 
 
@@ -56,7 +54,7 @@ def test_no_header_and_no_body_breaks_the_wait(said: str, body: bytes) -> None:
     assert wait_s is None or wait_s >= 0.0
 
 
-def test_only_money_helps_against_a_quota_that_is_used_up() -> None:
+def test_a_quota_that_is_used_up_is_recognised() -> None:
     assert is_quota_used_up(402, b"")
     assert is_quota_used_up(429, b'{"error":{"code":"insufficient_quota"}}')
     assert is_quota_used_up(400, b'{"code":"Arrearage"}')
@@ -72,5 +70,5 @@ def test_a_server_that_loads_says_so() -> None:
 
 
 @pytest.mark.parametrize(("wait_s", "words"), [(45, "45 s"), (600, "10 min"), (10_800, "3 h")])
-def test_a_wait_is_said_in_a_unit_that_suits_it(wait_s: float, words: str) -> None:
+def test_a_wait_is_shown_in_a_suitable_unit(wait_s: float, words: str) -> None:
     assert span(wait_s) == words

@@ -1,4 +1,4 @@
-"""The way to a server: proxies and certificates of the environment, redirects, logins; what is wrong is said by name."""
+"""The route to a server: proxies and certificates from the environment, redirects, logins. Errors name the variable."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def reply(engine: ServedEngine, **sampling: Any) -> list[Any]:
         ("https://lab.example/v1", "[::1, ,:, [::]:x,///,10.0.0.0/99", True),
     ],
 )
-def test_who_is_reached_through_the_proxy(url: str, no_proxy: str, is_through: bool) -> None:
+def test_the_proxy_is_used_except_for_no_proxy(url: str, no_proxy: str, is_through: bool) -> None:
     for name in ("NO_PROXY", "no_proxy"):
         assert (proxy_for(url, {**PROXY, name: no_proxy}) is not None) is is_through
 
@@ -117,13 +117,13 @@ def test_every_kind_of_proxy_can_be_used(value: str, url: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["gopher://proxy", "http://", "socks5://proxy:99999", "http://[::1"])
-def test_what_is_no_proxy_is_said_by_its_variable(value: str) -> None:
+def test_an_invalid_proxy_is_reported_by_its_variable(value: str) -> None:
     with pytest.raises(EngineError, match="all_proxy") as caught:
         proxy_for("https://lab.example/v1", {"all_proxy": value})
     assert caught.value.info.kind == "endpoint_proxy"
 
 
-def test_a_proxy_that_does_not_answer_is_said_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_does_not_answer_is_reported_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{port}")
@@ -150,7 +150,7 @@ def test_a_request_goes_through_the_proxy(
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
-def test_certificates_that_are_not_there_are_said_by_their_variable(
+def test_missing_certificates_are_reported_by_their_variable(
     variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "/nowhere/certificates")
@@ -159,7 +159,7 @@ def test_certificates_that_are_not_there_are_said_by_their_variable(
     assert caught.value.info.kind == "endpoint_tls"
 
 
-def test_a_file_without_certificates_is_said_by_its_variable(tmp_path: Any) -> None:
+def test_a_file_without_certificates_is_reported_by_its_variable(tmp_path: Any) -> None:
     file = tmp_path / "empty.pem"
     file.write_text("nothing")
     with pytest.raises(EngineError, match="SSL_CERT_FILE"):
@@ -181,14 +181,14 @@ def test_plain_http_needs_no_certificates(
 # -- the wrong scheme
 
 
-def test_plain_http_at_a_port_that_says_it_speaks_tls_is_told(servers: Callable[..., RawServer]) -> None:
+def test_plain_http_to_a_port_that_asks_for_tls_is_reported(servers: Callable[..., RawServer]) -> None:
     server = servers(None, sends(answer(400, "Client sent an HTTP request to an HTTPS server.\n")))
     with pytest.raises(EngineError, match="speaks TLS") as caught:
         engine_at(server.url)
     assert f"https://127.0.0.1:{server.port}" in caught.value.info.cure
 
 
-def test_plain_http_at_a_port_that_speaks_tls_without_a_word_is_told(
+def test_plain_http_to_a_silent_tls_port_is_reported(
     servers: Callable[..., RawServer], certificate: Path
 ) -> None:
     server = servers()
@@ -230,7 +230,7 @@ def test_no_secret_follows_to_another_origin(servers: Callable[..., RawServer], 
     assert not {"authorization", "x-key"} & set(new.chats[0].headers)
 
 
-def test_an_address_that_moved_for_good_gets_no_secret_later_either(
+def test_a_permanent_redirect_gets_no_secret_later_either(
     servers: Callable[..., RawServer],
 ) -> None:
     new = servers()

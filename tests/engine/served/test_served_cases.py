@@ -1,6 +1,6 @@
 """Servers as they were met, and what a reply through each comes to: `data/served.jsonl` and `data/more_servers.jsonl`.
 
-A case's `expect` is read by a machine where its words allow that (`expected`); beside all other names stands what to look
+A case's `expect` is read by a machine where its words allow that (`expected`); for all other names it describes what to look
 for.
 """
 
@@ -31,7 +31,7 @@ REFUSED: Final = re.compile(r"status (\d+) and error\.message: (.*)")
 
 
 class Played(msgspec.Struct):
-    """What came of a case."""
+    """The result of a case."""
 
     info: EngineInfo | None = None
     replies: list[list[GenerationEvent]] = []
@@ -45,7 +45,7 @@ class Played(msgspec.Struct):
 
     @property
     def words(self) -> str:
-        """All that is told beside the text."""
+        """All messages beside the text."""
         events = [event for reply in self.replies for event in reply]
         notes = [note for event in events if isinstance(event, RequestAdapted) for note in event.notes]
         notes += finished(events).stats.notes if events else ()
@@ -54,7 +54,7 @@ class Played(msgspec.Struct):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A server that refuses a part of a request, and what is right of the request that it takes."""
+    """A server that refuses a part of a request, and a check of the request that it accepts."""
 
     is_refused: Requests
     is_right: Requests
@@ -95,7 +95,7 @@ SLOW: Final = ("slow_comments", "slow_progress", "mid_empty_deltas")
 
 
 def chat_of(name: str, routes: dict[str, Any]) -> Handler | None:
-    """What answers a chat that `routes` do not, or not for ever."""
+    """The answer to chat requests that `routes` do not cover."""
     hi = stream(said("Hi"), end("stop"), DONE)
     if name in REFUSALS:
         found = REFUSED.search(CASES[name]["note"])
@@ -110,7 +110,7 @@ def chat_of(name: str, routes: dict[str, Any]) -> Handler | None:
 
 
 def play(name: str) -> Played:
-    """Load from the case's server and ask for a reply, or for two where the first one teaches something."""
+    """Load from the case's server and request a reply, or two if the first one teaches something."""
     routes, is_slow = dict((CASES | MORE)[name]["routes"]), name in SLOW
     server = played(routes, chat_of(name, routes), pace=0.4 if is_slow else PACE)
     engine, result = ServedEngine(environ={}), Played()
@@ -147,23 +147,23 @@ def expected(words: str) -> Check:
     `context 4096`, `asked 2 times`."""
     said = re.search(r"\btext (?:'([^']*)'|([^\s,;]+))", words)
     thought = re.search(r"thinking\b.* then (\w+)\Z", words)
-    told = re.search(r"\b(failed|words|a note): (.*)\Z", words, re.DOTALL)
+    reported = re.search(r"\b(failed|words|a note): (.*)\Z", words, re.DOTALL)
     counted = re.search(r"(\d+) and (\d+) tokens", words)
     model, context, asked = (
         re.search(pattern, words)
         for pattern in (r"\bmodel ([^\s,]+)", r"\bcontext (\d+)", r"\basked (\d+) times")
     )
-    assert said or thought or told or model or context, f"not to be read by a machine: {words!r}"
+    assert said or thought or reported or model or context, f"not to be read by a machine: {words!r}"
 
     def check(played: Played) -> None:
         right = said[1] or said[2] if said else f"<think>\nThink\n</think>\n\n{thought[1]}" if thought else ""
-        if said or thought or told:
+        if said or thought or reported:
             assert played.text == right, words
-        assert (played.error is not None) == bool(told and told[1] != "a note"), played.error
-        assert (told[2] if told else "") in played.words
-        if told and told[1] == "failed":
-            assert f"failed: {told[2]}" in played.words
-        if not told:
+        assert (played.error is not None) == bool(reported and reported[1] != "a note"), played.error
+        assert (reported[2] if reported else "") in played.words
+        if reported and reported[1] == "failed":
+            assert f"failed: {reported[2]}" in played.words
+        if not reported:
             assert not played.words
         if played.replies and not played.error:
             last = finished(played.replies[-1])
@@ -182,7 +182,7 @@ def expected(words: str) -> Check:
 
 
 def notes(note: str, said: str = "") -> Check:
-    """A reply that ends well, with something to be told of it."""
+    """A reply that ends well, with a note."""
 
     def check(played: Played) -> None:
         assert (played.text, played.error) == (said, None)
@@ -205,7 +205,7 @@ def fails(kind: str, *words: str, said: str = "", asked: int = 1) -> Check:
 
 
 def sent_again(name: str) -> Check:
-    """What a server refuses it is not sent again, for as long as it is the same model; said once."""
+    """What a server has refused is not sent again for this model, and is reported once."""
 
     def check(played: Played) -> None:
         refusal = REFUSALS[name]
@@ -216,8 +216,8 @@ def sent_again(name: str) -> Check:
         assert refusal.is_right(last)
         assert last == last_but_one, "it is remembered"
         adapted = [event for reply in played.replies for event in reply if isinstance(event, RequestAdapted)]
-        told = [note for event in adapted for note in event.notes]
-        assert len(told) == len(set(told)), "it is said once"
+        reported = [note for event in adapted for note in event.notes]
+        assert len(reported) == len(set(reported)), "it is said once"
         if name in ("p_temperature", "p_top_p"):
             assert name.removeprefix("p_") not in adapted[-1].capabilities.sampling, (
                 "its slider is greyed out"
@@ -227,15 +227,15 @@ def sent_again(name: str) -> Check:
 
 
 def left_out(played: Played) -> None:
-    """Both numbers are read, and the oldest turns left out."""
+    """Both numbers are read, and the oldest turns are left out."""
     last = finished(played.replies[-1])
     assert (played.text, last.stats.context_length, len(played.chats)) == ("Hi", 4096, 2)
     assert last.stats.dropped_messages > 0
 
 
 def progress(played: Played) -> None:
-    told = [(each.done, each.total) for each in played.replies[0] if isinstance(each, PrefillProgress)]
-    assert told[:10] == [(done, 1000) for done in range(0, 1000, 100)]
+    reported = [(each.done, each.total) for each in played.replies[0] if isinstance(each, PrefillProgress)]
+    assert reported[:10] == [(done, 1000) for done in range(0, 1000, 100)]
 
 
 def not_waited_for(played: Played) -> None:
@@ -245,7 +245,7 @@ def not_waited_for(played: Played) -> None:
 def loaded_with_note(played: Played) -> None:
     assert played.text == "Hello there"
     assert played.info is not None
-    assert "asked for all the same" in played.info.notes[0]
+    assert "requested anyway" in played.info.notes[0]
 
 
 def listed_once(played: Played) -> None:
@@ -270,7 +270,7 @@ def both(*checks: Check) -> Check:
 
 ASSERTED: Final[dict[str, Check]] = {
     "fin_cf": fails("content_filter", "content filter", said="Hi"),
-    "fin_abort": fails("connection_lost", "broke the reply off", said="Hi"),
+    "fin_abort": fails("connection_lost", "broke off the reply", said="Hi"),
     "refusal": notes("refusal", "I cannot help with that."),
     "tool_calls": notes('wanted to call get_weather with {"city":"Oslo"}; this app runs no tools'),
     "fn_call": notes("wanted to call f; this app runs no tools"),
@@ -278,7 +278,7 @@ ASSERTED: Final[dict[str, Check]] = {
     "empty_reply": notes("empty reply"),
     "only_done": notes("empty reply"),
     "json_as_array": expected("text Hi"),
-    "br_lie": fails("endpoint_protocol", "with br, which was not asked for"),
+    "br_lie": fails("endpoint_protocol", "with br, which was not requested"),
     "surrogate": expected("text 😀"),
     "slow_comments": expected("text Hi"),
     "slow_progress": progress,
@@ -301,13 +301,13 @@ ASSERTED: Final[dict[str, Check]] = {
 """What is right where a case's words are for people."""
 
 
-def test_every_case_is_played_once() -> None:
+def test_every_case_is_run_once() -> None:
     assert len(CASES) == 79
     assert not CASES.keys() & MORE.keys()
     assert set(ASSERTED) <= set(CASES | MORE)
 
 
 @pytest.mark.parametrize("name", [*CASES, *MORE])
-def test_a_reply_comes_to_what_is_right(name: str) -> None:
+def test_each_case_ends_as_expected(name: str) -> None:
     check = ASSERTED.get(name) or expected((CASES | MORE)[name]["expect"])
     check(play(name))

@@ -42,7 +42,7 @@ tags = st.sampled_from(
 
 
 def streamed(pieces: list[str]) -> tuple[str, bool]:
-    """All that came out, and whether a thought ended in it."""
+    """The whole output, and whether a thought ended in it."""
     unopened, text, has_ended = UnopenedThought(), "", False
     for piece in pieces:
         thought, said = unopened.filter(piece)
@@ -52,7 +52,7 @@ def streamed(pieces: list[str]) -> tuple[str, bool]:
 
 
 def bare(text: str) -> str:
-    """Without white space, and with one tag for all that end a thought."""
+    """`text` without white space, with one form for all closing tags."""
     return re.sub(r"</think(?:ing)?>|\[/THINK\]", "</think>", "".join(text.split()), flags=re.IGNORECASE)
 
 
@@ -66,7 +66,7 @@ def test_a_thought_that_the_template_opened_ends_wherever_the_text_is_cut(text: 
 
 
 @pytest.mark.parametrize("text", SPOKEN_OF)
-def test_a_tag_that_is_spoken_of_ends_no_thought(text: str) -> None:
+def test_a_mentioned_tag_ends_no_thought(text: str) -> None:
     assert streamed(list(text)) == streamed([text]) == (text, False)
 
 

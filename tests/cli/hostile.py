@@ -1,4 +1,4 @@
-"""Text that wants to be obeyed by a terminal, and a judge of what a terminal would obey: by the standards it follows, not
+"""Text that tries to control a terminal, and a judge of what a terminal would obey: by the standards it follows, not
 by the code under test."""
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _REDRAWN: Final = re.compile("(?:\r[^\r\n]{78}){1,}\r")
 
 
 def obeyed(received: bytes, *, is_redrawn: bool = False) -> list[str]:
-    """What of `received` a terminal of UTF-8 would act on, or could not read; newlines and tabs are ours to write."""
+    """The parts of `received` that a UTF-8 terminal would act on or could not decode. Newlines and tabs are allowed."""
     try:
         text = received.decode()
     except UnicodeDecodeError as error:

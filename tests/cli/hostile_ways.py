@@ -1,4 +1,4 @@
-"""The ways by which text of others reaches the terminal: each runs the program on the hostile text of a number."""
+"""Paths of foreign text to the terminal. Each function runs the program on the hostile text of one seed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ttchat_tui.storage.opening import open_store
 
 
 class Server:
-    """Says what was put into it, whatever it is asked."""
+    """Answers every request with what it was given."""
 
     def __init__(self) -> None:
         self._chats, self._other = [b""], b""
@@ -41,7 +41,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Ground:
-    """What a way runs on."""
+    """What such a run needs."""
 
     starter: Starter
     server: Server
@@ -89,7 +89,7 @@ def plain(ground: Ground, seed: int) -> Ran:
 
 
 def served_ids(ground: Ground, seed: int) -> Ran:
-    """The names in a server's list, and who is said to own them."""
+    """Ids and owners in a server's list of models."""
     text = hostile(seed, has_halves=True)
     entries = [{"id": text, "owned_by": text}, {"id": hostile(seed + 1), "object": text}][: 1 + seed % 2]
     chat = answer(404, {"error": {"message": text}}) if seed % 3 == 0 else HEAD + said("Hi") + end("stop")
@@ -138,7 +138,7 @@ def server_errors(ground: Ground, seed: int) -> Ran:
 
 
 def refusals(ground: Ground, seed: int) -> Ran:
-    """One refusal after the other, in the plain chat."""
+    """Several refusals in a row, in the plain chat."""
     refused = [_refusal(each, hostile(each, has_halves=True)) for each in range(seed, seed + MANY)]
     return ground.starter.run("--plain", "--base-url", ground.server.says(*refused), stdin=b"hi\n" * MANY)
 
@@ -167,7 +167,7 @@ def models_list(ground: Ground, seed: int) -> Ran:
 
 
 def models_by_name(ground: Ground, seed: int) -> Ran:
-    """Names that are looked for, and a hub that answers so."""
+    """Model names that are looked up, and a hub that answers with hostile text."""
     text = hostile(seed, has_halves=True)
     listed = {"id": text, "sha": text, "siblings": [{"rfilename": text, "size": 3, "lfs": {"sha256": text}}]}
     ground.server.says(b"", other=answer(200, listed) if seed % 2 else _refusal(seed, text))
@@ -218,7 +218,7 @@ _LOOKED_AT: Final = (
 
 
 def doctor(ground: Ground, seed: int) -> Ran:
-    """What `doctor` and `paths` say of the environment."""
+    """What `doctor` and `paths` print about the environment."""
     names = random.Random(seed).sample(_LOOKED_AT, 8)
     changed = {name: hostile(seed + at, has_bytes=True).replace("\0", "") for at, name in enumerate(names)}
     for name, text in changed.items():
@@ -250,7 +250,7 @@ def config(ground: Ground, seed: int) -> Ran:
 
 
 def flags(ground: Ground, seed: int) -> Ran:
-    """Flags, subcommands and their values that there are not."""
+    """Unknown flags, subcommands and values."""
     text = hostile(seed, has_bytes=True).replace("\0", "")
     ways = (
         (text,), (f"--{text}",), ("--engine", text), ("--max-tokens", text), ("--theme", text, "-p", "hi"), ("-m", text, "-p", "hi"),

@@ -36,7 +36,7 @@ HUNG: Final = 1000
 
 @dataclass(frozen=True)
 class Ran:
-    """What a terminal got, and the exit code; negative for a signal."""
+    """What reached the terminals, and the exit code, negative for a signal."""
 
     stdout: bytes
     stderr: bytes
@@ -48,7 +48,7 @@ class Ran:
 
 
 class Starter:
-    """Starts the program; made by `starting`."""
+    """Starts the program. Create it with `starting`."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -99,7 +99,7 @@ def starting() -> Iterator[Starter]:
 
 
 def _serve() -> Callable[[], object]:
-    """Answer requests until there are no more; in each fork, what it has to do."""
+    """Answer requests until stdin ends. In a fork: run the program."""
     for name in IMPORTED:
         importlib.import_module(name)
     gc.freeze()
@@ -155,7 +155,7 @@ def _received(terminals: Sequence[int], timeout_s: float) -> tuple[list[bytes], 
 
 
 def _program(request: Any, streams: Sequence[int]) -> Callable[[], object]:
-    """What a fork runs: the program, by the way that the console script takes."""
+    """Run the program in a fork, as the console script does."""
     for descriptor, stream in enumerate(streams):
         os.dup2(stream, descriptor)
         os.close(stream)

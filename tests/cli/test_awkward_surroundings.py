@@ -1,4 +1,4 @@
-"""Commands in surroundings that are not as they should be: a sentence with a cure, never a traceback."""
+"""Commands in broken environments: a sentence with a cure, never a traceback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHECKOUT = str(Path(__file__).parents[2])
 
 
 def into_a_deleted_folder(place: Path) -> Callable[[], None]:
-    """What makes a new process stand there."""
+    """A function that moves a new process there."""
     gone = place / "gone"
     gone.mkdir()
 

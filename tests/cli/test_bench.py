@@ -26,7 +26,7 @@ KEYS = {"load_s", "compile_prefill_s", "ttft_ms", "prefill_tps", "decode_tps_use
 
 
 class Clockwork(ScriptedEngine):
-    """Its prefill takes 2 s the first time and 0.5 s after; its first step 1 s, each other 0.01 s."""
+    """The first prefill takes 2 s, later ones 0.5 s; the first step takes 1 s, later ones 0.01 s."""
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         self.requests.append(request)
@@ -43,7 +43,7 @@ class Clockwork(ScriptedEngine):
 
 
 def nothing(_progress: object) -> None:
-    """Nobody looks at the load."""
+    """A reporter that does nothing."""
 
 
 def clockwork() -> Clockwork:
@@ -70,7 +70,7 @@ def test_a_batch_divides_the_ttft_and_multiplies_the_rate() -> None:
     assert figures.decode_tps == pytest.approx(400)
 
 
-def test_requests_at_once_have_figures_of_their_own() -> None:
+def test_concurrent_requests_have_figures_of_their_own() -> None:
     engines = [clockwork(), clockwork(), clockwork()]
     figures = measure_concurrently(engines, SPEC, Workload(tokens=20), nothing)
     assert (figures.concurrency, figures.decode_tps) == (3, None)
@@ -79,13 +79,13 @@ def test_requests_at_once_have_figures_of_their_own() -> None:
     assert [each.decode_tps for each in figures.streams] == [pytest.approx(100)] * 3
 
 
-def test_the_sum_of_requests_at_once_is_by_the_clock_and_not_the_sum_of_their_rates() -> None:
+def test_the_total_rate_is_by_the_clock_and_not_the_sum_of_rates() -> None:
     figures = measure_concurrently([clockwork(), clockwork()], SPEC, Workload(tokens=20), nothing)
     last_token_s = 2 + 1 + 0.01 * 18
     assert figures.total_tps == pytest.approx(2 * 20 / last_token_s, rel=0.1)
 
 
-def test_requests_at_once_are_told_each_and_in_sum() -> None:
+def test_concurrent_requests_are_reported_one_by_one_and_together() -> None:
     shown = "\n".join(
         lines(measure_concurrently([clockwork(), clockwork()], SPEC, Workload(tokens=20), nothing), ())
     )
@@ -147,7 +147,7 @@ def test_json_has_the_keys_of_the_figures_and_the_references(scripted_command: p
     }
 
 
-def test_upstreams_figures_stand_below_those_of_a_card_with_their_source(
+def test_upstreams_figures_are_below_those_of_a_card_with_their_source(
     scripted_command: pytest.MonkeyPatch,
 ) -> None:
     result = CliRunner().invoke(app, ["bench", "--tokens", "20"])

@@ -51,7 +51,7 @@ VARIABLES: Final[tuple[tuple[str, str | None], ...]] = (
 
 
 def _nothing() -> None:
-    """As the test's own process has it."""
+    """Change nothing."""
 
 
 def _closed(*descriptors: int) -> Callable[[], None]:
@@ -121,7 +121,7 @@ def line(seed: int) -> Line:
 
 
 def ended(one: Line, folder: Path) -> str:
-    """Run it; what is wrong with its end."""
+    """Run it and return what is wrong with its end."""
     folder.mkdir()
     usual = {
         "PYTHONPATH": CHECKOUT, "TTCHAT_ENGINE": "remote", "OPENAI_BASE_URL": f"http://{NOBODY_THERE}/v1", "HF_ENDPOINT": f"http://{NOBODY_THERE}",

@@ -1,4 +1,4 @@
-"""The short way in does what the long way would have done."""
+"""The short start does what the full parser would do."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_an_unknown_flag_still_ends_with_a_usage_error() -> None:
 @pytest.mark.parametrize(
     "module", ["typing", "ttchat_tui.cli.entry", "ttchat_tui.config.load", "ttchat_tui.engine.runtime.host"]
 )
-def test_ctrl_c_while_the_program_is_still_read_ends_it_without_a_word(tmp_path: Path, module: str) -> None:
+def test_ctrl_c_during_the_imports_ends_it_silently(tmp_path: Path, module: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         dedent(f"""
             import os, signal, sys

@@ -1,4 +1,4 @@
-"""The first load makes way for the first frame."""
+"""The first load waits for the first frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ttchat_tui.models import prepare as models_prepare
 
 
 def ignore(progress: LoadProgress) -> None:
-    """Nobody looks at the progress here."""
+    """A reporter that does nothing."""
 
 
 @pytest.fixture
@@ -42,13 +42,15 @@ def test_a_model_is_not_prepared_before_the_screen_is_ready(
     prepare = chat._prepare_after(screen_ready, Config(), paths)
     engine_thread = threading.Thread(target=prepare, args=("a model", ignore))
     engine_thread.start()
-    happened.append("the screen stands")
+    happened.append("the screen is ready")
     screen_ready.set()
     engine_thread.join(60)
-    assert happened == ["the screen stands", "prepared"]
+    assert happened == ["the screen is ready", "prepared"]
 
 
-def test_a_screen_that_never_comes_holds_no_load_up(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_screen_that_never_comes_does_not_delay_a_load(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(chat, "FIRST_FRAME_S", 0)
     file = paths.data_dir / "model.gguf"
     file.write_bytes(b"GGUF")

@@ -1,4 +1,4 @@
-"""No text of others is obeyed by the terminal, whichever way it takes there."""
+"""The terminal obeys no text of others, on any path."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ground(starter: Starter, own_folders: Path) -> Iterator[Ground]:
 
 @pytest.mark.timeout(60 + 2 * TEXTS)
 @pytest.mark.parametrize("way", WAYS)
-def test_nothing_is_obeyed(ground: Ground, way: str) -> None:
+def test_the_terminal_obeys_no_text_of_others(ground: Ground, way: str) -> None:
     found: list[str] = []
     received = 0
     run, at_once = WAYS[way]
@@ -55,7 +55,7 @@ def test_nothing_is_obeyed(ground: Ground, way: str) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_a_models_template_and_folder_are_shown_and_not_obeyed(ground: Ground) -> None:
+def test_a_models_template_and_folder_are_shown_and_have_no_effect(ground: Ground) -> None:
     words = "".join(SEQUENCES[1::3]).replace("\n", "").replace("\r", "")
     lend_kernel(ground.folder / "cache")
     folder = ground.folder / "\x1b[2J\x9b31m\u202e"

@@ -8,7 +8,7 @@ from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.domain.events import LoadProgress
 
 
-def test_a_line_a_phase_says_what_is_done_and_not_how_far(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_phase_has_one_line_without_a_percentage(capsys: pytest.CaptureFixture[str]) -> None:
     line = ProgressLine()
     line(LoadProgress(phase="download", done=0, total=98_000_000, unit="bytes"))
     for done in range(3):

@@ -59,7 +59,7 @@ def test_a_prompt_that_is_not_there_is_stdin(typed: list[str], read: list[str]) 
 @given(
     st.lists(st.sampled_from([*TAKES_VALUE, "-", "--", "", "hi", "-cp", "--max-tokens=1", "-5"]), max_size=8)
 )
-def test_nothing_that_was_typed_is_lost_and_twice_is_as_good_as_once(typed: list[str]) -> None:
+def test_no_argument_is_lost_and_a_second_pass_changes_nothing(typed: list[str]) -> None:
     read = with_stdin_named(typed, TAKES_VALUE)
     left = iter(read)
     assert all(each in left for each in typed)
@@ -97,8 +97,8 @@ def test_a_prompt_of_several_arguments_wants_quotes() -> None:
 @pytest.mark.parametrize(
     "arguments", [("-p", "hi", "doctor"), ("-m", "x", "bench"), ("--max-tokens", "3", "paths")]
 )
-def test_flags_of_the_chat_are_none_of_a_subcommand(arguments: tuple[str, ...]) -> None:
-    """They would be without effect: `-m x bench` would measure another model."""
+def test_flags_of_the_chat_are_refused_by_subcommands(arguments: tuple[str, ...]) -> None:
+    """They would have no effect: `-m x bench` would measure another model."""
     done = program.run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"is a flag of the chat. Flags of {arguments[-1]} come after its name." in done.stderr

@@ -1,4 +1,4 @@
-"""Wrong keys and themes are told where there is no screen either, with the place that gave them."""
+"""Wrong keys and themes are reported without a screen too, with the place that set them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_variable_and_a_flag_are_named_as_the_place(tmp_path: Path) -> None:
     assert run("-p", "Hello", "--theme", "pink").stderr.startswith("ttchat-tui: command line: ui.theme")
 
 
-def test_doctor_tells_it_as_any_fault_of_the_config(tmp_path: Path) -> None:
+def test_doctor_reports_it_like_any_config_error(tmp_path: Path) -> None:
     write_config(tmp_path, SWAPPED)
     done = run("doctor")
     assert done.returncode == 1
@@ -57,7 +57,7 @@ def test_doctor_tells_it_as_any_fault_of_the_config(tmp_path: Path) -> None:
     assert "ctrl+r is bound to regenerate and new" in done.stdout
 
 
-def test_who_sets_neither_keys_nor_theme_does_not_wait_for_textual() -> None:
+def test_without_keys_and_theme_textual_is_not_imported() -> None:
     check = (
         "from pathlib import Path\n"
         "from ttchat_tui.cli.screen_settings import check_screen_settings\n"

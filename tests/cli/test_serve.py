@@ -32,7 +32,7 @@ PROMPT = "Write a message"
 
 
 class Page:
-    """One server, and what a browser that opened its page has on screen."""
+    """One server, and the screen of a browser that opened its page."""
 
     def __init__(self, folder: Path) -> None:
         with socket.socket() as free:
@@ -222,7 +222,7 @@ async def test_no_chat_outlives_its_server(page: Page, number: signal.Signals) -
         await drained
 
 
-def test_a_port_that_is_taken_is_said_in_a_sentence(page: Page) -> None:
+def test_a_port_in_use_is_reported_in_a_sentence(page: Page) -> None:
     again = subprocess.run(
         [sys.executable, "-m", "ttchat_tui", "serve", "--port", str(page.port)],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Nobody has to read all that a command prints: a reader that goes away is no error, a full disk is one."""
+"""Standard output: a reader that goes away is no error, a full disk is one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_reader_that_has_gone_hides_no_usage_error() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
-def test_a_full_disk_is_said_in_one_line() -> None:
+def test_a_full_disk_is_reported_in_one_line() -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     done = run(["models", "list"], full)
     os.close(full)
@@ -54,7 +54,7 @@ def test_a_full_disk_is_said_in_one_line() -> None:
 
 
 @pytest.mark.parametrize(("closed", "left"), [("<&-", 2), (">&-", 1), ("2>&-", 1), ("<&- >&- 2>&-", 0)])
-def test_a_stream_that_was_closed_is_as_good_as_one_that_leads_nowhere(closed: str, left: int) -> None:
+def test_a_closed_stream_works_like_dev_null(closed: str, left: int) -> None:
     """Nothing is said of it, and what is opened later does not get its descriptor."""
     script = (
         "import os, sys; from ttchat_tui.cli.standard_output import ensure_streams; ensure_streams(); "

@@ -1,4 +1,4 @@
-"""What the app cannot keep when it ends is printed as it was written."""
+"""Text that cannot be kept at the end is printed as written."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def test_a_draft_that_cannot_be_stored_is_printed_with_its_lines_and_without_a_c
 ) -> None:
     invocation = bare_invocation(os.environ)
     config = load_config(invocation.paths, environ=os.environ)
-    stands = threading.Event()
-    stands.set()
+    screen_ready = threading.Event()
+    screen_ready.set()
 
     def refuse(*_: object) -> None:
         raise not_found("This conversation")
@@ -31,7 +31,7 @@ def test_a_draft_that_cannot_be_stored_is_printed_with_its_lines_and_without_a_c
     with (
         EndingSignals() as ending,
         chat.open_session(
-            invocation, config, "no-such-model", ScriptedEngine(Script()), stands, ending
+            invocation, config, "no-such-model", ScriptedEngine(Script()), screen_ready, ending
         ) as session,
     ):
         session.save_draft("def f():\n    return 1\n\n\x1b[2J  please fix")

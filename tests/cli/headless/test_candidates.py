@@ -38,18 +38,22 @@ def test_all_candidates_are_printed_in_order_each_with_its_seed(
     )
 
 
-def test_json_tells_of_the_first_as_ever_and_of_all_beside_it(
+def test_json_describes_the_first_reply_as_before_and_all_candidates(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert answer(store, "json", 2) == 0
-    told = printed(capsys)
-    assert (told["text"], told["seed"], told["usage"]["completion_tokens"]) == ("Hi there, you.", 41, 3)
-    assert [(one["text"], one["seed"], one["finish_reason"]) for one in told["candidates"]] == [
+    reported = printed(capsys)
+    assert (reported["text"], reported["seed"], reported["usage"]["completion_tokens"]) == (
+        "Hi there, you.",
+        41,
+        3,
+    )
+    assert [(one["text"], one["seed"], one["finish_reason"]) for one in reported["candidates"]] == [
         ("Hi there, you.", 41, "stop"),
         ("Hi there, you. (seed 42)", 42, "stop"),
     ]
-    assert told["batch"]["completion_tokens"] == 3 + 5
-    assert told["candidates"][0]["message_id"] == told["message_id"]
+    assert reported["batch"]["completion_tokens"] == 3 + 5
+    assert reported["candidates"][0]["message_id"] == reported["message_id"]
 
 
 def test_json_of_one_reply_has_no_candidates(
@@ -98,7 +102,7 @@ def test_an_engine_that_gives_one_reply_at_a_time_is_asked_nothing(
     assert store.latest() is None
 
 
-def test_what_came_before_the_engine_died_is_kept_of_every_candidate(store: ConversationStore) -> None:
+def test_every_candidates_text_before_the_engines_death_is_kept(store: ConversationStore) -> None:
     script = Script(
         replies=("Hi there, you.",), batch_sizes=(4,), fault="bug", fault_at=2
     )  # Raised out of `generate`: the host ends the reply.

@@ -51,7 +51,7 @@ def test_text_is_the_reply_and_one_newline_and_the_rest_goes_to_stderr(
     ]
 
 
-def test_what_a_load_did_otherwise_than_was_wished_is_said_on_stderr(
+def test_deviations_of_a_load_are_reported_on_stderr(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert answer(store, Script(replies=("Hi.",), notes=("The card draws the tokens.",))) == 0
@@ -60,7 +60,7 @@ def test_what_a_load_did_otherwise_than_was_wished_is_said_on_stderr(
     assert "ttchat-tui: The card draws the tokens.\n" in shown.err
 
 
-def test_a_server_that_is_busy_is_told_on_stderr(
+def test_a_busy_server_is_reported_on_stderr(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert answer(store, Script(replies=("Hi.",), busy="lab is busy (429)")) == 0
@@ -223,7 +223,7 @@ def test_a_prompt_that_cannot_fit_is_refused_and_nothing_is_kept(
     assert latest is None or latest.message_count == 0
 
 
-def test_continue_sends_what_was_said_before(
+def test_continue_sends_the_earlier_messages(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script = Script(replies=("first", "second"))
@@ -240,7 +240,7 @@ def test_continue_without_a_conversation_begins_one_and_says_so(
     assert "no conversation to continue" in capsys.readouterr().err
 
 
-def test_continue_keeps_the_conversations_settings_but_for_those_that_flags_name(
+def test_continue_keeps_the_conversations_settings_except_those_set_by_flags(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = SamplingParams(temperature=0.1, top_k=7)
@@ -300,7 +300,7 @@ def last_reply(own_folders: Path) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("output", ["text", "json", "jsonl"])
-def test_a_reader_that_goes_away_is_no_error_and_nothing_is_said(own_folders: Path, output: str) -> None:
+def test_a_reader_that_goes_away_is_no_error_and_is_not_reported(own_folders: Path, output: str) -> None:
     process = start(own_folders, Script(replies=("word " * 200,)), output, "Hello")
     assert process.stdout is not None
     assert process.stderr is not None
@@ -375,21 +375,21 @@ def test_line_ends_around_a_piped_prompt_are_the_shells(
         ),
     ],
 )
-def test_a_reply_that_is_no_answer_is_said_to_be_none(
+def test_a_reply_without_an_answer_is_reported(
     reply: str, note: str, store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert answer(store, Script(replies=(reply,))) == 0
     assert f"ttchat-tui: {note}\n" in capsys.readouterr().err
 
 
-def test_of_an_answer_after_a_thought_nothing_is_said(
+def test_an_answer_after_a_thought_is_not_reported(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert answer(store, Script(replies=("<think>Hm</think>\n\nHi.",))) == 0
     assert "ttchat-tui:" not in capsys.readouterr().err
 
 
-def test_the_end_of_a_thought_that_nothing_opened_is_told_and_its_tag_not_printed(
+def test_the_end_of_an_unopened_thought_is_reported_and_its_tag_not_printed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     stdout = io.StringIO()

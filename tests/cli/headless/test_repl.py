@@ -53,7 +53,7 @@ def test_a_conversation_has_several_turns_and_is_kept(
     assert "First.\n[1 tokens, first after 0.10 s]\nSecond.\n[" in out
 
 
-def test_a_line_may_go_on_and_may_begin_with_a_slash(store: ConversationStore) -> None:
+def test_a_line_may_continue_and_may_begin_with_a_slash(store: ConversationStore) -> None:
     with scripted_session(Script(), store=store) as session:
         chat(session, "one\\", "two", "//etc/hosts")
         said = [message.content for message in session.path if message.role == "user"]
@@ -79,7 +79,7 @@ def test_ctrl_c_at_the_prompt_leaves_only_the_line(
     assert "ctrl+d or /quit to quit" in capsys.readouterr().out
 
 
-def test_ctrl_c_stops_a_reply_and_the_chat_goes_on(
+def test_ctrl_c_stops_a_reply_and_the_chat_continues(
     store: ConversationStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate()
@@ -102,7 +102,9 @@ def test_ctrl_c_stops_a_reply_and_the_chat_goes_on(
 
 
 @pytest.mark.parametrize("line", ["/help", "/", "/nonsense"])
-def test_help_is_never_far(store: ConversationStore, capsys: pytest.CaptureFixture[str], line: str) -> None:
+def test_the_chat_points_to_help(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
     with scripted_session(store=store) as session:
         chat(session, line)
     assert "/help" in capsys.readouterr().out.split("/help lists the commands.", 1)[1]
@@ -114,7 +116,7 @@ def test_new_begins_another_conversation(store: ConversationStore) -> None:
     assert sorted(conversation.message_count for conversation in store.conversations()) == [2, 2]
 
 
-def test_save_writes_a_transcript_where_it_is_told(
+def test_save_writes_a_transcript_to_the_given_path(
     store: ConversationStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "out.md"
@@ -128,7 +130,7 @@ def test_save_writes_a_transcript_where_it_is_told(
     assert default.suffix == ".md"
 
 
-def test_model_says_and_changes_what_runs(
+def test_model_shows_and_changes_the_loaded_model(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with scripted_session(Script(replies=("Hi.",)), store=store) as session:
@@ -149,7 +151,7 @@ def test_quit_leaves(store: ConversationStore) -> None:
         assert session.path == []
 
 
-def test_an_engine_error_is_said_and_the_chat_goes_on(
+def test_an_engine_error_is_reported_and_the_chat_continues(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script = Script(replies=("one two",), fault="raise", fault_at=1)

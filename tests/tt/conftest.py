@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def mock_card(name: str) -> dict[str, str]:
-    """Variables that make ttnn find this card and none other."""
+    """Variables that make ttnn find this card only."""
     return {"TT_METAL_MOCK_CLUSTER_DESC_PATH": str(MOCK / f"{name}.yaml"), "TT_LOGGER_LEVEL": "info"}
 
 

@@ -27,7 +27,7 @@ def variables(card: str, checkout: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("card", CARDS)
-def test_a_prompt_is_answered_as_json_and_nothing_else_is_said_or_left_behind(
+def test_a_prompt_is_answered_as_json_and_nothing_else_is_printed_or_left(
     card: str, checkout: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "here"

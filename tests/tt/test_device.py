@@ -43,7 +43,7 @@ print("shape", shape)
     assert "shape (1, 1)" in run(code, tmp_path, **mock_card(card))
 
 
-def test_a_mesh_that_is_too_large_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_mesh_that_is_too_large_is_refused_with_a_sentence(tmp_path: Path) -> None:
     code = """
 import ttnn
 from ttchat_tui.engine.base import ModelLoadError
@@ -57,7 +57,7 @@ except ModelLoadError as error:
     assert "said: MESH_DEVICE T3K needs 8 chips, 1 can be used." in said
 
 
-def test_what_ttnn_raises_itself_is_shown_without_its_backtrace(tmp_path: Path) -> None:
+def test_errors_of_ttnn_are_shown_without_their_backtrace(tmp_path: Path) -> None:
     code = """
 import ttnn
 from ttchat_tui.engine.tenstorrent.errors import explain

@@ -105,7 +105,7 @@ def text(events: list[GenerationEvent], row: int = 0) -> str:
     return "".join(event.text for event in events if isinstance(event, TokenEvent) and event.row == row)
 
 
-def test_a_load_tells_its_phases_and_its_generation(card: Card) -> None:
+def test_a_load_reports_its_phases_and_its_generation(card: Card) -> None:
     assert {"start", "read", "convert", "compile"} <= set(card.phases)
     assert card.info.label.startswith("tt S5")
     assert card.info.context_length == CONTEXT
@@ -136,7 +136,7 @@ def test_a_prompt_of_another_bucket_is_answered_as_well(card: Card) -> None:
     assert text(events) == "!!!!"
 
 
-def test_a_cancel_in_mid_reply_keeps_what_came_and_the_card_goes_on(card: Card) -> None:
+def test_a_cancel_in_mid_reply_keeps_the_text_and_the_card_continues(card: Card) -> None:
     events, last = reply(card.engine, request_for(tokens=500), cancel_after=3)
     assert last.reason == "cancelled"
     assert 3 <= text(events).count("!") < 500
@@ -160,7 +160,7 @@ def test_a_reply_ends_where_the_context_does(card: Card) -> None:
     assert text(events).count("!") == last.stats.completion_tokens
 
 
-def test_a_card_whose_sampler_does_not_run_is_sampled_on_the_host_and_that_is_said(card: Card) -> None:
+def test_if_the_cards_sampler_fails_the_host_samples_and_says_so(card: Card) -> None:
     """S5's sources are four months older than this ttnn, whose top-k refuses what they hand it: they are asked to draw,
     and the load goes on without. A pair that fits draws, and says so."""
     options = msgspec.structs.replace(card.spec.options, sampling="device")

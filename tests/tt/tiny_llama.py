@@ -38,7 +38,7 @@ SPECIALS: Final = (
 
 
 def write_model(parent: Path, seed: int = 0) -> Path:
-    """Write the folder; id 0 is "!": what a card without numerics says for ever. Another seed, other weights."""
+    """Write the folder. Id 0 is "!", which a card without numerics repeats forever. Another seed gives other weights."""
     folder = parent / NAME
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer()

@@ -1,4 +1,4 @@
-"""A folder with the sys, proc and dev that tt-kmd makes, for cards that are not there."""
+"""A folder with the sys, proc and dev that tt-kmd makes, for fake cards."""
 
 from __future__ import annotations
 

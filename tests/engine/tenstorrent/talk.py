@@ -89,7 +89,7 @@ def expected(
     sampling: Callable[[int], SamplingParams] = lambda place: GREEDY,
     so_far: Sequence[int] = (),
 ) -> list[int]:
-    """A reply by a card that is fed the whole text anew for each token, and the host's own sampler.
+    """A reply by a card that prefills the whole text for each token, and by the host's own sampler.
 
     Args:
         sampling: parameters of the token at this place of the reply; greedy ones.

@@ -13,7 +13,7 @@ from ttchat_tui.engine.tenstorrent.errors import cure_for, explain, explain_erro
 
 
 def fatal(info: str, condition: str = "condition", file: str = "tt_metal/impl/some.cpp:101") -> RuntimeError:
-    """A TT_FATAL as ttnn 0.81.1 raises it. The backtrace names what other entries look for, on purpose."""
+    """A TT_FATAL as ttnn 0.81.1 raises it. Its backtrace contains the patterns of other entries on purpose."""
     return RuntimeError(
         f"TT_FATAL @ /project/{file}: {condition}\ninfo:\n{info}\nbacktrace:\n"
         " --- tt::tt_metal::detail::CreateDevices(std::vector<int> const&)\n --- reload_inputs(gated repo)\n"
@@ -149,16 +149,16 @@ def test_the_figures_of_a_tt_fatal_stay_and_its_backtrace_goes_to_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.ERROR):
-        told = explain(fatal("Out of Memory: Not enough space to allocate 1077936128 B DRAM buffer"))
-    assert "1077936128 B" in str(told)
-    assert "CreateDevices" not in str(told)
+        reported = explain(fatal("Out of Memory: Not enough space to allocate 1077936128 B DRAM buffer"))
+    assert "1077936128 B" in str(reported)
+    assert "CreateDevices" not in str(reported)
     assert "CreateDevices" in caplog.text
 
 
 def test_an_unknown_tt_fatal_shows_its_info_block_only() -> None:
-    told = explain(fatal("Something new\nwith two lines"))
-    assert str(told) == "The Tenstorrent engine failed: Something new with two lines"
-    assert told.info.kind == "native"
+    reported = explain(fatal("Something new\nwith two lines"))
+    assert str(reported) == "The Tenstorrent engine failed: Something new with two lines"
+    assert reported.info.kind == "native"
 
 
 def test_the_cause_is_searched_when_the_error_itself_matches_nothing() -> None:

@@ -106,7 +106,7 @@ def test_with_sampling_on_the_host_every_step_is_the_hosts(module: Any) -> None:
 
 
 @pytest.mark.parametrize("module", [s3, s4])
-def test_a_sampling_card_goes_on_by_itself_until_the_page_table_is_forgotten(module: Any) -> None:
+def test_a_sampling_card_continues_by_itself_until_the_page_table_is_forgotten(module: Any) -> None:
     made = generator(module)
     params = module.SamplingParams(*GREEDY[module])
     prefill(made)

@@ -139,7 +139,7 @@ def test_after_a_cancel_a_failure_or_a_batch_the_next_turn_gives_the_same_text(
 
 
 def _truncated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As S5 did it: the page table is cut, new keys and values go to block 0."""
+    """As in S5: the page table is cut, and new keys and values go to block 0."""
     monkeypatch.setattr(s6.Generator, "_user_table", s5.Generator._user_table, raising=False)
 
 

@@ -24,23 +24,23 @@ from ttchat_tui.engine.tenstorrent.progress import BarStream, NativeProgress
     ],
 )
 def test_a_line_of_loguru_reports_its_phase(line: str, phase: str, detail: str) -> None:
-    told: list[LoadProgress] = []
-    NativeProgress(told.append).line(line)
-    assert [(progress.phase, progress.detail) for progress in told] == [(phase, detail)]
+    reported: list[LoadProgress] = []
+    NativeProgress(reported.append).line(line)
+    assert [(progress.phase, progress.detail) for progress in reported] == [(phase, detail)]
 
 
 def test_other_lines_report_nothing() -> None:
-    told: list[LoadProgress] = []
-    progress = NativeProgress(told.append)
+    reported: list[LoadProgress] = []
+    progress = NativeProgress(reported.append)
     progress.line("Prefilling User 1 up to 41 tokens\n")
     progress.bar("a warning with 3/4 in it\n")
-    assert told == []
+    assert reported == []
 
 
 def test_a_bar_of_tqdm_counts_layers_and_still_reaches_the_log() -> None:
-    told: list[LoadProgress] = []
+    reported: list[LoadProgress] = []
     log = io.StringIO()
-    stream = BarStream(log, NativeProgress(told.append))  # type: ignore[arg-type]
+    stream = BarStream(log, NativeProgress(reported.append))  # type: ignore[arg-type]
     bars = (
         "\rLoading layers:   0%|          | 0/32 [00:00<?, ?it/s]",
         "\rLoading layers:  31%|###       | 10/32 [00:05<00:11,  2.0it/s]\rLoading layers:  34%|###4      | 11/32 [00:05<00:09,  2.2it/s]",
@@ -48,7 +48,7 @@ def test_a_bar_of_tqdm_counts_layers_and_still_reaches_the_log() -> None:
     )
     for bar in bars:
         assert stream.write(bar) == len(bar)
-    assert [(progress.phase, progress.done, progress.total, progress.unit) for progress in told] == [
+    assert [(progress.phase, progress.done, progress.total, progress.unit) for progress in reported] == [
         ("convert", 0, 32, "layers"),
         ("convert", 11, 32, "layers"),
         ("convert", 32, 32, "layers"),

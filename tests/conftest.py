@@ -39,7 +39,7 @@ _SCOPES = ("CONFIG", "DATA", "CACHE", "STATE")
 
 @pytest.hookimpl(optionalhook=True)  # The venv of `make test-tt` has no xdist.
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A third of the time a test waits for another process, so there are half as many processes again as cores."""
+    """One and a half processes per core: tests spend a third of their time waiting for other processes."""
     cores = os.cpu_count() or 1
     return cores + (cores + 1) // 2
 

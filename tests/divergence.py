@@ -1,4 +1,4 @@
-"""How far one model's predictions are from another's, position by position."""
+"""Divergence of two models' predictions, position by position."""
 
 from __future__ import annotations
 

@@ -72,11 +72,11 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     honours: frozenset[str] = Capabilities().sampling
     """Sampling parameters that the engine says it honours."""
     notes: tuple[str, ...] = ()
-    """What it says of the load."""
+    """Notes of a load."""
     refuses: tuple[str, Capabilities] | None = None
-    """What a server is said not to take of each request, and what is left of it."""
+    """A note about what a server rejects of each request, and the capabilities without it."""
     busy: str = ""
-    """Why a server does not take the request at once; it is tried again, "in 5 s", without any wait."""
+    """Why a server is busy: the request is retried "in 5 s", without any wait."""
     stepped: bool = False
     """Every token waits for the gate."""
     stepped_load: bool = False
@@ -100,7 +100,7 @@ class Steps(Protocol):
 
 
 class Gate:
-    """Lets a stepped engine through, token by token; over a FIFO it reaches into another process."""
+    """Lets tokens of a stepped engine pass, one by one; over a FIFO also in another process."""
 
     def __init__(self, path: str = "") -> None:
         if path:
@@ -120,19 +120,19 @@ class Gate:
         self.release(4000)
 
     def shut(self) -> None:
-        """Take back what was released and not used."""
+        """Withdraw steps that were released and not used."""
         while select.select([self._reader], [], [], 0)[0]:
             os.read(self._reader, 4096)
 
     def wait(self, asking: Callable[[], Any]) -> None:
-        """Wait for one step; calls `asking` every 10 ms, which raises to give up."""
+        """Wait for one step. Calls `asking` every 10 ms; an exception in it ends the wait."""
         while not select.select([self._reader], [], [], 0.01)[0]:
             asking()
         os.read(self._reader, 1)
 
 
 class _Cancelled(Exception):
-    """The gate was left because the reply was cancelled."""
+    """The reply was cancelled at the gate."""
 
 
 class ScriptedEngine:
@@ -280,7 +280,7 @@ class ScriptedEngine:
             self.gate.wait(asking)
 
     def _answer(self, request: GenerationRequest, seed: int | None = None) -> str:
-        """To another seed than the request's the same answer, said by another."""
+        """The answer; with a seed other than the request's, it names the seed."""
         said = [message.content for message in request.messages if message.role == "user"]
         replies = self.script.replies
         answer = replies[(len(said) - 1) % len(replies)] if replies else said[-1]
@@ -289,7 +289,7 @@ class ScriptedEngine:
         return answer if seed in (None, request.seed) else f"{answer} (seed {seed})"
 
     def _shorten(self, messages: Sequence[ChatMessage]) -> tuple[int, int]:
-        """Drop the oldest turns until prompt and one token of reply fit; tokens that are left, messages dropped."""
+        """Drop the oldest turns until the prompt and one token of reply fit. Returns prompt tokens and dropped messages."""
         kept = list(messages)
         oldest = 1 if kept and kept[0].role == "system" else 0
         while prompt_length(kept) >= self.script.context_length and len(kept) - oldest > 1:
@@ -303,7 +303,7 @@ def prompt_length(messages: Sequence[ChatMessage]) -> int:
 
 
 def fail(fault: Fault) -> None:
-    """Make the fault happen, here and now."""
+    """Cause the fault now."""
     match fault:
         case "raise":
             raise EngineError("The script says so.")
@@ -329,7 +329,7 @@ def fail(fault: Fault) -> None:
 
 
 def make_noise() -> None:
-    """What native libraries do to a terminal: raw writes with escape sequences, warnings, progress bars."""
+    """Write to the terminal as native libraries do: escape sequences, warnings, progress bars."""
     os.write(1, b"\x1b[2J\x1b[31mNOISE on fd 1\n")
     os.write(2, b"\x1b]0;NOISE\x07 NOISE on fd 2\r\n")
     print("NOISE by print", flush=True)
@@ -337,12 +337,12 @@ def make_noise() -> None:
 
 
 def create_scripted(_kind: str) -> ScriptedEngine:
-    """The factory that a child process calls: the script comes in its environment."""
+    """The factory for a child process. The script is in its environment."""
     return ScriptedEngine(msgspec.json.decode(os.environ.get(SCRIPT_VARIABLE, "{}"), type=Script))
 
 
 def prepare_scripted(name: str, report: ProgressReporter) -> ModelSpec:
-    """Stands in for the download: always there."""
+    """In place of a download: every model is on disk."""
     report(LoadProgress(phase="verify"))
     return ModelSpec(name=name)
 
@@ -353,7 +353,7 @@ def scripted_host(script: Script | None = None, gate: Gate | None = None) -> Eng
 
 
 def host_of(engine: Engine) -> EngineHost:
-    """A host whose clock goes on by half a second at each look: what a load takes."""
+    """A host whose clock advances by half a second at each reading: a load takes that long."""
     return EngineHost(engine, prepare_scripted, clock=itertools.count(0.0, LOAD_S).__next__)
 
 
@@ -368,10 +368,10 @@ class Recorder:
         host.set_waker(self._news.set)
 
     def until(self, kind: type[T], timeout_s: float = 20.0, **fields: object) -> T:
-        """The next event of this kind (with these field values) that was not returned before.
+        """The next event of this kind, with these field values, that was not returned before.
 
         Raises:
-            AssertionError: with everything seen, when it does not come.
+            AssertionError: it does not come. The message has all events so far.
         """
         patience = Patience(timeout_s)
         while True:
@@ -391,7 +391,7 @@ class Recorder:
         return [event for event in self.events if isinstance(event, kind)]
 
     def text(self, request_id: int) -> str:
-        """The reply's text as far as seen."""
+        """The reply's text so far."""
         parts = [e for e in self.events if isinstance(e, TokenEvent | GenerationFinished)]
         return "".join(part.text for part in parts if part.request_id == request_id)
 

@@ -12,7 +12,7 @@ suspended virtual machine), and so did whatever is being waited for."""
 
 
 class Patience:
-    """Seconds that may be spent waiting. Of a gap between two looks no more than `LOOK_S` counts."""
+    """A time limit for waits. A gap between two looks counts as at most `LOOK_S`."""
 
     def __init__(self, seconds: float) -> None:
         self.left_s = seconds
@@ -26,7 +26,7 @@ class Patience:
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Poll for something that another process does and that gives no sign."""
+    """Poll for what another process does without a signal."""
     patience = Patience(timeout_s)
     while not condition():
         if patience.is_out():

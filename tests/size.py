@@ -1,4 +1,4 @@
-"""How much the tests try: little on each change, as much as a night allows where TTCHAT_TEST_SIZE is `nightly`."""
+"""Test sizes: few examples by default, many with TTCHAT_TEST_SIZE=nightly."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ IS_NIGHTLY: Final = os.environ.get("TTCHAT_TEST_SIZE") == "nightly"
 
 
 def sized(small: T, nightly: T) -> T:
-    """The examples, tokens or texts that a test takes."""
+    """`small` or `nightly`: the number of examples, tokens or texts of a test."""
     return nightly if IS_NIGHTLY else small

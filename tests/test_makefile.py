@@ -1,4 +1,4 @@
-"""What `make` does at an installation, as its dry run tells."""
+"""What `make` does at installation, from its dry run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engines that the contract is shown on, each loaded once, and readers of what they say."""
+"""The engines under the contract suite, each loaded once, and helpers to read their events."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ class Subject:
         return self.info
 
     def loaded(self) -> EngineInfo:
-        """Load it unless it is; every token may pass."""
+        """Load the engine unless it is loaded, and let every token pass."""
         if self.gate:
             self.gate.shut()
             self.gate.open()
         return self.info or self.load()
 
     def only(self, tokens: int) -> None:
-        """Let so many tokens pass and no more (an engine with no gate decides by itself)."""
+        """Let this many tokens pass and no more. An engine without a gate ignores it."""
         if self.gate:
             self.gate.shut()
             self.gate.release(tokens)
@@ -92,7 +92,7 @@ class Subject:
         candidates: tuple[Candidate, ...] = (),
         **sampling: Any,
     ) -> GenerationRequest:
-        """A greedy one, but for what `sampling` changes."""
+        """A greedy request, except for what `sampling` changes."""
         return GenerationRequest(
             id=next(self._ids),
             messages=messages or (QUESTION,),
@@ -165,7 +165,7 @@ def _scripted(name: str, folder: Path) -> Subject:
 
 
 def _echo(name: str, folder: Path) -> Subject:
-    """The engine that is added in a test, behind the one that the app drives."""
+    """The engine that the tests add, behind `SwitchingEngine`."""
     if name == "echo-thread":
         spec = ModelSpec(engine=ECHO.kind, name="echo", context_length=CONTEXT)
         return Subject(SwitchingEngine(create_engine), spec, None, late=0)
@@ -185,7 +185,7 @@ def _torch(name: str, folder: Path, request: pytest.FixtureRequest) -> Subject:
 
 
 def _card(name: str, folder: Path) -> Iterator[Subject]:
-    """`tt-GENERATION-ISOLATION`, and what else is wished for."""
+    """`tt-GENERATION-ISOLATION`, with more settings if given."""
     _, generation, isolation, *wishes = name.split("-")
     options: dict[str, object] = {"sampling": "device" if "device" in wishes else "host"}
     with Installation(generation, folder, {STEP_S: "0.004"} if isolation == "process" else {}) as installed:

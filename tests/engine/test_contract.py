@@ -142,7 +142,7 @@ def test_the_figures_at_the_end_are_those_of_the_events(subject: Subject) -> Non
     assert stats.prompt_tokens == started(events).prompt_tokens
     assert stats.cached_tokens == started(events).cached_tokens
     assert stats.ttft_s == pytest.approx(times[0])
-    if stats.decode_tps is not None:  # too short a time tells no rate
+    if stats.decode_tps is not None:  # too short a time has no rate
         assert stats.decode_tps == pytest.approx(10 / (times[-1] - times[1]))
 
 

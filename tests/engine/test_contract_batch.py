@@ -53,7 +53,9 @@ def test_every_row_streams_ends_once_and_the_batch_ends_last(subject: Subject) -
     for row, end in ends(events).items():
         assert end.stats.completion_tokens == len(ids(events, row))
         assert events.index(end) > events.index(tokens(events, row)[-1])
-    assert events.index(ends(events)[2]) < events.index(tokens(events, 0)[-1]), "told as soon as it is over"
+    assert events.index(ends(events)[2]) < events.index(tokens(events, 0)[-1]), (
+        "reported as soon as it is over"
+    )
     last = finished(events)
     assert (last.reason, last.text, last.stats.completion_tokens) == ("length", "", 23)
 

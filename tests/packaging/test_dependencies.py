@@ -1,4 +1,4 @@
-"""What the package imports is what pyproject.toml declares: nothing comes along by luck, nothing is asked for in vain."""
+"""What the package imports is what pyproject.toml declares: nothing is installed by luck, nothing is unused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The session: what it stores, what it sends, what it says, whatever the engine and the disk do."""
+"""The session: what it stores, sends and reports, whatever the engine and the disk do."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Chat:
         self.until(EngineLoaded)
 
     def until(self, kind: type[EngineEvent], **fields: Any) -> list[Update]:
-        """Wait for an event, and apply all up to it."""
+        """Wait for an event, and apply all events up to it."""
         event = self.recorder.until(kind, **fields)
         updates: list[Update] = []
         while True:

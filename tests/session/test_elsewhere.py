@@ -58,7 +58,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Chat]]:
 
 
 class Away:
-    """A reply of which one word has come, and a new conversation on screen."""
+    """A reply with one word so far, and a new conversation on screen."""
 
     def __init__(self, start: Callable[..., Chat], reply: str = "one two three") -> None:
         self.gate = Gate()
@@ -98,8 +98,8 @@ def test_a_reply_elsewhere_continues_is_stored_and_its_end_is_reported(start: Ca
     assert away.session.mark_of(away.home) == "running"
     assert away.step() == [], "nothing of its text is for this screen"
     ended = away.finish()
-    told = of_kind(ended, ReplyEndedElsewhere)
-    assert [(update.conversation.id, update.status) for update in told] == [(away.home, "complete")]
+    reported = of_kind(ended, ReplyEndedElsewhere)
+    assert [(update.conversation.id, update.status) for update in reported] == [(away.home, "complete")]
     assert ConversationsChanged() in ended
     assert not of_kind(ended, ReplyEnded, ReplyStreamed)
     assert away.session.mark_of(away.home) == "finished"
@@ -427,9 +427,9 @@ def test_a_queued_message_of_a_deleted_conversation_is_reported_and_the_queue_co
     sent_twice(away, "me three")
     away.store.delete(gone)  # as another window does it
     updates = away.finish()
-    told = of_kind(updates, ReplyEndedElsewhere)
+    reported = of_kind(updates, ReplyEndedElsewhere)
     assert [
-        (each.conversation.id, each.status) for each in told if isinstance(each, ReplyEndedElsewhere)
+        (each.conversation.id, each.status) for each in reported if isinstance(each, ReplyEndedElsewhere)
     ] == [
         (away.home, "complete"),
         (gone, "error"),

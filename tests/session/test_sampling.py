@@ -1,4 +1,4 @@
-"""Which sampling holds before a model is loaded, and after."""
+"""The sampling that applies before a model is loaded, and after."""
 
 from __future__ import annotations
 

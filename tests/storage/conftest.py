@@ -20,7 +20,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def reachable_path() -> Iterator[Path]:
-    """Where any user may go, unlike pytest's own folders."""
+    """A path that any user can reach, unlike pytest's own folders."""
     with tempfile.TemporaryDirectory(prefix="ttchat-test-") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder) / "data" / "conversations.db"

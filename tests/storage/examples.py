@@ -41,7 +41,7 @@ NOBODY = 65534
 
 
 class HandClock:
-    """Unix time that only the test moves."""
+    """Unix time that only the test changes."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.now = now
@@ -75,7 +75,7 @@ def version_of(path: Path) -> int:
 
 @contextmanager
 def without_root(folder: Path) -> Iterator[None]:
-    """Root may write anywhere: inside, be the user nobody, who owns `folder` and the files in it."""
+    """Become the user nobody, who owns `folder` and its files: root may write anywhere."""
     if os.geteuid() != 0:
         yield
         return

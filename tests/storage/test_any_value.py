@@ -60,7 +60,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def use(store: ConversationStore) -> None:
-    """What the app does at its start, with each conversation, and for an undo."""
+    """Do what the app does at its start, with each conversation, and for an undo."""
     store.recover()
     rows_of(
         [HistoryItem(each.id, each.title, each.updated_at) for each in store.conversations()], None, 1.8e9
@@ -88,7 +88,7 @@ def look_at(path: list[Message]) -> None:
 
 
 def damaged(path: Path, whole: bytes, table: str, column: str, value: object) -> bool:
-    """Whether SQLite takes `value` there at all, with nothing that would forbid it."""
+    """Whether SQLite accepts `value` there, with all checks off."""
     path.write_bytes(whole)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")

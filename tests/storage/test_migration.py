@@ -34,7 +34,7 @@ def migrations(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def old(path: Path, migrations: Path) -> Path:
-    """A database that the steps of today have made, with a message in it."""
+    """A database made by the shipped migrations, with a message in it."""
     store = ConversationStore(open_database(path, migrations=migrations))
     ask(store, "Old?")
     store.close()
@@ -121,7 +121,7 @@ def test_a_step_that_another_process_has_just_run_is_not_repeated(old: Path, mig
     number = next_step(migrations, STARS)
 
     class Overtaken(sqlite3.Connection):
-        """Before it gets the write lock, another process has had it."""
+        """Another process has the write lock first."""
 
         def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
             if sql == "BEGIN IMMEDIATE":

@@ -24,7 +24,7 @@ def said_in(path: Path) -> list[str]:
 
 
 def alone(path: Path, folder: Path) -> Path:
-    """The database file without its companions, as a backup takes it that does not know of them."""
+    """The database file without its companions, as backup programs copy it."""
     return Path(shutil.copyfile(path, folder / "copy.db"))
 
 

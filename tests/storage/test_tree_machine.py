@@ -1,4 +1,4 @@
-"""Any sequence of branches, removals, deletions and restarts leaves the tree that a dict would hold."""
+"""Any sequence of branches, removals, deletions and restarts leaves the same tree as a model in a dict."""
 
 from __future__ import annotations
 

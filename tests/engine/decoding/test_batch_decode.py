@@ -1,4 +1,4 @@
-"""Batches over a stepper that counts: what a row says depends on all ids of that row and on nothing else."""
+"""Batches over a counting stepper: a row's text depends on all ids of that row and on nothing else."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Batch:
         return run_batch(job, self.stepper)
 
     def alone(self, row: int) -> list[GenerationEvent]:
-        """What the one-row loop makes of a row."""
+        """The result of a row that is generated alone."""
         stepper = RowStepper()
         own = self.own[row - 1] if 0 < row <= len(self.own) else None
         sampling = own or self.sampling

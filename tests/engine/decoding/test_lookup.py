@@ -71,7 +71,7 @@ class Model(Stepper):
 
 
 def habitual(ids: Sequence[int]) -> NDArray[np.float32]:
-    """Mostly says what followed the last two ids before, so that guesses are often right and often wrong; every id
+    """Mostly repeats what followed the last two ids before, so that guesses are often right and often wrong; every id
     of the context has a part in the logits."""
     noise = random.Random(hash(tuple(ids)))
     logits = np.array([noise.gauss(0.0, 1.0) for _ in range(VOCAB)], dtype=np.float32)
@@ -83,7 +83,7 @@ def habitual(ids: Sequence[int]) -> NDArray[np.float32]:
 
 
 def reciting(text: Sequence[int]) -> Callable[[Sequence[int]], NDArray[np.float32]]:
-    """Says `text`, by position alone."""
+    """Recites `text` by position alone."""
 
     def next_logits(ids: Sequence[int]) -> NDArray[np.float32]:
         logits = np.zeros(max(text) + 1, dtype=np.float32)
@@ -135,7 +135,7 @@ def ids_of(events: Sequence[GenerationEvent]) -> list[int]:
 
 
 def without_forwards(events: Sequence[GenerationEvent]) -> list[GenerationEvent]:
-    """The same events without what they report about forwards."""
+    """The events without their figures about forwards."""
     return [_without_forwards(event) for event in events]
 
 

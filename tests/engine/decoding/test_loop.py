@@ -28,7 +28,7 @@ GREEDY = SamplingParams(temperature=0.0)
 
 
 class RecitingStepper(Stepper):
-    """After a prompt it says `line`, byte by byte, then END. Its KV cache is a list of ids, its clock a counter."""
+    """Recites `line` after a prompt, byte by byte, then END. Its KV cache is a list of ids, its clock a counter."""
 
     def __init__(self, line: str | bytes, end: int = END) -> None:
         self.line = [*(line.encode() if isinstance(line, str) else line), end]

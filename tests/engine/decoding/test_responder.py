@@ -51,7 +51,7 @@ def id_of(tokenizer: Tokenizer, token: str) -> int:
 
 
 class ByHeart(Stepper):
-    """A stepper that recites LINE after the last `<assistant>`, from wherever the prompt ends in it."""
+    """A stepper that recites LINE after the last `<assistant>`, from where the prompt ends."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._line = [*tokenizer.encode(LINE).ids, id_of(tokenizer, "<end>")]

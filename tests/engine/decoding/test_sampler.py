@@ -48,7 +48,7 @@ def random_logits(draw: st.DrawFn) -> list[float]:
 
 
 def array(logits: list[float]) -> NDArray[np.float32]:
-    """Read-only: whoever modifies the model's logits fails."""
+    """A read-only array: a change of the model's logits fails."""
     made = np.array(logits, dtype=np.float32)
     made.flags.writeable = False
     return made
@@ -64,7 +64,7 @@ def history_of(size: int, prompt: list[int], reply: list[int]) -> History:
 def naive(
     logits: list[float], params: SamplingParams, prompt: list[int], reply: list[int]
 ) -> list[tuple[int, float]]:
-    """The definition. Gives up on inputs whose result hangs on the last bits of a float."""
+    """The definition. Skips inputs whose result depends on the last bits of a float."""
     scores = [np.float32(-INF) if math.isnan(x) else np.float32(x) for x in logits]
     for i in {*prompt, *reply} if params.repetition_penalty != 1.0 else ():
         factor = np.float32(params.repetition_penalty)

@@ -28,7 +28,7 @@ from ttchat_tui.engine.runtime.switching import SwitchingEngine
 
 @pytest.fixture(autouse=True)
 def entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The entry in the factory's table: all that there is besides the folder."""
+    """Add the entry to the factory's table: the only step besides the folder."""
     monkeypatch.setitem(ENGINES, ECHO.kind, ECHO)
 
 
@@ -115,7 +115,7 @@ def test_the_command_line_has_its_flag_and_runs_it(tmp_path: Path) -> None:
 
 
 def run_program(folder: Path, *arguments: str) -> str:
-    """What the whole program writes to stdout, in a process where the entry is in the table."""
+    """Run the whole program in a process with the entry, and return its stdout."""
     code = "import tests.engine.echo.registered; from ttchat_tui.cli.main import app; app()"
     places = {f"XDG_{name}_HOME": str(folder) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What a person reads about an exception."""
+"""The message for an exception."""
 
 from __future__ import annotations
 

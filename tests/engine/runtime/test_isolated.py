@@ -451,7 +451,7 @@ sys.stdin.read()
 
 @pytest.mark.parametrize("fault", ["", "hang", "hang_gil"])
 def test_no_child_outlives_a_killed_parent(tmp_path: Path, fault: str) -> None:
-    """Idle, in native code, and in native code that holds the GIL (where only the dead man's switch is left)."""
+    """Idle, in native code, and in native code that holds the GIL (only the dead man's switch works then)."""
     parent = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(PARENT.format(fault=fault)), str(tmp_path / "engine.log")],
         stdin=subprocess.PIPE,

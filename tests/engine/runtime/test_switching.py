@@ -1,4 +1,4 @@
-"""The one engine in front of all kinds: what it makes, where it runs, and what it lets go of."""
+"""The engine in front of all kinds: which engines it creates, where they run, and when it drops them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REQUEST = GenerationRequest(id=7, messages=(ChatMessage("user", "Hi"),), samplin
 
 
 class Made:
-    """A factory that keeps what it made."""
+    """A factory that records the engines it creates."""
 
     def __init__(self, *replies: str) -> None:
         self.kinds: list[EngineKind] = []
@@ -38,7 +38,7 @@ class Made:
 
 
 def ignore(_progress: LoadProgress) -> None:
-    """Nobody looks at the progress here."""
+    """A reporter that does nothing."""
 
 
 def reply(engine: SwitchingEngine) -> tuple[str, ErrorInfo | None]:

@@ -80,7 +80,7 @@ dist: $(DEV)  ## Check version, changelog and tree, then build wheel and sdist i
 	@$(BIN)/python scripts/build_release.py
 
 clean:  ## Remove the venvs and what was built; models and conversations stay
-	rm -rf $(VENV) $(VENV_TT) $(VENV_LOCK) build dist *.egg-info
+	rm -rf $(VENV) $(VENV_TT) $(VENV_LOCK) .venv-remote-* build dist *.egg-info
 
 format: $(DEV)
 	$(BIN)/ruff format --check .

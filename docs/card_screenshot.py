@@ -1,4 +1,4 @@
-"""Takes the picture in docs/tenstorrent.md: the app during a reply, with its engine in the child process, over real ttnn
+"""Take the picture for docs/tenstorrent.md: the app during a reply, with its engine in the child process, over real ttnn
 on a mock N150 and a tt-metal checkout.
 
 TT_METAL_HOME=… .venv-tt/bin/python docs/card_screenshot.py [folder]     after `make test-tt` has made the venv

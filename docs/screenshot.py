@@ -1,4 +1,4 @@
-"""Takes the pictures of the README: the real app with the real model, on a headless terminal.
+"""Take the pictures for the README: the real app with the real model, on a headless terminal.
 
 .venv/bin/python docs/screenshot.py [folder]      writes *.svg to docs/images, or to the folder
 """

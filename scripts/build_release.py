@@ -1,4 +1,4 @@
-"""Builds wheel and sdist into dist/ after checking tree, version and changelog. Run by `make dist`; uploads nothing."""
+"""Check tree, version and changelog, then build wheel and sdist into dist/. `make dist` runs it. Nothing is uploaded."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ REMOTE_CHAOS := .venv-remote-llmock/.installed
 .PHONY: help setup run test test-packaging test-tt test-remote check format lint types imports bench peers lock dist clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: $(APP)  ## Start the chat; make run ARGS='-p "Hello"' passes arguments on
 	@$(BIN)/ttchat-tui $(ARGS)

@@ -1,4 +1,4 @@
-"""The forward as the papers write it: no cache, no folding, no fused matrices, float64. What the fast one is held to."""
+"""The forward as in the papers: no cache, no folding, no fused matrices, float64. The reference for the fast one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""transformers' forward over the default model's dequantised weights, in float32: what everything else is held to."""
+"""transformers' forward over the default model's dequantised weights, in float32: the reference for all others."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def properties(examples: int) -> Callable[[Any], Any]:
     kept=st.integers(0, 30),
     more=ids_up_to(20),
 )
-def test_any_batch_gives_the_logits_of_straight_runs_and_any_row_can_be_gone_on_with(
+def test_any_batch_gives_the_logits_of_straight_runs_and_any_row_can_be_continued(
     pair: Pair, prompt: list[int], tails: list[list[int]], resumed: int, kept: int, more: list[int]
 ) -> None:
     stepper = pair.stepper

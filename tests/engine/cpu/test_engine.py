@@ -51,7 +51,7 @@ def load(
 
 @pytest.fixture(scope="module")
 def engine(folder: Path) -> Iterator[CpuEngine]:
-    """One for all tests that only ask it for replies."""
+    """Shared by all tests that only generate."""
     engine = CpuEngine()
     load(engine, folder)
     yield engine
@@ -60,7 +60,7 @@ def engine(folder: Path) -> Iterator[CpuEngine]:
 
 @pytest.fixture
 def own_engine(folder: Path) -> Iterator[CpuEngine]:
-    """One that a test may unload."""
+    """An engine that the test may unload."""
     engine = CpuEngine()
     load(engine, folder)
     yield engine
@@ -165,7 +165,7 @@ def test_a_kept_cache_changes_no_reply(engine: CpuEngine, folder: Path) -> None:
     assert text_and_ids(reply(fresh, messages)) == warm
 
 
-def test_a_count_foretells_the_prompt(engine: CpuEngine) -> None:
+def test_a_count_predicts_the_prompt(engine: CpuEngine) -> None:
     counted = engine.count(7, HELLO)
     assert counted.count_id == 7
     assert counted.prompt_tokens == started(reply(engine, HELLO)).prompt_tokens
@@ -250,7 +250,7 @@ def test_a_model_larger_than_memory_is_refused_before_it_is_read(
 @pytest.mark.parametrize(
     "failure", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to …")]
 )
-def test_memory_that_runs_out_while_loading_is_said_so(
+def test_memory_that_runs_out_while_loading_is_reported(
     folder: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     def fail(*_args: Any) -> None:
@@ -324,7 +324,7 @@ print(json.dumps({"ready_s": ready - started, "load_s": info.load_s, "torch_s": 
 def test_smollm2_is_ready_within_five_seconds_of_process_start_and_without_transformers(
     default_model_path: Path,
 ) -> None:
-    """Importing torch, 1.2 s where nothing else runs, is the clock: other tests may run beside this one."""
+    """The limit is relative to the import of torch (1.2 s on an idle machine), as other tests may run beside this one."""
     slowest = 0.0
     for _ in range(3):
         command = [sys.executable, "-c", _READY, str(default_model_path)]

@@ -1,4 +1,4 @@
-"""What the CPU engine asks of the machine: kernels that compute what they should, memory, threads, libraries."""
+"""What the CPU engine needs from the machine: correct kernels, memory, threads, libraries."""
 
 from __future__ import annotations
 

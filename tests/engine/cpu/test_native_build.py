@@ -1,4 +1,4 @@
-"""The decode kernel is compiled once for a machine; without a compiler, or with one that fails, the engine does without."""
+"""The decode kernel is compiled once per machine. Without a working compiler the engine runs without it."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def counting(folder: Path, compiler: str) -> tuple[Mapping[str, str], Path]:
 
 def test_it_is_compiled_once_for_a_compiler_and_a_processor(tmp_path: Path, compiler: str) -> None:
     environ, noted = counting(tmp_path, compiler)
-    told: list[str] = []
+    reported: list[str] = []
     for _ in range(2):
-        library = build.load(tmp_path / "kernels", environ, compiling=lambda: told.append("compiling"))
+        library = build.load(tmp_path / "kernels", environ, compiling=lambda: reported.append("compiling"))
         assert isinstance(library, ctypes.CDLL)
     assert noted.read_text() == "once\n"
-    assert told == ["compiling"]
+    assert reported == ["compiling"]
     build.load(tmp_path / "kernels", environ, "x86-64-v3")
     assert noted.read_text() == "once\n" * 2
     assert len(list((tmp_path / "kernels").iterdir())) == 2  # Nothing half-made is left.
@@ -82,7 +82,7 @@ def test_the_compiler_is_cc_or_the_first_on_the_path(tmp_path: Path) -> None:
         assert build.compiler({"PATH": str(tmp_path), "CC": named}) is None
 
 
-def test_why_there_is_none_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_for_a_missing_kernel_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(build.Unavailable, match="no C compiler"):
         build.load(tmp_path, {"PATH": str(tmp_path)})
     broken = script(tmp_path / "broken", "echo 'decode.c:1: error: no such thing' >&2; exit 1")
@@ -105,7 +105,7 @@ def test_a_compiler_that_does_not_end_is_ended_with_all_that_it_started(
         build.load(tmp_path / "kernels", script(tmp_path / "cc", "sleep 1000; true"))
 
 
-def test_a_full_disk_costs_no_more_than_a_compilation(
+def test_a_full_disk_costs_only_a_compilation(
     tmp_path: Path, compiler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernels = tmp_path / "kernels"
@@ -120,9 +120,7 @@ def test_a_full_disk_costs_no_more_than_a_compilation(
     assert reasons == [f"The compiled decode kernel is not saved: {kernels}: No space left on device."]
 
 
-def test_what_a_process_left_that_was_ended_while_it_compiled_goes_with_time(
-    tmp_path: Path, compiler: str
-) -> None:
+def test_leftovers_of_a_killed_compilation_are_removed_later(tmp_path: Path, compiler: str) -> None:
     kernels = tmp_path / "kernels"
     kernels.mkdir(mode=0o700)
     for name in ("compiling-old.so", "compiling-new.so"):
@@ -133,11 +131,11 @@ def test_what_a_process_left_that_was_ended_while_it_compiled_goes_with_time(
 
 
 @pytest.mark.parametrize("processor", ["native", "x86-64-v3"])
-def test_what_was_compiled_computes_what_it_should(processor: str) -> None:
+def test_the_compiled_kernel_computes_correctly(processor: str) -> None:
     assert is_native_correct(kernel(processor))
 
 
-def test_a_kernel_that_computes_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_with_wrong_results_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     library = kernel()
     right = library.multiply
 
@@ -169,7 +167,7 @@ def test_a_load_compiles_it_and_says_so(tmp_path: Path) -> None:
     assert [report.detail for report in reports if report.phase == "compile"] == ["decode kernel"]
 
 
-def test_a_load_does_without_where_it_is_off_cannot_be_had_or_is_of_no_use(
+def test_a_load_works_without_a_kernel_that_is_off_unavailable_or_useless(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = save(step.build("llama"), tmp_path / "model")

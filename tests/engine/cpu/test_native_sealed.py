@@ -1,4 +1,4 @@
-"""Only the very file that was compiled is run; everything else in its place is compiled anew, or refused in words."""
+"""Only the compiled file itself is run. Anything else in its place is compiled again, or refused with a sentence."""
 
 from __future__ import annotations
 
@@ -133,9 +133,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_anything_but_the_file_that_was_compiled_has_a_fault(
-    kept: Path, damage: Callable[[Path], object]
-) -> None:
+def test_every_file_but_the_compiled_one_is_detected(kept: Path, damage: Callable[[Path], object]) -> None:
     assert fault_of(kept) == ""
     damage(kept)
     try:
@@ -145,7 +143,7 @@ def test_anything_but_the_file_that_was_compiled_has_a_fault(
 
 
 @pytest.mark.parametrize("name", ["cut in half", "another library", "a pipe", "a link to the same"])
-def test_what_has_a_fault_is_compiled_anew_once(kept: Path, name: str) -> None:
+def test_a_faulty_file_is_compiled_again_once(kept: Path, name: str) -> None:
     DAMAGES[name](kept)
     assert loaded_elsewhere(kept.parent) == ["compiled"]
     assert loaded_here(kept.parent) == ["right"]
@@ -185,7 +183,7 @@ def test_a_folder_that_others_may_write_is_refused(tmp_path: Path, mode: int) ->
         require_private(tmp_path)
 
 
-def test_nothing_in_a_folder_that_is_refused_is_run_and_that_is_said(kept: Path) -> None:
+def test_nothing_in_a_refused_folder_is_run_and_the_refusal_is_reported(kept: Path) -> None:
     another_library(kept)
     seal(kept)  # Whoever may write may also compute a digest.
     kept.parent.chmod(0o777)
@@ -202,7 +200,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
         require_private(tmp_path)
 
 
-def test_a_folder_in_one_that_everyone_may_rename_it_in_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_everyone_may_rename_is_refused(tmp_path: Path) -> None:
     open_to_all = tmp_path / "open"
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
@@ -212,9 +210,7 @@ def test_a_folder_in_one_that_everyone_may_rename_it_in_is_refused(tmp_path: Pat
     require_private(open_to_all / "kernels")
 
 
-def test_a_folder_that_cannot_be_made_costs_no_more_than_a_compilation(
-    tmp_path: Path, compiled: Path
-) -> None:
+def test_a_folder_that_cannot_be_created_costs_only_a_compilation(tmp_path: Path, compiled: Path) -> None:
     (tmp_path / "file").touch()
     reasons: list[str] = []
     there = library.load(tmp_path / "file" / "kernels", os.environ, lambda: None, reasons.append)
@@ -223,7 +219,7 @@ def test_a_folder_that_cannot_be_made_costs_no_more_than_a_compilation(
     assert "not saved" in reasons[0]
 
 
-def test_what_the_umask_lets_others_write_is_closed_when_it_is_sealed(tmp_path: Path, compiled: Path) -> None:
+def test_sealing_removes_write_permission_for_others(tmp_path: Path, compiled: Path) -> None:
     before = os.umask(0)
     try:
         build.load(tmp_path / "kernels", os.environ)

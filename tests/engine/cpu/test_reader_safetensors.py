@@ -1,4 +1,4 @@
-"""Folders in Hugging Face's layout: every way in which config.json has said the same thing, and broken folders."""
+"""Folders in Hugging Face's layout: every spelling of the same setting in config.json, and broken folders."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_steps_that_grow_with_the_context_are_no_collapse() -> None:
     assert machine.switches == []
 
 
-def test_threads_that_collapse_are_given_up_within_two_windows() -> None:
+def test_collapsed_threads_are_abandoned_within_two_windows() -> None:
     machine = Machine()
     machine.run(WINDOW)
     machine.seconds = {1: 0.03, 2: 0.16}
@@ -57,7 +57,7 @@ def test_threads_that_collapse_are_given_up_within_two_windows() -> None:
     assert machine.threads == 1
 
 
-def test_one_thread_that_is_no_faster_is_given_up_at_once() -> None:
+def test_one_thread_that_is_no_faster_is_abandoned_at_once() -> None:
     machine = Machine()
     machine.run(WINDOW)
     machine.seconds = {1: 0.05, 2: 0.03}

@@ -1,4 +1,4 @@
-"""The real program in a real pseudo-terminal, its screen kept by pyte."""
+"""The real program in a real pseudo-terminal, with its screen in pyte."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Screen(pyte.Screen):
 
 
 class App:
-    """`python -m ttchat_tui` on a terminal of its own."""
+    """`python -m ttchat_tui` on its own terminal."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class App:
         return "\n".join(line.rstrip() for line in self.screen.display)
 
     def read(self, timeout_s: float) -> bool:
-        """Take what comes within `timeout_s`; False at the end of the output."""
+        """Read output for up to `timeout_s`; False at its end."""
         if not select.select([self.process.fd], [], [], timeout_s)[0]:
             return True
         try:
@@ -76,7 +76,7 @@ class App:
         return bool(data)
 
     def until(self, wanted: str | Callable[[str], bool], timeout_s: float = 60.0) -> str:
-        """Wait for a text (or a condition) on the screen; the screen's text."""
+        """Wait for a text or a condition on the screen, and return the screen's text."""
         patience = Patience(timeout_s)
         is_there = wanted if callable(wanted) else (lambda text: wanted in text)
         while not is_there(self.text()):
@@ -85,7 +85,7 @@ class App:
         return self.text()
 
     def report(self) -> str:
-        """How it ended, or where it stands, and what it logged: what a failure that came by chance has to tell."""
+        """Its state or exit status, and its logs with the stacks of all threads: for failures that are hard to repeat."""
         if self.process.isalive():
             for pid in (self.process.pid, *self.engine_pids()):
                 os.kill(pid, STACKS_SIGNAL)
@@ -100,7 +100,7 @@ class App:
         return "\n".join((state, *logs))
 
     def until_end(self, timeout_s: float = 30.0) -> int:
-        """Wait until the program has ended; its exit code, negative for a signal."""
+        """Wait for the program's end, and return its exit code, negative for a signal."""
         patience = Patience(timeout_s)
         while not patience.is_out() and self.read(0.1):
             pass
@@ -129,7 +129,7 @@ class App:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process lives; one that only waits to be reaped does not."""
+    """Whether a process is alive. A zombie is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -137,7 +137,7 @@ def is_running(pid: int) -> bool:
 
 
 def is_restored(received: bytes) -> bool:
-    """Whether the last word on each of the terminal's modes was to leave it: alternate screen, mouse, cursor."""
+    """Whether every mode of the terminal was left last: alternate screen, mouse, cursor."""
     return all(
         received.rfind(off) > received.rfind(on)
         for on, off in (

@@ -1,4 +1,4 @@
-"""The app in a real terminal with the real model: it streams, and whatever ends it leaves everything whole."""
+"""The app in a real terminal with the real model: it streams, and every way to end it leaves everything intact."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def replies(folder: Path, *, after_the_app: bool = True) -> list[tuple[str, str]
     return found
 
 
-def test_a_question_is_answered_and_escape_stops_an_essay_at_once_which_stays(
+def test_a_question_is_answered_and_escape_stops_an_essay_whose_text_stays(
     start: Callable[..., App], tmp_path: Path
 ) -> None:
     app = start(size=(120, 40))
@@ -110,7 +110,7 @@ def test_ctrl_c_stops_the_reply_and_pressed_twice_quits(start: Callable[..., App
 
 
 @pytest.mark.parametrize("number", sized([signal.SIGTERM], [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]))
-def test_a_polite_signal_leaves_terminal_engine_and_conversation_whole(
+def test_a_terminating_signal_leaves_terminal_engine_and_conversation_intact(
     start: Callable[..., App], tmp_path: Path, number: signal.Signals
 ) -> None:
     app = start()

@@ -1,4 +1,4 @@
-"""The idle app asks nothing of the machine: nothing is painted, and next to no CPU time is used."""
+"""The idle app paints nothing and uses next to no CPU time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever comes from the terminal: the app takes the keys in it and goes on, or it says why it ends."""
+"""Any input from the terminal: the app handles the keys in it and continues, or reports why it ends."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
         app.close()
 
 
-def test_bytes_that_are_no_text_and_no_keys_leave_the_app_alive(start: Callable[..., App]) -> None:
+def test_bytes_that_are_neither_text_nor_keys_do_no_harm(start: Callable[..., App]) -> None:
     app = start()
     app.until("Write a message")
     for number, (what, data) in enumerate((NO_UTF8 | NO_KEYS).items()):
@@ -93,9 +93,7 @@ def test_bytes_that_are_no_text_and_no_keys_leave_the_app_alive(start: Callable[
 
 
 @pytest.mark.parametrize("seed", range(sized(1, 50)))
-def test_random_bytes_leave_the_app_alive_or_it_says_why_it_ends(
-    start: Callable[..., App], seed: int
-) -> None:
+def test_random_bytes_end_the_app_only_with_a_reason(start: Callable[..., App], seed: int) -> None:
     app = start()
     app.until("Write a message")
     rng = random.Random(seed)
@@ -118,7 +116,7 @@ def noise(rng: random.Random) -> bytes:
     return f"\x1b[{codes}{rng.choice('u~ABCDHFMmtyRIO')}".encode()
 
 
-def test_the_death_of_the_input_is_said_and_is_no_success(start: Callable[..., App], tmp_path: Path) -> None:
+def test_a_lost_input_is_reported_and_fails(start: Callable[..., App], tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         dedent("""
             import os, threading

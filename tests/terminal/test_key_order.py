@@ -45,7 +45,7 @@ EDITS = (BACKSPACE, DELETE, LEFT, RIGHT, HOME, END, CTRL_U, CTRL_K)
 
 
 def edited(keys: list[str]) -> str:
-    """What one key at a time makes of an empty line."""
+    """The text of an empty line after these keys, one at a time."""
     text, at = "", 0
     for key in keys:
         if key in ELSEWHERE:
@@ -66,7 +66,7 @@ def edited(keys: list[str]) -> str:
 
 
 class Typist:
-    """The app with the benchmarks' engine, and its database as another process sees it."""
+    """The app with the benchmarks' engine, and its database as seen by another process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -122,7 +122,7 @@ def typist(tmp_path: Path) -> Iterator[Typist]:
         (f"ab{HOME}c{END}d{LEFT * 2}e", "caebd"),
     ],
 )
-def test_what_is_written_at_once_is_sent_as_it_was_typed(typist: Typist, typed: str, sent: str) -> None:
+def test_input_in_one_write_is_sent_as_typed(typist: Typist, typed: str, sent: str) -> None:
     typist.app.type(typed + ENTER)
     typist.until_said([[sent]])
 
@@ -160,9 +160,7 @@ def streaming(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
     keys=st.lists(st.sampled_from([*"abcxyzéế中", *EDITS, *EDITS, *ELSEWHERE[1:]]), min_size=5, max_size=40),
     cuts=st.lists(st.integers(1, 60), max_size=4),
 )
-def test_any_keys_in_any_pieces_make_what_one_at_a_time_makes(
-    streaming: Typist, keys: list[str], cuts: list[int]
-) -> None:
+def test_any_split_of_keys_gives_the_same_result(streaming: Typist, keys: list[str], cuts: list[int]) -> None:
     streaming.app.type(f"{CTRL_L}{END}{CTRL_U}")
     typed = "".join([*keys, CTRL_L, END, "#"]).encode()
     for cut in cuts:

@@ -1,4 +1,4 @@
-"""Leaving before the app is all there is no error, and an error of the app's own is told."""
+"""Quitting during the start is no error, and internal errors are reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def app(tmp_path: Path) -> Iterator[App]:
 
 
 @pytest.mark.parametrize("sign", ["ttchat", "Write a message", "ctrl+p"])
-def test_ctrl_q_at_the_first_sign_of_the_screen_leaves_in_order(app: App, sign: str) -> None:
+def test_ctrl_q_at_the_first_frame_quits_in_order(app: App, sign: str) -> None:
     app.until(sign)
     app.type("\x11")
     assert app.until_end() == 0
@@ -45,7 +45,7 @@ def test_alt_enter_begins_a_line_in_a_terminal_without_a_keyboard_protocol(app: 
 @pytest.mark.parametrize(
     ("flags", "is_kept"), [((), True), (("--no-save",), False)], ids=["kept", "not kept"]
 )
-def test_an_error_of_the_apps_own_is_told_in_a_sentence_and_its_traceback_is_logged(
+def test_an_internal_error_is_reported_in_a_sentence_and_its_traceback_logged(
     tmp_path: Path, flags: tuple[str, ...], is_kept: bool
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
@@ -73,8 +73,8 @@ def test_an_error_of_the_apps_own_is_told_in_a_sentence_and_its_traceback_is_log
     assert is_restored(bytes(app.received))
 
 
-def test_a_terminal_that_is_gone_ends_the_app_where_no_signal_tells_it(tmp_path: Path) -> None:
-    """Who has no controlling terminal gets no SIGHUP: started by `setsid`, or by a service."""
+def test_a_terminal_that_is_gone_ends_the_app_without_a_signal(tmp_path: Path) -> None:
+    """Without a controlling terminal (under `setsid`, or in a service) there is no SIGHUP."""
     master, slave = pty.openpty()
     folders = {
         f"TTCHAT_{each}_DIR": str(tmp_path / each.lower()) for each in ("CONFIG", "DATA", "CACHE", "STATE")

@@ -1,4 +1,4 @@
-"""Whatever signal ends the app: the terminal is the shell's again, and what it was is said."""
+"""Signals that end the app: the terminal is restored, and the signal is named."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def settings(app: App) -> list[object]:
         *sized([], ["SIGALRM", "SIGTERM", "SIGUSR2", "SIGVTALRM", "SIGPROF", "SIGXCPU"]),
     ],
 )  # fmt: skip
-def test_each_restores_the_terminal_and_says_what_it_was(start: Callable[[], App], number: str) -> None:
+def test_each_signal_restores_the_terminal_and_is_named(start: Callable[[], App], number: str) -> None:
     app = start()
     before = settings(app)
     app.until("Write a message")
@@ -55,7 +55,7 @@ def test_each_restores_the_terminal_and_says_what_it_was(start: Callable[[], App
     assert f"ttchat-tui: ended by {number}" in app.received.decode()
 
 
-def test_all_whose_default_ends_a_process_are_handled() -> None:
+def test_all_signals_that_end_a_process_are_handled() -> None:
     """By signal(7); those that no Python survives, or that Python makes errors of, are left out."""
     faults = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"}
     harmless = {"SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGWINCH"}
@@ -65,7 +65,7 @@ def test_all_whose_default_ends_a_process_are_handled() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT])
-def test_many_at_once_end_it_as_one_does(start: Callable[[], App], number: signal.Signals) -> None:
+def test_many_signals_at_once_end_it_like_one(start: Callable[[], App], number: signal.Signals) -> None:
     app = start()
     app.until("Write a message")
     while app.process.isalive():
@@ -94,7 +94,7 @@ def test_a_start_that_is_interrupted_leaves_the_terminal_as_it_was(
     assert b"Traceback" not in app.received
 
 
-def test_while_the_program_ends_only_a_wish_is_heard_and_only_by_who_waits() -> None:
+def test_during_shutdown_only_a_request_to_quit_counts_and_only_while_waiting() -> None:
     with EndingSignals() as ending:
         with pytest.raises(SystemExit, match=str(128 + signal.SIGHUP)):
             os.kill(os.getpid(), signal.SIGHUP)
@@ -108,14 +108,14 @@ def test_while_the_program_ends_only_a_wish_is_heard_and_only_by_who_waits() -> 
     assert ending.number == signal.SIGHUP
 
 
-def test_one_that_comes_while_the_program_ends_tears_nothing() -> None:
+def test_a_signal_during_shutdown_breaks_nothing() -> None:
     with EndingSignals() as ending:
         ending.begin_end()
         os.kill(os.getpid(), signal.SIGHUP)
     assert ending.number == signal.SIGHUP
 
 
-def test_a_prompt_without_a_screen_says_what_ended_it(tmp_path: Path) -> None:
+def test_a_headless_prompt_names_the_signal_that_ended_it(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "ttchat_tui", "--plain"],
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""A terminal that nobody reads (a link that sleeps, a suspended window) holds up the screen and nothing else."""
+"""A terminal that does not read (a sleeping link, a suspended window) delays the screen and nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACED_APP = ("-m", "benchmarks.paced_app")
 
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[App]:
-    """A reply streams in it, for as long as it lasts."""
+    """The app while a reply streams."""
     app = App(tmp_path, program=PACED_APP, cwd=str(ROOT), size=(120, 40), TTCHAT_BENCH_TOKENS_PER_S="300")
     app.until("● ready")
     app.type("go\r")
@@ -42,19 +42,17 @@ def kept(folder: Path) -> int:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Without a look at the terminal."""
+    """Wait without reading the terminal."""
     assert wait_until(condition, 60.0)
 
 
 def stall(folder: Path) -> None:
-    """Read nothing, for as long as it takes to write more than a pty and the queue before it hold."""
+    """Read nothing until more is written than the pty and the queue before it can hold."""
     was = kept(folder)
     wait_for(lambda: kept(folder) > was + 8_000)
 
 
-def test_a_reply_is_kept_while_nobody_reads_and_shown_whole_when_somebody_does(
-    app: App, tmp_path: Path
-) -> None:
+def test_a_reply_is_kept_while_the_terminal_stalls_and_shown_afterwards(app: App, tmp_path: Path) -> None:
     stall(tmp_path)
     app.type("typed meanwhile")
     app.until("typed meanwhile")
@@ -63,7 +61,9 @@ def test_a_reply_is_kept_while_nobody_reads_and_shown_whole_when_somebody_does(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_the_app_while_nobody_reads(app: App, tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_app_while_the_terminal_stalls(
+    app: App, tmp_path: Path, number: signal.Signals
+) -> None:
     stall(tmp_path)
     app.kill(number)
     wait_for(lambda: not is_running(app.process.pid))
@@ -71,9 +71,7 @@ def test_a_signal_ends_the_app_while_nobody_reads(app: App, tmp_path: Path, numb
     assert app.process.exitstatus == 128 + number
 
 
-def test_a_terminal_that_goes_away_while_nobody_reads_ends_the_app_and_its_engine(
-    app: App, tmp_path: Path
-) -> None:
+def test_a_stalled_terminal_that_goes_away_ends_the_app_and_its_engine(app: App, tmp_path: Path) -> None:
     stall(tmp_path)
     pids = [app.process.pid, *app.engine_pids()]
     assert len(pids) == 2

@@ -1,4 +1,4 @@
-"""What is settled before the first frame: a slip of the command line is told without a screen."""
+"""Before the first frame: errors of the command line are reported without a screen."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_flag_that_names_no_model_ends_before_the_screen(start: Callable[..., 
     assert b"\x1b[?1049h" not in app.received, "the alternate screen"
 
 
-def test_a_variable_that_names_no_model_is_told_on_the_screen(start: Callable[..., App]) -> None:
+def test_a_variable_that_names_no_model_is_reported_on_the_screen(start: Callable[..., App]) -> None:
     app = start(TTCHAT_MODEL="nonsense")
     app.until("No model is called 'nonsense'.")
     app.until("/reload loads the model again; ctrl+o")

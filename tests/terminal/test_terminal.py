@@ -187,7 +187,7 @@ def test_a_crash_of_native_code_leaves_stacks_in_the_log(tmp_path: Path, ptys: l
     assert "Current thread" in (tmp_path / "log").read_text()
 
 
-def test_on_a_signal_the_stacks_of_all_threads_go_to_the_log_and_the_app_goes_on(
+def test_on_a_signal_the_stacks_of_all_threads_are_logged_and_the_app_continues(
     tmp_path: Path, ptys: list[Pty]
 ) -> None:
     body = "\n    ".join(

@@ -1,4 +1,4 @@
-"""The whole app on a scripted engine and a real database: what Pilot tests and snapshots start."""
+"""The whole app on a scripted engine and a real database, for Pilot tests and snapshots."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def paths_in(folder: Path) -> Paths:
 
 
 class ChatApp:
-    """The app with everything a test wants to look at."""
+    """The app, with the parts that tests inspect."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class ChatApp:
 async def running(
     chat: ChatApp, size: tuple[int, int] = (120, 40), *, toasts: bool = False
 ) -> AsyncIterator[Pilot[None]]:
-    """The app on a headless terminal, its sidebars mounted and its (scripted) model loaded; with `toasts` they are drawn."""
+    """Run the app on a headless terminal, with sidebars mounted and the scripted model loaded. `toasts`: draw them."""
     chat.host.start()
     chat.host.load("scripted")
     try:
@@ -96,7 +96,7 @@ async def running(
 
 
 async def until(pilot: Pilot[None], condition: object, rounds: int = 400) -> None:
-    """Let the app run until `condition()`; fails if it never holds."""
+    """Let the app run until `condition()` holds. Fails if it never does."""
     assert callable(condition)
     for _ in range(rounds):
         if condition():
@@ -106,7 +106,7 @@ async def until(pilot: Pilot[None], condition: object, rounds: int = 400) -> Non
 
 
 async def settle(pilot: Pilot[None], chat: ChatApp) -> None:
-    """Pump the engine's events so far, and let the screen draw them."""
+    """Process the pending engine events, and let the screen draw them."""
     chat.screen.pump.pump_once()
     await pilot.pause()
 

@@ -12,7 +12,7 @@ SOON_S: Final = 0.02
 PASSES: Final = 3
 """Of the event loop with nothing to do, one after the other."""
 MOST_PASSES: Final = 300
-"""Something that always moves does not hold a pause up for ever."""
+"""Limit of a pause while something always moves."""
 
 
 async def until_at_rest(_min_sleep: float = 0.0, _max_sleep: float = 0.0) -> None:

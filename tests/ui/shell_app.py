@@ -1,4 +1,4 @@
-"""The smallest app around one of the shell's parts, which remembers the messages that reach it."""
+"""The smallest app around one part of the screen. It records the messages that reach it."""
 
 from __future__ import annotations
 

@@ -338,7 +338,7 @@ async def test_a_load_error_is_shown_until_another_model_is_loaded(tmp_path: Pat
         assert chat.kept[-1].last_model == "smollm2-360m-instruct"
 
 
-async def test_a_slip_of_the_pen_does_not_cost_the_model_that_is_loaded(tmp_path: Path) -> None:
+async def test_a_mistyped_name_does_not_unload_the_model(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
         await pilot.press(*"/model qwen3-0.5b", "enter")

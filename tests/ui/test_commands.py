@@ -294,8 +294,8 @@ async def test_the_help_scrolls_on_a_small_screen() -> None:
 
 def test_the_example_config_names_every_action_and_shows_a_valid_key() -> None:
     about, _, example = EXAMPLE.read_text(encoding="utf-8").partition("[keys]\n")
-    told = about.rpartition("Their names are\n")[2].replace("#", "")
-    assert [name.strip(" .\n") for name in told.split(",")] == [
+    reported = about.rpartition("Their names are\n")[2].replace("#", "")
+    assert [name.strip(" .\n") for name in reported.split(",")] == [
         action.name for action in TABLE if action.scope != "prompt"
     ]
     name, _, keys = example.splitlines()[0].removeprefix("# ").partition(" = ")

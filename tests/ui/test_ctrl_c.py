@@ -11,7 +11,7 @@ from tests.ui.chat_app import ChatApp, reply_ended, running, until
 from ttchat_tui.ui import app as apps
 
 
-async def test_it_stops_a_reply_and_does_not_count_as_a_wish_to_quit(tmp_path: Path) -> None:
+async def test_it_stops_a_reply_and_does_not_count_toward_quitting(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(stepped=True), gate)
     async with running(chat) as pilot:
@@ -35,7 +35,7 @@ async def test_pressed_twice_it_quits_and_keeps_the_draft(tmp_path: Path) -> Non
         assert chat.store.new_draft() == "draft"
 
 
-async def test_pressed_again_much_later_it_only_asks_again(
+async def test_a_second_press_much_later_only_asks_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chat = ChatApp(tmp_path)

@@ -26,7 +26,7 @@ def shown(chat: ChatApp) -> str:
 
 
 async def leave_a_reply(pilot: Pilot[None], chat: ChatApp, gate: Gate) -> None:
-    """A reply runs in `count`, one word has come, and a new conversation is on screen."""
+    """Leave a reply in `count` after its first word, with a new conversation on screen."""
     await pilot.press(*"count", "enter")
     gate.release()
     await until(pilot, lambda: "one" in shown(chat))
@@ -202,7 +202,7 @@ async def test_the_figures_are_those_of_the_conversation_on_screen(tmp_path: Pat
         assert chat.screen.metrics.sample().completion_tokens == 1
 
 
-async def test_a_time_beyond_every_calendar_costs_no_start(tmp_path: Path) -> None:
+async def test_a_time_stamp_beyond_all_calendars_does_not_prevent_the_start(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     made = chat.store.create_conversation(title="From the future")
     chat.store.add_user_message(made.id, None, "Hello")

@@ -1,4 +1,4 @@
-"""From the engine thread to the screen: neighbouring tokens are one, and the pause follows what a flush cost."""
+"""The event pump: adjacent tokens are merged, and the pause follows the cost of a flush."""
 
 from __future__ import annotations
 

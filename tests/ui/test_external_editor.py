@@ -43,7 +43,7 @@ async def edited_with(setting: str, monkeypatch: pytest.MonkeyPatch, draft: str)
 
 @contextmanager
 def no_terminal() -> Iterator[None]:
-    """In place of `App.suspend`: a test has no terminal to lend."""
+    """In place of `App.suspend`, which needs a terminal."""
     yield
 
 

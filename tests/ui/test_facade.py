@@ -1,4 +1,4 @@
-"""The session is the whole facade: what the screen asks of store and engine, it asks the session."""
+"""The session is the whole facade: the screen reaches store and engine through it only."""
 
 from __future__ import annotations
 

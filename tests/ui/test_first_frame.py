@@ -1,4 +1,4 @@
-"""What happens up to the first frame, and between it and the sidebars: a person may type already."""
+"""The start up to the first frame, and from there to the sidebars, while a person may already type."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ main()
 
 
 def start(folder: Path) -> dict[str, set[str]]:
-    """The modules that are loaded at two moments of a start without arguments."""
+    """The modules that are loaded at two points of a start without arguments."""
     report = folder / "modules.json"
     environ = os.environ | {
         f"TTCHAT_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "STATE")

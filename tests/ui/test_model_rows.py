@@ -1,4 +1,4 @@
-"""What the model picker offers beside the models of this machine."""
+"""Rows of the model picker besides the local models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Without colours: attributes, links and meta data stay, and what only a background showed is reversed."""
+"""Without colours: attributes, links and metadata stay, and backgrounds become reverse video."""
 
 from __future__ import annotations
 

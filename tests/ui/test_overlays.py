@@ -1,4 +1,4 @@
-"""Sidebars that float: they have the keys, cover no half of the prompt, and go by key, Esc or a click beside them."""
+"""Floating sidebars: they have the focus, replace the prompt, and close by key, Esc or a click beside them."""
 
 from __future__ import annotations
 

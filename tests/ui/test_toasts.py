@@ -1,4 +1,4 @@
-"""Toasts: the same words once, few at a time, and never over the prompt."""
+"""Toasts: equal messages once, few at a time, and never over the prompt."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_several_leave_the_prompt_and_most_of_the_screen_free(
         assert chat.screen.prompt.region.y >= max(region.bottom for region in regions)
 
 
-async def test_the_same_words_again_replace_those_that_stand(tmp_path: Path) -> None:
+async def test_equal_messages_replace_each_other(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat, toasts=True) as pilot:
         for _ in range(3):
@@ -53,7 +53,7 @@ async def test_an_error_outlives_later_toasts(tmp_path: Path) -> None:
         assert chat.toasts() == ["a disk is full", "saved 2"]
 
 
-async def test_it_is_as_wide_as_its_words_and_lasts_as_long_as_they_take_to_read(tmp_path: Path) -> None:
+async def test_a_toast_fits_its_text_and_lasts_long_enough_to_read(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat, toasts=True) as pilot:
         chat.screen.notify("short", markup=False)

@@ -1,4 +1,4 @@
-"""Every version of a reply can be looked at again: by key, by command and by mouse, with what follows it."""
+"""Every version of a reply can be shown again, by key, command and mouse, with the messages after it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def test_the_draft_stays_and_the_version_is_on_screen_after_a_restart(tmp_
         assert [each.content for each in chat.store.shown_path(conversation)] == ["count", OLDER]
 
 
-async def test_while_a_reply_runs_another_version_is_refused_in_words(tmp_path: Path) -> None:
+async def test_while_a_reply_runs_another_version_is_refused_with_a_sentence(tmp_path: Path) -> None:
     gate = Gate()
     gate.open()
     chat = ChatApp(tmp_path, Script(replies=REPLIES, stepped=True), gate)

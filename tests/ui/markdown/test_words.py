@@ -1,4 +1,4 @@
-"""No text of a model is missing on screen, and tables break no word that fits on a line."""
+"""All text of a model is on screen, and tables break no word that fits on a line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""KeyGate: which input waits for which."""
+"""KeyGate: the order of input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a removed message has drawn is not kept: Textual would remember it for the last thousand widgets."""
+"""Lines of removed messages are released: Textual caches those of the last thousand widgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands work on every keyboard layout, alt with a letter is never text, and what a terminal answers is no typing."""
+"""Commands work on every keyboard layout, alt with a letter is never text, and answers of the terminal are not typed."""
 
 from __future__ import annotations
 

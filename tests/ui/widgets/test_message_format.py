@@ -1,4 +1,4 @@
-"""The line of figures under a reply, and the hint of what sending costs."""
+"""The line of figures under a reply, and the hint with the cost of a draft."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def test_a_token_count_has_a_limit_if_it_is_known() -> None:
     assert cost_hint(PromptCost(612, 0, 0, is_estimate=True)) == "~612 tok"
 
 
-def test_pieces_that_were_counted_for_tokens_are_named_so() -> None:
+def test_pieces_counted_as_tokens_are_named_so() -> None:
     counted = GenerationStats(completion_tokens=3, chunks=3, is_estimate=True, decode_tps=9.0)
-    told = GenerationStats(completion_tokens=5, chunks=3, decode_tps=9.0)
+    reported = GenerationStats(completion_tokens=5, chunks=3, decode_tps=9.0)
     assert figures_of(counted).startswith("~3 tok by pieces · ")
-    assert figures_of(told).startswith("5 tok · ")
+    assert figures_of(reported).startswith("5 tok · ")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_figures_include_dropped_messages(count: int, words: str) -> None:
     assert figures_of(stats) == f"3 tok · without the {words}"
 
 
-def test_the_figures_tell_that_a_slider_was_moved_on_the_way() -> None:
+def test_the_figures_show_that_sampling_changed_during_the_reply() -> None:
     assert figures_of(GenerationStats(completion_tokens=3, sampling_changes=2)) == (
         "3 tok · sampling changed midway"
     )

@@ -185,7 +185,7 @@ async def test_over_a_network_the_first_token_is_named_with_it_and_steps_are_gap
         ]
 
 
-async def test_guessed_figures_are_marked() -> None:
+async def test_estimated_figures_are_marked() -> None:
     panel = MetricsPanel()
     async with ControlsApp(panel).run_test(size=(34, 40)) as pilot:
         panel.show(replace(SOME, is_estimate=True))

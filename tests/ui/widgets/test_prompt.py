@@ -242,17 +242,17 @@ async def test_every_key_restarts_the_pause(monkeypatch: pytest.MonkeyPatch) -> 
     await with_prompt(act)
 
 
-async def test_a_pause_in_typing_tells_the_draft(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pause_in_typing_reports_the_draft(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompt_module, "DRAFT_PAUSE_S", 0.01)
-    told = asyncio.Event()
+    reported = asyncio.Event()
 
     class Told(Prompt):
         def on_prompt_draft_changed(self) -> None:
-            told.set()
+            reported.set()
 
     async def act(pilot: Pilot[None], prompt: Prompt) -> None:
         await pilot.press("a")
-        await asyncio.wait_for(told.wait(), 5)
+        await asyncio.wait_for(reported.wait(), 5)
 
     await with_prompt(act, Told())
 

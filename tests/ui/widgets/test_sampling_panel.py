@@ -30,7 +30,7 @@ def row(panel: SamplingPanel, name: str) -> Slider | NumberField:
     return next(widget for widget in panel.query("ValueRow").results() if widget.name == name)  # type: ignore[return-value]
 
 
-def told(app: ControlsApp) -> list[SamplingParams]:
+def posted(app: ControlsApp) -> list[SamplingParams]:
     return [message.params for message in app.heard if isinstance(message, SamplingPanel.ParamsChanged)]
 
 
@@ -115,7 +115,7 @@ async def test_rare_penalties_lie_under_a_fold(name: str) -> None:
         assert not row(panel, name).is_on_screen
         await use(pilot, fold.query_one("CollapsibleTitle"), "enter")
         await use(pilot, row(panel, name), "right")
-        assert told(app) == [msgspec.structs.replace(SamplingParams(), **{name: 0.05})]
+        assert posted(app) == [msgspec.structs.replace(SamplingParams(), **{name: 0.05})]
         assert fold.title == "more (1 changed)"
 
 
@@ -127,8 +127,8 @@ async def test_every_value_of_a_slider_is_valid() -> None:
             slider.action_end_of_range(-1)
             slider.action_end_of_range(1)
         await pilot.pause()
-        assert [checked(params) for params in told(app)] == told(app)
-        assert len(told(app)) >= 10
+        assert [checked(params) for params in posted(app)] == posted(app)
+        assert len(posted(app)) >= 10
 
 
 def test_the_typed_range_is_what_the_parameters_accept() -> None:
@@ -146,7 +146,7 @@ async def test_a_preset_leaves_seed_length_and_stop_strings() -> None:
         menu = panel.query_one(PresetMenu)
         await use(pilot, menu, "enter", "home", "down", "down", "down", "enter")
         assert preset(panel) == "creative"
-        assert told(app) == [with_preset(ODD, PRESETS["creative"])]
+        assert posted(app) == [with_preset(ODD, PRESETS["creative"])]
         assert row_text(row(panel, "temperature")).endswith(" 1.10")
         assert (panel.params.seed, panel.params.max_tokens, panel.params.stop) == (42, 333, ("\n\n", "User:"))
 
@@ -171,7 +171,7 @@ async def test_left_and_right_go_through_the_presets() -> None:
         panel.set_params(PRESETS["precise"])
         await use(pilot, panel.query_one(PresetMenu), "left", "right", "right", "right")
         assert preset(panel) == "creative"
-        assert told(app) == [PRESETS["balanced"], PRESETS["creative"]]
+        assert posted(app) == [PRESETS["balanced"], PRESETS["creative"]]
 
 
 async def test_choosing_custom_changes_nothing() -> None:
@@ -203,7 +203,7 @@ async def test_the_models_own_settings_are_a_preset_and_the_place_of_reset() -> 
         await pilot.pause()
         assert preset(panel) == MODEL_DEFAULT
         await use(pilot, row(panel, "temperature"), "end", "delete")
-        assert told(app)[-1] == own
+        assert posted(app)[-1] == own
         panel.set_model_default(None)
         await pilot.pause()
         assert preset(panel) is None
@@ -241,14 +241,14 @@ async def test_max_tokens_is_limited_to_the_models_context() -> None:
     async with app.run_test(size=SIZE) as pilot:
         field = row(panel, "max_tokens")
         await use(pilot, field, *"102412", "enter")
-        assert told(app)[-1].max_tokens == 102_412
+        assert posted(app)[-1].max_tokens == 102_412
         panel.set_context_length(8192)
         assert panel.params.max_tokens == 102_412
         await use(pilot, field, "enter", *"102413", "enter")
         assert field.has_class("-rejected")
         assert "1–8k" in row_text(field)
         await use(pilot, field, "ctrl+u", *"8192", "enter")
-        assert told(app)[-1].max_tokens == 8192
+        assert posted(app)[-1].max_tokens == 8192
 
 
 async def test_a_disabled_rows_tooltip_comes_up_under_the_mouse() -> None:
@@ -270,7 +270,7 @@ async def test_stop_strings_are_committed_with_enter() -> None:
     app = ControlsApp(panel)
     async with app.run_test(size=SIZE) as pilot:
         await use(pilot, panel.query_one(Input), *r"\n\n", "comma", *"END", "enter")
-        assert told(app) == [SamplingParams(stop=("\n\n", "END"))]
+        assert posted(app) == [SamplingParams(stop=("\n\n", "END"))]
         assert panel.query_one(Input).value == r"\n\n END"
 
 
@@ -279,7 +279,7 @@ async def test_stop_strings_are_committed_when_the_field_is_left() -> None:
     app = ControlsApp(panel)
     async with app.run_test(size=SIZE) as pilot:
         await use(pilot, panel.query_one(Input), *"END", "tab")
-        assert told(app) == [SamplingParams(stop=("END",))]
+        assert posted(app) == [SamplingParams(stop=("END",))]
 
 
 async def test_an_error_in_stop_strings_is_shown_until_it_is_corrected_or_cancelled() -> None:
@@ -294,7 +294,7 @@ async def test_an_error_in_stop_strings_is_shown_until_it_is_corrected_or_cancel
         await pilot.press("quotation_mark", "enter")
         await pilot.pause()
         assert not error.display
-        assert told(app) == [SamplingParams(stop=("END",))]
+        assert posted(app) == [SamplingParams(stop=("END",))]
         await pilot.press("quotation_mark", "enter", "escape")
         await pilot.pause()
         assert not error.display

@@ -1,4 +1,4 @@
-"""Stop strings as text: whatever they are, they come back, and nothing invisible is shown."""
+"""Stop strings as text: all of them survive the round trip, and nothing invisible is shown."""
 
 from __future__ import annotations
 

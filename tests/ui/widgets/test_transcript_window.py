@@ -1,4 +1,4 @@
-"""The window on a conversation: bounded, and never so small that it does not fill a screen where there is more."""
+"""The window on a conversation: bounded, and large enough to fill the screen if there is more."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,3 +69,26 @@ def test_an_unread_terminal_is_behind_and_a_read_one_is_not(terminal: Pty) -> No
     assert terminal.writer.is_behind
     terminal.read(len(TEXT) + 200)
     assert not terminal.writer.is_behind
+
+
+def test_a_signal_handler_may_write_in_the_midst_of_a_write() -> None:
+    """As that of SIGTSTP does, which gives the terminal back to the shell."""
+    with open(os.devnull, "w") as nowhere:
+        writer, handled = ScreenWriter(nowhere), 0
+
+        def write_too(_number: int, _frame: object) -> None:
+            nonlocal handled
+            handled += 1
+            writer.write("from the handler")
+
+        before = signal.signal(signal.SIGVTALRM, write_too)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0005, 0.0005)
+        try:
+            while handled < 25:
+                writer.write("frame")
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            signal.signal(signal.SIGVTALRM, before)
+        writer.start()
+        writer.stop()
+        writer.join()

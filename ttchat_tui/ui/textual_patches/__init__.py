@@ -20,7 +20,8 @@ message in view, and five layers of background |
 | `style_cache` | `Widget._styles_cache` | the style caches of removed widgets stay in memory with all their lines |
 | `terminal_driver` | `LinuxDriver._sigcont_application`, `_run_input_thread` | a SIGCONT without a suspension starts \
 a second input thread; a terminal that has gone is a crash with a traceback |
-| `screen_writer` | `WriterThread` | the 31st waiting write stops the event loop; a terminal that has gone hangs the exit |
+| `screen_writer` | `WriterThread` | the 31st waiting write stops the event loop; a terminal that has gone hangs the exit; \
+a suspension during a write hangs the app |
 | `terminal_parser`, `key_reports`, `terminal_replies` | `XTermParser._sequence_to_key_events`, \
 `_MAX_SEQUENCE_SEARCH_THRESHOLD`, `ANSI_SEQUENCES_KEYS` | late answers of the terminal are typed into the prompt; keys of \
 other layouts, of modifyOtherKeys and alt+enter are misread |

@@ -2,14 +2,15 @@
 
 Replaces `WriterThread` of Textual 8.2.8. There, the 31st pending write blocks the event loop. A stalled link or a suspended
 window then stops the session: nothing is saved and no signal is handled. When the terminal goes away, the writer thread
-dies and the loop waits forever.
+dies and the loop waits forever. SIGTSTP (ctrl+z) makes its handler write: if it arrives during a write, both wait forever
+for the lock of `queue.Queue`.
 """
 
 from __future__ import annotations
 
 import os
 import select
-from queue import Queue
+from queue import SimpleQueue
 from typing import IO, Final
 
 from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
@@ -23,7 +24,8 @@ class ScreenWriter(WriterThread):
 
     def __init__(self, file: IO[str]) -> None:
         super().__init__(file)
-        self._queue: Queue[str | None] = Queue()
+        # A signal handler may put while this thread puts.
+        self._queue: SimpleQueue[str | None] = SimpleQueue()  # pyright: ignore[reportIncompatibleVariableOverride]
         self._descriptor = os.dup(file.fileno())
         """A duplicate: a write may outlast `stop`, and by then another file may have the number of `file`."""
 

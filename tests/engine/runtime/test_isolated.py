@@ -85,12 +85,14 @@ def finds_it_dead(engine: IsolatedEngine) -> bool:
     return False
 
 
-def test_starting_does_not_wait_for_the_child(make: Make) -> None:
-    engine = make()
+def test_starting_does_not_wait_for_the_child(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "never_imported.py").write_text("import time; time.sleep(3600)")
+    monkeypatch.syspath_prepend(tmp_path)
+    engine = make(warm=("never_imported",))
     assert engine.pid is None
-    began = time.perf_counter()
     engine.start()
-    assert time.perf_counter() - began < 0.1
     first = engine.pid
     engine.start()
     assert engine.pid == first, "a second start does nothing"
@@ -180,14 +182,14 @@ def test_output_of_native_code_goes_to_the_private_log(
 def test_a_death_in_a_reply_is_reported_at_once_after_the_events_before_it(
     make: Make, log_path: Path, fault: Fault, says: str
 ) -> None:
-    engine = make(Script(fault=fault, fault_at=3))
+    engine = make(Script(fault=fault, fault_at=3), timeouts=Timeouts(silence_s=60, step_s=60))
     engine.load(SPEC, ignore)
     events: list[GenerationEvent] = []
     began = time.monotonic()
     with pytest.raises(EngineDied) as caught:  # noqa: PT012 (the events before it count too)
         for event in engine.generate(REQUEST, GenerationControl(REQUEST.sampling)):
             events.append(event)  # noqa: PERF402 (the events before the exception are needed)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 60, "no time-out passed"
     assert says in str(caught.value)
     assert str(log_path) in caught.value.info.cure
     assert len([event for event in events if isinstance(event, TokenEvent)]) == 3
@@ -211,16 +213,18 @@ def test_a_death_in_a_load_is_reported_and_the_next_load_starts_another_process(
     assert engine.load(SPEC, ignore).model == "m"
 
 
-def test_a_load_that_hangs_is_reported_before_it_is_killed(make: Make) -> None:
-    timeouts = Timeouts(heartbeat_s=0.1, silence_s=0.3, load_silence_s=3.0)
-    engine = make(Script(fault="hang_gil", fault_at="load"), timeouts=timeouts)
+def test_a_load_that_hangs_is_reported_before_it_is_killed(make: Make, log_path: Path) -> None:
+    timeouts = Timeouts(heartbeat_s=0.1, silence_s=1.0, load_silence_s=3.0)
+    engine = make(Script(fault="hang_gil", fault_at="load"), timeouts=timeouts, warm=("this",))
+    engine.start()
+    # The start of a process has no heartbeats, and on a busy machine it takes longer than 3 s.
+    assert wait_until(lambda: "Zen of Python" in log_path.read_text(), 60)
     reported: list[LoadProgress] = []
     with pytest.raises(EngineDied, match=r"no sign of life for 3 s"):
         engine.load(SPEC, reported.append)
-    hanging = [progress for progress in reported if "no sign of life" in progress.detail]
-    assert hanging
-    assert hanging[-1].phase == "read"
-    assert "no sign of life" not in reported[0].detail
+    reading = ["no sign of life" in progress.detail for progress in reported if progress.phase == "read"]
+    assert reading == sorted(reading)
+    assert (reading[0], reading[-1]) == (False, True)
 
 
 def test_a_death_while_idle_is_noticed_by_check(make: Make) -> None:
@@ -369,11 +373,9 @@ def test_cancel_from_another_thread_arrives_without_waiting_for_a_token(make: Ma
     engine.load(SPEC, ignore)
     control = GenerationControl(REQUEST.sampling)
     threading.Timer(0.05, control.cancel).start()
-    began = time.monotonic()
-    last = reply(engine, control)[-1]
+    last = reply(engine, control)[-1]  # no token ever comes
     assert isinstance(last, GenerationFinished)
     assert last.reason == "cancelled"
-    assert time.monotonic() - began < 1.0
 
 
 def test_tokens_are_received_in_bursts(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -462,4 +464,4 @@ def test_no_child_outlives_a_killed_parent(tmp_path: Path, fault: str) -> None:
     pid = int(parent.stdout.readline())
     parent.kill()
     parent.communicate()
-    assert wait_until(lambda: is_gone(pid), 4.0 if fault == "hang_gil" else 3.0)
+    assert wait_until(lambda: is_gone(pid), 30.0)

@@ -22,7 +22,7 @@ from ttchat_tui.domain.events import (
     TokenEvent,
 )
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
-from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import Engine
 from ttchat_tui.engine.factory import ENGINES, create_engine
@@ -180,6 +180,8 @@ def _torch(name: str, folder: Path, request: pytest.FixtureRequest) -> Subject:
     path: Path = request.getfixturevalue("default_model_path")
     spec = ModelSpec(name="smollm2-135m-instruct", path=str(path), context_length=CONTEXT)
     if name == "torch-thread":
+        # One thread: with two, the barriers of OpenMP collapse where other tests run beside this one.
+        spec = msgspec.structs.replace(spec, options=CpuOptions(threads=1))
         return Subject(create_engine("cpu"), spec, None, late=0)
     return Subject(IsolatedEngine(folder / "log", warm=ENGINES["cpu"].warm_modules), spec, None, late=25)
 

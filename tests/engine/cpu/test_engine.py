@@ -116,7 +116,7 @@ def test_a_load_that_is_cancelled_leaves_the_engine_empty_and_usable(folder: Pat
             raise LoadCancelled("cancelled")
 
     with pytest.raises(LoadCancelled):
-        engine.load(ModelSpec(name="tiny", path=str(folder)), report)
+        engine.load(ModelSpec(name="tiny", path=str(folder), options=CpuOptions(threads=1)), report)
     with pytest.raises(EngineError):
         engine.count(1, HELLO)
     load(engine, folder)

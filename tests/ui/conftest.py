@@ -1,11 +1,15 @@
-"""Pilot's pauses end when the app is at rest, however busy the machine is."""
+"""Pilot's pauses end when the app is at rest, however busy the machine is; a style sheet is parsed once for all apps."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
+from textual.css.model import RuleSet
+from textual.css.stylesheet import Stylesheet
+from textual.css.types import CSSLocation
 
 SOON_S: Final = 0.02
 """A timer that is due within so long belongs to what was begun: Textual draws at 60 Hz."""
@@ -37,3 +41,32 @@ async def until_at_rest(_min_sleep: float = 0.0, _max_sleep: float = 0.0) -> Non
 def pauses_until_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("textual.pilot.wait_for_idle", until_at_rest)
     monkeypatch.setattr("textual.app.wait_for_idle", until_at_rest)
+
+
+_parse_rules = Stylesheet._parse_rules
+_parsed: dict[tuple[object, ...], list[RuleSet]] = {}
+
+
+def parse_once(
+    sheet: Stylesheet,
+    css: str,
+    read_from: CSSLocation,
+    is_default_rules: bool = False,
+    tie_breaker: int = 0,
+    scope: str = "",
+) -> list[RuleSet]:
+    """`Stylesheet._parse_rules`, with the rules of every app so far: parsing them is half the start of an app."""
+    source = (css, read_from, is_default_rules, tie_breaker, scope)
+    if source not in sheet._parse_cache:
+        key = (*source, *sheet._variables.items())
+        if key not in _parsed:
+            _parsed[key] = _parse_rules(sheet, *source)
+        sheet._parse_cache[source] = _parsed[key]
+    return sheet._parse_cache[source]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def sheets_are_parsed_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stylesheet, "_parse_rules", parse_once)
+        yield

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from ttchat_tui.config.schema import Config, UiSettings
@@ -100,14 +98,13 @@ async def test_a_busy_server_is_shown_until_the_first_token(tmp_path: Path) -> N
         await reply_ended(pilot, chat)
 
 
-@pytest.mark.parametrize("key", ["pageup", "pagedown"])
-async def test_a_page_key_where_there_is_nothing_to_scroll_does_nothing(tmp_path: Path, key: str) -> None:
+async def test_a_page_key_where_there_is_nothing_to_scroll_does_nothing(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(replies=("Hi.",)))
     async with running(chat) as pilot:
-        await pilot.press(key)
+        await pilot.press("pageup", "pagedown")
         await pilot.press(*"hi", "enter")
         await reply_ended(pilot, chat)
-        await pilot.press(key)
+        await pilot.press("pageup", "pagedown")
         await pilot.pause()
         assert chat.app.crash is None
         assert chat.app.is_running
@@ -241,22 +238,26 @@ async def test_save_writes_the_file_it_names(tmp_path: Path) -> None:
     async with running(chat) as pilot:
         await pilot.press(*"hi", "enter")
         await reply_ended(pilot, chat)
-        await pilot.press(*f"/save {tmp_path}/out.md", "enter")
+        chat.screen.prompt.set_draft(f"/save {tmp_path}/out.md")
+        await pilot.press("enter")
         await pilot.pause()
         assert "Hello." in (tmp_path / "out.md").read_text()
 
 
-@pytest.mark.parametrize(
-    ("width", "left", "right"), [(120, True, True), (100, True, False), (60, False, False)]
-)
-async def test_sidebars_hide_where_there_is_no_room(
-    tmp_path: Path, width: int, left: bool, right: bool
-) -> None:
+async def test_sidebars_hide_where_there_is_no_room(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
-    async with running(chat, (width, 20)):
-        assert chat.screen.query_one(HistoryPanel).display is left
-        assert chat.screen.query_one("#side").display is right
-        assert chat.screen.transcript.size.width >= 30
+    async with running(chat, (60, 20)) as pilot:
+        for width, left, right in (
+            (60, False, False),
+            (100, True, False),
+            (120, True, True),
+            (60, False, False),
+        ):
+            await pilot.resize_terminal(width, 20)
+            await pilot.pause()
+            assert chat.screen.query_one(HistoryPanel).display is left, width
+            assert chat.screen.query_one("#side").display is right, width
+            assert chat.screen.transcript.size.width >= 30, width
 
 
 async def test_a_hidden_sidebar_comes_as_an_overlay_and_escape_closes_it(tmp_path: Path) -> None:
@@ -410,42 +411,38 @@ async def test_odd_arguments_of_commands_are_reported(tmp_path: Path) -> None:
             assert [said in toast for toast in chat.toasts()] == [True]
 
 
-@pytest.mark.parametrize(
-    ("key", "cure"),
-    [("ctrl+r", "then try again"), ("/continue", "Use /continue when it has ended"), ("more", "then send")],
-)
-async def test_each_request_that_a_running_reply_prevents_has_its_own_message(
-    tmp_path: Path, key: str, cure: str
-) -> None:
+async def test_each_request_that_a_running_reply_prevents_has_its_own_message(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(stepped=True), gate)
     async with running(chat) as pilot:
         await pilot.press(*"hi", "enter")
         await until(pilot, lambda: chat.session.is_busy)
-        if key == "ctrl+r":
+        for draft, key, cure in (
+            ("", "ctrl+r", "then try again"),
+            ("/continue", "enter", "Use /continue when it has ended"),
+            ("more", "enter", "then send"),
+        ):
+            chat.app.clear_notifications()
+            chat.screen.prompt.set_draft(draft)
             await pilot.press(key)
-        else:
-            chat.screen.prompt.set_draft(key)
-            await pilot.press("enter")
-        await pilot.pause()
-        (said,) = chat.toasts()
-        assert cure in said
+            await pilot.pause()
+            (said,) = chat.toasts()
+            assert cure in said
         chat.session.stop()
         gate.open()
         await reply_ended(pilot, chat)
 
 
-@pytest.mark.parametrize("command", ["/code", "/code 2", "/copy", "/copy-reply"])
-async def test_where_there_is_no_reply_yet_its_copy_is_not_a_matter_of_numbers(
-    tmp_path: Path, command: str
-) -> None:
+async def test_where_there_is_no_reply_yet_its_copy_is_not_a_matter_of_numbers(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
-        chat.screen.prompt.set_draft(command)
-        await pilot.press("enter")
-        await pilot.pause()
-        (said,) = chat.toasts()
-        assert said.startswith("There is no reply")
+        for command in ("/code", "/code 2", "/copy", "/copy-reply"):
+            chat.app.clear_notifications()
+            chat.screen.prompt.set_draft(command)
+            await pilot.press("enter")
+            await pilot.pause()
+            (said,) = chat.toasts()
+            assert said.startswith("There is no reply"), command
 
 
 async def test_escape_withdraws_a_waiting_message_and_then_cancels_the_load(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -94,18 +95,17 @@ async def test_coming_back_the_reply_streams_on_and_escape_stops_it(tmp_path: Pa
         assert "stopped" in shown(chat)
 
 
-@pytest.mark.parametrize("keys", [("escape",), (*"/stop", "enter")])
-async def test_stop_names_the_conversation_elsewhere_in_which_a_reply_runs(
-    tmp_path: Path, keys: tuple[str, ...]
-) -> None:
+async def test_stop_names_the_conversation_elsewhere_in_which_a_reply_runs(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
     async with running(chat) as pilot:
         await leave_a_reply(pilot, chat, gate)
-        await pilot.press(*keys)
-        await settle(pilot, chat)
-        assert "A reply is still running in “count”. Open it to stop the reply." in chat.toasts()
-        assert chat.session.is_busy
+        for keys in (("escape",), (*"/stop", "enter")):
+            chat.app.clear_notifications()
+            await pilot.press(*keys)
+            await settle(pilot, chat)
+            assert "A reply is still running in “count”. Open it to stop the reply." in chat.toasts(), keys
+            assert chat.session.is_busy
 
 
 async def test_a_queued_message_is_answered(tmp_path: Path) -> None:
@@ -229,32 +229,34 @@ async def test_undo_works_repeatedly_after_a_restart_and_reports_when_nothing_is
         assert any("no deleted conversation" in toast for toast in chat.toasts())
 
 
-@pytest.mark.parametrize(
-    ("typed", "said", "file"),
-    [
-        ("x.pdf", "Known suffixes: .md, .markdown, .json, .jsonl", None),
-        ("dir/noext", "in a new folder: ", "dir/noext.md"),
-        ("dir/", "in a new folder: ", "dir/hi.md"),
-        ("x.json", "Saved to ", "x.json"),
-        ('"my notes.md"', "Saved to ", "my notes.md"),
-        ("'my notes'", "Saved to ", "my notes.md"),
-        ("v1.2", "v1.2.md", None),
-    ],
+SAVED: tuple[tuple[str, str, str | None], ...] = (
+    ("x.pdf", "Known suffixes: .md, .markdown, .json, .jsonl", None),
+    ("dir/noext", "in a new folder: ", "dir/noext.md"),
+    ("dir/", "in a new folder: ", "dir/hi.md"),
+    ("x.json", "Saved to ", "x.json"),
+    ('"my notes.md"', "Saved to ", "my notes.md"),
+    ("'my notes'", "Saved to ", "my notes.md"),
+    ("v1.2", "v1.2.md", None),
 )
-async def test_save_explains_how_it_treats_a_name(
-    tmp_path: Path, typed: str, said: str, file: str | None
-) -> None:
+"""What is typed, a part of the toast, and the file that is there afterwards."""
+
+
+async def test_save_explains_how_it_treats_a_name(tmp_path: Path) -> None:
     exports = tmp_path / "exports"
-    exports.mkdir()
     config = Config(storage=StorageSettings(exports_dir=str(exports)))
     chat = ChatApp(tmp_path, Script(replies=("Hello.",)), config=config)
     async with running(chat) as pilot:
         await pilot.press(*"hi", "enter")
         await until(pilot, lambda: not chat.session.is_busy)
-        await chat.screen.run_command(BY_NAME["save"], typed)
-        await settle(pilot, chat)
-        assert any(said in toast for toast in chat.toasts()), chat.toasts()
-        assert [path for path in exports.rglob("*") if path.is_file()] == ([exports / file] if file else [])
+        for typed, said, file in SAVED:
+            exports.mkdir()
+            chat.app.clear_notifications()
+            await chat.screen.run_command(BY_NAME["save"], typed)
+            await settle(pilot, chat)
+            assert any(said in toast for toast in chat.toasts()), (typed, chat.toasts())
+            found = [path for path in exports.rglob("*") if path.is_file()]
+            assert found == ([exports / file] if file else []), typed
+            shutil.rmtree(exports)
 
 
 def test_marks_have_signs_of_one_cell_and_change_the_row() -> None:

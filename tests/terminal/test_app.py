@@ -17,8 +17,10 @@ from ttchat_tui.storage.opening import open_store
 
 pytestmark = [pytest.mark.terminal, pytest.mark.model, pytest.mark.timeout(180)]
 
+ROOT = Path(__file__).parents[2]
+PACED_APP = ("-m", "benchmarks.paced_app")
 ESSAY = "Write a long essay about the history of clocks."
-ENDLESS = ("--temperature", "0", "--max-tokens", "4000")
+ENDLESS = ("--temperature", "0", "--max-tokens", "4000", "--threads", "1")
 """Greedy, this model begins to repeat itself: the essay is still being written whenever it is looked at. By chance it would
 end after a second now and then, before its first checkpoint."""
 
@@ -37,6 +39,14 @@ def start(tmp_path: Path, default_model_path: Path) -> Iterator[Callable[..., Ap
     yield make
     for app in apps:
         app.close()
+
+
+@pytest.fixture
+def paced(tmp_path: Path) -> Iterator[App]:
+    """The app on a scripted engine in a process of its own, whose reply never ends: for what is no matter of the model."""
+    app = App(tmp_path, size=(79, 30), program=PACED_APP, cwd=str(ROOT), TTCHAT_BENCH_TOKENS_PER_S="40")
+    yield app
+    app.close()
 
 
 def ask_for_an_essay(app: App) -> None:
@@ -89,23 +99,24 @@ def test_a_question_is_answered_and_escape_stops_an_essay_whose_text_stays(
     assert len(text.split()) > 3
 
 
-def test_what_is_typed_before_the_first_frame_is_in_the_prompt(start: Callable[..., App]) -> None:
-    app = start()
-    app.type("typed at once")
-    app.until("│ typed at once")
+def test_what_is_typed_before_the_first_frame_is_in_the_prompt(paced: App) -> None:
+    paced.type("typed at once")
+    paced.until("│ typed at once")
 
 
-def test_ctrl_c_stops_the_reply_and_pressed_twice_quits(start: Callable[..., App]) -> None:
-    app = start()
-    ask_for_an_essay(app)
-    app.type("\x03")
-    app.until("stopped", timeout_s=60)
-    engines = app.engine_pids()
-    app.type("\x03")
-    app.until("ctrl+c again to quit")
-    app.type("\x03")
-    assert app.until_end() == 0
-    assert is_restored(bytes(app.received))
+def test_ctrl_c_stops_the_reply_and_pressed_twice_quits(paced: App) -> None:
+    paced.until("● ready")
+    paced.type("go\r")
+    paced.until("generating")
+    paced.type("\x03")
+    paced.until("stopped")
+    engines = paced.engine_pids()
+    assert engines
+    paced.type("\x03")
+    paced.until("ctrl+c again to quit")
+    paced.type("\x03")
+    assert paced.until_end() == 0
+    assert is_restored(bytes(paced.received))
     assert not any(is_running(pid) for pid in engines)
 
 
@@ -149,13 +160,14 @@ def test_after_kill_9_the_next_start_shows_the_reply_as_interrupted(
     again.until("generating")
 
 
-def test_the_death_of_the_engine_is_said_and_a_reload_brings_it_back(start: Callable[..., App]) -> None:
-    app = start()
-    ask_for_an_essay(app)
-    os.kill(app.engine_pids()[0], signal.SIGKILL)
-    app.until("failed", timeout_s=60)
-    app.type("/reload\r")
-    app.until("● ready")
+def test_the_death_of_the_engine_is_said_and_a_reload_brings_it_back(paced: App) -> None:
+    paced.until("● ready")
+    paced.type("go\r")
+    paced.until("generating")
+    os.kill(paced.engine_pids()[0], signal.SIGKILL)
+    paced.until("failed")
+    paced.type("/reload\r")
+    paced.until("● ready")
 
 
 def test_without_a_terminal_there_is_no_full_screen(start: Callable[..., App]) -> None:

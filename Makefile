@@ -50,7 +50,7 @@ setup: $(DEV)  ## Make the venv, install everything, fetch the default model
 
 test: setup  ## Run the tests; TTCHAT_TEST_SIZE=nightly tries much more
 	@$(COMPILE)
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m 'not packaging'
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m 'not packaging'
 
 test-packaging: setup  ## Build the wheel and install it; fetch with the real pip
 	$(BIN)/python -m pytest -m packaging

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,7 +29,7 @@ with suppress(ImportError):  # the venv of `make test-tt` has no hypothesis
     settings.load_profile("any load")
 
 LONGEST_FIRST = (
-    "terminal/test_app", "engine/cpu/test_greedy", "engine/cpu/test_accuracy", "engine/cpu/test_lookup", "engine/test_contract",
+    "terminal/test_app", "engine/cpu/test_accuracy", "engine/cpu/test_lookup", "engine/test_contract",
     "packaging", "terminal", "ui/test_chat_screen", "cli/test_hostile_text", "engine/cpu", "ui/widgets/test_transcript", "cli", "engine",
 )  # fmt: skip
 """Files and folders whose tests take long: where they come last, one process works and the others have nothing left."""
@@ -35,6 +37,7 @@ LONGEST_FIRST = (
 _USER_ENVIRON = dict(os.environ)
 _USER_MODELS = find_paths(_USER_ENVIRON).models_dir
 _SCOPES = ("CONFIG", "DATA", "CACHE", "STATE")
+_NUMBERS = itertools.count()
 
 
 @pytest.hookimpl(optionalhook=True)  # The venv of `make test-tt` has no xdist.
@@ -54,6 +57,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if IS_NIGHTLY:
         for item in items:
             item.add_marker(pytest.mark.timeout(3600), append=False)
+
+
+def pytest_collection_finish() -> None:
+    """The engines collect garbage at each load: what was imported for other tests would take them half a second."""
+    gc.freeze()
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own. pytest's own fixture looks for a free number among the folders of all tests before it."""
+    return tmp_path_factory.mktemp(f"test-{next(_NUMBERS)}", numbered=False)
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +90,9 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     )  # How many colours there are must not hang on who runs the tests.
     yield tmp_path
     monkeypatch.undo()
-    os.environ.clear()
-    os.environ.update(before)
+    if dict(os.environ) != before:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

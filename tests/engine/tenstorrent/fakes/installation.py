@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -67,11 +66,9 @@ class Installation:
         os.environ.update(self.variables)
         _forget()
         EVENTS.clear()
-        gc.freeze()  # The engine collects garbage at each load: a test run's other objects would take half a second.
         return self
 
     def __exit__(self, *error: object) -> None:
-        gc.unfreeze()
         sys.path[:] = self._path
         os.environ.clear()
         os.environ.update(self._environ)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 import pytest
 
+from tests.engine.cpu.native_kernel import KERNELS
 from tests.engine.echo.declaration import ECHO, EchoOptions
 from tests.engine.tenstorrent.fakes.card import STEP_S, misuses
 from tests.engine.tenstorrent.fakes.installation import GENERATIONS, Installation
@@ -178,10 +179,15 @@ def _echo(name: str, folder: Path) -> Subject:
 
 def _torch(name: str, folder: Path, request: pytest.FixtureRequest) -> Subject:
     path: Path = request.getfixturevalue("default_model_path")
-    spec = ModelSpec(name="smollm2-135m-instruct", path=str(path), context_length=CONTEXT)
-    if name == "torch-thread":
+    spec = ModelSpec(
+        name="smollm2-135m-instruct",
+        path=str(path),
+        context_length=CONTEXT,
         # One thread: with two, the barriers of OpenMP collapse where other tests run beside this one.
-        spec = msgspec.structs.replace(spec, options=CpuOptions(threads=1))
+        options=CpuOptions(threads=1),
+        kernel_dir=str(KERNELS),
+    )
+    if name == "torch-thread":
         return Subject(create_engine("cpu"), spec, None, late=0)
     return Subject(IsolatedEngine(folder / "log", warm=ENGINES["cpu"].warm_modules), spec, None, late=25)
 

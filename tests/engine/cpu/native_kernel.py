@@ -15,21 +15,20 @@ from ttchat_tui.engine.cpu.native import build
 from ttchat_tui.engine.cpu.native.library import Library
 
 PROCESSORS = ("native", "x86-64-v3")
-_FOLDER = find_paths(
-    dict(os.environ)
-).kernels_dir  # The user's: what is compiled once serves all test processes.
+KERNELS = find_paths(dict(os.environ)).kernels_dir
+"""The user's: what is compiled once serves all test processes."""
 
 
 def kernel_folder() -> Path:
     """With the kernel in it; skips the test where there is none."""
     kernel()
-    return _FOLDER
+    return KERNELS
 
 
 def kernel(processor: str = "native") -> Library:
     """Skips the test where there is none."""
     try:
-        return Library(build.load(_FOLDER, os.environ, processor))
+        return Library(build.load(KERNELS, os.environ, processor))
     except build.Unavailable as reason:
         pytest.skip(f"no compiled kernel: {reason}")
 
@@ -37,8 +36,8 @@ def kernel(processor: str = "native") -> Library:
 def lend_kernel(cache: Path) -> None:
     """Put the user's kernels into a program's cache, where they are from its second start on."""
     with suppress(build.Unavailable):
-        build.load(_FOLDER, os.environ)
-        shutil.copytree(_FOLDER, cache / "kernels", dirs_exist_ok=True)
+        build.load(KERNELS, os.environ)
+        shutil.copytree(KERNELS, cache / "kernels", dirs_exist_ok=True)
 
 
 def remembering_compiler(folder: Path) -> str:

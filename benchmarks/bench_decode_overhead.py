@@ -179,7 +179,8 @@ def measure(model: Path, threads: int, tokens: int, rounds: int) -> list[tuple[f
     app, bare = WholeApp(model, threads, tokens), BareEngine(model, threads, tokens)
     found: list[tuple[float, float, float]] = []
     try:
-        app.reply_tps(), bare.reply_tps()
+        app.reply_tps()
+        bare.reply_tps()
         while sum(foreign < QUIET_CORES for *_, foreign in found) < rounds:
             if len(found) == rounds * ATTEMPTS_A_ROUND:
                 break

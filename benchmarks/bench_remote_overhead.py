@@ -175,7 +175,8 @@ def measure(rate: int, rounds: int, seconds: float) -> tuple[int, list[Round]]:
         idle_curl = statistics.median(curl(short)[1] for _ in range(3))
     found: list[Round] = []
     with Running(tokens, rate) as url:
-        engine(url, tokens), curl(url)  # warms up
+        engine(url, tokens)  # warms up
+        curl(url)
         for number in range(rounds):
             if number % 2:
                 ours, bare = engine(url, tokens), curl(url)

@@ -108,7 +108,8 @@ def compare(logits: np.ndarray, params: SamplingParams, prompt: list[int]) -> di
     def theirs() -> object:
         return torch.multinomial(torch.softmax(chain(input_ids, scores.clone()), dim=-1), 1)
 
-    ours(), theirs()
+    ours()
+    theirs()
     rounds = [(timed(ours), timed(theirs)) for _ in range(ROUNDS)]
     return {
         "ours_ms": statistics.median(own for own, _ in rounds),

@@ -22,7 +22,7 @@ from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.models.library import ModelRow
 from ttchat_tui.ui.screens.model_picker import ModelPicker
-from ttchat_tui.ui.widgets.transcript import message_format as message_views
+from ttchat_tui.ui.widgets.transcript import message_format
 
 REPLY = """## Meshes
 
@@ -57,7 +57,7 @@ class Picture(SVGImageExtension):
 
 @pytest.fixture
 def picture(snapshot: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch) -> SnapshotAssertion:
-    monkeypatch.setattr(message_views, "clock_time", lambda _: "14:02")
+    monkeypatch.setattr(message_format, "clock_time", lambda _: "14:02")
     monkeypatch.setattr(EngineHost, "memory_bytes", lambda _: 512_000_000)
     monkeypatch.delenv("NO_COLOR", raising=False)
     return snapshot.use_extension(Picture)

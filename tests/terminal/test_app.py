@@ -160,7 +160,7 @@ def test_after_kill_9_the_next_start_shows_the_reply_as_interrupted(
     again.until("generating")
 
 
-def test_the_death_of_the_engine_is_said_and_a_reload_brings_it_back(paced: App) -> None:
+def test_the_death_of_the_engine_is_reported_and_a_reload_restores_it(paced: App) -> None:
     paced.until("● ready")
     paced.type("go\r")
     paced.until("generating")

@@ -433,7 +433,7 @@ async def test_each_request_that_a_running_reply_prevents_has_its_own_message(tm
         await reply_ended(pilot, chat)
 
 
-async def test_where_there_is_no_reply_yet_its_copy_is_not_a_matter_of_numbers(tmp_path: Path) -> None:
+async def test_copying_code_before_a_reply_has_its_own_message(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
         for command in ("/code", "/code 2", "/copy", "/copy-reply"):

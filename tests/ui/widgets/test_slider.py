@@ -35,41 +35,44 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
     await pilot.pause()
 
 
-@pytest.mark.parametrize(
-    ("keys", "value"),
-    [
-        (["right"], 0.75),
-        (["left"], 0.65),
-        (["shift+right"], 1.2),
-        (["shift+left"], 0.2),
-        (["pageup"], 0.9),
-        (["pagedown"], 0.5),
-        (["home"], 0.0),
-        (["end"], 2.0),
-        (["right", "right", "left"], 0.75),
-        (["home", "left"], 0.0),
-        (["end", "right"], 2.0),
-        (["1", ".", "3", "enter"], 1.3),
-        (["1", ",", "3", "enter"], 1.3),
-        (["0", ".", "7", "3", "enter"], 0.73),
-        (["enter", "1", "enter"], 1.0),
-        (["enter", "x", "1", ".", "5", "enter"], 1.5),
-        (["enter", "backspace", "1", "enter"], 1.0),
-        (["enter", "end", "backspace", "1", "enter"], 0.71),
-        (["enter", "home", "delete", "1", "enter"], 1.7),
-        (["enter", "left", "5", "enter"], 0.75),
-        (["1", "ctrl+u", "2", "enter"], 2.0),
-    ],
+KEYS: tuple[tuple[list[str], float], ...] = (
+    (["right"], 0.75),
+    (["left"], 0.65),
+    (["shift+right"], 1.2),
+    (["shift+left"], 0.2),
+    (["pageup"], 0.9),
+    (["pagedown"], 0.5),
+    (["home"], 0.0),
+    (["end"], 2.0),
+    (["right", "right", "left"], 0.75),
+    (["home", "left"], 0.0),
+    (["end", "right"], 2.0),
+    (["1", ".", "3", "enter"], 1.3),
+    (["1", ",", "3", "enter"], 1.3),
+    (["0", ".", "7", "3", "enter"], 0.73),
+    (["enter", "1", "enter"], 1.0),
+    (["enter", "x", "1", ".", "5", "enter"], 1.5),
+    (["enter", "backspace", "1", "enter"], 1.0),
+    (["enter", "end", "backspace", "1", "enter"], 0.71),
+    (["enter", "home", "delete", "1", "enter"], 1.7),
+    (["enter", "left", "5", "enter"], 0.75),
+    (["1", "ctrl+u", "2", "enter"], 2.0),
 )
-async def test_keys_move_and_type_the_value(keys: list[str], value: float) -> None:
+"""Pressed on 0.7, and the value they make of it."""
+
+
+async def test_keys_move_and_type_the_value() -> None:
     slider = temperature()
     app = ControlsApp(slider)
     async with app.run_test(size=SIZE) as pilot:
         slider.focus()
-        await press(pilot, *keys)
-        assert slider.value == value
-        assert values(app)[-1] == value
-        assert not slider.is_editing
+        for keys, value in KEYS:
+            slider.set_value(0.7)
+            app.heard.clear()
+            await press(pilot, *keys)
+            assert slider.value == value, keys
+            assert values(app)[-1] == value, keys
+            assert not slider.is_editing, keys
 
 
 @pytest.mark.parametrize("key", ["backspace", "delete"])
@@ -118,21 +121,23 @@ async def test_escape_cancels_typing() -> None:
         assert row_text(slider).endswith(" 0.70")
 
 
-@pytest.mark.parametrize("typed", ["9", "-1", "1.2.3", "-", "."])
-async def test_an_invalid_value_shows_the_range_and_can_be_corrected(typed: str) -> None:
+async def test_an_invalid_value_shows_the_range_and_can_be_corrected() -> None:
     slider = temperature()
     app = ControlsApp(slider)
     async with app.run_test(size=SIZE) as pilot:
         slider.focus()
-        await press(pilot, *typed, "enter")
-        assert slider.is_editing
-        assert slider.has_class("-rejected")
-        assert typed in row_text(slider)
-        assert "0–2" in row_text(slider)
-        await press(pilot, "ctrl+u", "1")
-        assert not slider.has_class("-rejected")
-        await press(pilot, "enter")
-        assert values(app) == [1.0]
+        for typed in ("9", "-1", "1.2.3", "-", "."):
+            slider.set_value(0.7)
+            app.heard.clear()
+            await press(pilot, *typed, "enter")
+            assert slider.is_editing, typed
+            assert slider.has_class("-rejected"), typed
+            assert typed in row_text(slider)
+            assert "0–2" in row_text(slider), typed
+            await press(pilot, "ctrl+u", "1")
+            assert not slider.has_class("-rejected"), typed
+            await press(pilot, "enter")
+            assert values(app) == [1.0], typed
 
 
 async def test_letters_do_not_get_into_a_number() -> None:
@@ -244,15 +249,15 @@ async def test_a_click_on_the_thumb_does_not_round_the_value() -> None:
         assert app.heard == []
 
 
-@pytest.mark.parametrize("offset", [0, 5, 38])
-async def test_a_click_outside_the_track_only_focuses(offset: int) -> None:
+async def test_a_click_outside_the_track_only_focuses() -> None:
     slider = temperature()
     app = ControlsApp(slider)
     async with app.run_test(size=SIZE) as pilot:
-        app.set_focus(None)
-        await pilot.click(slider, offset=(offset, 0))
-        assert slider.has_focus
-        assert app.heard == []
+        for offset in (0, 5, 38):
+            app.set_focus(None)
+            await pilot.click(slider, offset=(offset, 0))
+            assert slider.has_focus, offset
+            assert app.heard == [], offset
 
 
 async def test_only_the_left_button_moves_the_thumb() -> None:
@@ -297,17 +302,19 @@ async def test_the_wheel_moves_the_focused_slider_and_scrolls_the_panel_otherwis
         assert panel.scroll_offset.y == 0
 
 
-@pytest.mark.parametrize("width", [26, 30, 34, 60, 120])
-async def test_the_row_fills_any_width_and_its_columns_stay(width: int) -> None:
+async def test_the_row_fills_any_width_and_its_columns_stay() -> None:
     slider = temperature(2.0, default=0.0)
     app = ControlsApp(slider)
-    async with app.run_test(size=(width, 3)) as pilot:
-        await pilot.pause()
-        track = width - 18
-        assert row_text(slider) == "temperature ┯" + "━" * (track - 2) + "●  2.00"
-        slider.set_value(0.0)
-        await pilot.pause()
-        assert row_text(slider) == "temperature ●" + "─" * (track - 1) + "  0.00"
+    async with app.run_test(size=(20, 3)) as pilot:
+        for width in (26, 30, 34, 60, 120):
+            await pilot.resize_terminal(width, 3)
+            slider.set_value(2.0)
+            await pilot.pause()
+            track = width - 18
+            assert row_text(slider) == "temperature ┯" + "━" * (track - 2) + "●  2.00"
+            slider.set_value(0.0)
+            await pilot.pause()
+            assert row_text(slider) == "temperature ●" + "─" * (track - 1) + "  0.00"
 
 
 async def test_without_room_for_a_track_label_and_value_remain() -> None:

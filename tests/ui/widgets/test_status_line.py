@@ -34,32 +34,36 @@ async def test_a_wide_line_says_everything() -> None:
     assert line.endswith("  context ━───────   612 / 8,192")
 
 
-@pytest.mark.parametrize(
-    ("width", "line"),
-    [
-        (82, f"{MODEL} · cpu int4 · ● generating      context ━───────   612 / 8,192"),
-        (72, f"{MODEL} · cpu int4 · ● generating             612 / 8,192"),
-        (64, f"{MODEL} · cpu int4 · ● generating  612 / 8,192"),
-        (60, f"{MODEL} · ● generating  612 / 8,192"),
-        (54, f"{MODEL} · ● generating    612 / 8,192"),
-        (40, f"{MODEL} · ● generating"),
-        (30, "SmolLM2-135M… · ● generating"),
-        (25, "SmolLM2… · ● generating"),
-        (14, "SmolLM2… · …"),
-    ],
+NARROW = (
+    (82, f"{MODEL} · cpu int4 · ● generating      context ━───────   612 / 8,192"),
+    (72, f"{MODEL} · cpu int4 · ● generating             612 / 8,192"),
+    (64, f"{MODEL} · cpu int4 · ● generating  612 / 8,192"),
+    (60, f"{MODEL} · ● generating  612 / 8,192"),
+    (54, f"{MODEL} · ● generating    612 / 8,192"),
+    (40, f"{MODEL} · ● generating"),
+    (30, "SmolLM2-135M… · ● generating"),
+    (25, "SmolLM2… · ● generating"),
+    (14, "SmolLM2… · …"),
 )
-async def test_a_narrow_line_drops_what_matters_least(width: int, line: str) -> None:
-    text = await shown(running(), width)
-    assert text.split() == line.split()
 
 
-@pytest.mark.parametrize("width", range(1, 130, 7))
-async def test_no_width_breaks_the_line(width: int) -> None:
+async def test_a_narrow_line_drops_what_matters_least() -> None:
+    status = running()
+    async with ControlsApp(status).run_test(size=(120, 3)) as pilot:
+        for width, line in NARROW:
+            await pilot.resize_terminal(width, 3)
+            await pilot.pause()
+            assert row_text(status).split() == line.split(), width
+
+
+async def test_no_width_breaks_the_line() -> None:
     status = running()
     status.set_notice("memory only: nothing is kept")
-    async with ControlsApp(status).run_test(size=(width, 3)) as pilot:
-        await pilot.pause()
-        assert len(row_text(status)) == max(0, width - 2)
+    async with ControlsApp(status).run_test(size=(130, 3)) as pilot:
+        for width in range(1, 130, 7):
+            await pilot.resize_terminal(width, 3)
+            await pilot.pause()
+            assert len(row_text(status)) == max(0, width - 2)
 
 
 async def test_a_model_that_is_gone_is_not_named() -> None:

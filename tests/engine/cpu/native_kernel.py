@@ -48,7 +48,7 @@ def remembering_compiler(folder: Path) -> str:
     command = build.compiler(os.environ)
     if command is None:
         pytest.skip("there is no C compiler here")
-    path = folder / "remembering-cc"
+    path = folder / f"remembering-cc-{os.getpid()}"
     path.write_text(f"""#!/bin/sh
 case "$*" in *-shared*decode.c*) ;; *) exec {shlex.join(command)} "$@" ;; esac
 output=${{*#* -o }}

@@ -18,6 +18,7 @@ from tests.engine.cpu import test_native_step
 from tests.engine.cpu.native_kernel import kernel
 from tests.engine.cpu.test_families import go_on, stepper_of
 from tests.engine.cpu.tiny_models import VOCAB, build, save
+from tests.size import sized
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
@@ -87,7 +88,7 @@ def properties(examples: int) -> Callable[[Any], Any]:
     )
 
 
-@properties(25)
+@properties(sized(12, 300))
 @given(
     prompt=ids_up_to(60),
     tails=st.lists(ids_up_to(30), min_size=1, max_size=5),
@@ -119,7 +120,7 @@ def test_any_batch_gives_the_logits_of_straight_runs_and_any_row_can_be_continue
     pair.agrees(stepper.step(7), [*after, 7])
 
 
-@properties(25)
+@properties(sized(12, 300))
 @given(
     ids=ids_up_to(60),
     cuts=st.lists(st.tuples(st.integers(0, 120), ids_up_to(60)), max_size=5),

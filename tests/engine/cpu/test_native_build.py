@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.engine.cpu import test_native_step as step
-from tests.engine.cpu.native_kernel import kernel, remembering_compiler
+from tests.engine.cpu.native_kernel import kernel
 from tests.engine.cpu.tiny_models import save
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
@@ -22,11 +22,6 @@ from ttchat_tui.engine.cpu.loading import load_model
 from ttchat_tui.engine.cpu.native import build
 from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.weights.kernels import is_native_correct
-
-
-@pytest.fixture(scope="module")
-def compiler(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return remembering_compiler(tmp_path_factory.mktemp("compiler"))
 
 
 def script(path: Path, body: str) -> dict[str, str]:
@@ -159,8 +154,10 @@ def load(folder: Path, kernel_dir: str, precision: Any = "int4") -> tuple[str, l
     return load_model(spec, reports.append).label, reports
 
 
-def test_a_load_compiles_it_and_says_so(tmp_path: Path) -> None:
-    kernel()  # Skips where there is none.
+def test_a_load_compiles_it_and_says_so(
+    tmp_path: Path, compiler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", compiler)
     folder = save(step.build("llama"), tmp_path / "model")
     label, reports = load(folder, str(tmp_path / "kernels"))
     assert label == "cpu int4 native"

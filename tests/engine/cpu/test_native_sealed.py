@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.cpu import test_native_step as step
-from tests.engine.cpu.native_kernel import kernel, remembering_compiler
+from tests.engine.cpu.native_kernel import kernel
 from tests.engine.cpu.tiny_models import save
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.engine.cpu.loading import load_model
@@ -26,11 +26,6 @@ from pathlib import Path
 from ttchat_tui.engine.cpu.native import build
 build.load(Path(sys.argv[1]), os.environ, compiling=lambda: print("compiled"), refused=print)
 """
-
-
-@pytest.fixture(scope="module")
-def compiler(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return remembering_compiler(tmp_path_factory.mktemp("compiler"))
 
 
 @pytest.fixture(autouse=True)

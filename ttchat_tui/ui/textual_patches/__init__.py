@@ -17,6 +17,8 @@ widgets that are removed while they mount count as a crash at exit |
 | `dirty_span_compositor` | `Compositor.render_partial_update`, `Screen._compositor` | one new word renders every \
 message in view, and five layers of background |
 | `no_second_layout` | `Widget._size_updated` | a layout that changes a widget's size leads to a second one |
+| `one_shot_timer` | `Timer` in `message_pump` (public) | a one-shot timer that starts late never fires: a busy machine loses a \
+resize and all later ones |
 | `style_cache` | `Widget._styles_cache` | the style caches of removed widgets stay in memory with all their lines |
 | `terminal_driver` | `LinuxDriver._sigcont_application`, `_run_input_thread` | a SIGCONT without a suspension starts \
 a second input thread; a terminal that has gone is a crash with a traceback |

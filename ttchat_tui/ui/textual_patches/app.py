@@ -19,6 +19,7 @@ from textual.screen import Screen
 from textual.widgets import Input, TextArea
 from textual.widgets._toast import ToastRack
 
+from ttchat_tui.ui.textual_patches import one_shot_timer as one_shot_timer  # replaces Textual's
 from ttchat_tui.ui.textual_patches import paste_parser
 from ttchat_tui.ui.textual_patches.key_gate import GATED, KeyGate
 from ttchat_tui.ui.textual_patches.terminal_driver import TerminalDriver

@@ -10,6 +10,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, RadioSet
 
+from tests.ui.chat_app import until
 from tests.ui.shell_app import ShellApp, screen_text
 from ttchat_tui.models.library import ModelRow
 from ttchat_tui.ui.screens.dialog import Dialog, DialogBox
@@ -123,7 +124,7 @@ async def test_an_unknown_suffix_is_reported_and_not_accepted(tmp_path: Path) ->
         field = pilot.app.screen.query_one(Input)
         field.value = "~/notes.pdf"
         await pilot.press("enter")
-        assert any("Unknown format" in line for line in screen_text(pilot.app))
+        await until(pilot, lambda: any("Unknown format" in line for line in screen_text(pilot.app)))
         field.value = "~/notes.JSON"
         await pilot.press("enter")
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from textual.widgets import Static
 
+from tests.ui.chat_app import until
 from tests.ui.widgets.controls_app import ControlsApp, row_text
 from ttchat_tui.ui.widgets.metrics.panel import Metrics, MetricsPanel, MetricsTable
 from ttchat_tui.ui.widgets.metrics.rate_graph import RateGraph, bars
@@ -160,9 +161,8 @@ async def test_a_low_panel_shows_the_first_figures_and_scrolls_to_the_rest() -> 
         assert panel.size.height <= 10
         panel.focus()
         await pilot.press("end")
-        await pilot.wait_for_scheduled_animations()
+        await until(pilot, lambda: panel.scroll_offset.y == panel.max_scroll_y > 0)
         assert panel.has_focus
-        assert panel.scroll_offset.y == panel.max_scroll_y > 0
 
 
 async def test_a_panel_that_shows_everything_is_not_focusable() -> None:

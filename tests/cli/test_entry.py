@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -70,5 +71,7 @@ def test_ctrl_c_during_the_imports_ends_it_silently(tmp_path: Path, module: str)
         check=False,
         timeout=60,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        # A shell's background jobs ignore SIGINT, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ui.chat_app import ChatApp, reply_ended, running
+from tests.ui.chat_app import ChatApp, reply_ended, running, until
 from ttchat_tui.config.schema import Config, UiSettings
 from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.ui.widgets.transcript.message import MessageWidget
@@ -47,11 +47,18 @@ async def test_full_width_removes_the_measure(tmp_path: Path) -> None:
 
 async def test_spare_width_goes_to_the_sidebars(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
-    found: list[tuple[int, int, int]] = []
+
+    def widths() -> tuple[int, int]:
+        return tuple(chat.screen.query_one(name).region.width for name in ("HistoryPanel", "#side"))  # type: ignore[return-value]
+
     async with running(chat) as pilot:
-        for columns in (120, 179, 180, 190, 200):
+        for columns, wanted in (
+            (120, (30, 36)),
+            (179, (30, 36)),
+            (180, (30, 48)),
+            (190, (40, 48)),
+            (200, (40, 48)),
+        ):
             await pilot.resize_terminal(columns, 50)
             await pilot.pause()
-            left, right = chat.screen.query_one("HistoryPanel").region, chat.screen.query_one("#side").region
-            found.append((columns, left.width, right.width))
-    assert found == [(120, 30, 36), (179, 30, 36), (180, 30, 48), (190, 40, 48), (200, 40, 48)]
+            await until(pilot, lambda wanted=wanted: widths() == wanted)

@@ -225,7 +225,7 @@ def test_the_host_samples_with_a_note_when_the_cards_sampler_fails(
     info = load(engine, installed, sampling="device")
     (note,) = info.notes
     assert "Indices tensor has incorrect shape" in note
-    assert "drawn on the host" in note
+    assert "host samples" in note
     assert "backtrace" not in note
     assert info.capabilities.sampling == Capabilities().sampling
     assert reply(engine)[0] == expected(installed)

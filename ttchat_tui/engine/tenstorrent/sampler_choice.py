@@ -16,9 +16,11 @@ log = logging.getLogger(__name__)
 EXCLUDED: Final = ("Mistral-7B",)
 """Base names of models that upstream's own demo samples on the host (tt-metal #34763)."""
 
-_LIMITS: Final = "The card draws the tokens, from the 32 most probable at most; it has no min-p and reports no probabilities."
+_LIMITS: Final = (
+    "The card samples from the 32 most probable tokens at most. It has no min-p and reports no probabilities."
+)
 _GREEDY_ONLY: Final = (
-    "The card draws the tokens. With this tt-metal it always takes the most probable one: temperature, top-k, top-p, "
+    "The card samples. With this tt-metal it always takes the most probable one: temperature, top-k, top-p, "
     "penalties and seed have no effect."
 )
 
@@ -78,5 +80,5 @@ def sample_on_host(reason: str) -> SamplerChoice:
     """Sample on the host although the user wants the card to."""
     log.warning("sampling on the host: %s", reason)
     return SamplerChoice(
-        None, (f"[tt] sampling = device is not possible: {reason}. Tokens are drawn on the host.",)
+        None, (f"[tt] sampling = device is not possible: {reason}. The host samples instead.",)
     )

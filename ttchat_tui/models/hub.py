@@ -15,10 +15,11 @@ import httpx
 import msgspec
 
 from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.domain.events import ProgressReporter
 from ttchat_tui.models import hub_settings
 from ttchat_tui.models.catalog import HuggingFace
 from ttchat_tui.models.errors import ModelError
-from ttchat_tui.models.verify import ByteProgress, ProgressReporter, git_blob_id, sha256_of
+from ttchat_tui.models.verify import ByteProgress, git_blob_id, sha256_of
 
 ATTEMPTS: Final = 5
 """Failures in a row without a new byte before the pull fails."""

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import msgspec
 
+from ttchat_tui.domain.events import ProgressReporter
 from ttchat_tui.domain.model_spec import EngineKind, ModelSource, ModelSpec
 from ttchat_tui.models.choice import split_kind
 from ttchat_tui.models.fetch import pull
 from ttchat_tui.models.local import resolve
 from ttchat_tui.models.tokenizers import local_tokenizers
-from ttchat_tui.models.verify import ProgressReporter
 
 _ONLY_FILES: Final[Mapping[EngineKind, ModelSource]] = MappingProxyType({"cpu": "files"})
 

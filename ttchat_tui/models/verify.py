@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Final, TypeAlias
+from typing import IO, Final
 
-from ttchat_tui.domain.events import LoadPhase, LoadProgress
-
-ProgressReporter: TypeAlias = Callable[[LoadProgress], None]
-"""Receives the progress of a pull. An exception from it cancels the pull cleanly."""
+from ttchat_tui.domain.events import LoadPhase, LoadProgress, ProgressReporter
 
 CHUNK: Final = 1 << 20
 REPORT_EVERY_S: Final = 0.1

@@ -22,9 +22,10 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Final
 
+from ttchat_tui.domain.events import ProgressReporter
 from ttchat_tui.models.catalog import PypiWheel
 from ttchat_tui.models.errors import ModelError
-from ttchat_tui.models.verify import ByteProgress, ProgressReporter, chunks
+from ttchat_tui.models.verify import ByteProgress, chunks
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from tests.engine.echo.declaration import EchoOptions
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import GenerationEvent, LoadPhase, LoadProgress, PromptCounted
+from ttchat_tui.domain.events import GenerationEvent, LoadPhase, LoadProgress, ProgressReporter, PromptCounted
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
-from ttchat_tui.engine.base import ModelLoadError, ProgressReporter, not_loaded, refusal
+from ttchat_tui.engine.base import ModelLoadError, not_loaded, refusal
 from ttchat_tui.engine.decoding.loop import Stepper
 from ttchat_tui.engine.decoding.responder import Responder
 from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece

@@ -35,6 +35,7 @@ from ttchat_tui.domain.events import (
     GenerationFinished,
     GenerationStarted,
     LoadProgress,
+    ProgressReporter,
     PromptCounted,
     TokenEvent,
 )
@@ -42,7 +43,7 @@ from ttchat_tui.domain.generation import GenerationRequest, GenerationStats
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.base import Engine, EngineDied, EngineError, ProgressReporter
+from ttchat_tui.engine.base import Engine, EngineDied, EngineError
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.runtime.load_queue import Prepare

@@ -21,10 +21,9 @@ from tests.engine.served.scripted_server import ScriptedServer, StreamGate, serv
 from tests.engine.served.shapes import LLAMA_CPP, MODEL, VLLM
 from tests.fakes import Script
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import GenerationEvent, PromptCounted, TokenEvent
+from ttchat_tui.domain.events import GenerationEvent, ProgressReporter, PromptCounted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
-from ttchat_tui.engine.base import ProgressReporter
 from ttchat_tui.engine.served.engine import ServedEngine
 
 REAL_URL = os.environ.get("TTCHAT_TEST_REMOTE_URL", "")

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from tests.engine.served.raw_server import RawServer, end, said, stream
 from tests.fakes import SCRIPTED, Recorder, Script
-from ttchat_tui.domain.events import EngineLoaded, GenerationFinished
+from ttchat_tui.domain.events import EngineLoaded, GenerationFinished, ProgressReporter
 from ttchat_tui.domain.model_spec import ModelSpec, RemoteEndpoint, RemoteOptions
-from ttchat_tui.engine.base import ProgressReporter
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.runtime.switching import SwitchingEngine

@@ -20,11 +20,11 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import GenerationFinished, TokenEvent
+from ttchat_tui.domain.events import GenerationFinished, ProgressReporter, TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.base import Engine, EngineError, ProgressReporter, require_rows
+from ttchat_tui.engine.base import Engine, EngineError, require_rows
 from ttchat_tui.engine.runtime.load_queue import load_timed
 
 MILESTONES: Final = (1, 128, 1024)

@@ -18,17 +18,12 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     GenerationEvent,
     LoadProgress,
+    ProgressReporter,
     PromptCounted,
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
-from ttchat_tui.engine.base import (
-    MissingDependency,
-    OutOfMemory,
-    ProgressReporter,
-    not_loaded,
-    refusal,
-)
+from ttchat_tui.engine.base import MissingDependency, OutOfMemory, not_loaded, refusal
 from ttchat_tui.engine.cpu.preload import import_torch
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import Any, Final, Protocol
 import msgspec
 import torch
 
-from ttchat_tui.domain.events import LoadPhase, LoadProgress
+from ttchat_tui.domain.events import LoadPhase, LoadProgress, ProgressReporter
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.base import ModelLoadError, ProgressReporter
+from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import (

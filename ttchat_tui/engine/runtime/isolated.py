@@ -22,12 +22,13 @@ from ttchat_tui.domain.events import (
     GenerationEvent,
     GenerationFinished,
     LoadProgress,
+    ProgressReporter,
     PromptCounted,
     TokenEvent,
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
-from ttchat_tui.engine.base import EngineClosing, EngineDied, EngineError, LoadCancelled, ProgressReporter
+from ttchat_tui.engine.base import EngineClosing, EngineDied, EngineError, LoadCancelled
 from ttchat_tui.engine.factory import FACTORY
 from ttchat_tui.engine.runtime.child import Child, Timeouts
 from ttchat_tui.engine.runtime.commands import (

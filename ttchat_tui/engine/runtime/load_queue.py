@@ -21,9 +21,10 @@ from ttchat_tui.domain.events import (
     EngineLoaded,
     EngineState,
     LoadProgress,
+    ProgressReporter,
 )
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
-from ttchat_tui.engine.base import Engine, EngineClosing, LoadCancelled, ProgressReporter
+from ttchat_tui.engine.base import Engine, EngineClosing, LoadCancelled
 from ttchat_tui.engine.runtime.error_info import error_info
 
 log = logging.getLogger(__name__)

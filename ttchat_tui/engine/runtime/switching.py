@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import GenerationEvent, PromptCounted
+from ttchat_tui.domain.events import GenerationEvent, ProgressReporter, PromptCounted
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, EngineKind, ModelSpec
-from ttchat_tui.engine.base import Engine, ProgressReporter, not_loaded, refusal
+from ttchat_tui.engine.base import Engine, not_loaded, refusal
 from ttchat_tui.engine.factory import ENGINES
 
 if TYPE_CHECKING:  # the engine's process runs this class too, without another process below it

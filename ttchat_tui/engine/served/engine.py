@@ -17,14 +17,13 @@ import httpx
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import GenerationEvent, LoadProgress, PromptCounted
+from ttchat_tui.domain.events import GenerationEvent, LoadProgress, ProgressReporter, PromptCounted
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec, RemoteOptions
 from ttchat_tui.engine.base import (
     EngineError,
     LoadCancelled,
     ModelLoadError,
-    ProgressReporter,
     TokenCounter,
     not_loaded,
     refusal,

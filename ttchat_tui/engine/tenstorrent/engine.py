@@ -14,12 +14,13 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     GenerationEvent,
     LoadProgress,
+    ProgressReporter,
     PromptCounted,
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec, TenstorrentOptions
 from ttchat_tui.domain.user_paths import current_folder, home
-from ttchat_tui.engine.base import ModelLoadError, ProgressReporter, not_loaded, refusal
+from ttchat_tui.engine.base import ModelLoadError, not_loaded, refusal
 from ttchat_tui.engine.decoding.job import row_samplings
 from ttchat_tui.engine.decoding.responder import Responder
 from ttchat_tui.engine.tenstorrent import environment, weight_cache

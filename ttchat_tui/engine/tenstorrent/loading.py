@@ -14,9 +14,8 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from ttchat_tui.domain.events import LoadProgress
+from ttchat_tui.domain.events import LoadProgress, ProgressReporter
 from ttchat_tui.domain.model_spec import TenstorrentOptions
-from ttchat_tui.engine.base import ProgressReporter
 from ttchat_tui.engine.tenstorrent import package
 from ttchat_tui.engine.tenstorrent.adapter import CardModel, Profile, identify
 from ttchat_tui.engine.tenstorrent.buckets import prefill_buckets

@@ -7,9 +7,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from ttchat_tui.domain.events import LoadProgress
+from ttchat_tui.domain.events import LoadProgress, ProgressReporter
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.base import ProgressReporter
 from ttchat_tui.engine.tenstorrent import kv_prefix
 from ttchat_tui.engine.tenstorrent.adapter import IDLE, CardModel
 from ttchat_tui.engine.tenstorrent.card_sampling import GREEDY, SAMPLER_PROGRAMS, DrawParameters

@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.program import run
 from tests.engine.cpu.native_kernel import lend_kernel
+from tests.engine.cpu.tiny_models import build, save
 from ttchat_tui.config.load import read_toml
 
 CHECKOUT = str(Path(__file__).parents[2])
@@ -48,11 +49,10 @@ def test_a_current_folder_that_was_deleted_ends_no_command(command: tuple[str, .
     assert said(run(*command, before=into_a_deleted_folder(tmp_path), PYTHONPATH=CHECKOUT))
 
 
-@pytest.mark.model
-def test_a_prompt_is_answered_in_a_folder_that_was_deleted(tmp_path: Path, default_model_path: Path) -> None:
+def test_a_prompt_is_answered_in_a_folder_that_was_deleted(tmp_path: Path) -> None:
     lend_kernel(tmp_path / "cache")
     done = run(
-        *("-p", "hi", "--max-tokens", "2", "-m", str(default_model_path)),
+        *("-p", "hi", "--max-tokens", "8", "-m", str(save(build("llama"), tmp_path / "llama"))),
         before=into_a_deleted_folder(tmp_path),
         PYTHONPATH=CHECKOUT,
     )

@@ -8,12 +8,17 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import pyte
 from ptyprocess import PtyProcess
 
 from tests.patience import Patience
 from ttchat_tui.signals import STACKS_SIGNAL
+
+NO_MODEL: Final = {"TTCHAT_ENGINE": "remote", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
+"""A served model at an address where nothing answers: an app without a model, and without an engine's process that
+imports torch for the next one."""
 
 
 class _Screen(pyte.Screen):

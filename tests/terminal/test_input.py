@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.size import sized
-from tests.terminal.pty_app import App, is_restored
+from tests.terminal.pty_app import NO_MODEL, App, is_restored
 
 pytestmark = [pytest.mark.terminal, pytest.mark.timeout(120)]
 
@@ -65,7 +65,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
 
     def make(**environ: str) -> App:
         no_editor = {"VISUAL": "true", "EDITOR": "true"}  # ctrl+g may be among random bytes
-        variables: dict[str, Any] = {"TTCHAT_MODEL": str(tmp_path / "missing.gguf"), **no_editor, **environ}
+        variables: dict[str, Any] = {**NO_MODEL, **no_editor, **environ}
         apps.append(App(tmp_path, **variables))
         return apps[-1]
 

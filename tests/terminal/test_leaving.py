@@ -13,14 +13,14 @@ from textwrap import dedent
 
 import pytest
 
-from tests.terminal.pty_app import App, is_restored
+from tests.terminal.pty_app import NO_MODEL, App, is_restored
 
 pytestmark = pytest.mark.terminal
 
 
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[App]:
-    started = App(tmp_path, TTCHAT_MODEL=str(tmp_path / "missing.gguf"))
+    started = App(tmp_path, **NO_MODEL)
     yield started
     started.close()
 
@@ -60,7 +60,7 @@ def test_an_internal_error_is_reported_in_a_sentence_and_its_traceback_logged(
             sys.meta_path.insert(0, Broken())
         """)
     )
-    app = App(tmp_path, *flags, TTCHAT_MODEL=str(tmp_path / "missing.gguf"), PYTHONPATH=str(tmp_path))
+    app = App(tmp_path, *flags, PYTHONPATH=str(tmp_path), **NO_MODEL)
     assert app.until_end() == 1
     log = tmp_path / "state" / "ttchat-tui.log"
     restored, _, said = bytes(app.received).rpartition(b"\x1b[?1049l")
@@ -85,12 +85,7 @@ def test_a_terminal_that_is_gone_ends_the_app_without_a_signal(tmp_path: Path) -
         stdout=slave,
         stderr=slave,
         start_new_session=True,
-        env={
-            **os.environ,
-            **folders,
-            "TERM": "xterm-256color",
-            "TTCHAT_MODEL": str(tmp_path / "missing.gguf"),
-        },
+        env={**os.environ, **folders, **NO_MODEL, "TERM": "xterm-256color"},
     )
     os.close(slave)
     try:

@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 
 from tests.size import sized
-from tests.terminal.pty_app import App, is_restored
+from tests.terminal.pty_app import NO_MODEL, App, is_restored
 from ttchat_tui.signals import ENDING, EndingSignals, name
 
 pytestmark = [pytest.mark.terminal, pytest.mark.timeout(120)]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[], App]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
     apps: list[App] = []
 
-    def make() -> App:
-        apps.append(App(tmp_path, TTCHAT_MODEL=str(tmp_path / "missing.gguf")))
+    def make(**environ: str) -> App:
+        apps.append(App(tmp_path, **(environ or NO_MODEL)))
         return apps[-1]
 
     yield make
@@ -43,7 +43,7 @@ def settings(app: App) -> list[object]:
         *sized([], ["SIGALRM", "SIGTERM", "SIGUSR2", "SIGVTALRM", "SIGPROF", "SIGXCPU"]),
     ],
 )  # fmt: skip
-def test_each_signal_restores_the_terminal_and_is_named(start: Callable[[], App], number: str) -> None:
+def test_each_signal_restores_the_terminal_and_is_named(start: Callable[..., App], number: str) -> None:
     app = start()
     before = settings(app)
     app.until("Write a message")
@@ -65,7 +65,7 @@ def test_all_signals_that_end_a_process_are_handled() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT])
-def test_many_signals_at_once_end_it_like_one(start: Callable[[], App], number: signal.Signals) -> None:
+def test_many_signals_at_once_end_it_like_one(start: Callable[..., App], number: signal.Signals) -> None:
     app = start()
     app.until("Write a message")
     while app.process.isalive():
@@ -78,9 +78,9 @@ def test_many_signals_at_once_end_it_like_one(start: Callable[[], App], number: 
 
 @pytest.mark.parametrize("until", ["", "\x1b[?1049h", "ttchat"])
 def test_a_start_that_is_interrupted_leaves_the_terminal_as_it_was(
-    start: Callable[[], App], until: str
+    start: Callable[..., App], tmp_path: Path, until: str
 ) -> None:
-    app = start()
+    app = start(TTCHAT_MODEL=str(tmp_path / "missing.gguf"))  # The engine's process starts meanwhile.
     before = settings(app)
     while settings(app)[3] == before[3]:  # until it keeps what is typed ahead
         app.read(0.001)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.terminal.pty_app import App
+from tests.terminal.pty_app import NO_MODEL, App
 
 pytestmark = pytest.mark.terminal
 
@@ -69,7 +69,7 @@ def test_a_message_that_is_typed_before_the_screen_is_there_is_sent(
             sys.meta_path.insert(0, Typist())
         """)
     )
-    app = start(*arguments, TTCHAT_MODEL=str(tmp_path / "missing.gguf"), PYTHONPATH=str(tmp_path))
+    app = start(*arguments, PYTHONPATH=str(tmp_path), **NO_MODEL)
     app.until("NOW")
     app.type("Hello from before\r")
     app.until("No model is loaded.")
@@ -96,7 +96,7 @@ def test_a_start_that_is_ended_before_the_screen_gives_the_terminal_back(
             sys.meta_path.insert(0, Waiter())
         """)
     )
-    app = start(TTCHAT_MODEL=str(tmp_path / "missing.gguf"), PYTHONPATH=str(tmp_path))
+    app = start(PYTHONPATH=str(tmp_path), **NO_MODEL)
     before = is_line_mode(app)
     app.until("NOW")
     assert (before, is_line_mode(app)) == (True, False)

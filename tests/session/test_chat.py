@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.fakes import MODEL_MISSING, Gate, Recorder, Script, ScriptedEngine, prepare_scripted
@@ -328,6 +329,26 @@ def test_a_continuation_that_adds_nothing_leaves_the_reply_unchanged(
         chat.session.close()
     after = chat.store.message(before.id)
     assert (after.content, after.status, after.reply) == (before.content, before.status, before.reply)
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_continuation_that_the_model_ends_at_once_is_complete_and_keeps_its_figures(
+    start: Callable[..., Chat], is_stopped: bool
+) -> None:
+    gate = Gate()
+    chat = stopped_after_one_word(start, gate) if is_stopped else start(Script(replies=("Done.",)))
+    gate.open()
+    if not is_stopped:
+        chat.ask("go")
+    before = chat.session.last_reply
+    assert before is not None
+    assert before.reply is not None
+    chat.engine.script = Script(replies=("",))
+    updates = [*chat.session.continue_reply(), *chat.until(GenerationFinished)]
+    assert "the model ends its reply here" in next(u for u in updates if isinstance(u, Notice)).error.message
+    after = chat.store.message(before.id)
+    assert (after.content, after.status) == (before.content, "complete")
+    assert after.reply == msgspec.structs.replace(before.reply, finish_reason="stop")
 
 
 def test_a_reply_whose_engine_died_keeps_its_text_and_its_figures(start: Callable[..., Chat]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 from typing_extensions import assert_never
@@ -20,7 +21,7 @@ from ttchat_tui.domain.events import (
     RowFinished,
     TokenEvent,
 )
-from ttchat_tui.domain.generation import Candidate, GenerationRequest
+from ttchat_tui.domain.generation import Candidate, FinishReason, GenerationRequest
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import (
@@ -54,6 +55,13 @@ CONNECTION_LOST = "connection_lost"
 
 REFUSALS = ("prompt_too_long",)
 """Kinds of error after which the request is undone: nothing was generated."""
+
+
+_NO_MORE: Final[dict[FinishReason, str]] = {
+    "stop": "the model ends its reply here",
+    "length": "max tokens was reached",
+    "context": "the context is full",
+}
 
 
 class ReplyRunner:
@@ -235,8 +243,8 @@ class ReplyRunner:
     def _finish(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
         if event.error is not None and (event.error.kind in REFUSALS or running.added_nothing(event.text)):
             return self._refuse(running, event.error)
-        if event.reason == "cancelled" and running.added_nothing(event.text):
-            return self._end_as_before(running)
+        if running.added_nothing(event.text):
+            return self._end_without_more(running, event.reason)
         is_nothing = not running.text and not event.text
         if running.replaced is not None and is_nothing and event.reason in ("cancelled", "error"):
             return [*self._withdraw(running), *([Notice(event.error)] if event.error else [])]
@@ -297,6 +305,15 @@ class ReplyRunner:
         assert before is not None
         assert before.reply is not None
         return self._end(running, before.status, before.reply)
+
+    def _end_without_more(self, running: RunningReply, reason: FinishReason) -> list[Update]:
+        """Keep a continued reply's figures where the engine generated no more text, and say so unless it was cancelled."""
+        before = running.continued
+        if reason == "cancelled" or before is None or before.reply is None:
+            return self._end_as_before(running)
+        record = msgspec.structs.replace(before.reply, finish_reason=reason, error="")
+        note = ErrorInfo(kind=NOTE, message=f"Nothing was added: {_NO_MORE.get(reason, reason)}.")
+        return [*self._end(running, "complete", record), Notice(note)]
 
     def _refuse(self, running: RunningReply, error: ErrorInfo) -> list[Update]:
         """Undo a request for which nothing was generated, and return the text of a prompt that is too long.

@@ -84,6 +84,8 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     for scope in _SCOPES:
         monkeypatch.setenv(f"TTCHAT_{scope}_DIR", str(tmp_path / scope.lower()))
         monkeypatch.setenv(f"XDG_{scope}_HOME", str(tmp_path / "xdg" / scope.lower()))
+    for name in ("COLUMNS", "LINES"):  # pytest's readline exports those of the terminal that runs the tests
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
     monkeypatch.setenv(
         "COLORTERM", "truecolor"

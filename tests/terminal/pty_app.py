@@ -62,6 +62,10 @@ class App:
     def type(self, text: str) -> None:
         self.process.write(text.encode())
 
+    def resize(self, columns: int, rows: int) -> None:
+        self.screen.resize(rows, columns)
+        self.process.setwinsize(rows, columns)
+
     def kill(self, number: int) -> None:
         os.kill(self.process.pid, number)
 

@@ -79,6 +79,13 @@ def test_a_message_that_is_typed_before_the_screen_is_there_is_sent(
     assert is_line_mode(app)
 
 
+def test_an_exported_size_does_not_count(start: Callable[..., App]) -> None:
+    app = start(COLUMNS="140", LINES="50", **NO_MODEL)
+    app.until(lambda text: "enter send" in text.splitlines()[-1] and "ttchat" in text.splitlines()[0])
+    app.resize(70, 20)
+    app.until(lambda text: "enter send" in text.splitlines()[-1] and "ttchat" in text.splitlines()[0])
+
+
 def test_a_start_that_is_ended_before_the_screen_gives_the_terminal_back(
     tmp_path: Path, start: Callable[..., App]
 ) -> None:

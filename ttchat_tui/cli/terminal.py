@@ -71,6 +71,8 @@ def captured(log_path: Path, line_settings: list[Any] | None = None) -> Generato
     attributes = line_settings or _line_settings()
     if is_drawn_by_a_server():
         threading.Thread(target=_end_with_stdin, name="stdin-watch", daemon=True).start()
+    else:
+        _drop_exported_size()
     with EndingSignals(), _interrupt_restored(), _native_output_in(log_path) as screen, _fault_handler():
         try:
             yield
@@ -87,6 +89,18 @@ def restore_terminal(fd: int) -> None:
     if _is_terminal(fd) and not _is_stalled(fd):
         with suppress(OSError):
             os.write(fd, _RESET.encode())
+
+
+def _drop_exported_size() -> None:
+    """Remove COLUMNS and LINES from the environment if the terminal reports its size.
+
+    Shells and readline export the size of a moment, perhaps of another terminal. Textual and Rich would draw in that
+    size and ignore every resize.
+    """
+    with suppress(OSError):
+        if all(os.get_terminal_size(1)):
+            for name in ("COLUMNS", "LINES"):
+                os.environ.pop(name, None)
 
 
 @contextmanager

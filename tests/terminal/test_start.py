@@ -79,11 +79,19 @@ def test_a_message_that_is_typed_before_the_screen_is_there_is_sent(
     assert is_line_mode(app)
 
 
-def test_an_exported_size_does_not_count(start: Callable[..., App]) -> None:
-    app = start(COLUMNS="140", LINES="50", **NO_MODEL)
-    app.until(lambda text: "enter send" in text.splitlines()[-1] and "ttchat" in text.splitlines()[0])
+@pytest.mark.parametrize("exported", [(140, 50), (40, 10)])
+def test_an_exported_size_does_not_count(start: Callable[..., App], exported: tuple[int, int]) -> None:
+    columns, lines = map(str, exported)
+    app = start(COLUMNS=columns, LINES=lines, **NO_MODEL)
+    app.until(lambda text: fills(text, 100))
     app.resize(70, 20)
-    app.until(lambda text: "enter send" in text.splitlines()[-1] and "ttchat" in text.splitlines()[0])
+    app.until(lambda text: fills(text, 70))
+
+
+def fills(screen: str, columns: int) -> bool:
+    """Whether the keys are on the last line, and the prompt's box ends in the last column."""
+    lines = screen.splitlines()
+    return "enter send" in lines[-1] and lines[-2].endswith("╯") and len(lines[-2]) == columns
 
 
 def test_a_start_that_is_ended_before_the_screen_gives_the_terminal_back(

@@ -34,6 +34,8 @@ POLL_S: Final = 0.1
 
 GRACE_S: Final = 2.0
 """Time for a package client to clean up after SIGTERM."""
+KILLED_S: Final = 10.0
+"""Time for the system to end one after SIGKILL; only a busy machine needs it."""
 
 ATTEMPTS: Final = 2
 """Transfers, if one fails after it has begun. pip retries too, but not every failure."""
@@ -159,11 +161,11 @@ def _running(
     try:
         yield process
     finally:
-        for signal_number in (signal.SIGTERM, signal.SIGKILL):
+        for signal_number, wait_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, KILLED_S)):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal_number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE_S)
+                process.wait(wait_s)
                 break
 
 

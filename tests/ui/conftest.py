@@ -17,17 +17,30 @@ PASSES: Final = 3
 """Of the event loop with nothing to do, one after the other."""
 MOST_PASSES: Final = 300
 """Limit of a pause while something always moves."""
+MOST_THREAD_LOOKS: Final = 1000
+"""Limit of a pause while a thread works, looked at every 5 ms."""
+
+
+def is_thread_at_work(loop: Any) -> bool:
+    """Whether a call by `asyncio.to_thread` has not returned."""
+    pool = loop._default_executor
+    return pool is not None and (
+        pool._work_queue.qsize() > 0 or pool._idle_semaphore._value < len(pool._threads)
+    )
 
 
 async def until_at_rest(_min_sleep: float = 0.0, _max_sleep: float = 0.0) -> None:
-    """Return when no callback is ready and no timer is due soon.
+    """Return when no callback is ready, no timer is due soon, and no thread works for the app.
 
     In place of Textual's `wait_for_idle`, which takes a process for idle that used no CPU time for 20 ms: on a busy
     machine that is also one that waits for its turn, and on an idle one it is 40 ms for each key.
     """
     loop: Any = asyncio.get_running_loop()
-    quiet = 0
+    quiet = thread_looks = 0
     for _ in range(MOST_PASSES):
+        while is_thread_at_work(loop) and thread_looks < MOST_THREAD_LOOKS:
+            thread_looks += 1
+            await asyncio.sleep(0.005)
         now = loop.time()
         due = [handle.when() for handle in loop._scheduled if not handle.cancelled()]
         due_s = min(due, default=now + 1.0) - now

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyte
 from ptyprocess import PtyProcess
@@ -16,7 +16,7 @@ from ptyprocess import PtyProcess
 from tests.patience import Patience
 from ttchat_tui.signals import STACKS_SIGNAL
 
-NO_MODEL: Final = {"TTCHAT_ENGINE": "remote", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
+NO_MODEL: Final[dict[str, Any]] = {"TTCHAT_ENGINE": "remote", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
 """A served model at an address where nothing answers: an app without a model, and without an engine's process that
 imports torch for the next one."""
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
 import pytest
 
@@ -65,7 +64,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
 
     def make(**environ: str) -> App:
         no_editor = {"VISUAL": "true", "EDITOR": "true"}  # ctrl+g may be among random bytes
-        variables: dict[str, Any] = {**NO_MODEL, **no_editor, **environ}
+        variables = {**NO_MODEL, **no_editor, **environ}
         apps.append(App(tmp_path, **variables))
         return apps[-1]
 

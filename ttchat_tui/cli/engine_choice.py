@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from ttchat_tui.config.schema import Config
@@ -34,8 +35,8 @@ def timeouts(config: Config) -> Timeouts:
     return with_minimum(base, ENGINES[chosen_kind(config)].min_timeouts)
 
 
-def advice(config: Config) -> str:
-    """What to do after the engine's process died, besides loading again; may be empty."""
+def advice(config: Config) -> Callable[[str], str]:
+    """What to do after the engine's process died, by its last output."""
     return ENGINES[chosen_kind(config)].advice
 
 

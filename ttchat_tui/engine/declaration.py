@@ -58,6 +58,11 @@ def _is_never_preferred() -> bool:
     return False
 
 
+def load_again(_output: str) -> str:
+    """What to do after the process of an engine without its own advice died."""
+    return "Load the model again."
+
+
 def _no_checks(_request: DoctorRequest) -> Iterator[Check]:
     return iter(())
 
@@ -86,7 +91,7 @@ class EngineDeclaration(msgspec.Struct, frozen=True, kw_only=True):
     warm_modules: tuple[str, ...] = ()
     """Modules to import in the engine's process before the first load, while the user looks at the first frame."""
     min_timeouts: MinTimeouts = MinTimeouts()
-    advice: str = ""
-    """What to do after the engine's process died, besides loading the model again; a sentence."""
+    advice: Callable[[str], str] = load_again
+    """What to do after the engine's process died, by its last output; sentences."""
     doctor: Callable[[DoctorRequest], Iterator[Check]] = _no_checks
     """Its lines of `ttchat-tui doctor`."""

@@ -60,8 +60,15 @@ def test_an_unknown_signal_and_a_missing_log_are_no_errors(log: Path) -> None:
 
 
 def test_the_cure_includes_the_advice_for_this_kind_of_engine(log: Path) -> None:
-    cure = exit_report(-signal.SIGABRT, "", log, 0, "Reset the card.").info.cure
-    assert cure == f"Load the model again. Reset the card. The engine's log: {log}"
+    log.write_bytes(b"TT_FATAL: no device\n --- tt::open()\n")
+    cure = exit_report(-signal.SIGABRT, "", log, 0, lambda output: f"It said {output!r}: reset.").info.cure
+    assert cure == f"It said 'TT_FATAL: no device': reset. The engine's log: {log}"
+    assert exit_report(1, "", log, 0).info.cure == f"Load the model again. The engine's log: {log}"
+
+
+def test_the_error_above_a_native_backtrace_is_quoted(log: Path) -> None:
+    written = b"TT_FATAL: no device\nbacktrace:\n --- tt::open()\n --- main\n"
+    assert message_of(log, written).endswith("(SIGABRT): TT_FATAL: no device.")
 
 
 def test_a_process_that_ran_out_of_memory_is_reported_as_such(log: Path) -> None:

@@ -16,6 +16,7 @@ import msgspec
 
 from ttchat_tui.domain.user_paths import current_folder
 from ttchat_tui.engine.base import EngineDied
+from ttchat_tui.engine.declaration import load_again
 from ttchat_tui.engine.runtime.commands import Command
 from ttchat_tui.engine.runtime.exit_report import exit_report
 from ttchat_tui.engine.runtime.wire import ChildAnswer, Heartbeat, Launch, WireError, parent_channel
@@ -64,11 +65,11 @@ class Child:
         warm: tuple[str, ...],
         timeouts: Timeouts,
         environment: Mapping[str, str],
-        advice: str = "",
+        advice: Callable[[str], str] = load_again,
     ) -> None:
         """Spawn the child without waiting for it. All its output goes to `log_path`, which gets mode 0600.
 
-        `advice` is part of the cure if the child dies (see `exit_report`).
+        `advice` gives the cure if the child dies (see `exit_report`).
         """
         self._advice = advice
         self._timeouts = timeouts

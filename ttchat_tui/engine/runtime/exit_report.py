@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from ttchat_tui.engine.base import EngineDied
+from ttchat_tui.engine.declaration import load_again
 from ttchat_tui.engine.runtime.error_info import NO_MEMORY, is_out_of_memory
 
 _TAIL_BYTES: Final = 16_384
 _MAX_QUOTE: Final = 200
 _FAULTHANDLER: Final = ("Fatal Python error:", "Timeout (", "Thread 0x", "Current thread 0x")
 """Python's own report of a crash begins with one of these: the line before it is more useful."""
+_BACKTRACE: Final = ("backtrace:", "--- ")
+"""Lines of tt-metal's backtraces begin with one of these; the error is above them."""
 _OWN_LOGGING: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
 """The beginning of a line from `logging`. Those are skipped: they are progress, and the parent may write to the same file."""
 
 
-def exit_report(status: int, killed_for: str, log_path: Path, log_start: int, advice: str = "") -> EngineDied:
+def exit_report(
+    status: int,
+    killed_for: str,
+    log_path: Path,
+    log_start: int,
+    advice: Callable[[str], str] = load_again,
+) -> EngineDied:
     """The error for a child that ended.
 
     Args:
@@ -26,9 +36,10 @@ def exit_report(status: int, killed_for: str, log_path: Path, log_start: int, ad
         killed_for: the reason if we killed it; else empty.
         log_path: the file with its output.
         log_start: size of that file before the child started, in bytes.
-        advice: what this kind of engine needs besides a new load; a sentence.
+        advice: what to do for this kind of engine after this last output (`EngineDeclaration.advice`).
     """
-    last_line = _last_line(log_path, log_start)
+    lines = _last_lines(log_path, log_start)
+    last_line = lines[-1][:_MAX_QUOTE] if lines else ""
     if killed_for:
         message = f"The engine stopped answering: it {killed_for}."
     elif status == -signal.SIGKILL:
@@ -39,8 +50,8 @@ def exit_report(status: int, killed_for: str, log_path: Path, log_start: int, ad
         return EngineDied(NO_MEMORY.message, cure=f"{NO_MEMORY.cure} The engine's log: {log_path}")
     else:
         message = f"The engine's process ended by itself (exit status {status}){_quote(last_line)}"
-    cures = ("Load the model again.", advice, f"The engine's log: {log_path}")
-    return EngineDied(message, cure=" ".join(cure for cure in cures if cure))
+    what_to_do = advice("\n".join(lines))
+    return EngineDied(message, cure=f"{what_to_do} The engine's log: {log_path}")
 
 
 def _signal_name(number: int) -> str:
@@ -54,21 +65,23 @@ def _quote(last_line: str) -> str:
     return f": {last_line.rstrip('.')}." if last_line else "."
 
 
-def _last_line(log_path: Path, log_start: int) -> str:
-    """The child's last line of output before Python's own report of the crash, printable characters only."""
+def _last_lines(log_path: Path, log_start: int) -> list[str]:
+    """The child's last output before Python's own report of the crash: its lines without those that are empty, ours or
+    frames of a backtrace, printable characters only."""
     try:
         with log_path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(log_start, size - _TAIL_BYTES))
             tail = file.read().decode("utf-8", "replace")
     except OSError:
-        return ""
-    last_line = ""
+        return []
+    lines: list[str] = []
     for line in tail.splitlines():
         if line.startswith(_FAULTHANDLER):
             break
         if _OWN_LOGGING.match(line):
             continue
         text = "".join(character for character in line if character.isprintable()).strip()
-        last_line = text or last_line
-    return last_line[:_MAX_QUOTE]
+        if text and not text.startswith(_BACKTRACE):
+            lines.append(text)
+    return lines

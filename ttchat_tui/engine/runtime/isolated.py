@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, get_args
 
@@ -29,6 +29,7 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 from ttchat_tui.engine.base import EngineClosing, EngineDied, EngineError, LoadCancelled
+from ttchat_tui.engine.declaration import load_again
 from ttchat_tui.engine.factory import FACTORY
 from ttchat_tui.engine.runtime.child import Child, Timeouts
 from ttchat_tui.engine.runtime.commands import (
@@ -60,7 +61,7 @@ class IsolatedEngine:
         warm: tuple[str, ...] = (),
         timeouts: Timeouts = _DEFAULT_TIMEOUTS,
         environment: Mapping[str, str] | None = None,
-        advice: str = "",
+        advice: Callable[[str], str] = load_again,
     ) -> None:
         """Does not start the child.
 
@@ -70,7 +71,7 @@ class IsolatedEngine:
             warm: modules that the child imports before its first command (`EngineDeclaration.warm_modules`).
             timeouts: when the child counts as hung.
             environment: variables for the child, in addition to this process's environment.
-            advice: what to do, besides a new load, if the child dies; a sentence.
+            advice: what to do if the child dies (see `exit_report`).
         """
         self._log_path = log_path
         self._factory = factory

@@ -27,6 +27,12 @@ def _has_card() -> bool:
     return bool(System.of(os.environ).card_numbers()) and importlib.util.find_spec("ttnn") is not None
 
 
+def _advice(output: str) -> str:
+    from ttchat_tui.engine.tenstorrent.errors import advice_after
+
+    return advice_after(output)
+
+
 def _doctor(request: DoctorRequest) -> Iterator[Check]:
     from ttchat_tui.engine.tenstorrent.doctor import checks
 
@@ -47,6 +53,6 @@ TENSTORRENT: Final = EngineDeclaration(
         cancel_s=120.0,  # native code cannot be interrupted: compiling one prefill length takes up to minutes
         close_s=20.0,  # closing the card waits for what runs on it
     ),
-    advice="If that fails, the card needs a reset: quit, `tt-smi -r` (Galaxy: `tt-smi -glx_reset`), start again.",
+    advice=_advice,
     doctor=_doctor,
 )

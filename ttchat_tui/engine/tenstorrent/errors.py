@@ -9,11 +9,16 @@ from contextlib import contextmanager
 from typing import Final
 
 from ttchat_tui.engine.base import EngineError
-from ttchat_tui.engine.tenstorrent.cures import CURES, Cure
+from ttchat_tui.engine.tenstorrent.cures.cure import RESET, Cure
+from ttchat_tui.engine.tenstorrent.cures.table import CURES
 
 log = logging.getLogger(__name__)
 
 _MAX_QUOTE: Final = 240
+_LAST_LINES: Final = 40
+"""How far back in the output the reason of its end may be; older errors are those that the process survived."""
+_NO_ERROR: Final = re.compile(r"\| +(trace|debug|info|warning) +\|", re.IGNORECASE)
+"""Lines of tt-logger below `error`."""
 
 
 def explain(error: BaseException) -> EngineError:
@@ -36,9 +41,9 @@ def explain(error: BaseException) -> EngineError:
 
 
 def cure_for(text: str) -> Cure | None:
-    """The first entry that matches the text before its backtrace."""
+    """The first entry that matches the text before its backtrace, with the names in that text filled in."""
     body = _without_backtrace(text)
-    return next((entry for entry in CURES if re.search(entry.part, body, re.DOTALL)), None)
+    return next((found for entry in CURES if (found := entry.about(body))), None)
 
 
 def native_line(text: str) -> str:
@@ -46,6 +51,18 @@ def native_line(text: str) -> str:
     body = _without_backtrace(text)
     _, found, info = body.partition("\ninfo:\n")
     return " ".join((info if found else body).split())[:400]
+
+
+def advice_after(output: str) -> str:
+    """What to do after the engine's process died: what the last known error in its output means and needs.
+
+    Native code ends the process for some errors (`std::abort`, an exception in a destructor) after it has printed them.
+    """
+    lines = [line for line in output.splitlines() if not _NO_ERROR.search(line)]
+    found = next((entry for line in reversed(lines[-_LAST_LINES:]) if (entry := cure_for(line))), None)
+    if found is not None:
+        return f"{found.meaning} {found.cure}"
+    return f"Load the model again. If that fails, the card needs a reset: {RESET}"
 
 
 @contextmanager

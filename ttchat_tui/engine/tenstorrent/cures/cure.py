@@ -1,0 +1,34 @@
+"""An entry of the tables: a pattern of a native text, its meaning, and a cure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from ttchat_tui.domain.errors import ErrorKind
+
+
+class Cure(msgspec.Struct, frozen=True):
+    part: str
+    """A regular expression to search for in `TypeName: native text`. Its named groups may be used in the other texts."""
+    kind: ErrorKind
+    meaning: str
+    cure: str
+
+    def about(self, text: str) -> Cure | None:
+        """This entry with the named groups of its pattern filled in from `text`; None if it does not match."""
+        match = re.search(self.part, text, re.DOTALL)
+        if match is None:
+            return None
+        named = match.groupdict()
+        return msgspec.structs.replace(
+            self, meaning=self.meaning.format(**named), cure=self.cure.format(**named)
+        )
+
+
+RESET: Final = "Quit, run `tt-smi -r` (Galaxy: `tt-smi -glx_reset`), and start again."
+ONE_CHIP: Final = 'Run on one chip: [tt] mesh_device = "N150" (Blackhole: "P150"), and TT_VISIBLE_DEVICES=0 if that is not enough.'
+"""For chips that do not join. The variable hides the other cards: tt-metal before 2025-12 maps all that it sees, also for
+one chip (tt-metal#32990)."""

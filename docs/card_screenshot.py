@@ -27,8 +27,9 @@ from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.ui_state import UiState
+from ttchat_tui.domain.telemetry import SYSTEM_ROOT
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
-from ttchat_tui.engine.tenstorrent.telemetry import ROOT_VARIABLE, System
+from ttchat_tui.engine.tenstorrent.telemetry import System
 from ttchat_tui.signals import EndingSignals
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.screens.chat import ChatScreen
@@ -81,7 +82,7 @@ def main() -> None:
         folder = Path(name)
         system = FakeSystem(folder / "root")
         system.add_n150()
-        os.environ |= {**mock_card("wormhole_n150"), ROOT_VARIABLE: str(system.root), "MESH_DEVICE": "N150"}
+        os.environ |= {**mock_card("wormhole_n150"), SYSTEM_ROOT: str(system.root), "MESH_DEVICE": "N150"}
         asyncio.run(picture(folder, to))
     sys.stdout.write(f"{to / 'mock-card.svg'}\n")
 

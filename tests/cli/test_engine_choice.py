@@ -11,10 +11,10 @@ import pytest
 
 from ttchat_tui.cli import engine_choice
 from ttchat_tui.config.schema import Config
+from ttchat_tui.domain.telemetry import SYSTEM_ROOT
 from ttchat_tui.engine.runtime.child import Timeouts
 from ttchat_tui.engine.runtime.timeouts import with_minimum
 from ttchat_tui.engine.tenstorrent.declaration import TENSTORRENT
-from ttchat_tui.engine.tenstorrent.telemetry import ROOT_VARIABLE
 
 CARD = TENSTORRENT.min_timeouts
 
@@ -26,7 +26,7 @@ def configured(engine: str) -> Config:
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The root of a machine with ttnn and no card."""
-    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(SYSTEM_ROOT, str(tmp_path))
     found = importlib.machinery.ModuleSpec("ttnn", None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: found if name == "ttnn" else None)
     return tmp_path

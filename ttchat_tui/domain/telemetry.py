@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+SYSTEM_ROOT: Final = "TTCHAT_SYSTEM_ROOT"
+"""For tests and demonstrations: a variable that names a folder with sys, proc and dev that replaces `/`."""
 
 
 class Holder(msgspec.Struct, frozen=True):

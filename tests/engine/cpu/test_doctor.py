@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+from pathlib import Path
 
 import pytest
 
+from ttchat_tui.domain.model_spec import CpuOptions
+from ttchat_tui.domain.telemetry import SYSTEM_ROOT
 from ttchat_tui.engine.cpu import doctor
+from ttchat_tui.engine.declaration import DoctorRequest
+from ttchat_tui.engine.doctor import Check
+
+
+def first_check(
+    monkeypatch: pytest.MonkeyPatch, root: Path, missing: set[str], *, ttnn: bool, chosen: bool = False
+) -> Check:
+    monkeypatch.setattr(doctor, "version_of", lambda name: None if name in missing else "1.0")
+    spec = importlib.machinery.ModuleSpec("ttnn", None) if ttnn else None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: spec)
+    request = DoctorRequest(
+        options=CpuOptions(),
+        is_chosen=chosen,
+        environ={SYSTEM_ROOT: str(root)},
+        hub_checks=lambda: iter(()),
+    )
+    return next(doctor.checks(request))
 
 
 @pytest.mark.parametrize(
@@ -16,14 +36,25 @@ from ttchat_tui.engine.cpu import doctor
         (set[str](), False, "ok", ""),
         ({"gguf"}, True, "note", "pip install gguf, for GGUF files on the CPU"),
         ({"gguf"}, False, "wrong", "pip install 'ttchat-tui[cpu]'"),
-        ({"torch", "gguf"}, True, "wrong", "pip install 'ttchat-tui[cpu]'"),
+        ({"torch", "gguf"}, True, "note", "pip install 'ttchat-tui[cpu]'"),
+        ({"torch", "gguf"}, False, "wrong", "pip install 'ttchat-tui[cpu]'"),
     ],
 )
-def test_tt_metals_own_venv_has_everything_that_a_card_needs(
-    monkeypatch: pytest.MonkeyPatch, missing: set[str], has_ttnn: bool, verdict: str, cure: str
+def test_where_ttnn_is_the_engine_is_not_needed(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    missing: set[str],
+    has_ttnn: bool,
+    verdict: str,
+    cure: str,
 ) -> None:
-    monkeypatch.setattr(doctor, "version_of", lambda name: None if name in missing else "1.0")
-    spec = importlib.machinery.ModuleSpec("ttnn", None) if has_ttnn else None
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: spec)
-    first = doctor._packages()  # pyright: ignore[reportPrivateUsage]
+    first = first_check(monkeypatch, tmp_path, missing, ttnn=has_ttnn)
     assert (first.subject, first.verdict, first.cure) == ("cpu engine", verdict, cure)
+
+
+def test_where_a_card_is_the_engine_is_not_needed_unless_it_was_chosen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "dev/tenstorrent").mkdir(parents=True)
+    assert first_check(monkeypatch, tmp_path, {"torch"}, ttnn=False).verdict == "note"
+    assert first_check(monkeypatch, tmp_path, {"torch"}, ttnn=False, chosen=True).verdict == "wrong"

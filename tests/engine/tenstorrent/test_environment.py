@@ -68,9 +68,9 @@ def test_with_both_apis_installed_the_generator_is_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     importable(monkeypatch, "ttnn", "tt_transformers", "tt_transformers.llm_runtime")
-    assert choose_api("auto", Checkout(tmp_path, "TT_METAL_HOME")) == "generator"
-    assert choose_api("auto", None) == "package"
-    assert choose_api("package", Checkout(tmp_path, "TT_METAL_HOME")) == "package"
+    assert choose_api("auto", Checkout(tmp_path, "TT_METAL_HOME"), {}) == "generator"
+    assert choose_api("auto", None, {}) == "package"
+    assert choose_api("package", Checkout(tmp_path, "TT_METAL_HOME"), {}) == "package"
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
@@ -78,14 +78,46 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
 ) -> None:
     importable(monkeypatch)
     with pytest.raises(MissingDependency) as no_ttnn:
-        choose_api("auto", None)
+        choose_api("auto", None, {})
     assert "ttnn" in str(no_ttnn.value)
     assert "ttchat-tui[tt]" in no_ttnn.value.info.cure
     # tt-metal/models on the path gives a tt_transformers as well, which is not the standalone package.
     importable(monkeypatch, "ttnn", "tt_transformers")
     with pytest.raises(MissingDependency) as no_models:
-        choose_api("auto", None)
+        choose_api("auto", None, {})
     assert "TT_METAL_HOME" in no_models.value.info.cure
+
+
+@pytest.mark.parametrize("variable", ["TT_METAL_HOME", "TT_METAL_RUNTIME_ROOT"])
+def test_a_variable_that_names_no_folder_is_wrong_by_its_name(variable: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError) as error:
+        find_checkout("", {variable: "/nope"}, home=tmp_path, current=checkout_at(tmp_path / "here"))
+    assert str(error.value) == f"{variable}=/nope is not a folder."
+    assert variable in error.value.info.cure
+
+
+@pytest.mark.parametrize("variable", ["TT_METAL_HOME", "TT_METAL_RUNTIME_ROOT"])
+def test_a_variable_without_models_is_named_where_no_other_place_has_them(
+    variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    importable(monkeypatch, "ttnn")
+    environ = {variable: str(tmp_path)}
+    assert find_checkout("", environ, home=tmp_path, current=tmp_path) is None
+    with pytest.raises(MissingDependency, match=f"{variable}={tmp_path} has none"):
+        choose_api("auto", None, environ)
+
+
+@pytest.mark.parametrize(
+    ("version", "is_offered"), [((3, 10), True), ((3, 11), False), ((3, 12), True), ((3, 13), False)]
+)
+def test_the_extra_is_offered_alone_only_where_it_brings_ttnn(
+    version: tuple[int, int], is_offered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment.sys, "version_info", (*version, 0))
+    cure = environment.ttnn_cure()
+    assert cure.startswith("pip install 'ttchat-tui[tt]'") == is_offered
+    assert ("make a venv" in cure) != is_offered
+    assert "tt-metal's own venv" in cure
 
 
 def wanted(**changes: object) -> EnvironmentSettings:

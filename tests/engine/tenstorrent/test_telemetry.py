@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.engine.tenstorrent.fake_system import FakeSystem
-from ttchat_tui.domain.telemetry import CardReading, Holder
+from ttchat_tui.domain.telemetry import SYSTEM_ROOT, CardReading, Holder
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.tenstorrent.holders import require_free
-from ttchat_tui.engine.tenstorrent.telemetry import ROOT_VARIABLE, System
+from ttchat_tui.engine.tenstorrent.telemetry import System
 
 
 @pytest.fixture
@@ -92,14 +92,14 @@ def test_an_attribute_that_cannot_be_read_is_no_error(
 
 def test_the_root_comes_from_the_environment_for_tests_only(tmp_path: Path) -> None:
     assert System.of({}).root == Path("/")
-    assert System.of({ROOT_VARIABLE: str(tmp_path)}).root == tmp_path
+    assert System.of({SYSTEM_ROOT: str(tmp_path)}).root == tmp_path
 
 
 def test_a_card_that_another_process_has_open_is_refused_by_name(fake: FakeSystem) -> None:
     fake.add_n150()
     fake.hold(0, (4242, "python3"))
     with pytest.raises(EngineError, match=r"card 0 is open in process 4242 \(python3\)") as raised:
-        require_free({ROOT_VARIABLE: str(fake.root)})
+        require_free({SYSTEM_ROOT: str(fake.root)})
     assert raised.value.info.kind == "card_in_use"
     assert "kill 4242" in raised.value.info.cure
 
@@ -107,14 +107,14 @@ def test_a_card_that_another_process_has_open_is_refused_by_name(fake: FakeSyste
 def test_a_card_that_only_this_process_has_open_is_free(fake: FakeSystem) -> None:
     fake.add_n150()
     fake.hold(0, (os.getpid(), "ttchat-tui"))
-    require_free({ROOT_VARIABLE: str(fake.root)})
+    require_free({SYSTEM_ROOT: str(fake.root)})
 
 
 def test_only_visible_cards_are_looked_at(fake: FakeSystem) -> None:
     fake.add_n150(0)
     fake.add_n150(1)
     fake.hold(1, (4242, ""))
-    place = {ROOT_VARIABLE: str(fake.root)}
+    place = {SYSTEM_ROOT: str(fake.root)}
     require_free({**place, "TT_VISIBLE_DEVICES": "0"})
     with pytest.raises(EngineError, match="card 1 is open in process 4242"):
         require_free({**place, "TT_METAL_VISIBLE_DEVICES": "0, 1"})
@@ -125,4 +125,4 @@ def test_only_visible_cards_are_looked_at(fake: FakeSystem) -> None:
 def test_a_mock_cluster_opens_no_card_that_could_be_held(fake: FakeSystem) -> None:
     fake.add_n150()
     fake.hold(0, (4242, ""))
-    require_free({ROOT_VARIABLE: str(fake.root), "TT_METAL_MOCK_CLUSTER_DESC_PATH": "n150.yaml"})
+    require_free({SYSTEM_ROOT: str(fake.root), "TT_METAL_MOCK_CLUSTER_DESC_PATH": "n150.yaml"})

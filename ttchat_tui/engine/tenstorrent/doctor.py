@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -17,16 +15,17 @@ from ttchat_tui.domain.user_paths import current_folder, expanded, home
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.declaration import DoctorRequest
 from ttchat_tui.engine.doctor import Check, version_of
-from ttchat_tui.engine.tenstorrent.environment import Checkout, find_checkout, is_importable
-from ttchat_tui.engine.tenstorrent.holders import named
+from ttchat_tui.engine.tenstorrent.card_checks import card_checks
+from ttchat_tui.engine.tenstorrent.environment import Checkout, find_checkout, is_importable, ttnn_cure
+from ttchat_tui.engine.tenstorrent.floors import numbers
 from ttchat_tui.engine.tenstorrent.mesh import mesh_shape
+from ttchat_tui.engine.tenstorrent.sfpi import sfpi_check
 from ttchat_tui.engine.tenstorrent.source_profile import generation, transformers_pin
 from ttchat_tui.engine.tenstorrent.telemetry import System
+from ttchat_tui.engine.tenstorrent.visible_cards import MOCK, chip_count
 
-OLDEST_DRIVER: Final = (1, 33)
-OLDEST_FIRMWARE: Final = (18, 7)
-"""The requirements of the oldest supported tt-metal (its INSTALLING.md). Newer ones need more, and report it themselves."""
-WHEEL_PYTHONS: Final = ((3, 10), (3, 12))
+_PACKAGES: Final = ("torch", "tokenizers", "safetensors", "numpy", "pydantic", "loguru")
+"""What the engine and tt-metal's models import besides transformers."""
 _ANY_NUMBER_OF_CHIPS: Final = 1_000
 
 
@@ -46,107 +45,50 @@ def _all(request: DoctorRequest, system: System, cards: tuple[CardReading, ...])
     options: TenstorrentOptions = request.options
     environ = request.environ
     ttnn = version_of("ttnn")
-    try:
-        checkout = find_checkout(options.home, environ, home=home(), current=current_folder())
-    except ModelLoadError as error:
-        yield Check("tt-metal", "wrong", error.info.message, error.info.cure)
-        checkout = None
-    if not cards and ttnn is None and checkout is None:
+    has_ttnn = ttnn is not None or importlib.util.find_spec("ttnn") is not None
+    checkout, problem = _find(options, environ)
+    if not cards and not has_ttnn and checkout is None and problem is None:
         yield Check("tenstorrent", "ok", "no card, no ttnn, no tt-metal: models run on the CPU")
         return
-    yield from _cards(cards)
-    if cards:
-        yield _driver(system)
-        yield from _firmware(cards)
-        yield _hugepages(system)
-    yield _ttnn(ttnn)
-    yield from _checkout(checkout)
-    yield from _settings(options, checkout)
-    yield from _variables(options, environ)
+    name = generation(checkout.root) if checkout is not None else "S7" if _has_package() else ""
+    if mock := environ.get(MOCK):
+        yield Check("card", "note", f"a mock: {mock}; no real card is opened", f"unset {MOCK}")
+    else:
+        yield from card_checks(system, cards, name)
+    yield _ttnn(ttnn, has_ttnn)
+    if has_ttnn:
+        yield _packages()
+        yield sfpi_check(system, environ, checkout)
+    yield from _checkout(checkout, name) if problem is None else [problem]
+    yield from _settings(options, name)
+    yield from _variables(options, system, environ)
     yield from request.hub_checks()
     yield _kernel_cache(environ)
 
 
-def _cards(cards: tuple[CardReading, ...]) -> Iterator[Check]:
-    if not cards:
-        cure = "Load the driver (`sudo modprobe tenstorrent`); a container needs --device /dev/tenstorrent."
-        yield Check("card", "note", "none: no /dev/tenstorrent/*", cure)
-    for card in cards:
-        figures = [
-            f"{value:.0f} {unit}"
-            for value, unit in (
-                (card.temperature_c, "°C"),
-                (card.power_w, "W"),
-                (card.clock_mhz, "MHz"),
-            )
-            if value is not None
-        ]
-        fact = ", ".join([card.card_type or "type not reported by the driver", *figures])
-        if card.holders:
-            holders = ", ".join(named(holder) for holder in card.holders)
-            cure = f"No model can be loaded on it meanwhile; `kill {card.holders[0].pid}` ends that process."
-            yield Check(f"card {card.index}", "note", f"{fact}; open in {holders}", cure)
-        else:
-            yield Check(f"card {card.index}", "ok", f"{fact}; free")
-
-
-def _driver(system: System) -> Check:
-    version = system.driver_version()
-    if not version:
-        return Check("driver", "note", "tt-kmd's version cannot be read", "modinfo tenstorrent")
-    if _numbers(version) < OLDEST_DRIVER:
-        oldest = ".".join(map(str, OLDEST_DRIVER))
-        cure = "Update tt-kmd: https://github.com/tenstorrent/tt-kmd"
-        return Check("driver", "wrong", f"tt-kmd {version}, older than {oldest}", cure)
-    return Check("driver", "ok", f"tt-kmd {version}")
-
-
-def _firmware(cards: tuple[CardReading, ...]) -> Iterator[Check]:
-    for card in cards:
-        subject = f"firmware {card.index}"
-        if not card.firmware:
-            yield Check(subject, "note", "not reported by the driver", "tt-smi -s (while no model runs)")
-        elif _numbers(card.firmware) < OLDEST_FIRMWARE:
-            oldest = ".".join(map(str, OLDEST_FIRMWARE))
-            cure = "Update it with tt-flash: https://github.com/tenstorrent/tt-flash"
-            yield Check(subject, "note", f"{card.firmware}, older than {oldest}", cure)
-        else:
-            yield Check(subject, "ok", card.firmware)
-
-
-def _hugepages(system: System) -> Check:
-    """1 GB pages, which are not needed with an IOMMU."""
-    if any((system.root / "sys/kernel/iommu_groups").glob("*")):
-        return Check("huge pages", "ok", "not needed: the IOMMU is on")
-    file = system.root / "sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages"
+def _find(options: TenstorrentOptions, environ: Mapping[str, str]) -> tuple[Checkout | None, Check | None]:
+    """The checkout, or the line that says what is wrong with its place."""
     try:
-        count = int(file.read_text())
-    except (OSError, ValueError):
-        count = 0
-    if count:
-        return Check("huge pages", "ok", f"{count} of 1 GB")
-    cure = (
-        "Install tenstorrent-hugepages (https://github.com/tenstorrent/tt-system-tools), reboot; "
-        "or enable the IOMMU."
-    )
-    return Check("huge pages", "wrong", "none of 1 GB, and no IOMMU", cure)
+        return find_checkout(options.home, environ, home=home(), current=current_folder()), None
+    except ModelLoadError as error:
+        return None, Check("tt-metal", "wrong", error.info.message, error.info.cure)
 
 
-def _ttnn(version: str | None) -> Check:
-    # A build from source has no version of a wheel. `find_spec` does not import it.
-    is_there = version is not None or importlib.util.find_spec("ttnn") is not None
-    if is_there:
-        return Check("ttnn", "ok", version or "built from source")
-    python = sys.version_info[:2]
-    cure = "pip install 'ttchat-tui[tt]', or install ttchat-tui into tt-metal's own venv"
-    if python not in WHEEL_PYTHONS:
-        wheels = " and ".join(".".join(map(str, each)) for each in WHEEL_PYTHONS)
-        fact = f"not installed; its wheels are for Python {wheels}, this is {python[0]}.{python[1]}"
-        return Check("ttnn", "wrong", fact, f"Make a venv with one of them; in it: {cure}")
-    return Check("ttnn", "wrong", "not installed", cure)
+def _ttnn(version: str | None, has_ttnn: bool) -> Check:
+    if not has_ttnn:
+        return Check("ttnn", "wrong", "not installed", ttnn_cure())
+    return Check("ttnn", "ok", version or "built from source")
 
 
-def _checkout(checkout: Checkout | None) -> Iterator[Check]:
+def _packages() -> Check:
+    missing = [name for name in _PACKAGES if not is_importable(name)]
+    if not missing:
+        return Check("tt packages", "ok", ", ".join(_PACKAGES))
+    cure = f"Start ttchat-tui in tt-metal's own venv, or: pip install {' '.join(missing)}"
+    return Check("tt packages", "wrong", f"not installed: {', '.join(missing)}", cure)
+
+
+def _checkout(checkout: Checkout | None, name: str) -> Iterator[Check]:
     if checkout is None:
         if _has_package():
             yield Check("tt-metal", "ok", "no checkout; the standalone tt_transformers package is here (S7)")
@@ -154,7 +96,6 @@ def _checkout(checkout: Checkout | None) -> Iterator[Check]:
         cure = "git clone https://github.com/tenstorrent/tt-metal, then export TT_METAL_HOME=… ([tt] home)"
         yield Check("tt-metal", "wrong", "no checkout with models/tt_transformers was found", cure)
         return
-    name = generation(checkout.root)
     where = f"{checkout.root} (by {checkout.found_by})"
     if not name:
         cure = (
@@ -166,9 +107,8 @@ def _checkout(checkout: Checkout | None) -> Iterator[Check]:
     yield _transformers(checkout)
 
 
-def _settings(options: TenstorrentOptions, checkout: Checkout | None) -> Iterator[Check]:
+def _settings(options: TenstorrentOptions, name: str) -> Iterator[Check]:
     """Settings that this API generation supports only in part, or not at all."""
-    name = generation(checkout.root) if checkout is not None else "S7" if _has_package() else ""
     if not name:
         return
     if options.kv_reuse and name != "S6":
@@ -194,7 +134,7 @@ def _transformers(checkout: Checkout) -> Check:
     if here == pinned:
         return Check("transformers", "ok", f"{here}, the version that the checkout pins")
     # A difference in the patch version has been harmless, one in the minor version has not.
-    is_near = _numbers(here)[:2] == _numbers(pinned)[:2]
+    is_near = numbers(here)[:2] == numbers(pinned)[:2]
     return Check(
         "transformers",
         "ok" if is_near else "note",
@@ -203,11 +143,11 @@ def _transformers(checkout: Checkout) -> Check:
     )
 
 
-def _variables(options: TenstorrentOptions, environ: Mapping[str, str]) -> Iterator[Check]:
+def _variables(options: TenstorrentOptions, system: System, environ: Mapping[str, str]) -> Iterator[Check]:
     mesh = options.mesh_device or environ.get("MESH_DEVICE", "")
     if mesh:
         try:
-            rows, columns = mesh_shape(mesh, _ANY_NUMBER_OF_CHIPS)
+            rows, columns = mesh_shape(mesh, chip_count(system, environ) or _ANY_NUMBER_OF_CHIPS)
             yield Check("mesh", "ok", f"{mesh}: {rows} x {columns} chips")
         except ModelLoadError as error:
             yield Check("mesh", "wrong", error.info.message, error.info.cure)
@@ -226,9 +166,3 @@ def _kernel_cache(environ: Mapping[str, str]) -> Check:
         "ok",
         f"empty ({folder}): the first load of a model compiles its kernels, which takes minutes, once",
     )
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """`19.8.1.0` and `v2.8.0-bh` as numbers, for comparison."""
-    match = re.search(r"\d+(\.\d+)*", version)
-    return tuple(int(part) for part in match[0].split(".")) if match else ()

@@ -29,8 +29,10 @@ from ttchat_tui.engine.tenstorrent.errors import explain_errors
 from ttchat_tui.engine.tenstorrent.holders import require_free
 from ttchat_tui.engine.tenstorrent.kv_prefix import PROBE
 from ttchat_tui.engine.tenstorrent.loading import CardSpec, LoadedCard, load_card
-from ttchat_tui.engine.tenstorrent.mesh import named_shape
+from ttchat_tui.engine.tenstorrent.mesh import mesh_shape, named_shape
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
+from ttchat_tui.engine.tenstorrent.telemetry import System
+from ttchat_tui.engine.tenstorrent.visible_cards import chip_count
 from ttchat_tui.engine.text.generation_config import recommended_sampling
 from ttchat_tui.engine.text.json_file import read_json, read_json_if_there
 from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece
@@ -141,8 +143,9 @@ class TenstorrentEngine:
             EngineError: something is missing; the cure says how to get it.
         """
         options = spec.options_as(TenstorrentOptions)
+        rows = _rows(_mesh_name(options))  # First: it needs nothing that may be missing.
         checkout = environment.find_checkout(options.home, os.environ, home=home(), current=current_folder())
-        api = environment.choose_api(options.api, checkout)
+        api = environment.choose_api(options.api, checkout, os.environ)
         path = Path(spec.path)
         if not path.is_dir():
             raise ModelLoadError(
@@ -151,7 +154,6 @@ class TenstorrentEngine:
             )
         cache = environment.cache_parent(options.cache_dir, os.environ, path)
         folder = environment.model_folder(path, spec.repo, cache / "names")
-        rows = named_shape(mesh_name)[0] if (mesh_name := _mesh_name(options)) else 1
         settings = environment.EnvironmentSettings(
             hf_model=str(folder),
             is_local=True,
@@ -198,6 +200,18 @@ def _capabilities(loaded: _Loaded) -> Capabilities:
 
 def _mesh_name(options: TenstorrentOptions) -> str:
     return (options.mesh_device or os.environ.get("MESH_DEVICE", "")).strip()
+
+
+def _rows(mesh_name: str) -> int:
+    """Rows of the mesh; 1 if it has no name.
+
+    Raises:
+        ModelLoadError: the name is unknown, or needs more chips than the cards have by the driver's account.
+    """
+    if not mesh_name:
+        return 1
+    chips = chip_count(System.of(os.environ), os.environ)
+    return (named_shape(mesh_name) if chips is None else mesh_shape(mesh_name, chips))[0]
 
 
 def _shared_notes(cache: Path) -> tuple[str, ...]:

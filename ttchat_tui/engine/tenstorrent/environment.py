@@ -23,9 +23,8 @@ GENERATOR: Final = Path("models", "tt_transformers", "tt", "generator.py")
 """The source of the Generator in a tt-metal checkout."""
 _FOLDER_NAME: Final = re.compile(r"(?!\.+\Z)[\w.-]{1,100}")
 _ROOT_VARIABLES: Final = ("TT_METAL_HOME", "TT_METAL_RUNTIME_ROOT")
-_INSTALL: Final = (
-    "pip install 'ttchat-tui[tt]' (Python 3.10 or 3.12), or start ttchat-tui in tt-metal's own venv."
-)
+WHEEL_PYTHONS: Final = ((3, 10), (3, 12))
+"""The versions of Python that ttnn's wheels are made for; the extra `tt` installs no ttnn on others."""
 
 
 class Checkout(msgspec.Struct, frozen=True):
@@ -45,11 +44,17 @@ def find_checkout(
     too (a wheel's runtime root has no models/).
 
     Raises:
-        ModelLoadError: `[tt] home` names a folder without models/tt_transformers.
+        ModelLoadError: a variable names no folder, or `[tt] home` one without models/tt_transformers.
     """
-    for variable in _ROOT_VARIABLES:
-        if (value := environ.get(variable, "").strip()) and _is_checkout(root := expanded(value)):
+    for variable, value in _named_roots(environ):
+        root = expanded(value)
+        if _is_checkout(root):
             return Checkout(root, variable)
+        if not root.is_dir():
+            raise ModelLoadError(
+                f"{variable}={value} is not a folder.",
+                f"Name the root of a tt-metal checkout in {variable}, or unset it.",
+            )
     if configured:
         root = expanded(configured)
         if not _is_checkout(root):
@@ -64,14 +69,16 @@ def find_checkout(
     return None
 
 
-def choose_api(requested: Literal["auto", "generator", "package"], checkout: Checkout | None) -> Api:
+def choose_api(
+    requested: Literal["auto", "generator", "package"], checkout: Checkout | None, environ: Mapping[str, str]
+) -> Api:
     """The API to use. If both are installed, the checkout's Generator wins: it supports more models and cards.
 
     Raises:
         MissingDependency: ttnn or the API above it is not installed.
     """
     if not is_importable("ttnn"):
-        raise MissingDependency("The Tenstorrent engine needs ttnn, which is not installed.", _INSTALL)
+        raise MissingDependency("The Tenstorrent engine needs ttnn, which is not installed.", ttnn_cure())
     has_generator = checkout is not None or is_importable("models", "models.tt_transformers")
     has_package = is_importable("tt_transformers", "tt_transformers.llm_runtime")
     if requested != "package" and has_generator:
@@ -79,9 +86,22 @@ def choose_api(requested: Literal["auto", "generator", "package"], checkout: Che
     if requested != "generator" and has_package:
         return "package"
     looked_for = "the tt_transformers package" if requested == "package" else "models.tt_transformers"
+    without = "".join(f" {variable}={value} has none." for variable, value in _named_roots(environ))
     raise MissingDependency(
-        f"ttnn is installed, but {looked_for} was not found.",
+        f"ttnn is installed, but {looked_for} was not found.{without if requested != 'package' else ''}",
         "Clone tt-metal at the release of your ttnn and set TT_METAL_HOME to it (or [tt] home in config.toml).",
+    )
+
+
+def ttnn_cure() -> str:
+    """How to get ttnn for this Python."""
+    own_venv = "start ttchat-tui in tt-metal's own venv"
+    if sys.version_info[:2] in WHEEL_PYTHONS:
+        return f"pip install 'ttchat-tui[tt]', or {own_venv}."
+    wheels = " and ".join(".".join(map(str, each)) for each in WHEEL_PYTHONS)
+    return (
+        f"Its wheels are for Python {wheels}, this is {'.'.join(map(str, sys.version_info[:2]))}: make a venv with one of "
+        f"them and pip install 'ttchat-tui[tt]' there, or {own_venv}."
     )
 
 
@@ -192,6 +212,11 @@ def model_folder(path: Path, repo: str, links_dir: Path) -> Path:
             f"tt_transformers knows models by their folder's name: rename this model's folder to {name}.",
         ) from error
     return link
+
+
+def _named_roots(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The variables for tt-metal's root that are set, with their values."""
+    return [(name, value) for name in _ROOT_VARIABLES if (value := environ.get(name, "").strip())]
 
 
 def _is_checkout(root: Path) -> bool:

@@ -13,10 +13,7 @@ from typing import Final
 
 import msgspec
 
-from ttchat_tui.domain.telemetry import CardReading, Holder
-
-ROOT_VARIABLE: Final = "TTCHAT_SYSTEM_ROOT"
-"""For tests and demonstrations: a folder with sys, proc and dev that replaces `/`."""
+from ttchat_tui.domain.telemetry import SYSTEM_ROOT, CardReading, Holder
 
 _DEVICE: Final = re.compile(r"tenstorrent!(\d+)")
 _HWMON_NAMES: Final = ("wormhole", "blackhole")
@@ -29,7 +26,7 @@ class System(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> System:
-        return cls(Path(environ.get(ROOT_VARIABLE) or "/"))
+        return cls(Path(environ.get(SYSTEM_ROOT) or "/"))
 
     def card_numbers(self) -> list[int]:
         """Number of every card, from the driver's class and from /dev/tenstorrent, which may be all that a container has."""

@@ -8,8 +8,8 @@ from ttchat_tui.engine.tenstorrent.cures.cure import ONE_CHIP, Cure
 
 TOPOLOGY: Final[tuple[Cure, ...]] = (
     Cure(
-        r"Requested mesh is too big|[Rr]equested mesh .* does not fit system mesh|"
-        r"Requested mesh shape .* requires \d+ devices, but only \d+|not possible to form a physically connected mesh",
+        r"(?i)requested mesh is too big|requested mesh .* does not fit system mesh|"
+        r"requested mesh shape .* requires \d+ devices, but only \d+|not possible to form a physically connected mesh",
         "fabric",
         "The mesh has more chips than this machine joins.",
         f"Choose a smaller [tt] mesh_device (MESH_DEVICE). {ONE_CHIP}",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from tests.engine.tenstorrent.fake_system import FakeSystem
 from tests.fakes import Script, ScriptedEngine
 from ttchat_tui.cli import chat
 from ttchat_tui.cli.bench.command import lines
@@ -18,8 +20,9 @@ from ttchat_tui.config.load import load_config
 from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import EngineKind, ModelSpec
+from ttchat_tui.domain.telemetry import SYSTEM_ROOT
 from ttchat_tui.engine.base import BatchTooLarge, EngineError
-from ttchat_tui.engine.tenstorrent.references import references_for
+from ttchat_tui.engine.tenstorrent.references import device_name, references_for
 
 LONG = " ".join(f"word{number}" for number in range(300))
 KEYS = {"load_s", "compile_prefill_s", "ttft_ms", "prefill_tps", "decode_tps_user", "decode_tps", "token_ms"}
@@ -186,3 +189,18 @@ def test_references_are_found_by_the_base_name_of_the_model() -> None:
         "T3K",
     ]
     assert references_for("SmolLM2-135M-Instruct") == ()
+
+
+@pytest.mark.parametrize(
+    ("cards", "device"),
+    [(["n150"], "N150"), (["n300", "n300"], "N150"), (["p150a"], "P150"), (["n150", "p150b"], ""), ([], "")],
+)
+def test_without_mesh_device_a_chip_of_the_cards_here_is_compared(
+    tmp_path: Path, cards: list[str], device: str
+) -> None:
+    machine = FakeSystem(tmp_path)
+    for number, card_type in enumerate(cards):
+        machine.add_card(number, {"tt_card_type": card_type}, {})
+    environ = {SYSTEM_ROOT: str(tmp_path)}
+    assert device_name(environ) == device
+    assert device_name({**environ, "MESH_DEVICE": "T3K"}) == "T3K"

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
 
 from ttchat_tui.cli import chat
+from ttchat_tui.cli.bench.agreement import Agreement, Reply, follow
 from ttchat_tui.cli.bench.run import Figures, StreamFigures, Workload, measure, measure_concurrently
 from ttchat_tui.cli.choices import engine_settings, with_engine_flags
-from ttchat_tui.cli.invocation import bare_invocation
+from ttchat_tui.cli.invocation import Invocation, bare_invocation
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.standard_output import write_json, write_line
 from ttchat_tui.config.paths import find_paths
+from ttchat_tui.domain.model_spec import EngineKind
 from ttchat_tui.engine import base
 from ttchat_tui.engine.factory import create_engine
-from ttchat_tui.engine.tenstorrent.references import Reference, references_for
+from ttchat_tui.engine.tenstorrent.references import Reference, device_name, references_for
 
 
 @with_engine_flags
@@ -31,6 +34,10 @@ def bench(
     concurrency: Annotated[
         int, typer.Option(min=1, help="Parallel requests; only with --engine remote.")
     ] = 1,
+    compare: Annotated[
+        Literal["cpu", "tt"] | None,
+        typer.Option(help="Let this engine follow the reply token by token, and count where it agrees."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
     **_engine_flags: Any,
 ) -> None:
@@ -51,9 +58,9 @@ def bench(
         context.obj,
         Workload(prompt_tokens=prompt_tokens, tokens=tokens, batch=batch),
         concurrency,
+        compare,
     )
-    device = os.environ.get("MESH_DEVICE", "")
-    beside = references_for(figures.model, device) if figures.engine == "tt" else ()
+    beside = references_for(figures.model, device_name(os.environ)) if figures.engine == "tt" else ()
     if as_json:
         write_json({**msgspec.structs.asdict(figures), "references": beside})
     else:
@@ -62,7 +69,11 @@ def bench(
 
 
 def _measured(
-    flags: dict[str, Any], config_file: Path | None, workload: Workload, concurrency: int
+    flags: dict[str, Any],
+    config_file: Path | None,
+    workload: Workload,
+    concurrency: int,
+    compare: EngineKind | None,
 ) -> Figures:
     invocation = msgspec.structs.replace(
         bare_invocation(os.environ), flags=flags, config_file=config_file, paths=find_paths(os.environ)
@@ -70,10 +81,16 @@ def _measured(
     engine, prepare = chat.engine_alone(invocation)
     others: list[base.Engine] = []
     progress = ProgressLine()
+
+    def follow_reply(reply: Reply) -> Agreement:
+        engine.close()  # Its memory may be needed.
+        named = {**invocation.flags, "model.engine": compare, "model.name": spec.name}
+        return _followed(msgspec.structs.replace(invocation, flags=named), reply, progress)
+
     try:
         spec = prepare(progress)
         if concurrency == 1:
-            return measure(engine, spec, workload, progress)
+            return measure(engine, spec, workload, progress, follow_reply if compare else None)
         if spec.engine != "remote" or workload.batch > 1:
             raise typer.BadParameter(
                 "it needs --engine remote and excludes --batch", param_hint="--concurrency"
@@ -84,6 +101,16 @@ def _measured(
         progress.close()
         for each in (engine, *others):
             each.close()
+
+
+def _followed(invocation: Invocation, reply: Reply, progress: ProgressLine) -> Agreement:
+    """The agreement of the engine that `invocation` names."""
+    engine, prepare = chat.engine_alone(invocation)
+    try:
+        info = engine.load(prepare(progress), progress)
+        return follow(engine, info.label, reply)
+    finally:
+        engine.close()
 
 
 def lines(figures: Figures, references: tuple[Reference, ...]) -> list[str]:
@@ -114,6 +141,7 @@ def lines(figures: Figures, references: tuple[Reference, ...]) -> list[str]:
         ("decode", _text(f.decode_tps_user, "tok/s/user") + f"{mean}  ({f.tokens} {unit})"),
         everything,
         *(_stream_row(number, each) for number, each in enumerate(f.streams, start=1)),
+        *(_agreement_rows(f.agreement) if f.agreement is not None else ()),
         *((f"step {step}", _text(value, "ms", 2)) for step, value in f.token_ms.items()),
     ]
     text = [f"{label:<16} {value}" for label, value in rows]
@@ -124,6 +152,15 @@ def lines(figures: Figures, references: tuple[Reference, ...]) -> list[str]:
         )
     text.extend(f"{'':<16} source: {source}" for source in dict.fromkeys(each.source for each in references))
     return text
+
+
+def _agreement_rows(agreement: Agreement) -> Iterator[tuple[str, str]]:
+    share = 100 * agreement.agreed / agreement.compared
+    first = f", first other token: {agreement.first_difference}" if agreement.first_difference else ""
+    yield (
+        "agreement",
+        f"{agreement.agreed} of {agreement.compared} tokens ({share:.1f} %) are those of {agreement.label}{first}",
+    )
 
 
 def _stream_row(number: int, stream: StreamFigures) -> tuple[str, str]:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import msgspec
 
+from ttchat_tui.cli.bench.agreement import Agreement, Reply
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, ProgressReporter, TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest, GenerationStats
@@ -76,6 +77,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     total_tps: float | None = None
     streams: tuple[StreamFigures, ...] = ()
     """One per parallel request; empty for a single one."""
+    agreement: Agreement | None = None
+    """Of the reply in row 0 with another engine, if that was asked for."""
 
 
 class _Run(msgspec.Struct, frozen=True):
@@ -86,10 +89,18 @@ class _Run(msgspec.Struct, frozen=True):
     stats: GenerationStats
     times_s: dict[int, list[float]]
     """Arrival times of the tokens of each row, from `begun_s`."""
+    reply: Reply
+    """The reply in row 0."""
 
 
-def measure(engine: Engine, spec: ModelSpec, workload: Workload, report: ProgressReporter) -> Figures:
-    """Load the model, warm it up, measure one batch.
+def measure(
+    engine: Engine,
+    spec: ModelSpec,
+    workload: Workload,
+    report: ProgressReporter,
+    compare: Callable[[Reply], Agreement] | None = None,
+) -> Figures:
+    """Load the model, warm it up, measure one batch. `compare` gets the reply in row 0, and gives the figures' agreement.
 
     Raises:
         EngineError: of the engine; `batch_too_large` for more rows than it supports.
@@ -99,7 +110,8 @@ def measure(engine: Engine, spec: ModelSpec, workload: Workload, report: Progres
     filler = prompt_of(engine, workload.prompt_tokens)
     first = _run(engine, "1", filler, min(_WARM_TOKENS, workload.tokens), workload.batch)
     second = _run(engine, "2", filler, workload.tokens, workload.batch)
-    return _figures(info, workload, first, [second])
+    figures = _figures(info, workload, first, [second])
+    return msgspec.structs.replace(figures, agreement=compare(second.reply)) if compare else figures
 
 
 def measure_concurrently(
@@ -161,14 +173,25 @@ def _run(engine: Engine, mark: str, filler: str, tokens: int, rows: int) -> _Run
         candidates=tuple(Candidate(seed=seed) for seed in range(2, rows + 1)),
     )
     times: dict[int, list[float]] = {}
+    ids: list[int] = []
+    texts: list[str] = []
     begun_s = time.perf_counter()
     for event in engine.generate(request, GenerationControl(sampling)):
         if isinstance(event, TokenEvent):
             times.setdefault(event.row, []).extend(event.times_s)
+            if event.row == 0 and event.token_ids:
+                ids.extend(event.token_ids)
+                texts.extend([*[""] * (len(event.token_ids) - 1), event.text])
         elif isinstance(event, GenerationFinished):
             if event.error is not None:
                 raise EngineError(event.error.message, event.error.cure, event.error.kind)
-            return _Run(begun_s, event.stats, times)
+            reply = Reply(
+                messages=request.messages,
+                prompt_tokens=event.stats.prompt_tokens,
+                ids=tuple(ids),
+                texts=tuple(texts),
+            )
+            return _Run(begun_s, event.stats, times, reply)
     raise EngineError("The reply did not end.", "The log has the details.", "internal")
 
 

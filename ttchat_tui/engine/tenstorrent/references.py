@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
+
+from ttchat_tui.engine.tenstorrent.telemetry import System
 
 PERF_MD: Final = (
     "tt-metal models/tt_transformers/PERF.md of 2026-06, performance mode, batch 1, 128-token prompt"
 )
 PERF_MD_32: Final = "tt-metal models/tt_transformers/PERF.md of 2026-06, performance mode, batch 32"
 PERF_MD_ACCURACY: Final = "tt-metal models/tt_transformers/PERF.md of 2026-06, accuracy mode, batch 1"
+
+_SINGLE_CHIPS: Final = (
+    ("n150", "N150"),
+    ("n300", "N150"),
+    ("p100", "P100"),
+    ("p150", "P150"),
+    ("p300", "P150"),
+)
+"""Beginning of the driver's card type, and the device that one of its chips equals."""
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -53,6 +65,15 @@ REFERENCES: Final[tuple[Reference, ...]] = (
     Reference("Qwen2.5-72B", "T3K", 15.2, 225),
     Reference("QwQ-32B", "T3K", 20.7, 105),
 )
+
+
+def device_name(environ: Mapping[str, str]) -> str:
+    """The MESH_DEVICE of this machine's figures: as it is set, else a single chip of the cards here; empty if unknown."""
+    if named := environ.get("MESH_DEVICE", ""):
+        return named
+    types = {card.card_type.lower() for card in System.of(environ).read_cards()}
+    found = {device for prefix, device in _SINGLE_CHIPS for each in types if each.startswith(prefix)}
+    return found.pop() if len(found) == 1 else ""
 
 
 def references_for(model: str, device: str = "") -> tuple[Reference, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ from ttchat_tui.engine.text.json_file import read_json, read_json_if_there
 from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece
 from ttchat_tui.engine.text.tokenizer import ChatTokenizer
 from ttchat_tui.engine.text.tokenizer_folder import template_from_folder, tokenizer_from_folder
+
+log = logging.getLogger(__name__)
 
 
 class _Loaded(msgspec.Struct, kw_only=True):
@@ -125,7 +128,11 @@ class TenstorrentEngine:
             request = limit_request(request, loaded.draws)
             control = LimitedControl(control, loaded.draws)
             loaded.stepper.draw_by(row_samplings(request, control))
+        before = _programs(loaded.card)
         yield from loaded.responder.generate(request, control)
+        log.info(
+            "programs compiled on the card: %s before the reply, %s after", before, _programs(loaded.card)
+        )
 
     def unload(self) -> None:
         loaded, self._loaded = self._loaded, None
@@ -187,6 +194,13 @@ def _ready(card: LoadedCard, tokenizer: ChatTokenizer, template: ChatTemplate) -
             prefill_chunk=card.context_length,
         ),
     )
+
+
+def _programs(card: LoadedCard) -> int | None:
+    """How many programs are compiled; None if this ttnn does not count them. For the log: what is compiled after a trace was
+    recorded may be overwritten by its replay."""
+    count = getattr(card.mesh.device, "num_program_cache_entries", None)
+    return None if count is None else int(count())
 
 
 def _capabilities(loaded: _Loaded) -> Capabilities:

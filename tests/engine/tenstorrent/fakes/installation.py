@@ -43,7 +43,8 @@ class Installation:
             _package(checkout, "models", "models/tt_transformers", _TT)
             for name in ("common", "generator", "model_config"):
                 _module(checkout / _TT / f"{name}.py", generation)
-        self.variables = {"TT_METAL_HOME": str(checkout), "TT_METAL_RUNTIME_ROOT": "", **(variables or {})}
+        root = "" if generation == "s7" else str(checkout)
+        self.variables = {"TT_METAL_HOME": root, "TT_METAL_RUNTIME_ROOT": "", **(variables or {})}
         self.variables |= {native.DYNAMIC_TRACES: "1"} if generation in ("s5", "s6", "s7") else {}
         self.api: str = "package" if generation == "s7" else "generator"
 

@@ -64,7 +64,7 @@ CARD: Final[tuple[Cure, ...]] = (
         f"{RESET} If it happens again: power the machine off and on, and check the card's seat and its power cables.",
     ),
     Cure(
-        r"for ARC\b|ARC firmware on device|ARC message|ARC core|Firmware startup error|ARC (telemetry|msg)|"
+        r"for ARC\b|ARC message|ARC core|Firmware startup error|"
         r"Timed out waiting for ETH heartbeat|ETH training timed out|DRAM training (failed|for channel)",
         "device_state",
         "The card's own processor does not answer.",

@@ -12,7 +12,7 @@ from tests.engine.tenstorrent.fake_system import FakeSystem
 from tests.engine.tenstorrent.fakes.installation import Installation
 from ttchat_tui.domain.telemetry import SYSTEM_ROOT
 from ttchat_tui.engine.base import EngineError, ModelLoadError
-from ttchat_tui.engine.tenstorrent import environment
+from ttchat_tui.engine.tenstorrent import card_access, environment
 from ttchat_tui.engine.tenstorrent.engine import TenstorrentEngine
 
 
@@ -87,3 +87,41 @@ def test_a_card_whose_chips_are_not_known_is_left_to_ttnn(
     with pytest.raises(EngineError, match="chips"):  # by the fake ttnn's own count
         TenstorrentEngine().load(installation.spec(mesh_device="T3K"), lambda _progress: None)
     assert "ttnn" in sys.modules
+
+
+def test_a_card_that_this_user_may_not_open_is_reported(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ttnn itself would find no chips."""
+    machine = FakeSystem(tmp_path / "root")
+    machine.add_n150()
+    monkeypatch.setenv(SYSTEM_ROOT, str(machine.root))
+    monkeypatch.setattr(card_access.os, "access", lambda _path, _mode: False)
+    error = load_error(installation, "N150")
+    assert error.info.kind == "permission_denied"
+    assert "may not open /dev/tenstorrent/0" in str(error)
+
+
+def closed_0_and_held_1(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cards: this user may not open the first, and another process has the second."""
+    machine = FakeSystem(root)
+    machine.add_n150()
+    machine.add_n150(1)
+    machine.hold(1, (4242, "python3"))
+    monkeypatch.setenv(SYSTEM_ROOT, str(machine.root))
+    monkeypatch.setattr(card_access.os, "access", lambda path, _mode: not str(path).endswith("/0"))
+
+
+def test_one_card_that_can_be_opened_is_enough(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed_0_and_held_1(tmp_path / "root", monkeypatch)
+    assert "card 1 is open in process 4242" in str(load_error(installation, "1x2")), "the next check"
+
+
+def test_a_hidden_card_that_can_be_opened_is_not_enough(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed_0_and_held_1(tmp_path / "root", monkeypatch)
+    monkeypatch.setenv("TT_VISIBLE_DEVICES", "0")
+    assert "may not open /dev/tenstorrent/0" in str(load_error(installation, "N150"))

@@ -9,6 +9,7 @@ import pytest
 
 from tests.engine.tenstorrent.fake_system import FakeSystem
 from ttchat_tui.engine.doctor import Check
+from ttchat_tui.engine.tenstorrent import card_access
 from ttchat_tui.engine.tenstorrent import card_checks as module
 from ttchat_tui.engine.tenstorrent.floors import FLOORS, firmware_numbers
 from ttchat_tui.engine.tenstorrent.telemetry import System
@@ -59,11 +60,20 @@ def test_a_card_that_this_user_may_not_open_is_wrong_with_its_owner_and_mode(
     assert "access 0" not in examine(machine)
     node = machine.root / "dev/tenstorrent/0"
     node.chmod(0o640)
-    monkeypatch.setattr(module.os, "access", lambda _path, _mode: False)
+    monkeypatch.setattr(card_access.os, "access", lambda _path, _mode: False)
     check = examine(machine)["access 0"]
     assert check.verdict == "wrong"
     assert f"(-rw-r----- {node.owner()}:{node.group()})" in check.fact
     assert "udev" in check.cure
+
+
+def test_a_container_with_the_device_file_of_one_card_of_two_is_well(machine: FakeSystem) -> None:
+    machine.add_n150()
+    machine.add_n150(1)
+    os.remove(machine.root / "dev/tenstorrent/0")
+    checks = examine(machine)
+    assert checks["access 0"].verdict == "note"
+    assert "access 1" not in checks
 
 
 def test_a_card_without_its_device_file_is_wrong(machine: FakeSystem) -> None:

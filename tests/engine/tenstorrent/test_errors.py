@@ -101,6 +101,11 @@ def test_a_death_without_a_known_text_advises_a_reset_of_the_card() -> None:
         assert "tt-smi -r" in advice_after(output)
 
 
+def test_the_last_of_two_known_texts_is_the_reason_of_a_death() -> None:
+    output = "TT_FATAL: Fabric Router Sync: Timeout\nTIMEOUT: device timeout, potential hang detected\n"
+    assert advice_after(output).startswith("The card stopped answering.")
+
+
 def test_an_error_that_the_process_survived_is_not_the_reason_of_its_death() -> None:
     output = "TT_FATAL: Fabric Router Sync: Timeout\n" + "step\n" * 50
     assert advice_after(output).startswith("Load the model again.")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from ttchat_tui.domain.telemetry import CardReading
 from ttchat_tui.engine.doctor import Check
+from ttchat_tui.engine.tenstorrent.card_access import access_problem
 from ttchat_tui.engine.tenstorrent.floors import FLOORS, OLDEST, firmware_numbers, numbers
 from ttchat_tui.engine.tenstorrent.holders import named
 from ttchat_tui.engine.tenstorrent.telemetry import System
@@ -31,8 +29,10 @@ def card_checks(system: System, cards: tuple[CardReading, ...], generation: str)
         return
     for card in cards:
         yield _card(card)
-    for card in cards:
-        yield from _access(system, card.index)
+    closed = {card.index: problem for card in cards if (problem := access_problem(system, card.index))}
+    for number, problem in closed.items():
+        verdict = "wrong" if len(closed) == len(cards) else "note"
+        yield Check(f"access {number}", verdict, problem.message, problem.cure)
     yield _driver(system, generation)
     for card in cards:
         yield _firmware(card, generation)
@@ -48,30 +48,6 @@ def _card(card: CardReading) -> Check:
     holders = ", ".join(named(holder) for holder in card.holders)
     cure = f"No model can be loaded on it meanwhile; `kill {card.holders[0].pid}` ends that process."
     return Check(f"card {card.index}", "note", f"{fact}; open in {holders}", cure)
-
-
-def _access(system: System, number: int) -> Iterator[Check]:
-    """A line if this user cannot open the card."""
-    node = system.root / f"dev/tenstorrent/{number}"
-    subject = f"access {number}"
-    if not os.path.exists(node):
-        cure = "A container needs --device /dev/tenstorrent; otherwise `sudo udevadm trigger`, or reboot."
-        yield Check(
-            subject, "wrong", f"the driver knows the card, but there is no /dev/tenstorrent/{number}", cure
-        )
-    elif not os.access(node, os.R_OK | os.W_OK):
-        fact = f"this user may not open /dev/tenstorrent/{number} ({_mode(node)})"
-        cure = "Install tt-kmd's udev rules (mode 0666), or add yourself to that group and log in again."
-        yield Check(subject, "wrong", fact, cure)
-
-
-def _mode(node: Path) -> str:
-    """`crw-rw---- root:tt`"""
-    try:
-        status = os.stat(node)
-        return f"{stat.filemode(status.st_mode)} {node.owner()}:{node.group()}"
-    except (OSError, KeyError):  # gone meanwhile, or its owner has no name here
-        return "not readable"
 
 
 def _driver(system: System, generation: str) -> Check:

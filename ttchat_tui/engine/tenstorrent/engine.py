@@ -25,6 +25,7 @@ from ttchat_tui.engine.base import ModelLoadError, not_loaded, refusal
 from ttchat_tui.engine.decoding.job import row_samplings
 from ttchat_tui.engine.decoding.responder import Responder
 from ttchat_tui.engine.tenstorrent import environment, weight_cache
+from ttchat_tui.engine.tenstorrent.card_access import require_access
 from ttchat_tui.engine.tenstorrent.card_sampling import LimitedControl, limit_request
 from ttchat_tui.engine.tenstorrent.errors import explain_errors
 from ttchat_tui.engine.tenstorrent.holders import require_free
@@ -80,6 +81,7 @@ class TenstorrentEngine:
         self, spec: ModelSpec, prepared: _Prepared, report: ProgressReporter, started: float
     ) -> EngineInfo:
         folder, options = prepared.folder, spec.options_as(TenstorrentOptions)
+        require_access(os.environ)
         if not options.ignore_holders:
             require_free(os.environ)
         config = read_json(folder / "config.json")
@@ -129,10 +131,11 @@ class TenstorrentEngine:
             control = LimitedControl(control, loaded.draws)
             loaded.stepper.draw_by(row_samplings(request, control))
         before = _programs(loaded.card)
-        yield from loaded.responder.generate(request, control)
-        log.info(
-            "programs compiled on the card: %s before the reply, %s after", before, _programs(loaded.card)
-        )
+        try:
+            yield from loaded.responder.generate(request, control)
+        finally:
+            after = _programs(loaded.card)
+            log.info("programs compiled on the card: %s before the reply, %s after", before, after)
 
     def unload(self) -> None:
         loaded, self._loaded = self._loaded, None

@@ -25,7 +25,8 @@ CARD: Final[tuple[Cure, ...]] = (
         r"No chips detected in the cluster|Did not find any PCI devices matching Tenstorrent",
         "no_card",
         "No Tenstorrent card was found.",
-        "Check that /dev/tenstorrent/* exists (driver loaded, card seated). A container needs --device /dev/tenstorrent.",
+        "Check that /dev/tenstorrent/* exists (driver loaded, card seated) and that you may open it. A container needs "
+        "--device /dev/tenstorrent.",
     ),
     Cure(
         r"CHIP_IN_USE|Waiting for KMD lock|already holding the sysmem NOC address|Failed to allocate TLB window",

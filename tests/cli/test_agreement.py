@@ -100,12 +100,12 @@ def test_the_command_closes_the_measured_engine_before_it_loads_the_other(
         kind: EngineKind = invocation.flags["model.engine"]
         order.append(f"{kind} made for {invocation.flags.get('model.name')}")
         engine = Measured() if kind == "tt" else Other([7, 8, 9, 10, 99])
-        return engine, lambda _report: ModelSpec(name="some/model", engine=kind)
+        return engine, lambda _report: ModelSpec(name="model", path="/some/model", engine=kind)
 
     monkeypatch.setattr(chat, "engine_alone", alone)
     result = CliRunner().invoke(app, ["bench", "--engine", "tt", "--tokens", "5", "--compare", "cpu"])
     assert result.exit_code == 0, result.output
     assert "4 of 5 tokens (80.0 %) are those of" in result.stdout
     assert "first other token: 5" in result.stdout
-    assert order[:3] == ["tt made for None", "tt closed", "cpu made for some/model"]
+    assert order[:3] == ["tt made for None", "tt closed", "cpu made for /some/model"]
     assert "cpu closed" in order

@@ -2,8 +2,7 @@
 the token that it finds most probable.
 
 Two engines rarely write the same long text: a difference in rounding picks another word somewhere, and the texts part. The
-share of tokens that agree, each after the same tokens, is what tells a working engine (95 % and more; by its format of
-weights) from a broken one (0 to 10 %).
+share of tokens that agree, each after the same tokens, tells a working engine from a broken one.
 """
 
 from __future__ import annotations

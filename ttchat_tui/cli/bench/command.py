@@ -84,7 +84,7 @@ def _measured(
 
     def follow_reply(reply: Reply) -> Agreement:
         engine.close()  # Its memory may be needed.
-        named = {**invocation.flags, "model.engine": compare, "model.name": spec.name}
+        named = {**invocation.flags, "model.engine": compare, "model.name": spec.path or spec.name}
         return _followed(msgspec.structs.replace(invocation, flags=named), reply, progress)
 
     try:

@@ -31,7 +31,8 @@ def sfpi_check(system: System, environ: Mapping[str, str], checkout: Checkout | 
     roots = _roots(environ, checkout)
     places = [*(root / "runtime/sfpi" for root in roots), system.root / "opt/tenstorrent/sfpi"]
     wanted = next((version for root in roots if (version := _wanted(root))), "")
-    cure = f"Install release {wanted or 'of your ttnn'} (a .deb or .rpm): {RELEASES}"
+    release = f"release {wanted}" if wanted else "the release of your ttnn"
+    cure = f"Install {release} (a .deb or .rpm): {RELEASES}"
     compiler = next(
         (file for place in places for name in _COMPILERS if (file := place / name).is_file()), None
     )

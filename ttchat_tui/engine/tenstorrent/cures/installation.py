@@ -42,10 +42,37 @@ INSTALLATION: Final[tuple[Cure, ...]] = (
         "pip install git+https://github.com/tenstorrent/llama-models.git@tt_metal_tag, or use a newer checkout.",
     ),
     Cure(
+        r"cannot import name '\w+' from 'transformers|No module named '?transformers\."
+        r"|rope_scaling. must be a dictionary with two fields|Transformers does not recognize this architecture",
+        "transformers_version",
+        "This version of transformers does not fit the tt-metal checkout.",
+        "Install the one it is pinned to: 4.53.0 before 2026-06-22, 5.10.2 after (`ttchat-tui doctor` compares them).",
+    ),
+    Cure(
+        r"module 'ttnn[\w.]*' has no attribute|cannot import name '\w+' from 'ttnn|No module named '?ttnn\.|"
+        r"incompatible function arguments",
+        "adapter",
+        "The tt-metal checkout and the installed ttnn are of different releases.",
+        "Check out tt-metal at the release of ttnn (`git checkout v0.81.1` for ttnn 0.81.1), or start ttchat-tui in the "
+        "checkout's own venv; `ttchat-tui doctor` names both.",
+    ),
+    Cure(
         r"No module named '?(?P<module>models|ttnn|tt_transformers)\b",
         "missing_dependency",
         "tt-metal's package {module} is not installed here.",
         f"{_FROM_TT_METAL}, and name its root in TT_METAL_HOME or [tt] home.",
+    ),
+    Cure(
+        r"No module named '?(?P<whole>(?P<module>\w+)\.\w[\w.]*)",
+        "missing_dependency",
+        "The version of {module} that is installed here does not fit: it has no {whole}.",
+        f"{_FROM_TT_METAL}, or: pip install --upgrade {{module}}",
+    ),
+    Cure(
+        r"cannot import name '(?P<name>\w+)' from '(?P<module>\w+)",
+        "missing_dependency",
+        "The version of {module} that is installed here does not fit: it has no {name}.",
+        f"{_FROM_TT_METAL}, or: pip install --upgrade {{module}}",
     ),
     Cure(
         r"No module named '?transformers\b",
@@ -58,13 +85,6 @@ INSTALLATION: Final[tuple[Cure, ...]] = (
         "missing_dependency",
         "The package {module} is not installed here.",
         f"{_FROM_TT_METAL}, or: pip install {{module}}",
-    ),
-    Cure(
-        r"cannot import name 'AutoModelForVision2Seq'|rope_scaling. must be a dictionary with two fields"
-        r"|Transformers does not recognize this architecture",
-        "transformers_version",
-        "This version of transformers does not fit the tt-metal checkout.",
-        "Install the one it is pinned to: 4.53.0 before 2026-06-22, 5.10.2 after (`ttchat-tui doctor` compares them).",
     ),
     # -- shared libraries
     Cure(

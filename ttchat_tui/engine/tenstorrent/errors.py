@@ -62,7 +62,7 @@ def advice_after(output: str) -> str:
     found = next((entry for line in reversed(lines[-_LAST_LINES:]) if (entry := cure_for(line))), None)
     if found is not None:
         return f"{found.meaning} {found.cure}"
-    return f"Load the model again. If that fails, the card needs a reset: {RESET}"
+    return f"Load the model again. If that fails, the card needs a reset. {RESET}"
 
 
 @contextmanager

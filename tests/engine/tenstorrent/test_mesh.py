@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from ttchat_tui.engine.base import EngineError, ModelLoadError
-from ttchat_tui.engine.tenstorrent.buckets import prefill_buckets
 from ttchat_tui.engine.tenstorrent.loading import context_positions
 from ttchat_tui.engine.tenstorrent.mesh import Mesh, mesh_shape, needed_trace_region, trace_region_bytes
 
@@ -62,12 +61,6 @@ def test_a_context_is_a_power_of_two(wanted: int, maximum: int, batch: int, cont
     assert context_positions(wanted, maximum, batch) == context
 
 
-def test_prefill_is_padded_as_the_generation_pads_it() -> None:
-    assert prefill_buckets("S5", 4096) == [128, 1024, 2048, 4096]
-    assert prefill_buckets("S4", 6144) == [128, 256, 512, 1024, 2048, 4096, 6144]
-    assert prefill_buckets("S6", 1024) == [128, 1024]
-
-
 class RecordingTtnn:
     """Keeps the order of calls; `fails` names those that raise."""
 
@@ -91,6 +84,9 @@ class RecordingTtnn:
     def open_mesh_device(self, **settings: Any) -> RecordingTtnn:
         self._call("open")
         return self
+
+    def enable_program_cache(self) -> None:
+        """Of the mesh."""
 
     def close_mesh_device(self, device: Any) -> None:
         self._call("close")

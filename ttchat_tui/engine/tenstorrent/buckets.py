@@ -1,6 +1,25 @@
-"""Prefill buckets: the lengths that prompts are padded to. Each is compiled once, at load."""
+"""Prefill buckets: the lengths that prompts are padded to, each with programs of its own."""
 
 from __future__ import annotations
+
+from typing import Final
+
+LONGEST_WARM: Final = 8_192
+"""Tokens of the longest prompt that is run at each load. A longer one compiles its programs at its first use, in seconds;
+to run them all would make each load last as long as their prefill, a minute for 32k on an N150."""
+
+_TILES: Final = (32, 64, 96)
+"""Lengths in the smallest bucket that end in another tile: the slice at the last token is a program too."""
+
+
+def warm_lengths(generation: str, context: int) -> list[int]:
+    """Lengths of the prompts to run at load, ascending: those of short chats in every tile, and one for each bucket up to
+    `LONGEST_WARM`, in chunks where the card's chunk is shorter.
+
+    Args:
+        context: positions of a row, at least 1,024.
+    """
+    return [*_TILES, *prefill_buckets(generation, min(context, LONGEST_WARM))]
 
 
 def prefill_buckets(generation: str, longest: int) -> list[int]:

@@ -6,6 +6,7 @@ docs/tenstorrent-generations.md has the table.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, Final, cast
@@ -58,6 +59,7 @@ class GeneratorModel:
         page_table: torch.Tensor,
         trace: bool,
         release_trace: Callable[[Any, Any], None],
+        count_programs: Callable[[], int],
         sampling_params: type[Any] | None = None,
     ) -> None:
         """
@@ -65,6 +67,7 @@ class GeneratorModel:
             kv_cache: the one that `create_tt_model` returned.
             page_table: int32 [batch, pages of one row]; the same object for the whole session.
             release_trace: ttnn's.
+            count_programs: how many programs are compiled on the mesh; it never falls.
             sampling_params: the generation's `SamplingParams`; None: the host samples.
         """
         self._release_trace = release_trace
@@ -74,6 +77,9 @@ class GeneratorModel:
         self._kv_cache: list[Any] | None = [kv_cache]
         self._page_table = page_table
         self._trace = trace
+        self._count_programs = count_programs
+        self._recorded_programs: int | None = None
+        """How many programs were compiled before the trace was recorded; None: there is no trace."""
         self._sampling_params = sampling_params
         self._decode: Any = (
             generator.decode_forward_text
@@ -134,17 +140,16 @@ class GeneratorModel:
         return [int(ids[row]) for row in range(self.batch)]
 
     def close(self) -> None:
-        """Also drops the Generator: S5 and later release their traces when deleted, except those of the card's
-        sampler."""
         if self._generator is not None:
-            for model in self._generator.model:
-                reset: Any = getattr(getattr(model, "sampling", None), "reset_trace", None)
-                if reset is not None:
-                    reset()
             release_traces(self._generator, self._release_trace)
         self._generator = self._decode = self._kv_cache = None
 
     def _run(self, tokens: Sequence[int], positions: Sequence[int], step: Step) -> Any:
+        if step.is_traced and self._recorded_programs != (programs := self._count_programs()):
+            # A replay may overwrite what was compiled after its trace was recorded, perhaps by the recording itself.
+            release_traces(self._generator, self._release_trace)
+            self._recorded_programs = programs
+            step = msgspec.structs.replace(step, is_fed=True)
         return self._decode(
             torch.tensor(tokens, dtype=torch.long).view(self.batch, 1),
             torch.tensor(positions, dtype=torch.long),
@@ -231,20 +236,43 @@ def family_of(profile: Profile) -> type[GeneratorModel]:
     return _FAMILIES[profile.name]
 
 
-def release_traces(generator: Any, release_trace: Callable[[Any, Any], None]) -> None:
-    """Release the traces that S1 to S4 leave behind (`release_trace(mesh, trace)`); later ones do so when deleted.
+_IDS: Final = ("trace_ids_text", "trace_ids_decode", "trace_id_prefill")
+_BUFFERS: Final = (
+    "trace_inputs_text",
+    "trace_output_text",
+    "trace_inputs_decode",
+    "trace_output_decode",
+    "_prepared_decode_traces",
+)
+"""Attributes of a Generator: ids of traces, and what a decode trace reads and writes. S1 to S3 use `_text`, later ones
+`_decode`; the last is of 2026-09 (tt-metal PR 55343)."""
 
-    A trace that outlives its mesh leaks device memory until the next reset.
+
+def release_traces(generator: Any, release_trace: Callable[[Any, Any], None]) -> None:
+    """Release all traces, so that the next traced decode records anew (`release_trace(mesh, trace)`).
+
+    A trace that outlives its mesh leaks device memory until the next reset. S5 and later would release theirs when
+    deleted, except those of the card's sampler.
     """
-    if callable(getattr(generator, "__del__", None)):
-        return
+    for model in generator.model:
+        reset: Any = getattr(getattr(model, "sampling", None), "reset_trace", None)
+        if reset is not None:
+            reset()
     mesh = generator.model_args[0].mesh_device
-    for name in ("trace_ids_text", "trace_ids_decode", "trace_id_prefill"):
-        traces: Any = getattr(generator, name, None)
-        for trace in _leaves(traces):
+    for name in _IDS:
+        for trace in _leaves(getattr(generator, name, None)):
             release_trace(mesh, trace)
-        if isinstance(traces, dict):
-            cast("dict[Any, Any]", traces).clear()
+    for name in (*_IDS, *_BUFFERS):
+        _forget(generator, name)
+
+
+def _forget(generator: Any, name: str) -> None:
+    """Make an attribute as it was before the first trace: empty if the constructor makes it, otherwise missing."""
+    held: Any = vars(generator).get(name)
+    if isinstance(held, defaultdict) or (isinstance(held, dict) and name.startswith("_")):
+        cast("dict[Any, Any]", held).clear()
+    elif held is not None:
+        delattr(generator, name)
 
 
 def _leaves(traces: Any) -> list[Any]:

@@ -18,7 +18,7 @@ from ttchat_tui.domain.events import LoadProgress, ProgressReporter
 from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.engine.tenstorrent import package
 from ttchat_tui.engine.tenstorrent.adapter import CardModel, Profile, identify
-from ttchat_tui.engine.tenstorrent.buckets import prefill_buckets
+from ttchat_tui.engine.tenstorrent.buckets import warm_lengths
 from ttchat_tui.engine.tenstorrent.environment import Api
 from ttchat_tui.engine.tenstorrent.families import family_of, page_table
 from ttchat_tui.engine.tenstorrent.mesh import (
@@ -163,11 +163,11 @@ def _build_generator(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressRepo
             page_table=page_table(options.max_batch_size, context // BLOCK_SIZE),
             trace=options.trace,
             release_trace=ttnn.release_trace,
+            count_programs=mesh.device.num_program_cache_entries,
         )
-        longest = int(getattr(arguments, "max_prefill_chunk_size", None) or context)
         warm = functools.partial(
             warm_up,
-            buckets=prefill_buckets(profile.name, min(context, longest)),
+            lengths=warm_lengths(profile.name, context),
             progress=progress,
             report=report,
             starts_behind=options.kv_reuse and profile.has_start_pos,

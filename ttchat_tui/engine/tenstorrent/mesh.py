@@ -140,6 +140,7 @@ class Mesh:
             self.device = ttnn.open_mesh_device(
                 mesh_shape=ttnn.MeshShape(*shape), trace_region_size=trace_region, num_command_queues=1
             )
+            self.device.enable_program_cache()  # The default since 2025; S1 has it off, and a trace needs it.
         except BaseException:
             self._end_fabric()
             raise

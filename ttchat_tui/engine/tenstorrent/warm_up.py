@@ -1,6 +1,7 @@
-"""Warm-up of a model on the card: compile everything, then record the trace.
+"""Warm-up of a model on the card: compile what short prompts need, then record the trace.
 
-A trace may overwrite memory that is allocated after it was recorded, so nothing may compile later."""
+A trace may overwrite what is compiled after it was recorded, so a model records it anew after each prompt that compiles
+something (`families.GeneratorModel`). What is compiled here spares the first replies that."""
 
 from __future__ import annotations
 
@@ -25,35 +26,35 @@ class SamplerFailed(Exception):
 
 def warm_up(
     model: CardModel,
-    buckets: Sequence[int],
+    lengths: Sequence[int],
     progress: NativeProgress,
     report: ProgressReporter,
     *,
     starts_behind: bool = False,
 ) -> None:
-    """Compile every prefill length, the sampler and the decode step, then record the step.
+    """Compile prefill, the sampler and the decode step, then record the step.
 
     Args:
-        buckets: padded lengths of prefill, ascending; the last one is no longer than a row.
+        lengths: of prompts to run, ascending; the last one is no longer than a row.
         starts_behind: compile prefill behind a cached prefix too.
     Raises:
         SamplerFailed: nothing is recorded yet; the model still works with host sampling.
     """
-    shapes = [(length, 0) for length in buckets]
+    shapes = [(length, 0) for length in lengths]
     if starts_behind:
-        shapes += [(length, kv_prefix.start_for_bucket(length)) for length in buckets]
+        shapes += [(length, kv_prefix.start_for_bucket(length)) for length in lengths]
     total = len(shapes) + 1
     for done, (length, start) in enumerate(shapes):
         detail = f"prefill {length:,}" + (f" behind {start}" if start else "")
         report(LoadProgress(phase="compile", done=done, total=total, unit="steps", detail=detail))
-        model.prefill([[0] * min(length + start, buckets[-1])], first_row=0, start=start)
+        model.prefill([[0] * min(length + start, lengths[-1])], first_row=0, start=start)
         progress.check()
     report(LoadProgress(phase="compile", done=len(shapes), total=total, unit="steps", detail="decode"))
     if model.draws is not None:
-        _try_drawing(model, buckets[0])
+        _try_drawing(model, lengths[0])
         progress.check()
-    for index in range(2):  # The first compiles and records, the second replays.
-        _step(model, buckets[0] + index, GREEDY, is_first=index == 0, is_traced=True)
+    for index in range(3):  # One compiles while it records, one records what is compiled, one replays.
+        _step(model, lengths[0] + index, GREEDY, is_first=index == 0, is_traced=True)
         progress.check()
 
 

@@ -24,6 +24,9 @@ TRACE_BYTES: Final = "FAKE_CARD_TRACE_BYTES"
 STEP_S: Final = "FAKE_CARD_STEP_S"
 """Variable: how long a decode step takes. Only for a card in another process, which would be done before a cancel."""
 
+CHUNK: Final = "FAKE_CARD_CHUNK"
+"""Variable: `max_prefill_chunk_size`, in positions. Longer prompts are prefilled in chunks."""
+
 EVENTS: list[str] = []
 """What happened to the mesh, in order: open, close, trace 1, release 1, fabric …; and every misuse, as `misuse: …`."""
 
@@ -32,17 +35,35 @@ _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Mesh:
-    """An open mesh device with its trace region."""
+    """An open mesh device with its trace region and its program cache."""
 
     def __init__(self, shape: tuple[int, ...], trace_region: int, *, has_dynamic_traces: bool) -> None:
         self.shape = shape
         self.is_open = True
         self.live_traces: dict[int, int] = {}
         self.models: weakref.WeakSet[Transformer] = weakref.WeakSet()
+        self.has_program_cache = False
+        """Off by default in S1 (tt_metal program_cache.hpp); S4 and later have it on."""
+        self._programs: set[tuple[object, ...]] = set()
         self._region = trace_region
         self._has_dynamic_traces = has_dynamic_traces
         self._recorded = 0
+        self._programs_before: dict[int, int] = {}
+        """Trace → how many programs were compiled when it was recorded."""
         EVENTS.append("open")
+
+    def enable_program_cache(self) -> None:
+        self.has_program_cache = True
+
+    def num_program_cache_entries(self) -> int:
+        return len(self._programs)
+
+    def compile(self, *program: object) -> None:
+        """A program's first run puts it into the cache."""
+        self._programs.add(program)
+
+    def is_compiled(self, *program: object) -> bool:
+        return program in self._programs
 
     def record(self) -> int:
         """A new trace.
@@ -61,8 +82,14 @@ class Mesh:
             )
         self._recorded += 1
         self.live_traces[self._recorded] = size
+        self._programs_before[self._recorded] = len(self._programs)
         EVENTS.append(f"trace {self._recorded}")
         return self._recorded
+
+    def overwrites(self, trace: int) -> bool:
+        """Whether a replay writes over programs that were compiled after the trace was recorded."""
+        assert trace in self.live_traces, "the trace was released"
+        return len(self._programs) > self._programs_before[trace]
 
     def release(self, trace: int) -> None:
         if not self.is_open:
@@ -79,7 +106,7 @@ class Mesh:
 
 
 class Transformer:
-    """A model on the card: its paged KV cache, and the shapes that are compiled."""
+    """A model on the card, with its paged KV cache."""
 
     def __init__(self, mesh: Mesh, *, batch: int, max_seq_len: int, blocks: int, block_size: int) -> None:
         assert mesh.is_open, "the mesh is closed"
@@ -94,25 +121,21 @@ class Transformer:
         """From S4 on; before, there is no such attribute."""
         self._pages = np.zeros((blocks, block_size), dtype=np.uint64)
         self._weights = _mix(np.arange(max_seq_len + block_size, dtype=np.uint64)) | np.uint64(1)
-        self._compiled: set[tuple[int, int, bool]] = set()
+        self.chunk = int(os.environ.get(CHUNK, 128 * 1024))
         self._is_clobbered = False
         mesh.models.add(self)
 
-    def compile(self, rows: int, length: int, *, is_behind: bool = False) -> None:
-        """What a kernel's first run allocates may lie where a live trace writes: from then on replays are garbage.
+    def compile(self, rows: int, padded: int, last: int, *, is_behind: bool = False) -> None:
+        """Programs of one prefill whose last token is at `last`, as they were counted (ttnn 0.81.1, S5): the layers' for
+        each padded length, one for each tile that the last token can be in, and for each chunk up to the last token's.
+        `is_behind` a cached prefix is a program of its own."""
+        chunks = [0] if padded <= self.chunk else range(0, last + 1, self.chunk)
+        for chunk in chunks:
+            self.mesh.compile("prefill", rows, padded, chunk, is_behind)
+        self.mesh.compile("slice", rows, min(padded, self.chunk), last % self.chunk // 32)
 
-        `is_behind` a cached prefix is a program of its own.
-        """
-        shape = (rows, length, is_behind)
-        if shape in self._compiled:
-            return
-        self._compiled.add(shape)
-        if self.mesh.live_traces:
-            EVENTS.append(f"misuse: prefill {shape} compiled while a trace was live")
-            self._is_clobbered = True
-
-    def is_compiled(self, rows: int, length: int) -> bool:
-        return (rows, length, False) in self._compiled
+    def is_compiled(self, rows: int, padded: int) -> bool:
+        return self.mesh.is_compiled("prefill", rows, padded, 0, False)
 
     def prefill(self, tokens: torch.Tensor, table: torch.Tensor, start: int = 0) -> torch.Tensor:
         """Write `tokens` [n] at positions from `start` on; float32 [vocab] after the last one."""
@@ -122,6 +145,7 @@ class Transformer:
 
     def decode(self, tokens: torch.Tensor, positions: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         """One step: tokens [batch] at positions [batch], pages [batch, n]; float32 [batch, 1, vocab]."""
+        self.mesh.compile("decode")
         rows = torch.full((self.batch, 1, VOCAB), float("nan"))
         for row, (token, position) in enumerate(zip(tokens.tolist(), positions.tolist(), strict=True)):
             if position >= 0:
@@ -129,8 +153,13 @@ class Transformer:
                 rows[row, 0] = self._logits(table[row], position)
         return rows
 
-    def replay(self, tokens: torch.Tensor, positions: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        """As `decode`, by a recorded trace."""
+    def replay(
+        self, trace: int, tokens: torch.Tensor, positions: torch.Tensor, table: torch.Tensor
+    ) -> torch.Tensor:
+        """As `decode`, by a recorded trace. Once it has overwritten a program, everything is garbage."""
+        if self.mesh.overwrites(trace) and not self._is_clobbered:
+            EVENTS.append(f"misuse: trace {trace} was replayed over programs that were compiled after it")
+            self._is_clobbered = True
         logits = self.decode(tokens, positions, table)
         return logits.flip(-1) if self._is_clobbered else logits
 
@@ -172,6 +201,16 @@ def take_a_steps_time() -> None:
 
 def misuses() -> list[str]:
     return [event for event in EVENTS if event.startswith("misuse")]
+
+
+def lasting() -> list[str]:
+    """EVENTS, as if a trace that was released for a newer one had been the only one. Traces have no numbers."""
+    kept: list[str] = []
+    for event in EVENTS:
+        kept.append(event.partition(" ")[0] if event.startswith(("trace ", "release ")) else event)
+        if kept[-2:] == ["release", "trace"]:
+            del kept[-2:]
+    return kept
 
 
 def argmax(logits: torch.Tensor) -> torch.Tensor:

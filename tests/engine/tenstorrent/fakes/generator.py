@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import torch
 
 from tests.engine.tenstorrent.fakes import native
-from tests.engine.tenstorrent.fakes.card import EVENTS, Mesh, Transformer, argmax, take_a_steps_time
+from tests.engine.tenstorrent.fakes.card import CHUNK, EVENTS, Mesh, Transformer, argmax, take_a_steps_time
 from tests.engine.tenstorrent.fakes.checkpoint import VOCAB
 from tests.engine.tenstorrent.fakes.sampler import Sampler
 
@@ -60,7 +60,7 @@ class ModelArgs:
     model_name: str
     vocab_size: int = VOCAB
     n_layers: int = 2
-    max_prefill_chunk_size: int = 128 * 1024
+    max_prefill_chunk_size: int = field(default_factory=lambda: int(os.environ.get(CHUNK, 128 * 1024)))
     tokenizer: str = "tokenizer"
 
 
@@ -196,7 +196,7 @@ class Replayer:
             )
             before(padded)
             native.logger.info(f"Prefilling User 1 up to {length} tokens")
-            self.model[0].compile(1, padded)
+            self.model[0].compile(1, padded, length - 1)
             logits[user, 0] = self.model[0].prefill(tokens[user][:length], page_table[user])
         return logits
 
@@ -251,14 +251,19 @@ class Replayer:
         if not trace:
             logits = self.model[0].decode(*given)
             return logits if draw is None else draw(logits, given[1])
-        if on_device not in self._inputs:
+        if self._trace(on_device) is None:
             self._record(given, on_device)
         elif refresh:
             self._inputs[on_device] = given
         elif refresh_table:
             self._inputs[on_device][2] = given[2]
         inputs = self._inputs[on_device]
-        logits = self.model[0].replay(*inputs)
+        trace_id = self._trace(on_device)
+        assert trace_id is not None
+        logits = self.model[0].replay(trace_id, *inputs)
+        self.mesh_device.compile(
+            "read", on_device
+        )  # The first output's way to the host comes after the capture.
         if draw is None:
             return logits
         ids, positions = draw(logits, inputs[1]), inputs[1]
@@ -267,7 +272,7 @@ class Replayer:
         return ids
 
     def _record(self, given: list[torch.Tensor], on_device: bool) -> None:
-        if self._inputs:
+        if self._inputs.keys() - {on_device}:
             EVENTS.append("misuse: a trace for sampling on the host and one for the card")
         self.model[0].decode(*given)
         native.logger.info("Done Compiling Model")
@@ -277,6 +282,10 @@ class Replayer:
 
     def _keep_trace(self, trace: int, on_device: bool) -> None:
         """Under the attribute of this generation."""
+        raise AssertionError("each generation has its own")
+
+    def _trace(self, on_device: bool) -> int | None:
+        """The one that was kept; None makes the next step record."""
         raise AssertionError("each generation has its own")
 
 

@@ -63,4 +63,8 @@ class Generator(Vision, Replayer):
         )
 
     def _keep_trace(self, trace: int, on_device: bool) -> None:
+        assert self.mesh_device.has_program_cache, "a trace needs cached programs"
         self.trace_ids_text = {0: trace}
+
+    def _trace(self, on_device: bool) -> int | None:
+        return self.trace_ids_text[0] if hasattr(self, "trace_ids_text") else None

@@ -56,3 +56,6 @@ class Generator(Vision, FeedsWhenTheTableChanged):
 
     def _keep_trace(self, trace: int, on_device: bool) -> None:
         self.trace_ids_text = {on_device: {0: trace}}
+
+    def _trace(self, on_device: bool) -> int | None:
+        return getattr(self, "trace_ids_text", {}).get(on_device, {}).get(0)

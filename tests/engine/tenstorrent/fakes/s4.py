@@ -45,6 +45,8 @@ class Generator(Vision, FeedsWhenTheTableChanged):
     ) -> None:
         super().__init__(model, model_args, mesh_device, processor, tokenizer)
         self.trace_ids_decode: dict[bool, Any] = defaultdict(lambda: None)
+        self.trace_inputs_decode: dict[bool, Any] = defaultdict(lambda: None)
+        self._inputs = self.trace_inputs_decode
         self.trace_id_prefill: dict[str, Any] = defaultdict(lambda: None)
         self.enable_split_sampling = True
         self.sampler = Sampler(mesh_device, model_args[0].max_batch_size, "draw")
@@ -89,3 +91,7 @@ class Generator(Vision, FeedsWhenTheTableChanged):
 
     def _keep_trace(self, trace: int, on_device: bool) -> None:
         self.trace_ids_decode[on_device] = {0: trace}
+
+    def _trace(self, on_device: bool) -> int | None:
+        traces = self.trace_ids_decode[on_device]
+        return traces[0] if traces else None

@@ -73,6 +73,8 @@ class PrefillsInWaves(Replayer):
         super().__init__(model, model_args, mesh_device, processor, tokenizer)
         self.prev_page_table: Any = None
         self.trace_ids_decode: dict[bool, Any] = defaultdict(lambda: None)
+        self.trace_inputs_decode: dict[bool, Any] = defaultdict(lambda: None)
+        self._inputs = self.trace_inputs_decode
         self.trace_id_prefill: dict[str, Any] = defaultdict(lambda: None)
         self.sampler = Sampler(mesh_device, model_args[0].max_batch_size, "position")
         self._prefilled: set[int] = set()
@@ -106,7 +108,7 @@ class PrefillsInWaves(Replayer):
         starts = [0] * len(lengths) if start_pos is None else start_pos
         assert all(0 <= start < length for start, length in zip(starts, lengths, strict=True))
         padded = [padded_new(length - start) for start, length in zip(starts, lengths, strict=True)]
-        self._compile(slots, padded, starts)
+        self._compile(slots, padded, starts, [length - 1 for length in lengths])
         logits = torch.zeros(len(slots), 1, self.model_args[0].vocab_size)
         for index, length in enumerate(lengths):
             table = self._user_table(page_table[index], length, starts[index])
@@ -119,7 +121,7 @@ class PrefillsInWaves(Replayer):
         """The pages that a prefill from `start` to `length` goes through."""
         return table
 
-    def _compile(self, slots: list[int], padded: list[int], starts: list[int]) -> None:
+    def _compile(self, slots: list[int], padded: list[int], starts: list[int], last: list[int]) -> None:
         """One pass for all, with a row for each slot, or one after the other.
 
         Raises:
@@ -131,22 +133,27 @@ class PrefillsInWaves(Replayer):
             last_tokens = [0] * wave
             for slot in slots:
                 last_tokens[slot] = padded[0] - 1
-            self.model[0].compile(wave, padded[0])
+            self.model[0].compile(wave, padded[0], max(last))
             return
-        for length, start in zip(padded, starts, strict=True):
+        for length, start, end in zip(padded, starts, last, strict=True):
             if start % (256 if length >= 2048 else 64):
                 EVENTS.append(
                     f"misuse: a prefill of {length} behind {start}: keys and values would be shifted"
                 )
-            self.model[0].compile(1, length, is_behind=start > 0)
+            self.model[0].compile(1, length, end - start, is_behind=start > 0)
 
     def _keep_trace(self, trace: int, on_device: bool) -> None:
         self.trace_ids_decode[on_device] = {0: trace}
 
+    def _trace(self, on_device: bool) -> int | None:
+        traces = self.trace_ids_decode[on_device]
+        return traces[0] if traces else None
+
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError):  # Its __init__ failed.
             for traces in self.trace_ids_decode.values():
-                native.release_trace(self.mesh_device, traces[0])
+                if traces:
+                    native.release_trace(self.mesh_device, traces[0])
 
 
 class Generator(PrefillsInWaves):
@@ -191,7 +198,7 @@ class Generator(PrefillsInWaves):
     def _merged(self, tokens: torch.Tensor, start_pos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The card's own token and position stay where they go on from the host's, but for slots that were prefilled
         (:1252 to :1299): vLLM's are one step late."""
-        if True not in self._inputs:
+        if not self._inputs[True]:
             return tokens, start_pos
         own_tokens, own_positions, _ = self._inputs[True]
         goes_on = (own_positions == start_pos) | (own_positions == start_pos + 1)

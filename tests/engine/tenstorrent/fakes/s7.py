@@ -127,7 +127,7 @@ class Executor:
         self._compiled_prefill += 1
         for length in self.config.warmup.prefill_seq_lens or (128, 1024):
             for rows in self.config.warmup.prefill_batch_sizes:
-                self.model.compile(rows, length)
+                self.model.compile(rows, length, length - 1)
 
     def warmup_model_decode(
         self,
@@ -208,7 +208,7 @@ class Executor:
             wave = 1 << (count - 1).bit_length()
             if self._trace is not None and not self.model.is_compiled(wave, length):
                 raise RuntimeError(f"prefill {wave} x {length} was not compiled after trace activation")
-            self.model.compile(wave, length)
+            self.model.compile(wave, length, length - 1)
 
     def _require_sampler(self) -> None:
         if not (self.config.device_sampling_enabled and self.config.warmup.include_decode_top_k):

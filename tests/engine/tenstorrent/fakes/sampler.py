@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tests.engine.tenstorrent.fakes.card import EVENTS, Mesh
+from tests.engine.tenstorrent.fakes.card import Mesh
 from tests.engine.tenstorrent.fakes.checkpoint import VOCAB
 
 MAX_K: Final = 32
@@ -39,7 +39,6 @@ class Sampler:
         self._prompt: NDArray[np.bool_] = np.zeros((batch, VOCAB), dtype=np.bool_)
         self._counts: NDArray[np.float32] = np.zeros((batch, VOCAB), dtype=np.float32)
         self._draws = [0] * batch
-        self._compiled: set[tuple[bool, bool]] = set()
 
     def load(self, params: Any) -> None:
         """`format_sampling_params` and `reset_sampling_params`: new parameters, nothing else.
@@ -84,11 +83,10 @@ class Sampler:
         return ids
 
     def compile(self) -> None:
-        """A program for each kind of sampling; what its first run allocates may lie where a live trace writes."""
-        kind = (self._has_penalties, all(row["temperature"] == 0 for row in self._rows))
-        if kind not in self._compiled and self._mesh.live_traces:
-            EVENTS.append(f"misuse: sampling {kind} compiled while a trace was live")
-        self._compiled.add(kind)
+        """A program for each kind of sampling."""
+        self._mesh.compile(
+            "sampling", self._has_penalties, all(row["temperature"] == 0 for row in self._rows)
+        )
 
     def _draw(self, logits: NDArray[np.float32], row: int, count: int) -> int:
         """Presence and frequency come before repetition (tt_penalties.py `apply_penalties`), then k, temperature, p."""

@@ -1,0 +1,106 @@
+"""Programs that are compiled after the trace was recorded: none is overwritten by a replay, and nothing is recorded in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import pytest
+
+from tests.engine.tenstorrent.fakes.card import CHUNK, EVENTS, Mesh, lasting, misuses
+from tests.engine.tenstorrent.fakes.installation import GENERATIONS, Installation
+from tests.engine.tenstorrent.talk import GREEDY, expected, load, prompt_ids, reply
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.generation import Candidate
+from ttchat_tui.engine.tenstorrent.engine import TenstorrentEngine
+
+TRACED = tuple(generation for generation in GENERATIONS if generation != "s7")
+"""S7 refuses to compile anything once its trace is recorded."""
+
+Conversation: TypeAlias = tuple[ChatMessage, ...]
+_AROUND: Final = 23
+"""Tokens of the template around a message of one-token words."""
+
+
+def words(length: int) -> Conversation:
+    """A prompt of so many tokens."""
+    return (ChatMessage("user", " ".join(["word"] * (length - _AROUND))),)
+
+
+@pytest.fixture(params=TRACED)
+def installed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+    with Installation(request.param, tmp_path, {CHUNK: "512"}) as installation:
+        yield installation
+
+
+@pytest.fixture(params=["host", "device"])
+def engine(installed: Installation, request: pytest.FixtureRequest) -> Iterator[TenstorrentEngine]:
+    engine = TenstorrentEngine()
+    load(engine, installed, sampling=request.param)
+    yield engine
+    engine.close()
+
+
+def programs(engine: TenstorrentEngine) -> int:
+    assert engine._loaded is not None
+    count: int = engine._loaded.card.mesh.device.num_program_cache_entries()
+    return count
+
+
+def recorded() -> int:
+    return sum(event.startswith("trace ") for event in EVENTS)
+
+
+@pytest.mark.parametrize("length", [24, 32, 33, 128, 129, 256, 257, 512, 513, 900])
+def test_a_prompt_of_any_length_continues_like_a_full_prefill_for_each_token(
+    engine: TenstorrentEngine, installed: Installation, length: int
+) -> None:
+    """Each side of a tile, a bucket and a chunk."""
+    turn = words(length)
+    assert len(prompt_ids(installed, turn)) == length
+    for _ in range(2):
+        assert reply(engine, turn)[0] == expected(installed, turn)
+    assert not misuses()
+
+
+def test_the_step_is_recorded_anew_if_and_only_if_a_prompt_compiled_something(
+    engine: TenstorrentEngine, installed: Installation
+) -> None:
+    for length in (40, 40, 220, 221, 600, 220, 24, 40):
+        before, traces = programs(engine), recorded()
+        reply(engine, words(length))
+        assert recorded() - traces == (programs(engine) > before)
+        before, traces = programs(engine), recorded()
+        reply(engine, words(length))
+        assert (programs(engine), recorded()) == (before, traces)
+    assert lasting() == ["open", "trace"]
+
+
+def test_a_batch_records_the_step_once_for_all_of_its_rows(
+    engine: TenstorrentEngine, installed: Installation
+) -> None:
+    traces = recorded()
+    rows = reply(engine, words(200), GREEDY, 1, Candidate(seed=2), Candidate(seed=3))
+    assert rows == [expected(installed, words(200))] * 3
+    assert recorded() - traces == 1
+    assert not misuses()
+
+
+def test_a_load_compiles_what_short_prompts_need(engine: TenstorrentEngine) -> None:
+    before = programs(engine)
+    for length in (24, 64, 65, 128, 1000):
+        reply(engine, words(length))
+    assert programs(engine) == before
+
+
+def test_without_the_count_a_replay_overwrites_a_program(
+    installed: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scripted card finds it: this is what the tests above are worth."""
+    monkeypatch.setattr(Mesh, "num_program_cache_entries", lambda mesh: 0)
+    engine = TenstorrentEngine()
+    load(engine, installed)
+    assert reply(engine, words(200))[0] != expected(installed, words(200))
+    assert misuses()
+    engine.close()

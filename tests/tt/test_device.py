@@ -12,15 +12,15 @@ import pytest
 from tests.tt.conftest import CARDS, mock_card
 
 
-def run(code: str, folder: Path, **variables: str) -> str:
+def run(code: str, folder: Path, *arguments: str, **variables: str) -> str:
     """What `code` prints, run in `folder`; its exit status is 0, or the test ends with its stderr."""
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *arguments],
         cwd=folder,
         env={**os.environ, "TT_METAL_LOGS_PATH": str(folder), **variables},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout

@@ -7,7 +7,6 @@ is real."""
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Final
 

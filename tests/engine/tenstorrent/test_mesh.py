@@ -2,37 +2,104 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import Any
 
 import pytest
 
 from ttchat_tui.engine.base import EngineError, ModelLoadError
 from ttchat_tui.engine.tenstorrent.loading import context_positions
-from ttchat_tui.engine.tenstorrent.mesh import Mesh, mesh_shape, needed_trace_region, trace_region_bytes
+from ttchat_tui.engine.tenstorrent.mesh import (
+    SHAPES,
+    Mesh,
+    default_shape,
+    generator_fabric,
+    mesh_shape,
+    needed_trace_region,
+    package_fabric,
+    trace_region_bytes,
+)
 
 
 @pytest.mark.parametrize(
     ("name", "chips", "shape"),
     [
-        ("", 1, (1, 1)),
-        ("", 8, (1, 8)),
         ("N150", 2, (1, 1)),
         ("n300", 2, (1, 2)),
+        ("P150x2", 2, (1, 2)),
+        ("P300X2", 4, (1, 4)),
         ("T3K", 8, (1, 8)),
         ("TG", 32, (8, 4)),
+        ("bh-galaxy", 32, (8, 4)),
         ("2x4", 8, (2, 4)),
+        ("2X4", 8, (2, 4)),
+        ("(1, 2)", 8, (1, 2)),
+        (" 1,4 ", 8, (1, 4)),
     ],
 )
 def test_a_mesh_device_is_rows_and_columns(name: str, chips: int, shape: tuple[int, int]) -> None:
     assert mesh_shape(name, chips) == shape
 
 
-def test_an_unknown_or_too_large_mesh_is_refused_with_the_number_of_chips() -> None:
-    with pytest.raises(ModelLoadError, match="N999") as unknown:
-        mesh_shape("N999", 8)
-    assert "N150" in unknown.value.info.cure
+@pytest.mark.parametrize("name", ["N999", "0x4", "4x0", "x", "1x2x3", "P300x", "1 2"])
+def test_an_unknown_mesh_is_refused_with_the_names(name: str) -> None:
+    with pytest.raises(ModelLoadError, match=re.escape(repr(name))) as unknown:
+        mesh_shape(name, 32)
+    assert all(known in unknown.value.info.cure for known in SHAPES)
+
+
+def test_a_mesh_that_is_too_large_is_refused_with_the_number_of_chips() -> None:
     with pytest.raises(ModelLoadError, match="needs 8 chips, 1 can be used"):
         mesh_shape("T3K", 1)
+
+
+def test_without_a_name_chips_are_never_all_in_one_row() -> None:
+    """One chip, a Galaxy, or what the driver says, if ttnn finds that many chips."""
+    for name, chips in itertools.product(["", *SHAPES], range(1, 41)):
+        rows, columns = shape = default_shape(name, chips)
+        assert rows * columns <= chips
+        assert shape in ({(1, 1), (8, 4), SHAPES[name]} if name else {(1, 1), (8, 4)})
+    assert default_shape("", 32) == (8, 4)
+    assert default_shape("N300", 1) == (1, 1)
+
+
+class Cluster:
+    """`ttnn.cluster` on one kind of machine."""
+
+    def __init__(self, kind: str) -> None:
+        self.cluster = self
+        self._kind = kind
+
+    def get_cluster_type(self) -> str:
+        return f"ClusterType.{self._kind}"
+
+
+@pytest.mark.parametrize(
+    ("generation", "kind", "fabric"),
+    [
+        ("S1", "T3K", ""),
+        ("S3", "T3K", "FABRIC_1D"),
+        ("S4", "GALAXY", "FABRIC_1D_RING"),
+        ("S5", "TG", "FABRIC_1D"),
+        ("S5", "BLACKHOLE_GALAXY", "FABRIC_1D"),
+        ("S6", "BLACKHOLE_GALAXY", "FABRIC_2D_TORUS_XY"),
+        ("S6", "P150_X4", "FABRIC_1D"),
+    ],
+)
+def test_the_fabric_is_that_of_upstreams_demos(generation: str, kind: str, fabric: str) -> None:
+    assert generator_fabric(Cluster(kind), generation) == fabric
+
+
+def test_a_ttnn_that_does_not_tell_the_machine_has_the_simplest_fabric() -> None:
+    assert generator_fabric(object(), "S3") == "FABRIC_1D"
+
+
+@pytest.mark.parametrize(
+    ("name", "fabric"), [("T3K", "FABRIC_1D_RING"), ("n300", "FABRIC_1D"), ("", "FABRIC_1D")]
+)
+def test_the_package_has_rings_on_some_machines(name: str, fabric: str) -> None:
+    assert package_fabric(name) == fabric
 
 
 def test_the_trace_region_is_upstreams_for_model_and_device() -> None:

@@ -20,7 +20,7 @@ from ttchat_tui.engine.tenstorrent.progress import BarStream, NativeProgress
         ("Loading checkpoint shards\n", "read", "checkpoint"),
         ("Warming up prefill for sequence length: 128\n", "compile", "prefill"),
         ("Done Compiling Model\n", "compile", "decode"),
-        ("Done Capturing Decode Trace\n", "warm up", "decode trace"),
+        ("Done Capturing Decode Trace\n", "compile", "decode trace"),
     ],
 )
 def test_a_line_of_loguru_reports_its_phase(line: str, phase: str, detail: str) -> None:

@@ -16,6 +16,7 @@ from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.declaration import DoctorRequest
 from ttchat_tui.engine.doctor import Check, version_of
 from ttchat_tui.engine.tenstorrent.card_checks import card_checks
+from ttchat_tui.engine.tenstorrent.default_mesh import choose_mesh
 from ttchat_tui.engine.tenstorrent.environment import Checkout, find_checkout, is_importable, ttnn_cure
 from ttchat_tui.engine.tenstorrent.floors import numbers
 from ttchat_tui.engine.tenstorrent.mesh import mesh_shape
@@ -152,7 +153,9 @@ def _variables(options: TenstorrentOptions, system: System, environ: Mapping[str
         except ModelLoadError as error:
             yield Check("mesh", "wrong", error.info.message, error.info.cure)
     else:
-        yield Check("mesh", "ok", "MESH_DEVICE is not set: all chips in one row")
+        choice = choose_mesh("", system, environ)
+        chosen = "one chip" if choice.name in ("", "1x1") else choice.name
+        yield Check("mesh", "note" if choice.note else "ok", f"MESH_DEVICE is not set: {chosen}", choice.note)
     if environ.get("FAKE_DEVICE"):
         yield Check("FAKE_DEVICE", "wrong", "was renamed to MESH_DEVICE", "unset FAKE_DEVICE")
 

@@ -27,6 +27,7 @@ from ttchat_tui.engine.decoding.responder import Responder
 from ttchat_tui.engine.tenstorrent import environment, weight_cache
 from ttchat_tui.engine.tenstorrent.card_access import require_access
 from ttchat_tui.engine.tenstorrent.card_sampling import LimitedControl, limit_request
+from ttchat_tui.engine.tenstorrent.default_mesh import MeshChoice, choose_mesh
 from ttchat_tui.engine.tenstorrent.errors import explain_errors
 from ttchat_tui.engine.tenstorrent.holders import require_free
 from ttchat_tui.engine.tenstorrent.kv_prefix import PROBE
@@ -53,8 +54,9 @@ class _Loaded(msgspec.Struct, kw_only=True):
     responder: Responder
 
 
-class _Prepared(msgspec.Struct, frozen=True):
+class _Prepared(msgspec.Struct, frozen=True, kw_only=True):
     api: environment.Api
+    mesh: MeshChoice
     folder: Path
     """The model folder, under a name that tt_transformers knows."""
     variables: dict[str, str]
@@ -93,7 +95,8 @@ class TenstorrentEngine:
             api=prepared.api,
             name=folder.name,
             hf_model=str(folder),
-            mesh_name=_mesh_name(options),
+            mesh_name=prepared.mesh.name,
+            is_default_mesh=prepared.mesh.is_default,
             requested_context=spec.context_length,
             model_context=_longest_context(config),
             probe=tokenizer.encode_pieces((PromptPiece(PROBE, False),))[0],
@@ -153,7 +156,7 @@ class TenstorrentEngine:
             EngineError: something is missing; the cure says how to get it.
         """
         options = spec.options_as(TenstorrentOptions)
-        rows = _rows(_mesh_name(options))  # First: it needs nothing that may be missing.
+        mesh = _mesh(options)  # First: it needs nothing that may be missing.
         checkout = environment.find_checkout(options.home, os.environ, home=home(), current=current_folder())
         api = environment.choose_api(options.api, checkout, os.environ)
         path = Path(spec.path)
@@ -164,6 +167,7 @@ class TenstorrentEngine:
             )
         cache = environment.cache_parent(options.cache_dir, os.environ, path)
         folder = environment.model_folder(path, spec.repo, cache / "names")
+        rows = named_shape(mesh.name)[0] if mesh.name else 1
         settings = environment.EnvironmentSettings(
             hf_model=str(folder),
             is_local=True,
@@ -174,7 +178,13 @@ class TenstorrentEngine:
         )
         if checkout is not None:
             environment.put_on_path(checkout)
-        return _Prepared(api, folder, environment.variables(settings, os.environ), _shared_notes(cache))
+        return _Prepared(
+            api=api,
+            mesh=mesh,
+            folder=folder,
+            variables={**environment.variables(settings, os.environ), **mesh.variables},
+            notes=(*_shared_notes(cache), *([mesh.note] if mesh.note else ())),
+        )
 
 
 def _ready(card: LoadedCard, tokenizer: ChatTokenizer, template: ChatTemplate) -> _Loaded:
@@ -215,20 +225,17 @@ def _capabilities(loaded: _Loaded) -> Capabilities:
     )
 
 
-def _mesh_name(options: TenstorrentOptions) -> str:
-    return (options.mesh_device or os.environ.get("MESH_DEVICE", "")).strip()
-
-
-def _rows(mesh_name: str) -> int:
-    """Rows of the mesh; 1 if it has no name.
+def _mesh(options: TenstorrentOptions) -> MeshChoice:
+    """The mesh that the user named, or the default of this machine.
 
     Raises:
         ModelLoadError: the name is unknown, or needs more chips than the cards have by the driver's account.
     """
-    if not mesh_name:
-        return 1
-    chips = chip_count(System.of(os.environ), os.environ)
-    return (named_shape(mesh_name) if chips is None else mesh_shape(mesh_name, chips))[0]
+    system = System.of(os.environ)
+    named = (options.mesh_device or os.environ.get("MESH_DEVICE", "")).strip()
+    if named and (chips := chip_count(system, os.environ)) is not None:
+        mesh_shape(named, chips)
+    return choose_mesh(named, system, os.environ)
 
 
 def _shared_notes(cache: Path) -> tuple[str, ...]:

@@ -157,7 +157,13 @@ def variables(settings: EnvironmentSettings, environ: Mapping[str, str]) -> dict
     return changes
 
 
-_OF_ONE_LOAD: Final = ("HF_MODEL", "HF_HUB_OFFLINE", "TT_CACHE_PATH")
+_OF_ONE_LOAD: Final = (
+    "HF_MODEL",
+    "HF_HUB_OFFLINE",
+    "TT_CACHE_PATH",
+    "TT_VISIBLE_DEVICES",
+    "TT_METAL_VISIBLE_DEVICES",
+)
 """Variables of one model's load; the others hold for the process."""
 
 

@@ -19,13 +19,17 @@ from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.engine.tenstorrent import package
 from ttchat_tui.engine.tenstorrent.adapter import CardModel, Profile, identify
 from ttchat_tui.engine.tenstorrent.buckets import warm_lengths
+from ttchat_tui.engine.tenstorrent.default_mesh import one_chip_note
 from ttchat_tui.engine.tenstorrent.environment import Api
+from ttchat_tui.engine.tenstorrent.errors import explain
 from ttchat_tui.engine.tenstorrent.families import family_of, page_table
 from ttchat_tui.engine.tenstorrent.mesh import (
-    RINGS,
     Mesh,
+    default_shape,
+    generator_fabric,
     mesh_shape,
     needed_trace_region,
+    package_fabric,
     trace_region_bytes,
 )
 from ttchat_tui.engine.tenstorrent.progress import BarStream, NativeProgress
@@ -86,6 +90,17 @@ def context_positions(requested: int, model_maximum: int, batch: int) -> int:
     return 1 << (most.bit_length() - 1)
 
 
+def _context_notes(spec: CardSpec, context: int) -> tuple[str, ...]:
+    """That the context differs from the one that the user asked for, if it does."""
+    if spec.requested_context in (0, context):
+        return ()
+    note = (
+        f"The context is {context:,} tokens, not {spec.requested_context:,}: on a card it is a power of two, at least "
+        f"{_MIN_CONTEXT:,} and at most the model's {spec.model_context:,}."
+    )
+    return (note,)
+
+
 class CardSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A model to put on the card, and how."""
 
@@ -95,6 +110,8 @@ class CardSpec(msgspec.Struct, frozen=True, kw_only=True):
     hf_model: str
     mesh_name: str
     """MESH_DEVICE; may be empty."""
+    is_default_mesh: bool
+    """The user named no mesh: one chip is as good."""
     requested_context: int
     """Positions per row; 0 for the default."""
     model_context: int
@@ -113,14 +130,12 @@ def load_card(spec: CardSpec, report: ProgressReporter) -> LoadedCard:
     report(LoadProgress(phase="start", detail="ttnn"))
     ttnn: Any = importlib.import_module("ttnn")
     report(LoadProgress(phase="start", detail="card"))
-    shape = mesh_shape(spec.mesh_name, len(ttnn.get_device_ids()))
     region = _first_region(spec)
-    ring = spec.api == "package" and spec.mesh_name.upper() in RINGS
     while True:
-        mesh = Mesh(ttnn, shape, region, "FABRIC_1D_RING" if ring else "FABRIC_1D")
+        mesh, notes = _open_mesh(ttnn, spec, region)
         try:
             build = _build_generator if spec.api == "generator" else _build_package
-            return build(ttnn, mesh, spec, report)
+            card = build(ttnn, mesh, spec, report)
         except BaseException as error:
             larger = needed_trace_region(str(error))
             _drop_tensors(error)
@@ -129,6 +144,37 @@ def load_card(spec: CardSpec, report: ProgressReporter) -> LoadedCard:
                 raise
             log.warning("the trace region of %d bytes was too small: %d", region, larger)
             region = larger
+        else:
+            card.notes = (*notes, *card.notes)
+            return card
+
+
+def _open_mesh(ttnn: Any, spec: CardSpec, region: int) -> tuple[Mesh, tuple[str, ...]]:
+    """The mesh that the user named, otherwise one that opens, and sentences for the user.
+
+    Raises:
+        ModelLoadError: the name is unknown, or needs more chips than there are. RuntimeError from ttnn.
+    """
+    chips = len(ttnn.get_device_ids())
+    if not spec.is_default_mesh:
+        return Mesh(ttnn, mesh_shape(spec.mesh_name, chips), region, _fabric(ttnn, spec)), ()
+    shape = default_shape(spec.mesh_name, chips)
+    if shape != (1, 1):
+        try:
+            return Mesh(ttnn, shape, region, _fabric(ttnn, spec)), ()
+        except RuntimeError as error:
+            log.exception("%d chips do not open together", chips)
+            notes = (f"{chips} chips do not open together ({explain(error)}), so one is used.",)
+    else:
+        notes = (one_chip_note(f"{chips} chips"),) if chips > 1 else ()
+    return Mesh(ttnn, (1, 1), region), notes
+
+
+def _fabric(ttnn: Any, spec: CardSpec) -> str:
+    if spec.api == "package":
+        return package_fabric(spec.mesh_name)
+    generators: Any = importlib.import_module("models.tt_transformers.tt.generator")
+    return generator_fabric(ttnn, identify(generators.Generator).name)
 
 
 def _first_region(spec: CardSpec) -> int:
@@ -184,7 +230,11 @@ def _build_generator(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressRepo
             parts=[generator, model, arguments, kv_cache],
             profile=profile.name,
             context_length=context,
-            notes=(*choice.notes, *_reuse_notes(card_model, stepper, spec, profile)),
+            notes=(
+                *_context_notes(spec, context),
+                *choice.notes,
+                *_reuse_notes(card_model, stepper, spec, profile),
+            ),
         )
 
 
@@ -287,7 +337,7 @@ def _build_package(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressReport
             parts=[llm],
             profile="S7",
             context_length=context,
-            notes=(*choice.notes, *_no_reuse(options, "S7")),
+            notes=(*_context_notes(spec, context), *choice.notes, *_no_reuse(options, "S7")),
         )
 
 

@@ -19,19 +19,28 @@ SHAPES: Final[dict[str, tuple[int, int]]] = {
     "P150": (1, 1),
     "N300": (1, 2),
     "P300": (1, 2),
-    "N150X4": (1, 4),
-    "P150X4": (1, 4),
+    "P150x2": (1, 2),
+    "N150x4": (1, 4),
+    "P150x4": (1, 4),
+    "P300x2": (1, 4),
     "T3K": (1, 8),
-    "P150X8": (1, 8),
+    "P150x8": (1, 8),
     "TG": (8, 4),
     "BHGLX": (8, 4),
+    "BH-Galaxy": (8, 4),
 }
-"""MESH_DEVICE as tt-metal's demos read it (models/tt_transformers/demo/simple_text_demo.py)."""
+"""MESH_DEVICE as tt-metal's demos (models/tt_transformers/demo, 2025-05 to 2026-11) and its vLLM plugin read it, in any case.
+Where the tables differ, the one of tt_transformers counts: the plugin of 2026-11 opens a Galaxy as 4 x 8."""
 
-_ROWS_COLUMNS: Final = re.compile(r"(\d+)x(\d+)")
+GALAXY_CHIPS: Final = 32
+_GALAXY: Final = SHAPES["TG"]
+
+_UPPER: Final = {name.upper(): shape for name, shape in SHAPES.items()}
+_ROWS_COLUMNS: Final = re.compile(r"(\d+)\s*[xX]\s*(\d+)|\(?\s*(\d+)\s*,\s*(\d+)\s*\)?")
+"""`1x2`, or `(1, 2)` as the vLLM plugin has it."""
 _TRACE_REGION_MISSED: Final = re.compile(r"Creating trace buffers of size (\d+)\s*B")
 
-RINGS: Final = frozenset({"T3K", "P300", "P150X4"})
+_RINGS: Final = frozenset({"T3K", "P300", "P150X4"})
 """Devices whose chips form a ring in the standalone tt_transformers package (its examples/common/runtime.py)."""
 
 DEFAULT_TRACE_REGION: Final = 50_000_000
@@ -76,25 +85,25 @@ def named_shape(name: str) -> tuple[int, int]:
     Raises:
         ModelLoadError: the name is unknown.
     """
+    name = name.strip()
     if match := _ROWS_COLUMNS.fullmatch(name):
-        return int(match[1]), int(match[2])
-    if shape := SHAPES.get(name.upper()):
+        rows, columns = (int(number) for number in match.groups() if number is not None)
+        if rows and columns:
+            return rows, columns
+    elif shape := _UPPER.get(name.upper()):
         return shape
     raise ModelLoadError(
         f"MESH_DEVICE {name!r} is unknown.",
-        f"Use one of {', '.join(SHAPES)}, or rows x columns such as 1x2; unset it to use all chips.",
+        f"Use one of {', '.join(SHAPES)}, or rows x columns such as 1x2; unset it to use one card.",
     )
 
 
 def mesh_shape(name: str, chips: int) -> tuple[int, int]:
-    """Rows and columns of a MESH_DEVICE (or `1x2`); without a name, all `chips` in one row.
+    """Rows and columns of a MESH_DEVICE (or `1x2`) on `chips`.
 
     Raises:
         ModelLoadError: the name is unknown, or needs more chips than there are.
     """
-    name = name.strip()
-    if not name:
-        return (1, max(1, chips))
     shape = named_shape(name)
     if shape[0] * shape[1] > chips:
         raise ModelLoadError(
@@ -102,6 +111,35 @@ def mesh_shape(name: str, chips: int) -> tuple[int, int]:
             "Choose a smaller mesh, or unset MESH_DEVICE; `ttchat-tui doctor` lists the cards.",
         )
     return shape
+
+
+def default_shape(name: str, chips: int) -> tuple[int, int]:
+    """Rows and columns where the user named no mesh.
+
+    Args:
+        name: what the driver says the machine is; may be empty.
+        chips: as ttnn finds them.
+    """
+    if name and (shape := named_shape(name))[0] * shape[1] <= chips:
+        return shape
+    return _GALAXY if chips == GALAXY_CHIPS else (1, 1)
+
+
+def package_fabric(name: str) -> str:
+    """The fabric of several chips in the standalone package: a member of ttnn.FabricConfig."""
+    return "FABRIC_1D_RING" if name.upper() in _RINGS else "FABRIC_1D"
+
+
+def generator_fabric(ttnn: Any, generation: str) -> str:
+    """The fabric of several chips in the demos of a checkout (models/tt_transformers/conftest.py): none up to 2025-07, and
+    rings on a Galaxy whose chips all have PCIe; on a Blackhole Galaxy in the newest one only."""
+    if generation == "S1":
+        return ""
+    cluster: Any = getattr(ttnn, "cluster", None)
+    kind = "" if cluster is None else str(cluster.get_cluster_type()).rpartition(".")[2]
+    if kind == "BLACKHOLE_GALAXY" and generation == "S6":
+        return "FABRIC_2D_TORUS_XY"
+    return "FABRIC_1D_RING" if kind == "GALAXY" else "FABRIC_1D"
 
 
 def trace_region_bytes(model: str, device: str) -> int:
@@ -124,7 +162,7 @@ class Mesh:
     def __init__(
         self, ttnn: Ttnn, shape: tuple[int, int], trace_region: int, fabric: str = "FABRIC_1D"
     ) -> None:
-        """`fabric` (a member of ttnn.FabricConfig) connects several chips; a single chip has none.
+        """`fabric` (a member of ttnn.FabricConfig; may be empty) connects several chips; a single chip has none.
 
         Raises:
             RuntimeError: from ttnn; the fabric is off again then.
@@ -132,7 +170,7 @@ class Mesh:
         self._ttnn = ttnn
         self.shape = shape
         self.trace_region = trace_region
-        self._has_fabric = shape != (1, 1)
+        self._has_fabric = shape != (1, 1) and fabric != ""
         self.device: Any = None
         if self._has_fabric:
             ttnn.set_fabric_config(getattr(ttnn.FabricConfig, fabric))

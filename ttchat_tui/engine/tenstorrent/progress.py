@@ -19,7 +19,7 @@ LINES: Final[tuple[tuple[str, LoadPhase, str], ...]] = (
     ("Loading checkpoint", "read", "checkpoint"),
     ("Warming up prefill for sequence length", "compile", "prefill"),
     ("Done Compiling Model", "compile", "decode"),
-    ("Done Capturing Decode Trace", "warm up", "decode trace"),
+    ("Done Capturing Decode Trace", "compile", "decode trace"),
 )
 """Start of a line, phase, detail. From models/tt_transformers, 2025-05 to 2026-06."""
 

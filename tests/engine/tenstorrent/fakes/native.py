@@ -11,6 +11,11 @@ from tests.engine.tenstorrent.fakes.card import EVENTS, Mesh
 DYNAMIC_TRACES: Final = "FAKE_CARD_DYNAMIC_TRACES"
 """Variable: a trace region of 0 grows by itself, as from 2026-02 on."""
 
+CHIPS: Final = "FAKE_CARD_CHIPS"
+"""Variable: chips that the driver shows."""
+UNJOINED: Final = "FAKE_CARD_UNJOINED"
+"""Variable: no cable joins the cards."""
+
 bfloat8_b: Final = "bfloat8_b"
 
 
@@ -28,7 +33,7 @@ class MeshShape(tuple[int, ...]):
 
 
 def get_device_ids() -> list[int]:
-    return [0]
+    return list(range(int(os.environ.get(CHIPS, "1"))))
 
 
 def set_fabric_config(config: str) -> None:
@@ -46,6 +51,11 @@ def open_mesh_device(
     worker_l1_size: int = 0,
 ) -> Mesh:
     assert isinstance(mesh_shape, MeshShape)
+    if UNJOINED in os.environ and mesh_shape != (1, 1):
+        raise RuntimeError(
+            "TT_FATAL @ topology_mapper.cpp:527: mapping_result.success\ninfo:\n"
+            "Graph specified in MGD could not fit in the discovered physical topology.\nbacktrace:\n --- native"
+        )
     return Mesh(mesh_shape, trace_region_size, has_dynamic_traces=DYNAMIC_TRACES in os.environ)
 
 

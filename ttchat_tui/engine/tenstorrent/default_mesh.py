@@ -1,0 +1,89 @@
+"""The mesh where none is named: the chips of one board, or a Galaxy.
+
+Cards in one machine need not be joined by cables. If they are not, tt-metal fails to open even one of them (tt-metal
+#32833), so the others are hidden from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from ttchat_tui.engine.tenstorrent.mesh import GALAXY_CHIPS, named_shape
+from ttchat_tui.engine.tenstorrent.telemetry import System
+from ttchat_tui.engine.tenstorrent.visible_cards import MOCK, visible_numbers
+
+_ON_ONE_BOARD: Final = {
+    ("n150", 1): "N150",
+    ("n300", 1): "N300",
+    ("p100", 1): "P100",
+    ("p150", 1): "P150",
+    ("p300", 2): "P300",
+}
+"""The driver's card type and number of device files → MESH_DEVICE. A P300 has a device file for each of its chips, an N300
+has one."""
+
+_JOINED: Final = {
+    ("n150", 4): "N150x4",
+    ("n300", 2): "N150x4",
+    ("n300", 4): "T3K",
+    ("p150", 2): "P150x2",
+    ("p150", 4): "P150x4",
+    ("p150", 8): "P150x8",
+    ("p300", 4): "P300x2",
+}
+"""The same for cards that cables join."""
+
+_KINDS: Final = {kind for kind, _ in _ON_ONE_BOARD} | {""}
+"""Types of desktop cards. A container may hide the type."""
+
+
+class MeshChoice(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    """As in MESH_DEVICE; empty: the number of chips decides."""
+    is_default: bool
+    """The user named none."""
+    variables: dict[str, str] = {}
+    """To set before ttnn is imported."""
+    note: str = ""
+    """A sentence for the user."""
+
+
+def choose_mesh(named: str, system: System, environ: Mapping[str, str]) -> MeshChoice:
+    """The mesh that the user named, or the default of this machine.
+
+    Raises:
+        ModelLoadError: the name is unknown.
+    """
+    is_default = not named
+    if named and named_shape(named) != (1, 1):
+        return MeshChoice(name=named, is_default=False)
+    numbers = [] if environ.get(MOCK) else visible_numbers(system, environ)
+    kinds = [card.card_type.lower()[:4] for card in system.read_cards() if card.index in numbers]
+    board = (kinds[0], len(kinds)) if len(set(kinds)) == 1 else ("", len(kinds))
+    if is_default and (name := "8x4" if len(kinds) == GALAXY_CHIPS else _ON_ONE_BOARD.get(board, "")):
+        return MeshChoice(name=name, is_default=True)
+    if len(kinds) < 2 or not _KINDS.issuperset(kinds):
+        return MeshChoice(name=named, is_default=is_default)
+    return MeshChoice(
+        name=named or "1x1",
+        is_default=is_default,
+        # The newer and the older name. Number 0 is the first visible card in all generations.
+        variables={"TT_VISIBLE_DEVICES": str(numbers[0]), "TT_METAL_VISIBLE_DEVICES": str(numbers[0])},
+        note=one_chip_note(f"{len(kinds)} cards", _JOINED.get(board, "")) if is_default else "",
+    )
+
+
+def one_chip_note(found: str, joined: str = "") -> str:
+    """Why one chip is used although `found` ("2 cards") were found.
+
+    Args:
+        joined: the name of the mesh if cables join them; may be unknown.
+    """
+    example = f', such as "{joined}"' if joined else ""
+    return (
+        f"{found} were found and one chip is used, because they need not be joined. If they are, [tt] mesh_device "
+        f"(or MESH_DEVICE) names more{example}."
+    )

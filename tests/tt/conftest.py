@@ -10,10 +10,11 @@ from typing import Final
 
 import pytest
 
+from ttchat_tui.engine.tenstorrent.environment import GENERATOR, Checkout
+
 HERE: Final = Path(__file__).parent
 MOCK: Final = HERE / "mock"
 CARDS: Final = ("wormhole_n150", "blackhole_p150")
-_GENERATOR: Final = Path("models", "tt_transformers", "tt", "generator.py")
 
 
 def _missing() -> str:
@@ -43,8 +44,8 @@ def checkout() -> Path:
     home = os.environ.get("TT_METAL_HOME", "")
     if not home:
         pytest.skip("TT_METAL_HOME names no tt-metal checkout (of 2026-06; its models/ is enough)")
-    if not (Path(home) / _GENERATOR).is_file():
-        pytest.skip(f"TT_METAL_HOME={home} holds no {_GENERATOR}")
+    if not (Checkout(Path(home), "TT_METAL_HOME").library / GENERATOR).is_file():
+        pytest.skip(f"TT_METAL_HOME={home} holds no Generator")
     return Path(home)
 
 

@@ -141,6 +141,30 @@ def test_a_setting_that_the_checkout_does_not_support_is_reported(
     assert "sampling" not in checks
 
 
+def test_a_checkout_that_garbles_a_p100_is_wrong_where_there_is_one(
+    machine: FakeSystem, tmp_path: Path
+) -> None:
+    home = checkout(tmp_path / "metal", S5)
+    source = home / "models/tt_transformers/tt/model_config.py"
+    source.write_text("per_core_M=7 if self.device_name == 'P100' else 1\n")
+    machine.add_p150()
+    assert "P100" not in examine(machine, {"TT_METAL_HOME": str(home)})
+    machine.add_card(1, {"tt_card_type": "p100a"}, {})
+    check = examine(machine, {"TT_METAL_HOME": str(home)})["P100"]
+    assert check.verdict == "wrong"
+    assert f"line 1 of {source}" in check.cure
+
+
+def test_the_renamed_library_is_shown_with_its_generation_and_its_pin(
+    machine: FakeSystem, tmp_path: Path
+) -> None:
+    home = checkout(tmp_path / "metal", S5, "5.10.2")
+    (home / "models/tt_transformers").rename(home / "models/ttt_compat")
+    checks = examine(machine, {"TT_METAL_HOME": str(home)})
+    assert "models/ttt_compat, API generation S5" in checks["tt-metal"].fact
+    assert "5.10.2" in checks["transformers"].cure
+
+
 def test_a_checkout_without_a_card_explains_how_a_container_gets_one(
     machine: FakeSystem, tmp_path: Path
 ) -> None:

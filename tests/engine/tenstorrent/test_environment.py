@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,12 +11,15 @@ import pytest
 from ttchat_tui.engine.base import MissingDependency, ModelLoadError
 from ttchat_tui.engine.tenstorrent import environment
 from ttchat_tui.engine.tenstorrent.environment import (
+    GENERATOR,
+    LIBRARIES,
     Checkout,
     EnvironmentSettings,
     applied,
     cache_parent,
     choose_api,
     find_checkout,
+    importable_library,
     model_folder,
     variables,
 )
@@ -43,6 +48,32 @@ def test_the_variables_come_before_the_configuration_and_the_usual_places(tmp_pa
     assert found() == Checkout(user / "tt-metal", "~/tt-metal")
     assert find_checkout("", {}, home=tmp_path, current=here) == Checkout(here, "the current folder")
     assert find_checkout("", {}, home=tmp_path, current=tmp_path) is None
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_the_library_is_found_by_its_generator_whatever_else_lies_there(tmp_path: Path, name: str) -> None:
+    for other in LIBRARIES:
+        (tmp_path / "models" / other / "tt" / "__pycache__").mkdir(parents=True)
+    assert find_checkout("", {}, home=tmp_path, current=tmp_path) is None
+    (tmp_path / "models" / name / GENERATOR).touch()
+    found = find_checkout("", {}, home=tmp_path, current=tmp_path)
+    assert found is not None
+    assert found.library == tmp_path / "models" / name
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_library_on_the_python_path_needs_no_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As in tt-metal's own venv, whose PYTHONPATH is the checkout."""
+    for module in [each for each in sys.modules if each.partition(".")[0] == "models"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert importable_library() == ""
+    (tmp_path / "models" / name / "tt").mkdir(parents=True)
+    (tmp_path / "models" / name / GENERATOR).touch()
+    importlib.invalidate_caches()
+    assert importable_library() == name
 
 
 def test_a_runtime_root_without_models_is_skipped(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.engine.tenstorrent.fakes import card, s1, s5, s7
 from tests.engine.tenstorrent.fakes.card import EVENTS, TRACE_BYTES, lasting, misuses
+from tests.engine.tenstorrent.fakes.generator import ModelArgs
 from tests.engine.tenstorrent.fakes.installation import GENERATIONS, Installation
 from tests.engine.tenstorrent.talk import DRAWN, FIRST, GREEDY, SECOND, expected, load, reply
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
@@ -19,6 +20,8 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError, ModelLoadError
 from ttchat_tui.engine.tenstorrent.adapter import identify
 from ttchat_tui.engine.tenstorrent.engine import TenstorrentEngine
+from ttchat_tui.engine.tenstorrent.environment import GENERATOR, Checkout
+from ttchat_tui.engine.tenstorrent.source_profile import MODEL_CONFIG
 
 
 @pytest.fixture(params=GENERATIONS)
@@ -91,8 +94,8 @@ def test_nothing_is_swallowed_misused_or_left_on_the_card(
 
 
 def _name(installed: Installation) -> str:
-    folder = Path(installed.variables["TT_METAL_HOME"], "models", "tt_transformers", "tt")
-    return (folder / "generator.py").read_text().split(".fakes.")[1].split()[0]
+    library = Checkout(Path(installed.variables["TT_METAL_HOME"]), "TT_METAL_HOME").library
+    return (library / GENERATOR).read_text().split(".fakes.")[1].split()[0]
 
 
 def test_a_trace_region_that_is_too_small_is_enlarged_after_closing_the_mesh(
@@ -148,15 +151,34 @@ def test_an_error_in_mid_reply_is_reported_and_the_next_reply_is_whole(
 
 @pytest.mark.parametrize(
     ("generation", "profile"),
-    [("s1", "S1"), ("s2", "S1"), ("s3", "S3"), ("s4", "S4"), ("s5", "S5"), ("s6", "S6")],
+    [("s1", "S1"), ("s2", "S1"), ("s3", "S3"), ("s4", "S4"), ("s5", "S5"), ("s6", "S6"), ("compat", "S6")],
 )
 def test_a_generation_is_identified_by_its_signatures(generation: str, profile: str) -> None:
     module: Any = importlib.import_module(f"tests.engine.tenstorrent.fakes.{generation}")
     found = identify(module.Generator)
     assert found.name == profile
-    assert found.has_start_pos == (generation == "s6")
-    assert ("warmup_prefill" in found.prefill_keywords) == (generation in ("s5", "s6"))
-    assert ("enable_trace" in found.prefill_keywords) == (generation in ("s4", "s5", "s6"))
+    assert found.has_start_pos == (profile == "S6")
+    assert ("warmup_prefill" in found.prefill_keywords) == (profile in ("S5", "S6"))
+    assert ("enable_trace" in found.prefill_keywords) == (profile in ("S4", "S5", "S6"))
+
+
+@pytest.mark.parametrize(
+    ("device", "rows", "is_noted"), [("P150", 7, False), ("P100", 1, False), ("P100", 7, True)]
+)
+def test_a_p100_has_a_note_if_the_checkout_garbles_its_short_prompts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, rows: int, is_noted: bool
+) -> None:
+    monkeypatch.setattr(ModelArgs, "device_name", device)
+    with Installation("s5", tmp_path) as installed:
+        config = Path(installed.variables["TT_METAL_HOME"], "models/tt_transformers", MODEL_CONFIG)
+        config.write_text(
+            f"{config.read_text()}\ndef program(self):\n    return dict(per_core_M={rows}\n"
+            '    if self.device_name == "P100"\n    else 1)\n'
+        )
+        engine = TenstorrentEngine()
+        notes = load(engine, installed).notes
+        engine.close()
+    assert ["50656" in note and str(config) in note for note in notes] == [True] * is_noted
 
 
 def test_a_generator_whose_only_decode_is_the_vision_models_is_refused_with_what_was_found() -> None:

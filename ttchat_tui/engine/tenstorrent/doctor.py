@@ -21,7 +21,12 @@ from ttchat_tui.engine.tenstorrent.environment import Checkout, find_checkout, i
 from ttchat_tui.engine.tenstorrent.floors import numbers
 from ttchat_tui.engine.tenstorrent.mesh import mesh_shape
 from ttchat_tui.engine.tenstorrent.sfpi import sfpi_check
-from ttchat_tui.engine.tenstorrent.source_profile import generation, transformers_pin
+from ttchat_tui.engine.tenstorrent.source_profile import (
+    MODEL_CONFIG,
+    generation,
+    p100_fault,
+    transformers_pin,
+)
 from ttchat_tui.engine.tenstorrent.telemetry import System
 from ttchat_tui.engine.tenstorrent.visible_cards import MOCK, chip_count
 
@@ -51,7 +56,7 @@ def _all(request: DoctorRequest, system: System, cards: tuple[CardReading, ...])
     if not cards and not has_ttnn and checkout is None and problem is None:
         yield Check("tenstorrent", "ok", "no card, no ttnn, no tt-metal: models run on the CPU")
         return
-    name = generation(checkout.root) if checkout is not None else "S7" if _has_package() else ""
+    name = generation(checkout) if checkout is not None else "S7" if _has_package() else ""
     if mock := environ.get(MOCK):
         yield Check("card", "note", f"a mock: {mock}; no real card is opened", f"unset {MOCK}")
     else:
@@ -61,6 +66,9 @@ def _all(request: DoctorRequest, system: System, cards: tuple[CardReading, ...])
         yield _packages()
         yield sfpi_check(system, environ, checkout)
     yield from _checkout(checkout, name) if problem is None else [problem]
+    has_p100 = any(card.card_type.lower().startswith("p100") for card in cards)
+    if has_p100 and checkout is not None and (fault := p100_fault(checkout.library / MODEL_CONFIG)):
+        yield Check("P100", "wrong", fault.message, fault.cure)
     yield from _settings(options, name)
     yield from _variables(options, system, environ)
     yield from request.hub_checks()
@@ -104,7 +112,7 @@ def _checkout(checkout: Checkout | None, name: str) -> Iterator[Check]:
         )
         yield Check("tt-metal", "wrong", f"{where}: an unknown API", cure)
     else:
-        yield Check("tt-metal", "ok", f"{where}: API generation {name}")
+        yield Check("tt-metal", "ok", f"{where}: models/{checkout.library.name}, API generation {name}")
     yield _transformers(checkout)
 
 
@@ -125,7 +133,7 @@ def _has_package() -> bool:
 
 
 def _transformers(checkout: Checkout) -> Check:
-    pinned, here = transformers_pin(checkout.root), version_of("transformers")
+    pinned, here = transformers_pin(checkout), version_of("transformers")
     if here is None:
         return Check(
             "transformers", "wrong", "not installed", f"pip install transformers=={pinned or '4.53.0'}"

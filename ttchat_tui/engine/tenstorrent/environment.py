@@ -19,8 +19,12 @@ from ttchat_tui.engine.base import MissingDependency, ModelLoadError
 
 Api: TypeAlias = Literal["generator", "package"]
 
-GENERATOR: Final = Path("models", "tt_transformers", "tt", "generator.py")
-"""The source of the Generator in a tt-metal checkout."""
+LIBRARIES: Final = ("tt_transformers", "ttt_compat")
+"""Names of the library with the Generator, in `models` of a tt-metal checkout. The second one is from tt-metal PR 55977, a
+rename of 2026-09 without a shim; for another rename add its name here."""
+
+GENERATOR: Final = Path("tt", "generator.py")
+"""The source of the Generator in its library."""
 _FOLDER_NAME: Final = re.compile(r"(?!\.+\Z)[\w.-]{1,100}")
 _ROOT_VARIABLES: Final = ("TT_METAL_HOME", "TT_METAL_RUNTIME_ROOT")
 WHEEL_PYTHONS: Final = ((3, 10), (3, 12))
@@ -28,11 +32,17 @@ WHEEL_PYTHONS: Final = ((3, 10), (3, 12))
 
 
 class Checkout(msgspec.Struct, frozen=True):
-    """A tt-metal source tree with models/tt_transformers."""
+    """A tt-metal source tree with one of `LIBRARIES`."""
 
     root: Path
     found_by: str
     """Where it was found: a variable, the configuration, or a usual place."""
+
+    @property
+    def library(self) -> Path:
+        """The folder of the library with the Generator."""
+        models = self.root / "models"
+        return models / _library_in(models)
 
 
 def find_checkout(
@@ -44,7 +54,7 @@ def find_checkout(
     too (a wheel's runtime root has no models/).
 
     Raises:
-        ModelLoadError: a variable names no folder, or `[tt] home` one without models/tt_transformers.
+        ModelLoadError: a variable names no folder, or `[tt] home` one without the Generator.
     """
     for variable, value in _named_roots(environ):
         root = expanded(value)
@@ -59,7 +69,7 @@ def find_checkout(
         root = expanded(configured)
         if not _is_checkout(root):
             raise ModelLoadError(
-                f"[tt] home = {configured!r} has no {GENERATOR}.",
+                f"[tt] home = {configured!r} has no {Path('models', LIBRARIES[0], GENERATOR)}.",
                 "Name the root of a tt-metal checkout, or leave it out.",
             )
         return Checkout(root, "[tt] home")
@@ -79,7 +89,7 @@ def choose_api(
     """
     if not is_importable("ttnn"):
         raise MissingDependency("The Tenstorrent engine needs ttnn, which is not installed.", ttnn_cure())
-    has_generator = checkout is not None or is_importable("models", "models.tt_transformers")
+    has_generator = checkout is not None or importable_library() != ""
     has_package = is_importable("tt_transformers", "tt_transformers.llm_runtime")
     if requested != "package" and has_generator:
         return "generator"
@@ -91,6 +101,15 @@ def choose_api(
         f"ttnn is installed, but {looked_for} was not found.{without if requested != 'package' else ''}",
         "Clone tt-metal at the release of your ttnn and set TT_METAL_HOME to it (or [tt] home in config.toml).",
     )
+
+
+def importable_library() -> str:
+    """Name of the library that `import models.…` would find: one of `LIBRARIES`; empty if there is none."""
+    if not is_importable("models"):
+        return ""
+    found = importlib.util.find_spec("models")
+    folders = (found and found.submodule_search_locations) or ()
+    return next((name for folder in folders if (name := _library_in(Path(folder)))), "")
 
 
 def ttnn_cure() -> str:
@@ -226,7 +245,12 @@ def _named_roots(environ: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _is_checkout(root: Path) -> bool:
-    return (root / GENERATOR).is_file()
+    return _library_in(root / "models") != ""
+
+
+def _library_in(models: Path) -> str:
+    """The file decides: a folder of another name may be left behind by git, with caches in it."""
+    return next((name for name in LIBRARIES if (models / name / GENERATOR).is_file()), "")
 
 
 def is_importable(*modules: str) -> bool:

@@ -10,6 +10,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
@@ -20,7 +21,7 @@ from ttchat_tui.engine.tenstorrent import package
 from ttchat_tui.engine.tenstorrent.adapter import CardModel, Profile, identify
 from ttchat_tui.engine.tenstorrent.buckets import warm_lengths
 from ttchat_tui.engine.tenstorrent.default_mesh import one_chip_note
-from ttchat_tui.engine.tenstorrent.environment import Api
+from ttchat_tui.engine.tenstorrent.environment import Api, importable_library
 from ttchat_tui.engine.tenstorrent.errors import explain
 from ttchat_tui.engine.tenstorrent.families import family_of, page_table
 from ttchat_tui.engine.tenstorrent.mesh import (
@@ -39,6 +40,7 @@ from ttchat_tui.engine.tenstorrent.sampler_choice import (
     choose_sampler,
     sample_on_host,
 )
+from ttchat_tui.engine.tenstorrent.source_profile import p100_fault
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
 from ttchat_tui.engine.tenstorrent.warm_up import SamplerFailed, verify_prefix, warm_up
 
@@ -173,8 +175,12 @@ def _open_mesh(ttnn: Any, spec: CardSpec, region: int) -> tuple[Mesh, tuple[str,
 def _fabric(ttnn: Any, spec: CardSpec) -> str:
     if spec.api == "package":
         return package_fabric(spec.mesh_name)
-    generators: Any = importlib.import_module("models.tt_transformers.tt.generator")
-    return generator_fabric(ttnn, identify(generators.Generator).name)
+    return generator_fabric(ttnn, identify(_library_module("generator").Generator).name)
+
+
+def _library_module(name: str) -> Any:
+    """A module of the library with the Generator."""
+    return importlib.import_module(f"models.{importable_library()}.tt.{name}")
 
 
 def _first_region(spec: CardSpec) -> int:
@@ -194,7 +200,7 @@ def _build_generator(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressRepo
     options = spec.options
     context = context_positions(spec.requested_context, spec.model_context, options.max_batch_size)
     with native_progress(report) as progress:
-        generators: Any = importlib.import_module("models.tt_transformers.tt.generator")
+        generators = _library_module("generator")
         arguments, model, kv_cache = _build_model(ttnn, mesh, options, context, progress)
         generator = generators.Generator(
             model=[model], model_args=[arguments], mesh_device=mesh.device, tokenizer=arguments.tokenizer
@@ -232,6 +238,7 @@ def _build_generator(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressRepo
             context_length=context,
             notes=(
                 *_context_notes(spec, context),
+                *_fault_notes(arguments),
                 *choice.notes,
                 *_reuse_notes(card_model, stepper, spec, profile),
             ),
@@ -242,8 +249,7 @@ def _build_model(
     ttnn: Any, mesh: Mesh, options: TenstorrentOptions, context: int, progress: NativeProgress
 ) -> tuple[Any, Any, Any]:
     """Arguments, model and paged KV cache from `create_tt_model`, which reads, converts and uploads the weights."""
-    common: Any = importlib.import_module("models.tt_transformers.tt.common")
-    config: Any = importlib.import_module("models.tt_transformers.tt.model_config")
+    common, config = _library_module("common"), _library_module("model_config")
     progress.check()
     batch = options.max_batch_size
     arguments, model, kv_cache, state = common.create_tt_model(
@@ -261,6 +267,14 @@ def _build_model(
     gc.collect()
     progress.check()
     return arguments, model, kv_cache
+
+
+def _fault_notes(arguments: Any) -> tuple[str, ...]:
+    """Faults of the checkout on this card."""
+    if getattr(arguments, "device_name", "") != "P100":
+        return ()
+    fault = p100_fault(Path(_library_module("model_config").__file__))
+    return () if fault is None else (f"{fault.message} {fault.cure}",)
 
 
 def _warm_model(

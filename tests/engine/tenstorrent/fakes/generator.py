@@ -62,6 +62,7 @@ class ModelArgs:
     n_layers: int = 2
     max_prefill_chunk_size: int = field(default_factory=lambda: int(os.environ.get(CHUNK, 128 * 1024)))
     tokenizer: str = "tokenizer"
+    device_name = "N150"
 
 
 def create(

@@ -13,10 +13,9 @@ from tests.engine.tenstorrent.fakes.card import EVENTS
 from tests.engine.tenstorrent.fakes.checkpoint import write_checkpoint
 from ttchat_tui.domain.model_spec import ModelSpec, TenstorrentOptions
 
-GENERATIONS: Final = ("s1", "s2", "s3", "s4", "s5", "s6", "s7")
+GENERATIONS: Final = ("s1", "s2", "s3", "s4", "s5", "s6", "compat", "s7")
 _FAKES: Final = "tests.engine.tenstorrent.fakes"
 _NAMES: Final = ("ttnn", "loguru", "models", "tt_transformers")
-_TT: Final = "models/tt_transformers/tt"
 
 
 class Installation:
@@ -40,12 +39,13 @@ class Installation:
             _module(self.site / "tt_transformers/sampling/sampling_params.py", "s7")
             _module(self.site / "tt_transformers/models/llama32_1b/hf_generator.py", "s7")
         else:
-            _package(checkout, "models", "models/tt_transformers", _TT)
+            library = f"models/{'ttt_compat' if generation == 'compat' else 'tt_transformers'}"
+            _package(checkout, "models", library, f"{library}/tt")
             for name in ("common", "generator", "model_config"):
-                _module(checkout / _TT / f"{name}.py", generation)
+                _module(checkout / library / "tt" / f"{name}.py", generation)
         root = "" if generation == "s7" else str(checkout)
         self.variables = {"TT_METAL_HOME": root, "TT_METAL_RUNTIME_ROOT": "", **(variables or {})}
-        self.variables |= {native.DYNAMIC_TRACES: "1"} if generation in ("s5", "s6", "s7") else {}
+        self.variables |= {native.DYNAMIC_TRACES: "1"} if generation in ("s5", "s6", "compat", "s7") else {}
         self.api: str = "package" if generation == "s7" else "generator"
 
     def spec(self, context_length: int = 1024, **options: object) -> ModelSpec:

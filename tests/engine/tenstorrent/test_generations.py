@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.engine.tenstorrent.fakes import card, s1, s5, s7
@@ -14,6 +16,7 @@ from tests.engine.tenstorrent.fakes.card import EVENTS, TRACE_BYTES, lasting, mi
 from tests.engine.tenstorrent.fakes.generator import ModelArgs
 from tests.engine.tenstorrent.fakes.installation import GENERATIONS, Installation
 from tests.engine.tenstorrent.talk import DRAWN, FIRST, GREEDY, SECOND, expected, load, reply
+from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
 from ttchat_tui.domain.sampling import SamplingParams
@@ -210,6 +213,18 @@ def test_the_packages_older_executor_gives_the_same_text(
         engine = TenstorrentEngine()
         load(engine, installed)
         assert reply(engine)[0] == expected(installed)
+        engine.close()
+
+
+@pytest.mark.parametrize("chunk", ["4096", "131072"])
+def test_the_package_answers_prompts_beyond_4k_with_a_trace(tmp_path: Path, chunk: str) -> None:
+    with Installation("s7", tmp_path, {card.CHUNK: chunk}) as installed:
+        config = installed.checkpoint / "config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), "max_position_embeddings": 8192}))
+        engine = TenstorrentEngine()
+        engine.load(installed.spec(8192), lambda progress: None)
+        long = (ChatMessage("user", " ".join(["word"] * 5000)),)
+        assert len(reply(engine, long, msgspec.structs.replace(GREEDY, max_tokens=3))[0]) == 3
         engine.close()
 
 

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.tenstorrent.buckets import prefill_buckets
 from ttchat_tui.engine.tenstorrent.card_sampling import (
     SAMPLER_PROGRAMS,
     DrawParameters,
@@ -110,7 +111,7 @@ def build(
             trace=dataclasses.replace(before.config.trace, mode="decode_only" if trace else "none"),
             warmup=dataclasses.replace(
                 before.config.warmup,
-                prefill_seq_lens=tuple(prefill_lengths(max_seq_len)),
+                prefill_seq_lens=tuple(_prefill_lengths(llm.runtime_config, max_seq_len)),
                 prefill_batch_sizes=(1,),  # `CardStepper.fork` prefills one row at a time.
                 include_decode_top_k=draws,
             ),
@@ -120,9 +121,11 @@ def build(
     return llm
 
 
-def prefill_lengths(max_seq_len: int) -> list[int]:
-    """Buckets to compile before the trace is live. Nothing new compiles after that."""
-    return [length for length in (128, 1024, 2048, 4096) if length <= max_seq_len]
+def _prefill_lengths(runtime_config: Any, max_seq_len: int) -> list[int]:
+    """Buckets to compile before the trace is live: nothing new compiles after that. A longer prompt goes in chunks of the last
+    one, which the executor compiles behind a cached prefix too."""
+    longest = min(max_seq_len, int(getattr(runtime_config, "max_prefill_chunk_size", max_seq_len)))
+    return prefill_buckets("S7", longest)
 
 
 class ExecutorModel:

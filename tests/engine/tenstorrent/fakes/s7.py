@@ -55,6 +55,7 @@ class LlamaExecutorConfig:
 class RuntimeConfig:
     max_batch_size: int
     max_seq_len: int
+    max_prefill_chunk_size: int
 
 
 class Executor:
@@ -170,7 +171,8 @@ class Executor:
         slots = list(range(rows)) if empty_slots is None else empty_slots
         if len(set(slots)) != rows or max(slots) >= self._rows:
             raise ValueError("empty_slots must be unique and below max_batch_size")
-        self._wave(rows, [padded_new(length) for length in lengths.tolist()])
+        # A chunk is compiled as one behind a cached prefix, which the warm-up runs for each length too.
+        self._wave(rows, [min(padded_new(length), self.model.chunk) for length in lengths.tolist()])
         logits = torch.zeros(rows, 1, VOCAB)
         for row, (length, start) in enumerate(zip(lengths.tolist(), starts.tolist(), strict=True)):
             if start < length:
@@ -358,7 +360,7 @@ def from_pretrained(
     model = Transformer(
         mesh_device, batch=max_batch_size, max_seq_len=max_seq_len, blocks=blocks, block_size=_BLOCK
     )
-    runtime = RuntimeConfig(max_batch_size, max_seq_len)
+    runtime = RuntimeConfig(max_batch_size, max_seq_len, model.chunk)
     config = LlamaExecutorConfig(
         TraceConfig("none"), WarmupConfig(), PagedKVCacheConfig(_BLOCK, blocks, dtype), False
     )

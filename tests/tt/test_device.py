@@ -30,8 +30,8 @@ def run(code: str, folder: Path, *arguments: str, **variables: str) -> str:
 def test_a_mesh_opens_closes_and_opens_again(card: str, tmp_path: Path) -> None:
     code = """
 import ttnn
-from ttchat_tui.engine.tenstorrent.mesh import Mesh, mesh_shape
-shape = mesh_shape("", len(ttnn.get_device_ids()))
+from ttchat_tui.engine.tenstorrent.mesh import Mesh, default_shape
+shape = default_shape("", len(ttnn.get_device_ids()))
 for _ in range(2):
     mesh = Mesh(ttnn, shape, 0)
     tensor = ttnn.zeros([32, 32], dtype=ttnn.bfloat16, layout=ttnn.TILE_LAYOUT, device=mesh.device)

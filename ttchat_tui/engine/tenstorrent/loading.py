@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gc
 import importlib
 import logging
-import sys
 import traceback
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
@@ -33,7 +31,7 @@ from ttchat_tui.engine.tenstorrent.mesh import (
     package_fabric,
     trace_region_bytes,
 )
-from ttchat_tui.engine.tenstorrent.progress import BarStream, NativeProgress
+from ttchat_tui.engine.tenstorrent.progress import NativeProgress, native_progress
 from ttchat_tui.engine.tenstorrent.sampler_choice import (
     SamplerChoice,
     choose_package_sampler,
@@ -358,22 +356,3 @@ def _build_package(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressReport
 def _optimizations(config: Any, options: TenstorrentOptions) -> Callable[[Any], Any]:
     precision = getattr(config.DecodersPrecision, options.optimizations)
     return lambda arguments: precision(arguments.n_layers, arguments.model_name)
-
-
-@contextlib.contextmanager
-def native_progress(report: ProgressReporter) -> Generator[NativeProgress, None, None]:
-    """Turn loguru's lines and tqdm's bars into load progress during the block. They still reach the log."""
-    progress = NativeProgress(report)
-    sink: int | None = None
-    loguru: Any = sys.modules.get("loguru")
-    if loguru is not None:
-        sink = loguru.logger.add(progress.line, level="DEBUG", format="{message}")
-    stderr = sys.stderr
-    sys.stderr = cast("Any", BarStream(cast("Any", stderr), progress))
-    try:
-        yield progress
-    finally:
-        sys.stderr = stderr
-        if loguru is not None and sink is not None:
-            with contextlib.suppress(ValueError):  # Something called logger.remove().
-                loguru.logger.remove(sink)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
-from collections.abc import Callable
-from typing import Final
+import sys
+from collections.abc import Callable, Generator
+from typing import Any, Final, cast
 
-from ttchat_tui.domain.events import LoadPhase, LoadProgress
+from ttchat_tui.domain.events import LoadPhase, LoadProgress, ProgressReporter
 
 _BAR: Final = re.compile(r"(\d+)/(\d+) \[")
 """tqdm: `Loading layers:  34%|███▍      | 11/32 [00:05<00:09,  2.2it/s]`."""
@@ -85,3 +87,22 @@ class BarStream(io.TextIOBase):
 
     def isatty(self) -> bool:
         return False
+
+
+@contextlib.contextmanager
+def native_progress(report: ProgressReporter) -> Generator[NativeProgress, None, None]:
+    """Turn loguru's lines and tqdm's bars into load progress during the block. They still reach the log."""
+    progress = NativeProgress(report)
+    sink: int | None = None
+    loguru: Any = sys.modules.get("loguru")
+    if loguru is not None:
+        sink = loguru.logger.add(progress.line, level="DEBUG", format="{message}")
+    stderr = sys.stderr
+    sys.stderr = cast("Any", BarStream(cast("Any", stderr), progress))
+    try:
+        yield progress
+    finally:
+        sys.stderr = stderr
+        if loguru is not None and sink is not None:
+            with contextlib.suppress(ValueError):  # Something called logger.remove().
+                loguru.logger.remove(sink)

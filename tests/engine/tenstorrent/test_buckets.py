@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.engine.tenstorrent.fakes.generator import padded_new, padded_old
@@ -11,8 +13,9 @@ from ttchat_tui.engine.tenstorrent.buckets import prefill_buckets, warm_lengths
 @pytest.mark.parametrize(
     ("generation", "padded"), [("S1", padded_old), ("S4", padded_old), ("S5", padded_new), ("S6", padded_new)]
 )
-def test_buckets_are_the_lengths_that_the_generation_pads_to(generation: str, padded: object) -> None:
-    assert callable(padded)
+def test_buckets_are_the_lengths_that_the_generation_pads_to(
+    generation: str, padded: Callable[[int], int]
+) -> None:
     assert prefill_buckets(generation, 8192) == sorted({padded(length) for length in range(1, 8193)})
 
 

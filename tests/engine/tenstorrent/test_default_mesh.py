@@ -18,9 +18,9 @@ from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.tenstorrent.default_mesh import MeshChoice, choose_mesh
 from ttchat_tui.engine.tenstorrent.engine import TenstorrentEngine
 from ttchat_tui.engine.tenstorrent.telemetry import System
+from ttchat_tui.engine.tenstorrent.visible_cards import VISIBLE_VARIABLES
 
-VISIBLE = ("TT_VISIBLE_DEVICES", "TT_METAL_VISIBLE_DEVICES")
-ONE = dict.fromkeys(VISIBLE, "0")
+ONE = dict.fromkeys(VISIBLE_VARIABLES, "0")
 
 
 def machine(folder: Path, *types: str) -> System:
@@ -84,11 +84,12 @@ def test_a_named_mesh_of_several_chips_is_left_alone(tmp_path: Path, name: str) 
     assert choose_mesh(name, machine(tmp_path, *types), {}) == MeshChoice(name=name, is_default=False)
 
 
-@pytest.mark.parametrize("variable", VISIBLE)
+@pytest.mark.parametrize("variable", VISIBLE_VARIABLES)
 def test_cards_that_the_user_hides_do_not_count(tmp_path: Path, variable: str) -> None:
     system = machine(tmp_path, "n150", "n300", "n150")
     assert choose_mesh("", system, {variable: "1"}).name == "N300"
-    assert choose_mesh("", system, {variable: "1,2"}).variables == dict.fromkeys(VISIBLE, "1")
+    assert choose_mesh("", system, {variable: "1,2"}).variables == dict.fromkeys(VISIBLE_VARIABLES, "1")
+    assert choose_mesh("", system, {variable: "0000:01:00.0"}) == MeshChoice(name="", is_default=True)
 
 
 # -- the whole load
@@ -96,7 +97,11 @@ def test_cards_that_the_user_hides_do_not_count(tmp_path: Path, variable: str) -
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Iterator[Installation]:
-    variables = {"MESH_DEVICE": "", SYSTEM_ROOT: str(tmp_path / "system"), **dict.fromkeys(VISIBLE, "")}
+    variables = {
+        "MESH_DEVICE": "",
+        SYSTEM_ROOT: str(tmp_path / "system"),
+        **dict.fromkeys(VISIBLE_VARIABLES, ""),
+    }
     with Installation("s5", tmp_path, variables) as installation:
         yield installation
 
@@ -122,11 +127,11 @@ def test_two_cards_start_on_one_chip_with_the_other_hidden_while_it_loads(
     monkeypatch.setattr(
         native,
         "open_mesh_device",
-        lambda **given: (seen.append(os.environ[VISIBLE[0]]), native_open(**given))[1],
+        lambda **given: (seen.append(os.environ[VISIBLE_VARIABLES[0]]), native_open(**given))[1],
     )
     info = load(engine, installed, mesh_device="")
     assert seen == ["0"]
-    assert os.environ[VISIBLE[0]] == ""
+    assert os.environ[VISIBLE_VARIABLES[0]] == ""
     assert [note for note in info.notes if "2 cards were found" in note]
     assert shape(engine) == (1, 1)
     assert "fabric" not in EVENTS

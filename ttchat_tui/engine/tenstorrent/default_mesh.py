@@ -13,7 +13,7 @@ import msgspec
 
 from ttchat_tui.engine.tenstorrent.mesh import GALAXY_CHIPS, named_shape
 from ttchat_tui.engine.tenstorrent.telemetry import System
-from ttchat_tui.engine.tenstorrent.visible_cards import MOCK, visible_numbers
+from ttchat_tui.engine.tenstorrent.visible_cards import MOCK, VISIBLE_VARIABLES, visible_numbers
 
 _ON_ONE_BOARD: Final = {
     ("n150", 1): "N150",
@@ -60,7 +60,11 @@ def choose_mesh(named: str, system: System, environ: Mapping[str, str]) -> MeshC
     is_default = not named
     if named and named_shape(named) != (1, 1):
         return MeshChoice(name=named, is_default=False)
-    numbers = [] if environ.get(MOCK) else visible_numbers(system, environ)
+    shown = "".join(environ.get(variable, "") for variable in VISIBLE_VARIABLES)
+    is_known = not environ.get(MOCK) and not shown.strip(
+        "0123456789, "
+    )  # A bus address names a card that is not read here.
+    numbers = visible_numbers(system, environ) if is_known else []
     kinds = [card.card_type.lower()[:4] for card in system.read_cards() if card.index in numbers]
     board = (kinds[0], len(kinds)) if len(set(kinds)) == 1 else ("", len(kinds))
     if is_default and (name := "8x4" if len(kinds) == GALAXY_CHIPS else _ON_ONE_BOARD.get(board, "")):
@@ -70,8 +74,7 @@ def choose_mesh(named: str, system: System, environ: Mapping[str, str]) -> MeshC
     return MeshChoice(
         name=named or "1x1",
         is_default=is_default,
-        # The newer and the older name. Number 0 is the first visible card in all generations.
-        variables={"TT_VISIBLE_DEVICES": str(numbers[0]), "TT_METAL_VISIBLE_DEVICES": str(numbers[0])},
+        variables=dict.fromkeys(VISIBLE_VARIABLES, str(numbers[0])),
         note=one_chip_note(f"{len(kinds)} cards", _JOINED.get(board, "")) if is_default else "",
     )
 

@@ -16,6 +16,7 @@ import msgspec
 
 from ttchat_tui.domain.user_paths import expanded
 from ttchat_tui.engine.base import MissingDependency, ModelLoadError
+from ttchat_tui.engine.tenstorrent.visible_cards import VISIBLE_VARIABLES
 
 Api: TypeAlias = Literal["generator", "package"]
 
@@ -176,13 +177,7 @@ def variables(settings: EnvironmentSettings, environ: Mapping[str, str]) -> dict
     return changes
 
 
-_OF_ONE_LOAD: Final = (
-    "HF_MODEL",
-    "HF_HUB_OFFLINE",
-    "TT_CACHE_PATH",
-    "TT_VISIBLE_DEVICES",
-    "TT_METAL_VISIBLE_DEVICES",
-)
+_OF_ONE_LOAD: Final = ("HF_MODEL", "HF_HUB_OFFLINE", "TT_CACHE_PATH", *VISIBLE_VARIABLES)
 """Variables of one model's load; the others hold for the process."""
 
 

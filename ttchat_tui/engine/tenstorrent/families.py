@@ -268,9 +268,10 @@ def release_traces(generator: Any, release_trace: Callable[[Any, Any], None]) ->
 
 def _forget(generator: Any, name: str) -> None:
     """Make an attribute as it was before the first trace: empty if the constructor makes it, otherwise missing."""
-    held: Any = vars(generator).get(name)
-    if isinstance(held, defaultdict) or (isinstance(held, dict) and name.startswith("_")):
-        cast("dict[Any, Any]", held).clear()
+    attributes: dict[str, Any] = vars(generator)
+    held = attributes.get(name)
+    if isinstance(held, defaultdict) or name.startswith("_"):
+        cast("dict[Any, Any]", held or {}).clear()
     elif held is not None:
         delattr(generator, name)
 

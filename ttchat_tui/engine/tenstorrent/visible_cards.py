@@ -10,14 +10,15 @@ from ttchat_tui.engine.tenstorrent.telemetry import System
 MOCK: Final = "TT_METAL_MOCK_CLUSTER_DESC_PATH"
 """ttnn opens a card that exists only as this file."""
 
-_VISIBLE_VARIABLES: Final = ("TT_VISIBLE_DEVICES", "TT_METAL_VISIBLE_DEVICES")
+VISIBLE_VARIABLES: Final[tuple[str, ...]] = ("TT_VISIBLE_DEVICES", "TT_METAL_VISIBLE_DEVICES")
+"""The newer and the older name (tt-metal 0.59) of the variable that hides cards."""
 _CHIPS: Final = (("n150", 1), ("n300", 2), ("p100", 1), ("p150", 1))
 """Beginning of the driver's card type, and the chips behind one device file."""
 
 
 def visible_numbers(system: System, environ: Mapping[str, str]) -> list[int]:
     """Numbers of the visible cards, as in /dev/tenstorrent."""
-    shown = next((environ[name] for name in _VISIBLE_VARIABLES if environ.get(name)), "")
+    shown = next((environ[name] for name in VISIBLE_VARIABLES if environ.get(name)), "")
     words = [word.strip() for word in shown.split(",") if word.strip()]
     numbers = system.card_numbers()
     # Other forms than plain numbers (bus addresses) are not parsed: every card counts then.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import types
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pytest
 
@@ -12,8 +14,10 @@ from tests.engine.tenstorrent.fakes.card import CHUNK, EVENTS, Mesh, lasting, mi
 from tests.engine.tenstorrent.fakes.installation import GENERATIONS, Installation
 from tests.engine.tenstorrent.talk import GREEDY, expected, load, prompt_ids, reply
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.generation import Candidate
+from ttchat_tui.domain.events import TokenEvent
+from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
 from ttchat_tui.engine.tenstorrent.engine import TenstorrentEngine
+from ttchat_tui.engine.tenstorrent.families import release_traces
 
 TRACED = tuple(generation for generation in GENERATIONS if generation != "s7")
 """S7 refuses to compile anything once its trace is recorded."""
@@ -85,6 +89,40 @@ def test_a_batch_records_the_step_once_for_all_of_its_rows(
     assert rows == [expected(installed, words(200))] * 3
     assert recorded() - traces == 1
     assert not misuses()
+
+
+def test_a_program_that_is_compiled_in_mid_reply_changes_nothing(
+    engine: TenstorrentEngine, installed: Installation
+) -> None:
+    request = GenerationRequest(id=1, messages=words(40), sampling=GREEDY, seed=1)
+    said: list[int] = []
+    traces = recorded()
+    for event in engine.generate(request, GenerationControl(GREEDY)):
+        if isinstance(event, TokenEvent):
+            said.extend(event.token_ids)
+            if len(said) == 5:
+                assert engine._loaded is not None
+                engine._loaded.card.mesh.device.compile("late")
+    assert said == expected(installed, words(40))
+    assert recorded() - traces == 1
+    assert not misuses()
+
+
+@pytest.mark.parametrize("suffix", ["text", "decode"])
+@pytest.mark.parametrize("is_there_from_the_start", [True, False])
+def test_nothing_of_a_released_trace_is_kept(suffix: str, is_there_from_the_start: bool) -> None:
+    """Its buffers would take memory, and a generation that finds them would not record."""
+    generator = types.SimpleNamespace(model=[], model_args=[types.SimpleNamespace(mesh_device="mesh")])
+    held: dict[Any, Any] = {True: {0: 7}} if is_there_from_the_start else {0: 7}
+    for name in (f"trace_ids_{suffix}", f"trace_inputs_{suffix}", f"trace_output_{suffix}"):
+        setattr(generator, name, defaultdict(lambda: None, held) if is_there_from_the_start else dict(held))
+    generator._prepared_decode_traces = {"key": "buffers"}
+    released: list[tuple[str, int]] = []
+    release_traces(generator, lambda mesh, trace: released.append((mesh, trace)))
+    assert released == [("mesh", 7)]
+    left = {name: value for name, value in vars(generator).items() if "trace" in name}
+    assert not any(left.values())
+    assert (f"trace_ids_{suffix}" in left) == is_there_from_the_start
 
 
 def test_a_load_compiles_what_short_prompts_need(engine: TenstorrentEngine) -> None:

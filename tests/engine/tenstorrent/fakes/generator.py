@@ -144,6 +144,8 @@ class Replayer:
 
     sampler: Sampler
     """The card's, from S4 on."""
+    capture_samples = False
+    """Recording runs the sampler, which writes its ids over the recorded step's tokens (S5 generator.py:1461)."""
 
     def __init__(
         self,
@@ -254,6 +256,8 @@ class Replayer:
             return logits if draw is None else draw(logits, given[1])
         if self._trace(on_device) is None:
             self._record(given, on_device)
+            if on_device and self.capture_samples and not refresh:
+                self._inputs[on_device][0] = torch.zeros_like(given[0])
         elif refresh:
             self._inputs[on_device] = given
         elif refresh_table:

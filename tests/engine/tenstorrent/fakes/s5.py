@@ -67,6 +67,8 @@ def create_tt_model(
 class PrefillsInWaves(Replayer):
     """Construction, prefill and end of S5 and S6."""
 
+    capture_samples = True
+
     def __init__(
         self, model: Any, model_args: Any, mesh_device: Any, processor: Any = None, tokenizer: Any = None
     ) -> None:

@@ -268,8 +268,7 @@ def release_traces(generator: Any, release_trace: Callable[[Any, Any], None]) ->
 
 def _forget(generator: Any, name: str) -> None:
     """Make an attribute as it was before the first trace: empty if the constructor makes it, otherwise missing."""
-    attributes: dict[str, Any] = vars(generator)
-    held = attributes.get(name)
+    held: Any = getattr(generator, name, None)
     if isinstance(held, defaultdict) or name.startswith("_"):
         cast("dict[Any, Any]", held or {}).clear()
     elif held is not None:

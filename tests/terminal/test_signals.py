@@ -9,6 +9,7 @@ import sys
 import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ pytestmark = [pytest.mark.terminal, pytest.mark.timeout(120)]
 def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
     apps: list[App] = []
 
-    def make(**environ: str) -> App:
+    def make(**environ: Any) -> App:
         apps.append(App(tmp_path, **(environ or NO_MODEL)))
         return apps[-1]
 

@@ -35,7 +35,9 @@ from ttchat_tui.domain.updates import (
 )
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session import ChatSession, left_out
+from ttchat_tui.session.chat import CANCEL_AGAIN_S
 from ttchat_tui.session.conversation import join_turns
+from ttchat_tui.session.notices import STILL_LOADING
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_store
@@ -44,7 +46,14 @@ from ttchat_tui.storage.opening import open_store
 class Chat:
     """A session on a scripted engine and a real database, pumped by hand."""
 
-    def __init__(self, path: Path, script: Script | None = None, gate: Gate | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        script: Script | None = None,
+        gate: Gate | None = None,
+        *,
+        is_loaded: bool = True,
+    ) -> None:
         self.now = 0.0
         self.engine = ScriptedEngine(script, gate)
         self.host = EngineHost(self.engine, prepare_scripted)
@@ -54,7 +63,8 @@ class Chat:
         self.applied = 0
         self.host.start()
         self.host.load("scripted")
-        self.until(EngineLoaded)
+        if is_loaded:
+            self.until(EngineLoaded)
 
     def until(self, kind: type[EngineEvent], **fields: Any) -> list[Update]:
         """Wait for an event, and apply all events up to it."""
@@ -447,6 +457,25 @@ def test_a_message_that_waits_for_a_load_can_be_withdrawn(tmp_path: Path) -> Non
     assert [message.content for message in session.path] == ["early", ""]
     host.shutdown()
     store.close()
+
+
+def loading(path: Path, gate: Gate) -> Chat:
+    """A session whose model loads as the gate lets it."""
+    return Chat(path, Script(stepped_load=True), gate, is_loaded=False)
+
+
+def test_a_load_is_cancelled_by_two_requests_in_a_row_and_not_by_two_apart(tmp_path: Path) -> None:
+    chat = loading(tmp_path / "any.db", Gate())
+    asked = [Notice(STILL_LOADING)]
+    assert chat.session.interrupt() == asked
+    chat.now += CANCEL_AGAIN_S + 1
+    assert chat.session.interrupt() == asked
+    assert chat.session.interrupt() == []
+    chat.until(EngineFailed)
+    assert chat.host.state == "empty"
+    chat.session.load("scripted")
+    assert chat.session.interrupt() == asked, "the next load has its own two"
+    chat.close()
 
 
 def test_the_draft_of_a_new_conversation_is_gone_once_it_is_sent(start: Callable[..., Chat]) -> None:

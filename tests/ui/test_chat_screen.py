@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.fakes import Gate, Script
@@ -456,8 +458,38 @@ async def test_escape_withdraws_a_waiting_message_and_then_cancels_the_load(tmp_
         await pilot.press("escape")
         await pilot.pause()
         assert not chat.session.is_busy
-        await pilot.press("escape")
+        await pilot.press("escape", "escape")
         await until(pilot, lambda: chat.host.state == "empty")
+    chat.host.shutdown()
+    chat.store.close()
+
+
+async def test_one_escape_during_a_load_only_says_what_a_second_one_does(tmp_path: Path) -> None:
+    ignored = threading.Event()
+
+    class Deaf(Gate):
+        """A step of a load that notices a cancel late, as the import of a library does."""
+
+        def wait(self, asking: Callable[[], None]) -> None:
+            ignored.wait(60)
+            super().wait(asking)
+
+    chat = ChatApp(tmp_path, Script(stepped_load=True), Deaf())
+    chat.host.start()
+    chat.host.load("scripted")
+    async with chat.app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: chat.host.state == "loading" and chat.screen.is_whole)
+        await settle(pilot, chat)
+        await pilot.press("escape")
+        assert chat.toasts() == ["The model is still loading.\nPress Esc again to cancel the load."]
+        assert chat.host.is_loading
+        await pilot.press("escape")
+        await pilot.pause()
+        assert "● cancelling" in shown(chat)
+        ignored.set()
+        await until(pilot, lambda: chat.host.state == "empty")
+        await settle(pilot, chat)
+        assert "○ no model" in shown(chat)
     chat.host.shutdown()
     chat.store.close()
 

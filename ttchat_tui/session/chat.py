@@ -5,8 +5,10 @@ The screen and the plain REPL drive the same object, on one thread.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 import msgspec
 from typing_extensions import assert_never
@@ -51,6 +53,7 @@ from ttchat_tui.session.notices import (
     NO_MODEL,
     NOTHING_TO_DO,
     OFFER,
+    STILL_LOADING,
     STILL_QUEUED,
     Unsaved,
     answered_elsewhere,
@@ -59,6 +62,9 @@ from ttchat_tui.session.notices import (
     still_running,
 )
 from ttchat_tui.storage.errors import StorageError, not_found
+
+CANCEL_AGAIN_S: Final = 5.0
+"""Two requests within this time cancel a load that nobody waits for."""
 
 
 class ChatSession(Conversations):
@@ -184,15 +190,22 @@ class ChatSession(Conversations):
 
     def interrupt(self) -> list[Update]:
         """Cancel what the user waits for: the queued message (it returns to the prompt), else the reply on screen, else a
-        load. A reply elsewhere continues, and a notice names its conversation."""
+        load, if the call is repeated within `CANCEL_AGAIN_S`. A reply elsewhere continues, and a notice names its
+        conversation."""
         if taken_back := self.take_back():
             return taken_back
-        if self._host.state == "loading":
-            if self.is_answering:
-                return self.drop_unstarted()
-            self._host.cancel_load()
-        elif not self.stop() and self.answered_elsewhere:
+        if self._host.is_loading:
+            return self.drop_unstarted() if self.is_answering else self._cancel_load_if_repeated()
+        if not self.stop() and self.answered_elsewhere:
             return [Notice(runs_elsewhere(self.answered_elsewhere))]
+        return []
+
+    def _cancel_load_if_repeated(self) -> list[Update]:
+        if self._clock() - self._cancel_offered_s > CANCEL_AGAIN_S:
+            self._cancel_offered_s = self._clock()
+            return [Notice(STILL_LOADING)]
+        self._cancel_offered_s = -math.inf
+        self._host.cancel_load()
         return []
 
     def stop(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
@@ -71,10 +72,13 @@ class Conversations:
         self._runner = ReplyRunner(store, host, self._writer, lambda home: home is self._opened, clock)
         self._queue = MessageQueue()
         self._drafts = Drafts(store)
+        self._clock = clock
         self._draft_fault = ""
         """The kind of the last reported error that kept a draft from being stored."""
         self._marks: dict[int, Mark] = {}
         self._offered: tuple[OpenConversation, str] | None = None
+        self._cancel_offered_s = -math.inf
+        """When the user was last offered to cancel the load."""
         self._default_sampling = default_sampling
         self._expected_sampling = expected_sampling
         self._loading_model = model
@@ -108,6 +112,11 @@ class Conversations:
     def has_model(self) -> bool:
         """A model is loaded or being loaded."""
         return self._host.info is not None or self._host.is_loading
+
+    @property
+    def is_cancelling_load(self) -> bool:
+        """A cancelled load has not ended yet: the engine notices the cancel at its next step."""
+        return self._host.state == "loading" and not self._host.is_loading
 
     @property
     def meter(self) -> Meter:

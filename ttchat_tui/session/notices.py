@@ -18,6 +18,9 @@ NOTHING_TO_DO = ErrorInfo(kind="nothing_to_do", message="There is no reply yet."
 STILL_QUEUED = ErrorInfo(
     kind="busy", message="The previous message is still queued.", cure="Press Esc to take it back, then send."
 )
+STILL_LOADING = ErrorInfo(
+    kind=NOTE, message="The model is still loading.", cure="Press Esc again to cancel the load."
+)
 TAKEN_BACK = ErrorInfo(kind=NOTE, message="The message was taken back and not sent.")
 OFFER = "Press Enter again to queue this message behind it. Esc takes it back."
 

@@ -74,6 +74,7 @@ class ChatActions(SidebarScreen):
             self.transcript.select(None)
         else:
             self.show_updates(self.session.interrupt())
+            self.status.set_cancelling(self.session.is_cancelling_load)
         if not self.overlay:
             self.prompt.focus()
 

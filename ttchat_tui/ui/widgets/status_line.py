@@ -46,6 +46,7 @@ class _Shown(msgspec.Struct, frozen=True):
     state: EngineState = "empty"
     detail: str = ""
     progress: LoadProgress | None = None
+    is_cancelling: bool = False
     used: int = 0
     total: int = 0
     notice: str = ""
@@ -117,7 +118,9 @@ class StatusLine(Widget):
     def set_state(self, state: EngineState, detail: str = "") -> None:
         """The engine's state. `detail`: a few words; while loading, the model's name. Leaving `loading` clears the progress."""
         progress = self._shown.progress if state == "loading" else None
-        self._show(replace(self._shown, state=state, detail=one_line(detail), progress=progress))
+        self._show(
+            replace(self._shown, state=state, detail=one_line(detail), progress=progress, is_cancelling=False)
+        )
 
     def set_detail(self, detail: str) -> None:
         """Words beside the state; empty for none."""
@@ -126,6 +129,10 @@ class StatusLine(Widget):
     def set_progress(self, progress: LoadProgress | None) -> None:
         """The load's progress, shown while the state is `loading`."""
         self._show(replace(self._shown, progress=progress))
+
+    def set_cancelling(self, is_cancelling: bool) -> None:
+        """Whether the load was cancelled and has not ended yet. The next state clears it."""
+        self._show(replace(self._shown, is_cancelling=is_cancelling))
 
     def set_context(self, used: int, total: int) -> None:
         """Tokens in the context; a total of 0 hides the meter."""
@@ -172,7 +179,9 @@ class StatusLine(Widget):
     def _phase(self, fit: _Fit) -> Content:
         shown = self._shown
         sign, word = _SIGNS[shown.state]
-        progress = shown.progress if shown.state == "loading" else None
+        progress = shown.progress if shown.state == "loading" and not shown.is_cancelling else None
+        if shown.is_cancelling:
+            word = "cancelling"
         if progress is not None:
             word = _DOING[progress.phase]
         phase = Content.styled(f"{sign} {word}", self.get_visual_style(f"status-line--{shown.state}"))

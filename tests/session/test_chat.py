@@ -25,6 +25,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import (
     ConversationOpened,
     DraftReturned,
+    EngineFault,
     MessageRemoved,
     Notice,
     PromptCost,
@@ -37,7 +38,7 @@ from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session import ChatSession, left_out
 from ttchat_tui.session.chat import CANCEL_AGAIN_S
 from ttchat_tui.session.conversation import join_turns
-from ttchat_tui.session.notices import STILL_LOADING
+from ttchat_tui.session.notices import LOAD_AND_SEND, NO_MODEL, STILL_LOADING
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_store
@@ -476,6 +477,53 @@ def test_a_load_is_cancelled_by_two_requests_in_a_row_and_not_by_two_apart(tmp_p
     chat.session.load("scripted")
     assert chat.session.interrupt() == asked, "the next load has its own two"
     chat.close()
+
+
+@pytest.mark.parametrize("request_one", [
+    lambda session: session.submit("hello"),
+    lambda session: session.regenerate(),
+    lambda session: session.continue_reply(),
+])  # fmt: skip
+@pytest.mark.parametrize("lose", ["unload", "cancel"])
+def test_a_request_without_a_model_loads_the_current_one_and_waits_for_it(
+    tmp_path: Path, lose: str, request_one: Callable[[ChatSession], list[Update]]
+) -> None:
+    gate = Gate()
+    gate.release(4)
+    chat = Chat(tmp_path / "any.db", Script(replies=("Fine.",), stepped_load=True), gate)
+    chat.ask("first")
+    chat.session.unload()
+    chat.until(EngineStateChanged, state="empty")
+    if lose == "cancel":
+        chat.session.load("scripted")
+        chat.session.cancel_load()
+    request_one(chat.session)
+    gate.open()
+    ended = [update for update in chat.until(GenerationFinished) if isinstance(update, ReplyEnded)]
+    assert ended[0].message.status == "complete"
+    assert ended[0].message.content.endswith("Fine.")
+    chat.close()
+
+
+def test_after_a_failed_load_a_message_is_sent_the_second_time(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("Fine.",)))
+    chat.ask("first")
+    chat.session.unload()
+    chat.until(EngineStateChanged, state="empty")
+    chat.session.load(MODEL_MISSING)
+    chat.until(EngineFailed)
+    assert chat.session.regenerate() == [Notice(NO_MODEL)]
+    assert chat.session.continue_reply() == [Notice(NO_MODEL)]
+    (refused,) = chat.session.submit("hello")
+    assert isinstance(refused, DraftReturned)
+    assert refused.error.cure == LOAD_AND_SEND
+    (changed,) = chat.session.submit("hello!")
+    assert isinstance(changed, DraftReturned), "another text is another first time"
+    chat.session.submit("hello!")
+    updates = chat.until(GenerationFinished)
+    assert any(isinstance(update, EngineFault) for update in updates), "the load has its own error"
+    assert [update.message.status for update in updates if isinstance(update, ReplyEnded)] == ["error"]
+    assert chat.session.path[-2].content == "hello!"
 
 
 def test_the_draft_of_a_new_conversation_is_gone_once_it_is_sent(start: Callable[..., Chat]) -> None:

@@ -50,6 +50,7 @@ from ttchat_tui.session.conversations import Conversations
 from ttchat_tui.session.message_queue import QueuedMessage
 from ttchat_tui.session.notices import (
     ASKED_IN_WORDS,
+    LOAD_AND_SEND,
     NO_MODEL,
     NOTHING_TO_DO,
     OFFER,
@@ -94,13 +95,15 @@ class ChatSession(Conversations):
 
     def submit(self, text: str, candidates: int = 1) -> list[Update]:
         """Send a message. It is stored first. With several candidates, the first streams as the reply, and the others
-        become its siblings when all have ended."""
+        become its siblings when all have ended. If no model is loaded, it waits for the load of the current one; after a
+        failure only if it is sent twice."""
         if self._queue.of(self._opened.id) is not None:
             return [DraftReturned(text, STILL_QUEUED)]
         if self.is_answering:
             return [DraftReturned(text, still_running("Press Esc to stop it, then send."))]
-        if not self.has_model:
-            return [DraftReturned(text, NO_MODEL)]
+        if self._has_failed and self._offered != (self._opened, text):
+            self._offered = (self._opened, text)
+            return [DraftReturned(text, msgspec.structs.replace(NO_MODEL, cure=LOAD_AND_SEND))]
         behind = self.answered_elsewhere
         if behind and self._offered != (self._opened, text):
             self._offered = (self._opened, text)
@@ -114,6 +117,7 @@ class ChatSession(Conversations):
         if is_new:
             with suppress(StorageError):  # a later call stores it
                 self._drafts.keep(None, "")
+        self._load_if_none()
         if behind:
             self._queue.add(QueuedMessage(self._opened, message, candidates))
             return [MessageAdded(message), QueueChanged(message), ConversationsChanged()]
@@ -126,8 +130,20 @@ class ChatSession(Conversations):
             return still_running(cure)
         if self._queue.of(self._opened.id) is not None:
             return STILL_QUEUED
+        if self._has_failed:
+            return NO_MODEL
         behind = self.answered_elsewhere
         return answered_elsewhere(behind, "Try again when it has ended.") if behind else None
+
+    @property
+    def _has_failed(self) -> bool:
+        """No model is loaded because the last load failed or the engine died: the user has to decide what comes next."""
+        return self._host.state == "failed" and not self._host.is_loading
+
+    def _load_if_none(self) -> None:
+        """Load the current model after an unload or a cancelled load. The reply that is requested next waits for it."""
+        if not self.has_model:
+            self._host.load(self.model)
 
     def regenerate(self) -> list[Update]:
         """Generate another reply to the last user message, as a sibling. The old reply stays in the tree, and returns to
@@ -139,6 +155,7 @@ class ChatSession(Conversations):
         asked = before[:-1] if replaced else before
         if not asked:
             return [Notice(NOTHING_TO_DO)]
+        self._load_if_none()
         self._opened.path = list(asked)
         updates = self._runner.begin(self._opened, self.sampling, self.model, replaced=replaced)
         if not self.is_busy:
@@ -181,6 +198,7 @@ class ChatSession(Conversations):
         last = self.path[-1]
         if not last.content:
             return self.regenerate()
+        self._load_if_none()
         is_exact = self.info is None or self.info.capabilities.continues
         return [
             *([] if is_exact else [Notice(ASKED_IN_WORDS)]),

@@ -8,7 +8,10 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import NOTE
 from ttchat_tui.engine.base import not_loaded
 
-NO_MODEL = msgspec.structs.replace(not_loaded().info, cure="Load one (/reload, /model), then send.")
+NO_MODEL = msgspec.structs.replace(
+    not_loaded().info, cure="Load it again with /reload, or another one with /model."
+)
+LOAD_AND_SEND = "Press Enter again to load the last one and send, or choose another one (ctrl+o)."
 ASKED_IN_WORDS = ErrorInfo(
     kind=NOTE,
     message="This server cannot continue an unfinished reply, so the model is asked in a message to continue. The join "

@@ -253,6 +253,25 @@ def test_sigterm_at_the_prompt_closes_everything(on_terminal: Callable[[Script],
     assert terminal.process.wait() == 143
 
 
+def test_a_message_after_a_cancelled_load_loads_the_model_first(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate, read = Gate(), reader("Hello")
+
+    def read_and_let_load(ask: str) -> str:
+        gate.open()
+        return read(ask)
+
+    with scripted_session(Script(stepped_load=True), gate, store=store) as session:
+        session.cancel_load()
+        paths = invocation(None).paths
+        Repl(Driver(session), paths, keeps_history=False, read=read_and_let_load).run()
+        assert [message.status for message in session.path] == ["complete", "complete"]
+    shown = capsys.readouterr()
+    assert "No model is loaded." not in shown.err
+    assert "scripted is ready" in shown.out
+
+
 def test_without_a_model_a_message_says_how_to_load_one(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

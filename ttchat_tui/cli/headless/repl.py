@@ -164,8 +164,12 @@ class Repl:
 
     def _send(self, text: str) -> int | None:
         if self._session.info is None:
-            show_error(NO_MODEL)
-            return None
+            if self._session.engine_state == "failed":
+                show_error(NO_MODEL)
+                return None
+            exit_code = self._model(self._session.model)  # its load was cancelled
+            if exit_code is not None or self._session.info is None:
+                return exit_code
         shown = VisibleReply()
         replied = self._driver.wait_for_reply(
             self._session.submit(text),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -200,6 +201,34 @@ async def test_the_figures_are_those_of_the_conversation_on_screen(tmp_path: Pat
         await pilot.press("alt+down")
         await settle(pilot, chat)
         assert chat.screen.metrics.sample().completion_tokens == 1
+
+
+async def test_the_context_and_the_cost_are_those_of_the_conversation_on_screen(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
+    async with running(chat) as pilot:
+        gate.open()
+        await pilot.press(*"a first and rather long question", "enter")
+        await until(pilot, lambda: len(chat.session.path) == 2 and not chat.session.is_busy)
+        await settle(pilot, chat)
+        reply = chat.session.path[-1].reply
+        assert reply is not None
+        assert reply.stats is not None
+        first = reply.stats.prompt_tokens + reply.stats.completion_tokens
+        await pilot.press("ctrl+n")
+        gate.shut()
+        await pilot.press(*"two", "enter")
+        await until(pilot, lambda: chat.session.is_answering)
+        gate.release(1)
+        chat.screen.prompt.set_token_hint("77 / 256 tok")
+        await pilot.press("alt+down")
+        await settle(pilot, chat)
+        assert chat.session.is_busy
+        assert not chat.session.is_answering
+        contexts = re.findall(r"(\d+) / 256", shown(chat))
+        assert contexts == [str(first)] * 2, "status line and metrics; the prompt has no draft"
+        gate.open()
+        await until(pilot, lambda: not chat.session.is_busy)
 
 
 async def test_a_time_stamp_beyond_all_calendars_does_not_prevent_the_start(tmp_path: Path) -> None:

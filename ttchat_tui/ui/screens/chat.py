@@ -202,10 +202,18 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
             self.show_place_of_reply()
         self.metrics.forget_rates()
         self.metrics.last_stats = next((m.reply.stats for m in reversed(messages) if m.reply), None)
+        self._show_last_context()
         self._refresh_settings()
         self.refresh_history()
         self._refresh_metrics()
         self.count()
+
+    def _show_last_context(self) -> None:
+        """Show the context after the last reply. While a reply runs elsewhere, the engine cannot count anything newer."""
+        stats, info = self.metrics.last_stats, self.session.info
+        used = stats.prompt_tokens + stats.completion_tokens if stats else 0
+        self._show_context(used, info.context_length if info else 0)
+        self.prompt.set_token_hint("")
 
     def _remove(self, message_id: int) -> None:
         self.transcript.remove(message_id)

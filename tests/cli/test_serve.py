@@ -24,6 +24,7 @@ from ttchat_tui.cli import serve
 from ttchat_tui.cli.main import app
 from ttchat_tui.cli.terminal import is_full_screen_possible
 from ttchat_tui.cli.web_server import origin_of
+from ttchat_tui.domain.installation import install_command
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -241,7 +242,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     result = CliRunner().invoke(app, ["serve"])
     assert result.exit_code == 1
-    assert "pip install 'ttchat-tui[web]'" in result.stderr
+    assert install_command("ttchat-tui[web]") in result.stderr
 
 
 @pytest.mark.parametrize(

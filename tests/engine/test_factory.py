@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from ttchat_tui.domain.installation import install_command
 from ttchat_tui.engine.base import MissingDependency
 from ttchat_tui.engine.factory import ENGINES, FACTORY, create_engine
 from ttchat_tui.engine.runtime.worker import find_factory
@@ -28,7 +29,7 @@ def test_the_cpu_engine_without_its_packages_says_what_to_install(monkeypatch: p
     monkeypatch.setitem(sys.modules, "ttchat_tui.engine.cpu.preload", None)
     with pytest.raises(MissingDependency) as caught:
         create_engine("cpu")
-    assert caught.value.info.cure == "pip install 'ttchat-tui[cpu]'"
+    assert caught.value.info.cure == f"Run: {install_command('ttchat-tui[cpu]')}"
 
 
 def test_the_card_engine_names_the_missing_package_and_not_an_extra(
@@ -39,7 +40,7 @@ def test_the_card_engine_names_the_missing_package_and_not_an_extra(
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingDependency, match="'torch'") as caught:
         create_engine("tt")
-    assert caught.value.info.cure == "pip install torch"
+    assert caught.value.info.cure == f"Run: {install_command('torch')}"
 
 
 def test_creating_an_engine_loads_nothing_heavy() -> None:

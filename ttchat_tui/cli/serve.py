@@ -15,15 +15,10 @@ import typer
 
 from ttchat_tui.cli.errors import ENGINE_ERROR, show_error
 from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.installation import install_command
 
 _SERVER: Final = "ttchat_tui.cli.web_server"
 """Imported by name: its libraries belong to an extra and take 0.3 s, which other commands save."""
-
-MISSING_EXTRA: Final = ErrorInfo(
-    kind="extra_missing",
-    message="The web server is not installed.",
-    cure="Run: pip install 'ttchat-tui[web]'",
-)
 
 
 def serve(
@@ -37,7 +32,8 @@ def serve(
 ) -> None:
     """Serve the full-screen chat to browsers. The address contains a token; each page loads its own model."""
     if importlib.util.find_spec("textual_serve") is None:
-        show_error(MISSING_EXTRA)
+        cure = f"Run: {install_command('ttchat-tui[web]')}"
+        show_error(ErrorInfo(kind="extra_missing", message="The web server is not installed.", cure=cure))
         raise typer.Exit(ENGINE_ERROR)
     if not _is_loopback(host):
         show_error(

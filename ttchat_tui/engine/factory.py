@@ -47,10 +47,12 @@ def _counter_at(path: Path) -> TokenCounter:
 
 
 def _missing(error: ModuleNotFoundError, engine: EngineDeclaration) -> MissingDependency:
+    from ttchat_tui.domain.installation import install_command
+
     package = (error.name or "").partition(".")[0]
     return MissingDependency(
         f"The {engine.kind} engine needs the package {package!r}, which is not installed.",
-        f"pip install 'ttchat-tui[{engine.extra}]'" if engine.extra else f"pip install {package}",
+        f"Run: {install_command(f'ttchat-tui[{engine.extra}]' if engine.extra else package)}",
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ttchat_tui.domain.installation import install_command
 from ttchat_tui.domain.model_spec import CpuOptions
 from ttchat_tui.domain.telemetry import SYSTEM_ROOT
 from ttchat_tui.engine.cpu import doctor
@@ -20,7 +21,8 @@ def first_check(
 ) -> Check:
     monkeypatch.setattr(doctor, "version_of", lambda name: None if name in missing else "1.0")
     spec = importlib.machinery.ModuleSpec("ttnn", None) if ttnn else None
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: spec)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec if name == "ttnn" else find(name))
     request = DoctorRequest(
         options=CpuOptions(),
         is_chosen=chosen,
@@ -34,10 +36,10 @@ def first_check(
     ("missing", "has_ttnn", "verdict", "cure"),
     [
         (set[str](), False, "ok", ""),
-        ({"gguf"}, True, "note", "pip install gguf, for GGUF files on the CPU"),
-        ({"gguf"}, False, "wrong", "pip install 'ttchat-tui[cpu]'"),
-        ({"torch", "gguf"}, True, "note", "pip install 'ttchat-tui[cpu]'"),
-        ({"torch", "gguf"}, False, "wrong", "pip install 'ttchat-tui[cpu]'"),
+        ({"gguf"}, True, "note", f"{install_command('gguf')}, for GGUF files on the CPU"),
+        ({"gguf"}, False, "wrong", install_command("ttchat-tui[cpu]")),
+        ({"torch", "gguf"}, True, "note", install_command("ttchat-tui[cpu]")),
+        ({"torch", "gguf"}, False, "wrong", install_command("ttchat-tui[cpu]")),
     ],
 )
 def test_where_ttnn_is_the_engine_is_not_needed(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from ttchat_tui.domain.installation import install_command
 from ttchat_tui.domain.telemetry import SYSTEM_ROOT
 from ttchat_tui.engine.cpu.native import build
 from ttchat_tui.engine.declaration import DoctorRequest
@@ -34,7 +35,9 @@ def _packages(request: DoctorRequest) -> Check:
         "cpu engine",
         "wrong" if request.is_chosen or not has_another else "note",
         f"not installed: {', '.join(missing)}" + (f" (installed: {found})" if found else ""),
-        "pip install gguf, for GGUF files on the CPU" if is_enough else "pip install 'ttchat-tui[cpu]'",
+        f"{install_command('gguf')}, for GGUF files on the CPU"
+        if is_enough
+        else install_command("ttchat-tui[cpu]"),
     )
 
 

@@ -22,6 +22,7 @@ from ttchat_tui.domain.events import (
     PromptCounted,
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.installation import install_command
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.engine.base import MissingDependency, OutOfMemory, not_loaded, refusal
 from ttchat_tui.engine.cpu.preload import import_torch
@@ -123,7 +124,7 @@ def _import_loading() -> Any:
     except ModuleNotFoundError as error:
         raise MissingDependency(
             f"The CPU engine needs the package {error.name!r}, which is not installed.",
-            "pip install 'ttchat-tui[cpu]'",
+            f"Run: {install_command('ttchat-tui[cpu]')}",
         ) from error
 
 

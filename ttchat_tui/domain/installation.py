@@ -1,0 +1,41 @@
+"""How to add packages to the Python environment that this program runs in."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import shlex
+import sys
+from pathlib import Path
+from typing import Final
+
+NAME: Final = "ttchat-tui"
+
+
+def install_command(requirement: str) -> str:
+    """The command that installs `requirement` (`gguf`, `ttchat-tui[web]`) beside this program.
+
+    It names this Python, since after `uv tool install` or `pipx install` another one is on the PATH. Environments that uv
+    made have no pip. An extra of this program takes nothing from a package index but the packages of the extra: the
+    program itself is installed already.
+    """
+    target = shlex.quote(requirement)
+    if requirement.startswith(f"{NAME}[") and not _is_installed():
+        target = f"-e {shlex.quote(f'{_checkout()}{requirement.removeprefix(NAME)}')}"
+    python = shlex.quote(sys.executable)
+    if importlib.util.find_spec("pip") is None:
+        return f"uv pip install --python {python} {target}"
+    return f"{python} -m pip install {target}"
+
+
+def _is_installed() -> bool:
+    """False if it runs from a checkout that is only on the module path."""
+    try:
+        importlib.metadata.distribution(NAME)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _checkout() -> Path:
+    return Path(__file__).parents[2]

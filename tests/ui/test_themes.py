@@ -241,6 +241,49 @@ async def test_a_broken_theme_file_is_named_on_screen_and_the_apps_own_theme_sho
         assert "There is no theme mine" in said
 
 
+async def test_a_theme_made_while_the_app_runs_can_be_chosen_and_edited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = asyncio.Event()
+
+    async def awatch(folder: Path, *, recursive: bool):
+        await saved.wait()
+        saved.clear()
+        yield {folder}
+
+    monkeypatch.setattr(theme_watch.watchfiles, "awatch", awatch)
+    chat = ChatApp(tmp_path)
+    file = tmp_path / "config" / "themes" / "own.toml"
+    async with running(chat) as pilot:
+        file.parent.mkdir(parents=True)
+        file.write_text(MINIMAL)
+        chat.screen.prompt.set_draft("/theme mine")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert (chat.app.theme, chat.toasts()) == ("mine", [])
+        file.write_text(MINIMAL.replace("#aabbff", "#abcdef"))
+        saved.set()
+        await until(pilot, lambda: chat.app.available_themes["mine"].primary == "#abcdef")
+
+
+@pytest.mark.parametrize("command", ["/theme mine", "/theme"])
+async def test_a_broken_theme_made_while_the_app_runs_says_why_it_is_missing(
+    tmp_path: Path, command: str
+) -> None:
+    chat = ChatApp(tmp_path)
+    file = tmp_path / "config" / "themes" / "mine.toml"
+    async with running(chat) as pilot:
+        file.parent.mkdir(parents=True)
+        file.write_text(MINIMAL.replace("primary", "primery"))
+        chat.screen.prompt.set_draft(command)
+        await pilot.press("enter")
+        await pilot.pause()
+        (said,) = chat.toasts()
+        assert "mine.toml" in said
+        assert "primery" in said
+        assert ("There is no theme mine." in said) == (command == "/theme mine")
+
+
 async def test_a_missing_remembered_theme_is_reported(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, ui_state=UiState(theme="gone"))
     async with running(chat):

@@ -65,6 +65,7 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
         for theme in themes:
             self.register_theme(theme)
         self._theme_errors = list(map(str, theme_errors))
+        self._watches_themes = False
         self._requested_theme = services.config.ui.theme or services.ui_state.theme or DEFAULT_THEME
         theme = self._requested_theme if self._requested_theme in self.available_themes else DEFAULT_THEME
         if self.console.color_system == "standard":
@@ -96,8 +97,7 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
     def on_mount(self) -> None:
         self._install_signal_handlers()  # again: the driver may have set its own
         lost_terminal.watch(lambda: self._leave(128 + signal.SIGHUP))
-        if self.services.paths.themes_dir.is_dir():
-            self.run_worker(self._reload_themes(), group="themes", exit_on_error=False)
+        self.on_chat_actions_themes_read()
         # Modules imported by now are never freed: the collector need not scan them again. The caller of the app has
         # disabled collection until here.
         gc.freeze()
@@ -204,6 +204,12 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
             )
         if problems:
             self.notify("\n".join(problems), title="Theme", severity="warning", timeout=10, markup=False)
+
+    def on_chat_actions_themes_read(self) -> None:
+        """Watch the user's themes, once their folder exists."""
+        if not self._watches_themes and self.services.paths.themes_dir.is_dir():
+            self._watches_themes = True
+            self.run_worker(self._reload_themes(), group="themes", exit_on_error=False)
 
     async def _reload_themes(self) -> None:
         """Apply the user's themes again whenever their files change."""

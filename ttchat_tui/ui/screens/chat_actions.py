@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from textual import getters
+from textual.message import Message as TextualMessage
 
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import NOTE, Update
@@ -16,6 +17,7 @@ from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import Action
 from ttchat_tui.ui.screens.sidebars import SidebarScreen
+from ttchat_tui.ui.themes import load_themes
 from ttchat_tui.ui.widgets.status_line import StatusLine
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
@@ -33,6 +35,9 @@ class ChatActions(SidebarScreen):
     transcript = getters.query_one(Transcript)
     show_updates: Callable[[list[Update]], None]
     count: Callable[[], None]
+
+    class ThemesRead(TextualMessage):
+        """The user's theme files were read again."""
 
     def show_error(self, error: ErrorInfo) -> None:
         """Show an error's message and cure in a toast."""
@@ -215,16 +220,27 @@ class ChatActions(SidebarScreen):
             if name:
                 self.keep_ui_state(theme=name)
 
+        if errors := self._read_themes():
+            self.notify("\n".join(errors), title="Theme", severity="warning", timeout=10, markup=False)
         self.app.push_screen(deferred.theme_picker.ThemePicker(), keep)
 
+    def _read_themes(self) -> list[str]:
+        """Read the themes again: a file may be new, and at the start there may have been no folder of the user's. Returns
+        the errors in files that cannot be used."""
+        themes, errors = load_themes([self.services.paths.themes_dir])
+        for theme in themes:
+            self.app.register_theme(theme)
+        self.post_message(self.ThemesRead())
+        return [str(error) for error in errors]
+
     def command_theme(self, name: str) -> None:
+        errors = self._read_themes()
         if name in self.app.available_themes:
             self.app.theme = name
             self.keep_ui_state(theme=name)
         else:
-            self.show_error(
-                ErrorInfo(kind="usage", message=f"There is no theme {name}.", cure="/theme lists them.")
-            )
+            cure = "\n".join(errors) or "/theme lists them."
+            self.show_error(ErrorInfo(kind="usage", message=f"There is no theme {name}.", cure=cure))
 
     # --- the app
 

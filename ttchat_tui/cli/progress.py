@@ -1,33 +1,41 @@
-"""Load progress on stderr: one updating line on a terminal, elsewhere one line per phase."""
+"""Load progress on stderr: one updating line on a terminal, elsewhere nothing unless it takes long."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import structs
 
+from ttchat_tui.cli.errors import notify
 from ttchat_tui.cli.standard_output import redraw
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.text import visible_line
 
 REDRAW_S: Final = 0.1
 WIDTH: Final = 78
+SILENT_S: Final = 30.0
+"""Without a terminal a load of this length says nothing: a scheduler would send what it says as mail."""
 
 
 class ProgressLine:
-    """Draws `LoadProgress`; `close` clears the line."""
+    """Draws `LoadProgress`; `close` clears the line. Without a terminal each phase later than `SILENT_S` has a line."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._is_live = sys.stderr.isatty()
+        self._clock = clock
+        self._began_at = clock()
         self._phase = ""
         self._drawn_at = 0.0
 
     def __call__(self, progress: LoadProgress) -> None:
+        now = self._clock()
+        if not self._is_live and now - self._began_at < SILENT_S:
+            return
         is_new_phase = progress.phase != self._phase
         self._phase = progress.phase
-        now = time.monotonic()
         if self._is_live:
             is_whole = progress.total > 0 and progress.done >= progress.total
             if is_new_phase or is_whole or now - self._drawn_at >= REDRAW_S:
@@ -36,7 +44,7 @@ class ProgressLine:
         elif is_new_phase:
             # The line is never updated, and "0 %" would be wrong for the rest of the phase.
             shown = progress if progress.unit == "bytes" else structs.replace(progress, done=0, total=0)
-            sys.stderr.write(f"{describe(shown)}\n")
+            notify(f"loading: {describe(shown)}")
 
     def close(self) -> None:
         if self._is_live and self._phase:

@@ -75,3 +75,24 @@ def test_ctrl_c_during_the_imports_ends_it_silently(tmp_path: Path, module: str)
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    ("terminals", "said"),
+    [
+        ({0, 1}, "this terminal has no full screen"),
+        ({0}, "stdout is no terminal"),
+        ({1}, ""),
+        (set[int](), ""),
+    ],
+)
+def test_only_a_person_hears_why_the_chat_runs_line_by_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminals: set[int], said: str
+) -> None:
+    monkeypatch.setattr(chat.terminal, "is_full_screen_possible", lambda: False)
+    monkeypatch.setattr(chat.terminal, "is_terminal", lambda fd: fd in terminals)
+    monkeypatch.setattr(chat, "_run", lambda *_arguments: 0)
+    assert chat.run(bare_invocation({})) == 0
+    error = capsys.readouterr().err
+    assert said in error
+    assert ("line by line" in error) == bool(said)

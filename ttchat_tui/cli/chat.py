@@ -58,7 +58,9 @@ def run(invocation: Invocation, typed: TypedAhead | None = None) -> int:
     """
     is_full_screen = invocation.prompt is None and not invocation.plain
     if is_full_screen and not terminal.is_full_screen_possible():
-        notify("this terminal has no full screen; the chat runs line by line (--plain).")
+        if terminal.is_terminal(0):  # else the lines come from a file or a program
+            what = "this terminal has no full screen" if terminal.is_terminal(1) else "stdout is no terminal"
+            notify(f"{what}; the chat runs line by line (--plain).")
         is_full_screen = False
     with EndingSignals() as ending:
         try:

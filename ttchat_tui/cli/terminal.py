@@ -43,7 +43,7 @@ def is_full_screen_possible(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether stdin and stdout are a terminal that can move its cursor, or a server in its place."""
     if is_drawn_by_a_server(environ):
         return True
-    return environ.get("TERM", "") not in _DUMB and all(map(_is_terminal, (0, 1)))
+    return environ.get("TERM", "") not in _DUMB and all(map(is_terminal, (0, 1)))
 
 
 def is_drawn_by_a_server(environ: Mapping[str, str] = os.environ) -> bool:
@@ -86,7 +86,7 @@ def captured(log_path: Path, line_settings: list[Any] | None = None) -> Generato
 def restore_terminal(fd: int) -> None:
     """Reset every mode that Textual may have set on `fd`, if it is a terminal. Does nothing if the terminal is gone or
     does not read."""
-    if _is_terminal(fd) and not _is_stalled(fd):
+    if is_terminal(fd) and not _is_stalled(fd):
         with suppress(OSError):
             os.write(fd, _RESET.encode())
 
@@ -183,14 +183,14 @@ def _set_line_settings(attributes: list[Any] | None) -> None:
 
 def _is_stalled(fd: int) -> bool:
     """Whether a write to `fd` would block for long: it is a terminal, and nobody reads from it."""
-    if not _is_terminal(fd):
+    if not is_terminal(fd):
         return False
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     return not poll.poll(_READ_MS)
 
 
-def _is_terminal(fd: int) -> bool:
+def is_terminal(fd: int) -> bool:
     try:
         return os.isatty(fd)
     except OSError:

@@ -38,7 +38,8 @@ def reader(*lines: str | type[BaseException]) -> Callable[[str], str]:
 
 def chat(session: ChatSession, *lines: str | type[BaseException]) -> int:
     paths = invocation(None).paths
-    return Repl(Driver(session), paths, keeps_history=False, read=reader(*lines)).run()
+    read = reader(*lines)
+    return Repl(Driver(session), paths, keeps_history=False, is_on_terminal=True, read=read).run()
 
 
 def test_a_conversation_has_several_turns_and_is_kept(
@@ -168,7 +169,7 @@ def test_an_engine_error_is_reported_and_the_chat_continues(
 PROGRAM = [sys.executable, "-m", "tests.cli.headless.scripted_chat", "text"]
 
 
-def test_piped_lines_are_answered_without_prompts_in_between(own_folders: Path) -> None:
+def test_piped_lines_are_answered_and_nothing_else_is_written(own_folders: Path) -> None:
     environment = {**os.environ, **Script(replies=("First.", "Second.")).environment()}
     process = subprocess.run(
         PROGRAM,
@@ -180,8 +181,8 @@ def test_piped_lines_are_answered_without_prompts_in_between(own_folders: Path) 
         timeout=30,
     )
     assert process.returncode == 0
-    lines = [line for line in process.stdout.splitlines() if not line.startswith("[")]
-    assert lines[1:] == ["First.", "Second.", ""]
+    assert process.stdout == "First.\nSecond.\n"
+    assert process.stderr == ""
 
 
 class Terminal:
@@ -265,7 +266,7 @@ def test_a_message_after_a_cancelled_load_loads_the_model_first(
     with scripted_session(Script(stepped_load=True), gate, store=store) as session:
         session.cancel_load()
         paths = invocation(None).paths
-        Repl(Driver(session), paths, keeps_history=False, read=read_and_let_load).run()
+        Repl(Driver(session), paths, keeps_history=False, is_on_terminal=True, read=read_and_let_load).run()
         assert [message.status for message in session.path] == ["complete", "complete"]
     shown = capsys.readouterr()
     assert "No model is loaded." not in shown.err

@@ -1,4 +1,7 @@
-"""The plain REPL: a line in, a reply out, for dumb terminals and screen readers. Nothing is redrawn."""
+"""The plain REPL: a line in, a reply out, for dumb terminals and screen readers. Nothing is redrawn.
+
+Where stdin is no terminal, stdout has only the replies and the answers to commands.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import msgspec
 from ttchat_tui.cli.errors import DONE, notify, show_error
 from ttchat_tui.cli.headless.driver import Driver, write_text
 from ttchat_tui.cli.headless.line_history import line_history
-from ttchat_tui.cli.progress import describe
+from ttchat_tui.cli.progress import ProgressLine, describe
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.errors import ErrorInfo
@@ -51,14 +54,16 @@ class Repl:
         paths: Paths,
         *,
         keeps_history: bool,
+        is_on_terminal: bool,
         read: Callable[[str], str] = input,
     ) -> None:
+        """`is_on_terminal`: somebody types the lines."""
         self._driver = driver
         self._session = driver.session
         self._exports_dir = paths.exports_dir
         self._history_file = paths.state_dir / "plain_history" if keeps_history else None
         self._read_line = read
-        self._is_on_terminal = sys.stdin is not None and sys.stdin.isatty()
+        self._is_on_terminal = is_on_terminal
 
     def run(self) -> int:
         """Run until the user quits; returns the exit code."""
@@ -72,16 +77,16 @@ class Repl:
     def _greet(self) -> None:
         conversation = self._session.conversation
         if conversation is not None:
-            self._print(f"Continuing: {conversation.title} ({conversation.message_count} messages)")
+            self._remark(f"Continuing: {conversation.title} ({conversation.message_count} messages)")
         if self._session.recovered:
-            self._print("A reply was cut off when the last session ended; its text so far is kept.")
+            self._remark("A reply was cut off when the last session ended; its text so far is kept.")
 
     def _turn(self) -> int | None:
         """Read one line and act on it; the exit code if it was the last."""
         try:
             text = self._read()
         except EOFError:
-            self._print("")
+            self._remark("")
             return DONE
         except KeyboardInterrupt:
             self._print("\n(ctrl+d or /quit to quit)")
@@ -144,21 +149,24 @@ class Repl:
         return None
 
     def _wait_for_load(self) -> int | None:
-        """Wait for a load and report it, one line per phase. Returns the exit code if a signal ends the program."""
+        """Wait for a load and report it, for a person one line per phase. Returns the exit code if a signal ends the
+        program."""
         phases: list[str] = []
+        progress = ProgressLine()
 
-        def show(progress: LoadProgress) -> None:
-            if progress.phase not in phases:
-                phases.append(progress.phase)
-                sys.stderr.write(f"{describe(progress)}\n")
+        def show(step: LoadProgress) -> None:
+            if step.phase not in phases:
+                phases.append(step.phase)
+                sys.stderr.write(f"{describe(step)}\n")
 
-        loaded = self._driver.wait_for_load(show)
+        loaded = self._driver.wait_for_load(show if self._is_on_terminal else progress)
+        progress.close()
         if loaded.error is not None:
             show_error(loaded.error)
         elif loaded.info is not None:
             for note in loaded.info.notes:
                 notify(note)
-            self._print(f"{loaded.info.model} is ready ({loaded.info.label}). /help lists the commands.")
+            self._remark(f"{loaded.info.model} is ready ({loaded.info.label}). /help lists the commands.")
         exit_code = _exit_code(loaded.signal_number)
         return self._wait_for_load() if loaded.is_reloading and exit_code is None else exit_code
 
@@ -176,12 +184,18 @@ class Repl:
             lambda event, piece: write_text(event, piece, lambda text: self._print(shown.feed(text), end="")),
         )
         if replied.message is not None:
-            self._print(f"{shown.end()}\n[{_figures(replied.message)}]")
+            self._print(shown.end())
+            self._remark(f"[{_figures(replied.message)}]")
         for note in replied.notes:
             notify(note)
         if replied.error is not None:
             show_error(replied.error)
         return DONE if replied.is_reader_gone else _exit_code(replied.signal_number)
+
+    def _remark(self, text: str) -> None:
+        """Print what only a person at a terminal needs."""
+        if self._is_on_terminal:
+            self._print(text)
 
     @staticmethod
     def _print(text: str, end: str = "\n") -> None:

@@ -34,7 +34,10 @@ def run(session: ChatSession, invocation: Invocation) -> int:
             _resume(session, invocation)
         driver = Driver(session)
         if invocation.prompt is None:
-            return Repl(driver, invocation.paths, keeps_history=invocation.save).run()
+            is_on_terminal = sys.stdin is not None and sys.stdin.isatty()
+            return Repl(
+                driver, invocation.paths, keeps_history=invocation.save, is_on_terminal=is_on_terminal
+            ).run()
         is_kept = invocation.save and session.storage_mode == "read-write"
         output = output_for(invocation.output, sys.stdout, is_kept=is_kept, candidates=invocation.candidates)
         return run_prompt(driver, invocation.prompt, output, invocation.candidates)

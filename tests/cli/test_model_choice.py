@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -24,6 +25,26 @@ def test_a_flag_that_names_no_model_is_a_usage_error(name: str) -> None:
     line = refused(run("--model", name, "-p", "Hello"))
     assert line.startswith("ttchat-tui: --model: ")
     assert Path(name).name in line
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--model", "nonsense"),
+        ("--temperature", "5"),
+        ("--config", "/dev/null/none"),
+        ("--theme", "nonsense"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize(("format", "event"), [("json", None), ("jsonl", "done")])
+def test_a_usage_error_is_the_result_in_json(wrong: tuple[str, str], format: str, event: str | None) -> None:
+    done = run(*wrong, "-p", "Hello", "--output", format)
+    assert done.returncode == 2
+    (line,) = done.stdout.splitlines()
+    result = json.loads(line)
+    assert (result["text"], result["finish_reason"], result.get("event")) == ("", "error", event)
+    assert result["error"]["message"] in done.stderr
 
 
 @pytest.mark.parametrize("variable", ["TTCHAT_MODEL", "TTCHAT_MODEL__NAME", "HF_MODEL"])

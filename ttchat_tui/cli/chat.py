@@ -24,6 +24,7 @@ from ttchat_tui.config.load import load_config, place_of
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState, load_ui_state
+from ttchat_tui.domain.errors import AppError
 from ttchat_tui.domain.events import ProgressReporter
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
@@ -69,6 +70,9 @@ def run(invocation: Invocation, typed: TypedAhead | None = None) -> int:
             else:
                 with TypedAhead() if typed is None else nullcontext(typed) as kept:
                     code = _run(invocation, kept, ending)
+        except AppError as error:
+            importlib.import_module(_HEADLESS).report_failure(invocation, error.info)
+            raise
         except SystemExit as leaving:
             code = int(leaving.code or 0)
         code = 128 + ending.number if ending.number else code

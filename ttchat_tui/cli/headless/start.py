@@ -43,6 +43,14 @@ def run(session: ChatSession, invocation: Invocation) -> int:
         return run_prompt(driver, invocation.prompt, output, invocation.candidates)
 
 
+def report_failure(invocation: Invocation, error: ErrorInfo) -> None:
+    """Report on stdout, if `-p` has a format for it, an error that ends the program before there is a reply."""
+    if invocation.prompt is not None:
+        output_for(invocation.output, sys.stdout, is_kept=False, candidates=invocation.candidates).failed(
+            error
+        )
+
+
 def _resume(session: ChatSession, invocation: Invocation) -> None:
     """Open the latest conversation. Its settings apply, except those that flags override."""
     if not session.resume(invocation.sampling_flags, invocation.system_flag):

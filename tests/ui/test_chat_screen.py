@@ -125,6 +125,20 @@ async def test_esc_stops_the_reply_before_it_closes_an_overlay(tmp_path: Path) -
         assert chat.screen.overlay == ""
 
 
+async def test_a_command_costs_no_tokens_also_while_it_is_typed(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        for draft in ("/cont", "/continue", "/model some-name", "/nonsense"):
+            chat.screen.prompt.set_draft(draft)
+            chat.screen.count()
+            await until(pilot, lambda: chat.session._count_id == 0)
+            await settle(pilot, chat)
+            assert not chat.screen.prompt.border_subtitle, draft
+        chat.screen.prompt.set_draft("//cont is text")
+        chat.screen.count()
+        await until(pilot, lambda: " tok" in str(chat.screen.prompt.border_subtitle or ""))
+
+
 async def test_the_token_hint_of_a_sent_draft_disappears(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(stepped=True), gate)

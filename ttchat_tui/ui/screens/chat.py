@@ -226,7 +226,13 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
     def count(self) -> None:
         """Count the tokens that sending would take. Not while a reply streams: its tokens are not in a message yet."""
         if not self.session.is_answering:
-            self.show_updates(self.session.count(self.prompt.text))
+            self.show_updates(self.session.count(self._text_to_send))
+
+    @property
+    def _text_to_send(self) -> str:
+        """The draft as a message; empty for a command, also while it is being typed."""
+        submission = parse_submission(self.prompt.text)
+        return submission.text if isinstance(submission, PlainText) else ""
 
     def _begin_reply(self, message: Message) -> None:
         self.prompt.set_busy(True)
@@ -291,7 +297,7 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
     def _show_cost(self, cost: PromptCost) -> None:
         self._show_context(cost.prompt_tokens, cost.context_length)
         self._refresh_metrics()
-        self.prompt.set_token_hint(cost_hint(cost) if self.prompt.text.strip() else "")
+        self.prompt.set_token_hint(cost_hint(cost) if self._text_to_send.strip() else "")
 
     def _refresh_settings(self) -> None:
         panel, info = self.sampling_panel, self.session.info

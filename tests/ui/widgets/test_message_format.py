@@ -97,11 +97,26 @@ def reply(
 
 def test_notes_of_the_engine_are_under_the_reply() -> None:
     assert note_of(reply("So.", CALL)) == CALL
-    assert note_of(reply("So.", CALL, reason="length")) == f"{CALL}\nended at max tokens"
+    assert (
+        note_of(reply("So.", CALL, reason="length")) == f"{CALL}\nended at max tokens · /continue resumes it"
+    )
+
+
+def test_a_reply_that_can_be_resumed_says_how() -> None:
+    resumable = {
+        reason: "/continue resumes it" in note_of(reply("So.", reason=reason, status=status))
+        for reason, status in (
+            ("stop", "complete"), ("length", "complete"), ("context", "complete"), ("cancelled", "interrupted"),
+            ("error", "interrupted"),
+        )
+    }  # fmt: skip
+    assert resumable == {"stop": False, "length": True, "context": False, "cancelled": True, "error": True}
 
 
 @pytest.mark.parametrize("content", ["", " \n"])
 def test_an_empty_reply_is_reported_for_every_engine(content: str) -> None:
     assert note_of(reply(content)) == "The reply is empty."
     assert note_of(reply(content, CALL)) == CALL
-    assert note_of(reply(content, reason="cancelled", status="interrupted")) == "stopped"
+    assert (
+        note_of(reply(content, reason="cancelled", status="interrupted")) == "stopped · /continue resumes it"
+    )

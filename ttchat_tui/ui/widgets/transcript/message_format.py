@@ -16,6 +16,8 @@ from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
 FAULT_KEY = -1
 """The transcript's key for the notice that no model is loaded. Messages have positive keys."""
 
+CONTINUE_HINT = " · /continue resumes it"
+
 RELOAD_HINT = "/reload loads the model again; ctrl+o chooses another."
 
 
@@ -107,9 +109,12 @@ def _ending_of(status: str, reply: ReplyRecord | None, error_cure: str) -> str:
             return f"{error} {error_cure}".strip()
         case "interrupted" if reply is None or reply.finish_reason != "cancelled":
             why = f" · {reply.error.rstrip('.')}" if reply and reply.error else ""
-            return f"interrupted{why} · /continue resumes it"
-        case _:
-            return END_NOTES.get(reply.finish_reason, "") if reply and reply.finish_reason else ""
+            return f"interrupted{why}{CONTINUE_HINT}"
+        case _ if reply is None or reply.finish_reason not in END_NOTES:
+            return ""
+        case _:  # with a full context there is nothing to resume
+            hint = CONTINUE_HINT if reply.finish_reason != "context" else ""
+            return f"{END_NOTES[reply.finish_reason]}{hint}"
 
 
 def fault_view(error: ErrorInfo) -> MessageView:

@@ -312,6 +312,15 @@ async def test_the_system_prompt_is_reported_when_it_is_left() -> None:
         assert prompts(app) == ["Hi\nyou"]
 
 
+@pytest.mark.parametrize("before", ["", "Be terse."])
+async def test_enter_opens_the_system_prompt_and_adds_no_blank_line_before_it(before: str) -> None:
+    panel = SamplingPanel()
+    async with ControlsApp(panel).run_test(size=SIZE) as pilot:
+        panel.set_system_prompt(before)
+        await use(pilot, panel.query_one(SystemPrompt), "enter", "enter", *"Hi", "enter", *"you ")
+        assert panel.system_prompt == f"Hi\nyou {before}"
+
+
 async def test_the_system_prompt_is_reported_once_after_a_pause() -> None:
     area = SystemPrompt(pause_s=0.01)
     heard: list[str] = []

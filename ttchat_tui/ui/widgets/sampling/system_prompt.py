@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from textual import on
 from textual.binding import Binding
+from textual.events import Key
 from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import TextArea
+from textual.widgets.text_area import Selection
 
 PAUSE_S = 0.6
 """Pause in typing, in seconds, after which the text is reported."""
@@ -73,6 +75,12 @@ class SystemPrompt(TextArea):
     def action_leave(self) -> None:
         self.report()
         self.post_message(self.Left())
+
+    async def on_key(self, event: Key) -> None:
+        """Ignore enter at the start. On other rows it opens the row; here it would put a blank line first."""
+        if event.key == "enter" and self.selection == Selection.cursor((0, 0)):
+            event.prevent_default()
+            event.stop()
 
     def on_blur(self) -> None:
         self.report()

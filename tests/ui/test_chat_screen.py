@@ -139,6 +139,16 @@ async def test_a_command_costs_no_tokens_also_while_it_is_typed(tmp_path: Path) 
         await until(pilot, lambda: " tok" in str(chat.screen.prompt.border_subtitle or ""))
 
 
+async def test_messages_that_no_longer_fit_are_named_without_a_draft_too(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(context_length=40, replies=(" ".join(["word"] * 20),)))
+    async with running(chat) as pilot:
+        for message in ("one", "two"):
+            assert not chat.screen.prompt.border_subtitle, "everything fits so far"
+            await pilot.press(*message, "enter")
+            await reply_ended(pilot, chat)
+        await until(pilot, lambda: "oldest will not be sent" in str(chat.screen.prompt.border_subtitle or ""))
+
+
 async def test_the_token_hint_of_a_sent_draft_disappears(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(stepped=True), gate)

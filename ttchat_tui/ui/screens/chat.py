@@ -297,7 +297,9 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
     def _show_cost(self, cost: PromptCost) -> None:
         self._show_context(cost.prompt_tokens, cost.context_length)
         self._refresh_metrics()
-        self.prompt.set_token_hint(cost_hint(cost) if self._text_to_send.strip() else "")
+        # Messages that no longer fit are named without a draft too: the meter falls with them.
+        is_shown = bool(self._text_to_send.strip()) or cost.dropped_messages > 0
+        self.prompt.set_token_hint(cost_hint(cost) if is_shown else "")
 
     def _refresh_settings(self) -> None:
         panel, info = self.sampling_panel, self.session.info

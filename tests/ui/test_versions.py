@@ -56,6 +56,26 @@ async def test_the_older_reply_comes_back_and_goes_again(
         assert "‹ 2/2 ›" in on_screen(chat)
 
 
+async def test_messages_that_follow_the_other_version_are_counted(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=REPLIES))
+    async with running(chat) as pilot:
+        await ask_twice(pilot, chat)
+        await pilot.press("alt+h", "alt+l")
+        await settle(pilot, chat)
+        assert chat.toasts() == [], "nothing follows either version"
+        await pilot.press(*"more", "enter")
+        await reply_ended(pilot, chat)
+        chat.screen.transcript.select(chat.session.path[1].id)
+        await pilot.press("alt+h")
+        await settle(pilot, chat)
+        assert chat.toasts() == ["2 messages follow the other version; alt+l shows them again."]
+        chat.app.clear_notifications()
+        await pilot.press("alt+l")
+        await settle(pilot, chat)
+        assert chat.toasts() == []
+        assert len(chat.session.path) == 4
+
+
 async def test_a_version_longer_than_the_screen_is_shown_from_its_beginning(tmp_path: Path) -> None:
     long = "\n\n".join(f"line {number}" for number in range(60))
     chat = ChatApp(tmp_path, Script(replies=(long,)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ttchat_tui.domain.conversation import Conversation
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
+from ttchat_tui.ui.commands import BY_NAME, keys_label
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 
 if TYPE_CHECKING:
@@ -86,14 +87,24 @@ class TranscriptActions(ChatActions):
             )
             return
         self.keep_draft()
+        after = len(self.session.path) - at - 1
         if not self.attempt(lambda: self.session.show_version(wanted, step)):
             return
         path = self.session.path
         if path[at].id == wanted:
             return
+        if after:
+            self._report_hidden(after, back="newer_version" if step < 0 else "older_version")
         if selected == wanted:
             self.transcript.select(path[at].id)
         self.transcript.bring_into_view(path[at].id)
+
+    def _report_hidden(self, count: int, back: str) -> None:
+        """Report that `count` messages follow the version that was left. The action `back` returns to it."""
+        action = BY_NAME[back]
+        how = keys_label(action, self.services.config.keys) or action.slash
+        what, them = ("1 message follows", "it") if count == 1 else (f"{count:,} messages follow", "them")
+        self.notify(f"{what} the other version; {how} shows {them} again.", markup=False)
 
     def action_follow_end(self) -> None:
         self.transcript.follow()

@@ -92,10 +92,12 @@ async def test_a_busy_server_is_shown_until_the_first_token(tmp_path: Path) -> N
     chat = ChatApp(tmp_path, Script(replies=("one two three",), stepped=True, busy="lab is busy (429)"), gate)
     async with running(chat, size=(120, 40)) as pilot:
         await pilot.press(*"go", "enter")
-        await until(pilot, lambda: "generating lab is busy (429): try 2 of 4 in 5 s" in shown(chat))
+        await until(pilot, lambda: "● waiting: lab is busy (429): try 2 of 4 in 5 s" in shown(chat))
+        assert chat.screen.metrics.sample().phase == "prefill"
         gate.release()
         await until(pilot, lambda: "busy" not in shown(chat))
         assert "● generating" in shown(chat)
+        assert chat.screen.metrics.sample().phase == "generating"
         gate.open()
         await reply_ended(pilot, chat)
 

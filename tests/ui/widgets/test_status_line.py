@@ -34,6 +34,20 @@ async def test_a_wide_line_says_everything() -> None:
     assert line.endswith("  context ━───────   612 / 8,192")
 
 
+async def test_what_the_engine_does_takes_the_place_of_the_states_word() -> None:
+    status = running()
+    async with ControlsApp(status).run_test(size=(120, 3)) as pilot:
+        for change, expected in (
+            (lambda: status.set_detail("the prompt 792 / 2,800", word="reading"), "● reading the prompt 792 / 2,800"),
+            (lambda: status.set_detail(""), "● generating  "),
+            (lambda: status.set_detail("lab is busy", word="waiting:"), "● waiting: lab is busy"),
+            (lambda: status.set_state("ready"), "● ready  "),
+        ):  # fmt: skip
+            change()
+            await pilot.pause()
+            assert expected in row_text(status)
+
+
 NARROW = (
     (82, f"{MODEL} · cpu int4 · ● generating      context ━───────   612 / 8,192"),
     (72, f"{MODEL} · cpu int4 · ● generating             612 / 8,192"),

@@ -155,13 +155,15 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
             case ReplyBegan(message):
                 self._begin_reply(message)
             case ReplyStarted(_, dropped_messages):
+                self.metrics.phase = "prefill"
                 self._show_dropped(dropped_messages)
             case ReplyPrefilling(_, done, total):
                 self._show_prefill(done, total)
             case ReplyDelayed(_, words):
-                self.status.set_detail(words)
+                self.status.set_detail(words, word="waiting:")
             case ReplyStreamed(message_id, text):
                 self.status.set_detail("")
+                self.metrics.phase = "generating"
                 self.transcript.feed(message_id, text)
             case ReplyRewritten(message_id, text):
                 self.transcript.rewrite(message_id, text)
@@ -200,6 +202,7 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
         self.prompt.set_busy(self.session.is_answering)
         if self.session.is_busy:
             self.show_place_of_reply()
+            self.metrics.phase = "generating"
         self.metrics.forget_rates()
         self.metrics.last_stats = next((m.reply.stats for m in reversed(messages) if m.reply), None)
         self._show_last_context()
@@ -241,7 +244,7 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
 
     def _show_prefill(self, done: int, total: int) -> None:
         if 0 < done < total:
-            self.status.set_detail(f"reading the prompt {done:,} / {total:,}")
+            self.status.set_detail(f"the prompt {done:,} / {total:,}", word="reading")
 
     def _end_reply(self, message: Message, error: ErrorInfo | None) -> None:
         self.prompt.set_busy(self.session.is_answering)

@@ -44,6 +44,8 @@ class _Shown(msgspec.Struct, frozen=True):
     model: str = ""
     label: str = ""
     state: EngineState = "empty"
+    word: str = ""
+    """In place of the state's own word; empty for that."""
     detail: str = ""
     progress: LoadProgress | None = None
     is_cancelling: bool = False
@@ -118,13 +120,12 @@ class StatusLine(Widget):
     def set_state(self, state: EngineState, detail: str = "") -> None:
         """The engine's state. `detail`: a few words; while loading, the model's name. Leaving `loading` clears the progress."""
         progress = self._shown.progress if state == "loading" else None
-        self._show(
-            replace(self._shown, state=state, detail=one_line(detail), progress=progress, is_cancelling=False)
-        )
+        shown = replace(self._shown, state=state, word="", detail=one_line(detail), progress=progress)
+        self._show(replace(shown, is_cancelling=False))
 
-    def set_detail(self, detail: str) -> None:
-        """Words beside the state; empty for none."""
-        self._show(replace(self._shown, detail=one_line(detail)))
+    def set_detail(self, detail: str, word: str = "") -> None:
+        """Words beside the state; empty for none. `word`: what the engine does, in place of the state's own word."""
+        self._show(replace(self._shown, word=word, detail=one_line(detail)))
 
     def set_progress(self, progress: LoadProgress | None) -> None:
         """The load's progress, shown while the state is `loading`."""
@@ -180,8 +181,8 @@ class StatusLine(Widget):
         shown = self._shown
         sign, word = _SIGNS[shown.state]
         progress = shown.progress if shown.state == "loading" and not shown.is_cancelling else None
-        if shown.is_cancelling:
-            word = "cancelling"
+        if shown.is_cancelling or shown.word:
+            word = shown.word or "cancelling"
         if progress is not None:
             word = _DOING[progress.phase]
         phase = Content.styled(f"{sign} {word}", self.get_visual_style(f"status-line--{shown.state}"))

@@ -80,8 +80,9 @@ def build(version: str) -> tuple[Path, Path]:
 
 
 def check_wheel(wheel: Path, version: str) -> None:
-    """The wheel has every tracked file of the package and every theme, and nothing else."""
-    expected = {*tracked("ttchat_tui"), *(f"ttchat_tui/{name}" for name in tracked("themes"))}
+    """The wheel has every tracked file of the package, every theme and the example config, and nothing else."""
+    beside = [*tracked("themes"), "config.example.toml"]
+    expected = {*tracked("ttchat_tui"), *(f"ttchat_tui/{name}" for name in beside)}
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         metadata = archive.read(f"ttchat_tui-{version}.dist-info/METADATA").decode()

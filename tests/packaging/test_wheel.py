@@ -68,7 +68,7 @@ def test_the_wheel_carries_every_file_of_the_package(wheel: Path) -> None:
         if file.is_file() and "__pycache__" not in file.parts
     }
     themes = {f"ttchat_tui/themes/{file.name}" for file in (ROOT / "themes").glob("*.toml")}
-    assert names == package | themes
+    assert names == package | themes | {"ttchat_tui/config.example.toml"}
     assert len(themes) >= 6
     assert {"ttchat_tui/models/catalog.toml", "ttchat_tui/storage/migrations/001.sql"} <= names
     assert any(name.startswith("ttchat_tui/ui/styles/") for name in names)

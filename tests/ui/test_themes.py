@@ -14,11 +14,12 @@ from textual.widgets import Static
 
 from tests.ui.chat_app import ChatApp, running, until
 from tests.ui.contrast import ratio, resolve
+from ttchat_tui.config.paths import shipped
 from ttchat_tui.config.schema import Config, UiSettings
 from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.ui import theme_watch
 from ttchat_tui.ui import themes as themes_module
-from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError, load_themes, read_theme, shipped_folder
+from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError, load_themes, read_theme
 
 SHIPPED, SHIPPED_ERRORS = load_themes([])
 
@@ -207,8 +208,16 @@ def test_bytes_that_are_not_text_are_reported(tmp_path: Path) -> None:
         read_theme(tmp_path / "own.toml")
 
 
+def test_a_theme_with_a_wrong_key_names_a_file_that_shows_every_key(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(MINIMAL.replace("primary", "primery"))
+    with pytest.raises(ThemeError) as caught:
+        read_theme(tmp_path / "own.toml")
+    example = str(caught.value).rpartition("; ")[2].removesuffix(" shows every key")
+    assert read_theme(Path(example)).name == DEFAULT_THEME
+
+
 def test_the_shipped_folder_holds_toml_files_only() -> None:
-    assert {file.suffix for file in shipped_folder().iterdir()} == {".toml"}
+    assert {file.suffix for file in shipped("themes").iterdir()} == {".toml"}
 
 
 async def test_a_saved_theme_file_reloads_all_themes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,14 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
         return self.state_dir / "ui.json"
 
 
+def shipped(name: str) -> Path:
+    """A file or folder that comes with the program (`themes`, `config.example.toml`): in the package in a wheel, beside it
+    in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / name
+    return installed if installed.exists() else package.parent / name
+
+
 def find_paths(environ: Mapping[str, str]) -> Paths:
     """The platform's folders for this app (XDG on Linux), each overridden by TTCHAT_{CONFIG,DATA,CACHE,STATE}_DIR.
 

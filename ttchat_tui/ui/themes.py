@@ -13,6 +13,7 @@ import msgspec
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
+from ttchat_tui.config.paths import shipped
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.special_files import special_file
 
@@ -68,13 +69,6 @@ class ThemeError(Exception):
         super().__init__(f"{file}: {problem}")
 
 
-def shipped_folder() -> Path:
-    """The folder of the shipped themes: in the package in a wheel, `themes/` in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "themes"
-    return installed if installed.is_dir() else package.parent / "themes"
-
-
 def load_themes(folders: Iterable[Path]) -> tuple[list[Theme], list[ThemeError]]:
     """The themes in the shipped folder and then in `folders` (missing ones are skipped), sorted by name.
 
@@ -83,7 +77,7 @@ def load_themes(folders: Iterable[Path]) -> tuple[list[Theme], list[ThemeError]]
     """
     themes: dict[str, Theme] = {}
     errors: list[ThemeError] = []
-    for folder in (shipped_folder(), *folders):
+    for folder in (shipped("themes"), *folders):
         for file in sorted(folder.glob("*.toml")) if folder.is_dir() else []:
             try:
                 theme = read_theme(file)
@@ -119,7 +113,8 @@ def read_theme(file: Path) -> Theme:
     except tomllib.TOMLDecodeError as error:
         raise ThemeError(file, f"is not TOML: {error}") from error
     except msgspec.ValidationError as error:
-        raise ThemeError(file, f"{error}; themes/{DEFAULT_THEME}.toml shows every key") from error
+        example = shipped("themes") / f"{DEFAULT_THEME}.toml"
+        raise ThemeError(file, f"{error}; {example} shows every key") from error
     return _checked(parsed, file)
 
 

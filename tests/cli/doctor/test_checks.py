@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from ttchat_tui.cli.doctor.checks import _conversations
+from ttchat_tui.cli.doctor.checks import _configuration, _conversations
+from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
 
 
@@ -17,3 +18,13 @@ def test_damaged_conversations_are_reported_without_a_word_about_a_session(tmp_p
     assert check.verdict == "wrong"
     assert check.fact.endswith("is not a readable database.")
     assert "ttchat-tui repair" in check.cure
+
+
+def test_a_wrong_setting_names_a_file_with_every_key_that_can_be_read(tmp_path: Path) -> None:
+    paths = find_paths({"HOME": str(tmp_path)})
+    file = tmp_path / "config.toml"
+    file.write_text("[ui]\ntheem = 'x'\n")
+    check = _configuration(paths, file)
+    assert check.verdict == "wrong"
+    example = Path(check.cure.partition("; ")[2].removesuffix(" shows every key."))
+    load_config(paths, environ={}, file=example)

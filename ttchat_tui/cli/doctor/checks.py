@@ -15,7 +15,7 @@ from ttchat_tui.cli.doctor.hub_checks import hub_checks
 from ttchat_tui.cli.screen_settings import check_screen_settings
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.load import load_config, place_of
-from ttchat_tui.config.paths import Paths
+from ttchat_tui.config.paths import Paths, shipped
 from ttchat_tui.config.schema import config_type
 from ttchat_tui.engine.declaration import DoctorRequest
 from ttchat_tui.engine.doctor import Check, version_of
@@ -79,7 +79,8 @@ def _configuration(paths: Paths, config_file: Path | None) -> Check:
         where = functools.partial(place_of, paths=paths, environ=os.environ, file=config_file)
         check_screen_settings(config, paths, where)
     except ConfigError as error:
-        return Check("config", "wrong", str(error), f"Correct {file}; config.example.toml shows every key.")
+        example = shipped("config.example.toml")
+        return Check("config", "wrong", str(error), f"Correct {file}; {example} shows every key.")
     return Check("config", "ok", str(file) if os.path.exists(file) else f"defaults (no {file})")
 
 

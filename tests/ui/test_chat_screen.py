@@ -9,15 +9,16 @@ from pathlib import Path
 
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
-from ttchat_tui.config.schema import Config, UiSettings
+from ttchat_tui.config.schema import Config, SamplingDefaults, UiSettings
 from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.domain.model_spec import Capabilities
-from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.sampling import MODEL_DEFAULT, SamplingParams
 from ttchat_tui.storage.opening import open_store
 from ttchat_tui.ui.screens.help import HelpScreen
 from ttchat_tui.ui.services import Resume
 from ttchat_tui.ui.widgets.history.panel import HistoryPanel
 from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
+from ttchat_tui.ui.widgets.sampling.preset_select import PresetField, PresetMenu
 from ttchat_tui.ui.widgets.sampling.slider import Slider
 
 CONTEXT = re.compile(r"\d+ / \d+(?= )")
@@ -556,6 +557,22 @@ async def test_config_sampling_lies_over_the_models_recommendation(tmp_path: Pat
     async with running(chat):
         assert chat.session.sampling == SamplingParams(temperature=0.6)
         assert chat.screen.query_one(SamplingPanel).params == SamplingParams(temperature=0.6)
+
+
+async def test_the_models_default_is_not_what_config_or_a_flag_puts_over_it(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, config=Config(sampling=SamplingDefaults(temperature=1.0)))
+    async with running(chat) as pilot:
+        panel = chat.screen.query_one(SamplingPanel)
+        row = next(slider for slider in panel.query(Slider) if slider.name == "temperature")
+        assert row.value == 1.0
+        assert panel.query_one(PresetMenu).selection != MODEL_DEFAULT
+        panel.post_message(PresetField.Chosen(panel.query_one(PresetField), MODEL_DEFAULT))
+        await pilot.pause()
+        assert chat.session.sampling.temperature == chat.session.recommended_sampling.temperature != 1.0
+        row.focus()
+        await pilot.press("delete")
+        await pilot.pause()
+        assert chat.session.sampling.temperature == 1.0, "a row resets to what a new conversation begins with"
 
 
 async def test_up_recalls_prompts_of_all_conversations(tmp_path: Path) -> None:

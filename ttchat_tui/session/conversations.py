@@ -166,9 +166,15 @@ class Conversations:
         return self._opened.sampling or self.default_sampling
 
     @property
-    def default_sampling(self) -> SamplingParams:
+    def recommended_sampling(self) -> SamplingParams:
+        """The model's recommendation."""
         recommended = self.info.recommended if self.info else self._expected_sampling(self.model)
-        return self._default_sampling(recommended or SamplingParams())
+        return recommended or SamplingParams()
+
+    @property
+    def default_sampling(self) -> SamplingParams:
+        """The recommendation with config and flags over it."""
+        return self._default_sampling(self.recommended_sampling)
 
     # --- the store
 

@@ -311,7 +311,7 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
         if info is not None:
             panel.set_capabilities(info.capabilities)
         panel.set_context_length(info.context_length if info else 0)
-        panel.set_model_default(self.session.default_sampling)
+        panel.set_model_default(self.session.recommended_sampling, self.session.default_sampling)
         panel.set_params(self.session.sampling)
         panel.set_system_prompt(self.session.system_prompt)
 

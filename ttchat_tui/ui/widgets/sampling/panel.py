@@ -150,10 +150,13 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         """Show this system prompt; posts nothing."""
         self._system_prompt.set_text(text)
 
-    def set_model_default(self, params: SamplingParams | None) -> None:
-        """Set the model's recommended parameters: a preset, and the values to which rows reset."""
+    def set_model_default(
+        self, params: SamplingParams | None, configured: SamplingParams | None = None
+    ) -> None:
+        """Set the model's recommended parameters, which are a preset. `configured`: the same with config and flags over
+        them, to which rows reset."""
         self._model_default = params
-        default = params or SamplingParams()
+        default = configured or params or SamplingParams()
         for name, row in self._rows().items():
             row.set_default(getattr(default, name))
         self._presets.set_names((*PRESETS, MODEL_DEFAULT) if params else tuple(PRESETS))

@@ -96,3 +96,17 @@ def test_only_a_person_hears_why_the_chat_runs_line_by_line(
     error = capsys.readouterr().err
     assert said in error
     assert ("line by line" in error) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--seed", "1.5"], "'1.5' is not a whole number"),
+        (["--temperature", "hot"], "'hot' is not a number"),
+        (["bench", "--tokens", "many"], "'many' is not a whole number"),
+    ],
+)
+def test_a_wrong_number_on_the_command_line_is_named_in_words(arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert said in result.output

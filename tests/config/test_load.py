@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -123,28 +124,31 @@ def test_lists_are_replaced_and_sections_are_merged(paths: Paths) -> None:
         ("[log]\nfile = 1", "log.file: there is no such setting; known here: level"),
         (
             "[sampling]\ntemperature = 5",
-            "sampling.temperature: Expected `float` <= 2.0; give a number from 0 to 2",
+            "sampling.temperature is too large; give a number from 0 to 2",
         ),
         (
             "[sampling]\ntop_k = 1001",
-            "sampling.top_k: Expected `int` <= 1000; give a whole number from 0 to 1,000",
+            "sampling.top_k is too large; give a whole number from 0 to 1,000",
         ),
         (
             '[model]\nengine = "gpu"',
-            "model.engine: Invalid enum value 'gpu'; give one of auto, cpu, remote, tt",
+            "model.engine is 'gpu', which is not among the choices; give one of auto, cpu, remote, tt",
         ),
         (
             "[model]\nthreads = 1.5",
-            "model.threads: Expected `int`, got `float`; give a whole number from 0 to 1,024",
+            "model.threads is a number, not a whole number; give a whole number from 0 to 1,024",
         ),
         ("[model]\ncontext_length = -1", "give a whole number of at least 0"),
         ("[engine]\nhang_timeout_s = 0", "give a number above 0"),
-        ("[storage]\nautosave = 1", "storage.autosave: Expected `bool`, got `int`; give true or false"),
-        ("sampling = 3", "sampling: Expected `object`, got `int`; give a section: [sampling]"),
-        ("system_prompt = 3", 'system_prompt: Expected `str`, got `int`; give a string in "quotes"'),
-        ("[sampling]\nstop = [1]", "sampling.stop[0]: Expected `str`, got `int`; give a list of strings"),
-        ('[sampling]\nstop = ["a", ""]', "sampling.stop[1]: Expected `str` of length >= 1"),
-        ("[ui]\nsubmit_keys = []", "ui.submit_keys: Expected `array` of length >= 1"),
+        (
+            "[storage]\nautosave = 1",
+            "storage.autosave is a whole number, not true or false; give true or false",
+        ),
+        ("sampling = 3", "sampling is a whole number, not a section; give a section: [sampling]"),
+        ("system_prompt = 3", 'system_prompt is a whole number, not text; give a string in "quotes"'),
+        ("[sampling]\nstop = [1]", "sampling.stop[0] is a whole number, not text; give a list of strings"),
+        ('[sampling]\nstop = ["a", ""]', "sampling.stop[1] is empty"),
+        ("[ui]\nsubmit_keys = []", "ui.submit_keys is empty"),
         ("[keys]\nstop = 1", "separated by commas"),
         (
             '[ui]\nsubmit_keys = ["ctrl+j"]',
@@ -172,7 +176,7 @@ def test_a_wrong_setting_is_one_line_with_file_path_and_cure(paths: Paths, text:
 def test_broken_toml_is_reported_with_line_and_column(paths: Paths, text: str | bytes, expected: str) -> None:
     write(paths, text)
     line = complaint(paths)
-    assert line.startswith(f"{paths.config_file}: ")
+    assert re.match(rf"{re.escape(str(paths.config_file))}(: | is )", line)
     assert expected in line
 
 
@@ -199,15 +203,23 @@ def test_a_file_without_read_permission_is_reported(paths: Paths, monkeypatch: p
 @pytest.mark.parametrize(
     ("variable", "text", "expected"),
     [
-        ("TTCHAT_SAMPLING__TOP_K", "many", "sampling.top_k: Expected `int`, got `str`"),
-        ("TTCHAT_SAMPLING__TEMPERATURE", "3", "sampling.temperature: Expected `float` <= 2.0"),
+        ("TTCHAT_SAMPLING__TOP_K", "many", "sampling.top_k is text, not a whole number"),
+        ("TTCHAT_SAMPLING__TEMPERATURE", "3", "sampling.temperature is too large"),
         ("TTCHAT_SAMPLNG__TOP_K", "1", "samplng: there is no such setting; did you mean `sampling`?"),
         ("TTCHAT_UI__THEM", "x", "ui.them: there is no such setting; did you mean `theme`?"),
         ("TTCHAT_MODEL__THREADS__X", "1", "model.threads"),
-        ("TTCHAT_ENGINE", "gpu", "model.engine: Invalid enum value 'gpu'"),
+        ("TTCHAT_ENGINE", "gpu", "model.engine is 'gpu', which is not among the choices"),
         ("TTCHAT_UI__NEWLINE_KEYS", "enter", "`enter` cannot both send"),
-        ("TTCHAT_MODEL__PRECISION", "f8", "model.precision: Invalid enum value 'f8'; give one of auto, bf16"),
-        ("TTCHAT_CPU__PRECISION", "f8", "cpu.precision: Invalid enum value 'f8'; give one of auto, bf16"),
+        (
+            "TTCHAT_MODEL__PRECISION",
+            "f8",
+            "model.precision is 'f8', which is not among the choices; give one of auto, bf16",
+        ),
+        (
+            "TTCHAT_CPU__PRECISION",
+            "f8",
+            "cpu.precision is 'f8', which is not among the choices; give one of auto, bf16",
+        ),
     ],
 )
 def test_an_error_in_a_variable_names_the_variable_and_not_the_file(
@@ -221,7 +233,7 @@ def test_an_error_in_a_variable_names_the_variable_and_not_the_file(
 
 def test_an_error_in_a_flag_names_the_command_line(paths: Paths) -> None:
     line = complaint(paths, flags={"sampling.top_p": 2.0})
-    assert line == "command line: sampling.top_p: Expected `float` <= 1.0; give a number from 0 to 1"
+    assert line == "command line: sampling.top_p is too large; give a number from 0 to 1"
 
 
 def test_control_characters_in_a_file_never_reach_the_terminal(paths: Paths) -> None:
@@ -271,7 +283,7 @@ def test_the_later_place_wins_whichever_section_it_names(paths: Paths) -> None:
 def test_variables_for_both_places_of_a_setting_are_refused_as_they_are_in_a_file(paths: Paths) -> None:
     line = complaint(paths, {"TTCHAT_CPU__THREADS": "4", "TTCHAT_MODEL__THREADS": "2"})
     assert line == (
-        "TTCHAT_MODEL__THREADS: is the same setting as TTCHAT_CPU__THREADS, and both are given; keep TTCHAT_CPU__THREADS"
+        "TTCHAT_MODEL__THREADS is the same setting as TTCHAT_CPU__THREADS, and both are given; keep TTCHAT_CPU__THREADS"
     )
 
 
@@ -280,16 +292,16 @@ def test_variables_for_both_places_of_a_setting_are_refused_as_they_are_in_a_fil
     [
         (
             '[model]\nprecision = "f8"',
-            "model.precision: Invalid enum value 'f8'; give one of auto, bf16, f16, fp32, int4, int8",
+            "model.precision is 'f8', which is not among the choices; give one of auto, bf16, f16, fp32, int4, int8",
         ),
         ("[model]\nthread = 1", "model.thread: there is no such setting; did you mean `threads`?"),
-        ("[engine]\nkernel = 1", "engine.kernel: Expected `str`, got `int`; give one of auto, off"),
+        ("[engine]\nkernel = 1", "engine.kernel is a whole number, not text; give one of auto, off"),
         (
             "[model]\nthreads = 1\n[cpu]\nthreads = 2",
-            "model.threads: is the same setting as cpu.threads, and both are given; keep cpu.threads",
+            "model.threads is the same setting as cpu.threads, and both are given; keep cpu.threads",
         ),
-        ("[cpu]\nthreads = -1", "cpu.threads: Expected `int` >= 0; give a whole number from 0 to 1,024"),
-        ("cpu = 3\n[model]\nthreads = 1", "cpu: Expected `object`, got `int`; give a section: [cpu]"),
+        ("[cpu]\nthreads = -1", "cpu.threads is too small; give a whole number from 0 to 1,024"),
+        ("cpu = 3\n[model]\nthreads = 1", "cpu is a whole number, not a section; give a section: [cpu]"),
     ],
 )
 def test_an_error_names_a_setting_that_has_moved_as_the_file_has_it(

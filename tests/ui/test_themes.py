@@ -170,10 +170,10 @@ def test_a_missing_user_folder_is_no_error(tmp_path: Path) -> None:
     ("change", "said"),
     [
         (("#aabbff", "bluu"), "colors.primary: 'bluu' is not a colour; write #rrggbb"),
-        (("primary", "primry"), "unknown field `primry`"),
-        (('name = "mine"', ""), "missing required field `name`"),
+        (("primary", "primry"), "colors: there is no key `primry`"),
+        (('name = "mine"', ""), "the key `name` is missing"),
         (("mine", "My Theme"), "must be lower-case letters"),
-        (('"#aabbff"', "7"), "Expected `str"),
+        (('"#aabbff"', "7"), "colors.primary is a whole number, not text"),
         (("[colors]", "[colors"), "is not TOML"),
         (
             ("[colors]", '[variables]\ntext-mutd = "red"\n[colors]'),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -17,6 +20,20 @@ from ttchat_tui.cli.prompt_argument import prompt_text, with_stdin_named
 from ttchat_tui.cli.standard_output import visible_streams, write_line
 from ttchat_tui.config.paths import find_paths
 
+_NOT_OF_TYPE: Final = re.compile(r"is not a valid (int|float)\w*(?: range)?")
+
+
+@contextmanager
+def _types_in_words() -> Generator[None, None, None]:
+    """Let errors of the command line say number for Python's int and float."""
+    try:
+        yield
+    except typer.BadParameter as error:
+        error.message = _NOT_OF_TYPE.sub(
+            lambda match: f"is not a {'whole ' * (match[1] == 'int')}number", error.message
+        )
+        raise
+
 
 class Program(TyperGroup):
     """The commands, with output streams that make control characters visible."""
@@ -24,6 +41,14 @@ class Program(TyperGroup):
     def main(self, *arguments: Any, **options: Any) -> Any:
         with visible_streams():
             return super().main(*arguments, **options)
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _types_in_words():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _types_in_words():  # subcommands parse their flags here
+            return super().invoke(ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse as typer does, except that the text of `-p` is optional and one argument."""

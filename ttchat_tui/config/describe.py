@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import inspect
@@ -12,6 +13,27 @@ from msgspec import inspect
 from ttchat_tui.config.old_places import old_names
 from ttchat_tui.config.schema import config_type, engine_choices
 from ttchat_tui.domain.sampling import SamplingParams
+
+_TYPES: Final = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a section",
+    "null": "nothing",
+}
+"""What a reader of TOML calls the types in msgspec's messages."""
+_WRONG_TYPE: Final = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
+_WORDS: Final = (
+    (re.compile(r"Expected `\w+` of length >= 1"), "is empty"),
+    (re.compile(r"Expected `\w+` <=? .*"), "is too large"),
+    (re.compile(r"Expected `\w+` >=? .*"), "is too small"),
+    (re.compile(r"Invalid enum value (.*)", re.DOTALL), "is {0}, which is not among the choices"),
+    (re.compile(r"Object contains unknown field `(.*)`", re.DOTALL), "there is no key `{0}`"),
+    (re.compile(r"Object missing required field `(.*)`"), "the key `{0}` is missing"),
+)
+"""Pattern of a message of msgspec → the same in words."""
 
 ValueKind: TypeAlias = Literal["text", "list", "bool", "int", "float", "section"]
 
@@ -111,6 +133,19 @@ def _range(info: inspect.FloatType | inspect.IntType) -> str:
 
 
 def error_path(error: msgspec.ValidationError) -> tuple[str, str]:
-    """The two parts of msgspec's message: what is wrong, and where, as `$.sampling.top_k` (`$` for the whole)."""
+    """What is wrong, in words, and where, as `$.sampling.top_k` (`$` for the whole)."""
     what, _, path = str(error).partition(" - at `")
-    return what, path.removesuffix("`") or "$"
+    return _in_words(what), path.removesuffix("`") or "$"
+
+
+def _in_words(what: str) -> str:
+    """msgspec's message without the names of Python's types. One that is not known stays as it is."""
+    if match := _WRONG_TYPE.fullmatch(what):
+        wanted, found = (
+            " or ".join(_TYPES.get(each, each) for each in kind.split(" | ")) for kind in match.groups()
+        )
+        return f"is {found}, not {wanted}"
+    for pattern, words in _WORDS:
+        if match := pattern.fullmatch(what):
+            return words.format(*match.groups())
+    return what

@@ -21,12 +21,16 @@ class ConfigError(AppError):
             cure: what to do.
         """
         setting = setting.removeprefix("$").removeprefix(".")
-        super().__init__(
-            _one_line(": ".join(part for part in (where, setting, what) if part)), _one_line(cure)
-        )
+        place = ": ".join(part for part in (where, setting) if part)
+        super().__init__(_one_line(about(place, what)), _one_line(cure))
 
     def __str__(self) -> str:
         return f"{self.info.message}; {self.info.cure}" if self.info.cure else self.info.message
+
+
+def about(place: str, what: str) -> str:
+    """What is wrong at `place`: `x.toml: there is no such file`, and `x.toml is a folder` where `what` has no subject."""
+    return f"{place} {what}" if what.startswith(("is ", "cannot be ")) else f"{place}: {what}"
 
 
 def _one_line(text: str) -> str:

@@ -36,7 +36,7 @@ SHORT_VARIABLES: Final[dict[str, str]] = {
 """Every setting has a variable TTCHAT_SECTION__NAME (TTCHAT_SAMPLING__TOP_K=20). The usual ones have a short form, and one
 has a name that other programs use too."""
 
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_UNKNOWN: Final = re.compile(r"there is no key `(.*)`", re.DOTALL)
 _INDEX: Final = re.compile(r"\[[^\]]*\]")
 """The end of `$.sampling.stop[0]` and `$.keys[...]`: a place in a list or table."""
 
@@ -221,7 +221,7 @@ def _checked(values: dict[str, Any], layer: _Layer) -> Config:
     except msgspec.ValidationError as error:
         raise _config_error(error, layer) from error
     if config.model.engine not in engine_choices():
-        what = f"Invalid enum value {config.model.engine!r}"
+        what = f"is {config.model.engine!r}, which is not among the choices"
         raise ConfigError(where, what, setting="$.model.engine", cure=expectation(["model", "engine"]))
     both = sorted(set(config.ui.submit_keys) & set(config.ui.newline_keys))
     if both:

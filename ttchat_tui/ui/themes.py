@@ -13,6 +13,8 @@ import msgspec
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
+from ttchat_tui.config.describe import error_path
+from ttchat_tui.config.errors import about
 from ttchat_tui.config.paths import shipped
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.special_files import special_file
@@ -66,7 +68,7 @@ class ThemeError(Exception):
     """A theme file that cannot be used. `str()` names the file, the key and a cure in one line."""
 
     def __init__(self, file: Path, problem: str) -> None:
-        super().__init__(f"{file}: {problem}")
+        super().__init__(about(str(file), problem))
 
 
 def load_themes(folders: Iterable[Path]) -> tuple[list[Theme], list[ThemeError]]:
@@ -114,7 +116,10 @@ def read_theme(file: Path) -> Theme:
         raise ThemeError(file, f"is not TOML: {error}") from error
     except msgspec.ValidationError as error:
         example = shipped("themes") / f"{DEFAULT_THEME}.toml"
-        raise ThemeError(file, f"{error}; {example} shows every key") from error
+        what, path = error_path(error)
+        place = path.removeprefix("$").removeprefix(".")
+        problem = about(place, what) if place else what
+        raise ThemeError(file, f"{problem}; {example} shows every key") from error
     return _checked(parsed, file)
 
 

@@ -32,7 +32,7 @@ CPU: Final = EngineDeclaration(
     extra="cpu",
     flags=(
         EngineFlag(option="precision", help="Weights of the CPU engine."),
-        EngineFlag(option="threads", help="Threads of the CPU engine; 0 measures."),
+        EngineFlag(option="threads", help="Threads of one forward; 0: the engine measures and chooses."),
     ),
     warm_modules=("torch", "ttchat_tui.engine.cpu.loading", "ttchat_tui.engine.cpu.engine"),
     doctor=_doctor,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -43,6 +43,10 @@ class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One sentence, without a traceback."""
     cure: str = ""
     """What to do or to run; empty where there is no advice to give."""
+
+
+LOAD_AGAIN: Final = "Load the model again."
+"""The general cure after an engine's death. The screen names its commands instead."""
 
 
 class AppError(Exception):

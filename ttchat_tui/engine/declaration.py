@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ttchat_tui.domain.errors import LOAD_AGAIN
 from ttchat_tui.domain.model_spec import EngineKind, ModelSource
 from ttchat_tui.engine.base import Engine
 
@@ -60,7 +61,7 @@ def _is_never_preferred() -> bool:
 
 def load_again(_output: str) -> str:
     """What to do after the process of an engine without its own advice died."""
-    return "Load the model again."
+    return LOAD_AGAIN
 
 
 def _no_checks(_request: DoctorRequest) -> Iterator[Check]:

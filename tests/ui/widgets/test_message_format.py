@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
+from ttchat_tui.domain.errors import LOAD_AGAIN, ErrorInfo
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import PromptCost
 from ttchat_tui.ui.widgets.transcript.message import FiguresRow
-from ttchat_tui.ui.widgets.transcript.message_format import cost_hint, figures_of, note_of
+from ttchat_tui.ui.widgets.transcript.message_format import cost_hint, fault_view, figures_of, note_of
 
 
 def test_figures_of_this_machine_are_exact() -> None:
@@ -120,3 +121,16 @@ def test_an_empty_reply_is_reported_for_every_engine(content: str) -> None:
     assert (
         note_of(reply(content, reason="cancelled", status="interrupted")) == "stopped · /continue resumes it"
     )
+
+
+@pytest.mark.parametrize(
+    "cure",
+    ["", "Close other programs.", LOAD_AGAIN, f"{LOAD_AGAIN} The engine's log: /x", "Reload it (/reload)."],
+)
+def test_a_dead_engine_names_the_way_back_once(cure: str) -> None:
+    note = fault_view(ErrorInfo(kind="engine_died", message="It died.", cure=cure)).note
+    assert note.startswith("It died.\n")
+    assert note.count("/reload") == 1
+    assert LOAD_AGAIN not in note
+    for kept in ("Close other programs.", "The engine's log: /x"):
+        assert (kept in note) == (kept in cure)

@@ -16,7 +16,7 @@ from typing import Final, get_args
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.errors import LOAD_AGAIN, ErrorInfo
 from ttchat_tui.domain.events import (
     EngineLoaded,
     GenerationEvent,
@@ -185,7 +185,7 @@ class IsolatedEngine:
 
     def _running_child(self) -> Child:
         if self._child is None or not self._child.is_running:
-            raise EngineDied("The engine's process is not running.", cure="Load the model again.")
+            raise EngineDied("The engine's process is not running.", cure=LOAD_AGAIN)
         return self._child
 
     def _request(self, command: Command, silence_s: float) -> ChildAnswer:

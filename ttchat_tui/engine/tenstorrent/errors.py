@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from ttchat_tui.domain.errors import LOAD_AGAIN
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.tenstorrent.cures.cure import RESET, Cure
 from ttchat_tui.engine.tenstorrent.cures.table import CURES
@@ -62,7 +63,7 @@ def advice_after(output: str) -> str:
     found = next((entry for line in reversed(lines[-_LAST_LINES:]) if (entry := cure_for(line))), None)
     if found is not None:
         return f"{found.meaning} {found.cure}"
-    return f"Load the model again. If that fails, the card needs a reset. {RESET}"
+    return f"{LOAD_AGAIN} If that fails, the card needs a reset. {RESET}"
 
 
 @contextmanager

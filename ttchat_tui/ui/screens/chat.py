@@ -57,11 +57,11 @@ from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 from ttchat_tui.ui.widgets.status_line import StatusLine
 from ttchat_tui.ui.widgets.transcript.message_format import (
     FAULT_KEY,
-    RELOAD_HINT,
     cost_hint,
     fault_view,
     view_of,
     welcome,
+    with_reload_hint,
 )
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
@@ -248,8 +248,10 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
 
     def _end_reply(self, message: Message, error: ErrorInfo | None) -> None:
         self.prompt.set_busy(self.session.is_answering)
-        hint = f"\n{RELOAD_HINT}" if self.session.engine_state == "failed" else ""
-        self.transcript.finish(view_of(message, error_cure=f"{error.cure}{hint}" if error else ""))
+        cure = error.cure if error else ""
+        if error and self.session.engine_state == "failed":
+            cure = with_reload_hint(cure)
+        self.transcript.finish(view_of(message, error_cure=cure))
         self.metrics.last_stats = message.reply.stats if message.reply else None
         self._refresh_metrics()
         self.count()

@@ -7,7 +7,7 @@ import time
 from textual.content import Content
 
 from ttchat_tui.domain.conversation import Message, ReplyRecord
-from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.errors import LOAD_AGAIN, ErrorInfo
 from ttchat_tui.domain.generation import END_NOTES, GenerationStats
 from ttchat_tui.domain.thoughts import normalised
 from ttchat_tui.domain.updates import PromptCost
@@ -19,6 +19,13 @@ FAULT_KEY = -1
 CONTINUE_HINT = " · /continue resumes it"
 
 RELOAD_HINT = "/reload loads the model again; ctrl+o chooses another."
+
+
+def with_reload_hint(cure: str) -> str:
+    """`cure` with the commands that load a model, once."""
+    if LOAD_AGAIN in cure:
+        return cure.replace(LOAD_AGAIN, RELOAD_HINT)
+    return cure if "/reload" in cure else f"{cure}\n{RELOAD_HINT}".strip()
 
 
 def view_of(message: Message, *, error_cure: str = "") -> MessageView:
@@ -125,7 +132,7 @@ def fault_view(error: ErrorInfo) -> MessageView:
         status="error",
         title="No model",
         text="",
-        note="\n".join(part for part in (error.message, error.cure, RELOAD_HINT) if part),
+        note="\n".join(part for part in (error.message, with_reload_hint(error.cure)) if part),
     )
 
 

@@ -33,6 +33,33 @@ async def test_several_leave_the_prompt_and_most_of_the_screen_free(
         assert chat.screen.prompt.region.y >= max(region.bottom for region in regions)
 
 
+@pytest.mark.parametrize("width", [120, 200])
+async def test_the_values_beside_the_chat_stay_visible(tmp_path: Path, width: int) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, (width, 40), toasts=True) as pilot:
+        for severity in ("information", "error"):
+            chat.screen.notify(f"{severity} {PATH * 2}", severity=severity, markup=False)
+        await pilot.pause()
+        await pilot.pause()
+        side = chat.screen.query_one("#side").region
+        toasts = [toast.region for toast in chat.app.query(Toast)]
+        assert len(toasts) == 2
+        assert not any(toast.overlaps(side) for toast in toasts)
+
+
+async def test_enter_removes_stale_toasts_and_leaves_errors(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, toasts=True) as pilot:
+        chat.screen.notify("a note", markup=False)
+        chat.screen.notify("a warning", severity="warning", markup=False)
+        chat.screen.notify("a disk is full", severity="error", timeout=30, markup=False)
+        await pilot.press(*"/nonsense", "enter")
+        await pilot.pause()
+        assert [said.partition(".")[0] for said in chat.toasts()] == [
+            "a disk is full", "There is no command /nonsense"
+        ]  # fmt: skip
+
+
 async def test_equal_messages_replace_each_other(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat, toasts=True) as pilot:

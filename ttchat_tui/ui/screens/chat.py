@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 from msgspec import structs
 from textual import on
@@ -64,6 +65,9 @@ from ttchat_tui.ui.widgets.transcript.message_format import (
     with_reload_hint,
 )
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
+
+if TYPE_CHECKING:
+    from ttchat_tui.ui.app import TtchatApp
 
 
 class ChatScreen(Elsewhere, DirtySpanScreen[None]):
@@ -342,6 +346,7 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
 
     @on(Prompt.Submitted)
     async def _submitted(self, event: Prompt.Submitted) -> None:
+        cast("TtchatApp", self.app).drop_stale_toasts()
         match parse_submission(event.text):
             case PlainText(text):
                 self.apply_typed_settings()

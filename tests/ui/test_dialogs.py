@@ -80,6 +80,7 @@ async def test_every_dialog_is_whole_at_60_by_20(number: int) -> None:
         for field in pilot.app.screen.query("Input, Button, RadioButton"):
             assert box.contains_region(field.region), field
         assert pilot.app.screen.query_one(DialogBox).scrollbars_enabled == (False, False)
+        assert "esc closes" in "\n".join(screen_text(pilot.app))
 
     await result_of(every_dialog()[number], act)
 

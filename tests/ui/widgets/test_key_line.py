@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, running, until
 from tests.ui.shell_app import screen_text
 
-EVERYTHING = "enter send ctrl+j newline esc stop ctrl+n new ctrl+p commands F1 help"
+EVERYTHING = "enter send ctrl+j newline ctrl+n new ctrl+p commands F1 help"
 
 
 def words_below(chat: ChatApp) -> str:
@@ -21,7 +22,7 @@ def words_below(chat: ChatApp) -> str:
     [
         (120, EVERYTHING),
         (100, EVERYTHING.replace("ctrl+p", "F4 panel ctrl+p")),
-        (80, "enter send ctrl+j newline esc stop F4 panel ctrl+p commands F1 help"),
+        (80, "enter send ctrl+j newline ctrl+n new F4 panel ctrl+p commands F1 help"),
         (60, "enter send F3 chats F4 panel ctrl+p commands F1 help"),
         (50, "enter send F3 chats ctrl+p commands F1 help"),
         (30, "enter send F1 help"),
@@ -32,6 +33,25 @@ async def test_a_narrow_row_leaves_whole_keys_out(tmp_path: Path, width: int, wo
     chat = ChatApp(tmp_path)
     async with running(chat, (width, 20)):
         assert words_below(chat) == words
+
+
+async def test_escape_is_named_by_what_it_does_now(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
+    async with running(chat, (80, 24)) as pilot:
+        assert "esc" not in words_below(chat)
+        await pilot.press(*"hi", "enter")
+        await until(pilot, lambda: "esc stop" in words_below(chat))
+        gate.open()
+        await until(pilot, lambda: "esc" not in words_below(chat))
+        await pilot.press("ctrl+up")
+        await until(pilot, lambda: "esc deselect" in words_below(chat))
+        await pilot.press("escape")
+        await until(pilot, lambda: "esc" not in words_below(chat))
+        await pilot.press("f4")
+        await until(pilot, lambda: "esc close" in words_below(chat))
+        await pilot.press("escape")
+        await until(pilot, lambda: "esc" not in words_below(chat))
 
 
 async def test_keys_come_and_go_with_the_width_of_the_terminal(tmp_path: Path) -> None:

@@ -146,6 +146,16 @@ class ChatScreen(Elsewhere, DirtySpanScreen[None]):
                 self._show_update(update)
             except StorageError as error:
                 self.show_error(error.info)
+        self.on_message_selection_selection_changed()
+
+    def on_message_selection_selection_changed(self) -> None:
+        """Show what escape does now."""
+        for line in self.query(KeyLine):
+            line.set_escape(self.escape_does())
+
+    def place_sidebars(self, width: int) -> None:
+        super().place_sidebars(width)
+        self.on_message_selection_selection_changed()
 
     def _show_update(self, update: Update) -> None:
         """The only place that distinguishes updates."""

@@ -83,6 +83,17 @@ class ChatActions(SidebarScreen):
         if not self.overlay:
             self.prompt.focus()
 
+    def escape_does(self) -> str:
+        """What `action_stop` would do to what is on screen, in a word; empty if nothing."""
+        if self.session.is_answering:
+            return "stop"
+        if self.overlay:
+            return "close"
+        if self.transcript.selected is not None:
+            return "deselect"
+        last = self.session.path[-1].id if self.session.path else None
+        return "take back" if last is not None and self.session.is_queued(last) else ""
+
     def action_regenerate(self) -> None:
         self.transcript.follow()
         self.show_updates(self.session.regenerate())

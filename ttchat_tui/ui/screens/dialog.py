@@ -31,6 +31,7 @@ class Dialog(ModalScreen[Result | None]):
     def compose(self) -> ComposeResult:
         with DialogBox() as box:
             box.border_title = Content(self.heading)
+            box.border_subtitle = Content("esc closes")
             yield from self.body()
 
     def action_cancel(self) -> None:

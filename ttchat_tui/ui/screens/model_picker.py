@@ -75,7 +75,7 @@ class ModelPicker(Dialog[str]):
         names = [row.name for row in rows]
         if names:
             models.highlighted = names.index(self._current) if self._current in names else 0
-        hint = "↑↓ choose   enter load   esc back" if names or not wanted else "enter loads what you typed"
+        hint = "↑↓ choose   enter load" if names or not wanted else "enter loads what you typed"
         self.query_one(".hint", Static).update(hint)
 
     def _line(self, row: ModelRow) -> Content:

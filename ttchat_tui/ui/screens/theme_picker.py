@@ -24,7 +24,7 @@ class ThemePicker(Dialog[str]):
         names = own or sorted(self.app.available_themes)
         with OptionList(*(self._option(name) for name in names), markup=False, compact=True) as themes:
             themes.highlighted = names.index(self._before) if self._before in names else None
-        yield Static("↑↓ try   enter keep   esc back", classes="hint", markup=False)
+        yield Static("↑↓ try   enter keep", classes="hint", markup=False)
 
     def _option(self, name: str) -> Option:
         theme = self.app.available_themes[name]

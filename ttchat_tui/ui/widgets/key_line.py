@@ -47,6 +47,13 @@ class KeyLine(Footer):
         super().__init__(show_command_palette=False)
         self._narrower_than = narrower_than
         self._room = 0
+        self._escape = ""
+
+    def set_escape(self, label: str) -> None:
+        """What the keys of `stop` do now, in a word or two; empty if nothing, and then they are not shown."""
+        if label != self._escape:
+            self._escape = label
+            self.refresh(recompose=True)
 
     def compose(self) -> ComposeResult:
         self._room = self.app.size.width
@@ -56,7 +63,11 @@ class KeyLine(Footer):
             for widget in widgets
             if isinstance(widget, FooterKey)
             and self._room < self._narrower_than.get(name_of(widget), self._room + 1)
+            and (self._escape or name_of(widget) != "stop")
         ]
+        for key in keys:
+            if name_of(key) == "stop":
+                key.description = self._escape
         kept = fitting(keys, self._room)
         yield from (widget for widget in widgets if not isinstance(widget, FooterKey) or widget in kept)
 

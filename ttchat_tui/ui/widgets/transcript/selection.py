@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual import events
 from textual.containers import VerticalScroll
+from textual.message import Message
 
 from ttchat_tui.ui.widgets.transcript import window as windows
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
@@ -26,6 +27,9 @@ class MessageSelection(VerticalScroll):
     _place: Place | None
     _selected: int | None = None
 
+    class SelectionChanged(Message):
+        """Another message is selected, or none."""
+
     @property
     def selected(self) -> int | None:
         """The key of the selected message."""
@@ -37,6 +41,7 @@ class MessageSelection(VerticalScroll):
         if before is not None and before != key and (widget := self._widgets.get(before)):
             widget.remove_class("-selected")
         self.mark_selected()
+        self.post_message(self.SelectionChanged())
 
     def mark_selected(self) -> None:
         """Highlight the selected message, if it is mounted."""

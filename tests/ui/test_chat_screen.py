@@ -289,6 +289,16 @@ async def test_sidebars_hide_where_there_is_no_room(tmp_path: Path) -> None:
             assert chat.screen.transcript.size.width >= 30, width
 
 
+async def test_at_80_columns_the_chat_has_most_of_the_screen(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, (80, 24)):
+        prompt = chat.screen.prompt
+        prompt.set_busy(True)
+        assert chat.screen.query_one(HistoryPanel).outer_size.width == 24
+        assert len(str(prompt.placeholder)) < prompt.content_size.width
+        assert "context" in shown(chat).splitlines()[0]
+
+
 async def test_a_hidden_sidebar_comes_as_an_overlay_and_escape_closes_it(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat, (60, 20)) as pilot:

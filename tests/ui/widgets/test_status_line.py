@@ -50,7 +50,8 @@ async def test_what_the_engine_does_takes_the_place_of_the_states_word() -> None
 
 NARROW = (
     (82, f"{MODEL} · cpu int4 · ● generating      context ━───────   612 / 8,192"),
-    (72, f"{MODEL} · cpu int4 · ● generating             612 / 8,192"),
+    (72, f"{MODEL} · cpu int4 · ● generating     context   612 / 8,192"),
+    (66, f"{MODEL} · cpu int4 · ● generating       612 / 8,192"),
     (64, f"{MODEL} · cpu int4 · ● generating  612 / 8,192"),
     (60, f"{MODEL} · ● generating  612 / 8,192"),
     (54, f"{MODEL} · ● generating    612 / 8,192"),

@@ -41,6 +41,9 @@ SIDEBARS: Final = {
     "right": Sidebar("#side", 110, "toggle_sampling", "show_controls"),
 }
 
+TIGHT: Final = 100
+"""Screen width below which the list of conversations is narrower."""
+
 ROOMY: Final = 180
 """Screen width from which the text has its full measure; the right sidebar gets the rest."""
 
@@ -81,6 +84,7 @@ class SidebarScreen(Screen[None]):
         """Show the sidebars that fit at this width, and the overlay."""
         if self.overlay and width >= SIDEBARS[self.overlay].fits_from:
             self.overlay = ""
+        self.set_class(width < TIGHT, "-tight")
         self.set_class(width >= ROOMY, "-roomy")
         self.set_class(width >= SPACIOUS, "-spacious")
         self.set_class(self.services.config.ui.full_width, "-full-width")

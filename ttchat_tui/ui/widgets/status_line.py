@@ -66,21 +66,16 @@ class _Fit(msgspec.Struct, frozen=True):
 
     name: bool = True
     bars: bool = True
+    caption: bool = True
     label: bool = True
     amounts: bool = True
     detail: bool = True
     meter: bool = True
 
 
-_FITS: Final = (
-    _Fit(),
-    _Fit(name=False),
-    _Fit(name=False, bars=False),
-    _Fit(name=False, bars=False, label=False),
-    _Fit(name=False, bars=False, label=False, amounts=False),
-    _Fit(name=False, bars=False, label=False, amounts=False, detail=False),
-    _Fit(name=False, bars=False, label=False, amounts=False, detail=False, meter=False),
-)
+_DROPPED: Final = ("name", "bars", "caption", "label", "amounts", "detail", "meter")
+"""Parts that are left out, first to last."""
+_FITS: Final = tuple(_Fit(**dict.fromkeys(_DROPPED[:count], False)) for count in range(len(_DROPPED) + 1))
 """From all parts to the fewest. The notice is in all of them."""
 
 
@@ -221,7 +216,7 @@ class StatusLine(Widget):
             (count_text(used).rjust(len(total_text)), colour), (f" / {total_text}", dim)
         )
         if not fit.bars:
-            return figures
+            return Content.assemble(("context ", dim), figures) if fit.caption else figures
         full, rest = bar_text(full_share, METER_CELLS)
         return Content.assemble(("context ", dim), (full, colour), (rest, dim), " ", figures)
 

@@ -30,7 +30,7 @@ DRAFT_PAUSE_S = 0.4
 """Pause in typing, in seconds, after which `DraftChanged` is posted."""
 
 PLACEHOLDER = "Write a message"
-BUSY_PLACEHOLDER = "Type ahead while the reply streams; esc stops it"
+BUSY_PLACEHOLDER = "Type ahead; esc stops the reply"
 
 
 class Prompt(TextArea):

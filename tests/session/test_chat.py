@@ -299,8 +299,7 @@ def test_a_refused_regeneration_keeps_message_and_reply(start: Callable[..., Cha
 def test_a_regeneration_that_fails_leaves_the_reply_before_it(start: Callable[..., Chat]) -> None:
     chat = start(Script(replies=("Good.",)))
     chat.ask("hello")
-    chat.host.unload()
-    chat.until(EngineStateChanged, state="empty")
+    chat.engine.script = Script(fault="bug", fault_at=0)
     updates = [*chat.session.regenerate(), *chat.until(GenerationFinished)]
     assert any(isinstance(update, Notice) for update in updates)
     assert chat.session.conversation is not None

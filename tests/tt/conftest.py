@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,16 @@ def mock_card(name: str) -> dict[str, str]:
     return {"TT_METAL_MOCK_CLUSTER_DESC_PATH": str(MOCK / f"{name}.yaml"), "TT_LOGGER_LEVEL": "info"}
 
 
+def shadow_card(name: str) -> dict[str, str]:
+    """Variables that make ttnn find this card only, and compute: tests/tt/torch_ttnn/shadow.py."""
+    folders = (
+        str(HERE / "torch_ttnn" / "bootstrap"),
+        str(HERE.parent.parent),
+        os.environ.get("PYTHONPATH", ""),
+    )
+    return {**mock_card(name), "PYTHONPATH": os.pathsep.join(filter(None, folders)), "OMP_NUM_THREADS": "1"}
+
+
 @pytest.fixture(scope="session")
 def checkout() -> Path:
     """The tt-metal checkout that TT_METAL_HOME names; skips without."""
@@ -55,3 +66,24 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tt.tiny_llama import write_model  # torch is not in every venv that collects this file
 
     return write_model(tmp_path_factory.mktemp("models"))
+
+
+_TABLE: Final[dict[tuple[str, str], list[object]]] = {}
+
+
+@pytest.fixture(scope="session")
+def record() -> Callable[[str, str, object], None]:
+    """Notes an agreement for the table at the end of the run: model, case, agreement."""
+
+    def note(model: str, case: str, agreement: object) -> None:
+        _TABLE.setdefault((model, case), []).append(agreement)
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _TABLE:
+        terminalreporter.section("agreement with the float32 CPU engine")
+    for (model, case), agreements in _TABLE.items():
+        for agreement in agreements:
+            terminalreporter.write_line(f"{model:<26} {case:<24} {agreement}")

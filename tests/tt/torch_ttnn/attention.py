@@ -204,8 +204,6 @@ ATTENTION: Final[Mapping[str, Callable[..., Any]]] = {
     "transformer.scaled_dot_product_attention": attend,
     "transformer.chunked_scaled_dot_product_attention": attend_chunk,
     "transformer.paged_scaled_dot_product_attention_decode": attend_decode,
-}
-ATTENTION_IN_PLACE: Final[Mapping[str, Callable[..., Any]]] = {
     "experimental.paged_fill_cache": fill_paged_cache,
     "experimental.paged_update_cache": update_paged_cache,
     "experimental.paged_fused_update_cache": update_paged_caches,

@@ -6,12 +6,13 @@ integers. It returns tensors of the real result's logical shape; the caller roun
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import torch
 
-from tests.tt.torch_ttnn.attention import ATTENTION, ATTENTION_IN_PLACE
+from tests.tt.torch_ttnn.attention import ATTENTION
 
 _PLACEMENT: Final = frozenset(
     [
@@ -128,11 +129,10 @@ def unchanged(x: torch.Tensor, *_placement: Any) -> torch.Tensor:
 
 
 def reshape(x: torch.Tensor, shape: Sequence[int], padded_shape: Sequence[int] | None = None) -> torch.Tensor:
-    """With `padded_shape`, a view of a tile whose other rows do not count: values beyond `shape` are cut off."""
-    if padded_shape is None:
+    """With `padded_shape`, `shape` may hold fewer values, the first ones: other rows of the tile do not count."""
+    if padded_shape is None or x.numel() == math.prod(shape):
         return x.reshape(tuple(shape))
-    counts = [size if size >= 0 else None for size in shape]
-    return x[tuple(slice(count) for count in counts)].reshape(tuple(shape))
+    return x[tuple(slice(size) for size in shape)]
 
 
 def unsqueeze_to_4d(x: torch.Tensor) -> torch.Tensor:
@@ -172,12 +172,16 @@ def plus_one(x: torch.Tensor, *, skip_negative_entries: bool = False) -> None:
     x += (x >= 0).to(x.dtype) if skip_negative_entries else 1
 
 
-IN_PLACE: Final[frozenset[str]] = frozenset({"plus_one", *ATTENTION_IN_PLACE})
-"""Operations that change their first tensor (`paged_fused_update_cache`: the first and the third)."""
+IN_PLACE: Final[Mapping[str, tuple[int, ...]]] = {
+    "plus_one": (0,),
+    "experimental.paged_fill_cache": (0,),
+    "experimental.paged_update_cache": (0,),
+    "experimental.paged_fused_update_cache": (0, 2),
+}
+"""Operation in place → numbers of the arguments that it changes."""
 
 OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     **ATTENTION,
-    **ATTENTION_IN_PLACE,
     "linear": linear,
     "matmul": linear,
     "experimental.minimal_matmul": minimal_matmul,

@@ -7,22 +7,37 @@ nothing, so `operations.py` does. Tensors on the host are ttnn's own and hold re
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import torch
-import ttnn
 
 from tests.tt.torch_ttnn.operations import IN_PLACE, compute
+from tests.tt.torch_ttnn.recording import Traces
 from tests.tt.torch_ttnn.rounding import rounded
 
-_PREFIX = "ttnn."
+ttnn: Any = importlib.import_module("ttnn")
+
+_PREFIX: Final = "ttnn."
+_TRACES: Final = Traces()
+
+
+class Values:
+    """What a tensor holds. A recorded trace keeps this, but not the tensor: its memory on the card is free again."""
+
+    def __init__(self, values: torch.Tensor, format_name: str) -> None:
+        self.format = format_name
+        self.tensor = rounded(values, format_name)
+
+    def write(self, values: torch.Tensor) -> None:
+        self.tensor.copy_(rounded(values, self.format))
 
 
 class ShadowTensor(ttnn.Tensor):
     """A tensor on the device, and its values."""
 
-    values: torch.Tensor
+    held: Values
 
     def cpu(self, *_arguments: Any, **_keywords: Any) -> Any:
         return _to_host(self)
@@ -39,59 +54,74 @@ def install() -> None:
     natives = ttnn._ttnn.tensor
     natives.load_tensor_flatbuffer = _loading(natives.load_tensor_flatbuffer)
     ttnn.get_device_tensors = _of_one_device(ttnn.get_device_tensors)
+    for name in ("begin_trace_capture", "end_trace_capture", "execute_trace", "release_trace"):
+        setattr(ttnn, name, getattr(_TRACES, name))
 
 
 def _carrying(call: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(call)
     def carried(self: Any, *arguments: Any, **keywords: Any) -> Any:
         name = self.python_fully_qualified_name.removeprefix(_PREFIX)
-        special = _TRANSFERS.get(name)
-        if special is not None:
-            return special(functools.partial(call, self), *arguments, **keywords)
-        if (not self.is_cpp_operation and name not in _NATIVE) or not _has_shadow((arguments, keywords)):
-            return call(self, *arguments, **keywords)
+        if name in _TRANSFERS:
+            return _TRANSFERS[name](functools.partial(call, self), *arguments, **keywords)
         result = call(self, *arguments, **keywords)
+        has_values = self.is_cpp_operation or name in _NATIVE
+        if not has_values or not _has_shadow((arguments, keywords)):
+            return result  # Of the host, or of operations that call others.
         return _shadowed(name, result, arguments, keywords)
 
     return carried
 
 
-_NATIVE = frozenset({"unsqueeze_to_4D"})
+_NATIVE: Final = frozenset({"unsqueeze_to_4D"})
 """Registered as Python's although they are native."""
 
 
 def _shadowed(name: str, result: Any, arguments: Any, keywords: Any) -> Any:
     """The result of an operation with its values."""
-    unwrapped, named = _unwrapped(arguments), _unwrapped(keywords)
+    inputs = _each(_held, arguments), _each(_held, keywords)
     if name in IN_PLACE:
-        written = next(each for each in arguments if isinstance(each, ShadowTensor))
-        unwrapped, named = (_stored(each, written) for each in (unwrapped, named))
-        compute(name, unwrapped, named)
+        _write(name, *inputs)
+        _TRACES.add(functools.partial(_write, name, *inputs))
         return result
-    values = compute(name, unwrapped, named)
-    if isinstance(result, (list, tuple)):
-        return type(result)(_with_values(name, *pair) for pair in zip(result, values, strict=True))
-    return _with_values(name, result, values)
-
-
-def _stored(arguments: Any, written: ShadowTensor) -> Any:
-    """Floats in the format of the tensor that they are written to."""
-
-    def store(value: Any) -> Any:
-        is_input = (
-            isinstance(value, torch.Tensor) and value.is_floating_point() and value is not written.values
-        )
-        return rounded(value, _format(written)) if is_input and value.shape[0] == 1 else value
-
-    return _each(store, arguments)
+    reals = result if isinstance(result, (list, tuple)) else (result,)
+    computed = _computed(name, *inputs)
+    tensors = [_with_values(name, *pair) for pair in zip(reals, computed, strict=True)]
+    _TRACES.add(functools.partial(_compute_again, name, *inputs, [tensor.held for tensor in tensors]))
+    return type(result)(tensors) if isinstance(result, (list, tuple)) else tensors[0]
 
 
 def _with_values(name: str, real: Any, values: torch.Tensor) -> ShadowTensor:
     if tuple(real.shape) != tuple(values.shape):
         raise AssertionError(f"ttnn.{name} gives {tuple(real.shape)}, the table {tuple(values.shape)}")
     tensor = ShadowTensor(real)
-    tensor.values = rounded(values, _format(real))
+    tensor.held = Values(values, _format(real))
     return tensor
+
+
+def _computed(name: str, arguments: Any, keywords: Any) -> Sequence[torch.Tensor]:
+    values = compute(name, _each(_read, arguments), _each(_read, keywords))
+    return values if isinstance(values, tuple) else (values,)
+
+
+def _compute_again(name: str, arguments: Any, keywords: Any, results: Sequence[Values]) -> None:
+    for held, values in zip(results, _computed(name, arguments, keywords), strict=True):
+        held.write(values)
+
+
+def _write(name: str, arguments: Any, keywords: Any) -> None:
+    """An operation in place: its floats are rounded to the format of the tensor that they are written to."""
+    written = IN_PLACE[name]
+    to_format = arguments[written[0]].format
+    stored = [
+        rounded(value, to_format) if index not in written and _is_float(value) else value
+        for index, value in enumerate(_each(_read, arguments))
+    ]
+    compute(name, stored, _each(_read, keywords))
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
 def _format(tensor: Any) -> str:
@@ -107,36 +137,37 @@ def _each(change: Callable[[Any], Any], value: Any) -> Any:
     return change(value)
 
 
-def _unwrapped(arguments: Any) -> Any:
-    def unwrap(value: Any) -> Any:
-        if isinstance(value, ShadowTensor):
-            return value.values
-        if isinstance(value, ttnn.Tensor):
-            if value.storage_type() == ttnn.StorageType.DEVICE:
-                raise AssertionError(f"a device tensor of shape {tuple(value.shape)} has no values")
-            return _host_values(value)
-        return value
-
-    return _each(unwrap, arguments)
-
-
 def _has_shadow(value: Any) -> bool:
     found: list[bool] = []
     _each(lambda item: found.append(isinstance(item, ShadowTensor)), value)
     return any(found)
 
 
-def _host_values(tensor: Any) -> torch.Tensor:
-    return rounded(tensor.to_torch(), _format(tensor))
+def _held(argument: Any) -> Any:
+    """A tensor's values: a host tensor's own, a device tensor's shadow. Other arguments as they are."""
+    if isinstance(argument, ShadowTensor):
+        return argument.held
+    if not isinstance(argument, ttnn.Tensor):
+        return argument
+    if argument.storage_type() == ttnn.StorageType.DEVICE:
+        raise AssertionError(f"a device tensor of shape {tuple(argument.shape)} came without its values")
+    return Values(argument.to_torch(), _format(argument))
+
+
+def _read(argument: Any) -> Any:
+    return argument.tensor if isinstance(argument, Values) else argument
 
 
 def _to_host(tensor: ShadowTensor) -> Any:
-    return ttnn.Tensor(tensor=tensor.values, data_type=tensor.dtype, layout=tensor.layout)
+    _TRACES.forbid("a tensor is read")
+    return ttnn.Tensor(tensor=tensor.held.tensor, data_type=tensor.dtype, layout=tensor.layout)
 
 
-def _beside(real: Any, host: Any) -> ShadowTensor:
+def _on_device(real: Any, values: torch.Tensor) -> ShadowTensor:
+    """A tensor that the host wrote."""
+    _TRACES.forbid("a tensor is written")
     tensor = ShadowTensor(real)
-    tensor.values = _host_values(host).clone()
+    tensor.held = Values(values.clone(), _format(real))
     return tensor
 
 
@@ -144,7 +175,11 @@ def _uploading(move: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(move)
     def to(self: Any, *arguments: Any, **keywords: Any) -> Any:
         moved = move(self, *arguments, **keywords)
-        return _beside(moved, self) if moved.storage_type() == ttnn.StorageType.DEVICE else moved
+        return (
+            _on_device(moved, _held(self).tensor)
+            if moved.storage_type() == ttnn.StorageType.DEVICE
+            else moved
+        )
 
     return to
 
@@ -152,7 +187,7 @@ def _uploading(move: Callable[..., Any]) -> Callable[..., Any]:
 def _loading(load: Callable[..., Any]) -> Callable[..., Any]:
     def load_tensor(file: str, device: Any = None) -> Any:
         host = load(file, None)
-        return host if device is None else _beside(load(file, device), host)
+        return host if device is None else _on_device(load(file, device), _held(host).tensor)
 
     return load_tensor
 
@@ -168,13 +203,14 @@ def _from_torch(call: Callable[..., Any], tensor: Any, *arguments: Any, **keywor
     real = call(tensor, *arguments, **keywords)
     if real is None or real.storage_type() != ttnn.StorageType.DEVICE:
         return real
-    shadow = ShadowTensor(real)
-    shadow.values = rounded(tensor.detach().clone(), _format(real))
-    return shadow
+    return _on_device(real, tensor.detach())
 
 
 def _to_device(call: Callable[..., Any], tensor: Any, *arguments: Any, **keywords: Any) -> Any:
-    return _beside(call(tensor, *arguments, **keywords), tensor)
+    real = call(tensor, *arguments, **keywords)
+    if isinstance(tensor, ShadowTensor):
+        return _shadowed("to_memory_config", real, (tensor,), {})
+    return _on_device(real, _held(tensor).tensor)
 
 
 def _from_device(call: Callable[..., Any], tensor: Any, *arguments: Any, **keywords: Any) -> Any:
@@ -184,19 +220,15 @@ def _from_device(call: Callable[..., Any], tensor: Any, *arguments: Any, **keywo
 def _copy_to_device(
     call: Callable[..., Any], host: Any, device: ShadowTensor, *arguments: Any, **keywords: Any
 ) -> None:
+    _TRACES.forbid("a tensor is written")
     call(host, device, *arguments, **keywords)
-    device.values.copy_(_host_values(host))
+    device.held.write(_held(host).tensor)
 
 
-def _deallocate(call: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
-    call(*arguments, **keywords)
-
-
-_TRANSFERS: dict[str, Callable[..., Any]] = {
+_TRANSFERS: Final[dict[str, Callable[..., Any]]] = {
     "from_torch": _from_torch,
     "to_device": _to_device,
     "from_device": _from_device,
     "copy_host_to_device_tensor": _copy_to_device,
-    "deallocate": _deallocate,
 }
 """Between host and device."""

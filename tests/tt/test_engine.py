@@ -1,7 +1,7 @@
 """The whole engine over real ttnn and the Generator of the checkout, in its child process, on a mock N150 and P150.
 
 The card has no numerics: every token is id 0, "!". What is seen here is that all calls, shapes, orders and ends are
-such as ttnn and tt_transformers take them; the text is the fakes' business (tests/engine/tenstorrent).
+such as ttnn and tt_transformers take them; test_numbers.py sees the text.
 """
 
 from __future__ import annotations

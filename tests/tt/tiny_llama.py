@@ -41,7 +41,7 @@ def write_model(parent: Path, seed: int = 0) -> Path:
     """Write the folder. Id 0 is "!", which a card without numerics repeats forever. Another seed gives other weights."""
     folder = parent / NAME
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer()
+    tokenizer = make_tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
     eot = tokenizer.token_to_id("<|eot_id|>")
     bos = tokenizer.token_to_id("<|begin_of_text|>")
@@ -60,7 +60,7 @@ def write_model(parent: Path, seed: int = 0) -> Path:
     return folder
 
 
-def _tokenizer() -> Tokenizer:
+def make_tokenizer() -> Tokenizer:
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

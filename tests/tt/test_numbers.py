@@ -128,7 +128,7 @@ def test_rows_that_end_at_different_times_are_each_their_own_text(
         )
         for row in range(1, rows)
     ]
-    request = request_for("Count the cards", tokens=30, candidates=drawn)
+    request = request_for(f"Count {rows} cards", tokens=30, candidates=drawn)
     events = card.run(request)
     replies = [reply_of(events, row) for row in range(rows)]
 

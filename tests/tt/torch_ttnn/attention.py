@@ -52,9 +52,11 @@ def rotary(
 ) -> torch.Tensor:
     """x * cos + (x @ transformation) * sin, with a matrix of one tile for each 32 of the width.
 
-    Prefill: x [batch, heads, n, width], tables [1, 1, n, width]. Decode: x [1, rows, heads, width], tables
+    Prefill: x [batch, heads, n, width], tables [1, 1, n, width] or longer. Decode: x [1, rows, heads, width], tables
     [1, rows, 1, width]; several copies of the matrix, one for each core.
     """
+    if not is_decode_mode:
+        cos, sin = cos[:, :, : x.shape[2]], sin[:, :, : x.shape[2]]
     matrix = transformation.reshape(-1, _TILE)[:_TILE]
     turned = (x.unflatten(-1, (-1, _TILE)) @ matrix).flatten(-2)
     return x * cos + turned * sin
@@ -72,8 +74,8 @@ def rotary_pair(
     halves = [(table[:, :rows], table[:, rows : 2 * rows]) for table in (cos, sin)]
     (query_cos, key_cos), (query_sin, key_sin) = halves
     return (
-        rotary(query, query_cos, query_sin, transformation),
-        rotary(key, key_cos, key_sin, transformation),
+        rotary(query, query_cos, query_sin, transformation, is_decode_mode=True),
+        rotary(key, key_cos, key_sin, transformation, is_decode_mode=True),
     )
 
 

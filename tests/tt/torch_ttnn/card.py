@@ -12,7 +12,7 @@ import msgspec
 from tests.tt.conftest import shadow_card
 from tests.tt.torch_ttnn.agreement import Agreement, agreement
 from tests.tt.torch_ttnn.reference import Reference, Reply, reply_of
-from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.chat import ChatMessage, Role
 from ttchat_tui.domain.events import GenerationEvent, TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, TenstorrentOptions
@@ -23,6 +23,7 @@ from ttchat_tui.engine.runtime.timeouts import with_minimum
 from ttchat_tui.engine.tenstorrent.declaration import TENSTORRENT
 
 _IDS: Final = itertools.count(1)
+_ROLES: Final[tuple[Role, Role]] = ("user", "assistant")
 
 
 def request_for(
@@ -35,10 +36,9 @@ def request_for(
     written_ids: Sequence[int] = (),
 ) -> GenerationRequest:
     """`turns`: the user's and the assistant's messages, in turn."""
-    roles = itertools.cycle(("user", "assistant"))
     return GenerationRequest(
         id=next(_IDS),
-        messages=tuple(ChatMessage(role, text) for role, text in zip(roles, turns, strict=False)),
+        messages=tuple(ChatMessage(_ROLES[index % 2], text) for index, text in enumerate(turns)),
         sampling=SamplingParams(temperature=temperature, top_k=0, top_p=1.0, min_p=0.0, max_tokens=tokens),
         seed=seed,
         candidates=tuple(candidates),

@@ -14,6 +14,8 @@ from types import ModuleType
 class _AfterTtnn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds ttnn as the other finders do, and installs the shadow once it is imported."""
 
+    _loader: importlib.abc.Loader
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
@@ -24,7 +26,7 @@ class _AfterTtnn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             spec = importlib.util.find_spec(fullname)
         finally:
             sys.meta_path.insert(0, self)  # To look for ttnn is not yet to import it.
-        if spec is not None:
+        if spec is not None and spec.loader is not None:
             self._loader, spec.loader = spec.loader, self
         return spec
 

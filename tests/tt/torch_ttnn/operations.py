@@ -13,6 +13,7 @@ from typing import Any, Final
 import torch
 
 from tests.tt.torch_ttnn.attention import ATTENTION
+from tests.tt.torch_ttnn.operations_sampling import SAMPLING
 
 _PLACEMENT: Final = frozenset(
     [
@@ -31,6 +32,9 @@ _PLACEMENT: Final = frozenset(
         "cq_id",
         "use_multicore",
         "output_layout",
+        "use_low_perf",
+        "slice_dim",
+        "num_devices",
     ]
 )
 """Keywords that say where and how a card computes or stores, not what. The format of a result is the caller's."""
@@ -139,11 +143,10 @@ def unsqueeze_to_4d(x: torch.Tensor) -> torch.Tensor:
     return x.reshape(*([1] * (4 - x.ndim)), *x.shape)
 
 
-def slice_of(
-    x: torch.Tensor, starts: Sequence[int], ends: Sequence[int], steps: Sequence[int] | None = None
-) -> torch.Tensor:
-    steps = steps or [1] * x.ndim
-    return x[tuple(slice(*bounds) for bounds in zip(starts, ends, steps, strict=True))]
+def slice_of(x: torch.Tensor, starts: Any, ends: Any, steps: Sequence[int] | None = None) -> torch.Tensor:
+    """`starts` and `ends`: numbers, or tensors of them."""
+    first, end = (torch.as_tensor(bound).reshape(-1).tolist() for bound in (starts, ends))
+    return x[tuple(slice(*bounds) for bounds in zip(first, end, steps or [1] * x.ndim, strict=True))]
 
 
 def pad(x: torch.Tensor, padding: Sequence[Sequence[int]], value: float = 0.0) -> torch.Tensor:
@@ -172,8 +175,14 @@ def plus_one(x: torch.Tensor, *, skip_negative_entries: bool = False) -> None:
     x += (x >= 0).to(x.dtype) if skip_negative_entries else 1
 
 
+def copy(source: torch.Tensor, target: torch.Tensor) -> None:
+    target.copy_(source)
+
+
 IN_PLACE: Final[Mapping[str, tuple[int, ...]]] = {
     "plus_one": (0,),
+    "copy": (1,),
+    "manual_seed": (),
     "experimental.paged_fill_cache": (0,),
     "experimental.paged_update_cache": (0,),
     "experimental.paged_fused_update_cache": (0, 2),
@@ -182,6 +191,7 @@ IN_PLACE: Final[Mapping[str, tuple[int, ...]]] = {
 
 OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     **ATTENTION,
+    **SAMPLING,
     "linear": linear,
     "matmul": linear,
     "experimental.minimal_matmul": minimal_matmul,
@@ -212,5 +222,6 @@ OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "permute": permute,
     "argmax": argmax,
     "plus_one": plus_one,
+    "copy": copy,
 }
 """Name below `ttnn.` → function."""

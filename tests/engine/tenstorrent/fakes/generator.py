@@ -310,7 +310,10 @@ class FeedsWhenTheTableChanged(Replayer):
 
 
 class Vision:
-    """S1 to S4 have a `decode_forward` that is the Llama vision model's (S1 generator.py:550, S4 generator.py:1018)."""
+    """S1 to S4 have a `decode_forward` that is the Llama vision model's (S1 generator.py:550, S4 generator.py:1018), and a
+    `__del__` that closes submeshes and releases no trace (S1 :1169, S4 :1706)."""
+
+    def __del__(self) -> None: ...
 
     def decode_forward(
         self,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.engine.served.raw_server import RawServer, answer, sends, silence
 from ttchat_tui.engine.base import EngineError, LoadCancelled
 from ttchat_tui.engine.served import probing
 from ttchat_tui.engine.served.caller import Caller
-from ttchat_tui.engine.served.endpoint import Endpoint
+from ttchat_tui.engine.served.endpoint import USUAL_PORTS, Endpoint
 from ttchat_tui.engine.served.probing import ProbeResult, probe
 
 
@@ -66,6 +68,12 @@ def test_a_silent_port_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probing, "_TIMEOUT_S", 0.1)
     silent, talking = RawServer(other=silence()), RawServer()
     assert probed(silent, talking).endpoint == place(talking)
+
+
+def test_the_manual_lists_the_ports_that_are_tried() -> None:
+    manual = (Path(__file__).parents[3] / "docs" / "served-models.md").read_text("utf-8").replace("\n", " ")
+    *most, last = map(str, USUAL_PORTS)
+    assert f"this machine's ports {', '.join(most)} and {last} in parallel" in manual
 
 
 def test_the_search_is_cancelled_at_once() -> None:

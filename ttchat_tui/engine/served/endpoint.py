@@ -16,8 +16,9 @@ from ttchat_tui.engine.base import ModelLoadError
 PREFIX: Final = "remote:"
 """Prefix of a served model's name: `remote:lab/llama-3`."""
 
-USUAL_PORTS: Final = (8000, 8001, 8080, 11434, 1234, 4000, 13305, 30000)
-"""vLLM and tt-inference-server, a second one, llama.cpp, Ollama, LM Studio, LiteLLM's proxy, Lemonade, SGLang."""
+USUAL_PORTS: Final = (8000, 20000, 8001, 8080, 11434, 1234, 4000, 13305, 30000)
+"""vLLM and tt-inference-server, `tt serve` (from 1.1 on), a second vLLM, llama.cpp, Ollama, LM Studio, LiteLLM's proxy,
+Lemonade, SGLang."""
 
 _ROUTES: Final = (
     "/chat/completions",

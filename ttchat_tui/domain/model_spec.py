@@ -63,6 +63,10 @@ class TenstorrentOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     Experimental upstream."""
     trace: bool = True
     """Record the decode step once and replay it: several times as fast."""
+    prefill_trace: bool = False
+    """Record the prefill of short prompts too, where tt-metal does that for the model and card. Their first token comes some
+    tens of milliseconds sooner; each load takes longer, and upstream has had reports of wrong text. Needs `trace` and the
+    host's sampling."""
     trace_region_bytes: Annotated[int, Meta(ge=0)] = 0
     """Memory on the card for traces; 0: what upstream measured for this model and card."""
     cache_dir: str = ""

@@ -52,11 +52,12 @@ class CardModel(Protocol):
         ...
 
     def prefill(
-        self, rows: Sequence[Sequence[int]], *, first_row: int, start: int = 0
+        self, rows: Sequence[Sequence[int]], *, first_row: int, start: int = 0, is_traced: bool = True
     ) -> NDArray[np.float32]:
         """Make the KV pages of row `first_row + i` hold `rows[i]`. Positions before `start` must hold the same ids already.
 
-        A `start` above 0 needs a profile with `has_start_pos`.
+        A `start` above 0 needs a profile with `has_start_pos`. `is_traced` has an effect only on a model that records
+        prefill: without it, nothing is recorded or replayed.
 
         Returns:
             Logits after the last id of each row, float32 [len(rows), vocab].

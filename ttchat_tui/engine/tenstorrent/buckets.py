@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 LONGEST_WARM: Final = 8_192
 """Tokens of the longest prompt that is run at each load. A longer one compiles its programs at its first use, in seconds;
 to run them all would make each load last as long as their prefill, a minute for 32k on an N150."""
 
-_TILES: Final = (32, 64, 96)
-"""Lengths in the smallest bucket that end in another tile: the slice at the last token is a program too."""
+_TILE: Final = 32
+"""The slice at the last token is a program for each tile that this token can be in."""
+_SHORT: Final = 128
+_SHORT_TRACED: Final = 1_024
+"""Tokens of the prompts that are run in every tile: those of short chats, and those whose prefill is recorded."""
 
 
-def warm_lengths(generation: str, context: int) -> list[int]:
-    """Lengths of the prompts to run at load, ascending: those of short chats in every tile, and one for each bucket up to
+def warm_lengths(generation: str, context: int, traced: Sequence[int] = ()) -> list[int]:
+    """Lengths of the prompts to run at load, ascending: short ones in every tile, and one for each bucket up to
     `LONGEST_WARM`, in chunks where the card's chunk is shorter.
 
     Args:
         context: positions of a row, at least 1,024.
+        traced: padded lengths whose prefill is recorded. A new program would cost them their traces.
     """
-    return [*_TILES, *prefill_buckets(generation, min(context, LONGEST_WARM))]
+    short = min(max(traced, default=_SHORT), _SHORT_TRACED)
+    buckets = prefill_buckets(generation, min(context, LONGEST_WARM))
+    return sorted({*range(_TILE, short, _TILE), *buckets})
 
 
 def prefill_buckets(generation: str, longest: int) -> list[int]:

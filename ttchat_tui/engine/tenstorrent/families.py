@@ -58,6 +58,7 @@ class GeneratorModel:
         kv_cache: Any,
         page_table: torch.Tensor,
         trace: bool,
+        records_prefill: bool = False,
         release_trace: Callable[[Any, Any], None],
         count_programs: Callable[[], int],
         sampling_params: type[Any] | None = None,
@@ -66,6 +67,7 @@ class GeneratorModel:
         Args:
             kv_cache: the one that `create_tt_model` returned.
             page_table: int32 [batch, pages of one row]; the same object for the whole session.
+            records_prefill: the Generator records the prefill of prompts for which it can.
             release_trace: ttnn's.
             count_programs: how many programs are compiled on the mesh; it never falls.
             sampling_params: the generation's `SamplingParams`; None: the host samples.
@@ -77,9 +79,13 @@ class GeneratorModel:
         self._kv_cache: list[Any] | None = [kv_cache]
         self._page_table = page_table
         self._trace = trace
+        self._records_prefill = records_prefill
+        if hasattr(generator, "prefill_traces_warmup"):
+            # S4's own warm-up would record one length after the other, and replay each over the programs of the next.
+            generator.prefill_traces_warmup = True
         self._count_programs = count_programs
         self._recorded_programs: int | None = None
-        """How many programs were compiled before the trace was recorded; None: there is no trace."""
+        """How many programs were compiled before the oldest trace was recorded; None: there is no trace."""
         self._sampling_params = sampling_params
         self._decode: Any = (
             generator.decode_forward_text
@@ -95,15 +101,17 @@ class GeneratorModel:
         return supported_parameters(named if self.has_sampler else ())
 
     def prefill(
-        self, rows: Sequence[Sequence[int]], *, first_row: int, start: int = 0
+        self, rows: Sequence[Sequence[int]], *, first_row: int, start: int = 0, is_traced: bool = True
     ) -> NDArray[np.float32]:
+        is_traced = is_traced and self._records_prefill and not start
+        if is_traced:
+            self._release_outdated()
         count = len(rows)
         slots = range(first_row, first_row + count)
         lengths = [len(row) for row in rows]
         optional: dict[str, Any] = {
             "empty_slots": list(slots),
-            # Later allocations may overwrite a live prefill trace; upstream reports garbage and hangs.
-            "enable_trace": False,
+            "enable_trace": is_traced,
             # Our own warm-up compiles the buckets at load; this one would also sweep sampling.
             "warmup_prefill": False,
         }
@@ -145,10 +153,7 @@ class GeneratorModel:
         self._generator = self._decode = self._kv_cache = None
 
     def _run(self, tokens: Sequence[int], positions: Sequence[int], step: Step) -> Any:
-        if step.is_traced and self._recorded_programs != (programs := self._count_programs()):
-            # A replay may overwrite what was compiled after its trace was recorded, perhaps by the recording itself.
-            release_traces(self._generator, self._release_trace)
-            self._recorded_programs = programs
+        if step.is_traced and self._release_outdated():
             step = msgspec.structs.replace(step, is_fed=True)
         return self._decode(
             torch.tensor(tokens, dtype=torch.long).view(self.batch, 1),
@@ -160,6 +165,16 @@ class GeneratorModel:
             sampling_params=self._native(step.draws),
             **self._flags(step),
         )
+
+    def _release_outdated(self) -> bool:
+        """Release all traces if something was compiled since the oldest one was recorded, perhaps by the recording itself:
+        a replay may overwrite it. Returns whether it did."""
+        programs = self._count_programs()
+        if programs == self._recorded_programs:
+            return False
+        release_traces(self._generator, self._release_trace)
+        self._recorded_programs = programs
+        return True
 
     def _native(self, draws: DrawParameters | None) -> Any:
         if draws is None or self._sampling_params is None:
@@ -242,10 +257,12 @@ _BUFFERS: Final = (
     "trace_output_text",
     "trace_inputs_decode",
     "trace_output_decode",
+    "trace_inputs_prefill",
+    "trace_output_prefill",
     "_prepared_decode_traces",
 )
-"""Attributes of a Generator: ids of traces, and what a decode trace reads and writes. S1 to S3 use `_text`, later ones
-`_decode`; the last is of 2026-09 (tt-metal PR 55343)."""
+"""Attributes of a Generator: ids of traces, and what a trace reads and writes. S1 to S3 use `_text`, later ones `_decode`;
+the last is of 2026-09 (tt-metal PR 55343)."""
 
 
 def release_traces(generator: Any, release_trace: Callable[[Any, Any], None]) -> None:

@@ -31,6 +31,7 @@ from ttchat_tui.engine.tenstorrent.mesh import (
     package_fabric,
     trace_region_bytes,
 )
+from ttchat_tui.engine.tenstorrent.prefill_trace import choose_prefill_trace, no_package_prefill_trace
 from ttchat_tui.engine.tenstorrent.progress import NativeProgress, native_progress
 from ttchat_tui.engine.tenstorrent.sampler_choice import (
     SamplerChoice,
@@ -205,6 +206,10 @@ def _build_generator(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressRepo
         )
         profile = identify(generator)
         family = family_of(profile)
+        choice = choose_sampler(
+            options, generators, model, name=spec.name, has_parameters=family.has_sampler, label=profile.name
+        )
+        recorded = choose_prefill_trace(options, profile, arguments, card_samples=choice.kind is not None)
         new_model = functools.partial(
             family,
             generator,
@@ -212,18 +217,17 @@ def _build_generator(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressRepo
             kv_cache=kv_cache,
             page_table=page_table(options.max_batch_size, context // BLOCK_SIZE),
             trace=options.trace,
+            records_prefill=bool(recorded.lengths),
             release_trace=ttnn.release_trace,
             count_programs=mesh.device.num_program_cache_entries,
         )
         warm = functools.partial(
             warm_up,
-            lengths=warm_lengths(profile.name, context),
+            lengths=warm_lengths(profile.name, context, recorded.lengths),
+            traced=recorded.lengths,
             progress=progress,
             report=report,
             starts_behind=options.kv_reuse and profile.has_start_pos,
-        )
-        choice = choose_sampler(
-            options, generators, model, name=spec.name, has_parameters=family.has_sampler, label=profile.name
         )
         card_model, choice = _warm_model(new_model, warm, choice)
         stepper = CardStepper(card_model)
@@ -238,6 +242,7 @@ def _build_generator(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressRepo
                 *_context_notes(spec, context),
                 *_fault_notes(arguments),
                 *choice.notes,
+                *recorded.notes,
                 *_reuse_notes(card_model, stepper, spec, profile),
             ),
         )
@@ -349,7 +354,12 @@ def _build_package(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressReport
             parts=[llm],
             profile="S7",
             context_length=context,
-            notes=(*_context_notes(spec, context), *choice.notes, *_no_reuse(options, "S7")),
+            notes=(
+                *_context_notes(spec, context),
+                *choice.notes,
+                *no_package_prefill_trace(options),
+                *_no_reuse(options, "S7"),
+            ),
         )
 
 

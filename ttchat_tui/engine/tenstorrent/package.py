@@ -152,7 +152,7 @@ class ExecutorModel:
         return supported_parameters([field.name for field in dataclasses.fields(self._sampling_params)])
 
     def prefill(
-        self, rows: Sequence[Sequence[int]], *, first_row: int, start: int = 0
+        self, rows: Sequence[Sequence[int]], *, first_row: int, start: int = 0, is_traced: bool = True
     ) -> NDArray[np.float32]:
         assert start == 0, "shapes behind a cached prefix are not compiled"
         slots = range(first_row, first_row + len(rows))

@@ -30,12 +30,14 @@ def warm_up(
     progress: NativeProgress,
     report: ProgressReporter,
     *,
+    traced: Sequence[int] = (),
     starts_behind: bool = False,
 ) -> None:
     """Compile prefill, the sampler and the decode step, then record the step.
 
     Args:
         lengths: of prompts to run, ascending; the last one is no longer than a row.
+        traced: lengths of prompts whose prefill is to be recorded too.
         starts_behind: compile prefill behind a cached prefix too.
     Raises:
         SamplerFailed: nothing is recorded yet; the model still works with host sampling.
@@ -47,14 +49,22 @@ def warm_up(
     for done, (length, start) in enumerate(shapes):
         detail = f"prefill {length:,}" + (f" behind {start}" if start else "")
         report(LoadProgress(phase="compile", done=done, total=total, unit="steps", detail=detail))
-        model.prefill([[0] * min(length + start, lengths[-1])], first_row=0, start=start)
+        model.prefill([[0] * min(length + start, lengths[-1])], first_row=0, start=start, is_traced=False)
         progress.check()
     report(LoadProgress(phase="compile", done=len(shapes), total=total, unit="steps", detail="decode"))
     if model.draws is not None:
         _try_drawing(model, lengths[0])
         progress.check()
+    _prefill_traced(model, traced, progress)  # compiles while it records
     for index in range(3):  # One compiles while it records, one records what is compiled, one replays.
         _step(model, lengths[0] + index, GREEDY, is_first=index == 0, is_traced=True)
+        progress.check()
+    _prefill_traced(model, traced, progress)
+
+
+def _prefill_traced(model: CardModel, lengths: Sequence[int], progress: NativeProgress) -> None:
+    for length in lengths:
+        model.prefill([[0] * length], first_row=0)
         progress.check()
 
 

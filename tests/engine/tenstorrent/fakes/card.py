@@ -132,6 +132,10 @@ class Transformer:
         chunks = [0] if padded <= self.chunk else range(0, last + 1, self.chunk)
         for chunk in chunks:
             self.mesh.compile("prefill", rows, padded, chunk, is_behind)
+        self.compile_slice(rows, padded, last)
+
+    def compile_slice(self, rows: int, padded: int, last: int) -> None:
+        """What a recorded prefill leaves to do: it ends before the last token is cut out."""
         self.mesh.compile("slice", rows, min(padded, self.chunk), last % self.chunk // 32)
 
     def is_compiled(self, rows: int, padded: int) -> bool:
@@ -141,7 +145,7 @@ class Transformer:
         """Write `tokens` [n] at positions from `start` on; float32 [vocab] after the last one."""
         positions = np.arange(start, start + len(tokens))
         self._write(tokens.numpy(), positions, table)
-        return self._logits(table, start + len(tokens) - 1)
+        return self._readable(self._logits(table, start + len(tokens) - 1))
 
     def decode(self, tokens: torch.Tensor, positions: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         """One step: tokens [batch] at positions [batch], pages [batch, n]; float32 [batch, 1, vocab]."""
@@ -156,11 +160,17 @@ class Transformer:
     def replay(
         self, trace: int, tokens: torch.Tensor, positions: torch.Tensor, table: torch.Tensor
     ) -> torch.Tensor:
-        """As `decode`, by a recorded trace. Once it has overwritten a program, everything is garbage."""
+        """As `decode`, by a recorded trace."""
+        self.run_trace(trace)
+        return self._readable(self.decode(tokens, positions, table))
+
+    def run_trace(self, trace: int) -> None:
+        """Once a replay has overwritten a program, everything is garbage."""
         if self.mesh.overwrites(trace) and not self._is_clobbered:
             EVENTS.append(f"misuse: trace {trace} was replayed over programs that were compiled after it")
             self._is_clobbered = True
-        logits = self.decode(tokens, positions, table)
+
+    def _readable(self, logits: torch.Tensor) -> torch.Tensor:
         return logits.flip(-1) if self._is_clobbered else logits
 
     def release(self) -> None:

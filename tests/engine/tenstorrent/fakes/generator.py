@@ -63,6 +63,15 @@ class ModelArgs:
     max_prefill_chunk_size: int = field(default_factory=lambda: int(os.environ.get(CHUNK, 128 * 1024)))
     tokenizer: str = "tokenizer"
     device_name = "N150"
+    trace_prefill_supported_seq_lens: list[int] = field(default_factory=lambda: [128, 1024])
+    """From S4 on (S4 model_config.py:1309, S5 :2430): S5's for most cards, to which S4 adds 256 and 512; none for some
+    models."""
+
+    def can_enable_trace(self, prefill_seq_len: int, num_cached_tokens: int = 0) -> bool:
+        """S4 model_config.py:1734, S5 :2957."""
+        return prefill_seq_len in self.trace_prefill_supported_seq_lens and prefill_seq_len <= min(
+            self.max_prefill_chunk_size, self.max_seq_len
+        )
 
 
 def create(
@@ -144,6 +153,8 @@ class Replayer:
 
     sampler: Sampler
     """The card's, from S4 on."""
+    trace_id_prefill: dict[str, int | None]
+    """From S4 on."""
     capture_samples = False
     """Recording runs the sampler, which writes its ids over the recorded step's tokens (S5 generator.py:1461)."""
 
@@ -180,13 +191,9 @@ class Replayer:
         kv_cache: Any,
         prompt_lens: Any,
         slots: Sequence[int] | None = None,
-        before: Callable[[int], None] = lambda padded: None,
+        trace: bool = False,
     ) -> torch.Tensor:
-        """Logits [users, 1, vocab] of S1 to S4; row i of `page_table` is user i's, whatever its slot is.
-
-        Args:
-            before: called with each user's padded length before it is computed.
-        """
+        """Logits [users, 1, vocab] of S1 to S4; row i of `page_table` is user i's, whatever its slot is."""
         self._check(page_table, kv_cache)
         args = self.model_args[0]
         logits = torch.zeros(len(tokens), 1, args.vocab_size)
@@ -197,11 +204,29 @@ class Replayer:
             assert padded <= args.max_seq_len, (
                 f"Padded prefill end idx {padded} exceeds max seq len {args.max_seq_len}"
             )
-            before(padded)
             native.logger.info(f"Prefilling User 1 up to {length} tokens")
-            self.model[0].compile(1, padded, length - 1)
+            if trace and args.can_enable_trace(padded):
+                self._replay_prefill(padded, length - 1)
+            else:
+                self.model[0].compile(1, padded, length - 1)
             logits[user, 0] = self.model[0].prefill(tokens[user][:length], page_table[user])
         return logits
+
+    def _record_prefill(self, padded: int, is_behind: bool = False) -> int:
+        """Recorded for each length (S4 generator.py:125), and behind a cached prefix (S5 :379, `use_start_pos`)."""
+        self.mesh_device.compile("traced prefill", padded, is_behind)
+        native.logger.info("Done Capturing Prefill Trace")
+        return self.mesh_device.record()
+
+    def _replay_prefill(self, padded: int, last: int, is_behind: bool = False) -> None:
+        """A traced prefill of one user (S4 generator.py:147, S5 :379), recorded at its first use."""
+        key = f"{padded}_0_1_sp{int(is_behind)}"
+        if (trace := self.trace_id_prefill[key]) is None:
+            trace = self.trace_id_prefill[key] = self._record_prefill(padded, is_behind)
+        if self._inputs.get(True):
+            EVENTS.append("misuse: a prefill was replayed over the inputs of a card that samples")
+        self.model[0].run_trace(trace)
+        self.model[0].compile_slice(1, padded, last)
 
     def _draw(
         self,

@@ -1,6 +1,6 @@
 """S4: tt-metal of 2025-12-03 (#33543; mcrl/ttt-s2-tt-metal).
 
-generator.py, against S3: prefill :233 records traces unless `enable_trace=False` is given; decode :458 has a sampler on the
+generator.py, against S3: prefill :233 records traces unless `enable_trace=False` is given, all of them at its first call (:103); decode :458 has a sampler on the
 card and `reset_batch`, true by default. Sampling parameters :33, one for each row, are loaded in each step; seeds and
 earlier tokens with `reset_batch`. What decode takes from the host (:665) is as in S3.
 """
@@ -47,7 +47,8 @@ class Generator(Vision, FeedsWhenTheTableChanged):
         self.trace_ids_decode: dict[bool, Any] = defaultdict(lambda: None)
         self.trace_inputs_decode: dict[bool, Any] = defaultdict(lambda: None)
         self._inputs = self.trace_inputs_decode
-        self.trace_id_prefill: dict[str, Any] = defaultdict(lambda: None)
+        self.trace_id_prefill = defaultdict(lambda: None)
+        self.prefill_traces_warmup = False
         self.enable_split_sampling = True
         self.sampler = Sampler(mesh_device, model_args[0].max_batch_size, "draw")
 
@@ -63,12 +64,11 @@ class Generator(Vision, FeedsWhenTheTableChanged):
         **kwargs: Any,
     ) -> torch.Tensor:
         self.swallowed |= kwargs.keys()
-
-        def record(padded: int) -> None:
-            if enable_trace and self.trace_id_prefill[f"{padded}_0"] is None:
-                self.trace_id_prefill[f"{padded}_0"] = self.mesh_device.record()
-
-        return self._prefill(tokens, page_table, kv_cache, prompt_lens, empty_slots, record)
+        if enable_trace and not self.prefill_traces_warmup:
+            self.prefill_traces_warmup = True
+            for padded in self.model_args[0].trace_prefill_supported_seq_lens:
+                self._replay_prefill(padded, padded - 1)
+        return self._prefill(tokens, page_table, kv_cache, prompt_lens, empty_slots, enable_trace)
 
     def decode_forward_text(
         self,

@@ -77,7 +77,7 @@ class PrefillsInWaves(Replayer):
         self.trace_ids_decode: dict[bool, Any] = defaultdict(lambda: None)
         self.trace_inputs_decode: dict[bool, Any] = defaultdict(lambda: None)
         self._inputs = self.trace_inputs_decode
-        self.trace_id_prefill: dict[str, Any] = defaultdict(lambda: None)
+        self.trace_id_prefill = defaultdict(lambda: None)
         self.sampler = Sampler(mesh_device, model_args[0].max_batch_size, "position")
         self._prefilled: set[int] = set()
 
@@ -99,8 +99,6 @@ class PrefillsInWaves(Replayer):
         self.swallowed |= kwargs.keys()
         if warmup_prefill:
             EVENTS.append("misuse: prefill's own warm-up sweeps every length and sampling")
-        if enable_trace:
-            EVENTS.append("misuse: prefill was traced")
         self._check(page_table, kv_cache)
         slots = list(range(len(tokens))) if empty_slots is None else empty_slots
         self._prefilled.update(slots)
@@ -110,7 +108,7 @@ class PrefillsInWaves(Replayer):
         starts = [0] * len(lengths) if start_pos is None else start_pos
         assert all(0 <= start < length for start, length in zip(starts, lengths, strict=True))
         padded = [padded_new(length - start) for start, length in zip(starts, lengths, strict=True)]
-        self._compile(slots, padded, starts, [length - 1 for length in lengths])
+        self._compile(slots, padded, starts, [length - 1 for length in lengths], enable_trace)
         logits = torch.zeros(len(slots), 1, self.model_args[0].vocab_size)
         for index, length in enumerate(lengths):
             table = self._user_table(page_table[index], length, starts[index])
@@ -123,7 +121,9 @@ class PrefillsInWaves(Replayer):
         """The pages that a prefill from `start` to `length` goes through."""
         return table
 
-    def _compile(self, slots: list[int], padded: list[int], starts: list[int], last: list[int]) -> None:
+    def _compile(
+        self, slots: list[int], padded: list[int], starts: list[int], last: list[int], trace: bool
+    ) -> None:
         """One pass for all, with a row for each slot, or one after the other.
 
         Raises:
@@ -142,7 +142,10 @@ class PrefillsInWaves(Replayer):
                 EVENTS.append(
                     f"misuse: a prefill of {length} behind {start}: keys and values would be shifted"
                 )
-            self.model[0].compile(1, length, end - start, is_behind=start > 0)
+            if trace and self.model_args[0].can_enable_trace(length, start):
+                self._replay_prefill(length, end - start, start > 0)
+            else:
+                self.model[0].compile(1, length, end - start, is_behind=start > 0)
 
     def _keep_trace(self, trace: int, on_device: bool) -> None:
         self.trace_ids_decode[on_device] = {0: trace}
@@ -153,9 +156,9 @@ class PrefillsInWaves(Replayer):
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError):  # Its __init__ failed.
-            for traces in self.trace_ids_decode.values():
-                if traces:
-                    native.release_trace(self.mesh_device, traces[0])
+            decode = [traces[0] for traces in self.trace_ids_decode.values() if traces]
+            for trace in (*decode, *filter(None, self.trace_id_prefill.values())):
+                native.release_trace(self.mesh_device, trace)
 
 
 class Generator(PrefillsInWaves):

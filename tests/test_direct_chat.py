@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -180,3 +181,17 @@ def test_tt_metals_own_model_code_says_what_the_cpu_says(
         ready, *card = chat(folder, "tt")
     assert "is ready (tt S" in ready
     assert card == chat(folder, "cpu")[1:]
+
+
+def test_the_manual_names_files_that_are_there() -> None:
+    """The table from the lesson to here."""
+    root = SCRIPT.parents[1]
+    manual = (root / "docs" / "tenstorrent.md").read_text("utf-8")
+    table = manual.partition("## From the lesson to here")[2].partition("\n## ")[0]
+    cells = [row.split("|")[2] for row in table.splitlines() if row.startswith("|")][2:]
+    assert len(cells) > 8
+    for cell in cells:
+        folder = ""
+        for name in re.findall(r"`([\w/]+(?:/|\.py))`", cell):
+            folder = name.rpartition("/")[0] if "/" in name else folder
+            assert (root / "ttchat_tui" / folder / name.rpartition("/")[2]).exists(), cell

@@ -211,3 +211,9 @@ def test_the_rate_is_drawn_from_zero_and_aligned_right(rates: tuple[float, ...],
 
 def test_no_width_is_no_graph() -> None:
     assert bars((1.0, 2.0), 0) == ""
+
+
+def test_what_the_labels_leave_open_is_explained_under_the_pointer() -> None:
+    shown = str(MetricsTable().tooltip)
+    for word in ("step: ", "Speculation", "cached: ", "2T: "):
+        assert word in shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -64,6 +64,12 @@ class Metrics:
     """Decode rates, oldest first."""
 
 
+FIGURES_HELP: Final = (
+    "step: one forward of the model. Speculation takes several tokens from one, so decode can be faster than one token "
+    "a step.\ncached: prompt tokens kept from the turn before.\nmemory: of the engine.\n2T: two threads."
+)
+
+
 class MetricsTable(Widget):
     """The figures as rows `label  number unit`."""
 
@@ -83,6 +89,7 @@ class MetricsTable(Widget):
 
     def __init__(self) -> None:
         super().__init__()
+        self.tooltip = Content(FIGURES_HELP)
         self._metrics = Metrics()
 
     def show(self, metrics: Metrics) -> None:

@@ -52,7 +52,7 @@ TABLE: Final[tuple[Action, ...]] = (
         "newline", "New line in the prompt", "Reply", "Insert a line break (shift+enter where the terminal reports it).",
         "ctrl+j,shift+enter,alt+enter", footer="newline", scope="prompt",
     ),
-    Action("stop", "Stop the reply", "Reply", "Stop the reply and keep its text; else take back a queued message; pressed twice, cancel a load.", "escape", "/stop", footer="stop"),
+    Action("stop", "Stop the reply, or cancel the load", "Reply", "Stop the reply and keep its text; else take back a queued message; pressed twice, cancel a load.", "escape", "/stop", footer="stop"),
     Action("regenerate", "Regenerate the last reply", "Reply", "Answer the last message again; the old reply stays as another version.", "ctrl+r", "/retry"),
     Action("continue_reply", "Continue the last reply", "Reply", "Resume the last reply where it was cut off or stopped.", slash="/continue"),
     Action("edit_draft", "Edit the draft in $EDITOR", "Reply", "Edit the draft in $VISUAL or $EDITOR.", "ctrl+g", "/edit"),

@@ -104,14 +104,14 @@ def test_notes_of_the_engine_are_under_the_reply() -> None:
 
 
 def test_a_reply_that_can_be_resumed_says_how() -> None:
-    resumable = {
-        reason: "/continue resumes it" in note_of(reply("So.", reason=reason, status=status))
-        for reason, status in (
-            ("stop", "complete"), ("length", "complete"), ("context", "complete"), ("cancelled", "interrupted"),
-            ("error", "interrupted"),
-        )
-    }  # fmt: skip
-    assert resumable == {"stop": False, "length": True, "context": False, "cancelled": True, "error": True}
+    def says_how(reason: FinishReason, status: MessageStatus = "complete") -> bool:
+        return "/continue resumes it" in note_of(reply("So.", reason=reason, status=status))
+
+    assert says_how("length")
+    assert says_how("cancelled", "interrupted")
+    assert says_how("error", "interrupted")
+    assert not says_how("stop")
+    assert not says_how("context"), "there is no room to resume it"
 
 
 @pytest.mark.parametrize("content", ["", " \n"])

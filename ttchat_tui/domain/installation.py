@@ -12,20 +12,24 @@ from typing import Final
 NAME: Final = "ttchat-tui"
 
 
-def install_command(requirement: str) -> str:
-    """The command that installs `requirement` (`gguf`, `ttchat-tui[web]`) beside this program.
+def install_command(*requirements: str) -> str:
+    """The command that installs `requirements` (`gguf`, `ttchat-tui[web]`) beside this program.
 
     It names this Python, since after `uv tool install` or `pipx install` another one is on the PATH. Environments that uv
     made have no pip. An extra of this program takes nothing from a package index but the packages of the extra: the
     program itself is installed already.
     """
-    target = shlex.quote(requirement)
-    if requirement.startswith(f"{NAME}[") and not _is_installed():
-        target = f"-e {shlex.quote(f'{_checkout()}{requirement.removeprefix(NAME)}')}"
+    targets = " ".join(map(_target, requirements))
     python = shlex.quote(sys.executable)
     if importlib.util.find_spec("pip") is None:
-        return f"uv pip install --python {python} {target}"
-    return f"{python} -m pip install {target}"
+        return f"uv pip install --python {python} {targets}"
+    return f"{python} -m pip install {targets}"
+
+
+def _target(requirement: str) -> str:
+    if requirement.startswith(f"{NAME}[") and not _is_installed():
+        return f"-e {shlex.quote(f'{_checkout()}{requirement.removeprefix(NAME)}')}"
+    return shlex.quote(requirement)
 
 
 def _is_installed() -> bool:

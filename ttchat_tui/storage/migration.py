@@ -129,7 +129,7 @@ def newer(path: Path, version: int, newest: int) -> StorageError:
             kind="database_newer",
             message=f"The conversations in {path} were written by a newer ttchat-tui (schema {version}, "
             f"this one knows {newest}).",
-            cure="Use the newer version (pip install -U ttchat-tui), or another data folder.",
+            cure="Use the newer version of ttchat-tui, or another data folder.",
         )
     )
 

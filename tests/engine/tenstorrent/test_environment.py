@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ttchat_tui.domain.installation import install_command
 from ttchat_tui.engine.base import MissingDependency, ModelLoadError
 from ttchat_tui.engine.tenstorrent import environment
 from ttchat_tui.engine.tenstorrent.environment import (
@@ -146,7 +147,7 @@ def test_the_extra_is_offered_alone_only_where_it_brings_ttnn(
 ) -> None:
     monkeypatch.setattr(environment.sys, "version_info", (*version, 0))
     cure = environment.ttnn_cure()
-    assert cure.startswith("pip install 'ttchat-tui[tt]'") == is_offered
+    assert cure.startswith(install_command("ttchat-tui[tt]")) == is_offered
     assert ("make a venv" in cure) != is_offered
     assert "tt-metal's own venv" in cure
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.installation import install_command
 from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.domain.telemetry import CardReading
 from ttchat_tui.domain.user_paths import current_folder, expanded, home
@@ -93,7 +94,7 @@ def _packages() -> Check:
     missing = [name for name in _PACKAGES if not is_importable(name)]
     if not missing:
         return Check("tt packages", "ok", ", ".join(_PACKAGES))
-    cure = f"Start ttchat-tui in tt-metal's own venv, or: pip install {' '.join(missing)}"
+    cure = f"Start ttchat-tui in tt-metal's own venv, or: {install_command(*missing)}"
     return Check("tt packages", "wrong", f"not installed: {', '.join(missing)}", cure)
 
 
@@ -136,7 +137,7 @@ def _transformers(checkout: Checkout) -> Check:
     pinned, here = transformers_pin(checkout), version_of("transformers")
     if here is None:
         return Check(
-            "transformers", "wrong", "not installed", f"pip install transformers=={pinned or '4.53.0'}"
+            "transformers", "wrong", "not installed", install_command(f"transformers=={pinned or '4.53.0'}")
         )
     if not pinned:
         return Check("transformers", "ok", f"{here}; the checkout pins no version")
@@ -148,7 +149,7 @@ def _transformers(checkout: Checkout) -> Check:
         "transformers",
         "ok" if is_near else "note",
         f"{here}; the checkout pins {pinned}",
-        "" if is_near else f"pip install transformers=={pinned} if the model fails to load",
+        "" if is_near else f"{install_command(f'transformers=={pinned}')} if the model fails to load",
     )
 
 

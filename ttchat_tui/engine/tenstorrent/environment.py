@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from ttchat_tui.domain.installation import install_command
 from ttchat_tui.domain.user_paths import expanded
 from ttchat_tui.engine.base import MissingDependency, ModelLoadError
 from ttchat_tui.engine.tenstorrent.visible_cards import VISIBLE_VARIABLES
@@ -117,7 +118,7 @@ def ttnn_cure() -> str:
     """How to get ttnn for this Python."""
     own_venv = "start ttchat-tui in tt-metal's own venv"
     if sys.version_info[:2] in WHEEL_PYTHONS:
-        return f"pip install 'ttchat-tui[tt]', or {own_venv}."
+        return f"{install_command('ttchat-tui[tt]')}, or {own_venv}."
     wheels = " and ".join(".".join(map(str, each)) for each in WHEEL_PYTHONS)
     return (
         f"Its wheels are for Python {wheels}, this is {'.'.join(map(str, sys.version_info[:2]))}: make a venv with one of "

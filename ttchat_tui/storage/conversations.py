@@ -23,6 +23,9 @@ StoreMode: TypeAlias = Literal["read-write", "read-only", "memory"]
 KEPT_AFTER_DELETE_S: Final = 30 * 24 * 3600.0
 """How long a deleted conversation can be restored."""
 
+KEPT_CHANGES: Final = 10_000
+"""A search index that is further behind is built again."""
+
 _LISTED: Final = f"""
     SELECT {CONVERSATION_COLUMNS} FROM conversations c
     WHERE deleted_at IS NULL
@@ -179,10 +182,13 @@ class ConversationStore(Messages):
             transaction.execute("REPLACE INTO app_state (key, value) VALUES ('new_draft', ?)", (text,))
 
     def purge_deleted(self) -> None:
-        """Delete for good what was deleted 30 days ago or earlier."""
+        """Delete for good what was deleted 30 days ago or earlier, and all but the newest changes."""
         oldest = self._clock() - KEPT_AFTER_DELETE_S
         with self._database.transaction() as transaction:
             transaction.execute("DELETE FROM conversations WHERE deleted_at <= ?", (oldest,))
+            transaction.execute(
+                "DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes) - ?", (KEPT_CHANGES,)
+            )
 
     def _set(self, conversation_id: int, assignments: str, *values: Value) -> None:
         with self._database.transaction() as transaction:

@@ -188,9 +188,14 @@ def _version(header: bytes) -> int:
 
 
 def _first_page(folder: Path, migrations: Path) -> bytes:
-    """That of an empty database with the newest schema."""
+    """That of an empty database with the newest schema, without triggers: the schema must fit on this page."""
     empty = folder / "empty.db"
     database = open_database(empty, migrations=migrations)
+    with database.transaction() as transaction:
+        for trigger in transaction.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall():
+            transaction.execute(f"DROP TRIGGER {trigger['name']}")
     page_size: int = database.rows("PRAGMA page_size")[0][0]
     database.close()  # which merges the log
     with empty.open("rb") as file:

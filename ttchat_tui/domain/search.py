@@ -1,0 +1,96 @@
+"""Search over everything said: what is asked, and what is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
+
+import msgspec
+
+from ttchat_tui.domain.chat import Role
+
+MOST_RANKED: Final = 500
+"""Messages that are ranked; of more, only the newest."""
+
+Span: TypeAlias = tuple[int, int]
+"""Start and end of a hit, in characters."""
+
+
+class SearchQuery(msgspec.Struct, frozen=True):
+    """A parsed query. All conditions must hold."""
+
+    needles: tuple[str, ...] = ()
+    """Each is found anywhere, also inside a word. One with blanks is a phrase."""
+    role: Role | None = None
+    models: tuple[str, ...] = ()
+    """Parts of the model's name."""
+    before: float | None = None
+    """Unix seconds; exclusive."""
+    after: float | None = None
+    """Unix seconds; inclusive."""
+    in_title: bool = False
+    """Only titles are searched."""
+    problem: str = ""
+    """A sentence about an operator that was left out; empty: all is understood."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is asked."""
+        has_filter = self.role or self.models or self.before is not None or self.after is not None
+        return not self.needles and not has_filter
+
+
+class SearchHit(msgspec.Struct, frozen=True):
+    """A message, or a conversation whose title was found."""
+
+    conversation_id: int
+    title: str
+    created_at: float
+    """Of the message, or of the conversation's last change. Unix seconds."""
+    message_id: int | None = None
+    """None: the title was found."""
+    role: Role = "user"
+    model: str = ""
+    snippet: str = ""
+    """One line around the hits; untrusted text."""
+    spans: tuple[Span, ...] = ()
+    """Hits in the snippet; without a message, in the title."""
+
+
+class SearchResults(msgspec.Struct, frozen=True):
+    """The answer to one query."""
+
+    asked: str
+    """The query as typed."""
+    hits: tuple[SearchHit, ...] = ()
+    """The best first."""
+    needles: tuple[str, ...] = ()
+    """What to mark in an opened message."""
+    count: int = 0
+    """How many messages and titles were found."""
+    is_cut: bool = False
+    """There are more: only the newest were ranked."""
+    problem: str = ""
+    """Why the query was understood differently or not answered; empty: nothing to say."""
+    indexed: float = 1.0
+    """The indexed share of all messages. Below 1, older messages are not found yet."""
+
+
+Answer: TypeAlias = Callable[[SearchResults], None]
+
+
+class Search(Protocol):
+    """Answers queries on a thread of its own."""
+
+    def ask(self, typed: str, answer: Answer) -> None:
+        """Search for what was typed. `answer` is called on the search's thread, again after more has been indexed. Only the
+        newest query is answered. The index is brought up to date, also for an empty query."""
+        ...
+
+    def forget(self) -> None:
+        """Answer no more."""
+        ...
+
+    def close(self) -> None:
+        """End the thread. Idempotent."""
+        ...

@@ -724,6 +724,53 @@ def test_a_version_that_cannot_be_read_changes_nothing(
     assert [message.id for message in shown.session.path][-1] == shown.older.id
 
 
+def test_a_message_opens_in_its_branch_from_anywhere(start: Callable[..., Chat]) -> None:
+    shown = Versions(start(Script(replies=("One.", "Two."))))
+    branches = [shown.older.id, shown.newer.id]
+    for is_open in (True, False):
+        for wanted in branches:
+            if not is_open:
+                shown.session.new_conversation()
+            shown.session.open_at(wanted)
+            assert shown.session.path[-1].id == wanted
+            assert shown.store.conversation(shown.newer.conversation_id).head_id == wanted
+    assert shown.session.open_at(shown.session.path[0].id) == [], "it is on screen"
+
+
+@pytest.mark.parametrize("fails", ["message", "leaf_of", "conversation", "path", "set_head"])
+def test_a_message_that_cannot_be_read_changes_nothing(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    shown = Versions(start(Script(replies=("One.", "Two."))))
+    shown.session.new_conversation()
+
+    def refuse(*_: object) -> None:
+        raise StorageError(ErrorInfo(kind="database_locked", message="It is locked."))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shown.store, fails, refuse)
+        with pytest.raises(StorageError):
+            shown.session.open_at(shown.older.id)
+    assert shown.session.conversation is None
+
+
+def test_a_branch_does_not_change_while_a_reply_runs_in_it(start: Callable[..., Chat]) -> None:
+    gate = Gate()
+    shown = Versions(start(Script(replies=("One.", "Two."))))
+    chat = start(Script(stepped=True), gate)
+    chat.session.open(shown.newer.conversation_id)
+    chat.session.submit("and?")
+    path = [message.id for message in chat.session.path]
+    (notice,) = chat.session.open_at(shown.older.id)
+    assert isinstance(notice, Notice)
+    chat.session.new_conversation()
+    opened, notice = chat.session.open_at(shown.older.id)
+    assert isinstance(opened, ConversationOpened)
+    assert isinstance(notice, Notice)
+    assert [message.id for message in chat.session.path] == path
+    gate.open()
+
+
 def test_deleting_the_open_conversation_opens_a_new_one_and_undo_brings_it_back(
     start: Callable[..., Chat],
 ) -> None:

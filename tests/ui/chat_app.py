@@ -15,6 +15,7 @@ from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_store
+from ttchat_tui.storage.search.thread import SearchThread
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.screens.chat import ChatScreen
 from ttchat_tui.ui.services import Resume, Services
@@ -55,6 +56,7 @@ class ChatApp:
             model="scripted",
             default_sampling=config.sampling.over,
             system_prompt=config.system_prompt,
+            search=(lambda: SearchThread(self.paths.database)) if self.store.mode == "read-write" else None,
         )
         self.kept: list[UiState] = []
         services = Services(

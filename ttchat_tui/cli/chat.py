@@ -28,6 +28,7 @@ from ttchat_tui.domain.errors import AppError
 from ttchat_tui.domain.events import ProgressReporter
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.search import Search
 from ttchat_tui.engine.base import Engine
 from ttchat_tui.engine.factory import ENGINES, create_engine
 from ttchat_tui.engine.runtime.host import EngineHost
@@ -217,6 +218,16 @@ def _start_backup(store: ConversationStore, database: Path, screen_ready: thread
         threading.Thread(target=back_up, name="backup", daemon=True).start()
 
 
+def _search(store: ConversationStore, database: Path) -> Callable[[], Search] | None:
+    """Makes the search over what is kept on disk, imported on first use."""
+
+    def search() -> Search:
+        made: Search = importlib.import_module("ttchat_tui.storage.search.thread").SearchThread(database)
+        return made
+
+    return search if store.mode == "read-write" else None
+
+
 @contextmanager
 def open_session(
     invocation: Invocation,
@@ -240,6 +251,7 @@ def open_session(
             default_sampling=config.sampling.over,
             expected_sampling=_expected_sampling,
             system_prompt=config.system_prompt,
+            search=_search(store, invocation.paths.database),
         )
         try:
             yield session

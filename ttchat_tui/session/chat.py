@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from typing_extensions import assert_never
 
+from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
     EngineEvent,
@@ -81,6 +82,8 @@ class ChatSession(Conversations):
         Returns what cannot be kept (a reply stays as of its last checkpoint; the text of a draft is in the report), and
         the queued messages that were not sent.
         """
+        if self._search is not None:
+            self._search.close()
         self._runner.leave()
         error = self._writer.flush()
         unsent = [not_sent(each.home.name, each.message.content) for each in self._queue]
@@ -183,8 +186,33 @@ class ChatSession(Conversations):
         wanted = versions.index(shown.id) + step
         if not 0 <= wanted < len(versions):
             return []
-        leaf = self._store.leaf_of(versions[wanted])
-        conversation, path = self._store.conversation(shown.conversation_id), self._store.path(leaf.id)
+        return self._show_branch(self._store.message(versions[wanted]))
+
+    def open_at(self, message_id: int) -> list[Update]:
+        """Show the branch that has a message, with its newest continuation. While a reply runs or a message is queued in
+        its conversation, the branch on screen there stays, and a notice says so.
+
+        Raises:
+            StorageError: the message was deleted or cannot be read; nothing has changed.
+        """
+        message = self._store.message(message_id)
+        home_id = message.conversation_id
+        is_open = self._opened.id == home_id
+        mark = self.mark_of(home_id)
+        if mark not in ("running", "queued"):
+            shown = self.path if is_open else self._store.shown_path(self._store.conversation(home_id))
+            if not any(each.id == message_id for each in shown):
+                return self._show_branch(message)
+        updates = [] if is_open else self.open(home_id)
+        if any(each.id == message_id for each in self.path):
+            return updates
+        why = STILL_QUEUED if mark == "queued" else still_running("Press Esc to stop it, then try again.")
+        return [*updates, Notice(why)]
+
+    def _show_branch(self, message: Message) -> list[Update]:
+        """Show a message with its newest continuation, and keep that branch. Raises StorageError: nothing has changed."""
+        leaf = self._store.leaf_of(message.id)
+        conversation, path = self._store.conversation(message.conversation_id), self._store.path(leaf.id)
         self._store.set_head(conversation.id, leaf.id)  # last: everything has been read by now
         home = OpenConversation(self._store, self._system_prompt)
         return self._show(home, msgspec.structs.replace(conversation, head_id=leaf.id), path)

@@ -14,6 +14,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.sampling import SamplingParams, checked
+from ttchat_tui.domain.search import Search
 from ttchat_tui.domain.updates import (
     ConversationOpened,
     ConversationsChanged,
@@ -54,10 +55,12 @@ class Conversations:
         default_sampling: Callable[[SamplingParams], SamplingParams] = lambda recommended: recommended,
         expected_sampling: Callable[[str], SamplingParams | None] = lambda model: None,
         system_prompt: str = "",
+        search: Callable[[], Search] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`default_sampling` applies the user's config to the model's recommendation (its argument). Until the model is
-        loaded, that is `expected_sampling` of its name."""
+        loaded, that is `expected_sampling` of its name. `search` makes the search on first use; None: there is none, since
+        nothing is kept on disk."""
         self._store = store
         self._host = host
         self.model = model
@@ -83,6 +86,8 @@ class Conversations:
         self._expected_sampling = expected_sampling
         self._loading_model = model
         self._count_id = 0
+        self._make_search = search
+        self._search: Search | None = None
 
     # --- state
 
@@ -198,6 +203,13 @@ class Conversations:
         on_screen = {message.id for message in self.path}
         ids = {each.conversation_id for each in self.recovered if each.id not in on_screen}
         return [each for each in self.conversations() if each.id in ids] if ids else []
+
+    @property
+    def search(self) -> Search | None:
+        """Search over all conversations; None if nothing is kept on disk."""
+        if self._search is None and self._make_search is not None:
+            self._search = self._make_search()
+        return self._search
 
     def title_of(self, conversation_id: int) -> str:
         """The title of a stored conversation. Raises StorageError."""

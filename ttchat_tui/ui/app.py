@@ -194,6 +194,7 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
     async def _import_the_rest(self) -> None:
         await deferred.import_all()
         gc.freeze()  # see `on_mount`
+        self.chat.start_search()
 
     @property
     def chat(self) -> ChatScreen:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.screens import model_picker as model_picker
     from ttchat_tui.ui.screens import rename as rename
     from ttchat_tui.ui.screens import save as save
+    from ttchat_tui.ui.screens import search as search
     from ttchat_tui.ui.screens import theme_picker as theme_picker
+    from ttchat_tui.ui.widgets import find_bar as find_bar
     from ttchat_tui.ui.widgets.history import panel as history_panel  # noqa: F401
     from ttchat_tui.ui.widgets.metrics import panel as metrics_panel  # noqa: F401
     from ttchat_tui.ui.widgets.sampling import panel as sampling_panel  # noqa: F401
@@ -46,6 +48,8 @@ MODULES: Final[dict[str, str]] = {
     "save": "ttchat_tui.ui.screens.save",
     "export": "ttchat_tui.storage.export",
     "rename": "ttchat_tui.ui.screens.rename",
+    "find_bar": "ttchat_tui.ui.widgets.find_bar",
+    "search": "ttchat_tui.ui.screens.search",
     "theme_picker": "ttchat_tui.ui.screens.theme_picker",
     "log": "ttchat_tui.ui.screens.log",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import NamedTuple
 
 from rich.segment import Segment
 from textual.css.styles import RulesMap
@@ -14,15 +15,32 @@ from textual.style import Style
 from textual.visual import RenderOptions, Visual
 
 from ttchat_tui.ui.markdown.links import with_one_id
-from ttchat_tui.ui.markdown.rows import RenderRow, VisualLine
+from ttchat_tui.ui.markdown.rows import RenderRow, RenderSpan, VisualLine
 from ttchat_tui.ui.markdown.source import part_of
+
+
+class Hit(NamedTuple):
+    """A part of a row's text."""
+
+    row: int
+    start: int
+    end: int
 
 
 class RowsVisual(Visual):
     """Draws a chunk. The rows are not copied and must not change."""
 
-    def __init__(self, rows: Sequence[RenderRow], style_named: Callable[[str], Style] | None = None) -> None:
+    def __init__(
+        self,
+        rows: Sequence[RenderRow],
+        style_named: Callable[[str], Style] | None = None,
+        marks: Sequence[tuple[Hit, str]] = (),
+    ) -> None:
+        """`marks`: parts of the text, each with a style of its own."""
         self.rows = rows
+        self._marks: dict[int, list[tuple[int, int, str]]] = {}
+        for hit, mark in marks:
+            self._marks.setdefault(hit.row, []).append((hit.start, hit.end, mark))
         self._style_named = style_named
         """Resolves `.md-…` in rows and contents; by default, the widget's component classes."""
 
@@ -40,7 +58,10 @@ class RowsVisual(Visual):
         for y, row in enumerate(self.rows):
             base = style + options.get_style(row.style) if row.style else style
             span = options.selection.get_span(y) if options.selection is not None else None
+            marks = self._marks.get(y, ())
             for line in row.lines(width):
+                if marks:
+                    line = tuple(_marked(each, marks) for each in line)
                 strips.append(_draw(line, y, width, style, base, span, options))
         return strips if height is None else strips[:height]
 
@@ -69,6 +90,16 @@ class RowsVisual(Visual):
             if not row.flows_on and y + 1 < len(self.rows):
                 parts.append("\n")
         return "".join(parts).removesuffix("\n")
+
+
+def _marked(span: RenderSpan, marks: Sequence[tuple[int, int, str]]) -> RenderSpan:
+    """`span` with the marks that lie in it."""
+    content, x, is_inside = span
+    if x is not None:
+        for start, end, style in marks:
+            if start < x + len(content) and end > x:
+                content = content.stylize(style, max(0, start - x), end - x)
+    return RenderSpan(content, x, is_inside)
 
 
 def _draw(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -66,7 +67,9 @@ class ChatActions(SidebarScreen):
         if command is None:
             await self.run_action(action.name)
         else:
-            command(argument)
+            result = command(argument)
+            if inspect.isawaitable(result):
+                await result
 
     # --- replies
 

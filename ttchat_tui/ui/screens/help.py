@@ -35,6 +35,15 @@ HISTORY = (
     ("a letter", "Types into the prompt"),
 )
 
+SEARCH = (
+    ('mesh "two words"', "A word or a part of one; words side by side"),
+    ("role:user", "Only what you said; role:assistant: replies"),
+    ("model:llama", "Only replies of models with this in their name"),
+    ("before: after:", "A date: 2026-11-29, 2026-11, 2026, today, yesterday"),
+    ("in:title", "Only titles"),
+    ("n N", "Next or previous hit in the conversation"),
+)
+
 SAMPLING = (
     ("↑ ↓", "Previous or next value; the system prompt is last"),
     ("← →", "Decrease or increase; with shift by ten steps"),
@@ -44,6 +53,7 @@ SAMPLING = (
 
 PLACES = (
     ("In the prompt", EDITING),
+    ("In a search", SEARCH),
     ("In the list of conversations", HISTORY),
     ("In the sampling panel", SAMPLING),
 )

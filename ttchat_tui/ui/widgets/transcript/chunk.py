@@ -12,9 +12,10 @@ from textual.style import Style
 from textual.widget import Widget
 from textual.widgets import Static
 
+from ttchat_tui.domain.matching import Matcher
 from ttchat_tui.ui.markdown.code_rows import CodeHeader
 from ttchat_tui.ui.markdown.rows import RenderRow
-from ttchat_tui.ui.markdown.visual import RowsVisual
+from ttchat_tui.ui.markdown.visual import Hit, RowsVisual
 from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
 from ttchat_tui.ui.textual_patches.style_cache import ClearsStyleCache
 
@@ -33,6 +34,10 @@ class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
 
     def __init__(self, rows: Sequence[RenderRow], *, classes: str | None = None) -> None:
         self._rows = tuple(rows)
+        self._matcher: Matcher | None = None
+        self._current: int | None = None
+        self.hits: list[Hit] = []
+        """What is marked."""
         super().__init__(RowsVisual(self._rows, self._style_named), classes=classes)
 
     @property
@@ -51,7 +56,41 @@ class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
         height = self.height_of(width) if width else -1
         self._rows = tuple(rows)
         has_new_height = self.height_of(width) != height if width else True
-        self.update(RowsVisual(self._rows, self._style_named), layout=has_new_height)
+        self._find()
+        self.update(self._visual(), layout=has_new_height)
+
+    def mark(self, matcher: Matcher | None, current: int | None) -> None:
+        """Mark what `matcher` finds in the rows, and hit number `current` in another way."""
+        if (matcher, current) == (self._matcher, self._current):
+            return
+        had_hits = bool(self.hits)
+        self._matcher, self._current = matcher, current
+        self._find()
+        if had_hits or self.hits:
+            self.update(self._visual(), layout=False)
+
+    def _find(self) -> None:
+        matcher = self._matcher
+        self.hits = [
+            Hit(y, *span)
+            for y, row in enumerate(self._rows if matcher is not None else ())
+            for span in (matcher.spans(row.plain) if matcher is not None else ())
+        ]
+
+    def _visual(self) -> RowsVisual:
+        marks = [
+            (hit, ".hit-current" if index == self._current else ".hit") for index, hit in enumerate(self.hits)
+        ]
+        return RowsVisual(self._rows, self._style_named, marks)
+
+    def line_of(self, hit: Hit, width: int) -> int:
+        """The line of the chunk, at `width` columns, in which `hit` begins."""
+        lines = self._rows[hit.row].lines(width)
+        starts = [
+            index for index, line in enumerate(lines)
+            if any(span.x is not None and span.x <= hit.start < span.x + len(span.content) for span in line)
+        ]  # fmt: skip
+        return sum(len(row.lines(width)) for row in self._rows[: hit.row]) + (starts[0] if starts else 0)
 
     def height_of(self, width: int) -> int:
         """The number of lines at `width` columns."""

@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
+from ttchat_tui.domain.matching import Matcher
 from ttchat_tui.domain.text import visible
 from ttchat_tui.ui.markdown.document import Document, RenderChunk
 from ttchat_tui.ui.markdown.plain import plain_chunks
@@ -103,6 +104,7 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         super().__init__(classes=f"-{view.role}")
         self.view = view
         self.document: Document | None = None
+        self._matcher: Matcher | None = None
         self._header = MessageChunk([_header(view)], classes="message--header")
         self._chunks = [MessageChunk(chunk.rows) for chunk in self._whole()]
         self._footer = MessageChunk(_footer(view), classes="message--footer")
@@ -154,6 +156,21 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
             self._sync(self._whole(), 0)
         self.document = None
         self.show(view)
+
+    def mark(self, matcher: Matcher | None, current: int | None) -> None:
+        """Mark what `matcher` finds, and hit number `current` of it in another way."""
+        self._matcher, before = matcher, 0
+        for chunk in self._chunks:
+            chunk.mark(matcher, None if current is None else current - before)
+            before += len(chunk.hits)
+
+    def hits(self) -> list[tuple[int, int]]:
+        """The position of each marked hit, as in `row_at`."""
+        return [
+            (index, chunk.line_of(hit, self._text_width))
+            for index, chunk in enumerate(self._chunks)
+            for hit in chunk.hits
+        ]
 
     def row_at(self, y: int) -> tuple[int, int]:
         """The position of line `y` of the message: (index of the chunk, line in it). The header has index -1."""
@@ -208,6 +225,8 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
             self.remove_children(surplus)
         fresh = [MessageChunk(chunk.rows) for chunk in chunks[len(self._chunks) : count]]
         if fresh:
+            for widget in fresh:
+                widget.mark(self._matcher, None)
             self._chunks += fresh
             if self._footer.is_attached:
                 self.mount(*fresh, before=self._footer)

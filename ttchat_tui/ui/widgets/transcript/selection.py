@@ -84,11 +84,15 @@ class MessageSelection(VerticalScroll):
         place = place_at(self._mounted(), round(self.scroll_y) + self.size.height - 1)
         return place.message.view.key if place else None
 
-    def bring_into_view(self, key: int) -> None:
-        """Scroll to the message's header, unless the whole message is in view."""
+    def mount_around(self, key: int) -> None:
+        """Mount the message `key` with its neighbours, if it is not."""
         at = next(index for index, view in enumerate(self._views) if view.key == key)
         if not self._window.first <= at < self._window.end:
             self._move_to(windows.around(self._views, at))
+
+    def bring_into_view(self, key: int) -> None:
+        """Scroll to the message's header, unless the whole message is in view."""
+        self.mount_around(key)
         message = self._widgets[key]
         region, bottom = message.virtual_region, self.scroll_y + self.size.height
         if region.height and self.scroll_y <= region.y and region.bottom <= bottom:

@@ -22,10 +22,10 @@ from ttchat_tui.ui import deferred
 from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
 from ttchat_tui.ui.textual_patches.privates import DockArrangeResult
 from ttchat_tui.ui.widgets.transcript import window as windows
+from ttchat_tui.ui.widgets.transcript.hits import MessageHits
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.new_text_pill import NewTextPill
 from ttchat_tui.ui.widgets.transcript.place import Place, end_of, lines_since, place_at, y_of
-from ttchat_tui.ui.widgets.transcript.selection import MessageSelection
 from ttchat_tui.ui.widgets.transcript.window import Window
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ STYLES: Final = frozenset({
     "md-code", "md-link", "md-faint", "md-bar", "md-marker", "md-h1", "md-h2", "md-h3", "md-h4", "md-h5",
     "md-h6", "md-math", "md-block", "md-label", "md-deleted",
     "md-comment", "md-keyword", "md-number", "md-string", "md-builtin", "md-name",
-    "role-user", "role-assistant", "role-system", "role-notice", "note", "note-error",
+    "role-user", "role-assistant", "role-system", "role-notice", "note", "note-error", "hit", "hit-current",
 })  # fmt: skip
 
 
-class Transcript(NoSecondLayout, MessageSelection):
+class Transcript(NoSecondLayout, MessageHits):
     """Messages by key, in order.
 
     `feed` only stores text; `flush` draws it, at a cost independent of the text so far. While it follows, the end stays in
@@ -93,7 +93,7 @@ class Transcript(NoSecondLayout, MessageSelection):
         """Show these messages, scrolled to the end. Only the newest are mounted."""
         self._views = list(messages)
         self._fed.clear()
-        self._place = self._seen = self._selected = None
+        self._place = self._seen = self._selected = self._at_hit = None
         self._move_to(windows.newest(self._views), is_new=True)
         self.follow()
 

@@ -1,0 +1,272 @@
+"""Search over everything said, and the walk through what was found in the open conversation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, OptionList
+
+from tests.storage.examples import FINISHED, STARTED, answer
+from tests.ui.chat_app import ChatApp, running, until
+from tests.ui.shell_app import screen_text
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.opening import open_scratch_store
+from ttchat_tui.ui.screens.search import SearchDialog
+from ttchat_tui.ui.widgets.find_bar import FindBar
+from ttchat_tui.ui.widgets.prompt.prompt import Prompt
+
+
+def said(store: ConversationStore, text: str, reply: str = "I see.") -> Message:
+    """A reply in a conversation of its own."""
+    asked = store.add_user_message(store.create_conversation().id, None, text)
+    return answer(store, asked, reply)
+
+
+def sibling(store: ConversationStore, of: Message, text: str) -> Message:
+    """Another reply to the same question; the older one stays on screen."""
+    reply = store.begin_reply(of.conversation_id, of.parent_id or 0, STARTED)
+    store.finish_reply(reply.id, text, "complete", FINISHED)
+    store.set_head(of.conversation_id, of.id)
+    return reply
+
+
+async def searched(pilot: Pilot[None], chat: ChatApp, typed: str) -> SearchDialog:
+    """The dialog with the answer to `typed`."""
+    await pilot.press("alt+s")
+    dialog = chat.app.screen
+    assert isinstance(dialog, SearchDialog)
+    dialog.query_one(Input).value = typed
+    await until(pilot, lambda: dialog._results.asked == typed and dialog._results.indexed == 1)
+    return dialog
+
+
+def marked(chat: ChatApp) -> list[str]:
+    """What is marked in the mounted messages, in order."""
+    return [
+        chunk.rows[hit.row].plain[hit.start : hit.end]
+        for message in chat.screen.transcript._mounted()
+        for chunk in message.chunks
+        for hit in chunk.hits
+    ]
+
+
+async def test_enter_opens_a_hit_in_its_branch_and_marks_it(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    shown = said(chat.store, "Which animal?", "A horse.")
+    wanted = sibling(chat.store, shown, "A **zebra**, of course.")
+    async with running(chat) as pilot:
+        dialog = await searched(pilot, chat, "zebra")
+        text = "\n".join(screen_text(chat.app))
+        assert "1 found" in text
+        assert "A **zebra**, of course." in text
+        await pilot.press("enter")
+        await until(pilot, lambda: chat.app.screen is chat.screen and not dialog.is_attached)
+        await until(pilot, lambda: marked(chat) == ["zebra"])
+        assert [message.id for message in chat.session.path] == [shown.parent_id, wanted.id]
+        assert chat.screen.transcript.selected == wanted.id
+        assert isinstance(chat.app.focused, FindBar)
+
+
+async def test_the_list_follows_the_keys_and_a_newer_query(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    said(chat.store, "A mesh of devices")
+    said(chat.store, "A mess of vices")
+    async with running(chat) as pilot:
+        dialog = await searched(pilot, chat, "a mes")
+        hits = dialog.query_one(OptionList)
+        assert hits.option_count == 2
+        await pilot.press("down")
+        assert hits.highlighted == 1
+        await pilot.press("h")
+        await until(pilot, lambda: hits.option_count == 1)
+        assert hits.highlighted == 0
+        assert isinstance(chat.app.focused, Input)
+
+
+async def test_enter_waits_for_the_answer_to_what_was_typed(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    reply = said(chat.store, "A horse?", "A zebra.")
+    async with running(chat) as pilot:
+        dialog = await searched(pilot, chat, "horse")
+        dialog.query_one(Input).value = ""
+        await pilot.press(*"zebra", "enter")
+        await until(pilot, lambda: chat.screen.transcript.selected == reply.id)
+
+
+async def test_a_search_opens_with_the_last_query(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    said(chat.store, "A mesh")
+    async with running(chat) as pilot:
+        await searched(pilot, chat, "mesh")
+        await pilot.press("escape", "alt+s")
+        assert chat.app.screen.query_one(Input).value == "mesh"
+
+
+async def test_a_title_opens_its_conversation(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    reply = said(chat.store, "Which animal?")
+    chat.store.rename(reply.conversation_id, "Striped ones")
+    said(chat.store, "Something newer")
+    async with running(chat) as pilot:
+        await searched(pilot, chat, "striped")
+        await pilot.press("enter")
+        await until(pilot, lambda: chat.session.conversation is not None)
+        assert chat.session.conversation is not None
+        assert chat.session.conversation.id == reply.conversation_id
+
+
+async def test_a_hit_deleted_meanwhile_is_reported(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    reply = said(chat.store, "A mesh", "No.")
+    async with running(chat) as pilot:
+        await searched(pilot, chat, "mesh")
+        chat.store.delete(reply.conversation_id)
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(chat.toasts()))
+        assert "no longer exists" in chat.toasts()[0]
+        assert chat.session.conversation is None
+
+
+async def test_without_a_file_there_is_nothing_to_search(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, store=open_scratch_store())
+    async with running(chat) as pilot:
+        await pilot.press("alt+s")
+        assert chat.app.screen is chat.screen
+        assert "not kept on disk" in chat.toasts()[0]
+
+
+async def test_hostile_text_in_a_hit_is_only_text(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    said(chat.store, "[bold]needle[/bold] \x1b[31m[link='x']")
+    async with running(chat) as pilot:
+        await searched(pilot, chat, "needle")
+        text = "\n".join(screen_text(chat.app))
+        assert "[bold]needle[/bold] ␛[31m[link='x']" in text
+
+
+@pytest.mark.parametrize("size", [(60, 20), (200, 50)])
+async def test_the_field_stays_in_place_while_hits_come_and_go(tmp_path: Path, size: tuple[int, int]) -> None:
+    chat = ChatApp(tmp_path)
+    for number in range(30):
+        said(chat.store, f"needle {number}")
+    async with running(chat, size) as pilot:
+        dialog = await searched(pilot, chat, "")
+        before = dialog.query_one(Input).region
+        dialog.query_one(Input).value = "needle"
+        await until(pilot, lambda: dialog._results.count == 30)
+        await pilot.pause()
+        assert dialog.query_one(Input).region == before
+
+
+# --- in the open conversation
+
+
+async def long_conversation(chat: ChatApp) -> list[Message]:
+    """Forty turns; every fourth reply has two needles, one of them in code."""
+    conversation = chat.store.create_conversation().id
+    parent: int | None = None
+    replies: list[Message] = []
+    for number in range(40):
+        asked = chat.store.add_user_message(conversation, parent, f"Question {number}?")
+        text = f"A needle.\n\n```python\nneedle = {number}\n```\n" if number % 4 == 0 else "Nothing. " * 30
+        replies.append(answer(chat.store, asked, text))
+        parent = replies[-1].id
+    chat.session.open(conversation)
+    chat.screen.show_updates(chat.session.open(conversation))
+    return replies
+
+
+def current(chat: ChatApp) -> tuple[int, int] | None:
+    return chat.screen.transcript._at_hit
+
+
+async def test_hits_are_walked_through_messages_that_are_not_mounted(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        replies = await long_conversation(chat)
+        wanted = [(reply.id, index) for reply in replies[::4] for index in (0, 1)]
+        await pilot.press("alt+slash", *"needle")
+        await until(pilot, lambda: current(chat) == wanted[-2])
+        await pilot.press("enter")
+        seen = []
+        for _ in wanted:
+            await pilot.press("n")
+            await pilot.pause()
+            seen.append(current(chat))
+        assert seen == [wanted[-1], *wanted[:-1]]
+        await pilot.press("N")
+        assert current(chat) == wanted[-3]
+        assert set(marked(chat)) == {"needle"}
+
+
+async def test_the_current_hit_is_in_view(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, (80, 24)) as pilot:
+        await long_conversation(chat)
+        await pilot.press("alt+slash", *"needle", "enter")
+        for _ in range(12):
+            await pilot.press("n")
+            await pilot.pause()
+            await pilot.pause()
+            assert any("needle" in row for row in screen_text(chat.app)[1:17])
+
+
+async def test_escape_removes_the_marks_and_returns_to_the_prompt(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await long_conversation(chat)
+        await pilot.press("alt+slash", *"needle", "enter")
+        await until(pilot, lambda: bool(marked(chat)))
+        await pilot.press("escape")
+        assert marked(chat) == []
+        assert isinstance(chat.app.focused, Prompt)
+        assert not chat.screen.is_finding
+
+
+async def test_other_letters_still_reach_the_prompt(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await long_conversation(chat)
+        await pilot.press("alt+slash", *"needle", "enter", *"what now")
+        assert chat.screen.prompt.text == "what now"
+        assert chat.screen.escape_does() == "unmark"
+        await pilot.press("escape")
+        assert marked(chat) == []
+
+
+async def test_words_that_stream_in_are_marked(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        replies = await long_conversation(chat)
+        await pilot.press("alt+slash", *"needle")
+        transcript = chat.screen.transcript
+        transcript.follow()
+        key = replies[-1].id
+        transcript.begin(transcript._views[-1])
+        transcript.feed(key, "\n\n" + "More words. " * 2000 + "\n\nOne more needle here.")
+        transcript.flush()
+        await pilot.pause()
+        assert [len(each.hits()) for each in transcript._mounted() if each.view.key == key] == [1]
+
+
+async def test_the_slash_command_finds_words(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, (120, 40)) as pilot:
+        await long_conversation(chat)
+        chat.screen.prompt.set_draft("/find-here a needle")
+        await pilot.press("enter")
+        await until(pilot, lambda: set(marked(chat)) == {"A needle"})
+        await pilot.pause()
+        assert any("10 of 10 messages" in row for row in screen_text(chat.app))
+
+
+async def test_a_long_indexing_is_announced_and_its_end_too(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        for share in (0.0, 1.0, 0.0, 0.3, 0.6, 1.0, 1.0):
+            chat.screen.post_message(chat.screen.Indexed(share))
+        await pilot.pause()
+        assert [toast.split()[0] for toast in chat.toasts()] == ["What", "Everything"]

@@ -62,7 +62,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("rename", "Rename the conversation", "Conversation", "Give the conversation another title.", "f2", "/rename", "title"),
     Action("delete", "Delete the conversation", "Conversation", "Delete the conversation; /undo brings it back.", slash="/delete"),
     Action("undo_delete", "Undo the deletion", "Conversation", "Bring back the conversation that was deleted last.", slash="/undo"),
-    Action("search", "Search everything said", "Conversation", "Search all messages and titles of all conversations as you type.", "alt+s,f12", "/search", "words"),
+    Action("search", "Search everything said", "Conversation", "Search all messages and titles of all conversations as you type.", "alt+s", "/search", "words"),
     Action("save", "Save the transcript", "Conversation", "Write the conversation to a Markdown, JSON or JSONL file.", "ctrl+s", "/save", "file"),
     Action("select_previous", "Select the message above", "Transcript", "Select the message above; a click selects one too, esc deselects.", "ctrl+up,alt+k"),
     Action("select_next", "Select the message below", "Transcript", "Select the message below; after the last one, deselect.", "ctrl+down,alt+j"),

@@ -35,14 +35,14 @@ elif arguments[0] == "bench":
 elif "--plain" in arguments:
     for line in sys.stdin:
         if line.strip() == "/new":
-            print("A new conversation.\\n")
+            print("A new conversation.\\n", flush=True)
         elif line.startswith("/model"):
-            print(line.split()[1] + " is ready (tt). /help lists the commands.")
+            print(line.split()[1] + " is ready (tt). /help lists the commands.", file=sys.stderr)
         else:
             with open(os.path.join(work, "engine.log"), "a") as log:
                 log.write("INFO programs compiled on the card: 10 before the reply, 11 after\\n")
-            print("Red." + ("!" * times_called("plain") if broken else ""))
-            print("[2 tokens, 7 of 9 prompt tokens cached, first after 0.1 s]")
+            print("Red." + ("!" * times_called("plain") if broken else ""), flush=True)
+            print("[2 tokens, 7 of 9 prompt tokens cached, first after 0.1 s]", file=sys.stderr)
 elif "jsonl" in arguments:
     signal.signal(signal.SIGINT, lambda *_: os._exit(1 if broken else 130))
     for _ in range(3):

@@ -169,7 +169,7 @@ def test_an_engine_error_is_reported_and_the_chat_continues(
 PROGRAM = [sys.executable, "-m", "tests.cli.headless.scripted_chat", "text"]
 
 
-def test_piped_lines_are_answered_and_nothing_else_is_written(own_folders: Path) -> None:
+def test_piped_lines_are_answered_on_stdout_and_figures_go_to_stderr(own_folders: Path) -> None:
     environment = {**os.environ, **Script(replies=("First.", "Second.")).environment()}
     process = subprocess.run(
         PROGRAM,
@@ -182,7 +182,9 @@ def test_piped_lines_are_answered_and_nothing_else_is_written(own_folders: Path)
     )
     assert process.returncode == 0
     assert process.stdout == "First.\nSecond.\n"
-    assert process.stderr == ""
+    ready, *figures = process.stderr.splitlines()
+    assert "scripted is ready" in ready
+    assert [each.startswith("[1 tokens") for each in figures] == [True, True]
 
 
 class Terminal:

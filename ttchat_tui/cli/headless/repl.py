@@ -193,9 +193,12 @@ class Repl:
         return DONE if replied.is_reader_gone else _exit_code(replied.signal_number)
 
     def _remark(self, text: str) -> None:
-        """Print what only a person at a terminal needs."""
+        """Print what is no reply: to stderr where lines are piped."""
         if self._is_on_terminal:
             self._print(text)
+        else:
+            sys.stderr.write(f"{visible(text)}\n")
+            sys.stderr.flush()
 
     @staticmethod
     def _print(text: str, end: str = "\n") -> None:

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from ttchat_tui import __version__
-from ttchat_tui.cli import chat, choices, flags, models, repair, serve, transcripts
+from ttchat_tui.cli import chat, choices, flags, imports, models, repair, serve, transcripts
 from ttchat_tui.cli.bench import command as bench
 from ttchat_tui.cli.doctor import command as doctor
 from ttchat_tui.cli.invocation import Invocation
@@ -76,6 +76,7 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.command("export")(transcripts.export)
+app.command("import")(imports.import_)
 app.command("repair")(repair.repair)
 app.command("serve")(serve.serve)
 app.command("bench")(bench.bench)

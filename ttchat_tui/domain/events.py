@@ -13,7 +13,9 @@ from ttchat_tui.domain.model_spec import Capabilities, EngineInfo
 
 EngineState: TypeAlias = Literal["empty", "loading", "ready", "generating", "unloading", "failed"]
 
-LoadPhase: TypeAlias = Literal["start", "download", "verify", "read", "convert", "compile", "warm up"]
+LoadPhase: TypeAlias = Literal[
+    "start", "download", "verify", "read", "convert", "compile", "warm up", "store"
+]
 
 
 class EngineStateChanged(msgspec.Struct, frozen=True, tag=True):
@@ -24,7 +26,7 @@ class EngineStateChanged(msgspec.Struct, frozen=True, tag=True):
 
 
 class LoadProgress(msgspec.Struct, frozen=True, tag=True):
-    """The progress of a load. `total` is 0 while it is unknown."""
+    """The progress of a load, or of an import. `total` is 0 while it is unknown."""
 
     phase: LoadPhase
     done: int = 0

@@ -35,6 +35,7 @@ _DOING: Final[dict[LoadPhase, str]] = {
     "convert": "converting",
     "compile": "compiling",
     "warm up": "warming up",
+    "store": "storing",
 }
 
 

@@ -1,0 +1,59 @@
+"""The result of an import: what came in, and what was left out and why."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class ImportProblem(msgspec.Struct, frozen=True):
+    """A file, or a conversation in it, that was skipped."""
+
+    place: str
+    """The file, and the entry in it: `conversations.json, conversation 17 “Clock repair”`."""
+    reason: str
+    """A clause, such as `it has no messages`."""
+    cure: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.reason}.{f' {self.cure}' if self.cure else ''}"
+
+
+class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of conversations, except `messages`."""
+
+    added: int = 0
+    extended: int = 0
+    """Already here, with messages that were not."""
+    restored: int = 0
+    """Already here, and deleted: brought back."""
+    unchanged: int = 0
+    """Already here with every message."""
+    empty: int = 0
+    """Without a message, so that there is nothing to keep."""
+    messages: int = 0
+    """How many messages were added."""
+    problems: tuple[ImportProblem, ...] = ()
+    """The first ones, in the order of the files."""
+    skipped: int = 0
+    """How many problems there were."""
+
+    @property
+    def has_changes(self) -> bool:
+        return bool(self.added or self.extended or self.restored)
+
+    def __str__(self) -> str:
+        """`12 conversations added, 3 already here, 1 skipped (340 new messages)`."""
+        parts = [
+            f"{_count(self.added, 'conversation')} added" if self.added else "",
+            f"{_count(self.extended, 'conversation')} extended" if self.extended else "",
+            f"{_count(self.restored, 'conversation')} restored" if self.restored else "",
+            f"{self.unchanged:,} already here" if self.unchanged else "",
+            f"{self.empty:,} without messages" if self.empty else "",
+            f"{self.skipped:,} skipped" if self.skipped else "",
+        ]
+        new = f" ({_count(self.messages, 'new message')})" if self.messages else ""
+        return (", ".join(filter(None, parts)) or "no conversations found") + new
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"

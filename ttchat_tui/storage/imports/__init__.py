@@ -1,0 +1,1 @@
+"""Import: conversations from files of this program and of others."""

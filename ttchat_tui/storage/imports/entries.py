@@ -1,0 +1,191 @@
+"""The entries of an export: JSON objects of an array, of lines, or one alone, in a file or a zip, in bounded memory.
+
+An entry is one conversation, whatever program wrote it. A file with a syntax error is read up to it; lines are independent.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, Final, TypeVar
+
+import ijson
+import msgspec
+
+from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.domain.imports import ImportProblem
+from ttchat_tui.storage.imports.files import NOT_AN_EXPORT, SourceFile, open_sources
+
+Kind = TypeVar("Kind")
+
+LARGEST_ENTRY: Final = 64 << 20
+"""Bytes of JSON of one conversation."""
+_LARGEST_WEIGHT: Final = 256 << 20
+_VALUE_BYTES: Final = 40
+"""Memory of a value beyond its text. A comma or an opening bracket precedes nearly every value, so that their number
+bounds the memory of an entry before it is built."""
+_CHUNK: Final = 1 << 16
+
+_TOO_LARGE: Final = f"it is larger than {LARGEST_ENTRY >> 20} MB or has too many values"
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One JSON object, not yet decoded into a format's type."""
+
+    place: str
+    keys: frozenset[str]
+    changed_at: float
+    """When its file was last changed: Unix time, seconds."""
+    decode: Callable[[Any], Any]
+    """Decode into a type. Raises msgspec.ValidationError."""
+
+
+def read_entries(path: Path, report: Callable[[int, int, str], None]) -> Iterator[Entry | ImportProblem]:
+    """The entries of `path`, and in their places what is wrong with it.
+
+    Args:
+        report: takes the bytes read so far, the bytes of all, and the name of the file; may raise to stop the import.
+
+    Raises:
+        UnreadableError.
+    """
+    for source in open_sources(path, report):
+        yield from _entries_of(source)
+
+
+def _entries_of(source: SourceFile) -> Iterator[Entry | ImportProblem]:
+    reader = _WeighedReader(source.file)
+    try:
+        first = reader.first_character()
+        if first == b"[":
+            yield from _array(source, reader)
+        elif first == b"{":
+            yield from _objects(source, reader)
+        elif first:
+            yield ImportProblem(source.name, "it is not JSON", NOT_AN_EXPORT)
+        else:
+            yield ImportProblem(source.name, "it is empty")
+    except _TooLargeError:
+        yield ImportProblem(
+            f"{source.name}, near byte {reader.position:,}", f"{_TOO_LARGE}; the rest was not read"
+        )
+
+
+def _array(source: SourceFile, reader: _WeighedReader) -> Iterator[Entry | ImportProblem]:
+    number = 0
+    try:
+        for value in ijson.items(reader, "item", use_float=True, buf_size=_CHUNK):
+            number += 1
+            reader.begin_entry()
+            yield _from_value(f"{source.name}, entry {number:,}", value, source)
+    except ijson.IncompleteJSONError:
+        yield _syntax_problem(source, number + 1, reader, "the file ends in the middle of it")
+    except (ijson.JSONError, UnicodeDecodeError, OverflowError, RecursionError, MemoryError):
+        yield _syntax_problem(source, number + 1, reader, "it is not valid JSON")
+
+
+def _syntax_problem(source: SourceFile, number: int, reader: _WeighedReader, reason: str) -> ImportProblem:
+    place = f"{source.name}, entry {number:,} (near byte {reader.position:,})"
+    return ImportProblem(place, f"{reason}; the rest was not read", "Download the export again.")
+
+
+def _objects(source: SourceFile, reader: _WeighedReader) -> Iterator[Entry | ImportProblem]:
+    """Lines of JSON, or one object over many lines."""
+    lines = reader.lines()
+    first = next(lines)
+    second = next((line for line in lines if line.strip()), b"")
+    entry = _from_text(f"{source.name}, line 1" if second else source.name, first, source)
+    if isinstance(entry, ImportProblem) and not second.startswith(b"{"):  # which no object begins with
+        yield _from_text(source.name, b"\n".join([first, second, *lines]), source)
+        return
+    yield entry
+    for number, line in enumerate(itertools.chain([second], lines), start=2):
+        if line.strip():
+            yield _from_text(f"{source.name}, line {number:,}", line, source)
+            reader.begin_entry()
+
+
+def _from_text(place: str, text: bytes, source: SourceFile) -> Entry | ImportProblem:
+    try:
+        keys = msgspec.json.decode(text, type=decodable(dict[str, msgspec.Raw])).keys()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _from_lenient(place, text, source)
+
+    def decode(kind: Any) -> Any:
+        return msgspec.json.decode(text, type=decodable(kind))
+
+    return Entry(place, frozenset(keys), source.changed_at, decode)
+
+
+def _from_lenient(place: str, text: bytes, source: SourceFile) -> Entry | ImportProblem:
+    """As `_from_text`, but with half surrogate pairs, which JavaScript programs write."""
+    try:
+        return _from_value(place, json.loads(text.decode()), source)
+    except UnicodeDecodeError as error:
+        return ImportProblem(place, f"byte {error.start:,} is not UTF-8")
+    except json.JSONDecodeError as error:
+        return ImportProblem(place, f"it is not valid JSON (line {error.lineno:,}, column {error.colno:,})")
+    except RecursionError:
+        return ImportProblem(place, "it is nested too deeply")
+
+
+def _from_value(place: str, value: Any, source: SourceFile) -> Entry | ImportProblem:
+    if not isinstance(value, dict):
+        return ImportProblem(place, "it is not an object")
+
+    def decode(kind: Any) -> Any:
+        return msgspec.convert(value, decodable(kind))
+
+    return Entry(place, frozenset(value), source.changed_at, decode)
+
+
+class _TooLargeError(Exception):
+    """An entry that is not read."""
+
+
+class _WeighedReader:
+    """Chunks of a file. Refuses an entry that would take too much memory."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._ahead = b""
+        self._size = self._weight = 0
+        self.position = 0
+        """Bytes read so far."""
+
+    def begin_entry(self) -> None:
+        self._size = self._weight = 0
+
+    def read(self, size: int = _CHUNK) -> bytes:
+        if size == 0:  # ijson asks for nothing to see whether it gets bytes
+            return b""
+        ahead, self._ahead = self._ahead, b""
+        return ahead or self._weighed(self._file.read(size))
+
+    def first_character(self) -> bytes:
+        """The first character that is not white space. It stays to be read; the space and a byte order mark do not."""
+        while chunk := self.read():
+            if text := chunk.removeprefix(b"\xef\xbb\xbf").lstrip():
+                self._ahead = text
+                return text[:1]
+        return b""
+
+    def lines(self) -> Iterator[bytes]:
+        parts: list[bytes] = []
+        while chunk := self.read():
+            *whole, rest = chunk.split(b"\n")
+            for line in whole:
+                yield b"".join([*parts, line])
+                parts.clear()
+            parts.append(rest)
+        yield b"".join(parts)
+
+    def _weighed(self, chunk: bytes) -> bytes:
+        self.position += len(chunk)
+        self._size += len(chunk)
+        self._weight += len(chunk) + _VALUE_BYTES * sum(map(chunk.count, (b",", b"[", b"{")))
+        if self._size > LARGEST_ENTRY or self._weight > _LARGEST_WEIGHT:
+            raise _TooLargeError
+        return chunk

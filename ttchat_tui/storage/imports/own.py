@@ -1,0 +1,57 @@
+"""Our own JSON (`storage.export.ConversationFile`)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.storage.export import VERSION, ConversationFile
+from ttchat_tui.storage.imports.entries import Entry
+from ttchat_tui.storage.imports.imported import EntryError, ImportedConversation, ImportedMessage
+
+
+class _Version(msgspec.Struct):
+    version: int
+
+
+def read_own(entry: Entry) -> ImportedConversation:
+    """Raises EntryError; msgspec.ValidationError."""
+    version = entry.decode(_Version).version
+    if version > VERSION:
+        raise EntryError(
+            f"a newer ttchat-tui wrote it (version {version} of the format, this one knows {VERSION})",
+            "Use the newer version: pip install -U ttchat-tui",
+        )
+    file: ConversationFile = entry.decode(ConversationFile)
+    places: dict[int, int] = {}
+    messages: list[ImportedMessage] = []
+    for message in file.messages:
+        if message.id in places:
+            raise EntryError(f"two messages have the id {message.id}")
+        messages.append(_message(message, places))
+        places[message.id] = len(places)
+    conversation = file.conversation
+    return ImportedConversation(
+        title=conversation.title,
+        created_at=conversation.created_at,
+        updated_at=conversation.updated_at,
+        model=conversation.model,
+        system_prompt=conversation.system_prompt,
+        sampling=conversation.sampling,
+        messages=messages,
+        head=places.get(conversation.head_id) if conversation.head_id is not None else None,
+    )
+
+
+def _message(message: Message, places: dict[int, int]) -> ImportedMessage:
+    """The messages above one that was exported alone are not in the file: it has no parent then."""
+    if message.parent_id is not None and message.parent_id >= message.id:
+        raise EntryError(f"message {message.id} follows message {message.parent_id}, which is not older")
+    return ImportedMessage(
+        parent=places.get(message.parent_id) if message.parent_id is not None else None,
+        role=message.role,
+        content=message.content,
+        created_at=message.created_at,
+        status=message.status,
+        reply=message.reply,
+    )

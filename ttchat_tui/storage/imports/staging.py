@@ -1,0 +1,129 @@
+"""Conversations that are ready to be stored, in a temporary file: reading an export takes longer than others may wait for
+the database."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import IO, Final
+
+import msgspec
+
+from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.imports.imported import EntryError, ImportedConversation, ImportedMessage
+from ttchat_tui.storage.rows import LATEST_S, encoded_ids, encoded_sampling, encoded_stats, storable
+from ttchat_tui.storage.titles import title_from
+
+NO_PARENT: Final = -1
+_LENGTH: Final = struct.Struct("<I")
+_HIGHEST_SEED: Final = 2**63 - 1
+
+
+class StagedMessage(msgspec.Struct, frozen=True, array_like=True):
+    """The columns of a row, and the position of its parent (or `NO_PARENT`)."""
+
+    parent: int
+    role: str
+    content: str
+    status: str
+    created_at: float
+    model: str | None = None
+    engine: str | None = None
+    seed: int | None = None
+    finish_reason: str | None = None
+    error: str | None = None
+    sampling: str | None = None
+    stats: str | None = None
+    token_ids: bytes | None = None
+
+
+class StagedConversation(msgspec.Struct, frozen=True, array_like=True):
+    title: str
+    created_at: float
+    updated_at: float
+    model: str
+    system_prompt: str
+    sampling: str | None
+    is_timed: bool
+    """The export has its times, so that it is recognised by them."""
+    head: int
+    messages: list[StagedMessage]
+
+
+class StagingFile:
+    """Conversations one after the other in an open temporary file."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.count = 0
+
+    def add(self, conversation: StagedConversation) -> None:
+        """Raises OSError: the disk is full."""
+        frame = msgspec.msgpack.encode(conversation)
+        self._file.write(_LENGTH.pack(len(frame)))
+        self._file.write(frame)
+        self.count += 1
+
+    def conversations(self) -> Iterator[StagedConversation]:
+        self._file.seek(0)
+        while header := self._file.read(_LENGTH.size):
+            frame = self._file.read(_LENGTH.unpack(header)[0])
+            yield msgspec.msgpack.decode(frame, type=decodable(StagedConversation))
+
+
+def staged(conversation: ImportedConversation, changed_at: float) -> StagedConversation:
+    """`changed_at`: when the file was last changed, for what has no time of its own. Raises EntryError."""
+    messages = conversation.messages
+    times = [each.created_at for each in messages if _is_time(each.created_at)]
+    is_timed = _is_time(conversation.created_at)
+    created_at = conversation.created_at if is_timed else min(times, default=changed_at)
+    updated_at = conversation.updated_at
+    if not _is_time(updated_at):
+        updated_at = max(times, default=created_at)
+    asked = next((each.content for each in messages if each.role == "user"), "")
+    try:
+        return StagedConversation(
+            title=storable(" ".join(conversation.title.split())) or title_from(storable(asked)),
+            created_at=created_at,
+            updated_at=updated_at,
+            model=storable(conversation.model),
+            system_prompt=storable(conversation.system_prompt),
+            sampling=encoded_sampling(conversation.sampling) if conversation.sampling else None,
+            is_timed=is_timed or bool(times),
+            head=len(messages) - 1 if conversation.head is None else conversation.head,
+            messages=[_staged_message(each, created_at) for each in messages],
+        )
+    except (StorageError, OverflowError, struct.error) as error:
+        raise EntryError(f"a value is out of range: {error}") from error
+
+
+def _staged_message(message: ImportedMessage, created_at: float) -> StagedMessage:
+    is_streaming = message.status == "streaming"  # in the process that exported it
+    plain = StagedMessage(
+        parent=NO_PARENT if message.parent is None else message.parent,
+        role=message.role,
+        content=storable(message.content),
+        status="interrupted" if is_streaming else message.status,
+        created_at=message.created_at if _is_time(message.created_at) else created_at,
+    )
+    record = message.reply
+    if message.role != "assistant" or record is None:
+        return plain
+    if not 0 <= record.seed <= _HIGHEST_SEED:
+        raise EntryError(f"a seed is out of range: {record.seed}")
+    return msgspec.structs.replace(
+        plain,
+        model=storable(record.model),
+        engine=storable(record.engine),
+        seed=record.seed,
+        finish_reason=record.finish_reason,
+        error=storable(record.error),
+        sampling=encoded_sampling(record.sampling),
+        stats=encoded_stats(record.stats),
+        token_ids=encoded_ids(record.token_ids),
+    )
+
+
+def _is_time(value: float) -> bool:
+    return 0 < value < LATEST_S

@@ -9,26 +9,21 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final
 
 import ijson
 import msgspec
 
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.imports import ImportProblem
+from ttchat_tui.storage.imports.array import LARGEST, TOO_DEEP, TOO_LARGE, Skipped, elements
 from ttchat_tui.storage.imports.files import NOT_AN_EXPORT, SourceFile, open_sources
 
-Kind = TypeVar("Kind")
-
-LARGEST_ENTRY: Final = 64 << 20
-"""Bytes of JSON of one conversation."""
-_LARGEST_WEIGHT: Final = 256 << 20
 _VALUE_BYTES: Final = 40
 """Memory of a value beyond its text. A comma or an opening bracket precedes nearly every value, so that their number
-bounds the memory of an entry before it is built."""
+bounds the memory of an object before it is built."""
+_MOST_BYTES: Final = 256 << 20
 _CHUNK: Final = 1 << 16
-
-_TOO_LARGE: Final = f"it is larger than {LARGEST_ENTRY >> 20} MB or has too many values"
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -56,7 +51,7 @@ def read_entries(path: Path, report: Callable[[int, int, str], None]) -> Iterato
 
 
 def _entries_of(source: SourceFile) -> Iterator[Entry | ImportProblem]:
-    reader = _WeighedReader(source.file)
+    reader = _Reader(source.file)
     try:
         first = reader.first_character()
         if first == b"[":
@@ -68,49 +63,55 @@ def _entries_of(source: SourceFile) -> Iterator[Entry | ImportProblem]:
         else:
             yield ImportProblem(source.name, "it is empty")
     except _TooLargeError:
-        yield ImportProblem(
-            f"{source.name}, near byte {reader.position:,}", f"{_TOO_LARGE}; the rest was not read"
-        )
+        place = f"{source.name}, near byte {reader.position:,}"
+        yield ImportProblem(place, f"{TOO_LARGE}; the rest was not read")
 
 
-def _array(source: SourceFile, reader: _WeighedReader) -> Iterator[Entry | ImportProblem]:
+def _array(source: SourceFile, reader: _Reader) -> Iterator[Entry | ImportProblem]:
     number = 0
     try:
-        for value in ijson.items(reader, "item", use_float=True, buf_size=_CHUNK):
+        for value in elements(reader):
             number += 1
-            reader.begin_entry()
             yield _from_value(f"{source.name}, entry {number:,}", value, source)
     except ijson.IncompleteJSONError:
         yield _syntax_problem(source, number + 1, reader, "the file ends in the middle of it")
-    except (ijson.JSONError, UnicodeDecodeError, OverflowError, RecursionError, MemoryError):
+    # A number of thousands of digits is a ValueError. ijson 3.6 may miss it, and Python reports it later as a SystemError.
+    except (ijson.JSONError, ValueError, SystemError):
         yield _syntax_problem(source, number + 1, reader, "it is not valid JSON")
 
 
-def _syntax_problem(source: SourceFile, number: int, reader: _WeighedReader, reason: str) -> ImportProblem:
+def _syntax_problem(source: SourceFile, number: int, reader: _Reader, reason: str) -> ImportProblem:
     place = f"{source.name}, entry {number:,} (near byte {reader.position:,})"
     return ImportProblem(place, f"{reason}; the rest was not read", "Download the export again.")
 
 
-def _objects(source: SourceFile, reader: _WeighedReader) -> Iterator[Entry | ImportProblem]:
+def _objects(source: SourceFile, reader: _Reader) -> Iterator[Entry | ImportProblem]:
     """Lines of JSON, or one object over many lines."""
     lines = reader.lines()
     first = next(lines)
     second = next((line for line in lines if line.strip()), b"")
     entry = _from_text(f"{source.name}, line 1" if second else source.name, first, source)
-    if isinstance(entry, ImportProblem) and not second.startswith(b"{"):  # which no object begins with
+    if (
+        isinstance(entry, ImportProblem) and second and not second.startswith(b"{")
+    ):  # which no object goes on with
+        reader.is_one_object = True
         yield _from_text(source.name, b"\n".join([first, second, *lines]), source)
         return
     yield entry
     for number, line in enumerate(itertools.chain([second], lines), start=2):
         if line.strip():
             yield _from_text(f"{source.name}, line {number:,}", line, source)
-            reader.begin_entry()
 
 
 def _from_text(place: str, text: bytes, source: SourceFile) -> Entry | ImportProblem:
+    if len(text) + _VALUE_BYTES * sum(map(text.count, (b",", b"[", b"{"))) > _MOST_BYTES:
+        return ImportProblem(place, TOO_LARGE)
     try:
+        text.decode()
         keys = msgspec.json.decode(text, type=decodable(dict[str, msgspec.Raw])).keys()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UnicodeDecodeError as error:
+        return ImportProblem(place, f"byte {error.start:,} is not UTF-8")
+    except (msgspec.DecodeError, RecursionError):
         return _from_lenient(place, text, source)
 
     def decode(kind: Any) -> Any:
@@ -122,16 +123,18 @@ def _from_text(place: str, text: bytes, source: SourceFile) -> Entry | ImportPro
 def _from_lenient(place: str, text: bytes, source: SourceFile) -> Entry | ImportProblem:
     """As `_from_text`, but with half surrogate pairs, which JavaScript programs write."""
     try:
-        return _from_value(place, json.loads(text.decode()), source)
-    except UnicodeDecodeError as error:
-        return ImportProblem(place, f"byte {error.start:,} is not UTF-8")
+        return _from_value(place, json.loads(text), source)
     except json.JSONDecodeError as error:
         return ImportProblem(place, f"it is not valid JSON (line {error.lineno:,}, column {error.colno:,})")
+    except ValueError:
+        return ImportProblem(place, "it has a number of thousands of digits")
     except RecursionError:
-        return ImportProblem(place, "it is nested too deeply")
+        return ImportProblem(place, TOO_DEEP)
 
 
 def _from_value(place: str, value: Any, source: SourceFile) -> Entry | ImportProblem:
+    if isinstance(value, Skipped):
+        return ImportProblem(place, str(value))
     if not isinstance(value, dict):
         return ImportProblem(place, "it is not an object")
 
@@ -142,27 +145,34 @@ def _from_value(place: str, value: Any, source: SourceFile) -> Entry | ImportPro
 
 
 class _TooLargeError(Exception):
-    """An entry that is not read."""
+    """A string or a line that is not read."""
 
 
-class _WeighedReader:
-    """Chunks of a file. Refuses an entry that would take too much memory."""
+class _Reader:
+    """Chunks or lines of a file."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._ahead = b""
-        self._size = self._weight = 0
         self.position = 0
         """Bytes read so far."""
-
-    def begin_entry(self) -> None:
-        self._size = self._weight = 0
+        self.mark = 0
+        """Where the last complete value or line ended, to about a chunk."""
+        self.is_one_object = False
+        """No line is complete by itself."""
 
     def read(self, size: int = _CHUNK) -> bytes:
+        """Raises _TooLargeError."""
         if size == 0:  # ijson asks for nothing to see whether it gets bytes
             return b""
         ahead, self._ahead = self._ahead, b""
-        return ahead or self._weighed(self._file.read(size))
+        if ahead:
+            return ahead
+        if self.position - self.mark > LARGEST:
+            raise _TooLargeError
+        chunk = self._file.read(size)
+        self.position += len(chunk)
+        return chunk
 
     def first_character(self) -> bytes:
         """The first character that is not white space. It stays to be read; the space and a byte order mark do not."""
@@ -170,22 +180,17 @@ class _WeighedReader:
             if text := chunk.removeprefix(b"\xef\xbb\xbf").lstrip():
                 self._ahead = text
                 return text[:1]
+            self.mark = self.position
         return b""
 
     def lines(self) -> Iterator[bytes]:
         parts: list[bytes] = []
         while chunk := self.read():
             *whole, rest = chunk.split(b"\n")
+            if whole and not self.is_one_object:
+                self.mark = self.position
             for line in whole:
                 yield b"".join([*parts, line])
                 parts.clear()
             parts.append(rest)
         yield b"".join(parts)
-
-    def _weighed(self, chunk: bytes) -> bytes:
-        self.position += len(chunk)
-        self._size += len(chunk)
-        self._weight += len(chunk) + _VALUE_BYTES * sum(map(chunk.count, (b",", b"[", b"{")))
-        if self._size > LARGEST_ENTRY or self._weight > _LARGEST_WEIGHT:
-            raise _TooLargeError
-        return chunk

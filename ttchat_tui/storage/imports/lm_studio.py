@@ -73,8 +73,18 @@ class _Place(msgspec.Struct, rename="camel"):
     currently_selected: int = 0
 
 
+class _Field(msgspec.Struct):
+    key: str = ""
+    value: Any = None
+
+
+class _Settings(msgspec.Struct):
+    fields: list[_Field] = []
+
+
 class _Conversation(msgspec.Struct, rename="camel"):
     messages: list[_Place]
+    per_chat_prediction_config: _Settings | None = None
     name: str | None = None
     created_at: float | None = None
     system_prompt: str | None = None
@@ -92,7 +102,7 @@ def read_lm_studio(entry: Entry) -> ImportedConversation:
             nodes[f"{place}/{number}"] = Node(
                 parent=above,
                 role=_ROLES.get(version.role, "hidden"),
-                text=joined([_content(version.content), *map(_step, version.steps)]),
+                text=joined(map(_step, version.steps)) or _content(version.content),
                 model=_model_of(version),
             )
         if slot.versions:
@@ -105,10 +115,16 @@ def read_lm_studio(entry: Entry) -> ImportedConversation:
         created_at=unix_time(conversation.created_at),
         updated_at=unix_time(last),
         model=replies[-1] if replies else "",
-        system_prompt=conversation.system_prompt or "",
+        system_prompt=conversation.system_prompt or _system_prompt(conversation.per_chat_prediction_config),
         messages=turns.messages,
         head=head_of(turns, nodes, above),
     )
+
+
+def _system_prompt(settings: _Settings | None) -> str:
+    fields = settings.fields if settings is not None else []
+    values = (each.value for each in fields if each.key == "llm.prediction.systemPrompt")
+    return next((each for each in values if isinstance(each, str)), "")
 
 
 def _model_of(version: _Version) -> str:

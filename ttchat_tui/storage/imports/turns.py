@@ -131,8 +131,9 @@ def head_of(turns: Turns, nodes: Mapping[str, Node], name: str | None) -> int | 
 
 
 def joined(texts: Iterable[str]) -> str:
-    """Paragraphs."""
-    return "\n\n".join(text.strip("\n") for text in texts if text.strip())
+    """Paragraphs. A text alone stays as it is."""
+    found = [text for text in texts if text.strip()]
+    return found[0] if len(found) == 1 else "\n\n".join(text.strip("\n") for text in found)
 
 
 def fenced(text: str, language: str = "") -> str:

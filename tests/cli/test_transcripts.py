@@ -105,3 +105,66 @@ def test_a_file_in_the_place_of_a_folder_is_reported(number: int, tmp_path: Path
     assert done.returncode == 1
     assert "taken is not a folder: choose a folder" in done.stderr
     assert (tmp_path / "taken").read_text() == "mine"
+
+
+@pytest.fixture
+def branched(own_folders: Path) -> None:
+    """Two replies to a question; the second has two code blocks and is on screen."""
+    store = open_store(own_folders / "data" / "conversations.db")
+    asked = ask(store, "hello")
+    answer(store, asked, "first")
+    answer(store, asked, "second\n```python\nx = 1\n```\n~~~\n<b> \x1b[31m\n~~~")
+    store.close()
+
+
+def test_branches_are_lines_of_the_messages_format(branched: None) -> None:
+    lines = export("--branches", "-o", "-").stdout.splitlines()
+    assert [json.loads(line)["messages"][1]["content"][:6] for line in lines] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdout"),
+    [
+        (("--code", "1"), "x = 1\n"),
+        (("--code", "2", "--message", "2"), "<b> \x1b[31m\n"),
+        (("--message", "1", "-f", "jsonl"), '{"messages":[{"role":"user","content":"hello"}]}\n'),
+    ],
+)
+def test_a_message_or_a_code_block_goes_to_stdout_unchanged(
+    branched: None, arguments: tuple[str, ...], stdout: str
+) -> None:
+    done = export(*arguments, "-o", "-")
+    assert (done.returncode, done.stdout) == (0, stdout)
+
+
+def test_a_code_block_gets_the_suffix_of_its_language(branched: None, tmp_path: Path) -> None:
+    written = [
+        Path(export("--code", number, "-o", str(tmp_path / "block")).stdout.strip()) for number in "12"
+    ]
+    assert [each.name for each in written] == ["block.py", "block.txt"]
+    assert written[0].read_text() == "x = 1\n"
+    assert Path(export("--code", "1", "-o", f"{tmp_path}/made.rs").stdout.strip()).name == "made.rs"
+
+
+def test_the_suffix_makes_a_page_or_plain_text(branched: None, tmp_path: Path) -> None:
+    page = Path(export("-o", str(tmp_path / "talk.html")).stdout.strip()).read_text()
+    assert page.startswith("<!doctype html>")
+    assert "&lt;b&gt;" in page
+    text = Path(export("-o", str(tmp_path / "talk.txt")).stdout.strip()).read_text()
+    assert "\n\nhello\n\n=== smollm2" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--message", "3"), "there is no message 3; 2 messages are shown"),
+        (("--code", "3"), "the message has 2 code blocks"),
+        (("--code", "1", "--message", "1"), "the message has no code blocks"),
+        (("--branches", "-f", "html"), "--branches: it is for --format jsonl"),
+        (("--all", "--code", "1"), "--code: it cannot be combined with --all"),
+    ],
+)
+def test_what_there_is_not_is_a_usage_error(branched: None, arguments: tuple[str, ...], said: str) -> None:
+    done = export(*arguments, "-o", "-")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in " ".join(done.stderr.split())

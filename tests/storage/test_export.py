@@ -82,12 +82,23 @@ def test_jsonl_is_one_line_in_the_messages_format(
 
 
 def test_jsonl_leaves_empty_messages_out() -> None:
-    assert json.loads(export_jsonl(TALK, [said(""), said("x")])) == {
-        "messages": [{"role": "user", "content": "x"}]
-    }
+    path = [said(""), msgspec.structs.replace(said("x"), id=2, parent_id=1)]
+    assert json.loads(export_jsonl(TALK, path)) == {"messages": [{"role": "user", "content": "x"}]}
 
 
-@pytest.mark.parametrize(("name", "suffix"), [("markdown", ".md"), ("json", ".json"), ("jsonl", ".jsonl")])
+def test_jsonl_of_the_whole_tree_has_a_line_for_each_branch(
+    branched: tuple[Conversation, list[Message], list[Message]],
+) -> None:
+    conversation, _, tree = branched
+    lines = export_jsonl(conversation, tree).rstrip("\n").split("\n")
+    assert [json.loads(line)["messages"][-1]["content"] for line in lines] == ["First.", "Second."]
+    assert all(len(json.loads(line)["messages"]) == 3 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [("markdown", ".md"), ("json", ".json"), ("jsonl", ".jsonl"), ("html", ".html"), ("text", ".txt")],
+)
 def test_a_folder_is_made_and_the_file_named_after_the_title(tmp_path: Path, name: str, suffix: str) -> None:
     place = place_for("new/exports/", tmp_path, TALK)
     assert missing_folder(place) == tmp_path / "new" / "exports"
@@ -133,7 +144,7 @@ def test_the_typed_path_names_the_file_and_its_suffix_the_format(
     assert write_export(place, format, TALK, []) == tmp_path / written
 
 
-@pytest.mark.parametrize("name", ["x.pdf", "x.txt", "x.md.bak", "dir/x.docx", "x.JSON5"])
+@pytest.mark.parametrize("name", ["x.pdf", "x.rtf", "x.md.bak", "dir/x.docx", "x.JSON5"])
 def test_an_unknown_suffix_is_refused_with_a_list_of_the_known_ones(tmp_path: Path, name: str) -> None:
     for refuse in (
         lambda: format_of(tmp_path / name),

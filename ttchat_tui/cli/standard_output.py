@@ -129,6 +129,15 @@ def write_json(value: object) -> None:
     sys.stdout.write(f"{json_escaped(document)}\n")
 
 
+def write_document(text: str) -> None:
+    """Write a document to stdout: unchanged for a file or a program, with visible control characters on a terminal."""
+    if sys.stdout.isatty():
+        sys.stdout.write(visible(text))
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+
+
 def write_path(path: Path) -> None:
     """Write a path to stdout, for scripts: byte for byte unless stdout is a terminal."""
     if sys.stdout.isatty():

@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from enum import Enum
-from functools import partial
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, USAGE_ERROR, notify, show_error
-from ttchat_tui.cli.standard_output import write_line, write_path
+from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, USAGE_ERROR, show_error
+from ttchat_tui.cli.standard_output import write_line
+from ttchat_tui.cli.wanted_export import Wanted
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.conversation import Conversation
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.storage.export import export_messages, format_of, missing_folder, place_for, write_export
 from ttchat_tui.storage.opening import about_the_file, open_store
 
 NOTHING_YET: Final = ErrorInfo(kind="not_found", message="There is no conversation yet.")
@@ -29,6 +27,8 @@ class Format(str, Enum):
     markdown = "markdown"
     json = "json"
     jsonl = "jsonl"
+    html = "html"
+    text = "text"
 
 
 def export(
@@ -46,19 +46,40 @@ def export(
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("--to", "-o", help="A file or a folder: an existing one, or DIR/. With --all a folder."),
+        typer.Option(
+            "--to",
+            "-o",
+            help="A file or a folder: an existing one, or DIR/. With --all a folder; - is stdout.",
+        ),
+    ] = None,
+    branches: Annotated[bool, typer.Option("--branches", help="JSONL with a line for every branch.")] = False,
+    message: Annotated[
+        int | None, typer.Option("--message", min=1, help="Only this message of those shown: 1 is the first.")
+    ] = None,
+    code: Annotated[
+        int | None,
+        typer.Option("--code", min=1, help="Only this code block of --message, or of the last reply."),
     ] = None,
 ) -> None:
-    """Save transcripts as Markdown, JSON or JSONL. Prints the path of each file.
+    """Save transcripts as Markdown, JSON, JSONL, HTML or text. Prints the path of each file.
 
     JSONL is in the messages format. JSON has the whole tree, every version of every reply; the others have the conversation as shown on screen.
     """
-    if every and conversation is not None:
-        raise typer.BadParameter("it cannot be combined with a number", param_hint="--all")
+    single = {"--message": message, "--code": code}
+    _refuse_combinations(conversation, every, single)
+    if branches and (file_format or Format.jsonl) is not Format.jsonl:
+        raise typer.BadParameter("it is for --format jsonl", param_hint="--branches")
     paths = find_paths(os.environ)
     config = load_config(paths, environ=os.environ, file=context.obj)
     folder = target or config.storage.exports_dir or str(paths.exports_dir)
-    place = f"{folder}/" if every or target is None else target
+    wanted = Wanted(
+        place=f"{folder}/" if every or target is None else target,
+        is_place_given=target is not None,
+        format="jsonl" if branches else file_format.value if file_format is not None else None,
+        has_branches=branches,
+        message=message,
+        code=code,
+    )
     with closing(open_store(paths.database)) as store:
         _require_conversations(store, conversation, list_only)
         if list_only:
@@ -66,12 +87,15 @@ def export(
                 write_line(f"{each.id:>6}  {each.message_count:>4} messages  {each.title}")
             return
         for each in _chosen(store, conversation, every):
-            file = place_for(place, Path(), each)
-            if target is not None and (made := missing_folder(file)) is not None:
-                notify(f"in a new folder: {made}")
-            format = file_format.value if file_format is not None else format_of(file)
-            messages = export_messages(store.shown_path(each), partial(store.tree, each.id), format)
-            write_path(write_export(file, format, each, messages))
+            wanted.export(store, each)
+
+
+def _refuse_combinations(number: int | None, every: bool, single: dict[str, int | None]) -> None:
+    if every and number is not None:
+        raise typer.BadParameter("it cannot be combined with a number", param_hint="--all")
+    for name, value in single.items():
+        if every and value is not None:
+            raise typer.BadParameter("it cannot be combined with --all", param_hint=name)
 
 
 def _require_conversations(store: ConversationStore, number: int | None, list_only: bool) -> None:

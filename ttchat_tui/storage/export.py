@@ -1,4 +1,5 @@
-"""Transcript files: Markdown to read, JSON with everything, JSONL in the messages format. No file is overwritten."""
+"""Transcript files: Markdown, HTML and text to read, JSON with everything, JSONL in the messages format. No file is
+overwritten."""
 
 from __future__ import annotations
 
@@ -13,15 +14,19 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import msgspec
+from pygments.lexers import get_lexer_by_name
+from pygments.util import ClassNotFound
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.export_html import export_html
 from ttchat_tui.storage.export_markdown import export_markdown
+from ttchat_tui.storage.export_text import export_text
 from ttchat_tui.storage.files import sync_folder
 
-ExportFormat: TypeAlias = Literal["markdown", "json", "jsonl"]
+ExportFormat: TypeAlias = Literal["markdown", "json", "jsonl", "html", "text"]
 
 FORMAT: Final = "ttchat-tui conversation"
 VERSION: Final = 1
@@ -49,17 +54,37 @@ def export_json(conversation: Conversation, messages: Sequence[Message]) -> str:
 
 
 def export_jsonl(conversation: Conversation, messages: Sequence[Message]) -> str:
-    """One line, `{"messages": [{"role": …, "content": …}, …]}`: OpenAI's format. Empty messages are left out."""
-    turns = [ChatMessage("system", conversation.system_prompt)]
-    turns += [ChatMessage(message.role, message.content) for message in messages]
-    kept = [turn for turn in turns if turn.content.strip()]
-    return msgspec.json.encode({"messages": kept}).decode() + "\n"
+    """A line for each branch, `{"messages": [{"role": …, "content": …}, …]}`: OpenAI's format. Empty messages are left out."""
+    lines: list[str] = []
+    for path in branches_of(messages) or [[]]:
+        turns = [ChatMessage("system", conversation.system_prompt)]
+        turns += [ChatMessage(message.role, message.content) for message in path]
+        kept = [turn for turn in turns if turn.content.strip()]
+        lines.append(msgspec.json.encode({"messages": kept}).decode() + "\n")
+    return "".join(lines)
+
+
+def branches_of(messages: Sequence[Message]) -> list[list[Message]]:
+    """The path to each message that no other follows. `messages`: a path, or the whole tree."""
+    known = {message.id: message for message in messages}
+    parents = {message.parent_id for message in messages}
+    found: list[list[Message]] = []
+    for leaf in messages:
+        if leaf.id in parents:
+            continue
+        path = [leaf]
+        while (above := known.get(path[-1].parent_id or 0)) is not None and above.id < path[-1].id:
+            path.append(above)
+        found.append(path[::-1])
+    return found
 
 
 _WRITERS: Final[dict[str, tuple[str, Callable[[Conversation, Sequence[Message]], str]]]] = {
     "markdown": (".md", export_markdown),
     "json": (".json", export_json),
     "jsonl": (".jsonl", export_jsonl),
+    "html": (".html", export_html),
+    "text": (".txt", export_text),
 }
 
 
@@ -68,6 +93,8 @@ ENDINGS: Final[dict[str, ExportFormat]] = {
     ".markdown": "markdown",
     ".json": "json",
     ".jsonl": "jsonl",
+    ".html": "html",
+    ".txt": "text",
 }
 """The format by file suffix."""
 
@@ -101,14 +128,47 @@ def missing_folder(target: Path) -> Path | None:
 
 
 def export_messages(
-    path: Sequence[Message], tree: Callable[[], Sequence[Message]], format: ExportFormat | str
+    path: Sequence[Message],
+    tree: Callable[[], Sequence[Message]],
+    format: ExportFormat | str,
+    *,
+    has_branches: bool = False,
 ) -> Sequence[Message]:
-    """The messages of an export: the path on screen; for JSON the whole tree (`tree` reads it), including messages of other
-    windows and other versions of replies."""
-    if format != "json":
+    """The messages of an export: the path on screen; for JSON, and with `has_branches` for JSONL, the whole tree (`tree`
+    reads it), including messages of other windows and other versions of replies."""
+    if format != "json" and not (has_branches and format == "jsonl"):
         return path
     shown = {message.id: message for message in path}
     return [shown.get(message.id, message) for message in tree()]
+
+
+def render(format: ExportFormat | str, conversation: Conversation, messages: Sequence[Message]) -> str:
+    """The text of a transcript. Raises StorageError, kind `export_failed`, for an unknown format."""
+    if format not in _WRITERS:
+        raise _failed(f"There is no export format {format!r}.", f"Choose one of: {', '.join(_WRITERS)}.")
+    return _WRITERS[format][1](conversation, messages)
+
+
+def code_suffix(language: str) -> str:
+    """`.py` for python; `.txt` for a language that is not known."""
+    try:
+        pattern = next(iter(get_lexer_by_name(language).filenames), "")
+    except ClassNotFound:
+        pattern = ""
+    suffix = pattern.removeprefix("*")
+    return suffix if re.fullmatch(r"\.\w+", suffix) else ".txt"
+
+
+def write_code(target: Path, code: str) -> Path:
+    """Write a code block (0600) and return its path: `target`, with a number if that name is taken.
+
+    Raises:
+        StorageError: `export_failed`.
+    """
+    try:
+        return _write_new(target, f"{code}\n".encode("utf-8", "replace"))
+    except OSError as error:
+        raise _unwritten(error, target) from error
 
 
 def write_export(
@@ -122,9 +182,8 @@ def write_export(
     Raises:
         StorageError: `export_failed`; also for a suffix that is not the format's.
     """
-    if format not in _WRITERS:
-        raise _failed(f"There is no export format {format!r}.", f"Choose one of: {', '.join(_WRITERS)}.")
-    suffix, write = _WRITERS[format]
+    text = render(format, conversation, messages)
+    suffix = _WRITERS[format][0]
     target = file_path(str(folder_or_file))
     try:
         if os.path.isdir(target) or (not target.suffix and os.path.lexists(target)):
@@ -133,12 +192,16 @@ def write_export(
             target = target.with_name(f"{target.name}{suffix}")
         elif ENDINGS.get(target.suffix.lower()) != format:
             raise _wrong_ending(target, format)
-        return _write_new(target, write(conversation, messages).encode("utf-8", "replace"))
+        return _write_new(target, text.encode("utf-8", "replace"))
     except OSError as error:
-        raise _failed(
-            f"The transcript could not be written to {target}: {error.strerror or error}.",
-            _cure(error.errno, target),
-        ) from error
+        raise _unwritten(error, target) from error
+
+
+def _unwritten(error: OSError, target: Path) -> StorageError:
+    return _failed(
+        f"The transcript could not be written to {target}: {error.strerror or error}.",
+        _cure(error.errno, target),
+    )
 
 
 _CURES: Final = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -14,15 +14,12 @@ from markdown_it import MarkdownIt
 from ttchat_tui.domain.conversation import Conversation, Message, ReplyRecord
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import normalised
+from ttchat_tui.storage.export_words import HEADINGS, figures_of, one_line
 
-_HEADINGS: Final = {"system": "System", "user": "You", "assistant": "Assistant"}
-
-_OUR_WORDS: Final = frozenset(word.casefold() for word in _HEADINGS.values())
+_OUR_WORDS: Final = frozenset(word.casefold() for word in HEADINGS.values())
 _LINE_ENDS: Final = re.compile(r"(\r\n|\r|\n)")
 _NO_LETTERS: Final = re.compile(r"[\W_]+")
 _MARKS: Final = re.compile(r"^(.*?)(#+|-+)")
-
-_STATUS_WORDS: Final = {"streaming": "still being written", "interrupted": "interrupted", "error": "failed"}
 
 _BLOCKS: Final = MarkdownIt("commonmark").disable("inline")
 """Blocks only: inline markup cannot reach beyond its paragraph."""
@@ -39,13 +36,13 @@ def export_markdown(conversation: Conversation, messages: Sequence[Message]) -> 
     Content is unchanged, with two exceptions that keep the turns apart: a block that is left open is closed, and a heading
     that reads like one of ours (`## Assistant`) is escaped with a backslash.
     """
-    parts = [_front_matter(conversation, messages), f"# {_one_line(conversation.title) or 'Conversation'}"]
+    parts = [_front_matter(conversation, messages), f"# {one_line(conversation.title) or 'Conversation'}"]
     if conversation.system_prompt.strip():
         parts += ["## System", _content(conversation.system_prompt)]
     for message in messages:
-        parts += [f"## {_HEADINGS[message.role]}", _content(_text_of(message))]
+        parts += [f"## {HEADINGS[message.role]}", _content(_text_of(message))]
         if message.reply is not None:
-            parts.append(f"*{' · '.join(_figures(message, message.reply))}*")
+            parts.append(f"*{' · '.join(figures_of(message))}*")
     return "\n\n".join(parts) + "\n"
 
 
@@ -118,26 +115,6 @@ def _timings(last: ReplyRecord | None) -> dict[str, float] | None:
     names = ("ttft_s", "prefill_tps", "decode_tps", "total_s")
     figures = {name: getattr(last.stats, name) for name in names}
     return {name: round(figure, 3) for name, figure in figures.items() if figure is not None}
-
-
-def _figures(message: Message, reply: ReplyRecord) -> Iterator[str]:
-    yield from filter(None, (_one_line(reply.model), _one_line(reply.engine)))
-    stats = reply.stats
-    if stats is not None:
-        yield f"{stats.completion_tokens:,} tok"
-        if stats.ttft_s is not None:
-            yield f"TTFT {stats.ttft_s:.2f} s"
-        if stats.decode_tps is not None:
-            yield f"{stats.decode_tps:.1f} tok/s"
-    yield f"seed {reply.seed}"
-    if message.status in _STATUS_WORDS:
-        yield _STATUS_WORDS[message.status]
-    if reply.error:
-        yield _one_line(reply.error)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _iso(unix_s: float) -> str:

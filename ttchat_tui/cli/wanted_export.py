@@ -1,0 +1,98 @@
+"""What `ttchat-tui export` was asked for: a conversation, its branches, one message or one code block, and where to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import typer
+
+from ttchat_tui.cli.errors import notify
+from ttchat_tui.cli.standard_output import write_document, write_path
+from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.export import (
+    code_suffix,
+    export_messages,
+    format_of,
+    missing_folder,
+    place_for,
+    render,
+    write_code,
+    write_export,
+)
+from ttchat_tui.ui.markdown.fenced_code import fences
+
+STDOUT: Final = "-"
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """One command line."""
+
+    place: str
+    """A file, a folder, or `STDOUT`."""
+    is_place_given: bool
+    format: str | None
+    """None: the suffix decides."""
+    has_branches: bool
+    message: int | None
+    """Its place among those shown, from 1."""
+    code: int | None
+    """The place of a code block in its message, from 1."""
+
+    def export(self, store: ConversationStore, conversation: Conversation) -> None:
+        """Raises StorageError; typer.BadParameter: there is no such message or code block."""
+        path = store.shown_path(conversation)
+        if self.code is not None:
+            self._export_code(conversation, path, self.code)
+            return
+        file = place_for(self.place, Path(), conversation)
+        is_stdout = self.place == STDOUT
+        format = self.format or ("markdown" if is_stdout else format_of(file))
+        if self.message is None:
+            tree = partial(store.tree, conversation.id)
+            messages = export_messages(path, tree, format, has_branches=self.has_branches)
+        else:
+            messages = [_chosen(path, self.message)]
+            conversation = msgspec.structs.replace(conversation, system_prompt="")
+        if is_stdout:
+            write_document(render(format, conversation, messages))
+        else:
+            self._name_new_folder(file)
+            write_path(write_export(file, format, conversation, messages))
+
+    def _export_code(self, conversation: Conversation, path: Sequence[Message], number: int) -> None:
+        blocks = fences(_chosen(path, self.message).content)
+        if number > len(blocks):
+            raise typer.BadParameter(
+                f"the message has {len(blocks) or 'no'} code block{'s' * (len(blocks) != 1)}",
+                param_hint="--code",
+            )
+        language, code = blocks[number - 1]
+        if self.place == STDOUT:
+            write_document(f"{code}\n")
+            return
+        file = place_for(self.place, Path(), conversation)
+        self._name_new_folder(file)
+        write_path(
+            write_code(file if file.suffix else file.with_name(f"{file.name}{code_suffix(language)}"), code)
+        )
+
+    def _name_new_folder(self, file: Path) -> None:
+        if self.is_place_given and (made := missing_folder(file)) is not None:
+            notify(f"in a new folder: {made}")
+
+
+def _chosen(path: Sequence[Message], number: int | None) -> Message:
+    """The message of that number; without one the last reply."""
+    replies = [each for each in path if each.role == "assistant"]
+    found = path[number - 1 : number] if number is not None else replies[-1:]
+    if not found:
+        what = f"message {number}" if number is not None else "reply"
+        raise typer.BadParameter(
+            f"there is no {what}; {len(path)} messages are shown", param_hint="--message"
+        )
+    return found[0]

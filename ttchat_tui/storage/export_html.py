@@ -1,0 +1,130 @@
+"""A conversation as one HTML page: no scripts, nothing to fetch, light and dark, and all text from outside escaped."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from pygments.lexers import get_lexer_by_name
+from pygments.token import Token as Kind
+from pygments.util import ClassNotFound
+
+from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.domain.text import visible, visible_line
+from ttchat_tui.domain.thoughts import split_thoughts
+from ttchat_tui.storage.export_words import figures_of, heading_of, local_time
+
+STYLE: Final = Path(__file__).with_name("export.css")
+
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
+"""Even if a tag got through, the page would run and fetch nothing."""
+
+_LONGEST_HIGHLIGHTED: Final = 100_000
+"""Characters of a code block; some lexers are slow."""
+
+_CLASSES: Final = (
+    (Kind.Comment, "c"),
+    (Kind.Keyword, "k"),
+    (Kind.Operator.Word, "k"),
+    (Kind.Name.Tag, "k"),
+    (Kind.Literal.String, "s"),
+    (Kind.Literal.Number, "n"),
+    (Kind.Name.Function, "f"),
+    (Kind.Name.Class, "f"),
+    (Kind.Name.Builtin, "f"),
+    (Kind.Name.Decorator, "f"),
+)
+
+
+def export_html(conversation: Conversation, messages: Sequence[Message]) -> str:
+    """`messages`: one path, first to last."""
+    title = _escaped(visible_line(conversation.title)) or "Conversation"
+    parts = [
+        f'<!doctype html>\n<html lang="und">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>',
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>",
+        f"<header><h1>{title}</h1><p>{_escaped(local_time(conversation.created_at))}</p></header>",
+    ]
+    if conversation.system_prompt.strip():
+        parts.append(_article("system", "System", "", _markdown(conversation.system_prompt), ""))
+    parts += map(_message, messages)
+    return "\n".join([*parts, "</body>\n</html>\n"])
+
+
+def _message(message: Message) -> str:
+    body = "".join(_parts(message)) if message.role == "assistant" else _markdown(message.content)
+    figures = " · ".join(figures_of(message))
+    return _article(
+        message.role, heading_of(message), local_time(message.created_at), body, figures, message.status
+    )
+
+
+def _article(kind: str, heading: str, time: str, body: str, footer: str, status: str = "complete") -> str:
+    name = f"{kind} failed" if status == "error" else kind
+    at = f"<time>{_escaped(time)}</time>" if time else ""
+    end = f"<footer>{_escaped(visible_line(footer))}</footer>\n" if footer else ""
+    head = f"<h2><span>{_escaped(visible_line(heading))}</span>{at}</h2>"
+    return f'<article class="{name}" dir="auto">\n{head}\n{body}{end}</article>'
+
+
+def _parts(message: Message) -> Iterator[str]:
+    for part in split_thoughts(message.content):
+        rendered = _markdown(part.text)
+        yield f"<details><summary>Thought</summary>\n{rendered}</details>\n" if part.is_thought else rendered
+
+
+def _markdown(text: str) -> str:
+    return _PARSER.render(visible(text.replace("\r\n", "\n").replace("\r", "\n")))
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text)
+
+
+class _Renderer(RendererHTML):
+    """Links leave no trace, images become links (a page would fetch them), and code is coloured."""
+
+    def link_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        tokens[idx].attrSet("rel", "noreferrer noopener")
+        return self.renderToken(tokens, idx, options, env)
+
+    def image(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        address = _escaped(str(tokens[idx].attrGet("src") or ""))
+        words = _escaped(tokens[idx].content or "image")
+        if not address.startswith(("http:", "https:")):
+            return words
+        return f'<a href="{address}" rel="noreferrer noopener">{words}</a>'
+
+    def fence(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        token = tokens[idx]
+        return (
+            f"<pre><code>{_highlighted(token.content, token.info.strip().partition(' ')[0])}</code></pre>\n"
+        )
+
+
+def _highlighted(code: str, language: str) -> str:
+    try:
+        lexer = get_lexer_by_name(language) if 0 < len(code) <= _LONGEST_HIGHLIGHTED else None
+    except ClassNotFound:
+        lexer = None
+    if lexer is None:
+        return _escaped(code)
+    spans: list[str] = []
+    at = 0
+    # The unprocessed tokens: the others add or remove newlines.
+    for start, kind, text in lexer.get_tokens_unprocessed(code):
+        name = next((name for known, name in _CLASSES if kind in known), "")
+        spans.append(f'<span class="{name}">{_escaped(text)}</span>' if name else _escaped(text))
+        at = start + len(text)
+    return "".join(spans) + _escaped(code[at:])
+
+
+_PARSER: Final = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable(
+    ["table", "strikethrough"]
+)

@@ -12,9 +12,11 @@ from textual.widgets import Input, OptionList, RadioSet
 
 from tests.ui.chat_app import until
 from tests.ui.shell_app import ShellApp, screen_text
+from ttchat_tui.domain.imports import ImportReport
 from ttchat_tui.models.library import ModelRow
 from ttchat_tui.ui.screens.dialog import Dialog, DialogBox
 from ttchat_tui.ui.screens.help import HelpScreen
+from ttchat_tui.ui.screens.import_files import ImportFiles
 from ttchat_tui.ui.screens.model_picker import ModelPicker
 from ttchat_tui.ui.screens.rename import Rename
 from ttchat_tui.ui.screens.save import SaveTranscript
@@ -56,23 +58,28 @@ def clicking(selector: str | None, offset: tuple[int, int] = (0, 0)) -> Act:
     return act
 
 
+def saving(folder: Path, name: str, code_suffix: str = "") -> SaveTranscript:
+    return SaveTranscript(folder, name, preview=lambda *chosen: f"{chosen}\n" * 99, code_suffix=code_suffix)
+
+
 def every_dialog() -> list[Dialog[Any]]:
     return [
         Rename("A title"),
-        SaveTranscript(Path("/nowhere"), "a-title"),
+        saving(Path("/nowhere"), "a-title"),
+        ImportFiles(lambda file, report, is_dry_run: ImportReport()),
         ModelPicker(MODELS, "qwen3-0.6b"),
         ThemePicker(),
         HelpScreen({}),
     ]
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(6))
 async def test_escape_and_a_click_beside_the_box_give_no_result(number: int) -> None:
     assert await result_of(every_dialog()[number], pressing("escape")) is None
     assert await result_of(every_dialog()[number], clicking(None, (0, 19))) is None
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(6))
 async def test_every_dialog_is_whole_at_60_by_20(number: int) -> None:
     async def act(pilot: Pilot[None]) -> None:
         box = pilot.app.screen.query_one(DialogBox).region
@@ -102,8 +109,8 @@ async def test_a_blank_title_is_not_accepted() -> None:
 
 
 async def test_save_suggests_a_markdown_file_of_the_given_name(tmp_path: Path) -> None:
-    chosen = await result_of(SaveTranscript(tmp_path, "mesh-devices-how"), pressing("enter"))
-    assert chosen == ("markdown", tmp_path / "mesh-devices-how.md")
+    chosen = await result_of(saving(tmp_path, "mesh-devices-how"), pressing("enter"))
+    assert chosen == ("markdown", tmp_path / "mesh-devices-how.md", "branch")
 
 
 async def test_another_format_changes_the_ending(tmp_path: Path) -> None:
@@ -111,13 +118,13 @@ async def test_another_format_changes_the_ending(tmp_path: Path) -> None:
         def marked() -> list[str]:
             return [line.split("●")[1].split()[0] for line in screen_text(pilot.app) if "●" in line]
 
-        pilot.app.screen.query_one(RadioSet).focus()
-        assert marked() == ["Markdown,"], "by more than its colour"
-        await pilot.press("down", "down", "enter")
-        assert marked() == ["JSONL,"]
+        pilot.app.screen.query_one("#formats", RadioSet).focus()
+        assert marked() == ["Branch", "Markdown"], "by more than its colour"
+        await pilot.press("right", "right", "enter")
+        assert marked() == ["Branch", "JSONL"]
         await pilot.click("#save")
 
-    assert await result_of(SaveTranscript(tmp_path, "a"), act) == ("jsonl", tmp_path / "a.jsonl")
+    assert await result_of(saving(tmp_path, "a"), act) == ("jsonl", tmp_path / "a.jsonl", "branch")
 
 
 async def test_an_unknown_suffix_is_reported_and_not_accepted(tmp_path: Path) -> None:
@@ -129,7 +136,7 @@ async def test_an_unknown_suffix_is_reported_and_not_accepted(tmp_path: Path) ->
         field.value = "~/notes.JSON"
         await pilot.press("enter")
 
-    assert await result_of(SaveTranscript(tmp_path, "a"), act) == ("json", Path.home() / "notes.JSON")
+    assert await result_of(saving(tmp_path, "a"), act) == ("json", Path.home() / "notes.JSON", "branch")
 
 
 async def test_a_folder_that_will_be_created_is_announced(tmp_path: Path) -> None:
@@ -141,7 +148,7 @@ async def test_a_folder_that_will_be_created_is_announced(tmp_path: Path) -> Non
         field.value = "new/"
         await pilot.press("enter")
 
-    assert await result_of(SaveTranscript(tmp_path, "a"), act) == ("markdown", Path("new/a"))
+    assert await result_of(saving(tmp_path, "a"), act) == ("markdown", Path("new/a"), "branch")
 
 
 async def test_existing_names_and_folders_are_announced_and_a_blank_is_not_accepted(tmp_path: Path) -> None:
@@ -158,7 +165,44 @@ async def test_existing_names_and_folders_are_announced_and_a_blank_is_not_accep
         assert any("Saves into this folder" in line for line in screen_text(pilot.app))
         await pilot.press("enter")
 
-    assert await result_of(SaveTranscript(tmp_path, "a"), act) == ("markdown", tmp_path)
+    assert await result_of(saving(tmp_path, "a"), act) == ("markdown", tmp_path, "branch")
+
+
+async def test_the_preview_follows_what_is_chosen(tmp_path: Path) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        assert any("('markdown', 'branch')" in line for line in screen_text(pilot.app))
+        pilot.app.screen.query_one("#parts", RadioSet).focus()
+        await pilot.press("right", "right", "enter")
+        await pilot.pause()
+        assert any("('markdown', 'message')" in line for line in screen_text(pilot.app))
+        await pilot.click("#save")
+
+    assert await result_of(saving(tmp_path, "a"), act) == ("markdown", tmp_path / "a.md", "message")
+
+
+async def test_all_branches_need_a_format_that_can_hold_them(tmp_path: Path) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        pilot.app.screen.query_one("#parts", RadioSet).focus()
+        await pilot.press("right", "enter")
+        await pilot.click("#save")
+        await until(pilot, lambda: any("All branches need JSON" in line for line in screen_text(pilot.app)))
+        pilot.app.screen.query_one("#formats", RadioSet).focus()
+        await pilot.press("right", "enter")
+        await pilot.click("#save")
+
+    assert await result_of(saving(tmp_path, "a"), act) == ("json", tmp_path / "a.json", "all")
+
+
+async def test_a_code_block_is_saved_under_the_suffix_of_its_language(tmp_path: Path) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        pilot.app.screen.query_one("#parts", RadioSet).focus()
+        await pilot.press("left", "enter")
+        await pilot.pause()
+        assert pilot.app.screen.query_one("#formats").disabled
+        await pilot.click("#save")
+
+    chosen = await result_of(saving(tmp_path, "a", ".py"), act)
+    assert chosen == ("markdown", tmp_path / "a.py", "code")
 
 
 # --- models

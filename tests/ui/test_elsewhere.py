@@ -259,7 +259,7 @@ async def test_undo_works_repeatedly_after_a_restart_and_reports_when_nothing_is
 
 
 SAVED: tuple[tuple[str, str, str | None], ...] = (
-    ("x.pdf", "Known suffixes: .md, .markdown, .json, .jsonl", None),
+    ("x.pdf", "Known suffixes: .md, .markdown, .json, .jsonl, .html, .txt", None),
     ("dir/noext", "in a new folder: ", "dir/noext.md"),
     ("dir/", "in a new folder: ", "dir/hi.md"),
     ("x.json", "Saved to ", "x.json"),

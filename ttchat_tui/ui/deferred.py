@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from ttchat_tui.models import library as library
     from ttchat_tui.models import local as local
     from ttchat_tui.storage import export as export
+    from ttchat_tui.storage.imports import importing as importing
     from ttchat_tui.ui import clipboard as clipboard
     from ttchat_tui.ui import model_rows as model_rows
     from ttchat_tui.ui.markdown import fenced_code as fenced_code
     from ttchat_tui.ui.screens import help as help
+    from ttchat_tui.ui.screens import import_files as import_files
     from ttchat_tui.ui.screens import log as log
     from ttchat_tui.ui.screens import model_picker as model_picker
     from ttchat_tui.ui.screens import rename as rename
@@ -50,6 +52,8 @@ MODULES: Final[dict[str, str]] = {
     "rename": "ttchat_tui.ui.screens.rename",
     "find_bar": "ttchat_tui.ui.widgets.find_bar",
     "search": "ttchat_tui.ui.screens.search",
+    "import_files": "ttchat_tui.ui.screens.import_files",
+    "importing": "ttchat_tui.storage.imports.importing",
     "theme_picker": "ttchat_tui.ui.screens.theme_picker",
     "log": "ttchat_tui.ui.screens.log",
 }

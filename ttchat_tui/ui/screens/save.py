@@ -1,10 +1,11 @@
-"""The dialog for saving a transcript: format and file."""
+"""The dialog for saving a transcript: what of it, format, file, and a preview."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
@@ -12,20 +13,40 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Button, Input, RadioButton, RadioSet, Static
 
+from ttchat_tui.domain.text import visible
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import ENDINGS, file_path, missing_folder
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.line_field import LineField
 
 FORMATS: Final[dict[str, tuple[str, str]]] = {
-    "markdown": (".md", "Markdown, to read"),
-    "json": (".json", "JSON, with all figures"),
-    "jsonl": (".jsonl", "JSONL, messages format"),
+    "markdown": (".md", "Markdown"),
+    "json": (".json", "JSON"),
+    "jsonl": (".jsonl", "JSONL"),
+    "html": (".html", "HTML"),
+    "text": (".txt", "Text"),
 }
 """Format → its suffix and its label."""
 
+PARTS: Final = {"branch": "Branch", "all": "All", "message": "Message", "code": "Code"}
+"""What is saved: the branch on screen, every branch, the selected message (or the last reply), its last code block."""
 
-class FormatButton(RadioButton):
+_PREVIEW_LINES: Final = 12
+_PREVIEW_COLUMNS: Final = 200
+
+
+class Saving(NamedTuple):
+    """The result of the dialog."""
+
+    format: str
+    """A key of `FORMATS`; of no meaning for a code block."""
+    target: Path
+    """The file or folder to write to. No file is ever replaced."""
+    part: str = "branch"
+    """A key of `PARTS`."""
+
+
+class MarkedButton(RadioButton):
     """Textual marks the chosen button by colour only, which NO_COLOR removes."""
 
     BUTTON_LEFT = BUTTON_RIGHT = " "
@@ -35,55 +56,106 @@ class FormatButton(RadioButton):
         return super().render()
 
 
-class SaveTranscript(Dialog[tuple[str, Path]]):
-    """Result: the format (a key of `FORMATS`), and the file or folder to write to. No file is ever replaced."""
-
+class SaveTranscript(Dialog[Saving]):
     heading = "Save the transcript"
     AUTO_FOCUS = "Input"
 
-    def __init__(self, folder: Path, name: str) -> None:
-        """`name`: the suggested file name, without a suffix."""
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        preview: Callable[[str, str], str],
+        code_suffix: str = "",
+    ) -> None:
+        """`name`: the suggested file name, without a suffix. `preview`: the beginning of what would be written, by format and
+        part. `code_suffix`: of the code block; empty if there is none."""
         super().__init__()
         self._format = "markdown"
+        self._part = "branch"
         self._suggested = str(folder / f"{name}.md")
+        self._preview = preview
+        self._code_suffix = code_suffix
 
     def body(self) -> ComposeResult:
-        with RadioSet(compact=True):
+        with RadioSet(compact=True, id="parts"):
+            for name, label in PARTS.items():
+                is_missing = name == "code" and not self._code_suffix
+                yield MarkedButton(label, value=name == self._part, name=name, disabled=is_missing)
+        with RadioSet(compact=True, id="formats"):
             for name, (_, label) in FORMATS.items():
-                yield FormatButton(label, value=name == self._format, name=name)
+                yield MarkedButton(label, value=name == self._format, name=name)
+        yield Static(self._previewed(), classes="preview", markup=False)
         yield LineField(self._suggested, placeholder="File", compact=True)
         yield Static("", classes="hint", markup=False)
         with Horizontal(classes="buttons"):
             yield Button("Cancel", id="cancel", compact=True)
             yield Button("Save", id="save", variant="primary", compact=True)
 
-    @on(RadioSet.Changed)
+    def _previewed(self) -> str:
+        lines = visible(self._preview(self._format, self._part)).splitlines()
+        shown = [line[:_PREVIEW_COLUMNS] for line in lines[:_PREVIEW_LINES]]
+        return "\n".join(shown)
+
+    @on(RadioSet.Changed, "#parts")
+    def _part_chosen(self, event: RadioSet.Changed) -> None:
+        self._part = event.pressed.name or "branch"
+        self.query_one("#formats").disabled = self._part == "code"
+        self._show_choice()
+
+    @on(RadioSet.Changed, "#formats")
     def _format_chosen(self, event: RadioSet.Changed) -> None:
         self._format = event.pressed.name or "markdown"
+        self._show_choice()
+
+    def _show_choice(self) -> None:
+        self.query_one(".preview", Static).update(self._previewed())
         field = self.query_one(Input)
-        # Only a suffix of a known format is changed.
-        if field.value.endswith(tuple(ending for ending, _ in FORMATS.values())):
-            field.value = str(Path(field.value).with_suffix(FORMATS[self._format][0]))
+        known = (*(ending for ending, _ in FORMATS.values()), self._code_suffix or ".md")
+        if field.value.endswith(known):  # any other suffix is the user's own
+            suffix = self._code_suffix if self._part == "code" else FORMATS[self._format][0]
+            field.value = str(Path(field.value).with_suffix(suffix))
+        self._show_hint()
 
     @on(Input.Changed)
-    def _path_changed(self, event: Input.Changed) -> None:
-        is_folder = event.value.rstrip().endswith("/")
-        hint, text = self.query_one(".hint", Static), hint_for(target_of(event.value), is_folder=is_folder)
+    def _show_hint(self) -> None:
+        typed = self.query_one(Input).value
+        text = self._problem(typed) or hint_for(target_of(typed), is_folder=typed.rstrip().endswith("/"))
+        hint = self.query_one(".hint", Static)
         hint.update(text)
         hint.display = bool(text)
+
+    def _problem(self, typed: str) -> str:
+        """Why this cannot be saved; empty if it can."""
+        target = target_of(typed)
+        if target is None:
+            return "Enter the name of a file or folder."
+        if self._part == "code":
+            return ""
+        if not is_known(target):
+            return f"Unknown format. Use one of {', '.join(ENDINGS)}."
+        if self._part == "all" and self._format_of(target) not in ("json", "jsonl"):
+            return "All branches need JSON, or JSONL with a line for each."
+        return ""
+
+    def _format_of(self, target: Path) -> str:
+        is_file = target.suffix and not os.path.isdir(target)
+        return ENDINGS[target.suffix.lower()] if is_file else self._format
 
     @on(Input.Submitted)
     @on(Button.Pressed, "#save")
     def _accept(self) -> None:
         typed = self.query_one(Input).value
         target = target_of(typed)
-        if target is None or not is_known(target):
+        if target is None or self._problem(typed):
             self.app.bell()
         elif typed.rstrip().endswith("/"):
-            self.dismiss((self._format, target / Path(self._suggested).stem))
+            suffix = self._code_suffix if self._part == "code" else ""
+            name = f"{Path(self._suggested).stem}{suffix}"
+            self.dismiss(Saving(self._format, target / name, self._part))
         else:
-            is_file = target.suffix and not os.path.isdir(target)
-            self.dismiss((ENDINGS[target.suffix.lower()] if is_file else self._format, target))
+            format = self._format if self._part == "code" else self._format_of(target)
+            self.dismiss(Saving(format, target, self._part))
 
     @on(Button.Pressed, "#cancel")
     def _cancel(self) -> None:
@@ -112,8 +184,6 @@ def hint_for(target: Path | None, *, is_folder: bool = False) -> str:
         return "Saves into this folder, named after the conversation."
     if is_folder:
         return "Saves into a new folder, named after the conversation."
-    if not is_known(target):
-        return f"Unknown format. Use one of {', '.join(ENDINGS)}."
     if (folder := missing_folder(target)) is not None:
         return f"In a new folder: {folder}"
     if not target.suffix:

@@ -1,21 +1,18 @@
-"""Actions on the transcript: select and copy messages, show versions, save the conversation to a file."""
+"""Actions on the transcript: select and copy messages, show versions."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ttchat_tui.domain.conversation import Conversation
-from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import BY_NAME, keys_label
-from ttchat_tui.ui.screens.chat_actions import ChatActions
+from ttchat_tui.ui.screens.file_actions import FileActions
 
 if TYPE_CHECKING:
     from ttchat_tui.ui.widgets.transcript.message import MessageWidget
 
 
-class TranscriptActions(ChatActions):
+class TranscriptActions(FileActions):
     """One method for each action; `command_<name>` takes what follows a slash command."""
 
     def copy(self, text: str) -> None:
@@ -108,50 +105,3 @@ class TranscriptActions(ChatActions):
 
     def action_follow_end(self) -> None:
         self.transcript.follow()
-
-    # --- to a file
-
-    def action_save(self) -> None:
-        conversation = self.session.conversation
-        if conversation is None:
-            self.notify("There is nothing to save yet.", markup=False)
-            return
-
-        def save(chosen: tuple[str, Path] | None) -> None:
-            if chosen is not None:
-                self._save_to(*chosen)
-
-        dialog = deferred.save.SaveTranscript(self._exports_dir(), deferred.export.file_name(conversation))
-        self.app.push_screen(dialog, save)
-
-    def _exports_dir(self) -> Path:
-        configured = self.services.config.storage.exports_dir
-        return deferred.export.file_path(configured) if configured else self.services.paths.exports_dir
-
-    def command_save(self, typed: str) -> None:
-        """`/save notes.json`: the suffix names the format (Markdown without one); a bare name goes to the exports folder."""
-        if (conversation := self.session.conversation) is None:
-            self.notify("There is nothing to save yet.", markup=False)
-            return
-        is_quoted = len(typed) > 2 and typed[0] == typed[-1] in "'\""  # as for a shell
-        try:
-            path = typed[1:-1] if is_quoted else typed
-            target = deferred.export.place_for(path, self._exports_dir(), conversation)
-            self._save_to(deferred.export.format_of(target), target)
-        except StorageError as error:
-            self.show_error(error.info)
-
-    def _save_to(self, export_format: str, target: Path) -> None:
-        conversation: Conversation | None = self.session.conversation
-        if conversation is None:
-            self.notify("There is nothing to save yet.", markup=False)
-            return
-        try:
-            export = deferred.export
-            messages = export.export_messages(self.session.path, self.session.tree, export_format)
-            made = export.missing_folder(target)
-            path = export.write_export(target, export_format, conversation, messages)
-        except StorageError as error:
-            self.show_error(error.info)
-        else:
-            self.notify(f"Saved to {path}{f', in a new folder: {made}' if made else ''}", markup=False)

@@ -1,0 +1,100 @@
+"""Saving from the app, and importing into it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+from textual.widgets import Input, Static
+
+from tests.fakes import Script
+from tests.storage.imports.foreign import Turn, chatgpt, write_json
+from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
+from tests.ui.shell_app import screen_text
+from ttchat_tui.domain.events import LoadProgress
+from ttchat_tui.domain.imports import ImportReport
+from ttchat_tui.storage.opening import open_scratch_store
+from ttchat_tui.ui.screens.import_files import ImportFiles
+from ttchat_tui.ui.screens.save import MarkedButton, SaveTranscript
+
+
+async def test_an_import_is_tried_made_and_listed(tmp_path: Path) -> None:
+    file = write_json([chatgpt(Turn("How?", Turn("So."))), {"id": 1}], tmp_path / "my export.json")
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        chat.screen.prompt.text = f'/import "{file}"'
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(chat.app.screen, ImportFiles))
+        await pilot.pause()
+        hint = chat.app.screen.query_one(".hint", Static)
+        await pilot.click("#try")
+        await until(pilot, lambda: "1 conversation added, 1 skipped" in str(hint.render()))
+        assert "my export.json, entry 2: it is no conversation" in str(hint.render())
+        assert chat.session.conversations() == []
+        await pilot.click("#import")
+        await until(pilot, lambda: bool(chat.session.conversations()))
+        await until(pilot, lambda: chat.app.screen is chat.screen)
+        await settle(pilot, chat)
+        assert any("1 conversation added, 1 skipped" in toast and "/log" in toast for toast in chat.toasts())
+        await until(pilot, lambda: any("A talk" in line for line in screen_text(chat.app)))
+
+
+async def test_closing_the_dialog_stops_an_import_before_anything_is_stored(tmp_path: Path) -> None:
+    began, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(file: Path, report: object, is_dry_run: bool) -> ImportReport:
+        assert callable(report)
+        began.set()
+        go_on.wait(20)
+        try:
+            report(LoadProgress("read", 1, 2, "bytes", "x"))
+        finally:
+            ended.set()
+        return ImportReport(added=1)
+
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        results: list[ImportReport | None] = []
+        chat.app.push_screen(ImportFiles(slow, "x.json"), results.append)
+        await pilot.pause()
+        await pilot.press("enter")
+        await until(pilot, began.is_set)
+        await pilot.press("escape")
+        go_on.set()
+        await until(pilot, ended.is_set)
+        await pilot.pause()
+        assert results == [None]
+
+
+async def test_an_import_needs_a_database_that_keeps_it(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, store=open_scratch_store())
+    async with running(chat) as pilot:
+        await pilot.press(*"/import", "enter")
+        await settle(pilot, chat)
+        assert any("Nothing can be imported" in toast for toast in chat.toasts())
+
+
+async def test_the_selected_message_its_code_and_every_branch_are_saved(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("First.", "Second:\n\n```python\nx = 1\n```")))
+    async with running(chat) as pilot:
+        await pilot.press(*"hi", "enter")
+        await reply_ended(pilot, chat)
+        await pilot.press("ctrl+r")
+        await reply_ended(pilot, chat)
+        for part, name in (("message", "m.jsonl"), ("code", "c.py"), ("all", "a.jsonl")):
+            chat.screen.action_save()
+            await until(pilot, lambda: isinstance(chat.app.screen, SaveTranscript))
+            await pilot.pause()
+            buttons = {each.name: each for each in chat.app.screen.query(MarkedButton)}
+            buttons[part].value = True
+            if part != "code":
+                buttons["jsonl"].value = True
+            await pilot.pause()
+            chat.app.screen.query_one(Input).value = str(tmp_path / name)
+            await pilot.press("enter")
+            await until(pilot, lambda: chat.app.screen is chat.screen)
+        assert json.loads((tmp_path / "m.jsonl").read_text())["messages"][0]["content"].startswith("Second")
+        assert (tmp_path / "c.py").read_text() == "x = 1\n"
+        lines = (tmp_path / "a.jsonl").read_text().splitlines()
+        assert [json.loads(line)["messages"][1]["content"][:5] for line in lines] == ["First", "Secon"]

@@ -1,0 +1,162 @@
+"""Actions that write and read files: save a transcript, import conversations."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.events import ProgressReporter
+from ttchat_tui.domain.imports import ImportReport
+from ttchat_tui.domain.updates import ConversationsChanged
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.ui import deferred
+from ttchat_tui.ui.screens.chat_actions import ChatActions
+
+if TYPE_CHECKING:
+    from ttchat_tui.ui.screens.save import Saving
+
+log = logging.getLogger(__name__)
+
+_PREVIEWED_MESSAGES = 3
+"""A preview shows a few lines; a long conversation would take seconds to render."""
+
+
+class FileActions(ChatActions):
+    """One method for each action; `command_<name>` takes what follows a slash command."""
+
+    def action_save(self) -> None:
+        conversation = self._conversation_to_save()
+        if conversation is None:
+            return
+
+        def save(chosen: Saving | None) -> None:
+            if chosen is not None:
+                self._save(chosen.format, chosen.target, chosen.part)
+
+        language, _ = self._code_block() or ("", "")
+        dialog = deferred.save.SaveTranscript(
+            self._exports_dir(),
+            deferred.export.file_name(conversation),
+            preview=partial(self._preview, conversation),
+            code_suffix=deferred.export.code_suffix(language) if self._code_block() else "",
+        )
+        self.app.push_screen(dialog, save)
+
+    def command_save(self, typed: str) -> None:
+        """`/save notes.json`: the suffix names the format (Markdown without one); a bare name goes to the exports folder."""
+        conversation = self._conversation_to_save()
+        if conversation is None:
+            return
+        is_quoted = len(typed) > 2 and typed[0] == typed[-1] in "'\""  # as for a shell
+        try:
+            path = typed[1:-1] if is_quoted else typed
+            target = deferred.export.place_for(path, self._exports_dir(), conversation)
+            format = deferred.export.format_of(target)
+        except StorageError as error:
+            self.show_error(error.info)
+        else:
+            self._save(format, target, "all" if format == "json" else "branch")
+
+    def _conversation_to_save(self) -> Conversation | None:
+        if self.session.conversation is None:
+            self.notify("There is nothing to save yet.", markup=False)
+        return self.session.conversation
+
+    def _exports_dir(self) -> Path:
+        configured = self.services.config.storage.exports_dir
+        return deferred.export.file_path(configured) if configured else self.services.paths.exports_dir
+
+    def _chosen_message(self) -> Message | None:
+        """The selected message, or the last reply."""
+        selected = self.transcript.selected
+        return next((each for each in self.session.path if each.id == selected), self.session.last_reply)
+
+    def _code_block(self) -> tuple[str, str] | None:
+        """The language and the text of the last code block of that message."""
+        message = self._chosen_message()
+        found = deferred.fenced_code.fences(message.content) if message is not None else []
+        return found[-1] if found else None
+
+    def _messages_of(self, part: str) -> Sequence[Message]:
+        """Raises StorageError."""
+        match part:
+            case "all":
+                return deferred.export.export_messages(self.session.path, self.session.tree, "json")
+            case "message":
+                message = self._chosen_message()
+                return [message] if message is not None else []
+            case _:
+                return self.session.path
+
+    def _preview(self, conversation: Conversation, format: str, part: str) -> str:
+        if part == "code":
+            _, code = self._code_block() or ("", "")
+            return code
+        messages = self.session.path if part == "all" else self._messages_of(part)
+        return deferred.export.render(
+            format, _without_prompt(conversation, part), messages[:_PREVIEWED_MESSAGES]
+        )
+
+    def _save(self, format: str, target: Path, part: str) -> None:
+        conversation = self._conversation_to_save()
+        if conversation is None:
+            return
+        export = deferred.export
+        try:
+            made = export.missing_folder(target)
+            if part == "code":
+                language, code = self._code_block() or ("", "")
+                named = (
+                    target if target.suffix else target.with_name(target.name + export.code_suffix(language))
+                )
+                path = export.write_code(named, code)
+            else:
+                messages = self._messages_of(part)
+                path = export.write_export(target, format, _without_prompt(conversation, part), messages)
+        except StorageError as error:
+            self.show_error(error.info)
+        else:
+            self.notify(f"Saved to {path}{f', in a new folder: {made}' if made else ''}", markup=False)
+
+    # --- from files
+
+    def action_import_files(self) -> None:
+        self.command_import_files("")
+
+    def command_import_files(self, typed: str) -> None:
+        """`/import conversations.zip`: the dialog, with the file in it."""
+        if self.session.storage_mode != "read-write":
+            message = "Nothing can be imported: the conversations of this session are not kept."
+            self.show_error(
+                ErrorInfo(kind="database_read_only", message=message, cure="Start without --no-save.")
+            )
+            return
+        self.app.push_screen(deferred.import_files.ImportFiles(self._import, typed), self._show_imported)
+
+    def _import(self, file: Path, report: ProgressReporter, is_dry_run: bool) -> ImportReport:
+        """On another thread, over a connection of its own."""
+        database = self.services.paths.database
+        return deferred.importing.import_files(database, [file], report, is_dry_run=is_dry_run)
+
+    def _show_imported(self, report: ImportReport | None) -> None:
+        if report is None:
+            return
+        for problem in report.problems:
+            log.warning("not imported: %s", problem)
+        more = "\nWhat was skipped is in the log (/log)." if report.skipped else ""
+        self.notify(
+            f"{report}.{more}", severity="warning" if more else "information", markup=False, timeout=8
+        )
+        self.show_updates([ConversationsChanged()])
+
+
+def _without_prompt(conversation: Conversation, part: str) -> Conversation:
+    """A message alone goes without the system prompt."""
+    return msgspec.structs.replace(conversation, system_prompt="") if part == "message" else conversation

@@ -1,0 +1,122 @@
+"""The dialog for importing conversations: a file, a dry run of it, and the progress."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.widgets import Button, Input, Static
+
+from ttchat_tui.domain.errors import AppError
+from ttchat_tui.domain.events import LoadProgress, ProgressReporter
+from ttchat_tui.domain.imports import ImportReport
+from ttchat_tui.domain.text import visible_line
+from ttchat_tui.domain.user_paths import expanded
+from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.ui.widgets.line_field import LineField
+
+REDRAW_S: Final = 0.25
+
+RunImport = Callable[[Path, ProgressReporter, bool], ImportReport]
+"""Imports a file; the last argument makes it a dry run. Raises AppError. Called on another thread."""
+
+
+class _Stopped(Exception):
+    """The dialog was closed: the import stops, and nothing of it is stored."""
+
+
+class ImportFiles(Dialog[ImportReport]):
+    """Result: the report of what was imported. Escape stops an import that runs; then nothing is imported."""
+
+    heading = "Import conversations"
+    AUTO_FOCUS = "Input"
+
+    def __init__(self, run: RunImport, typed: str = "") -> None:
+        super().__init__()
+        self._run = run
+        self._typed = typed
+        self._progress: LoadProgress | None = None
+        self._stop = threading.Event()
+        self._is_running = False
+
+    def body(self) -> ComposeResult:
+        yield Static(
+            "Our JSON; ChatGPT, Claude, Open WebUI, LM Studio (JSON or zip); llm's logs.db; JSONL of messages.",
+            classes="about",
+        )
+        yield LineField(self._typed, placeholder="File", compact=True)
+        yield Static("", classes="hint", markup=False)
+        with Horizontal(classes="buttons"):
+            yield Button("Cancel", id="cancel", compact=True)
+            yield Button("Try", id="try", compact=True, tooltip="Report what would be imported.")
+            yield Button("Import", id="import", variant="primary", compact=True)
+
+    def on_mount(self) -> None:
+        self.set_interval(REDRAW_S, self._draw_progress)
+
+    @on(Input.Submitted)
+    @on(Button.Pressed, "#import")
+    def _import(self) -> None:
+        self._begin(is_dry_run=False)
+
+    @on(Button.Pressed, "#try")
+    def _try(self) -> None:
+        self._begin(is_dry_run=True)
+
+    def _begin(self, *, is_dry_run: bool) -> None:
+        typed = self.query_one(Input).value.strip()
+        if not typed or self._is_running:
+            self.app.bell()
+            return
+        is_quoted = len(typed) > 2 and typed[0] == typed[-1] in "'\""  # as for a shell
+        file = expanded(typed[1:-1] if is_quoted else typed)
+        self._is_running = True
+        self._say("reading …")
+        self.run_worker(self._work(file, is_dry_run), exit_on_error=True)
+
+    async def _work(self, file: Path, is_dry_run: bool) -> None:
+        try:
+            report = await asyncio.to_thread(self._run, file, self._note, is_dry_run)
+        except _Stopped:
+            return
+        except AppError as error:
+            self._say(f"{error.info.message} {error.info.cure}")
+        else:
+            if report.has_changes and not is_dry_run:
+                self.dismiss(report)
+                return
+            problems = [f"Skipped {each}" for each in report.problems[:3]]
+            self._say("\n".join(map(visible_line, [f"{report}.", *problems])))
+        finally:
+            self._is_running = False
+            self._progress = None
+
+    def _note(self, progress: LoadProgress) -> None:
+        """On the import's thread."""
+        if self._stop.is_set():
+            raise _Stopped
+        self._progress = progress
+
+    def _draw_progress(self) -> None:
+        progress = self._progress
+        if progress is not None and progress.total:
+            share = 100 * progress.done // progress.total
+            doing = "reading" if progress.phase == "read" else "storing"
+            self._say(f"{doing} {visible_line(progress.detail)}: {share} %")
+
+    def _say(self, text: str) -> None:
+        self.query_one(".hint", Static).update(text)
+
+    @on(Button.Pressed, "#cancel")
+    def _cancel(self) -> None:
+        self.action_cancel()
+
+    def action_cancel(self) -> None:
+        self._stop.set()
+        super().action_cancel()

@@ -32,9 +32,8 @@ def test_every_linked_file_is_there(page: Path) -> None:
 def test_every_flag_and_subcommand_it_shows_exists() -> None:
     shown = "\n".join(line for line in README.splitlines() if line.startswith(("ttchat-tui", "git diff")))
     known = CliRunner().invoke(app, ["--help"]).output
-    known += CliRunner().invoke(app, ["export", "--help"]).output
-    known += CliRunner().invoke(app, ["models", "--help"]).output
-    known += CliRunner().invoke(app, ["serve", "--help"]).output
+    for command in ("export", "import", "models", "serve"):
+        known += CliRunner().invoke(app, [command, "--help"]).output
     flags = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", shown))
     assert flags
     assert {flag for flag in flags if flag not in known} == set()

@@ -33,6 +33,7 @@ TAGS = frozenset(
         "h6",
         "p",
         "article",
+        "div",
         "span",
         "time",
         "footer",

@@ -70,7 +70,7 @@ def _article(kind: str, heading: str, time: str, body: str, footer: str, status:
     at = f"<time>{_escaped(time)}</time>" if time else ""
     end = f"<footer>{_escaped(visible_line(footer))}</footer>\n" if footer else ""
     head = f"<h2><span>{_escaped(visible_line(heading))}</span>{at}</h2>"
-    return f'<article class="{name}" dir="auto">\n{head}\n{body}{end}</article>'
+    return f'<article class="{name}">\n{head}\n<div dir="auto">\n{body}</div>\n{end}</article>'
 
 
 def _parts(message: Message) -> Iterator[str]:

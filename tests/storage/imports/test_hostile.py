@@ -245,7 +245,8 @@ def test_a_number_of_thousands_of_digits_is_named(tmp_path: Path, text: str) -> 
 def test_messages_in_a_circle_are_refused(tmp_path: Path) -> None:
     made = chatgpt(TREE)
     made["mapping"]["node-0"]["parent"] = "node-1"
-    assert "follow each other in a circle" in reason_of(tmp_path, write_json([made], tmp_path / "round.json"))
+    said = reason_of(tmp_path, write_json([made], tmp_path / "round.json"))
+    assert said == "round.json, entry 1 “A talk”: its messages follow each other in a circle."
 
 
 def test_an_unknown_export_is_named_with_the_known_ones(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ _VALUE_BYTES: Final = 40
 bounds the memory of an object before it is built."""
 _MOST_BYTES: Final = 256 << 20
 _CHUNK: Final = 1 << 16
+_TITLE_LENGTH: Final = 40
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -141,7 +142,13 @@ def _from_value(place: str, value: Any, source: SourceFile) -> Entry | ImportPro
     def decode(kind: Any) -> Any:
         return msgspec.convert(value, decodable(kind))
 
-    return Entry(place, frozenset(value), source.changed_at, decode)
+    return Entry(_titled(place, value), frozenset(value), source.changed_at, decode)
+
+
+def _titled(place: str, value: dict[str, Any]) -> str:
+    """`conversations.json, entry 17 “Clock repair”`."""
+    title = value.get("title") or value.get("name")
+    return f"{place} “{title[:_TITLE_LENGTH]}”" if isinstance(title, str) else place
 
 
 class _TooLargeError(Exception):

@@ -114,6 +114,7 @@ class Page(HTMLParser):
 @example(["<script>alert(1)</script>", "<img src=x onerror=alert(1)>"])
 @example(["[x](javascript:alert(1))", "![x](https://example.com/a.png)\n\n<https://example.com>"])
 @example(['```html"><script>\n</code></pre><script>x</script>\n```', "</style><script>"])
+@example(["```python\na <script> b <img src=x onerror=y>\n```", "```nosuch\n<script>\n```"])
 @example(["\x00\x1b[31m\u202e", "[x]: data:text/html,<script>\n\n[x]"])
 @example(["| a |\n|---|\n| <b onclick=x> |", '[a](http://x "" onmouseover="x")'])
 def test_no_text_becomes_a_tag_that_runs_or_fetches(texts: list[str]) -> None:

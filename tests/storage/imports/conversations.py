@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from hypothesis import strategies as st
 
+from ttchat_tui.domain.chat import Role
 from ttchat_tui.domain.conversation import Conversation, Message, ReplyRecord
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.generation import GenerationStats
@@ -44,6 +45,9 @@ RECORDS = st.builds(
 )
 
 
+ROLES: st.SearchStrategy[Role] = st.sampled_from(get_args(Role))
+
+
 @st.composite
 def conversation_files(draw: st.DrawFn) -> ConversationFile:
     """Any tree, with ids as a used database has them: growing, with gaps."""
@@ -51,7 +55,7 @@ def conversation_files(draw: st.DrawFn) -> ConversationFile:
     ids = sorted(draw(st.sets(st.integers(1, 10**6), min_size=count, max_size=count)))
     messages: list[Message] = []
     for at, message_id in enumerate(ids):
-        role = draw(st.sampled_from(["user", "assistant", "system"]))
+        role: Role = draw(ROLES)
         messages.append(
             Message(
                 id=message_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, Protocol, TypeAlias
 
-import ijson
+import ijson  # pyright: ignore[reportMissingTypeStubs]
 
 LARGEST: Final = 64 << 20
 """Bytes of the strings of one element."""
@@ -74,12 +74,9 @@ def _built(root: Any, events: _Events, reader: Reader) -> Any:
                 return root
             current = above.pop()
             continue
-        made = _empty(event) if event in _STARTS else value
-        if (
-            event == "number" and type(value) is not int
-        ):  # a Decimal: ijson's own floats exclude large integers
-            made = float(value)
-        if type(current) is dict:
+        made = _empty(event) if event in _STARTS else _number(value) if event == "number" else value
+        is_map = type(current) is dict
+        if is_map:
             current[key] = made
         else:
             current.append(made)
@@ -92,6 +89,11 @@ def _built(root: Any, events: _Events, reader: Reader) -> Any:
         if len(above) > DEEPEST or values > MOST_VALUES or size > LARGEST:
             return _skipped(TOO_DEEP if len(above) > DEEPEST else TOO_LARGE, len(above), events, reader)
     return None  # not reached: the parser raises where the file ends
+
+
+def _number(value: Any) -> int | float:
+    """ijson's own floats (`use_float`) exclude large integers; otherwise it gives a Decimal."""
+    return value if isinstance(value, int) else float(value)
 
 
 def _skipped(why: str, level: int, events: _Events, reader: Reader) -> Skipped:

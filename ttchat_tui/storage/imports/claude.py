@@ -5,7 +5,7 @@ The fields are described at https://whychose.com/seo/claude-conversation-export-
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -14,6 +14,7 @@ from ttchat_tui.storage.imports.imported import ImportedConversation
 from ttchat_tui.storage.imports.turns import (
     Node,
     as_json,
+    as_mapping,
     fenced,
     head_of,
     joined,
@@ -107,8 +108,9 @@ def _block(block: _Block) -> str:
 def _tool_use(block: _Block) -> str:
     """An artifact is shown as the code that it is, any other input as JSON."""
     given = block.input
-    if isinstance(given, dict) and isinstance(code := given.get("content"), str) and code.strip():
-        title, language = given.get("title"), given.get("language")
+    fields = as_mapping(given)
+    if isinstance(code := fields.get("content"), str) and code.strip():
+        title, language = fields.get("title"), fields.get("language")
         heading = f"*{title}*" if isinstance(title, str) and title else ""
         return joined([heading, fenced(code, language if isinstance(language, str) else "")])
     return joined([f"*{block.name}*" if block.name else "", as_json(given)]) if given else ""
@@ -117,8 +119,8 @@ def _tool_use(block: _Block) -> str:
 def _result(content: Any) -> str:
     if isinstance(content, str):
         return content
-    blocks = content if isinstance(content, list) else []
-    texts = (each.get("text") for each in blocks if isinstance(each, dict))
+    blocks = cast("list[Any]", content) if isinstance(content, list) else []
+    texts = (as_mapping(each).get("text") for each in blocks)
     return joined(each for each in texts if isinstance(each, str))
 
 

@@ -9,15 +9,15 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final, cast
 
-import ijson
+import ijson  # pyright: ignore[reportMissingTypeStubs]
 import msgspec
 
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.imports import ImportProblem
 from ttchat_tui.storage.imports.array import LARGEST, TOO_DEEP, TOO_LARGE, Skipped, elements
-from ttchat_tui.storage.imports.files import NOT_AN_EXPORT, SourceFile, open_sources
+from ttchat_tui.storage.imports.files import NOT_AN_EXPORT, ByteFile, SourceFile, open_sources
 
 _VALUE_BYTES: Final = 40
 """Memory of a value beyond its text. A comma or an opening bracket precedes nearly every value, so that their number
@@ -139,10 +139,12 @@ def _from_value(place: str, value: Any, source: SourceFile) -> Entry | ImportPro
     if not isinstance(value, dict):
         return ImportProblem(place, "it is not an object")
 
-    def decode(kind: Any) -> Any:
-        return msgspec.convert(value, decodable(kind))
+    fields = cast("dict[str, Any]", value)
 
-    return Entry(_titled(place, value), frozenset(value), source.changed_at, decode)
+    def decode(kind: Any) -> Any:
+        return msgspec.convert(fields, decodable(kind))
+
+    return Entry(_titled(place, fields), frozenset(fields), source.changed_at, decode)
 
 
 def _titled(place: str, value: dict[str, Any]) -> str:
@@ -158,7 +160,7 @@ class _TooLargeError(Exception):
 class _Reader:
     """Chunks or lines of a file."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: ByteFile) -> None:
         self._file = file
         self._ahead = b""
         self.position = 0

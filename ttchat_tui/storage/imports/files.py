@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Protocol
 
 import msgspec
 
@@ -42,11 +42,15 @@ class UnreadableError(Exception):
         self.member = member
 
 
+class ByteFile(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
 class SourceFile(msgspec.Struct, frozen=True):
     """An open file with JSON."""
 
     name: str
-    file: IO[bytes]
+    file: ByteFile
     changed_at: float
     """Unix time, seconds."""
 
@@ -138,7 +142,7 @@ class _CountedFile:
         self._report = report
         self._done = 0
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         try:
             chunk = self._file.read(size)
         except (zlib.error, EOFError, zipfile.BadZipFile) as error:

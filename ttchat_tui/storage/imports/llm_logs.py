@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.chat import Role
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.storage.database import decoded_text
 from ttchat_tui.storage.imports.files import UnreadableError, open_regular
@@ -151,7 +152,8 @@ class _Logs:
                 self._with_fragments(row, "prompt"),
                 joined([thought(reasoning), text_from(row["response"])]),
             )
-            for role, text in (("user", asked), ("assistant", answered)):
+            said: tuple[tuple[Role, str], ...] = (("user", asked), ("assistant", answered))
+            for role, text in said:
                 if text.strip():
                     reply = foreign_reply(model, _SOURCE) if role == "assistant" else None
                     parent = len(messages) - 1 if messages else None

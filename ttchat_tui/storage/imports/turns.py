@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -152,6 +152,11 @@ def thought(text: str) -> str:
 def as_json(value: Any) -> str:
     """A code block with `value`: the input of a tool."""
     return fenced(json.dumps(value, ensure_ascii=False, indent=2), "json")
+
+
+def as_mapping(value: Any) -> dict[str, Any]:
+    """Empty for anything else."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def unix_time(text: str | float | None) -> float:

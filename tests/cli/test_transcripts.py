@@ -137,6 +137,14 @@ def test_a_message_or_a_code_block_goes_to_stdout_unchanged(
     assert (done.returncode, done.stdout) == (0, stdout)
 
 
+def test_every_conversation_goes_to_stdout_one_after_the_other(branched: None, own_folders: Path) -> None:
+    store = open_store(own_folders / "data" / "conversations.db")
+    ask(store, "another")
+    store.close()
+    lines = export("--all", "-f", "jsonl", "-o", "-").stdout.splitlines()
+    assert [json.loads(line)["messages"][0]["content"] for line in lines] == ["another", "hello"]
+
+
 def test_a_code_block_gets_the_suffix_of_its_language(branched: None, tmp_path: Path) -> None:
     written = [
         Path(export("--code", number, "-o", str(tmp_path / "block")).stdout.strip()) for number in "12"

@@ -42,6 +42,7 @@ async def test_an_import_is_tried_made_and_listed(tmp_path: Path) -> None:
 
 async def test_closing_the_dialog_stops_an_import_before_anything_is_stored(tmp_path: Path) -> None:
     began, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+    stored: list[Path] = []
 
     def slow(file: Path, report: object, is_dry_run: bool) -> ImportReport:
         assert callable(report)
@@ -49,6 +50,7 @@ async def test_closing_the_dialog_stops_an_import_before_anything_is_stored(tmp_
         go_on.wait(20)
         try:
             report(LoadProgress("read", 1, 2, "bytes", "x"))
+            stored.append(file)
         finally:
             ended.set()
         return ImportReport(added=1)
@@ -64,7 +66,7 @@ async def test_closing_the_dialog_stops_an_import_before_anything_is_stored(tmp_
         go_on.set()
         await until(pilot, ended.is_set)
         await pilot.pause()
-        assert results == [None]
+        assert (results, stored) == ([None], [])
 
 
 async def test_an_import_needs_a_database_that_keeps_it(tmp_path: Path) -> None:
@@ -96,4 +98,6 @@ async def test_the_selected_message_its_code_and_every_branch_are_saved(tmp_path
             await until(pilot, lambda: chat.app.screen is chat.screen)
         assert json.loads((tmp_path / "m.jsonl").read_text())["messages"][0]["content"].startswith("So")
         assert (tmp_path / "c.py").read_text() == "x = 1\n"
+        chat.screen._save("markdown", tmp_path, "code")
+        assert (tmp_path / "hi.py").read_text() == "x = 1\n", "a folder gets a file named after the title"
         assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 2

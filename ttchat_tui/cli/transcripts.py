@@ -11,7 +11,7 @@ import typer
 
 from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, USAGE_ERROR, show_error
 from ttchat_tui.cli.standard_output import write_line
-from ttchat_tui.cli.wanted_export import Wanted
+from ttchat_tui.cli.wanted_export import STDOUT, Wanted
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.conversation import Conversation
@@ -73,7 +73,7 @@ def export(
     config = load_config(paths, environ=os.environ, file=context.obj)
     folder = target or config.storage.exports_dir or str(paths.exports_dir)
     wanted = Wanted(
-        place=f"{folder}/" if every or target is None else target,
+        place=f"{folder}/" if target is None or (every and target != STDOUT) else target,
         is_place_given=target is not None,
         format="jsonl" if branches else file_format.value if file_format is not None else None,
         has_branches=branches,

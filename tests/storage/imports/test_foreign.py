@@ -282,3 +282,14 @@ def test_logs_of_an_old_llm_are_read(tmp_path: Path) -> None:
     assert branches(talk) == [("Q0", "A0", "Q1", "A1")]
     assert branches(alone) == [("Q2", "A2")]
     assert (talk.conversation.title, talk.conversation.system_prompt) == ("A talk", "Be brief.")
+
+
+def test_a_turn_that_llm_wrote_in_both_ways_is_read_once(tmp_path: Path) -> None:
+    """llm 0.32 did for a while."""
+    path = llm_logs(Turn("How?", Turn("So.")), tmp_path / "logs.db")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "INSERT INTO responses (id, model, prompt, response, datetime_utc) SELECT id, model, 'How?', 'So.', datetime_utc FROM turns"
+        )
+        connection.commit()
+    assert run(tmp_path / "store.db", path).added == 1

@@ -91,7 +91,7 @@ def _built(root: Any, events: _Events, reader: Reader) -> Any:
     return None  # not reached: the parser raises where the file ends
 
 
-def _number(value: Any) -> int | float:
+def _number(value: Any) -> Any:
     """ijson's own floats (`use_float`) exclude large integers; otherwise it gives a Decimal."""
     return value if isinstance(value, int) else float(value)
 

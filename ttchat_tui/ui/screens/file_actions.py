@@ -113,9 +113,8 @@ class FileActions(ChatActions):
             made = export.missing_folder(target)
             if part == "code":
                 language, code = self._code_block() or ("", "")
-                named = (
-                    target if target.suffix else target.with_name(target.name + export.code_suffix(language))
-                )
+                file = export.place_for(str(target), Path(), conversation)
+                named = file if file.suffix else file.with_name(file.name + export.code_suffix(language))
                 path = export.write_code(named, code)
             else:
                 messages = self._messages_of(part)

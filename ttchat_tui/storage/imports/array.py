@@ -44,7 +44,7 @@ def elements(reader: Reader) -> Iterator[Any]:
     ijson's own `items` keeps the path of each value, so that nesting without end takes memory without end.
 
     Raises:
-        ijson.JSONError, ValueError, SystemError: the array ends here; with ijson.IncompleteJSONError, the file.
+        ijson.JSONError, ValueError: the array ends here; with ijson.IncompleteJSONError, the file.
     """
     events: _Events = iter(ijson.basic_parse(reader, buf_size=_CHUNK))
     next(events)  # the beginning of the array

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, cast
@@ -25,6 +26,8 @@ bounds the memory of an object before it is built."""
 _MOST_BYTES: Final = 256 << 20
 _CHUNK: Final = 1 << 16
 _TITLE_LENGTH: Final = 40
+_ENDLESS_NUMBER: Final = re.compile(rb"(?:^|[:,\[\s])-?\d{1000}")
+"""Python refuses numbers of more than 4,300 digits, and ijson 3.6 crashes then."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -63,6 +66,10 @@ def _entries_of(source: SourceFile) -> Iterator[Entry | ImportProblem]:
             yield ImportProblem(source.name, "it is not JSON", NOT_AN_EXPORT)
         else:
             yield ImportProblem(source.name, "it is empty")
+    except ValueError:
+        yield ImportProblem(
+            f"{source.name}, near byte {reader.position:,}", "it has a number of thousands of digits"
+        )
     except _TooLargeError:
         place = f"{source.name}, near byte {reader.position:,}"
         yield ImportProblem(place, f"{TOO_LARGE}; the rest was not read")
@@ -76,8 +83,7 @@ def _array(source: SourceFile, reader: _Reader) -> Iterator[Entry | ImportProble
             yield _from_value(f"{source.name}, entry {number:,}", value, source)
     except ijson.IncompleteJSONError:
         yield _syntax_problem(source, number + 1, reader, "the file ends in the middle of it")
-    # A number of thousands of digits is a ValueError. ijson 3.6 may miss it, and Python reports it later as a SystemError.
-    except (ijson.JSONError, ValueError, SystemError):
+    except (ijson.JSONError, ValueError):
         yield _syntax_problem(source, number + 1, reader, "it is not valid JSON")
 
 
@@ -181,6 +187,8 @@ class _Reader:
             raise _TooLargeError
         chunk = self._file.read(size)
         self.position += len(chunk)
+        if _ENDLESS_NUMBER.search(chunk):
+            raise ValueError("a number of thousands of digits")
         return chunk
 
     def first_character(self) -> bytes:

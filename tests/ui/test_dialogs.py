@@ -175,7 +175,8 @@ async def test_the_preview_follows_what_is_chosen(tmp_path: Path) -> None:
         await pilot.press("right", "right", "enter")
         await pilot.pause()
         assert any("('markdown', 'message')" in line for line in screen_text(pilot.app))
-        await pilot.click("#save")
+        pilot.app.screen.query_one(Input).focus()
+        await pilot.press("enter")
 
     assert await result_of(saving(tmp_path, "a"), act) == ("markdown", tmp_path / "a.md", "message")
 
@@ -184,11 +185,16 @@ async def test_all_branches_need_a_format_that_can_hold_them(tmp_path: Path) -> 
     async def act(pilot: Pilot[None]) -> None:
         pilot.app.screen.query_one("#parts", RadioSet).focus()
         await pilot.press("right", "enter")
-        await pilot.click("#save")
+        await pilot.pause()
+        await pilot.pause()
+        pilot.app.screen.query_one(Input).focus()
+        await pilot.press("enter")
         await until(pilot, lambda: any("All branches need JSON" in line for line in screen_text(pilot.app)))
         pilot.app.screen.query_one("#formats", RadioSet).focus()
         await pilot.press("right", "enter")
-        await pilot.click("#save")
+        await pilot.pause()
+        pilot.app.screen.query_one(Input).focus()
+        await pilot.press("enter")
 
     assert await result_of(saving(tmp_path, "a"), act) == ("json", tmp_path / "a.json", "all")
 
@@ -199,7 +205,8 @@ async def test_a_code_block_is_saved_under_the_suffix_of_its_language(tmp_path: 
         await pilot.press("left", "enter")
         await pilot.pause()
         assert pilot.app.screen.query_one("#formats").disabled
-        await pilot.click("#save")
+        pilot.app.screen.query_one(Input).focus()
+        await pilot.press("enter")
 
     chosen = await result_of(saving(tmp_path, "a", ".py"), act)
     assert chosen == ("markdown", tmp_path / "a.py", "code")

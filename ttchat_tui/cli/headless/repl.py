@@ -86,7 +86,8 @@ class Repl:
         try:
             text = self._read()
         except EOFError:
-            self._remark("")
+            if self._is_on_terminal:
+                self._print("")  # ctrl+d leaves the cursor in the line
             return DONE
         except KeyboardInterrupt:
             self._print("\n(ctrl+d or /quit to quit)")

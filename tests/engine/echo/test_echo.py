@@ -43,7 +43,7 @@ def test_its_section_of_the_config_is_read_and_checked(paths: Paths) -> None:
     assert engine_choice.chosen_kind(config) == "echo"
     assert config.options_of("echo") == EchoOptions(pause_s=0.5)
     assert load_config(paths, environ={"TTCHAT_ECHO__PAUSE_S": "2"}).options_of("echo").pause_s == 2
-    with pytest.raises(ConfigError, match=r"echo\.pause_s: .* give a number from 0 to 10"):
+    with pytest.raises(ConfigError, match=r"echo\.pause_s is too large; give a number from 0 to 10"):
         load_config(paths, environ={"TTCHAT_ECHO__PAUSE_S": "11"})
     with pytest.raises(ConfigError, match=r"echo\.pause: there is no such setting; did you mean `pause_s`"):
         load_config(paths, environ={"TTCHAT_ECHO__PAUSE": "1"})
@@ -53,7 +53,9 @@ def test_an_unknown_engine_is_refused_with_all_that_there_are(
     paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environ = {"TTCHAT_ENGINE": "eccho"}
-    with pytest.raises(ConfigError, match="'eccho'; give one of auto, cpu, echo, remote, tt"):
+    with pytest.raises(
+        ConfigError, match="'eccho', which is not among the choices; give one of auto, cpu, echo, remote, tt"
+    ):
         load_config(paths, environ=environ)
     monkeypatch.delitem(ENGINES, "echo")
     with pytest.raises(ConfigError, match="give one of auto, cpu, remote, tt"):

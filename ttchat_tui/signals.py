@@ -48,7 +48,13 @@ class EndingSignals:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # A shutdown continues in the context around this one: a further signal would break off its end, and the default
+        # handlers would come back.
+        self._is_ending = self._is_ending or self._is_last
         for number, handler in self._before.items():
+            outer = getattr(handler, "__self__", None)
+            if self._is_ending and isinstance(outer, EndingSignals):
+                outer.begin_end()
             signal.signal(number, signal.SIG_IGN if self._is_last else handler)
 
     def begin_end(self) -> None:

@@ -113,7 +113,7 @@ class Subject:
 
 
 @pytest.fixture(
-    scope="session",
+    scope="module",
     params=[
         "scripted-thread",
         "scripted-process",

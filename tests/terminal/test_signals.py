@@ -116,6 +116,16 @@ def test_a_signal_during_shutdown_breaks_nothing() -> None:
     assert ending.number == signal.SIGHUP
 
 
+def test_a_shutdown_that_began_inside_goes_undisturbed_outside() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    with EndingSignals() as outer:
+        with EndingSignals() as inner:
+            inner.begin_end()
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert outer.number == signal.SIGHUP
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
 def test_a_headless_prompt_names_the_signal_that_ended_it(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "ttchat_tui", "--plain"],

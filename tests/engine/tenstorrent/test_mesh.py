@@ -154,6 +154,8 @@ class RecordingTtnn:
 
     def enable_program_cache(self) -> None:
         """Of the mesh."""
+        if "enable" in self._fails:
+            raise AttributeError("a ttnn without this method")
 
     def close_mesh_device(self, device: Any) -> None:
         self._call("close")
@@ -186,6 +188,13 @@ def test_a_mesh_that_does_not_open_leaves_no_fabric() -> None:
     with pytest.raises(RuntimeError, match="open failed"):
         Mesh(ttnn, (1, 2), 0)
     assert ttnn.calls == ["fabric", "open", "no fabric"]
+
+
+def test_a_mesh_without_a_program_cache_is_closed_again() -> None:
+    ttnn = RecordingTtnn("enable")
+    with pytest.raises(AttributeError):
+        Mesh(ttnn, (1, 2), 0)
+    assert ttnn.calls == ["fabric", "open", "synchronize", "close", "no fabric"]
 
 
 def test_a_hung_card_is_still_closed() -> None:

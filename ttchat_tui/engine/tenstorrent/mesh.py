@@ -180,7 +180,10 @@ class Mesh:
             )
             self.device.enable_program_cache()  # The default since 2025; S1 has it off, and a trace needs it.
         except BaseException:
-            self._end_fabric()
+            if self.device is None:
+                self._end_fabric()
+            else:
+                self.close()
             raise
 
     def close(self) -> None:

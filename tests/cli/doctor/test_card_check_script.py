@@ -106,6 +106,16 @@ def test_where_all_is_well_the_report_has_what_a_maintainer_needs(tmp_path: Path
     assert "another/model is ready" in text
 
 
+def test_settings_of_servers_and_prompts_stay_out_of_the_report(tmp_path: Path) -> None:
+    private = {
+        "TTCHAT_REMOTE__HEADERS": '{"X-Key": "Secret123"}',
+        "TTCHAT_SYSTEM_PROMPT": "My Secret123",
+        "TT_API_TOKEN": "Secret123",
+    }
+    text = run(tmp_path, 0, "one/model", CARD_CHECK_ENGINE="cpu", TTCHAT_TT__MESH_DEVICE="1x2", **private)
+    assert "TTCHAT_TT__MESH_DEVICE=1x2" in text
+
+
 def test_each_wrong_answer_fails_its_own_step_and_the_next_ones_run(tmp_path: Path) -> None:
     text = run(tmp_path, 1, "one/model", CARD_CHECK_ENGINE="cpu", BROKEN="1")
     assert failed_steps(text) == {

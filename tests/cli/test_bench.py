@@ -19,7 +19,7 @@ from ttchat_tui.cli.main import app
 from ttchat_tui.config.load import load_config
 from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, GenerationStats
-from ttchat_tui.domain.model_spec import EngineKind, ModelSpec
+from ttchat_tui.domain.model_spec import EngineKind, ModelSpec, TenstorrentOptions
 from ttchat_tui.domain.telemetry import SYSTEM_ROOT
 from ttchat_tui.engine.base import BatchTooLarge, EngineError
 from ttchat_tui.engine.tenstorrent.references import device_name, references_for
@@ -193,14 +193,25 @@ def test_references_are_found_by_the_base_name_of_the_model() -> None:
 
 @pytest.mark.parametrize(
     ("cards", "device"),
-    [(["n150"], "N150"), (["n300", "n300"], "N150"), (["p150a"], "P150"), (["n150", "p150b"], ""), ([], "")],
+    [
+        (["n150"], "N150"),
+        (["n300"], "N300"),
+        (["n300", "n300"], "N150"),
+        (["p150a"], "P150"),
+        (["p300c", "p300c"], "P300"),
+        (["n150", "p150b"], "N150"),
+        ([], ""),
+    ],
 )
-def test_without_mesh_device_a_chip_of_the_cards_here_is_compared(
+def test_figures_are_compared_with_those_of_the_mesh_that_a_load_uses(
     tmp_path: Path, cards: list[str], device: str
 ) -> None:
     machine = FakeSystem(tmp_path)
     for number, card_type in enumerate(cards):
         machine.add_card(number, {"tt_card_type": card_type}, {})
     environ = {SYSTEM_ROOT: str(tmp_path)}
-    assert device_name(environ) == device
-    assert device_name({**environ, "MESH_DEVICE": "T3K"}) == "T3K"
+    assert device_name(TenstorrentOptions(), environ) == device
+    assert device_name(TenstorrentOptions(mesh_device="1x1"), {SYSTEM_ROOT: str(tmp_path / "no cards")}) == ""
+    named = {**environ, "MESH_DEVICE": "T3K"}
+    assert device_name(TenstorrentOptions(), named) == "T3K"
+    assert device_name(TenstorrentOptions(mesh_device="N300"), named) == "N300"

@@ -18,7 +18,7 @@ from ttchat_tui.cli.invocation import Invocation, bare_invocation
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.standard_output import write_json, write_line
 from ttchat_tui.config.paths import find_paths
-from ttchat_tui.domain.model_spec import EngineKind
+from ttchat_tui.domain.model_spec import EngineKind, ModelSpec, TenstorrentOptions
 from ttchat_tui.engine import base
 from ttchat_tui.engine.factory import create_engine
 from ttchat_tui.engine.tenstorrent.references import Reference, device_name, references_for
@@ -53,14 +53,9 @@ def bench(
     if batch > 1:
         # A card's batch size is fixed at load and a power of two; other engines ignore it.
         flags["tt.max_batch_size"] = 1 << (batch - 1).bit_length()
-    figures = _measured(
-        flags,
-        context.obj,
-        Workload(prompt_tokens=prompt_tokens, tokens=tokens, batch=batch),
-        concurrency,
-        compare,
-    )
-    beside = references_for(figures.model, device_name(os.environ)) if figures.engine == "tt" else ()
+    workload = Workload(prompt_tokens=prompt_tokens, tokens=tokens, batch=batch)
+    figures, spec = _measured(flags, context.obj, workload, concurrency, compare)
+    beside = _references(spec) if figures.engine == "tt" else ()
     if as_json:
         write_json({**msgspec.structs.asdict(figures), "references": beside})
     else:
@@ -74,7 +69,8 @@ def _measured(
     workload: Workload,
     concurrency: int,
     compare: EngineKind | None,
-) -> Figures:
+) -> tuple[Figures, ModelSpec]:
+    """The figures, and the model that they are of. Raises EngineError."""
     invocation = msgspec.structs.replace(
         bare_invocation(os.environ), flags=flags, config_file=config_file, paths=find_paths(os.environ)
     )
@@ -90,13 +86,13 @@ def _measured(
     try:
         spec = prepare(progress)
         if concurrency == 1:
-            return measure(engine, spec, workload, progress, follow_reply if compare else None)
+            return measure(engine, spec, workload, progress, follow_reply if compare else None), spec
         if spec.engine != "remote" or workload.batch > 1:
             raise typer.BadParameter(
                 "it needs --engine remote and excludes --batch", param_hint="--concurrency"
             )
         others = [create_engine("remote") for _ in range(concurrency)]
-        return measure_concurrently(others, spec, workload, progress)
+        return measure_concurrently(others, spec, workload, progress), spec
     finally:
         progress.close()
         for each in (engine, *others):
@@ -111,6 +107,11 @@ def _followed(invocation: Invocation, reply: Reply, progress: ProgressLine) -> A
         return follow(engine, info.label, reply)
     finally:
         engine.close()
+
+
+def _references(spec: ModelSpec) -> tuple[Reference, ...]:
+    """Upstream's figures of this model on the mesh that is used here."""
+    return references_for(spec.name, device_name(spec.options_as(TenstorrentOptions), os.environ))
 
 
 def lines(figures: Figures, references: tuple[Reference, ...]) -> list[str]:

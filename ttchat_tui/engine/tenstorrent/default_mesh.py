@@ -1,4 +1,4 @@
-"""The mesh where none is named: the chips of one board, or a Galaxy.
+"""The mesh where none is named: the chips of the only board, a Galaxy, or one chip of several boards.
 
 Cards in one machine need not be joined by cables. If they are not, tt-metal fails to open even one of them (tt-metal
 #32833), so the others are hidden from it.
@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.engine.tenstorrent.mesh import GALAXY_CHIPS, named_shape
 from ttchat_tui.engine.tenstorrent.telemetry import System
 from ttchat_tui.engine.tenstorrent.visible_cards import MOCK, VISIBLE_VARIABLES, visible_numbers
@@ -51,6 +52,11 @@ class MeshChoice(msgspec.Struct, frozen=True, kw_only=True):
     """A sentence for the user."""
 
 
+def named_mesh(options: TenstorrentOptions, environ: Mapping[str, str]) -> str:
+    """The mesh that the user named, as in MESH_DEVICE; may be empty."""
+    return (options.mesh_device or environ.get("MESH_DEVICE", "")).strip()
+
+
 def choose_mesh(named: str, system: System, environ: Mapping[str, str]) -> MeshChoice:
     """The mesh that the user named, or the default of this machine.
 
@@ -61,9 +67,8 @@ def choose_mesh(named: str, system: System, environ: Mapping[str, str]) -> MeshC
     if named and named_shape(named) != (1, 1):
         return MeshChoice(name=named, is_default=False)
     shown = "".join(environ.get(variable, "") for variable in VISIBLE_VARIABLES)
-    is_known = not environ.get(MOCK) and not shown.strip(
-        "0123456789, "
-    )  # A bus address names a card that is not read here.
+    has_address = shown.strip("0123456789, ") != ""  # Of a bus: it names a card that is not read here.
+    is_known = not environ.get(MOCK) and not has_address
     numbers = visible_numbers(system, environ) if is_known else []
     kinds = [card.card_type.lower()[:4] for card in system.read_cards() if card.index in numbers]
     board = (kinds[0], len(kinds)) if len(set(kinds)) == 1 else ("", len(kinds))

@@ -17,7 +17,7 @@ from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.declaration import DoctorRequest
 from ttchat_tui.engine.doctor import Check, version_of
 from ttchat_tui.engine.tenstorrent.card_checks import card_checks
-from ttchat_tui.engine.tenstorrent.default_mesh import choose_mesh
+from ttchat_tui.engine.tenstorrent.default_mesh import choose_mesh, named_mesh
 from ttchat_tui.engine.tenstorrent.environment import Checkout, find_checkout, is_importable, ttnn_cure
 from ttchat_tui.engine.tenstorrent.floors import numbers
 from ttchat_tui.engine.tenstorrent.mesh import mesh_shape
@@ -154,7 +154,7 @@ def _transformers(checkout: Checkout) -> Check:
 
 
 def _variables(options: TenstorrentOptions, system: System, environ: Mapping[str, str]) -> Iterator[Check]:
-    mesh = options.mesh_device or environ.get("MESH_DEVICE", "")
+    mesh = named_mesh(options, environ)
     if mesh:
         try:
             rows, columns = mesh_shape(mesh, chip_count(system, environ) or _ANY_NUMBER_OF_CHIPS)

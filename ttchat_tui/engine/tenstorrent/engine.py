@@ -27,7 +27,7 @@ from ttchat_tui.engine.decoding.responder import Responder
 from ttchat_tui.engine.tenstorrent import environment, weight_cache
 from ttchat_tui.engine.tenstorrent.card_access import require_access
 from ttchat_tui.engine.tenstorrent.card_sampling import LimitedControl, limit_request
-from ttchat_tui.engine.tenstorrent.default_mesh import MeshChoice, choose_mesh
+from ttchat_tui.engine.tenstorrent.default_mesh import MeshChoice, choose_mesh, named_mesh
 from ttchat_tui.engine.tenstorrent.errors import explain_errors
 from ttchat_tui.engine.tenstorrent.holders import require_free
 from ttchat_tui.engine.tenstorrent.kv_prefix import PROBE
@@ -232,7 +232,7 @@ def _mesh(options: TenstorrentOptions) -> MeshChoice:
         ModelLoadError: the name is unknown, or needs more chips than the cards have by the driver's account.
     """
     system = System.of(os.environ)
-    named = (options.mesh_device or os.environ.get("MESH_DEVICE", "")).strip()
+    named = named_mesh(options, os.environ)
     if named and (chips := chip_count(system, os.environ)) is not None:
         mesh_shape(named, chips)
     return choose_mesh(named, system, os.environ)

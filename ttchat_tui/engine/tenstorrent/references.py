@@ -7,7 +7,10 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.model_spec import TenstorrentOptions
+from ttchat_tui.engine.tenstorrent.default_mesh import choose_mesh, named_mesh
 from ttchat_tui.engine.tenstorrent.telemetry import System
+from ttchat_tui.engine.tenstorrent.visible_cards import visible_numbers
 
 PERF_MD: Final = (
     "tt-metal models/tt_transformers/PERF.md of 2026-06, performance mode, batch 1, 128-token prompt"
@@ -67,13 +70,16 @@ REFERENCES: Final[tuple[Reference, ...]] = (
 )
 
 
-def device_name(environ: Mapping[str, str]) -> str:
-    """The MESH_DEVICE of this machine's figures: as it is set, else a single chip of the cards here; empty if unknown."""
-    if named := environ.get("MESH_DEVICE", ""):
-        return named
-    types = {card.card_type.lower() for card in System.of(environ).read_cards()}
-    found = {device for prefix, device in _SINGLE_CHIPS for each in types if each.startswith(prefix)}
-    return found.pop() if len(found) == 1 else ""
+def device_name(options: TenstorrentOptions, environ: Mapping[str, str]) -> str:
+    """The MESH_DEVICE that a load uses here, for `references_for`; empty if unknown."""
+    system = System.of(environ)
+    mesh = named_mesh(options, environ) or choose_mesh("", system, environ).name
+    if mesh != "1x1":
+        return mesh
+    first = visible_numbers(system, environ)[:1]
+    types = [card.card_type.lower() for card in system.read_cards() if card.index in first]
+    found = (device for each in types for prefix, device in _SINGLE_CHIPS if each.startswith(prefix))
+    return next(found, "")
 
 
 def references_for(model: str, device: str = "") -> tuple[Reference, ...]:

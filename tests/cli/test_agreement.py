@@ -109,3 +109,14 @@ def test_the_command_closes_the_measured_engine_before_it_loads_the_other(
     assert "first other token: 5" in result.stdout
     assert order[:3] == ["tt made for None", "tt closed", "cpu made for /some/model"]
     assert "cpu closed" in order
+
+
+def test_a_server_is_not_compared_because_it_reports_no_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    def alone(_invocation: Invocation):
+        return Follower(), lambda _report: ModelSpec(name="remote:lab/model", engine="remote")
+
+    monkeypatch.setattr(chat, "engine_alone", alone)
+    for more in ([], ["--concurrency", "2"]):
+        result = CliRunner().invoke(app, ["bench", "--compare", "cpu", *more])
+        assert result.exit_code == 2
+        assert "--compare" in result.output

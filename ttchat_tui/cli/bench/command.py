@@ -85,6 +85,10 @@ def _measured(
 
     try:
         spec = prepare(progress)
+        if compare and (concurrency > 1 or spec.engine == "remote"):
+            raise typer.BadParameter(
+                "it needs an engine of this machine: servers report no token ids", param_hint="--compare"
+            )
         if concurrency == 1:
             return measure(engine, spec, workload, progress, follow_reply if compare else None), spec
         if spec.engine != "remote" or workload.batch > 1:

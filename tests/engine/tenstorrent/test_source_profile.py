@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ttchat_tui.engine.tenstorrent.environment import LIBRARIES, Checkout
+from ttchat_tui.engine.tenstorrent.signatures import CONTRACT_FLAGS
 from ttchat_tui.engine.tenstorrent.source_profile import generation, p100_fault, transformers_pin
 
 OLD = "def prefill_forward_text(self, tokens, page_table=None, kv_cache=None, prompt_lens=None): ..."
@@ -25,7 +26,8 @@ VISION = "def decode_forward(self, start_pos, tokens, masks): ..."
         ),
         ("S4", (SLOTS, VISION, "def decode_forward_text(self, tokens, start_pos, reset_batch=True): ...")),
         ("S5", (SLOTS, "def decode_forward(self, tokens, start_pos, reset_batch=False, **kwargs): ...")),
-        ("S6", (SLOTS, "def decode_forward(self, tokens, start_pos, *, reload_inputs: bool): ...")),
+        ("S6", (SLOTS, f"def decode_forward(self, tokens, start_pos, *, {', '.join(CONTRACT_FLAGS)}): ...")),
+        ("", (SLOTS, "def decode_forward(self, tokens, start_pos, *, reload_inputs: bool): ...")),
         ("", (SLOTS, VISION)),
         ("", ("def forward(self, tokens): ...",)),
     ],

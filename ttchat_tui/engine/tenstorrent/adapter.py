@@ -16,13 +16,9 @@ from numpy.typing import NDArray
 
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.tenstorrent.card_sampling import DrawParameters
+from ttchat_tui.engine.tenstorrent.signatures import generation_of
 
 KNOWN: Final = "tt-metal from 2025-05 (v0.58) to 2026-11 (v0.81)"
-
-CONTRACT_FLAGS: Final = frozenset(
-    {"reload_inputs", "reload_page_table", "reload_sampling_params", "reset_sampling_state"}
-)
-"""Keyword-only; mandatory in generations that have them (models/common/decode_contract.py)."""
 
 IDLE: Final = -1
 """Position of an unused row: rope clamps it, and nothing is written to its pages."""
@@ -32,7 +28,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """What a generation can do, according to its signatures."""
 
     name: str
-    """S1, S3, S4, S5 or S6: the oldest of those with the same signatures."""
+    """S1, S3, S4, S5 or S6."""
     prefill_keywords: frozenset[str]
     """Names of prefill's parameters."""
     has_start_pos: bool
@@ -105,24 +101,12 @@ def identify(generator: Any) -> Profile:
         EngineError: of kind `unknown_generation`.
     """
     prefill = _parameters(getattr(generator, "prefill_forward_text", None))
-    # S1 to S4 also have a `decode_forward`, which belongs to the vision model: look for the text one first.
-    text_decode = getattr(generator, "decode_forward_text", None)
-    decode = _parameters(
-        text_decode if text_decode is not None else getattr(generator, "decode_forward", None)
-    )
-    if prefill[:1] != ["tokens"] or decode[:2] != ["tokens", "start_pos"]:
-        raise _unknown(prefill, decode)
-    has_contract = "reload_inputs" in decode
-    if has_contract and not set(decode) >= CONTRACT_FLAGS:
-        raise _unknown(prefill, decode)
-    if text_decode is not None:
-        name = "S4" if "reset_batch" in decode else "S3" if "empty_slots" in prefill else "S1"
-    elif has_contract:
-        name = "S6"
-    elif "reset_batch" in decode:
-        name = "S5"
-    else:
-        raise _unknown(prefill, decode)
+    text_decode: Any = getattr(generator, "decode_forward_text", None)
+    text = None if text_decode is None else _parameters(text_decode)
+    other = _parameters(getattr(generator, "decode_forward", None))
+    name = generation_of(prefill, text, other)
+    if not name:
+        raise _unknown(prefill, other if text is None else text)
     return Profile(
         name=name,
         prefill_keywords=frozenset(prefill),

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ttchat_tui.engine.tenstorrent.adapter import CONTRACT_FLAGS, Profile
+from ttchat_tui.engine.tenstorrent.adapter import Profile
 from ttchat_tui.engine.tenstorrent.card_sampling import (
     DrawParameters,
     native_greedy,
     native_sampling,
     supported_parameters,
 )
+from ttchat_tui.engine.tenstorrent.signatures import CONTRACT_FLAGS
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from typing import Final
 
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.engine.tenstorrent.environment import GENERATOR, Checkout
+from ttchat_tui.engine.tenstorrent.signatures import generation_of
 
 MODEL_CONFIG: Final = Path("tt", "model_config.py")
 """In the library."""
@@ -18,19 +19,14 @@ _P100_FAULT: Final = re.compile(r"per_core_M\s*=\s*7\s+if\s+self\.device_name\s*
 
 
 def generation(checkout: Checkout) -> str:
-    """`S1` to `S6` by the rules of `adapter.identify` (S2 counts as S1); empty if that would refuse it, or if the file
+    """`S1` to `S6` (S2 counts as S1), as `adapter.identify` will name it; empty if that will refuse it, or if the file
     cannot be read."""
     methods = _methods(checkout.library / GENERATOR)
-    prefill = methods.get("prefill_forward_text", [])
-    text_decode = methods.get("decode_forward_text")
-    decode = text_decode or methods.get("decode_forward", [])
-    if prefill[:1] != ["tokens"] or decode[:2] != ["tokens", "start_pos"]:
-        return ""
-    if text_decode is not None:
-        return "S4" if "reset_batch" in decode else "S3" if "empty_slots" in prefill else "S1"
-    if "reload_inputs" in decode:
-        return "S6"
-    return "S5" if "reset_batch" in decode else ""
+    return generation_of(
+        methods.get("prefill_forward_text", []),
+        methods.get("decode_forward_text"),
+        methods.get("decode_forward", []),
+    )
 
 
 def transformers_pin(checkout: Checkout) -> str:

@@ -133,15 +133,17 @@ def test_a_setting_that_the_checkout_does_not_support_is_reported(
 ) -> None:
     monkeypatch.setenv("TTCHAT_TT__KV_REUSE", "true")
     monkeypatch.setenv("TTCHAT_TT__SAMPLING", "device")
+    monkeypatch.setenv("TTCHAT_TT__PREFILL_TRACE", "true")
     older = S5.replace("decode_forward", "decode_forward_text").replace("reset_batch=False, ", "")
     checks = examine(machine, {"TT_METAL_HOME": str(checkout(tmp_path / "s3", older))})
     assert "S3" in checks["tt-metal"].fact
     assert "S3" in checks["kv_reuse"].fact
     assert "most probable" in checks["sampling"].fact
     assert "host" in checks["sampling"].cure
+    assert "S3" in checks["prefill_trace"].fact
     checks = examine(machine, {"TT_METAL_HOME": str(checkout(tmp_path / "s5", S5))})
     assert "S5" in checks["kv_reuse"].fact
-    assert "sampling" not in checks
+    assert not {"sampling", "prefill_trace"} & checks.keys()
 
 
 def test_a_checkout_that_garbles_a_p100_is_wrong_where_there_is_one(

@@ -18,7 +18,13 @@ from ttchat_tui.engine.declaration import DoctorRequest
 from ttchat_tui.engine.doctor import Check, version_of
 from ttchat_tui.engine.tenstorrent.card_checks import card_checks
 from ttchat_tui.engine.tenstorrent.default_mesh import choose_mesh, named_mesh
-from ttchat_tui.engine.tenstorrent.environment import Checkout, find_checkout, is_importable, ttnn_cure
+from ttchat_tui.engine.tenstorrent.environment import (
+    Checkout,
+    find_checkout,
+    has_package,
+    is_importable,
+    ttnn_cure,
+)
 from ttchat_tui.engine.tenstorrent.floors import numbers
 from ttchat_tui.engine.tenstorrent.mesh import mesh_shape
 from ttchat_tui.engine.tenstorrent.sfpi import sfpi_check
@@ -57,7 +63,7 @@ def _all(request: DoctorRequest, system: System, cards: tuple[CardReading, ...])
     if not cards and not has_ttnn and checkout is None and problem is None:
         yield Check("tenstorrent", "ok", "no card, no ttnn, no tt-metal: models run on the CPU")
         return
-    name = generation(checkout) if checkout is not None else "S7" if _has_package() else ""
+    name = generation(checkout) if checkout is not None else "S7" if has_package() else ""
     if mock := environ.get(MOCK):
         yield Check("card", "note", f"a mock: {mock}; no real card is opened", f"unset {MOCK}")
     else:
@@ -100,7 +106,7 @@ def _packages() -> Check:
 
 def _checkout(checkout: Checkout | None, name: str) -> Iterator[Check]:
     if checkout is None:
-        if _has_package():
+        if has_package():
             yield Check("tt-metal", "ok", "no checkout; the standalone tt_transformers package is here (S7)")
             return
         cure = "git clone https://github.com/tenstorrent/tt-metal, then export TT_METAL_HOME=… ([tt] home)"
@@ -127,10 +133,11 @@ def _settings(options: TenstorrentOptions, name: str) -> Iterator[Check]:
     if options.sampling == "device" and name in ("S1", "S3"):
         fact = f"device: with {name} the card always takes the most probable token"
         yield Check("sampling", "note", fact, '[tt] sampling = "host"')
-
-
-def _has_package() -> bool:
-    return is_importable("tt_transformers", "tt_transformers.llm_runtime")
+    if options.prefill_trace and name in ("S1", "S3", "S7"):
+        fact = (
+            f"has no effect with {name}: tt-metal records prefill from 2025-12 (S4) on, its package does not"
+        )
+        yield Check("prefill_trace", "note", fact, "[tt] prefill_trace = false")
 
 
 def _transformers(checkout: Checkout) -> Check:

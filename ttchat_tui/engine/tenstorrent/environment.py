@@ -92,10 +92,9 @@ def choose_api(
     if not is_importable("ttnn"):
         raise MissingDependency("The Tenstorrent engine needs ttnn, which is not installed.", ttnn_cure())
     has_generator = checkout is not None or importable_library() != ""
-    has_package = is_importable("tt_transformers", "tt_transformers.llm_runtime")
     if requested != "package" and has_generator:
         return "generator"
-    if requested != "generator" and has_package:
+    if requested != "generator" and has_package():
         return "package"
     looked_for = "the tt_transformers package" if requested == "package" else "models.tt_transformers"
     without = "".join(f" {variable}={value} has none." for variable, value in _named_roots(environ))
@@ -103,6 +102,11 @@ def choose_api(
         f"ttnn is installed, but {looked_for} was not found.{without if requested != 'package' else ''}",
         "Clone tt-metal at the release of your ttnn and set TT_METAL_HOME to it (or [tt] home in config.toml).",
     )
+
+
+def has_package() -> bool:
+    """The standalone tt_transformers (S7) is installed."""
+    return is_importable("tt_transformers", "tt_transformers.llm_runtime")
 
 
 def importable_library() -> str:

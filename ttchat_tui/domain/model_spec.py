@@ -48,8 +48,8 @@ class TenstorrentOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     api: Literal["auto", "generator", "package"] = "auto"
     """`generator`: models.tt_transformers of a checkout. `package`: the standalone tt_transformers."""
     mesh_device: str = ""
-    """N150, N300, T3K, P150x4 … or rows x columns (`1x2`); empty: MESH_DEVICE, else the chips of one card, or a
-    whole Galaxy."""
+    """N150, N300, T3K, P150x4 … or rows x columns (`1x2`); empty: MESH_DEVICE, else the chips of the only card, one
+    chip of several cards, or a whole Galaxy."""
     optimizations: Literal["performance", "accuracy"] = "performance"
     """Which of tt_transformers' precision tables is used."""
     max_batch_size: Literal[1, 2, 4, 8, 16, 32] = 1

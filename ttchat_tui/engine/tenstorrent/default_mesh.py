@@ -37,8 +37,8 @@ _JOINED: Final = {
 }
 """The same for cards that cables join."""
 
-_KINDS: Final = {kind for kind, _ in _ON_ONE_BOARD} | {""}
-"""Types of desktop cards. A container may hide the type."""
+_ONE_CHIP: Final = {"n150": "N150", "n300": "N150", "p100": "P100", "p150": "P150", "p300": "P150", "": "1x1"}
+"""Types of desktop cards, and the MESH_DEVICE that one of its chips equals. A container may hide the type."""
 
 
 class MeshChoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,10 +74,10 @@ def choose_mesh(named: str, system: System, environ: Mapping[str, str]) -> MeshC
     board = (kinds[0], len(kinds)) if len(set(kinds)) == 1 else ("", len(kinds))
     if is_default and (name := "8x4" if len(kinds) == GALAXY_CHIPS else _ON_ONE_BOARD.get(board, "")):
         return MeshChoice(name=name, is_default=True)
-    if len(kinds) < 2 or not _KINDS.issuperset(kinds):
+    if len(kinds) < 2 or not _ONE_CHIP.keys() >= set(kinds):
         return MeshChoice(name=named, is_default=is_default)
     return MeshChoice(
-        name=named or "1x1",
+        name=named or _ONE_CHIP[kinds[0]],
         is_default=is_default,
         variables=dict.fromkeys(VISIBLE_VARIABLES, str(numbers[0])),
         note=one_chip_note(f"{len(kinds)} cards", _JOINED.get(board, "")) if is_default else "",

@@ -170,7 +170,7 @@ def _variables(options: TenstorrentOptions, system: System, environ: Mapping[str
             yield Check("mesh", "wrong", error.info.message, error.info.cure)
     else:
         choice = choose_mesh("", system, environ)
-        chosen = "one chip" if choice.name in ("", "1x1") else choice.name
+        chosen = "one chip" if choice.note or not choice.name else choice.name
         yield Check("mesh", "note" if choice.note else "ok", f"MESH_DEVICE is not set: {chosen}", choice.note)
     if environ.get("FAKE_DEVICE"):
         yield Check("FAKE_DEVICE", "wrong", "was renamed to MESH_DEVICE", "unset FAKE_DEVICE")

@@ -10,22 +10,12 @@ import msgspec
 from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.engine.tenstorrent.default_mesh import choose_mesh, named_mesh
 from ttchat_tui.engine.tenstorrent.telemetry import System
-from ttchat_tui.engine.tenstorrent.visible_cards import visible_numbers
 
 PERF_MD: Final = (
     "tt-metal models/tt_transformers/PERF.md of 2026-06, performance mode, batch 1, 128-token prompt"
 )
 PERF_MD_32: Final = "tt-metal models/tt_transformers/PERF.md of 2026-06, performance mode, batch 32"
 PERF_MD_ACCURACY: Final = "tt-metal models/tt_transformers/PERF.md of 2026-06, accuracy mode, batch 1"
-
-_SINGLE_CHIPS: Final = (
-    ("n150", "N150"),
-    ("n300", "N150"),
-    ("p100", "P100"),
-    ("p150", "P150"),
-    ("p300", "P150"),
-)
-"""Beginning of the driver's card type, and the device that one of its chips equals."""
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -72,14 +62,8 @@ REFERENCES: Final[tuple[Reference, ...]] = (
 
 def device_name(options: TenstorrentOptions, environ: Mapping[str, str]) -> str:
     """The MESH_DEVICE that a load uses here, for `references_for`; empty if unknown."""
-    system = System.of(environ)
-    mesh = named_mesh(options, environ) or choose_mesh("", system, environ).name
-    if mesh != "1x1":
-        return mesh
-    first = visible_numbers(system, environ)[:1]
-    types = [card.card_type.lower() for card in system.read_cards() if card.index in first]
-    found = (device for each in types for prefix, device in _SINGLE_CHIPS if each.startswith(prefix))
-    return next(found, "")
+    mesh = named_mesh(options, environ) or choose_mesh("", System.of(environ), environ).name
+    return "" if mesh == "1x1" else mesh
 
 
 def references_for(model: str, device: str = "") -> tuple[Reference, ...]:

@@ -88,7 +88,7 @@ INSTALLATION: Final[tuple[Cure, ...]] = (
     ),
     # -- shared libraries
     Cure(
-        r"(?P<library>libmpi\w*\.so[.\d]*)|undefined symbol: \w*(OMPI|ompi|MPIX?)_",
+        r"libmpi\w*\.so[.\d]*|undefined symbol: \w*(OMPI|ompi|MPIX?)_",
         "missing_dependency",
         "ttnn does not find the Open MPI that it was built for (libmpi.so.40).",
         "Run tt-metal's install_dependencies.sh, or put the folder of libmpi.so.40 on LD_LIBRARY_PATH "

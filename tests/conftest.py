@@ -34,6 +34,7 @@ LONGEST_FIRST = (
 )  # fmt: skip
 """Files and folders whose tests take long: where they come last, one process works and the others have nothing left."""
 
+gc.disable()  # Imports and the collection of tests make millions of objects, and hardly any garbage.
 _USER_ENVIRON = dict(os.environ)
 _USER_MODELS = find_paths(_USER_ENVIRON).models_dir
 _SCOPES = ("CONFIG", "DATA", "CACHE", "STATE")
@@ -62,6 +63,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """The engines collect garbage at each load: what was imported for other tests would take them half a second."""
     gc.freeze()
+    gc.enable()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture

@@ -246,6 +246,14 @@ def test_a_number_of_thousands_of_digits_is_named(tmp_path: Path, text: str) -> 
     assert reason_of(tmp_path, path).startswith("digits.json")
 
 
+@pytest.mark.parametrize("before", ["", '"', "\\", '\\"', "x" * ((1 << 16) - 60)])
+def test_thousands_of_digits_in_a_message_are_text(tmp_path: Path, before: str) -> None:
+    said = f"{before} {'7' * 5000}"
+    made = [chatgpt(Turn(said, Turn("A large number."))), chatgpt(OTHER)]
+    report = run(tmp_path / "store.db", write_json(made, tmp_path / "digits.json"))
+    assert (report.added, report.problems) == (2, ())
+
+
 def test_messages_in_a_circle_are_refused(tmp_path: Path) -> None:
     made = chatgpt(TREE)
     made["mapping"]["node-0"]["parent"] = "node-1"

@@ -175,6 +175,9 @@ class _Reader:
         """Where the last complete value or line ended, to about a chunk."""
         self.is_one_object = False
         """No line is complete by itself."""
+        self._is_in_string = False
+        self._is_escaped = False
+        """What was read ends in a backslash that escapes the next character."""
 
     def read(self, size: int = _CHUNK) -> bytes:
         """Raises _TooLargeError."""
@@ -187,9 +190,17 @@ class _Reader:
             raise _TooLargeError
         chunk = self._file.read(size)
         self.position += len(chunk)
-        if _ENDLESS_NUMBER.search(chunk):
-            raise ValueError("a number of thousands of digits")
+        self._refuse_endless_numbers(chunk)
         return chunk
+
+    def _refuse_endless_numbers(self, chunk: bytes) -> None:
+        """Raises ValueError. In a string such digits are text: somebody asked for 2 to the power of 5000."""
+        plain = chunk[self._is_escaped :].replace(b"\\\\", b"").replace(b'\\"', b"")
+        for number in _ENDLESS_NUMBER.finditer(plain):
+            if self._is_in_string == bool(plain.count(b'"', 0, number.start()) % 2):
+                raise ValueError("a number of thousands of digits")
+        self._is_in_string ^= bool(plain.count(b'"') % 2)
+        self._is_escaped = plain.endswith(b"\\")
 
     def first_character(self) -> bytes:
         """The first character that is not white space. It stays to be read; the space and a byte order mark do not."""

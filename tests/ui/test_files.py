@@ -69,6 +69,30 @@ async def test_closing_the_dialog_stops_an_import_before_anything_is_stored(tmp_
         assert (results, stored) == ([None], [])
 
 
+async def test_quitting_stops_an_import(tmp_path: Path) -> None:
+    began, stopped = threading.Event(), threading.Event()
+
+    def endless(file: Path, report: object, is_dry_run: bool) -> ImportReport:
+        assert callable(report)
+        try:
+            for done in range(2000):
+                report(LoadProgress("read", done, 0, "bytes", "x"))
+                began.set()
+                stopped.wait(0.01)
+        except Exception:
+            stopped.set()
+            raise
+        return ImportReport(added=1)
+
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        chat.app.push_screen(ImportFiles(endless, "x.json"))
+        await pilot.pause()
+        await pilot.press("enter")
+        await until(pilot, began.is_set)
+    assert stopped.wait(5)
+
+
 async def test_an_import_needs_a_database_that_keeps_it(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, store=open_scratch_store())
     async with running(chat) as pilot:

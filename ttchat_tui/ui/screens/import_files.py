@@ -113,10 +113,10 @@ class ImportFiles(Dialog[ImportReport]):
     def _say(self, text: str) -> None:
         self.query_one(".hint", Static).update(text)
 
+    def on_unmount(self) -> None:
+        """Also when the app quits, which waits for the import's thread."""
+        self._stop.set()
+
     @on(Button.Pressed, "#cancel")
     def _cancel(self) -> None:
         self.action_cancel()
-
-    def action_cancel(self) -> None:
-        self._stop.set()
-        super().action_cancel()

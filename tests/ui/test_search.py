@@ -12,8 +12,10 @@ from tests.storage.examples import FINISHED, STARTED, answer
 from tests.ui.chat_app import ChatApp, running, until
 from tests.ui.shell_app import screen_text
 from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.search import SearchResults
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_scratch_store
+from ttchat_tui.storage.search.thread import SearchThread
 from ttchat_tui.ui.screens.search import SearchDialog
 from ttchat_tui.ui.widgets.find_bar import FindBar
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
@@ -270,3 +272,28 @@ async def test_a_long_indexing_is_announced_and_its_end_too(tmp_path: Path) -> N
             chat.screen.post_message(chat.screen.Indexed(share))
         await pilot.pause()
         assert [toast.split()[0] for toast in chat.toasts()] == ["What", "Everything"]
+
+
+async def test_an_index_that_fails_is_not_announced_as_complete(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        for results in (
+            SearchResults(asked="", indexed=0.3),
+            SearchResults(asked="", problem="Search failed."),
+        ):
+            chat.screen._report_index(results)
+        await pilot.pause()
+        assert [toast.split()[0] for toast in chat.toasts()] == ["What"]
+
+
+async def test_the_end_of_an_indexing_is_announced_after_a_search_was_closed(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await searched(pilot, chat, "")
+        dialog = chat.app.screen
+        await pilot.press("escape")
+        await until(pilot, lambda: not dialog.is_attached)
+        await pilot.pause()
+        thread = chat.session.search
+        assert isinstance(thread, SearchThread)
+        assert thread._asked is not None

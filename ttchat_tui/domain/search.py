@@ -87,8 +87,8 @@ class Search(Protocol):
         newest query is answered. The index is brought up to date, also for an empty query."""
         ...
 
-    def forget(self) -> None:
-        """Answer no more."""
+    def forget(self, answer: Answer) -> None:
+        """Call `answer` no more. A query with another one stays."""
         ...
 
     def close(self) -> None:

@@ -55,10 +55,11 @@ class SearchThread:
                 self._index.interrupt()
         self._wake()
 
-    def forget(self) -> None:
+    def forget(self, answer: Answer) -> None:
         """See `Search.forget`."""
         with self._changed:
-            self._asked, self._is_new = None, False
+            if self._asked is not None and self._asked[1] == answer:
+                self._asked, self._is_new = None, False
 
     def _wake(self) -> None:
         with self._changed:

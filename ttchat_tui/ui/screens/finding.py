@@ -44,6 +44,8 @@ class Finding(TranscriptActions):
 
     def _report_index(self, results: SearchResults) -> None:
         """Called on the search's thread."""
+        if results.problem:  # the next search reports it
+            return
         with suppress(RuntimeError):  # the app has ended
             self.post_message(self.Indexed(results.indexed))
 

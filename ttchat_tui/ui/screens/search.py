@@ -68,7 +68,7 @@ class SearchDialog(Dialog[SearchHit]):
         self._ask(self.typed)
 
     def on_unmount(self) -> None:
-        self._search.forget()
+        self._search.forget(self._answer)
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:

@@ -14,7 +14,7 @@ from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from tests.ui.shell_app import screen_text
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.imports import ImportReport
-from ttchat_tui.storage.opening import open_scratch_store
+from ttchat_tui.storage.opening import open_scratch_store, open_store
 from ttchat_tui.ui.screens.import_files import ImportFiles
 from ttchat_tui.ui.screens.save import MarkedButton, SaveTranscript
 
@@ -98,7 +98,17 @@ async def test_an_import_needs_a_database_that_keeps_it(tmp_path: Path) -> None:
     async with running(chat) as pilot:
         await pilot.press(*"/import", "enter")
         await settle(pilot, chat)
-        assert any("Nothing can be imported" in toast for toast in chat.toasts())
+        assert any("Nothing can be imported" in toast and "--no-save" in toast for toast in chat.toasts())
+
+
+async def test_an_import_into_a_damaged_database_names_the_cure(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.db"
+    path.write_bytes(b"no database" * 1000)
+    chat = ChatApp(tmp_path, store=open_store(path))
+    async with running(chat) as pilot:
+        await pilot.press(*"/import", "enter")
+        await settle(pilot, chat)
+        assert any("Nothing can be imported" in toast and "repair" in toast for toast in chat.toasts())
 
 
 async def test_the_selected_message_its_code_and_every_branch_are_saved(tmp_path: Path) -> None:

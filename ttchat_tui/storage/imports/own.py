@@ -20,7 +20,7 @@ def read_own(entry: Entry) -> ImportedConversation:
     if version > VERSION:
         raise EntryError(
             f"a newer ttchat-tui wrote it (version {version} of the format, this one knows {VERSION})",
-            "Use the newer version: pip install -U ttchat-tui",
+            "Use the newer version of ttchat-tui.",
         )
     file: ConversationFile = entry.decode(ConversationFile)
     places: dict[int, int] = {}

@@ -133,9 +133,9 @@ class FileActions(ChatActions):
         """`/import conversations.zip`: the dialog, with the file in it."""
         if self.session.storage_mode != "read-write":
             message = "Nothing can be imported: the conversations of this session are not kept."
-            self.show_error(
-                ErrorInfo(kind="database_read_only", message=message, cure="Start without --no-save.")
-            )
+            notice = self.session.storage_notice
+            cure = notice.cure if notice is not None else "Start without --no-save."
+            self.show_error(ErrorInfo(kind="database_read_only", message=message, cure=cure))
             return
         self.app.push_screen(deferred.import_files.ImportFiles(self._import, typed), self._show_imported)
 

@@ -67,7 +67,7 @@ class Finding(TranscriptActions):
 
     def command_search(self, typed: str) -> None:
         if self.session.search is None:
-            self.notify("There is nothing to search: this session is not kept on disk.", markup=False)
+            self.notify("Nothing can be searched: this session is not kept on disk.", markup=False)
             return
         dialog = deferred.search.SearchDialog(self.session.search, typed)
 

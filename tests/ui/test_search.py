@@ -265,6 +265,18 @@ async def test_the_slash_command_finds_words(tmp_path: Path) -> None:
         assert any("10 of 10 messages" in row for row in screen_text(chat.app))
 
 
+async def test_another_conversation_has_hits_of_its_own(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, (120, 40)) as pilot:
+        other = said(chat.store, "Something else")
+        await long_conversation(chat)
+        chat.screen.prompt.set_draft("/find-here needle")
+        await pilot.press("enter")
+        await until(pilot, lambda: any("10 of 10 messages" in row for row in screen_text(chat.app)))
+        chat.screen.open_conversation(other.conversation_id)
+        await until(pilot, lambda: any("not found" in row for row in screen_text(chat.app)))
+
+
 async def test_a_long_indexing_is_announced_and_its_end_too(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:

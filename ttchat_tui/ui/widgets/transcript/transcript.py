@@ -96,6 +96,8 @@ class Transcript(NoSecondLayout, MessageHits):
         self._place = self._seen = self._selected = self._at_hit = None
         self._move_to(windows.newest(self._views), is_new=True)
         self.follow()
+        if self._matcher is not None:
+            self._announce_hits(self._hit_keys())
 
     def set_placeholder(self, content: Content | None) -> None:
         """Set the text of an empty transcript; None for none."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 from textual.widgets import Input, Static
@@ -15,8 +17,18 @@ from tests.ui.shell_app import screen_text
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.imports import ImportReport
 from ttchat_tui.storage.opening import open_scratch_store, open_store
+from ttchat_tui.storage.search.index import index_file
 from ttchat_tui.ui.screens.import_files import ImportFiles
 from ttchat_tui.ui.screens.save import MarkedButton, SaveTranscript
+
+
+def words_in(index: Path) -> int:
+    """How many messages are indexed."""
+    try:
+        with closing(sqlite3.connect(f"{index.as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT count(*) FROM docs").fetchone()[0]
+    except sqlite3.Error:
+        return 0
 
 
 async def test_an_import_is_tried_made_and_listed(tmp_path: Path) -> None:
@@ -38,6 +50,9 @@ async def test_an_import_is_tried_made_and_listed(tmp_path: Path) -> None:
         await settle(pilot, chat)
         assert any("1 conversation added, 1 skipped" in toast and "/log" in toast for toast in chat.toasts())
         await until(pilot, lambda: any("A talk" in line for line in screen_text(chat.app)))
+        assert chat.session.search is not None
+        index = index_file(chat.store._database.path)
+        await until(pilot, lambda: words_in(index) == 2)
 
 
 async def test_closing_the_dialog_stops_an_import_before_anything_is_stored(tmp_path: Path) -> None:

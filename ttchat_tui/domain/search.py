@@ -73,7 +73,7 @@ class SearchResults(msgspec.Struct, frozen=True):
     problem: str = ""
     """Why the query was understood differently or not answered; empty: nothing to say."""
     indexed: float = 1.0
-    """The indexed share of all messages. Below 1, older messages are not found yet."""
+    """The indexed share of all messages. Below 1, older messages, or those just imported, are not found yet."""
 
 
 Answer: TypeAlias = Callable[[SearchResults], None]

@@ -279,6 +279,21 @@ def test_older_messages_are_found_as_the_build_goes_on(
     assert found(find(index, "needle", parse_query("needle"))) == [each.id for each in (*said, late)]
 
 
+def test_an_import_that_is_not_indexed_yet_is_known(
+    store: ConversationStore, index: SearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ttchat_tui.storage.search.index.BATCH_MESSAGES", 3)
+    say(store, "needle")
+    while index.is_behind:
+        index.advance()
+    for number in range(9):
+        say(store, f"imported {number}")
+    assert 0 < find(index, "imported", parse_query("imported")).indexed < 1
+    while index.is_behind:
+        index.advance()
+    assert find(index, "imported", parse_query("imported")).indexed == 1
+
+
 def test_a_batch_locks_only_the_index(store: ConversationStore, index: SearchIndex) -> None:
     index.advance()
     index.connection.execute("BEGIN IMMEDIATE")

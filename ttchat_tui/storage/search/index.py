@@ -145,7 +145,12 @@ class SearchIndex:
         state = self._state()
         if state is None:
             return 0.0
-        return 1 - (state["floor"] - 1) / state["top"] if state["floor"] > 1 else 1.0
+        newest = self.connection.execute("SELECT max(seq) FROM chats.changes").fetchone()[0] or 0
+        changes = newest - state["seq"]
+        if changes <= BATCH_MESSAGES:  # less than a batch is no wait
+            changes = 0
+        waiting = max(0, state["floor"] - 1) + changes
+        return 1 - waiting / (state["top"] + changes) if waiting else 1.0
 
     @property
     def is_behind(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,8 @@ _PREVIEWED_MESSAGES = 3
 
 class FileActions(ChatActions):
     """One method for each action; `command_<name>` takes what follows a slash command."""
+
+    start_search: Callable[[], None]
 
     def action_save(self) -> None:
         conversation = self._conversation_to_save()
@@ -154,6 +156,7 @@ class FileActions(ChatActions):
             f"{report}.{more}", severity="warning" if more else "information", markup=False, timeout=8
         )
         self.show_updates([ConversationsChanged()])
+        self.start_search()  # it indexes what is new
 
 
 def _without_prompt(conversation: Conversation, part: str) -> Conversation:

@@ -16,9 +16,11 @@ from ttchat_tui.domain.search import SearchResults
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_scratch_store
 from ttchat_tui.storage.search.thread import SearchThread
+from ttchat_tui.ui.markdown.visual import Hit
 from ttchat_tui.ui.screens.search import SearchDialog
 from ttchat_tui.ui.widgets.find_bar import FindBar
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
+from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
 
 
 def said(store: ConversationStore, text: str, reply: str = "I see.") -> Message:
@@ -251,7 +253,7 @@ async def test_words_that_stream_in_are_marked(tmp_path: Path) -> None:
         transcript.feed(key, "\n\n" + "More words. " * 2000 + "\n\nOne more needle here.")
         transcript.flush()
         await pilot.pause()
-        assert [len(each.hits()) for each in transcript._mounted() if each.view.key == key] == [1]
+        assert [each.hit_count for each in transcript._mounted() if each.view.key == key] == [1]
 
 
 async def test_the_slash_command_finds_words(tmp_path: Path) -> None:
@@ -263,6 +265,30 @@ async def test_the_slash_command_finds_words(tmp_path: Path) -> None:
         await until(pilot, lambda: set(marked(chat)) == {"A needle"})
         await pilot.pause()
         assert any("10 of 10 messages" in row for row in screen_text(chat.app))
+
+
+async def test_thousands_of_hits_in_a_reply_cost_no_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laid_out: list[Hit] = []
+    line_of = MessageChunk.line_of
+
+    def counted(self: MessageChunk, hit: Hit, width: int) -> int:
+        laid_out.append(hit)
+        return line_of(self, hit, width)
+
+    monkeypatch.setattr(MessageChunk, "line_of", counted)
+    chat = ChatApp(tmp_path)
+    said(chat.store, "How?", "A sea of eels. " * 2000)
+    async with running(chat, (120, 40)) as pilot:
+        chat.screen.open_conversation(chat.session.conversations()[0].id)
+        chat.screen.prompt.set_draft("/find-here e")
+        await pilot.press("enter")
+        await until(pilot, lambda: len(marked(chat)) == 6000)
+        await pilot.press("n", "n")
+        await until(pilot, lambda: current(chat) is not None and current(chat)[1] == 2)
+        await pilot.pause()
+        assert len(laid_out) == 3
 
 
 async def test_another_conversation_has_hits_of_its_own(tmp_path: Path) -> None:
@@ -287,7 +313,7 @@ async def test_a_long_indexing_is_announced_and_its_end_too(tmp_path: Path) -> N
 
 
 async def test_an_index_that_fails_is_not_announced_as_complete(tmp_path: Path) -> None:
-    chat = ChatApp(tmp_path)
+    chat = ChatApp(tmp_path, store=open_scratch_store())
     async with running(chat) as pilot:
         for results in (
             SearchResults(asked="", indexed=0.3),

@@ -61,12 +61,14 @@ class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
 
     def mark(self, matcher: Matcher | None, current: int | None) -> None:
         """Mark what `matcher` finds in the rows, and hit number `current` in another way."""
-        if (matcher, current) == (self._matcher, self._current):
-            return
-        had_hits = bool(self.hits)
-        self._matcher, self._current = matcher, current
-        self._find()
-        if had_hits or self.hits:
+        had_hits, has_changed = bool(self.hits), matcher is not self._matcher
+        if has_changed:
+            self._matcher = matcher
+            self._find()
+        if current is not None and not 0 <= current < len(self.hits):  # in another chunk
+            current = None
+        if (has_changed and (had_hits or self.hits)) or current != self._current:
+            self._current = current
             self.update(self._visual(), layout=False)
 
     def _find(self) -> None:

@@ -81,7 +81,7 @@ class MessageHits(MessageSelection):
 
     def _hits_of(self, key: int) -> int:
         widget = self._widgets.get(key)
-        return len(widget.hits()) if widget is not None else 0
+        return widget.hit_count if widget is not None else 0
 
     def _announce_hits(self, keys: list[int]) -> None:
         at = keys.index(self._at_hit[0]) + 1 if self._at_hit and self._at_hit[0] in keys else 0
@@ -92,7 +92,7 @@ class MessageHits(MessageSelection):
         self.mount_around(key)
         widget = self._widgets[key]
         widget.mark(self._matcher, None)
-        count = len(widget.hits())
+        count = widget.hit_count
         self._at_hit = (key, index % count if count else 0)
         self.mark_hits()
         # A message that was not mounted has no lines yet.
@@ -102,12 +102,11 @@ class MessageHits(MessageSelection):
         """Bring the current hit into view; a message whose hits are not drawn (in an address), from its header."""
         if self._at_hit is None or widget.view.key != self._at_hit[0] or not widget.is_attached:
             return
-        hits, index = widget.hits(), self._at_hit[1]
-        if index >= len(hits):
+        place = widget.place_of_hit(self._at_hit[1])
+        if place is None:
             self.bring_into_view(widget.view.key)
             return
-        chunk, line = hits[index]
-        y = widget.y_of(chunk, line)
+        y = widget.y_of(*place)
         top = widget.virtual_region.y + y
         if widget.virtual_region.height and self.scroll_y <= top < self.scroll_y + self.size.height - 1:
             return

@@ -164,13 +164,17 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
             chunk.mark(matcher, None if current is None else current - before)
             before += len(chunk.hits)
 
-    def hits(self) -> list[tuple[int, int]]:
-        """The position of each marked hit, as in `row_at`."""
-        return [
-            (index, chunk.line_of(hit, self._text_width))
-            for index, chunk in enumerate(self._chunks)
-            for hit in chunk.hits
-        ]
+    @property
+    def hit_count(self) -> int:
+        return sum(len(chunk.hits) for chunk in self._chunks)
+
+    def place_of_hit(self, number: int) -> tuple[int, int] | None:
+        """The position of a marked hit, as in `row_at`; None if there are fewer."""
+        for index, chunk in enumerate(self._chunks):
+            if number < len(chunk.hits):
+                return index, chunk.line_of(chunk.hits[number], self._text_width)
+            number -= len(chunk.hits)
+        return None
 
     def row_at(self, y: int) -> tuple[int, int]:
         """The position of line `y` of the message: (index of the chunk, line in it). The header has index -1."""

@@ -373,10 +373,9 @@ async def test_the_pill_counts_the_lines_that_came_since_the_reader_left_the_end
         await pilot.pause()
         app.transcript.scroll_relative(y=-12, animate=False)
         await pilot.pause()
-        await stream(app, pilot, ["one\n\n"])
-        first = app.query_one(NewTextPill).label
-        await stream(app, pilot, ["two\n\n", "three\n\n", "four\n\n"])
-        assert (first, app.query_one(NewTextPill).label) == ("↓ 1 new line", "↓ 7 new lines")
+        for texts, label in ((["one"], "↓ 1 new line"), (["two", "three", "four"], "↓ 7 new lines")):
+            await stream(app, pilot, [f"{text}\n\n" for text in texts])
+            await until(pilot, lambda label=label: app.query_one(NewTextPill).label == label)
         await pilot.resize_terminal(40, 20)
         await stream(app, pilot, ["five\n\n"])
         await until(pilot, lambda: app.query_one(NewTextPill).label == "↓ 9 new lines")

@@ -71,6 +71,18 @@ def test_a_query_is_answered_again_until_all_is_indexed(
     assert counts[0] < 5
 
 
+def found_once_indexed(path: Path) -> list[int | None]:
+    """Messages with "needle", as a new thread finds them when it has indexed everything."""
+    other = SearchThread(path)
+    answers: queue.SimpleQueue[SearchResults] = queue.SimpleQueue()
+    other.ask("needle", answers.put)
+    results = answers.get(timeout=PATIENCE_S)
+    while results.indexed < 1:
+        results = answers.get(timeout=PATIENCE_S)
+    other.close()
+    return [hit.message_id for hit in results.hits]
+
+
 @pytest.mark.parametrize("damage", [b"\0" * 100, b"no database at all", b""], ids=["zeros", "text", "cut"])
 def test_a_damaged_index_is_built_again(
     store: ConversationStore, path: Path, search: SearchThread, answered: Answered, damage: bytes
@@ -82,14 +94,7 @@ def test_a_damaged_index_is_built_again(
         file.write(damage)
         if not damage:
             file.truncate(4096 * 3)
-    other = SearchThread(path)
-    answers: queue.SimpleQueue[SearchResults] = queue.SimpleQueue()
-    other.ask("needle", answers.put)
-    results = answers.get(timeout=PATIENCE_S)
-    while results.indexed < 1:
-        results = answers.get(timeout=PATIENCE_S)
-    other.close()
-    assert [hit.message_id for hit in results.hits] == [said.id]
+    assert found_once_indexed(path) == [said.id]
 
 
 def test_an_index_with_other_tables_is_built_again(
@@ -100,14 +105,7 @@ def test_an_index_with_other_tables_is_built_again(
     search.close()
     with closing(sqlite3.connect(index_file(path))) as index:
         index.execute("DROP TABLE vocabulary")
-    other = SearchThread(path)
-    answers: queue.SimpleQueue[SearchResults] = queue.SimpleQueue()
-    other.ask("needle", answers.put)
-    results = answers.get(timeout=PATIENCE_S)
-    while results.indexed < 1:
-        results = answers.get(timeout=PATIENCE_S)
-    other.close()
-    assert [hit.message_id for hit in results.hits] == [said.id]
+    assert found_once_indexed(path) == [said.id]
 
 
 def test_a_database_that_is_gone_is_reported(path: Path) -> None:

@@ -32,7 +32,8 @@ class _Stopped(Exception):
 
 
 class ImportFiles(Dialog[ImportReport]):
-    """Result: the report of what was imported. Escape stops an import that runs; then nothing is imported."""
+    """Result: the report of what was imported. Escape stops an import that is not
+    being committed yet; then nothing is imported."""
 
     heading = "Import conversations"
     AUTO_FOCUS = "Input"

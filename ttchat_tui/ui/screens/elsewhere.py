@@ -8,14 +8,14 @@ from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.updates import ReplyEndedElsewhere
 from ttchat_tui.session import name_of
 from ttchat_tui.ui import deferred
-from ttchat_tui.ui.screens.finding import Finding
+from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.message_format import view_of
 
 UNANSWERED = "not answered · /retry asks again"
 
 
-class Elsewhere(Finding):
+class Elsewhere(ChatActions):
     """Draws the list of conversations and the notes under queued messages."""
 
     def view(self, message: Message) -> MessageView:

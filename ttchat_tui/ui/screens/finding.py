@@ -12,14 +12,14 @@ from textual.message import Message
 from ttchat_tui.domain.matching import Matcher
 from ttchat_tui.domain.search import SearchHit, SearchResults
 from ttchat_tui.ui import deferred
-from ttchat_tui.ui.screens.transcript_actions import TranscriptActions
+from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
 if TYPE_CHECKING:
     from ttchat_tui.ui.widgets.find_bar import FindBar
 
 
-class Finding(TranscriptActions):
+class Finding(ChatActions):
     """One method for each action; `command_<name>` takes what follows a slash command."""
 
     _searched = ""

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import BY_NAME, keys_label
-from ttchat_tui.ui.screens.file_actions import FileActions
+from ttchat_tui.ui.screens.chat_actions import ChatActions
 
 if TYPE_CHECKING:
     from ttchat_tui.ui.widgets.transcript.message import MessageWidget
 
 
-class TranscriptActions(FileActions):
+class TranscriptActions(ChatActions):
     """One method for each action; `command_<name>` takes what follows a slash command."""
 
     def copy(self, text: str) -> None:

@@ -9,6 +9,9 @@ import pytest
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, running, until
 from tests.ui.shell_app import screen_text
+from ttchat_tui.ui.commands import BY_NAME
+from ttchat_tui.ui.screens.help import HelpScreen
+from ttchat_tui.ui.widgets.key_line import KeyLine
 
 EVERYTHING = "enter send ctrl+j newline ctrl+n new ctrl+p commands F1 help"
 
@@ -61,3 +64,17 @@ async def test_keys_come_and_go_with_the_width_of_the_terminal(tmp_path: Path) -
         await until(pilot, lambda: words_below(chat) == EVERYTHING)
         await pilot.resize_terminal(60, 20)
         await until(pilot, lambda: "newline" not in words_below(chat))
+
+
+async def test_a_key_is_pressed_with_the_mouse_and_explains_itself(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, (80, 24)) as pilot:
+        line = chat.screen.query_one(KeyLine)
+        at = screen_text(chat.app)[-1].index("help")
+        await pilot.hover(KeyLine, offset=(at, 0))
+        assert line.tooltip == BY_NAME["help"].help
+        await pilot.click(KeyLine, offset=(at, 0))
+        await until(pilot, lambda: isinstance(chat.app.screen, HelpScreen))
+        await pilot.press("escape")
+        await pilot.hover(KeyLine, offset=(79, 0))
+        assert line.tooltip is None

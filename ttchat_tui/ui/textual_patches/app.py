@@ -21,6 +21,7 @@ from textual.widgets._toast import ToastRack
 
 from ttchat_tui.ui.textual_patches import one_shot_timer as one_shot_timer  # replaces Textual's
 from ttchat_tui.ui.textual_patches import paste_parser
+from ttchat_tui.ui.textual_patches import style_rules as style_rules  # replaces a method of Textual's
 from ttchat_tui.ui.textual_patches.key_gate import GATED, KeyGate
 from ttchat_tui.ui.textual_patches.terminal_driver import TerminalDriver
 

@@ -11,9 +11,8 @@ from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.filter import LineFilter
 from textual.screen import Screen
-from textual.widgets._footer import FooterKey as FooterKey
 
-__all__ = ["DockArrangeResult", "FooterKey", "add_bindings", "is_bound", "line_filters", "write_to_terminal"]
+__all__ = ["DockArrangeResult", "add_bindings", "is_bound", "line_filters", "write_to_terminal"]
 
 
 def add_bindings(node: DOMNode, bindings: Iterable[Binding]) -> None:

@@ -3,74 +3,141 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from rich.cells import cell_len
 from textual import events
-from textual.app import ComposeResult
+from textual.content import Content
+from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer
-
-from ttchat_tui.ui.textual_patches.privates import FooterKey
 
 DISPENSABLE: Final = ("new", "newline", "stop", "toggle_sampling", "toggle_conversations", "palette", "send")
 """Actions whose keys are left out, first to last. Help and keys of the focused widget stay."""
 
-_PADDING: Final = 3
-"""Blank columns that `FooterKey` puts around key and description."""
+
+class ShownKey(NamedTuple):
+    """One key of the row."""
+
+    action: str
+    """Its name, without `screen.` and arguments."""
+    key: str
+    """As Textual names it."""
+    label: str
+    """As it is shown."""
+    description: str
+    is_enabled: bool
+    tooltip: str
+
+    @property
+    def cells(self) -> int:
+        """Its width in columns: a blank before the label, and one after label and description."""
+        return 1 + cell_len(self.label) + 1 + cell_len(self.description) + 1
 
 
-def cells_of(key: FooterKey) -> int:
-    return cell_len(key.key_display) + cell_len(key.description) + _PADDING
-
-
-def name_of(key: FooterKey) -> str:
-    """The name of the key's action, without `screen.` and arguments."""
-    return key.action.rpartition(".")[2].partition("(")[0]
-
-
-def fitting(keys: Sequence[FooterKey], room: int) -> list[FooterKey]:
+def fitting(keys: Sequence[ShownKey], room: int) -> list[ShownKey]:
     """The `keys` that fit into `room` cells."""
     kept = list(keys)
     for name in DISPENSABLE:
-        if sum(map(cells_of, kept)) <= room:
+        if sum(key.cells for key in kept) <= room:
             break
-        kept = [key for key in kept if name_of(key) != name]
+        kept = [key for key in kept if key.action != name]
     return kept
 
 
-class KeyLine(Footer):
-    """A footer that shows whole keys only; Textual's cuts the last one where the terminal is narrow."""
+class KeyLine(Widget, can_focus=False):
+    """One widget for the whole row. Textual's `Footer` has a widget for each key, which it makes anew whenever the focus
+    moves, and it cuts the last one where the terminal is narrow."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES = {"key-line--key", "key-line--description", "key-line--disabled", "key-line--hover"}
+    DEFAULT_CSS = """
+    KeyLine {
+        dock: bottom; height: 1; text-wrap: nowrap;
+        background: $footer-background; color: $footer-foreground;
+        .key-line--key { color: $footer-key-foreground; text-style: bold; }
+        .key-line--description { color: $footer-description-foreground; }
+        .key-line--disabled { color: $footer-description-foreground; text-style: dim; }
+        .key-line--hover { color: $footer-key-foreground; background: $block-hover-background; }
+    }
+    """
 
     def __init__(self, narrower_than: Mapping[str, int]) -> None:
         """`narrower_than`: action → the width in columns below which its key is shown."""
-        super().__init__(show_command_palette=False)
+        super().__init__()
         self._narrower_than = narrower_than
-        self._room = 0
         self._escape = ""
+        self._keys: list[ShownKey] = []
+        """All that could be shown."""
+        self._hovered: ShownKey | None = None
+
+    def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, self._read_keys)
+
+    def _read_keys(self, screen: Screen[Any]) -> None:
+        if not screen.app.app_focus:  # the row of a terminal without the focus stays as it is
+            return
+        keys: dict[str, ShownKey] = {}
+        for _, binding, is_enabled, tooltip in screen.active_bindings.values():
+            if binding.show and binding.action not in keys:
+                name = binding.action.rpartition(".")[2].partition("(")[0]
+                label, tip = screen.app.get_key_display(binding), tooltip or binding.description
+                keys[binding.action] = ShownKey(
+                    name, binding.key, label, binding.description, is_enabled, tip
+                )
+        if self._keys != (found := list(keys.values())):
+            self._keys = found
+            self.refresh()
 
     def set_escape(self, label: str) -> None:
         """What the keys of `stop` do now, in a word or two; empty if nothing, and then they are not shown."""
         if label != self._escape:
             self._escape = label
-            self.refresh(recompose=True)
+            self.refresh()
 
-    def compose(self) -> ComposeResult:
-        self._room = self.app.size.width
-        widgets: list[Widget] = list(super().compose())
+    def _shown(self) -> list[ShownKey]:
+        room = self.size.width
         keys = [
-            widget
-            for widget in widgets
-            if isinstance(widget, FooterKey)
-            and self._room < self._narrower_than.get(name_of(widget), self._room + 1)
-            and (self._escape or name_of(widget) != "stop")
+            key._replace(description=self._escape) if key.action == "stop" else key
+            for key in self._keys
+            if room < self._narrower_than.get(key.action, room + 1) and (self._escape or key.action != "stop")
         ]
-        for key in keys:
-            if name_of(key) == "stop":
-                key.description = self._escape
-        kept = fitting(keys, self._room)
-        yield from (widget for widget in widgets if not isinstance(widget, FooterKey) or widget in kept)
+        return fitting(keys, room)
 
-    async def on_resize(self, event: events.Resize) -> None:
-        if event.size.width != self._room:
-            await self.recompose()
+    def render(self) -> Content:
+        parts: list[Content] = []
+        for key in self._shown():
+            style = "key" if key.is_enabled else "disabled"
+            label = Content.styled(f" {key.label} ", self.get_visual_style(f"key-line--{style}"))
+            style = "description" if key.is_enabled else "disabled"
+            description = Content.styled(f"{key.description} ", self.get_visual_style(f"key-line--{style}"))
+            part = Content.assemble(label, description)
+            parts.append(
+                part.stylize(self.get_visual_style("key-line--hover")) if key == self._hovered else part
+            )
+        return Content("").join(parts)
+
+    def _key_at(self, x: int) -> ShownKey | None:
+        for key in self._shown():
+            if x < key.cells:
+                return key
+            x -= key.cells
+        return None
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        self._hover(self._key_at(event.x))
+
+    def on_leave(self) -> None:
+        self._hover(None)
+
+    def _hover(self, key: ShownKey | None) -> None:
+        if key != self._hovered:
+            self._hovered = key
+            self.tooltip = key.tooltip if key else None
+            self.refresh()
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        key = self._key_at(event.x)
+        if key is not None and key.is_enabled:
+            self.app.simulate_key(key.key)
+        elif key is not None:
+            self.app.bell()

@@ -1,4 +1,4 @@
-"""Starts the program over and over on a terminal: each time in a fork of one process that has imported it already, which
+"""Starts the program over and over, on terminals or on pipes: each time in a fork of one process that has imported it already, which
 takes a hundredth of a second where a start of its own takes one.
 
 As a program: serves the requests that come on stdin.
@@ -27,7 +27,7 @@ from tests.patience import Patience
 from ttchat_tui.cli import main
 
 IMPORTED: Final = (
-    "ttchat_tui.cli.entry", "ttchat_tui.cli.main", "ttchat_tui.cli.headless", "ttchat_tui.engine.served.engine",
+    "ttchat_tui.cli.entry", "ttchat_tui.cli.main", "ttchat_tui.cli.headless.driver", "ttchat_tui.engine.served.engine",
     "ttchat_tui.models.prepare", "ttchat_tui.models.hub", "ttchat_tui.ui.config_check",
 )  # fmt: skip
 HUNG: Final = 1000
@@ -36,7 +36,7 @@ HUNG: Final = 1000
 
 @dataclass(frozen=True)
 class Ran:
-    """What reached the terminals, and the exit code, negative for a signal."""
+    """What came from it, and the exit code, negative for a signal."""
 
     stdout: bytes
     stderr: bytes
@@ -59,8 +59,9 @@ class Starter:
         stdin: bytes | None = None,
         environ: Mapping[str, str] = {},
         timeout_s: float = 60.0,
+        on_pipes: bool = False,
     ) -> Ran:
-        """Run it to its end, stdout and stderr each a terminal of its own, stdin a pipe with these bytes or nothing.
+        """Run it to its end, stdout and stderr each a terminal or a pipe of its own, stdin a pipe with these bytes or nothing.
 
         `environ` comes on top of this process's environment.
         """
@@ -69,6 +70,8 @@ class Starter:
             "stdin": base64.b64encode(stdin or b"").decode(),
             "environ": {**os.environ, **environ},
             "timeout_s": timeout_s,
+            "on_pipes": on_pipes,
+            "folder": os.getcwd(),
         }
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -107,7 +110,8 @@ def _serve() -> Callable[[], object]:
     answers = os.fdopen(os.dup(1), "wb")
     for line in requests:
         request = json.loads(line)
-        (out, out_end), (err, err_end) = _terminal(), _terminal()
+        make = os.pipe if request["on_pipes"] else _terminal
+        (out, out_end), (err, err_end) = make(), make()
         in_end, into = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -136,10 +140,10 @@ def _terminal() -> tuple[int, int]:
     return ours, theirs
 
 
-def _received(terminals: Sequence[int], timeout_s: float) -> tuple[list[bytes], bool]:
+def _received(streams: Sequence[int], timeout_s: float) -> tuple[list[bytes], bool]:
     """All that comes until the other ends are closed, and whether they were still open when the time was over."""
-    texts = dict.fromkeys(terminals, b"")
-    left, patience = set(terminals), Patience(timeout_s)
+    texts = dict.fromkeys(streams, b"")
+    left, patience = set(streams), Patience(timeout_s)
     while left and not patience.is_out():
         for each in select.select(left, [], [], 0.2)[0]:
             try:
@@ -149,9 +153,9 @@ def _received(terminals: Sequence[int], timeout_s: float) -> tuple[list[bytes], 
             texts[each] += data
             if not data:
                 left.discard(each)
-    for each in terminals:
+    for each in streams:
         os.close(each)
-    return [texts[each] for each in terminals], bool(left)
+    return [texts[each] for each in streams], bool(left)
 
 
 def _program(request: Any, streams: Sequence[int]) -> Callable[[], object]:
@@ -159,6 +163,7 @@ def _program(request: Any, streams: Sequence[int]) -> Callable[[], object]:
     for descriptor, stream in enumerate(streams):
         os.dup2(stream, descriptor)
         os.close(stream)
+    os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environ"])
     sys.argv = ["ttchat-tui", *request["arguments"]]

@@ -56,6 +56,12 @@ def pauses_until_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("textual.app.wait_for_idle", until_at_rest)
 
 
+@pytest.fixture
+def keys_while_a_thread_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Pilot's pauses end while a thread works: for a test in which it waits for the test."""
+    monkeypatch.setitem(globals(), "MOST_THREAD_LOOKS", 1)
+
+
 _parse_rules = Stylesheet._parse_rules
 _parsed: dict[tuple[object, ...], list[RuleSet]] = {}
 

@@ -8,6 +8,7 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from textual.widgets import Input, Static
 
 from tests.fakes import Script
@@ -55,6 +56,7 @@ async def test_an_import_is_tried_made_and_listed(tmp_path: Path) -> None:
         await until(pilot, lambda: words_in(index) == 2)
 
 
+@pytest.mark.usefixtures("keys_while_a_thread_works")
 async def test_closing_the_dialog_stops_an_import_before_anything_is_stored(tmp_path: Path) -> None:
     began, go_on, ended = threading.Event(), threading.Event(), threading.Event()
     stored: list[Path] = []
@@ -84,6 +86,7 @@ async def test_closing_the_dialog_stops_an_import_before_anything_is_stored(tmp_
         assert (results, stored) == ([None], [])
 
 
+@pytest.mark.usefixtures("keys_while_a_thread_works")
 async def test_quitting_stops_an_import(tmp_path: Path) -> None:
     began, stopped = threading.Event(), threading.Event()
 

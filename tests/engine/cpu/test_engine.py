@@ -302,41 +302,21 @@ def test_sampling_that_the_authors_recommend(config: dict[str, Any], expected: S
     assert recommended_sampling(config) == expected
 
 
-_READY = """
-import sys, time, json
+_LOAD = """
+import sys
 from ttchat_tui.engine.cpu.engine import CpuEngine
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
-light = "torch" not in sys.modules
-before = time.perf_counter()
-import torch
-torch_s = time.perf_counter() - before
+assert "torch" not in sys.modules, "the engine's module imports torch before it is asked to load a model"
 # One thread: with two, the barriers of OpenMP collapse where other tests run beside this one.
 spec = ModelSpec(name="smollm2", path=sys.argv[1], options=CpuOptions(threads=1))
-info = CpuEngine().load(spec, lambda progress: None)
-with open("/proc/self/stat") as file:
-    started = int(file.read().rsplit(")", 1)[1].split()[19]) / 100
-with open("/proc/uptime") as file:
-    ready = float(file.read().split()[0])
-heavy = [name for name in ("transformers", "gguf", "accelerate") if name in sys.modules]
-print(json.dumps({"ready_s": ready - started, "load_s": info.load_s, "torch_s": torch_s, "label": info.label, "heavy": heavy, "light": light}))
+CpuEngine().load(spec, lambda progress: None)
+print(*{"transformers", "gguf", "accelerate"} & set(sys.modules))
 """
 
 
 @pytest.mark.model
-def test_smollm2_is_ready_within_five_seconds_of_process_start_and_without_transformers(
-    default_model_path: Path,
-) -> None:
-    """The limit is relative to the import of torch (1.2 s on an idle machine), as other tests may run beside this one."""
-    slowest = 0.0
-    for _ in range(3):
-        command = [sys.executable, "-c", _READY, str(default_model_path)]
-        run = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        assert run["heavy"] == []
-        assert run["light"], "the engine's module loads torch before it is asked to load a model"
-        print(
-            f"ready {run['ready_s']:.2f} s after start, {run['label']}; import torch {run['torch_s']:.2f} s"
-        )
-        slowest = run["ready_s"] / run["torch_s"] * 1.2
-        if slowest <= 5.0:
-            return
-    pytest.fail(f"ready after {slowest:.1f} s, where importing torch takes 1.2 s")
+def test_smollm2_is_loaded_without_transformers(default_model_path: Path) -> None:
+    """They take seconds to import; `benchmarks/bench_startup.py` has the figures."""
+    command = [sys.executable, "-c", _LOAD, str(default_model_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

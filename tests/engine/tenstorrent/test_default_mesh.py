@@ -68,7 +68,8 @@ def test_of_several_cards_the_first_is_used_and_the_note_says_how_to_use_more(
 ) -> None:
     choice = choose_mesh("", machine(tmp_path, *types), {})
     assert (choice.name, choice.variables) == (name, ONE)
-    assert choice.note.startswith(f"{len(types)} cards were found")
+    unit = "chips" if joined == "P300x2" else "cards"  # two chips on each
+    assert choice.note.startswith(f"{len(types)} {unit} were found")
     assert "[tt] mesh_device" in choice.note
     assert (f'"{joined}"' in choice.note) == bool(joined)
 

@@ -230,6 +230,8 @@ def test_the_host_samples_with_a_note_when_the_cards_sampler_fails(
     assert info.capabilities.sampling == Capabilities().sampling
     assert reply(engine)[0] == expected(installed)
     assert EVENTS.count("trace 1") == 1
+    notes = load(engine, installed, sampling="device", prefill_trace=True).notes
+    assert not any("with sampling on the card" in each for each in notes)
 
 
 def test_a_package_without_sampling_parameters_is_sampled_on_the_host(tmp_path: Path) -> None:

@@ -108,6 +108,11 @@ def test_the_trace_region_is_upstreams_for_model_and_device() -> None:
     assert trace_region_bytes("Another", "") == 50_000_000
 
 
+@pytest.mark.parametrize("galaxy", ["TG", "tg", "8x4", "BH-Galaxy"])
+def test_a_galaxy_has_the_trace_region_of_one_under_every_name(galaxy: str) -> None:
+    assert trace_region_bytes("Qwen3-32B", galaxy) == 200_000_000
+
+
 def test_the_error_of_a_small_trace_region_gives_the_size_it_needs() -> None:
     text = "Creating trace buffers of size 60817408B on MeshDevice 1, but only 50000000B is allocated for trace region."
     assert needed_trace_region(text) == 60817408 * 5 // 4

@@ -76,11 +76,12 @@ def choose_mesh(named: str, system: System, environ: Mapping[str, str]) -> MeshC
         return MeshChoice(name=name, is_default=True)
     if len(kinds) < 2 or not _ONE_CHIP.keys() >= set(kinds):
         return MeshChoice(name=named, is_default=is_default)
+    unit = "chips" if "p300" in kinds else "cards"  # a P300 has a device file for each of its chips
     return MeshChoice(
         name=named or _ONE_CHIP[kinds[0]],
         is_default=is_default,
         variables=dict.fromkeys(VISIBLE_VARIABLES, str(numbers[0])),
-        note=one_chip_note(f"{len(kinds)} cards", _JOINED.get(board, "")) if is_default else "",
+        note=one_chip_note(f"{len(kinds)} {unit}", _JOINED.get(board, "")) if is_default else "",
     )
 
 

@@ -210,10 +210,13 @@ def _ready(card: LoadedCard, tokenizer: ChatTokenizer, template: ChatTemplate) -
 
 
 def _programs(card: LoadedCard) -> int | None:
-    """How many programs are compiled; None if this ttnn does not count them. For the log: what is compiled after a trace was
+    """How many programs are compiled; None if this ttnn or this card does not count them. For the log: what is compiled after a trace was
     recorded may be overwritten by its replay."""
     count = getattr(card.mesh.device, "num_program_cache_entries", None)
-    return None if count is None else int(count())
+    try:
+        return None if count is None else int(count())
+    except RuntimeError:  # the card failed: the reply's own error says so
+        return None
 
 
 def _capabilities(loaded: _Loaded) -> Capabilities:

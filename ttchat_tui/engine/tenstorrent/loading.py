@@ -9,7 +9,7 @@ import logging
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -194,42 +194,37 @@ def _drop_tensors(error: BaseException) -> None:
     gc.collect()
 
 
+class _Built(NamedTuple):
+    """What S1 to S6 make of a model."""
+
+    generator: Any
+    arguments: Any
+    kv_cache: Any
+    profile: Profile
+    context: int
+
+
 def _build_generator(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressReporter) -> LoadedCard:
     """S1 to S6."""
-    options = spec.options
-    context = context_positions(spec.requested_context, spec.model_context, options.max_batch_size)
+    context = context_positions(spec.requested_context, spec.model_context, spec.options.max_batch_size)
     with native_progress(report) as progress:
         generators = _library_module("generator")
-        arguments, model, kv_cache = _build_model(ttnn, mesh, options, context, progress)
+        arguments, model, kv_cache = _build_model(ttnn, mesh, spec.options, context, progress)
         generator = generators.Generator(
             model=[model], model_args=[arguments], mesh_device=mesh.device, tokenizer=arguments.tokenizer
         )
         profile = identify(generator)
-        family = family_of(profile)
+        has_parameters = family_of(profile).has_sampler
         choice = choose_sampler(
-            options, generators, model, name=spec.name, has_parameters=family.has_sampler, label=profile.name
+            spec.options, generators, model, name=spec.name, has_parameters=has_parameters, label=profile.name
         )
-        recorded = choose_prefill_trace(options, profile, arguments, card_samples=choice.kind is not None)
-        new_model = functools.partial(
-            family,
-            generator,
-            profile,
-            kv_cache=kv_cache,
-            page_table=page_table(options.max_batch_size, context // BLOCK_SIZE),
-            trace=options.trace,
-            records_prefill=bool(recorded.lengths),
-            release_trace=ttnn.release_trace,
-            count_programs=mesh.device.num_program_cache_entries,
-        )
-        warm = functools.partial(
-            warm_up,
-            lengths=warm_lengths(profile.name, context, recorded.lengths),
-            traced=recorded.lengths,
-            progress=progress,
-            report=report,
-            starts_behind=options.kv_reuse and profile.has_start_pos,
-        )
-        card_model, choice = _warm_model(new_model, warm, choice)
+        built = _Built(generator, arguments, kv_cache, profile, context)
+        warm = functools.partial(_warm_model, ttnn, mesh, spec.options, built, progress, report)
+        try:
+            card_model, notes = warm(choice)
+        except SamplerFailed as failure:
+            _drop_tensors(failure)
+            card_model, notes = warm(sample_on_host(str(failure)))
         stepper = CardStepper(card_model)
         return LoadedCard(
             mesh=mesh,
@@ -241,8 +236,7 @@ def _build_generator(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressRepo
             notes=(
                 *_context_notes(spec, context),
                 *_fault_notes(arguments),
-                *choice.notes,
-                *recorded.notes,
+                *notes,
                 *_reuse_notes(card_model, stepper, spec, profile),
             ),
         )
@@ -281,22 +275,45 @@ def _fault_notes(arguments: Any) -> tuple[str, ...]:
 
 
 def _warm_model(
-    new_model: Callable[..., CardModel], warm: Callable[[CardModel], None], choice: SamplerChoice
-) -> tuple[CardModel, SamplerChoice]:
-    """A model that has run once. If device sampling fails, the host samples."""
-    model = new_model(sampling_params=choice.kind)
+    ttnn: Any,
+    mesh: Mesh,
+    options: TenstorrentOptions,
+    built: _Built,
+    progress: NativeProgress,
+    report: ProgressReporter,
+    choice: SamplerChoice,
+) -> tuple[CardModel, tuple[str, ...]]:
+    """A model that has run once, and notes on how it samples and what it records.
+
+    Raises:
+        SamplerFailed: sampling on the card does not work.
+    """
+    card_samples = choice.kind is not None
+    recorded = choose_prefill_trace(options, built.profile, built.arguments, card_samples=card_samples)
+    model = family_of(built.profile)(
+        built.generator,
+        built.profile,
+        kv_cache=built.kv_cache,
+        page_table=page_table(options.max_batch_size, built.context // BLOCK_SIZE),
+        trace=options.trace,
+        records_prefill=bool(recorded.lengths),
+        release_trace=ttnn.release_trace,
+        count_programs=mesh.device.num_program_cache_entries,
+        sampling_params=choice.kind,
+    )
     try:
-        try:
-            warm(model)
-        except SamplerFailed as failure:
-            choice = sample_on_host(str(failure))
-            _drop_tensors(failure)
-            model = new_model()
-            warm(model)
+        warm_up(
+            model,
+            warm_lengths(built.profile.name, built.context, recorded.lengths),
+            progress,
+            report,
+            traced=recorded.lengths,
+            starts_behind=options.kv_reuse and built.profile.has_start_pos,
+        )
     except BaseException:
         model.close()
         raise
-    return model, choice
+    return model, (*choice.notes, *recorded.notes)
 
 
 def _reuse_notes(model: CardModel, stepper: CardStepper, spec: CardSpec, profile: Profile) -> tuple[str, ...]:

@@ -143,9 +143,15 @@ def generator_fabric(ttnn: Any, generation: str) -> str:
 
 
 def trace_region_bytes(model: str, device: str) -> int:
-    """Bytes for traces, as upstream measured them for this model (base name) on this device."""
+    """Bytes for traces, as upstream measured them for this model (base name) on this device (as in MESH_DEVICE).
+
+    Raises:
+        ModelLoadError: the device is unknown.
+    """
+    is_galaxy = device != "" and named_shape(device) == _GALAXY
+    names = ("", "TG" if is_galaxy else device.upper())
     for prefix, on, size in TRACE_REGIONS:
-        if model.lower().startswith(prefix.lower()) and on in ("", device.upper()):
+        if model.lower().startswith(prefix.lower()) and on in names:
             return size
     return DEFAULT_TRACE_REGION
 

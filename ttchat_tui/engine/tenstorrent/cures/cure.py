@@ -8,11 +8,13 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.domain.errors import ErrorKind
+from ttchat_tui.domain.installation import install_command
 
 
 class Cure(msgspec.Struct, frozen=True):
     part: str
-    """A regular expression to search for in `TypeName: native text`. Its named groups may be used in the other texts."""
+    """A regular expression to search for in `TypeName: native text`. Its named groups may be used in the other texts. With a group
+    `module`, so may `install` and `upgrade`: the commands that do so."""
     kind: ErrorKind
     meaning: str
     cure: str
@@ -23,6 +25,11 @@ class Cure(msgspec.Struct, frozen=True):
         if match is None:
             return None
         named = match.groupdict()
+        module = named.get("module", "")
+        named |= {
+            "install": install_command(module),
+            "upgrade": install_command("--upgrade", module),
+        }
         return msgspec.structs.replace(
             self, meaning=self.meaning.format(**named), cure=self.cure.format(**named)
         )

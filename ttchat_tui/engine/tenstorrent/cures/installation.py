@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ttchat_tui.domain.installation import install_command
 from ttchat_tui.engine.tenstorrent.cures.cure import Cure
 
 _FROM_TT_METAL: Final = "Start ttchat-tui in the venv of the tt-metal checkout"
@@ -39,7 +40,7 @@ INSTALLATION: Final[tuple[Cure, ...]] = (
         r"No module named '?(llama_models|pi)\b",
         "missing_dependency",
         "tt-metal before 2026-06 needs the package llama_models, which is not installed.",
-        "pip install git+https://github.com/tenstorrent/llama-models.git@tt_metal_tag, or use a newer checkout.",
+        f"{install_command('git+https://github.com/tenstorrent/llama-models.git@tt_metal_tag')}, or use a newer checkout.",
     ),
     Cure(
         r"cannot import name '\w+' from 'transformers|No module named '?transformers\."
@@ -66,25 +67,25 @@ INSTALLATION: Final[tuple[Cure, ...]] = (
         r"No module named '?(?P<whole>(?P<module>\w+)\.\w[\w.]*)",
         "missing_dependency",
         "The version of {module} that is installed here does not fit: it has no {whole}.",
-        f"{_FROM_TT_METAL}, or: pip install --upgrade {{module}}",
+        f"{_FROM_TT_METAL}, or: {{upgrade}}",
     ),
     Cure(
         r"cannot import name '(?P<name>\w+)' from '(?P<module>\w+)",
         "missing_dependency",
         "The version of {module} that is installed here does not fit: it has no {name}.",
-        f"{_FROM_TT_METAL}, or: pip install --upgrade {{module}}",
+        f"{_FROM_TT_METAL}, or: {{upgrade}}",
     ),
     Cure(
         r"No module named '?transformers\b",
         "missing_dependency",
         "The package transformers is not installed here.",
-        f"{_FROM_TT_METAL}, or pip install the version that it pins: `ttchat-tui doctor` names it.",
+        f"{_FROM_TT_METAL}, or install the version that it pins: `ttchat-tui doctor` names it.",
     ),
     Cure(
         r"No module named '?(?P<module>\w+)",
         "missing_dependency",
         "The package {module} is not installed here.",
-        f"{_FROM_TT_METAL}, or: pip install {{module}}",
+        f"{_FROM_TT_METAL}, or: {{install}}",
     ),
     # -- shared libraries
     Cure(

@@ -28,6 +28,7 @@ from ttchat_tui.engine.base import EngineError, LoadCancelled, MissingDependency
 from ttchat_tui.engine.cpu import engine as engine_module
 from ttchat_tui.engine.cpu import loading
 from ttchat_tui.engine.cpu.engine import CpuEngine
+from ttchat_tui.engine.cpu.warm_up import usable_cores
 from ttchat_tui.engine.cpu.weights.kernels import working_kernels
 from ttchat_tui.engine.text.generation_config import recommended_sampling
 
@@ -41,10 +42,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(
-    engine: CpuEngine, folder: Path, precision: Any = "auto", **fields: Any
+    engine: CpuEngine, folder: Path, precision: Any = "auto", *, threads: int = 1, **fields: Any
 ) -> tuple[EngineInfo, list[LoadProgress]]:
     seen: list[LoadProgress] = []
-    options = CpuOptions(threads=1, precision=precision)
+    options = CpuOptions(threads=threads, precision=precision)
     spec = ModelSpec(name="tiny", path=str(folder), options=options, **fields)
     return engine.load(spec, seen.append), seen
 
@@ -221,6 +222,13 @@ def test_a_shorter_context_is_kept_and_a_longer_one_noted(folder: Path) -> None:
     info, _ = load(CpuEngine(), folder, context_length=4096)
     assert info.context_length == 512
     assert any("4,096" in note for note in info.notes)
+
+
+def test_more_threads_than_cores_are_named_in_a_note(folder: Path) -> None:
+    cores = usable_cores()
+    for threads, is_named in ((cores, False), (cores + 1, True)):
+        info, _ = load(CpuEngine(), folder, threads=threads)
+        assert any(f"{threads} threads on {cores} core" in note for note in info.notes) == is_named
 
 
 @pytest.mark.parametrize("precision", ["fp32", "f16", "bf16", "int8", "int4"])

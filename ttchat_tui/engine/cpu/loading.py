@@ -147,7 +147,7 @@ def _read_model(spec: ModelSpec, report: ProgressReporter) -> _ColdModel:
 
 
 def _notes(model: _ColdModel, spec: ModelSpec) -> list[str]:
-    """What the user should know about the template and the context."""
+    """What the user should know about the template, the context and the threads."""
     notes: list[str] = []
     if model.template.is_fallback:
         notes.append("The model has no chat template: turns are written as “User:” and “Assistant:” lines.")
@@ -160,6 +160,9 @@ def _notes(model: _ColdModel, spec: ModelSpec) -> list[str]:
             f"The context is {model.context_length:,} tokens, the model's maximum, instead of the"
             f" {spec.context_length:,} requested."
         )
+    threads, cores = spec.options_as(CpuOptions).threads, usable_cores()
+    if threads > cores:
+        notes.append(f"{threads} threads on {cores} core{'s' * (cores > 1)}: more threads than cores slow it down.")
     return notes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from ttchat_tui.engine.tenstorrent.environment import (
     find_checkout,
     importable_library,
     model_folder,
+    require_whole_chunks,
     variables,
 )
 
@@ -194,6 +196,24 @@ def test_each_load_has_its_own_place_for_weights_and_leaves_the_users_as_it_was(
             assert environ["TT_CACHE_PATH"] == f"{theirs or '/configured'}/{name}"
         assert environ.get("TT_CACHE_PATH") == before.get("TT_CACHE_PATH")
     assert cache_parent("", {}, Path("/models/Llama")) == Path("/models/tenstorrent")
+
+
+@pytest.mark.parametrize(
+    ("size", "is_right"),
+    [
+        ("", True),
+        ("2", True),
+        ("32", True),
+        ("0", False),
+        ("3", False),
+        ("-4", False),
+        ("4k", False),
+        ("²", False),
+    ],
+)
+def test_a_chunk_of_prefill_is_a_multiple_of_2048_tokens(size: str, is_right: bool) -> None:
+    with nullcontext() if is_right else pytest.raises(ModelLoadError, match="multiples of 2,048"):
+        require_whole_chunks({"MAX_PREFILL_CHUNK_SIZE": size})
 
 
 def test_without_a_limit_no_time_out_is_set() -> None:

@@ -162,7 +162,9 @@ def _notes(model: _ColdModel, spec: ModelSpec) -> list[str]:
         )
     threads, cores = spec.options_as(CpuOptions).threads, usable_cores()
     if threads > cores:
-        notes.append(f"{threads} threads on {cores} core{'s' * (cores > 1)}: more threads than cores slow it down.")
+        notes.append(
+            f"{threads} threads on {cores} core{'s' * (cores > 1)}: more threads than cores slow it down."
+        )
     return notes
 
 

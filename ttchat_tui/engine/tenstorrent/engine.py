@@ -159,6 +159,8 @@ class TenstorrentEngine:
         mesh = _mesh(options)  # First: it needs nothing that may be missing.
         checkout = environment.find_checkout(options.home, os.environ, home=home(), current=current_folder())
         api = environment.choose_api(options.api, checkout, os.environ)
+        if api == "generator":
+            environment.require_whole_chunks(os.environ)
         path = Path(spec.path)
         if not path.is_dir():
             raise ModelLoadError(

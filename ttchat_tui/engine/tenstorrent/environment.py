@@ -182,6 +182,21 @@ def variables(settings: EnvironmentSettings, environ: Mapping[str, str]) -> dict
     return changes
 
 
+def require_whole_chunks(environ: Mapping[str, str]) -> None:
+    """Check MAX_PREFILL_CHUNK_SIZE, in units of 1,024 tokens: the Generator splits long prompts into multiples of 2,048
+    (`get_max_prefill_chunk_size` in tt_transformers' common.py), and reads the variable without a look at it.
+
+    Raises:
+        ModelLoadError: it is no such number; the first long prompt would fail.
+    """
+    size = environ.get("MAX_PREFILL_CHUNK_SIZE", "")
+    if size and not (size.isdecimal() and int(size) > 0 and int(size) % 2 == 0):
+        raise ModelLoadError(
+            f"MAX_PREFILL_CHUNK_SIZE is {size!r}, and tt-metal splits prompts into multiples of 2,048 tokens.",
+            "Set it to an even number of 1,024 tokens, such as 4 or 32, or unset it.",
+        )
+
+
 _OF_ONE_LOAD: Final = ("HF_MODEL", "HF_HUB_OFFLINE", "TT_CACHE_PATH", *VISIBLE_VARIABLES)
 """Variables of one model's load; the others hold for the process."""
 

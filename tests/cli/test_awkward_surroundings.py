@@ -13,7 +13,7 @@ import pytest
 from tests.cli.program import run
 from tests.engine.cpu.native_kernel import lend_kernel
 from tests.engine.cpu.tiny_models import build, save
-from ttchat_tui.config.load import read_toml
+from ttchat_tui.config.toml_file import read_toml
 
 CHECKOUT = str(Path(__file__).parents[2])
 

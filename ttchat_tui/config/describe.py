@@ -38,11 +38,31 @@ _WORDS: Final = (
 ValueKind: TypeAlias = Literal["text", "list", "bool", "int", "float", "section"]
 
 
-def expectation(path: Sequence[str]) -> str:
+_UNKNOWN: Final = re.compile(r"there is no key `(.*)`", re.DOTALL)
+_INDEX: Final = re.compile(r"\[[^\]]*\]")
+"""The end of `$.sampling.stop[0]` and `$.keys[...]`: a place in a list or table."""
+
+
+def problem(error: msgspec.ValidationError, schema: type | None = None) -> tuple[str, str, str]:
+    """What is wrong, in words; where, as `$.sampling.top_k`; and the cure. `schema`: of another file than config.toml."""
+    what, path = error_path(error)
+    unknown = _UNKNOWN.fullmatch(what)
+    if unknown:
+        name = unknown.group(1)
+        return "there is no such setting", f"{path}.{name}", known_names(names_in(path), name, schema)
+    return what, path, expectation(names_in(path), schema)
+
+
+def names_in(path: str) -> list[str]:
+    """`$.sampling.stop[0]` → `sampling`, `stop`."""
+    return _INDEX.sub("", path).split(".")[1:]
+
+
+def expectation(path: Sequence[str], schema: type | None = None) -> str:
     """The cure for a wrong value at `path`: `give a number from 0 to 2`. Empty for an unknown path."""
     if list(path) == ["model", "engine"]:
         return f"give one of {', '.join(sorted(engine_choices()))}"
-    info = _find(path)
+    info = _find(path, schema)
     match info:
         case inspect.FloatType() | inspect.IntType():
             what = "a number" if isinstance(info, inspect.FloatType) else "a whole number"
@@ -65,11 +85,12 @@ def expectation(path: Sequence[str]) -> str:
             return ""
 
 
-def known_names(section: Sequence[str], name: str) -> str:
+def known_names(section: Sequence[str], name: str, schema: type | None = None) -> str:
     """The cure for an unknown `name` in `section`: the setting that was probably meant, else all of them."""
-    info = _find(section)
+    info = _find(section, schema)
     names = [field.name for field in info.fields] if isinstance(info, inspect.StructType) else []
-    near = difflib.get_close_matches(name, [*names, *old_names(".".join(section))], n=1)
+    old = old_names(".".join(section)) if schema is None else ()
+    near = difflib.get_close_matches(name, [*names, *old], n=1)
     return f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(names)}"
 
 
@@ -94,9 +115,9 @@ def value_kind(path: Sequence[str]) -> ValueKind | None:
             return None
 
 
-def _find(path: Sequence[str]) -> inspect.Type | None:
+def _find(path: Sequence[str], schema: type | None = None) -> inspect.Type | None:
     """The type at `path`. Below `sampling` it is that of `SamplingParams`, which has the ranges."""
-    info: inspect.Type = inspect.type_info(config_type())
+    info: inspect.Type = inspect.type_info(schema or config_type())
     for depth, name in enumerate(path):
         if isinstance(info, inspect.DictType):
             info = info.value_type

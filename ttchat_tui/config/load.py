@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import codecs
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
 
-from ttchat_tui.config.describe import error_path, expectation, known_names, value_kind
+from ttchat_tui.config.describe import expectation, names_in, problem, value_kind
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.old_places import at_new_places, new_path
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config, config_type, engine_choices
+from ttchat_tui.config.toml_file import read_toml
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.domain.special_files import special_file
 from ttchat_tui.domain.text import decoded
 from ttchat_tui.domain.user_paths import expanded
 
@@ -35,12 +33,6 @@ SHORT_VARIABLES: Final[dict[str, str]] = {
 }
 """Every setting has a variable TTCHAT_SECTION__NAME (TTCHAT_SAMPLING__TOP_K=20). The usual ones have a short form, and one
 has a name that other programs use too."""
-
-_UNKNOWN: Final = re.compile(r"there is no key `(.*)`", re.DOTALL)
-_INDEX: Final = re.compile(r"\[[^\]]*\]")
-"""The end of `$.sampling.stop[0]` and `$.keys[...]`: a place in a list or table."""
-
-_TOML_PLACE: Final = re.compile(r"(.*?) \(at (line \d+, column \d+|end of document)\)$", re.DOTALL)
 
 
 class _Layer(msgspec.Struct, frozen=True):
@@ -135,40 +127,6 @@ def _layer(where: str, values: dict[str, Any]) -> _Layer:
     return _Layer(where, *at_new_places(values, where))
 
 
-def read_toml(file: Path) -> dict[str, Any]:
-    """The contents of a TOML file.
-
-    Raises:
-        ConfigError: missing, a folder, unreadable, not UTF-8, or broken TOML (with line and column).
-    """
-    where = str(file)
-    if str(file) != os.devnull and not where.startswith("/dev/fd/") and (what := special_file(file)):
-        # A shell's `--config <(…)` is a pipe, and /dev/null the usual way to say "none": both are allowed.
-        raise ConfigError(where, f"is {what}", cure="name a file")
-    try:
-        # Editors on Windows begin a text with a byte order mark, which TOML does not allow.
-        text = file.read_bytes().removeprefix(codecs.BOM_UTF8).decode()
-        return msgspec.toml.decode(text, type=decodable(dict[str, Any]))
-    except RecursionError as error:
-        raise ConfigError(
-            where, "is nested too deeply", cure="no setting is more than a table in a table"
-        ) from error
-    except FileNotFoundError as error:
-        raise ConfigError(where, "there is no such file", cure="correct the path, or leave it out") from error
-    except IsADirectoryError as error:
-        raise ConfigError(where, "is a folder", cure="name the file in it") from error
-    except OSError as error:
-        cure = "make it readable for you"
-        raise ConfigError(where, f"cannot be read ({error.strerror})", cure=cure) from error
-    except UnicodeDecodeError as error:
-        what = f"is not UTF-8 text (byte {error.object[error.start]:#04x} at offset {error.start})"
-        raise ConfigError(where, what, cure="save it as UTF-8") from error
-    except msgspec.DecodeError as error:
-        place = _TOML_PLACE.match(str(error))
-        what, at = place.groups() if place else (str(error), "TOML")
-        raise ConfigError(where, f"{at}: {what}", cure="correct the TOML there") from error
-
-
 def _variable_layer(variable: str, path: list[str], text: str) -> _Layer:
     """One environment variable, its text converted to the setting's type. A text that does not fit stays a text, and the
     check of the types then reports what was expected."""
@@ -235,13 +193,6 @@ def _checked(values: dict[str, Any], layer: _Layer) -> Config:
 
 
 def _config_error(error: msgspec.ValidationError, layer: _Layer) -> ConfigError:
-    what, path = error_path(error)
-    names = _INDEX.sub("", path).split(".")[1:]
-    unknown = _UNKNOWN.fullmatch(what)
-    if unknown:
-        name = unknown.group(1)
-        return ConfigError(
-            layer.where, "there is no such setting", setting=f"{path}.{name}", cure=known_names(names, name)
-        )
-    setting = layer.written.get(".".join(names[:2]), path)
-    return ConfigError(layer.where, what, setting=setting, cure=expectation(names))
+    what, path, cure = problem(error)
+    setting = layer.written.get(".".join(names_in(path)[:2]), path)
+    return ConfigError(layer.where, what, setting=setting, cure=cure)

@@ -6,7 +6,7 @@ import functools
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
 from ttchat_tui.domain.model_spec import (
     CpuOptions,
@@ -15,7 +15,7 @@ from ttchat_tui.domain.model_spec import (
     RemoteOptions,
     TenstorrentOptions,
 )
-from ttchat_tui.domain.sampling import SamplingParams, checked
+from ttchat_tui.domain.sampling import SamplingDefaults
 from ttchat_tui.engine.factory import ENGINES
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
@@ -34,37 +34,6 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Tokens of prompt and reply together; 0 is the model's own maximum."""
     isolation: Isolation = "process"
     """`process`: the engine runs in a child process, and its crash does not end the app. `thread`: inside the app."""
-
-
-class SamplingDefaults(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
-):
-    """Sampling for new conversations. A parameter that is not given is the model's own recommendation.
-
-    Names and ranges are those of `SamplingParams`; `load_config` checks the ranges.
-    """
-
-    temperature: float | UnsetType = UNSET
-    top_k: int | UnsetType = UNSET
-    top_p: float | UnsetType = UNSET
-    min_p: float | UnsetType = UNSET
-    repetition_penalty: float | UnsetType = UNSET
-    presence_penalty: float | UnsetType = UNSET
-    frequency_penalty: float | UnsetType = UNSET
-    seed: int | UnsetType = UNSET
-    max_tokens: int | UnsetType = UNSET
-    stop: tuple[str, ...] | UnsetType = UNSET
-
-    def over(self, recommended: SamplingParams) -> SamplingParams:
-        """`recommended` with the parameters that are given here in place of its own.
-
-        Raises:
-            msgspec.ValidationError: a value is out of its range; never after `load_config`, which checks them.
-        """
-        given: dict[str, Any] = {
-            name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not UNSET
-        }
-        return checked(msgspec.structs.replace(recommended, **given))
 
 
 class UiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,11 +1,11 @@
-"""Sampling parameters, their ranges, and the named presets."""
+"""Sampling parameters, their ranges, and the named sets of them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from ttchat_tui.domain.decoding import decodable
 
@@ -33,6 +33,39 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The largest number of tokens in a reply."""
     stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=16)] = ()
     """The reply ends before the first of these strings, which is not part of it."""
+
+
+class SamplingDefaults(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Some of the parameters, as a config or a preset gives them: a parameter that is not given is left to the model.
+
+    Names and ranges are those of `SamplingParams`; who reads them from a file checks the ranges.
+    """
+
+    temperature: float | UnsetType = UNSET
+    top_k: int | UnsetType = UNSET
+    top_p: float | UnsetType = UNSET
+    min_p: float | UnsetType = UNSET
+    repetition_penalty: float | UnsetType = UNSET
+    presence_penalty: float | UnsetType = UNSET
+    frequency_penalty: float | UnsetType = UNSET
+    seed: int | UnsetType = UNSET
+    max_tokens: int | UnsetType = UNSET
+    stop: tuple[str, ...] | UnsetType = UNSET
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The parameters that are given, by name."""
+        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not UNSET}
+
+    def over(self, recommended: SamplingParams) -> SamplingParams:
+        """`recommended` with the parameters that are given here in place of its own.
+
+        Raises:
+            msgspec.ValidationError: a value is out of its range; never after it was read from a file.
+        """
+        return checked(msgspec.structs.replace(recommended, **self.given))
 
 
 class Range(msgspec.Struct, frozen=True):

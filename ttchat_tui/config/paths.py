@@ -19,7 +19,8 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
     """The four folders, and what is in them."""
 
     config_dir: Path
-    """config.toml and the user's themes. Never written by the app."""
+    """config.toml, and the user's themes, prompt templates and presets. The app adds files only where the user saves a
+    template or a preset."""
     data_dir: Path
     """What must not be lost: conversations, exports."""
     cache_dir: Path
@@ -35,6 +36,15 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
     def themes_dir(self) -> Path:
         """The user's own themes; they override shipped ones of the same name."""
         return self.config_dir / "themes"
+
+    @property
+    def prompts_dir(self) -> Path:
+        """Prompt templates and system prompts."""
+        return self.config_dir / "prompts"
+
+    @property
+    def presets_dir(self) -> Path:
+        return self.config_dir / "presets"
 
     @property
     def database(self) -> Path:

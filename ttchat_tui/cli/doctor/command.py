@@ -41,6 +41,8 @@ def paths(as_json: AsJson = False) -> None:
     named = {
         "config": found.config_file,
         "themes": found.themes_dir,
+        "prompts": found.prompts_dir,
+        "presets": found.presets_dir,
         "conversations": found.database,
         "backups": backup_folder(found.database),
         "exports": found.exports_dir,

@@ -24,7 +24,7 @@ from ttchat_tui.config.load import load_config, place_of
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState, load_ui_state
-from ttchat_tui.domain.errors import AppError
+from ttchat_tui.domain.errors import AppError, ErrorInfo
 from ttchat_tui.domain.events import ProgressReporter
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
@@ -72,7 +72,8 @@ def run(invocation: Invocation, typed: TypedAhead | None = None) -> int:
                 with TypedAhead() if typed is None else nullcontext(typed) as kept:
                     code = _run(invocation, kept, ending)
         except AppError as error:
-            importlib.import_module(_HEADLESS).report_failure(invocation, error.info)
+            if invocation.prompt is not None:
+                report_failure(invocation.output, invocation.candidates, error.info)
             raise
         except SystemExit as leaving:
             code = int(leaving.code or 0)
@@ -80,6 +81,11 @@ def run(invocation: Invocation, typed: TypedAhead | None = None) -> int:
     if code > 128 and (is_full_screen or code != INTERRUPTED):
         notify(f"ended by {signal_name(code - 128)}.")
     return code
+
+
+def report_failure(output: str, candidates: int, error: ErrorInfo) -> None:
+    """Report on stdout, if `output` has a form for it, an error that ends `-p` before there is a reply."""
+    importlib.import_module(_HEADLESS).report_failure(output, candidates, error)
 
 
 def _run(invocation: Invocation, typed: TypedAhead | None, ending: EndingSignals) -> int:
@@ -91,7 +97,9 @@ def _run(invocation: Invocation, typed: TypedAhead | None, ending: EndingSignals
     invocation = msgspec.structs.replace(invocation, paths=paths)
     state = load_ui_state(paths.ui_state_file)
     model = _model(invocation, config, state)
-    if not is_full_screen or model.place == "--model":  # on the screen the user can choose another model
+    if (
+        not is_full_screen or model.place == invocation.model_flag
+    ):  # on the screen the user can choose another model
         _require_possible(model, invocation, config)
     if not is_full_screen:  # the full screen checks them itself
         screen_settings.check_screen_settings(config, paths, _place_of(invocation))
@@ -141,12 +149,14 @@ def _engine(config: Config, paths: Paths) -> Engine:
 
 
 def _model(invocation: Invocation, config: Config, state: UiState) -> ModelChoice:
-    return model_choice.first_model(
+    choice = model_choice.first_model(
         config,
         os.environ,
         flag=str(invocation.flags.get("model.name", "")),
         last_used=state.last_model or "",
     )
+    is_flag = choice.place == "--model"
+    return msgspec.structs.replace(choice, place=invocation.model_flag) if is_flag else choice
 
 
 def _require_possible(model: ModelChoice, invocation: Invocation, config: Config) -> None:

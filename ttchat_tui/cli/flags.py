@@ -30,6 +30,24 @@ Prompt: TypeAlias = Annotated[
         help="Answer this on stdout and exit; without a text, or with -, read it from stdin.",
     ),
 ]
+Template: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--template",
+        metavar="NAME",
+        help="Answer this prompt template on stdout and exit, with the text of -p and stdin below it; or take it as the system prompt, if it is one.",
+    ),
+]
+Values: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--var", "-V", metavar="NAME=VALUE", help="A variable of --template; may be repeated."),
+]
+Preset: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="System prompt, sampling and model of this preset; other flags override it."
+    ),
+]
 System: TypeAlias = Annotated[str | None, typer.Option(help="System prompt.")]
 MaxTokens: TypeAlias = Annotated[int | None, typer.Option(help="Longest reply, in tokens.")]
 Temperature: TypeAlias = Annotated[float | None, typer.Option(help="0 is greedy.")]

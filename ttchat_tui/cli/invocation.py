@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,6 +16,8 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
 
     flags: dict[str, Any]
     """Config keys (`sampling.temperature`) that flags set."""
+    model_flag: Literal["--model", "--preset"] = "--model"
+    """The flag that `model.name` in `flags` comes from."""
     config_file: Path | None
     paths: Paths
     prompt: str | None

@@ -12,13 +12,15 @@ import typer
 from typer.core import TyperGroup
 
 from ttchat_tui import __version__
-from ttchat_tui.cli import chat, choices, flags, imports, models, repair, serve, transcripts
+from ttchat_tui.cli import chat, choices, flags, imports, models, prompts, repair, serve, transcripts
 from ttchat_tui.cli.bench import command as bench
 from ttchat_tui.cli.doctor import command as doctor
 from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.prompt_argument import prompt_text, with_stdin_named
 from ttchat_tui.cli.standard_output import visible_streams, write_line
+from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.paths import find_paths
+from ttchat_tui.domain.prompt_template import TemplateKind
 
 _NOT_OF_TYPE: Final = re.compile(r"is not a valid (int|float)\w*(?: range)?")
 
@@ -75,6 +77,8 @@ app = typer.Typer(
     invoke_without_command=True,
 )
 app.add_typer(models.app, name="models")
+app.add_typer(prompts.prompts, name="prompts")
+app.add_typer(prompts.presets, name="presets")
 app.command("export")(transcripts.export)
 app.command("import")(imports.import_)
 app.command("repair")(repair.repair)
@@ -98,6 +102,9 @@ def start(
     context_length: flags.ContextLength = None,
     isolation: flags.Isolation = None,
     prompt: flags.Prompt = None,
+    template: flags.Template = None,
+    var: flags.Values = None,
+    preset: flags.Preset = None,
     system: flags.System = None,
     max_tokens: flags.MaxTokens = None,
     temperature: flags.Temperature = None,
@@ -124,7 +131,7 @@ def start(
     if context.invoked_subcommand is not None:
         _refuse_chat_flags(context, context.invoked_subcommand)
     else:
-        raise typer.Exit(chat.run(_invocation(context.params)))
+        raise typer.Exit(chat.run(_reported_invocation(context.params)))
 
 
 def _refuse_chat_flags(context: typer.Context, command: str) -> None:
@@ -135,19 +142,60 @@ def _refuse_chat_flags(context: typer.Context, command: str) -> None:
             context.fail(f"{each.opts[0]} is a flag of the chat. Flags of {command} come after its name.")
 
 
+def _reported_invocation(given: dict[str, Any]) -> Invocation:
+    """The invocation of a parsed command line. An error in a template or preset is the result that `--output` asks for, as any
+    other error in the settings.
+
+    Raises:
+        ConfigError, typer.BadParameter
+    """
+    try:
+        return _invocation(given)
+    except ConfigError as error:
+        if given["prompt"] is not None or given["template"] is not None:
+            chat.report_failure(given["output"], given["candidates"], error.info)
+        raise
+
+
 def _invocation(given: dict[str, Any]) -> Invocation:
-    """The invocation of a parsed command line. `given`: the parameters of `start`, as typed."""
+    """The invocation of a parsed command line. `given`: the parameters of `start`, as typed.
+
+    Raises:
+        ConfigError, typer.BadParameter
+    """
+    typed = flags.settings(given)
+    preset = prompts.preset_settings(given["preset"]) if given["preset"] else {}
+    template = _template(given)
+    prompt = prompt_text(given["prompt"], template.get("prompt", ""))
     for name, usual in (("output", "text"), ("candidates", 1)):
-        if given["prompt"] is None and given[name] != usual:
+        if prompt is None and given[name] != usual:
             raise typer.BadParameter("it needs -p", param_hint=f"--{name}")
+    system = {"system_prompt": template["system"]} if "system" in template else {}
     return Invocation(
-        flags=flags.settings(given),
+        flags=preset | typed | system,
+        model_flag="--preset" if "model.name" in preset and "model.name" not in typed else "--model",
         config_file=given["config"],
         paths=find_paths(os.environ),
-        prompt=prompt_text(given["prompt"]),
+        prompt=prompt,
         output=given["output"],
         candidates=given["candidates"],
         save=not given["no_save"],
         resume=given["resume"],
         plain=given["plain"],
     )
+
+
+def _template(given: dict[str, Any]) -> dict[TemplateKind, str]:
+    """The text of `--template` under its kind; empty without the flag.
+
+    Raises:
+        ConfigError, typer.BadParameter
+    """
+    if given["template"] is None:
+        if given["var"]:
+            raise typer.BadParameter("it needs --template", param_hint="-V")
+        return {}
+    kind, text = prompts.filled_template(given["template"], given["var"] or ())
+    if kind == "system" and given["system"] is not None:
+        raise typer.BadParameter("it is a system prompt, as --system is", param_hint="--template")
+    return {kind: text}

@@ -55,20 +55,21 @@ def _is_flag(text: str, known: Collection[str]) -> bool:
     return (text.startswith("--") and (text == "--" or text.strip("-") != "")) or text[:2] in known
 
 
-def prompt_text(prompt: str | None) -> str | None:
-    """The prompt: stdin alone for `-p -`, else the text of `-p`, and piped stdin after a blank line.
+def prompt_text(prompt: str | None, template: str = "") -> str | None:
+    """The prompt: the filled template, the text of `-p`, and piped stdin, with a blank line between; for `-p -`, stdin is
+    that text. None if there is neither a template nor `-p`.
 
     Line ends around piped text are dropped, a byte order mark too; Windows line ends become `\\n`.
 
     Raises:
         typer.BadParameter: the prompt is empty.
     """
-    if prompt is None:
+    if prompt is None and not template:
         return None
     stdin = None if sys.stdin is None or sys.stdin.isatty() else sys.stdin
     piped = stdin.buffer.read().decode("utf-8-sig", "replace").replace("\r\n", "\n") if stdin else ""
-    parts = (piped,) if prompt == STDIN else (decoded(prompt), piped)
-    text = "\n\n".join(part.strip("\r\n") for part in parts if part.strip())
+    typed = "" if prompt in (None, STDIN) else decoded(prompt)
+    text = "\n\n".join(part.strip("\r\n") for part in (template, typed, piped) if part.strip())
     if not text.strip():
         what = (
             "the prompt is empty"

@@ -13,7 +13,7 @@ DEFAULT: Final = "smollm2-135m-instruct"
 """The catalog's default, repeated here: reading the catalog takes 5 ms before the first frame."""
 
 NameSource: TypeAlias = Literal[
-    "--model", "TTCHAT_MODEL", "TTCHAT_MODEL__NAME", "HF_MODEL", "config", "last used", "default"
+    "--model", "--preset", "TTCHAT_MODEL", "TTCHAT_MODEL__NAME", "HF_MODEL", "config", "last used", "default"
 ]
 
 

@@ -43,12 +43,9 @@ def run(session: ChatSession, invocation: Invocation) -> int:
         return run_prompt(driver, invocation.prompt, output, invocation.candidates)
 
 
-def report_failure(invocation: Invocation, error: ErrorInfo) -> None:
-    """Report on stdout, if `-p` has a format for it, an error that ends the program before there is a reply."""
-    if invocation.prompt is not None:
-        output_for(invocation.output, sys.stdout, is_kept=False, candidates=invocation.candidates).failed(
-            error
-        )
+def report_failure(output: str, candidates: int, error: ErrorInfo) -> None:
+    """Report on stdout, if `output` has a form for it, an error that ends the program before there is a reply."""
+    output_for(output, sys.stdout, is_kept=False, candidates=candidates).failed(error)
 
 
 def _resume(session: ChatSession, invocation: Invocation) -> None:

@@ -1,0 +1,108 @@
+"""`--template`, `--preset` and the lists of both, as the parser hands them on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from ttchat_tui.cli import chat
+from ttchat_tui.cli.invocation import Invocation
+from ttchat_tui.cli.main import app
+from ttchat_tui.config.errors import ConfigError
+
+Run = Callable[..., Any]
+
+REVIEW = """+++
+[variables.code]
+description = "the code"
+[variables.tone]
+default = "kind"
+choices = ["kind", "harsh"]
++++
+In a {{tone}} tone: {{code}}
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Parses a command line: gives the invocation of the chat, or else what was printed."""
+    monkeypatch.setenv("TTCHAT_CONFIG_DIR", str(tmp_path))
+    for name, text in {
+        "prompts/review.md": REVIEW,
+        "prompts/pirate.md": '+++\nkind = "system"\n+++\nYou are a pirate.',
+        "presets/terse.toml": 'model = "m"\nsystem_prompt = "Be brief."\n[sampling]\ntemperature = 0.1\nstop = ["x"]\n',
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    invocations: list[Invocation] = []
+    monkeypatch.setattr(chat, "run", lambda invocation: invocations.append(invocation) or 0)
+
+    def parse(*arguments: str, stdin: str = "") -> Invocation | str:
+        invocations.clear()
+        done = CliRunner().invoke(app, arguments, input=stdin)
+        error = f"\n{done.exception}" if isinstance(done.exception, ConfigError) else ""
+        return invocations[0] if invocations else done.output + error
+
+    return parse
+
+
+def test_a_template_is_the_prompt_with_the_text_and_stdin_below_it(run: Run) -> None:
+    assert run("--template", "review", "-V", "code={{tone}}=1").prompt == "In a kind tone: {{tone}}=1"
+    given = run("--template", "review", "-V", "code=", "--var", "tone=harsh", "-p", "typed", stdin="piped\n")
+    assert given.prompt == "In a harsh tone: \n\ntyped\n\npiped"
+    assert (
+        run("--template", "review", "-V", "code=1", "-p", stdin="piped").prompt
+        == "In a kind tone: 1\n\npiped"
+    )
+
+
+def test_a_template_for_the_system_prompt_leaves_the_prompt_alone(run: Run) -> None:
+    given = run("--template", "pirate")
+    assert (given.prompt, given.system_flag) == (None, "You are a pirate.")
+    assert run("--template", "pirate", "-p", "Hi").prompt == "Hi"
+    assert "as --system is" in run("--template", "pirate", "--system", "x")
+
+
+def test_a_value_that_is_missing_or_wrong_is_named_with_the_flag_that_gives_it(run: Run) -> None:
+    assert "needs a value for code (the code). Give it a text: -V code=…" in run("--template", "review")
+    assert "Give it one of kind, harsh: -V tone=…" in run(
+        "--template", "review", "-V", "code=1", "-V", "tone=x"
+    )
+    assert "has no variable cod" in run("--template", "review", "-V", "cod=1")
+    assert "'code' is not NAME=VALUE" in run("--template", "review", "-V", "code")
+    assert "it needs --template" in run("-V", "code=1", "-p", "x")
+    assert "there is no template revie; did you mean review?" in run("--template", "revie")
+    assert "there is no preset ters; did you mean terse?" in run("--preset", "ters", "-p", "x")
+
+
+def test_an_error_in_a_file_is_the_result_in_json_too(run: Run) -> None:
+    lines = run("--template", "revie", "--output", "json").splitlines()
+    assert json.loads(lines[0])["error"]["kind"] == "config"
+    assert run("--template", "revie").splitlines()[0] == ""
+
+
+def test_flags_override_a_preset_and_a_template_its_system_prompt(run: Run) -> None:
+    given = run("--preset", "terse", "-p", "x")
+    assert given.flags == {
+        "model.name": "m", "system_prompt": "Be brief.", "sampling.temperature": 0.1, "sampling.stop": ("x",)
+    }  # fmt: skip
+    assert given.model_flag == "--preset"
+    over = run("--preset", "terse", "--temperature", "1", "-m", "n", "--template", "pirate", "-p", "x")
+    assert over.sampling_flags == {"temperature": 1.0, "stop": ("x",)}
+    assert (over.flags["model.name"], over.model_flag) == ("n", "--model")
+    assert over.system_flag == "You are a pirate."
+
+
+def test_the_lists_name_what_is_usable_and_report_what_is_not(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "prompts" / "bad.md").write_text("+++\n")
+    listed = run("prompts", "list")
+    assert [line.split()[:4] for line in listed.splitlines()[1:3]] == [
+        ["pirate", "system"], ["review", "prompt", "code", "[tone]"]
+    ]  # fmt: skip
+    assert "bad.md: line 1: the front matter has no end" in listed
+    assert "terse     temperature 0.1, model, system prompt" in run("presets", "list")

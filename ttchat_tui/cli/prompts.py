@@ -1,0 +1,115 @@
+"""Prompt templates and presets on the command line: `--template`, `--preset`, and the lists of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+from rich.cells import cell_len
+
+from ttchat_tui.cli.errors import USAGE_ERROR, notify
+from ttchat_tui.cli.standard_output import write_line
+from ttchat_tui.config.errors import ConfigError
+from ttchat_tui.config.paths import find_paths
+from ttchat_tui.config.prompt_library import PromptLibrary
+from ttchat_tui.domain.preset import Preset
+from ttchat_tui.domain.prompt_template import PromptTemplate, TemplateKind, ValueProblem
+from ttchat_tui.domain.text import decoded, visible_line
+
+prompts = typer.Typer(help="List the prompt templates.", no_args_is_help=True, rich_markup_mode=None)
+presets = typer.Typer(help="List the presets.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@prompts.callback()
+@presets.callback()
+def keep_list_a_command() -> None:
+    """Without it, typer runs the only command of a group without its name."""
+
+
+@prompts.command("list")
+def list_prompts() -> None:
+    """The templates in the prompts folder (`ttchat-tui paths`)."""
+    library = _read_library()
+    _write_table(
+        [["name", "kind", "variables", "description"], *map(_template_row, library.templates.values())]
+    )
+    _report(library.template_faults)
+
+
+@presets.command("list")
+def list_presets() -> None:
+    """The built-in presets, and those in the presets folder (`ttchat-tui paths`)."""
+    library = _read_library()
+    _write_table([["name", "gives", "description"], *map(_preset_row, library.presets.values())])
+    _report(library.preset_faults)
+
+
+def filled_template(name: str, assignments: Sequence[str]) -> tuple[TemplateKind, str]:
+    """The kind and the text of the template `name` with the values of `-V NAME=VALUE`.
+
+    Raises:
+        ConfigError: there is no such template, or its file cannot be used.
+        typer.BadParameter: a value is missing or not allowed.
+    """
+    template = PromptLibrary(find_paths(os.environ)).template(name)
+    given: dict[str, str] = {}
+    for assignment in assignments:
+        variable, equals, value = decoded(assignment).partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{assignment!r} is not NAME=VALUE", param_hint="-V")
+        given[variable.strip()] = value
+    try:
+        return template.kind, template.filled(template.values(given))
+    except ValueProblem as problem:
+        info = problem.info
+        is_known = problem.variable in template.variables
+        cure = f"{info.cure.rstrip('.')}: -V {problem.variable}=…" if is_known else info.cure
+        raise typer.BadParameter(f"{info.message} {cure}", param_hint="-V") from problem
+
+
+def preset_settings(name: str) -> dict[str, Any]:
+    """What the preset `name` gives, by the names of config.toml.
+
+    Raises:
+        ConfigError: there is no such preset, or its file cannot be used.
+    """
+    preset = PromptLibrary(find_paths(os.environ)).preset(name)
+    settings: dict[str, Any] = {f"sampling.{key}": value for key, value in preset.sampling.given.items()}
+    if preset.model:
+        settings["model.name"] = preset.model
+    if preset.system_prompt is not None:
+        settings["system_prompt"] = preset.system_prompt
+    return settings
+
+
+def _read_library() -> PromptLibrary:
+    library = PromptLibrary(find_paths(os.environ))
+    library.read()
+    return library
+
+
+def _template_row(template: PromptTemplate) -> list[str]:
+    needed = (name if each.default is None else f"[{name}]" for name, each in template.variables.items())
+    return [template.name, template.kind, " ".join(needed), template.description]
+
+
+def _preset_row(preset: Preset) -> list[str]:
+    return [preset.name, preset.gives, preset.description]
+
+
+def _write_table(rows: Sequence[Sequence[str]]) -> None:
+    cells = [[visible_line(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+        write_line("  ".join(padded).rstrip())
+
+
+def _report(faults: Mapping[str, ConfigError]) -> None:
+    """Name the files that cannot be used, and end with the exit code of an error in the settings."""
+    for error in faults.values():
+        notify(str(error))
+    if faults:
+        raise typer.Exit(USAGE_ERROR)

@@ -79,7 +79,7 @@ TEMPLATE_FAULTS = [
     (b'+++\nkind = "sys"\n+++\nx', "kind is 'sys', which is not among the choices; give one of prompt, system"),
     (b"+++\nname = 'x'\n+++\nx", "name: there is no such setting; known here: description, kind, variables"),
     (b"+++\n\nkind == 1\n+++\nx", "line 3, column 7"),
-    (b"+++\n[variables.a]\ndescr = ''\n+++\n{{a}}", "variables.a.defualt: there is no such setting; did you mean `description`?"),
+    (b"+++\n[variables.a]\ndescr = ''\n+++\n{{a}}", "variables.a.descr: there is no such setting; did you mean `description`?"),
     (b"+++\n[variables]\na = 3\n+++\n{{a}}", "variables.a is a whole number, not a section"),
     (b"+++\n[variables.a]\n+++\n{{b}}", "variables.a: {{a}} is not in the text; write {{a}}"),
     (b"+++\n[variables.'a b']\n+++\n{{a b}}", "'a b' cannot be the name of a variable; use letters"),

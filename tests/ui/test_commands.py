@@ -180,7 +180,7 @@ def test_two_slashes_send_one() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "said"),
-    [("/newx", "Did you mean /new?"), ("/xyzzy", "F1 lists"), ("/new idea", "takes no argument")],
+    [("/newx", "Did you mean /new?"), ("/xyzzy", "F1 lists"), ("/undo it", "takes no argument")],
 )
 def test_the_error_for_an_unknown_command_explains_how_to_send_it(typed: str, said: str) -> None:
     result = parse_submission(typed)

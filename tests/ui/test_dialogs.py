@@ -13,13 +13,17 @@ from textual.widgets import Input, OptionList, RadioSet
 from tests.ui.chat_app import until
 from tests.ui.shell_app import ShellApp, screen_text
 from ttchat_tui.domain.imports import ImportReport
+from ttchat_tui.domain.prompt_template import PromptTemplate, Variable
 from ttchat_tui.models.library import ModelRow
 from ttchat_tui.ui.screens.dialog import Dialog, DialogBox
 from ttchat_tui.ui.screens.help import HelpScreen
 from ttchat_tui.ui.screens.import_files import ImportFiles
 from ttchat_tui.ui.screens.model_picker import ModelPicker
+from ttchat_tui.ui.screens.prompt_picker import PromptEntry, PromptPicker
 from ttchat_tui.ui.screens.rename import Rename
 from ttchat_tui.ui.screens.save import SaveTranscript
+from ttchat_tui.ui.screens.save_prompt import SavePrompt
+from ttchat_tui.ui.screens.template_form import TemplateForm
 from ttchat_tui.ui.screens.theme_picker import ThemePicker
 
 UNANSWERED = object()
@@ -28,6 +32,12 @@ MODELS = (
     ModelRow(name="smollm2-135m-instruct", path=Path("/m/small.gguf"), size_bytes=98_000_000),
     ModelRow(name="qwen3-0.6b", size_bytes=1_500_000_000),
     ModelRow(name="llama-3.1-8b-instruct", size_bytes=16_000_000_000, is_gated=True),
+)
+
+TEMPLATE = PromptTemplate(
+    name="t",
+    text="text\n" * 99,
+    variables={"a": Variable(), "b": Variable(choices=("x", "y")), "c": Variable(default="")},
 )
 
 Act = Callable[[Pilot[None]], Awaitable[None]]
@@ -70,16 +80,21 @@ def every_dialog() -> list[Dialog[Any]]:
         ModelPicker(MODELS, "qwen3-0.6b"),
         ThemePicker(),
         HelpScreen({}),
+        PromptPicker(
+            "Prompts", lambda: [PromptEntry("x", "about", "text\n" * 99)] * 30, Path("/nowhere"), lambda: None
+        ),
+        TemplateForm(TEMPLATE),
+        SavePrompt("Save", {"The draft": "text\n" * 99, "The system prompt": "x"}, lambda name: ""),
     ]
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(9))
 async def test_escape_and_a_click_beside_the_box_give_no_result(number: int) -> None:
     assert await result_of(every_dialog()[number], pressing("escape")) is None
     assert await result_of(every_dialog()[number], clicking(None, (0, 19))) is None
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(9))
 async def test_every_dialog_is_whole_at_60_by_20(number: int) -> None:
     async def act(pilot: Pilot[None]) -> None:
         box = pilot.app.screen.query_one(DialogBox).region

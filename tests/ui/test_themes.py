@@ -17,7 +17,7 @@ from tests.ui.contrast import ratio, resolve
 from ttchat_tui.config.paths import shipped
 from ttchat_tui.config.schema import Config, UiSettings
 from ttchat_tui.config.ui_state import UiState
-from ttchat_tui.ui import theme_watch
+from ttchat_tui.ui import file_watch
 from ttchat_tui.ui import themes as themes_module
 from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError, load_themes, read_theme
 
@@ -220,23 +220,6 @@ def test_the_shipped_folder_holds_toml_files_only() -> None:
     assert {file.suffix for file in shipped("themes").iterdir()} == {".toml"}
 
 
-async def test_a_saved_theme_file_reloads_all_themes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved = asyncio.Event()
-
-    async def awatch(folder: Path, *, recursive: bool):
-        await saved.wait()
-        yield {folder}
-
-    monkeypatch.setattr(theme_watch.watchfiles, "awatch", awatch)
-    changes = theme_watch.changed_themes(tmp_path)
-    coming = asyncio.ensure_future(anext(changes))
-    (tmp_path / "own.toml").write_text(MINIMAL)
-    saved.set()
-    themes, errors = await asyncio.wait_for(coming, 5)
-    assert "mine" in {theme.name for theme in themes}
-    assert errors == []
-
-
 async def test_a_broken_theme_file_is_named_on_screen_and_the_apps_own_theme_shown(tmp_path: Path) -> None:
     folder = tmp_path / "config" / "themes"
     folder.mkdir(parents=True)
@@ -260,7 +243,7 @@ async def test_a_theme_made_while_the_app_runs_can_be_chosen_and_edited(
         saved.clear()
         yield {folder}
 
-    monkeypatch.setattr(theme_watch.watchfiles, "awatch", awatch)
+    monkeypatch.setattr(file_watch.watchfiles, "awatch", awatch)
     chat = ChatApp(tmp_path)
     file = tmp_path / "config" / "themes" / "own.toml"
     async with running(chat) as pilot:
@@ -312,7 +295,7 @@ async def test_an_error_in_another_theme_is_reported_once_while_one_is_edited(
             await saved.get()
             yield {folder}
 
-    monkeypatch.setattr(theme_watch.watchfiles, "awatch", awatch)
+    monkeypatch.setattr(file_watch.watchfiles, "awatch", awatch)
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
         (folder / "broken.toml").write_text("nothing")

@@ -36,14 +36,14 @@ class Preset(PresetContent, frozen=True, kw_only=True):
 
     @property
     def gives(self) -> str:
-        """What it sets, in words: `temperature 0.2, model, system prompt`."""
+        """What it sets, in words: `temperature 0.2, model NAME, system prompt`."""
         named = [
             f"{name.replace('_', '-')} {value:g}"
             for name, value in self.sampling.given.items()
             if name in _NAMED
         ]
         rest = [
-            *(["model"] if self.model else []),
+            *([f"model {self.model}"] if self.model else []),
             *(["system prompt"] if self.system_prompt is not None else []),
         ]
         return ", ".join([*named, *rest])

@@ -26,7 +26,7 @@ from ttchat_tui.ui.screens.chat import ChatScreen
 from ttchat_tui.ui.services import Services
 from ttchat_tui.ui.textual_patches.app import PatchedApp
 from ttchat_tui.ui.textual_patches.privates import add_bindings
-from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError, theme_of_16_colors
+from ttchat_tui.ui.themes import DEFAULT_THEME, ThemeError, load_themes, theme_of_16_colors
 from ttchat_tui.ui.widgets.prompt.pasted_text import clean_paste
 
 MOUNTING_S = 1.0
@@ -195,6 +195,7 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
         await deferred.import_all()
         gc.freeze()  # see `on_mount`
         self.chat.start_search()
+        self.chat.read_prompts()
 
     @property
     def chat(self) -> ChatScreen:
@@ -220,8 +221,9 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
 
     async def _reload_themes(self) -> None:
         """Apply the user's themes again whenever their files change."""
-        watch = importlib.import_module("ttchat_tui.ui.theme_watch")  # needed only if there is a folder
-        async for themes, errors in watch.changed_themes(self.services.paths.themes_dir):
+        folder = self.services.paths.themes_dir
+        async for _ in deferred.file_watch.changes(folder):
+            themes, errors = load_themes([folder])
             for theme in themes:
                 self.register_theme(theme)
             known, self._theme_errors = self._theme_errors, list(map(str, errors))

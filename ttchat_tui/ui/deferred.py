@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     from ttchat_tui.storage import export as export
     from ttchat_tui.storage.imports import importing as importing
     from ttchat_tui.ui import clipboard as clipboard
+    from ttchat_tui.ui import file_watch as file_watch
     from ttchat_tui.ui import model_rows as model_rows
     from ttchat_tui.ui.markdown import fenced_code as fenced_code
     from ttchat_tui.ui.screens import help as help
     from ttchat_tui.ui.screens import import_files as import_files
     from ttchat_tui.ui.screens import log as log
     from ttchat_tui.ui.screens import model_picker as model_picker
+    from ttchat_tui.ui.screens import prompt_picker as prompt_picker
     from ttchat_tui.ui.screens import rename as rename
     from ttchat_tui.ui.screens import save as save
+    from ttchat_tui.ui.screens import save_prompt as save_prompt
     from ttchat_tui.ui.screens import search as search
+    from ttchat_tui.ui.screens import template_form as template_form
     from ttchat_tui.ui.screens import theme_picker as theme_picker
     from ttchat_tui.ui.widgets import find_bar as find_bar
     from ttchat_tui.ui.widgets.history import panel as history_panel  # noqa: F401
@@ -54,6 +58,10 @@ MODULES: Final[dict[str, str]] = {
     "search": "ttchat_tui.ui.screens.search",
     "import_files": "ttchat_tui.ui.screens.import_files",
     "importing": "ttchat_tui.storage.imports.importing",
+    "prompt_picker": "ttchat_tui.ui.screens.prompt_picker",
+    "template_form": "ttchat_tui.ui.screens.template_form",
+    "save_prompt": "ttchat_tui.ui.screens.save_prompt",
+    "file_watch": "ttchat_tui.ui.file_watch",
     "theme_picker": "ttchat_tui.ui.screens.theme_picker",
     "log": "ttchat_tui.ui.screens.log",
 }

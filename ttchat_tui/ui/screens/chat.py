@@ -11,6 +11,7 @@ from textual.containers import Center, Horizontal, Vertical
 from textual.events import Key, Paste
 from textual.message import Message as TextualMessage
 
+from ttchat_tui.config.prompt_library import PromptLibrary
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import (
     ConversationsChanged,
@@ -22,6 +23,7 @@ from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.screens.file_actions import FileActions
 from ttchat_tui.ui.screens.finding import Finding
+from ttchat_tui.ui.screens.prompt_actions import PromptActions
 from ttchat_tui.ui.screens.sidebars import SIDEBARS
 from ttchat_tui.ui.screens.transcript_actions import TranscriptActions
 from ttchat_tui.ui.screens.updates import UpdateDrawing
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.app import TtchatApp
 
 
-class ChatScreen(UpdateDrawing, Finding, TranscriptActions, FileActions, DirtySpanScreen[None]):
+class ChatScreen(
+    UpdateDrawing, Finding, TranscriptActions, FileActions, PromptActions, DirtySpanScreen[None]
+):
     """The app's main screen; dialogs open on top of it."""
 
     AUTO_FOCUS = "Prompt"
@@ -53,6 +57,7 @@ class ChatScreen(UpdateDrawing, Finding, TranscriptActions, FileActions, DirtySp
         super().__init__()
         self.services = services
         self.session = services.session
+        self.library = PromptLibrary(services.paths)
         self.key_overrides = services.config.keys
         add_bindings(self, bindings(TABLE, self.key_overrides))
         self.metrics = LiveMetrics(self.session)

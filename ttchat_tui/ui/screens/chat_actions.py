@@ -205,13 +205,20 @@ class ChatActions(SidebarScreen):
 
     def command_model(self, name: str) -> None:
         """Load another model. The name is checked first, so that a typing error does not unload the current one."""
+        fault = self.model_fault(name)
+        if fault is None:
+            self.session.load(name)
+        else:
+            self.show_error(fault)
+
+    def model_fault(self, name: str) -> ErrorInfo | None:
+        """Why this cannot be the name of a model; None if it can."""
         try:
             if not name.startswith(deferred.model_rows.REMOTE_PREFIX):  # only the server can check it
                 deferred.local.resolve(name, self.services.paths.models_dir, os.environ)
         except ModelError as error:
-            self.show_error(error.info)
-        else:
-            self.session.load(name)
+            return error.info
+        return None
 
     def action_reload_model(self) -> None:
         self.session.load(self.session.model)

@@ -11,6 +11,8 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 
+from ttchat_tui.domain.text import visible
+
 Result = TypeVar("Result")
 
 
@@ -33,6 +35,10 @@ class Dialog(ModalScreen[Result | None]):
             box.border_title = Content(self.heading)
             box.border_subtitle = Content("esc closes")
             yield from self.body()
+
+    def first_lines(self, text: str) -> str:
+        """The lines of `text` for which a preview has room, a quarter of the screen."""
+        return "\n".join(visible(text).split("\n")[: max(3, self.app.size.height // 4)])
 
     def action_cancel(self) -> None:
         self.dismiss(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,7 +17,8 @@ from textual.widget import Widget
 from textual.widgets import Collapsible, Label
 
 from ttchat_tui.domain.model_spec import Capabilities
-from ttchat_tui.domain.sampling import MODEL_DEFAULT, PRESETS, RANGES, SamplingParams, with_preset
+from ttchat_tui.domain.preset import BUILT_IN, Preset
+from ttchat_tui.domain.sampling import MODEL_DEFAULT, RANGES, SamplingParams, with_preset
 from ttchat_tui.ui.widgets.sampling.fields import (
     MAX_TOKENS_HELP,
     MORE_SLIDERS,
@@ -57,9 +59,15 @@ class SamplingPanel(VerticalScroll, can_focus=False):
 
     @dataclass
     class ParamsChanged(Message):
-        """The user changed a parameter or chose a preset. `params` apply from the next token on."""
+        """The user changed a parameter or chose a preset of sampling alone. `params` apply from the next token on."""
 
         params: SamplingParams
+
+    @dataclass
+    class PresetChosen(Message):
+        """The user chose a preset of their own, which may change more than this panel shows. Nothing is applied yet."""
+
+        name: str
 
     @dataclass
     class SystemPromptChanged(Message):
@@ -72,9 +80,11 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self.border_title = "Sampling"
         self._params = SamplingParams()
         self._model_default: SamplingParams | None = None
+        self._default = SamplingParams()
+        self._bundles: Mapping[str, Preset] = BUILT_IN
         self._preset: str | None = None
         self._help: dict[str, str] = {}
-        self._presets = PresetField("preset", tuple(PRESETS))
+        self._presets = PresetField("preset", tuple(BUILT_IN))
         self._sliders = {field.name: self._slider(field) for field in (*SLIDERS, *MORE_SLIDERS)}
         self._max_tokens = self._number("max_tokens", "max tokens", MAX_TOKENS_HELP, step=64)
         self._seed = self._number("seed", "seed", SEED_HELP, none_text="random")
@@ -149,6 +159,17 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     def set_system_prompt(self, text: str) -> None:
         """Show this system prompt; posts nothing."""
         self._system_prompt.set_text(text)
+        self._show_preset()
+
+    def set_preset(self, name: str) -> None:
+        """Show this preset, if it matches the settings, before others that match too. Posts nothing."""
+        self._preset = name
+        self._show_preset()
+
+    def set_presets(self, presets: Mapping[str, Preset]) -> None:
+        """Offer these presets, and the model's own. Posts nothing."""
+        self._bundles = presets
+        self._offer_presets()
 
     def set_model_default(
         self, params: SamplingParams | None, configured: SamplingParams | None = None
@@ -156,11 +177,10 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         """Set the model's recommended parameters, which are a preset. `configured`: the same with config and flags over
         them, to which rows reset."""
         self._model_default = params
-        default = configured or params or SamplingParams()
+        self._default = configured or params or SamplingParams()
         for name, row in self._rows().items():
-            row.set_default(getattr(default, name))
-        self._presets.set_names((*PRESETS, MODEL_DEFAULT) if params else tuple(PRESETS))
-        self._show_preset()
+            row.set_default(getattr(self._default, name))
+        self._offer_presets()
 
     def set_capabilities(self, capabilities: Capabilities) -> None:
         """Disable the parameters that the engine does not support."""
@@ -182,8 +202,14 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._stop.set_strings(self._params.stop)
         self._show_preset()
 
+    def _offer_presets(self) -> None:
+        self._presets.set_names(
+            (*self._bundles, MODEL_DEFAULT) if self._model_default else tuple(self._bundles)
+        )
+        self._show_preset()
+
     def _show_preset(self) -> None:
-        matching = [name for name in self._presets.names if self._with(name) == self._params]
+        matching = [name for name in self._presets.names if self._is_in_use(name)]
         if self._preset not in matching:
             # Of several equal presets, the chosen one stays; otherwise the model's own comes first.
             self._preset = matching[-1] if matching else None
@@ -192,8 +218,17 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._more.title = f"more ({folded} changed)" if folded else "more"
 
     def _with(self, preset: str) -> SamplingParams:
-        chosen = self._model_default if preset == MODEL_DEFAULT else PRESETS[preset]
-        return with_preset(self._params, chosen or SamplingParams())
+        if preset == MODEL_DEFAULT:
+            return with_preset(self._params, self._model_default or SamplingParams())
+        return self._bundles[preset].sampling_over(self._params, self._default)
+
+    def _is_in_use(self, preset: str) -> bool:
+        """Whether the sampling and the system prompt are those of the preset. One that gives neither, only a model, is never
+        shown: the panel does not know the model."""
+        bundle = self._bundles.get(preset)
+        if bundle is None or bundle.system_prompt is None:
+            return bool(bundle is None or bundle.sampling.given) and self._with(preset) == self._params
+        return bundle.system_prompt == self.system_prompt and self._with(preset) == self._params
 
     def focus_first(self) -> None:
         """Focus the first enabled row."""
@@ -223,11 +258,15 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     def _preset_chosen(self, event: PresetField.Chosen) -> None:
         event.stop()
         self._preset = event.preset
-        self._apply(self._with(event.preset))
+        if event.preset in BUILT_IN or event.preset == MODEL_DEFAULT:
+            self._apply(self._with(event.preset))
+        else:
+            self.post_message(self.PresetChosen(event.preset))
 
     @on(SystemPrompt.Edited)
     def _system_prompt_edited(self, event: SystemPrompt.Edited) -> None:
         event.stop()
+        self._show_preset()
         self.post_message(self.SystemPromptChanged(event.text))
 
     def _change(self, **fields: Any) -> None:

@@ -10,11 +10,19 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.message import Message
 from textual.widgets import Label, Select
 
+from ttchat_tui.domain.text import visible_line
+
 CUSTOM = "custom"
 """Shown while the settings match no preset."""
+
+
+def _options(names: Sequence[str]) -> list[tuple[Content, str]]:
+    """Without markup: names are those of files too."""
+    return [(Content(visible_line(name)), name) for name in names]
 
 
 class PresetMenu(Select[str], inherit_bindings=False):
@@ -27,7 +35,7 @@ class PresetMenu(Select[str], inherit_bindings=False):
     ]
 
     def __init__(self, names: Sequence[str]) -> None:
-        super().__init__([(name, name) for name in names], prompt=CUSTOM, compact=True)
+        super().__init__(_options(names), prompt=CUSTOM, compact=True)
         self.names = tuple(names)
 
     def action_choose(self, direction: int) -> None:
@@ -96,7 +104,7 @@ class PresetField(Horizontal):
     def _offer(self) -> None:
         if self._names != self._menu.names:
             self._menu.names = self._names
-            self._menu.set_options([(name, name) for name in self._names])
+            self._menu.set_options(_options(self._names))
         self.show(self._preset)
 
     @on(Select.Changed)

@@ -1,0 +1,251 @@
+"""Actions on prompt templates, system prompts and presets: choose one, save the current one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ttchat_tui.config.errors import ConfigError
+from ttchat_tui.config.prompt_files import (
+    PRESET_SUFFIX,
+    TEMPLATE_SUFFIX,
+    name_problem,
+    preset_text,
+    template_text,
+    write_new,
+)
+from ttchat_tui.config.prompt_library import PromptLibrary
+from ttchat_tui.domain.preset import Preset
+from ttchat_tui.domain.prompt_template import PromptTemplate, TemplateKind, Variable, placeholders
+from ttchat_tui.session.presets import apply_preset, current_preset
+from ttchat_tui.ui import deferred
+from ttchat_tui.ui.screens.chat_actions import ChatActions
+from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
+
+if TYPE_CHECKING:
+    from ttchat_tui.ui.screens.prompt_picker import PromptEntry
+    from ttchat_tui.ui.screens.save_prompt import SavedPrompt
+    from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
+
+log = logging.getLogger(__name__)
+
+_DRAFT, _MESSAGE, _SYSTEM = "The draft", "Your last message", "The system prompt"
+
+
+class PromptActions(ChatActions):
+    """One method for each action; `command_<name>` takes what follows a slash command."""
+
+    library: PromptLibrary
+    _refresh_settings: Callable[[], None]
+    _known_faults: Sequence[str] = ()
+
+    # --- the files
+
+    def read_prompts(self) -> None:
+        """Read templates and presets in the background, now and whenever their files change."""
+        self.run_worker(self._follow_files(), group="prompts", exclusive=True)
+
+    async def _follow_files(self) -> None:
+        await asyncio.to_thread(self.library.read)
+        self._show_library()
+        folders = [each for each in (self.library.prompts_dir, self.library.presets_dir) if each.is_dir()]
+        if not folders:  # the next picker looks again
+            return
+        try:
+            async for _ in deferred.file_watch.changes(*folders):
+                await asyncio.to_thread(self.library.read)
+                self._show_library()
+        except OSError as error:
+            log.warning("changes of prompt templates and presets are not seen: %s", error)
+
+    def _show_library(self) -> None:
+        """Show what was read: in the panel, in an open picker, and new faults in a toast."""
+        if self.sampling_panel is not None:
+            self.sampling_panel.set_presets(self.library.presets)
+        if isinstance(self.app.screen, deferred.prompt_picker.PromptPicker):
+            self.app.screen.refresh_entries()
+        faults = self.library.faults
+        if new := [fault for fault in faults if fault not in self._known_faults]:
+            self.notify("\n".join(new), title="Prompts", severity="warning", timeout=10, markup=False)
+        self._known_faults = faults
+
+    # --- templates
+
+    def action_template(self) -> None:
+        self.read_prompts()
+        picker = deferred.prompt_picker.PromptPicker(
+            "Prompt templates", self._template_entries, self.library.prompts_dir, self.action_save_template
+        )
+        self.app.push_screen(picker, lambda name: self.command_template(name) if name else None)
+
+    def command_template(self, name: str) -> None:
+        """`/template name`: its form, or its text where it has no variables."""
+        try:
+            template = self.library.template(name)
+        except ConfigError as error:
+            self.show_error(error.info)
+            return
+        if not template.variables:
+            self._use_text(template, template.text)
+            return
+        ui = self.services.config.ui
+        form = deferred.template_form.TemplateForm(
+            template, submit_keys=ui.submit_keys, newline_keys=ui.newline_keys
+        )
+        self.app.push_screen(form, lambda text: self._use_text(template, text) if text is not None else None)
+
+    def _use_text(self, template: PromptTemplate, text: str) -> None:
+        """Put the text below the draft, or make it the system prompt."""
+        if template.kind == "prompt":
+            draft = self.prompt.text
+            self.prompt.set_draft(f"{draft.rstrip()}\n\n{text}" if draft.strip() else text)
+            self.prompt.focus()
+            self.keep_draft()
+        else:
+            self.attempt(lambda: self.session.set_system_prompt(as_draft(text)))
+            self._refresh_settings()
+            self.notify(f"The system prompt is {template.name} now.", markup=False)
+        self.count()
+
+    def _template_entries(self) -> list[PromptEntry]:
+        entry = deferred.prompt_picker.PromptEntry
+        found = [
+            entry(
+                each.name,
+                f"system · {each.description}".rstrip(" ·") if each.kind == "system" else each.description,
+                each.text,
+            )
+            for each in self.library.templates.values()
+        ]
+        return found + self._faulty(self.library.template_faults)
+
+    def action_save_template(self) -> None:
+        self.command_save_template("")
+
+    def command_save_template(self, name: str) -> None:
+        """`/save-template name`: the dialog, with the name in it."""
+        self.apply_typed_settings()
+        said = [message.content for message in self.session.path if message.role == "user"]
+        texts = {
+            _DRAFT: self.prompt.text,
+            _MESSAGE: said[-1] if said else "",
+            _SYSTEM: self.session.system_prompt,
+        }
+        parts = {part: text.strip("\n") for part, text in texts.items() if text.strip()}
+        if not parts:
+            self.notify("There is nothing to save: draft and system prompt are empty.", markup=False)
+            return
+        folder = self.library.prompts_dir
+
+        def save(chosen: SavedPrompt | None) -> None:
+            if chosen is not None:
+                kind: TemplateKind = "system" if chosen.part == _SYSTEM else "prompt"
+                text = parts[chosen.part]
+                template = PromptTemplate(
+                    name=chosen.name,
+                    description=chosen.description,
+                    kind=kind,
+                    variables={each: Variable() for each in placeholders(text)},
+                    text=text,
+                )
+                self._write_prompt_file(
+                    lambda: write_new(folder, TEMPLATE_SUFFIX, chosen.name, template_text(template))
+                )
+
+        problem = partial(name_problem, folder, TEMPLATE_SUFFIX)
+        self.app.push_screen(
+            deferred.save_prompt.SavePrompt("Save as a template", parts, problem, name), save
+        )
+
+    # --- presets
+
+    def action_preset(self) -> None:
+        self.read_prompts()
+        picker = deferred.prompt_picker.PromptPicker(
+            "Presets", self._preset_entries, self.library.presets_dir, self.action_save_preset
+        )
+        self.app.push_screen(picker, lambda name: self.command_preset(name) if name else None)
+
+    def command_preset(self, name: str) -> None:
+        """`/preset name`: for the conversation on screen."""
+        if (preset := self._usable_preset(name)) is not None:
+            self._use_preset(preset)
+
+    def command_new(self, name: str) -> None:
+        """`/new preset`: a new conversation with this preset."""
+        if (preset := self._usable_preset(name)) is not None:
+            self.action_new()
+            self._use_preset(preset)
+
+    def _usable_preset(self, name: str) -> Preset | None:
+        """The preset of this name, or None and an error on screen."""
+        try:
+            preset = self.library.preset(name)
+        except ConfigError as error:
+            self.show_error(error.info)
+            return None
+        fault = self.model_fault(preset.model) if preset.model else None
+        if fault is None:
+            return preset
+        self.show_error(msgspec.structs.replace(fault, message=f"Preset {name}: {fault.message}"))
+        return None
+
+    def _use_preset(self, preset: Preset) -> None:
+        self.apply_typed_settings()
+        self.attempt(lambda: apply_preset(self.session, preset))
+        self._refresh_settings()
+        if self.sampling_panel is not None:
+            self.sampling_panel.set_preset(preset.name)
+        self.count()
+        if preset.model and not (preset.model == self.session.model and self.session.has_model):
+            self.session.load(preset.model)
+        self.notify(f"{preset.name}: {preset.gives}", title="Preset", markup=False)
+
+    def _preset_entries(self) -> list[PromptEntry]:
+        entry = deferred.prompt_picker.PromptEntry
+        found = [
+            entry(each.name, each.description or each.gives, preset_text(each))
+            for each in self.library.presets.values()
+        ]
+        return found + self._faulty(self.library.preset_faults)
+
+    def action_save_preset(self) -> None:
+        self.command_save_preset("")
+
+    def command_save_preset(self, name: str) -> None:
+        """`/save-preset name`: the dialog, with the name in it."""
+        self.apply_typed_settings()
+        preset, folder = current_preset(self.session), self.library.presets_dir
+
+        def save(chosen: SavedPrompt | None) -> None:
+            if chosen is not None:
+                text = preset_text(msgspec.structs.replace(preset, description=chosen.description))
+                self._write_prompt_file(lambda: write_new(folder, PRESET_SUFFIX, chosen.name, text))
+
+        parts = {"settings": preset_text(preset)}
+        problem = partial(name_problem, folder, PRESET_SUFFIX)
+        self.app.push_screen(deferred.save_prompt.SavePrompt("Save as a preset", parts, problem, name), save)
+
+    def on_sampling_panel_preset_chosen(self, event: SamplingPanel.PresetChosen) -> None:
+        self.command_preset(event.name)
+        self._refresh_settings()  # where it could not be used, the menu shows the old one again
+
+    # --- both
+
+    def _faulty(self, faults: dict[str, ConfigError]) -> list[PromptEntry]:
+        entry = deferred.prompt_picker.PromptEntry
+        return [entry(name, "cannot be used", str(error), is_usable=False) for name, error in faults.items()]
+
+    def _write_prompt_file(self, write: Callable[[], object]) -> None:
+        try:
+            file = write()
+        except ConfigError as error:
+            self.show_error(error.info)
+        else:
+            self.notify(f"Saved to {file}", markup=False)
+            self.read_prompts()

@@ -1,0 +1,124 @@
+"""Choice of a prompt template or a preset, with a preview."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.content import Content
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from ttchat_tui.domain.text import visible, visible_line
+from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
+from ttchat_tui.ui.widgets.line_field import LineField
+
+WIDEST_NAME = 24
+MOST_PREVIEWED = 2_000
+"""Characters."""
+
+
+class PromptEntry(NamedTuple):
+    name: str
+    about: str
+    """Beside the name."""
+    preview: str
+    is_usable: bool = True
+    """False: the file has a fault, which is the preview."""
+
+
+class PromptPicker(Dialog[str]):
+    """Result: the name of the chosen entry. ctrl+s closes it and saves what the conversation has now."""
+
+    AUTO_FOCUS = "Input"
+    BINDINGS = [
+        Binding("down", "move(1)", "Next", show=False),
+        Binding("up", "move(-1)", "Previous", show=False),
+        Binding("ctrl+s", "save", "Save the current one", show=False),
+    ]
+
+    def __init__(
+        self,
+        heading: str,
+        entries: Callable[[], Sequence[PromptEntry]],
+        folder: Path,
+        save: Callable[[], None],
+    ) -> None:
+        """`folder`: where the files are."""
+        super().__init__()
+        self.heading = heading
+        self._entries = entries
+        self._folder = folder
+        self._save = save
+        self._listed: list[PromptEntry] = []
+        """The entries that match the filter, in the list's order."""
+
+    def body(self) -> ComposeResult:
+        yield LineField(placeholder="Filter", compact=True)
+        yield OptionList(markup=False, compact=True)
+        yield Static("", classes="preview", markup=False)
+        yield Static("", classes="hint", markup=False)
+
+    def on_resize(self) -> None:
+        """Also called as it opens: the descriptions get the width that the box leaves."""
+        self.refresh_entries()
+
+    def refresh_entries(self) -> None:
+        """List the entries again: a file has changed."""
+        options = self.query_one(OptionList)
+        at = options.highlighted
+        before = self._listed[at].name if at is not None else ""
+        wanted = self.query_one(Input).value.strip().casefold()
+        self._listed = [each for each in self._entries() if wanted in f"{each.name} {each.about}".casefold()]
+        options.set_options(Option(self._line(each)) for each in self._listed)
+        names = [each.name for each in self._listed]
+        if names:
+            options.highlighted = names.index(before) if before in names else 0
+        self._show_preview()
+        keys = "↑↓ choose   enter use   " if names else "" if wanted else f"No files in {self._folder}   "
+        self.query_one(".hint", Static).update(f"{visible(keys)}ctrl+s save the current one")
+
+    def _line(self, entry: PromptEntry) -> Content:
+        room = self.query_one(OptionList).scrollable_content_region.width - 2  # an option's padding
+        width = max(1, min(WIDEST_NAME, room // 2))
+        name = pad_to_cells(cut_to_cells(visible_line(entry.name), width), width)
+        about = cut_to_cells(visible_line(entry.about), max(1, room - width - 2))
+        return Content.assemble(name, "  ", (about, "$text-muted" if entry.is_usable else "$text-error"))
+
+    @on(OptionList.OptionHighlighted)
+    def _show_preview(self) -> None:
+        at = self.query_one(OptionList).highlighted
+        preview = (
+            self._listed[at].preview[:MOST_PREVIEWED] if at is not None and at < len(self._listed) else ""
+        )
+        self.query_one(".preview", Static).update(visible(preview))
+
+    @on(Input.Changed)
+    def _filter_changed(self) -> None:
+        self.refresh_entries()
+
+    def action_move(self, step: int) -> None:
+        """Move in the list while the focus stays in the field."""
+        options = self.query_one(OptionList)
+        if step > 0:
+            options.action_cursor_down()
+        else:
+            options.action_cursor_up()
+
+    def action_save(self) -> None:
+        self.dismiss(None)
+        self._save()
+
+    @on(Input.Submitted)
+    @on(OptionList.OptionSelected)
+    def _choose(self) -> None:
+        at = self.query_one(OptionList).highlighted
+        if at is not None and self._listed[at].is_usable:
+            self.dismiss(self._listed[at].name)
+        else:
+            self.app.bell()

@@ -116,7 +116,14 @@ async def test_a_preset_sets_system_prompt_sampling_and_model_also_in_a_new_conv
     tmp_path: Path,
 ) -> None:
     lost = 'model = "no such model"\n[sampling]\ntemperature = 2'
-    chat = app_with(tmp_path, {"presets/[b]terse.toml": TERSE, "presets/lost.toml": lost})
+    chat = app_with(
+        tmp_path,
+        {
+            "presets/[b]terse.toml": TERSE,
+            "presets/lost.toml": lost,
+            "presets/bare.toml": 'system_prompt = "x"',
+        },
+    )
     async with running(chat) as pilot:
         panel = chat.screen.sampling_panel
         assert panel is not None
@@ -139,6 +146,11 @@ async def test_a_preset_sets_system_prompt_sampling_and_model_also_in_a_new_conv
         await pilot.press("ctrl+n")
         await pilot.pause()
         assert (chat.session.system_prompt, menu.value == "mine") == ("", False)
+        await command(pilot, chat, "/preset bare")
+        assert (chat.session.system_prompt, chat.session._opened.sampling) == (
+            "x",
+            None,
+        )  # the model's own applies
         await command(pilot, chat, "/preset precise")
         assert chat.session.sampling == BUILT_IN["precise"].sampling_over(default, default)
         await command(pilot, chat, "/new [b]terse")

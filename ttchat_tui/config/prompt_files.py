@@ -22,7 +22,14 @@ from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.toml_file import parsed_toml, read_text
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.preset import BUILT_IN, Preset, PresetContent
-from ttchat_tui.domain.prompt_template import NAME, PromptTemplate, TemplateHead, Variable, placeholders
+from ttchat_tui.domain.prompt_template import (
+    NAME,
+    PromptTemplate,
+    TemplateHead,
+    TemplateKind,
+    Variable,
+    placeholders,
+)
 from ttchat_tui.domain.sampling import MODEL_DEFAULT, SamplingParams
 
 Content = TypeVar("Content")
@@ -143,6 +150,19 @@ def name_problem(folder: Path, suffix: str, name: str) -> str:
     if os.path.lexists(folder / f"{name}{suffix}"):
         return f"{name}{suffix} exists, and is not replaced; choose another name."
     return ""
+
+
+def save_template(folder: Path, name: str, description: str, kind: TemplateKind, text: str) -> Path:
+    """Write a new template; each `{{name}}` in its text becomes a variable. Raises ConfigError, as `write_new`."""
+    variables = {each: Variable() for each in placeholders(text)}
+    template = PromptTemplate(name=name, description=description, kind=kind, variables=variables, text=text)
+    return write_new(folder, TEMPLATE_SUFFIX, name, template_text(template))
+
+
+def save_preset(folder: Path, name: str, description: str, preset: Preset) -> Path:
+    """Write a new preset. Raises ConfigError, as `write_new`."""
+    text = preset_text(msgspec.structs.replace(preset, description=description))
+    return write_new(folder, PRESET_SUFFIX, name, text)
 
 
 def write_new(folder: Path, suffix: str, name: str, text: str) -> Path:

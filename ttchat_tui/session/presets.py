@@ -13,7 +13,8 @@ def apply_preset(session: ChatSession, preset: Preset) -> None:
         StorageError: they apply to this session only.
     """
     try:
-        session.set_sampling(preset.sampling_over(session.sampling, session.default_sampling))
+        if preset.sampling.given:  # else the conversation may go on following the model's recommendation
+            session.set_sampling(preset.sampling_over(session.sampling, session.default_sampling))
     finally:
         if preset.system_prompt is not None:
             session.set_system_prompt(preset.system_prompt)

@@ -14,8 +14,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from ttchat_tui.config import prompt_files as prompt_files
+    from ttchat_tui.config import prompt_library as prompt_library
     from ttchat_tui.models import library as library
     from ttchat_tui.models import local as local
+    from ttchat_tui.session import presets as presets
     from ttchat_tui.storage import export as export
     from ttchat_tui.storage.imports import importing as importing
     from ttchat_tui.ui import clipboard as clipboard
@@ -58,6 +61,9 @@ MODULES: Final[dict[str, str]] = {
     "search": "ttchat_tui.ui.screens.search",
     "import_files": "ttchat_tui.ui.screens.import_files",
     "importing": "ttchat_tui.storage.imports.importing",
+    "prompt_files": "ttchat_tui.config.prompt_files",
+    "prompt_library": "ttchat_tui.config.prompt_library",
+    "presets": "ttchat_tui.session.presets",
     "prompt_picker": "ttchat_tui.ui.screens.prompt_picker",
     "template_form": "ttchat_tui.ui.screens.template_form",
     "save_prompt": "ttchat_tui.ui.screens.save_prompt",

@@ -11,7 +11,6 @@ from textual.containers import Center, Horizontal, Vertical
 from textual.events import Key, Paste
 from textual.message import Message as TextualMessage
 
-from ttchat_tui.config.prompt_library import PromptLibrary
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import (
     ConversationsChanged,
@@ -57,7 +56,6 @@ class ChatScreen(
         super().__init__()
         self.services = services
         self.session = services.session
-        self.library = PromptLibrary(services.paths)
         self.key_overrides = services.config.keys
         add_bindings(self, bindings(TABLE, self.key_overrides))
         self.metrics = LiveMetrics(self.session)

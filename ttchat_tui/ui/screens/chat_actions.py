@@ -227,9 +227,8 @@ class ChatActions(SidebarScreen):
         self.session.unload()
 
     def remember_model(self, name: str) -> None:
-        """Store the model for the next start, as an argument of `--model` that works from any folder."""
-        path = expanded(name)
-        self.keep_ui_state(last_model=str(path.resolve()) if os.path.exists(path) else name)
+        """Store the model for the next start."""
+        self.keep_ui_state(last_model=lasting_name(name))
 
     # --- the view
 
@@ -310,3 +309,9 @@ class ChatActions(SidebarScreen):
 
     def on_system_prompt_left(self) -> None:
         self.prompt.focus()
+
+
+def lasting_name(model: str) -> str:
+    """The model's name as an argument of `--model` that works from any folder."""
+    path = expanded(model)
+    return str(path.resolve()) if os.path.exists(path) else model

@@ -5,29 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from ttchat_tui.config.errors import ConfigError
-from ttchat_tui.config.prompt_files import (
-    PRESET_SUFFIX,
-    TEMPLATE_SUFFIX,
-    name_problem,
-    preset_text,
-    template_text,
-    write_new,
-)
-from ttchat_tui.config.prompt_library import PromptLibrary
-from ttchat_tui.domain.preset import Preset
-from ttchat_tui.domain.prompt_template import PromptTemplate, TemplateKind, Variable, placeholders
-from ttchat_tui.session.presets import apply_preset, current_preset
+from ttchat_tui.domain.text import visible_line
 from ttchat_tui.ui import deferred
-from ttchat_tui.ui.screens.chat_actions import ChatActions
+from ttchat_tui.ui.screens.chat_actions import ChatActions, lasting_name
 from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
 
 if TYPE_CHECKING:
+    from ttchat_tui.config.prompt_library import PromptLibrary
+    from ttchat_tui.domain.preset import Preset
+    from ttchat_tui.domain.prompt_template import PromptTemplate
     from ttchat_tui.ui.screens.prompt_picker import PromptEntry
     from ttchat_tui.ui.screens.save_prompt import SavedPrompt
     from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
@@ -40,11 +32,15 @@ _DRAFT, _MESSAGE, _SYSTEM = "The draft", "Your last message", "The system prompt
 class PromptActions(ChatActions):
     """One method for each action; `command_<name>` takes what follows a slash command."""
 
-    library: PromptLibrary
     _refresh_settings: Callable[[], None]
     _known_faults: Sequence[str] = ()
 
     # --- the files
+
+    @cached_property
+    def library(self) -> PromptLibrary:
+        """The user's templates and presets; empty until `read_prompts` has read them, soon after the first frame."""
+        return deferred.prompt_library.PromptLibrary(self.services.paths)
 
     def read_prompts(self) -> None:
         """Read templates and presets in the background, now and whenever their files change."""
@@ -109,7 +105,7 @@ class PromptActions(ChatActions):
         else:
             self.attempt(lambda: self.session.set_system_prompt(as_draft(text)))
             self._refresh_settings()
-            self.notify(f"The system prompt is {template.name} now.", markup=False)
+            self.notify(f"The system prompt is {visible_line(template.name)} now.", markup=False)
         self.count()
 
     def _template_entries(self) -> list[PromptEntry]:
@@ -140,24 +136,16 @@ class PromptActions(ChatActions):
         if not parts:
             self.notify("There is nothing to save: draft and system prompt are empty.", markup=False)
             return
-        folder = self.library.prompts_dir
+        files, folder = deferred.prompt_files, self.library.prompts_dir
 
         def save(chosen: SavedPrompt | None) -> None:
             if chosen is not None:
-                kind: TemplateKind = "system" if chosen.part == _SYSTEM else "prompt"
-                text = parts[chosen.part]
-                template = PromptTemplate(
-                    name=chosen.name,
-                    description=chosen.description,
-                    kind=kind,
-                    variables={each: Variable() for each in placeholders(text)},
-                    text=text,
-                )
-                self._write_prompt_file(
-                    lambda: write_new(folder, TEMPLATE_SUFFIX, chosen.name, template_text(template))
+                kind, text = "system" if chosen.part == _SYSTEM else "prompt", parts[chosen.part]
+                self._save_prompt_file(
+                    lambda: files.save_template(folder, chosen.name, chosen.description, kind, text)
                 )
 
-        problem = partial(name_problem, folder, TEMPLATE_SUFFIX)
+        problem = partial(files.name_problem, folder, files.TEMPLATE_SUFFIX)
         self.app.push_screen(
             deferred.save_prompt.SavePrompt("Save as a template", parts, problem, name), save
         )
@@ -192,24 +180,26 @@ class PromptActions(ChatActions):
         fault = self.model_fault(preset.model) if preset.model else None
         if fault is None:
             return preset
-        self.show_error(msgspec.structs.replace(fault, message=f"Preset {name}: {fault.message}"))
+        self.show_error(
+            msgspec.structs.replace(fault, message=f"Preset {visible_line(name)}: {fault.message}")
+        )
         return None
 
     def _use_preset(self, preset: Preset) -> None:
         self.apply_typed_settings()
-        self.attempt(lambda: apply_preset(self.session, preset))
+        self.attempt(lambda: deferred.presets.apply_preset(self.session, preset))
         self._refresh_settings()
         if self.sampling_panel is not None:
             self.sampling_panel.set_preset(preset.name)
         self.count()
         if preset.model and not (preset.model == self.session.model and self.session.has_model):
             self.session.load(preset.model)
-        self.notify(f"{preset.name}: {preset.gives}", title="Preset", markup=False)
+        self.notify(visible_line(f"{preset.name}: {preset.gives}"), title="Preset", markup=False)
 
     def _preset_entries(self) -> list[PromptEntry]:
         entry = deferred.prompt_picker.PromptEntry
         found = [
-            entry(each.name, each.description or each.gives, preset_text(each))
+            entry(each.name, each.description or each.gives, deferred.prompt_files.preset_text(each))
             for each in self.library.presets.values()
         ]
         return found + self._faulty(self.library.preset_faults)
@@ -220,15 +210,18 @@ class PromptActions(ChatActions):
     def command_save_preset(self, name: str) -> None:
         """`/save-preset name`: the dialog, with the name in it."""
         self.apply_typed_settings()
-        preset, folder = current_preset(self.session), self.library.presets_dir
+        files, folder = deferred.prompt_files, self.library.presets_dir
+        preset = deferred.presets.current_preset(self.session)
+        preset = msgspec.structs.replace(preset, model=lasting_name(preset.model))
 
         def save(chosen: SavedPrompt | None) -> None:
             if chosen is not None:
-                text = preset_text(msgspec.structs.replace(preset, description=chosen.description))
-                self._write_prompt_file(lambda: write_new(folder, PRESET_SUFFIX, chosen.name, text))
+                self._save_prompt_file(
+                    lambda: files.save_preset(folder, chosen.name, chosen.description, preset)
+                )
 
-        parts = {"settings": preset_text(preset)}
-        problem = partial(name_problem, folder, PRESET_SUFFIX)
+        parts = {"settings": files.preset_text(preset)}
+        problem = partial(files.name_problem, folder, files.PRESET_SUFFIX)
         self.app.push_screen(deferred.save_prompt.SavePrompt("Save as a preset", parts, problem, name), save)
 
     def on_sampling_panel_preset_chosen(self, event: SamplingPanel.PresetChosen) -> None:
@@ -241,7 +234,7 @@ class PromptActions(ChatActions):
         entry = deferred.prompt_picker.PromptEntry
         return [entry(name, "cannot be used", str(error), is_usable=False) for name, error in faults.items()]
 
-    def _write_prompt_file(self, write: Callable[[], object]) -> None:
+    def _save_prompt_file(self, write: Callable[[], object]) -> None:
         try:
             file = write()
         except ConfigError as error:

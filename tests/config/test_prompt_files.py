@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.size import sized
 from tests.ui.chat_app import paths_in
+from ttchat_tui.config import prompt_files
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.prompt_files import (
     PRESET_SUFFIX,
@@ -137,7 +138,9 @@ def test_missing_folders_have_nothing_and_a_name_that_is_not_there_finds_the_nea
         library.template("x")
 
 
-def test_nothing_is_replaced_and_no_name_leaves_the_folder(tmp_path: Path) -> None:
+def test_nothing_is_replaced_and_no_name_leaves_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_new(tmp_path, TEMPLATE_SUFFIX, "a b", "one")
     with pytest.raises(ConfigError, match="exists, and is not replaced"):
         write_new(tmp_path, TEMPLATE_SUFFIX, "a b", "two")
@@ -146,3 +149,7 @@ def test_nothing_is_replaced_and_no_name_leaves_the_folder(tmp_path: Path) -> No
         assert name_problem(tmp_path, TEMPLATE_SUFFIX, name)
     assert name_problem(tmp_path, PRESET_SUFFIX, "precise")
     assert [file.name for file in tmp_path.iterdir()] == ["a b.md"]
+    monkeypatch.setattr(prompt_files, "name_problem", lambda *_: "")  # the file appears after the check
+    with pytest.raises(ConfigError, match="exists, and is not replaced; choose another name"):
+        write_new(tmp_path, TEMPLATE_SUFFIX, "a b", "two")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a b.md", "one")]

@@ -33,6 +33,7 @@ class ControlsApp(App[None]):
     @on(NumberField.Changed)
     @on(StopField.Changed)
     @on(SamplingPanel.ParamsChanged)
+    @on(SamplingPanel.PresetChosen)
     @on(SamplingPanel.SystemPromptChanged)
     def keep(self, message: Message) -> None:
         self.heard.append(message)

@@ -11,7 +11,15 @@ from textual.widgets import Collapsible, Input, Select, TextArea
 
 from tests.ui.widgets.controls_app import ControlsApp, row_text
 from ttchat_tui.domain.model_spec import Capabilities
-from ttchat_tui.domain.sampling import MODEL_DEFAULT, PRESETS, SamplingParams, checked, with_preset
+from ttchat_tui.domain.preset import BUILT_IN, Preset
+from ttchat_tui.domain.sampling import (
+    MODEL_DEFAULT,
+    PRESETS,
+    SamplingDefaults,
+    SamplingParams,
+    checked,
+    with_preset,
+)
 from ttchat_tui.ui.widgets.sampling.fields import limits
 from ttchat_tui.ui.widgets.sampling.number_field import NumberField
 from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
@@ -40,6 +48,10 @@ def prompts(app: ControlsApp) -> list[str]:
 
 def preset(panel: SamplingPanel) -> str | None:
     return panel.query_one(PresetMenu).selection
+
+
+def chosen(app: ControlsApp) -> list[str]:
+    return [message.name for message in app.heard if isinstance(message, SamplingPanel.PresetChosen)]
 
 
 async def use(pilot: Pilot[None], widget: Widget, *keys: str) -> None:
@@ -172,6 +184,33 @@ async def test_left_and_right_go_through_the_presets() -> None:
         await use(pilot, panel.query_one(PresetMenu), "left", "right", "right", "right")
         assert preset(panel) == "creative"
         assert posted(app) == [PRESETS["balanced"], PRESETS["creative"]]
+
+
+async def test_a_preset_of_the_users_is_shown_while_sampling_and_system_prompt_are_its_own() -> None:
+    cool = SamplingDefaults(temperature=0.1)
+    mine = {
+        "cool": Preset(name="cool", sampling=cool),
+        "pirate": Preset(name="pirate", sampling=cool, system_prompt="Arr."),
+        "model": Preset(name="model", model="m"),
+    }
+    panel = SamplingPanel()
+    app = ControlsApp(panel)
+    async with app.run_test(size=SIZE) as pilot:
+        panel.set_presets(BUILT_IN | mine)
+        panel.set_params(PRESETS["creative"])
+        await use(pilot, panel.query_one(PresetMenu), "right")
+        assert chosen(app) == ["cool"]  # the screen applies it
+        panel.set_params(SamplingParams(temperature=0.1))
+        panel.set_preset("cool")
+        await use(pilot, panel.query_one(PresetMenu), "right")
+        assert chosen(app) == ["cool"]  # "pirate" would replace the system prompt
+        panel.set_system_prompt("Arr.")
+        panel.set_preset("pirate")
+        await pilot.pause()
+        assert preset(panel) == "pirate"
+        panel.set_system_prompt("")
+        await pilot.pause()
+        assert preset(panel) == "cool"
 
 
 async def test_choosing_custom_changes_nothing() -> None:

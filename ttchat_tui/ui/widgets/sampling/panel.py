@@ -203,9 +203,10 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._show_preset()
 
     def _offer_presets(self) -> None:
-        self._presets.set_names(
-            (*self._bundles, MODEL_DEFAULT) if self._model_default else tuple(self._bundles)
-        )
+        names = (*self._bundles, MODEL_DEFAULT) if self._model_default else tuple(self._bundles)
+        # One step too far with an arrow key must not replace the system prompt or load a model.
+        more = {name for name, each in self._bundles.items() if each.model or each.system_prompt is not None}
+        self._presets.set_names(names, [name for name in names if name not in more])
         self._show_preset()
 
     def _show_preset(self) -> None:

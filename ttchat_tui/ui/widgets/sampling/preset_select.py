@@ -37,15 +37,17 @@ class PresetMenu(Select[str], inherit_bindings=False):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(_options(names), prompt=CUSTOM, compact=True)
         self.names = tuple(names)
+        self.stepped = self.names
+        """Those that left and right choose."""
 
     def action_choose(self, direction: int) -> None:
         """Choose the next or previous preset; from custom settings, the first or the last."""
-        if self.selection is None:
-            self.value = self.names[0 if direction > 0 else -1]
+        if self.selection not in self.stepped:
+            self.value = self.stepped[0 if direction > 0 else -1]
             return
-        place = self.names.index(self.selection) + direction
-        if 0 <= place < len(self.names):
-            self.value = self.names[place]
+        place = self.stepped.index(self.selection) + direction
+        if 0 <= place < len(self.stepped):
+            self.value = self.stepped[place]
 
 
 class PresetField(Horizontal):
@@ -93,9 +95,10 @@ class PresetField(Horizontal):
         if self._menu.is_mounted and self._menu.value != value:
             self._menu.value = value
 
-    def set_names(self, names: Sequence[str]) -> None:
-        """Offer other presets. The shown one stays if it is among them."""
+    def set_names(self, names: Sequence[str], stepped: Sequence[str]) -> None:
+        """Offer other presets. The shown one stays if it is among them. `stepped`: those that left and right choose."""
         self._names = tuple(names)
+        self._menu.stepped = tuple(stepped)
         if self._preset not in self._names:
             self._preset = None
         if self._menu.is_mounted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.size import sized
@@ -25,6 +25,8 @@ def test_only_declared_variables_are_filled_in() -> None:
 
 
 @given(TEXTS, st.dictionaries(st.sampled_from("abc"), TEXTS))
+@example("{{a}} {{b}}", {"a": "{{b}}", "b": "{{a}}"})
+@example("{{a}}b}}", {"a": "{{", "b": "x"})
 @settings(max_examples=sized(60, 5000), deadline=None)
 def test_a_value_is_never_read_again(text: str, values: dict[str, str]) -> None:
     """The reference fills in values that have no braces, and puts the real ones in afterwards."""

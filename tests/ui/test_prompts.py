@@ -56,6 +56,8 @@ async def test_a_filled_template_joins_the_draft_and_a_system_one_becomes_the_sy
         await until(pilot, lambda: len(chat.screen.library.templates) == 2)
         (said,) = chat.toasts()
         assert "bad.md: line 1: the front matter has no end; end it with a line +++" in said
+        assert chat.screen.choices_template() == [("pirate", "[b]arr"), ("review", "")]
+        assert chat.screen.choices_new()[0] == ("precise", BUILT_IN["precise"].gives)
         chat.screen.prompt.set_draft("Look:")
         await pilot.press("alt+m", *"bad", "enter")
         await pilot.pause()

@@ -95,6 +95,10 @@ class PromptActions(ChatActions):
         )
         self.app.push_screen(form, lambda text: self._use_text(template, text) if text is not None else None)
 
+    def choices_template(self) -> list[tuple[str, str]]:
+        """The names that complete `/template`, and what is said beside them."""
+        return [(name, each.description) for name, each in self.library.templates.items()]
+
     def _use_text(self, template: PromptTemplate, text: str) -> None:
         """Put the text below the draft, or make it the system prompt."""
         if template.kind == "prompt":
@@ -163,6 +167,12 @@ class PromptActions(ChatActions):
         """`/preset name`: for the conversation on screen."""
         if (preset := self._usable_preset(name)) is not None:
             self._use_preset(preset)
+
+    def choices_preset(self) -> list[tuple[str, str]]:
+        """The names that complete `/preset` and `/new`, and what is said beside them."""
+        return [(name, each.description or each.gives) for name, each in self.library.presets.items()]
+
+    choices_new = choices_preset
 
     def command_new(self, name: str) -> None:
         """`/new preset`: a new conversation with this preset."""

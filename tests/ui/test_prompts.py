@@ -94,7 +94,10 @@ async def test_the_draft_and_the_system_prompt_are_saved_as_new_templates(tmp_pa
         await command(pilot, chat, "/save-template")
         assert chat.toasts()[-1] == "There is nothing to save: draft and system prompt are empty."
         chat.screen.prompt.set_draft("Hi {{who}}, {{ not one }}")
-        await pilot.press("alt+m", "ctrl+s")
+        await pilot.press("alt+m")
+        await pilot.pause()
+        assert "such as review.md" in "\n".join(screen_text(chat.app))
+        await pilot.press("ctrl+s")
         await pilot.pause()
         await pilot.press(*"hi", "tab", *"A word", "enter")
         await until(pilot, lambda: "hi" in chat.screen.library.templates)

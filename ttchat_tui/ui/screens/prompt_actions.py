@@ -28,6 +28,16 @@ log = logging.getLogger(__name__)
 
 _DRAFT, _MESSAGE, _SYSTEM = "The draft", "Your last message", "The system prompt"
 
+_EXAMPLE = """A template is a Markdown file in that folder, such as review.md:
+
++++
+description = "Review code"
+[variables.code]
+[variables.tone]
+choices = ["kind", "harsh"]
++++
+Review this in a {{tone}} tone: {{code}}"""
+
 
 class PromptActions(ChatActions):
     """One method for each action; `command_<name>` takes what follows a slash command."""
@@ -56,7 +66,8 @@ class PromptActions(ChatActions):
             async for _ in deferred.file_watch.changes(*folders):
                 await asyncio.to_thread(self.library.read)
                 self._show_library()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
+            # The system has no watches left, or watchfiles failed. Each picker reads the files all the same.
             log.warning("changes of prompt templates and presets are not seen: %s", error)
 
     def _show_library(self) -> None:
@@ -75,7 +86,11 @@ class PromptActions(ChatActions):
     def action_template(self) -> None:
         self.read_prompts()
         picker = deferred.prompt_picker.PromptPicker(
-            "Prompt templates", self._template_entries, self.library.prompts_dir, self.action_save_template
+            "Prompt templates",
+            self._template_entries,
+            self.library.prompts_dir,
+            self.action_save_template,
+            _EXAMPLE,
         )
         self.app.push_screen(picker, lambda name: self.command_template(name) if name else None)
 

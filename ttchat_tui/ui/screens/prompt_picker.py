@@ -48,13 +48,15 @@ class PromptPicker(Dialog[str]):
         entries: Callable[[], Sequence[PromptEntry]],
         folder: Path,
         save: Callable[[], None],
+        example: str = "",
     ) -> None:
-        """`folder`: where the files are."""
+        """`folder`: where the files are. `example`: shown while there are none."""
         super().__init__()
         self.heading = heading
         self._entries = entries
         self._folder = folder
         self._save = save
+        self._example = example
         self._listed: list[PromptEntry] = []
         """The entries that match the filter, in the list's order."""
 
@@ -93,10 +95,9 @@ class PromptPicker(Dialog[str]):
     @on(OptionList.OptionHighlighted)
     def _show_preview(self) -> None:
         at = self.query_one(OptionList).highlighted
-        preview = (
-            self._listed[at].preview[:MOST_PREVIEWED] if at is not None and at < len(self._listed) else ""
-        )
-        self.query_one(".preview", Static).update(visible(preview))
+        chosen = self._listed[at] if at is not None and at < len(self._listed) else None
+        preview = chosen.preview if chosen is not None else "" if self._entries() else self._example
+        self.query_one(".preview", Static).update(visible(preview[:MOST_PREVIEWED]))
 
     @on(Input.Changed)
     def _filter_changed(self) -> None:

@@ -29,7 +29,7 @@ COMMANDS: Final = (
 FLAGS: Final = (
     "-p", "-m", "--model", "--engine", "--base-url", "--precision", "--threads", "--context-length", "--isolation", "--system",
     "--max-tokens", "--temperature", "--top-p", "--top-k", "--min-p", "--repetition-penalty", "--seed", "--stop", "--output",
-    "--candidates", "--no-save", "-c", "--plain", "--theme", "--config", "--json", "--to", "--format", "--all", "--list", "--here",
+    "--candidates", "--attach", "--no-save", "-c", "--plain", "--theme", "--config", "--json", "--to", "--format", "--all", "--list", "--here",
     "--tokens", "--prompt-tokens", "--batch", "--concurrency", "-x", "--no-such",
 )  # fmt: skip
 VALUES: Final = (

@@ -56,7 +56,7 @@ def run(invocation: Invocation, typed: TypedAhead | None = None) -> int:
     """Run one chat and return its exit code. `typed` already holds back the keys that are typed during the start.
 
     Raises:
-        ConfigError, ModelNameError: before anything was started.
+        ConfigError, ModelNameError, AttachmentError: before anything was started.
     """
     is_full_screen = invocation.prompt is None and not invocation.plain
     if is_full_screen and not terminal.is_full_screen_possible():
@@ -91,6 +91,8 @@ def report_failure(output: str, candidates: int, error: ErrorInfo) -> None:
 def _run(invocation: Invocation, typed: TypedAhead | None, ending: EndingSignals) -> int:
     """Run on the full screen if `typed` is given, else line by line."""
     is_full_screen = typed is not None
+    if invocation.attached:
+        invocation = importlib.import_module(_HEADLESS).with_attachments(invocation)
     paths = invocation.paths
     config = load_config(paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags)
     paths = open_log(paths, config.log.level)

@@ -15,6 +15,7 @@ from ttchat_tui.cli import INTERRUPTED
 from ttchat_tui.cli.standard_output import abandon_output, flush_output, unwritable
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.paths import find_paths
+from ttchat_tui.domain.attachments import AttachmentError
 from ttchat_tui.domain.errors import AppError, ErrorInfo
 from ttchat_tui.domain.text import visible, visible_line
 from ttchat_tui.domain.user_paths import current_folder
@@ -62,7 +63,7 @@ def _errors_reported() -> Generator[None, None, None]:
     except ConfigError as error:
         notify(str(error))
         sys.exit(USAGE_ERROR)
-    except ModelNameError as error:
+    except (ModelNameError, AttachmentError) as error:
         show_error(error.info)
         sys.exit(USAGE_ERROR)
     except AppError as error:

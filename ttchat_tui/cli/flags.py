@@ -48,6 +48,10 @@ Preset: TypeAlias = Annotated[
         metavar="NAME", help="System prompt, sampling and model of this preset; other flags override it."
     ),
 ]
+Attach: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE", help="With -p: send this file or folder list too; may be repeated."),
+]
 System: TypeAlias = Annotated[str | None, typer.Option(help="System prompt.")]
 MaxTokens: TypeAlias = Annotated[int | None, typer.Option(help="Longest reply, in tokens.")]
 Temperature: TypeAlias = Annotated[float | None, typer.Option(help="0 is greedy.")]

@@ -21,6 +21,8 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     config_file: Path | None
     paths: Paths
     prompt: str | None
+    attached: tuple[str, ...] = ()
+    """Files that go with the prompt."""
     output: str
     candidates: int = 1
     """Number of replies to `prompt`."""

@@ -105,6 +105,7 @@ def start(
     template: flags.Template = None,
     var: flags.Values = None,
     preset: flags.Preset = None,
+    attach: flags.Attach = None,
     system: flags.System = None,
     max_tokens: flags.MaxTokens = None,
     temperature: flags.Temperature = None,
@@ -167,8 +168,8 @@ def _invocation(given: dict[str, Any]) -> Invocation:
     preset = prompts.preset_settings(given["preset"]) if given["preset"] else {}
     template = _template(given)
     prompt = prompt_text(given["prompt"], template.get("prompt", ""))
-    for name, usual in (("output", "text"), ("candidates", 1)):
-        if prompt is None and given[name] != usual:
+    for name, usual in (("output", "text"), ("candidates", 1), ("attach", None)):
+        if prompt is None and given[name] not in (usual, []):
             raise typer.BadParameter("it needs -p", param_hint=f"--{name}")
     system = {"system_prompt": template["system"]} if "system" in template else {}
     return Invocation(
@@ -177,6 +178,7 @@ def _invocation(given: dict[str, Any]) -> Invocation:
         config_file=given["config"],
         paths=find_paths(os.environ),
         prompt=prompt,
+        attached=tuple(given["attach"] or ()),
         output=given["output"],
         candidates=given["candidates"],
         save=not given["no_save"],

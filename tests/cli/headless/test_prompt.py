@@ -15,7 +15,9 @@ import pytest
 
 from tests.cli.headless.scripted_chat import invocation, scripted_session
 from tests.fakes import MODEL_MISSING, Gate, Script
-from ttchat_tui.cli.headless import run
+from ttchat_tui.cli import chat
+from ttchat_tui.cli.errors import exit_codes
+from ttchat_tui.cli.headless import run, with_attachments
 from ttchat_tui.cli.headless.outputs import TextOutput
 from ttchat_tui.cli.prompt_argument import prompt_text
 from ttchat_tui.domain.errors import ErrorInfo
@@ -394,3 +396,22 @@ def test_the_end_of_an_unopened_thought_is_reported_and_its_tag_not_printed(
         output.streamed(event, event.text)
     assert stdout.getvalue() == "Hm.\nYes."
     assert "The text above is the model's thinking" in capsys.readouterr().err
+
+
+def test_attached_files_are_in_the_message_and_one_that_cannot_be_read_starts_nothing(
+    store: ConversationStore, own_folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = own_folders / "notes.md"
+    notes.write_text("# Notes\n")
+    called = with_attachments(invocation("Sum it up", attached=(str(notes),)))
+    assert (called.prompt, called.attached) == (
+        f"Sum it up\n\nAttached file {notes}:\n```markdown\n# Notes\n```",
+        (),
+    )
+    gone = str(own_folders / "gone\x1b")
+    with pytest.raises(SystemExit) as ended, exit_codes():
+        chat.run(invocation("Hi", "json", attached=(str(notes), gone)))
+    shown = capsys.readouterr()
+    assert ended.value.code == 2
+    assert "gone␛ cannot be attached: there is no such file." in shown.err
+    assert json.loads(shown.out)["error"]["kind"] == "not_found"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Final
 
+import msgspec
+
 from ttchat_tui.cli import terminal
 from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, notify, show_error
 from ttchat_tui.cli.headless.driver import Driver
@@ -17,6 +19,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.engine.base import BatchTooLarge, require_rows
 from ttchat_tui.session import ChatSession
+from ttchat_tui.session.attachments import attach_named
 from ttchat_tui.signals import EndingSignals
 
 NOTHING_TO_CONTINUE: Final = ErrorInfo(
@@ -41,6 +44,16 @@ def run(session: ChatSession, invocation: Invocation) -> int:
         is_kept = invocation.save and session.storage_mode == "read-write"
         output = output_for(invocation.output, sys.stdout, is_kept=is_kept, candidates=invocation.candidates)
         return run_prompt(driver, invocation.prompt, output, invocation.candidates)
+
+
+def with_attachments(invocation: Invocation) -> Invocation:
+    """The invocation with its files in the prompt.
+
+    Raises:
+        AttachmentError: one cannot be attached.
+    """
+    prompt = attach_named(invocation.prompt or "", invocation.attached).text
+    return msgspec.structs.replace(invocation, prompt=prompt, attached=())
 
 
 def report_failure(output: str, candidates: int, error: ErrorInfo) -> None:

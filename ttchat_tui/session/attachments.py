@@ -1,0 +1,166 @@
+"""Reading of the files that a draft mentions, or a command line names. Reads nothing else, and may block: not for the UI's
+thread."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from pygments.lexers import find_lexer_class_for_filename
+
+from ttchat_tui.domain.attachments import (
+    TRAILING,
+    AttachmentError,
+    Mention,
+    block_of,
+    find_blocks,
+    find_mentions,
+    with_blocks,
+)
+from ttchat_tui.domain.errors import ErrorKind
+from ttchat_tui.domain.special_files import special_file
+from ttchat_tui.domain.text import visible_line
+from ttchat_tui.domain.user_paths import expanded
+
+MOST_BYTES: Final = 1 << 20
+"""Of all files of a message together: about 300,000 tokens, more than most contexts hold."""
+MOST_LISTED: Final = 1000
+"""Names in the list of a folder."""
+
+AS_TEXT: Final = "To send the words as they are, put them in `backticks`."
+
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Attached(msgspec.Struct, frozen=True):
+    """A message to send."""
+
+    text: str
+    """The draft, and a block for each file."""
+    names: tuple[str, ...]
+    """The files and folders, as the draft names them."""
+
+
+def attach_mentioned(draft: str) -> Attached:
+    """`draft` with the files that it mentions. Mentions of no file are left alone, and so are files whose block is in the
+    draft already.
+
+    Raises:
+        AttachmentError: a mentioned file cannot be attached.
+    """
+    there = {block.name for block in find_blocks(draft)}
+    named = [name for mention in find_mentions(draft) if (name := _name_in(mention))]
+    names = [name for name in dict.fromkeys(named) if visible_line(name) not in there]
+    try:
+        return attach_named(draft, names)
+    except AttachmentError as error:
+        cure = f"{error.info.cure} {AS_TEXT}".strip()
+        raise AttachmentError(error.info.message, cure, error.info.kind) from error
+
+
+def attach_named(text: str, names: Iterable[str]) -> Attached:
+    """`text` with these files below it.
+
+    Raises:
+        AttachmentError: a file cannot be attached.
+    """
+    blocks: list[str] = []
+    left = MOST_BYTES
+    for name in names:
+        block = _block(name, left)
+        left -= len(block.encode("utf-8", "replace"))
+        blocks.append(block)
+    return Attached(with_blocks(text, blocks), tuple(names))
+
+
+def _name_in(mention: Mention) -> str:
+    """The path that is meant, without the punctuation that follows it in a sentence; empty if it is no path.
+
+    A path that does not exist is one if its first folder does: `@src/gone.py`, but not `@angular/core`. A folder is one
+    if it has a slash: `@src/`.
+    """
+    if mention.is_quoted:
+        return mention.path
+    name = mention.path
+    while name:
+        path = expanded(name)
+        if os.path.lexists(path) and ("/" in name or not path.is_dir()):
+            return name
+        if name[-1] not in TRAILING:
+            break
+        name = name[:-1]
+    name = mention.path.rstrip(TRAILING)
+    first = name[: name.index("/", 1) + 1] if "/" in name[1:] else ""
+    return name if first and expanded(first).is_dir() else ""
+
+
+def _block(name: str, most: int) -> str:
+    """The block of a file, or of a folder's list. `most`: the bytes that it may have."""
+    path = expanded(name)
+    if special := special_file(path):
+        raise _refused(name, f"it is {special}", "Save what it contains as a file first.")
+    try:
+        if path.is_dir():
+            return block_of(name, _listing(path), kind="folder")
+        data = _read(path, most + 1)
+    except FileNotFoundError as error:
+        raise _refused(name, "there is no such file", kind="not_found") from error
+    except PermissionError as error:
+        raise _refused(name, "you may not read it", kind="permission_denied") from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise _refused(name, getattr(error, "strerror", None) or str(error)) from error
+    if b"\0" in data and not data.startswith(_UTF_16):
+        raise _refused(name, "it is no text (it has null bytes)")
+    if len(data) > most:
+        size = f"it has more than the {MOST_BYTES >> 20} MB that a message may attach"
+        raise _refused(name, size, "Paste the part that matters.")
+    return block_of(name, _text(name, data), language=_language(path.name))
+
+
+def _read(path: Path, most: int) -> bytes:
+    """At most `most` bytes. Does not wait for a pipe that has taken the file's place."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("it is no regular file")
+        return file.read(most)
+
+
+def _text(name: str, data: bytes) -> str:
+    """The text of a file, with `\\n` for every line end."""
+    if data.startswith(_UTF_16):
+        raise _refused(name, "it is UTF-16, and only UTF-8 can be attached", "Convert it with iconv.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        where = f"it is not UTF-8 (byte {error.start:,})"
+        raise _refused(name, where, "If it is a text, convert it with iconv.") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _listing(folder: Path) -> str:
+    """A line for each entry, folders first."""
+    with os.scandir(folder) as entries:
+        found = sorted((not entry.is_dir(), entry.name) for entry in entries)
+    lines = [visible_line(f"{name}{'' if is_file else '/'}") for is_file, name in found[:MOST_LISTED]]
+    if len(found) > MOST_LISTED:
+        lines.append(f"… and {len(found) - MOST_LISTED:,} more")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _language(file_name: str) -> str:
+    """The fence's language; empty for plain text and unknown suffixes."""
+    lexer = None
+    with suppress(ValueError):  # pygments takes the name apart with fnmatch
+        lexer = find_lexer_class_for_filename(file_name)
+    alias = next(iter(lexer.aliases), "") if lexer is not None else ""
+    return "" if alias == "text" else alias
+
+
+def _refused(name: str, reason: str, cure: str = "", kind: ErrorKind = "not_a_file") -> AttachmentError:
+    return AttachmentError(f"{visible_line(name)} cannot be attached: {reason}.", cure, kind)

@@ -4,11 +4,13 @@ thread."""
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 from pygments.lexers import find_lexer_class_for_filename
@@ -76,6 +78,31 @@ def attach_named(text: str, names: Iterable[str]) -> Attached:
         left -= len(block.encode("utf-8", "replace"))
         blocks.append(block)
     return Attached(with_blocks(text, blocks), tuple(names))
+
+
+def pasted_path(text: str) -> str | None:
+    """The file or folder (with a slash) whose path is the whole of `text`, as file managers and terminals paste and drop it:
+    in quotes, with escaped spaces, as a file:// address. A bare word is a path only if it names a file."""
+    text = text.strip()
+    for path in _spellings(text):
+        if not ("/" in path or os.path.isfile(path)):
+            continue
+        with suppress(OSError, ValueError):  # too long, or a null character: no path
+            found = os.stat(expanded(path))
+            return f"{path.rstrip('/')}/" if stat.S_ISDIR(found.st_mode) else path
+    return None
+
+
+def _spellings(text: str) -> list[str]:
+    """What `text` may mean as a path, the likeliest first."""
+    if text.startswith("file://"):
+        address = urlsplit(text)
+        return [unquote(address.path)] if address.netloc in ("", "localhost") else []
+    try:
+        words = shlex.split(text)
+    except ValueError:  # a quote without its partner
+        words = []
+    return [text, *words] if len(words) == 1 else [text]
 
 
 def _name_in(mention: Mention) -> str:

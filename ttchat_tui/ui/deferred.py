@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ttchat_tui.config import prompt_library as prompt_library
     from ttchat_tui.models import library as library
     from ttchat_tui.models import local as local
+    from ttchat_tui.session import attachments as attachments
+    from ttchat_tui.session import file_finder as file_finder
+    from ttchat_tui.session import fuzzy as fuzzy
     from ttchat_tui.session import presets as presets
     from ttchat_tui.storage import export as export
     from ttchat_tui.storage.imports import importing as importing
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.widgets import find_bar as find_bar
     from ttchat_tui.ui.widgets.history import panel as history_panel  # noqa: F401
     from ttchat_tui.ui.widgets.metrics import panel as metrics_panel  # noqa: F401
+    from ttchat_tui.ui.widgets.prompt import completion_list as completion_list
     from ttchat_tui.ui.widgets.sampling import panel as sampling_panel  # noqa: F401
     from ttchat_tui.ui.widgets.transcript import message as message_widget  # noqa: F401
 
@@ -48,6 +52,10 @@ MODULES: Final[dict[str, str]] = {
     "metrics_panel": "ttchat_tui.ui.widgets.metrics.panel",
     "message_widget": "ttchat_tui.ui.widgets.transcript.message",
     "fenced_code": "ttchat_tui.ui.markdown.fenced_code",
+    "completion_list": "ttchat_tui.ui.widgets.prompt.completion_list",
+    "fuzzy": "ttchat_tui.session.fuzzy",
+    "file_finder": "ttchat_tui.session.file_finder",
+    "attachments": "ttchat_tui.session.attachments",
     "clipboard": "ttchat_tui.ui.clipboard",
     "help": "ttchat_tui.ui.screens.help",
     "model_picker": "ttchat_tui.ui.screens.model_picker",

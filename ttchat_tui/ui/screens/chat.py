@@ -20,6 +20,7 @@ from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.commands import TABLE, bindings
 from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.live_metrics import LiveMetrics
+from ttchat_tui.ui.screens.attaching import Attaching
 from ttchat_tui.ui.screens.file_actions import FileActions
 from ttchat_tui.ui.screens.finding import Finding
 from ttchat_tui.ui.screens.prompt_actions import PromptActions
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class ChatScreen(
-    UpdateDrawing, Finding, TranscriptActions, FileActions, PromptActions, DirtySpanScreen[None]
+    UpdateDrawing, Finding, TranscriptActions, FileActions, PromptActions, Attaching, DirtySpanScreen[None]
 ):
     """The app's main screen; dialogs open on top of it."""
 
@@ -125,7 +126,10 @@ class ChatScreen(
     async def _submitted(self, event: Prompt.Submitted) -> None:
         cast("TtchatApp", self.app).drop_stale_toasts()
         match parse_submission(event.text):
-            case PlainText(text):
+            case PlainText(draft):
+                text = await self.attached(draft)
+                if text is None:
+                    return
                 self.apply_typed_settings()
                 self.prompt.clear_draft()
                 self.transcript.set_placeholder(None)
@@ -155,13 +159,11 @@ class ChatScreen(
     def on_key(self, event: Key) -> None:
         """Send keys that nothing else handles to the prompt."""
         if event.is_printable and event.character is not None and not is_bound(self, event.key):
-            self._write(event.character)
+            self.prompt.write(event.character)
+            self.close_overlay()
             event.stop()
 
     def on_paste(self, event: Paste) -> None:
         event.stop()
-        self._write(event.text)
-
-    def _write(self, text: str) -> None:
-        self.prompt.write(text)
+        self.prompt.paste(event.text)
         self.close_overlay()

@@ -23,6 +23,7 @@ from ttchat_tui.ui.widgets.status_line import StatusLine
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
 if TYPE_CHECKING:
+    from ttchat_tui.models.library import ModelRow
     from ttchat_tui.session import ChatSession
     from ttchat_tui.ui.widgets.history.panel import HistoryPanel
     from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
@@ -198,10 +199,13 @@ class ChatActions(SidebarScreen):
             if name:
                 self.command_model(name)
 
-        local = deferred.library.list_models(self.services.paths.models_dir, os.environ)
-        rows = deferred.model_rows.offered(local, self.session.info, self.services.config.remote)
         current = deferred.model_rows.loaded(self.session.model, self.session.info)
-        self.app.push_screen(deferred.model_picker.ModelPicker(rows, current), load)
+        self.app.push_screen(deferred.model_picker.ModelPicker(self.offered_models(), current), load)
+
+    def offered_models(self) -> Sequence[ModelRow]:
+        """The models of this machine, the catalog, and the server."""
+        local = deferred.library.list_models(self.services.paths.models_dir, os.environ)
+        return deferred.model_rows.offered(local, self.session.info, self.services.config.remote)
 
     def command_model(self, name: str) -> None:
         """Load another model. The name is checked first, so that a typing error does not unload the current one."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from textual import on
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.content import Content
 from textual.theme import BUILTIN_THEMES
 from textual.widgets import OptionList, Static
@@ -20,8 +22,7 @@ class ThemePicker(Dialog[str]):
 
     def body(self) -> ComposeResult:
         self._before = self.app.theme
-        own = sorted(set(self.app.available_themes) - set(BUILTIN_THEMES))
-        names = own or sorted(self.app.available_themes)
+        names = offered(self.app)
         with OptionList(*(self._option(name) for name in names), markup=False, compact=True) as themes:
             themes.highlighted = names.index(self._before) if self._before in names else None
         yield Static("↑↓ try   enter keep", classes="hint", markup=False)
@@ -45,3 +46,8 @@ class ThemePicker(Dialog[str]):
     def action_cancel(self) -> None:
         self.app.theme = self._before
         self.dismiss(None)
+
+
+def offered(app: App[Any]) -> list[str]:
+    """The names of this program's themes and the user's; Textual's own if there are no others."""
+    return sorted(set(app.available_themes) - set(BUILTIN_THEMES)) or sorted(app.available_themes)

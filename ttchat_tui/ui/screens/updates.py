@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
 from msgspec import structs
 from typing_extensions import assert_never
 
+from ttchat_tui.domain.attachments import without_mentioned_blocks
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import EngineState, LoadProgress
@@ -56,6 +57,7 @@ from ttchat_tui.ui.widgets.transcript.message_format import (
 class UpdateDrawing(Elsewhere):
     """`show_updates` draws what has changed."""
 
+    count_draft: Callable[[str], None]
     metrics: LiveMetrics
     _context_shown: Mapping[str, int] = MappingProxyType({})
     """Of the running reply, or of what sending the draft would take."""
@@ -129,7 +131,7 @@ class UpdateDrawing(Elsewhere):
         self.transcript.show([self.view(message) for message in messages])
         self.transcript.set_placeholder(None if messages else welcome())
         self.prompt.set_draft(self.session.draft)
-        self.prompt.set_history(self.session.recent_prompts())
+        self.prompt.set_history(list(map(without_mentioned_blocks, self.session.recent_prompts())))
         self.prompt.set_busy(self.session.is_answering)
         if self.session.is_busy:
             self.show_place_of_reply()
@@ -160,7 +162,7 @@ class UpdateDrawing(Elsewhere):
     def count(self) -> None:
         """Count the tokens that sending would take. Not while a reply streams: its tokens are not in a message yet."""
         if not self.session.is_answering:
-            self.show_updates(self.session.count(self._text_to_send))
+            self.count_draft(self._text_to_send)
 
     @property
     def _text_to_send(self) -> str:
@@ -219,6 +221,7 @@ class UpdateDrawing(Elsewhere):
 
     def _return_draft(self, text: str, error: ErrorInfo) -> None:
         self.prompt.set_busy(self.session.is_answering)
+        text = without_mentioned_blocks(text)
         if text:
             written_since = self.prompt.text.strip()
             self.prompt.set_draft(f"{text}\n\n{written_since}" if written_since else text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual import events, on
 from textual.content import Content
@@ -18,6 +19,10 @@ from ttchat_tui.ui.keys import canonical_key
 from ttchat_tui.ui.textual_patches.privates import add_bindings
 from ttchat_tui.ui.widgets.prompt.history import PromptHistory
 from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
+from ttchat_tui.ui.widgets.prompt.typed import Typed, typed_before
+
+if TYPE_CHECKING:
+    from ttchat_tui.ui.widgets.prompt.completion_list import CompletionList
 
 MIN_ROWS = 2
 MAX_ROWS = 8
@@ -28,6 +33,9 @@ ROWS_SHARE = 3
 
 DRAFT_PAUSE_S = 0.4
 """Pause in typing, in seconds, after which `DraftChanged` is posted."""
+
+LONGEST_PATH = 4096
+"""Characters; Linux's limit."""
 
 PLACEHOLDER = "Write a message"
 BUSY_PLACEHOLDER = "Type ahead; esc stops the reply"
@@ -66,6 +74,20 @@ class Prompt(TextArea):
             return self.prompt
 
     @dataclass
+    class Completable(Message):
+        """The user has edited the draft, or left what could be completed; None: nothing can be."""
+
+        prompt: Prompt
+        typed: Typed | None
+
+    @dataclass
+    class PathPasted(Message):
+        """What was pasted may be a path; `typed.text` is the whole paste."""
+
+        prompt: Prompt
+        typed: Typed
+
+    @dataclass
     class ScrollRequested(Message):
         """Page up (-1) or page down (1) was pressed, and the whole draft is visible: scroll the transcript."""
 
@@ -96,6 +118,12 @@ class Prompt(TextArea):
         self._reported = ""
         self._pause: Timer | None = None
         self._token_hint = ""
+        self._attachments = ""
+        self.completions: CompletionList | None = None
+        """The open list takes a few keys. The screen mounts and fills it."""
+        self._is_loaded = False
+        """The text was replaced as a whole, which offers no completion."""
+        self._pasted: Typed | None = None
         # For the footer, while the prompt has the focus. `on_key` handles these keys first.
         for name, keys in (("send", self._submit_keys), ("newline", self._newline_keys)):
             if keys:
@@ -115,10 +143,24 @@ class Prompt(TextArea):
         result = self.replace(as_draft(text), start, end, maintain_selection_offset=False)
         self.move_cursor(result.end_location)
 
+    def paste(self, text: str) -> None:
+        """`write`, and report a paste of one line, which may be a path."""
+        _, start = self.selection.start
+        if 1 < len(text) <= LONGEST_PATH and "\n" not in text.strip():
+            self._pasted = Typed("pasted path", text, start)
+        self.write(text)
+
+    def complete(self, start: int, value: str) -> None:
+        """Replace what is between column `start` and the cursor."""
+        row, column = self.cursor_location
+        result = self.replace(value, (row, start), (row, column), maintain_selection_offset=False)
+        self.move_cursor(result.end_location)
+
     def clear_draft(self) -> None:
         """Empty the prompt after the draft was sent."""
         self.set_draft("")
         self.set_token_hint("")
+        self.set_attachments("")
 
     def set_history(self, prompts: Sequence[str]) -> None:
         """Set the prompts that up and down browse, oldest first. The draft stays."""
@@ -133,7 +175,17 @@ class Prompt(TextArea):
         """Show a few words in the lower border, such as `23 tok`; empty for none."""
         if hint != self._token_hint:
             self._token_hint = hint
-            self.border_subtitle = Content(hint) if hint else None
+            self._show_hints()
+
+    def set_attachments(self, words: str) -> None:
+        """Show what is attached, or why not, before the token hint: `2 files`; empty for nothing."""
+        if words != self._attachments:
+            self._attachments = words
+            self._show_hints()
+
+    def _show_hints(self) -> None:
+        hints = " · ".join(filter(None, (self._attachments, self._token_hint)))
+        self.border_subtitle = Content(hints) if hints else None
 
     def report_draft(self) -> None:
         """Post `DraftChanged` now, if the draft has changed since it was last reported or set."""
@@ -199,7 +251,10 @@ class Prompt(TextArea):
     async def on_key(self, event: events.Key) -> None:
         # With xterm's modifyOtherKeys Textual names shift+enter "shift+\r".
         key = canonical_key(event.key.replace("\r", "enter"))
-        if key in self._submit_keys:
+        pressed = "enter" if key in self._submit_keys else key
+        if self.completions is not None and await self.completions.press(pressed):
+            pass
+        elif key in self._submit_keys:
             self.action_send()
         elif key in self._newline_keys:
             self.action_newline()
@@ -212,7 +267,7 @@ class Prompt(TextArea):
         """Insert a paste as one edit. Newlines in it do not send."""
         event.prevent_default()
         event.stop()
-        self.write(event.text)
+        self.paste(event.text)
         self.focus()
 
     @on(TextArea.Changed)
@@ -222,12 +277,38 @@ class Prompt(TextArea):
         if self._pause is not None:
             self._pause.stop()
         self._pause = self.set_timer(DRAFT_PAUSE_S, self.report_draft)
+        pasted, self._pasted = self._pasted, None
+        if pasted is not None:
+            self.post_message(self.PathPasted(self, pasted))
+        else:
+            self._report_typed()
+
+    @on(TextArea.SelectionChanged)
+    def _cursor_moved(self, event: TextArea.SelectionChanged) -> None:
+        event.stop()
+        if self.completions is not None and self.completions.is_open:
+            self._report_typed()
+
+    def on_blur(self) -> None:
+        self.post_message(self.Completable(self, None))
+
+    def _report_typed(self) -> None:
+        row, column = self.cursor_location
+        loaded, self._is_loaded = self._is_loaded, False
+        is_typed = not loaded and self.selection.is_empty
+        line, is_only_line = self.document[row], self.document.line_count == 1
+        typed = typed_before(line, column, is_only_line=is_only_line) if is_typed else None
+        self.post_message(self.Completable(self, typed))
 
     def on_resize(self) -> None:
         # The text is wrapped again in this layout; the height follows it.
         self.call_after_refresh(self._fit_height)
 
     # --- inside
+
+    def load_text(self, text: str) -> None:
+        self._is_loaded, self._pasted = True, None
+        super().load_text(text)
 
     @property
     def _fits(self) -> bool:

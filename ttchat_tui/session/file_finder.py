@@ -1,0 +1,204 @@
+"""Names of files to attach or import, as they are typed. Opens no file but `.gitignore`, and follows no link out of the folder."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+from pathspec import GitIgnoreSpec, Pattern
+
+from ttchat_tui.domain.text import visible_line
+from ttchat_tui.domain.user_paths import current_folder, expanded
+from ttchat_tui.session.fuzzy import ranked
+
+MOST_FOUND: Final = 50
+MOST_NAMES: Final = 200_000
+"""A larger folder is walked no further."""
+STEP_S: Final = 0.03
+"""How long a call of `find` walks, in seconds: the first answer comes after it, whatever the size of the folder."""
+FRESH_S: Final = 10.0
+"""A walk that ended longer ago is repeated."""
+IGNORED: Final = frozenset({".git", ".hg", ".svn", ".jj", "node_modules", "__pycache__", ".venv"})
+_LONGEST_IGNORE_FILE: Final = 1 << 18
+
+
+class FoundFiles(msgspec.Struct, frozen=True):
+    """What matches. Folders end in a slash."""
+
+    paths: tuple[str, ...]
+    is_complete: bool = True
+    """False while the walk has not ended: `find` again finds more."""
+    is_cut: bool = False
+    """The folder has more names than are searched."""
+    is_exact: bool = False
+    """What was typed is the path of something, whether it is offered or not."""
+
+
+class _Ignoring(NamedTuple):
+    """A `.gitignore` and the ones above it."""
+
+    above_root: str
+    """The root relative to its folder, with a slash, if that is above the root; otherwise empty."""
+    depth: int
+    """Characters of its folder's name, if that is below the root."""
+    spec: GitIgnoreSpec
+    above: _Ignoring | None
+
+
+class FileFinder:
+    """Finds files below a folder. `find` may be called on any thread, and must not be on the UI's."""
+
+    def __init__(
+        self, root: Path | None = None, clock: Callable[[], float] = time.monotonic, most: int = MOST_NAMES
+    ) -> None:
+        self._root = root
+        self._clock = clock
+        self.most = most
+        self._lock = threading.Lock()
+        self._names: list[str] = []
+        """Relative to the root, shallow ones first."""
+        self._folded: list[str] = []
+        self._left: deque[tuple[str, _Ignoring | None]] = deque()
+        """Folders to walk, each with the `.gitignore` that applies to it."""
+        self._walked_root = ""
+        self._ended_s = -FRESH_S
+
+    def find(self, typed: str) -> FoundFiles:
+        """The files below the root that match, or the entries of another folder if `typed` begins with one (`/`, `~`, `.`).
+
+        Walks for `STEP_S` at most; call it again until `is_complete`.
+        """
+        with self._lock:
+            is_exact = bool(typed) and os.path.lexists((self._root or Path()) / expanded(typed))
+            if typed.startswith(("/", "~/", "./", "../")):
+                return FoundFiles(_entries(typed), is_exact=is_exact)
+            if not self._left and self._clock() - self._ended_s >= FRESH_S:
+                self._begin()
+            self._walk()
+            places = ranked(typed, self._folded, MOST_FOUND)
+            return FoundFiles(
+                tuple(self._names[place] for place in places),
+                is_complete=not self._left,
+                is_cut=len(self._names) >= self.most,
+                is_exact=is_exact,
+            )
+
+    def _begin(self) -> None:
+        root = self._root or current_folder()
+        self._walked_root = os.path.realpath(root)
+        self._names, self._folded = [], []
+        self._left = deque([("", _ignoring_above(root))])
+
+    def _walk(self) -> None:
+        until = self._clock() + STEP_S
+        while self._left and self._clock() < until and len(self._names) < self.most:
+            self._visit(*self._left.popleft())
+        if len(self._names) >= self.most:
+            self._left.clear()
+        if not self._left:
+            self._ended_s = self._clock()
+
+    def _visit(self, folder: str, ignoring: _Ignoring | None) -> None:
+        """Add the entries of `folder`, which ends in a slash unless it is the root."""
+        try:
+            with os.scandir(os.path.join(self._walked_root, folder)) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError:  # not readable, or gone meanwhile: it has nothing to offer
+            return
+        if any(entry.name == ".gitignore" for entry in entries):
+            ignoring = _ignoring_in(os.path.join(self._walked_root, folder), ignoring, depth=len(folder))
+        for entry in entries:
+            name = self._offered(entry, folder)
+            if name and not _is_ignored(name, ignoring):
+                self._names.append(name)
+                self._folded.append(name.casefold())
+                if name.endswith("/"):
+                    self._left.append((name, ignoring))
+
+    def _offered(self, entry: os.DirEntry[str], folder: str) -> str:
+        """The name of an entry below the root; empty for what is not offered: devices, links out of the root or to folders,
+        and names that a terminal would not show as they are."""
+        if entry.name in IGNORED or visible_line(entry.name) != entry.name:
+            return ""
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                return f"{folder}{entry.name}/"
+            if entry.is_symlink() and not os.path.realpath(entry.path).startswith(f"{self._walked_root}/"):
+                return ""
+            return f"{folder}{entry.name}" if entry.is_file() else ""
+        except OSError:  # a loop of links
+            return ""
+
+
+def _entries(typed: str) -> tuple[str, ...]:
+    """What is in the folder at the beginning of `typed` and matches the rest."""
+    folder, _, wanted = typed.rpartition("/")
+    names: list[str] = []
+    try:
+        with os.scandir(expanded(f"{folder}/")) as entries:
+            for entry in entries:
+                if visible_line(entry.name) == entry.name and not (
+                    entry.name[0] == "." and wanted[:1] != "."
+                ):
+                    with suppress(OSError):  # a loop of links
+                        if entry.is_dir():
+                            names.append(f"{entry.name}/")
+                        elif entry.is_file():
+                            names.append(entry.name)
+    except (OSError, ValueError):  # there is no such folder: nothing to offer
+        return ()
+    names.sort()
+    places = ranked(wanted, [name.casefold() for name in names], MOST_FOUND)
+    return tuple(f"{folder}/{names[place]}" for place in places)
+
+
+def _ignoring_above(root: Path) -> _Ignoring | None:
+    """The `.gitignore` files of the folders above `root`, up to the one with the repository."""
+    above = [root, *root.parents]
+    depth = next((depth for depth, each in enumerate(above) if os.path.lexists(each / ".git")), 0)
+    ignoring: _Ignoring | None = None
+    for level in range(depth, 0, -1):
+        down = "".join(f"{part}/" for part in root.parts[-level:])
+        ignoring = _ignoring_in(above[level], ignoring, above_root=down)
+    return ignoring
+
+
+def _ignoring_in(
+    folder: str | Path, above: _Ignoring | None, *, above_root: str = "", depth: int = 0
+) -> _Ignoring | None:
+    """`above`, and the `.gitignore` in `folder`; see `_Ignoring` for the rest."""
+    file = os.path.join(folder, ".gitignore")
+    try:
+        if os.path.islink(file) or not os.path.isfile(file):
+            return above
+        with open(file, encoding="utf-8", errors="replace") as lines:
+            spec = _spec(lines.read(_LONGEST_IGNORE_FILE).splitlines())
+    except OSError:  # as git does
+        return above
+    return _Ignoring(above_root, depth, spec, above)
+
+
+def _spec(lines: Iterable[str]) -> GitIgnoreSpec:
+    """The patterns that are valid; git skips the others too."""
+    patterns: list[Pattern] = []
+    for line in lines:
+        with suppress(ValueError):
+            patterns.extend(GitIgnoreSpec.from_lines([line]).patterns)
+    return GitIgnoreSpec(patterns)
+
+
+def _is_ignored(name: str, ignoring: _Ignoring | None) -> bool:
+    """Whether the innermost `.gitignore` that says something about `name` excludes it."""
+    while ignoring is not None:
+        verdict = ignoring.spec.check_file(f"{ignoring.above_root}{name[ignoring.depth :]}").include
+        if verdict is not None:
+            return verdict
+        ignoring = ignoring.above
+    return False

@@ -1,0 +1,84 @@
+"""Files in the draft: their tokens are counted before sending, they are read on sending, and a pasted path is asked about."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from ttchat_tui.domain.attachments import AttachmentError, find_mentions, mention_of
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.ui import deferred
+from ttchat_tui.ui.screens.completing import Completing
+from ttchat_tui.ui.widgets.prompt.prompt import Prompt
+from ttchat_tui.ui.widgets.prompt.typed import Offer
+
+READING_S: Final = 5.0
+"""How long a message waits for its files, in seconds. A network that is gone may never answer."""
+ASKING_S: Final = 0.5
+"""How long keys wait until a pasted text has turned out to be a path or not."""
+
+TOO_SLOW: Final = ErrorInfo(
+    kind="system",
+    message=f"The attached files could not be read within {READING_S:.0f} s.",
+    cure="Check whether their disk or network answers.",
+)
+
+
+class Attaching(Completing):
+    """`attached` is the message that a draft becomes."""
+
+    async def attached(self, draft: str) -> str | None:
+        """`draft` with the files that it mentions; None if one cannot be attached, which is reported.
+
+        Keys wait meanwhile, so that they reach the draft in the order typed.
+        """
+        if not find_mentions(draft):
+            return draft
+        reading = asyncio.to_thread(deferred.attachments.attach_mentioned, draft)
+        try:
+            return (await asyncio.wait_for(reading, READING_S)).text
+        except AttachmentError as error:
+            self.show_error(error.info)
+        except asyncio.TimeoutError:
+            self.show_error(TOO_SLOW)
+        return None
+
+    # --- before sending
+
+    def count_draft(self, draft: str) -> None:
+        """Count the tokens of the conversation with `draft` and the files that it mentions."""
+        self.workers.cancel_group(self, "count")
+        if find_mentions(draft):
+            self.run_worker(self._count_attached(draft), group="count")
+        else:
+            self.prompt.set_attachments("")
+            self.show_updates(self.session.count(draft))
+
+    async def _count_attached(self, draft: str) -> None:
+        try:
+            attached = await asyncio.to_thread(deferred.attachments.attach_mentioned, draft)
+        except AttachmentError as error:
+            self.prompt.set_attachments(error.info.message)
+            self.show_updates(self.session.count(draft))
+            return
+        count = len(attached.names)
+        self.prompt.set_attachments(f"{count} file{'s' * (count != 1)}" if count else "")
+        self.show_updates(self.session.count(attached.text))
+
+    # --- pasted paths
+
+    async def on_prompt_path_pasted(self, event: Prompt.PathPasted) -> None:
+        looking = asyncio.to_thread(deferred.attachments.pasted_path, event.typed.text)
+        try:
+            path = await asyncio.wait_for(looking, ASKING_S)
+        except asyncio.TimeoutError:
+            path = None
+        if path is None:
+            await self.complete(None)
+            return
+        what, goes = ("folder", "names go") if path.endswith("/") else ("file", "text goes")
+        offers = [
+            Offer(f"{mention_of(path)} ", f"Attach the {what}", f"Its {goes} with the message."),
+            Offer(event.typed.text, "Keep as text", "Only the path is sent."),
+        ]
+        await self.offer_for(event.typed, offers)

@@ -1,0 +1,192 @@
+"""Completion in the prompt: which commands, arguments and files are offered, and what taking one does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ttchat_tui.ui import deferred
+from ttchat_tui.ui.commands import TABLE, Action
+from ttchat_tui.ui.screens.chat_actions import ChatActions
+from ttchat_tui.ui.widgets.prompt.prompt import Prompt
+from ttchat_tui.ui.widgets.prompt.typed import Offer, Typed, file_offer
+
+if TYPE_CHECKING:
+    from ttchat_tui.session.file_finder import FileFinder
+    from ttchat_tui.ui.widgets.prompt.completion_list import CompletionList
+
+MOST_OFFERED = 50
+
+COMMANDS = [action for action in TABLE if action.slash]
+BY_SLASH = {action.slash: action for action in COMMANDS}
+
+
+class Completing(ChatActions):
+    """A command whose argument can be completed has a method `choices_<name>`, which lists the choices: the argument, and a
+    sentence about it. An argument called `file` is completed as a path, without a method."""
+
+    _list: CompletionList | None = None
+    """Mounted on first use."""
+    _typed: Typed | None = None
+    """What the list completes."""
+    _dismissed: tuple[str, int] | None = None
+    """Kind and start of what escape was pressed on: the list stays closed while that is typed on."""
+    _choices: tuple[str, list[tuple[str, str]], list[str]] = ("", [], [])
+    """The choices of the command whose argument is being typed, and their names in casefolded form."""
+    _finder: FileFinder | None = None
+
+    # --- what is offered
+
+    @property
+    def is_completing(self) -> bool:
+        return self._list is not None and self._list.is_open
+
+    async def on_prompt_completable(self, event: Prompt.Completable) -> None:
+        await self.complete(event.typed)
+
+    async def complete(self, typed: Typed | None) -> None:
+        """Offer completions of what is typed; None closes the list."""
+        place = (typed.kind, typed.start) if typed is not None else None
+        if typed is None or place == self._dismissed:
+            self._dismissed = place
+            self.close_completions()
+            return
+        action = BY_SLASH.get(typed.command)
+        if typed.kind == "command":
+            is_command = typed.text.lower() in BY_SLASH
+            await self.offer_for(typed, self._commands(typed.text), enter_takes=not is_command)
+        elif typed.kind == "argument" and action is None:
+            self.close_completions()
+        elif action is None or (action.argument == "file" and not hasattr(self, f"choices_{action.name}")):
+            (await self._mounted_list()).expect()
+            self._typed, self._dismissed = typed, None
+            self.run_worker(self._offer_files(typed), group="completion", exclusive=True)
+        else:
+            await self.offer_for(typed, self._arguments(action, typed.text))
+
+    async def offer_for(
+        self, typed: Typed, offers: Sequence[Offer], *, enter_takes: bool = False, hint: str = ""
+    ) -> None:
+        """Show `offers` for what is typed; none closes the list."""
+        self._typed, self._dismissed = typed, None
+        shown = await self._mounted_list()
+        was_open = shown.is_open
+        shown.show(offers, above=self.prompt.region, enter_takes=enter_takes, hint=hint)
+        if shown.is_open != was_open:
+            self.on_message_selection_selection_changed()
+
+    async def _mounted_list(self) -> CompletionList:
+        if self._list is None:
+            self._list = self.prompt.completions = deferred.completion_list.CompletionList()
+            await self.query_one("#chat").mount(self._list, before="#writing")
+        return self._list
+
+    def close_completions(self) -> None:
+        self._typed, self._choices = None, ("", [], [])
+        self.workers.cancel_group(self, "completion")
+        if self._list is not None:
+            was_open = self._list.is_open
+            self._list.close()
+            if was_open:
+                self.on_message_selection_selection_changed()
+
+    def _commands(self, typed: str) -> list[Offer]:
+        """The commands that begin with what is typed, then those that it matches."""
+        first = [action for action in COMMANDS if action.slash.startswith(typed.lower())]
+        if len(typed) > 1:
+            names = [f"{action.slash[1:]} {action.title.casefold()}" for action in COMMANDS]
+            matching = (COMMANDS[at] for at in deferred.fuzzy.ranked(typed[1:], names, len(names)))
+            first += [action for action in matching if action not in first]
+        return [
+            Offer(
+                f"{action.slash} " if action.argument else action.slash,
+                action.usage,
+                action.help,
+                is_unfinished=bool(action.argument),
+            )
+            for action in first
+        ]
+
+    def _arguments(self, action: Action, typed: str) -> list[Offer]:
+        """The matching choices. They are read once for each argument that is typed."""
+        choices: Callable[[], Sequence[tuple[str, str]]] | None = getattr(
+            self, f"choices_{action.name}", None
+        )
+        if choices is None:
+            return []
+        if self._choices[0] != action.name:
+            found = list(choices())
+            self._choices = (action.name, found, [name.casefold() for name, _ in found])
+        _, found, names = self._choices
+        if typed.casefold() in names:
+            return []
+        matching = (found[at] for at in deferred.fuzzy.ranked(typed, names, MOST_OFFERED))
+        return [Offer(name, name, about) for name, about in matching]
+
+    async def _offer_files(self, typed: Typed) -> None:
+        """Offer what is found, again and again until the folder is walked."""
+        if self._finder is None:
+            self._finder = deferred.file_finder.FileFinder()
+        is_mention = typed.kind == "file"
+        is_complete = False
+        while not is_complete:
+            found = await asyncio.to_thread(self._finder.find, typed.text)
+            is_complete = found.is_complete
+            if typed != self._typed:
+                return
+            offers = [file_offer(path, is_mention=is_mention) for path in found.paths if path != typed.text]
+            hint = "" if is_complete else "looking for more files"
+            if found.is_cut:
+                hint = f"only the first {self._finder.most:,} names are searched"
+            await self.offer_for(
+                typed, offers, enter_takes=not found.is_exact and _begins(typed, found.paths), hint=hint
+            )
+
+    # --- what happens then
+
+    def on_completion_list_taken(self, event: CompletionList.Taken) -> None:
+        typed, offer = self._typed, event.offer
+        if typed is None:
+            return
+        self._dismissed = None if offer.is_unfinished else (typed.kind, typed.start)
+        self.close_completions()
+        self.prompt.complete(typed.start, offer.value)
+
+    def on_completion_list_dismissed(self) -> None:
+        if self._typed is not None:
+            self._dismissed = (self._typed.kind, self._typed.start)
+        self._typed = None
+        self.on_message_selection_selection_changed()
+
+    def escape_does(self) -> str:
+        return "close list" if self.is_completing else super().escape_does()
+
+    on_message_selection_selection_changed: Callable[[], None]
+
+    # --- choices of arguments
+
+    def choices_model(self) -> list[tuple[str, str]]:
+        return [
+            (row.name, f"at {row.endpoint}" if row.endpoint else "here" if row.is_here else "download")
+            for row in self.offered_models()
+        ]
+
+    def choices_theme(self) -> list[tuple[str, str]]:
+        return [(name, "") for name in deferred.theme_picker.offered(self.app)]
+
+    def choices_save(self) -> list[tuple[str, str]]:
+        """The conversation's file in each format."""
+        conversation = self.session.conversation
+        if conversation is None:
+            return []
+        name = deferred.export.file_name(conversation)
+        return [(f"{name}{suffix}", label) for suffix, label in deferred.save.FORMATS.values()]
+
+
+def _begins(typed: Typed, paths: Sequence[str]) -> bool:
+    """Whether the first path is what is being typed: its name begins like it, and is longer."""
+    if not typed.text or not paths:
+        return False
+    first, wanted = paths[0].casefold(), typed.text.casefold()
+    return first.startswith(wanted) or first.rstrip("/").rpartition("/")[2].startswith(wanted)

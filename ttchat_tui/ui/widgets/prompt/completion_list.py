@@ -1,0 +1,144 @@
+"""The list of completions above the prompt. It never has the focus: the prompt hands it the keys that it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from textual import on
+from textual.content import Content
+from textual.geometry import Offset, Region
+from textual.message import Message
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from ttchat_tui.domain.text import visible_line
+from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
+from ttchat_tui.ui.widgets.prompt.typed import Offer
+
+MOST_ROWS: Final = 8
+WIDEST_TITLE: Final = 28
+LONGEST_WAIT_S: Final = 1.0
+"""How long a tab that was typed ahead waits for something to take, in seconds."""
+
+
+class CompletionList(OptionList, can_focus=False):
+    """Offers of what could be typed next. Closed while there are none."""
+
+    DEFAULT_CSS = "CompletionList { display: none; }"
+
+    @dataclass
+    class Taken(Message):
+        """An offer is to replace what is typed."""
+
+        offer: Offer
+
+    class Dismissed(Message):
+        """Escape."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, compact=True)
+        self._offers: Sequence[Offer] = ()
+        self._is_chosen = False
+        """An arrow key has chosen the highlighted offer."""
+        self._enter_takes = False
+        self._has_answer = asyncio.Event()
+        self._has_answer.set()
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._offers)
+
+    def expect(self) -> None:
+        """Offers are being looked for: until they come, tab waits for them."""
+        self._has_answer.clear()
+
+    def show(self, offers: Sequence[Offer], *, above: Region, enter_takes: bool, hint: str = "") -> None:
+        """Show `offers` over the transcript, above the region of the prompt; none closes the list.
+
+        `enter_takes`: enter takes the first one. Otherwise enter takes an offer only after an arrow key has chosen it.
+        """
+        self._has_answer.set()
+        keeps_place = self._is_chosen and [each.value for each in offers] == [x.value for x in self._offers]
+        at = self.highlighted if keeps_place else 0
+        self._offers, self._enter_takes = offers, enter_takes
+        if not offers:
+            self.close()
+            return
+        self._is_chosen = keeps_place
+        self._place(above, min(len(offers), MOST_ROWS, max(1, above.y - 4)))
+        width = max(1, above.width - 4)  # the border, and an option's padding
+        self.set_options(Option(_row(offer, offers, width)) for offer in offers)
+        self.highlighted = at
+        self.border_subtitle = Content(hint or "tab takes · ↑↓ choose · esc closes")
+        self.display = True
+
+    def close(self) -> None:
+        self._has_answer.set()
+        self._offers, self._is_chosen = (), False
+        self.display = False
+
+    async def press(self, key: str) -> bool:
+        """Whether the list takes this key; `enter` stands for each key that sends."""
+        if key == "tab":
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._has_answer.wait(), LONGEST_WAIT_S)
+        if not self.is_open:
+            return False
+        match key:
+            case "up" | "down" | "pageup" | "pagedown":
+                self._is_chosen = True
+                move = {
+                    "up": "cursor_up",
+                    "down": "cursor_down",
+                    "pageup": "page_up",
+                    "pagedown": "page_down",
+                }
+                getattr(self, f"action_{move[key]}")()
+            case "tab":
+                self._take(self.highlighted)
+            case "enter" if self._enter_takes or self._is_chosen:
+                self._take(self.highlighted)
+            case "escape":
+                self.close()
+                self.post_message(self.Dismissed())
+            case _:
+                return False
+        return True
+
+    @on(OptionList.OptionSelected)
+    def _clicked(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self._take(event.option_index)
+
+    def _take(self, place: int | None) -> None:
+        if place is not None and place < len(self._offers):
+            self.post_message(self.Taken(self._offers[place]))
+
+    def _place(self, above: Region, rows: int) -> None:
+        """Only a change needs a layout of the screen."""
+        parent = self.parent.region if self.parent is not None else above  # type: ignore[union-attr]
+        height, offset = rows + 2, Offset(above.x - parent.x, above.y - parent.bottom)
+        if (self.styles.height, self.styles.width) != (height, above.width):
+            self.styles.height, self.styles.width = height, above.width
+        if self.styles.offset != offset:
+            self.styles.offset = offset
+
+
+def _row(offer: Offer, offers: Sequence[Offer], width: int) -> Content:
+    """The title, and the sentence in a column of its own."""
+    title = visible_line(offer.title)
+    if not any(each.about for each in offers):
+        return Content(_cut_left(title, width))
+    column = min(WIDEST_TITLE, width, max(len(each.title) for each in offers))
+    shown = pad_to_cells(cut_to_cells(title, column), column)
+    about = cut_to_cells(visible_line(offer.about), width - column - 2)
+    return Content.assemble(shown, "  ", (about, "$text-muted"))
+
+
+def _cut_left(path: str, width: int) -> str:
+    """The end of a path says most."""
+    return path if len(path) <= width else f"…{path[len(path) - width + 1 :]}"

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from ttchat_tui.domain.attachments import AttachmentError
-from ttchat_tui.session.attachments import MOST_BYTES, MOST_LISTED, attach_mentioned, attach_named
+from ttchat_tui.session.attachments import (
+    MOST_BYTES,
+    MOST_LISTED,
+    attach_mentioned,
+    attach_named,
+    pasted_path,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +127,28 @@ def test_a_hostile_name_is_shown_with_symbols() -> None:
     with pytest.raises(AttachmentError) as refused:
         attach_named("", ["a\x1b[2J\nb\udcff"])
     assert not set(refused.value.info.message) & set("\x1b\n\udcff")
+
+
+@pytest.mark.parametrize(
+    ("pasted", "path"),
+    [
+        ("{}/my notes.md", "{}/my notes.md"),
+        ("'{}/my notes.md'", "{}/my notes.md"),
+        ('"{}/my notes.md"\n', "{}/my notes.md"),
+        ("{}/my\\ notes.md ", "{}/my notes.md"),
+        ("file://{}/my%20notes.md", "{}/my notes.md"),
+        ("file://localhost{}/src", "{}/src/"),
+        ("src/a.py", "src/a.py"),
+        ("plain", "plain"),
+        ("src", None),
+        ("file://elsewhere{}/src", None),
+        ("{}/gone", None),
+        ("src/a.py and more", None),
+        ("it's", None),
+        ("a\0/b", None),
+    ],
+)
+def test_a_paste_that_is_one_path_is_recognised_as_terminals_drop_it(
+    folder: Path, pasted: str, path: str | None
+) -> None:
+    assert pasted_path(pasted.format(folder)) == (path.format(folder) if path else None)

@@ -33,7 +33,8 @@ class Action(msgspec.Struct, frozen=True):
     slash: str = ""
     """The slash command with its `/`; empty: none."""
     argument: str = ""
-    """The name of the slash command's argument in the help (`file`); empty: it takes none."""
+    """The name of the slash command's argument in the help; empty: it takes none. A `file` is completed as a path; for
+    others the screen may have `choices_<name>()`, which lists what is offered: the argument, and a few words about it."""
     footer: str = ""
     """One or two words for the footer; empty: not shown there."""
     scope: Scope = "screen"
@@ -61,6 +62,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("new", "New conversation", "Conversation", "Start an empty conversation, also with a preset; the current one is kept.", "ctrl+n", "/new", "preset", footer="new"),
     Action("next_conversation", "Next conversation", "Conversation", "Open the conversation below in the list.", "alt+down"),
     Action("previous_conversation", "Previous conversation", "Conversation", "Open the conversation above in the list.", "alt+up"),
+    Action("open", "Open a conversation by its title", "Conversation", "Open the conversation with this title; without one, find it in the list.", slash="/open", argument="title"),
     Action("rename", "Rename the conversation", "Conversation", "Give the conversation another title.", "f2", "/rename", "title"),
     Action("delete", "Delete the conversation", "Conversation", "Delete the conversation; /undo brings it back.", slash="/delete"),
     Action("undo_delete", "Undo the deletion", "Conversation", "Bring back the conversation that was deleted last.", slash="/undo"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from ttchat_tui.domain.attachments import AttachmentError, find_mentions, mention_of
@@ -49,7 +50,7 @@ class Attaching(Completing):
         """Count the tokens of the conversation with `draft` and the files that it mentions."""
         self.workers.cancel_group(self, "count")
         if find_mentions(draft):
-            self.run_worker(self._count_attached(draft), group="count")
+            self.run_worker(partial(self._count_attached, draft), group="count")
         else:
             self.prompt.set_attachments("")
             self.show_updates(self.session.count(draft))

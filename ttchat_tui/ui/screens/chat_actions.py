@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import NOTE, Update
 from ttchat_tui.domain.user_paths import expanded
 from ttchat_tui.models.errors import ModelError
+from ttchat_tui.session import name_of
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import Action
@@ -148,6 +150,37 @@ class ChatActions(SidebarScreen):
         if neighbour is not None:
             self.open_conversation(neighbour)
 
+    def action_open(self) -> None:
+        self.action_focus_history()
+
+    def command_open(self, title: str) -> None:
+        """Open the conversation with this title, or the newest whose title contains it."""
+        wanted = title.casefold()
+        try:
+            conversations = self.session.conversations()
+        except StorageError as error:
+            self.show_error(error.info)
+            return
+        exact = (each.id for each in conversations if name_of(each).casefold() == wanted)
+        containing = (each.id for each in conversations if wanted in each.title.casefold())
+        found = next(exact, None) or next(containing, None)
+        if found is None:
+            message = f"No conversation has the title {title}."
+            self.show_error(ErrorInfo(kind="usage", message=message, cure="/search looks into the messages."))
+        else:
+            self.open_conversation(found)
+
+    def choices_open(self) -> list[tuple[str, str]]:
+        """The titles, of equal ones the newest. Raises StorageError."""
+        ages: dict[str, float] = {}
+        for each in self.session.conversations():
+            ages.setdefault(each.title, each.updated_at)
+        ages.pop("", None)
+        return [
+            (title, time.strftime("%d %b %Y", time.localtime(updated_at)))
+            for title, updated_at in ages.items()
+        ]
+
     def action_rename(self) -> None:
         if self.session.conversation is not None:
             self.ask_title(self.session.conversation.id)
@@ -224,6 +257,12 @@ class ChatActions(SidebarScreen):
             return error.info
         return None
 
+    def choices_model(self) -> list[tuple[str, str]]:
+        return [
+            (row.name, f"at {row.endpoint}" if row.endpoint else "here" if row.is_here else "download")
+            for row in self.offered_models()
+        ]
+
     def action_reload_model(self) -> None:
         self.session.load(self.session.model)
 
@@ -265,6 +304,9 @@ class ChatActions(SidebarScreen):
         else:
             cure = "\n".join(errors) or "/theme lists them."
             self.show_error(ErrorInfo(kind="usage", message=f"There is no theme {name}.", cure=cure))
+
+    def choices_theme(self) -> list[tuple[str, str]]:
+        return [(name, "") for name in deferred.theme_picker.offered(self.app)]
 
     # --- the app
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import TABLE, Action
 from ttchat_tui.ui.screens.chat_actions import ChatActions
@@ -61,7 +63,7 @@ class Completing(ChatActions):
         elif action is None or (action.argument == "file" and not hasattr(self, f"choices_{action.name}")):
             (await self._mounted_list()).expect()
             self._typed, self._dismissed = typed, None
-            self.run_worker(self._offer_files(typed), group="completion", exclusive=True)
+            self.run_worker(partial(self._offer_files, typed), group="completion", exclusive=True)
         else:
             await self.offer_for(typed, self._arguments(action, typed.text))
 
@@ -116,7 +118,11 @@ class Completing(ChatActions):
         if choices is None:
             return []
         if self._choices[0] != action.name:
-            found = list(choices())
+            try:
+                found = list(choices())
+            except StorageError as error:
+                self.show_error(error.info)
+                found = []
             self._choices = (action.name, found, [name.casefold() for name, _ in found])
         _, found, names = self._choices
         if typed.casefold() in names:
@@ -160,28 +166,9 @@ class Completing(ChatActions):
         self.on_message_selection_selection_changed()
 
     def escape_does(self) -> str:
-        return "close list" if self.is_completing else super().escape_does()
+        return "close" if self.is_completing else super().escape_does()
 
     on_message_selection_selection_changed: Callable[[], None]
-
-    # --- choices of arguments
-
-    def choices_model(self) -> list[tuple[str, str]]:
-        return [
-            (row.name, f"at {row.endpoint}" if row.endpoint else "here" if row.is_here else "download")
-            for row in self.offered_models()
-        ]
-
-    def choices_theme(self) -> list[tuple[str, str]]:
-        return [(name, "") for name in deferred.theme_picker.offered(self.app)]
-
-    def choices_save(self) -> list[tuple[str, str]]:
-        """The conversation's file in each format."""
-        conversation = self.session.conversation
-        if conversation is None:
-            return []
-        name = deferred.export.file_name(conversation)
-        return [(f"{name}{suffix}", label) for suffix, label in deferred.save.FORMATS.values()]
 
 
 def _begins(typed: Typed, paths: Sequence[str]) -> bool:

@@ -66,6 +66,12 @@ class FileActions(ChatActions):
         else:
             self._save(format, target, "all" if format == "json" else "branch")
 
+    def choices_save(self) -> list[tuple[str, str]]:
+        """The conversation's file in each format."""
+        conversation = self.session.conversation
+        name = deferred.export.file_name(conversation) if conversation is not None else "conversation"
+        return [(f"{name}{suffix}", label) for suffix, label in deferred.save.FORMATS.values()]
+
     def _conversation_to_save(self) -> Conversation | None:
         if self.session.conversation is None:
             self.notify("There is nothing to save yet.", markup=False)

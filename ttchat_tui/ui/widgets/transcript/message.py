@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
+from ttchat_tui.domain.attachments import find_blocks
 from ttchat_tui.domain.matching import Matcher
 from ttchat_tui.domain.text import visible
 from ttchat_tui.ui.markdown.document import Document, RenderChunk
@@ -20,6 +21,7 @@ from ttchat_tui.ui.markdown.plain import plain_chunks
 from ttchat_tui.ui.markdown.rows import RenderRow, RenderSpan, TextRow, VisualLine
 from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
 from ttchat_tui.ui.textual_patches.style_cache import ClearsStyleCache
+from ttchat_tui.ui.widgets.transcript.attached import AttachmentRow, message_chunks
 from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
 from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
 
@@ -105,6 +107,8 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         self.view = view
         self.document: Document | None = None
         self._matcher: Matcher | None = None
+        self._opened: set[int] = set()
+        """Places of the attached files that are unfolded."""
         self._header = MessageChunk([_header(view)], classes="message--header")
         self._chunks = [MessageChunk(chunk.rows) for chunk in self._whole()]
         self._footer = MessageChunk(_footer(view), classes="message--footer")
@@ -121,7 +125,13 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         yield self._footer
 
     def on_click(self, event: events.Click) -> None:
-        """A click on the versions requests another one instead of selecting the message."""
+        """A click on the versions requests another one, on a file unfolds or folds it, instead of selecting the message."""
+        if isinstance(event.widget, MessageChunk) and event.button == 1:
+            rows = event.widget.rows
+            if len(rows) == 1 and isinstance(rows[0], AttachmentRow):
+                event.stop()
+                self._unfold(self._opened ^ {rows[0].index})
+                return
         header, width = self._header.content_region, len(_versions(self.view))
         if event.button != 1 or event.screen_y != header.y:
             return
@@ -159,10 +169,19 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
 
     def mark(self, matcher: Matcher | None, current: int | None) -> None:
         """Mark what `matcher` finds, and hit number `current` of it in another way."""
+        if matcher is not None and matcher is not self._matcher and self.view.role == "user":
+            blocks = enumerate(find_blocks(self.view.text))
+            self._unfold(self._opened | {at for at, block in blocks if matcher.is_in(block.content)})
         self._matcher, before = matcher, 0
         for chunk in self._chunks:
             chunk.mark(matcher, None if current is None else current - before)
             before += len(chunk.hits)
+
+    def _unfold(self, opened: set[int]) -> None:
+        """Show the contents of these attached files, and of no others."""
+        if opened != self._opened:
+            self._opened = opened
+            self._sync(self._whole(), 0)
 
     @property
     def hit_count(self) -> int:
@@ -207,7 +226,9 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         if view.role != "assistant":
             if not view.text:
                 return []
-            return plain_chunks(view.text, "" if view.role == "user" else ".md-faint")
+            if view.role == "user":
+                return message_chunks(view.text, self._opened)
+            return plain_chunks(view.text, ".md-faint")
         document = Document()
         document.feed(view.text)
         if view.status == "streaming":

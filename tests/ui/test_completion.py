@@ -1,0 +1,175 @@
+"""Completion and attached files in the app: what is offered, which keys the list takes, what is sent, what is asked."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from textual.events import Key, Paste
+from textual.keys import _character_to_key
+from textual.pilot import Pilot
+
+from tests.fakes import Gate, Script
+from tests.ui.chat_app import ChatApp, reply_ended, running, until
+from tests.ui.shell_app import screen_text
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.updates import DraftReturned
+from ttchat_tui.ui.screens.help import HelpScreen
+from ttchat_tui.ui.widgets.prompt.completion_list import CompletionList
+from ttchat_tui.ui.widgets.transcript.attached import AttachmentRow
+from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    work = tmp_path / "work"
+    (work / "src").mkdir(parents=True)
+    (work / "src" / "chat.py").write_text("print('needle')\n")
+    (work / "my notes.md").write_text("one\ntwo\n")
+    (work / "picture.png").write_bytes(b"\x89PNG\0")
+    monkeypatch.chdir(work)
+    return work
+
+
+def offered(chat: ChatApp) -> list[str]:
+    """The rows of the open list."""
+    lists = chat.screen.query(CompletionList)
+    return [str(option.prompt) for option in lists.first().options] if lists and lists.first().is_open else []
+
+
+async def burst(pilot: Pilot[None], chat: ChatApp, *keys: str | Paste) -> None:
+    """Input without a pause in between: words letter by letter, keys by their name, pastes."""
+    for key in keys:
+        if isinstance(key, Paste):
+            await chat.app._post_message(key)
+        elif key in ("enter", "tab", "escape", "up", "down", "ctrl+u"):
+            await chat.app._post_message(Key(key, None))
+        else:
+            for letter in key:
+                await chat.app._post_message(Key(_character_to_key(letter), letter))
+    # Keys that wait for each other are let in one by one.
+    await until(pilot, lambda: chat.app._key_gate._task is None)
+    await pilot.pause()
+
+
+async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    for title in ("An apple", "A [bold]plum[/]"):
+        conversation = chat.store.create_conversation(title=title)
+        chat.store.add_user_message(conversation.id, None, "Hi")
+    async with running(chat, (60, 20)) as pilot:
+        prompt, transcript = chat.screen.prompt, chat.screen.transcript.region
+        await burst(pilot, chat, "/re")
+        assert [row.split()[0] for row in offered(chat)[:3]] == ["/retry", "/rename", "/reload"]
+        assert "Answer the last" in offered(chat)[0]
+        assert "tab takes · ↑↓ choose · esc closes" in screen_text(chat.app)[prompt.region.y - 1]
+        assert chat.screen.transcript.region == transcript, "the list must not move the text"
+        await pilot.press("down", "down", "enter")
+        assert (prompt.text, offered(chat)) == ("/reload", [])
+
+        await burst(pilot, chat, "ctrl+u", "/the", "enter")
+        assert prompt.text == "/theme ", "enter takes what completes the command"
+        assert len(offered(chat)) > 3
+        await burst(pilot, chat, "high-con", "tab", "enter")
+        assert (prompt.text, chat.app.theme) == ("", "high-contrast")
+        await burst(pilot, chat, "/model smol")
+        assert "smollm2-135m-instruct" in offered(chat)[0]
+        await burst(pilot, chat, "escape", "ctrl+u", "/import src/", "tab")
+        assert prompt.text == "/import src/chat.py"
+        await burst(pilot, chat, "ctrl+u", "/save ")
+        endings = [row.split()[0].rpartition(".")[2] for row in offered(chat)]
+        assert endings == ["md", "json", "jsonl", "html", "txt"]
+
+        await burst(pilot, chat, "ctrl+u", "/open plu")
+        assert "A [bold]plum[/]" in offered(chat)[0]
+        await burst(pilot, chat, "escape", "ctrl+u", "/open app", "tab", "enter")
+        assert chat.session.conversation is not None
+        assert chat.session.conversation.title == "An apple"
+        await burst(pilot, chat, "/open quince", "enter")
+        assert any("No conversation has the title quince" in toast for toast in chat.toasts())
+
+
+async def test_the_list_takes_no_key_that_was_typed_fast_and_escape_only_closes_it(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(stepped=True), gate := Gate())
+    async with running(chat) as pilot:
+        prompt = chat.screen.prompt
+        prompt.set_history(["older", "/save notes.md"])
+        await burst(pilot, chat, "up", "up")
+        assert (prompt.text, offered(chat)) == ("older", []), "a command from the history opens no list"
+        await burst(pilot, chat, "down", "down", "/help", "enter")
+        assert isinstance(chat.app.screen, HelpScreen)
+        await burst(pilot, chat, "escape", "x@src", "tab")
+        assert not prompt.has_focus, "without a list tab moves the focus"
+        prompt.focus()
+        await burst(pilot, chat, "ctrl+u", "see @cha", "tab", "and @bob", "enter")
+        assert chat.session.path[0].content.startswith(
+            "see @src/chat.py and @bob\n\nAttached file src/chat.py:"
+        )
+        assert chat.session.is_answering
+        await burst(pilot, chat, "/re", "escape")
+        assert (prompt.text, offered(chat), chat.session.is_answering) == ("/re", [], True)
+        assert chat.session.running is not None
+        assert not chat.session.running.control.is_cancelled
+        await burst(pilot, chat, "t")
+        assert offered(chat) == [], "it stays closed while the same word is typed on"
+        await burst(pilot, chat, "ctrl+u", "/")
+        assert offered(chat)
+        gate.open()
+
+
+async def test_a_mentioned_file_is_counted_sent_folded_and_comes_back_as_its_mention(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(context_length=4000))
+    async with running(chat) as pilot:
+        prompt = chat.screen.prompt
+        await burst(pilot, chat, "see @picture.png")
+        prompt.report_draft()  # the pause in typing
+        await until(pilot, lambda: "it is no text" in str(prompt.border_subtitle))
+        await burst(pilot, chat, "enter")
+        assert (prompt.text, chat.session.path) == ("see @picture.png", [])
+        assert any("picture.png cannot be attached: it is no text" in toast for toast in chat.toasts())
+
+        draft = 'What? @"my notes.md" @src/chat.py'
+        await burst(pilot, chat, "ctrl+u", 'What? @"my', "tab", "@src/chat.py")
+        prompt.report_draft()
+        await until(pilot, lambda: "2 files · " in str(prompt.border_subtitle))
+        await burst(pilot, chat, "enter")
+        await reply_ended(pilot, chat)
+        sent = chat.session.path[0].content
+        assert sent == (
+            f"{draft}\n\nAttached file my notes.md:\n```markdown\none\ntwo\n```\n\n"
+            "Attached file src/chat.py:\n```python\nprint('needle')\n```"
+        )
+        assert chat.engine.requests[-1].messages[-1].content == sent
+        shown = "\n".join(screen_text(chat.app))
+        assert "▸ my notes.md · 2 lines · 8 bytes" in shown
+        assert "needle" not in shown
+
+        rows = {chunk: chunk.rows[0] for chunk in chat.screen.query(MessageChunk) if chunk.rows}
+        chips = [chunk for chunk, row in rows.items() if isinstance(row, AttachmentRow)]
+        assert [row.source for row in rows.values() if isinstance(row, AttachmentRow)] == sent.split("\n\n")[
+            1:
+        ]
+        await pilot.click(chips[0])
+        assert re.search("▾ my notes.md.*\n.* one.*\n.* two", "\n".join(screen_text(chat.app)))
+        await burst(pilot, chat, "/find-here needle", "enter")
+        assert any("print('needle')" in line for line in screen_text(chat.app)), "a hit unfolds its file"
+
+        chat.screen.show_updates([DraftReturned(sent, ErrorInfo(kind="busy", message="Not now."))])
+        assert prompt.text == draft
+
+
+async def test_a_pasted_path_asks_first(tmp_path: Path, folder: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        prompt, path = chat.screen.prompt, f"{folder}/my notes.md"
+        await burst(pilot, chat, "in ", Paste(f"'{path}'"))
+        assert [row.split("  ")[0] for row in offered(chat)] == ["Attach the file", "Keep as text"]
+        await burst(pilot, chat, "down", "enter")
+        assert (prompt.text, offered(chat)) == (f"in '{path}'", [])
+        prompt.set_draft("")
+        chat.screen.transcript.focus()
+        await burst(pilot, chat, Paste(f"'{path}'"), "tab", "x")
+        assert prompt.text == f'@"{path}" x'
+        await burst(pilot, chat, Paste("no path at all"))
+        assert offered(chat) == []

@@ -22,8 +22,8 @@ def tree(root: Path, *names: str) -> Path:
     return root
 
 
-def found(root: Path, typed: str = "", **options: int) -> list[str]:
-    finder = FileFinder(root, **options)
+def found(root: Path, typed: str = "") -> list[str]:
+    finder = FileFinder(root)
     while not (files := finder.find(typed)).is_complete:
         pass
     return list(files.paths)
@@ -35,7 +35,7 @@ def found(root: Path, typed: str = "", **options: int) -> list[str]:
         ("a.py", "a.py"),
         ("chat", "src/chat.py"),
         ("chatact", "src/chat_actions.py"),
-        ("mesage.py", "src/message.py"),
+        ("xhat.py", "src/chat.py"),
         ("src/m", "src/message.py"),
         ("SRC/CHAT", "src/chat.py"),
         ("sr", "src/"),

@@ -67,6 +67,11 @@ async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
         assert chat.screen.transcript.region == transcript, "the list must not move the text"
         await pilot.press("down", "down", "enter")
         assert (prompt.text, offered(chat)) == ("/reload", [])
+        await pilot.press("backspace")
+        await pilot.click(CompletionList, offset=(3, 1))
+        assert (prompt.text, offered(chat), prompt.has_focus) == ("/reload", [], True)
+        await burst(pilot, chat, "ctrl+u", "/tmpx", "enter")
+        assert prompt.text == "/tmpx", "enter takes no guess"
 
         await burst(pilot, chat, "ctrl+u", "/the", "enter")
         assert prompt.text == "/theme ", "enter takes what completes the command"

@@ -6,13 +6,13 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
-from pathspec import GitIgnoreSpec, Pattern
+from pathspec import GitIgnoreSpec
 
 from ttchat_tui.domain.text import visible_line
 from ttchat_tui.domain.user_paths import current_folder, expanded
@@ -179,19 +179,20 @@ def _ignoring_in(
         if os.path.islink(file) or not os.path.isfile(file):
             return above
         with open(file, encoding="utf-8", errors="replace") as lines:
-            spec = _spec(lines.read(_LONGEST_IGNORE_FILE).splitlines())
+            patterns = filter(_is_pattern, lines.read(_LONGEST_IGNORE_FILE).splitlines())
+            spec = GitIgnoreSpec.from_lines(patterns)
     except OSError:  # as git does
         return above
     return _Ignoring(above_root, depth, spec, above)
 
 
-def _spec(lines: Iterable[str]) -> GitIgnoreSpec:
-    """The patterns that are valid; git skips the others too."""
-    patterns: list[Pattern] = []
-    for line in lines:
-        with suppress(ValueError):
-            patterns.extend(GitIgnoreSpec.from_lines([line]).patterns)
-    return GitIgnoreSpec(patterns)
+def _is_pattern(line: str) -> bool:
+    """Git skips a line that is no pattern."""
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except ValueError:
+        return False
+    return True
 
 
 def _is_ignored(name: str, ignoring: _Ignoring | None) -> bool:

@@ -34,6 +34,8 @@ class Completing(ChatActions):
     """What the list completes."""
     _dismissed: tuple[str, int] | None = None
     """Kind and start of what escape was pressed on: the list stays closed while that is typed on."""
+    _taken: str | None = None
+    """What was taken last. The list stays closed until something else is typed."""
     _choices: tuple[str, list[tuple[str, str]], list[str]] = ("", [], [])
     """The choices of the command whose argument is being typed, and their names in casefolded form."""
     _finder: FileFinder | None = None
@@ -50,14 +52,16 @@ class Completing(ChatActions):
     async def complete(self, typed: Typed | None) -> None:
         """Offer completions of what is typed; None closes the list."""
         place = (typed.kind, typed.start) if typed is not None else None
-        if typed is None or place == self._dismissed:
-            self._dismissed = place
+        if typed is None or place == self._dismissed or typed.text == self._taken:
+            self._dismissed = place if place == self._dismissed else None
             self.close_completions()
             return
+        self._taken = None
         action = BY_SLASH.get(typed.command)
         if typed.kind == "command":
-            is_command = typed.text.lower() in BY_SLASH
-            await self.offer_for(typed, self._commands(typed.text), enter_takes=not is_command)
+            offers, word = self._commands(typed.text), typed.text.lower()
+            is_begun = word not in BY_SLASH and bool(offers) and offers[0].value.startswith(word)
+            await self.offer_for(typed, offers, enter_takes=is_begun)
         elif typed.kind == "argument" and action is None:
             self.close_completions()
         elif action is None or (action.argument == "file" and not hasattr(self, f"choices_{action.name}")):
@@ -155,7 +159,7 @@ class Completing(ChatActions):
         typed, offer = self._typed, event.offer
         if typed is None:
             return
-        self._dismissed = None if offer.is_unfinished else (typed.kind, typed.start)
+        self._taken = None if offer.is_unfinished else offer.value
         self.close_completions()
         self.prompt.complete(typed.start, offer.value)
 

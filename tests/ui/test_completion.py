@@ -63,11 +63,13 @@ async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
         await burst(pilot, chat, "/re")
         assert [row.split()[0] for row in offered(chat)[:3]] == ["/retry", "/rename", "/reload"]
         assert "Answer the last" in offered(chat)[0]
-        assert "tab takes · ↑↓ choose · esc closes" in screen_text(chat.app)[prompt.region.y - 1]
+        below = "tab takes · ↑↓ choose · esc closes"
+        await until(pilot, lambda: below in screen_text(chat.app)[prompt.region.y - 1])
         assert chat.screen.transcript.region == transcript, "the list must not move the text"
         await pilot.press("down", "down", "enter")
         assert (prompt.text, offered(chat)) == ("/reload", [])
         await pilot.press("backspace")
+        await until(pilot, lambda: any("tab takes" in line for line in screen_text(chat.app)))
         await pilot.click(CompletionList, offset=(3, 1))
         assert (prompt.text, offered(chat), prompt.has_focus) == ("/reload", [], True)
         await burst(pilot, chat, "ctrl+u", "/tmpx", "enter")

@@ -33,6 +33,7 @@ class Attaching(Completing):
 
         Keys wait meanwhile, so that they reach the draft in the order typed.
         """
+        self.workers.cancel_group(self, "count")  # its hint is about a draft that is gone then
         if not find_mentions(draft):
             return draft
         reading = asyncio.to_thread(deferred.attachments.attach_mentioned, draft)

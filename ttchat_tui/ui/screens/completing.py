@@ -98,12 +98,21 @@ class Completing(ChatActions):
                 self.on_message_selection_selection_changed()
 
     def _commands(self, typed: str) -> list[Offer]:
-        """The commands that begin with what is typed, then those that it matches."""
-        first = [action for action in COMMANDS if action.slash.startswith(typed.lower())]
-        if len(typed) > 1:
-            names = [f"{action.slash[1:]} {action.title.casefold()}" for action in COMMANDS]
-            matching = (COMMANDS[at] for at in deferred.fuzzy.ranked(typed[1:], names, len(names)))
-            first += [action for action in matching if action not in first]
+        """The commands that begin with what is typed, then those with a word that does; without any, similar ones."""
+        wanted = typed[1:].casefold()
+        found = [action for action in COMMANDS if action.slash.startswith(f"/{wanted}")]
+        if wanted:
+            words = {
+                each.name: f"{each.slash[1:]} {each.title}".casefold().replace("-", " ") for each in COMMANDS
+            }
+            found += [
+                action
+                for action in COMMANDS
+                if action not in found and f" {wanted}" in f" {words[action.name]}"
+            ]
+        if not found:
+            names = [action.slash[1:] for action in COMMANDS]
+            found = [COMMANDS[at] for at in deferred.fuzzy.ranked(wanted, names, MOST_OFFERED)]
         return [
             Offer(
                 f"{action.slash} " if action.argument else action.slash,
@@ -111,7 +120,7 @@ class Completing(ChatActions):
                 action.help,
                 is_unfinished=bool(action.argument),
             )
-            for action in first
+            for action in found
         ]
 
     def _arguments(self, action: Action, typed: str) -> list[Offer]:

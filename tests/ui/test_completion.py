@@ -101,7 +101,7 @@ async def test_the_list_takes_no_key_that_was_typed_fast_and_escape_only_closes_
     chat = ChatApp(tmp_path, Script(stepped=True), gate := Gate())
     async with running(chat) as pilot:
         prompt = chat.screen.prompt
-        prompt.set_history(["older", "/save notes.md"])
+        prompt.set_history(["older", "/ret"])
         await burst(pilot, chat, "up", "up")
         assert (prompt.text, offered(chat)) == ("older", []), "a command from the history opens no list"
         await burst(pilot, chat, "down", "down", "/help", "enter")
@@ -159,6 +159,9 @@ async def test_a_mentioned_file_is_counted_sent_folded_and_comes_back_as_its_men
         ]
         await pilot.click(chips[0])
         assert re.search("▾ my notes.md.*\n.* one.*\n.* two", "\n".join(screen_text(chat.app)))
+        await burst(pilot, chat, "/files", "enter")
+        assert "needle" not in "\n".join(screen_text(chat.app)), "the open one is folded first"
+        assert "▸ my notes.md" in "\n".join(screen_text(chat.app))
         await burst(pilot, chat, "/find-here needle", "enter")
         assert any("print('needle')" in line for line in screen_text(chat.app)), "a hit unfolds its file"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ttchat_tui.domain.attachments import find_blocks
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import BY_NAME, keys_label
 from ttchat_tui.ui.screens.chat_actions import ChatActions
@@ -102,6 +103,16 @@ class TranscriptActions(ChatActions):
         how = keys_label(action, self.services.config.keys) or action.slash
         what, them = ("1 message follows", "it") if count == 1 else (f"{count:,} messages follow", "them")
         self.notify(f"{what} the other version; {how} shows {them} again.", markup=False)
+
+    def action_show_files(self) -> None:
+        selected = self.transcript.selected
+        messages = [each for each in self.session.path if selected in (None, each.id)]
+        with_files = next((each for each in reversed(messages) if find_blocks(each.content)), None)
+        if with_files is None:
+            which = "The selected message has" if selected else "This conversation has"
+            self.notify(f"{which} no attached files.", markup=False)
+        else:
+            self.transcript.toggle_files(with_files.id)
 
     def action_follow_end(self) -> None:
         self.transcript.follow()

@@ -177,6 +177,10 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
             chunk.mark(matcher, None if current is None else current - before)
             before += len(chunk.hits)
 
+    def toggle_files(self) -> None:
+        """Unfold all attached files, or fold them if one is unfolded."""
+        self._unfold(set() if self._opened else set(range(len(find_blocks(self.view.text)))))
+
     def _unfold(self, opened: set[int]) -> None:
         """Show the contents of these attached files, and of no others."""
         if opened != self._opened:

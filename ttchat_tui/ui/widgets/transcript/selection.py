@@ -99,6 +99,12 @@ class MessageSelection(VerticalScroll):
             return
         self.hold(Place(message, -1, 0))
 
+    def toggle_files(self, key: int) -> None:
+        """Unfold the files of a message, or fold them if one is unfolded, and show the message from its top."""
+        self.mount_around(key)
+        self._widgets[key].toggle_files()
+        self.bring_into_view(key)
+
     def on_click(self, event: events.Click) -> None:
         """A click selects or deselects a message, unless it ends a selection of text."""
         if event.button != 1 or event.chain != 1 or self.screen.selections:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from rich.cells import cell_len, set_cell_size
 from textual import on
 from textual.content import Content
 from textual.geometry import Offset, Region
@@ -133,7 +134,7 @@ def _row(offer: Offer, offers: Sequence[Offer], width: int) -> Content:
     title = visible_line(offer.title)
     if not any(each.about for each in offers):
         return Content(_cut_left(title, width))
-    column = min(WIDEST_TITLE, width, max(len(each.title) for each in offers))
+    column = min(WIDEST_TITLE, width, max(cell_len(each.title) for each in offers))
     shown = pad_to_cells(cut_to_cells(title, column), column)
     about = cut_to_cells(visible_line(offer.about), width - column - 2)
     return Content.assemble(shown, "  ", (about, "$text-muted"))
@@ -141,4 +142,4 @@ def _row(offer: Offer, offers: Sequence[Offer], width: int) -> Content:
 
 def _cut_left(path: str, width: int) -> str:
     """The end of a path says most."""
-    return path if len(path) <= width else f"…{path[len(path) - width + 1 :]}"
+    return path if cell_len(path) <= width else f"…{set_cell_size(path[::-1], width - 1)[::-1].lstrip()}"

@@ -41,7 +41,11 @@ def message_chunks(text: str, opened: Collection[int]) -> list[RenderChunk]:
         if index in opened:
             label, fence, _ = source.split("\n", 2)
             chunks.append(RenderChunk([AttachmentRow(block, index, f"{label}\n{fence}", is_open=True)]))
-            chunks += plain_chunks(f"{block.content}{source.rpartition(chr(10))[2]}", ".md-faint")
+            content = plain_chunks(block.content, ".md-faint")
+            last = content[-1].rows[-1]
+            if isinstance(last, TextRow):
+                last.tail = source.rpartition("\n")[2]  # copied, not drawn
+            chunks += content
         else:
             chunks.append(RenderChunk([AttachmentRow(block, index, source, is_open=False)]))
         at = block.end

@@ -181,5 +181,8 @@ async def test_a_pasted_path_asks_first(tmp_path: Path, folder: Path) -> None:
         chat.screen.transcript.focus()
         await burst(pilot, chat, Paste(f"'{path}'"), "tab", "x")
         assert prompt.text == f'@"{path}" x'
+        prompt.set_draft("")
         await burst(pilot, chat, Paste("no path at all"))
         assert offered(chat) == []
+        await burst(pilot, chat, "ctrl+u", "/import ", Paste(path))
+        assert offered(chat) == [], "a command attaches nothing"

@@ -10,6 +10,7 @@ from ttchat_tui.domain.attachments import AttachmentError, find_mentions, mentio
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.screens.completing import Completing
+from ttchat_tui.ui.slash import PlainText, parse_submission
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 from ttchat_tui.ui.widgets.prompt.typed import Offer
 
@@ -75,7 +76,8 @@ class Attaching(Completing):
             path = await asyncio.wait_for(looking, ASKING_S)
         except asyncio.TimeoutError:
             path = None
-        if path is None:
+        is_command = not isinstance(parse_submission(self.prompt.text), PlainText)
+        if path is None or is_command:  # `/import` and a dropped file
             await self.complete(None)
             return
         what, goes = ("folder", "names go") if path.endswith("/") else ("file", "text goes")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,19 +85,6 @@ class Chat:
         self.session.close()
         self.host.shutdown()
         self.store.close()
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Chat]]:
-    chats: list[Chat] = []
-
-    def make(script: Script | None = None, gate: Gate | None = None) -> Chat:
-        chats.append(Chat(tmp_path / "conversations.db", script, gate))
-        return chats[-1]
-
-    yield make
-    for chat in chats:
-        chat.close()
 
 
 def test_a_reply_is_stored_with_everything_needed_to_run_it_again(start: Callable[..., Chat]) -> None:
@@ -629,21 +616,13 @@ def test_only_the_newest_count_is_answered(start: Callable[..., Chat]) -> None:
     assert cost.prompt_tokens == 1 + 2 + 3
 
 
-def test_a_message_sent_while_another_reply_runs_comes_back(start: Callable[..., Chat]) -> None:
-    chat = start(Script(stepped=True), Gate())
-    chat.session.submit("first")
-    returned = chat.session.submit("second")
-    assert [type(update) for update in returned] == [DraftReturned]
-    assert len(chat.session.path) == 2
-
-
 def test_a_full_disk_returns_the_draft_and_the_chat_continues(
     start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chat = start(Script(replies=("Fine.",)))
     full = StorageError(ErrorInfo(kind="disk_full", message="The disk is full."))
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise full
 
     with monkeypatch.context() as patch:

@@ -1,10 +1,10 @@
-"""Replies that run while another conversation is on screen: reports, reopening, and queued messages."""
+"""Replies that run while another conversation is on screen: reports and reopening; drafts, figures and files."""
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
@@ -15,8 +15,6 @@ from tests.fakes import Gate, Script
 from tests.session.test_chat import Chat
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
-    EngineLoaded,
-    EngineStateChanged,
     GenerationFinished,
     GenerationStarted,
     TokenEvent,
@@ -27,11 +25,8 @@ from ttchat_tui.domain.updates import (
     ConversationOpened,
     ConversationsChanged,
     DraftReturned,
-    MessageAdded,
     MessageRemoved,
     Notice,
-    QueueChanged,
-    ReplyBegan,
     ReplyEnded,
     ReplyEndedElsewhere,
     ReplyStreamed,
@@ -42,19 +37,6 @@ from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_store
 
 SHOUTING = SamplingParams(temperature=2.0)
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Chat]]:
-    chats: list[Chat] = []
-
-    def make(script: Script | None = None, gate: Gate | None = None) -> Chat:
-        chats.append(Chat(tmp_path / "conversations.db", script, gate))
-        return chats[-1]
-
-    yield make
-    for chat in chats:
-        chat.close()
 
 
 class Away:
@@ -249,193 +231,6 @@ def test_unsaved_text_is_shown_when_its_conversation_is_reopened(
         assert away.session.path[-1].content == "one two three"
     assert away.session.flush_unsaved() is None
     assert away.store.message(away.reply).content == "one two three"
-
-
-# --- the line
-
-
-def sent_twice(away: Away, text: str = "me too") -> list[Update]:
-    """Sent, refused with an offer, and sent again."""
-    (offer,) = away.session.submit(text)
-    assert isinstance(offer, DraftReturned)
-    assert offer.text == text
-    return away.session.submit(text)
-
-
-def test_a_second_message_names_the_running_reply_and_offers_to_queue(start: Callable[..., Chat]) -> None:
-    away = Away(start)
-    (offer,) = away.session.submit("me too")
-    assert isinstance(offer, DraftReturned)
-    assert "A reply is running in “count”" in offer.error.message
-    assert "Enter again" in offer.error.cure
-    assert away.session.path == []
-    (other,) = away.session.submit("something else")
-    assert isinstance(other, DraftReturned), "the offer was for another message"
-
-
-def test_a_queued_message_is_on_disk_and_answered_in_turn(start: Callable[..., Chat], tmp_path: Path) -> None:
-    away = Away(start)
-    added, waits, _ = sent_twice(away)
-    assert isinstance(added, MessageAdded)
-    assert waits == QueueChanged(added.message)
-    assert away.session.is_queued(added.message.id)
-    assert away.session.conversation is not None
-    mine = away.session.conversation.id
-    assert away.session.mark_of(mine) == "queued"
-    other = open_store(tmp_path / "conversations.db")
-    assert other.message(added.message.id).content == "me too"
-    assert other.conversation(mine).title == "me too"
-    other.close()
-    away.gate.open()
-    began = away.chat.until(GenerationFinished)
-    assert QueueChanged(added.message) in began
-    assert of_kind(began, ReplyBegan)
-    assert away.session.is_answering
-    away.chat.until(GenerationFinished)
-    assert [message.content for message in away.session.path] == ["me too", "one two three"]
-    assert away.session.mark_of(mine) == ""
-    assert [message.content for message in away.chat.engine.requests[-1].messages] == ["me too"]
-
-
-def test_a_queued_message_can_be_taken_back(start: Callable[..., Chat]) -> None:
-    away = Away(start)
-    added = sent_twice(away)[0]
-    assert isinstance(added, MessageAdded)
-    removed, returned, _ = away.session.take_back()
-    assert removed == MessageRemoved(added.message.id)
-    assert isinstance(returned, DraftReturned)
-    assert returned.text == "me too"
-    assert away.session.conversation is None, "a conversation without messages is a new one"
-    assert away.session.take_back() == []
-    away.finish()
-    assert not away.session.is_busy
-    assert [conversation.id for conversation in away.store.conversations()] == [away.home]
-
-
-def test_a_queued_message_is_answered_in_a_conversation_elsewhere_too(start: Callable[..., Chat]) -> None:
-    away = Away(start)
-    sent_twice(away)
-    assert away.session.conversation is not None
-    mine = away.session.conversation.id
-    away.session.open(away.home)
-    away.gate.open()
-    away.chat.until(GenerationFinished)
-    assert away.session.mark_of(mine) == "running"
-    assert away.session.path[-1].content == "one two three"
-    ended = away.chat.until(GenerationFinished)
-    assert [update.conversation.id for update in of_kind(ended, ReplyEndedElsewhere)] == [mine]
-    assert away.session.mark_of(mine) == "finished"
-
-
-def test_the_line_is_first_come_first_served_one_message_a_conversation(start: Callable[..., Chat]) -> None:
-    away = Away(start)
-    sent_twice(away, "second")
-    (again,) = away.session.submit("more")
-    assert isinstance(again, DraftReturned)
-    assert "still queued" in again.error.message
-    assert isinstance(away.session.regenerate()[0], Notice)
-    away.session.new_conversation()
-    sent_twice(away, "third")
-    away.gate.open()
-    for _ in range(3):
-        away.chat.until(GenerationFinished)
-    asked = [request.messages[-1].content for request in away.chat.engine.requests]
-    assert asked == ["count", "second", "third"]
-    assert not away.session.is_busy
-
-
-def test_a_reopened_conversation_is_still_queued_and_its_settings_apply(start: Callable[..., Chat]) -> None:
-    away = Away(start)
-    added = sent_twice(away)[0]
-    assert isinstance(added, MessageAdded)
-    assert away.session.conversation is not None
-    mine = away.session.conversation.id
-    away.session.new_conversation()
-    away.session.open(mine)
-    assert away.session.is_queued(added.message.id)
-    away.session.set_sampling(SHOUTING)
-    away.gate.open()
-    away.chat.until(GenerationFinished)
-    away.chat.until(GenerationFinished)
-    assert away.session.path[-1].content == "ONE TWO THREE"
-
-
-def test_a_deleted_conversation_leaves_the_queue(start: Callable[..., Chat]) -> None:
-    away = Away(start)
-    sent_twice(away)
-    assert away.session.conversation is not None
-    mine = away.session.conversation.id
-    away.session.delete(mine)
-    assert away.session.mark_of(mine) == ""
-    assert not of_kind(away.finish(), Notice), "no reply starts in a deleted conversation"
-    assert not away.session.is_busy
-
-
-def test_queued_messages_stay_queued_without_a_model(start: Callable[..., Chat]) -> None:
-    away = Away(start)
-    added = sent_twice(away)[0]
-    assert isinstance(added, MessageAdded)
-    away.chat.host.unload()
-    away.chat.until(EngineStateChanged, state="empty")
-    assert away.store.message(away.reply).status == "interrupted"
-    assert away.session.is_queued(added.message.id)
-    away.gate.open()
-    away.chat.host.load("scripted")
-    away.chat.until(EngineLoaded)
-    away.chat.until(GenerationFinished)
-    assert away.session.path[-1].content == "one two three"
-
-
-def test_leaving_the_app_reports_queued_messages(start: Callable[..., Chat]) -> None:
-    away = Away(start)
-    sent_twice(away)
-    (unsent,) = away.session.close()
-    assert unsent == Unsaved("The queued message in “me too” was not sent. /retry there sends it:", "me too")
-
-
-def test_after_a_crash_a_queued_message_is_there_and_can_be_sent(
-    start: Callable[..., Chat], tmp_path: Path
-) -> None:
-    away = Away(start)
-    sent_twice(away)
-    crashed = tmp_path / "crashed"
-    crashed.mkdir()
-    for file in tmp_path.glob("conversations.db*"):
-        shutil.copyfile(file, crashed / file.name)
-    chat = Chat(crashed / "conversations.db", Script(replies=("Here.",)))
-    try:
-        latest = chat.store.latest()
-        assert latest is not None
-        chat.session.open(latest.id)
-        assert [message.content for message in chat.session.path] == ["me too"]
-        chat.session.regenerate()
-        chat.until(GenerationFinished)
-        assert [message.content for message in chat.session.path] == ["me too", "Here."]
-    finally:
-        chat.close()
-
-
-def test_a_queued_message_of_a_deleted_conversation_is_reported_and_the_queue_continues(
-    start: Callable[..., Chat],
-) -> None:
-    away = Away(start)
-    sent_twice(away)
-    assert away.session.conversation is not None
-    gone = away.session.conversation.id
-    away.session.new_conversation()
-    sent_twice(away, "me three")
-    away.store.delete(gone)  # as another window does it
-    updates = away.finish()
-    reported = of_kind(updates, ReplyEndedElsewhere)
-    assert [
-        (each.conversation.id, each.status) for each in reported if isinstance(each, ReplyEndedElsewhere)
-    ] == [
-        (away.home, "complete"),
-        (gone, "error"),
-    ]
-    assert away.session.mark_of(gone) == "failed"
-    assert away.session.is_answering, "the next queued message is answered"
-    assert [message.content for message in away.store.tree(gone)] == ["me too"], "and nothing is lost"
 
 
 # --- drafts

@@ -66,3 +66,15 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     draft: str = ""
     """The text in the prompt when it was last saved."""
     message_count: int = 0
+
+
+class QueuedMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A user's message that waits until the replies before it have ended. It is in no tree yet."""
+
+    id: int
+    conversation_id: int
+    title: str
+    """Its conversation's."""
+    content: str
+    candidates: int = 1
+    """How many replies are wanted."""

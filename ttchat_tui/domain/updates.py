@@ -88,9 +88,7 @@ class ReplyEndedElsewhere(msgspec.Struct, frozen=True):
 
 
 class QueueChanged(msgspec.Struct, frozen=True):
-    """This message on screen is queued until the running reply ends, or no longer is."""
-
-    message: Message
+    """The messages that wait, their order, or whether they are held."""
 
 
 class DraftReturned(msgspec.Struct, frozen=True):

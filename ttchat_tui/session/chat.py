@@ -43,23 +43,19 @@ from ttchat_tui.domain.updates import (
     MessageRemoved,
     Notice,
     PromptCost,
-    QueueChanged,
     Update,
 )
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.conversations import Conversations
-from ttchat_tui.session.message_queue import QueuedMessage
 from ttchat_tui.session.notices import (
     ASKED_IN_WORDS,
     LOAD_AND_SEND,
     NO_MODEL,
     NOTHING_TO_DO,
-    OFFER,
     STILL_LOADING,
-    STILL_QUEUED,
     Unsaved,
     answered_elsewhere,
-    not_sent,
+    not_kept,
     runs_elsewhere,
     still_running,
 )
@@ -79,14 +75,14 @@ class ChatSession(Conversations):
     def close(self) -> list[Unsaved]:
         """End the session: a running reply is stored as far as it has come.
 
-        Returns what cannot be kept (a reply stays as of its last checkpoint; the text of a draft is in the report), and
-        the queued messages that were not sent.
+        Returns what cannot be kept (a reply stays as of its last checkpoint; the text of a draft is in the report). Queued
+        messages wait for the next start, unless nothing of this session is kept.
         """
         if self._search is not None:
             self._search.close()
         self._runner.leave()
         error = self._writer.flush()
-        unsent = [not_sent(each.home.name, each.message.content) for each in self._queue]
+        unsent = map(not_kept, self.queue.messages if self.storage_mode != "read-write" else ())
         return [*([Unsaved(error.message)] if error is not None else []), *unsent, *self._drafts.close()]
 
     # --- replies
@@ -97,42 +93,36 @@ class ChatSession(Conversations):
         self._host.load(model)
 
     def submit(self, text: str, candidates: int = 1) -> list[Update]:
-        """Send a message. It is stored first. With several candidates, the first streams as the reply, and the others
-        become its siblings when all have ended. If no model is loaded, it waits for the load of the current one; after a
-        failure only if it is sent twice."""
-        if self._queue.of(self._opened.id) is not None:
-            return [DraftReturned(text, STILL_QUEUED)]
-        if self.is_answering:
-            return [DraftReturned(text, still_running("Press Esc to stop it, then send."))]
+        """Send a message. It is stored first: in its conversation, or in the queue while a reply runs or others wait. With
+        several candidates, the first streams as the reply, and the others become its siblings when all have ended. If no
+        model is loaded, it waits for the load of the current one; after a failure only if it is sent twice."""
         if self._has_failed and self._offered != (self._opened, text):
             self._offered = (self._opened, text)
             return [DraftReturned(text, msgspec.structs.replace(NO_MODEL, cure=LOAD_AND_SEND))]
-        behind = self.answered_elsewhere
-        if behind and self._offered != (self._opened, text):
-            self._offered = (self._opened, text)
-            return [DraftReturned(text, answered_elsewhere(behind, OFFER))]
         self._offered = None
         is_new = self._opened.id is None
+        waits = self.is_busy or (bool(self.queue.messages) and not self.queue.is_held)
         try:
-            message = self._opened.add_user_message(text, self.model)
+            if waits:
+                updates = self._opened.queue(text, self.model, self.queue, candidates)
+            else:
+                message = self._opened.add_user_message(text, self.model)
+                updates = [MessageAdded(message), ConversationsChanged()]
         except StorageError as error:
             return [DraftReturned(text, error.info)]
         if is_new:
             with suppress(StorageError):  # a later call stores it
                 self._drafts.keep(None, "")
         self._load_if_none()
-        if behind:
-            self._queue.add(QueuedMessage(self._opened, message, candidates))
-            return [MessageAdded(message), QueueChanged(message), ConversationsChanged()]
+        if waits:
+            return [*updates, *self._begin_next()]
         began = self._runner.begin(self._opened, self.sampling, self.model, asked=message, rows=candidates)
-        return [MessageAdded(message), ConversationsChanged(), *began]
+        return [*updates, *began]
 
     def _why_not(self, cure: str) -> ErrorInfo | None:
         """Why no reply can start in the conversation on screen, or None. `cure` applies if one runs there already."""
         if self.is_answering:
             return still_running(cure)
-        if self._queue.of(self._opened.id) is not None:
-            return STILL_QUEUED
         if self._has_failed:
             return NO_MODEL
         behind = self.answered_elsewhere
@@ -175,8 +165,6 @@ class ChatSession(Conversations):
         """
         if self.is_answering:
             return [Notice(still_running("Press Esc to stop it, then choose a version."))]
-        if self._queue.of(self._opened.id) is not None:
-            return [Notice(STILL_QUEUED)]
         shown = next((message for message in self.path if message.id == message_id), None)
         if shown is None:
             return []
@@ -189,8 +177,8 @@ class ChatSession(Conversations):
         return self._show_branch(self._store.message(versions[wanted]))
 
     def open_at(self, message_id: int) -> list[Update]:
-        """Show the branch that has a message, with its newest continuation. While a reply runs or a message is queued in
-        its conversation, the branch on screen there stays, and a notice says so.
+        """Show the branch that has a message, with its newest continuation. While a reply runs in its conversation, the branch
+        on screen there stays, and a notice says so.
 
         Raises:
             StorageError: the message was deleted or cannot be read; nothing has changed.
@@ -198,16 +186,14 @@ class ChatSession(Conversations):
         message = self._store.message(message_id)
         home_id = message.conversation_id
         is_open = self._opened.id == home_id
-        mark = self.mark_of(home_id)
-        if mark not in ("running", "queued"):
+        if self.mark_of(home_id) != "running":
             shown = self.path if is_open else self._store.shown_path(self._store.conversation(home_id))
             if not any(each.id == message_id for each in shown):
                 return self._show_branch(message)
         updates = [] if is_open else self.open(home_id)
         if any(each.id == message_id for each in self.path):
             return updates
-        why = STILL_QUEUED if mark == "queued" else still_running("Press Esc to stop it, then try again.")
-        return [*updates, Notice(why)]
+        return [*updates, Notice(still_running("Press Esc to stop it, then try again."))]
 
     def _show_branch(self, message: Message) -> list[Update]:
         """Show a message with its newest continuation, and keep that branch. Raises StorageError: nothing has changed."""
@@ -235,16 +221,15 @@ class ChatSession(Conversations):
         ]
 
     def interrupt(self) -> list[Update]:
-        """Cancel what the user waits for: the queued message (it returns to the prompt), else the reply on screen, else a
-        load, if the call is repeated within `CANCEL_AGAIN_S`. A reply elsewhere continues, and a notice names its
-        conversation."""
-        if taken_back := self.take_back():
-            return taken_back
+        """Cancel what the user waits for: the reply on screen, else a load, if the call is repeated within `CANCEL_AGAIN_S`.
+        What waits in the queue is held. A reply elsewhere continues, and a notice names its conversation."""
+        held = self.queue.hold()
         if self._host.is_loading:
-            return self.drop_unstarted() if self.is_answering else self._cancel_load_if_repeated()
+            cancelled = self.drop_unstarted() if self.is_answering else self._cancel_load_if_repeated()
+            return [*held, *cancelled]
         if not self.stop() and self.answered_elsewhere:
-            return [Notice(runs_elsewhere(self.answered_elsewhere))]
-        return []
+            return [*held, Notice(runs_elsewhere(self.answered_elsewhere))]
+        return held
 
     def _cancel_load_if_repeated(self) -> list[Update]:
         if self._clock() - self._cancel_offered_s > CANCEL_AGAIN_S:
@@ -347,7 +332,10 @@ class ChatSession(Conversations):
                 | RowFinished()
                 | GenerationFinished()
             ):
-                return self._marked([*self._runner.apply(event), *self._begin_next()])
+                has_failed = isinstance(event, GenerationFinished) and event.error is not None
+                applied = self._runner.apply(event)
+                held = self.queue.hold() if has_failed else []  # the next one would fail too
+                return self._marked([*applied, *held, *self._begin_next()])
             case _:
                 assert_never(event)
 

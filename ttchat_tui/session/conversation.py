@@ -1,22 +1,22 @@
 """A conversation in memory: its path through the message tree, and its settings.
 
-One is on screen. Others may have the running reply or queued messages.
+One is on screen. Another may have the running reply.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Final
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import extract_answer
+from ttchat_tui.domain.updates import Update
+from ttchat_tui.session.message_queue import MessageQueue
+from ttchat_tui.session.notices import quoted
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
-
-NAME_LENGTH: Final = 40
 
 
 class OpenConversation:
@@ -67,29 +67,51 @@ class OpenConversation:
                 model=self.conversation.model,
             )
 
-    def add_user_message(self, text: str, model: str) -> Message:
-        """Store a message at the end of the path. The first message also stores the conversation.
+    def add_user_message(self, text: str, model: str, *, queued_id: int | None = None) -> Message:
+        """Store a message at the end of the path. The first message also stores the conversation. See the store for
+        `queued_id`.
 
         Raises:
             StorageError: nothing has changed.
         """
+        with self._stored(model) as conversation:
+            parent_id = self.path[-1].id if self.path else None
+            message = self._store.add_user_message(conversation.id, parent_id, text, queued_id=queued_id)
+        self.path.append(message)
+        if parent_id is None:
+            self._read_title()
+        return message
+
+    def queue(self, text: str, model: str, queue: MessageQueue, candidates: int) -> list[Update]:
+        """Add a message to `queue`, for this conversation. The first one also stores the conversation.
+
+        Raises:
+            StorageError: nothing has changed.
+        """
+        with self._stored(model) as conversation:
+            updates = queue.add(conversation.id, text, candidates)
+        if not self.path:
+            self._read_title()
+        return updates
+
+    @contextmanager
+    def _stored(self, model: str) -> Generator[Conversation]:
+        """The stored conversation: a new one is stored now, and removed again if the block raises StorageError."""
         is_new = self.conversation is None
         if self.conversation is None:
             self.conversation = self._store.create_conversation(
                 model=model, system_prompt=self.system_prompt, sampling=self.sampling
             )
-        parent_id = self.path[-1].id if self.path else None
         try:
-            message = self._store.add_user_message(self.conversation.id, parent_id, text)
+            yield self.conversation
         except StorageError:
             if is_new:
                 self.drop(set())
             raise
-        self.path.append(message)
-        if parent_id is None:
-            with suppress(StorageError):  # reads the new title; without it, exports are named by number
-                self.refresh()
-        return message
+
+    def _read_title(self) -> None:
+        with suppress(StorageError):  # without it, exports are named by number
+            self.refresh()
 
     def replace(self, message: Message) -> None:
         """Replace a message of the path by a newer copy of it."""
@@ -133,8 +155,7 @@ def _content_without_thoughts(message: Message) -> str:
 
 def name_of(conversation: Conversation) -> str:
     """The conversation's name in a sentence: `“Clock repair”`."""
-    title = conversation.title or "Untitled"
-    return f"“{title if len(title) <= NAME_LENGTH else title[: NAME_LENGTH - 1].rstrip() + '…'}”"
+    return quoted(conversation.title or "Untitled")
 
 
 def join_turns(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:

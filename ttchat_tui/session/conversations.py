@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.domain.conversation import Conversation, Message, QueuedMessage
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.model_spec import EngineInfo
@@ -18,8 +19,7 @@ from ttchat_tui.domain.search import Search
 from ttchat_tui.domain.updates import (
     ConversationOpened,
     ConversationsChanged,
-    DraftReturned,
-    MessageRemoved,
+    MessageAdded,
     Notice,
     QueueChanged,
     ReplyEndedElsewhere,
@@ -28,8 +28,8 @@ from ttchat_tui.domain.updates import (
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.drafts import Drafts
-from ttchat_tui.session.message_queue import MessageQueue, QueuedMessage
-from ttchat_tui.session.notices import TAKEN_BACK
+from ttchat_tui.session.message_queue import MessageQueue
+from ttchat_tui.session.notices import not_sent
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.session.reply_writer import ReplyWriter
 from ttchat_tui.session.running_reply import RunningReply
@@ -73,7 +73,7 @@ class Conversations:
         self._opened = OpenConversation(store, system_prompt)
         self._writer = ReplyWriter(store, clock)
         self._runner = ReplyRunner(store, host, self._writer, lambda home: home is self._opened, clock)
-        self._queue = MessageQueue()
+        self.queue = MessageQueue(store, self._begin_next, self._leave_empty)
         self._drafts = Drafts(store)
         self._clock = clock
         self._draft_fault = ""
@@ -148,17 +148,16 @@ class Conversations:
         running = self._runner.running
         return running.home.name if running is not None and running.home is not self._opened else ""
 
-    def is_queued(self, message_id: int) -> bool:
-        """Whether this message of the conversation on screen is queued."""
-        queued = self._queue.of(self._opened.id)
-        return queued is not None and queued.message.id == message_id
-
     def mark_of(self, conversation_id: int) -> Mark:
         """The conversation's mark in the list."""
         running = self._runner.running
         if running is not None and running.home.id == conversation_id:
             return "running"
-        return "queued" if self._queue.of(conversation_id) else self._marks.get(conversation_id, "")
+        return (
+            "queued"
+            if conversation_id in self.queue.conversation_ids
+            else self._marks.get(conversation_id, "")
+        )
 
     @property
     def has_work(self) -> bool:
@@ -236,13 +235,11 @@ class Conversations:
         Raises:
             StorageError: nothing has changed.
         """
-        running, queued = self._runner.running, self._queue.of(conversation_id)
+        running = self._runner.running
         conversation = self._store.conversation(conversation_id)
         home = OpenConversation(self._store, self._system_prompt)
         if running is not None and running.home.id == conversation_id:
             home, path = running.home, self._store.path(running.message.id)
-        elif queued is not None:
-            home, path = queued.home, self._store.path(queued.message.id)
         else:
             path = self._store.shown_path(conversation)
         return self._show(home, conversation, path)
@@ -276,22 +273,23 @@ class Conversations:
     def rename(self, conversation_id: int, title: str) -> list[Update]:
         """Raises StorageError."""
         self._store.rename(conversation_id, title)
+        self.queue.refresh()
         running = self._runner.running
         for home in (self._opened, running.home if running is not None else self._opened):
             if home.id == conversation_id:
                 home.refresh()
-        return [ConversationsChanged()]
+        return [ConversationsChanged(), QueueChanged()]
 
     def delete(self, conversation_id: int) -> list[Update]:
-        """Delete a conversation; `undelete` restores it. A reply that runs in it ends with the text it has.
+        """Delete a conversation; `undelete` restores it. A reply that runs in it ends with the text it has, and its messages
+        leave the queue.
 
         Raises:
             StorageError: nothing is deleted.
         """
         self._store.delete(conversation_id)
-        updates: list[Update] = []
-        if (queued := self._queue.of(conversation_id)) is not None:
-            self._queue.remove(queued)
+        self.queue.leave(conversation_id)
+        updates: list[Update] = [QueueChanged()]
         running = self._runner.running
         if running is not None and running.home.id == conversation_id:
             ended = self._runner.leave()
@@ -302,8 +300,8 @@ class Conversations:
         return [*updates, *self._begin_next(), ConversationsChanged()]
 
     def undelete(self) -> list[Update]:
-        """Restore the conversation that was deleted last, in this session or an earlier one, and open it. The next call
-        restores the one before. Does nothing if there is none. Raises StorageError."""
+        """Restore the conversation that was deleted last, in this session or an earlier one, and open it. What waited in it
+        waits again, held. The next call restores the one before. Does nothing if there is none. Raises StorageError."""
         last = self._store.last_deleted()
         if last is None:
             return []
@@ -312,7 +310,7 @@ class Conversations:
             opened = self.open(last)
         except StorageError as error:  # it is in the list again, even if it cannot be read
             opened = [Notice(error.info)]
-        return [*opened, ConversationsChanged()]
+        return [*opened, *self.queue.restore(), ConversationsChanged()]
 
     def set_sampling(self, sampling: SamplingParams) -> None:
         """Set this conversation's parameters. A running reply uses them from its next token.
@@ -352,39 +350,49 @@ class Conversations:
     # --- queued messages
 
     def _begin_next(self) -> list[Update]:
-        """Answer the oldest queued message if no reply runs and a model is loaded or being loaded.
+        """Send the first queued message if no reply runs and a model is loaded or being loaded.
 
-        A message that cannot be answered is reported and stays in its conversation; the next one follows.
+        A message that cannot be sent is reported; those of a deleted conversation are skipped, otherwise the queue is held.
         """
         updates: list[Update] = []
-        while not self.is_busy and self.has_model:
-            queued = self._queue.next()
-            if queued is None:
-                break
+        while not self.is_busy and self.has_model and (queued := self.queue.next()) is not None:
             updates += self._begin(queued)
         return self._marked(updates)
 
     def _begin(self, queued: QueuedMessage) -> list[Update]:
-        home = queued.home
-        sampling = home.sampling or self.default_sampling
-        rows = queued.candidates
-        began = self._runner.begin(home, sampling, self.model, asked=queued.message, rows=rows)
-        is_shown = home is self._opened
-        return [*([QueueChanged(queued.message)] if is_shown else []), *began, ConversationsChanged()]
-
-    def take_back(self) -> list[Update]:
-        """Return the queued message of the conversation on screen to the prompt, if there is one."""
-        queued = self._queue.of(self._opened.id)
-        if queued is None:
-            return []
         try:
-            self._store.remove_message(queued.message.id)
+            home = self._home_of(queued.conversation_id)
+            message = home.add_user_message(queued.content, self.model, queued_id=queued.id)
         except StorageError as error:
-            return [Notice(error.info)]
-        self._queue.remove(queued)
-        self._opened.drop({queued.message.id})
-        returned = DraftReturned(queued.message.content, TAKEN_BACK)
-        return [MessageRemoved(queued.message.id), returned, ConversationsChanged()]
+            notice = Notice(not_sent(queued, error.info))
+            if error.info.kind != "not_found":
+                return [notice, *self.queue.hold()]
+            self.queue.remove(queued)
+            return [notice, QueueChanged()]
+        self.queue.remove(queued)
+        sampling = home.sampling or self.default_sampling
+        began = self._runner.begin(home, sampling, self.model, asked=message, rows=queued.candidates)
+        added = [MessageAdded(message)] if home is self._opened else []
+        held = [] if self.is_busy else self.queue.hold()
+        return [*added, QueueChanged(), *began, *held, ConversationsChanged()]
+
+    def _home_of(self, conversation_id: int) -> OpenConversation:
+        """The conversation on screen, or one that is read with the branch it shows. Raises StorageError."""
+        if self._opened.id == conversation_id:
+            return self._opened
+        conversation = self._store.conversation(conversation_id)
+        home = OpenConversation(self._store, self._system_prompt)
+        home.show(conversation, self._store.shown_path(conversation))
+        self._runner.overlay(home)
+        return home
+
+    def _leave_empty(self, conversation_id: int) -> None:
+        """A conversation that has no message any more becomes a new one if it is on screen, and is deleted otherwise."""
+        if self._opened.id != conversation_id:
+            with suppress(StorageError):  # it stays stored, empty and unlisted
+                self._store.discard(conversation_id)
+        elif not self._opened.path:
+            self._opened.drop(set())
 
     def _marked(self, updates: list[Update]) -> list[Update]:
         """Mark conversations elsewhere in which a reply has ended."""

@@ -1,44 +1,130 @@
-"""Messages that wait until the running reply has ended.
+"""Messages that wait for their turn: stored, so that a crash loses none, and sent in order, one at a time.
 
-A queued message is stored like any other, only without a reply, so it survives a crash. It can be taken back.
+The queue is held when the user stops a reply, after a failure, and at the next start; then nothing leaves it until it is
+released.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-from ttchat_tui.domain.conversation import Message
-from ttchat_tui.session.conversation import OpenConversation
-
-
-@dataclass(frozen=True)
-class QueuedMessage:
-    home: OpenConversation
-    message: Message
-    candidates: int
+from ttchat_tui.domain.conversation import QueuedMessage
+from ttchat_tui.domain.updates import ConversationsChanged, QueueChanged, Update
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import not_found
 
 
 class MessageQueue:
-    """First in, first out; at most one message per conversation."""
+    """First in, first out, over all conversations. What changes the queue returns the updates for the view.
 
-    def __init__(self) -> None:
-        self._queue: deque[QueuedMessage] = deque()
+    Methods that raise StorageError have changed nothing: kind `not_found` if the message has left the queue.
+    """
 
-    def add(self, queued: QueuedMessage) -> None:
-        self._queue.append(queued)
+    def __init__(
+        self,
+        store: ConversationStore,
+        begin_next: Callable[[], list[Update]],
+        leave_empty: Callable[[int], None],
+    ) -> None:
+        """`begin_next` sends the first message if nothing runs. `leave_empty` gets the id of a conversation from which a
+        message was dropped, and which may have no other."""
+        self._store = store
+        self._begin_next = begin_next
+        self._leave_empty = leave_empty
+        self.messages: Sequence[QueuedMessage] = ()
+        """First to last."""
+        self.is_held = False
+        """Nothing leaves the queue until `release`."""
+        self._edited_id: int | None = None
+        """This message is being edited: it keeps its place, and the queue waits for it."""
 
-    def __iter__(self) -> Iterator[QueuedMessage]:
-        return iter(self._queue)
+    @property
+    def conversation_ids(self) -> set[int]:
+        """The conversations with waiting messages."""
+        return {each.conversation_id for each in self.messages}
 
     def next(self) -> QueuedMessage | None:
-        """Remove and return the first message; None if the queue is empty."""
-        return self._queue.popleft() if self._queue else None
+        """The message whose turn it is, which stays in the queue; None while it is held or edited, or if there is none."""
+        if self.is_held or not self.messages or self.messages[0].id == self._edited_id:
+            return None
+        return self.messages[0]
 
-    def of(self, conversation_id: int | None) -> QueuedMessage | None:
-        """The queued message of a conversation, or None."""
-        return next((each for each in self._queue if each.home.id == conversation_id), None)
+    def refresh(self) -> None:
+        """Read the queue again. Raises StorageError."""
+        self._set(self._store.queue.messages())
 
-    def remove(self, queued: QueuedMessage) -> None:
-        self._queue.remove(queued)
+    def remove(self, message: QueuedMessage) -> None:
+        """Take a message off the list: it was sent, or the store no longer has it."""
+        self._set([each for each in self.messages if each.id != message.id])
+
+    def leave(self, conversation_id: int) -> None:
+        """Take the messages of a deleted conversation off the list."""
+        self._set([each for each in self.messages if each.conversation_id != conversation_id])
+
+    def _set(self, messages: Sequence[QueuedMessage]) -> None:
+        self.messages = messages
+        self.is_held = self.is_held and bool(messages)
+
+    def hold(self) -> list[Update]:
+        """Keep what waits until `release`."""
+        if self.is_held or not self.messages:
+            return []
+        self.is_held = True
+        return [QueueChanged()]
+
+    def release(self) -> list[Update]:
+        """Send what waits, one after the other."""
+        self.is_held = False
+        return [QueueChanged(), *self._begin_next()]
+
+    def restore(self) -> list[Update]:
+        """Take over what processes that have ended left, and what waits in a restored conversation. The queue is then held.
+        Raises StorageError."""
+        known = {each.id for each in self.messages}
+        self._store.queue.adopt()
+        self.refresh()
+        return self.hold() if any(each.id not in known for each in self.messages) else []
+
+    def add(self, conversation_id: int, text: str, candidates: int) -> list[Update]:
+        """Add a message at the end. Raises StorageError."""
+        self._store.queue.add(conversation_id, text, candidates)
+        self.refresh()
+        return [QueueChanged(), ConversationsChanged()]
+
+    def begin_edit(self, message_id: int) -> QueuedMessage:
+        """Keep the message from being sent until `end_edit`. Raises StorageError."""
+        message = self._find(message_id)
+        self._edited_id = message_id
+        return message
+
+    def end_edit(self, text: str | None) -> list[Update]:
+        """Store the new text of the edited message; None leaves it as it was. Raises StorageError."""
+        message_id, self._edited_id = self._edited_id, None
+        if text is not None and message_id is not None:
+            self._store.queue.edit(self._find(message_id), text)
+            self.refresh()
+        return [QueueChanged(), ConversationsChanged(), *self._begin_next()]
+
+    def drop(self, message_id: int) -> list[Update]:
+        """Delete a message unsent. Raises StorageError."""
+        message = self._find(message_id)
+        self._store.queue.drop(message)
+        self.remove(message)
+        self._leave_empty(message.conversation_id)
+        return [QueueChanged(), ConversationsChanged()]
+
+    def move(self, message_id: int, step: int) -> list[Update]:
+        """Move a message towards the front (-1) or the end (1). Raises StorageError."""
+        message = self._find(message_id)
+        at = self.messages.index(message)
+        if not 0 <= at + step < len(self.messages):
+            return []
+        self._store.queue.swap(message, self.messages[at + step])
+        self.refresh()
+        return [QueueChanged()]
+
+    def _find(self, message_id: int) -> QueuedMessage:
+        message = next((each for each in self.messages if each.id == message_id), None)
+        if message is None:
+            raise not_found("This queued message")
+        return message

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
+from ttchat_tui.domain.conversation import QueuedMessage
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import NOTE
 from ttchat_tui.engine.base import not_loaded
@@ -18,14 +21,12 @@ ASKED_IN_WORDS = ErrorInfo(
     "may be visible.",
 )
 NOTHING_TO_DO = ErrorInfo(kind="nothing_to_do", message="There is no reply yet.")
-STILL_QUEUED = ErrorInfo(
-    kind="busy", message="The previous message is still queued.", cure="Press Esc to take it back, then send."
-)
 STILL_LOADING = ErrorInfo(
     kind=NOTE, message="The model is still loading.", cure="Press Esc again to cancel the load."
 )
-TAKEN_BACK = ErrorInfo(kind=NOTE, message="The message was taken back and not sent.")
-OFFER = "Press Enter again to queue this message behind it. Esc takes it back."
+
+_QUOTED: Final = 40
+"""The most characters of a title or a message in a sentence."""
 
 
 class Unsaved(msgspec.Struct, frozen=True):
@@ -34,6 +35,12 @@ class Unsaved(msgspec.Struct, frozen=True):
     message: str
     text: str = ""
     """What the user wrote; `message` then ends with a colon."""
+
+
+def quoted(text: str) -> str:
+    """The beginning of `text`, on one line, in a sentence: `“Clock repair”`."""
+    words = " ".join(text[: 4 * _QUOTED].split())
+    return f"“{words if len(words) <= _QUOTED else words[: _QUOTED - 1].rstrip() + '…'}”"
 
 
 def answered_elsewhere(name: str, cure: str) -> ErrorInfo:
@@ -53,9 +60,16 @@ def still_running(cure: str) -> ErrorInfo:
     return ErrorInfo(kind="busy", message="A reply is still running.", cure=cure)
 
 
-def not_sent(name: str, text: str) -> Unsaved:
-    """The app ends while this message is queued in the conversation `name`."""
-    return Unsaved(f"The queued message in {name} was not sent. /retry there sends it:", text)
+def not_sent(queued: QueuedMessage, error: ErrorInfo) -> ErrorInfo:
+    """A queued message could not be sent when its turn came."""
+    words = quoted(queued.content)
+    return msgspec.structs.replace(error, message=f"The queued message {words} was not sent. {error.message}")
+
+
+def not_kept(queued: QueuedMessage) -> Unsaved:
+    """The app ends, and nothing of this session is kept."""
+    name = quoted(queued.title or "Untitled")
+    return Unsaved(f"The queued message in {name} was not sent, and is not kept:", queued.content)
 
 
 def left_out(count: int) -> str:

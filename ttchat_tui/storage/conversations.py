@@ -15,6 +15,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.database import Database, Value
 from ttchat_tui.storage.errors import not_found
 from ttchat_tui.storage.messages import Messages, update_conversation
+from ttchat_tui.storage.queue import StoredQueue
 from ttchat_tui.storage.rows import CONVERSATION_COLUMNS, conversation_from, encoded_sampling, text_from
 
 StoreMode: TypeAlias = Literal["read-write", "read-only", "memory"]
@@ -29,7 +30,8 @@ KEPT_CHANGES: Final = 10_000
 _LISTED: Final = f"""
     SELECT {CONVERSATION_COLUMNS} FROM conversations c
     WHERE deleted_at IS NULL
-        AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = c.id)
+        AND (EXISTS (SELECT 1 FROM messages WHERE conversation_id = c.id)
+            OR EXISTS (SELECT 1 FROM queue WHERE conversation_id = c.id))
         AND (?1 = '' OR instr(folded(title), ?1) > 0)
     ORDER BY updated_at DESC, id DESC LIMIT ?2 OFFSET ?3
 """
@@ -48,6 +50,7 @@ class ConversationStore(Messages):
     ) -> None:
         """Use `opening.open_store`. All methods work in every mode; `notice` says what is not kept."""
         super().__init__(database, clock)
+        self.queue = StoredQueue(database, clock)
         self.mode: StoreMode = mode
         self.notice = notice
 
@@ -86,7 +89,7 @@ class ConversationStore(Messages):
         system_prompt: str = "",
         sampling: SamplingParams | None = None,
     ) -> Conversation:
-        """Create an empty conversation. It is listed once it has a message."""
+        """Create an empty conversation. It is listed once it has a message, or one in the queue."""
         now = self._clock()
         encoded = None if sampling is None else encoded_sampling(sampling)
         values = (now, now, title, model, system_prompt, encoded)
@@ -109,7 +112,7 @@ class ConversationStore(Messages):
         return conversation_from(row)
 
     def conversations(self, *, limit: int = 200, offset: int = 0, filter: str = "") -> list[Conversation]:
-        """Conversations with messages, newest first; with `filter`, those whose title contains it, ignoring case."""
+        """Conversations with messages, sent or queued, newest first; with `filter`, those whose title contains it, ignoring case."""
         rows = self._database.rows(_LISTED, filter.casefold(), limit, offset)
         return [conversation_from(row, is_listed=True) for row in rows]
 
@@ -125,11 +128,12 @@ class ConversationStore(Messages):
         self._set(conversation_id, "deleted_at = ?", self._clock())
 
     def discard(self, conversation_id: int) -> bool:
-        """Delete a conversation for good if it has no messages; return whether it was deleted."""
+        """Delete a conversation for good if it has no messages, sent or queued; return whether it was deleted."""
         with self._database.transaction() as transaction:
             deleted = transaction.execute(
                 "DELETE FROM conversations WHERE id = ?"
-                " AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)",
+                " AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)"
+                " AND NOT EXISTS (SELECT 1 FROM queue WHERE conversation_id = conversations.id)",
                 (conversation_id,),
             )
             return deleted.rowcount > 0

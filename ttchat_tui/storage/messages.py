@@ -122,13 +122,21 @@ class Messages:
 
     # --- writing
 
-    def add_user_message(self, conversation_id: int, parent_id: int | None, content: str) -> Message:
+    def add_user_message(
+        self, conversation_id: int, parent_id: int | None, content: str, *, queued_id: int | None = None
+    ) -> Message:
         """Store a user message and make it the head. On return it is safe from a power loss.
 
-        An untitled conversation gets its title from it.
+        An untitled conversation gets its title from it. With `queued_id` the message leaves the queue in the same
+        transaction, so that it is never sent twice.
+
+        Raises:
+            StorageError: `not_found`: the conversation is deleted, or the queue no longer has the message.
         """
         now = self._clock()
         with self._database.transaction(is_durable=True) as transaction:
+            if queued_id is not None:
+                transaction.change("This queued message", "DELETE FROM queue WHERE id = ?", (queued_id,))
             message_id = transaction.insert(
                 "INSERT INTO messages (conversation_id, parent_id, role, content, created_at)"
                 " VALUES (?, ?, 'user', ?, ?)",

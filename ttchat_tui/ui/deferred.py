@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ttchat_tui.ui import file_watch as file_watch
     from ttchat_tui.ui import model_rows as model_rows
     from ttchat_tui.ui.markdown import fenced_code as fenced_code
+    from ttchat_tui.ui.screens import edit_queued as edit_queued
     from ttchat_tui.ui.screens import help as help
     from ttchat_tui.ui.screens import import_files as import_files
     from ttchat_tui.ui.screens import log as log
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.screens import template_form as template_form
     from ttchat_tui.ui.screens import theme_picker as theme_picker
     from ttchat_tui.ui.widgets import find_bar as find_bar
+    from ttchat_tui.ui.widgets import queue_panel as queue_panel
     from ttchat_tui.ui.widgets.history import panel as history_panel  # noqa: F401
     from ttchat_tui.ui.widgets.metrics import panel as metrics_panel  # noqa: F401
     from ttchat_tui.ui.widgets.prompt import completion_list as completion_list
@@ -64,6 +66,8 @@ MODULES: Final[dict[str, str]] = {
     "local": "ttchat_tui.models.local",
     "save": "ttchat_tui.ui.screens.save",
     "export": "ttchat_tui.storage.export",
+    "queue_panel": "ttchat_tui.ui.widgets.queue_panel",
+    "edit_queued": "ttchat_tui.ui.screens.edit_queued",
     "rename": "ttchat_tui.ui.screens.rename",
     "find_bar": "ttchat_tui.ui.widgets.find_bar",
     "search": "ttchat_tui.ui.screens.search",

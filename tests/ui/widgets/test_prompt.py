@@ -13,6 +13,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from tests.ui.shell_app import ShellApp, screen_text
+from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.ui.widgets.prompt import prompt as prompt_module
 from ttchat_tui.ui.widgets.prompt.history import PromptHistory
 from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
@@ -74,7 +75,7 @@ async def test_submit_and_newline_keys_can_be_swapped() -> None:
     async def act(pilot: Pilot[None], prompt: Prompt) -> None:
         await pilot.press("a", "enter", "b", "ctrl+j")
 
-    app = await with_prompt(act, Prompt(submit_keys=["Ctrl+J"], newline_keys=["enter"]))
+    app = await with_prompt(act, Prompt(UiSettings(submit_keys=("Ctrl+J",), newline_keys=("enter",))))
     assert submitted(app) == ["a\nb"]
 
 

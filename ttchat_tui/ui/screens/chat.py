@@ -24,6 +24,7 @@ from ttchat_tui.ui.screens.attaching import Attaching
 from ttchat_tui.ui.screens.file_actions import FileActions
 from ttchat_tui.ui.screens.finding import Finding
 from ttchat_tui.ui.screens.prompt_actions import PromptActions
+from ttchat_tui.ui.screens.queueing import Queueing
 from ttchat_tui.ui.screens.sidebars import SIDEBARS
 from ttchat_tui.ui.screens.transcript_actions import TranscriptActions
 from ttchat_tui.ui.screens.updates import UpdateDrawing
@@ -41,7 +42,14 @@ if TYPE_CHECKING:
 
 
 class ChatScreen(
-    UpdateDrawing, Finding, TranscriptActions, FileActions, PromptActions, Attaching, DirtySpanScreen[None]
+    UpdateDrawing,
+    Finding,
+    Queueing,
+    TranscriptActions,
+    FileActions,
+    PromptActions,
+    Attaching,
+    DirtySpanScreen[None],
 ):
     """The app's main screen; dialogs open on top of it."""
 
@@ -71,7 +79,7 @@ class ChatScreen(
         with Horizontal(id="columns"), Vertical(id="chat", classes="-no-left -no-right"):
             yield Transcript()
             with Center(id="writing"):
-                yield Prompt(submit_keys=config.submit_keys, newline_keys=config.newline_keys)
+                yield Prompt(config)
         yield KeyLine(narrower_than={each.toggle: each.fits_from for each in SIDEBARS.values()})
 
     def on_mount(self) -> None:
@@ -87,6 +95,7 @@ class ChatScreen(
         self.is_whole = True
         self.post_message(self.Completed())
         self.show_recovered()
+        self.restore_queue()
         self._refresh_settings()
         self._refresh_metrics()
         self.show_updates([ConversationsChanged()])
@@ -132,7 +141,6 @@ class ChatScreen(
                     return
                 self.apply_typed_settings()
                 self.prompt.clear_draft()
-                self.transcript.set_placeholder(None)
                 self.transcript.follow()
                 self.show_updates(self.session.submit(text))
                 self.keep_draft()

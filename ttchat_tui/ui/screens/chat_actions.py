@@ -97,8 +97,7 @@ class ChatActions(SidebarScreen):
             return "close"
         if self.transcript.selected is not None:
             return "deselect"
-        last = self.session.path[-1].id if self.session.path else None
-        return "take back" if last is not None and self.session.is_queued(last) else ""
+        return ""
 
     def action_regenerate(self) -> None:
         self.transcript.follow()

@@ -16,18 +16,13 @@ UNANSWERED = "not answered · /retry asks again"
 
 
 class Elsewhere(ChatActions):
-    """Draws the list of conversations and the notes under queued messages."""
+    """Draws the list of conversations, and reports what has happened in others."""
 
     def view(self, message: Message) -> MessageView:
         """`message` for the transcript, with a note if it has no reply."""
         view = view_of(message)
         if message.role != "user":
             return view
-        if self.session.is_queued(message.id):
-            behind = self.session.answered_elsewhere
-            queued = f"queued behind {behind}" if behind else "queued"
-            why = queued if self.session.has_model else "waits for a model"
-            return structs.replace(view, note=f"{why} · esc takes it back")
         last = self.session.path[-1].id if self.session.path else None
         return structs.replace(view, note=UNANSWERED) if message.id == last else view
 
@@ -35,11 +30,6 @@ class Elsewhere(ChatActions):
         """Show beside the engine's state in which conversation a reply runs, if that is not on screen."""
         behind = self.session.answered_elsewhere
         self.status.set_detail(f"in {behind}" if behind else "")
-
-    def show_queued(self) -> None:
-        """Update the note of the queued message on screen."""
-        if self.session.path and self.session.is_queued(self.session.path[-1].id):
-            self.transcript.update(self.view(self.session.path[-1]))
 
     def show_end_elsewhere(self, update: ReplyEndedElsewhere) -> None:
         """Report the end of a reply elsewhere. The list marks it until the conversation is opened."""
@@ -70,8 +60,7 @@ class Elsewhere(ChatActions):
             )
 
     def refresh_history(self) -> None:
-        """Draw the list of conversations, and the note of a queued message, again. Raises StorageError."""
-        self.show_queued()
+        """Draw the list of conversations again. Raises StorageError."""
         if self.history_panel is None:
             return
         current = self.session.conversation.id if self.session.conversation else None

@@ -59,6 +59,7 @@ class UpdateDrawing(Elsewhere):
 
     count_draft: Callable[[str], None]
     metrics: LiveMetrics
+    show_queue: Callable[[], None]
     _context_shown: Mapping[str, int] = MappingProxyType({})
     """Of the running reply, or of what sending the draft would take."""
 
@@ -82,6 +83,7 @@ class UpdateDrawing(Elsewhere):
             case ConversationOpened(conversation, messages):
                 self._open(conversation, messages)
             case MessageAdded(message):
+                self.transcript.set_placeholder(None)
                 self.transcript.add(view_of(message))
             case MessageRemoved(message_id):
                 self._remove(message_id)
@@ -104,8 +106,8 @@ class UpdateDrawing(Elsewhere):
                 self._end_reply(message, error)
             case ReplyEndedElsewhere():
                 self.show_end_elsewhere(update)
-            case QueueChanged(message):
-                self.transcript.update(self.view(message))
+            case QueueChanged():
+                self.show_queue()
             case DraftReturned(text, error):
                 self._return_draft(text, error)
             case ConversationsChanged():
@@ -141,6 +143,7 @@ class UpdateDrawing(Elsewhere):
         self._show_last_context()
         self._refresh_settings()
         self.refresh_history()
+        self.show_queue()
         self._refresh_metrics()
         self.count()
 
@@ -194,7 +197,7 @@ class UpdateDrawing(Elsewhere):
         self.status.set_state(state, detail)
         if state == "generating":
             self.show_place_of_reply()
-        self.show_queued()
+        self.show_queue()
         self.metrics.phase = "no model" if state == "empty" else state
         self._refresh_metrics()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import TextArea
 
+from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.ui.commands import BY_NAME, binding
 from ttchat_tui.ui.external_editor import EditorError, edit_on_terminal, editor_command
 from ttchat_tui.ui.keys import canonical_key
@@ -36,9 +37,10 @@ DRAFT_PAUSE_S = 0.4
 
 LONGEST_PATH = 4096
 """Characters; Linux's limit."""
+DEFAULTS = UiSettings()
 
 PLACEHOLDER = "Write a message"
-BUSY_PLACEHOLDER = "Type ahead; esc stops the reply"
+BUSY_PLACEHOLDER = "Type ahead: what you send waits; esc stops the reply"
 
 
 class Prompt(TextArea):
@@ -96,9 +98,8 @@ class Prompt(TextArea):
 
     def __init__(
         self,
+        settings: UiSettings = DEFAULTS,
         *,
-        submit_keys: Iterable[str] = ("enter",),
-        newline_keys: Iterable[str] = ("ctrl+j", "shift+enter", "alt+enter"),
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
@@ -112,8 +113,8 @@ class Prompt(TextArea):
         # An idle app does not repaint; finding a bracket's partner in a long draft delays keys.
         self.cursor_blink = False
         self.match_cursor_bracket = False
-        self._submit_keys = [canonical_key(key) for key in submit_keys]
-        self._newline_keys = [canonical_key(key) for key in newline_keys]
+        self._submit_keys = [canonical_key(key) for key in settings.submit_keys]
+        self._newline_keys = [canonical_key(key) for key in settings.newline_keys]
         self._recall = PromptHistory()
         self._reported = ""
         self._pause: Timer | None = None

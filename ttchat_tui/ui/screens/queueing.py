@@ -1,0 +1,107 @@
+"""Actions of the chat screen on the messages that wait for their turn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.ui import deferred
+from ttchat_tui.ui.commands import BY_NAME, keys_label
+from ttchat_tui.ui.screens.chat_actions import ChatActions
+
+if TYPE_CHECKING:
+    from ttchat_tui.ui.widgets.queue_panel import QueuePanel
+
+
+class Queueing(ChatActions):
+    """One method for each action, and the panel that shows the queue."""
+
+    _queue_panel: QueuePanel | None = None
+    """Mounted with the first message that waits."""
+
+    def show_queue(self) -> None:
+        queue = self.session.queue
+        if self._queue_panel is None:
+            if not queue.messages:
+                return
+            self._queue_panel = deferred.queue_panel.QueuePanel()
+            self.query_one("#chat").mount(self._queue_panel, before="#writing")
+        panel = self._queue_panel
+        if panel.has_focus and not queue.messages:
+            self.prompt.focus()
+        open_id = self.session.conversation.id if self.session.conversation else None
+        panel.show(queue.messages, open_id, self._queue_state(), is_held=queue.is_held)
+
+    def _queue_state(self) -> str:
+        """What the messages do, for the title: `wait`."""
+        queue = self.session.queue
+        does = "waits" if len(queue.messages) == 1 else "wait"
+        keys = keys_label(BY_NAME["focus_queue"], self.services.config.keys)
+        if queue.is_held:
+            return f"held · {f'{keys}, ' if keys else ''}enter sends"
+        if not self.session.has_model:
+            return f"{does} for a model"
+        behind = self.session.answered_elsewhere
+        return (
+            f"{does} for the reply in {behind}" if behind else f"{does}{f' · {keys} edits' if keys else ''}"
+        )
+
+    def restore_queue(self) -> None:
+        """Show what waited when an earlier process ended, held."""
+        self.attempt(self.session.queue.restore)
+
+    def action_focus_queue(self) -> None:
+        if self._queue_panel is None or not self.session.queue.messages:
+            self.notify(
+                "No message waits. What is sent while a reply runs waits for it to end.", markup=False
+            )
+        else:
+            self.close_overlay()
+            self._queue_panel.focus()
+
+    @property
+    def _is_in_queue(self) -> bool:
+        return self._queue_panel is not None and self._queue_panel.has_focus
+
+    def action_stop(self) -> None:
+        """Esc in the panel leads back to the prompt, unless a reply is to be stopped."""
+        if self._is_in_queue and not self.session.is_answering:
+            self.prompt.focus()
+        else:
+            super().action_stop()
+
+    def escape_does(self) -> str:
+        return "back" if self._is_in_queue and not self.session.is_answering else super().escape_does()
+
+    # --- messages from the panel, handled by name: its class is imported later
+
+    def on_queue_panel_released(self) -> None:
+        self.transcript.follow()
+        self.show_updates(self.session.queue.release())
+        self.prompt.focus()
+
+    def on_queue_panel_move_requested(self, event: QueuePanel.MoveRequested) -> None:
+        self.attempt(lambda: self.session.queue.move(event.message_id, event.step))
+
+    def on_queue_panel_change_requested(self, event: QueuePanel.ChangeRequested) -> None:
+        if event.change == "drop":
+            self.attempt(lambda: self.session.queue.drop(event.message_id))
+        else:
+            self._edit_queued(event.message_id)
+
+    def _edit_queued(self, message_id: int) -> None:
+        queue = self.session.queue
+
+        def keep(text: str | None) -> None:
+            try:
+                self.show_updates(queue.end_edit(text))
+            except StorageError as error:
+                self.prompt.set_draft(text or "")
+                self.show_error(error.info)
+
+        try:
+            message = queue.begin_edit(message_id)
+        except StorageError as error:
+            self.show_error(error.info)
+            return
+        self.app.push_screen(deferred.edit_queued.EditQueued(message.content, self.services.config.ui), keep)

@@ -1,0 +1,111 @@
+"""The messages that wait for their turn, in a list above the prompt: edit, drop, move, and release them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from ttchat_tui.domain.conversation import QueuedMessage
+from ttchat_tui.domain.text import visible
+from ttchat_tui.ui.widgets.cells import cut_to_cells
+
+MOST_READ = 500
+"""Characters of a message that are looked at for its one line."""
+
+
+class QueuePanel(OptionList):
+    """One line for each message, the next one first. The title says what they wait for."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "release", "send", key_display="enter"),
+        Binding("e", "change('edit')", "edit"),
+        Binding("d,delete", "change('drop')", "drop", key_display="d"),
+        Binding("K,shift+k,shift+up", "move(-1)", "earlier", key_display="K"),
+        Binding("J,shift+j,shift+down", "move(1)", "later", key_display="J"),
+        Binding("j", "cursor_down", show=False),
+        Binding("k", "cursor_up", show=False),
+    ]
+
+    class Released(Message):
+        """The held messages are to be sent."""
+
+    @dataclass
+    class ChangeRequested(Message):
+        """The message is to be edited or dropped."""
+
+        message_id: int
+        change: Literal["edit", "drop"]
+
+    @dataclass
+    class MoveRequested(Message):
+        """The message is to go one place towards the front (-1) or the end (1)."""
+
+        message_id: int
+        step: int
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, compact=True)
+        self.display = False
+        self._messages: Sequence[QueuedMessage] = ()
+        self._conversation_id: int | None = None
+
+    def show(
+        self, messages: Sequence[QueuedMessage], conversation_id: int | None, state: str, *, is_held: bool
+    ) -> None:
+        """Show `messages`; without any, hide. Of those that are not in the conversation `conversation_id`, the title of
+        theirs is shown. `state`: what they wait for."""
+        chosen = self._chosen
+        self._messages, self._conversation_id = messages, conversation_id
+        self.display = bool(messages)
+        many = f"{len(messages):,} message{'s' * (len(messages) != 1)}"
+        self.border_title = Content(f"{many} {state}")
+        self.set_class(is_held, "-held")
+        self._draw(chosen.id if chosen is not None else None)
+        self.refresh_bindings()
+
+    def on_resize(self) -> None:
+        self._draw(self._chosen.id if self._chosen is not None else None)
+
+    def _draw(self, chosen: int | None) -> None:
+        before = self.highlighted or 0
+        self.set_options(Option(self._line(number, each)) for number, each in enumerate(self._messages, 1))
+        if self._messages:
+            ids = [each.id for each in self._messages]
+            self.highlighted = ids.index(chosen) if chosen in ids else min(before, len(ids) - 1)
+
+    def _line(self, number: int, message: QueuedMessage) -> Content:
+        room = max(1, self.scrollable_content_region.width - 2)
+        about = [f"×{message.candidates}"] if message.candidates > 1 else []
+        if message.conversation_id != self._conversation_id:
+            about.append(f"in “{cut_to_cells(visible(message.title) or 'Untitled', room // 3)}”")
+        right = f"  {'  '.join(about)}" if about else ""
+        words = " ".join(visible(message.content[:MOST_READ]).split())
+        left = cut_to_cells(f"{number}  {words}", room - len(right))
+        return Content.assemble(left, (right, "$text-muted"))
+
+    @property
+    def _chosen(self) -> QueuedMessage | None:
+        at = self.highlighted
+        return self._messages[at] if at is not None and at < len(self._messages) else None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only held messages can be released."""
+        return self.has_class("-held") if action == "release" else super().check_action(action, parameters)
+
+    def action_release(self) -> None:
+        self.post_message(self.Released())
+
+    def action_change(self, change: Literal["edit", "drop"]) -> None:
+        if (message := self._chosen) is not None:
+            self.post_message(self.ChangeRequested(message.id, change))
+
+    def action_move(self, step: int) -> None:
+        if (message := self._chosen) is not None:
+            self.post_message(self.MoveRequested(message.id, step))

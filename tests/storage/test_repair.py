@@ -75,7 +75,10 @@ def ids_by_page(path: Path) -> dict[int, list[int]]:
         if data[start] == TABLE_LEAF:
             probe = path.with_name("probe.db")
             probe.write_bytes(data[:start] + bytes(PAGE) + data[start + PAGE :])
-            if lost := rows_in(path).keys() - readable_ids(probe):
+            kept = readable_ids(probe)
+            if kept and (
+                lost := rows_in(path).keys() - kept
+            ):  # without a page of the schema, none is readable
                 found[start] = sorted(lost)
             probe.unlink()
     return found
@@ -291,6 +294,20 @@ def test_damage_beside_the_messages_costs_none(
     assert [rows_in(filled, table) for table in ("messages", "conversations")] == before
     store = open_store(filled)
     assert store.new_draft() == "not sent"
+    store.close()
+
+
+def test_what_waits_in_the_queue_is_kept_if_it_can_be_read(filled: Path) -> None:
+    store = open_store(filled)
+    store.queue.add(1, "Later, please", 2)
+    store.queue.add(1, "damaged", 1)
+    store.close()
+    with closing(sqlite3.connect(filled)) as connection, connection:
+        connection.execute("UPDATE queue SET candidates = 'two' WHERE id = 2")
+    in_an_index(filled)
+    assert repair(filled) is not None
+    store = open_store(filled)
+    assert [(each.content, each.candidates) for each in store.queue.messages()] == [("Later, please", 2)]
     store.close()
 
 

@@ -163,17 +163,6 @@ async def test_the_token_hint_of_a_sent_draft_disappears(tmp_path: Path) -> None
         assert not chat.screen.prompt.border_subtitle
 
 
-async def test_a_message_sent_during_a_reply_goes_back_to_the_prompt(tmp_path: Path) -> None:
-    gate = Gate()
-    chat = ChatApp(tmp_path, Script(stepped=True), gate)
-    async with running(chat) as pilot:
-        await pilot.press(*"one", "enter")
-        await pilot.press(*"two", "enter")
-        await settle(pilot, chat)
-        assert chat.screen.prompt.text == "two"
-        assert any("still running" in toast for toast in chat.toasts())
-
-
 async def test_a_slider_moved_while_a_reply_streams_acts_on_the_next_token(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(replies=("one two three",), stepped=True), gate)
@@ -459,7 +448,6 @@ async def test_each_request_that_a_running_reply_prevents_has_its_own_message(tm
         for draft, key, cure in (
             ("", "ctrl+r", "then try again"),
             ("/continue", "enter", "Use /continue when it has ended"),
-            ("more", "enter", "then send"),
         ):
             chat.app.clear_notifications()
             chat.screen.prompt.set_draft(draft)

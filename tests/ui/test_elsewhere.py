@@ -109,64 +109,6 @@ async def test_stop_names_the_conversation_elsewhere_in_which_a_reply_runs(tmp_p
             assert chat.session.is_busy
 
 
-async def test_a_queued_message_is_answered(tmp_path: Path) -> None:
-    gate = Gate()
-    chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
-    async with running(chat) as pilot:
-        await leave_a_reply(pilot, chat, gate)
-        await pilot.press(*"me too", "enter")
-        await settle(pilot, chat)
-        assert chat.screen.prompt.text == "me too"
-        assert any(
-            "A reply is running in “count”" in toast and "Enter again" in toast for toast in chat.toasts()
-        )
-        await pilot.press("enter")
-        await settle(pilot, chat)
-        assert chat.screen.prompt.text == ""
-        assert "queued behind “count” · esc takes it back" in shown(chat)
-        assert any("me too" in line and "… now" in line for line in shown(chat).splitlines())
-        gate.open()
-        await until(pilot, lambda: chat.session.is_answering)
-        await until(pilot, lambda: not chat.session.is_busy)
-        await settle(pilot, chat)
-        assert "queued" not in shown(chat)
-        assert [message.content for message in chat.session.path] == ["me too", "one two"]
-
-
-async def test_a_queued_message_without_a_model_says_that_it_waits_for_one(tmp_path: Path) -> None:
-    gate = Gate()
-    chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
-    async with running(chat) as pilot:
-        await leave_a_reply(pilot, chat, gate)
-        await pilot.press(*"me too", "enter", "enter")
-        await settle(pilot, chat)
-        chat.host.unload()
-        await until(pilot, lambda: chat.host.state == "empty" and not chat.session.is_busy)
-        await settle(pilot, chat)
-        assert "waits for a model · esc takes it back" in shown(chat)
-        assert "queued behind" not in shown(chat)
-        gate.open()
-        chat.host.load("scripted")
-        await until(
-            pilot, lambda: [message.content for message in chat.session.path] == ["me too", "one two"]
-        )
-
-
-async def test_escape_takes_a_queued_message_back(tmp_path: Path) -> None:
-    gate = Gate()
-    chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
-    async with running(chat) as pilot:
-        await leave_a_reply(pilot, chat, gate)
-        await pilot.press(*"me too", "enter", "enter")
-        await settle(pilot, chat)
-        assert chat.screen.prompt.text == ""
-        await pilot.press("escape")
-        await settle(pilot, chat)
-        assert chat.screen.prompt.text == "me too"
-        assert "queued" not in shown(chat)
-        assert chat.session.is_busy, "the reply elsewhere runs on"
-
-
 async def test_a_message_without_a_reply_has_a_note_when_reopened(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     made = chat.store.create_conversation()

@@ -30,6 +30,8 @@ class SavedRows(msgspec.Struct):
 
     conversations: dict[int, StoredRow] = {}
     messages: dict[int, StoredRow] = {}
+    queue: dict[int, StoredRow] = {}
+    """Messages that wait. Not taken from a backup: they may have been sent since."""
     places: dict[int, tuple[int, int | None]] = {}
     """Conversation and parent by message id, from the index `messages_by_parent`: it has those of lost messages too."""
     sequences: dict[str, int] = {}
@@ -100,6 +102,7 @@ def read_rows(select: Select) -> SavedRows:
     named = (row.get("conversation_id") for row in found.messages.values())
     homes += [conversation for conversation in named if is_id(conversation)]
     found.conversations = _read_table(select, "conversations", homes)
+    found.queue = {row["id"]: dict(row) for row in select("SELECT * FROM queue") if is_id(row["id"])}
     for row in select("SELECT value FROM app_state WHERE key = 'new_draft'"):
         found.draft = row["value"] if isinstance(row["value"], str) else None
     return found

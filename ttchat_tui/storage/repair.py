@@ -161,7 +161,8 @@ def _is_every_row_readable(connection: sqlite3.Connection) -> bool:
     """Raises sqlite3.DatabaseError, UnicodeDecodeError: one is not even text."""
     messages = connection.execute("SELECT * FROM messages")
     conversations = connection.execute("SELECT * FROM conversations")
-    connection.execute("SELECT * FROM app_state").fetchall()
+    for table in ("app_state", "queue"):
+        connection.execute(f"SELECT * FROM {table}").fetchall()
     return all(map(is_readable_reply, messages)) and all(
         is_readable_sampling(row["sampling"]) for row in conversations
     )
@@ -174,7 +175,9 @@ def _read(copy: Path, first_page: bytes, now: float, migrations: Path) -> SavedR
     for reading in (unchanged, with_our_schema):
         drop_invalid(reading, now)
     preferred = (unchanged, with_our_schema) if is_older else (with_our_schema, unchanged)
-    return max(preferred, key=lambda rows: rows.size)
+    found = max(preferred, key=lambda rows: rows.size)
+    found.queue = unchanged.queue  # only the file's own schema knows where it begins
+    return found
 
 
 def _header(file: Path) -> bytes:
@@ -188,10 +191,15 @@ def _version(header: bytes) -> int:
 
 
 def _first_page(folder: Path, migrations: Path) -> bytes:
-    """That of an empty database with the newest schema, without triggers: the schema must fit on this page."""
+    """That of an empty database with the tables of version 1, as they are now: later ones do not begin on the same page in
+    every database. Without triggers: the schema must fit on this page."""
     empty = folder / "empty.db"
     database = open_database(empty, migrations=migrations)
     with database.transaction() as transaction:
+        for table in (
+            columns_at(steps(migrations)[-1][0], migrations).keys() - columns_at(1, migrations).keys()
+        ):
+            transaction.execute(f"DROP TABLE {table}")
         for trigger in transaction.execute(
             "SELECT name FROM sqlite_master WHERE type = 'trigger'"
         ).fetchall():
@@ -230,6 +238,7 @@ def _write(found: SavedRows, target: Path, migrations: Path) -> Path:
                 "UPDATE conversations SET head_id = ? WHERE id = ?",
                 [(row["head_id"], conversation) for conversation, row in found.conversations.items()],
             )
+            _insert(transaction, "queue", found.queue.values())
             for table, highest in found.sequences.items():
                 transaction.execute(
                     "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (highest, table)

@@ -101,6 +101,11 @@ def _is_conversation(row: StoredRow, now: float) -> bool:
     return True
 
 
+def _is_queued(row: StoredRow) -> bool:
+    types = {"content": str, "writer": str, "place": int, "candidates": int, "created_at": int | float}
+    return all(isinstance(row.get(name), type) for name, type in types.items())
+
+
 def is_readable_reply(row: RowColumns) -> bool:
     """Whether the app can read how a reply was made. Other messages have nothing to read."""
     try:
@@ -145,6 +150,11 @@ def mend_references(found: SavedRows) -> None:
         shown = found.messages.get(head) if isinstance(head, int) else None
         if shown is None or shown["conversation_id"] != conversation:
             row["head_id"] = newest.get(conversation)
+    found.queue = {
+        each: row
+        for each, row in found.queue.items()
+        if row["conversation_id"] in found.conversations and _is_queued(row)
+    }
 
 
 def _nearest_ancestor(found: SavedRows, message_id: int, row: StoredRow) -> int | None:

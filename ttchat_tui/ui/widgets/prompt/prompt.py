@@ -40,7 +40,7 @@ LONGEST_PATH = 4096
 DEFAULTS = UiSettings()
 
 PLACEHOLDER = "Write a message"
-BUSY_PLACEHOLDER = "Type ahead: what you send waits; esc stops the reply"
+BUSY_PLACEHOLDER = "Type ahead: it is sent next; esc stops the reply"
 
 
 class Prompt(TextArea):

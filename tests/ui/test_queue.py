@@ -1,0 +1,77 @@
+"""The panel above the prompt with the messages that wait."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.fakes import Gate, Script
+from tests.ui.chat_app import ChatApp, running, settle, until
+from tests.ui.test_elsewhere import shown
+from ttchat_tui.ui.screens.edit_queued import EditQueued
+from ttchat_tui.ui.widgets.key_line import KeyLine
+
+
+async def test_waiting_messages_are_changed_held_and_released_in_a_panel(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
+    async with running(chat, (80, 24)) as pilot:
+        waiting = chat.session.queue
+
+        def texts() -> list[str]:
+            return [each.content for each in waiting.messages]
+
+        await pilot.press("alt+q")
+        assert chat.toasts() == ["No message waits. What is sent while a reply runs waits for it to end."]
+        await pilot.press(*"one", "enter")
+        for text in ("alpha", "[b]eta", "gamma"):
+            await pilot.press(*text, "enter")
+        await settle(pilot, chat)
+        assert chat.screen.prompt.text == ""
+        assert "3 messages wait · alt+q edits" in shown(chat)
+        assert "2  [b]eta" in shown(chat), "it is not markup"
+
+        await pilot.press("alt+q", "down", "K")
+        await settle(pilot, chat)
+        assert texts() == ["[b]eta", "alpha", "gamma"]
+        assert " e edit  d drop  K earlier  J later" in shown(chat)
+        await pilot.press("d", "e")  # what was moved is dropped, and the next one edited
+        await until(pilot, lambda: isinstance(chat.app.screen, EditQueued))
+        await pilot.press(*"bet", "enter")
+        await settle(pilot, chat)
+        assert texts() == ["alphabet", "gamma"]
+
+        await pilot.press("escape")
+        await until(pilot, lambda: not chat.session.is_busy)
+        await settle(pilot, chat)
+        assert "2 messages held · alt+q, enter sends" in shown(chat)
+        assert chat.screen.prompt.has_focus
+        await pilot.press("alt+q")
+        await settle(pilot, chat)
+        assert chat.screen.query_one(KeyLine)._escape == "back"
+        await pilot.press("escape")
+        assert chat.screen.prompt.has_focus
+        gate.open()
+        await pilot.press("alt+q", "enter")
+        await until(pilot, lambda: not texts() and not chat.session.is_busy)
+        await settle(pilot, chat)
+        said = [message.content for message in chat.session.path if message.role == "user"]
+        assert said == ["one", "alphabet", "gamma"]
+        assert "messages" not in shown(chat), "the panel is gone"
+
+
+async def test_a_message_of_another_conversation_names_it_and_what_it_waits_for(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
+    async with running(chat) as pilot:
+        await pilot.press(*"count", "enter", *"more", "enter", "ctrl+n", *"hi", "enter")
+        await settle(pilot, chat)
+        assert "2 messages wait for the reply in “count”" in shown(chat)
+        assert "in “count”" in next(line for line in shown(chat).splitlines() if "1  more" in line)
+        assert any("hi" in line and "… now" in line for line in shown(chat).splitlines()), "it is listed"
+        chat.host.unload()
+        await until(pilot, lambda: chat.host.state == "empty" and not chat.session.is_busy)
+        await settle(pilot, chat)
+        assert "2 messages wait for a model" in shown(chat)
+        gate.open()
+        chat.host.load("scripted")
+        await until(pilot, lambda: [each.content for each in chat.session.path] == ["hi", "one two"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ttchat_tui.storage.errors import StorageError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 class Queueing(ChatActions):
     """One method for each action, and the panel that shows the queue."""
 
+    on_message_selection_selection_changed: Callable[[], None]
     _queue_panel: QueuePanel | None = None
     """Mounted with the first message that waits."""
 
@@ -72,6 +74,9 @@ class Queueing(ChatActions):
 
     def escape_does(self) -> str:
         return "back" if self._is_in_queue and not self.session.is_answering else super().escape_does()
+
+    def on_descendant_focus(self) -> None:
+        self.on_message_selection_selection_changed()  # in the panel, esc does something else
 
     # --- messages from the panel, handled by name: its class is imported later
 

@@ -19,6 +19,7 @@ from ttchat_tui.domain.sampling import SamplingDefaults
 from ttchat_tui.engine.factory import ENGINES
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+EditingStyle: TypeAlias = Literal["default", "emacs", "vi"]
 Key: TypeAlias = Annotated[str, Meta(min_length=1)]
 """A key as Textual names it: `ctrl+j`, `f1`, `escape`."""
 
@@ -45,6 +46,8 @@ class UiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Keys that send the message."""
     newline_keys: Annotated[tuple[Key, ...], Meta(min_length=1)] = ("ctrl+j", "shift+enter", "alt+enter")
     """Keys that begin a new line in the message. Not every terminal can tell shift+enter from enter."""
+    editing: EditingStyle = "default"
+    """The keys that edit the message. Where one of them is an action's, the action gets another key (`ui/editing_keys.py`)."""
     show_conversations: bool = True
     """The left sidebar, where the terminal is wide enough, until it is toggled on screen."""
     show_controls: bool = True

@@ -10,6 +10,7 @@ from textual.theme import Theme
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
+from ttchat_tui.ui.editing_keys import TAKEN, with_moved_keys
 from ttchat_tui.ui.key_check import check_keys
 from ttchat_tui.ui.themes import ThemeError, load_themes
 
@@ -26,7 +27,9 @@ def checked_themes(
     Raises:
         ConfigError: keys in conflict, an unknown action, or an unknown theme.
     """
-    problems = check_keys(config.keys, [*config.ui.submit_keys, *config.ui.newline_keys])
+    ui = config.ui
+    keys = with_moved_keys(config.keys, ui.editing)
+    problems = check_keys(keys, [*ui.submit_keys, *ui.newline_keys], TAKEN[ui.editing])
     if problems:
         setting = problems[0].partition(":")[0] if config.keys else "ui"  # then it is about the prompt's keys
         raise ConfigError(place_of(setting), problems[0])

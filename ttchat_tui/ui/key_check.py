@@ -23,11 +23,14 @@ _NEAR: Final = 0.75
 _PROMPT_SETTINGS: Final = {"send": "ui.submit_keys", "newline": "ui.newline_keys"}
 
 
-def check_keys(overrides: Mapping[str, str], prompt_keys: Sequence[str] = ()) -> list[str]:
+def check_keys(
+    overrides: Mapping[str, str], prompt_keys: Sequence[str] = (), taken: frozenset[str] = frozenset()
+) -> list[str]:
     """The errors in `overrides` (action name → keys), one line each.
 
     Errors are unknown actions and keys, keys that type a character, edit the prompt or are not reported by terminals, and
-    keys that are bound twice. `prompt_keys` are config's submit and newline keys; the defaults if left out.
+    keys that are bound twice. `prompt_keys` are config's submit and newline keys; the defaults if left out. `taken`:
+    keys of the way of editing (`ui.editing`).
     """
     faults: list[str] = []
     for name in overrides:
@@ -36,7 +39,7 @@ def check_keys(overrides: Mapping[str, str], prompt_keys: Sequence[str] = ()) ->
                 f"keys.{name}: the prompt has its own setting for this; write {_PROMPT_SETTINGS[name]}"
             )
         elif name in BY_NAME:
-            faults += _faults_of_keys(BY_NAME[name], overrides)
+            faults += _faults_of_keys(BY_NAME[name], overrides, editing_keys() | taken)
         else:
             faults.append(f"keys.{name}: unknown action; {_meant(name)}")
     return faults + _conflicts(overrides, prompt_keys)
@@ -52,8 +55,7 @@ def _meant(name: str) -> str:
     return f"did you mean '{known[close[0]]}'?" if close else f"known actions: {', '.join(BY_NAME)}"
 
 
-def _faults_of_keys(action: Action, overrides: Mapping[str, str]) -> list[str]:
-    editing = editing_keys()
+def _faults_of_keys(action: Action, overrides: Mapping[str, str], editing: frozenset[str]) -> list[str]:
     faults: list[str] = []
     for key in keys_of(action, overrides):
         where = f"keys.{action.name}: {key_label(key)}"

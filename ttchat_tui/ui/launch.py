@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
+
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState, save_ui_state
@@ -13,6 +15,7 @@ from ttchat_tui.domain.telemetry import CardReading
 from ttchat_tui.session import ChatSession
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.config_check import checked_themes
+from ttchat_tui.ui.editing_keys import with_moved_keys
 from ttchat_tui.ui.keys import unbound_editing_keys
 from ttchat_tui.ui.services import Resume, Services, nothing
 from ttchat_tui.ui.textual_patches import paste_parser, terminal_parser
@@ -42,6 +45,7 @@ def build(
     Raises:
         ConfigError: a key is bound twice, or an action or theme is unknown.
     """
+    config = msgspec.structs.replace(config, keys=with_moved_keys(config.keys, config.ui.editing))
     themes, errors = checked_themes(config, paths, place_of or (lambda setting: str(paths.config_file)))
     services = Services(
         session=session,

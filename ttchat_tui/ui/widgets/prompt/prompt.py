@@ -12,12 +12,16 @@ from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import TextArea
+from textual.widgets.text_area import Selection
+from typing_extensions import assert_never
 
 from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.ui.commands import BY_NAME, binding
+from ttchat_tui.ui.editing_keys import STYLES
 from ttchat_tui.ui.external_editor import EditorError, edit_on_terminal, editor_command
 from ttchat_tui.ui.keys import canonical_key
 from ttchat_tui.ui.textual_patches.privates import add_bindings
+from ttchat_tui.ui.widgets.prompt.editing import Buffer, difference
 from ttchat_tui.ui.widgets.prompt.history import PromptHistory
 from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
 from ttchat_tui.ui.widgets.prompt.typed import Typed, typed_before
@@ -115,6 +119,8 @@ class Prompt(TextArea):
         self.match_cursor_bracket = False
         self._submit_keys = [canonical_key(key) for key in settings.submit_keys]
         self._newline_keys = [canonical_key(key) for key in settings.newline_keys]
+        make = STYLES[settings.editing]
+        self._editing = make() if make is not None else None
         self._recall = PromptHistory()
         self._reported = ""
         self._pause: Timer | None = None
@@ -137,9 +143,11 @@ class Prompt(TextArea):
         self._reported = as_draft(text)
         self._recall.leave()
         self._load(self._reported)
+        self._begin_writing()
 
     def write(self, text: str) -> None:
         """Insert `text` at the cursor, or in place of the selection, as one edit."""
+        self._begin_writing()
         start, end = self.selection
         result = self.replace(as_draft(text), start, end, maintain_selection_offset=False)
         self.move_cursor(result.end_location)
@@ -259,7 +267,7 @@ class Prompt(TextArea):
             self.action_send()
         elif key in self._newline_keys:
             self.action_newline()
-        else:
+        elif not self._edit(key, event.character):
             return
         event.stop()
         event.prevent_default()
@@ -310,6 +318,50 @@ class Prompt(TextArea):
     def load_text(self, text: str) -> None:
         self._is_loaded, self._pasted = True, None
         super().load_text(text)
+
+    def _begin_writing(self) -> None:
+        if self._editing is not None:
+            self._editing.begin()
+            self._show_mode()
+
+    def _edit(self, key: str, character: str | None) -> bool:
+        """Give a key to the way of editing. Returns whether it has done something."""
+        if self._editing is None:
+            return False
+        before = Buffer(self.text, self.document.get_index_from_location(self.cursor_location))
+        outcome = self._editing.press(key, character, before)
+        match outcome:
+            case None:
+                pass
+            case Buffer():
+                self._show_buffer(before.text, outcome)
+            case "older":
+                self.action_cursor_up()
+            case "newer":
+                self.action_cursor_down()
+            case "undo" | "redo":
+                self.action_undo() if outcome == "undo" else self.action_redo()
+            case _:
+                assert_never(outcome)
+        self._show_mode()
+        return outcome is not None
+
+    def _show_buffer(self, before: str, after: Buffer) -> None:
+        """Make the one edit that leads from the text `before` to `after`, and move cursor and selection."""
+        text, place = after.text, self.document.get_location_from_index
+        if text != before:
+            start, end, inserted = difference(before, text)
+            self.history.checkpoint()
+            self.replace(inserted, place(start), place(end), maintain_selection_offset=False)
+            self.history.checkpoint()
+        at, anchor = after.at, after.anchor
+        # vi selects the character under the cursor too, which is drawn as the cursor, and that of the anchor.
+        start = at if anchor is None else anchor + 1 if anchor > at else anchor
+        self.selection = Selection(place(min(start, len(text))), place(at))
+
+    def _show_mode(self) -> None:
+        if self._editing is not None:
+            self.border_title = Content(self._editing.label) if self._editing.label else None
 
     @property
     def _fits(self) -> bool:

@@ -1,0 +1,246 @@
+"""vi in the prompt, as a table: keys, the text before, the text after. `|` is the cursor, `[` where a selection begins."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.size import sized
+from ttchat_tui.ui.widgets.prompt.editing import Buffer, Outcome, Vi
+
+NORMAL = r"""
+h               ab|c            a|bc
+h               ab\n|c          ab\n|c
+l               a|bc            ab|c
+l               ab|c            ab|c
+3l              |abcdef         abc|def
+9h              abc|d           |abcd
+j               a|b\ncd         ab\nc|d
+j               abc|d\ne\nfghi  abcd\n|e\nfghi
+jj              abc|d\ne\nfghi  abcd\ne\nfgh|i
+k               ab\nc|d         a|b\ncd
+2j              |a\nb\nc        a\nb\n|c
+$j              |abc\nde\nfghi  abc\nd|e\nfghi
+w               |one two        one |two
+w               |one, two       one|, two
+w               o|ne\ntwo       one\n|two
+w               |one\n\ntwo     one\n|\ntwo
+w               one\n|\ntwo     one\n\n|two
+2w              |a b c          a b |c
+w               one |two        one tw|o
+b               one |two        |one two
+b               one t|wo        one |two
+b               one,| two       one|, two
+b               a\n\n|b         a\n|\nb
+3b              a b c |d        |a b c d
+e               |one two        on|e two
+e               on|e two        one tw|o
+2e              |one two        one tw|o
+0               ab c|d          |ab cd
+^               \s\sab|c        \s\s|abc
+$               |abc            ab|c
+2$              |abc\nde        abc\nd|e
+gg              ab\nc|d         |ab\ncd
+G               |ab\ncd\nef     ab\ncd\n|ef
+2G              |ab\ncd\nef     ab\n|cd\nef
+2gg             |ab\ncd\nef     ab\n|cd\nef
+9G              |ab\ncd         ab\n|cd
+x               a|bc            a|c
+x               ab|c            a|b
+2x              a|bcd           a|d
+9x              a|bc\nd         |a\nd
+x               |               |
+dd              a\n|b\nc        a\n|c
+dd              a\n|b           |a
+dd              |a              |
+2dd             |a\nb\nc        |c
+9dd             a\n|b\nc        |a
+dw              |one two        |two
+dw              one |two        one|\s
+dw              one |two\nx     one|\s\nx
+2dw             |a b c          |c
+d2w             |a b c          |c
+2d2w            |a b c d e      |e
+db              one |two        |two
+de              |one two        |\stwo
+d$              ab|cd\ne        a|b\ne
+D               ab|cd\ne        a|b\ne
+D               |ab             |
+d0              ab|cd           |cd
+d^              \s\sab|cd       \s\s|cd
+dj              |a\nb\nc        |c
+dk              a\nb\n|c        |a
+dG              a\n|b\nc        |a
+dgg             a\nb|\nc        |c
+dj              |a              |a
+dz              |ab             |ab
+yyp             |a\nb           a\n|a\nb
+yyP             a\n|b           a\n|b\nb
+yy2p            |a              a\n|a\na
+ywP             |one two        one|\sone two
+ywp             |one two        oone|\sne two
+yjp             |a\nb\nc        a\n|a\nb\nb\nc
+ddp             |a\nb\nc        b\n|a\nc
+xp              |ab             b|a
+x3p             |ab             baa|a
+p               |ab             |ab
+"""
+
+INSERTING = r"""
+i               a|bc            a|bc
+a               a|bc            ab|c
+a               |               |
+I               \s\sab|c        \s\s|abc
+A               |abc\nd         abc|\nd
+o               |ab\nc          ab\n|\nc
+O               ab\n|c          ab\n|\nc
+cw              |one two        |\stwo
+cw              |o two          |\stwo
+cw              one| two        one|two
+2cw             |a b c          |\sc
+cc              a\nb|c\nd       a\n|\nd
+2cc             |a\nb\nc        |\nc
+C               ab|cd\ne        ab|\ne
+c$              ab|cd           ab|
+cb              one |two        |two
+"""
+
+SELECTING = r"""
+vd              a|bc            a|c
+vld             a|bcd           a|d
+vhd             ab|cd           a|d
+vwd             |one two        |wo
+v$d             a|bc\nd         a|d
+vld             a|b\nd          a|d
+vGd             |a\nbc          |c
+vyP             |abc            |aabc
+vly             |abc            |abc
+vl              |abc            [a|bc
+vlv             |abc            a|bc
+v2l             |abcd           [ab|cd
+vjd             |ab\ncd         |d
+"""
+
+
+def buffer_of(marked: str) -> Buffer:
+    anchor = marked.index("[") if "[" in marked else None
+    text = marked.replace("[", "")
+    return Buffer(text.replace("|", ""), text.index("|"), anchor)
+
+
+def rows(*tables: str) -> list[tuple[str, str, str]]:
+    """Each row as keys, before, after; `\\n` and `\\s` are a newline and a blank."""
+    found: list[tuple[str, str, str]] = []
+    for line in "".join(tables).strip().split("\n"):
+        keys, before, after = re.split(r"\s{2,}", line.strip()) if line.strip() else ("", "", "")
+        if keys:
+            found.append((keys, *(each.replace("\\n", "\n").replace("\\s", " ") for each in (before, after))))
+    return found
+
+
+def after(keys: str, buffer: Buffer) -> tuple[Buffer, Vi, Outcome]:
+    """The buffer after the keys, typed in normal mode, and what the last one did."""
+    vi, outcome = Vi(), None
+    vi.press("escape", None, Buffer("", 0))
+    for key in keys:
+        outcome = vi.press(key, key, buffer)
+        buffer = outcome if isinstance(outcome, Buffer) else buffer
+    return buffer, vi, outcome
+
+
+@pytest.mark.parametrize(("keys", "before", "expected"), rows(NORMAL, INSERTING, SELECTING))
+def test_each_command_does_what_vi_does(keys: str, before: str, expected: str) -> None:
+    buffer, vi, _ = after(keys, buffer_of(before))
+    assert buffer == buffer_of(expected)
+    assert vi.mode == (
+        "insert" if (keys, before, expected) in rows(INSERTING) else "visual" if "[" in expected else "normal"
+    )
+
+
+VIM = shutil.which("vim")
+
+SCRIPT = r"""
+set nocompatible startofline whichwrap= virtualedit= backspace=indent,eol,start noautoindent
+let results = []
+for [keys, lines, line, column] in json_decode(join(readfile($CASES), ''))
+    %delete _
+    call setline(1, lines)
+    call setreg('"', '')
+    call setcursorcharpos(line, column)
+    execute 'normal! ' .. keys
+    call add(results, [getline(1, '$'), getcursorcharpos()[1:2]])
+endfor
+call writefile([json_encode(results)], $RESULTS)
+qall!
+"""
+
+
+def by_vim(cases: list[tuple[str, Buffer]], folder: Path) -> list[Buffer]:
+    """What vim does with each case: all in one process."""
+    (folder / "script.vim").write_text(SCRIPT)
+    encoded = [(keys, b.text.split("\n"), *place_of(b.text, b.at)) for keys, b in cases]
+    (folder / "cases").write_text(json.dumps(encoded))
+    env = {**os.environ, "CASES": str(folder / "cases"), "RESULTS": str(folder / "results")}
+    vim = [str(VIM), "-u", "NONE", "-i", "NONE", "-n", "-es", "-S", str(folder / "script.vim")]
+    subprocess.run(vim, env=env, timeout=60, check=False)
+    found: list[Buffer] = []
+    for lines, (line, column) in json.loads((folder / "results").read_text()):
+        found.append(Buffer("\n".join(lines), sum(len(each) + 1 for each in lines[: line - 1]) + column - 1))
+    return found
+
+
+def place_of(text: str, at: int) -> tuple[int, int]:
+    """Line and column, from 1."""
+    return text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1
+
+
+MOTIONS = [*"hjklwbe0^$G", "gg"]
+COUNTED = [
+    *MOTIONS, *(o + m for o in "dcy" for m in (*MOTIONS, o)), *"xDC", "yyp", "yyP", "ywp", "ywP", "xp", "ddP",
+]  # fmt: skip
+PLAIN = [*"iaIAoO", *(f"v{m}{o}" for o in "dcy" for m in MOTIONS)]
+TEXTS = ["", "one", "one two, three", "a.b(c)  d_e", "  in\n\n  two  \nthree four", "x\n y\n  z 9"]
+
+
+@pytest.mark.skipif(VIM is None, reason="vim is not installed")
+def test_any_command_anywhere_does_what_vim_does(tmp_path: Path) -> None:
+    chosen = random.Random(sized(7, int(time.time())))
+    cases = [
+        (keys, buffer_of(before))
+        for keys, before, expected in rows(NORMAL, INSERTING, SELECTING)
+        if "[" not in expected
+    ]
+    for _ in range(sized(400, 20_000)):
+        text = chosen.choice(TEXTS)
+        at = after("", Buffer(text, 0))[1]._in_line(text, chosen.randint(0, len(text))).at
+        keys = chosen.choice(
+            [*(f"{count}{each}" for each in COUNTED for count in ("", "", "2", "3", "12")), *PLAIN]
+        )
+        buffer = Buffer(text, at)
+        if keys[0] == "v" and after(keys[1:-1], buffer)[0] == buffer:
+            continue  # the movement fails, and vim's `normal` then skips the rest
+        cases.append((keys, buffer))
+    typed: list[tuple[str, Buffer]] = []
+    expected: list[Buffer] = []
+    for keys, buffer in cases:
+        result, vi, _ = after(keys, buffer)
+        if vi.mode == "insert":  # vim is made to show where it inserts
+            result = Buffer(f"{result.text[: result.at]}~{result.text[result.at :]}", result.at)
+            keys += "~"
+        typed.append((keys, buffer))
+        expected.append(result)
+    found = by_vim(typed, tmp_path)
+    wrong = [
+        f"{keys!r} on {buffer}: vim {vim}, here {here}"
+        for (keys, buffer), vim, here in zip(typed, found, expected, strict=True)
+        if vim != here
+    ]
+    assert not wrong, "\n".join(dict.fromkeys(wrong))

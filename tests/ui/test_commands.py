@@ -18,6 +18,7 @@ from textual.widgets import Footer, OptionList
 from tests.ui.shell_app import screen_text
 from ttchat_tui.ui import style_sheets
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bindings, docs_table, grouped, keys_of
+from ttchat_tui.ui.editing_keys import TAKEN, with_moved_keys
 from ttchat_tui.ui.key_check import check_keys
 from ttchat_tui.ui.keys import canonical_key, editing_keys, is_known, key_label
 from ttchat_tui.ui.palette import ActionProvider
@@ -300,3 +301,16 @@ def test_the_example_config_names_every_action_and_shows_a_valid_key() -> None:
     ]
     name, _, keys = example.splitlines()[0].removeprefix("# ").partition(" = ")
     assert check_keys({name: keys.strip('"')}) == []
+
+
+def test_a_way_of_editing_takes_keys_and_gives_the_actions_others() -> None:
+    for style in ("emacs", "vi"):
+        keys = with_moved_keys({}, style)
+        assert check_keys(keys, taken=TAKEN[style]) == []
+        bound = {key for action in TABLE for key in keys_of(action, keys)}
+        assert not bound & TAKEN[style], "no key of the prompt is an action's"
+    chosen = with_moved_keys({"new": "ctrl+f"}, "emacs")
+    assert chosen["new"] == "ctrl+f"
+    assert check_keys(chosen, taken=TAKEN["emacs"]) == [
+        "keys.new: ctrl+f edits the prompt's text; choose another"
+    ]

@@ -323,3 +323,46 @@ async def test_an_idle_prompt_has_no_timer_that_repaints() -> None:
         assert prompt.cursor_blink is False
 
     await with_prompt(act)
+
+
+# --- ways of editing
+
+
+async def test_vi_keys_edit_the_draft_and_the_border_has_the_mode() -> None:
+    async def act(pilot: Pilot[None], prompt: Prompt) -> None:
+        def shown() -> tuple[str, str, str]:
+            return prompt.text, str(prompt.border_title), prompt.selected_text
+
+        await pilot.press(*"one two", "escape")
+        assert shown() == ("one two", "normal", "")
+        await pilot.press(*"0d")
+        assert shown()[1] == "normal d"
+        await pilot.press("w")
+        assert shown() == ("two", "normal", "")
+        await pilot.press("u")
+        assert prompt.text == "one two"
+        await pilot.press("ctrl+r")
+        assert prompt.text == "two"
+        await pilot.press(*"0vl")
+        assert shown() == ("two", "visual", "t"), "the second character is under the cursor"
+        await pilot.press("c", *"f", "enter")
+        prompt.clear_draft()
+        assert shown() == ("", "insert", "")
+        await pilot.press("escape", "x")
+        prompt.write("pasted")
+        assert shown() == ("pasted", "insert", "")
+
+    assert submitted(await with_prompt(act, Prompt(UiSettings(editing="vi")))) == ["fo"]
+
+
+async def test_emacs_keys_edit_the_draft_and_recall_prompts() -> None:
+    async def act(pilot: Pilot[None], prompt: Prompt) -> None:
+        prompt.set_history(["before"])
+        await pilot.press(*"one two", "ctrl+w", "ctrl+a", "ctrl+y", "ctrl+f", "ctrl+k")
+        assert (prompt.text, prompt.cursor_location) == ("twoo", (0, 4))
+        await pilot.press("up")  # as ctrl+p, which is Textual's own in this test's app
+        assert prompt.text == "before"
+        await pilot.press("ctrl+n")
+        assert prompt.text == "twoo"
+
+    await with_prompt(act, Prompt(UiSettings(editing="emacs")))

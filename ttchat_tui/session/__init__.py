@@ -4,6 +4,7 @@ from ttchat_tui.session.chat import ChatSession
 from ttchat_tui.session.conversation import name_of
 from ttchat_tui.session.conversations import Mark
 from ttchat_tui.session.notices import left_out
+from ttchat_tui.session.past_prompts import PastPrompts
 from ttchat_tui.session.running_reply import CHECKPOINT_S
 
-__all__ = ["CHECKPOINT_S", "ChatSession", "Mark", "left_out", "name_of"]
+__all__ = ["CHECKPOINT_S", "ChatSession", "Mark", "PastPrompts", "left_out", "name_of"]

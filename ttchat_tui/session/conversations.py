@@ -30,6 +30,7 @@ from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.drafts import Drafts
 from ttchat_tui.session.message_queue import MessageQueue
 from ttchat_tui.session.notices import not_sent
+from ttchat_tui.session.past_prompts import PastPrompts
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.session.reply_writer import ReplyWriter
 from ttchat_tui.session.running_reply import RunningReply
@@ -74,6 +75,7 @@ class Conversations:
         self._writer = ReplyWriter(store, clock)
         self._runner = ReplyRunner(store, host, self._writer, lambda home: home is self._opened, clock)
         self.queue = MessageQueue(store, self._begin_next, self._leave_empty)
+        self.prompts = PastPrompts(store, lambda: self.search)
         self._drafts = Drafts(store)
         self._clock = clock
         self._draft_fault = ""
@@ -213,10 +215,6 @@ class Conversations:
     def title_of(self, conversation_id: int) -> str:
         """The title of a stored conversation. Raises StorageError."""
         return self._store.conversation(conversation_id).title
-
-    def recent_prompts(self) -> list[str]:
-        """The user's last messages in all conversations, oldest first. Raises StorageError."""
-        return self._store.recent_prompts()
 
     def tree(self) -> list[Message]:
         """All messages of the conversation on screen, all versions included. Raises StorageError."""

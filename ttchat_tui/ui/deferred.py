@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.screens import template_form as template_form
     from ttchat_tui.ui.screens import theme_picker as theme_picker
     from ttchat_tui.ui.widgets import find_bar as find_bar
+    from ttchat_tui.ui.widgets import prompt_search as prompt_search
     from ttchat_tui.ui.widgets import queue_panel as queue_panel
     from ttchat_tui.ui.widgets.history import panel as history_panel  # noqa: F401
     from ttchat_tui.ui.widgets.metrics import panel as metrics_panel  # noqa: F401
@@ -67,6 +68,7 @@ MODULES: Final[dict[str, str]] = {
     "save": "ttchat_tui.ui.screens.save",
     "export": "ttchat_tui.storage.export",
     "queue_panel": "ttchat_tui.ui.widgets.queue_panel",
+    "prompt_search": "ttchat_tui.ui.widgets.prompt_search",
     "edit_queued": "ttchat_tui.ui.screens.edit_queued",
     "rename": "ttchat_tui.ui.screens.rename",
     "find_bar": "ttchat_tui.ui.widgets.find_bar",

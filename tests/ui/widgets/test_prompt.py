@@ -358,11 +358,11 @@ async def test_vi_keys_edit_the_draft_and_the_border_has_the_mode() -> None:
 async def test_emacs_keys_edit_the_draft_and_recall_prompts() -> None:
     async def act(pilot: Pilot[None], prompt: Prompt) -> None:
         prompt.set_history(["before"])
-        await pilot.press(*"one two", "ctrl+w", "ctrl+a", "ctrl+y", "ctrl+f", "ctrl+k")
-        assert (prompt.text, prompt.cursor_location) == ("twoo", (0, 4))
+        await pilot.press(*"one 2x", "ctrl+w", "ctrl+a", "ctrl+y", "ctrl+f", "ctrl+k")
+        assert (prompt.text, prompt.cursor_location) == ("2xo", (0, 3))
         await pilot.press("up")  # as ctrl+p, which is Textual's own in this test's app
         assert prompt.text == "before"
         await pilot.press("ctrl+n")
-        assert prompt.text == "twoo"
+        assert prompt.text == "2xo"
 
     await with_prompt(act, Prompt(UiSettings(editing="emacs")))

@@ -25,6 +25,7 @@ from ttchat_tui.ui.screens.file_actions import FileActions
 from ttchat_tui.ui.screens.finding import Finding
 from ttchat_tui.ui.screens.prompt_actions import PromptActions
 from ttchat_tui.ui.screens.queueing import Queueing
+from ttchat_tui.ui.screens.recalling import Recalling
 from ttchat_tui.ui.screens.sidebars import SIDEBARS
 from ttchat_tui.ui.screens.transcript_actions import TranscriptActions
 from ttchat_tui.ui.screens.updates import UpdateDrawing
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 class ChatScreen(
     UpdateDrawing,
     Finding,
+    Recalling,
     Queueing,
     TranscriptActions,
     FileActions,

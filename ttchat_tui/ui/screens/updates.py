@@ -133,7 +133,7 @@ class UpdateDrawing(Elsewhere):
         self.transcript.show([self.view(message) for message in messages])
         self.transcript.set_placeholder(None if messages else welcome())
         self.prompt.set_draft(self.session.draft)
-        self.prompt.set_history(list(map(without_mentioned_blocks, self.session.recent_prompts())))
+        self.prompt.set_history(list(map(without_mentioned_blocks, self.session.prompts.recent())))
         self.prompt.set_busy(self.session.is_answering)
         if self.session.is_busy:
             self.show_place_of_reply()

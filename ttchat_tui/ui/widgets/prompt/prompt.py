@@ -165,6 +165,12 @@ class Prompt(TextArea):
         result = self.replace(value, (row, start), (row, column), maintain_selection_offset=False)
         self.move_cursor(result.end_location)
 
+    def replace_draft(self, text: str) -> None:
+        """Put `text` in the place of the draft, as one edit that can be undone."""
+        self._recall.leave()
+        self.select_all()
+        self.write(text)
+
     def clear_draft(self) -> None:
         """Empty the prompt after the draft was sent."""
         self.set_draft("")

@@ -153,3 +153,16 @@ async def test_the_selected_message_its_code_and_every_branch_are_saved(tmp_path
         chat.screen._save("markdown", tmp_path, "code")
         assert (tmp_path / "hi.py").read_text() == "x = 1\n", "a folder gets a file named after the title"
         assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 2
+        copied: list[str] = []
+        chat.screen.copy = copied.append  # type: ignore[method-assign]
+        await pilot.press("ctrl+up", "ctrl+shift+up", "f8")
+        assert copied == ["## You\n\nhi\n\n## Assistant\n\nSo:\n\n```python\nx = 1\n```\n"]
+        chat.screen.action_save()
+        await until(pilot, lambda: isinstance(chat.app.screen, SaveTranscript))
+        assert "2 messages" in "\n".join(screen_text(chat.app))
+        await pilot.press("escape")
+        chat.screen._save("jsonl", tmp_path / "two.jsonl", "message")
+        roles = [each["role"] for each in json.loads((tmp_path / "two.jsonl").read_text())["messages"]]
+        assert roles == ["user", "assistant"]
+        await pilot.press("escape")
+        assert chat.screen.transcript.selected_keys == []

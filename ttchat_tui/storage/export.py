@@ -22,6 +22,7 @@ from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export_html import export_html
+from ttchat_tui.storage.export_markdown import excerpt as excerpt
 from ttchat_tui.storage.export_markdown import export_markdown
 from ttchat_tui.storage.export_text import export_text
 from ttchat_tui.storage.files import sync_folder

@@ -46,6 +46,12 @@ def export_markdown(conversation: Conversation, messages: Sequence[Message]) -> 
     return "\n\n".join(parts) + "\n"
 
 
+def excerpt(messages: Sequence[Message]) -> str:
+    """Only headings and words, to be pasted elsewhere."""
+    parts = ((f"## {HEADINGS[message.role]}", _content(_text_of(message))) for message in messages)
+    return "\n\n".join(itertools.chain.from_iterable(parts)) + "\n"
+
+
 def _text_of(message: Message) -> str:
     return normalised(message.content) if message.role == "assistant" else message.content
 

@@ -408,6 +408,22 @@ async def test_a_message_is_selected_by_key_and_comes_into_view() -> None:
         assert "answer 440" in " ".join(app.lines())
         app.transcript.select_neighbour(1)
         assert app.transcript.selected == 441
+        for step, keys in (
+            (-1, [440, 441]),
+            (-1, [439, 440, 441]),
+            (1, [440, 441]),
+            (1, [441]),
+            (1, [441, 442]),
+        ):
+            app.transcript.extend_selection(step)
+            assert app.transcript.selected_keys == keys
+        await pilot.pause()
+        marked = app.query("MessageWidget.-selected").results(MessageWidget)
+        assert [widget.view.key for widget in marked] == [441, 442]
+        app.transcript.remove(441)
+        assert app.transcript.selected_keys == [442], "what is gone is not selected"
+        app.transcript.select_neighbour(1)
+        assert app.transcript.selected_keys == [443], "a plain step ends the range"
 
 
 async def test_below_the_last_message_none_is_selected_and_the_end_is_followed() -> None:

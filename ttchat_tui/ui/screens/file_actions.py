@@ -32,6 +32,7 @@ class FileActions(ChatActions):
     """One method for each action; `command_<name>` takes what follows a slash command."""
 
     start_search: Callable[[], None]
+    selected_messages: Callable[[], list[Message]]
 
     def action_save(self) -> None:
         conversation = self._conversation_to_save()
@@ -47,6 +48,7 @@ class FileActions(ChatActions):
             self._exports_dir(),
             deferred.export.file_name(conversation),
             preview=partial(self._preview, conversation),
+            selected=len(self._chosen_messages()),
             code_suffix=deferred.export.code_suffix(language) if self._code_block() else "",
         )
         self.app.push_screen(dialog, save)
@@ -81,15 +83,16 @@ class FileActions(ChatActions):
         configured = self.services.config.storage.exports_dir
         return deferred.export.file_path(configured) if configured else self.services.paths.exports_dir
 
-    def _chosen_message(self) -> Message | None:
-        """The selected message, or the last reply."""
-        selected = self.transcript.selected
-        return next((each for each in self.session.path if each.id == selected), self.session.last_reply)
+    def _chosen_messages(self) -> list[Message]:
+        """The selected messages, or the last reply."""
+        last = self.session.last_reply
+        return self.selected_messages() or ([last] if last is not None else [])
 
     def _code_block(self) -> tuple[str, str] | None:
-        """The language and the text of the last code block of that message."""
-        message = self._chosen_message()
-        found = deferred.fenced_code.fences(message.content) if message is not None else []
+        """The language and the text of the last code block of those messages."""
+        found = [
+            fence for each in self._chosen_messages() for fence in deferred.fenced_code.fences(each.content)
+        ]
         return found[-1] if found else None
 
     def _messages_of(self, part: str) -> Sequence[Message]:
@@ -98,8 +101,7 @@ class FileActions(ChatActions):
             case "all":
                 return deferred.export.export_messages(self.session.path, self.session.tree, "json")
             case "message":
-                message = self._chosen_message()
-                return [message] if message is not None else []
+                return self._chosen_messages()
             case _:
                 return self.session.path
 
@@ -166,5 +168,5 @@ class FileActions(ChatActions):
 
 
 def _without_prompt(conversation: Conversation, part: str) -> Conversation:
-    """A message alone goes without the system prompt."""
+    """Messages alone go without the system prompt."""
     return msgspec.structs.replace(conversation, system_prompt="") if part == "message" else conversation

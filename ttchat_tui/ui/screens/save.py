@@ -29,7 +29,7 @@ FORMATS: Final[dict[str, tuple[str, str]]] = {
 """Format → its suffix and its label."""
 
 PARTS: Final = {"branch": "Branch", "all": "All", "message": "Message", "code": "Code"}
-"""What is saved: the branch on screen, every branch, the selected message (or the last reply), its last code block."""
+"""What is saved: the branch on screen, every branch, the selected messages (or the last reply), their last code block."""
 
 _PREVIEW_LINES: Final = 12
 _PREVIEW_COLUMNS: Final = 200
@@ -66,21 +66,25 @@ class SaveTranscript(Dialog[Saving]):
         name: str,
         *,
         preview: Callable[[str, str], str],
+        selected: int = 1,
         code_suffix: str = "",
     ) -> None:
         """`name`: the suggested file name, without a suffix. `preview`: the beginning of what would be written, by format and
-        part. `code_suffix`: of the code block; empty if there is none."""
+        part. `selected`: how many messages are. `code_suffix`: of the code block; empty if there is none."""
         super().__init__()
         self._format = "markdown"
         self._part = "branch"
         self._suggested = str(folder / f"{name}.md")
         self._preview = preview
+        self._selected = selected
         self._code_suffix = code_suffix
 
     def body(self) -> ComposeResult:
         with RadioSet(compact=True, id="parts"):
             for name, label in PARTS.items():
                 is_missing = name == "code" and not self._code_suffix
+                if name == "message" and self._selected > 1:
+                    label = f"{self._selected:,} messages"
                 yield MarkedButton(label, value=name == self._part, name=name, disabled=is_missing)
         with RadioSet(compact=True, id="formats"):
             for name, (_, label) in FORMATS.items():

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from ttchat_tui.domain.attachments import find_blocks
+from ttchat_tui.domain.conversation import Message
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import BY_NAME, keys_label
 from ttchat_tui.ui.screens.chat_actions import ChatActions
@@ -51,16 +54,34 @@ class TranscriptActions(ChatActions):
             )
 
     def action_copy_message(self) -> None:
-        if self.transcript.selected is None:
+        keys = self.transcript.selected_keys
+        if not keys:
             self.action_copy_reply()
+        elif len(keys) == 1:
+            self.copy(self.transcript.source_of(keys[0]))
         else:
-            self.copy(self.transcript.source_of(self.transcript.selected))
+            self.copy(deferred.export.excerpt(self.selected_messages()))
+
+    def selected_messages(self) -> list[Message]:
+        """The selected messages, with the text that is on screen."""
+        chosen = set(self.transcript.selected_keys)
+        return [
+            structs.replace(message, content=self.transcript.source_of(message.id))
+            for message in self.session.path
+            if message.id in chosen
+        ]
 
     def action_select_previous(self) -> None:
         self.transcript.select_neighbour(-1)
 
     def action_select_next(self) -> None:
         self.transcript.select_neighbour(1)
+
+    def action_extend_up(self) -> None:
+        self.transcript.extend_selection(-1)
+
+    def action_extend_down(self) -> None:
+        self.transcript.extend_selection(1)
 
     def action_older_version(self) -> None:
         self._show_version(-1)

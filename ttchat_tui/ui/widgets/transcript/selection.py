@@ -1,11 +1,12 @@
-"""Selection of one message in the transcript, by key or mouse."""
+"""Selection of a message in the transcript, or of several in a row, by key or mouse."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.message import Message
 
@@ -21,37 +22,59 @@ if TYPE_CHECKING:
 class MessageSelection(VerticalScroll):
     """A base of `Transcript`, which has the attributes used here and calls `mark_selected` for new widgets."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("shift+up", "screen.extend_up", show=False),
+        Binding("shift+down", "screen.extend_down", show=False),
+    ]
+
     _views: list[MessageView]
     _window: Window
     _widgets: dict[int, MessageWidget]
     _place: Place | None
     _selected: int | None = None
+    _range_start: int | None = None
+    """The other end of a selected range; None: one message is selected."""
 
     class SelectionChanged(Message):
         """Another message is selected, or none."""
 
     @property
     def selected(self) -> int | None:
-        """The key of the selected message."""
+        """The key of the selected message; of a range, the end that moves."""
         return self._selected
+
+    @property
+    def selected_keys(self) -> list[int]:
+        """The keys of all selected messages, in order."""
+        keys = self._selectable()
+        if self._selected not in keys:
+            return []
+        at = keys.index(self._selected)
+        start = keys.index(self._range_start) if self._range_start in keys else at
+        return keys[min(at, start) : max(at, start) + 1]
+
+    def _selectable(self) -> list[int]:
+        return [view.key for view in self._views if is_selectable(view)]
 
     def select(self, key: int | None) -> None:
         """Select the message `key`, or none. Does not scroll."""
-        before, self._selected = self._selected, key
-        if before is not None and before != key and (widget := self._widgets.get(before)):
-            widget.remove_class("-selected")
+        self._set_selection(key, None)
+
+    def _set_selection(self, key: int | None, range_start: int | None) -> None:
+        self._selected, self._range_start = key, range_start
         self.mark_selected()
         self.post_message(self.SelectionChanged())
 
     def mark_selected(self) -> None:
-        """Highlight the selected message, if it is mounted."""
-        if self._selected is not None and (widget := self._widgets.get(self._selected)):
-            widget.add_class("-selected")
+        """Highlight the selected messages that are mounted."""
+        chosen = set(self.selected_keys) if self._selected is not None else set()
+        for key, widget in self._widgets.items():
+            widget.set_class(key in chosen, "-selected")
 
     def select_neighbour(self, step: int) -> None:
         """Select the message above (-1) or below (1), and bring it into view. Without a selection, select the last message
         in view. Below the last message, deselect and follow the end again."""
-        keys = [view.key for view in self._views if is_selectable(view)]
+        keys = self._selectable()
         if not keys:
             return
         if self._selected in keys:
@@ -64,6 +87,18 @@ class MessageSelection(VerticalScroll):
             self.follow()
             return
         self.select(keys[at])
+        self.bring_into_view(keys[at])
+
+    def extend_selection(self, step: int) -> None:
+        """Add the message above (-1) or below (1) to the selection, or take the last one added off it. Without a selection,
+        select the last message in view."""
+        if self._selected is None:
+            self.select_neighbour(step)
+            return
+        keys = self._selectable()
+        at = max(0, min(len(keys) - 1, keys.index(self._selected) + step)) if self._selected in keys else 0
+        start = self._selected if self._range_start is None else self._range_start
+        self._set_selection(keys[at], start if start != keys[at] else None)
         self.bring_into_view(keys[at])
 
     def follow(self) -> None:

@@ -159,6 +159,7 @@ async def test_the_selected_message_its_code_and_every_branch_are_saved(tmp_path
         assert copied == ["## You\n\nhi\n\n## Assistant\n\nSo:\n\n```python\nx = 1\n```\n"]
         chat.screen.action_save()
         await until(pilot, lambda: isinstance(chat.app.screen, SaveTranscript))
+        await pilot.pause()
         assert "2 messages" in "\n".join(screen_text(chat.app))
         await pilot.press("escape")
         chat.screen._save("jsonl", tmp_path / "two.jsonl", "message")

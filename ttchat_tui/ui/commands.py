@@ -75,6 +75,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("select_next", "Select the message below", "Transcript", "Select the message below; after the last one, deselect.", "ctrl+down,alt+j"),
     Action("extend_up", "Select the message above too", "Transcript", "Add the message above to the selection: the range is copied and saved as one.", "ctrl+shift+up,alt+shift+up"),
     Action("extend_down", "Select the message below too", "Transcript", "Add the message below to the selection, or take the last one off it.", "ctrl+shift+down,alt+shift+down"),
+    Action("select_text", "Select text with the keyboard", "Transcript", "Move a cursor in the transcript with the arrows or vi's keys; v or shift selects, y or enter copies, esc leaves.", "alt+v", "/select"),
     Action("older_version", "Show the older version", "Transcript", "Show the previous version of the selected message or the last reply; so does a click on `‹`.", "alt+h", "/older"),
     Action("newer_version", "Show the newer version", "Transcript", "Show the next version of the selected message or the last reply; so does a click on `›`.", "alt+l", "/newer"),
     Action("copy_message", "Copy the selected messages", "Transcript", "Copy the Markdown source of the selected messages; without one, the last reply's.", "f8", "/copy"),

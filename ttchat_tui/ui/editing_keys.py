@@ -23,7 +23,7 @@ TAKEN: Final[Mapping[EditingStyle, frozenset[str]]] = {
 
 MOVED: Final[Mapping[EditingStyle, Mapping[str, str]]] = {
     "default": {},
-    "emacs": {"new": "alt+n", "palette": "alt+x", "focus_history": "alt+i", "focus_transcript": "alt+v"},
+    "emacs": {"new": "alt+n", "palette": "alt+x", "focus_history": "alt+i", "focus_transcript": "alt+y"},
     "vi": {"regenerate": "alt+a"},
 }
 """Action → its keys instead of those that are taken."""

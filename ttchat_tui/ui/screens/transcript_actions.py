@@ -83,6 +83,19 @@ class TranscriptActions(ChatActions):
     def action_extend_down(self) -> None:
         self.transcript.extend_selection(1)
 
+    def action_select_text(self) -> None:
+        self.close_overlay()
+        if self.transcript.start_caret():
+            self.notify("Arrows or vi's keys move, v or shift selects, y copies, esc leaves.", markup=False)
+        else:
+            self.notify("There is no text to select yet.", markup=False)
+
+    def escape_does(self) -> str:
+        return "leave" if self.transcript.has_caret else super().escape_does()
+
+    def on_text_selection_caret_left(self) -> None:
+        self.prompt.focus()
+
     def action_older_version(self) -> None:
         self._show_version(-1)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from ttchat_tui.domain.matching import Matcher
-from ttchat_tui.ui.widgets.transcript.place import Place
 from ttchat_tui.ui.widgets.transcript.selection import MessageSelection, is_selectable
 
 if TYPE_CHECKING:
@@ -106,9 +105,4 @@ class MessageHits(MessageSelection):
         if place is None:
             self.bring_into_view(widget.view.key)
             return
-        y = widget.y_of(*place)
-        top = widget.virtual_region.y + y
-        if widget.virtual_region.height and self.scroll_y <= top < self.scroll_y + self.size.height - 1:
-            return
-        above = max(0, y - self.size.height // 3)
-        self.hold(Place(widget, *widget.row_at(above)) if above else Place(widget, -1, 0))
+        self.show_line(widget, place)

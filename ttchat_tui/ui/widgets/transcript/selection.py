@@ -140,6 +140,15 @@ class MessageSelection(VerticalScroll):
         self._widgets[key].toggle_files()
         self.bring_into_view(key)
 
+    def show_line(self, message: MessageWidget, place: tuple[int, int]) -> None:
+        """Bring a line of a message into view; `place` as in `MessageWidget.row_at`."""
+        y = message.y_of(*place)
+        top = message.virtual_region.y + y
+        if message.virtual_region.height and self.scroll_y <= top < self.scroll_y + self.size.height - 1:
+            return
+        above = max(0, y - self.size.height // 3)
+        self.hold(Place(message, *message.row_at(above)) if above else Place(message, -1, 0))
+
     def on_click(self, event: events.Click) -> None:
         """A click selects or deselects a message, unless it ends a selection of text."""
         if event.button != 1 or event.chain != 1 or self.screen.selections:

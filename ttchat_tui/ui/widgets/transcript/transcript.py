@@ -22,10 +22,10 @@ from ttchat_tui.ui import deferred
 from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
 from ttchat_tui.ui.textual_patches.privates import DockArrangeResult
 from ttchat_tui.ui.widgets.transcript import window as windows
-from ttchat_tui.ui.widgets.transcript.hits import MessageHits
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.new_text_pill import NewTextPill
 from ttchat_tui.ui.widgets.transcript.place import Place, end_of, lines_since, place_at, y_of
+from ttchat_tui.ui.widgets.transcript.text_selection import TextSelection
 from ttchat_tui.ui.widgets.transcript.window import Window
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ STYLES: Final = frozenset({
 })  # fmt: skip
 
 
-class Transcript(NoSecondLayout, MessageHits):
+class Transcript(NoSecondLayout, TextSelection):
     """Messages by key, in order.
 
     `feed` only stores text; `flush` draws it, at a cost independent of the text so far. While it follows, the end stays in

@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 
 class Buffer(NamedTuple):
-    """A text with a cursor before the character at `at`. From `anchor` to the cursor, text is selected."""
+    """A text with a cursor before the character at `at`. From `anchor` to the cursor, text is selected. As input, `anchor` is
+    needed only if the text has changed since the last key."""
 
     text: str
     at: int

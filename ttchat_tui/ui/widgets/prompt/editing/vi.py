@@ -58,6 +58,8 @@ class Vi:
         self.mode, self._typed = "insert", ""
 
     def press(self, key: str, character: str | None, buffer: Buffer) -> Outcome:
+        if buffer.anchor is not None:
+            self._anchor = buffer.anchor
         if key == "escape":
             return self._escape(buffer)
         if self.mode == "insert":

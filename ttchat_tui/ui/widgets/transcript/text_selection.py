@@ -74,8 +74,7 @@ class TextSelection(MessageHits):
         if self._caret is None or not is_for_caret(event.key, event.is_printable):
             return
         event.stop().prevent_default()
-        self._follow_lines(self._caret)
-        if not self._caret_lines:
+        if not self._follow_lines(self._caret):
             self._leave_caret()
             return
         match self._caret.press(event.key, event.character, [each.text for each in self._caret_lines]):
@@ -119,9 +118,12 @@ class TextSelection(MessageHits):
                         line += 1
         return found
 
-    def _follow_lines(self, caret: Caret) -> None:
-        """The messages may have changed since the last key, and others be mounted: find the same characters again."""
+    def _follow_lines(self, caret: Caret) -> bool:
+        """The messages may have changed since the last key, and others be mounted: find the same characters again. Returns
+        False if there is no text any more."""
         before, self._caret_lines = self._caret_lines, self._text_lines()
+        if not self._caret_lines:
+            return False
         places = {(each.chunk, each.row, each.x): at for at, each in enumerate(self._caret_lines)}
 
         def again(point: Point) -> Point:
@@ -131,6 +133,7 @@ class TextSelection(MessageHits):
 
         caret.at = again(caret.at)
         caret.start = None if caret.start is None else again(caret.start)
+        return True
 
     def _show_caret(self) -> None:
         """Draw cursor and selection, and bring the cursor into view."""

@@ -102,6 +102,7 @@ class ChatSession(Conversations):
         self._offered = None
         is_new = self._opened.id is None
         waits = self.is_busy or (bool(self.queue.messages) and not self.queue.is_held)
+        message = None
         try:
             if waits:
                 updates = self._opened.queue(text, self.model, self.queue, candidates)
@@ -114,7 +115,7 @@ class ChatSession(Conversations):
             with suppress(StorageError):  # a later call stores it
                 self._drafts.keep(None, "")
         self._load_if_none()
-        if waits:
+        if message is None:
             return [*updates, *self._begin_next()]
         began = self._runner.begin(self._opened, self.sampling, self.model, asked=message, rows=candidates)
         return [*updates, *began]

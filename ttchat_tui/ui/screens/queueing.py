@@ -27,7 +27,7 @@ class Queueing(ChatActions):
             if not queue.messages:
                 return
             self._queue_panel = deferred.queue_panel.QueuePanel()
-            self.query_one("#chat").mount(self._queue_panel, before="#writing")
+            self.query_one("#writing").mount(self._queue_panel, before=self.prompt)
         panel = self._queue_panel
         if panel.has_focus and not queue.messages:
             self.prompt.focus()

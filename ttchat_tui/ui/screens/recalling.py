@@ -32,7 +32,7 @@ class Recalling(ChatActions):
         self.close_overlay()
         if self._prompt_search is None:
             self._prompt_search = deferred.prompt_search.PromptSearch(self.session.prompts)
-            await self.query_one("#chat").mount(self._prompt_search, before="#writing")
+            await self.query_one("#writing").mount(self._prompt_search, before=self.prompt)
         self._prompt_search.open(words, recent)
 
     def _close_prompt_search(self) -> None:

@@ -140,9 +140,10 @@ def rows(*tables: str) -> list[tuple[str, str, str]]:
     """Each row as keys, before, after; `\\n` and `\\s` are a newline and a blank."""
     found: list[tuple[str, str, str]] = []
     for line in "".join(tables).strip().split("\n"):
-        keys, before, after = re.split(r"\s{2,}", line.strip()) if line.strip() else ("", "", "")
-        if keys:
-            found.append((keys, *(each.replace("\\n", "\n").replace("\\s", " ") for each in (before, after))))
+        if line.strip():
+            keys, *texts = re.split(r"\s{2,}", line.strip())
+            before, after = (each.replace("\\n", "\n").replace("\\s", " ") for each in texts)
+            found.append((keys, before, after))
     return found
 
 

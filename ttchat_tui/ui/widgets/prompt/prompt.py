@@ -21,7 +21,7 @@ from ttchat_tui.ui.editing_keys import STYLES
 from ttchat_tui.ui.external_editor import EditorError, edit_on_terminal, editor_command
 from ttchat_tui.ui.keys import canonical_key
 from ttchat_tui.ui.textual_patches.privates import add_bindings
-from ttchat_tui.ui.widgets.prompt.editing import Buffer, difference
+from ttchat_tui.ui.widgets.prompt.editing import Buffer, difference, index_of, location_of
 from ttchat_tui.ui.widgets.prompt.history import PromptHistory
 from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
 from ttchat_tui.ui.widgets.prompt.typed import Typed, typed_before
@@ -334,7 +334,7 @@ class Prompt(TextArea):
         """Give a key to the way of editing. Returns whether it has done something."""
         if self._editing is None:
             return False
-        before = Buffer(self.text, self.document.get_index_from_location(self.cursor_location))
+        before = Buffer(self.text, index_of(self.text, self.cursor_location))
         outcome = self._editing.press(key, character, before)
         match outcome:
             case None:
@@ -354,16 +354,17 @@ class Prompt(TextArea):
 
     def _show_buffer(self, before: str, after: Buffer) -> None:
         """Make the one edit that leads from the text `before` to `after`, and move cursor and selection."""
-        text, place = after.text, self.document.get_location_from_index
+        text = after.text
         if text != before:
             start, end, inserted = difference(before, text)
             self.history.checkpoint()
-            self.replace(inserted, place(start), place(end), maintain_selection_offset=False)
+            places = location_of(before, start), location_of(before, end)
+            self.replace(inserted, *places, maintain_selection_offset=False)
             self.history.checkpoint()
         at, anchor = after.at, after.anchor
         # vi selects the character under the cursor too, which is drawn as the cursor, and that of the anchor.
         start = at if anchor is None else anchor + 1 if anchor > at else anchor
-        self.selection = Selection(place(min(start, len(text))), place(at))
+        self.selection = Selection(location_of(text, min(start, len(text))), location_of(text, at))
 
     def _show_mode(self) -> None:
         if self._editing is not None:

@@ -48,6 +48,20 @@ def line_end(text: str, at: int) -> int:
     return len(text) if end < 0 else end
 
 
+def location_of(text: str, at: int) -> tuple[int, int]:
+    """Line and column of a character, from 0."""
+    return text.count("\n", 0, at), at - line_start(text, at)
+
+
+def index_of(text: str, location: tuple[int, int]) -> int:
+    """The inverse of `location_of`."""
+    line, column = location
+    at = 0
+    for _ in range(line):
+        at = line_end(text, at) + 1
+    return at + column
+
+
 def difference(before: str, after: str) -> tuple[int, int, str]:
     """The one edit that makes `after` of `before`: from index, to index, and what is there instead."""
     most = min(len(before), len(after))

@@ -196,7 +196,7 @@ class Conversations:
 
     def conversations(self) -> list[Conversation]:
         """All stored conversations, newest first. Raises StorageError."""
-        return self._store.conversations(limit=MOST_LISTED)
+        return self._store.conversations(limit=MOST_LISTED, with_queued=True)
 
     def recovered_elsewhere(self) -> list[Conversation]:
         """Conversations, other than the one on screen, in which a reply was running when an earlier process died. Raises

@@ -31,7 +31,7 @@ _LISTED: Final = f"""
     SELECT {CONVERSATION_COLUMNS} FROM conversations c
     WHERE deleted_at IS NULL
         AND (EXISTS (SELECT 1 FROM messages WHERE conversation_id = c.id)
-            OR EXISTS (SELECT 1 FROM queue WHERE conversation_id = c.id))
+            OR ?4 AND EXISTS (SELECT 1 FROM queue WHERE conversation_id = c.id))
         AND (?1 = '' OR instr(folded(title), ?1) > 0)
     ORDER BY updated_at DESC, id DESC LIMIT ?2 OFFSET ?3
 """
@@ -111,9 +111,12 @@ class ConversationStore(Messages):
             raise not_found("This conversation")
         return conversation_from(row)
 
-    def conversations(self, *, limit: int = 200, offset: int = 0, filter: str = "") -> list[Conversation]:
-        """Conversations with messages, sent or queued, newest first; with `filter`, those whose title contains it, ignoring case."""
-        rows = self._database.rows(_LISTED, filter.casefold(), limit, offset)
+    def conversations(
+        self, *, limit: int = 200, offset: int = 0, filter: str = "", with_queued: bool = False
+    ) -> list[Conversation]:
+        """Conversations with messages, newest first; with `filter`, those whose title contains it, ignoring case. With
+        `with_queued`, those too that have messages in the queue only."""
+        rows = self._database.rows(_LISTED, filter.casefold(), limit, offset, with_queued)
         return [conversation_from(row, is_listed=True) for row in rows]
 
     def latest(self) -> Conversation | None:

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from tests.size import sized
 from tests.ui.widgets.editing.test_vi import buffer_of, rows
-from ttchat_tui.ui.widgets.prompt.editing import EMACS_KEYS, Buffer, Command, Emacs, Outcome, difference
+from ttchat_tui.ui.widgets.prompt.editing import (
+    EMACS_KEYS,
+    Buffer,
+    Command,
+    Emacs,
+    Outcome,
+    difference,
+    index_of,
+    location_of,
+)
 
 TABLE = r"""
 C-f              a|b              ab|
@@ -83,3 +92,4 @@ def test_any_keys_leave_a_cursor_in_the_text_and_one_edit_between_texts(
             assert buffer.text[:start] + inserted + buffer.text[end:] == outcome.text
             buffer = outcome
         assert 0 <= buffer.at <= len(buffer.text)
+        assert index_of(buffer.text, location_of(buffer.text, buffer.at)) == buffer.at

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.fakes import Script
@@ -25,7 +28,8 @@ from ttchat_tui.domain.updates import (
 )
 from ttchat_tui.session.notices import Unsaved
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.storage.opening import open_scratch_store, open_store
+from ttchat_tui.storage.opening import open_scratch_store
+from ttchat_tui.storage.writers import _start_time, this_process
 
 Start = Callable[..., Chat]
 
@@ -302,15 +306,19 @@ def test_after_a_crash_the_queue_waits_held_and_nothing_is_sent_twice(
         assert said == ["count", "one two three", "second", "", "third", "Here."]
 
 
-def test_another_window_leaves_the_queue_of_a_living_process_alone(start: Start, tmp_path: Path) -> None:
+def test_the_queue_of_a_process_is_taken_over_once_it_has_ended(start: Start) -> None:
     chat = Asked(start)
     chat.session.submit("second")
-    with closing(open_store(tmp_path / "conversations.db")) as other:
-        other.queue.adopt()
-        with other._database.transaction() as transaction:
-            transaction.execute("UPDATE queue SET writer = 'another that lives'")
-    chat.session.queue.refresh()
-    assert chat.waiting == []
+    living = os.getppid()
+    with subprocess.Popen(["true"]) as process:
+        ended = process.pid
+    for pid, waiting in ((living, []), (ended, ["second"])):
+        writer = msgspec.structs.replace(this_process(), pid=pid, started=_start_time(living))
+        with chat.store._database.transaction() as transaction:
+            transaction.execute("UPDATE queue SET writer = ?", (writer.encoded(),))
+        chat.session.queue.restore()
+        assert chat.waiting == waiting
+    assert chat.session.queue.is_held
 
 
 def test_the_end_of_the_app_reports_waiting_messages_only_if_nothing_is_kept(

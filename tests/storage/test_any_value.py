@@ -31,6 +31,7 @@ COLUMNS = {
         "seed", "finish_reason", "error", "sampling", "stats", "content", "token_ids",
     ),
     "app_state": ("value",),
+    "queue": ("place", "conversation_id", "candidates", "created_at", "writer", "content"),
 }  # fmt: skip
 PLACES = [(table, column) for table, columns in COLUMNS.items() for column in columns]
 VALUES = (
@@ -55,6 +56,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     answer(store, store.add_user_message(first.conversation_id, first.id, "And now?"))
     store.delete(answer(store, ask(store, "Gone")).conversation_id)
     store.set_new_draft("a draft")
+    store.queue.add(first.conversation_id, "Later", 2)
     store.close()
     return path.read_bytes()
 
@@ -68,6 +70,11 @@ def use(store: ConversationStore) -> None:
     store.conversations(filter="a")
     store.recent_prompts()
     assert isinstance(store.new_draft(), str)
+    store.queue.adopt()
+    for queued in store.queue.messages():
+        assert queued.candidates >= 1
+        store.queue.edit(queued, queued.content + "!")
+        store.queue.swap(queued, queued)
     if (last := store.last_deleted()) is not None:
         with suppress(StorageError):
             store.undelete(last)

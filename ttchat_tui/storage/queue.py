@@ -14,6 +14,9 @@ from ttchat_tui.storage.writers import has_writer_ended, this_process
 THIS: Final = "This queued message"
 """The subject of errors about one that is gone: sent, dropped, or taken over by another window."""
 
+MOST_CANDIDATES: Final = 1_000
+"""A damaged row asks for no more."""
+
 _OWN: Final = """
     SELECT q.id, q.conversation_id, q.candidates, q.content, c.title
     FROM queue q JOIN conversations c ON c.id = q.conversation_id
@@ -36,7 +39,7 @@ class StoredQueue:
                 conversation_id=row["conversation_id"],
                 title=text_from(row["title"]),
                 content=text_from(row["content"]),
-                candidates=row["candidates"],
+                candidates=_candidates_from(row["candidates"]),
             )
             for row in self._database.rows(_OWN, this_process().encoded())
         ]
@@ -97,6 +100,10 @@ class StoredQueue:
                 transaction.change(
                     THIS, "UPDATE queue SET place = ifnull(?, place) WHERE id = ?", (place, each.id)
                 )
+
+
+def _candidates_from(value: object) -> int:
+    return value if isinstance(value, int) and 0 < value <= MOST_CANDIDATES else 1
 
 
 def _rename_after(transaction: Transaction, message: QueuedMessage, title: str) -> None:

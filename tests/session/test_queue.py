@@ -211,7 +211,7 @@ def test_a_dropped_message_leaves_no_empty_conversation(start: Start) -> None:
 def test_a_deleted_conversation_takes_its_messages_along_and_brings_them_back_held(start: Start) -> None:
     chat = Asked(start)
     chat.session.submit("second")
-    chat.session.delete(chat.home)
+    assert not of_kind(chat.session.delete(chat.home), Notice)
     assert chat.waiting == []
     assert not chat.session.is_busy, "nothing starts in a deleted conversation"
     chat.session.undelete()
@@ -254,6 +254,22 @@ def test_a_message_that_cannot_be_stored_when_its_turn_comes_is_held(
     chat.session.queue.release()
     chat.finish_all(1)
     assert chat.asked == ["count", "second"]
+
+
+def test_a_message_whose_reply_cannot_begin_is_sent_and_holds_the_rest(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = Asked(start)
+    chat.session.submit("second")
+    chat.session.submit("third")
+
+    def refuse(*_: object) -> None:
+        raise StorageError(ErrorInfo(kind="disk_full", message="The disk is full."))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chat.store, "begin_reply", refuse)
+        chat.finish()
+    assert (chat.said[-1], chat.waiting, chat.session.queue.is_held) == ("second", ["third"], True)
 
 
 def test_a_message_that_another_window_has_taken_is_not_sent_again(start: Start) -> None:

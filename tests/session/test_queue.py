@@ -203,7 +203,10 @@ def test_a_dropped_message_leaves_no_empty_conversation(start: Start) -> None:
         chat.session.submit("never mind")
         if not is_on_screen:
             chat.session.open(chat.home)
-        chat.session.queue.drop(chat.session.queue.messages[0].id)
+        (queued,) = chat.session.queue.messages
+        chat.session.queue.drop(queued.id)
+        with pytest.raises(StorageError, match="conversation"):
+            chat.store.conversation(queued.conversation_id)
         assert [each.id for each in chat.session.conversations()] == [chat.home]
         assert chat.session.conversation is None if is_on_screen else chat.said == ["count", "one"]
 

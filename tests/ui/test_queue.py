@@ -68,6 +68,10 @@ async def test_a_message_of_another_conversation_names_it_and_what_it_waits_for(
         assert "2 messages wait for the reply in “count”" in shown(chat)
         assert "in “count”" in next(line for line in shown(chat).splitlines() if "1  more" in line)
         assert any("hi" in line and "… now" in line for line in shown(chat).splitlines()), "it is listed"
+        chat.screen.show_updates(chat.session.submit("\x1b[2Jtail"))
+        await settle(pilot, chat)
+        assert "\x1b" not in shown(chat)
+        chat.session.queue.drop(chat.session.queue.messages[-1].id)
         chat.host.unload()
         await until(pilot, lambda: chat.host.state == "empty" and not chat.session.is_busy)
         await settle(pilot, chat)

@@ -343,7 +343,9 @@ async def test_vi_keys_edit_the_draft_and_the_border_has_the_mode() -> None:
         assert prompt.text == "one two"
         await pilot.press("ctrl+r")
         assert prompt.text == "two"
-        await pilot.press(*"0vl")
+        await pilot.press(*"xxu")
+        assert prompt.text == "wo", "each command is undone alone"
+        await pilot.press("u", *"0vl")
         assert shown() == ("two", "visual", "t"), "the second character is under the cursor"
         await pilot.press("c", *"f", "enter")
         prompt.clear_draft()

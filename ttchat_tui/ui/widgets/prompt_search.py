@@ -28,6 +28,10 @@ MOST_READ = 500
 """Characters of a prompt that are looked at for its one line."""
 
 
+MOST_SHOWN = 100
+"""Hits; more words find the rest."""
+
+
 class PromptSearch(Vertical):
     """The field has the focus. Without words, the list has the last prompts; the newest is at the bottom, by the field."""
 
@@ -95,7 +99,7 @@ class PromptSearch(Vertical):
 
     def on_prompt_search_answered(self, event: Answered) -> None:
         if self.display and event.results.asked.endswith(self._field.value) and self._field.value.strip():
-            worst_first = {hit.snippet: hit for hit in reversed(event.results.hits)}
+            worst_first = {hit.snippet: hit for hit in reversed(event.results.hits[:MOST_SHOWN])}
             self._show((hit.message_id, _snippet(hit)) for hit in worst_first.values() if hit.message_id)
 
     def _show(self, lines: Iterable[tuple[str | int | None, Content]]) -> None:

@@ -59,7 +59,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("edit_draft", "Edit the draft in $EDITOR", "Reply", "Edit the draft in $VISUAL or $EDITOR.", "ctrl+g", "/edit"),
     Action("template", "Use a prompt template", "Reply", "Put a template into the prompt, or make it the system prompt.", "alt+m", "/template", "template"),
     Action("save_template", "Save as a prompt template", "Reply", "Save the draft, your last message or the system prompt as a template.", slash="/save-template", argument="name"),
-    Action("find_prompt", "Find an earlier prompt", "Reply", "Search all that you have sent as you type; Enter puts it in the prompt.", "alt+r", "/prompts", "words"),
+    Action("find_prompt", "Find an earlier prompt", "Reply", "Search all that you have sent as you type; Enter puts it in the prompt.", "alt+r", "/recall", "words"),
     Action("focus_queue", "Go to the waiting messages", "Reply", "Edit, drop, reorder or release the messages that wait for the reply to end.", "alt+q", "/queue"),
     Action("new", "New conversation", "Conversation", "Start an empty conversation, also with a preset; the current one is kept.", "ctrl+n", "/new", "preset", footer="new"),
     Action("next_conversation", "Next conversation", "Conversation", "Open the conversation below in the list.", "alt+down"),

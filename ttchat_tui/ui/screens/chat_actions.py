@@ -319,7 +319,9 @@ class ChatActions(SidebarScreen):
     def action_help(self) -> None:
         ui = self.services.config.ui
         prompt_keys = {"send": ",".join(ui.submit_keys), "newline": ",".join(ui.newline_keys)}
-        self.app.push_screen(deferred.help.HelpScreen({**self.services.config.keys, **prompt_keys}))
+        self.app.push_screen(
+            deferred.help.HelpScreen({**self.services.config.keys, **prompt_keys}, ui.editing)
+        )
 
     # --- messages from the sidebars, handled by name: their classes are imported after this one
 

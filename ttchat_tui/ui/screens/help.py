@@ -10,6 +10,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from ttchat_tui.config.schema import EditingStyle
 from ttchat_tui.ui.commands import BY_NAME, TABLE, Action, grouped, keys_of
 from ttchat_tui.ui.keys import key_label
 from ttchat_tui.ui.screens.dialog import Dialog
@@ -22,10 +23,43 @@ EDITING = (
     ("ctrl+w alt+d", "Delete the word before or after the cursor"),
     ("ctrl+u ctrl+k", "Delete to the start or the end of the line"),
     ("F7", "Select the whole draft; delete clears it"),
-    ("ctrl+z ctrl+y", "Undo, redo"),
+    ("ctrl+z", "Undo"),
+    ("ctrl+y", "Redo"),
     ("//text", "Send text that starts with a slash"),
 )
 """The prompt's editing keys."""
+
+MORE_EDITING: Mapping[EditingStyle, tuple[tuple[str, str], ...]] = {
+    "default": (),
+    "emacs": (
+        ("ctrl+f ctrl+b", "Forward or back one character"),
+        ("ctrl+n ctrl+p", "Down or up, and to later or earlier prompts"),
+        ("ctrl+y", "Insert what ctrl+k, u, w or alt+d deleted"),
+        ("ctrl+t", "Exchange the characters around the cursor"),
+    ),
+    "vi": (
+        ("esc", "Normal mode; from there it stops the reply"),
+        ("i a I A o O", "Write: before, after, at an end, on a new line"),
+        ("h j k l w b e 0 ^ $ gg", "Move; G and counts too"),
+        ("d c y, x D C", "Delete, change or copy what is moved over"),
+        ("v", "Select; then d, c or y"),
+        ("p P u ctrl+r", "Put what was deleted, undo, redo"),
+    ),
+}
+"""Further keys of the way of editing, or other uses of a key."""
+
+QUEUE = (
+    ("enter", "Send what is held"),
+    ("e", "Edit the message"),
+    ("d", "Drop it"),
+    ("K J", "Move it up or down"),
+)
+
+TEXT = (
+    ("arrows, h j k l w b e", "Move the cursor; 0 $ gg G too"),
+    ("v, shift+arrows", "Select from here"),
+    ("y", "Copy and leave; esc leaves"),
+)
 
 HISTORY = (
     ("enter", "Open the conversation"),
@@ -52,7 +86,8 @@ SAMPLING = (
 )
 
 PLACES = (
-    ("In the prompt", EDITING),
+    ("In the waiting messages", QUEUE),
+    ("With a cursor in the transcript", TEXT),
     ("In a search", SEARCH),
     ("In the list of conversations", HISTORY),
     ("In the sampling panel", SAMPLING),
@@ -71,8 +106,9 @@ class HelpScreen(Dialog[None]):
     AUTO_FOCUS = "VerticalScroll"
     BINDINGS = [Binding("q", "cancel", "Close", show=False)]
 
-    def __init__(self, overrides: Mapping[str, str]) -> None:
+    def __init__(self, overrides: Mapping[str, str], editing: EditingStyle = "default") -> None:
         super().__init__()
+        self._prompt = ("In the prompt", {**dict(EDITING), **dict(MORE_EDITING[editing])}.items())
         self._overrides = overrides
         close = [Binding(key, "cancel", "Close", show=False) for key in keys_of(BY_NAME["help"], overrides)]
         add_bindings(self, close)
@@ -82,7 +118,7 @@ class HelpScreen(Dialog[None]):
             for title, actions in grouped(TABLE):
                 yield Static(Content.styled(title, "bold $primary"), classes="group")
                 yield Static(Content("\n").join(self._line(action) for action in actions))
-            for title, lines in PLACES:
+            for title, lines in (self._prompt, *PLACES):
                 yield Static(Content.styled(title, "bold $primary"), classes="group")
                 yield Static(Content("\n").join(two_columns(keys, text) for keys, text in lines))
 

@@ -70,3 +70,10 @@ async def test_text_is_selected_with_keys_across_lines_and_messages_and_copied_a
         await pilot.press("j")
         assert not transcript.has_caret, "its text is gone"
         assert not app.screen.selections
+        transcript.show([user(key, f"line {key}") for key in range(1, 46)])
+        await pilot.pause()
+        transcript.start_caret()
+        await pilot.press(*"gg", "k")
+        await pilot.pause()
+        await pilot.press(*"ggv$y")
+        assert copied[-1] == "line 1", "what is above was loaded"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ttchat_tui.domain.updates import DraftReturned
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import BY_NAME, keys_label
@@ -49,8 +50,9 @@ class Queueing(ChatActions):
         )
 
     def restore_queue(self) -> None:
-        """Show what waited when an earlier process ended, held."""
-        self.attempt(self.session.queue.restore)
+        """Show what waited when an earlier process ended, held. Not in a session that cannot send it for good."""
+        if self.session.storage_mode == "read-write":
+            self.attempt(self.session.queue.restore)
 
     def action_focus_queue(self) -> None:
         if self._queue_panel is None or not self.session.queue.messages:
@@ -73,7 +75,10 @@ class Queueing(ChatActions):
             super().action_stop()
 
     def escape_does(self) -> str:
-        return "back" if self._is_in_queue and not self.session.is_answering else super().escape_does()
+        if self._is_in_queue and not self.session.is_answering:
+            return "back"
+        queue = self.session.queue
+        return super().escape_does() or ("hold" if queue.messages and not queue.is_held else "")
 
     def on_descendant_focus(self) -> None:
         self.on_message_selection_selection_changed()  # in the panel, esc does something else
@@ -101,8 +106,7 @@ class Queueing(ChatActions):
             try:
                 self.show_updates(queue.end_edit(text))
             except StorageError as error:
-                self.prompt.set_draft(text or "")
-                self.show_error(error.info)
+                self.show_updates([DraftReturned(text or "", error.info)])
 
         try:
             message = queue.begin_edit(message_id)

@@ -74,21 +74,29 @@ class TextSelection(MessageHits):
         if self._caret is None or not is_for_caret(event.key, event.is_printable):
             return
         event.stop().prevent_default()
+        self._press(event.key, event.character)
+
+    def _press(self, key: str, character: str | None) -> None:
+        if self._caret is None:
+            return
         if not self._follow_lines(self._caret):
             self._leave_caret()
             return
-        match self._caret.press(event.key, event.character, [each.text for each in self._caret_lines]):
+        match self._caret.press(key, character, [each.text for each in self._caret_lines]):
             case "copy":
                 self.app.copy_to_clipboard(self.screen.get_selected_text() or "")
                 self._leave_caret()
             case "leave":
                 self._leave_caret()
-            case "above":
-                self._move_to(windows.moved_up(self._views, self._window))
-            case "below":
-                self._move_to(windows.moved_down(self._views, self._window))
             case "moved":
                 self._show_caret()
+            case _ if self._caret.start is not None:  # only mounted text can be selected
+                self._show_caret()
+            case edge:
+                moved = windows.moved_up if edge == "above" else windows.moved_down
+                if (window := moved(self._views, self._window)) != self._window:
+                    self._move_to(window)
+                    self.call_after_refresh(self._press, key, character)
 
     def on_blur(self) -> None:
         self._caret = None
@@ -105,9 +113,11 @@ class TextSelection(MessageHits):
             if not is_selectable(message.view):
                 continue
             for index, chunk in enumerate(message.chunks):
+                if not chunk.size.width:  # not laid out yet
+                    continue
                 line = 0
                 for number, row in enumerate(chunk.rows):
-                    for spans in row.lines(max(1, chunk.size.width)):
+                    for spans in row.lines(chunk.size.width):
                         places = [
                             (span.x, span.x + len(span.content)) for span in spans if span.x is not None
                         ]

@@ -50,6 +50,9 @@ async def test_waiting_messages_are_changed_held_and_released_in_a_panel(tmp_pat
         assert chat.screen.query_one(KeyLine)._escape == "back"
         await pilot.press("escape")
         assert chat.screen.prompt.has_focus
+        await pilot.press("up")
+        assert chat.screen.prompt.text == "[b]eta", "what was dropped is not lost"
+        await pilot.press("down")
         gate.open()
         await pilot.press("alt+q", "enter")
         await until(pilot, lambda: not texts() and not chat.session.is_busy)

@@ -94,10 +94,11 @@ class Queueing(ChatActions):
         self.attempt(lambda: self.session.queue.move(event.message_id, event.step))
 
     def on_queue_panel_change_requested(self, event: QueuePanel.ChangeRequested) -> None:
-        if event.change == "drop":
-            self.attempt(lambda: self.session.queue.drop(event.message_id))
-        else:
+        if event.change == "edit":
             self._edit_queued(event.message_id)
+        elif self.attempt(lambda: self.session.queue.drop(event.message_id)):
+            self.prompt.remember(event.content)
+            self.notify("Dropped. ↑ in the prompt brings it back.", markup=False)
 
     def _edit_queued(self, message_id: int) -> None:
         queue = self.session.queue

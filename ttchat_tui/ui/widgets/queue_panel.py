@@ -41,6 +41,7 @@ class QueuePanel(OptionList):
         """The message is to be edited or dropped."""
 
         message_id: int
+        content: str
         change: Literal["edit", "drop"]
 
     @dataclass
@@ -104,7 +105,7 @@ class QueuePanel(OptionList):
 
     def action_change(self, change: Literal["edit", "drop"]) -> None:
         if (message := self._chosen) is not None:
-            self.post_message(self.ChangeRequested(message.id, change))
+            self.post_message(self.ChangeRequested(message.id, message.content, change))
 
     def action_move(self, step: int) -> None:
         if (message := self._chosen) is not None:

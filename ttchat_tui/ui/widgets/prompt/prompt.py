@@ -181,6 +181,10 @@ class Prompt(TextArea):
         """Set the prompts that up and down browse, oldest first. The draft stays."""
         self._recall.replace(prompts)
 
+    def remember(self, prompt: str) -> None:
+        """Add a prompt to those that up and down browse, as the last one."""
+        self._recall.add(prompt)
+
     def set_busy(self, is_busy: bool) -> None:
         """Show that a reply is running. Typing and sending still work; the screen decides what sending does."""
         self.set_class(is_busy, "-busy")

@@ -1,4 +1,7 @@
-"""Ways to edit the draft with keys, on plain text. The field itself handles every key that they leave."""
+"""Ways to edit the draft with keys, on plain text. The field itself handles every key that they leave.
+
+No well-kept library has vi or emacs keys for Textual's `TextArea` (2026-11).
+"""
 
 from ttchat_tui.ui.widgets.prompt.editing.buffer import (
     Buffer,

@@ -1,6 +1,7 @@
 """Ways to edit the draft with keys, on plain text. The field itself handles every key that they leave.
 
-No well-kept library has vi or emacs keys for Textual's `TextArea` (2026-11).
+Own code, since the libraries with vi for Textual (textual-vim-textarea 1.2, textual-vimkeys-input 0.3) are widgets with a
+command line of their own, tell words from empty lines otherwise than vi, and cannot be held to vim without an app for each case.
 """
 
 from ttchat_tui.ui.widgets.prompt.editing.buffer import (

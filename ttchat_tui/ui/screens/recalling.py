@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ttchat_tui.domain.attachments import without_mentioned_blocks
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.screens.chat_actions import ChatActions
@@ -25,7 +26,7 @@ class Recalling(ChatActions):
 
     async def command_find_prompt(self, words: str) -> None:
         try:
-            recent = self.session.prompts.recent()
+            recent = list(map(without_mentioned_blocks, self.session.prompts.recent()))
         except StorageError as error:
             self.show_error(error.info)
             return
@@ -67,5 +68,5 @@ class Recalling(ChatActions):
         except StorageError as error:  # removed in another window
             self.show_error(error.info)
             return
-        self.prompt.replace_draft(text)
+        self.prompt.replace_draft(without_mentioned_blocks(text))
         self._close_prompt_search()

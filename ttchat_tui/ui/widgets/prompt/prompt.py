@@ -12,16 +12,13 @@ from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import TextArea
-from textual.widgets.text_area import Selection
-from typing_extensions import assert_never
 
 from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.ui.commands import BY_NAME, binding
-from ttchat_tui.ui.editing_keys import STYLES
 from ttchat_tui.ui.external_editor import EditorError, edit_on_terminal, editor_command
 from ttchat_tui.ui.keys import canonical_key
 from ttchat_tui.ui.textual_patches.privates import add_bindings
-from ttchat_tui.ui.widgets.prompt.editing import Buffer, difference, index_of, location_of
+from ttchat_tui.ui.widgets.prompt.edited_area import EditedArea
 from ttchat_tui.ui.widgets.prompt.history import PromptHistory
 from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
 from ttchat_tui.ui.widgets.prompt.typed import Typed, typed_before
@@ -47,7 +44,7 @@ PLACEHOLDER = "Write a message"
 BUSY_PLACEHOLDER = "Type ahead: it is sent next; esc stops the reply"
 
 
-class Prompt(TextArea):
+class Prompt(EditedArea):
     """The draft. The handler of `Submitted` calls `clear_draft` if it accepts the text."""
 
     DEFAULT_CSS = """
@@ -108,6 +105,7 @@ class Prompt(TextArea):
         classes: str | None = None,
     ) -> None:
         super().__init__(
+            settings.editing,
             id=id,
             classes=classes,
             placeholder=PLACEHOLDER,
@@ -119,8 +117,6 @@ class Prompt(TextArea):
         self.match_cursor_bracket = False
         self._submit_keys = [canonical_key(key) for key in settings.submit_keys]
         self._newline_keys = [canonical_key(key) for key in settings.newline_keys]
-        make = STYLES[settings.editing]
-        self._editing = make() if make is not None else None
         self._recall = PromptHistory()
         self._reported = ""
         self._pause: Timer | None = None
@@ -143,11 +139,11 @@ class Prompt(TextArea):
         self._reported = as_draft(text)
         self._recall.leave()
         self._load(self._reported)
-        self._begin_writing()
+        self.begin_writing()
 
     def write(self, text: str) -> None:
         """Insert `text` at the cursor, or in place of the selection, as one edit."""
-        self._begin_writing()
+        self.begin_writing()
         start, end = self.selection
         result = self.replace(as_draft(text), start, end, maintain_selection_offset=False)
         self.move_cursor(result.end_location)
@@ -277,7 +273,7 @@ class Prompt(TextArea):
             self.action_send()
         elif key in self._newline_keys:
             self.action_newline()
-        elif not self._edit(key, event.character):
+        elif not self.edit_by_key(key, event.character):
             return
         event.stop()
         event.prevent_default()
@@ -314,7 +310,7 @@ class Prompt(TextArea):
     def _report_typed(self) -> None:
         row, column = self.cursor_location
         loaded, self._is_loaded = self._is_loaded, False
-        is_typed = not loaded and self.selection.is_empty
+        is_typed = not loaded and self.is_writing and self.selection.is_empty
         line, is_only_line = self.document[row], self.document.line_count == 1
         typed = typed_before(line, column, is_only_line=is_only_line) if is_typed else None
         self.post_message(self.Completable(self, typed))
@@ -328,51 +324,6 @@ class Prompt(TextArea):
     def load_text(self, text: str) -> None:
         self._is_loaded, self._pasted = True, None
         super().load_text(text)
-
-    def _begin_writing(self) -> None:
-        if self._editing is not None:
-            self._editing.begin()
-            self._show_mode()
-
-    def _edit(self, key: str, character: str | None) -> bool:
-        """Give a key to the way of editing. Returns whether it has done something."""
-        if self._editing is None:
-            return False
-        before = Buffer(self.text, index_of(self.text, self.cursor_location))
-        outcome = self._editing.press(key, character, before)
-        match outcome:
-            case None:
-                pass
-            case Buffer():
-                self._show_buffer(before.text, outcome)
-            case "older":
-                self.action_cursor_up()
-            case "newer":
-                self.action_cursor_down()
-            case "undo" | "redo":
-                self.action_undo() if outcome == "undo" else self.action_redo()
-            case _:
-                assert_never(outcome)
-        self._show_mode()
-        return outcome is not None
-
-    def _show_buffer(self, before: str, after: Buffer) -> None:
-        """Make the one edit that leads from the text `before` to `after`, and move cursor and selection."""
-        text = after.text
-        if text != before:
-            start, end, inserted = difference(before, text)
-            self.history.checkpoint()
-            places = location_of(before, start), location_of(before, end)
-            self.replace(inserted, *places, maintain_selection_offset=False)
-            self.history.checkpoint()
-        at, anchor = after.at, after.anchor
-        # vi selects the character under the cursor too, which is drawn as the cursor, and that of the anchor.
-        start = at if anchor is None else anchor + 1 if anchor > at else anchor
-        self.selection = Selection(location_of(text, min(start, len(text))), location_of(text, at))
-
-    def _show_mode(self) -> None:
-        if self._editing is not None:
-            self.border_title = Content(self._editing.label) if self._editing.label else None
 
     @property
     def _fits(self) -> bool:

@@ -29,6 +29,11 @@ class Editing(Protocol):
         """The mode, for the prompt's border; empty: there is only one."""
         ...
 
+    @property
+    def is_writing(self) -> bool:
+        """Letters are typed, and are no commands."""
+        ...
+
     def press(self, key: str, character: str | None, buffer: Buffer) -> Outcome:
         """Handle a key. `key` is Textual's name of it, `character` what it types."""
         ...

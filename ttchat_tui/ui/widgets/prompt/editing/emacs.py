@@ -23,6 +23,7 @@ class Emacs:
     """Kills in a row make one text, as in emacs; ctrl+y inserts it."""
 
     label = ""
+    is_writing = True
 
     def __init__(self) -> None:
         self._killed = ""

@@ -54,6 +54,10 @@ class Vi:
     def label(self) -> str:
         return f"{self.mode} {self._typed}".rstrip()
 
+    @property
+    def is_writing(self) -> bool:
+        return self.mode == "insert"
+
     def begin(self) -> None:
         self.mode, self._typed = "insert", ""
 

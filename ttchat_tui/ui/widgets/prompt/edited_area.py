@@ -1,0 +1,76 @@
+"""A `TextArea` with one of the ways of editing. The mode is in its upper border."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.content import Content
+from textual.widgets import TextArea
+from textual.widgets.text_area import Selection
+from typing_extensions import assert_never
+
+from ttchat_tui.config.schema import EditingStyle
+from ttchat_tui.ui.editing_keys import STYLES
+from ttchat_tui.ui.widgets.prompt.editing import Buffer, difference, index_of, location_of
+
+
+class EditedArea(TextArea):
+    """A base of `Prompt`, which gives it the keys that it does not use itself."""
+
+    def __init__(self, editing: EditingStyle, **options: Any) -> None:
+        super().__init__(**options)
+        make = STYLES[editing]
+        self._editing = make() if make is not None else None
+
+    @property
+    def is_writing(self) -> bool:
+        """Letters are typed, and are no commands."""
+        return self._editing is None or self._editing.is_writing
+
+    def begin_writing(self) -> None:
+        """From now on letters are typed."""
+        if self._editing is not None:
+            self._editing.begin()
+            self._show_mode()
+
+    def edit_by_key(self, key: str, character: str | None) -> bool:
+        """Give a key to the way of editing. Returns whether it has done something."""
+        if self._editing is None:
+            return False
+        before = Buffer(self.text, index_of(self.text, self.cursor_location))
+        outcome = self._editing.press(key, character, before)
+        match outcome:
+            case None:
+                pass
+            case Buffer():
+                self._show_buffer(before.text, outcome)
+            case "older":
+                self.action_cursor_up()
+            case "newer":
+                self.action_cursor_down()
+            case "undo":
+                self.action_undo()
+            case "redo":
+                self.action_redo()
+            case _:
+                assert_never(outcome)
+        self._show_mode()
+        return outcome is not None
+
+    def _show_buffer(self, before: str, after: Buffer) -> None:
+        """Make the one edit that leads from the text `before` to `after`, and move cursor and selection."""
+        text = after.text
+        if text != before:
+            start, end, inserted = difference(before, text)
+            self.history.checkpoint()
+            places = location_of(before, start), location_of(before, end)
+            self.replace(inserted, *places, maintain_selection_offset=False)
+            self.history.checkpoint()
+        at, anchor = after.at, after.anchor
+        # vi selects the character under the cursor too, which is drawn as the cursor, and that of the anchor.
+        start = at if anchor is None else anchor + 1 if anchor > at else anchor
+        self.selection = Selection(location_of(text, min(start, len(text))), location_of(text, at))
+
+    def _show_mode(self) -> None:
+        if self._editing is not None:
+            self.border_title = Content(self._editing.label) if self._editing.label else None

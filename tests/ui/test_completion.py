@@ -61,12 +61,12 @@ async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
     async with running(chat, (60, 20)) as pilot:
         prompt, transcript = chat.screen.prompt, chat.screen.transcript.region
         await burst(pilot, chat, "/re")
-        assert [row.split()[0] for row in offered(chat)[:3]] == ["/retry", "/rename", "/reload"]
+        assert [row.split()[0] for row in offered(chat)[:4]] == ["/retry", "/recall", "/rename", "/reload"]
         assert "Answer the last" in offered(chat)[0]
         below = "tab takes · ↑↓ choose · esc closes"
         await until(pilot, lambda: below in screen_text(chat.app)[prompt.region.y - 1])
         assert chat.screen.transcript.region == transcript, "the list must not move the text"
-        await pilot.press("down", "down", "enter")
+        await pilot.press("down", "down", "down", "enter")
         assert (prompt.text, offered(chat)) == ("/reload", [])
         await pilot.press("backspace")
         await until(pilot, lambda: any("tab takes" in line for line in screen_text(chat.app)))

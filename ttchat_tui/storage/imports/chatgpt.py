@@ -13,7 +13,16 @@ import msgspec
 
 from ttchat_tui.storage.imports.entries import Entry
 from ttchat_tui.storage.imports.imported import ImportedConversation
-from ttchat_tui.storage.imports.turns import Node, fenced, head_of, joined, thought, turns_of
+from ttchat_tui.storage.imports.turns import (
+    Node,
+    fenced,
+    head_of,
+    in_order,
+    joined,
+    role_of,
+    thought,
+    turns_of,
+)
 
 _SOURCE: Final = "ChatGPT"
 
@@ -68,7 +77,9 @@ class _Conversation(msgspec.Struct):
 def read_chatgpt(entry: Entry) -> ImportedConversation:
     """Raises EntryError; msgspec.ValidationError."""
     conversation: _Conversation = entry.decode(_Conversation)
-    nodes = {name: _node(each) for name, each in _in_order(conversation.mapping).items()}
+    nodes = {
+        name: _node(each) for name, each in in_order(conversation.mapping, lambda each: each.children).items()
+    }
     turns = turns_of(nodes, _SOURCE)
     return ImportedConversation(
         title=conversation.title or "",
@@ -80,27 +91,15 @@ def read_chatgpt(entry: Entry) -> ImportedConversation:
     )
 
 
-def _in_order(mapping: dict[str, _Node]) -> dict[str, _Node]:
-    """Siblings as their parent lists them; the mapping itself is in no order."""
-    places = {child: place for node in mapping.values() for place, child in enumerate(node.children)}
-    return dict(sorted(mapping.items(), key=lambda item: places.get(item[0], 0)))
-
-
 def _node(node: _Node) -> Node:
     message = node.message
     metadata = message.metadata if message is not None and message.metadata is not None else _Metadata()
     if message is None or metadata.is_visually_hidden_from_conversation:
         return Node(parent=node.parent, role="hidden", text="")
-    role = message.author.role
+    role = role_of(message.author.role)
     return Node(
         parent=node.parent,
-        role="user"
-        if role == "user"
-        else "assistant"
-        if role == "assistant"
-        else "tool"
-        if role == "tool"
-        else "hidden",
+        role="hidden" if role == "system" else role,
         text=_text_of(message),
         created_at=message.create_time or 0.0,
         model=metadata.model_slug or "",

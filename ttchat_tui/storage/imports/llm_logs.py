@@ -33,6 +33,7 @@ from ttchat_tui.storage.imports.turns import (
     fenced,
     head_of,
     joined,
+    role_of,
     thought,
     turns_of,
     unix_time,
@@ -41,12 +42,6 @@ from ttchat_tui.storage.rows import text_from
 
 _SOURCE: Final = "llm"
 _MAGIC: Final = b"SQLite format 3\0"
-_ROLES: Final[dict[str, NodeRole]] = {
-    "system": "system",
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-}
 
 _CONVERSATIONS: Final = """
     SELECT coalesce(r.conversation_id, r.id) AS id, max(c.name) AS name, min(r.datetime_utc) AS began
@@ -179,7 +174,7 @@ class _Logs:
         for turn in list(self._rows(_TURNS, text_from(row["id"]))):
             chain = [each for each in self._rows(_ABOVE, text_from(turn["tip"])) if each["hash"] not in nodes]
             for each in reversed(chain):
-                role = _ROLES.get(text_from(each["role"]), "hidden")
+                role = role_of(text_from(each["role"]))
                 text = self._text_of(each["hash"], role)
                 if role == "system" and each["parent_hash"] is None:
                     system, role = system or text, "hidden"

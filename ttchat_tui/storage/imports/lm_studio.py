@@ -13,22 +13,16 @@ from ttchat_tui.storage.imports.entries import Entry
 from ttchat_tui.storage.imports.imported import ImportedConversation
 from ttchat_tui.storage.imports.turns import (
     Node,
-    NodeRole,
     as_json,
     head_of,
     joined,
+    role_of,
     thought,
     turns_of,
     unix_time,
 )
 
 _SOURCE: Final = "LM Studio"
-_ROLES: Final[dict[str, NodeRole]] = {
-    "user": "user",
-    "assistant": "assistant",
-    "system": "system",
-    "tool": "tool",
-}
 
 
 class _Part(msgspec.Struct, rename="camel"):
@@ -101,7 +95,7 @@ def read_lm_studio(entry: Entry) -> ImportedConversation:
         for number, version in enumerate(slot.versions):
             nodes[f"{place}/{number}"] = Node(
                 parent=above,
-                role=_ROLES.get(version.role, "hidden"),
+                role=role_of(version.role),
                 text=joined(map(_step, version.steps)) or _content(version.content),
                 model=_model_of(version),
             )

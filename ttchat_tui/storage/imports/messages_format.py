@@ -5,22 +5,13 @@ The fields are those of OpenAI's Chat Completions API. There are no times and no
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from ttchat_tui.storage.imports.entries import Entry
 from ttchat_tui.storage.imports.imported import ImportedConversation
-from ttchat_tui.storage.imports.turns import Node, NodeRole, as_json, fenced, joined, thought, turns_of
-
-_ROLES: Final[dict[str, NodeRole]] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-    "function": "tool",
-}
+from ttchat_tui.storage.imports.turns import Node, as_json, fenced, joined, role_of, thought, turns_of
 
 
 class _Message(msgspec.Struct):
@@ -41,12 +32,12 @@ def read_messages(entry: Entry) -> ImportedConversation:
     conversation: _Conversation = entry.decode(_Conversation)
     messages = conversation.messages
     system = ""
-    if messages and _ROLES.get(messages[0].role) == "system":
+    if messages and role_of(messages[0].role) == "system":
         system, messages = _content(messages[0]), messages[1:]
     nodes = {
         str(place): Node(
             parent=str(place - 1) if place else None,
-            role=_ROLES.get(each.role, "hidden"),
+            role=role_of(each.role),
             text=_text_of(each),
             model=conversation.model or "",
         )
@@ -62,7 +53,7 @@ def read_messages(entry: Entry) -> ImportedConversation:
 
 def _text_of(message: _Message) -> str:
     text = _content(message)
-    if _ROLES.get(message.role) == "tool":
+    if role_of(message.role) == "tool":
         return fenced(text) if text.strip() else ""
     before = [thought(message.reasoning_content)] if message.reasoning_content else []
     calls = [as_json(each.get("function", each)) for each in message.tool_calls or ()]

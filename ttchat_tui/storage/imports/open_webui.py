@@ -13,15 +13,18 @@ import msgspec
 
 from ttchat_tui.storage.imports.entries import Entry
 from ttchat_tui.storage.imports.imported import ImportedConversation
-from ttchat_tui.storage.imports.turns import Node, NodeRole, head_of, joined, thought, turns_of, unix_time
+from ttchat_tui.storage.imports.turns import (
+    Node,
+    head_of,
+    in_order,
+    joined,
+    role_of,
+    thought,
+    turns_of,
+    unix_time,
+)
 
 _SOURCE: Final = "Open WebUI"
-_ROLES: Final[dict[str, NodeRole]] = {
-    "user": "user",
-    "assistant": "assistant",
-    "system": "system",
-    "tool": "tool",
-}
 _REASONING: Final = re.compile(
     r'<details type="reasoning"[^>]*>\s*(?:<summary>[^<]*</summary>)?(.*?)</details>\s*', re.DOTALL
 )
@@ -65,7 +68,9 @@ def read_open_webui(entry: Entry) -> ImportedConversation:
     row: _Row = entry.decode(_Row)
     chat = row.chat
     history = chat.history if chat.history is not None and chat.history.messages else _listed(chat.messages)
-    nodes = {name: _node(each) for name, each in _in_order(history.messages).items()}
+    nodes = {
+        name: _node(each) for name, each in in_order(history.messages, lambda each: each.children_ids).items()
+    }
     turns = turns_of(nodes, _SOURCE)
     system = chat.system or (chat.params or {}).get("system")
     return ImportedConversation(
@@ -90,15 +95,10 @@ def _listed(messages: list[_Message]) -> _History:
     return _History(found, before)
 
 
-def _in_order(messages: dict[str, _Message]) -> dict[str, _Message]:
-    places = {child: place for each in messages.values() for place, child in enumerate(each.children_ids)}
-    return dict(sorted(messages.items(), key=lambda item: places.get(item[0], 0)))
-
-
 def _node(message: _Message) -> Node:
     return Node(
         parent=message.parent_id,
-        role=_ROLES.get(message.role, "hidden"),
+        role=role_of(message.role),
         text=_REASONING.sub(_thought, _text_of(message.content)),
         created_at=unix_time(message.timestamp),
         model=message.model or "",

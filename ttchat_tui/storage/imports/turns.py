@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -15,7 +15,23 @@ from ttchat_tui.domain.thoughts import CLOSING, OPENING
 from ttchat_tui.storage.imports.imported import EntryError, ImportedMessage, foreign_reply
 from ttchat_tui.storage.rows import LATEST_S
 
+T = TypeVar("T")
+
 NodeRole: TypeAlias = Literal["system", "user", "assistant", "tool", "hidden"]
+
+_ROLES: Final[dict[str, NodeRole]] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+
+
+def role_of(name: str) -> NodeRole:
+    """The role that other programs call `name`; hidden if it is unknown."""
+    return _ROLES.get(name, "hidden")
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +46,12 @@ class Turns(msgspec.Struct, frozen=True):
     messages: list[ImportedMessage]
     places: dict[str, int]
     """The position of the message that each visible node went into."""
+
+
+def in_order(nodes: Mapping[str, T], children: Callable[[T], Iterable[str]]) -> dict[str, T]:
+    """Siblings as their parent lists them; a mapping is in no order."""
+    places = {child: place for node in nodes.values() for place, child in enumerate(children(node))}
+    return dict(sorted(nodes.items(), key=lambda item: places.get(item[0], 0)))
 
 
 def turns_of(nodes: Mapping[str, Node], source: str) -> Turns:

@@ -168,6 +168,8 @@ def test_the_suffix_makes_a_page_or_plain_text(branched: None, tmp_path: Path) -
         (("--message", "3"), "there is no message 3; 2 messages are shown"),
         (("--code", "3"), "the message has 2 code blocks"),
         (("--code", "1", "--message", "1"), "the message has no code blocks"),
+        (("--branches", "--message", "1"), "--message: it cannot be combined with --branches"),
+        (("--code", "1", "-f", "json"), "--code: it cannot be combined with --format"),
         (("--branches", "-f", "html"), "--branches: it is for --format jsonl"),
         (("--all", "--code", "1"), "--code: it cannot be combined with --all"),
     ],

@@ -66,9 +66,13 @@ def export(
     JSONL is in the messages format. JSON has the whole tree, every version of every reply; the others have the conversation as shown on screen.
     """
     single = {"--message": message, "--code": code}
-    _refuse_combinations(conversation, every, single)
+    if every and conversation is not None:
+        raise typer.BadParameter("it cannot be combined with a number", param_hint="--all")
     if branches and (file_format or Format.jsonl) is not Format.jsonl:
         raise typer.BadParameter("it is for --format jsonl", param_hint="--branches")
+    _refuse("--all", every, single)
+    _refuse("--branches", branches, single)
+    _refuse("--format", file_format is not None, {"--code": code})
     paths = find_paths(os.environ)
     config = load_config(paths, environ=os.environ, file=context.obj)
     folder = target or config.storage.exports_dir or str(paths.exports_dir)
@@ -90,12 +94,11 @@ def export(
             wanted.export(store, each)
 
 
-def _refuse_combinations(number: int | None, every: bool, single: dict[str, int | None]) -> None:
-    if every and number is not None:
-        raise typer.BadParameter("it cannot be combined with a number", param_hint="--all")
+def _refuse(flag: str, is_given: bool, single: dict[str, int | None]) -> None:
+    """`flag` would have no effect beside one of `single`."""
     for name, value in single.items():
-        if every and value is not None:
-            raise typer.BadParameter("it cannot be combined with --all", param_hint=name)
+        if is_given and value is not None:
+            raise typer.BadParameter(f"it cannot be combined with {flag}", param_hint=name)
 
 
 def _require_conversations(store: ConversationStore, number: int | None, list_only: bool) -> None:

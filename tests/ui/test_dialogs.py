@@ -69,7 +69,9 @@ def clicking(selector: str | None, offset: tuple[int, int] = (0, 0)) -> Act:
 
 
 def saving(folder: Path, name: str, code_suffix: str = "") -> SaveTranscript:
-    return SaveTranscript(folder, name, preview=lambda *chosen: f"{chosen}\n" * 99, code_suffix=code_suffix)
+    return SaveTranscript(
+        folder, name, preview=lambda *chosen: lambda: f"{chosen}\n" * 99, code_suffix=code_suffix
+    )
 
 
 def every_dialog() -> list[Dialog[Any]]:

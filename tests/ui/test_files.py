@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.storage.imports.foreign import Turn, chatgpt, write_json
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from tests.ui.shell_app import screen_text
 from ttchat_tui.domain.events import LoadProgress
-from ttchat_tui.domain.imports import ImportReport
+from ttchat_tui.domain.imports import ImportReport, ImportStopped
 from ttchat_tui.storage.opening import open_scratch_store, open_store
 from ttchat_tui.storage.search.index import index_file
 from ttchat_tui.ui.screens.import_files import ImportFiles
@@ -57,33 +58,46 @@ async def test_an_import_is_tried_made_and_listed(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("keys_while_a_thread_works")
-async def test_closing_the_dialog_stops_an_import_before_anything_is_stored(tmp_path: Path) -> None:
-    began, go_on, ended = threading.Event(), threading.Event(), threading.Event()
-    stored: list[Path] = []
+@pytest.mark.parametrize("added", [0, 3])
+async def test_escape_stops_an_import_and_reports_what_is_stored(tmp_path: Path, added: int) -> None:
+    began = threading.Event()
 
-    def slow(file: Path, report: object, is_dry_run: bool) -> ImportReport:
+    def endless(file: Path, report: object, is_dry_run: bool) -> ImportReport:
         assert callable(report)
-        began.set()
-        go_on.wait(20)
         try:
-            report(LoadProgress("read", 1, 2, "bytes", "x"))
-            stored.append(file)
-        finally:
-            ended.set()
-        return ImportReport(added=1)
+            for done in range(2000):
+                report(LoadProgress("read", done, 2000, "bytes", "x"))
+                began.set()
+                time.sleep(0.005)
+        except ImportStopped:
+            return ImportReport(added=added, is_stopped=True)
+        return ImportReport(added=99)
 
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
         results: list[ImportReport | None] = []
-        chat.app.push_screen(ImportFiles(slow, "x.json"), results.append)
+        chat.app.push_screen(ImportFiles(endless, "x.json"), results.append)
         await pilot.pause()
         await pilot.press("enter")
         await until(pilot, began.is_set)
         await pilot.press("escape")
-        go_on.set()
-        await until(pilot, ended.is_set)
+        await until(pilot, lambda: bool(results))
+        assert results == [ImportReport(added=added, is_stopped=True) if added else None]
+
+
+async def test_a_fault_of_a_reader_is_reported_and_the_app_goes_on(tmp_path: Path) -> None:
+    def faulty(file: Path, report: object, is_dry_run: bool) -> ImportReport:
+        raise KeyError("mapping")
+
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        chat.app.push_screen(ImportFiles(faulty, "x.json"))
         await pilot.pause()
-        assert (results, stored) == ([None], [])
+        hint = chat.app.screen.query_one(".hint", Static)
+        await pilot.press("enter")
+        await until(pilot, lambda: "internal error (KeyError)" in str(hint.render()))
+        await pilot.press("escape")
+        assert chat.app.screen is chat.screen
 
 
 @pytest.mark.usefixtures("keys_while_a_thread_works")

@@ -31,6 +31,10 @@ def import_(
         report = import_files(
             database, [expanded(file) for file in files], progress or _silent, is_dry_run=dry_run
         )
+    except KeyboardInterrupt:
+        if not dry_run:
+            notify("stopped; what came in stays, and importing again brings the rest")
+        raise
     finally:
         if progress is not None:
             progress.close()

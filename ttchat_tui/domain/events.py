@@ -13,9 +13,7 @@ from ttchat_tui.domain.model_spec import Capabilities, EngineInfo
 
 EngineState: TypeAlias = Literal["empty", "loading", "ready", "generating", "unloading", "failed"]
 
-LoadPhase: TypeAlias = Literal[
-    "start", "download", "verify", "read", "convert", "compile", "warm up", "store"
-]
+LoadPhase: TypeAlias = Literal["start", "download", "verify", "read", "convert", "compile", "warm up"]
 
 
 class EngineStateChanged(msgspec.Struct, frozen=True, tag=True):

@@ -5,6 +5,10 @@ from __future__ import annotations
 import msgspec
 
 
+class ImportStopped(Exception):
+    """Raised by whoever takes the progress, to stop an import. What is stored so far stays."""
+
+
 class ImportProblem(msgspec.Struct, frozen=True):
     """A file, or a conversation in it, that was skipped."""
 
@@ -36,6 +40,8 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     """The first ones, in the order of the files."""
     skipped: int = 0
     """How many problems there were."""
+    is_stopped: bool = False
+    """It was stopped before the end of the files."""
 
     @property
     def has_changes(self) -> bool:
@@ -52,7 +58,8 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
             f"{self.skipped:,} skipped" if self.skipped else "",
         ]
         new = f" ({_count(self.messages, 'new message')})" if self.messages else ""
-        return (", ".join(filter(None, parts)) or "no conversations found") + new
+        counted = (", ".join(filter(None, parts)) or "no conversations found") + new
+        return f"stopped before the end: {counted}" if self.is_stopped else counted
 
 
 def _count(number: int, what: str) -> str:

@@ -11,6 +11,12 @@ def expanded(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
+def unquoted(typed: str) -> str:
+    """`typed` without the quotes around all of it, which a shell would take away."""
+    is_quoted = len(typed) > 2 and typed[0] == typed[-1] in "'\""
+    return typed[1:-1] if is_quoted else typed
+
+
 def home() -> Path:
     """The user's home folder, which may not exist; `~` itself if it is unknown."""
     return expanded("~")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ttchat_tui.domain.imports import ImportReport
-from ttchat_tui.storage.database import Transaction
+from ttchat_tui.storage.database import Database, Transaction
 from ttchat_tui.storage.imports.staging import NO_PARENT, StagedConversation, StagedMessage
 from ttchat_tui.storage.rows import text_from
 
@@ -23,41 +23,72 @@ _INSERT_MESSAGE = (
 )
 
 
-class Merge:
-    """One import, inside one transaction."""
+class KnownConversations:
+    """The ids of the stored conversations, by what they may be recognised by."""
 
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._by_time: dict[float, list[int]] = defaultdict(list)
-        for row in transaction.execute("SELECT id, created_at FROM conversations"):
-            self._by_time[row["created_at"]].append(row["id"])
-        self._by_first: dict[tuple[str, str], list[int]] | None = None
-        self.report = ImportReport()
+        self._by_first: dict[int, list[int]] = defaultdict(list)
+        """By the hash of a first message: equal ones are compared before they count."""
+        self._last_id = self._last_first_id = 0
+
+    def follow(self, *, is_timed: bool) -> None:
+        """Note those that came since the last call, from whatever process: for one with times, or by its text. An id is
+        never used twice."""
+        if is_timed:
+            self._follow_times()
+        else:
+            self._follow_texts()
+
+    def _follow_times(self) -> None:
+        while rows := self._database.rows(
+            "SELECT id, created_at FROM conversations WHERE id > ? ORDER BY id LIMIT 1000", self._last_id
+        ):
+            for row in rows:
+                self._by_time[row["created_at"]].append(row["id"])
+            self._last_id = rows[-1]["id"]
+
+    def _follow_texts(self) -> None:
+        while rows := self._database.rows(
+            "SELECT id, conversation_id, role, content FROM messages"
+            " WHERE id > ? AND parent_id IS NULL ORDER BY id LIMIT 1000",
+            self._last_first_id,
+        ):
+            for row in rows:
+                key = hash((row["role"], text_from(row["content"])))
+                self._by_first[key].append(row["conversation_id"])
+            self._last_first_id = rows[-1]["id"]
+
+    def candidates(self, conversation: StagedConversation) -> Sequence[int]:
+        """Conversations that may be the same one."""
+        if conversation.is_timed:
+            return self._by_time.get(conversation.created_at, ())
+        first = conversation.messages[0]
+        return self._by_first.get(hash((first.role, first.content)), ())
+
+
+class Merge:
+    """Some conversations, inside one transaction."""
+
+    def __init__(self, transaction: Transaction, known: KnownConversations, report: ImportReport) -> None:
+        """`report`: the counts so far."""
+        self._transaction = transaction
+        self._known = known
+        self.report = report
 
     def add(self, conversation: StagedConversation) -> None:
         if not conversation.messages:
             self._count(empty=1)
             return
-        for known_id in self._candidates(conversation):
+        self._known.follow(is_timed=conversation.is_timed)
+        for known_id in self._known.candidates(conversation):
             places = self._places(known_id, conversation)
             found = sum(place is not None for place in places)
             if found if conversation.is_timed else found == len(places):
                 self._extend(known_id, conversation, places)
                 return
         self._create(conversation)
-
-    def _candidates(self, conversation: StagedConversation) -> Sequence[int]:
-        """Conversations that may be the same one."""
-        if conversation.is_timed:
-            return self._by_time.get(conversation.created_at, ())
-        if self._by_first is None:
-            self._by_first = defaultdict(list)
-            for row in self._transaction.execute(
-                "SELECT conversation_id, role, content FROM messages WHERE parent_id IS NULL"
-            ):
-                self._by_first[_key(row["role"], row["content"])].append(row["conversation_id"])
-        first = conversation.messages[0]
-        return self._by_first.get(_key(first.role, first.content), ())
 
     def _places(self, known_id: int, conversation: StagedConversation) -> list[int | None]:
         """The stored id of each message, None for those that are not there. Of equal siblings each is taken once."""
@@ -115,11 +146,6 @@ class Merge:
         places: list[int | None] = [None] * len(conversation.messages)
         added = self._insert(new_id, conversation.messages, places)
         self._set_head(new_id, places[conversation.head])
-        self._by_time[conversation.created_at].append(new_id)
-        if self._by_first is not None:
-            for message in conversation.messages:
-                if message.parent == NO_PARENT:
-                    self._by_first[_key(message.role, message.content)].append(new_id)
         self._count(added=1, messages=added)
 
     def _insert(
@@ -145,7 +171,3 @@ class Merge:
     def _count(self, **more: int) -> None:
         counts = {name: getattr(self.report, name) + int(number) for name, number in more.items()}
         self.report = msgspec.structs.replace(self.report, **counts)
-
-
-def _key(role: str, content: object) -> tuple[str, str]:
-    return role, text_from(content)

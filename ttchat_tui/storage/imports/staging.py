@@ -1,26 +1,22 @@
-"""Conversations that are ready to be stored, in a temporary file: reading an export takes longer than others may wait for
-the database."""
+"""Conversations that are ready to be stored: every value is checked and encoded before the database is locked."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import IO, Final
+from typing import Final
 
 import msgspec
 
-from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.imports.imported import EntryError, ImportedConversation, ImportedMessage
 from ttchat_tui.storage.rows import LATEST_S, encoded_ids, encoded_sampling, encoded_stats, storable
 from ttchat_tui.storage.titles import title_from
 
 NO_PARENT: Final = -1
-_LENGTH: Final = struct.Struct("<I")
 _HIGHEST_SEED: Final = 2**63 - 1
 
 
-class StagedMessage(msgspec.Struct, frozen=True, array_like=True):
+class StagedMessage(msgspec.Struct, frozen=True):
     """The columns of a row, and the position of its parent (or `NO_PARENT`)."""
 
     parent: int
@@ -38,7 +34,7 @@ class StagedMessage(msgspec.Struct, frozen=True, array_like=True):
     token_ids: bytes | None = None
 
 
-class StagedConversation(msgspec.Struct, frozen=True, array_like=True):
+class StagedConversation(msgspec.Struct, frozen=True):
     title: str
     created_at: float
     updated_at: float
@@ -50,26 +46,10 @@ class StagedConversation(msgspec.Struct, frozen=True, array_like=True):
     head: int
     messages: list[StagedMessage]
 
-
-class StagingFile:
-    """Conversations one after the other in an open temporary file."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.count = 0
-
-    def add(self, conversation: StagedConversation) -> None:
-        """Raises OSError: the disk is full."""
-        frame = msgspec.msgpack.encode(conversation)
-        self._file.write(_LENGTH.pack(len(frame)))
-        self._file.write(frame)
-        self.count += 1
-
-    def conversations(self) -> Iterator[StagedConversation]:
-        self._file.seek(0)
-        while header := self._file.read(_LENGTH.size):
-            frame = self._file.read(_LENGTH.unpack(header)[0])
-            yield msgspec.msgpack.decode(frame, type=decodable(StagedConversation))
+    @property
+    def size(self) -> int:
+        """Characters of its messages: most of what there is to write."""
+        return sum(len(each.content) for each in self.messages)
 
 
 def staged(conversation: ImportedConversation, changed_at: float) -> StagedConversation:

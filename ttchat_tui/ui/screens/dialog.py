@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -14,6 +14,8 @@ from textual.screen import ModalScreen
 from ttchat_tui.domain.text import visible
 
 Result = TypeVar("Result")
+
+CLOSES: Final = "esc closes"
 
 
 class DialogBox(Vertical):
@@ -33,7 +35,7 @@ class Dialog(ModalScreen[Result | None]):
     def compose(self) -> ComposeResult:
         with DialogBox() as box:
             box.border_title = Content(self.heading)
-            box.border_subtitle = Content("esc closes")
+            box.border_subtitle = Content(CLOSES)
             yield from self.body()
 
     def first_lines(self, text: str) -> str:

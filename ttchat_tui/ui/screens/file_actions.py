@@ -15,6 +15,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import ProgressReporter
 from ttchat_tui.domain.imports import ImportReport
 from ttchat_tui.domain.updates import ConversationsChanged
+from ttchat_tui.domain.user_paths import unquoted
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.screens.chat_actions import ChatActions
@@ -58,10 +59,8 @@ class FileActions(ChatActions):
         conversation = self._conversation_to_save()
         if conversation is None:
             return
-        is_quoted = len(typed) > 2 and typed[0] == typed[-1] in "'\""  # as for a shell
         try:
-            path = typed[1:-1] if is_quoted else typed
-            target = deferred.export.place_for(path, self._exports_dir(), conversation)
+            target = deferred.export.place_for(unquoted(typed), self._exports_dir(), conversation)
             format = deferred.export.format_of(target)
         except StorageError as error:
             self.show_error(error.info)
@@ -105,13 +104,16 @@ class FileActions(ChatActions):
             case _:
                 return self.session.path
 
-    def _preview(self, conversation: Conversation, format: str, part: str) -> str:
+    def _preview(self, conversation: Conversation, format: str, part: str) -> Callable[[], str]:
         if part == "code":
             _, code = self._code_block() or ("", "")
-            return code
+            return lambda: code
         messages = self.session.path if part == "all" else self._messages_of(part)
-        return deferred.export.render(
-            format, _without_prompt(conversation, part), messages[:_PREVIEWED_MESSAGES]
+        return partial(
+            deferred.export.render,
+            format,
+            _without_prompt(conversation, part),
+            messages[:_PREVIEWED_MESSAGES],
         )
 
     def _save(self, format: str, target: Path, part: str) -> None:

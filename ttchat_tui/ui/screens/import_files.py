@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,25 +16,24 @@ from textual.widgets import Button, Input, Static
 
 from ttchat_tui.domain.errors import AppError
 from ttchat_tui.domain.events import LoadProgress, ProgressReporter
-from ttchat_tui.domain.imports import ImportReport
+from ttchat_tui.domain.imports import ImportReport, ImportStopped
 from ttchat_tui.domain.text import visible_line
-from ttchat_tui.domain.user_paths import expanded
-from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.domain.user_paths import expanded, unquoted
+from ttchat_tui.ui.screens.dialog import CLOSES, Dialog, DialogBox
 from ttchat_tui.ui.widgets.line_field import LineField
+
+log = logging.getLogger(__name__)
 
 REDRAW_S: Final = 0.25
 
 RunImport = Callable[[Path, ProgressReporter, bool], ImportReport]
-"""Imports a file; the last argument makes it a dry run. Raises AppError. Called on another thread."""
-
-
-class _Stopped(Exception):
-    """The dialog was closed: the import stops, and nothing of it is stored."""
+"""Imports a file; the last argument makes it a dry run. The reporter may raise ImportStopped. Raises AppError. Called on
+another thread."""
 
 
 class ImportFiles(Dialog[ImportReport]):
-    """Result: the report of what was imported. Escape stops an import that is not
-    being committed yet; then nothing is imported."""
+    """Result: the report of what was imported. Escape stops a running import, whose report then says so; a second one
+    leaves it, if its file does not answer."""
 
     heading = "Import conversations"
     AUTO_FOCUS = "Input"
@@ -75,44 +75,61 @@ class ImportFiles(Dialog[ImportReport]):
         if not typed or self._is_running:
             self.app.bell()
             return
-        is_quoted = len(typed) > 2 and typed[0] == typed[-1] in "'\""  # as for a shell
-        file = expanded(typed[1:-1] if is_quoted else typed)
-        self._is_running = True
+        self._mark(is_running=True)
         self._say("reading …")
-        self.run_worker(self._work(file, is_dry_run), exit_on_error=True)
+        self.run_worker(self._work(expanded(unquoted(typed)), is_dry_run))
 
     async def _work(self, file: Path, is_dry_run: bool) -> None:
         try:
             report = await asyncio.to_thread(self._run, file, self._note, is_dry_run)
-        except _Stopped:
-            return
         except AppError as error:
             self._say(f"{error.info.message} {error.info.cure}")
+        except Exception as error:
+            log.exception("the import of %s failed", file)
+            self._say(
+                f"It stopped by an internal error ({type(error).__name__}). The traceback is in the log (/log)."
+            )
         else:
-            if report.has_changes and not is_dry_run:
-                self.dismiss(report)
-                return
+            self._show(report, is_dry_run)
+        finally:
+            self._mark(is_running=False)
+
+    def _show(self, report: ImportReport, is_dry_run: bool) -> None:
+        if report.has_changes and not is_dry_run:
+            self.dismiss(report)
+        elif report.is_stopped:
+            self.dismiss(None)
+        else:
             problems = [f"Skipped {each}" for each in report.problems[:3]]
             self._say("\n".join(map(visible_line, [f"{report}.", *problems])))
-        finally:
-            self._is_running = False
-            self._progress = None
+
+    def action_cancel(self) -> None:
+        if self._is_running and not self._stop.is_set():
+            self._stop.set()
+            self._say("stopping …")
+        else:
+            self.dismiss(None)
 
     def _note(self, progress: LoadProgress) -> None:
         """On the import's thread."""
         if self._stop.is_set():
-            raise _Stopped
+            raise ImportStopped
         self._progress = progress
 
     def _draw_progress(self) -> None:
         progress = self._progress
-        if progress is not None and progress.total:
-            share = 100 * progress.done // progress.total
-            doing = "reading" if progress.phase == "read" else "storing"
-            self._say(f"{doing} {visible_line(progress.detail)}: {share} %")
+        if progress is not None and progress.total and not self._stop.is_set():
+            self._say(f"{visible_line(progress.detail)}: {100 * progress.done // progress.total} %")
+
+    def _mark(self, *, is_running: bool) -> None:
+        self._is_running = is_running
+        self._progress = None
+        for box in self.query(DialogBox):  # none if the app has quit meanwhile
+            box.border_subtitle = "esc stops" if is_running else CLOSES
 
     def _say(self, text: str) -> None:
-        self.query_one(".hint", Static).update(text)
+        for hint in self.query(".hint").results(Static):
+            hint.update(text)
 
     def on_unmount(self) -> None:
         """Also when the app quits, which waits for the import's thread."""

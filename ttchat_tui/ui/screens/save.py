@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
@@ -65,12 +66,13 @@ class SaveTranscript(Dialog[Saving]):
         folder: Path,
         name: str,
         *,
-        preview: Callable[[str, str], str],
+        preview: Callable[[str, str], Callable[[], str]],
         selected: int = 1,
         code_suffix: str = "",
     ) -> None:
-        """`name`: the suggested file name, without a suffix. `preview`: the beginning of what would be written, by format and
-        part. `selected`: how many messages are. `code_suffix`: of the code block; empty if there is none."""
+        """`name`: the suggested file name, without a suffix. `preview`: what renders the beginning of what would be written, by
+        format and part; it is called on another thread. `selected`: how many messages are. `code_suffix`: of the code block;
+        empty if there is none."""
         super().__init__()
         self._format = "markdown"
         self._part = "branch"
@@ -89,17 +91,21 @@ class SaveTranscript(Dialog[Saving]):
         with RadioSet(compact=True, id="formats"):
             for name, (_, label) in FORMATS.items():
                 yield MarkedButton(label, value=name == self._format, name=name)
-        yield Static(self._previewed(), classes="preview", markup=False)
+        yield Static("", classes="preview", markup=False)
         yield LineField(self._suggested, placeholder="File", compact=True)
         yield Static("", classes="hint", markup=False)
         with Horizontal(classes="buttons"):
             yield Button("Cancel", id="cancel", compact=True)
             yield Button("Save", id="save", variant="primary", compact=True)
 
-    def _previewed(self) -> str:
-        lines = visible(self._preview(self._format, self._part)).splitlines()
-        shown = [line[:_PREVIEW_COLUMNS] for line in lines[:_PREVIEW_LINES]]
-        return "\n".join(shown)
+    def on_mount(self) -> None:
+        self._show_preview()
+
+    @work(exclusive=True)
+    async def _show_preview(self) -> None:
+        """Highlighting the code of a page takes longer than a frame."""
+        text = await asyncio.to_thread(_beginning, self._preview(self._format, self._part))
+        self.query_one(".preview", Static).update(text)
 
     @on(RadioSet.Changed, "#parts")
     def _part_chosen(self, event: RadioSet.Changed) -> None:
@@ -113,7 +119,7 @@ class SaveTranscript(Dialog[Saving]):
         self._show_choice()
 
     def _show_choice(self) -> None:
-        self.query_one(".preview", Static).update(self._previewed())
+        self._show_preview()
         field = self.query_one(Input)
         known = (*(ending for ending, _ in FORMATS.values()), self._code_suffix or ".md")
         if field.value.endswith(known):  # any other suffix is the user's own
@@ -164,6 +170,11 @@ class SaveTranscript(Dialog[Saving]):
     @on(Button.Pressed, "#cancel")
     def _cancel(self) -> None:
         self.action_cancel()
+
+
+def _beginning(render: Callable[[], str]) -> str:
+    lines = visible(render()).splitlines()
+    return "\n".join(line[:_PREVIEW_COLUMNS] for line in lines[:_PREVIEW_LINES])
 
 
 def target_of(typed: str) -> Path | None:

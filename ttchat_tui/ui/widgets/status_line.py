@@ -35,7 +35,6 @@ _DOING: Final[dict[LoadPhase, str]] = {
     "convert": "converting",
     "compile": "compiling",
     "warm up": "warming up",
-    "store": "storing",
 }
 
 

@@ -37,6 +37,9 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """`process`: the engine runs in a child process, and its crash does not end the app. `thread`: inside the app."""
 
 
+NoticeWay: TypeAlias = Literal["auto", "bell", "osc9", "osc777", "osc99"]
+
+
 class UiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The look of the screen, and its keys."""
 
@@ -57,7 +60,9 @@ class UiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     reduced_motion: bool = False
     """No blinking, no smooth scrolling."""
     notify: Literal["never", "unfocused", "always"] = "unfocused"
-    """When the terminal bell rings at the end of a long load or reply."""
+    """When the terminal reports the end of a load or a reply."""
+    notify_with: NoticeWay = "auto"
+    """How: `auto` is a notification where the terminal is known to show them, else the bell."""
 
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -85,6 +85,8 @@ class ReplyEndedElsewhere(msgspec.Struct, frozen=True):
     conversation: Conversation
     status: MessageStatus
     error: ErrorInfo | None = None
+    text: str = ""
+    """The reply."""
 
 
 class QueueChanged(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ def out_of_sight(home: OpenConversation, updates: Iterable[Update], *, is_over: 
     for update in updates:
         match update:
             case ReplyEnded(message, error) if home.conversation is not None:
-                seen.append(ReplyEndedElsewhere(home.conversation, message.status, error))
+                seen.append(ReplyEndedElsewhere(home.conversation, message.status, error, message.content))
             case Notice(error) if is_over and home.conversation is not None:
                 seen.append(ReplyEndedElsewhere(home.conversation, "error", error))
             case ReplyBegan():

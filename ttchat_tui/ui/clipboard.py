@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from textual.app import App
 
+from ttchat_tui.ui.passthrough import passed_through
 from ttchat_tui.ui.textual_patches.privates import write_to_terminal
 
 TOOL_TIMEOUT_S: Final = 2.0
@@ -25,9 +26,6 @@ OSC_LIMIT: Final = 74_994
 """Bytes that most terminals accept in one OSC 52: 100,000 in base64, less the frame (xterm, hterm, iTerm2)."""
 
 FILE_NAME: Final = "clipboard.txt"
-
-SCREEN_CHUNK: Final = 700
-"""GNU screen drops device control strings longer than 768 bytes."""
 
 RunTool: TypeAlias = Callable[[Sequence[str], bytes], Awaitable[bool]]
 """Runs a command with this input. Returns whether it succeeded in time."""
@@ -79,12 +77,8 @@ def tools(environment: Mapping[str, str], find: Callable[[str], str | None] = wh
 def osc52(data: bytes, environment: Mapping[str, str]) -> str:
     """OSC 52 wrapped for tmux or screen to pass through; empty if the plain one (which Textual sends) is enough."""
     sequence = f"\x1b]52;c;{base64.b64encode(data).decode()}\x07"
-    if environment.get("TMUX"):
-        return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
-    if environment.get("TERM", "").startswith("screen"):
-        chunks = (sequence[at : at + SCREEN_CHUNK] for at in range(0, len(sequence), SCREEN_CHUNK))
-        return "".join(f"\x1bP{chunk}\x1b\\" for chunk in chunks)
-    return ""
+    wrapped = passed_through(sequence, environment)
+    return wrapped if wrapped != sequence else ""
 
 
 async def run_tool(command: Sequence[str], data: bytes) -> bool:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 from msgspec import structs
 
-from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.thoughts import extract_answer
 from ttchat_tui.domain.updates import ReplyEndedElsewhere
 from ttchat_tui.session import name_of
+from ttchat_tui.storage.titles import title_from
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.screens.chat_actions import ChatActions
+from ttchat_tui.ui.terminal_notice import notice
+from ttchat_tui.ui.textual_patches.privates import write_to_terminal
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.message_format import view_of
 
@@ -46,7 +53,7 @@ class Elsewhere(ChatActions):
                 f"The reply in {name} was stopped; the text so far is kept.", severity="warning", markup=False
             )
         self.show_place_of_reply()
-        self.ring()
+        self.announce_reply(update.conversation, update.text, error)
 
     def show_recovered(self) -> None:
         """Report the conversations in which a reply was cut off by a crash. Raises StorageError."""
@@ -70,8 +77,14 @@ class Elsewhere(ChatActions):
         ]
         self.history_panel.show(items, current)
 
-    def ring(self) -> None:
-        """Ring the terminal's bell at the end of a wait, if config asks for it."""
-        when = self.services.config.ui.notify
-        if when == "always" or (when == "unfocused" and not self.app.app_focus):
-            self.app.bell()
+    def announce_reply(self, conversation: Conversation | None, reply: str, error: ErrorInfo | None) -> None:
+        """Report the end of a reply, by the conversation's name and the reply's first words."""
+        said = error.message if error is not None else title_from(extract_answer(reply)) or "It has ended."
+        self.announce(name_of(conversation) if conversation is not None else "ttchat", said)
+
+    def announce(self, title: str, text: str) -> None:
+        """Report the end of a wait through the terminal, if config asks for it."""
+        settings = self.services.config.ui
+        if settings.notify == "always" or (settings.notify == "unfocused" and not self.app.app_focus):
+            way = "bell" if self.app.is_web else settings.notify_with
+            write_to_terminal(self.app, notice(title, text, way, os.environ))

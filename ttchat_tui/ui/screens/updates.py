@@ -191,7 +191,7 @@ class UpdateDrawing(Elsewhere):
         self.metrics.last_stats = message.reply.stats if message.reply else None
         self._refresh_metrics()
         self.count()
-        self.ring()
+        self.announce_reply(self.session.conversation, message.content, error)
 
     def _show_state(self, state: EngineState, detail: str) -> None:
         self.status.set_state(state, detail)
@@ -211,7 +211,7 @@ class UpdateDrawing(Elsewhere):
         self._show_context(0, info.context_length)
         self.show_notes(info.notes)
         self.remember_model(self.session.loaded_model)
-        self.ring()
+        self.announce("ttchat", f"{info.model} is ready.")
         self._refresh_settings()
         self.count()
 
@@ -220,7 +220,7 @@ class UpdateDrawing(Elsewhere):
         self.status.set_model("")
         self.transcript.remove(FAULT_KEY)
         self.transcript.add(fault_view(error))
-        self.ring()
+        self.announce("ttchat", error.message)
 
     def _return_draft(self, text: str, error: ErrorInfo) -> None:
         self.prompt.set_busy(self.session.is_answering)

@@ -20,6 +20,7 @@ from ttchat_tui.config.paths import find_paths
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_store
+from ttchat_tui.storage.search.thread import SearchThread
 
 
 @contextmanager
@@ -29,13 +30,15 @@ def scripted_session(
     *,
     store: ConversationStore,
     model: str = "scripted",
+    has_search: bool = False,
 ) -> Iterator[ChatSession]:
     """A session whose model is loading; everything is ended afterwards, as the composition root does it."""
     host = scripted_host(script, gate)
     host.start()
     try:
         host.load(model)
-        session = ChatSession(store, host, model=model)
+        search = (lambda: SearchThread(store._database.path)) if has_search else None
+        session = ChatSession(store, host, model=model, search=search)
         try:
             yield session
         finally:

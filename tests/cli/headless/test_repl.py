@@ -16,6 +16,7 @@ import pytest
 
 from tests.cli.headless.scripted_chat import invocation, scripted_session
 from tests.fakes import MODEL_MISSING, Gate, Script
+from ttchat_tui.cli.headless.answers import Answers
 from ttchat_tui.cli.headless.driver import Driver
 from ttchat_tui.cli.headless.repl import Repl
 from ttchat_tui.session import ChatSession
@@ -85,14 +86,14 @@ def test_ctrl_c_stops_a_reply_and_the_chat_continues(
 ) -> None:
     gate = Gate()
     gate.release(2)
-    write = Repl._print
+    write = Answers.say
 
     def interrupt_after_two(text: str, end: str = "\n") -> None:
         write(text, end)
         if text == " two":
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Repl, "_print", staticmethod(interrupt_after_two))
+    monkeypatch.setattr(Answers, "say", staticmethod(interrupt_after_two))
     script = Script(replies=("one two three", "ok"), stepped=True)
     with scripted_session(script, gate, store=store) as session:
         assert chat(session, "Hello", "/model") == 0

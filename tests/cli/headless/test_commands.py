@@ -1,0 +1,157 @@
+"""Commands of the plain chat: what the screen shows and offers, as lines."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.cli.headless.scripted_chat import scripted_session
+from tests.cli.headless.test_repl import chat
+from tests.fakes import Script
+from tests.size import sized
+from tests.storage.imports.conversations import SAMPLING
+from ttchat_tui.cli.headless.commands import COMMANDS
+from ttchat_tui.cli.headless.listing import UsageError
+from ttchat_tui.cli.headless.sampling_words import changed
+from ttchat_tui.domain.sampling import PRESETS, SamplingParams, with_preset
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.ui.commands import TABLE
+
+
+def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What was said after the model was loaded, without figures."""
+    out = capsys.readouterr().out.partition("/help lists the commands.\n")[2]
+    assert not set(out) & set("\x1b\r│─╭▌·")
+    return [line for line in out.rstrip().splitlines() if not line.startswith("[")]
+
+
+def test_versions_are_made_listed_and_shown(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with scripted_session(
+        Script(replies=("<think>\nHm.\n</think>\n\n**One.**", "Two.")), store=store
+    ) as session:
+        chat(
+            session, "Hello", "/retry", "/branch", "/branch 1", "And?", "/branch 2 2", "/branch 9", "/show 1"
+        )
+        assert len(session.path) == 2
+    one = ["<think>", "Hm.", "</think>", "", "**One.**"]
+    assert lines_of(capsys) == [
+        *one,
+        *one,
+        "version 1, scripted, temperature 0.6: One.",
+        "version 2, scripted, temperature 0.6, shown: One.",
+        *("2, reply, version 1 of 2:", *one),
+        "Two.",
+        *("2, reply, version 2 of 2:", *one),
+        "There are 2 versions. Usage: /branch [message] [n]",
+        *("2, reply, version 2 of 2:", *one),
+    ]
+
+
+def test_conversations_are_found_opened_renamed_deleted_and_brought_back(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Script(replies=("A pendulum swings.", "Crust."))
+    with scripted_session(script, store=store, has_search=True) as session:
+        chat(
+            session,
+            *("Clocks?", "And?", "/new", "Bread?", "/rename Baking \x1b[31m", "/find", "/find CLOCK"),
+            *("/search crust", "/open 1.4", "/find-here CRUST", "/open 7", "/open x"),
+            *("/delete", "/find", "/undo", "/search"),
+        )
+    said = lines_of(capsys)
+    assert "2: “Baking ␛[31m”, 2 messages, open" in said
+    assert said.count("1: “Clocks?”, 4 messages") == 2
+    assert "1.4: “Clocks?”, reply: Crust." in said
+    assert "“Clocks?”, 4 messages. /show reads them." in said
+    assert "4, reply: Crust." in said
+    assert "Give the number that /find or /search shows. Usage: /open number" in said
+    assert said[-5:] == [
+        "Deleted. /undo brings it back.",
+        "2: “Baking ␛[31m”, 2 messages",
+        "1 conversation.",
+        "“Clocks?” is back.",
+        "Give words. Usage: /search words",
+    ]
+
+
+def test_settings_belong_to_the_conversation_and_several_replies_are_read_in_turn(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Script(replies=("One.", "Two."), batch_sizes=(1, 2))
+    with scripted_session(script, store=store) as session:
+        chat(
+            session,
+            *(
+                "/set temperature=0.2 'stop=the end'",
+                "/set temperature=9",
+                "/set warmth=1",
+                "/system Be brief.",
+            ),
+            *("/candidates 3", "/candidates 2", "Hello", "/continue"),
+        )
+        assert (session.sampling.temperature, session.sampling.stop) == (0.2, ("the end",))
+        assert session.system_prompt == "Be brief."
+        assert session.path[-1].sibling_count == 2
+    shown = capsys.readouterr()
+    assert "temperature: give a number from 0 to 2. Usage: /set [name=value ...]" in shown.out
+    assert "There is no parameter warmth: give preset or temperature," in shown.out
+    assert "Candidate 2:\n" in shown.out
+    assert "3 candidates were asked for" in shown.err
+
+
+def test_a_command_that_the_screen_has_too_is_called_as_there() -> None:
+    on_screen = {action.slash: action for action in TABLE if action.slash}
+    words = {
+        "/retry",
+        "/continue",
+        "/new",
+        "/find",
+        "/search",
+        "/find-here",
+        "/rename",
+        "/delete",
+        "/undo",
+        "/save",
+    }
+    words |= {"/import", "/model", "/reload", "/unload", "/help", "/quit"}
+    assert words <= set(on_screen)
+    for name, command in COMMANDS.items():
+        if (shared := on_screen.get(f"/{name}")) and name not in ("find", "branch"):
+            assert shared.argument == command.argument.strip("[]"), name
+
+
+@settings(max_examples=sized(40, 4000), deadline=None)
+@given(
+    st.text(max_size=40) | st.sampled_from(["seed=1e99", "stop=", "=", "preset=", "top_k='", "stop=a stop=b"])
+)
+def test_any_words_change_the_sampling_or_say_what_is_wrong(words: str) -> None:
+    try:
+        found = changed(SamplingParams(), SamplingParams(), words)
+    except UsageError:
+        return
+    assert msgspec.convert(msgspec.to_builtins(found), SamplingParams) == found
+
+
+@settings(max_examples=sized(40, 4000), deadline=None)
+@given(SAMPLING, st.sampled_from(SamplingParams.__struct_fields__))
+def test_every_parameter_can_be_set(params: SamplingParams, name: str) -> None:
+    value = getattr(params, name)
+    given_words = [f"{name}={value}"]
+    if name == "stop":
+        given_words = [f"stop={each}" for each in value] or ["stop=none"]
+    quoted = " ".join("'" + word.replace("'", "'\\''") + "'" for word in given_words)
+    expected = msgspec.structs.replace(SamplingParams(), **{name: value})
+    if name != "stop" or not {"none", "random"} & set(value):
+        assert (
+            changed(SamplingParams(), SamplingParams(), quoted.replace("seed=None", "seed=none")) == expected
+        )
+
+
+def test_a_preset_keeps_what_is_not_its_own() -> None:
+    before = SamplingParams(seed=7, stop=("x",))
+    assert changed(before, SamplingParams(), "preset=precise") == with_preset(before, PRESETS["precise"])
+    assert changed(before, SamplingParams(top_k=3), "preset=default") == SamplingParams(top_k=3)

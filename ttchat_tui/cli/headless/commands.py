@@ -1,0 +1,243 @@
+"""The slash commands of the plain chat: those of the screen that make sense as lines, and what a screen shows without being asked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from ttchat_tui.cli.errors import DONE, show_error
+from ttchat_tui.cli.headless.answers import NO_MODEL, Answers
+from ttchat_tui.cli.headless.listing import Listing, UsageError
+from ttchat_tui.cli.headless.sampling_words import changed, described
+from ttchat_tui.config.paths import Paths
+from ttchat_tui.domain.errors import AppError, ErrorInfo
+from ttchat_tui.domain.imports import ImportReport
+from ttchat_tui.domain.updates import Notice, Update
+from ttchat_tui.domain.user_paths import current_folder, expanded, unquoted
+from ttchat_tui.engine.base import require_rows
+from ttchat_tui.session import name_of
+from ttchat_tui.storage.export import export_messages, format_of, missing_folder, place_for, write_export
+
+NOTHING_TO_SAVE: Final = ErrorInfo(kind="nothing_to_do", message="There is nothing to save yet.")
+NOTHING_OPEN: Final = ErrorInfo(kind="nothing_to_do", message="The conversation is empty.")
+
+ABOUT_LINES: Final = """\
+A line that ends with \\ continues on the next one. A line that begins with // is sent with one /.
+Ctrl+c stops a reply and keeps its text so far.
+"""
+
+
+class Commands:
+    """One method for each command; each takes what follows it."""
+
+    def __init__(self, answers: Answers, paths: Paths) -> None:
+        self._answers = answers
+        self._say = answers.say
+        self._session = answers.session
+        self._listing = Listing(answers.session, answers.say)
+        self._paths = paths
+
+    def run(self, line: str) -> int | None:
+        """Run a line without its slash. Returns the exit code if the program ends."""
+        name, _, argument = (line.strip() or "help").partition(" ")
+        command = COMMANDS.get(name.lower())
+        if command is None:
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f"Did you mean /{near[0]}? " if near else ""
+            self._say(f"There is no command /{name}. {hint}/help lists them; // sends a line with a slash.")
+            return None
+        if argument.strip() and not command.argument:
+            self._say(f"/{name} takes no argument; // sends a line with a slash.")
+            return None
+        try:
+            return command.run(self, argument.strip())
+        except UsageError as error:
+            self._say(f"{error} Usage: /{name} {command.argument}")
+        except AppError as error:
+            show_error(error.info)
+        except KeyboardInterrupt:
+            self._say("\n(stopped)")
+        return None
+
+    def _show(self, updates: list[Update]) -> None:
+        for update in updates:
+            if isinstance(update, Notice):
+                show_error(update.error)
+
+    # --- replies
+
+    def help(self, _: str) -> None:
+        width = max(len(_usage(name)) for name in COMMANDS)
+        lines = [f"{_usage(name):<{width}}  {command.help}" for name, command in COMMANDS.items()]
+        self._say("\n".join([*lines, ABOUT_LINES]), end="")
+
+    def retry(self, _: str) -> int | None:
+        return self._answers.regenerate()
+
+    def continue_reply(self, _: str) -> int | None:
+        return self._answers.continue_reply()
+
+    def candidates(self, number: str) -> None:
+        if number:
+            if not number.isdecimal() or not int(number):
+                raise UsageError("Give a number.")
+            info = self._session.info
+            if info is not None:
+                require_rows(int(number), info.capabilities.batch_sizes)
+            self._answers.candidates = int(number)
+        count = self._answers.candidates
+        self._say("Each message gets one reply." if count == 1 else f"Each message gets {count} replies.")
+
+    def set_sampling(self, words: str) -> None:
+        if words:
+            self._session.set_sampling(changed(self._session.sampling, self._session.default_sampling, words))
+        self._say(described(self._session.sampling))
+
+    def system(self, text: str) -> None:
+        if text:
+            self._session.set_system_prompt("" if text in ('""', "''") else unquoted(text))
+        self._say(self._session.system_prompt or 'There is no system prompt. /system "" removes one.')
+
+    # --- conversations
+
+    def new(self, _: str) -> None:
+        self._session.new_conversation()
+        self._say("A new conversation.")
+
+    def open(self, place: str) -> None:
+        conversation, _, message = place.partition(".")
+        if not conversation.isdecimal() or (message and not message.isdecimal()):
+            raise UsageError("Give the number that /find or /search shows.")
+        self._show(self._session.open_at(int(message)) if message else self._session.open(int(conversation)))
+        if self._session.conversation is not None:
+            count = len(self._session.path)
+            self._say(f"{name_of(self._session.conversation)}, {count} messages. /show reads them.")
+
+    def rename(self, title: str) -> None:
+        self._show(self._session.rename(self._open_id(), title))
+        self._say(f"The title is {title}" if title else "The title is the first message's.")
+
+    def delete(self, _: str) -> None:
+        self._show(self._session.delete(self._open_id()))
+        self._say("Deleted. /undo brings it back.")
+
+    def undo(self, _: str) -> None:
+        updates = self._session.undelete()
+        self._show(updates)
+        restored = self._session.conversation
+        self._say(
+            f"{name_of(restored)} is back." if updates and restored is not None else "Nothing is deleted."
+        )
+
+    def _open_id(self) -> int:
+        """Raises AppError: the conversation has no message yet."""
+        if self._session.conversation is None:
+            raise AppError(NOTHING_OPEN.message, NOTHING_OPEN.cure, NOTHING_OPEN.kind)
+        return self._session.conversation.id
+
+    def show(self, count: str) -> None:
+        self._listing.messages(count)
+
+    def branch(self, numbers: str) -> None:
+        self._listing.versions(numbers)
+
+    def find(self, words: str) -> None:
+        self._listing.titles(words)
+
+    def find_here(self, words: str) -> None:
+        self._listing.hits_here(words)
+
+    def search(self, words: str) -> None:
+        self._listing.hits(words)
+
+    # --- files
+
+    def save(self, where: str) -> None:
+        conversation = self._session.conversation
+        if conversation is None:
+            show_error(NOTHING_TO_SAVE)
+            return
+        typed = unquoted(where) or f"{self._paths.exports_dir}/"
+        target = place_for(typed, current_folder(), conversation)
+        format = format_of(target)
+        messages = export_messages(self._session.path, self._session.tree, format)
+        if (made := missing_folder(target)) is not None:
+            self._say(f"In a new folder: {made}")
+        self._say(f"Saved: {write_export(target, format, conversation, messages)}")
+
+    def import_file(self, file: str) -> None:
+        # ijson and zipfile, which few chats need
+        from ttchat_tui.storage.imports.importing import import_files  # noqa: PLC0415
+
+        if not file:
+            raise UsageError("Give a file.")
+        if self._session.storage_mode != "read-write":
+            raise AppError("Nothing can be imported: the conversations of this session are not kept.")
+        report: ImportReport = import_files(
+            self._paths.database, [expanded(unquoted(file))], lambda progress: None
+        )
+        for problem in report.problems:
+            self._say(f"Skipped {problem}")
+        self._say(f"{report}.")
+
+    # --- the model
+
+    def model(self, name: str) -> int | None:
+        if name:
+            return self._answers.load(name)
+        info = self._session.info
+        if info is None:
+            show_error(NO_MODEL)
+        else:
+            self._say(f"{info.model}, {info.label}, context of {info.context_length:,} tokens")
+        return None
+
+    def reload(self, _: str) -> int | None:
+        return self._answers.load(self._session.model)
+
+    def unload(self, _: str) -> None:
+        self._session.unload()
+        self._say("The model is unloaded. The next message loads it again.")
+
+    def quit(self, _: str) -> int:
+        return DONE
+
+
+class _Command(NamedTuple):
+    argument: str
+    """Its argument in the help; empty: it takes none."""
+    help: str
+    """One sentence."""
+    run: Callable[[Commands, str], int | None]
+
+
+COMMANDS: Final[dict[str, _Command]] = {
+    "help": _Command("", "List the commands.", Commands.help),
+    "retry": _Command("", "Answer the last message again; the old reply stays as another version.", Commands.retry),
+    "continue": _Command("", "Resume the last reply where it was cut off or stopped.", Commands.continue_reply),
+    "branch": _Command("[message] [n]", "List the versions of a message (the last reply), or show version n.", Commands.branch),
+    "candidates": _Command("[n]", "Ask for n replies to each message; they are versions of each other.", Commands.candidates),
+    "set": _Command("[name=value ...]", "Show the sampling, or change it: temperature=0.2 top_k=40 seed=none stop=END preset=creative.", Commands.set_sampling),
+    "system": _Command("[text]", "Show the system prompt, or set it.", Commands.system),
+    "show": _Command("[n]", "Read the conversation again, or its last n messages.", Commands.show),
+    "new": _Command("", "Start an empty conversation; the current one is kept.", Commands.new),
+    "find": _Command("[words]", "List the conversations, with these words in their title.", Commands.find),
+    "search": _Command("words", "Search all messages and titles of all conversations.", Commands.search),
+    "find-here": _Command("words", "List the messages of this conversation with these words.", Commands.find_here),
+    "open": _Command("number", "Open the conversation of this number, from /find or /search.", Commands.open),
+    "rename": _Command("[title]", "Give the conversation another title.", Commands.rename),
+    "delete": _Command("", "Delete the conversation; /undo brings it back.", Commands.delete),
+    "undo": _Command("", "Bring back the conversation that was deleted last.", Commands.undo),
+    "save": _Command("[file]", "Write the conversation to a file (.md .json .jsonl .html .txt) or a folder.", Commands.save),
+    "import": _Command("[file]", "Read conversations of this and other programs from a file.", Commands.import_file),
+    "model": _Command("[name]", "Show the model, or load another one: alias, hub id, folder or .gguf file.", Commands.model),
+    "reload": _Command("", "Load the model again.", Commands.reload),
+    "unload": _Command("", "Free the model's memory.", Commands.unload),
+    "quit": _Command("", "Quit; so does ctrl+d.", Commands.quit),
+}  # fmt: skip
+"""By the word after the slash. Those that the screen has too are called as there (`ui.commands`)."""
+
+
+def _usage(name: str) -> str:
+    return f"/{name} {COMMANDS[name].argument}".rstrip()

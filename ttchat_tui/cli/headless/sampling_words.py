@@ -1,0 +1,67 @@
+"""Sampling parameters as words: `temperature=0.2 stop=END preset=creative`."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any, Final
+
+import msgspec
+
+from ttchat_tui.cli.headless.listing import UsageError
+from ttchat_tui.config.describe import expectation
+from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.domain.sampling import PRESETS, SamplingParams, with_preset
+
+_NONE: Final = frozenset({"none", "random", ""})
+
+
+def changed(params: SamplingParams, default: SamplingParams, words: str) -> SamplingParams:
+    """`params` with what `words` say. `preset=default` is `default`; the first `stop=` replaces all stop strings.
+
+    Raises:
+        UsageError: with the name, and what it takes.
+    """
+    try:
+        given = [word.partition("=") for word in shlex.split(words)]
+    except ValueError as error:  # an open quote
+        raise UsageError(f"{str(error).rstrip('.')}.") from error
+    stops: list[str] = []
+    for name, sign, value in given:
+        if not sign:
+            raise UsageError(f"{name} has no value.")
+        if name == "preset":
+            params = _preset(params, default, value)
+        elif name == "stop":
+            stops += [value] if value not in _NONE else []
+            params = _with(params, "stop", stops)
+        else:
+            params = _with(params, name, None if name == "seed" and value in _NONE else value)
+    return params
+
+
+def _preset(params: SamplingParams, default: SamplingParams, name: str) -> SamplingParams:
+    if name == "default":
+        return default
+    if name not in PRESETS:
+        raise UsageError(f"There is no preset {name}: give {', '.join([*PRESETS, 'default'])}.")
+    return with_preset(params, PRESETS[name])
+
+
+def _with(params: SamplingParams, name: str, value: Any) -> SamplingParams:
+    if name not in SamplingParams.__struct_fields__:
+        raise UsageError(
+            f"There is no parameter {name}: give preset or {', '.join(SamplingParams.__struct_fields__)}."
+        )
+    values = {**msgspec.to_builtins(params), name: value}
+    try:
+        return msgspec.convert(values, decodable(SamplingParams), strict=False)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{name}: {expectation(['sampling', name]) or error}.") from error
+
+
+def described(params: SamplingParams) -> str:
+    """A line for each parameter."""
+    values = msgspec.structs.asdict(params)
+    values["seed"] = "none, a new one for each reply" if params.seed is None else params.seed
+    values["stop"] = ", ".join(map(repr, params.stop)) or "none"
+    return "\n".join(f"{name}: {value}" for name, value in values.items())

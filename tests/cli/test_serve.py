@@ -47,7 +47,7 @@ class Page:
             [sys.executable, "-m", "ttchat_tui", "serve", "--port", str(self.port)],
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "TTCHAT_MODEL": str(folder / "missing.gguf")},
+            env={"TTCHAT_MODEL": str(folder / "missing.gguf"), **os.environ},
         )
         assert self.server.stderr is not None
         said = self.server.stderr.readline()

@@ -97,7 +97,18 @@ class ChatServer(Server):
             response.set_cookie(self._cookie, self._key, httponly=True, samesite="Strict", secure=is_secure)
             response.headers["Referrer-Policy"] = "no-referrer"
             response.headers["Cache-Control"] = "no-store"
+            response.headers["Content-Security-Policy"] = self._policy
         return response
+
+    @property
+    def _policy(self) -> str:
+        """The page fetches from this server and from nowhere else, whatever a later textual-serve may want."""
+        own = f"'self' {self.public_url}"
+        socket = self.public_url.replace("http", "ws", 1)
+        return (
+            f"default-src 'none'; script-src {own} 'unsafe-inline'; style-src {own} 'unsafe-inline'; "
+            f"font-src {own}; connect-src {own} {socket}; img-src data:; base-uri 'none'; form-action 'none'"
+        )
 
     def _redeem(self, shown: str) -> bool:
         """Whether `shown` is the token. If so, replaces it by a new one."""

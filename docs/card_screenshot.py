@@ -13,11 +13,13 @@ import os
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
+
+from textual.pilot import Pilot
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from docs.screenshot import until
 from tests.engine.tenstorrent.fake_system import FakeSystem
 from tests.tt.conftest import mock_card
 from tests.tt.tiny_llama import write_model
@@ -74,6 +76,11 @@ async def picture(folder: Path, to: Path) -> None:
             app.save_screenshot("mock-card.svg", path=str(to))
             session.stop()
             await until(pilot, lambda: not session.is_busy)
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
+    while not condition():
+        await pilot.pause(0.05)
 
 
 def main() -> None:

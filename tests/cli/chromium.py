@@ -88,7 +88,7 @@ async def tab(folder: Path, width: int, height: int, scale: float = 1) -> AsyncI
     """A browser with its profile in `folder`, and its one tab of this size in CSS pixels."""
     assert CHROMIUM is not None
     browser = await asyncio.create_subprocess_exec(
-        *(CHROMIUM, f"--user-data-dir={folder}", *_FLAGS),
+        *(CHROMIUM, f"--user-data-dir={folder}", f"--force-device-scale-factor={scale}", *_FLAGS),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         env={"HOME": str(folder), "PATH": "/usr/bin:/bin"},
@@ -111,7 +111,7 @@ async def tab(folder: Path, width: int, height: int, scale: float = 1) -> AsyncI
                     "Emulation.setDeviceMetricsOverride",
                     width=width,
                     height=height,
-                    deviceScaleFactor=scale,
+                    deviceScaleFactor=0,
                     mobile=False,
                 )
                 yield opened

@@ -20,7 +20,7 @@ import pyte
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from PIL import Image
+from PIL import Image  # pyright: ignore[reportMissingImports]
 
 from docs.terminal_image import image_of
 from tests.terminal.pty_app import App

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyte
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont  # pyright: ignore[reportMissingImports]
 
 FONTS: Final = Path("/usr/share/fonts/truetype/dejavu")
 """DejaVu Sans Mono has every character that the app draws."""
@@ -16,7 +16,7 @@ CELL: Final = (9, 18)
 """Pixels."""
 FOREGROUND, BACKGROUND = "e3e5f2", "0c0f1d"
 """Of cells that name no colour."""
-ANSI: Final = dict(
+ANSI: Final[dict[str, str]] = dict(
     zip(
         ("black", "red", "green", "brown", "blue", "magenta", "cyan", "white"),
         ("21222c", "ff5555", "50fa7b", "f1fa8c", "6272a4", "ff79c6", "8be9fd", "f8f8f2"),

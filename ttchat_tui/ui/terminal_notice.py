@@ -62,8 +62,8 @@ def _way_of(environment: Mapping[str, str]) -> NoticeWay:
         return "bell"
     term = environment.get("TERM", "")
     programs = (environment.get("TERM_PROGRAM", ""), environment.get("LC_TERMINAL", ""))
-    known = (_TERMS.get(term), *map(_PROGRAMS.get, programs))
-    return next(filter(None, known), "bell")
+    known = [_TERMS.get(term), *map(_PROGRAMS.get, programs)]
+    return next((way for way in known if way is not None), "bell")
 
 
 def _line(text: str, length: int) -> str:

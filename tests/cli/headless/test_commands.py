@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -15,7 +17,7 @@ from tests.storage.imports.conversations import SAMPLING
 from ttchat_tui.cli.headless.commands import COMMANDS
 from ttchat_tui.cli.headless.listing import UsageError
 from ttchat_tui.cli.headless.sampling_words import changed
-from ttchat_tui.domain.sampling import PRESETS, SamplingParams, with_preset
+from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.ui.commands import TABLE
 
@@ -59,7 +61,15 @@ def test_conversations_are_found_opened_renamed_deleted_and_brought_back(
         chat(
             session,
             *("Clocks?", "And?", "/new", "Bread?", "/rename Baking \x1b[31m", "/find", "/find CLOCK"),
-            *("/search crust", "/open 1.4", "/find-here CRUST", "/open 7", "/open x"),
+            *(
+                "/search crust",
+                "/open 1.4",
+                "/find-here CRUST",
+                "/open 7",
+                "/open x y",
+                "/open baking",
+                "/open clocks",
+            ),
             *("/delete", "/find", "/undo", "/search"),
         )
     said = lines_of(capsys)
@@ -68,7 +78,7 @@ def test_conversations_are_found_opened_renamed_deleted_and_brought_back(
     assert "1.4: “Clocks?”, reply: Crust." in said
     assert "“Clocks?”, 4 messages. /show reads them." in said
     assert "4, reply: Crust." in said
-    assert "Give the number that /find or /search shows. Usage: /open number" in said
+    assert "Give a title, or a number that /find or /search shows. Usage: /open title" in said
     assert said[-5:] == [
         "Deleted. /undo brings it back.",
         "2: “Baking ␛[31m”, 2 messages",
@@ -98,30 +108,44 @@ def test_settings_belong_to_the_conversation_and_several_replies_are_read_in_tur
         assert session.path[-1].sibling_count == 2
     shown = capsys.readouterr()
     assert "temperature: give a number from 0 to 2. Usage: /set [name=value ...]" in shown.out
-    assert "There is no parameter warmth: give preset or temperature," in shown.out
+    assert "There is no parameter warmth: give temperature," in shown.out
     assert "Candidate 2:\n" in shown.out
     assert "3 candidates were asked for" in shown.err
 
 
+def test_presets_and_templates_are_listed_and_used(
+    store: ConversationStore, own_folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = own_folders / "config" / "prompts"
+    prompts.mkdir(parents=True)
+    (prompts / "ask.md").write_text("+++\ndescription = 'Asks.'\n[variables.what]\n+++\nWhat is {{what}}?\n")
+    with scripted_session(Script(replies=("A wheel.",)), store=store) as session:
+        chat(
+            session,
+            *(
+                "/preset",
+                "/new precise",
+                "/preset none",
+                "/template",
+                "/template ask",
+                "/template ask 'what=a gear'",
+            ),
+        )
+        assert session.sampling.temperature == 0
+        assert session.path[0].content.strip() == "What is a gear?"
+    shown = capsys.readouterr()
+    assert "precise: " in shown.out
+    assert "ask what=: Asks." in shown.out
+    assert shown.err.count("none") == 1
+    assert "what" in shown.err
+
+
 def test_a_command_that_the_screen_has_too_is_called_as_there() -> None:
-    on_screen = {action.slash: action for action in TABLE if action.slash}
-    words = {
-        "/retry",
-        "/continue",
-        "/new",
-        "/find",
-        "/search",
-        "/find-here",
-        "/rename",
-        "/delete",
-        "/undo",
-        "/save",
-    }
-    words |= {"/import", "/model", "/reload", "/unload", "/help", "/quit"}
-    assert words <= set(on_screen)
-    for name, command in COMMANDS.items():
-        if (shared := on_screen.get(f"/{name}")) and name not in ("find", "branch"):
-            assert shared.argument == command.argument.strip("[]"), name
+    on_screen = {action.slash.removeprefix("/"): action for action in TABLE if action.slash}
+    shared = [name for name in COMMANDS if name in on_screen]
+    assert len(shared) >= 18
+    for name in shared:
+        assert on_screen[name].argument in COMMANDS[name].argument, name
 
 
 @settings(max_examples=sized(40, 4000), deadline=None)
@@ -130,7 +154,7 @@ def test_a_command_that_the_screen_has_too_is_called_as_there() -> None:
 )
 def test_any_words_change_the_sampling_or_say_what_is_wrong(words: str) -> None:
     try:
-        found = changed(SamplingParams(), SamplingParams(), words)
+        found = changed(SamplingParams(), words)
     except UsageError:
         return
     assert msgspec.convert(msgspec.to_builtins(found), SamplingParams) == found
@@ -146,12 +170,4 @@ def test_every_parameter_can_be_set(params: SamplingParams, name: str) -> None:
     quoted = " ".join("'" + word.replace("'", "'\\''") + "'" for word in given_words)
     expected = msgspec.structs.replace(SamplingParams(), **{name: value})
     if name != "stop" or not {"none", "random"} & set(value):
-        assert (
-            changed(SamplingParams(), SamplingParams(), quoted.replace("seed=None", "seed=none")) == expected
-        )
-
-
-def test_a_preset_keeps_what_is_not_its_own() -> None:
-    before = SamplingParams(seed=7, stop=("x",))
-    assert changed(before, SamplingParams(), "preset=precise") == with_preset(before, PRESETS["precise"])
-    assert changed(before, SamplingParams(top_k=3), "preset=default") == SamplingParams(top_k=3)
+        assert changed(SamplingParams(), quoted.replace("seed=None", "seed=none")) == expected

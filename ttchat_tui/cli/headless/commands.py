@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from ttchat_tui.cli.errors import DONE, show_error
@@ -11,12 +12,17 @@ from ttchat_tui.cli.headless.answers import NO_MODEL, Answers
 from ttchat_tui.cli.headless.listing import Listing, UsageError
 from ttchat_tui.cli.headless.sampling_words import changed, described
 from ttchat_tui.config.paths import Paths
+from ttchat_tui.config.prompt_library import PromptLibrary
 from ttchat_tui.domain.errors import AppError, ErrorInfo
 from ttchat_tui.domain.imports import ImportReport
+from ttchat_tui.domain.preset import Preset
+from ttchat_tui.domain.prompt_template import PromptTemplate
+from ttchat_tui.domain.text import visible_line
 from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.domain.user_paths import current_folder, expanded, unquoted
 from ttchat_tui.engine.base import require_rows
 from ttchat_tui.session import name_of
+from ttchat_tui.session.presets import apply_preset
 from ttchat_tui.storage.export import export_messages, format_of, missing_folder, place_for, write_export
 
 NOTHING_TO_SAVE: Final = ErrorInfo(kind="nothing_to_do", message="There is nothing to save yet.")
@@ -37,6 +43,7 @@ class Commands:
         self._session = answers.session
         self._listing = Listing(answers.session, answers.say)
         self._paths = paths
+        self._library = PromptLibrary(paths)
 
     def run(self, line: str) -> int | None:
         """Run a line without its slash. Returns the exit code if the program ends."""
@@ -91,13 +98,51 @@ class Commands:
 
     def set_sampling(self, words: str) -> None:
         if words:
-            self._session.set_sampling(changed(self._session.sampling, self._session.default_sampling, words))
+            self._session.set_sampling(changed(self._session.sampling, words))
         self._say(described(self._session.sampling))
 
     def system(self, text: str) -> None:
         if text:
             self._session.set_system_prompt("" if text in ('""', "''") else unquoted(text))
         self._say(self._session.system_prompt or 'There is no system prompt. /system "" removes one.')
+
+    def template(self, words: str) -> int | None:
+        name, *assignments = _split(words) or [""]
+        if not name:
+            self._library.read()
+            self._list(self._library.templates.values(), self._library.template_faults.values())
+            return None
+        template = self._library.template(name)
+        given = dict(each.split("=", 1) for each in assignments if "=" in each)
+        text = template.filled(template.values(given))
+        if template.kind == "prompt":
+            return self._answers.send(text)
+        self._session.set_system_prompt(text)
+        self._say(text)
+        return None
+
+    def preset(self, name: str) -> int | None:
+        if name:
+            return self._use(self._library.preset(name))
+        self._library.read()
+        self._list(self._library.presets.values(), self._library.preset_faults.values())
+        return None
+
+    def _use(self, preset: Preset) -> int | None:
+        apply_preset(self._session, preset)
+        self._say(f"{preset.name}: {preset.gives}")
+        is_loaded = preset.model == self._session.model and self._session.has_model
+        return self._answers.load(preset.model) if preset.model and not is_loaded else None
+
+    def _list(self, entries: Iterable[Preset | PromptTemplate], faults: Iterable[AppError]) -> None:
+        for each in entries:
+            about = each.description or (each.gives if isinstance(each, Preset) else each.kind)
+            variables = "" if isinstance(each, Preset) else "".join(f" {name}=" for name in each.variables)
+            self._say(visible_line(f"{each.name}{variables}: {about}"))
+        for fault in faults:
+            show_error(fault.info)
+        if not entries:
+            self._say("There are none.")
 
     # --- conversations
 
@@ -218,14 +263,16 @@ COMMANDS: Final[dict[str, _Command]] = {
     "continue": _Command("", "Resume the last reply where it was cut off or stopped.", Commands.continue_reply),
     "branch": _Command("[message] [n]", "List the versions of a message (the last reply), or show version n.", Commands.branch),
     "candidates": _Command("[n]", "Ask for n replies to each message; they are versions of each other.", Commands.candidates),
-    "set": _Command("[name=value ...]", "Show the sampling, or change it: temperature=0.2 top_k=40 seed=none stop=END preset=creative.", Commands.set_sampling),
+    "set": _Command("[name=value ...]", "Show the sampling, or change it: temperature=0.2 top_k=40 seed=none stop=END.", Commands.set_sampling),
+    "preset": _Command("[preset]", "List the presets, or use one's system prompt, sampling and model.", Commands.preset),
+    "template": _Command("[template] [name=value ...]", "List the prompt templates, or fill one in and send it (or make it the system prompt).", Commands.template),
     "system": _Command("[text]", "Show the system prompt, or set it.", Commands.system),
     "show": _Command("[n]", "Read the conversation again, or its last n messages.", Commands.show),
-    "new": _Command("", "Start an empty conversation; the current one is kept.", Commands.new),
+    "new": _Command("[preset]", "Start an empty conversation, also with a preset; the current one is kept.", Commands.new),
     "find": _Command("[words]", "List the conversations, with these words in their title.", Commands.find),
     "search": _Command("words", "Search all messages and titles of all conversations.", Commands.search),
     "find-here": _Command("words", "List the messages of this conversation with these words.", Commands.find_here),
-    "open": _Command("number", "Open the conversation of this number, from /find or /search.", Commands.open),
+    "open": _Command("title", "Open the conversation of this title, or of the number that /find and /search show.", Commands.open),
     "rename": _Command("[title]", "Give the conversation another title.", Commands.rename),
     "delete": _Command("", "Delete the conversation; /undo brings it back.", Commands.delete),
     "undo": _Command("", "Bring back the conversation that was deleted last.", Commands.undo),
@@ -237,6 +284,14 @@ COMMANDS: Final[dict[str, _Command]] = {
     "quit": _Command("", "Quit; so does ctrl+d.", Commands.quit),
 }  # fmt: skip
 """By the word after the slash. Those that the screen has too are called as there (`ui.commands`)."""
+
+
+def _split(words: str) -> list[str]:
+    """Raises UsageError."""
+    try:
+        return shlex.split(words)
+    except ValueError as error:  # an open quote
+        raise UsageError(f"{str(error).rstrip('.')}.") from error
 
 
 def _usage(name: str) -> str:

@@ -85,6 +85,15 @@ class Listing:
             self._say(f"{each.id}: {name_of(each)}, {each.message_count} messages{mark}")
         self._count(len(found), "conversation")
 
+    def number_of(self, title: str) -> int:
+        """The newest conversation with this title, or with these words in it. Raises UsageError."""
+        matcher = Matcher([title])
+        found = [each for each in self._session.conversations() if matcher.has_all(each.title)]
+        exact = [each for each in found if each.title.casefold() == title.casefold()]
+        if not title or not found:
+            raise UsageError("Give a title, or a number that /find or /search shows.")
+        return (exact or found)[0].id
+
     def hits_here(self, words: str) -> None:
         """The messages of the open branch with all `words`."""
         matcher = Matcher(words.split())

@@ -1,4 +1,4 @@
-"""Sampling parameters as words: `temperature=0.2 stop=END preset=creative`."""
+"""Sampling parameters as words: `temperature=0.2 stop=END`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import msgspec
 from ttchat_tui.cli.headless.listing import UsageError
 from ttchat_tui.config.describe import expectation
 from ttchat_tui.domain.decoding import decodable
-from ttchat_tui.domain.sampling import PRESETS, SamplingParams, with_preset
+from ttchat_tui.domain.sampling import SamplingParams
 
 _NONE: Final = frozenset({"none", "random", ""})
 
 
-def changed(params: SamplingParams, default: SamplingParams, words: str) -> SamplingParams:
-    """`params` with what `words` say. `preset=default` is `default`; the first `stop=` replaces all stop strings.
+def changed(params: SamplingParams, words: str) -> SamplingParams:
+    """`params` with what `words` say. The first `stop=` replaces all stop strings.
 
     Raises:
         UsageError: with the name, and what it takes.
@@ -29,9 +29,7 @@ def changed(params: SamplingParams, default: SamplingParams, words: str) -> Samp
     for name, sign, value in given:
         if not sign:
             raise UsageError(f"{name} has no value.")
-        if name == "preset":
-            params = _preset(params, default, value)
-        elif name == "stop":
+        if name == "stop":
             stops += [value] if value not in _NONE else []
             params = _with(params, "stop", stops)
         else:
@@ -39,19 +37,9 @@ def changed(params: SamplingParams, default: SamplingParams, words: str) -> Samp
     return params
 
 
-def _preset(params: SamplingParams, default: SamplingParams, name: str) -> SamplingParams:
-    if name == "default":
-        return default
-    if name not in PRESETS:
-        raise UsageError(f"There is no preset {name}: give {', '.join([*PRESETS, 'default'])}.")
-    return with_preset(params, PRESETS[name])
-
-
 def _with(params: SamplingParams, name: str, value: Any) -> SamplingParams:
     if name not in SamplingParams.__struct_fields__:
-        raise UsageError(
-            f"There is no parameter {name}: give preset or {', '.join(SamplingParams.__struct_fields__)}."
-        )
+        raise UsageError(f"There is no parameter {name}: give {', '.join(SamplingParams.__struct_fields__)}.")
     values = {**msgspec.to_builtins(params), name: value}
     try:
         return msgspec.convert(values, decodable(SamplingParams), strict=False)

@@ -169,7 +169,7 @@ def _invocation(given: dict[str, Any]) -> Invocation:
     template = _template(given)
     prompt = prompt_text(given["prompt"], template.get("prompt", ""))
     for name, usual in (("output", "text"), ("candidates", 1), ("attach", None)):
-        if prompt is None and given[name] not in (usual, []):
+        if prompt is None and given[name] and given[name] != usual:
             raise typer.BadParameter("it needs -p", param_hint=f"--{name}")
     system = {"system_prompt": template["system"]} if "system" in template else {}
     return Invocation(

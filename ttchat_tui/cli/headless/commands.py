@@ -146,15 +146,19 @@ class Commands:
 
     # --- conversations
 
-    def new(self, _: str) -> None:
+    def new(self, preset: str) -> int | None:
+        chosen = self._library.preset(preset) if preset else None
         self._session.new_conversation()
         self._say("A new conversation.")
+        return self._use(chosen) if chosen is not None else None
 
-    def open(self, place: str) -> None:
-        conversation, _, message = place.partition(".")
-        if not conversation.isdecimal() or (message and not message.isdecimal()):
-            raise UsageError("Give the number that /find or /search shows.")
-        self._show(self._session.open_at(int(message)) if message else self._session.open(int(conversation)))
+    def open(self, wanted: str) -> None:
+        conversation, _, message = wanted.partition(".")
+        if conversation.isdecimal() and message.isdecimal():
+            self._show(self._session.open_at(int(message)))
+        else:
+            number = int(wanted) if wanted.isdecimal() else self._listing.number_of(wanted)
+            self._show(self._session.open(number))
         if self._session.conversation is not None:
             count = len(self._session.path)
             self._say(f"{name_of(self._session.conversation)}, {count} messages. /show reads them.")

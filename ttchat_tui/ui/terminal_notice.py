@@ -62,8 +62,11 @@ def _way_of(environment: Mapping[str, str]) -> NoticeWay:
         return "bell"
     term = environment.get("TERM", "")
     programs = (environment.get("TERM_PROGRAM", ""), environment.get("LC_TERMINAL", ""))
-    known = [_TERMS.get(term), *map(_PROGRAMS.get, programs)]
-    return next((way for way in known if way is not None), "bell")
+    known: list[NoticeWay | None] = [_TERMS.get(term), *(_PROGRAMS.get(each) for each in programs)]
+    for way in known:
+        if way is not None:
+            return way
+    return "bell"
 
 
 def _line(text: str, length: int) -> str:

@@ -162,6 +162,7 @@ class FileActions(ChatActions):
         for problem in report.problems:
             log.warning("not imported: %s", problem)
         more = "\nWhat was skipped is in the log (/log)." if report.skipped else ""
+        more += "\nThe same import again brings the rest." if report.is_stopped else ""
         self.notify(
             f"{report}.{more}", severity="warning" if more else "information", markup=False, timeout=8
         )

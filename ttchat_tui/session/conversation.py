@@ -17,6 +17,7 @@ from ttchat_tui.session.message_queue import MessageQueue
 from ttchat_tui.session.notices import quoted
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.titles import title_from
 
 
 class OpenConversation:
@@ -156,6 +157,11 @@ def _content_without_thoughts(message: Message) -> str:
 def name_of(conversation: Conversation) -> str:
     """The conversation's name in a sentence: `“Clock repair”`."""
     return quoted(conversation.title or "Untitled")
+
+
+def first_words(message: str) -> str:
+    """The first words of a message, for a line about it: without thoughts and Markdown, cut to the length of a title."""
+    return title_from(extract_answer(message))
 
 
 def join_turns(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:

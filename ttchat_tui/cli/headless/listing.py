@@ -11,9 +11,7 @@ from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.matching import Matcher
 from ttchat_tui.domain.search import Search, SearchHit, SearchResults
 from ttchat_tui.domain.text import visible_line
-from ttchat_tui.domain.thoughts import extract_answer
-from ttchat_tui.session import ChatSession, name_of
-from ttchat_tui.storage.titles import title_from
+from ttchat_tui.session import ChatSession, first_words, name_of
 
 MOST_LISTED: Final = 30
 _SNIPPET: Final = 120
@@ -59,7 +57,7 @@ class Listing:
             return
         for number, each in enumerate(found, start=1):
             mark = ", shown" if each.id == shown.id else ""
-            self._say(f"version {number}{_made_by(each)}{mark}: {_first_words(each)}")
+            self._say(f"version {number}{_made_by(each)}{mark}: {first_words(each.content) or 'no words'}")
         if not found:
             self._say("The conversation is empty.")
 
@@ -174,10 +172,6 @@ def _made_by(message: Message) -> str:
         if message.reply
         else ""
     )
-
-
-def _first_words(message: Message) -> str:
-    return title_from(extract_answer(message.content)) or "no words"
 
 
 def _around(text: str, matcher: Matcher) -> str:

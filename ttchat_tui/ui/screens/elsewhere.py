@@ -8,10 +8,8 @@ from msgspec import structs
 
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
-from ttchat_tui.domain.thoughts import extract_answer
 from ttchat_tui.domain.updates import ReplyEndedElsewhere
-from ttchat_tui.session import name_of
-from ttchat_tui.storage.titles import title_from
+from ttchat_tui.session import first_words, name_of
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.terminal_notice import notice
@@ -79,7 +77,7 @@ class Elsewhere(ChatActions):
 
     def announce_reply(self, conversation: Conversation | None, reply: str, error: ErrorInfo | None) -> None:
         """Report the end of a reply, by the conversation's name and the reply's first words."""
-        said = error.message if error is not None else title_from(extract_answer(reply)) or "It has ended."
+        said = error.message if error is not None else first_words(reply) or "It has ended."
         self.announce(name_of(conversation) if conversation is not None else "ttchat", said)
 
     def announce(self, title: str, text: str) -> None:

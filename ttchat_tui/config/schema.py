@@ -57,6 +57,8 @@ class UiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The right sidebar (sampling and metrics), likewise."""
     full_width: bool = False
     """Use the whole width for text, instead of at most 100 columns."""
+    thoughts: Literal["fold", "open", "hide"] = "fold"
+    """How a model's thoughts are shown: `fold` a line each, `open` with their text, `hide` not at all once they have ended."""
     reduced_motion: bool = False
     """No blinking, no smooth scrolling."""
     notify: Literal["never", "unfocused", "always"] = "unfocused"

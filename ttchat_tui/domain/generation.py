@@ -58,6 +58,15 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
         return 1 + len(self.candidates)
 
 
+class ThoughtFigures(msgspec.Struct, frozen=True):
+    """The figures of one thought in a reply."""
+
+    tokens: int
+    """Tokens, or chunks of a server that does not count tokens."""
+    seconds: float
+    """From the token before its first one to its last one."""
+
+
 class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of one reply or of a whole batch. For a batch, token counts and rates are those of all rows together.
 
@@ -99,6 +108,8 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     is_estimate: bool = False
     """The server did not report token counts: `prompt_tokens` is estimated from the text, and `completion_tokens` and
     `decode_tps` count chunks."""
+    thoughts: tuple[ThoughtFigures, ...] = ()
+    """Of each thought in the reply, in order, counted by the session; those of a continued reply are sums."""
     notes: tuple[str, ...] = ()
     """Sentences of the app about other content that a server sent (a tool call, an image), or about an empty reply."""
 

@@ -41,6 +41,10 @@ _OPENER: Final = re.compile(rf"\s*(?:{_OPENERS})", _FLAGS)
 _LINE_OPENER: Final = re.compile(rf"^[ \t]*(?:{_OPENERS})", _FLAGS | re.MULTILINE)
 _CLOSERS: Final = tuple(re.compile(closer, _FLAGS) for _, closer in DIALECTS)
 _CLOSER: Final = re.compile("|".join(f"({closer})" for _, closer in DIALECTS), _FLAGS)
+TAG: Final = re.compile("|".join(f"{opener}|{closer}" for opener, closer in DIALECTS), _FLAGS)
+"""Any opening or closing tag, wherever it is."""
+LONGEST_TAG: Final = 80
+"""Characters of a tag with what after it decides whether it is one."""
 _OPEN_END: Final = re.compile(rf"(?:{_OPENERS})\s*\Z", _FLAGS)
 _ANSWER_HEAD: Final = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>")
 """The beginning of an answer of gpt-oss without a thought."""
@@ -80,8 +84,11 @@ def thought_tag(token: str) -> str:
     return CLOSING if _CLOSER.fullmatch(token) else ""
 
 
-def split_thoughts(text: str) -> list[Part]:
-    """Split a reply into thoughts and parts of the answer, in order. Only tags and the space around them are lost."""
+def split_thoughts(text: str, *, is_growing: bool = False) -> list[Part]:
+    """Split a reply into thoughts and parts of the answer, in order. Only tags and the space around them are lost.
+
+    A later thought has a closing tag, unless the text `is_growing`.
+    """
     head = _ANSWER_HEAD.match(text)
     position = head.end() if head else 0
     found: list[Part] = []
@@ -96,7 +103,7 @@ def split_thoughts(text: str) -> list[Part]:
     else:
         return [Part(False, text[position:])] if text else []
     while position < len(text):
-        opener = _next_opener(text, position, dialect)
+        opener = _next_opener(text, position, dialect, is_growing)
         answer = text[position : opener.start() if opener else len(text)]
         if answer.strip():
             found.append(Part(False, answer))
@@ -143,11 +150,11 @@ def extract_answer(text: str) -> str:
     return "\n\n".join(answer for part in found if not part.is_thought and (answer := part.text.strip()))
 
 
-def _next_opener(text: str, start: int, dialect: int | None) -> re.Match[str] | None:
+def _next_opener(text: str, start: int, dialect: int | None, is_growing: bool) -> re.Match[str] | None:
     """The next opening tag at or after `start`, in the dialect of the thought before it if that is known."""
     match = _OPENER.match(text, start)
     if match is None or dialect not in (None, match.lastindex):
-        return _later_opener(text, start, dialect)
+        return _later_opener(text, start, dialect, is_growing=is_growing)
     return match
 
 
@@ -191,8 +198,11 @@ def _lone_closer(text: str) -> re.Match[str] | None:
     return None
 
 
-def _later_opener(text: str, start: int, dialect: int | None) -> re.Match[str] | None:
-    """The opening tag of a later thought: at the beginning of a line, and with a closing tag."""
+def _later_opener(
+    text: str, start: int, dialect: int | None, *, is_growing: bool = False
+) -> re.Match[str] | None:
+    """The opening tag of a later thought: at the beginning of a line, and with a closing tag, which may follow if the text
+    is growing and the tag is alone on its line."""
     code = _code(text)
     unclosed: set[int | None] = set()
     for match in _LINE_OPENER.finditer(text, start):
@@ -203,7 +213,7 @@ def _later_opener(text: str, start: int, dialect: int | None) -> re.Match[str] |
             or any(begin <= match.start() < end for begin, end in code)
         ):
             continue
-        if _closers_of(number).search(text, match.end()):
+        if _closers_of(number).search(text, match.end()) or (is_growing and _is_alone(text, match)):
             return match
         unclosed.add(number)
     return None

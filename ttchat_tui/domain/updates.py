@@ -9,7 +9,7 @@ import msgspec
 from ttchat_tui.domain.conversation import Conversation, Message, MessageStatus
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import EngineState, LoadProgress
-from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.domain.generation import GenerationStats, ThoughtFigures
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo
 
 
@@ -59,6 +59,8 @@ class ReplyDelayed(msgspec.Struct, frozen=True):
 class ReplyStreamed(msgspec.Struct, frozen=True):
     message_id: int
     text: str
+    thoughts: tuple[ThoughtFigures, ...] = ()
+    """The figures so far of each thought in the reply."""
 
 
 class ReplyRewritten(msgspec.Struct, frozen=True):

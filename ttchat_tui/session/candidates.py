@@ -12,6 +12,7 @@ from ttchat_tui.domain.events import GenerationFinished, RowFinished, TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import normalised
+from ttchat_tui.session.thought_meter import ThoughtMeter
 from ttchat_tui.storage.conversations import ConversationStore
 
 _SEEDS: Final = 2**63
@@ -39,6 +40,7 @@ def status_of(end: RowFinished) -> MessageStatus:
 
 class _CandidateRow(msgspec.Struct):
     seed: int
+    thoughts: ThoughtMeter
     parts: list[str] = []
     token_ids: list[int] = []
     end: RowFinished | None = None
@@ -48,12 +50,13 @@ class CandidateRows:
     """The rows of one request. Row 0 streams as a reply like any other: only its end is kept here."""
 
     def __init__(self, candidates: tuple[Candidate, ...]) -> None:
-        self._rows = [_CandidateRow(candidate.seed) for candidate in candidates]
+        self._rows = [_CandidateRow(candidate.seed, ThoughtMeter()) for candidate in candidates]
         self.first_end: RowFinished | None = None
         """How row 0 ended."""
 
     def add(self, event: TokenEvent) -> None:
         row = self._rows[event.row - 1]
+        row.thoughts.add(event)
         row.parts.append(event.text)
         row.token_ids.extend(event.token_ids)
 
@@ -93,7 +96,7 @@ class CandidateRows:
                 begun.reply,
                 token_ids=tuple(row.token_ids),
                 finish_reason=end.reason,
-                stats=end.stats,
+                stats=msgspec.structs.replace(end.stats, thoughts=row.thoughts.figures),
                 error=end.error.message if end.error else "",
             )
             stored.append(store.finish_reply(begun.id, normalised(text), status_of(end), ended))

@@ -214,7 +214,8 @@ class ReplyRunner:
                 message_id = running.message.id
                 if event.ends_thought:
                     return [ReplyRewritten(message_id, running.text), *self._writer.tick(running)]
-                return [ReplyStreamed(message_id, event.text), *self._writer.tick(running)]
+                streamed = ReplyStreamed(message_id, event.text, running.thoughts.figures)
+                return [streamed, *self._writer.tick(running)]
             case GenerationFinished() if running.request.candidates:
                 return self._finish_batch(running, event)
             case GenerationFinished():
@@ -251,7 +252,7 @@ class ReplyRunner:
         updates: list[Update] = []
         if event.text:
             running.add_held_back(event.text)
-            updates.append(ReplyStreamed(running.message.id, event.text))
+            updates.append(ReplyStreamed(running.message.id, event.text, running.thoughts.figures))
         record = msgspec.structs.replace(
             running.record,
             finish_reason=event.reason,

@@ -13,6 +13,7 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.thoughts import OPENING, normalised
 from ttchat_tui.session.candidates import CandidateRows
 from ttchat_tui.session.conversation import OpenConversation
+from ttchat_tui.session.thought_meter import ThoughtMeter
 from ttchat_tui.storage.conversations import ConversationStore
 
 CHECKPOINT_S: Final = 1.0
@@ -62,6 +63,8 @@ class RunningReply:
         self.continued = continued
         self.record: ReplyRecord = message.reply
         self.candidates = CandidateRows(request.candidates)
+        known = continued.reply.stats if continued and continued.reply else None
+        self.thoughts = ThoughtMeter(message.content, known.thoughts if known else ())
         self._parts = [message.content] if message.content else []
         self._token_ids = list(self.record.token_ids)
         self._is_dirty = False
@@ -77,6 +80,7 @@ class RunningReply:
         return self.continued is not None and self.text == self.continued.content and not held_back
 
     def add(self, event: TokenEvent) -> None:
+        self.thoughts.add(event)
         if event.ends_thought:
             self._parts.insert(0, OPENING)
         self._parts.append(event.text)
@@ -112,7 +116,10 @@ class RunningReply:
 
     def ended(self, status: MessageStatus, record: ReplyRecord) -> Message:
         """The final row."""
-        record = msgspec.structs.replace(record, token_ids=tuple(self._token_ids))
+        stats = record.stats
+        if stats is not None and (thoughts := self.thoughts.figures):
+            stats = msgspec.structs.replace(stats, thoughts=thoughts)
+        record = msgspec.structs.replace(record, token_ids=tuple(self._token_ids), stats=stats)
         return msgspec.structs.replace(
             self.message, content=normalised(self.text), status=status, reply=record
         )

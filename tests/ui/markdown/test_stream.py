@@ -141,38 +141,6 @@ def test_markup_and_html_are_shown_as_they_were_written() -> None:
     assert drawn_text(whole("<b>x</b>\n\n<div>\ny"), 60) == ["<b>x</b>", "", "<div>", "y"]
 
 
-THOUGHTS = "<think>\nWhat is a mesh?\n\n- **many** chips, one tensor, as far as I remember it\n</think>\n\nA *mesh*.\n"
-
-
-def test_thoughts_are_one_faint_block_that_wraps_between_words() -> None:
-    shown = drawn(whole(THOUGHTS), 30)
-    assert ["".join(text for text, _ in line) for line in shown] == [
-        "<think>",
-        "What is a mesh?",
-        "",
-        "- **many** chips, one tensor,",
-        "as far as I remember it",
-        "</think>",
-        "",
-        "A mesh.",
-    ]
-    assert all(styles == (".md-faint",) for line in shown[:6] for _, styles in line)
-    assert shown[-1] == [("A ", ()), ("mesh", ("italic",)), (".", ())]
-
-
-@pytest.mark.parametrize("length", [1, 3, 7, 40])
-def test_thoughts_are_faint_from_their_first_token_on(length: int) -> None:
-    pieces = cut(THOUGHTS, [length])
-    assert drawn(streamed(pieces), 30) == drawn(whole(THOUGHTS), 30)
-    open_thought = streamed(pieces[: len(pieces) // 2])
-    assert drawn(open_thought, 30) == drawn(whole("".join(pieces[: len(pieces) // 2])), 30)
-
-
-def test_only_what_opens_a_reply_is_a_thought() -> None:
-    shown = drawn_text(whole("The tag\n\n<think>\n\nopens *it*."), 30)
-    assert shown == ["The tag", "", "<think>", "", "opens it."]
-
-
 def test_lists_keep_their_numbers_and_hang_their_text() -> None:
     shown = drawn_text(whole("9. nine words that wrap here\n9. ten\n   - inner\n- [x] done"), 20)
     assert shown == [" 9. nine words that", "    wrap here", "10. ten", "     • inner", " ✓ done"]

@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 
 from tests.ui.chat_app import until
 from tests.ui.markdown.screen import drawn_text, whole
+from ttchat_tui.domain.matching import Matcher
 from ttchat_tui.ui.textual_patches.privates import DockArrangeResult
 from ttchat_tui.ui.themes import DEFAULT_THEME, load_themes
 from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
@@ -489,3 +490,53 @@ async def test_below_a_very_long_message_a_short_one_leaves_a_way_back_up() -> N
         app.transcript.follow()
         await pilot.pause()
         assert "answer" in app.lines()
+
+
+THINKING = "<think>\n" + "Hm, a thought.\n\n" * 12 + "a needle\n</think>\n\nThe answer."
+
+
+async def test_thoughts_open_by_key_and_click_and_stay_open_when_the_message_is_mounted_again() -> None:
+    app = TranscriptApp()
+    async with app.run_test(size=(60, 20)) as pilot:
+        transcript = app.transcript
+        transcript.show([*talk(60), user(97), reply(98, THINKING), reply(99, THINKING)])
+        await pilot.pause()
+        assert app.lines().count("▸ thought") == 2
+        at = app.lines().index("▸ thought")
+        await pilot.click(Transcript, offset=(5, at))
+        assert app.lines()[at : at + 2] == ["▾ thought", "Hm, a thought."]
+        await pilot.click(Transcript, offset=(5, at))
+        assert app.lines()[at : at + 3] == ["▸ thought", "", "The answer."]
+        transcript.select(98)
+        transcript.focus()
+        await pilot.press("enter")
+        assert "▾ thought" in app.lines()
+        transcript.action_scroll_home()  # far enough for its widget to go
+        await pilot.pause()
+        assert 98 not in transcript._widgets
+        transcript.bring_into_view(98)
+        await pilot.pause()
+        assert "▾ thought" in app.lines()
+        transcript.scroll_to(y=transcript.scroll_y + 15, animate=False)
+        await pilot.pause()
+        assert "▾ thought" not in app.lines()
+        assert transcript.toggle_thoughts(98)  # its line comes back into view
+        await pilot.pause()
+        assert "▸ thought" in app.lines()
+        assert not transcript.toggle_thoughts(97)
+
+
+async def test_folded_thoughts_open_for_what_is_found_in_them() -> None:
+    app = TranscriptApp()
+    async with app.run_test(size=(60, 20)) as pilot:
+        app.transcript.show([user(1), reply(2, THINKING), reply(3, THINKING)])
+        await pilot.pause()
+        app.transcript.find(Matcher(["needle"]))
+        await pilot.pause()
+        assert app.lines().count("a needle") >= 1
+        assert app.transcript._widgets[2].hit_count == app.transcript._widgets[3].hit_count == 1
+        app.transcript.find(None)
+        await pilot.pause()
+        assert "a needle" in app.lines(), "the thought being read stays open"
+        folding = app.transcript.folding
+        assert (folding.is_open(2, 0), folding.is_open(3, 0)) == (False, True)

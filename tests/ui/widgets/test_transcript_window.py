@@ -60,3 +60,10 @@ def test_a_window_that_lost_a_message_is_filled_again(lengths: list[int], data: 
     assert filled.first <= first
     assert filled.end >= end
     assert is_enough(views, filled)
+
+
+def test_a_window_of_folded_thoughts_fills_the_screen() -> None:
+    thinking = "<think>\n" + "Hm.\n" * 2_000 + "</think>\n\nYes."
+    views = [MessageView(key, "assistant", thinking) for key in range(100)]
+    assert len(windows.newest(views)) > 20
+    assert len(windows.newest([MessageView(key, "assistant", "Hm.\n" * 2_000) for key in range(100)])) == 1

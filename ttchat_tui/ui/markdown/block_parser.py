@@ -244,9 +244,7 @@ class BlockParser:
             leaf.is_fenced, leaf.fence, leaf.info = True, fence.marker, fence.info
             leaf.fence_indent = fence_indent
             leaf.source, self._is_taken = [self._raw], True
-        elif (html := starts.html_start(rest, is_first=not self._serial)) and (
-            html.can_interrupt or not self._is_interruptible()
-        ):
+        elif (html := starts.html_start(rest)) and (html.can_interrupt or not self._is_interruptible()):
             self._close_to(matched)
             leaf = self._open_leaf("html")
             leaf.html_end, leaf.ends_at_blank = html.end, html.ends_at_blank

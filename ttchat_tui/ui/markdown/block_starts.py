@@ -20,8 +20,6 @@ _FENCE: Final = re.compile(r"(`{3,})([^`]*)$|(~{3,})(.*)$")
 _MARKER: Final = re.compile(r"([-+*])(?= |$)|(\d{1,9})([.)])(?= |$)")
 _TABLE_LINE: Final = re.compile(r"[-:|](?:[-:|]|(?<!^-) )[-:| ]*$")
 _TABLE_CELL: Final = re.compile(r":?-+:?$")
-_THINK: Final = re.compile(r"<(?:(?:seed:)?think(?:ing)?|thought|reasoning)>", re.IGNORECASE)
-_THINK_END: Final = re.compile(_THINK.pattern.replace("<", "</", 1), re.IGNORECASE)
 _TASK: Final = re.compile(r"\[([ xX])\] +(?=\S)")
 
 
@@ -81,13 +79,10 @@ def closes_fence(text: str, marker: str) -> bool:
     return len(bare) >= len(marker) and not bare.strip(marker[0])
 
 
-def html_start(text: str, *, is_first: bool = False) -> HtmlStart | None:
-    """The start of one of CommonMark's HTML blocks. The first block of a message may also be a model's thoughts, which
-    contain blank lines."""
+def html_start(text: str) -> HtmlStart | None:
+    """The start of one of CommonMark's HTML blocks."""
     if not text.startswith("<"):
         return None
-    if is_first and _THINK.match(text):
-        return HtmlStart(_THINK_END, ends_at_blank=False, can_interrupt=True)
     for start, end, can_interrupt in HTML_SEQUENCES:
         if start.search(text):
             return HtmlStart(end, end.search("") is not None, can_interrupt)

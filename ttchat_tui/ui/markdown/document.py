@@ -22,6 +22,7 @@ class RenderChunk:
 
     rows: list[RenderRow] = field(default_factory=list[RenderRow])
     cost: float = 0.0
+    is_thought: bool = False
 
 
 @dataclass(slots=True)
@@ -57,7 +58,9 @@ class Document:
     far differ: they are shown as source.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first_fence: int = 0) -> None:
+        """`first_fence`: the number of the first fence, for copying."""
+        self._first_fence = first_fence
         self.chunks: list[RenderChunk] = [RenderChunk()]
         """Full chunks and the growing one. The rows of the last may change with the next update."""
         self._visible = VisibleStream()
@@ -70,7 +73,7 @@ class Document:
         self._parser = BlockParser(references)
         self._live: list[_Live] = []
         self._previous: Leaf | None = None
-        self._fences = 0
+        self._fences = self._first_fence
         self._tail = 0
         self._first_changed = 0
         self._fewest_references: int | None = None
@@ -139,6 +142,11 @@ class Document:
             self._parser.feed_line(line)
         self._parser.finish()
         self._commit_closed()
+
+    @property
+    def next_fence(self) -> int:
+        """The number of the fence after the complete ones."""
+        return self._fences
 
     # --- complete leaves
 

@@ -71,6 +71,17 @@ class TranscriptActions(ChatActions):
             if message.id in chosen
         ]
 
+    def action_toggle_thoughts(self) -> None:
+        last = self.session.last_reply
+        key = self.transcript.selected or (last.id if last else None)
+        if key is None or not self.transcript.toggle_thoughts(key):
+            which = "selected message" if self.transcript.selected else "last reply"
+            self.notify(f"The {which} has no thoughts.", markup=False)
+
+    def on_prompt_blank_submitted(self) -> None:
+        """Enter in the empty prompt."""
+        self.transcript.action_toggle_selected_thoughts()
+
     def action_select_previous(self) -> None:
         self.transcript.select_neighbour(-1)
 

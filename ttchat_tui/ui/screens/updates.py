@@ -96,9 +96,10 @@ class UpdateDrawing(Elsewhere):
                 self._show_prefill(done, total)
             case ReplyDelayed(_, words):
                 self.status.set_detail(words, word="waiting:")
-            case ReplyStreamed(message_id, text):
+            case ReplyStreamed(message_id, text, thoughts):
                 self.status.set_detail("")
                 self.metrics.phase = "generating"
+                self.transcript.set_thoughts(message_id, thoughts)
                 self.transcript.feed(message_id, text)
             case ReplyRewritten(message_id, text):
                 self.transcript.rewrite(message_id, text)

@@ -76,6 +76,9 @@ class Prompt(EditedArea):
         def control(self) -> Prompt:
             return self.prompt
 
+    class BlankSubmitted(Message):
+        """A key that sends was pressed, and there is nothing to send: it is for the selected message."""
+
     @dataclass
     class Completable(Message):
         """The user has edited the draft, or left what could be completed; None: nothing can be."""
@@ -211,9 +214,10 @@ class Prompt(EditedArea):
     # --- actions
 
     def action_send(self) -> None:
-        """Post `Submitted` unless the draft is blank."""
+        """Post `Submitted`, or `BlankSubmitted` if the draft is blank."""
         text = self.text
         if not text.strip():
+            self.post_message(self.BlankSubmitted())
             return
         self._recall.add(text)
         self.post_message(self.Submitted(self, text))

@@ -18,6 +18,7 @@ from ttchat_tui.ui.markdown.rows import RenderRow
 from ttchat_tui.ui.markdown.visual import Hit, RowsVisual
 from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
 from ttchat_tui.ui.textual_patches.style_cache import ClearsStyleCache
+from ttchat_tui.ui.widgets.transcript.thought_rows import ThoughtHeader
 
 
 class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
@@ -31,6 +32,13 @@ class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
 
         chunk: MessageChunk
         code_index: int
+
+    @dataclass
+    class ThoughtClicked(Message):
+        """The line of thought `number` of the message was clicked."""
+
+        chunk: MessageChunk
+        number: int
 
     def __init__(self, rows: Sequence[RenderRow], *, classes: str | None = None) -> None:
         self._rows = tuple(rows)
@@ -124,4 +132,7 @@ class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
                 if isinstance(row, CodeHeader):
                     event.stop()
                     self.post_message(self.CodeHeaderClicked(self, row.code_index))
+                elif isinstance(row, ThoughtHeader):
+                    event.stop()
+                    self.post_message(self.ThoughtClicked(self, row.number))
                 return

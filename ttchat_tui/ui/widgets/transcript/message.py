@@ -16,14 +16,16 @@ from textual.widget import Widget
 from ttchat_tui.domain.attachments import find_blocks
 from ttchat_tui.domain.matching import Matcher
 from ttchat_tui.domain.text import visible
-from ttchat_tui.ui.markdown.document import Document, RenderChunk
+from ttchat_tui.ui.markdown.document import RenderChunk
 from ttchat_tui.ui.markdown.plain import plain_chunks
 from ttchat_tui.ui.markdown.rows import RenderRow, RenderSpan, TextRow, VisualLine
 from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
 from ttchat_tui.ui.textual_patches.style_cache import ClearsStyleCache
 from ttchat_tui.ui.widgets.transcript.attached import AttachmentRow, message_chunks
 from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
+from ttchat_tui.ui.widgets.transcript.folding import Folding
 from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
+from ttchat_tui.ui.widgets.transcript.reply_text import ReplyText
 
 _EMPTY_ROW: Final = TextRow(Content(""))
 
@@ -102,15 +104,19 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         key: int
         step: int
 
-    def __init__(self, view: MessageView) -> None:
+    def __init__(self, view: MessageView, folding: Folding) -> None:
         super().__init__(classes=f"-{view.role}")
         self.view = view
-        self.document: Document | None = None
+        self._folding = folding
+        self._found: frozenset[int] = frozenset()
+        """The thoughts that are open because words are found in them."""
+        self._reply: ReplyText | None = None
         self._matcher: Matcher | None = None
         self._opened: set[int] = set()
         """Places of the attached files that are unfolded."""
+        self._current: int | None = None
         self._header = MessageChunk([_header(view)], classes="message--header")
-        self._chunks = [MessageChunk(chunk.rows) for chunk in self._whole()]
+        self._chunks = [_drawn(chunk) for chunk in self._whole()]
         self._footer = MessageChunk(_footer(view), classes="message--footer")
         self._footer.display = bool(self._footer.rows)
 
@@ -150,32 +156,70 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
 
     def feed(self, text: str) -> None:
         """Append `text` to a streaming reply."""
-        if self.document is None:
-            self.document = Document()
-            self.document.feed(self.view.text)
-        self.document.feed(text)
-        self._sync(self.document.chunks, self.document.update())
+        if self._reply is None or self.view.status != "streaming":
+            self._reply = self._reply_of(self.view.text, is_streaming=True)
+        self._reply.feed(text)
+        self._reply.figures = self.view.thoughts
+        first, header = self._reply.update(), self._reply.header_row
+        self._sync(self._reply.chunks, first)
+        if header is not None and header < first:
+            self._chunks[header].show(self._reply.chunks[header].rows)
 
     def finish(self, view: MessageView, source: str) -> None:
         """The reply is complete. `source` is the text fed so far; if `view.text` differs, that is drawn instead."""
-        if self.document is not None and source == view.text:
-            first = self.document.finish()
-            self._sync(self.document.chunks, first)
+        self.view = view
+        if self._reply is not None and source == view.text:
+            self._reply.figures = view.thoughts
+            first = self._reply.finish()
+            self._sync(self._reply.chunks, first)
         else:
-            self.view = view
             self._sync(self._whole(), 0)
-        self.document = None
         self.show(view)
 
+    def refold(self) -> None:
+        """Draw the text again: other thoughts are open."""
+        if self._reply is None:
+            return
+        is_streaming = self.view.status == "streaming"
+        self._reply = self._reply_of(self._reply.source, is_streaming=is_streaming)
+        self._sync(self._reply.chunks, 0)
+
+    def thought_at(self, chunk: int) -> int | None:
+        """The number of the thought that a chunk of `row_at` belongs to; None in answers."""
+        return self._reply.thought_at(chunk) if self._reply is not None else None
+
+    def chunk_of(self, thought: int) -> int | None:
+        """The chunk with the header of a thought."""
+        return self._reply.chunk_of(thought) if self._reply is not None else None
+
     def mark(self, matcher: Matcher | None, current: int | None) -> None:
-        """Mark what `matcher` finds, and hit number `current` of it in another way."""
-        if matcher is not None and matcher is not self._matcher and self.view.role == "user":
-            blocks = enumerate(find_blocks(self.view.text))
-            self._unfold(self._opened | {at for at, block in blocks if matcher.is_in(block.content)})
+        """Mark what `matcher` finds, and hit number `current` of it in another way. Thoughts and attached files with hits
+        open; when nothing is marked any more, those thoughts fold again that do not have the current hit."""
+        if matcher is not self._matcher:
+            self._open_found(matcher)
         self._matcher, before = matcher, 0
+        self._current = current
         for chunk in self._chunks:
             chunk.mark(matcher, None if current is None else current - before)
             before += len(chunk.hits)
+
+    def _open_found(self, matcher: Matcher | None) -> None:
+        if self._reply is None:
+            blocks = enumerate(find_blocks(self.view.text)) if matcher is not None else ()
+            self._unfold(self._opened | {at for at, block in blocks if matcher and matcher.is_in(block.content)})
+            return
+        if matcher is None and self._current is not None and (place := self.place_of_hit(self._current)):
+            read = self.thought_at(place[0])
+            if read is not None:
+                self._folding.choose(self.view.key, read, True)
+        found = frozenset(
+            number
+            for number, thought in enumerate(self._reply.thoughts if matcher is not None else ())
+            if matcher is not None and matcher.is_in(thought.text)
+        )
+        if found != self._found:
+            self._found = found
+            self.refold()
 
     def toggle_files(self) -> None:
         """Unfold all attached files, or fold them if one is unfolded."""
@@ -233,32 +277,41 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
             if view.role == "user":
                 return message_chunks(view.text, self._opened)
             return plain_chunks(view.text, ".md-faint")
-        document = Document()
-        document.feed(view.text)
-        if view.status == "streaming":
-            self.document = document
-            document.update()
+        self._reply = self._reply_of(view.text, is_streaming=view.status == "streaming")
+        return self._reply.chunks
+
+    def _reply_of(self, text: str, *, is_streaming: bool) -> ReplyText:
+        """`text` with the thoughts open that are to be."""
+        reply = ReplyText(self.view.key, self._folding, found=self._found, is_streaming=is_streaming)
+        reply.figures = self.view.thoughts
+        reply.feed(text)
+        if is_streaming:
+            reply.update()
         else:
-            document.finish()
-        return [chunk for chunk in document.chunks if chunk.rows]
+            reply.finish()
+        return reply
 
     def _sync(self, chunks: list[RenderChunk], first: int) -> None:
         """Update the widgets from index `first` on to show `chunks`."""
-        count = len(chunks) if chunks[-1].rows else len(chunks) - 1
-        first = min(first, len(self._chunks))
+        count, first = len(chunks), min(first, len(self._chunks))
         for widget, chunk in zip(self._chunks[first:count], chunks[first:count], strict=False):
+            widget.set_class(chunk.is_thought, "-thought")
             widget.show(chunk.rows)
         surplus = [widget for widget in self._chunks[count:] if widget.is_attached]
         del self._chunks[count:]
         if surplus:
             self.remove_children(surplus)
-        fresh = [MessageChunk(chunk.rows) for chunk in chunks[len(self._chunks) : count]]
+        fresh = [_drawn(chunk) for chunk in chunks[len(self._chunks) :]]
         if fresh:
             for widget in fresh:
                 widget.mark(self._matcher, None)
             self._chunks += fresh
             if self._footer.is_attached:
                 self.mount(*fresh, before=self._footer)
+
+
+def _drawn(chunk: RenderChunk) -> MessageChunk:
+    return MessageChunk(chunk.rows, classes="-thought" if chunk.is_thought else None)
 
 
 def _header(view: MessageView) -> HeaderRow:

@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from ttchat_tui.domain.generation import ThoughtFigures
+
 SEPARATOR: Final = " · "
 """Between the figures of a reply."""
 
@@ -25,5 +27,7 @@ class MessageView(msgspec.Struct, frozen=True):
     """The dim line under a reply: parts joined by `SEPARATOR`, the most important first."""
     note: str = ""
     """How a reply ended, if not normally: `stopped`, or an error and its cure."""
+    thoughts: tuple[ThoughtFigures, ...] = ()
+    """The figures of each thought in a reply, in order; fewer if they are not known."""
     siblings: tuple[int, int] = (0, 1)
     """(0-based index, count) among the versions of this message."""

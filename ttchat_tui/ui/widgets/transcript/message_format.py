@@ -40,6 +40,7 @@ def view_of(message: Message, *, error_cure: str = "") -> MessageView:
         time=clock_time(message.created_at),
         figures=figures_of(reply.stats) if reply and reply.stats else "",
         note=note_of(message, error_cure),
+        thoughts=reply.stats.thoughts if reply and reply.stats else (),
         siblings=(message.sibling_index, message.sibling_count),
     )
 

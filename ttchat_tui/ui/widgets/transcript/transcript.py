@@ -22,6 +22,7 @@ from ttchat_tui.ui import deferred
 from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
 from ttchat_tui.ui.textual_patches.privates import DockArrangeResult
 from ttchat_tui.ui.widgets.transcript import window as windows
+from ttchat_tui.ui.widgets.transcript.folding import Folding, MessageThoughts, ThoughtDisplay
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.new_text_pill import NewTextPill
 from ttchat_tui.ui.widgets.transcript.place import Place, end_of, lines_since, place_at, y_of
@@ -45,7 +46,7 @@ STYLES: Final = frozenset({
 })  # fmt: skip
 
 
-class Transcript(NoSecondLayout, TextSelection):
+class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
     """Messages by key, in order.
 
     `feed` only stores text; `flush` draws it, at a cost independent of the text so far. While it follows, the end stays in
@@ -66,8 +67,9 @@ class Transcript(NoSecondLayout, TextSelection):
 
         text: str
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, thoughts: ThoughtDisplay = "fold", id: str | None = None) -> None:
         super().__init__(id=id)
+        self.folding = Folding(thoughts)
         self.is_following = True
         self._views: list[MessageView] = []
         self._window = Window(0, 0)
@@ -223,16 +225,16 @@ class Transcript(NoSecondLayout, TextSelection):
         return next(filter(None, replies), "")
 
     def code_blocks(self, key: int) -> list[str]:
-        """The contents of the message's fences, in order."""
+        """The contents of the fences in the message's answer, in order."""
         return deferred.fenced_code.fenced_code(self.source_of(key))
 
     def on_message_chunk_code_header_clicked(self, event: MessageChunk.CodeHeaderClicked) -> None:
         event.stop()
         message = event.chunk.parent
         if isinstance(message, deferred.message_widget.MessageWidget):
-            blocks = self.code_blocks(message.view.key)
-            if event.code_index < len(blocks):
-                self.post_message(self.CopyRequested(blocks[event.code_index]))
+            code = deferred.fenced_code.code_at(self.source_of(message.view.key), event.code_index)
+            if code is not None:
+                self.post_message(self.CopyRequested(code))
 
     # --- scrolling
 
@@ -282,6 +284,9 @@ class Transcript(NoSecondLayout, TextSelection):
             y = min(self.scroll_y if kept is None else kept, bottom)
         self._hold(y)
         return result
+
+    def stop_following(self) -> None:
+        self._set_following(False)
 
     def hold(self, place: Place) -> None:
         self._set_following(False)
@@ -338,12 +343,15 @@ class Transcript(NoSecondLayout, TextSelection):
             if view.key in self._widgets
         ]
 
+    def _new_widget(self, view: MessageView) -> MessageWidget:
+        return deferred.message_widget.MessageWidget(view, self.folding)
+
     def _redraw(self, view: MessageView) -> None:
         """Replace the widget of an older version of `view`."""
         old = self._widgets.get(view.key)
         if old is None:
             return
-        fresh = self._widgets[view.key] = deferred.message_widget.MessageWidget(view)
+        fresh = self._widgets[view.key] = self._new_widget(view)
         if self.is_attached:
             self.mount(fresh, after=old)
             old.remove()
@@ -366,9 +374,7 @@ class Transcript(NoSecondLayout, TextSelection):
         keys = {view.key for view in wanted}
         gone = [widget for key, widget in self._widgets.items() if is_new or key not in keys]
         kept = {} if is_new else {key: w for key, w in self._widgets.items() if key in keys}
-        self._widgets = {
-            view.key: kept.get(view.key) or deferred.message_widget.MessageWidget(view) for view in wanted
-        }
+        self._widgets = {view.key: kept.get(view.key) or self._new_widget(view) for view in wanted}
         self.mark_selected()
         if not self._pill.is_attached:
             return

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.thoughts import TAG, split_thoughts
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 
 MOST_MESSAGES: Final = 40
@@ -22,8 +24,16 @@ _FRAME_LINES: Final = 4
 
 
 def estimated_lines(view: MessageView) -> int:
-    """The estimated number of lines of a message."""
-    return _FRAME_LINES + view.text.count("\n") + len(view.text) // _COLUMNS
+    """The estimated number of lines of a message, all thoughts folded: a window that is too small does not scroll."""
+    text = _answer_of(view.text) if view.role == "assistant" else view.text
+    return _FRAME_LINES + text.count("\n") + len(text) // _COLUMNS
+
+
+@lru_cache(maxsize=4 * MOST_MESSAGES)
+def _answer_of(text: str) -> str:
+    if not TAG.search(text):
+        return text
+    return "\n\n".join("" if part.is_thought else part.text for part in split_thoughts(text))
 
 
 class Window(msgspec.Struct, frozen=True):

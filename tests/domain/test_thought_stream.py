@@ -1,0 +1,64 @@
+"""Thoughts in a reply that grows."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.domain.test_thoughts import DIALECTS
+from tests.size import sized
+from ttchat_tui.domain.thought_stream import ThoughtStream
+from ttchat_tui.domain.thoughts import split_thoughts
+
+SHAPES = (
+    "{open}\nHm.\n\n1. a `{close}` is named\n{close}\n\nYes.",
+    "Hm.\n{close}\n\nYes.",
+    "{open}A{close}One.\n\n{open}\nB{close}\nTwo.",
+    "{open}\nHm, {open} twice",
+    "```\n{open}\nno\n{close}\n```\nYes.",
+    "{open}\n```\nan open fence\n{close}\n\n```python\nx\n```",
+    "Yes.",
+)
+
+
+@settings(max_examples=sized(60, 5_000), deadline=None)
+@given(
+    st.sampled_from(sorted(DIALECTS)),
+    st.lists(st.sampled_from(SHAPES), min_size=1, max_size=2),
+    st.lists(st.integers(1, 9), min_size=1, max_size=5),
+)
+def test_a_text_in_pieces_has_the_parts_of_the_whole(
+    name: str, shapes: list[str], lengths: list[int]
+) -> None:
+    opening, closing = DIALECTS[name]
+    text = "\n".join(shapes).replace("{open}", opening).replace("{close}", closing)
+    stream, at = ThoughtStream(), 0
+    while at < len(text):
+        length = lengths[at % len(lengths)]
+        stream.feed(text[at : at + length])
+        at += length
+        assert stream.text == text[:at]
+    assert stream.parts == split_thoughts(text, is_growing=True)
+    stream.finish()
+    assert stream.parts == split_thoughts(text)
+
+
+def test_a_later_thought_is_one_from_its_opening_tag_on() -> None:
+    stream = ThoughtStream("<think>\nA\n</think>\n\nOne.\n\n<think>\nB")
+    assert [(part.is_thought, part.text.strip()) for part in stream.parts] == [
+        (True, "A"),
+        (False, "One."),
+        (True, "B"),
+    ]
+    stream.finish()  # it has no closing tag: the reply is about the tag
+    assert [part.is_thought for part in stream.parts] == [True, False]
+
+
+@pytest.mark.parametrize("tags", ["", "</think>\n\n"])
+def test_text_far_from_a_tag_is_not_split_again(tags: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = ThoughtStream(f"<think>\nHm.\n{tags}" + "word " * 40)
+    monkeypatch.setattr("ttchat_tui.domain.thought_stream.split_thoughts", None)
+    before = stream.parts[-1].text
+    stream.feed("more [words] <b>")
+    assert stream.parts[-1].text == before + "more [words] <b>"

@@ -1,0 +1,139 @@
+"""A reply's text on screen: thoughts folded, open or hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.size import sized
+from tests.ui.markdown.screen import cut, drawn_text
+from ttchat_tui.domain.generation import ThoughtFigures
+from ttchat_tui.ui.widgets.transcript.folding import Folding, ThoughtDisplay
+from ttchat_tui.ui.widgets.transcript.reply_text import ReplyText
+from ttchat_tui.ui.widgets.transcript.thought_rows import LastLine, ThoughtHeader
+
+THOUGHT = "What is a mesh?\n\n- **many** chips\n\n```\nx = 1\n```"
+TEXT = f"<think>\n{THOUGHT}\n</think>\n\nA *mesh*.\n\n<think>\nOr not?\n</think>\n\nNo.\n"
+FIGURES = (ThoughtFigures(312, 8.44), ThoughtFigures(1, 75.0))
+
+
+def streamed(pieces: Sequence[str], display: ThoughtDisplay = "fold", *, ends: bool = True) -> ReplyText:
+    text = ReplyText(1, Folding(display), is_streaming=True)
+    text.figures = FIGURES
+    for piece in pieces:
+        text.feed(piece)
+        text.update()
+    if ends:
+        text.finish()
+    return text
+
+
+def lines(text: ReplyText, width: int = 44) -> list[str]:
+    return drawn_text(text, width)  # type: ignore[arg-type]  # it reads the chunks only
+
+
+def test_thoughts_are_a_line_each() -> None:
+    assert lines(streamed([TEXT])) == [
+        "▸ thought for 8.4 s · 312 tokens",
+        "",
+        "A mesh.",
+        "",
+        "▸ thought for 1 min 15 s · 1 token",
+        "",
+        "No.",
+    ]
+
+
+def test_a_thought_counts_while_it_streams_and_shows_its_last_line() -> None:
+    assert lines(streamed([TEXT[:30]], ends=False)) == [
+        "▸ thinking · 312 tokens · 8.4 s",
+        "  - **m",
+    ]
+    assert lines(streamed([TEXT[:30]])) == ["▸ thought for 8.4 s · 312 tokens · cut off"]
+    tag = TEXT.index("</think>") + 4
+    assert lines(streamed([TEXT[:tag]], ends=False))[1] == "  ```"
+
+
+def test_the_last_line_of_a_thought_takes_one_line_at_any_width() -> None:
+    row = LastLine("before\n" + "wide 漢字 text " * 40 + "the end")
+    for width in (1, 2, 3, 10, 41, 200):
+        (line,) = row.lines(width)
+        cells = sum(span.content.cell_length for span in line)
+        assert cells <= max(3, width)
+        assert width < 10 or line[-1].content.plain.endswith("the end")
+
+
+def test_open_thoughts_are_markdown_and_hidden_ones_disappear_at_their_end() -> None:
+    assert lines(streamed([TEXT], "open")) == [
+        "▾ thought for 8.4 s · 312 tokens",
+        "What is a mesh?",
+        "",
+        " • many chips",
+        "",
+        " code · copy",
+        " x = 1",
+        "",
+        "A mesh.",
+        "",
+        "▾ thought for 1 min 15 s · 1 token",
+        "Or not?",
+        "",
+        "No.",
+    ]
+    assert lines(streamed([TEXT], "hide")) == ["A mesh.", "", "No."]
+    assert lines(streamed([TEXT[:20]], "hide", ends=False))[0] == "▸ thinking · 312 tokens · 8.4 s"
+
+
+ENDINGS = ("", TEXT, "Plain *text*.", "<think>\nnever ends", "Hm.\n</think>\n\nYes.", "`<think>` is a tag.\n")
+
+
+@settings(max_examples=sized(80, 5_000), deadline=None)
+@given(
+    st.sampled_from(("fold", "open", "hide")),
+    st.lists(st.sampled_from(ENDINGS), min_size=1, max_size=3),
+    st.lists(st.integers(1, 30), min_size=1, max_size=5),
+)
+def test_what_streams_in_pieces_is_drawn_like_the_whole(
+    display: ThoughtDisplay, texts: list[str], lengths: list[int]
+) -> None:
+    source = "".join(texts)
+    assert lines(streamed(cut(source, lengths), display)) == lines(streamed([source], display))
+
+
+@pytest.mark.parametrize("display", ["fold", "open", "hide"])
+def test_an_update_names_the_first_chunk_that_changed(display: ThoughtDisplay) -> None:
+    """What a widget shows that follows the updates is what a fresh one shows."""
+    text, shown = ReplyText(1, Folding(display), is_streaming=True), list[list[str]]()
+    for piece in [*cut(TEXT + TEXT, [3]), ""]:
+        text.feed(piece)
+        first = text.update() if piece else text.finish()
+        rows = [[line for row in chunk.rows for line in _lines_of(row)] for chunk in text.chunks]
+        shown[first:] = rows[first:]
+        header = text.header_row
+        if header is not None and header < first:
+            shown[header] = rows[header]
+        assert shown == rows
+
+
+def _lines_of(row: object) -> list[str]:
+    lines = row.lines(40)  # type: ignore[attr-defined]
+    return ["".join(span.content.plain for span in line) for line in lines]
+
+
+def test_a_growing_thought_draws_a_constant_number_of_chunks_again() -> None:
+    text = streamed(["<think>\n"], "open", ends=False)
+    firsts: list[int] = []
+    for _ in range(300):
+        text.feed("a line of thought that goes on\n\n")
+        firsts.append(text.update())
+        assert text.header_row == 0
+    assert len(text.chunks) - firsts[-1] <= 2
+
+
+def test_words_of_the_app_are_neither_found_nor_copied() -> None:
+    header = ThoughtHeader(0, "thought for 8.4 s", is_open=False)
+    assert (header.plain, header.source) == ("", None)
+    assert (LastLine("Hm.").plain, LastLine("Hm.").source) == ("", None)

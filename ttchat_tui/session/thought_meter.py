@@ -1,0 +1,59 @@
+"""The figures of a reply's thoughts, counted while it streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ttchat_tui.domain.events import TokenEvent
+from ttchat_tui.domain.generation import ThoughtFigures
+from ttchat_tui.domain.thought_stream import ThoughtStream
+from ttchat_tui.domain.thoughts import OPENING
+
+
+class ThoughtMeter:
+    """Adds up tokens and seconds of each thought. Tags do not count. If an event of several tokens is partly a thought, the
+    share of its characters decides."""
+
+    def __init__(self, text: str = "", known: Sequence[ThoughtFigures] = ()) -> None:
+        """`text`: the reply to continue, with the figures of its thoughts."""
+        self._stream = ThoughtStream(text)
+        self._tokens = [float(each.tokens) for each in known]
+        self._seconds = [each.seconds for each in known]
+        self._all_tokens = 0
+        self._first_s: float | None = None
+        self._last_s = 0.0
+
+    @property
+    def figures(self) -> tuple[ThoughtFigures, ...]:
+        return tuple(map(ThoughtFigures, map(round, self._tokens), self._seconds))
+
+    def add(self, event: TokenEvent) -> None:
+        """The next tokens of the reply."""
+        if event.times_s and self._first_s is None:
+            self._first_s = self._last_s = event.times_s[0]
+        took_s = event.times_s[-1] - self._last_s if event.times_s else 0.0
+        if event.ends_thought:
+            self._stream = ThoughtStream(OPENING + self._stream.text)
+            self._add_all_so_far(0)
+        before = self._stream.thoughts
+        self._stream.feed(event.text)
+        after = self._stream.thoughts
+        for number, thought in enumerate(after):
+            grown = len(thought.text) - (len(before[number].text) if number < len(before) else 0)
+            if number >= len(before) and grown > len(event.text):  # what was said before was a thought
+                self._add_all_so_far(number)
+            is_running = number + 1 == len(after) and number < len(before) and before[number].is_open
+            share = grown / len(event.text) if event.text else float(is_running)
+            self._add(number, len(event.times_s), took_s, min(1.0, max(0.0, share)))
+        self._all_tokens += len(event.times_s)
+        self._last_s += took_s
+
+    def _add_all_so_far(self, number: int) -> None:
+        self._add(number, self._all_tokens, self._last_s - (self._first_s or 0.0), 1.0)
+
+    def _add(self, number: int, tokens: int, seconds: float, share: float) -> None:
+        while len(self._tokens) <= number:
+            self._tokens.append(0.0)
+            self._seconds.append(0.0)
+        self._tokens[number] += tokens * share
+        self._seconds[number] += seconds * share

@@ -20,6 +20,7 @@ from benchmarks.report import finish
 from ttchat_tui.ui import app as ui_app
 from ttchat_tui.ui.textual_patches.dirty_span_compositor import DirtySpanScreen
 from ttchat_tui.ui.themes import DEFAULT_THEME, load_themes
+from ttchat_tui.ui.widgets.transcript.folding import ThoughtDisplay
 from ttchat_tui.ui.widgets.transcript.transcript import MessageView, Transcript
 
 STYLES = Path(ui_app.__file__).parent / "styles" / "transcript.tcss"
@@ -40,7 +41,10 @@ CONTENTS = {
     "list": "- shard the **weight** along `dim=1`, gather the result\n  - and the inner items too\n",
     "table": "| all-reduce | 8 chips | `bf16` | 1.25 ms |\n",
 }
+CONTENTS["folded thought"] = CONTENTS["open thought"] = CONTENTS["prose"]
 HEADS = {
+    "folded thought": "<think>\n",
+    "open thought": "<think>\n",
     "code": "```python\n",
     "table": "| operation | where | type | time |\n|---|:-:|---|--:|\n",
 }
@@ -51,8 +55,9 @@ class Bench(App[None]):
 
     CSS_PATH = [STYLES]
 
-    def __init__(self) -> None:
+    def __init__(self, content: str) -> None:
         super().__init__()
+        self.thoughts: ThoughtDisplay = "open" if content.startswith("open") else "fold"
         for theme in load_themes([])[0]:
             self.register_theme(theme)
         self.theme = DEFAULT_THEME
@@ -61,7 +66,7 @@ class Bench(App[None]):
         return DirtySpanScreen()
 
     def compose(self) -> ComposeResult:
-        yield Transcript()
+        yield Transcript(thoughts=self.thoughts)
 
 
 class Stream:
@@ -129,7 +134,7 @@ async def lengths_of(content: str) -> dict[str, dict[str, float]]:
     samples: dict[int, list[float]] = {tokens: [] for tokens in LENGTHS}
     for _ in range(ROUNDS):
         for tokens in LENGTHS:
-            app = Bench()
+            app = Bench(content)
             async with app.run_test(size=(200, 50)):
                 stream = Stream(app, content, tokens)
                 await stream.grow()

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from ttchat_tui.domain.decoding import decodable
-from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.sampling import TEMPLATE_FIELDS, SamplingParams, Thinking
 
 EngineKind: TypeAlias = str
 """The name of an engine: a key of `engine.factory.ENGINES`. Settings, flags and model names are checked against it."""
@@ -163,8 +163,10 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine can do. The UI greys out the rest and never asks which engine it talks to."""
 
-    sampling: frozenset[str] = frozenset(SamplingParams.__struct_fields__)
-    """Names of the `SamplingParams` fields it honours."""
+    sampling: frozenset[str] = frozenset(SamplingParams.__struct_fields__) - TEMPLATE_FIELDS
+    """Names of the `SamplingParams` fields it honours, `TEMPLATE_FIELDS` aside."""
+    thinking: tuple[Thinking, ...] = ()
+    """What `SamplingParams.thinking` may be besides `auto`; empty if the chat template understands none."""
     live_sampling: bool = True
     """Parameters may change while a reply streams."""
     logprobs: bool = False

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ttchat_tui.domain.decoding import decodable
 
+Thinking: TypeAlias = Literal["auto", "off", "on", "low", "medium", "high"]
+"""How much a model thinks before it answers; `auto`: what its chat template does when it gets no argument."""
+
+KeepThoughts: TypeAlias = Literal["auto", "always", "never"]
+"""auto: templates that read thoughts get them apart from the answer, and keep or drop them · always: in the text of each
+reply, as the model wrote them · never: answers only."""
+
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the next token is drawn. The ranges are defined here only, as `Meta`; sliders and config read them."""
+    """How a reply is generated: how the next token is drawn, and what the chat template is given. The ranges are defined here only, as `Meta`; sliders and config read them."""
 
     temperature: Annotated[float, Meta(ge=0.0, le=2.0)] = 0.7
     """0 is greedy: the most probable token, and of equal ones the lowest id."""
@@ -33,6 +40,14 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The largest number of tokens in a reply."""
     stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=16)] = ()
     """The reply ends before the first of these strings, which is not part of it."""
+    thinking: Thinking = "auto"
+    """For the chat template. It applies to the next prompt, and has no effect where `Capabilities.thinking` lacks it."""
+    keep_thoughts: KeepThoughts = "auto"
+    """Whether the next prompt has the thoughts of earlier replies."""
+
+
+TEMPLATE_FIELDS: Final = frozenset({"thinking", "keep_thoughts"})
+"""Fields for the chat template: they apply to a prompt, not to a token."""
 
 
 class SamplingDefaults(
@@ -53,6 +68,8 @@ class SamplingDefaults(
     seed: int | UnsetType = UNSET
     max_tokens: int | UnsetType = UNSET
     stop: tuple[str, ...] | UnsetType = UNSET
+    thinking: Thinking | UnsetType = UNSET
+    keep_thoughts: KeepThoughts | UnsetType = UNSET
 
     @property
     def given(self) -> dict[str, Any]:
@@ -92,15 +109,16 @@ PRESETS: Final[dict[str, SamplingParams]] = {
     "balanced": SamplingParams(temperature=0.7, top_k=40, top_p=0.95, min_p=0.0),
     "creative": SamplingParams(temperature=1.1, top_k=0, top_p=1.0, min_p=0.05),
 }
-"""The named presets. Applying one keeps seed, max_tokens and stop strings (`with_preset`)."""
+"""The named presets. Applying one keeps the rest (`with_preset`)."""
 
 MODEL_DEFAULT: Final = "model default"
 """The preset with the values of the loaded model's generation_config."""
 
 
 def with_preset(params: SamplingParams, preset: SamplingParams) -> SamplingParams:
-    """`preset` with the seed, max_tokens and stop strings of `params`."""
-    return msgspec.structs.replace(preset, seed=params.seed, max_tokens=params.max_tokens, stop=params.stop)
+    """`preset` with what presets leave alone as in `params`."""
+    kept = ("seed", "max_tokens", "stop", *TEMPLATE_FIELDS)
+    return msgspec.structs.replace(preset, **{name: getattr(params, name) for name in kept})
 
 
 def checked(params: SamplingParams) -> SamplingParams:

@@ -150,6 +150,12 @@ def extract_answer(text: str) -> str:
     return "\n\n".join(answer for part in found if not part.is_thought and (answer := part.text.strip()))
 
 
+def extract_thoughts(text: str) -> str:
+    """The thoughts alone, without tags."""
+    thoughts = (part.text.strip() for part in split_thoughts(text) if part.is_thought)
+    return "\n\n".join(filter(None, thoughts))
+
+
 def _next_opener(text: str, start: int, dialect: int | None, is_growing: bool) -> re.Match[str] | None:
     """The next opening tag at or after `start`, in the dialect of the thought before it if that is known."""
     match = _OPENER.match(text, start)

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.domain.thoughts import extract_answer
+from ttchat_tui.domain.thoughts import extract_answer, extract_thoughts
 from ttchat_tui.domain.updates import Update
 from ttchat_tui.session.message_queue import MessageQueue
 from ttchat_tui.session.notices import quoted
@@ -135,13 +135,15 @@ class OpenConversation:
             self.conversation = self._store.conversation(self.conversation.id)
 
     def prompt(self, draft: str = "") -> tuple[ChatMessage, ...]:
-        """The messages for the model: the system prompt, the path without thoughts and empty messages, then `draft`. A
-        reply at the end is to be continued, so its thoughts stay."""
+        """The messages for the model: the system prompt, the path without empty messages, then `draft`. A reply at the end
+        is to be continued, so its thoughts stay in its text; those of others are apart from it."""
         last = self.path[-1] if self.path and not draft.strip() else None
         messages = [
-            ChatMessage(message.role, content)
+            said
             for message in self.path
-            if (content := message.content if message is last else _content_without_thoughts(message)).strip()
+            if (
+                said := ChatMessage(message.role, message.content) if message is last else _as_said(message)
+            ).content.strip()
         ]
         if self.system_prompt.strip():
             messages.insert(0, ChatMessage("system", self.system_prompt))
@@ -150,8 +152,10 @@ class OpenConversation:
         return join_turns(messages)
 
 
-def _content_without_thoughts(message: Message) -> str:
-    return extract_answer(message.content) if message.role == "assistant" else message.content
+def _as_said(message: Message) -> ChatMessage:
+    if message.role != "assistant":
+        return ChatMessage(message.role, message.content)
+    return ChatMessage(message.role, extract_answer(message.content), extract_thoughts(message.content))
 
 
 def name_of(conversation: Conversation) -> str:
@@ -170,7 +174,9 @@ def join_turns(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
     joined: list[ChatMessage] = []
     for message in messages:
         if joined and joined[-1].role == message.role:
-            joined[-1] = ChatMessage(message.role, f"{joined[-1].content}\n\n{message.content}")
+            both = (joined[-1], message)
+            thoughts = "\n\n".join(each.reasoning_content for each in both if each.reasoning_content)
+            joined[-1] = ChatMessage(message.role, f"{both[0].content}\n\n{both[1].content}", thoughts)
         else:
             joined.append(message)
     return tuple(joined)

@@ -318,7 +318,8 @@ class Conversations:
         """
         if self.running is not None and self.is_answering:
             self.running.uses_defaults = False
-            self.running.control.set_sampling(sampling)
+            live = msgspec.structs.replace(sampling, thinking=self.running.request.sampling.thinking)
+            self.running.control.set_sampling(live)
         self._opened.set_sampling(sampling)
 
     def set_system_prompt(self, text: str) -> None:

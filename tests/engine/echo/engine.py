@@ -54,7 +54,7 @@ class EchoEngine:
             context_length=context,
             vocab_size=VOCABULARY,
             load_s=time.perf_counter() - started_s,
-            capabilities=Capabilities(logprobs=True, kv_reuse=True),
+            capabilities=Capabilities(logprobs=True, kv_reuse=True, thinking=self._responder.thinking),
         )
 
     def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:

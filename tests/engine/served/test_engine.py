@@ -35,10 +35,14 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
-from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.sampling import KeepThoughts, SamplingParams, Thinking
 from ttchat_tui.engine.base import EngineError, LoadCancelled
 from ttchat_tui.engine.served import row_request
+from ttchat_tui.engine.served.adaptation import Adaptation
+from ttchat_tui.engine.served.dialects import OPENAI, VLLM
 from ttchat_tui.engine.served.engine import ServedEngine
+from ttchat_tui.engine.served.refusal import parse_refusal
+from ttchat_tui.engine.served.request import as_read
 
 QUESTION = ChatMessage("user", "Hello?")
 SAMPLING = SamplingParams(temperature=0.5, max_tokens=50)
@@ -140,10 +144,62 @@ def test_thinking_comes_as_a_think_block_before_the_answer(serve: Serve, field: 
     assert text(client.reply()) == "<think>\nHmm.\n</think>\n\nYes."
 
 
-def test_earlier_thoughts_are_not_sent_back(serve: Serve) -> None:
+EARLIER = ChatMessage("assistant", "Yes.", "Hm.")
+
+
+@pytest.mark.parametrize(
+    ("keep", "sent"),
+    [
+        ("auto", {"content": "Yes.", "reasoning_content": "Hm.", "reasoning": "Hm."}),
+        ("never", {"content": "Yes."}),
+        ("always", {"content": "<think>\nHm.\n</think>\n\nYes."}),
+    ],
+)
+def test_earlier_thoughts_are_sent_apart_or_as_wished(
+    serve: Serve, keep: KeepThoughts, sent: dict[str, str]
+) -> None:
     client = serve()
-    client.reply(QUESTION, ChatMessage("assistant", "<think>\nHm.\n</think>\n\nYes."), QUESTION)
-    assert client.server.chats[0].json["messages"][1]["content"] == "Yes."
+    client.reply(QUESTION, EARLIER, QUESTION, sampling=SamplingParams(keep_thoughts=keep))
+    assert client.server.chats[0].json["messages"][1] == {"role": "assistant", **sent}
+
+
+def test_a_server_that_reads_no_thoughts_gets_none() -> None:
+    assert as_read((EARLIER,), OPENAI, "auto") == (ChatMessage("assistant", "Yes."),)
+
+
+@pytest.mark.parametrize(
+    ("level", "sent"),
+    [
+        ("auto", {}),
+        ("off", {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}}),
+        (
+            "low",
+            {
+                "chat_template_kwargs": {"enable_thinking": True, "thinking": True},
+                "reasoning_effort": "low",
+            },
+        ),
+    ],
+)
+def test_thinking_is_chosen_by_arguments_of_the_template(
+    serve: Serve, level: Thinking, sent: dict[str, object]
+) -> None:
+    client = serve()
+    client.reply(QUESTION, sampling=SamplingParams(thinking=level))
+    body = client.server.chats[0].json
+    assert {name: body[name] for name in ("chat_template_kwargs", "reasoning_effort") if name in body} == sent
+    assert client.info.capabilities.thinking == ("off", "on", "low", "medium", "high")
+
+
+def test_thinking_that_a_server_refuses_is_left_out_and_cannot_be_chosen_any_more() -> None:
+    sent = {"model": "m", "messages": [QUESTION], "stream": True, "reasoning_effort": "low"}
+    refused = parse_refusal(b'{"error": {"message": "Unrecognized request argument: reasoning_effort"}}')
+    adaptation = Adaptation().learn_from(sent, refused)
+    assert "reasoning_effort" not in adaptation.applied(sent)
+    assert adaptation.thinking(OPENAI) == ()
+    assert adaptation.thinking(VLLM) == ("off", "on")
+    [note] = adaptation.notes(Adaptation(), "gpt at lab", OPENAI)
+    assert note == "gpt at lab does not let thinking be chosen: requests go without."
 
 
 def test_a_stop_string_cuts_the_reply_also_where_the_server_does_not(serve: Serve) -> None:

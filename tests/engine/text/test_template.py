@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.engine.base import PromptTooLong
 from ttchat_tui.engine.text.template import (
     PLAIN_STOP,
@@ -22,6 +23,7 @@ from ttchat_tui.engine.text.template import (
     merge_system,
     shorten,
 )
+from ttchat_tui.engine.text.thinking import with_thoughts
 
 CHATML = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
@@ -195,3 +197,91 @@ def test_a_prompt_of_one_system_message_is_not_cut() -> None:
     assert shorten([ChatMessage("system", "abc")], words, 1) == FittedMessages(
         (ChatMessage("system", "abc"),), 3, 0
     )
+
+
+QWEN = (
+    "{%- for m in messages %}{{- '<|im_start|>' + m.role + '\n' }}"
+    "{%- if m.role == 'assistant' and m.reasoning_content is defined and loop.last %}"
+    "{{- '<think>\n' + m.reasoning_content + '\n</think>\n\n' }}{%- endif %}{{- m.content + '<|im_end|>\n' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}"
+    "{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}{%- endif %}"
+)
+"""As Qwen3's: thoughts of earlier turns are dropped, those after the last question stay."""
+SMOL = (
+    "{%- if enable_thinking is not defined -%}{%- set enable_thinking = true -%}{%- endif -%}"
+    "{{ '/think' if enable_thinking else '/no_think' }}{% for m in messages %}[{{ m.content }}]{% endfor %}"
+)
+"""As SmolLM3's: the argument has a default."""
+DEEPSEEK = (
+    "{% if not thinking is defined %}{% if enable_thinking is defined %}{% set thinking = enable_thinking %}"
+    "{% else %}{% set thinking = false %}{% endif %}{% endif %}"
+    "{% for m in messages %}[{{ m.content }}]{% endfor %}{{ '<think>' if thinking else '</think>' }}"
+)
+"""As DeepSeek V3.1's: two names for one switch."""
+GPT_OSS = (
+    "{%- macro system() %}{%- if reasoning_effort is not defined %}{%- set reasoning_effort = 'medium' %}{%- endif %}"
+    "{{- 'Reasoning: ' + reasoning_effort + '\n' }}{%- endmacro %}{{ system() }}"
+    "{%- for m in messages %}{%- if m.thinking is defined %}{{- '<' + m.thinking + '>' }}{%- endif %}{{ m.content }}{%- endfor %}"
+)
+"""As gpt-oss's: the argument is read in a macro, and thoughts have another name."""
+LOCAL = "{% for m in messages %}{% set thinking = m.thinking %}{{ m.content }}{{ thinking }}{% endfor %}"
+SWITCH: tuple[Thinking, ...] = ("off", "on")
+EFFORTS: tuple[Thinking, ...] = ("low", "medium", "high")
+
+
+@pytest.mark.parametrize(
+    ("source", "levels", "prompts"),
+    [
+        (
+            QWEN,
+            SWITCH,
+            {
+                "auto": "assistant\n",
+                "on": "assistant\n",
+                "off": "<think>\n\n</think>\n\n",
+                "low": "assistant\n",
+            },
+        ),
+        (SMOL, SWITCH, {"auto": "/think[Hi]", "on": "/think[Hi]", "off": "/no_think[Hi]"}),
+        (DEEPSEEK, SWITCH, {"auto": "[Hi]</think>", "on": "[Hi]<think>", "off": "[Hi]</think>"}),
+        (
+            GPT_OSS,
+            EFFORTS,
+            {"auto": "Reasoning: medium\nHi", "high": "Reasoning: high\nHi", "off": "medium\nHi"},
+        ),
+        (LOCAL, (), {"auto": "Hi", "on": "Hi"}),
+        (CHATML, (), {"on": "assistant\n"}),
+        ("", (), {"on": "Assistant:"}),
+    ],
+    ids=["qwen", "smol", "deepseek", "gpt-oss", "a name of its own", "chatml", "no template"],
+)
+def test_thinking_is_what_the_template_reads(
+    source: str, levels: tuple[Thinking, ...], prompts: dict[Thinking, str]
+) -> None:
+    template = ChatTemplate(source, {}, ())
+    assert template.thinking == levels
+    for level, end in prompts.items():
+        prompt = template.render([ChatMessage("user", "Hi")], thinking=level)
+        assert prompt.endswith(end), level
+
+
+THOUGHTFUL = (
+    ChatMessage("user", "Q"),
+    ChatMessage("assistant", "A", "why <|im_end|>"),
+    ChatMessage("user", "R"),
+)
+
+
+def test_a_template_keeps_or_drops_the_thoughts_it_reads() -> None:
+    assert "why" not in ChatTemplate(QWEN, {}, ()).render(THOUGHTFUL)
+    # A control token in a thought is text, as in contents.
+    pieces = ChatTemplate(GPT_OSS, {}, ["<|im_end|>"]).pieces(THOUGHTFUL)
+    assert pieces == (PromptPiece("Reasoning: medium\nQ<why <|im_end|>>AR", False),)
+
+
+def test_thoughts_can_be_kept_or_left_out_whatever_the_template_does() -> None:
+    template = ChatTemplate(GPT_OSS, {}, ())
+    always = template.render(with_thoughts(THOUGHTFUL, "always"))
+    assert always.endswith("Q<think>\nwhy <|im_end|>\n</think>\n\nAR")
+    assert template.render(with_thoughts(THOUGHTFUL, "never")).endswith("QAR")
+    assert with_thoughts(THOUGHTFUL, "auto") == THOUGHTFUL

@@ -67,7 +67,12 @@ class CpuEngine:
             vocab_size=model.vocab_size,
             load_s=time.perf_counter() - started,
             threads=model.threads,
-            capabilities=Capabilities(logprobs=True, kv_reuse=True, batch_sizes=_batch_sizes(model)),
+            capabilities=Capabilities(
+                logprobs=True,
+                kv_reuse=True,
+                batch_sizes=_batch_sizes(model),
+                thinking=self._responder.thinking,
+            ),
             recommended=model.recommended,
             parameters=model.parameters,
             is_speculating=model.lookup is not None,

@@ -11,6 +11,7 @@ import msgspec
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, PromptCounted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.domain.thoughts import OPENING, opens_thought
 from ttchat_tui.engine.base import EngineError, refusal, require_rows
 from ttchat_tui.engine.decoding.job import PREFILL_CHUNK, ReplyJob
@@ -58,6 +59,11 @@ class Responder:
         self._prefill_chunk = prefill_chunk
         self._prompts = PromptBuilder(template, tokenizer, context_length)
 
+    @property
+    def thinking(self) -> tuple[Thinking, ...]:
+        """`Capabilities.thinking`."""
+        return self._template.thinking
+
     def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
         """As `Engine.count`."""
         fitted = self._prompts.count(messages)
@@ -75,7 +81,10 @@ class Responder:
             require_rows(request.rows, self._batch_sizes)
             unfinished = self._unfinished_reply(request)
             prompt = self._prompts.build(
-                request.messages, continue_last=request.continue_last, unfinished=unfinished
+                request.messages,
+                continue_last=request.continue_last,
+                unfinished=unfinished,
+                sampling=request.sampling,
             )
         except EngineError as error:
             yield refusal(request, error.info)

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.engine.served.dialects import Dialect
 from ttchat_tui.engine.served.refusal import Refusal
 
@@ -82,10 +83,18 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
         names = {name for name, field in dialect.fields.items() if not self._is_refused(field.name)}
         return frozenset({*names, "stop"})
 
+    def thinking(self, dialect: Dialect) -> tuple[Thinking, ...]:
+        """The values of `SamplingParams.thinking` of which no field was refused."""
+        return tuple(
+            level for level, fields in dialect.thinking.items() if not any(map(self._is_refused, fields))
+        )
+
     def notes(self, before: Adaptation, who: str, dialect: Dialect) -> tuple[str, ...]:
         """Sentences for the user about what changed since `before`. `who` names model and server."""
         lost = sorted(name for name in before.sampling(dialect) - self.sampling(dialect) if name != "stop")
         notes = [f"{who} does not support {', '.join(lost)}: requests go without."] if lost else []
+        if before.thinking(dialect) and not self.thinking(dialect):
+            notes.append(f"{who} does not let thinking be chosen: requests go without.")
         new = self.refused - before.refused
         if "stop" in new:
             notes.append(f"{who} does not support stop strings: they are applied here.")

@@ -133,4 +133,5 @@ def _exact(tokens: object) -> TokenCount | None:
 
 
 def _size(messages: Sequence[ChatMessage]) -> int:
-    return sum(len(message.content.encode("utf-8", "replace")) for message in messages)
+    texts = (text for message in messages for text in (message.content, message.reasoning_content))
+    return sum(len(text.encode("utf-8", "replace")) for text in texts)

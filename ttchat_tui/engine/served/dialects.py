@@ -11,6 +11,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from ttchat_tui.domain.sampling import Thinking
+
 Counting: TypeAlias = Literal["none", "vllm", "llama.cpp", "llama-cpp-python"]
 """How the server counts a prompt (see `counting`)."""
 
@@ -43,6 +45,10 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """Sent with every request."""
     continuing: Mapping[str, Any] | None = None
     """Sent to continue the last message; None: the server always starts a new one."""
+    thinking: Mapping[Thinking, Mapping[str, Any]] = {}
+    """What is sent for each value of `SamplingParams.thinking`; the rest cannot be chosen."""
+    thoughts_as: tuple[str, ...] = ()
+    """Fields of a message for its thoughts, which the template keeps or drops; empty: the server reads none."""
     seed_bits: int = 63
     logprobs: bool = False
     most_rows: int = 1
@@ -55,6 +61,24 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 def _fields(**others: Field) -> dict[str, Field]:
     same = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "max_tokens", "stop")
     return {**{name: Field(name) for name in same}, **others}
+
+
+_EFFORTS: Final[tuple[Thinking, ...]] = ("low", "medium", "high")
+
+
+def _template_arguments(*, has_effort: bool) -> dict[Thinking, Mapping[str, Any]]:
+    """The arguments of the chat template; names that it does not know are ignored. `has_effort`: `reasoning_effort` is a
+    field of the request, which passes it on."""
+
+    def of(is_on: bool, **more: str) -> dict[str, Any]:
+        return {"chat_template_kwargs": {"enable_thinking": is_on, "thinking": is_on, **more}}
+
+    efforts = (
+        {each: {**of(True), "reasoning_effort": each} for each in _EFFORTS}
+        if has_effort
+        else {each: of(True, reasoning_effort=each) for each in _EFFORTS}
+    )
+    return {"off": of(False), "on": of(True), **efforts}
 
 
 _LLAMA_CPP: Final = _fields(
@@ -71,6 +95,8 @@ VLLM: Final = Dialect(
     # With usage in every chunk, the tokens of each chunk are known.
     stream_options={"include_usage": True, "continuous_usage_stats": True},
     continuing={"continue_final_message": True, "add_generation_prompt": False},
+    thinking=_template_arguments(has_effort=True),
+    thoughts_as=("reasoning_content", "reasoning"),  # the older name, and the newer one
     logprobs=True,
     most_rows=8,
     counting="vllm",
@@ -80,6 +106,8 @@ LLAMA_CPP: Final = Dialect(
     fields=_LLAMA_CPP,
     extra={"return_progress": True},
     continuing={},
+    thinking=_template_arguments(has_effort=False),
+    thoughts_as=("reasoning_content",),
     seed_bits=32,
     logprobs=True,
     counting="llama.cpp",
@@ -101,11 +129,23 @@ TRANSFORMERS: Final = Dialect(
     stream_options={},
     is_loading_on_demand=True,
 )
-OLLAMA: Final = Dialect(name="Ollama", fields=_fields(), continuing={}, seed_bits=32)
-OPENAI_ITSELF: Final = Dialect(
-    name="OpenAI", fields=_fields(max_tokens=Field("max_completion_tokens")), most_rows=8
+_ONLY_EFFORT: Final[dict[Thinking, Mapping[str, Any]]] = {
+    each: {"reasoning_effort": each} for each in _EFFORTS
+}
+OLLAMA: Final = Dialect(
+    name="Ollama",
+    fields=_fields(),
+    continuing={},
+    thinking={"off": {"reasoning_effort": "none"}, **_ONLY_EFFORT},
+    seed_bits=32,
 )
-OPENAI: Final = Dialect(name="OpenAI-compatible", fields=_fields())
+OPENAI_ITSELF: Final = Dialect(
+    name="OpenAI",
+    fields=_fields(max_tokens=Field("max_completion_tokens")),
+    thinking=_ONLY_EFFORT,
+    most_rows=8,
+)
+OPENAI: Final = Dialect(name="OpenAI-compatible", fields=_fields(), thinking=_ONLY_EFFORT)
 
 DIALECTS: Final = (VLLM, LLAMA_CPP, LLAMA_CPP_PYTHON, TRANSFORMERS, OLLAMA, OPENAI_ITSELF, OPENAI)
 

@@ -20,6 +20,7 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, LoadProgress, ProgressReporter, PromptCounted
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec, RemoteOptions
+from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.engine.base import (
     EngineError,
     LoadCancelled,
@@ -39,6 +40,8 @@ from ttchat_tui.engine.served.probing import probe
 from ttchat_tui.engine.served.responder import ServedResponder
 from ttchat_tui.engine.served.route import speaks_tls
 from ttchat_tui.engine.served.survey import Survey, context_of, has_model, namesakes, signs_of, survey
+from ttchat_tui.engine.text.template_process import variables_of
+from ttchat_tui.engine.text.thinking import levels_of
 
 _log = logging.getLogger(__name__)
 
@@ -275,11 +278,25 @@ def _chosen(model: str, found: Survey, endpoint: Endpoint) -> str:
 def _capabilities(found: Survey, adaptation: Adaptation, options: RemoteOptions) -> Capabilities:
     return Capabilities(
         sampling=adaptation.sampling(found.dialect),
+        thinking=_thinking(found, adaptation),
         live_sampling=False,
         logprobs=found.dialect.logprobs and options.logprobs and "logprobs" not in adaptation.refused,
         batch_sizes=_batch_sizes(found),
         continues=found.dialect.continuing is not None,
     )
+
+
+def _thinking(found: Survey, adaptation: Adaptation) -> tuple[Thinking, ...]:
+    """What can be chosen: of what the dialect sends, what the template understands where the server reports it."""
+    levels = adaptation.thinking(found.dialect)
+    if not found.template:
+        return levels
+    try:
+        understood = levels_of(variables_of(found.template))
+    except EngineError as error:
+        _log.info("the server's chat template cannot be read: %s", error)
+        return levels
+    return tuple(level for level in levels if level in understood)
 
 
 def _batch_sizes(found: Survey) -> tuple[int, ...]:

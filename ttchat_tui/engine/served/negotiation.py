@@ -21,7 +21,7 @@ from ttchat_tui.engine.served.dialects import Dialect
 from ttchat_tui.engine.served.errors import status_error
 from ttchat_tui.engine.served.overflow import Overflow, overflow
 from ttchat_tui.engine.served.refusal import parse_refusal
-from ttchat_tui.engine.served.request import body_of
+from ttchat_tui.engine.served.request import as_sent, body_of
 from ttchat_tui.engine.text.template import shorten
 
 RESERVE: Final = 512
@@ -127,7 +127,9 @@ class Negotiation:
             max_tokens=max(min(sampling.max_tokens, room), 1),
             logprobs=self._asks_logprobs,
         )
-        return {**self._quirks.adaptation.applied(body), **self._own}
+        fields = self._quirks.adaptation.applied(body)
+        fields["messages"] = [as_sent(message, self._dialect) for message in fields["messages"]]
+        return {**fields, **self._own}
 
     def answer(
         self, terms: RowSampling, status: int, answer: bytes, sent: Mapping[str, Any]
@@ -170,6 +172,9 @@ class Negotiation:
         self.capabilities = msgspec.structs.replace(
             self.capabilities,
             sampling=sampling,
+            thinking=tuple(
+                level for level in adaptation.thinking(self._dialect) if level in self.capabilities.thinking
+            ),
             logprobs=self.capabilities.logprobs and "logprobs" not in adaptation.refused,
         )
         who = f"{self._model} at {self._caller.endpoint.name}"

@@ -6,22 +6,33 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.sampling import KeepThoughts, SamplingParams
 from ttchat_tui.domain.thoughts import extract_answer
 from ttchat_tui.engine.served.dialects import Dialect
+from ttchat_tui.engine.text.thinking import with_thoughts
 
 _MOST_STOPS: Final = 4
 """OpenAI's limit of stop strings. The client applies all of them anyway."""
 
 
-def without_thoughts(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
-    """`messages` without the think blocks of earlier answers, as reasoning models expect them."""
-    return tuple(
-        ChatMessage("assistant", answer)
-        if message.role == "assistant" and (answer := extract_answer(message.content))
-        else message
-        for message in messages
-    )
+def as_read(
+    messages: Sequence[ChatMessage], dialect: Dialect, keep: KeepThoughts, *, continue_last: bool = False
+) -> tuple[ChatMessage, ...]:
+    """`messages` as the server reads them: thoughts of earlier replies apart where it can, else left out, unless they are
+    to be kept; of a reply to continue, the answer."""
+    known = "never" if keep == "auto" and not dialect.thoughts_as else keep
+    found = list(with_thoughts(messages, known))
+    if continue_last and (answer := extract_answer(found[-1].content)):
+        found[-1] = ChatMessage("assistant", answer)
+    return tuple(found)
+
+
+def as_sent(message: ChatMessage | dict[str, Any], dialect: Dialect) -> ChatMessage | dict[str, Any]:
+    """`message` with its thoughts under each name that servers of this kind read."""
+    if not isinstance(message, ChatMessage) or not message.reasoning_content:
+        return message
+    thoughts = dict.fromkeys(dialect.thoughts_as, message.reasoning_content)
+    return {"role": message.role, "content": message.content, **thoughts}
 
 
 def is_thinking(messages: Sequence[ChatMessage]) -> bool:
@@ -60,6 +71,7 @@ def body_of(
         body["stream_options"] = dict(dialect.stream_options)
     if logprobs and dialect.logprobs:
         body["logprobs"] = True
+    body |= dialect.thinking.get(sampling.thinking, {})
     if continue_last:
         body |= dialect.continuing or {}
     return body

@@ -36,7 +36,7 @@ from ttchat_tui.engine.served.negotiation import (
     budget_of,
 )
 from ttchat_tui.engine.served.reply_assembler import WHOLE, Seam
-from ttchat_tui.engine.served.request import is_thinking, without_thoughts
+from ttchat_tui.engine.served.request import as_read, is_thinking
 from ttchat_tui.engine.served.row_request import MAX_ROWS, RowRequest, Transport
 from ttchat_tui.engine.served.served_reply import ServedReply
 from ttchat_tui.engine.text.template import fit, shorten
@@ -82,7 +82,7 @@ class ServedResponder:
 
     def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
         """As `Engine.count`."""
-        messages = without_thoughts(messages)
+        messages = as_read(messages, self._dialect, "auto")
         whole = self._counter.count(messages)
         tokens, dropped = whole.tokens, 0
         if self._context_length and tokens > self._budget:
@@ -101,7 +101,12 @@ class ServedResponder:
         received_s = time.perf_counter()
         try:
             require_rows(request.rows, self._capabilities.batch_sizes)
-            messages = without_thoughts(request.messages)
+            messages = as_read(
+                request.messages,
+                self._dialect,
+                request.sampling.keep_thoughts,
+                continue_last=request.continue_last,
+            )
             if request.continue_last and self._dialect.continuing is None:
                 tail = messages[-1].content[-_TAIL:].strip()
                 messages = (*messages, ChatMessage("user", _GO_ON.format(tail=tail)))

@@ -72,6 +72,8 @@ class Survey(msgspec.Struct, frozen=True):
     """Context length of all its models; 0 if it does not say."""
     slots: int = 0
     """Requests it runs concurrently; 0 if it does not say."""
+    template: str = ""
+    """The chat template's source; empty if it does not say."""
     version: str = ""
 
 
@@ -143,6 +145,7 @@ def signs_of(caller: Caller, tick: Tick, models: tuple[ServedModel, ...] = (), s
         if dialect is LLAMA_CPP
         else 0,
         slots=count_of(props.get("total_slots")) or 0,
+        template=template if isinstance(template := props.get("chat_template"), str) else "",
         version=str((version or ollama).get("version", props.get("build_info", "")))[:40],
     )
 

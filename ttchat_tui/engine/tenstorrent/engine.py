@@ -227,6 +227,7 @@ def _capabilities(loaded: _Loaded) -> Capabilities:
         logprobs=loaded.draws is None,
         batch_sizes=loaded.batch_sizes,
         kv_reuse=loaded.stepper.reuses_prefix,
+        thinking=loaded.responder.thinking,
     )
 
 

@@ -8,7 +8,9 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.text.template import ChatTemplate, FittedMessages, fit, shorten
+from ttchat_tui.engine.text.thinking import with_thoughts
 from ttchat_tui.engine.text.token_ledger import (
     NO_UNFINISHED_REPLY,
     EncodedPiece,
@@ -17,6 +19,7 @@ from ttchat_tui.engine.text.token_ledger import (
     UnfinishedReply,
 )
 
+DEFAULTS: Final = SamplingParams()
 _RESERVE: Final = 512
 """Tokens kept free for a reply, or a quarter of the context if that is less. The same for every request, so that a count
 predicts the prompt of a reply exactly."""
@@ -54,8 +57,9 @@ class PromptBuilder:
         *,
         continue_last: bool = False,
         unfinished: UnfinishedReply = NO_UNFINISHED_REPLY,
+        sampling: SamplingParams = DEFAULTS,
     ) -> EncodedPrompt:
-        """`unfinished` is the reply to continue, with its ids.
+        """`unfinished` is the reply to continue, with its ids. Of `sampling`, `TEMPLATE_FIELDS` matter.
 
         Raises:
             PromptTooLong: a single message does not fit.
@@ -65,10 +69,11 @@ class PromptBuilder:
         made: dict[tuple[ChatMessage, ...], tuple[EncodedPiece, ...]] = {}
 
         def count(kept: Sequence[ChatMessage]) -> int:
-            pieces = self._template.pieces(kept, continue_last=continue_last)
+            pieces = self._template.pieces(kept, continue_last=continue_last, thinking=sampling.thinking)
             encoded = made[tuple(kept)] = tuple(self._ledger.encode(pieces, unfinished))
             return sum(len(ids) for _, ids in encoded)
 
+        messages = with_thoughts(messages, sampling.keep_thoughts)
         fitted = fit(messages, count, self._context_length, self._reserve)
         return EncodedPrompt(made[fitted.messages], fitted.dropped)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.engine.base import PromptTooLong
-from ttchat_tui.engine.text.template_process import TemplateError, TemplateRefusal, render
+from ttchat_tui.engine.text.template_process import TemplateError, TemplateRefusal, render, variables_of
+from ttchat_tui.engine.text.thinking import arguments_of, levels_of
 
 PLAIN_TEMPLATE: Final = (
     "{{ bos_token }}{% for message in messages %}"
@@ -69,6 +72,9 @@ class ChatTemplate:
         # Longest first: an alternation takes the first that matches, tokenizers take the longest.
         longest_first = sorted(filter(None, controls), key=len, reverse=True)
         self._controls = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        self._variables = variables_of(self._source)
+        self.thinking = levels_of(self._variables)
+        """What of `SamplingParams.thinking` it understands."""
         self.has_system_role = self._accepts_system()
 
     def render(
@@ -77,6 +83,7 @@ class ChatTemplate:
         *,
         add_generation_prompt: bool = True,
         continue_last: bool = False,
+        thinking: Thinking = "auto",
     ) -> str:
         """The prompt as text. With `continue_last` it ends inside the last message.
 
@@ -84,7 +91,10 @@ class ChatTemplate:
             TemplateError: the template refuses these messages.
         """
         pieces = self.pieces(
-            messages, add_generation_prompt=add_generation_prompt, continue_last=continue_last
+            messages,
+            add_generation_prompt=add_generation_prompt,
+            continue_last=continue_last,
+            thinking=thinking,
         )
         return "".join(piece.text for piece in pieces)
 
@@ -94,6 +104,7 @@ class ChatTemplate:
         *,
         add_generation_prompt: bool = True,
         continue_last: bool = False,
+        thinking: Thinking = "auto",
     ) -> tuple[PromptPiece, ...]:
         """The prompt, split at control tokens. Empty pieces are left out.
 
@@ -102,11 +113,13 @@ class ChatTemplate:
         """
         if not self.has_system_role:
             messages = merge_system(messages)
-        hidden = _Hidden(self._controls, self._source, [message.content for message in messages])
-        dicts = [{"role": m.role, "content": hidden.hide(m.content)} for m in messages]
+        texts = [text for message in messages for text in (message.content, message.reasoning_content)]
+        hidden = _Hidden(self._controls, self._source, texts)
+        dicts = [_as_dict(message, hidden) for message in messages]
         if continue_last:
             dicts[-1]["content"] += hidden.end_mark + " "
-        text = self._run(dicts, add_generation_prompt and not continue_last)
+        arguments = arguments_of(thinking, self._variables)
+        text = self._run(dicts, add_generation_prompt and not continue_last, arguments)
         if continue_last:
             text = _cut_at(text, hidden.end_mark)
         return tuple(self._split(text, hidden))
@@ -123,13 +136,19 @@ class ChatTemplate:
             pieces.append(PromptPiece(hidden.reveal(text[position:]), False))
         return pieces
 
-    def _run(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
+    def _run(
+        self,
+        messages: list[dict[str, str]],
+        add_generation_prompt: bool,
+        arguments: Mapping[str, bool | str] = MappingProxyType({}),
+    ) -> str:
         variables = {
             "messages": messages,
             "tools": None,
             "documents": None,
             "add_generation_prompt": add_generation_prompt,
             **self._special,
+            **arguments,
         }
         return render(self._source, variables)
 
@@ -160,6 +179,14 @@ class _Hidden:
 
     def reveal(self, text: str) -> str:
         return text.translate(self._back)
+
+
+def _as_dict(message: ChatMessage, hidden: _Hidden) -> dict[str, str]:
+    """The message as a template reads it. Thoughts have two names: `thinking` is gpt-oss's."""
+    found = {"role": message.role, "content": hidden.hide(message.content)}
+    if message.reasoning_content:
+        found["reasoning_content"] = found["thinking"] = hidden.hide(message.reasoning_content)
+    return found
 
 
 def merge_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ttchat_tui.domain.user_paths import current_folder
@@ -168,7 +168,8 @@ def render(source: str, variables: Mapping[str, Any]) -> str:
     Raises:
         TemplateError: it is not valid Jinja, refuses the messages, or exceeds a limit.
     """
-    contents = sum(len(message["content"]) for message in variables.get("messages", ()))
+    messages: Sequence[Mapping[str, str]] = variables.get("messages", ())
+    contents = sum(len(text) for message in messages for text in message.values())
     most = _EXTRA_OUTPUT + _OUTPUT_FACTOR * contents
     answer = _PROCESS.ask({"source": source, "variables": variables, "most": most, "cpu_s": CPU_S})
     if (text := answer.get("text")) is not None:
@@ -176,7 +177,7 @@ def render(source: str, variables: Mapping[str, Any]) -> str:
     reason = answer["reason"]
     match answer["fault"]:
         case "broken":
-            raise TemplateError(f"The model's chat template is broken: {reason}")
+            raise _broken(reason)
         case "too large":
             raise TemplateError(
                 f"The model's chat template makes an endless prompt: it was stopped after {most:,} characters.",
@@ -184,3 +185,19 @@ def render(source: str, variables: Mapping[str, Any]) -> str:
             )
         case _:
             raise TemplateRefusal(f"The model's chat template refuses this conversation: {reason}")
+
+
+def variables_of(source: str) -> frozenset[str]:
+    """The names that `source` reads and does not define: what it understands as arguments.
+
+    Raises:
+        TemplateError: it is not valid Jinja.
+    """
+    answer = _PROCESS.ask({"source": source, "cpu_s": CPU_S})
+    if (names := answer.get("names")) is not None:
+        return frozenset(names)
+    raise _broken(answer["reason"])
+
+
+def _broken(reason: str) -> TemplateError:
+    return TemplateError(f"The model's chat template is broken: {reason}")

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import jinja2
 import jinja2.ext
+import jinja2.meta
 import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
@@ -50,9 +51,13 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
-def _answer(request: dict[str, Any]) -> dict[str, str]:
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    """The rendered text; for a request without variables, the names that the template reads."""
     try:
         try:
+            if "variables" not in request:
+                tree = environment().parse(request["source"])
+                return {"names": sorted(jinja2.meta.find_undeclared_variables(tree))}
             template = _compiled(request["source"])
         except (jinja2.TemplateError, RecursionError, SyntaxError, ValueError) as error:
             return {"fault": "broken", "reason": _words(error)}

@@ -39,7 +39,7 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
-from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.sampling import SamplingParams, Thinking
 from ttchat_tui.engine.base import Engine, EngineError, ModelLoadError, PromptTooLong, require_rows
 from ttchat_tui.engine.runtime.host import EngineHost
 
@@ -65,6 +65,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     batch_sizes: tuple[int, ...] = (1,)
     honours: frozenset[str] = Capabilities().sampling
     """Sampling parameters that the engine says it honours."""
+    thinking: tuple[Thinking, ...] = ()
+    """What the engine says of thinking."""
     notes: tuple[str, ...] = ()
     """Notes of a load."""
     refuses: tuple[str, Capabilities] | None = None
@@ -163,7 +165,10 @@ class ScriptedEngine:
             load_s=LOAD_S / 10,
             threads=1,
             capabilities=Capabilities(
-                sampling=self.script.honours, kv_reuse=True, batch_sizes=self.script.batch_sizes
+                sampling=self.script.honours,
+                thinking=self.script.thinking,
+                kv_reuse=True,
+                batch_sizes=self.script.batch_sizes,
             ),
             notes=self.script.notes,
             recommended=SamplingParams(temperature=0.6),

@@ -10,6 +10,7 @@ import typer
 
 from ttchat_tui.cli.choices import engine_settings
 from ttchat_tui.domain import model_spec
+from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.domain.text import decoded
 
 OutputFormat: TypeAlias = Literal["text", "json", "jsonl"]
@@ -63,6 +64,10 @@ Seed: TypeAlias = Annotated[int | None, typer.Option(help="The same seed gives t
 Stop: TypeAlias = Annotated[
     list[str] | None, typer.Option(help="End the reply before this text; may be repeated.")
 ]
+Think: TypeAlias = Annotated[
+    Thinking | None,
+    typer.Option(help="Whether, or how long, the model thinks, if its chat template understands it."),
+]
 Output: TypeAlias = Annotated[OutputFormat, typer.Option(help="With -p: what goes to stdout.")]
 Candidates: TypeAlias = Annotated[
     int, typer.Option(min=1, help="With -p: this many replies at once, each with its own seed.")
@@ -83,6 +88,7 @@ _SETTINGS: Final[dict[str, str]] = {
     "isolation": "model.isolation",
     "system": "system_prompt",
     "theme": "ui.theme",
+    "think": "sampling.thinking",
     **{
         name: f"sampling.{name}"
         for name in (

@@ -115,6 +115,7 @@ def start(
     repetition_penalty: flags.RepetitionPenalty = None,
     seed: flags.Seed = None,
     stop: flags.Stop = None,
+    think: flags.Think = None,
     output: flags.Output = "text",
     candidates: flags.Candidates = 1,
     no_save: flags.NoSave = False,

@@ -27,6 +27,7 @@ from ttchat_tui.ui.screens.prompt_actions import PromptActions
 from ttchat_tui.ui.screens.queueing import Queueing
 from ttchat_tui.ui.screens.recalling import Recalling
 from ttchat_tui.ui.screens.sidebars import SIDEBARS
+from ttchat_tui.ui.screens.thinking import ThinkingActions
 from ttchat_tui.ui.screens.transcript_actions import TranscriptActions
 from ttchat_tui.ui.screens.updates import UpdateDrawing
 from ttchat_tui.ui.services import Services
@@ -51,6 +52,7 @@ class ChatScreen(
     FileActions,
     PromptActions,
     Attaching,
+    ThinkingActions,
     DirtySpanScreen[None],
 ):
     """The app's main screen; dialogs open on top of it."""

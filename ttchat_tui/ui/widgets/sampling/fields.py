@@ -51,6 +51,12 @@ STOP_HELP: Final = (
     "The reply ends before any of these. Separate them by spaces or commas; "
     'write "two words" in quotes, a line break as \\n. Enter applies.'
 )
+AUTO: Final = "auto"
+THINKING_HELP: Final = (
+    "Whether, or how long, the model thinks before it answers; auto leaves it to the chat template. "
+    "It applies to the next message."
+)
+NOT_UNDERSTOOD: Final = "This model's chat template has no such choice."
 SYSTEM_HELP: Final = "Instructions to the model, before the conversation."
 UNSUPPORTED: Final = "Not supported by this engine."
 

@@ -20,13 +20,16 @@ from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.preset import BUILT_IN, Preset
 from ttchat_tui.domain.sampling import MODEL_DEFAULT, RANGES, SamplingParams, with_preset
 from ttchat_tui.ui.widgets.sampling.fields import (
+    AUTO,
     MAX_TOKENS_HELP,
     MORE_SLIDERS,
+    NOT_UNDERSTOOD,
     SEED_HELP,
     SLIDER_KEYS,
     SLIDERS,
     STOP_HELP,
     SYSTEM_HELP,
+    THINKING_HELP,
     UNSUPPORTED,
     SliderField,
     limits,
@@ -90,6 +93,8 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._seed = self._number("seed", "seed", SEED_HELP, none_text="random")
         self._stop = StopField("stop")
         self._help["stop"] = STOP_HELP
+        self._thinking = PresetField("thinking", (AUTO,))
+        self._levels: tuple[str, ...] = ()
         self._more = Collapsible(
             *(self._sliders[field.name] for field in MORE_SLIDERS),
             title="more",
@@ -109,6 +114,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         yield self._max_tokens
         yield self._seed
         yield self._stop
+        yield self._thinking
         yield Label("system prompt", classes="heading", markup=False)
         yield self._system_prompt
 
@@ -189,6 +195,19 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             row.disabled = not is_supported
             row.tooltip = Content(self._help[name] if is_supported else f"{UNSUPPORTED}\n{self._help[name]}")
 
+        self._levels = capabilities.thinking
+        self._thinking.disabled = not self._levels
+        note = "" if self._levels else f"{NOT_UNDERSTOOD}\n"
+        self._thinking.tooltip = Content(f"{note}{THINKING_HELP}")
+        self._show_thinking()
+
+    def _show_thinking(self) -> None:
+        """A value that this model's template does not understand is shown while it is set."""
+        value = self._params.thinking
+        names = (AUTO, *self._levels)
+        self._thinking.set_names(names if value in names else (*names, value))
+        self._thinking.show(value)
+
     def set_context_length(self, tokens: int) -> None:
         """Limit the reply's length to the model's context; 0: unknown, any length is allowed."""
         self._max_tokens.high = tokens or int(limits("max_tokens")[1])
@@ -200,6 +219,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         for name, row in self._rows().items():
             row.set_value(getattr(self._params, name))
         self._stop.set_strings(self._params.stop)
+        self._show_thinking()
         self._show_preset()
 
     def _offer_presets(self) -> None:
@@ -258,6 +278,9 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     @on(PresetField.Chosen)
     def _preset_chosen(self, event: PresetField.Chosen) -> None:
         event.stop()
+        if event.field is self._thinking:
+            self._change(thinking=event.preset)
+            return
         self._preset = event.preset
         if event.preset in BUILT_IN or event.preset == MODEL_DEFAULT:
             self._apply(self._with(event.preset))

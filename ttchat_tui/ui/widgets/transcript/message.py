@@ -206,7 +206,9 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
     def _open_found(self, matcher: Matcher | None) -> None:
         if self._reply is None:
             blocks = enumerate(find_blocks(self.view.text)) if matcher is not None else ()
-            self._unfold(self._opened | {at for at, block in blocks if matcher and matcher.is_in(block.content)})
+            self._unfold(
+                self._opened | {at for at, block in blocks if matcher and matcher.is_in(block.content)}
+            )
             return
         if matcher is None and self._current is not None and (place := self.place_of_hit(self._current)):
             read = self.thought_at(place[0])

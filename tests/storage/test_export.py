@@ -10,10 +10,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import typer
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.storage.examples import SAMPLING, answer, mode_of
+from tests.storage.examples import SAMPLING, answer, ask, mode_of
+from ttchat_tui.cli.wanted_export import Wanted
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
@@ -26,6 +28,8 @@ from ttchat_tui.storage.export import (
     format_of,
     missing_folder,
     place_for,
+    render,
+    without_thoughts,
     write_export,
 )
 
@@ -287,3 +291,33 @@ def test_a_name_is_the_title_s_words() -> None:
 def test_an_invalid_file_name_is_refused(typed: str) -> None:
     with pytest.raises(StorageError, match="is not a valid file name"):
         file_path(typed)
+
+
+@pytest.mark.parametrize("format", ["markdown", "jsonl", "html", "text"])
+def test_thoughts_can_be_left_out(store: ConversationStore, format: str) -> None:
+    asked = ask(store, "Why?")
+    answer(store, asked, "<think>\nHm.\n</think>\n\nYes.\n\n<think>\nOr no?\n</think>\n\nIndeed.")
+    conversation = store.conversation(asked.conversation_id)
+    path = store.shown_path(conversation)
+    whole = render(format, conversation, path)
+    assert "Hm." in whole
+    assert "Or no?" in whole
+    part = render(format, conversation, without_thoughts(path))
+    assert "Hm." not in part
+    assert "Or no?" not in part
+    assert all(word in part for word in ("Why?", "Yes.", "Indeed."))
+
+
+def test_json_cannot_be_asked_to_leave_thoughts_out(store: ConversationStore, tmp_path: Path) -> None:
+    wanted = Wanted(
+        place=str(tmp_path / "talk.json"),
+        is_place_given=True,
+        format=None,
+        has_branches=False,
+        message=None,
+        code=None,
+        has_thoughts=False,
+    )
+    conversation = store.conversation(ask(store, "Why?").conversation_id)
+    with pytest.raises(typer.BadParameter, match="JSON has everything"):
+        wanted.export(store, conversation)

@@ -127,7 +127,7 @@ async def test_a_blank_title_is_not_accepted() -> None:
 
 async def test_save_suggests_a_markdown_file_of_the_given_name(tmp_path: Path) -> None:
     chosen = await result_of(saving(tmp_path, "mesh-devices-how"), pressing("enter"))
-    assert chosen == ("markdown", tmp_path / "mesh-devices-how.md", "branch")
+    assert chosen == ("markdown", tmp_path / "mesh-devices-how.md", "branch", True)
 
 
 async def test_another_format_changes_the_ending(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ async def test_another_format_changes_the_ending(tmp_path: Path) -> None:
         assert marked() == ["Branch", "JSONL"]
         await pilot.click("#save")
 
-    assert await result_of(saving(tmp_path, "a"), act) == ("jsonl", tmp_path / "a.jsonl", "branch")
+    assert await result_of(saving(tmp_path, "a"), act) == ("jsonl", tmp_path / "a.jsonl", "branch", True)
 
 
 async def test_an_unknown_suffix_is_reported_and_not_accepted(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ async def test_an_unknown_suffix_is_reported_and_not_accepted(tmp_path: Path) ->
         field.value = "~/notes.JSON"
         await pilot.press("enter")
 
-    assert await result_of(saving(tmp_path, "a"), act) == ("json", Path.home() / "notes.JSON", "branch")
+    assert await result_of(saving(tmp_path, "a"), act) == ("json", Path.home() / "notes.JSON", "branch", True)
 
 
 async def test_a_folder_that_will_be_created_is_announced(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ async def test_a_folder_that_will_be_created_is_announced(tmp_path: Path) -> Non
         field.value = "new/"
         await pilot.press("enter")
 
-    assert await result_of(saving(tmp_path, "a"), act) == ("markdown", Path("new/a"), "branch")
+    assert await result_of(saving(tmp_path, "a"), act) == ("markdown", Path("new/a"), "branch", True)
 
 
 async def test_existing_names_and_folders_are_announced_and_a_blank_is_not_accepted(tmp_path: Path) -> None:
@@ -182,20 +182,20 @@ async def test_existing_names_and_folders_are_announced_and_a_blank_is_not_accep
         assert any("Saves into this folder" in line for line in screen_text(pilot.app))
         await pilot.press("enter")
 
-    assert await result_of(saving(tmp_path, "a"), act) == ("markdown", tmp_path, "branch")
+    assert await result_of(saving(tmp_path, "a"), act) == ("markdown", tmp_path, "branch", True)
 
 
 async def test_the_preview_follows_what_is_chosen(tmp_path: Path) -> None:
     async def act(pilot: Pilot[None]) -> None:
-        assert any("('markdown', 'branch')" in line for line in screen_text(pilot.app))
+        assert any("('markdown', 'branch', True)" in line for line in screen_text(pilot.app))
         pilot.app.screen.query_one("#parts", RadioSet).focus()
         await pilot.press("right", "right", "enter")
         await pilot.pause()
-        assert any("('markdown', 'message')" in line for line in screen_text(pilot.app))
+        assert any("('markdown', 'message', True)" in line for line in screen_text(pilot.app))
         pilot.app.screen.query_one(Input).focus()
         await pilot.press("enter")
 
-    assert await result_of(saving(tmp_path, "a"), act) == ("markdown", tmp_path / "a.md", "message")
+    assert await result_of(saving(tmp_path, "a"), act) == ("markdown", tmp_path / "a.md", "message", True)
 
 
 async def test_all_branches_need_a_format_that_can_hold_them(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ async def test_all_branches_need_a_format_that_can_hold_them(tmp_path: Path) -> 
         pilot.app.screen.query_one(Input).focus()
         await pilot.press("enter")
 
-    assert await result_of(saving(tmp_path, "a"), act) == ("json", tmp_path / "a.json", "all")
+    assert await result_of(saving(tmp_path, "a"), act) == ("json", tmp_path / "a.json", "all", True)
 
 
 async def test_a_code_block_is_saved_under_the_suffix_of_its_language(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ async def test_a_code_block_is_saved_under_the_suffix_of_its_language(tmp_path: 
         await pilot.press("enter")
 
     chosen = await result_of(saving(tmp_path, "a", ".py"), act)
-    assert chosen == ("markdown", tmp_path / "a.py", "code")
+    assert chosen == ("markdown", tmp_path / "a.py", "code", True)
 
 
 # --- models

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from textual.widgets import Input
+
 from tests.fakes import Script
-from tests.ui.chat_app import ChatApp, reply_ended, running
+from tests.ui.chat_app import ChatApp, reply_ended, running, until
+from ttchat_tui.ui.screens.save import MarkedButton, SaveTranscript
 from ttchat_tui.ui.widgets.sampling.preset_select import PresetField
 
 REPLY = "<think>\nHm.\n</think>\n\nYes."
@@ -47,6 +50,18 @@ async def test_thinking_is_chosen_by_command_and_in_the_panel_and_kept(tmp_path:
         selected = chat.screen.transcript.selected
         assert selected == chat.session.path[1].id
         assert chat.screen.transcript.folding.is_open(selected, 0)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: isinstance(chat.app.screen, SaveTranscript))
+        without = next(each for each in chat.app.screen.query(MarkedButton) if each.name == "without")
+        without.toggle()
+        await pilot.pause()
+        chat.app.screen.query_one(Input).value = str(tmp_path / "talk.txt")
+        await pilot.pause()
+        await pilot.click("#save")
+        await until(pilot, (tmp_path / "talk.txt").exists)
+        text = (tmp_path / "talk.txt").read_text()
+        assert "Yes." in text
+        assert "Hm." not in text
 
 
 async def test_a_template_without_thinking_offers_no_choice(tmp_path: Path) -> None:

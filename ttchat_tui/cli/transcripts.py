@@ -60,6 +60,9 @@ def export(
         int | None,
         typer.Option("--code", min=1, help="Only this code block of --message, or of the last reply."),
     ] = None,
+    thoughts: Annotated[
+        bool, typer.Option("--thoughts/--no-thoughts", help="With or without the model's thoughts.")
+    ] = True,
 ) -> None:
     """Save transcripts as Markdown, JSON, JSONL, HTML or text. Prints the path of each file.
 
@@ -83,6 +86,7 @@ def export(
         has_branches=branches,
         message=message,
         code=code,
+        has_thoughts=thoughts,
     )
     with closing(open_store(paths.database)) as store:
         _require_conversations(store, conversation, list_only)

@@ -21,6 +21,7 @@ from ttchat_tui.storage.export import (
     missing_folder,
     place_for,
     render,
+    without_thoughts,
     write_code,
     write_export,
 )
@@ -42,6 +43,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Its place among those shown, from 1."""
     code: int | None
     """The place of a code block in its message, from 1."""
+    has_thoughts: bool = True
 
     def export(self, store: ConversationStore, conversation: Conversation) -> None:
         """Raises StorageError; typer.BadParameter: there is no such message or code block."""
@@ -58,6 +60,12 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         else:
             messages = [_chosen(path, self.message)]
             conversation = msgspec.structs.replace(conversation, system_prompt="")
+        if not self.has_thoughts:
+            if format == "json":
+                raise typer.BadParameter(
+                    "JSON has everything; choose another format", param_hint="--no-thoughts"
+                )
+            messages = without_thoughts(messages)
         if is_stdout:
             write_document(render(format, conversation, messages))
         else:

@@ -20,6 +20,7 @@ from pygments.util import ClassNotFound
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.thoughts import extract_answer
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export_html import export_html
 from ttchat_tui.storage.export_markdown import excerpt as excerpt
@@ -141,6 +142,16 @@ def export_messages(
         return path
     shown = {message.id: message for message in path}
     return [shown.get(message.id, message) for message in tree()]
+
+
+def without_thoughts(messages: Sequence[Message]) -> list[Message]:
+    """`messages` with the answers of replies only, for every format but JSON, which has everything."""
+    return [
+        msgspec.structs.replace(message, content=extract_answer(message.content))
+        if message.role == "assistant"
+        else message
+        for message in messages
+    ]
 
 
 def render(format: ExportFormat | str, conversation: Conversation, messages: Sequence[Message]) -> str:

@@ -14,6 +14,7 @@ from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import ProgressReporter
 from ttchat_tui.domain.imports import ImportReport
+from ttchat_tui.domain.thoughts import TAG
 from ttchat_tui.domain.updates import ConversationsChanged
 from ttchat_tui.domain.user_paths import unquoted
 from ttchat_tui.storage.errors import StorageError
@@ -42,7 +43,7 @@ class FileActions(ChatActions):
 
         def save(chosen: Saving | None) -> None:
             if chosen is not None:
-                self._save(chosen.format, chosen.target, chosen.part)
+                self._save(chosen.format, chosen.target, chosen.part, has_thoughts=chosen.has_thoughts)
 
         language, _ = self._code_block() or ("", "")
         dialog = deferred.save.SaveTranscript(
@@ -51,6 +52,7 @@ class FileActions(ChatActions):
             preview=partial(self._preview, conversation),
             selected=len(self._chosen_messages()),
             code_suffix=deferred.export.code_suffix(language) if self._code_block() else "",
+            offers_thoughts=any(has_thought(message) for message in self.session.path),
         )
         self.app.push_screen(dialog, save)
 
@@ -104,19 +106,17 @@ class FileActions(ChatActions):
             case _:
                 return self.session.path
 
-    def _preview(self, conversation: Conversation, format: str, part: str) -> Callable[[], str]:
+    def _preview(
+        self, conversation: Conversation, format: str, part: str, has_thoughts: bool
+    ) -> Callable[[], str]:
         if part == "code":
             _, code = self._code_block() or ("", "")
             return lambda: code
-        messages = self.session.path if part == "all" else self._messages_of(part)
-        return partial(
-            deferred.export.render,
-            format,
-            _without_prompt(conversation, part),
-            messages[:_PREVIEWED_MESSAGES],
-        )
+        messages = (self.session.path if part == "all" else self._messages_of(part))[:_PREVIEWED_MESSAGES]
+        kept = messages if has_thoughts else deferred.export.without_thoughts(messages)
+        return partial(deferred.export.render, format, _without_prompt(conversation, part), kept)
 
-    def _save(self, format: str, target: Path, part: str) -> None:
+    def _save(self, format: str, target: Path, part: str, *, has_thoughts: bool = True) -> None:
         conversation = self._conversation_to_save()
         if conversation is None:
             return
@@ -130,6 +130,7 @@ class FileActions(ChatActions):
                 path = export.write_code(named, code)
             else:
                 messages = self._messages_of(part)
+                messages = messages if has_thoughts else export.without_thoughts(messages)
                 path = export.write_export(target, format, _without_prompt(conversation, part), messages)
         except StorageError as error:
             self.show_error(error.info)
@@ -168,6 +169,10 @@ class FileActions(ChatActions):
         )
         self.show_updates([ConversationsChanged()])
         self.start_search()  # it indexes what is new
+
+
+def has_thought(message: Message) -> bool:
+    return message.role == "assistant" and TAG.search(message.content) is not None
 
 
 def _without_prompt(conversation: Conversation, part: str) -> Conversation:

@@ -45,6 +45,7 @@ class Saving(NamedTuple):
     """The file or folder to write to. No file is ever replaced."""
     part: str = "branch"
     """A key of `PARTS`."""
+    has_thoughts: bool = True
 
 
 class MarkedButton(RadioButton):
@@ -66,13 +67,14 @@ class SaveTranscript(Dialog[Saving]):
         folder: Path,
         name: str,
         *,
-        preview: Callable[[str, str], Callable[[], str]],
+        preview: Callable[[str, str, bool], Callable[[], str]],
         selected: int = 1,
         code_suffix: str = "",
+        offers_thoughts: bool = False,
     ) -> None:
         """`name`: the suggested file name, without a suffix. `preview`: what renders the beginning of what would be written, by
-        format and part; it is called on another thread. `selected`: how many messages are. `code_suffix`: of the code block;
-        empty if there is none."""
+        format, part, and whether it has thoughts; it is called on another thread. `selected`: how many messages are.
+        `code_suffix`: of the code block; empty if there is none. `offers_thoughts`: there are some to leave out."""
         super().__init__()
         self._format = "markdown"
         self._part = "branch"
@@ -80,6 +82,8 @@ class SaveTranscript(Dialog[Saving]):
         self._preview = preview
         self._selected = selected
         self._code_suffix = code_suffix
+        self._offers_thoughts = offers_thoughts
+        self._has_thoughts = True
 
     def body(self) -> ComposeResult:
         with RadioSet(compact=True, id="parts"):
@@ -91,6 +95,10 @@ class SaveTranscript(Dialog[Saving]):
         with RadioSet(compact=True, id="formats"):
             for name, (_, label) in FORMATS.items():
                 yield MarkedButton(label, value=name == self._format, name=name)
+        if self._offers_thoughts:
+            with RadioSet(compact=True, id="thoughts"):
+                yield MarkedButton("With thoughts", value=True, name="with")
+                yield MarkedButton("Without", name="without")
         yield Static("", classes="preview", markup=False)
         yield LineField(self._suggested, placeholder="File", compact=True)
         yield Static("", classes="hint", markup=False)
@@ -104,7 +112,8 @@ class SaveTranscript(Dialog[Saving]):
     @work(exclusive=True)
     async def _show_preview(self) -> None:
         """Highlighting the code of a page takes longer than a frame."""
-        text = await asyncio.to_thread(_beginning, self._preview(self._format, self._part))
+        has_thoughts = self._is_with_thoughts(self._format)
+        text = await asyncio.to_thread(_beginning, self._preview(self._format, self._part, has_thoughts))
         self.query_one(".preview", Static).update(text)
 
     @on(RadioSet.Changed, "#parts")
@@ -118,7 +127,18 @@ class SaveTranscript(Dialog[Saving]):
         self._format = event.pressed.name or "markdown"
         self._show_choice()
 
+    @on(RadioSet.Changed, "#thoughts")
+    def _thoughts_chosen(self, event: RadioSet.Changed) -> None:
+        self._has_thoughts = event.pressed.name == "with"
+        self._show_choice()
+
+    def _is_with_thoughts(self, format: str) -> bool:
+        """JSON has everything."""
+        return self._has_thoughts or format == "json"
+
     def _show_choice(self) -> None:
+        for choice in self.query("#thoughts"):
+            choice.disabled = self._format == "json" or self._part == "code"
         self._show_preview()
         field = self.query_one(Input)
         known = (*(ending for ending, _ in FORMATS.values()), self._code_suffix or ".md")
@@ -162,10 +182,13 @@ class SaveTranscript(Dialog[Saving]):
         elif typed.rstrip().endswith("/"):
             suffix = self._code_suffix if self._part == "code" else ""
             name = f"{Path(self._suggested).stem}{suffix}"
-            self.dismiss(Saving(self._format, target / name, self._part))
+            self.dismiss(self._saving(self._format, target / name))
         else:
             format = self._format if self._part == "code" else self._format_of(target)
-            self.dismiss(Saving(format, target, self._part))
+            self.dismiss(self._saving(format, target))
+
+    def _saving(self, format: str, target: Path) -> Saving:
+        return Saving(format, target, self._part, self._is_with_thoughts(format))
 
     @on(Button.Pressed, "#cancel")
     def _cancel(self) -> None:

@@ -39,7 +39,7 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
-from ttchat_tui.domain.sampling import SamplingParams, Thinking
+from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams, Thinking
 from ttchat_tui.engine.base import Engine, EngineError, ModelLoadError, PromptTooLong, require_rows
 from ttchat_tui.engine.runtime.host import EngineHost
 
@@ -140,6 +140,8 @@ class ScriptedEngine:
         self.calls: list[str] = []
         """Names of the methods called, in order: for tests of the host."""
         self.requests: list[GenerationRequest] = []
+        self.counted = DEFAULTS
+        """The sampling of the last count."""
         self._spec: ModelSpec | None = None
 
     def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
@@ -175,8 +177,11 @@ class ScriptedEngine:
             parameters=134_515_008,
         )
 
-    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
+    def count(
+        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+    ) -> PromptCounted:
         self.calls.append("count")
+        self.counted = sampling
         self._require_model()
         if self.script.fault_at == "count":
             fail(self.script.fault)

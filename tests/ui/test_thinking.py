@@ -30,7 +30,7 @@ async def test_thinking_is_chosen_by_command_and_in_the_panel_and_kept(tmp_path:
         await reply_ended(pilot, chat)
         assert chat.engine.requests[-1].sampling.thinking == "low"
         field._menu.action_choose(-1)
-        await pilot.pause()
+        await until(pilot, lambda: chat.engine.counted.thinking == "off")
         await pilot.press(*"go on", "enter")
         await reply_ended(pilot, chat)
         request = chat.engine.requests[-1]

@@ -50,6 +50,9 @@ TEMPLATE_FIELDS: Final = frozenset({"thinking", "keep_thoughts"})
 """Fields for the chat template: they apply to a prompt, not to a token."""
 
 
+DEFAULTS: Final = SamplingParams()
+
+
 class SamplingDefaults(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):

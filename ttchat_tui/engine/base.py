@@ -15,6 +15,7 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
+from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 
 
 class EngineError(AppError):
@@ -77,8 +78,11 @@ class Engine(Protocol):
         """
         ...
 
-    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
-        """The length of the prompt for `messages`, and how many old messages do not fit into it.
+    def count(
+        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+    ) -> PromptCounted:
+        """The length of the prompt for `messages`, and how many old messages do not fit into it. Of `sampling`,
+        `TEMPLATE_FIELDS` matter.
 
         Raises:
             EngineError: no model is loaded, or the chat template refuses the messages.

@@ -265,7 +265,7 @@ class ChatSession(Conversations):
             return []
         if not messages:
             return [PromptCost(0, self.info.context_length, 0)]
-        self._count_id = self._host.count(messages)
+        self._count_id = self._host.count(messages, self.sampling)
         return []
 
     # --- the engine

@@ -15,6 +15,7 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, LoadPhase, LoadProgress, ProgressReporter, PromptCounted
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
+from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 from ttchat_tui.engine.base import ModelLoadError, not_loaded, refusal
 from ttchat_tui.engine.decoding.loop import Stepper
 from ttchat_tui.engine.decoding.responder import Responder
@@ -57,10 +58,12 @@ class EchoEngine:
             capabilities=Capabilities(logprobs=True, kv_reuse=True, thinking=self._responder.thinking),
         )
 
-    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
+    def count(
+        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+    ) -> PromptCounted:
         if self._responder is None:
             raise not_loaded()
-        return self._responder.count(count_id, messages)
+        return self._responder.count(count_id, messages, sampling)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         if self._responder is None:

@@ -24,6 +24,7 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, ProgressReporter, PromptCounted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
+from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 from ttchat_tui.engine.served.engine import ServedEngine
 
 REAL_URL = os.environ.get("TTCHAT_TEST_REMOTE_URL", "")
@@ -39,8 +40,10 @@ class NumberedTokens:
     def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
         return self._engine.load(spec, report)
 
-    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
-        return self._engine.count(count_id, messages)
+    def count(
+        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+    ) -> PromptCounted:
+        return self._engine.count(count_id, messages, sampling)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         for event in self._engine.generate(request, control):

@@ -24,6 +24,7 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.installation import install_command
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
+from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 from ttchat_tui.engine.base import MissingDependency, OutOfMemory, not_loaded, refusal
 from ttchat_tui.engine.cpu.preload import import_torch
 
@@ -79,10 +80,12 @@ class CpuEngine:
             notes=model.notes,
         )
 
-    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
+    def count(
+        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+    ) -> PromptCounted:
         if self._responder is None:
             raise not_loaded()
-        return self._responder.count(count_id, messages)
+        return self._responder.count(count_id, messages, sampling)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         if self._responder is None:

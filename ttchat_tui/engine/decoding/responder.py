@@ -11,7 +11,7 @@ import msgspec
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, PromptCounted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
-from ttchat_tui.domain.sampling import Thinking
+from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams, Thinking
 from ttchat_tui.domain.thoughts import OPENING, opens_thought
 from ttchat_tui.engine.base import EngineError, refusal, require_rows
 from ttchat_tui.engine.decoding.job import PREFILL_CHUNK, ReplyJob
@@ -64,9 +64,11 @@ class Responder:
         """`Capabilities.thinking`."""
         return self._template.thinking
 
-    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
+    def count(
+        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+    ) -> PromptCounted:
         """As `Engine.count`."""
-        fitted = self._prompts.count(messages)
+        fitted = self._prompts.count(messages, sampling)
         return PromptCounted(
             count_id=count_id,
             prompt_tokens=fitted.tokens,

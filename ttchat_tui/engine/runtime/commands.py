@@ -9,7 +9,7 @@ import msgspec
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.generation import GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec
-from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 
 
 class Load(msgspec.Struct, frozen=True, tag=True):
@@ -19,6 +19,7 @@ class Load(msgspec.Struct, frozen=True, tag=True):
 class CountTokens(msgspec.Struct, frozen=True, tag=True):
     count_id: int
     messages: tuple[ChatMessage, ...]
+    sampling: SamplingParams = DEFAULTS
 
 
 class Generate(msgspec.Struct, frozen=True, tag=True):

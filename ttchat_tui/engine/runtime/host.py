@@ -27,6 +27,7 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo
+from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 from ttchat_tui.engine.base import Engine, EngineDied, not_loaded
 from ttchat_tui.engine.runtime.commands import Close, CountTokens, Generate, Unload
 from ttchat_tui.engine.runtime.error_info import error_info, unfinished_reply
@@ -145,11 +146,11 @@ class EngineHost:
             self._cancel_queued()
         return control
 
-    def count(self, messages: Sequence[ChatMessage]) -> int:
-        """Count the tokens of a prompt. Returns the id that `PromptCounted` will have. There is no answer if a newer count
+    def count(self, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS) -> int:
+        """Count the tokens of a prompt, as in `Engine.count`. Returns the id that `PromptCounted` will have. There is no answer if a newer count
         follows before its turn, or without a loaded model."""
         self._last_count_id = next(self._count_ids)
-        self._commands.put(CountTokens(self._last_count_id, tuple(messages)))
+        self._commands.put(CountTokens(self._last_count_id, tuple(messages), sampling))
         return self._last_count_id
 
     def memory_bytes(self) -> int | None:
@@ -249,7 +250,7 @@ class EngineHost:
         if command.count_id != self._last_count_id or self._state != "ready":
             return
         try:
-            self._events.post(self._engine.count(command.count_id, command.messages))
+            self._events.post(self._engine.count(command.count_id, command.messages, command.sampling))
         except EngineDied as error:
             self._loads.fail(error)
         except Exception:

@@ -28,6 +28,7 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
+from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 from ttchat_tui.engine.base import EngineClosing, EngineDied, EngineError, LoadCancelled
 from ttchat_tui.engine.declaration import load_again
 from ttchat_tui.engine.factory import FACTORY
@@ -138,8 +139,10 @@ class IsolatedEngine:
                 raise
         raise AssertionError("answers never end")
 
-    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
-        answer = self._request(CountTokens(count_id, tuple(messages)), self._timeouts.silence_s)
+    def count(
+        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+    ) -> PromptCounted:
+        answer = self._request(CountTokens(count_id, tuple(messages), sampling), self._timeouts.silence_s)
         assert isinstance(answer, PromptCounted), answer
         return answer
 

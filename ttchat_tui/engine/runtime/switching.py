@@ -9,6 +9,7 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, ProgressReporter, PromptCounted
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, EngineKind, ModelSpec
+from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 from ttchat_tui.engine.base import Engine, not_loaded, refusal
 from ttchat_tui.engine.factory import ENGINES
 
@@ -68,10 +69,12 @@ class SwitchingEngine:
         self._active = engine
         return engine.load(spec, report)
 
-    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
+    def count(
+        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+    ) -> PromptCounted:
         if self._active is None:
             raise not_loaded()
-        return self._active.count(count_id, messages)
+        return self._active.count(count_id, messages, sampling)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         if self._active is None:

@@ -133,5 +133,5 @@ def _exact(tokens: object) -> TokenCount | None:
 
 
 def _size(messages: Sequence[ChatMessage]) -> int:
-    texts = (text for message in messages for text in (message.content, message.reasoning_content))
-    return sum(len(text.encode("utf-8", "replace")) for text in texts)
+    """In bytes. Thoughts of earlier replies do not count: most templates drop them."""
+    return sum(len(message.content.encode("utf-8", "replace")) for message in messages)

@@ -20,7 +20,7 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, LoadProgress, ProgressReporter, PromptCounted
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec, RemoteOptions
-from ttchat_tui.domain.sampling import Thinking
+from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams, Thinking
 from ttchat_tui.engine.base import (
     EngineError,
     LoadCancelled,
@@ -103,10 +103,12 @@ class ServedEngine:
             info = msgspec.structs.replace(info, elsewhere=found.elsewhere, notes=(found.note, *info.notes))
         return msgspec.structs.replace(info, load_s=time.perf_counter() - started_s)
 
-    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
+    def count(
+        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+    ) -> PromptCounted:
         if self._responder is None:
             raise not_loaded()
-        return self._responder.count(count_id, messages)
+        return self._responder.count(count_id, messages, sampling)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         if self._responder is None:

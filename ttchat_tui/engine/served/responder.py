@@ -22,6 +22,7 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities, RemoteOptions
+from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 from ttchat_tui.engine.base import EngineError, refusal, require_rows
 from ttchat_tui.engine.served.caller import Caller
 from ttchat_tui.engine.served.counting import PromptCounter
@@ -80,9 +81,11 @@ class ServedResponder:
         self._known_models = known_models
         self._counter = counter
 
-    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
+    def count(
+        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+    ) -> PromptCounted:
         """As `Engine.count`."""
-        messages = as_read(messages, self._dialect, "auto")
+        messages = as_read(messages, self._dialect, sampling.keep_thoughts)
         whole = self._counter.count(messages)
         tokens, dropped = whole.tokens, 0
         if self._context_length and tokens > self._budget:

@@ -20,6 +20,7 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec, TenstorrentOptions
+from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 from ttchat_tui.domain.user_paths import current_folder, home
 from ttchat_tui.engine.base import ModelLoadError, not_loaded, refusal
 from ttchat_tui.engine.decoding.job import row_samplings
@@ -119,10 +120,12 @@ class TenstorrentEngine:
             recommended=recommended or spec.recommended,
         )
 
-    def count(self, count_id: int, messages: Sequence[ChatMessage]) -> PromptCounted:
+    def count(
+        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+    ) -> PromptCounted:
         if self._loaded is None:
             raise not_loaded()
-        return self._loaded.responder.count(count_id, messages)
+        return self._loaded.responder.count(count_id, messages, sampling)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         if self._loaded is None:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 from ttchat_tui.engine.text.template import ChatTemplate, FittedMessages, fit, shorten
 from ttchat_tui.engine.text.thinking import with_thoughts
 from ttchat_tui.engine.text.token_ledger import (
@@ -19,7 +19,6 @@ from ttchat_tui.engine.text.token_ledger import (
     UnfinishedReply,
 )
 
-DEFAULTS: Final = SamplingParams()
 _RESERVE: Final = 512
 """Tokens kept free for a reply, or a quarter of the context if that is less. The same for every request, so that a count
 predicts the prompt of a reply exactly."""
@@ -77,17 +76,19 @@ class PromptBuilder:
         fitted = fit(messages, count, self._context_length, self._reserve)
         return EncodedPrompt(made[fitted.messages], fitted.dropped)
 
-    def count(self, messages: Sequence[ChatMessage]) -> FittedMessages:
+    def count(self, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS) -> FittedMessages:
         """The messages that `build` would keep; if it would refuse them, the smallest set that is left.
 
         Raises:
             TemplateError: the template refuses these messages.
         """
-        return shorten(
-            messages,
-            lambda kept: len(EncodedPrompt(tuple(self._ledger.encode(self._template.pieces(kept))), 0).ids),
-            self._context_length - self._reserve,
-        )
+
+        def count(kept: Sequence[ChatMessage]) -> int:
+            pieces = self._template.pieces(kept, thinking=sampling.thinking)
+            return sum(len(ids) for _, ids in self._ledger.encode(pieces))
+
+        messages = with_thoughts(messages, sampling.keep_thoughts)
+        return shorten(messages, count, self._context_length - self._reserve)
 
     def remember(self, prompt: EncodedPrompt, reply_ids: Sequence[int], reply_text: str) -> None:
         """Remember a reply (its ids without control tokens, and their text) for the next prompt."""

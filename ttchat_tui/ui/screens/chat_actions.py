@@ -326,10 +326,13 @@ class ChatActions(SidebarScreen):
     # --- messages from the sidebars, handled by name: their classes are imported after this one
 
     def on_sampling_panel_params_changed(self, event: SamplingPanel.ParamsChanged) -> None:
+        thinking = self.session.sampling.thinking
         try:
             self.session.set_sampling(event.params)
         except StorageError as error:
             self.show_error(error.info)
+        if event.params.thinking != thinking:  # the prompt has another length
+            self.count()
 
     def on_sampling_panel_system_prompt_changed(self, event: SamplingPanel.SystemPromptChanged) -> None:
         try:

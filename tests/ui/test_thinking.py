@@ -48,6 +48,7 @@ async def test_thinking_is_chosen_by_command_and_in_the_panel_and_kept(tmp_path:
         assert chat.screen.transcript.folding.is_open(chat.session.path[-1].id, 0)
         await pilot.press("ctrl+up", "ctrl+up", "ctrl+up", "enter")
         selected = chat.screen.transcript.selected
+        assert selected is not None
         assert selected == chat.session.path[1].id
         assert chat.screen.transcript.folding.is_open(selected, 0)
         await pilot.press("ctrl+s")

@@ -22,7 +22,7 @@ from ttchat_tui.cli.headless.outputs import TextOutput
 from ttchat_tui.cli.prompt_argument import prompt_text
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
-from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.sampling import SamplingParams, Thinking
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_scratch_store, open_store
@@ -54,6 +54,19 @@ def test_deviations_of_a_load_are_reported_on_stderr(
     shown = capsys.readouterr()
     assert shown.out == "Hi.\n"
     assert "ttchat-tui: The card draws the tokens.\n" in shown.err
+
+
+@pytest.mark.parametrize(("level", "is_heeded"), [("low", True), ("off", False)])
+def test_think_reaches_the_engine_or_is_reported_as_without_effect(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str], level: Thinking, is_heeded: bool
+) -> None:
+    with scripted_session(Script(replies=("Hi.",), thinking=("low",)), store=store) as session:
+        session.set_sampling(SamplingParams(thinking=level))
+        assert run(session, invocation("Hello")) == 0
+    assert session.path[-1].reply is not None
+    assert session.path[-1].reply.sampling.thinking == level
+    why = "“off” has no effect: the chat template of scripted does not understand it."
+    assert (why in capsys.readouterr().err) != is_heeded
 
 
 def test_a_busy_server_is_reported_on_stderr(

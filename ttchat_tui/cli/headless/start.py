@@ -17,6 +17,8 @@ from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.standard_output import abandon_output
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import LoadProgress
+from ttchat_tui.domain.model_spec import EngineInfo
+from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.engine.base import BatchTooLarge, require_rows
 from ttchat_tui.session import ChatSession
 from ttchat_tui.session.attachments import attach_named
@@ -99,7 +101,7 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
         require_rows(candidates, loaded.info.capabilities.batch_sizes)
     except BatchTooLarge as error:  # before anything is stored
         return _fail(output, error.info)
-    for note in loaded.info.notes:
+    for note in (*loaded.info.notes, *_unheeded(driver.session.sampling.thinking, loaded.info)):
         notify(note)
     output.loaded(loaded.info)
     replied = driver.wait_for_reply(driver.session.submit(prompt, candidates), output.streamed)
@@ -116,6 +118,15 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
     if replied.error is not None or not replied.is_kept:  # the session reports at its end what is not kept
         return ENGINE_ERROR
     return 128 + replied.signal_number if replied.signal_number else DONE
+
+
+def _unheeded(thinking: Thinking, info: EngineInfo) -> tuple[str, ...]:
+    """That a choice has no effect."""
+    if thinking in ("auto", *info.capabilities.thinking):
+        return ()
+    return (
+        f"Thinking “{thinking}” has no effect: the chat template of {info.model} does not understand it.",
+    )
 
 
 def _fail(output: Output, error: ErrorInfo) -> int:

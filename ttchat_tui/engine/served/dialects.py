@@ -70,15 +70,15 @@ def _template_arguments(*, has_effort: bool) -> dict[Thinking, Mapping[str, Any]
     """The arguments of the chat template; names that it does not know are ignored. `has_effort`: `reasoning_effort` is a
     field of the request, which passes it on."""
 
-    def of(is_on: bool, **more: str) -> dict[str, Any]:
+    def of(is_on: bool, **more: str) -> Mapping[str, Any]:
         return {"chat_template_kwargs": {"enable_thinking": is_on, "thinking": is_on, **more}}
 
-    efforts = (
-        {each: {**of(True), "reasoning_effort": each} for each in _EFFORTS}
-        if has_effort
-        else {each: of(True, reasoning_effort=each) for each in _EFFORTS}
-    )
-    return {"off": of(False), "on": of(True), **efforts}
+    found: dict[Thinking, Mapping[str, Any]] = {"off": of(False), "on": of(True)}
+    for each in _EFFORTS:
+        found[each] = (
+            {**of(True), "reasoning_effort": each} if has_effort else of(True, reasoning_effort=each)
+        )
+    return found
 
 
 _LLAMA_CPP: Final = _fields(

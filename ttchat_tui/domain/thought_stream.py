@@ -12,6 +12,8 @@ class ThoughtStream:
     def __init__(self, text: str = "") -> None:
         self.text = ""
         self.parts: list[Part] = []
+        self._is_split = True
+        """The parts are those of the whole text; otherwise the last one has grown since."""
         self.feed(text)
 
     def feed(self, text: str) -> None:
@@ -23,11 +25,16 @@ class ThoughtStream:
         is_between = last is None or (last.is_thought and not last.is_open)
         if is_between or TAG.search(self.text, max(0, len(self.text) - len(text) - LONGEST_TAG)):
             self.parts = split_thoughts(self.text, is_growing=True)
+            self._is_split = True
         elif last is not None:
             self.parts[-1] = last._replace(text=last.text + text)
+            self._is_split = False
 
     def finish(self) -> None:
         """The text is complete."""
+        is_undecided = len(self.parts) > 1 and self.parts[-1].is_open
+        if self._is_split and not is_undecided:
+            return
         self.parts = split_thoughts(self.text)
 
     @property

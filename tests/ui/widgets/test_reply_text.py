@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -103,11 +104,15 @@ def test_what_streams_in_pieces_is_drawn_like_the_whole(
     assert lines(streamed(cut(source, lengths), display)) == lines(streamed([source], display))
 
 
+WHOLE_TAGS = [piece for piece in re.split(r"(</?think>)", TEXT) if piece]
+
+
+@pytest.mark.parametrize("pieces", [cut(TEXT + TEXT, [3]), WHOLE_TAGS], ids=["cut", "whole tags"])
 @pytest.mark.parametrize("display", ["fold", "open", "hide"])
-def test_an_update_names_the_first_chunk_that_changed(display: ThoughtDisplay) -> None:
+def test_an_update_names_the_first_chunk_that_changed(display: ThoughtDisplay, pieces: list[str]) -> None:
     """What a widget shows that follows the updates is what a fresh one shows."""
     text, shown = ReplyText(1, Folding(display), is_streaming=True), list[list[str]]()
-    for piece in [*cut(TEXT + TEXT, [3]), ""]:
+    for piece in [*pieces, ""]:
         text.feed(piece)
         first = text.update() if piece else text.finish()
         rows = [[line for row in chunk.rows for line in _lines_of(row)] for chunk in text.chunks]

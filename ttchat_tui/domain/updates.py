@@ -68,6 +68,7 @@ class ReplyRewritten(msgspec.Struct, frozen=True):
 
     message_id: int
     text: str
+    thoughts: tuple[ThoughtFigures, ...] = ()
 
 
 class ReplyEnded(msgspec.Struct, frozen=True):

@@ -213,7 +213,8 @@ class ReplyRunner:
                 running.add(event)
                 message_id = running.message.id
                 if event.ends_thought:
-                    return [ReplyRewritten(message_id, running.text), *self._writer.tick(running)]
+                    rewritten = ReplyRewritten(message_id, running.text, running.thoughts.figures)
+                    return [rewritten, *self._writer.tick(running)]
                 streamed = ReplyStreamed(message_id, event.text, running.thoughts.figures)
                 return [streamed, *self._writer.tick(running)]
             case GenerationFinished() if running.request.candidates:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from tests.size import sized
 from tests.ui.markdown.screen import cut, drawn_text
 from ttchat_tui.domain.generation import ThoughtFigures
+from ttchat_tui.ui.markdown.code_rows import CodeHeader
+from ttchat_tui.ui.markdown.fenced_code import code_at
 from ttchat_tui.ui.widgets.transcript.folding import Folding, ThoughtDisplay
 from ttchat_tui.ui.widgets.transcript.reply_text import ReplyText
 from ttchat_tui.ui.widgets.transcript.thought_rows import LastLine, ThoughtHeader
@@ -136,6 +138,23 @@ def test_a_growing_thought_draws_a_constant_number_of_chunks_again() -> None:
         firsts.append(text.update())
         assert text.header_row == 0
     assert len(text.chunks) - firsts[-1] <= 2
+
+
+def test_code_is_copied_from_the_part_it_is_drawn_in() -> None:
+    code = "```\n{}\n```\n"
+    source = "".join(
+        f"<think>\n{code.format(thought)}</think>\n\n{code.format(answer)}\n"
+        for thought, answer in (("t1", "a1"), ("t2", "a2"))
+    )
+    folding = Folding("fold")
+    folding.choose(1, 1, True)  # the first one stays folded
+    text = ReplyText(1, folding)
+    text.feed(source)
+    text.finish()
+    rows = [row for chunk in text.chunks for row in chunk.rows]
+    headers = [row.code_index for row in rows if isinstance(row, CodeHeader)]
+    assert [code_at(source, number) for number in headers] == ["a1", "t2", "a2"]
+    assert [code_at(source, number) for number in (2, 2_000_001, 3_000_000)] == [None] * 3
 
 
 def test_words_of_the_app_are_neither_found_nor_copied() -> None:

@@ -101,8 +101,8 @@ class UpdateDrawing(Elsewhere):
                 self.metrics.phase = "generating"
                 self.transcript.set_thoughts(message_id, thoughts)
                 self.transcript.feed(message_id, text)
-            case ReplyRewritten(message_id, text):
-                self.transcript.rewrite(message_id, text)
+            case ReplyRewritten(message_id, text, thoughts):
+                self.transcript.rewrite(message_id, text, thoughts)
             case ReplyEnded(message, error):
                 self._end_reply(message, error)
             case ReplyEndedElsewhere():

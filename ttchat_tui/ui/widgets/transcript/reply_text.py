@@ -10,7 +10,7 @@ from ttchat_tui.domain.generation import ThoughtFigures
 from ttchat_tui.domain.thought_stream import ThoughtStream
 from ttchat_tui.domain.thoughts import Part
 from ttchat_tui.ui.markdown.document import Document, RenderChunk
-from ttchat_tui.ui.markdown.fenced_code import FENCES_OF_THOUGHTS
+from ttchat_tui.ui.markdown.fenced_code import FENCES_OF_A_THOUGHT
 from ttchat_tui.ui.markdown.rows import TextRow
 from ttchat_tui.ui.widgets.transcript.folding import Folding
 from ttchat_tui.ui.widgets.transcript.thought_rows import LastLine, ThoughtHeader, thought_words
@@ -79,7 +79,7 @@ class ReplyText:
         self._sync()
         if self._sections:
             self._sections[-1].close()
-            self._dirty = min(self._dirty, len(self._sections) - 1)
+            self._dirty = 0  # the figures may be others
         return self.update()
 
     def thought_at(self, chunk: int) -> int | None:
@@ -107,17 +107,15 @@ class ReplyText:
         """Bring the sections in line with the parts of the text."""
         parts = self._stream.parts
         kept = max(0, len(self._sections) - 1)  # a split anew may change earlier ones too
-        if len(parts) != len(self._sections) or any(
-            not section.is_of(part) for section, part in zip(self._sections[:kept], parts[:kept], strict=True)
+        if (
+            len(parts) != len(self._sections)
+            or any(
+                not section.is_of(part)
+                for section, part in zip(self._sections[:kept], parts[:kept], strict=True)
+            )
+            or (parts and not self._sections[-1].feed(parts[-1]))
         ):
             self._split_anew(parts)
-        elif parts:
-            last = self._sections[-1]
-            was_complete = last.is_complete
-            if not last.feed(parts[-1]):
-                self._split_anew(parts)
-            elif last.is_complete != was_complete:
-                self._dirty = min(self._dirty, kept)
 
     def _split_anew(self, parts: Sequence[Part]) -> None:
         same = 0
@@ -141,7 +139,7 @@ class ReplyText:
             number = len(before)
             is_open = number in self._found or self._folding.is_open(self._key, number)
             is_hidden = not is_open and self._folding.is_hidden(self._key, number)
-            first = before[-1].next_fence if before else FENCES_OF_THOUGHTS
+            first = FENCES_OF_A_THOUGHT * (number + 1)
             section = _Section(number, is_open=is_open, is_hidden=is_hidden, first_fence=first)
         else:
             section = _Section(None, is_open=True, first_fence=before[-1].next_fence if before else 0)
@@ -168,7 +166,6 @@ class _Section:
         """It has its closing tag."""
         self._is_closed = False
         self._document = Document(first_fence) if is_open else None
-        self._first_fence = first_fence
 
     @property
     def is_thought(self) -> bool:
@@ -176,7 +173,7 @@ class _Section:
 
     @property
     def next_fence(self) -> int:
-        return self._document.next_fence if self._document is not None else self._first_fence
+        return self._document.next_fence if self._document is not None else 0
 
     def is_of(self, part: Part) -> bool:
         return self.is_thought == part.is_thought and len(self._text) == len(part.text)

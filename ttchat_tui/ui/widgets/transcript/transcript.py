@@ -18,6 +18,7 @@ from textual.scrollbar import ScrollBar
 from textual.widget import Widget
 from textual.widgets import Static
 
+from ttchat_tui.domain.generation import ThoughtFigures
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
 from ttchat_tui.ui.textual_patches.privates import DockArrangeResult
@@ -163,13 +164,13 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
         """Store more text of a streaming message; `flush` draws it."""
         self._fed[key] = self._fed.get(key, "") + text
 
-    def rewrite(self, key: int, text: str) -> None:
-        """Replace the whole text of a streaming message."""
+    def rewrite(self, key: int, text: str, thoughts: tuple[ThoughtFigures, ...] = ()) -> None:
+        """Replace the whole text of a streaming message, and the figures of its thoughts."""
         index = self._index(key)
         if index is None:
             return
         self._fed.pop(key, None)
-        view = self._views[index] = replace(self._views[index], text=text)
+        view = self._views[index] = replace(self._views[index], text=text, thoughts=thoughts)
         self._redraw(view)
 
     def flush(self) -> float:

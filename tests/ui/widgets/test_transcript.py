@@ -497,32 +497,35 @@ THINKING = "<think>\n" + "Hm, a thought.\n\n" * 12 + "a needle\n</think>\n\nThe 
 
 async def test_thoughts_open_by_key_and_click_and_stay_open_when_the_message_is_mounted_again() -> None:
     app = TranscriptApp()
+    folded, opened = ["▸ thought", "", "The answer."], ["▾ thought", "Hm, a thought."]
+
+    def shown() -> list[str]:
+        """The lines from the first header of a thought on."""
+        lines = app.lines()
+        starts = [y for y, line in enumerate(lines) if line.endswith(" thought")]
+        return lines[starts[0] :] if starts else []
+
     async with app.run_test(size=(60, 20)) as pilot:
         transcript = app.transcript
         transcript.show([*talk(60), user(97), reply(98, THINKING), reply(99, THINKING)])
-        await pilot.pause()
-        assert app.lines().count("▸ thought") == 2
+        await until(pilot, lambda: app.lines().count("▸ thought") == 2)
         at = app.lines().index("▸ thought")
         await pilot.click(Transcript, offset=(5, at))
-        assert app.lines()[at : at + 2] == ["▾ thought", "Hm, a thought."]
+        await until(pilot, lambda: app.lines()[at : at + 2] == opened)  # it stays where it is
         await pilot.click(Transcript, offset=(5, at))
-        assert app.lines()[at : at + 3] == ["▸ thought", "", "The answer."]
+        await until(pilot, lambda: app.lines()[at : at + 3] == folded)
         transcript.select(98)
         transcript.focus()
         await pilot.press("enter")
-        assert "▾ thought" in app.lines()
+        await until(pilot, lambda: shown()[:2] == opened)
         transcript.action_scroll_home()  # far enough for its widget to go
-        await pilot.pause()
         assert 98 not in transcript._widgets
         transcript.bring_into_view(98)
-        await pilot.pause()
-        assert "▾ thought" in app.lines()
+        await until(pilot, lambda: shown()[:2] == opened)
         transcript.scroll_to(y=transcript.scroll_y + 15, animate=False)
-        await pilot.pause()
-        assert "▾ thought" not in app.lines()
-        assert transcript.toggle_thoughts(98)  # its line comes back into view
-        await pilot.pause()
-        assert "▸ thought" in app.lines()
+        await until(pilot, lambda: "▾ thought" not in app.lines())
+        assert transcript.toggle_thoughts(98)
+        await until(pilot, lambda: shown()[:3] == folded)  # the line comes back into view
         assert not transcript.toggle_thoughts(97)
 
 
@@ -532,8 +535,7 @@ async def test_folded_thoughts_open_for_what_is_found_in_them() -> None:
         app.transcript.show([user(1), reply(2, THINKING), reply(3, THINKING)])
         await pilot.pause()
         app.transcript.find(Matcher(["needle"]))
-        await pilot.pause()
-        assert app.lines().count("a needle") >= 1
+        await until(pilot, lambda: "a needle" in app.lines())
         assert app.transcript._widgets[2].hit_count == app.transcript._widgets[3].hit_count == 1
         app.transcript.find(None)
         await pilot.pause()

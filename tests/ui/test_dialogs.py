@@ -321,3 +321,18 @@ async def test_the_picker_offers_the_apps_themes_not_textuals() -> None:
         assert "textual-dark" not in names
 
     await theme_after(act)
+
+
+async def test_the_save_dialog_has_its_buttons_in_view_with_everything_it_may_show(tmp_path: Path) -> None:
+    long = tmp_path / "a folder that is new" / "and has a long name"
+    dialog = SaveTranscript(long, "a", preview=lambda *chosen: lambda: "line\n" * 99, offers_thoughts=True)
+
+    async def act(pilot: Pilot[None]) -> None:
+        button = dialog.query_one("#save").region
+        assert dialog.query_one(DialogBox).content_region.contains_region(button)
+        dialog.query_one("#thoughts", RadioSet).focus()
+        await pilot.press("right", "enter")
+        await pilot.click("#save")
+
+    chosen = await result_of(dialog, act)
+    assert chosen == ("markdown", long / "a.md", "branch", False)

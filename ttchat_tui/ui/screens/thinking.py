@@ -33,6 +33,10 @@ class ThinkingActions(ChatActions):
         else:
             self._choose(cast("Thinking", level))
 
+    def choices_think(self) -> list[tuple[str, str]]:
+        """For the completion."""
+        return [("auto", "as the chat template decides"), *((level, "") for level in self._levels())]
+
     def _levels(self) -> tuple[Thinking, ...]:
         info = self.session.info
         return info.capabilities.thinking if info is not None else ()

@@ -205,7 +205,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         """A value that this model's template does not understand is shown while it is set."""
         value = self._params.thinking
         names = (AUTO, *self._levels)
-        self._thinking.set_names(names if value in names else (*names, value))
+        self._thinking.set_names(names if value in names else (*names, value), names)
         self._thinking.show(value)
 
     def set_context_length(self, tokens: int) -> None:

@@ -63,3 +63,13 @@ def test_the_catalog_knows_what_the_default_model_recommends() -> None:
     assert _expected_sampling(DEFAULT) == _expected_sampling(f"cpu:{DEFAULT}") == entry.recommended
     assert entry.recommended is not None
     assert _expected_sampling("/models/of/mine") is None
+
+
+def test_a_running_reply_keeps_what_its_template_got(host: EngineHost) -> None:
+    session = session_on(host)
+    session.submit("Hello")
+    assert session.running is not None
+    session.set_sampling(SamplingParams(temperature=1.5, thinking="low", keep_thoughts="never"))
+    assert session.running.control.sampling == SamplingParams(temperature=1.5)
+    assert session.sampling.thinking == "low", "for the next one"
+    session.close()

@@ -317,9 +317,7 @@ class Conversations:
             StorageError: they apply to this session only.
         """
         if self.running is not None and self.is_answering:
-            self.running.uses_defaults = False
-            live = msgspec.structs.replace(sampling, thinking=self.running.request.sampling.thinking)
-            self.running.control.set_sampling(live)
+            self.running.set_sampling(sampling)
         self._opened.set_sampling(sampling)
 
     def set_system_prompt(self, text: str) -> None:

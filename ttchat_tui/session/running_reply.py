@@ -10,6 +10,7 @@ import msgspec
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
 from ttchat_tui.domain.events import TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.sampling import TEMPLATE_FIELDS, SamplingParams
 from ttchat_tui.domain.thoughts import OPENING, normalised
 from ttchat_tui.session.candidates import CandidateRows
 from ttchat_tui.session.conversation import OpenConversation
@@ -78,6 +79,12 @@ class RunningReply:
     def added_nothing(self, held_back: str = "") -> bool:
         """True for a continued reply without new text, `held_back` (text that comes with the end) included."""
         return self.continued is not None and self.text == self.continued.content and not held_back
+
+    def set_sampling(self, sampling: SamplingParams) -> None:
+        """Use the user's parameters from the next token on. What the chat template got stays."""
+        self.uses_defaults = False
+        given = {name: getattr(self.request.sampling, name) for name in TEMPLATE_FIELDS}
+        self.control.set_sampling(msgspec.structs.replace(sampling, **given))
 
     def add(self, event: TokenEvent) -> None:
         self.thoughts.add(event)

@@ -46,6 +46,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """Unix time, seconds."""
     reply: ReplyRecord | None = None
     """Assistant messages only."""
+    is_edited: bool = False
+    """The user wrote this reply, or its beginning."""
+    branch_name: str = ""
+    """Of the branch that begins with this message; empty: it has none."""
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 from ttchat_tui.domain.conversation import Conversation
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.storage.branches import Branches
 from ttchat_tui.storage.database import Database, Value
 from ttchat_tui.storage.errors import not_found
 from ttchat_tui.storage.messages import Messages, update_conversation
@@ -51,6 +52,7 @@ class ConversationStore(Messages):
         """Use `opening.open_store`. All methods work in every mode; `notice` says what is not kept."""
         super().__init__(database, clock)
         self.queue = StoredQueue(database, clock)
+        self.branches = Branches(database, clock)
         self.mode: StoreMode = mode
         self.notice = notice
 
@@ -131,12 +133,14 @@ class ConversationStore(Messages):
         self._set(conversation_id, "deleted_at = ?", self._clock())
 
     def discard(self, conversation_id: int) -> bool:
-        """Delete a conversation for good if it has no messages, sent or queued; return whether it was deleted."""
+        """Delete a conversation for good if it has no messages: sent, queued, or in deleted branches. Returns whether it was
+        deleted."""
         with self._database.transaction() as transaction:
             deleted = transaction.execute(
                 "DELETE FROM conversations WHERE id = ?"
                 " AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)"
-                " AND NOT EXISTS (SELECT 1 FROM queue WHERE conversation_id = conversations.id)",
+                " AND NOT EXISTS (SELECT 1 FROM queue WHERE conversation_id = conversations.id)"
+                " AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.cut_from = conversations.id)",
                 (conversation_id,),
             )
             return deleted.rowcount > 0

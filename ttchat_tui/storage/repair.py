@@ -195,15 +195,15 @@ def _first_page(folder: Path, migrations: Path) -> bytes:
     every database. Without triggers: the schema must fit on this page."""
     empty = folder / "empty.db"
     database = open_database(empty, migrations=migrations)
+    database.rows("PRAGMA writable_schema = ON")
     with database.transaction() as transaction:
-        for table in (
-            columns_at(steps(migrations)[-1][0], migrations).keys() - columns_at(1, migrations).keys()
-        ):
-            transaction.execute(f"DROP TABLE {table}")
-        for trigger in transaction.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-        ).fetchall():
-            transaction.execute(f"DROP TRIGGER {trigger['name']}")
+        first = sorted(columns_at(1, migrations))
+        kept = transaction.execute(
+            f"SELECT * FROM sqlite_master WHERE type != 'trigger' AND tbl_name IN ({', '.join('?' * len(first))})",
+            first,
+        ).fetchall()
+        transaction.execute("DELETE FROM sqlite_master")  # or it would stay on the pages that it has grown to
+        transaction.executemany("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", map(tuple, kept))
     page_size: int = database.rows("PRAGMA page_size")[0][0]
     database.close()  # which merges the log
     with empty.open("rb") as file:

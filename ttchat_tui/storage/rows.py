@@ -8,6 +8,7 @@ import sqlite3
 import struct
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Final, Protocol, get_args
 
 import msgspec
@@ -32,7 +33,7 @@ CONVERSATION_COLUMNS: Final = """
 
 MESSAGE_COLUMNS: Final = """
     m.id, m.conversation_id, m.parent_id, m.role, m.content, m.status, m.created_at, m.model, m.engine, m.seed,
-    m.finish_reason, m.error, m.sampling, m.stats, m.token_ids,
+    m.finish_reason, m.error, m.sampling, m.stats, m.token_ids, m.is_edited, m.branch_name,
     (SELECT count(*) FROM messages s WHERE s.conversation_id = m.conversation_id
         AND s.parent_id IS m.parent_id AND s.id < m.id) AS sibling_index,
     (SELECT count(*) FROM messages s WHERE s.conversation_id = m.conversation_id
@@ -86,6 +87,8 @@ def message_from(row: sqlite3.Row) -> Message:
         status=status,
         created_at=time_from(row["created_at"]),
         reply=_readable_record(row) if role == "assistant" else None,
+        is_edited=row["is_edited"] == 1,
+        branch_name=text_from(row["branch_name"]),
     )
 
 
@@ -107,6 +110,16 @@ def _id_from(value: Any) -> int | None:
 
 def _sampling(row: sqlite3.Row) -> SamplingParams | None:
     return None if row["sampling"] is None else sampling_from(row["sampling"])
+
+
+def readable_sampling(encoded: Any) -> SamplingParams | None:
+    """The parameters in a column that may hold a value of any type; None if they cannot be read."""
+    if not isinstance(encoded, str):
+        return None
+    try:
+        return sampling_from(encoded)
+    except StorageError:
+        return None
 
 
 def _listed_sampling(row: sqlite3.Row) -> SamplingParams | None:
@@ -168,6 +181,7 @@ def sampling_from(encoded: str) -> SamplingParams:
         return _known_sampling(encoded)
 
 
+@lru_cache(maxsize=256)  # few are distinct, and a long conversation has thousands of replies
 def _known_sampling(encoded: str) -> SamplingParams:
     # Fields that this version does not know are left out: another instance may be newer.
     fields = msgspec.json.decode(encoded, type=decodable(dict[str, Any]))

@@ -27,6 +27,9 @@ class ImportedMessage(msgspec.Struct, frozen=True, kw_only=True):
     status: MessageStatus = "complete"
     reply: ReplyRecord | None = None
     """Assistant messages only."""
+    is_edited: bool = False
+    """The user wrote this reply, or its beginning."""
+    branch_name: str = ""
 
 
 class ImportedConversation(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,8 +18,9 @@ from ttchat_tui.storage.imports.staging import NO_PARENT, StagedConversation, St
 from ttchat_tui.storage.rows import text_from
 
 _INSERT_MESSAGE = (
-    "INSERT INTO messages (conversation_id, parent_id, role, content, status, created_at, model, engine, seed,"
-    " finish_reason, error, sampling, stats, token_ids) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO messages (conversation_id, parent_id, role, content, status, created_at, is_edited, branch_name, model,"
+    " engine, seed, finish_reason, error, sampling, stats, token_ids)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -43,7 +44,8 @@ class KnownConversations:
 
     def _follow_times(self) -> None:
         while rows := self._database.rows(
-            "SELECT id, created_at FROM conversations WHERE id > ? ORDER BY id LIMIT 1000", self._last_id
+            "SELECT id, created_at FROM conversations WHERE id > ? AND cut_from IS NULL ORDER BY id LIMIT 1000",
+            self._last_id,
         ):
             for row in rows:
                 self._by_time[row["created_at"]].append(row["id"])
@@ -52,7 +54,10 @@ class KnownConversations:
     def _follow_texts(self) -> None:
         while rows := self._database.rows(
             "SELECT id, conversation_id, role, content FROM messages"
-            " WHERE id > ? AND parent_id IS NULL ORDER BY id LIMIT 1000",
+            " WHERE id > ? AND parent_id IS NULL"
+            # Deleted branches are part of another conversation.
+            " AND conversation_id NOT IN (SELECT id FROM conversations WHERE cut_from IS NOT NULL)"
+            " ORDER BY id LIMIT 1000",
             self._last_first_id,
         ):
             for row in rows:

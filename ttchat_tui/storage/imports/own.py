@@ -54,4 +54,6 @@ def _message(message: Message, places: dict[int, int]) -> ImportedMessage:
         created_at=message.created_at,
         status=message.status,
         reply=message.reply,
+        is_edited=message.is_edited,
+        branch_name=message.branch_name,
     )

@@ -24,6 +24,8 @@ class StagedMessage(msgspec.Struct, frozen=True):
     content: str
     status: str
     created_at: float
+    is_edited: bool = False
+    branch_name: str = ""
     model: str | None = None
     engine: str | None = None
     seed: int | None = None
@@ -86,6 +88,8 @@ def _staged_message(message: ImportedMessage, created_at: float) -> StagedMessag
         content=storable(message.content),
         status="interrupted" if is_streaming else message.status,
         created_at=message.created_at if _is_time(message.created_at) else created_at,
+        is_edited=message.is_edited and message.role == "assistant",
+        branch_name=storable(" ".join(message.branch_name.split())),
     )
     record = message.reply
     if message.role != "assistant" or record is None:

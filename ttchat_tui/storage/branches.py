@@ -1,0 +1,183 @@
+"""Branches of stored conversations: their outline, names and copies, deletion with undo, replies that a user wrote.
+
+A deleted branch becomes a deleted conversation of its own: it is undone, kept and purged like one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, get_args
+
+from ttchat_tui.domain.chat import Role
+from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
+from ttchat_tui.domain.outline import OutlineEntry
+from ttchat_tui.storage.database import Database, Transaction
+from ttchat_tui.storage.errors import StorageError, not_found
+from ttchat_tui.storage.messages import REPLY_BUSY, update_conversation
+from ttchat_tui.storage.rows import encoded_ids, encoded_sampling, readable_sampling, text_from, time_from
+
+BEGINNING: Final = 400
+"""Characters of a message in the outline: a first line, also behind a short thought."""
+
+_OUTLINE: Final = f"""
+    SELECT id, parent_id, role, status, created_at, model, sampling, substr(content, 1, {BEGINNING}) AS beginning,
+        is_edited, branch_name
+    FROM messages WHERE conversation_id = ? ORDER BY id
+"""
+
+# As in `messages.py`: UNION ends also where a damaged row is its own ancestor.
+_BELOW: Final = """
+    WITH RECURSIVE below (id, conversation_id) AS (
+        SELECT id, conversation_id FROM messages WHERE id = ?1
+        UNION
+        SELECT c.id, c.conversation_id
+        FROM below JOIN messages c ON c.conversation_id = below.conversation_id AND c.parent_id = below.id
+    )
+"""
+
+_MOVE: Final = f"""
+    {_BELOW} UPDATE messages SET conversation_id = ?2,
+        parent_id = CASE id WHEN ?1 THEN ?3 ELSE parent_id END
+    WHERE id IN (SELECT id FROM below)
+"""
+
+_NOTE_MOVED: Final = f"{_BELOW} INSERT INTO changes (message_id) SELECT id FROM below"
+"""For the search index, which knows the conversation of each message. No trigger: the schema must fit on the first page."""
+
+_COPIED: Final = (
+    "role, created_at, written_at, model, engine, seed, finish_reason, error, sampling, stats, content, token_ids,"
+    " is_edited, branch_name"
+)
+
+
+class Branches:
+    """The branches of every conversation in one database. Every method may raise StorageError; then nothing changes."""
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+
+    def outline(self, conversation_id: int) -> list[OutlineEntry]:
+        """All messages in order of creation, parents before children."""
+        roles, statuses = get_args(Role), get_args(MessageStatus)
+        return [
+            OutlineEntry(
+                id=row["id"],
+                parent_id=row["parent_id"] if isinstance(row["parent_id"], int) else None,
+                role=row["role"] if row["role"] in roles else "assistant",
+                status=row["status"] if row["status"] in statuses else "complete",
+                created_at=time_from(row["created_at"]),
+                beginning=text_from(row["beginning"]),
+                model=text_from(row["model"]),
+                sampling=readable_sampling(row["sampling"]),
+                is_edited=row["is_edited"] == 1,
+                branch_name=text_from(row["branch_name"]),
+            )
+            for row in self._database.rows(_OUTLINE, conversation_id)
+        ]
+
+    def name(self, message_id: int, name: str) -> None:
+        """Name the branch that begins with this message; empty: it has no name."""
+        with self._database.transaction() as transaction:
+            transaction.change(
+                "This message",
+                "UPDATE messages SET branch_name = ? WHERE id = ?",
+                (" ".join(name.split()), message_id),
+            )
+
+    def add_reply(
+        self, conversation_id: int, parent_id: int, content: str, record: ReplyRecord, *, is_edited: bool
+    ) -> int:
+        """Store a complete reply with this text, make it the head, and return its id. `is_edited`: the user wrote it. Its
+        figures are left out: they are those of another text."""
+        now = self._clock()
+        sampling, ids = encoded_sampling(record.sampling), encoded_ids(record.token_ids)
+        with self._database.transaction(is_durable=True) as transaction:
+            message_id = transaction.insert(
+                "INSERT INTO messages (conversation_id, parent_id, role, status, created_at, written_at, model, engine,"
+                " seed, finish_reason, error, sampling, content, token_ids, is_edited)"
+                " VALUES (?, ?, 'assistant', 'complete', ?, ?, ?, ?, ?, 'stop', '', ?, ?, ?, ?)",
+                (
+                    *(conversation_id, parent_id, now, now, record.model, record.engine, record.seed),
+                    *(sampling, content, ids, is_edited),
+                ),
+            )
+            update_conversation(
+                transaction, conversation_id, "head_id = ?, updated_at = ?", *(message_id, now)
+            )
+        return message_id
+
+    def copy_path(self, path: list[Message]) -> int:
+        """Store a copy of this path, from a first message on, as a conversation of its own with the same settings. Returns
+        its id."""
+        now, source = self._clock(), path[0].conversation_id
+        with self._database.transaction(is_durable=True) as transaction:
+            target = transaction.insert(
+                "INSERT INTO conversations (created_at, updated_at, title, model, sampling, system_prompt)"
+                " SELECT ?, ?, CASE title WHEN '' THEN '' ELSE title || ' (branch)' END, model, sampling, system_prompt"
+                " FROM conversations WHERE id = ?",
+                (now, now, source),
+            )
+            parent: int | None = None
+            for message in path:
+                parent = transaction.insert(
+                    f"INSERT INTO messages (conversation_id, parent_id, status, {_COPIED}) SELECT ?, ?,"
+                    f" CASE status WHEN 'streaming' THEN 'interrupted' ELSE status END, {_COPIED}"
+                    " FROM messages WHERE id = ?",
+                    (target, parent, message.id),
+                )
+            update_conversation(transaction, target, "head_id = ?", parent)
+        return target
+
+    def cut(self, message: Message, head_id: int | None) -> None:
+        """Delete a message with all that follows it. `put_back` undoes it for 30 days. `head_id`: the end of the path that
+        is on screen afterwards.
+
+        Raises:
+            StorageError: `reply_busy` while a reply in it is being written.
+        """
+        now = self._clock()
+        with self._database.transaction() as transaction:
+            busy = (
+                f"{_BELOW} SELECT 1 FROM messages WHERE status = 'streaming' AND id IN (SELECT id FROM below)"
+            )
+            if transaction.execute(busy, (message.id,)).fetchone():
+                raise StorageError(REPLY_BUSY)
+            update_conversation(transaction, message.conversation_id, "head_id = ?", head_id)
+            target = transaction.insert(
+                "INSERT INTO conversations (created_at, updated_at, deleted_at, cut_from, cut_below)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (now, now, now, message.conversation_id, message.parent_id),
+            )
+            _move(transaction, message.id, target, None)
+
+    def is_cut(self, conversation_id: int) -> bool:
+        """Whether this deleted conversation is a branch that was cut off."""
+        sql = "SELECT 1 FROM conversations WHERE id = ? AND cut_from IS NOT NULL"
+        return self._database.row(sql, conversation_id) is not None
+
+    def put_back(self, cut_id: int) -> int:
+        """Undo `cut`: put the branch back where it was, and return its first message's id. If the message above it is gone,
+        it becomes a first message of its conversation."""
+        with self._database.transaction() as transaction:
+            found = transaction.execute(
+                "SELECT c.cut_from, m.id, p.id FROM conversations c"
+                " JOIN messages m ON m.conversation_id = c.id AND m.parent_id IS NULL"
+                " LEFT JOIN messages p ON p.id = c.cut_below AND p.conversation_id = c.cut_from"
+                " WHERE c.id = ?",
+                (cut_id,),
+            ).fetchone()
+            if found is None:
+                raise not_found("This branch")
+            home, root, parent = found
+            transaction.execute("UPDATE conversations SET deleted_at = NULL WHERE id = ?", (home,))
+            _move(transaction, root, home, parent)
+            transaction.execute("DELETE FROM conversations WHERE id = ?", (cut_id,))
+        return root
+
+
+def _move(transaction: Transaction, root: int, target: int, parent: int | None) -> None:
+    """Move a subtree to the conversation `target`, below `parent`, in one statement: the references of its rows hold at its
+    end."""
+    transaction.execute(_MOVE, (root, target, parent))
+    transaction.execute(_NOTE_MOVED, (root,))

@@ -23,6 +23,7 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import (
+    BranchShown,
     ConversationOpened,
     DraftReturned,
     EngineFault,
@@ -213,7 +214,7 @@ def test_a_stopped_reply_can_be_continued_where_it_ended(start: Callable[..., Ch
     gate = Gate()
     chat = stopped_after_one_word(start, gate)
     gate.open()
-    chat.session.continue_reply()
+    chat.session.branching.continue_reply()
     chat.until(GenerationFinished)
     request = chat.engine.requests[-1]
     assert request.continue_last
@@ -230,7 +231,7 @@ def test_regenerating_adds_a_sibling_and_keeps_the_old_reply(start: Callable[...
     chat = start(Script(replies=("Same.",)))
     chat.ask("Again?")
     first = chat.session.last_reply
-    updates = [*chat.session.regenerate(), *chat.until(GenerationFinished)]
+    updates = [*chat.session.branching.regenerate(), *chat.until(GenerationFinished)]
     second = chat.session.last_reply
     assert first is not None
     assert second is not None
@@ -275,7 +276,7 @@ def test_a_refused_regeneration_keeps_message_and_reply(start: Callable[..., Cha
     chat = start(Script(replies=("Yes.",), context_length=16))
     chat.ask("fits")
     chat.session.set_system_prompt("much too long " * 20)
-    chat.session.regenerate()
+    chat.session.branching.regenerate()
     chat.until(GenerationFinished)
     assert [message.content for message in chat.session.path] == ["fits", "Yes."]
     assert chat.session.conversation is not None
@@ -287,7 +288,7 @@ def test_a_regeneration_that_fails_leaves_the_reply_before_it(start: Callable[..
     chat = start(Script(replies=("Good.",)))
     chat.ask("hello")
     chat.engine.script = Script(fault="bug", fault_at=0)
-    updates = [*chat.session.regenerate(), *chat.until(GenerationFinished)]
+    updates = [*chat.session.branching.regenerate(), *chat.until(GenerationFinished)]
     assert any(isinstance(update, Notice) for update in updates)
     assert chat.session.conversation is not None
     chat.session.open(chat.session.conversation.id)
@@ -302,7 +303,7 @@ def test_a_refused_continuation_leaves_the_reply_unchanged(start: Callable[..., 
     assert before.reply is not None
     assert before.reply.finish_reason == "context"
     chat.session.set_system_prompt("long " * 40)
-    updates = [*chat.session.continue_reply(), *chat.until(GenerationFinished)]
+    updates = [*chat.session.branching.continue_reply(), *chat.until(GenerationFinished)]
     assert any(isinstance(update, Notice) for update in updates)
     after = chat.store.message(before.id)
     assert (after.content, after.status, after.reply) == (before.content, before.status, before.reply)
@@ -317,7 +318,7 @@ def test_a_continuation_that_adds_nothing_leaves_the_reply_unchanged(
     assert before is not None
     assert before.reply is not None
     assert before.reply.stats is not None
-    chat.session.continue_reply()
+    chat.session.branching.continue_reply()
     assert chat.store.message(before.id).status == "streaming"
     if way == "stop":
         chat.session.stop()
@@ -341,7 +342,7 @@ def test_a_continuation_that_the_model_ends_at_once_is_complete_and_keeps_its_fi
     assert before is not None
     assert before.reply is not None
     chat.engine.script = Script(replies=("",))
-    updates = [*chat.session.continue_reply(), *chat.until(GenerationFinished)]
+    updates = [*chat.session.branching.continue_reply(), *chat.until(GenerationFinished)]
     assert "the model ends its reply here" in next(u for u in updates if isinstance(u, Notice)).error.message
     after = chat.store.message(before.id)
     assert (after.content, after.status) == (before.content, "complete")
@@ -467,8 +468,8 @@ def test_a_load_is_cancelled_by_two_requests_in_a_row_and_not_by_two_apart(tmp_p
 
 @pytest.mark.parametrize("request_one", [
     lambda session: session.submit("hello"),
-    lambda session: session.regenerate(),
-    lambda session: session.continue_reply(),
+    lambda session: session.branching.regenerate(),
+    lambda session: session.branching.continue_reply(),
 ])  # fmt: skip
 @pytest.mark.parametrize("lose", ["unload", "cancel"])
 def test_a_request_without_a_model_loads_the_current_one_and_waits_for_it(
@@ -498,8 +499,8 @@ def test_after_a_failed_load_a_message_is_sent_the_second_time(start: Callable[.
     chat.until(EngineStateChanged, state="empty")
     chat.session.load(MODEL_MISSING)
     chat.until(EngineFailed)
-    assert chat.session.regenerate() == [Notice(NO_MODEL)]
-    assert chat.session.continue_reply() == [Notice(NO_MODEL)]
+    assert chat.session.branching.regenerate() == [Notice(NO_MODEL)]
+    assert chat.session.branching.continue_reply() == [Notice(NO_MODEL)]
     (refused,) = chat.session.submit("hello")
     assert isinstance(refused, DraftReturned)
     assert refused.error.cure == LOAD_AND_SEND
@@ -667,7 +668,7 @@ class Versions:
         self.session, self.store = chat.session, chat.store
         chat.ask("hello")
         self.older = self.session.path[-1]
-        self.session.regenerate()
+        self.session.branching.regenerate()
         chat.until(GenerationFinished)
         self.newer = self.session.path[-1]
 
@@ -681,14 +682,14 @@ def test_a_version_that_another_window_has_removed_is_reported(start: Callable[.
     assert shown.session.path is path
 
 
-@pytest.mark.parametrize("fails", ["leaf_of", "conversation", "path", "set_head"])
+@pytest.mark.parametrize("fails", ["leaf_of", "path_ids", "path", "set_head"])
 def test_a_version_that_cannot_be_read_changes_nothing(
     start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     shown = Versions(start(Script(replies=("One.", "Two."))))
     path = shown.session.path
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise StorageError(ErrorInfo(kind="database_locked", message="It is locked."))
 
     with monkeypatch.context() as patch:
@@ -698,8 +699,8 @@ def test_a_version_that_cannot_be_read_changes_nothing(
     assert shown.session.path is path
     assert shown.store.conversation(shown.newer.conversation_id).head_id == shown.newer.id
     (opened,) = shown.session.show_version(shown.newer.id, -1)
-    assert isinstance(opened, ConversationOpened)
-    assert opened.conversation == shown.store.conversation(shown.newer.conversation_id)
+    assert isinstance(opened, BranchShown)
+    assert shown.session.conversation == shown.store.conversation(shown.newer.conversation_id)
     assert [message.id for message in shown.session.path][-1] == shown.older.id
 
 

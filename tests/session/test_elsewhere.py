@@ -208,7 +208,7 @@ def test_another_try_that_fails_out_of_sight_leaves_the_reply_before_it(start: C
     assert chat.session.conversation is not None
     home = chat.session.conversation.id
     chat.engine.script = Script(fault="bug", fault_at=0)
-    chat.session.regenerate()
+    chat.session.branching.regenerate()
     chat.session.new_conversation()
     ended = of_kind(chat.until(GenerationFinished), ReplyEndedElsewhere, Notice)
     assert [getattr(update, "status", "") for update in ended] == ["error"]

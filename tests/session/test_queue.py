@@ -150,7 +150,7 @@ def test_stopping_holds_the_queue_until_it_is_released(start: Start) -> None:
     assert (chat.asked, chat.waiting) == (["count", "this one first"], ["second"]), (
         "what is sent now is not held"
     )
-    chat.session.regenerate()
+    chat.session.branching.regenerate()
     chat.chat.until(GenerationFinished)
     assert chat.waiting == ["second"]
     assert of_kind(chat.session.queue.release(), ReplyBegan)

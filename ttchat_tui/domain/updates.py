@@ -20,6 +20,13 @@ class ConversationOpened(msgspec.Struct, frozen=True):
     messages: tuple[Message, ...]
 
 
+class BranchShown(msgspec.Struct, frozen=True):
+    """Another branch of the conversation on screen: its first `kept` messages stay, and `messages` follow them."""
+
+    kept: int
+    messages: tuple[Message, ...]
+
+
 class MessageAdded(msgspec.Struct, frozen=True):
     message: Message
 
@@ -155,6 +162,7 @@ class Notice(msgspec.Struct, frozen=True):
 
 Update: TypeAlias = (
     ConversationOpened
+    | BranchShown
     | MessageAdded
     | MessageRemoved
     | ReplyBegan

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -40,18 +41,16 @@ from ttchat_tui.domain.updates import (
     EngineProgress,
     EngineReady,
     MessageAdded,
-    MessageRemoved,
     Notice,
     PromptCost,
     Update,
 )
+from ttchat_tui.session.branching import Branching
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.conversations import Conversations
 from ttchat_tui.session.notices import (
-    ASKED_IN_WORDS,
     LOAD_AND_SEND,
     NO_MODEL,
-    NOTHING_TO_DO,
     STILL_LOADING,
     Unsaved,
     answered_elsewhere,
@@ -67,6 +66,11 @@ CANCEL_AGAIN_S: Final = 5.0
 
 class ChatSession(Conversations):
     """One chat: the conversation on screen, its settings, and the running reply (at most one), on screen or elsewhere."""
+
+    @cached_property
+    def branching(self) -> Branching:
+        """What can be done to the tree on screen."""
+        return Branching(self, self._store, self._runner, lambda: self._opened, self._why_not)
 
     def flush_unsaved(self) -> ErrorInfo | None:
         """Write replies that could not be stored when they ended. Returns the error if that fails again."""
@@ -114,7 +118,7 @@ class ChatSession(Conversations):
         if is_new:
             with suppress(StorageError):  # a later call stores it
                 self._drafts.keep(None, "")
-        self._load_if_none()
+        self.load_if_none()
         if message is None:
             return [*updates, *self._begin_next()]
         began = self._runner.begin(self._opened, self.sampling, self.model, asked=message, rows=candidates)
@@ -134,28 +138,10 @@ class ChatSession(Conversations):
         """No model is loaded because the last load failed or the engine died: the user has to decide what comes next."""
         return self._host.state == "failed" and not self._host.is_loading
 
-    def _load_if_none(self) -> None:
+    def load_if_none(self) -> None:
         """Load the current model after an unload or a cancelled load. The reply that is requested next waits for it."""
         if not self.has_model:
             self._host.load(self.model)
-
-    def regenerate(self) -> list[Update]:
-        """Generate another reply to the last user message, as a sibling. The old reply stays in the tree, and returns to
-        the screen if the new one fails."""
-        if why := self._why_not("Press Esc to stop it, then try again."):
-            return [Notice(why)]
-        before = self.path
-        replaced = before[-1] if before and before[-1].role == "assistant" else None
-        asked = before[:-1] if replaced else before
-        if not asked:
-            return [Notice(NOTHING_TO_DO)]
-        self._load_if_none()
-        self._opened.path = list(asked)
-        updates = self._runner.begin(self._opened, self.sampling, self.model, replaced=replaced)
-        if not self.is_busy:
-            self._opened.path = before
-            return updates
-        return [*([MessageRemoved(replaced.id)] if replaced else []), *updates, ConversationsChanged()]
 
     def show_version(self, message_id: int, step: int) -> list[Update]:
         """Show the previous (-1) or next (1) version of a message on screen, with its newest continuation. Does nothing if
@@ -198,28 +184,13 @@ class ChatSession(Conversations):
 
     def _show_branch(self, message: Message) -> list[Update]:
         """Show a message with its newest continuation, and keep that branch. Raises StorageError: nothing has changed."""
+        if message.conversation_id == self._opened.id:
+            return self.branching.show(message)
         leaf = self._store.leaf_of(message.id)
         conversation, path = self._store.conversation(message.conversation_id), self._store.path(leaf.id)
         self._store.set_head(conversation.id, leaf.id)  # last: everything has been read by now
         home = OpenConversation(self._store, self._system_prompt)
         return self._show(home, msgspec.structs.replace(conversation, head_id=leaf.id), path)
-
-    def continue_reply(self) -> list[Update]:
-        """Continue the last reply where it ended: after an interruption, a stop, or `max_tokens`."""
-        if why := self._why_not("Use /continue when it has ended."):
-            return [Notice(why)]
-        if not self.path or self.path[-1].role != "assistant":
-            return [Notice(NOTHING_TO_DO)]
-        last = self.path[-1]
-        if not last.content:
-            return self.regenerate()
-        self._load_if_none()
-        is_exact = self.info is None or self.info.capabilities.continues
-        return [
-            *([] if is_exact else [Notice(ASKED_IN_WORDS)]),
-            *self._runner.continue_reply(self._opened, self.sampling),
-            ConversationsChanged(),
-        ]
 
     def interrupt(self) -> list[Update]:
         """Cancel what the user waits for: the reply on screen, else a load, if the call is repeated within `CANCEL_AGAIN_S`.
@@ -315,7 +286,7 @@ class ChatSession(Conversations):
                 self._runner.adopt_defaults(self.default_sampling)
                 return [EngineReady(info), *self._begin_next()]
             case EngineFailed(error, before):
-                return [self._load_failed(error, before)]
+                return [self._load_failed(error, before), *self._runner.miss(self._loading_model)]
             case PromptCounted():
                 if event.count_id != self._count_id:
                     return []

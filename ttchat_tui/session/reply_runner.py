@@ -23,9 +23,11 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import Candidate, FinishReason, GenerationRequest
 from ttchat_tui.domain.meter import Meter
+from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import (
     NOTE,
+    BranchShown,
     CapabilitiesChanged,
     ConversationsChanged,
     DraftReturned,
@@ -94,11 +96,13 @@ class ReplyRunner:
         model: str,
         *,
         asked: Message | None = None,
-        replaced: Message | None = None,
+        replaced: tuple[Message, ...] = (),
+        settings: ReplySettings = NO_SETTINGS,
         rows: int = 1,
     ) -> list[Update]:
-        """Answer the last message of `home` with `rows` candidates. See `RunningReply` for `asked` and `replaced`."""
-        info = self._host.info
+        """Answer the last message of `home` with `rows` candidates. See `RunningReply` for `asked`, `replaced` and
+        `settings`."""
+        info, sampling = self._host.info, settings.over(sampling)
         record = ReplyRecord(
             model=info.model if info else model,
             engine=info.label if info else "",
@@ -112,10 +116,21 @@ class ReplyRunner:
             return self._for_screen(home, [Notice(error.info)])
         home.path.append(message)
         candidates = draw_candidates(sampling, rows)
-        return self._generate(home, message, sampling, asked=asked, replaced=replaced, candidates=candidates)
+        return self._generate(
+            home,
+            message,
+            sampling,
+            asked=asked,
+            replaced=replaced,
+            settings=settings,
+            candidates=candidates,
+        )
 
-    def continue_reply(self, home: OpenConversation, sampling: SamplingParams) -> list[Update]:
-        """Continue the last reply of `home` where it ended."""
+    def continue_reply(
+        self, home: OpenConversation, sampling: SamplingParams, replaced: tuple[Message, ...] = ()
+    ) -> list[Update]:
+        """Continue the last reply of `home` where it ended. With `replaced` it is a copy, which is removed if nothing is
+        added."""
         last = home.path[-1]
         try:
             self._writer.retry(at_once=True)
@@ -123,7 +138,7 @@ class ReplyRunner:
         except StorageError as error:
             return [Notice(error.info)]
         home.replace(message)
-        return self._generate(home, message, sampling, continued=last)
+        return self._generate(home, message, sampling, replaced=replaced, continued=last)
 
     def _generate(
         self,
@@ -132,7 +147,8 @@ class ReplyRunner:
         sampling: SamplingParams,
         *,
         asked: Message | None = None,
-        replaced: Message | None = None,
+        replaced: tuple[Message, ...] = (),
+        settings: ReplySettings = NO_SETTINGS,
         continued: Message | None = None,
         candidates: tuple[Candidate, ...] = (),
     ) -> list[Update]:
@@ -155,6 +171,7 @@ class ReplyRunner:
             uses_defaults=home.sampling is None,
             asked=asked,
             replaced=replaced,
+            settings=settings,
             continued=continued,
             now=self._clock(),
         )
@@ -175,6 +192,7 @@ class ReplyRunner:
         """The model is loaded: a reply that waited for it uses the model's recommended parameters."""
         running = self.running
         if running is not None and running.uses_defaults and not running.has_started:
+            sampling = running.settings.over(sampling)
             running.control.set_sampling(sampling)
             running.record = msgspec.structs.replace(running.record, sampling=sampling)
 
@@ -242,13 +260,22 @@ class ReplyRunner:
         record = msgspec.structs.replace(running.record, finish_reason="cancelled", stats=self.meter.stats())
         return self._for_screen(running.home, self._end(running, "interrupted", record))
 
+    def miss(self, model: str) -> list[Update]:
+        """A load of `model` has failed: the reply that asks for it is withdrawn. What was on screen before returns."""
+        running = self.running
+        if running is None or running.has_started or not model or running.settings.model != model:
+            return []
+        running.control.cancel()
+        return self._for_screen(running.home, self._withdraw(running))
+
     def _finish(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
         if event.error is not None and (event.error.kind in REFUSALS or running.added_nothing(event.text)):
             return self._refuse(running, event.error)
         if running.added_nothing(event.text):
             return self._end_without_more(running, event.reason)
         is_nothing = not running.text and not event.text
-        if running.replaced is not None and is_nothing and event.reason in ("cancelled", "error"):
+        is_version = bool(running.replaced) and running.asked is None
+        if is_version and is_nothing and event.reason in ("cancelled", "error"):
             return [*self._withdraw(running), *([Notice(event.error)] if event.error else [])]
         updates: list[Update] = []
         if event.text:
@@ -302,11 +329,13 @@ class ReplyRunner:
         return [ReplyEnded(message, error), ConversationsChanged(), *notices]
 
     def _end_as_before(self, running: RunningReply) -> list[Update]:
-        """Restore a continued reply to which nothing was added: status, figures and record."""
+        """Restore a continued reply to which nothing was added: status, figures and record. A copy is removed."""
         before = running.continued
         assert before is not None
         assert before.reply is not None
-        return self._end(running, before.status, before.reply)
+        return (
+            self._withdraw(running) if running.replaced else self._end(running, before.status, before.reply)
+        )
 
     def _end_without_more(self, running: RunningReply, reason: FinishReason) -> list[Update]:
         """Keep a continued reply's figures where the engine generated no more text, and say so unless it was cancelled."""
@@ -315,7 +344,8 @@ class ReplyRunner:
             return self._end_as_before(running)
         record = msgspec.structs.replace(before.reply, finish_reason=reason, error="")
         note = ErrorInfo(kind=NOTE, message=f"Nothing was added: {_NO_MORE.get(reason, reason)}.")
-        return [*self._end(running, "complete", record), Notice(note)]
+        ended = self._withdraw(running) if running.replaced else self._end(running, "complete", record)
+        return [*ended, Notice(note)]
 
     def _refuse(self, running: RunningReply, error: ErrorInfo) -> list[Update]:
         """Undo a request for which nothing was generated, and return the text of a prompt that is too long.
@@ -324,7 +354,7 @@ class ReplyRunner:
         """
         if running.continued is not None:
             return [*self._end_as_before(running), Notice(error)]
-        if running.replaced is not None:
+        if running.replaced and running.asked is None:
             return [*self._withdraw(running), Notice(error)]
         if not self._is_shown(running.home):
             record = msgspec.structs.replace(running.record, finish_reason="error", error=error.message)
@@ -333,14 +363,14 @@ class ReplyRunner:
         return [*self._withdraw(running), DraftReturned(text, error)]
 
     def _withdraw(self, running: RunningReply) -> list[Update]:
-        """Remove what this request stored, and show the reply that it replaced again."""
+        """Remove what this request stored, and show what it replaced again."""
         added = [message for message in (running.message, running.asked) if message is not None]
         replaced = running.replaced
         try:
             for message in added:
                 self._store.remove_message(message.id)
-            if replaced is not None:
-                self._store.set_head(replaced.conversation_id, replaced.id)
+            if replaced:
+                self._store.set_head(replaced[-1].conversation_id, replaced[-1].id)
         except StorageError as failure:
             record = msgspec.structs.replace(
                 running.record, finish_reason="error", error=failure.info.message
@@ -349,7 +379,9 @@ class ReplyRunner:
         self.running = None
         running.home.drop({message.id for message in added})
         updates: list[Update] = [MessageRemoved(message.id) for message in added]
-        if replaced is not None:
-            running.home.path.append(replaced)
-            updates.append(MessageAdded(replaced))
+        if replaced:
+            kept = len(running.home.path)
+            running.home.path += replaced
+            is_one = len(replaced) == 1
+            updates.append(MessageAdded(replaced[0]) if is_one else BranchShown(kept, replaced))
         return [*updates, ConversationsChanged()]

@@ -10,6 +10,7 @@ import msgspec
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
 from ttchat_tui.domain.events import TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings
 from ttchat_tui.domain.sampling import TEMPLATE_FIELDS, SamplingParams
 from ttchat_tui.domain.thoughts import OPENING, normalised
 from ttchat_tui.session.candidates import CandidateRows
@@ -39,7 +40,8 @@ class RunningReply:
         *,
         uses_defaults: bool = False,
         asked: Message | None = None,
-        replaced: Message | None = None,
+        replaced: tuple[Message, ...] = (),
+        settings: ReplySettings = NO_SETTINGS,
         continued: Message | None = None,
         now: float = 0.0,
     ) -> None:
@@ -49,7 +51,8 @@ class RunningReply:
             message: the stored row, status `streaming`.
             uses_defaults: the conversation has no parameters of its own, so the model's defaults apply.
             asked: the user's message that was stored with it; withdrawn if the prompt is rejected.
-            replaced: the reply that this one is a new version of; shown again if this one fails.
+            replaced: what was on screen in the place of this request; shown again if this one fails.
+            settings: of this reply alone.
             continued: the row before it was continued; restored if nothing is added.
             now: the session's clock, seconds.
         """
@@ -61,6 +64,7 @@ class RunningReply:
         self.control = control
         self.asked = asked
         self.replaced = replaced
+        self.settings = settings
         self.continued = continued
         self.record: ReplyRecord = message.reply
         self.candidates = CandidateRows(request.candidates)

@@ -36,14 +36,16 @@ _CHILDREN: Final = f"""
 
 # Parents are older than their children: order by id is order from the root. UNION, not UNION ALL: a damaged row that
 # is its own ancestor must not make an endless path.
-_PATH: Final = f"""
+# ?2: the message above which the path is not wanted, or NULL.
+_UP: Final = """
     WITH RECURSIVE up (id, parent_id) AS (
-        SELECT id, parent_id FROM messages WHERE id = ?
+        SELECT id, parent_id FROM messages WHERE id = ?1
         UNION
-        SELECT p.id, p.parent_id FROM up JOIN messages p ON p.id = up.parent_id
+        SELECT p.id, p.parent_id FROM up JOIN messages p ON p.id = up.parent_id WHERE p.id IS NOT ?2
     )
-    SELECT {MESSAGE_COLUMNS} FROM up JOIN messages m ON m.id = up.id ORDER BY m.id
 """
+_PATH: Final = f"{_UP} SELECT {MESSAGE_COLUMNS} FROM up JOIN messages m ON m.id = up.id ORDER BY m.id"
+_PATH_IDS: Final = f"{_UP} SELECT id FROM up ORDER BY id"
 
 # The newest message of a subtree cannot have a child, which would be newer: it is the newest leaf.
 _LEAF: Final = """
@@ -75,12 +77,17 @@ class Messages:
             raise _missing()
         return message_from(row)
 
-    def path(self, message_id: int) -> list[Message]:
-        """From the first message to this one, both included. Raises StorageError, kind `not_found`."""
-        rows = self._database.rows(_PATH, message_id)
+    def path(self, message_id: int, *, below: int | None = None) -> list[Message]:
+        """From the first message to this one, both included; with `below`, from the one after that message on. Raises
+        StorageError, kind `not_found`."""
+        rows = self._database.rows(_PATH, message_id, below)
         if not rows:
             raise _missing()
         return [message_from(row) for row in rows]
+
+    def path_ids(self, message_id: int) -> list[int]:
+        """The ids on the path to this message, itself included."""
+        return [row["id"] for row in self._database.rows(_PATH_IDS, message_id, None)]
 
     def shown_path(self, conversation: Conversation) -> list[Message]:
         """The path on screen: to the head, or to the newest message if the head is not in this conversation."""

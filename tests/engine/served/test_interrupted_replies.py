@@ -75,7 +75,7 @@ def test_a_reply_whose_server_went_away_is_kept_as_interrupted_and_can_be_contin
     assert reply.reply is not None
     assert reply.reply.engine.startswith("remote vLLM @ 127.0.0.1:")
     assert reply.reply.model == "m"
-    session.continue_reply()
+    session.branching.continue_reply()
     until_finished()
     assert session.last_reply is not None
     assert (session.last_reply.content, session.last_reply.status) == ("one two", "complete")
@@ -87,7 +87,7 @@ def test_a_reply_that_cannot_be_continued_stays_unchanged_and_the_reason_is_repo
     session.submit("count")
     until_finished()
     before = session.last_reply
-    session.continue_reply()
+    session.branching.continue_reply()
     notices = [update for update in until_finished() if isinstance(update, Notice)]
     assert ["starting" in notice.error.message for notice in notices] == [True]
     assert session.last_reply == before
@@ -104,7 +104,9 @@ def test_a_server_that_cannot_continue_is_asked_in_words_and_that_is_reported(st
     session, until_finished = start(server)
     session.submit("count")
     until_finished()
-    reported = [update.error.kind for update in session.continue_reply() if isinstance(update, Notice)]
+    reported = [
+        update.error.kind for update in session.branching.continue_reply() if isinstance(update, Notice)
+    ]
     until_finished()
     assert reported == [NOTE]
     sent = server.chats[-1].json["messages"]
@@ -120,7 +122,7 @@ def test_thoughts_of_a_continuation_do_not_enter_the_reply(start: Start) -> None
     session, until_finished = start(RawServer(in_turn(stream(said("one ")), rest), plain))
     session.submit("count")
     until_finished()
-    session.continue_reply()
+    session.branching.continue_reply()
     until_finished()
     assert session.last_reply is not None
     assert session.last_reply.content == "one two"
@@ -174,7 +176,7 @@ def test_hidden_thoughts_of_a_continuation_are_reported(start: Start) -> None:
     session, until_finished = start(RawServer(in_turn(stream(said("one ")), rest), plain))
     session.submit("count")
     until_finished()
-    session.continue_reply()
+    session.branching.continue_reply()
     until_finished()
     assert session.last_reply is not None
     assert session.last_reply.reply is not None

@@ -101,11 +101,11 @@ class ChatActions(SidebarScreen):
 
     def action_regenerate(self) -> None:
         self.transcript.follow()
-        self.show_updates(self.session.regenerate())
+        self.show_updates(self.session.branching.regenerate())
 
     def action_continue_reply(self) -> None:
         self.transcript.follow()
-        self.show_updates(self.session.continue_reply())
+        self.show_updates(self.session.branching.continue_reply())
 
     async def action_edit_draft(self) -> None:
         await self.prompt.edit_externally()

@@ -1,0 +1,286 @@
+"""The tree on screen: what replaces a message is its sibling, what is deleted comes back, what fails changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.fakes import MODEL_MISSING, SHOUT, Gate, Script
+from tests.session.test_chat import Chat
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.events import EngineFailed, EngineLoaded, GenerationFinished, TokenEvent
+from ttchat_tui.domain.reply_settings import ReplySettings
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.updates import BranchShown, DraftReturned, Notice
+from ttchat_tui.storage.errors import StorageError
+
+TWO_TURNS = ["one", "A", "two", "B"]
+
+
+def said(chat: Chat) -> list[str]:
+    return [message.content for message in chat.session.path]
+
+
+def stored(chat: Chat) -> list[str]:
+    return sorted(message.content for message in chat.session.tree())
+
+
+def two_turns(start: Callable[..., Chat], **script: object) -> Chat:
+    chat = start(Script(replies=("A", "B"), **script))
+    chat.ask("one")
+    chat.ask("two")
+    assert said(chat) == TWO_TURNS
+    return chat
+
+
+def test_an_edited_message_is_a_sibling_that_is_answered(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start)
+    first = chat.session.path[0]
+    chat.session.branching.edit(first.id, "uno")
+    chat.until(GenerationFinished)
+    assert said(chat) == ["uno", "A"]
+    assert chat.engine.requests[-1].messages == (ChatMessage("user", "uno"),)
+    assert (chat.session.path[0].sibling_index, chat.session.path[0].sibling_count) == (1, 2)
+    chat.session.show_version(chat.session.path[0].id, -1)
+    assert said(chat) == TWO_TURNS, "nothing is overwritten"
+
+
+def test_an_unchanged_message_gets_another_reply_instead(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start)
+    chat.session.branching.edit(chat.session.path[0].id, "one")
+    chat.until(GenerationFinished)
+    assert stored(chat) == ["A", "A", "B", "one", "two"]
+
+
+def test_an_edit_that_is_too_long_returns_its_text_and_the_branch(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start, context_length=40)
+    path = list(chat.session.path)
+    chat.session.branching.edit(path[2].id, "long " * 80)
+    updates = chat.until(GenerationFinished)
+    assert any(isinstance(each, DraftReturned) and each.text == "long " * 80 for each in updates)
+    assert BranchShown(2, tuple(path[2:])) in updates
+    assert said(chat) == TWO_TURNS
+    assert chat.store.conversation(path[0].conversation_id).head_id == path[-1].id
+
+
+@pytest.mark.parametrize(("at", "left"), [(1, ["one", "A"]), (0, ["one", "A"]), (3, TWO_TURNS)])
+def test_any_reply_is_generated_again(start: Callable[..., Chat], at: int, left: list[str]) -> None:
+    chat = two_turns(start)
+    chat.session.branching.regenerate(chat.session.path[at].id)
+    chat.until(GenerationFinished)
+    assert said(chat) == left
+    assert len(chat.session.tree()) == 5
+
+
+def test_a_reply_that_fails_returns_everything_it_replaced(start: Callable[..., Chat]) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("A", "B"), stepped=True), gate)
+    gate.open()
+    chat.ask("one")
+    chat.ask("two")
+    gate.shut()
+    chat.session.branching.regenerate(chat.session.path[1].id)
+    assert said(chat) == ["one", ""]
+    chat.session.interrupt()
+    chat.until(GenerationFinished)
+    assert said(chat) == TWO_TURNS
+    assert stored(chat) == sorted(TWO_TURNS)
+
+
+def test_settings_are_those_of_one_reply(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start)
+    loud = ReplySettings("", {"temperature": SHOUT, "seed": 7})
+    chat.session.branching.regenerate(settings=loud)
+    chat.until(GenerationFinished)
+    made = chat.session.path[-1].reply
+    assert made is not None
+    assert (made.sampling.temperature, made.seed) == (SHOUT, 7)
+    assert chat.session.sampling.temperature != SHOUT
+
+
+def test_another_model_is_loaded_for_the_reply_which_keeps_its_settings(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start)
+    chat.session.branching.regenerate(settings=ReplySettings("scripted", {"temperature": SHOUT}))
+    chat.until(EngineLoaded)
+    chat.until(GenerationFinished)
+    made = chat.session.path[-1].reply
+    assert made is not None
+    assert made.sampling.temperature == SHOUT, "the model's own defaults do not replace it"
+
+
+def test_no_other_model_answers_for_one_that_does_not_load(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start)
+    chat.session.branching.regenerate(chat.session.path[1].id, ReplySettings(MODEL_MISSING))
+    assert said(chat) == ["one", ""]
+    updates = chat.until(EngineFailed)
+    assert any(isinstance(each, Notice) for each in updates)
+    assert said(chat) == TWO_TURNS
+    assert not chat.session.is_busy
+
+
+def test_a_reply_in_the_middle_is_continued_in_a_copy(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("A b c", "B")))
+    chat.session.set_sampling(SamplingParams(max_tokens=1))
+    chat.ask("one")
+    chat.ask("two")
+    old = chat.session.path[1]
+    chat.session.set_sampling(SamplingParams())
+    chat.session.branching.continue_reply(old.id)
+    chat.until(GenerationFinished)
+    copy = chat.session.path[-1]
+    assert said(chat) == ["one", "A b c"]
+    assert (copy.sibling_index, copy.sibling_count) == (1, 2)
+    assert chat.store.message(old.id).content == "A"
+
+
+def test_a_copy_to_which_nothing_is_added_goes_again(start: Callable[..., Chat]) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("A", "B"), stepped=True), gate)
+    gate.open()
+    chat.ask("one")
+    chat.ask("two")
+    gate.shut()
+    chat.session.branching.continue_reply(chat.session.path[1].id)
+    chat.session.interrupt()
+    chat.until(GenerationFinished)
+    assert said(chat) == TWO_TURNS
+    assert stored(chat) == sorted(TWO_TURNS)
+
+
+@pytest.mark.parametrize("at", [2, 3])
+def test_words_for_the_assistant_are_a_marked_sibling(start: Callable[..., Chat], at: int) -> None:
+    chat = two_turns(start)
+    chat.session.branching.write(chat.session.path[at].id, "Mine.", to_continue=False)
+    assert said(chat) == ["one", "A", "two", "Mine."]
+    mine = chat.session.path[-1]
+    assert (mine.is_edited, mine.status, mine.sibling_count) == (True, "complete", 2)
+
+
+def test_the_model_continues_what_the_user_wrote(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start)
+    chat.session.branching.write(chat.session.path[1].id, "Mine", to_continue=True)
+    chat.until(GenerationFinished)
+    assert chat.engine.requests[-1].messages[-1] == ChatMessage("assistant", "Mine")
+    assert chat.engine.requests[-1].continue_last
+    reply = chat.store.message(chat.session.path[-1].id)
+    assert reply.content.startswith("Mine")
+    assert len(reply.content) > 4
+    assert reply.is_edited
+
+
+def test_what_the_user_wrote_stays_if_nothing_is_added(start: Callable[..., Chat]) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("A",), stepped=True), gate)
+    gate.open()
+    chat.ask("one")
+    gate.shut()
+    chat.session.branching.write(chat.session.path[1].id, "Mine", to_continue=True)
+    chat.session.interrupt()
+    chat.until(GenerationFinished)
+    assert said(chat) == ["one", "Mine"]
+
+
+def test_a_branch_becomes_a_conversation_of_its_own(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start)
+    before = chat.session.conversation
+    chat.session.set_system_prompt("Be brief.")
+    chat.session.branching.branch_off(chat.session.path[2].id)
+    assert said(chat) == ["one", "A", "two"]
+    assert chat.session.conversation is not None
+    assert before is not None
+    assert chat.session.conversation.id != before.id
+    assert chat.session.conversation.title == "one (branch)"
+    assert chat.session.system_prompt == "Be brief."
+    chat.session.open(before.id)
+    assert said(chat) == TWO_TURNS
+
+
+def test_a_deleted_message_takes_what_follows_and_comes_back(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start)
+    chat.session.branching.delete(chat.session.path[2].id)
+    assert said(chat) == ["one", "A"]
+    chat.ask("three")
+    chat.session.branching.undo()
+    assert said(chat) == TWO_TURNS
+    assert len(chat.session.tree()) == 6
+
+
+def test_after_a_deleted_version_another_one_is_shown(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start)
+    chat.session.branching.edit(chat.session.path[0].id, "uno")
+    chat.until(GenerationFinished)
+    chat.session.branching.delete(chat.session.path[0].id)
+    assert said(chat) == TWO_TURNS
+    assert chat.session.path[0].sibling_count == 1
+
+
+def test_a_branch_that_is_not_on_screen_is_deleted_under_it(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start)
+    other = chat.session.path[0]
+    chat.session.branching.edit(other.id, "uno")
+    chat.until(GenerationFinished)
+    chat.session.branching.delete(other.id)
+    assert said(chat) == ["uno", "A"]
+    assert chat.session.path[0].sibling_count == 1
+    assert len(chat.session.tree()) == 2
+
+
+def test_undo_goes_back_newest_first_across_branches_and_conversations(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start)
+    home = chat.session.path[0].conversation_id
+    session = chat.session
+    session.branching.delete(session.path[3].id)
+    session.branching.delete(session.path[1].id)
+    session.branching.delete(session.path[0].id)
+    assert session.conversation is None, "nothing was left of it"
+    for wanted in (["one"], ["one", "A", "two"], TWO_TURNS):
+        assert session.branching.undo()
+        assert said(chat) == wanted
+        assert session.path[0].conversation_id == home
+    assert session.branching.undo() == []
+
+
+def test_a_branch_whose_parent_is_gone_becomes_a_first_message(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start)
+    path = list(chat.session.path)
+    chat.session.branching.delete(path[3].id)
+    chat.store.remove_message(path[2].id)
+    chat.session.branching.undo()
+    assert said(chat) == ["B"]
+
+
+def test_a_reply_that_another_process_writes_is_not_deleted(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start)
+    chat.store.resume_reply(chat.session.path[3].id)
+    with pytest.raises(StorageError) as refused:
+        chat.session.branching.delete(chat.session.path[0 + 2].id)
+    assert refused.value.info.kind == "reply_busy"
+    assert len(chat.session.tree()) == 4
+
+
+def test_a_named_branch_has_its_name_on_screen(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start)
+    chat.session.branching.name(chat.session.path[1].id, "  the\nshort one ")
+    assert chat.session.path[1].branch_name == "the short one"
+    assert [each.branch_name for each in chat.session.branching.outline()] == ["", "the short one", "", ""]
+
+
+def test_nothing_changes_while_a_reply_runs(start: Callable[..., Chat]) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("A b c",), stepped=True), gate)
+    chat.session.submit("one")
+    gate.release()
+    chat.until(TokenEvent)
+    asked, reply = chat.session.path
+    branching = chat.session.branching
+    for refused in (
+        branching.edit(asked.id, "uno"),
+        branching.regenerate(asked.id),
+        branching.continue_reply(reply.id),
+        branching.write(reply.id, "Mine", to_continue=False),
+        branching.write(reply.id, "Mine", to_continue=True),
+        branching.delete(asked.id),
+    ):
+        assert [update.error.kind for update in refused if isinstance(update, Notice)] == ["busy"]
+    assert len(chat.session.tree()) == 2

@@ -1,0 +1,263 @@
+"""The tree of the conversation on screen: other versions of its messages, its branches, and their deletion with undo.
+
+Nothing is overwritten: what replaces a message is stored as its sibling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from ttchat_tui.domain.conversation import Message, ReplyRecord
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.outline import OutlineEntry
+from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings
+from ttchat_tui.domain.updates import BranchShown, ConversationsChanged, MessageRemoved, Notice, Update
+from ttchat_tui.session.conversation import OpenConversation
+from ttchat_tui.session.notices import ASKED_IN_WORDS, NOTHING_TO_DO, still_running
+from ttchat_tui.session.reply_runner import ReplyRunner
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import not_found
+
+if TYPE_CHECKING:
+    from ttchat_tui.session.chat import ChatSession
+
+
+class Branching:
+    """Part of a `ChatSession`. Methods that name a message raise StorageError if it is not there or cannot be read or
+    written; then nothing has changed."""
+
+    def __init__(
+        self,
+        session: ChatSession,
+        store: ConversationStore,
+        runner: ReplyRunner,
+        home: Callable[[], OpenConversation],
+        why_not: Callable[[str], ErrorInfo | None],
+    ) -> None:
+        """`home`: the conversation on screen. `why_not`: why no reply can start in it; its argument is the cure if one
+        runs there already."""
+        self._session = session
+        self._store = store
+        self._runner = runner
+        self._home = home
+        self._why_not = why_not
+
+    # --- replies
+
+    def why_not(self) -> ErrorInfo | None:
+        """Why no other version of a message can be made now; None: it can."""
+        return self._why_not("Press Esc to stop it, then try again.")
+
+    def regenerate(
+        self, message_id: int | None = None, settings: ReplySettings = NO_SETTINGS
+    ) -> list[Update]:
+        """Generate another reply beside the reply `message_id`, or to the user's message of that id; by default at the end
+        of the path. What was on screen stays in the tree, and returns to the screen if the new reply fails.
+
+        `settings` apply to this reply; a model that they name stays loaded."""
+        if why := self.why_not():
+            return [Notice(why)]
+        before = self._session.path
+        at = len(before) - 1 if message_id is None else self._place(message_id)
+        if at >= 0 and before[at].role == "user":
+            at += 1
+        if at <= 0:
+            return [Notice(NOTHING_TO_DO)]
+        if settings.model:
+            self._session.load(settings.model)
+        return self._begin(before[:at], tuple(before[at:]), settings)
+
+    def _begin(
+        self, asked: list[Message], replaced: tuple[Message, ...], settings: ReplySettings = NO_SETTINGS
+    ) -> list[Update]:
+        """Answer the path `asked` in place of `replaced`."""
+        home, session, before = self._home(), self._session, self._session.path
+        session.load_if_none()
+        home.path = asked
+        updates = self._runner.begin(
+            home, session.sampling, session.model, replaced=replaced, settings=settings
+        )
+        if not session.is_busy:
+            home.path = before
+            return updates
+        return [*_removed(len(asked), replaced), *updates, ConversationsChanged()]
+
+    def continue_reply(self, message_id: int | None = None) -> list[Update]:
+        """Continue the reply `message_id`, by default the last one, where it ended: after an interruption, a stop, or
+        `max_tokens`. A reply that others follow is continued in a copy beside it."""
+        if why := self._why_not("Use /continue when it has ended."):
+            return [Notice(why)]
+        before = self._session.path
+        at = len(before) - 1 if message_id is None else self._place(message_id)
+        if at < 0 or before[at].role != "assistant":
+            return [Notice(NOTHING_TO_DO)]
+        message = before[at]
+        if not message.content:
+            return self.regenerate(message.id)
+        if at == len(before) - 1:
+            return self._continue(())
+        assert message.reply is not None
+        shown = self._add_reply(at, message.content, message.reply, is_edited=message.is_edited)
+        return [*shown, *self._continue(tuple(before[at:]))]
+
+    def _continue(self, replaced: tuple[Message, ...]) -> list[Update]:
+        """Continue the end of the path. `replaced` returns to the screen if nothing is added."""
+        session = self._session
+        session.load_if_none()
+        is_exact = session.info is None or session.info.capabilities.continues
+        return [
+            *([] if is_exact else [Notice(ASKED_IN_WORDS)]),
+            *self._runner.continue_reply(self._home(), session.sampling, replaced),
+            ConversationsChanged(),
+        ]
+
+    # --- words
+
+    def edit(self, message_id: int, text: str) -> list[Update]:
+        """Store `text` beside a message of the user, and answer it."""
+        if why := self.why_not():
+            return [Notice(why)]
+        home, session, before = self._home(), self._session, self._session.path
+        at = self._place(message_id)
+        if text == before[at].content:
+            return self.regenerate(message_id)
+        home.path = before[:at]
+        try:
+            message = home.add_user_message(text, session.model)
+        except BaseException:
+            home.path = before
+            raise
+        session.load_if_none()
+        shown = BranchShown(at, (message,))
+        began = self._runner.begin(
+            home, session.sampling, session.model, asked=message, replaced=tuple(before[at:])
+        )
+        return [shown, *began, ConversationsChanged()]
+
+    def write(self, message_id: int, text: str, *, to_continue: bool) -> list[Update]:
+        """Store `text` as a reply that the user wrote: beside the reply `message_id`, or to the user's message of that id.
+        The model continues it, or it is complete."""
+        if why := self.why_not() if to_continue else self._why_not_here():
+            return [Notice(why)]
+        at = self._place(message_id)
+        message = self._session.path[at]
+        record = message.reply or ReplyRecord(
+            model="", engine="", sampling=self._session.sampling, seed=self._session.sampling.seed or 0
+        )
+        record = structs.replace(record, token_ids=())
+        shown = self._add_reply(at + (message.role == "user"), text, record, is_edited=True)
+        return [*shown, *self._continue(())] if to_continue else [*shown, ConversationsChanged()]
+
+    def _add_reply(self, at: int, text: str, record: ReplyRecord, *, is_edited: bool) -> list[Update]:
+        """Store a complete reply, and show it in place of the path from `at` on."""
+        home = self._home()
+        parent = home.path[at - 1]
+        reply_id = self._store.branches.add_reply(
+            parent.conversation_id, parent.id, text, record, is_edited=is_edited
+        )
+        reply = self._store.message(reply_id)
+        home.path = [*home.path[:at], reply]
+        return [BranchShown(at, (reply,))]
+
+    # --- branches
+
+    def outline(self) -> list[OutlineEntry]:
+        """All messages of the conversation on screen, parents before children."""
+        home_id = self._home().id
+        return [] if home_id is None else self._store.branches.outline(home_id)
+
+    def name(self, message_id: int, name: str) -> list[Update]:
+        """Name the branch that begins with this message."""
+        self._store.branches.name(message_id, name)
+        return self._shown_again(lambda each: each.id == message_id)
+
+    def show(self, message: Message) -> list[Update]:
+        """Show a message of the conversation on screen with its newest continuation, and keep that branch. What the path
+        has already is not read again."""
+        home = self._home()
+        leaf = self._store.leaf_of(message.id)
+        ids = self._store.path_ids(leaf.id)
+        shared = 0
+        for known, wanted in zip(home.path, ids, strict=False):
+            if known.id != wanted:
+                break
+            shared += 1
+        return self._show_from(home, shared, leaf.id)
+
+    def _show_from(self, home: OpenConversation, kept: int, leaf_id: int) -> list[Update]:
+        """Show the path to `leaf_id`, whose first `kept` messages are on screen."""
+        above = home.path[kept - 1].id if kept else None
+        fresh = self._store.path(leaf_id, below=above) if leaf_id != above else []
+        assert home.conversation is not None
+        self._store.set_head(home.conversation.id, leaf_id)
+        home.conversation = structs.replace(home.conversation, head_id=leaf_id)
+        home.path = [*home.path[:kept], *fresh]
+        self._runner.overlay(home)
+        return [BranchShown(kept, tuple(home.path[kept:]))]
+
+    def branch_off(self, message_id: int) -> list[Update]:
+        """Copy the path up to this message into a new conversation, and open that."""
+        copied = self._store.branches.copy_path(self._session.path[: self._place(message_id) + 1])
+        return [*self._session.open(copied), ConversationsChanged()]
+
+    def delete(self, message_id: int) -> list[Update]:
+        """Delete a message with all that follows it, on screen or in another branch. `undo` brings it back. Without the only
+        first message nothing is left: then the conversation is deleted."""
+        if why := self._why_not_here():
+            return [Notice(why)]
+        home, message = self._home(), self._store.message(message_id)
+        versions = self._store.children(message.parent_id, message.conversation_id)
+        if message.parent_id is None and len(versions) == 1:
+            return self._session.delete(message.conversation_id)
+        at = next((at for at, each in enumerate(home.path) if each.id == message_id), None)
+        if at is None:
+            assert home.path
+            self._store.branches.cut(message, home.path[-1].id)
+            return self._shown_again(lambda each: each.parent_id == message.parent_id)
+        ids = [each.id for each in versions]
+        place = ids.index(message_id)
+        beside = [*reversed(ids[:place]), *ids[place + 1 :]]
+        leaf_id = self._store.leaf_of(beside[0]).id if beside else message.parent_id
+        assert leaf_id is not None
+        self._store.branches.cut(message, leaf_id)
+        return self._show_from(home, at, leaf_id)
+
+    def undo(self) -> list[Update]:
+        """Bring back what was deleted last, in this session or an earlier one: a conversation, or a branch of one. It is
+        opened. The next call brings back what was deleted before. Does nothing if there is nothing."""
+        last = self._store.last_deleted()
+        if last is None or not self._store.branches.is_cut(last):
+            return self._session.undelete()
+        return self._session.open_at(self._store.branches.put_back(last))
+
+    # --- inside
+
+    def _why_not_here(self) -> ErrorInfo | None:
+        """Why the tree on screen cannot change now, or None."""
+        return still_running("Press Esc to stop it, then try again.") if self._session.is_answering else None
+
+    def _place(self, message_id: int) -> int:
+        """The position on the path. Raises StorageError, kind `not_found`."""
+        for at, message in enumerate(self._session.path):
+            if message.id == message_id:
+                return at
+        raise not_found("This message")
+
+    def _shown_again(self, is_changed: Callable[[Message], bool]) -> list[Update]:
+        """Read the changed message of the path again, if it has one."""
+        home = self._home()
+        for at, known in enumerate(home.path):
+            if is_changed(known):
+                home.replace(self._store.message(known.id))
+                return [BranchShown(at, tuple(home.path[at:]))]
+        return []
+
+
+def _removed(kept: int, replaced: tuple[Message, ...]) -> list[Update]:
+    """What follows the first `kept` messages leaves the screen."""
+    if len(replaced) > 1:
+        return [BranchShown(kept, ())]
+    return [MessageRemoved(message.id) for message in replaced]

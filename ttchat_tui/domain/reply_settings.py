@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -56,13 +56,29 @@ def parse_reply_settings(text: str) -> ReplySettings | ErrorInfo:
     return ReplySettings(model, {name: getattr(valid, name) for name in typed})
 
 
-def differing(samplings: list[SamplingParams]) -> list[str]:
+def differing(samplings: Sequence[SamplingParams]) -> list[str]:
     """The names of the fields in which these parameters differ."""
     return [
         name
         for name in SamplingParams.__struct_fields__
         if any(getattr(each, name) != getattr(samplings[0], name) for each in samplings[1:])
     ]
+
+
+def setting_words(sampling: SamplingParams, names: Iterable[str]) -> list[str]:
+    """These fields in words: `temperature 0.2`, `top-k 0`."""
+    words: list[str] = []
+    for name in names:
+        value = getattr(sampling, name)
+        shown = (
+            "random"
+            if value is None
+            else " ".join(map(repr, value)) or "none"
+            if name == "stop"
+            else f"{value:g}"
+        )
+        words.append(f"{name.replace('_', '-')} {shown}")
+    return words
 
 
 def _usage(problem: str) -> ErrorInfo:

@@ -31,6 +31,12 @@ class MessageAdded(msgspec.Struct, frozen=True):
     message: Message
 
 
+class MessageChanged(msgspec.Struct, frozen=True):
+    """What is known of a message on screen has changed, but not its text."""
+
+    message: Message
+
+
 class MessageRemoved(msgspec.Struct, frozen=True):
     message_id: int
 
@@ -164,6 +170,7 @@ Update: TypeAlias = (
     ConversationOpened
     | BranchShown
     | MessageAdded
+    | MessageChanged
     | MessageRemoved
     | ReplyBegan
     | ReplyStarted

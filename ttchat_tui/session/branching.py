@@ -13,8 +13,15 @@ from msgspec import structs
 from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.outline import OutlineEntry
-from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings
-from ttchat_tui.domain.updates import BranchShown, ConversationsChanged, MessageRemoved, Notice, Update
+from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings, differing
+from ttchat_tui.domain.updates import (
+    BranchShown,
+    ConversationsChanged,
+    MessageChanged,
+    MessageRemoved,
+    Notice,
+    Update,
+)
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.notices import ASKED_IN_WORDS, NOTHING_TO_DO, still_running
 from ttchat_tui.session.reply_runner import ReplyRunner
@@ -169,6 +176,12 @@ class Branching:
         home_id = self._home().id
         return [] if home_id is None else self._store.branches.outline(home_id)
 
+    def differing(self, message: Message) -> list[str]:
+        """The names of the sampling parameters in which the versions of a reply differ."""
+        if message.role != "assistant" or message.sibling_count < 2 or message.parent_id is None:
+            return []
+        return differing(self._store.branches.samplings(message.conversation_id, message.parent_id))
+
     def name(self, message_id: int, name: str) -> list[Update]:
         """Name the branch that begins with this message."""
         self._store.branches.name(message_id, name)
@@ -249,10 +262,11 @@ class Branching:
     def _shown_again(self, is_changed: Callable[[Message], bool]) -> list[Update]:
         """Read the changed message of the path again, if it has one."""
         home = self._home()
-        for at, known in enumerate(home.path):
+        for known in home.path:
             if is_changed(known):
-                home.replace(self._store.message(known.id))
-                return [BranchShown(at, tuple(home.path[at:]))]
+                message = self._store.message(known.id)
+                home.replace(message)
+                return [MessageChanged(message)]
         return []
 
 

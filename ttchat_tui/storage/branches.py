@@ -11,6 +11,7 @@ from typing import Final, get_args
 from ttchat_tui.domain.chat import Role
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
 from ttchat_tui.domain.outline import OutlineEntry
+from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.database import Database, Transaction
 from ttchat_tui.storage.errors import StorageError, not_found
 from ttchat_tui.storage.messages import REPLY_BUSY, update_conversation
@@ -75,6 +76,14 @@ class Branches:
             )
             for row in self._database.rows(_OUTLINE, conversation_id)
         ]
+
+    def samplings(self, conversation_id: int, parent_id: int) -> list[SamplingParams]:
+        """The different parameters of the replies below this message."""
+        sql = "SELECT DISTINCT sampling FROM messages WHERE conversation_id = ? AND parent_id = ?"
+        found = (
+            readable_sampling(row["sampling"]) for row in self._database.rows(sql, conversation_id, parent_id)
+        )
+        return [sampling for sampling in found if sampling is not None]
 
     def name(self, message_id: int, name: str) -> None:
         """Name the branch that begins with this message; empty: it has no name."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ttchat_tui.ui import model_rows as model_rows
     from ttchat_tui.ui.markdown import fenced_code as fenced_code
     from ttchat_tui.ui.screens import edit_queued as edit_queued
+    from ttchat_tui.ui.screens import edited_reply as edited_reply
     from ttchat_tui.ui.screens import help as help
     from ttchat_tui.ui.screens import import_files as import_files
     from ttchat_tui.ui.screens import log as log
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.screens import search as search
     from ttchat_tui.ui.screens import template_form as template_form
     from ttchat_tui.ui.screens import theme_picker as theme_picker
+    from ttchat_tui.ui.screens import tree as tree
+    from ttchat_tui.ui.widgets import edit_bar as edit_bar
     from ttchat_tui.ui.widgets import find_bar as find_bar
     from ttchat_tui.ui.widgets import prompt_search as prompt_search
     from ttchat_tui.ui.widgets import queue_panel as queue_panel
@@ -73,6 +76,9 @@ MODULES: Final[dict[str, str]] = {
     "rename": "ttchat_tui.ui.screens.rename",
     "find_bar": "ttchat_tui.ui.widgets.find_bar",
     "search": "ttchat_tui.ui.screens.search",
+    "edit_bar": "ttchat_tui.ui.widgets.edit_bar",
+    "edited_reply": "ttchat_tui.ui.screens.edited_reply",
+    "tree": "ttchat_tui.ui.screens.tree",
     "import_files": "ttchat_tui.ui.screens.import_files",
     "importing": "ttchat_tui.storage.imports.importing",
     "prompt_files": "ttchat_tui.config.prompt_files",

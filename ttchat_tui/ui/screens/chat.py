@@ -21,6 +21,7 @@ from ttchat_tui.ui.commands import TABLE, bindings
 from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.screens.attaching import Attaching
+from ttchat_tui.ui.screens.branch_actions import BranchActions
 from ttchat_tui.ui.screens.file_actions import FileActions
 from ttchat_tui.ui.screens.finding import Finding
 from ttchat_tui.ui.screens.prompt_actions import PromptActions
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 
 class ChatScreen(
+    BranchActions,
     UpdateDrawing,
     Finding,
     Recalling,
@@ -138,6 +140,9 @@ class ChatScreen(
     @on(Prompt.Submitted)
     async def _submitted(self, event: Prompt.Submitted) -> None:
         cast("TtchatApp", self.app).drop_stale_toasts()
+        if self.is_editing:
+            self.submit_edit(event.text)
+            return
         match parse_submission(event.text):
             case PlainText(draft):
                 text = await self.attached(draft)

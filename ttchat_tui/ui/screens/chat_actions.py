@@ -99,14 +99,6 @@ class ChatActions(SidebarScreen):
             return "deselect"
         return ""
 
-    def action_regenerate(self) -> None:
-        self.transcript.follow()
-        self.show_updates(self.session.branching.regenerate())
-
-    def action_continue_reply(self) -> None:
-        self.transcript.follow()
-        self.show_updates(self.session.branching.continue_reply())
-
     async def action_edit_draft(self) -> None:
         await self.prompt.edit_externally()
 
@@ -215,10 +207,11 @@ class ChatActions(SidebarScreen):
 
         def undo() -> list[Update]:
             self.keep_draft()
-            updates = self.session.undelete()
+            updates = self.session.branching.undo()
             if not updates:
                 self.notify(
-                    "There is no deleted conversation. Deleted ones are kept for 30 days.", markup=False
+                    "Nothing is deleted that could come back. What was deleted is kept for 30 days.",
+                    markup=False,
                 )
             return updates
 

@@ -25,7 +25,7 @@ class Elsewhere(ChatActions):
 
     def view(self, message: Message) -> MessageView:
         """`message` for the transcript, with a note if it has no reply."""
-        view = view_of(message)
+        view = view_of(message, differing=self.session.branching.differing(message))
         if message.role != "user":
             return view
         last = self.session.path[-1].id if self.session.path else None

@@ -15,16 +15,18 @@ MAX_LENGTH = 200
 
 
 class Rename(Dialog[str]):
-    """Result: the new title, on one line and not blank."""
+    """Result: the new title, on one line."""
 
     heading = "Rename the conversation"
+    placeholder = "Title"
+    may_be_blank = False
 
     def __init__(self, title: str) -> None:
         super().__init__()
         self._title = " ".join(as_draft(title).split())
 
     def body(self) -> ComposeResult:
-        yield LineField(self._title, max_length=MAX_LENGTH, placeholder="Title", compact=True)
+        yield LineField(self._title, max_length=MAX_LENGTH, placeholder=self.placeholder, compact=True)
         with Horizontal(classes="buttons"):
             yield Button("Cancel", id="cancel", compact=True)
             yield Button("Rename", id="rename", variant="primary", compact=True)
@@ -33,7 +35,7 @@ class Rename(Dialog[str]):
     @on(Button.Pressed, "#rename")
     def _accept(self) -> None:
         title = " ".join(as_draft(self.query_one(Input).value).split())
-        if title:
+        if title or self.may_be_blank:
             self.dismiss(title)
         else:
             self.app.bell()
@@ -41,3 +43,11 @@ class Rename(Dialog[str]):
     @on(Button.Pressed, "#cancel")
     def _cancel(self) -> None:
         self.action_cancel()
+
+
+class NameBranch(Rename):
+    """Result: the branch's name; empty for none."""
+
+    heading = "Name this branch"
+    placeholder = "Name; empty for none"
+    may_be_blank = True

@@ -15,6 +15,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import EngineState, LoadProgress
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.updates import (
+    BranchShown,
     CapabilitiesChanged,
     ConversationOpened,
     ConversationsChanged,
@@ -24,6 +25,7 @@ from ttchat_tui.domain.updates import (
     EngineProgress,
     EngineReady,
     MessageAdded,
+    MessageChanged,
     MessageRemoved,
     Notice,
     PromptCost,
@@ -43,7 +45,7 @@ from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.screens.elsewhere import Elsewhere
 from ttchat_tui.ui.slash import PlainText, parse_submission
-from ttchat_tui.ui.widgets.key_line import KeyLine
+from ttchat_tui.ui.widgets.key_line import KeyLine, ShownKey
 from ttchat_tui.ui.widgets.transcript.message_format import (
     FAULT_KEY,
     cost_hint,
@@ -60,6 +62,7 @@ class UpdateDrawing(Elsewhere):
     count_draft: Callable[[str], None]
     metrics: LiveMetrics
     show_queue: Callable[[], None]
+    selection_keys: Callable[[], Sequence[ShownKey]]
     _context_shown: Mapping[str, int] = MappingProxyType({})
     """Of the running reply, or of what sending the draft would take."""
 
@@ -76,15 +79,20 @@ class UpdateDrawing(Elsewhere):
         """Show what escape does now."""
         for line in self.query(KeyLine):
             line.set_escape(self.escape_does())
+            line.set_selection(self.selection_keys())
 
     def _show_update(self, update: Update) -> None:
         """The only place that distinguishes updates."""
         match update:
             case ConversationOpened(conversation, messages):
                 self._open(conversation, messages)
+            case BranchShown(kept, messages):
+                self._show_branch(kept, messages)
             case MessageAdded(message):
                 self.transcript.set_placeholder(None)
                 self.transcript.add(view_of(message))
+            case MessageChanged(message):
+                self.transcript.update(self.view(message))
             case MessageRemoved(message_id):
                 self._remove(message_id)
             case ReplyBegan(message):
@@ -148,6 +156,14 @@ class UpdateDrawing(Elsewhere):
         self._refresh_metrics()
         self.count()
 
+    def _show_branch(self, kept: int, messages: Sequence[Message]) -> None:
+        self.transcript.show_after(kept, [self.view(message) for message in messages])
+        self._welcome_if_empty()
+        self.metrics.last_stats = next((m.reply.stats for m in reversed(self.session.path) if m.reply), None)
+        self._show_last_context()
+        self._refresh_metrics()
+        self.count()
+
     def _show_last_context(self) -> None:
         """Show the context after the last reply. While a reply runs elsewhere, the engine cannot count anything newer."""
         stats, info = self.metrics.last_stats, self.session.info
@@ -188,7 +204,9 @@ class UpdateDrawing(Elsewhere):
         cure = error.cure if error else ""
         if error and self.session.engine_state == "failed":
             cure = with_reload_hint(cure)
-        self.transcript.finish(view_of(message, error_cure=cure))
+        self.transcript.finish(
+            view_of(message, error_cure=cure, differing=self.session.branching.differing(message))
+        )
         self.metrics.last_stats = message.reply.stats if message.reply else None
         self._refresh_metrics()
         self.count()

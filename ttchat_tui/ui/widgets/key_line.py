@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -44,6 +45,12 @@ def fitting(keys: Sequence[ShownKey], room: int) -> list[ShownKey]:
     return kept
 
 
+def beginning(keys: Sequence[ShownKey], room: int) -> list[ShownKey]:
+    """The first of `keys`, as many as fit into `room` cells."""
+    ends = itertools.accumulate(key.cells for key in keys)
+    return [key for key, end in zip(keys, ends, strict=True) if end <= room]
+
+
 class KeyLine(Widget, can_focus=False):
     """One widget for the whole row. Textual's `Footer` has a widget for each key, which it makes anew whenever the focus
     moves, and it cuts the last one where the terminal is narrow."""
@@ -70,6 +77,8 @@ class KeyLine(Widget, can_focus=False):
         """All that could be shown."""
         self._hovered: ShownKey | None = None
 
+        self._selection: Sequence[ShownKey] = ()
+
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._read_keys)
 
@@ -94,6 +103,13 @@ class KeyLine(Widget, can_focus=False):
             self._escape = label
             self.refresh()
 
+    def set_selection(self, keys: Sequence[ShownKey]) -> None:
+        """What can be done with the selected message, the most important first; these replace the other keys. Empty: no
+        message is selected."""
+        if list(keys) != list(self._selection):
+            self._selection = keys
+            self.refresh()
+
     def _shown(self) -> list[ShownKey]:
         room = self.size.width
         keys = [
@@ -101,6 +117,9 @@ class KeyLine(Widget, can_focus=False):
             for key in self._keys
             if room < self._narrower_than.get(key.action, room + 1) and (self._escape or key.action != "stop")
         ]
+        if self._selection:
+            escape = [key for key in keys if key.action == "stop"]
+            return beginning([*escape, *self._selection], room)
         return fitting(keys, room)
 
     def render(self) -> Content:

@@ -21,12 +21,14 @@ from ttchat_tui.ui.markdown.plain import plain_chunks
 from ttchat_tui.ui.markdown.rows import RenderRow, RenderSpan, TextRow, VisualLine
 from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
 from ttchat_tui.ui.textual_patches.style_cache import ClearsStyleCache
+from ttchat_tui.ui.widgets.cells import cut_to_cells
 from ttchat_tui.ui.widgets.transcript.attached import AttachmentRow, message_chunks
 from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
 from ttchat_tui.ui.widgets.transcript.folding import Folding
 from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
 from ttchat_tui.ui.widgets.transcript.reply_text import ReplyText
 
+_WIDEST_BRANCH: Final = 24
 _EMPTY_ROW: Final = TextRow(Content(""))
 
 
@@ -141,7 +143,8 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         header, width = self._header.content_region, len(_versions(self.view))
         if event.button != 1 or event.screen_y != header.y:
             return
-        column = event.screen_x - header.right + cell_len(_right(self.view))
+        from_right = cell_len(f"{_versions(self.view)}   {self.view.time}")
+        column = event.screen_x - header.right + from_right
         if 0 <= column < width:
             event.stop()
             self.post_message(self.VersionRequested(self.view.key, -1 if column < width // 2 else 1))
@@ -329,7 +332,8 @@ def _versions(view: MessageView) -> str:
 
 
 def _right(view: MessageView) -> str:
-    return "   ".join(filter(None, (_versions(view), view.time)))
+    branch = cut_to_cells(visible(view.branch), _WIDEST_BRANCH)
+    return "   ".join(filter(None, (branch, _versions(view), view.time)))
 
 
 def _footer(view: MessageView) -> list[RenderRow]:

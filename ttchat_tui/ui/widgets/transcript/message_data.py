@@ -31,3 +31,5 @@ class MessageView(msgspec.Struct, frozen=True):
     """The figures of each thought in a reply, in order; fewer if they are not known."""
     siblings: tuple[int, int] = (0, 1)
     """(0-based index, count) among the versions of this message."""
+    branch: str = ""
+    """The name of the branch that begins here."""

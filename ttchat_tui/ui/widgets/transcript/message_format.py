@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from textual.content import Content
 
 from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.errors import LOAD_AGAIN, ErrorInfo
 from ttchat_tui.domain.generation import END_NOTES, GenerationStats
+from ttchat_tui.domain.reply_settings import setting_words
 from ttchat_tui.domain.thoughts import normalised
 from ttchat_tui.domain.updates import PromptCost
 from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
@@ -28,9 +30,13 @@ def with_reload_hint(cure: str) -> str:
     return cure if "/reload" in cure else f"{cure}\n{RELOAD_HINT}".strip()
 
 
-def view_of(message: Message, *, error_cure: str = "") -> MessageView:
-    """`message` for the transcript. `error_cure` is appended to a failed reply's error."""
+def view_of(message: Message, *, error_cure: str = "", differing: Sequence[str] = ()) -> MessageView:
+    """`message` for the transcript. `error_cure` is appended to a failed reply's error. `differing`: the sampling parameters
+    that are to be shown, because those of other versions differ."""
     reply = message.reply
+    figures = [figures_of(reply.stats)] if reply and reply.stats else []
+    if reply:
+        figures += setting_words(reply.sampling, differing)
     return MessageView(
         key=message.id,
         role=message.role,
@@ -38,10 +44,11 @@ def view_of(message: Message, *, error_cure: str = "") -> MessageView:
         status=message.status,
         title=title_of(message),
         time=clock_time(message.created_at),
-        figures=figures_of(reply.stats) if reply and reply.stats else "",
+        figures=SEPARATOR.join(figures),
         note=note_of(message, error_cure),
         thoughts=reply.stats.thoughts if reply and reply.stats else (),
         siblings=(message.sibling_index, message.sibling_count),
+        branch=message.branch_name,
     )
 
 
@@ -55,7 +62,10 @@ def _shown(message: Message) -> str:
 def title_of(message: Message) -> str:
     if message.role == "user":
         return "You"
-    return message.reply.model if message.reply and message.reply.model else "Assistant"
+    model = message.reply.model if message.reply else ""
+    if message.is_edited:
+        return f"{model} · edited by you" if model else "Assistant · written by you"
+    return model or "Assistant"
 
 
 def clock_time(created_at: float) -> str:

@@ -27,6 +27,7 @@ from ttchat_tui.ui.widgets.transcript.folding import Folding, MessageThoughts, T
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.new_text_pill import NewTextPill
 from ttchat_tui.ui.widgets.transcript.place import Place, end_of, lines_since, place_at, y_of
+from ttchat_tui.ui.widgets.transcript.selection import is_selectable
 from ttchat_tui.ui.widgets.transcript.text_selection import TextSelection
 from ttchat_tui.ui.widgets.transcript.window import Window
 
@@ -98,6 +99,26 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
         self._fed.clear()
         self._place = self._seen = self._selected = self._at_hit = None
         self._move_to(windows.newest(self._views), is_new=True)
+        self.follow()
+        if self._matcher is not None:
+            self._announce_hits(self._hit_keys())
+
+    def show_after(self, kept: int, messages: Sequence[MessageView]) -> None:
+        """Show these messages after the first `kept` ones, scrolled to the end. Notices stay below them."""
+        keys = [view.key for view in self._views if is_selectable(view)]
+        dropped = set(keys[kept:])
+        above = [view for view in self._views if view.key not in dropped and is_selectable(view)]
+        notices = [view for view in self._views if not is_selectable(view)]
+        self._views = [*above, *messages, *notices]
+        stale = [self._widgets.pop(key) for key in dropped if key in self._widgets]
+        for key in dropped:
+            self._fed.pop(key, None)
+        if self._selected in dropped:
+            self._selected = None
+        self._place = self._seen = self._at_hit = None
+        with self.app.batch_update():
+            self.remove_children(stale)
+            self._move_to(windows.newest(self._views))
         self.follow()
         if self._matcher is not None:
             self._announce_hits(self._hit_keys())

@@ -1,0 +1,249 @@
+"""Actions on the tree: edit, regenerate, continue, branch off and delete any message, and show the whole tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings, parse_reply_settings
+from ttchat_tui.domain.updates import ConversationOpened, Update
+from ttchat_tui.ui import deferred
+from ttchat_tui.ui.commands import BY_NAME, keys_of
+from ttchat_tui.ui.keys import key_label
+from ttchat_tui.ui.screens.chat_actions import ChatActions
+from ttchat_tui.ui.widgets.key_line import ShownKey
+
+if TYPE_CHECKING:
+    from ttchat_tui.ui.widgets.edit_bar import EditBar
+
+ON_SELECTED: Final = {
+    "edit_message": "edit",
+    "regenerate": "retry",
+    "delete_message": "delete",
+    "branch": "branch",
+    "copy_message": "copy",
+    "older_version": "older",
+    "newer_version": "newer",
+    "tree": "tree",
+}
+"""Action → its word in the key line while a message is selected, the most important first."""
+
+
+class BranchActions(ChatActions):
+    """One method for each action; `command_<name>` takes what follows a slash command."""
+
+    _edited: Message | None = None
+    """The message whose text is in the prompt."""
+    _draft_before = ""
+    """What was in the prompt before that."""
+    _edit_bar: EditBar | None = None
+    """Mounted on first use."""
+
+    # --- replies
+
+    def action_regenerate(self) -> None:
+        self._regenerate(NO_SETTINGS)
+
+    def command_regenerate(self, typed: str) -> None:
+        settings = parse_reply_settings(typed)
+        if isinstance(settings, ErrorInfo):
+            self.show_error(settings)
+        elif settings.model and (fault := self.model_fault(settings.model)) is not None:
+            self.show_error(fault)
+        else:
+            self._regenerate(settings)
+
+    def _regenerate(self, settings: ReplySettings) -> None:
+        self._change(lambda: self.session.branching.regenerate(self.transcript.selected, settings))
+
+    def action_continue_reply(self) -> None:
+        self._change(lambda: self.session.branching.continue_reply(self.transcript.selected))
+
+    # --- editing
+
+    @property
+    def is_editing(self) -> bool:
+        """The prompt has the text of a message."""
+        return self._edited is not None
+
+    async def action_edit_message(self) -> None:
+        message = self._selected_or(lambda each: each.role == "user")
+        if message is None:
+            self.notify("There is no message to edit yet.", markup=False)
+        else:
+            await self._edit(message)
+
+    async def _edit(self, message: Message) -> None:
+        if not self.is_editing:
+            self.keep_draft()
+            self._draft_before = self.prompt.text
+        self._edited = message
+        if self._edit_bar is None:
+            self._edit_bar = deferred.edit_bar.EditBar()
+            await self.query_one("#chat").mount(self._edit_bar, before="#writing")
+        self._edit_bar.open(message)
+        self.transcript.select(message.id)
+        self.prompt.set_draft(message.content)
+        self.prompt.set_token_hint("")
+        self.close_overlay()
+        self.prompt.focus()
+
+    def submit_edit(self, text: str) -> None:
+        """The edited text of a message was sent."""
+        message = self._edited
+        assert message is not None
+        if message.role == "user":
+            if self._change(lambda: self.session.branching.edit(message.id, text)):
+                self._leave_edit()
+            return
+
+        def finish(to_continue: bool | None) -> None:
+            if to_continue is None:  # back to the text
+                return
+            if (text == message.content and not to_continue) or self._change(
+                lambda: self.session.branching.write(message.id, text, to_continue=to_continue)
+            ):
+                self._leave_edit()
+
+        self.app.push_screen(deferred.edited_reply.EditedReply(), finish)
+
+    def _leave_edit(self) -> None:
+        """Put the draft back into the prompt."""
+        self._end_edit()
+        self.prompt.set_draft(self._draft_before)
+        self.count()
+
+    def _end_edit(self) -> None:
+        self._edited = None
+        if self._edit_bar is not None:
+            self._edit_bar.display = False
+
+    def keep_draft(self) -> None:
+        """The text of a message is not the draft."""
+        if not self.is_editing:
+            super().keep_draft()
+
+    def show_updates(self, updates: Sequence[Update]) -> None:
+        """Another conversation brings its own draft."""
+        if self.is_editing and any(isinstance(update, ConversationOpened) for update in updates):
+            self._end_edit()
+        super().show_updates(updates)  # pyright: ignore[reportArgumentType]
+
+    def action_stop(self) -> None:
+        """Esc: first leave the edit, unless a reply is to be stopped."""
+        if self.is_editing and not self.session.is_answering:
+            self._leave_edit()
+            self.transcript.select(None)
+        else:
+            super().action_stop()
+
+    def escape_does(self) -> str:
+        is_first = self.is_editing and not self.session.is_answering
+        return "leave" if is_first else super().escape_does()
+
+    # --- branches
+
+    def action_branch(self) -> None:
+        message = self._selected_or(lambda each: True)
+        if message is None:
+            self.notify("There is no message to branch from yet.", markup=False)
+            return
+        self.apply_typed_settings()
+        self.keep_draft()
+        if self.attempt(lambda: self.session.branching.branch_off(message.id)):
+            self.notify("This is a copy; the conversation it comes from is unchanged.", markup=False)
+
+    def action_delete_message(self) -> None:
+        """Without a selection nothing is deleted: a stray key must not destroy anything."""
+        message = self._selected_or(lambda each: False)
+        if message is None:
+            self.notify("Select the message to delete first: alt+k, or a click.", markup=False)
+        else:
+            self._delete(message.id)
+
+    def _delete(self, message_id: int) -> bool:
+        count = len(self.session.path)
+        at = next((at for at, each in enumerate(self.session.path) if each.id == message_id), count)
+        self.keep_draft()
+        before = self.session.conversation
+        if not self._change(lambda: self.session.branching.delete(message_id)) and at < count:
+            return False
+        more = count - at - 1
+        what = (
+            "The conversation is deleted."
+            if self.session.conversation is None and before is not None
+            else "Deleted."
+            if more < 1
+            else f"Deleted, with the {more:,} message{'s' * (more != 1)} that followed."
+        )
+        self.notify(f"{what} /undo brings it back.", markup=False)
+        return True
+
+    # --- the tree
+
+    def action_tree(self) -> None:
+        path = self.session.path
+        if not path:
+            self.notify("There is no message yet.", markup=False)
+            return
+
+        def ask() -> None:
+            tree = deferred.tree.TreeScreen(
+                self.session.branching.outline,
+                lambda: [message.id for message in self.session.path],
+                self.transcript.selected or path[-1].id,
+                lambda message_id, name: self.attempt(lambda: self.session.branching.name(message_id, name)),
+                self._delete,
+            )
+            self.app.push_screen(tree, self._jump)
+
+        self.attempt(ask)
+
+    def _jump(self, message_id: int | None) -> None:
+        """Show the branch with this message, select it and bring it into view."""
+        if message_id is None:
+            return
+        if not any(message.id == message_id for message in self.session.path):
+            self.keep_draft()
+            if not self.attempt(lambda: self.session.open_at(message_id)):
+                return
+        if any(message.id == message_id for message in self.session.path):
+            self.transcript.select(message_id)
+            self.transcript.bring_into_view(message_id)
+
+    # --- the selected message
+
+    def selection_keys(self) -> list[ShownKey]:
+        """The keys for what can be done with the selected message, the most important first."""
+        message = self._selected_or(lambda each: False)
+        if message is None or self.is_editing:
+            return []
+        names = dict(ON_SELECTED)
+        if message.sibling_index == 0:
+            del names["older_version"]
+        if message.sibling_index + 1 >= message.sibling_count:
+            del names["newer_version"]
+        return [
+            ShownKey(name, keys[0], key_label(keys[0]), word, is_enabled=True, tooltip=BY_NAME[name].help)
+            for name, word in names.items()
+            if (keys := keys_of(BY_NAME[name], self.services.config.keys))
+        ]
+
+    def _selected_or(self, is_wanted: Callable[[Message], bool]) -> Message | None:
+        """The selected message, else the last one on the path that is wanted."""
+        selected = self.transcript.selected
+        for message in reversed(self.session.path):
+            if message.id == selected or (selected is None and is_wanted(message)):
+                return message
+        return None
+
+    def _change(self, action: Callable[[], list[Update]]) -> bool:
+        """Run an action on the branch on screen, and follow its end. Returns whether another branch is on screen now: if it
+        was refused, a notice says why."""
+        before = self.session.path
+        if not self.attempt(action) or self.session.path is before:
+            return False
+        self.transcript.follow()
+        return True

@@ -1,0 +1,159 @@
+"""The rows of the tree view: every message of a conversation on a line, branches indented."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.css.styles import RulesMap
+from textual.strip import Strip
+from textual.style import Style
+from textual.visual import RenderOptions, Visual
+
+from ttchat_tui.domain.outline import OutlineEntry
+from ttchat_tui.domain.reply_settings import differing, setting_words
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.thoughts import extract_answer
+from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
+
+_WIDEST_AUTHOR: Final = 24
+_ENDINGS: Final = {"error": "failed", "interrupted": "stopped", "streaming": "writing"}
+
+
+class TreeRow(msgspec.Struct, frozen=True, gc=False):
+    """One message."""
+
+    entry: OutlineEntry
+    depth: int
+    """0: the trunk, which is the open branch as far as it goes."""
+    is_fork: bool
+    """It begins a branch: it has siblings."""
+    is_open: bool
+    """It is on screen."""
+    settings: tuple[str, ...] = ()
+    """What differs from its siblings: `temperature 0.2`."""
+
+
+def rows_of(entries: Sequence[OutlineEntry], open_ids: Collection[int]) -> list[TreeRow]:
+    """The rows in the order of the tree. At a fork the other branches come first, each one level deeper, and then the open
+    one (else the newest) at the same level: however long a conversation is, its trunk is straight.
+
+    `entries`: parents before children.
+    """
+    known, opened = {entry.id for entry in entries}, set(open_ids)
+    children: dict[int | None, list[OutlineEntry]] = defaultdict(list)
+    for entry in entries:
+        children[entry.parent_id if entry.parent_id in known else None].append(entry)
+    newest = {entry.id: entry.id for entry in entries}
+    for entry in reversed(entries):
+        if entry.parent_id in newest:
+            newest[entry.parent_id] = max(newest[entry.parent_id], newest[entry.id])
+    rows: list[TreeRow] = []
+    waiting: list[tuple[OutlineEntry, int, bool, tuple[str, ...]]] = []
+
+    def push(parent_id: int | None, depth: int) -> None:
+        below = children.get(parent_id, ())
+        if len(below) == 1:
+            waiting.append((below[0], depth, False, ()))
+            return
+        names = _differing(tuple(each.sampling for each in below if each.sampling is not None))
+        in_order = sorted(below, key=lambda each: (each.id in opened, newest[each.id]))
+        trunk = in_order[-1:]
+        for each in (
+            *trunk,
+            *reversed([each for each in below if each not in trunk]),
+        ):  # a stack: the last comes first
+            words = tuple(setting_words(each.sampling, names)) if each.sampling is not None else ()
+            waiting.append((each, depth + (each not in trunk), True, words))
+
+    push(None, 0)
+    while waiting:
+        entry, depth, is_fork, settings = waiting.pop()
+        rows.append(TreeRow(entry, depth, is_fork, entry.id in opened, settings))
+        push(entry.id, depth)
+    return rows
+
+
+@lru_cache(maxsize=256)
+def _differing(samplings: tuple[SamplingParams, ...]) -> list[str]:
+    return differing(samplings)
+
+
+def author_of(entry: OutlineEntry) -> str:
+    """`You`, or the model's name."""
+    return "You" if entry.role == "user" else visible(entry.model) or "Assistant"
+
+
+def beginning_of(entry: OutlineEntry) -> str:
+    """The message's beginning on one line, without a thought if the answer begins in time."""
+    text = extract_answer(entry.beginning) if entry.role == "assistant" else entry.beginning
+    return " ".join(visible(text or entry.beginning).split())
+
+
+def marks_of(row: TreeRow) -> list[str]:
+    """What is special about the message."""
+    entry = row.entry
+    edited = ["edited by you"] if entry.is_edited else []
+    ending = [_ENDINGS[entry.status]] if entry.status in _ENDINGS else []
+    return [*row.settings, *edited, *ending]
+
+
+class TreeRowVisual(Visual):
+    """A row of one line. It is laid out only when drawn, so that thousands of rows are cheap."""
+
+    def __init__(self, row: TreeRow) -> None:
+        self.row = row
+
+    def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
+        return container_width
+
+    def get_height(self, rules: RulesMap, width: int) -> int:
+        return 1
+
+    def render_strips(
+        self, width: int, height: int | None, style: Style, options: RenderOptions
+    ) -> list[Strip]:
+        row, entry = self.row, self.row.entry
+
+        def tinted(colour: str) -> Style:
+            # The highlighted row has its own background, on which only its foreground is legible.
+            is_plain = not style.bold
+            return style + Style(foreground=options.get_style(colour).foreground) if is_plain else style
+
+        muted = tinted("$text-muted")
+        author = tinted("$primary") if entry.role != "user" else style
+        when = f" {time.strftime('%H:%M', time.localtime(entry.created_at))} " if width >= 50 else " "
+        pieces = [
+            (guides_of(row, width), muted),
+            ("● " if row.is_open else "○ ", tinted("$primary") if row.is_open else muted),
+            (
+                f"{cut_to_cells(visible(entry.branch_name), width // 4)} " if entry.branch_name else "",
+                tinted("$warning"),
+            ),
+            (cut_to_cells(author_of(entry), min(_WIDEST_AUTHOR, width // 4)), author),
+            ("".join(f" · {mark}" for mark in marks_of(row)), muted),
+        ]
+        room = width - cell_len(when)
+        shown: list[tuple[str, Style]] = []
+        for text, piece_style in [*pieces, (f"  {beginning_of(entry)}", style if row.is_open else muted)]:
+            text = cut_to_cells(text, room)
+            room -= cell_len(text)
+            shown.append((text, piece_style))
+        shown.append((pad_to_cells("", room) + when, muted))
+        return [Strip([Segment(text, each.rich_style) for text, each in shown if text], width)]
+
+
+def guides_of(row: TreeRow, width: int) -> str:
+    """The lines of the branches that this one hangs off; the outer ones are left out if they would fill the row."""
+    if not row.depth:
+        return ""
+    most = max(1, width // 8)
+    left_out = "… " if row.depth > most else ""
+    return left_out + "│ " * (min(row.depth, most) - 1) + ("├─" if row.is_fork else "│ ")

@@ -70,14 +70,10 @@ def setting_words(sampling: SamplingParams, names: Iterable[str]) -> list[str]:
     words: list[str] = []
     for name in names:
         value = getattr(sampling, name)
-        shown = (
-            "random"
-            if value is None
-            else " ".join(map(repr, value)) or "none"
-            if name == "stop"
-            else f"{value:g}"
-        )
-        words.append(f"{name.replace('_', '-')} {shown}")
+        if name == "stop":
+            words += [f"stop {string!r}" for string in value]
+        elif value is not None:  # a random seed
+            words.append(f"{name.replace('_', '-')} {value:g}")
     return words
 
 

@@ -123,7 +123,7 @@ class Branches:
         with self._database.transaction(is_durable=True) as transaction:
             target = transaction.insert(
                 "INSERT INTO conversations (created_at, updated_at, title, model, sampling, system_prompt)"
-                " SELECT ?, ?, CASE title WHEN '' THEN '' ELSE title || ' (branch)' END, model, sampling, system_prompt"
+                " SELECT ?, ?, CASE title WHEN '' THEN '' ELSE 'Branch of ' || title END, model, sampling, system_prompt"
                 " FROM conversations WHERE id = ?",
                 (now, now, source),
             )

@@ -21,7 +21,7 @@ class EditedReply(Dialog[bool]):
     def body(self) -> ComposeResult:
         yield OptionList(*_CHOICES, markup=False, compact=True)
         yield Static(
-            "The old version stays beside it.   ↑↓ choose   enter take   esc edit further",
+            "The old version stays.   ↑↓ choose   enter take",
             classes="hint",
             markup=False,
         )

@@ -100,7 +100,7 @@ def beginning_of(entry: OutlineEntry) -> str:
 def marks_of(row: TreeRow) -> list[str]:
     """What is special about the message."""
     entry = row.entry
-    edited = ["edited by you"] if entry.is_edited else []
+    edited = ["edited"] if entry.is_edited else []
     ending = [_ENDINGS[entry.status]] if entry.status in _ENDINGS else []
     return [*row.settings, *edited, *ending]
 

@@ -19,6 +19,5 @@ class EditBar(Static):
     def open(self, message: Message) -> None:
         when = clock_time(message.created_at)
         whose = f"your message of {when}" if message.role == "user" else f"the reply of {title_of(message)}"
-        keys = "   enter send as another version   esc leave"
-        self.update(Content.assemble((f"Editing {visible(whose)}", "bold"), keys))
+        self.update(Content.assemble((f"Editing {visible(whose)}", "bold"), " · becomes another version"))
         self.display = True

@@ -64,7 +64,7 @@ def title_of(message: Message) -> str:
         return "You"
     model = message.reply.model if message.reply else ""
     if message.is_edited:
-        return f"{model} · edited by you" if model else "Assistant · written by you"
+        return f"{model or 'Assistant'} · edited"
     return model or "Assistant"
 
 

@@ -1,0 +1,134 @@
+"""The tree of one conversation with 10,000 messages, in the app: CPU time of opening its view and of switching a branch."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from benchmarks.synthetic_chats import Vocabulary
+from tests.ui.chat_app import ChatApp, paths_in
+from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.storage.database import open_database
+from ttchat_tui.storage.opening import open_store
+from ttchat_tui.storage.rows import encoded_ids, encoded_sampling, encoded_stats
+
+TRUNK: Final = 5_000
+FORKS: Final = 50
+BRANCH: Final = 100
+"""Messages: a trunk, and at `FORKS` places of it another branch."""
+OPEN_MS: Final = 150
+SWITCH_MS: Final = 50
+ROUNDS: Final = 20
+
+
+def fill(path: Path) -> list[int]:
+    """Write the conversation, with the trunk on screen. Returns the ids of the branches' first messages."""
+    chance = random.Random(3)
+    vocabulary = Vocabulary(chance, 4_000)
+    prompts, replies = ([vocabulary.text(length) for _ in range(200)] for length in (30, 200))
+    samplings = [encoded_sampling(SamplingParams(temperature=heat)) for heat in (0.2, 0.7)]
+    stats = encoded_stats(
+        GenerationStats(prompt_tokens=500, completion_tokens=250, ttft_s=0.1, decode_tps=40.0)
+    )
+    ids = encoded_ids(tuple(range(250)))
+    rows: list[tuple[object, ...]] = []
+
+    def add(parent: int | None, is_reply: bool) -> int:
+        number = len(rows) + 1
+        text = chance.choice(replies if is_reply else prompts)
+        made = ("llama-3.1-8b-instruct", "cpu", 1, "stop", "", chance.choice(samplings), stats, ids)
+        rows.append(
+            (
+                number,
+                parent,
+                "assistant" if is_reply else "user",
+                1.7e9 + number,
+                text,
+                *(made if is_reply else (None,) * 8),
+            )
+        )
+        return number
+
+    def grow(parent: int | None, length: int, *, begins_with_reply: bool) -> list[int]:
+        grown: list[int] = []
+        for place in range(length):
+            parent = add(parent, (place + begins_with_reply) % 2 == 1)
+            grown.append(parent)
+        return grown
+
+    trunk = grow(None, TRUNK, begins_with_reply=False)
+    firsts = [
+        grow(trunk[place], BRANCH, begins_with_reply=place % 2 == 0)[0]
+        for place in sorted(chance.sample(range(1, TRUNK - 1), FORKS))
+    ]
+    database = open_database(path)
+    with database.transaction() as transaction:
+        transaction.execute(
+            "INSERT INTO conversations (id, created_at, updated_at, title) VALUES (1, 1, 1, 'Years')"
+        )
+        transaction.executemany(
+            "INSERT INTO messages (id, conversation_id, parent_id, role, created_at, content, model, engine, seed,"
+            " finish_reason, error, sampling, stats, token_ids) VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,  # type: ignore[arg-type]
+        )
+        transaction.execute("UPDATE conversations SET head_id = ?", (trunk[-1],))
+    database.close()
+    return firsts
+
+
+def median_and_most(times: list[float]) -> tuple[float, float]:
+    return statistics.median(times), max(times)
+
+
+async def measure() -> dict[str, float]:
+    """In ms of CPU of the UI thread, from the key press until everything is drawn, on a screen of 120x40."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = paths_in(Path(folder)).database
+        open_store(database).close()
+        firsts = fill(database)
+        chat = ChatApp(Path(folder))  # its engine is not started: without a model nothing counts tokens
+        async with chat.app.run_test(size=(120, 40)) as pilot:
+            await pilot.pause()
+
+            async def cpu_ms(action: Callable[[], object]) -> float:
+                start = time.thread_time()
+                action()
+                await pilot.pause()
+                return (time.thread_time() - start) * 1e3
+
+            opened = await cpu_ms(lambda: chat.screen.open_conversation(1))
+            trees: list[float] = []
+            for _ in range(5):
+                trees.append(await cpu_ms(chat.screen.action_tree))
+                await pilot.press("escape")
+            keys = await cpu_ms(chat.screen.action_tree)
+            keys = await cpu_ms(lambda: chat.app.screen.query_one("OptionList").action_cursor_up())  # type: ignore[attr-defined]
+            await pilot.press("escape")
+            end = chat.session.path[-1].id
+            there: list[float] = []
+            back: list[float] = []
+            for first in random.Random(1).sample(firsts, ROUNDS):
+                there.append(await cpu_ms(lambda: chat.screen._jump(first)))
+                back.append(await cpu_ms(lambda: chat.screen._jump(end)))
+        chat.session.close()
+        chat.store.close()
+    figures = {
+        "messages": TRUNK + FORKS * BRANCH,
+        "open_conversation_cpu_ms": opened,
+        "tree_key_cpu_ms": keys,
+    }
+    for name, times in (("tree", trees), ("switch_to_branch", there), ("switch_to_trunk", back)):
+        figures[f"{name}_cpu_ms"], figures[f"{name}_most_cpu_ms"] = median_and_most(times)
+    return figures
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    print({name: round(value, 1) for name, value in asyncio.run(measure()).items()})

@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -114,8 +115,8 @@ async def measure() -> dict[str, float]:
             there: list[float] = []
             back: list[float] = []
             for first in random.Random(1).sample(firsts, ROUNDS):
-                there.append(await cpu_ms(lambda: chat.screen._jump(first)))
-                back.append(await cpu_ms(lambda: chat.screen._jump(end)))
+                there.append(await cpu_ms(partial(chat.screen._jump, first)))
+                back.append(await cpu_ms(partial(chat.screen._jump, end)))
         chat.session.close()
         chat.store.close()
     figures = {

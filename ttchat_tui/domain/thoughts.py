@@ -48,8 +48,6 @@ LONGEST_TAG: Final = 80
 _OPEN_END: Final = re.compile(rf"(?:{_OPENERS})\s*\Z", _FLAGS)
 _ANSWER_HEAD: Final = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>")
 """The beginning of an answer of gpt-oss without a thought."""
-_SIGNS: Final = ("think>", "thinking>", "thought>", "reasoning>", "think]", "◁", "<|", "|>", "assistantfinal")
-"""Each tag has one of these, in lower case: most replies have none, and need no search for tags."""
 _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]*)")
 _LINE_INDENT: Final = 4
 """Spaces before a line of indented code in Markdown."""
@@ -91,8 +89,8 @@ def split_thoughts(text: str, *, is_growing: bool = False) -> list[Part]:
 
     A later thought has a closing tag, unless the text `is_growing`.
     """
-    lowered = text.lower()
-    if not any(sign in lowered for sign in _SIGNS):
+    # Each tag has one of these. Most replies have none, and the search for tags is slow.
+    if not ("<" in text or "[" in text or "◁" in text or "assistantfinal" in text.lower()):
         return [Part(False, text)] if text else []
     head = _ANSWER_HEAD.match(text)
     position = head.end() if head else 0
@@ -147,6 +145,7 @@ def normalised(text: str) -> str:
     return joined
 
 
+@lru_cache(maxsize=20_000)  # by each count of a prompt, for each of its replies
 def extract_answer(text: str) -> str:
     """The answer alone, which is what models expect of their earlier replies. Empty if a reply is only a thought."""
     found = split_thoughts(text)

@@ -25,6 +25,8 @@ class BranchShown(msgspec.Struct, frozen=True):
 
     kept: int
     messages: tuple[Message, ...]
+    at: int | None = None
+    """The message to bring into view; None: the end."""
 
 
 class MessageAdded(msgspec.Struct, frozen=True):

@@ -198,10 +198,12 @@ class Branching:
             if known.id != wanted:
                 break
             shared += 1
-        return self._show_from(home, shared, leaf.id)
+        return self._show_from(home, shared, leaf.id, message.id)
 
-    def _show_from(self, home: OpenConversation, kept: int, leaf_id: int) -> list[Update]:
-        """Show the path to `leaf_id`, whose first `kept` messages are on screen."""
+    def _show_from(
+        self, home: OpenConversation, kept: int, leaf_id: int, at: int | None = None
+    ) -> list[Update]:
+        """Show the path to `leaf_id`, whose first `kept` messages are on screen, with the message `at` in view."""
         above = home.path[kept - 1].id if kept else None
         fresh = self._store.path(leaf_id, below=above) if leaf_id != above else []
         assert home.conversation is not None
@@ -209,7 +211,7 @@ class Branching:
         home.conversation = structs.replace(home.conversation, head_id=leaf_id)
         home.path = [*home.path[:kept], *fresh]
         self._runner.overlay(home)
-        return [BranchShown(kept, tuple(home.path[kept:]))]
+        return [BranchShown(kept, tuple(home.path[kept:]), at)]
 
     def branch_off(self, message_id: int) -> list[Update]:
         """Copy the path up to this message into a new conversation, and open that."""

@@ -6,23 +6,30 @@ A deleted branch becomes a deleted conversation of its own: it is undone, kept a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, get_args
+from typing import Final
 
-from ttchat_tui.domain.chat import Role
-from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
+from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.outline import OutlineEntry
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.database import Database, Transaction
 from ttchat_tui.storage.errors import StorageError, not_found
 from ttchat_tui.storage.messages import REPLY_BUSY, update_conversation
-from ttchat_tui.storage.rows import encoded_ids, encoded_sampling, readable_sampling, text_from, time_from
+from ttchat_tui.storage.rows import (
+    ROLES,
+    STATUSES,
+    encoded_ids,
+    encoded_sampling,
+    readable_sampling,
+    text_from,
+    time_from,
+)
 
 BEGINNING: Final = 400
 """Characters of a message in the outline: a first line, also behind a short thought."""
 
 _OUTLINE: Final = f"""
-    SELECT id, parent_id, role, status, created_at, model, sampling, substr(content, 1, {BEGINNING}) AS beginning,
-        is_edited, branch_name
+    SELECT id, parent_id, nullif(role, 'user'), nullif(status, 'complete'), created_at, substr(content, 1, {BEGINNING}),
+        model, sampling, is_edited = 1, nullif(branch_name, '')
     FROM messages WHERE conversation_id = ? ORDER BY id
 """
 
@@ -60,21 +67,21 @@ class Branches:
 
     def outline(self, conversation_id: int) -> list[OutlineEntry]:
         """All messages in order of creation, parents before children."""
-        roles, statuses = get_args(Role), get_args(MessageStatus)
+        rows = self._database.rows(_OUTLINE, conversation_id)
         return [
             OutlineEntry(
-                id=row["id"],
-                parent_id=row["parent_id"] if isinstance(row["parent_id"], int) else None,
-                role=row["role"] if row["role"] in roles else "assistant",
-                status=row["status"] if row["status"] in statuses else "complete",
-                created_at=time_from(row["created_at"]),
-                beginning=text_from(row["beginning"]),
-                model=text_from(row["model"]),
-                sampling=readable_sampling(row["sampling"]),
-                is_edited=row["is_edited"] == 1,
-                branch_name=text_from(row["branch_name"]),
+                message_id,
+                parent_id if isinstance(parent_id, int) else None,
+                "user" if role is None else role if role in ROLES else "assistant",
+                "complete" if status not in STATUSES else status,
+                time_from(created_at),
+                text_from(beginning),
+                text_from(model),
+                readable_sampling(sampling) if sampling.__class__ is str else None,
+                is_edited == 1,
+                text_from(branch_name),
             )
-            for row in self._database.rows(_OUTLINE, conversation_id)
+            for message_id, parent_id, role, status, created_at, beginning, model, sampling, is_edited, branch_name in rows
         ]
 
     def samplings(self, conversation_id: int, parent_id: int) -> list[SamplingParams]:

@@ -47,6 +47,10 @@ class RowColumns(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
 
+ROLES: Final = frozenset(get_args(Role))
+STATUSES: Final = frozenset(get_args(MessageStatus))
+_FINISH_REASONS: Final = frozenset((None, *get_args(FinishReason)))
+
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -73,9 +77,11 @@ def conversation_from(row: sqlite3.Row, *, is_listed: bool = False) -> Conversat
 
 def message_from(row: sqlite3.Row) -> Message:
     """From a row of `MESSAGE_COLUMNS` with any values, as `conversation_from`. A reply always has a record."""
-    role = row["role"] if row["role"] in get_args(Role) else "user" if row["model"] is None else "assistant"
-    known = get_args(MessageStatus)
-    status = row["status"] if row["status"] in known else "interrupted" if role == "assistant" else "complete"
+    role, status = row["role"], row["status"]
+    if role not in ROLES:
+        role = "user" if row["model"] is None else "assistant"
+    if status not in STATUSES:
+        status = "interrupted" if role == "assistant" else "complete"
     return Message(
         id=row["id"],
         conversation_id=_id_from(row["conversation_id"]) or 0,
@@ -112,6 +118,7 @@ def _sampling(row: sqlite3.Row) -> SamplingParams | None:
     return None if row["sampling"] is None else sampling_from(row["sampling"])
 
 
+@lru_cache(maxsize=256)
 def readable_sampling(encoded: Any) -> SamplingParams | None:
     """The parameters in a column that may hold a value of any type; None if they cannot be read."""
     if not isinstance(encoded, str):
@@ -132,11 +139,11 @@ def _listed_sampling(row: sqlite3.Row) -> SamplingParams | None:
 
 def _readable_record(row: sqlite3.Row) -> ReplyRecord:
     try:
-        kinds = {"model": str, "engine": str, "error": str, "seed": int}
-        if not all(isinstance(row[name], kind) for name, kind in kinds.items()):
-            raise TypeError("a column has another type")
         record = record_from(row)
-        if record.finish_reason not in (None, *get_args(FinishReason)):
+        texts = isinstance(record.model, str), isinstance(record.engine, str), isinstance(record.error, str)
+        if not (all(texts) and isinstance(record.seed, int)):
+            raise TypeError("a column has another type")
+        if record.finish_reason not in _FINISH_REASONS:
             raise ValueError("unknown finish reason")
     except (StorageError, TypeError, ValueError, struct.error) as error:
         log.warning("the record of message %s cannot be read: %s", row["id"], error)

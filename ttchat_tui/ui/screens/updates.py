@@ -86,8 +86,8 @@ class UpdateDrawing(Elsewhere):
         match update:
             case ConversationOpened(conversation, messages):
                 self._open(conversation, messages)
-            case BranchShown(kept, messages):
-                self._show_branch(kept, messages)
+            case BranchShown(kept, messages, at):
+                self._show_branch(kept, messages, at)
             case MessageAdded(message):
                 self.transcript.set_placeholder(None)
                 self.transcript.add(view_of(message))
@@ -156,8 +156,8 @@ class UpdateDrawing(Elsewhere):
         self._refresh_metrics()
         self.count()
 
-    def _show_branch(self, kept: int, messages: Sequence[Message]) -> None:
-        self.transcript.show_after(kept, [self.view(message) for message in messages])
+    def _show_branch(self, kept: int, messages: Sequence[Message], at: int | None) -> None:
+        self.transcript.show_after(kept, [self.view(message) for message in messages], at)
         self._welcome_if_empty()
         self.metrics.last_stats = next((m.reply.stats for m in reversed(self.session.path) if m.reply), None)
         self._show_last_context()

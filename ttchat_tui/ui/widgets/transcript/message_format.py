@@ -70,8 +70,8 @@ def title_of(message: Message) -> str:
 
 def clock_time(created_at: float) -> str:
     """`14:02` today, `21 Nov 14:02` before."""
-    then = time.localtime(created_at)
-    is_today = time.strftime("%Y%j", then) == time.strftime("%Y%j")
+    then, now = time.localtime(created_at), time.localtime()
+    is_today = (then.tm_year, then.tm_yday) == (now.tm_year, now.tm_yday)
     return time.strftime("%H:%M" if is_today else "%d %b %H:%M", then)
 
 

@@ -103,8 +103,9 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
         if self._matcher is not None:
             self._announce_hits(self._hit_keys())
 
-    def show_after(self, kept: int, messages: Sequence[MessageView]) -> None:
-        """Show these messages after the first `kept` ones, scrolled to the end. Notices stay below them."""
+    def show_after(self, kept: int, messages: Sequence[MessageView], at: int | None = None) -> None:
+        """Show these messages after the first `kept` ones, scrolled to the message `at`, or to the end. Notices stay below
+        them."""
         keys = [view.key for view in self._views if is_selectable(view)]
         dropped = set(keys[kept:])
         above = [view for view in self._views if view.key not in dropped and is_selectable(view)]
@@ -116,10 +117,15 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
         if self._selected in dropped:
             self._selected = None
         self._place = self._seen = self._at_hit = None
+        place = self._index(at) if at is not None else None
+        window = windows.newest(self._views)
+        if place is not None and not window.first <= place < window.end:
+            window = windows.around(self._views, place)
         with self.app.batch_update():
             self.remove_children(stale)
-            self._move_to(windows.newest(self._views))
-        self.follow()
+            self._move_to(window)
+        if window.end == len(self._views):
+            self.follow()
         if self._matcher is not None:
             self._announce_hits(self._hit_keys())
 

@@ -118,9 +118,11 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
             self._selected = None
         self._place = self._seen = self._at_hit = None
         place = self._index(at) if at is not None else None
-        window = windows.newest(self._views)
-        if place is not None and not window.first <= place < window.end:
-            window = windows.around(self._views, place)
+        if place is None:
+            window = windows.newest(self._views)
+        else:
+            columns, rows = self.size
+            window = windows.near(self._views, place, lines=2 * rows * (1 + columns // 80))
         with self.app.batch_update():
             self.remove_children(stale)
             self._move_to(window)

@@ -64,6 +64,16 @@ def around(views: Sequence[MessageView], at: int) -> Window:
     return moved_down(views, _back_from(views, at + 1, FIRST_LINES, STEP))
 
 
+def near(views: Sequence[MessageView], at: int, lines: int) -> Window:
+    """Message `at` with the one before it, and `lines` estimated lines from it on: enough for one look. Scrolling adds
+    more."""
+    end = at
+    while end < len(views) and end - at < MOST_MESSAGES and lines > 0:
+        lines -= estimated_lines(views[end])
+        end += 1
+    return newest(views) if lines > 0 else Window(max(0, at - 1), end)
+
+
 def moved_up(views: Sequence[MessageView], window: Window) -> Window:
     """Add older messages; drop newer ones if the window gets too large."""
     first = _back_from(views, window.first, MOST_LINES // 2, STEP).first

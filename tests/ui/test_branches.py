@@ -1,0 +1,179 @@
+"""Editing, branching and deleting of messages, and the tree, by keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual.pilot import Pilot
+from textual.widgets import OptionList
+
+from tests.fakes import Script
+from tests.ui.chat_app import ChatApp, reply_ended, running, settle
+from tests.ui.test_versions import on_screen, said
+from ttchat_tui.ui.screens.edited_reply import EditedReply
+from ttchat_tui.ui.screens.tree import TreeScreen
+from ttchat_tui.ui.widgets.edit_bar import EditBar
+
+REPLIES = ("an answer", "what follows")
+
+
+async def type_and_send(pilot: Pilot[None], chat: ChatApp, text: str) -> None:
+    chat.screen.prompt.set_draft(text)
+    await pilot.press("enter")
+    await reply_ended(pilot, chat)
+
+
+def last_toast(chat: ChatApp) -> str:
+    return chat.toasts()[-1]
+
+
+async def test_messages_are_edited_in_the_prompt(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=REPLIES))
+    async with running(chat) as pilot:
+        prompt = chat.screen.prompt
+        await pilot.press("alt+e")
+        assert last_toast(chat) == "There is no message to edit yet."
+        await type_and_send(pilot, chat, "one")
+        await pilot.press(*"draft")
+
+        await pilot.press("alt+e")
+        assert prompt.text == "one"
+        assert "Editing your message of" in on_screen(chat)
+        await pilot.press("x", "escape")
+        assert prompt.text == "draft", "esc gives the draft back"
+        assert said(chat) == ["one", "an answer"]
+        assert not chat.screen.query_one(EditBar).display
+
+        await pilot.press("alt+e", "space", *"more")
+        chat.screen.keep_draft()
+        assert chat.store.conversations()[0].draft == "draft", "an edit is no draft"
+        await pilot.press("enter")
+        await reply_ended(pilot, chat)
+        assert said(chat) == ["one more", "an answer"]
+        assert "‹ 2/2 ›" in on_screen(chat)
+        assert prompt.text == "draft"
+
+        await pilot.press("alt+k", "alt+e")
+        assert prompt.text == "an answer"
+        chat.screen.prompt.set_draft("My words.")
+        await pilot.press("enter")
+        assert isinstance(chat.app.screen, EditedReply)
+        await pilot.press("escape")
+        assert prompt.text == "My words.", "the text is edited further"
+        await pilot.press("enter", "down", "enter")
+        await settle(pilot, chat)
+        assert said(chat) == ["one more", "My words."]
+        assert "scripted · edited" in on_screen(chat)
+        assert prompt.text == "draft"
+
+        await pilot.press("alt+e")
+        chat.screen.action_new()
+        assert not chat.screen.is_editing, "another conversation has its own draft"
+        assert prompt.text == ""
+
+
+async def test_a_selected_message_names_its_keys_and_obeys_them(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=REPLIES))
+    async with running(chat) as pilot:
+        await type_and_send(pilot, chat, "one")
+        await type_and_send(pilot, chat, "two")
+        await pilot.press("alt+x")
+        assert last_toast(chat) == "Select the message to delete first: alt+k, or a click."
+        await type_and_send(pilot, chat, "/retry temperature=9")
+        assert last_toast(chat).startswith("temperature: Expected `float` <= 2.0.")
+        await type_and_send(pilot, chat, "/retry model=no-such-model")
+        assert "no-such-model" in last_toast(chat)
+        assert said(chat) == ["one", "an answer", "two", "what follows"]
+
+        await type_and_send(pilot, chat, "/retry temperature=2 seed=7")
+        assert said(chat) == ["one", "an answer", "two", "WHAT FOLLOWS"]
+        assert "temperature 2 · seed 7" in on_screen(chat)
+
+        chat.screen.transcript.select(chat.session.path[1].id)
+        await pilot.pause()
+        keys = on_screen(chat).splitlines()[-1]
+        assert keys.split() == (
+            [
+                "esc",
+                "deselect",
+                "alt+e",
+                "edit",
+                "ctrl+r",
+                "retry",
+                "alt+x",
+                "delete",
+                "alt+n",
+                "branch",
+                "F8",
+                "copy",
+                "alt+t",
+                "tree",
+            ]
+        )
+        await pilot.press("ctrl+r")
+        await reply_ended(pilot, chat)
+        assert said(chat) == ["one", "an answer"]
+        assert len(chat.session.tree()) == 6
+
+        chat.screen.transcript.select(chat.session.path[1].id)
+        await pilot.press("alt+x")
+        assert said(chat) == ["one", "an answer", "two", "WHAT FOLLOWS"]
+        chat.screen.transcript.select(chat.session.path[1].id)
+        await pilot.press("alt+x")
+        assert last_toast(chat) == "Deleted, with the 2 messages that followed. /undo brings it back."
+        assert said(chat) == ["one"]
+        await type_and_send(pilot, chat, "/undo")
+        assert len(said(chat)) == 4
+
+        chat.screen.transcript.select(chat.session.path[1].id)
+        await pilot.press("alt+n")
+        assert said(chat) == ["one", "an answer"]
+        assert len(chat.session.conversations()) == 2
+
+
+async def test_the_tree_shows_jumps_names_and_deletes(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=REPLIES))
+    async with running(chat) as pilot:
+        await type_and_send(pilot, chat, "one")
+        await type_and_send(pilot, chat, "/retry temperature=2")
+        await type_and_send(pilot, chat, "two")
+        first, loud = chat.session.tree()[1], chat.session.path[1]
+        await pilot.press("alt+t")
+        tree = chat.app.screen
+        assert isinstance(tree, TreeScreen)
+        lines = [line.strip(" │") for line in on_screen_of(chat) if "●" in line or "○" in line]
+        assert [" ".join(line.split()[:-1]) for line in lines] == [
+            "● You one",
+            "├─○ scripted · temperature 0.6 an answer",
+            "● scripted · temperature 2 AN ANSWER",
+            "● You two",
+            "● scripted what follows",
+        ]
+        assert tree.query_one(OptionList).highlighted == 4
+
+        await pilot.press("left", "left", "f2", *"calm", "enter")
+        assert chat.store.message(first.id).branch_name == "calm"
+        assert "calm" in "\n".join(on_screen_of(chat))
+        await pilot.press("enter")
+        assert chat.session.path[-1].id == first.id
+        assert chat.screen.transcript.selected == first.id
+        await settle(pilot, chat)
+        assert "calm   ‹ 1/2 ›" in on_screen(chat)
+
+        await pilot.press("alt+t")
+        await pilot.press("right", "delete", "up", "down", "delete")
+        assert len(chat.session.tree()) == 5, "another key in between"
+        await pilot.press("up", "left", "left", "escape", "alt+t")
+        tree = chat.app.screen
+        assert isinstance(tree, TreeScreen)
+        tree._highlight(loud.id)
+        await pilot.press("delete", "delete")
+        assert last_toast(chat) == "Deleted. /undo brings it back."
+        assert [message.id for message in chat.session.tree()] == [1, first.id]
+        await pilot.press("home", "delete", "delete")
+        assert chat.session.conversation is None
+        assert chat.app.screen is chat.screen, "nothing is left to show"
+
+
+def on_screen_of(chat: ChatApp) -> list[str]:
+    return [strip.text for strip in chat.app.screen._compositor.render_strips()]

@@ -1,0 +1,77 @@
+"""The rows of the tree: every message once, the open branch straight, whatever the shape."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.size import sized
+from ttchat_tui.domain.outline import OutlineEntry
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.ui.screens.tree_rows import TreeRow, beginning_of, guides_of, marks_of, rows_of
+
+
+def entry(number: int, parent: int | None, **fields: object) -> OutlineEntry:
+    return OutlineEntry(number, parent, "assistant", "complete", 0.0, f"text {number}", **fields)
+
+
+def shape(rows: list[TreeRow]) -> list[tuple[int, int]]:
+    return [(row.entry.id, row.depth) for row in rows]
+
+
+def test_the_open_branch_comes_last_and_straight() -> None:
+    entries = [entry(1, None), entry(2, 1), entry(3, 1), entry(4, 2), entry(5, 3), entry(6, 1)]
+    assert shape(rows_of(entries, [1, 2, 4])) == [(1, 0), (3, 1), (5, 1), (6, 1), (2, 0), (4, 0)]
+    assert shape(rows_of(entries, [])) == [(1, 0), (2, 1), (4, 1), (3, 1), (5, 1), (6, 0)]
+
+
+@given(st.lists(st.integers(0, 30), max_size=40), st.integers(0, 40))
+@settings(max_examples=sized(30, 2000), deadline=None)
+def test_each_message_has_one_row_below_its_parent(choices: list[int], opened: int) -> None:
+    entries = [
+        entry(number, None if (above := choice % number) == 0 else above)
+        for number, choice in enumerate(choices, start=1)
+    ]
+    parents = {each.id: each.parent_id for each in entries}
+    path: list[int] = []
+    at = parents.get(opened) and opened
+    while at:
+        path.append(at)
+        at = parents[at]
+    rows = rows_of(entries, path)
+    places = {row.entry.id: place for place, row in enumerate(rows)}
+    assert sorted(places) == sorted(parents)
+    for child, parent in parents.items():
+        assert parent is None or places[parent] < places[child]
+    assert all(row.depth == 0 for row in rows if row.is_open)
+    assert sum(row.is_open for row in rows) == len(path)
+
+
+def test_versions_say_in_what_they_differ() -> None:
+    calm, warm = SamplingParams(temperature=0.2), SamplingParams(temperature=0.9, top_k=0)
+    entries = [
+        entry(1, None, sampling=calm),
+        entry(2, 1, sampling=calm, is_edited=True),
+        entry(3, 1, sampling=warm),
+        OutlineEntry(4, 3, "assistant", "interrupted", 0.0, "", sampling=calm),
+    ]
+    assert [marks_of(row) for row in rows_of(entries, [1, 3, 4])] == [
+        [],
+        ["temperature 0.2", "top-k 40", "edited"],
+        ["temperature 0.9", "top-k 0"],
+        ["stopped"],
+    ]
+
+
+def test_deep_branches_leave_room_for_their_words() -> None:
+    row = TreeRow(entry(1, None), depth=50, is_fork=True, is_open=False)
+    assert guides_of(row, 80) == "… " + "│ " * 9 + "├─"
+    assert guides_of(TreeRow(entry(1, None), 2, False, False), 80) == "│ │ "
+
+
+def test_a_beginning_is_one_line_without_the_thought_and_without_control_bytes() -> None:
+    text = "<think>\nhm\n</think>\n\nIt\x1b[31m is\n\nred."
+    row = OutlineEntry(1, None, "assistant", "complete", 0.0, text)
+    assert "\x1b" not in beginning_of(row)
+    assert beginning_of(row).startswith("It")
+    assert "\n" not in beginning_of(row)

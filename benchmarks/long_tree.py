@@ -18,6 +18,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.database import open_database
 from ttchat_tui.storage.opening import open_store
 from ttchat_tui.storage.rows import encoded_ids, encoded_sampling, encoded_stats
+from ttchat_tui.ui.screens.tree_list import TreeList
 
 TRUNK: Final = 5_000
 FORKS: Final = 50
@@ -105,11 +106,14 @@ async def measure() -> dict[str, float]:
 
             opened = await cpu_ms(lambda: chat.screen.open_conversation(1))
             trees: list[float] = []
+            dialogs: list[float] = []
             for _ in range(5):
-                trees.append(await cpu_ms(chat.screen.action_tree))
-                await pilot.press("escape")
-            keys = await cpu_ms(chat.screen.action_tree)
-            keys = await cpu_ms(lambda: chat.app.screen.query_one("OptionList").action_cursor_up())  # type: ignore[attr-defined]
+                for times, action in ((trees, chat.screen.action_tree), (dialogs, chat.screen.action_rename)):
+                    times.append(await cpu_ms(action))
+                    await pilot.press("escape")
+            chat.screen.action_tree()
+            await pilot.pause()
+            keys = await cpu_ms(lambda: chat.app.screen.query_one(TreeList).action_move(-1))
             await pilot.press("escape")
             end = chat.session.path[-1].id
             there: list[float] = []
@@ -124,7 +128,12 @@ async def measure() -> dict[str, float]:
         "open_conversation_cpu_ms": opened,
         "tree_key_cpu_ms": keys,
     }
-    for name, times in (("tree", trees), ("switch_to_branch", there), ("switch_to_trunk", back)):
+    for name, times in (
+        ("tree", trees),
+        ("small_dialog", dialogs),
+        ("switch_to_branch", there),
+        ("switch_to_trunk", back),
+    ):
         figures[f"{name}_cpu_ms"], figures[f"{name}_most_cpu_ms"] = median_and_most(times)
     return figures
 

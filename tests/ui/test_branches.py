@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from textual.pilot import Pilot
-from textual.widgets import OptionList
 
 from tests.fakes import Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle
 from tests.ui.test_versions import on_screen, said
 from ttchat_tui.ui.screens.edited_reply import EditedReply
 from ttchat_tui.ui.screens.tree import TreeScreen
+from ttchat_tui.ui.screens.tree_list import TreeList
 from ttchat_tui.ui.widgets.edit_bar import EditBar
 
 REPLIES = ("an answer", "what follows")
@@ -149,7 +149,7 @@ async def test_the_tree_shows_jumps_names_and_deletes(tmp_path: Path) -> None:
             "● You two",
             "● scripted what follows",
         ]
-        assert tree.query_one(OptionList).highlighted == 4
+        assert tree.query_one(TreeList).highlighted == 4
 
         await pilot.press("left", "left", "f2", *"calm", "enter")
         assert chat.store.message(first.id).branch_name == "calm"
@@ -163,16 +163,19 @@ async def test_the_tree_shows_jumps_names_and_deletes(tmp_path: Path) -> None:
         await pilot.press("alt+t")
         await pilot.press("right", "delete", "up", "down", "delete")
         assert len(chat.session.tree()) == 5, "another key in between"
-        await pilot.press("up", "left", "left", "escape", "alt+t")
-        tree = chat.app.screen
-        assert isinstance(tree, TreeScreen)
-        tree._highlight(loud.id)
+        await pilot.press("escape", "alt+t", "home", "down")
+        assert tree_of(chat)._chosen.entry.id == loud.id
         await pilot.press("delete", "delete")
         assert last_toast(chat) == "Deleted. /undo brings it back."
         assert [message.id for message in chat.session.tree()] == [1, first.id]
         await pilot.press("home", "delete", "delete")
         assert chat.session.conversation is None
         assert chat.app.screen is chat.screen, "nothing is left to show"
+
+
+def tree_of(chat: ChatApp) -> TreeScreen:
+    assert isinstance(chat.app.screen, TreeScreen)
+    return chat.app.screen
 
 
 def on_screen_of(chat: ChatApp) -> list[str]:

@@ -8,15 +8,14 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.content import Content
-from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Static
 
 from ttchat_tui.domain.outline import OutlineEntry
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.screens.rename import NameBranch
+from ttchat_tui.ui.screens.tree_list import TreeList
 from ttchat_tui.ui.screens.tree_rows import (
     TreeRow,
-    TreeRowVisual,
     author_of,
     beginning_of,
     marks_of,
@@ -58,40 +57,33 @@ class TreeScreen(Dialog[int]):
         self._rows = rows_of(outline(), open_ids())
 
     def body(self) -> ComposeResult:
-        yield OptionList(*self._options(), markup=False, compact=True)
+        yield TreeList()
         yield Static("", classes="preview", markup=False)
         yield Static("", classes="hint", markup=False)
 
     def on_mount(self) -> None:
-        self._highlight(self._current)
-
-    def _options(self) -> list[Option]:
-        return [Option(TreeRowVisual(row)) for row in self._rows]
+        places = (place for place, row in enumerate(self._rows) if row.entry.id == self._current)
+        self._list.show(self._rows, next(places, 0))
 
     @property
-    def _at(self) -> TreeRow | None:
-        place = self.query_one(OptionList).highlighted
-        return self._rows[place] if place is not None else None
+    def _list(self) -> TreeList:
+        return self.query_one(TreeList)
 
-    def _highlight(self, message_id: int) -> None:
-        places = (place for place, row in enumerate(self._rows) if row.entry.id == message_id)
-        self.query_one(OptionList).highlighted = next(places, len(self._rows) - 1)
+    @property
+    def _chosen(self) -> TreeRow:
+        return self._rows[self._list.highlighted]
 
-    def _read_again(self, place: int) -> None:
+    def _read_again(self) -> None:
         """After a change: nothing is left if the conversation was deleted."""
         self._rows = rows_of(self._outline(), self._open_ids())
         if not self._rows:
             self.dismiss(None)
             return
-        listed = self.query_one(OptionList)
-        listed.set_options(self._options())
-        listed.highlighted = min(place, len(self._rows) - 1)
+        self._list.show(self._rows, self._list.highlighted)
 
-    @on(OptionList.OptionHighlighted)
+    @on(TreeList.Highlighted)
     def _highlighted(self) -> None:
-        row = self._at
-        if row is None:
-            return
+        row = self._chosen
         first = " · ".join([author_of(row.entry), *marks_of(row)])
         self.query_one(".preview", Static).update(Content(f"{first}\n{beginning_of(row.entry)}"))
         self._show_keys()
@@ -109,41 +101,34 @@ class TreeScreen(Dialog[int]):
 
     def action_fork(self, step: int) -> None:
         """Move to the next (1) or previous (-1) message that has versions."""
-        listed = self.query_one(OptionList)
-        place = (listed.highlighted or 0) + step
+        place = self._list.highlighted + step
         while 0 <= place < len(self._rows):
             if self._rows[place].is_fork:
-                listed.highlighted = place
+                self._list.highlighted = place
                 return
             place += step
         self.app.bell()
 
     def action_name(self) -> None:
-        row, place = self._at, self.query_one(OptionList).highlighted or 0
-        if row is None:
-            return
+        row = self._chosen
 
         def name(typed: str | None) -> None:
             if typed is not None and self._name(row.entry.id, typed):
-                self._read_again(place)
+                self._read_again()
 
         self.app.push_screen(NameBranch(row.entry.branch_name), name)
 
     def action_delete(self) -> None:
         """The first press asks; a second one right after it deletes."""
-        row, place = self._at, self.query_one(OptionList).highlighted or 0
-        if row is None:
-            self.app.bell()
-        elif self._asked != row.entry.id:
-            self._asked = row.entry.id
-            self._show_keys()
+        message_id = self._chosen.entry.id
+        if self._asked != message_id:
+            self._asked = message_id
         else:
             self._asked = None
-            if self._delete(row.entry.id):
-                self._read_again(place)
-            else:
-                self._show_keys()
+            if self._delete(message_id):
+                self._read_again()
+        self._show_keys()
 
-    @on(OptionList.OptionSelected)
-    def _selected(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._rows[event.option_index].entry.id)
+    @on(TreeList.Chosen)
+    def _selected(self) -> None:
+        self.dismiss(self._chosen.entry.id)

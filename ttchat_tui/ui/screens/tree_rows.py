@@ -11,10 +11,8 @@ from typing import Final
 import msgspec
 from rich.cells import cell_len
 from rich.segment import Segment
-from textual.css.styles import RulesMap
 from textual.strip import Strip
 from textual.style import Style
-from textual.visual import RenderOptions, Visual
 
 from ttchat_tui.domain.outline import OutlineEntry
 from ttchat_tui.domain.reply_settings import differing, setting_words
@@ -24,6 +22,8 @@ from ttchat_tui.domain.thoughts import extract_answer
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
 
 _WIDEST_AUTHOR: Final = 24
+_TIME_FROM: Final = 50
+"""The width from which the time is shown."""
 _ENDINGS: Final = {"error": "failed", "interrupted": "stopped", "streaming": "writing"}
 
 
@@ -105,49 +105,39 @@ def marks_of(row: TreeRow) -> list[str]:
     return [*row.settings, *edited, *ending]
 
 
-class TreeRowVisual(Visual):
-    """A row of one line. It is laid out only when drawn, so that thousands of rows are cheap."""
+class RowStyles(msgspec.Struct, frozen=True):
+    """The looks of the parts of a row."""
 
-    def __init__(self, row: TreeRow) -> None:
-        self.row = row
+    plain: Style
+    muted: Style
+    accent: Style
+    name: Style
 
-    def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
-        return container_width
 
-    def get_height(self, rules: RulesMap, width: int) -> int:
-        return 1
-
-    def render_strips(
-        self, width: int, height: int | None, style: Style, options: RenderOptions
-    ) -> list[Strip]:
-        row, entry = self.row, self.row.entry
-
-        def tinted(colour: str) -> Style:
-            # The highlighted row has its own background, on which only its foreground is legible.
-            is_plain = not style.bold
-            return style + Style(foreground=options.get_style(colour).foreground) if is_plain else style
-
-        muted = tinted("$text-muted")
-        author = tinted("$primary") if entry.role != "user" else style
-        when = f" {time.strftime('%H:%M', time.localtime(entry.created_at))} " if width >= 50 else " "
-        pieces = [
-            (guides_of(row, width), muted),
-            ("● " if row.is_open else "○ ", tinted("$primary") if row.is_open else muted),
-            (
-                f"{cut_to_cells(visible(entry.branch_name), width // 4)} " if entry.branch_name else "",
-                tinted("$warning"),
-            ),
-            (cut_to_cells(author_of(entry), min(_WIDEST_AUTHOR, width // 4)), author),
-            ("".join(f" · {mark}" for mark in marks_of(row)), muted),
-        ]
-        room = width - cell_len(when)
-        shown: list[tuple[str, Style]] = []
-        for text, piece_style in [*pieces, (f"  {beginning_of(entry)}", style if row.is_open else muted)]:
-            text = cut_to_cells(text, room)
-            room -= cell_len(text)
-            shown.append((text, piece_style))
-        shown.append((pad_to_cells("", room) + when, muted))
-        return [Strip([Segment(text, each.rich_style) for text, each in shown if text], width)]
+def strip_of(row: TreeRow, width: int, styles: RowStyles) -> Strip:
+    """The row on one line: guides, whether it is open, the branch's name, who, what is special, its beginning, the time."""
+    entry = row.entry
+    when = f" {time.strftime('%H:%M', time.localtime(entry.created_at))} " if width >= _TIME_FROM else " "
+    name = cut_to_cells(visible(entry.branch_name), width // 4)
+    pieces = [
+        (guides_of(row, width), styles.muted),
+        ("● " if row.is_open else "○ ", styles.accent if row.is_open else styles.muted),
+        (f"“{name}” " if name else "", styles.name),
+        (
+            cut_to_cells(author_of(entry), min(_WIDEST_AUTHOR, width // 4)),
+            styles.plain if entry.role == "user" else styles.accent,
+        ),
+        ("".join(f" · {mark}" for mark in marks_of(row)), styles.muted),
+        (f"  {beginning_of(entry)}", styles.plain if row.is_open else styles.muted),
+    ]
+    room = width - cell_len(when)
+    shown: list[Segment] = []
+    for text, style in pieces:
+        text = cut_to_cells(text, room)
+        room -= cell_len(text)
+        shown.append(Segment(text, style.rich_style))
+    shown.append(Segment(pad_to_cells("", room) + when, styles.muted.rich_style))
+    return Strip([segment for segment in shown if segment.text], width)
 
 
 def guides_of(row: TreeRow, width: int) -> str:

@@ -210,7 +210,7 @@ class ChatActions(SidebarScreen):
             updates = self.session.branching.undo()
             if not updates:
                 self.notify(
-                    "Nothing is deleted that could come back. What was deleted is kept for 30 days.",
+                    "There is no deleted conversation or message. They are kept for 30 days.",
                     markup=False,
                 )
             return updates

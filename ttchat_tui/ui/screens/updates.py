@@ -157,7 +157,7 @@ class UpdateDrawing(Elsewhere):
         self.count()
 
     def _show_branch(self, kept: int, messages: Sequence[Message], at: int | None) -> None:
-        self.transcript.show_after(kept, [self.view(message) for message in messages], at)
+        self.transcript.show([self.view(message) for message in messages], kept=kept, at=at)
         self._welcome_if_empty()
         self.metrics.last_stats = next((m.reply.stats for m in reversed(self.session.path) if m.reply), None)
         self._show_last_context()

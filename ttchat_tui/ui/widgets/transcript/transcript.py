@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -93,39 +93,17 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
 
     # --- messages
 
-    def show(self, messages: Sequence[MessageView]) -> None:
-        """Show these messages, scrolled to the end. Only the newest are mounted."""
-        self._views = list(messages)
+    def show(self, messages: Sequence[MessageView], *, kept: int = 0, at: int | None = None) -> None:
+        """Show these messages after the first `kept` ones, scrolled to the message `at`, or to the end. Only the nearest are
+        mounted."""
+        above = [view for view in self._views if is_selectable(view)][:kept]
+        self._views = [*above, *messages]
         self._fed.clear()
         self._place = self._seen = self._selected = self._at_hit = None
-        self._move_to(windows.newest(self._views), is_new=True)
-        self.follow()
-        if self._matcher is not None:
-            self._announce_hits(self._hit_keys())
-
-    def show_after(self, kept: int, messages: Sequence[MessageView], at: int | None = None) -> None:
-        """Show these messages after the first `kept` ones, scrolled to the message `at`, or to the end. Notices stay below
-        them."""
-        keys = [view.key for view in self._views if is_selectable(view)]
-        dropped = set(keys[kept:])
-        above = [view for view in self._views if view.key not in dropped and is_selectable(view)]
-        notices = [view for view in self._views if not is_selectable(view)]
-        self._views = [*above, *messages, *notices]
-        stale = [self._widgets.pop(key) for key in dropped if key in self._widgets]
-        for key in dropped:
-            self._fed.pop(key, None)
-        if self._selected in dropped:
-            self._selected = None
-        self._place = self._seen = self._at_hit = None
-        place = self._index(at) if at is not None else None
-        if place is None:
-            window = windows.newest(self._views)
-        else:
-            columns, rows = self.size
-            window = windows.near(self._views, place, lines=2 * rows * (1 + columns // 80))
-        with self.app.batch_update():
-            self.remove_children(stale)
-            self._move_to(window)
+        window, place = windows.newest(self._views), self._index(at) if at is not None else None
+        if place is not None:
+            window = windows.near(self._views, place, self.size)
+        self._move_to(window, known={view.key for view in above})
         if window.end == len(self._views):
             self.follow()
         if self._matcher is not None:
@@ -397,13 +375,14 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
     def _end_move(self) -> None:
         self._is_moving = False
 
-    def _move_to(self, window: Window, *, is_new: bool = False) -> None:
-        """Mount messages that enter the window and remove those that leave it. `is_new`: all messages are different ones."""
+    def _move_to(self, window: Window, *, known: Set[int] | None = None) -> None:
+        """Mount messages that enter the window and remove those that leave it. All but the `known` ones are different ones
+        now, whatever their keys are."""
         self._window = window
         wanted = self._views[window.first : window.end]
-        keys = {view.key for view in wanted}
-        gone = [widget for key, widget in self._widgets.items() if is_new or key not in keys]
-        kept = {} if is_new else {key: w for key, w in self._widgets.items() if key in keys}
+        keys = {view.key for view in wanted if known is None or view.key in known}
+        gone = [widget for key, widget in self._widgets.items() if key not in keys]
+        kept = {key: widget for key, widget in self._widgets.items() if key in keys}
         self._widgets = {view.key: kept.get(view.key) or self._new_widget(view) for view in wanted}
         self.mark_selected()
         if not self._pill.is_attached:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 import msgspec
+from textual.geometry import Size
 
 from ttchat_tui.domain.thoughts import TAG, split_thoughts
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
@@ -64,10 +65,10 @@ def around(views: Sequence[MessageView], at: int) -> Window:
     return moved_down(views, _back_from(views, at + 1, FIRST_LINES, STEP))
 
 
-def near(views: Sequence[MessageView], at: int, lines: int) -> Window:
-    """Message `at` with the one before it, and `lines` estimated lines from it on: enough for one look. Scrolling adds
+def near(views: Sequence[MessageView], at: int, size: Size) -> Window:
+    """Message `at` with the one before it, and two screens of `size` from it on: enough for one look. Scrolling adds
     more."""
-    end = at
+    end, lines = at, 2 * size.height * (1 + size.width // _COLUMNS)
     while end < len(views) and end - at < MOST_MESSAGES and lines > 0:
         lines -= estimated_lines(views[end])
         end += 1

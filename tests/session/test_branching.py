@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def stored(chat: Chat) -> list[str]:
     return sorted(message.content for message in chat.session.tree())
 
 
-def two_turns(start: Callable[..., Chat], **script: object) -> Chat:
+def two_turns(start: Callable[..., Chat], **script: Any) -> Chat:
     chat = start(Script(replies=("A", "B"), **script))
     chat.ask("one")
     chat.ask("two")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +13,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.ui.screens.tree_rows import TreeRow, beginning_of, guides_of, marks_of, rows_of
 
 
-def entry(number: int, parent: int | None, **fields: object) -> OutlineEntry:
+def entry(number: int, parent: int | None, **fields: Any) -> OutlineEntry:
     return OutlineEntry(number, parent, "assistant", "complete", 0.0, f"text {number}", **fields)
 
 

@@ -49,6 +49,7 @@ class RowColumns(Protocol):
 
 ROLES: Final = frozenset(get_args(Role))
 STATUSES: Final = frozenset(get_args(MessageStatus))
+_RECORD_KINDS: Final = (("model", str), ("engine", str), ("error", str), ("seed", int))
 _FINISH_REASONS: Final = frozenset((None, *get_args(FinishReason)))
 
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
@@ -139,10 +140,9 @@ def _listed_sampling(row: sqlite3.Row) -> SamplingParams | None:
 
 def _readable_record(row: sqlite3.Row) -> ReplyRecord:
     try:
-        record = record_from(row)
-        texts = isinstance(record.model, str), isinstance(record.engine, str), isinstance(record.error, str)
-        if not (all(texts) and isinstance(record.seed, int)):
+        if not all(isinstance(row[name], kind) for name, kind in _RECORD_KINDS):
             raise TypeError("a column has another type")
+        record = record_from(row)
         if record.finish_reason not in _FINISH_REASONS:
             raise ValueError("unknown finish reason")
     except (StorageError, TypeError, ValueError, struct.error) as error:

@@ -150,7 +150,7 @@ class ConversationStore(Messages):
         with self._database.transaction() as transaction:
             transaction.change(
                 "This conversation",
-                "UPDATE conversations SET deleted_at = NULL WHERE id = ?",
+                "UPDATE conversations SET deleted_at = NULL WHERE id = ? AND cut_from IS NULL",  # see `Branches.put_back`
                 (conversation_id,),
             )
 

@@ -15,6 +15,7 @@ from ttchat_tui.cli.progress import ProgressLine, describe
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import GenerationFinished, LoadProgress
 from ttchat_tui.domain.generation import END_NOTES
+from ttchat_tui.domain.reply_settings import ReplySettings
 from ttchat_tui.domain.text import VisibleReply, visible
 from ttchat_tui.domain.updates import Update
 from ttchat_tui.engine.base import not_loaded
@@ -68,11 +69,11 @@ class Answers:
     def send(self, text: str) -> int | None:
         return self._when_loaded(lambda: self.session.submit(text, self.candidates))
 
-    def regenerate(self) -> int | None:
-        return self._when_loaded(self.session.regenerate)
+    def regenerate(self, settings: ReplySettings) -> int | None:
+        return self._when_loaded(lambda: self.session.branching.regenerate(settings=settings))
 
     def continue_reply(self) -> int | None:
-        return self._when_loaded(self.session.continue_reply)
+        return self._when_loaded(self.session.branching.continue_reply)
 
     def _when_loaded(self, begin: Callable[[], list[Update]]) -> int | None:
         """Ask for a reply and write it, after a load if the last one was cancelled."""

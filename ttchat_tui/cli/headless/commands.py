@@ -17,6 +17,7 @@ from ttchat_tui.domain.errors import AppError, ErrorInfo
 from ttchat_tui.domain.imports import ImportReport
 from ttchat_tui.domain.preset import Preset
 from ttchat_tui.domain.prompt_template import PromptTemplate
+from ttchat_tui.domain.reply_settings import ReplySettings, parse_reply_settings
 from ttchat_tui.domain.text import visible_line
 from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.domain.user_paths import current_folder, expanded, unquoted
@@ -79,8 +80,16 @@ class Commands:
         lines = [f"{_usage(name):<{width}}  {command.help}" for name, command in COMMANDS.items()]
         self._say("\n".join([*lines, ABOUT_LINES]), end="")
 
-    def retry(self, _: str) -> int | None:
-        return self._answers.regenerate()
+    def retry(self, typed: str) -> int | None:
+        settings = parse_reply_settings(typed)
+        if isinstance(settings, ErrorInfo):
+            show_error(settings)
+            return None
+        if settings.model:
+            ended = self.model(settings.model)
+            if ended is not None or self._session.loaded_model != settings.model:
+                return ended  # no other model answers for it
+        return self._answers.regenerate(ReplySettings(sampling=settings.sampling))
 
     def continue_reply(self, _: str) -> int | None:
         return self._answers.continue_reply()
@@ -172,7 +181,7 @@ class Commands:
         self._say("Deleted. /undo brings it back.")
 
     def undo(self, _: str) -> None:
-        updates = self._session.undelete()
+        updates = self._session.branching.undo()
         self._show(updates)
         restored = self._session.conversation
         self._say(
@@ -263,7 +272,7 @@ class _Command(NamedTuple):
 
 COMMANDS: Final[dict[str, _Command]] = {
     "help": _Command("", "List the commands.", Commands.help),
-    "retry": _Command("", "Answer the last message again; the old reply stays as another version.", Commands.retry),
+    "retry": _Command("[settings]", "Answer the last message again; the old reply stays as another version. /retry model=NAME temperature=0.2 changes settings for this reply.", Commands.retry),
     "continue": _Command("", "Resume the last reply where it was cut off or stopped.", Commands.continue_reply),
     "branch": _Command("[message] [n]", "List the versions of a message (the last reply), or show version n.", Commands.branch),
     "candidates": _Command("[n]", "Ask for n replies to each message; they are versions of each other.", Commands.candidates),
@@ -279,7 +288,7 @@ COMMANDS: Final[dict[str, _Command]] = {
     "open": _Command("title", "Open the conversation of this title, or of the number that /find and /search show.", Commands.open),
     "rename": _Command("[title]", "Give the conversation another title.", Commands.rename),
     "delete": _Command("", "Delete the conversation; /undo brings it back.", Commands.delete),
-    "undo": _Command("", "Bring back the conversation that was deleted last.", Commands.undo),
+    "undo": _Command("", "Bring back the conversation or the messages that were deleted last.", Commands.undo),
     "save": _Command("[file]", "Write the conversation to a file (.md .json .jsonl .html .txt) or a folder.", Commands.save),
     "import": _Command("[file]", "Read conversations of this and other programs from a file.", Commands.import_file),
     "model": _Command("[name]", "Show the model, or load another one: alias, hub id, folder or .gguf file.", Commands.model),

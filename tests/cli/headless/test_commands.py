@@ -36,15 +36,18 @@ def test_versions_are_made_listed_and_shown(
         Script(replies=("<think>\nHm.\n</think>\n\n**One.**", "Two.")), store=store
     ) as session:
         chat(
-            session, "Hello", "/retry", "/branch", "/branch 1", "And?", "/branch 2 2", "/branch 9", "/show 1"
+            session,
+            *("Hello", "/retry heat=1", "/retry temperature=1", "/branch", "/branch 1"),
+            *("And?", "/branch 2 2", "/branch 9", "/show 1"),
         )
         assert len(session.path) == 2
+        assert session.sampling.temperature != 1, "it is a setting of one reply"
     one = ["<think>", "Hm.", "</think>", "", "**One.**"]
     assert lines_of(capsys) == [
         *one,
         *one,
         "version 1, scripted, temperature 0.6: One.",
-        "version 2, scripted, temperature 0.6, shown: One.",
+        "version 2, scripted, temperature 1, shown: One.",
         *("2, reply, version 1 of 2:", *one),
         "Two.",
         *("2, reply, version 2 of 2:", *one),

@@ -194,14 +194,18 @@ class ChatSession(Conversations):
 
     def interrupt(self) -> list[Update]:
         """Cancel what the user waits for: the reply on screen, else a load, if the call is repeated within `CANCEL_AGAIN_S`.
-        What waits in the queue is held. A reply elsewhere continues, and a notice names its conversation."""
+        What waits in the queue is held. A reply elsewhere continues, and a notice names its conversation. Last, a running
+        side request."""
         held = self.queue.hold()
         if self._host.is_loading:
             cancelled = self.drop_unstarted() if self.is_answering else self._cancel_load_if_repeated()
             return [*held, *cancelled]
-        if not self.stop() and self.answered_elsewhere:
+        if self.stop():
+            return held
+        if self.answered_elsewhere:
             return [*held, Notice(runs_elsewhere(self.answered_elsewhere))]
-        return held
+        aside = self.side_requests.running
+        return [*held, *(self.side_requests.cancel(aside) if aside is not None else [])]
 
     def _cancel_load_if_repeated(self) -> list[Update]:
         if self._clock() - self._cancel_offered_s > CANCEL_AGAIN_S:
@@ -286,7 +290,8 @@ class ChatSession(Conversations):
                 self._runner.adopt_defaults(self.default_sampling)
                 return [EngineReady(info), *self._begin_next()]
             case EngineFailed(error, before):
-                return [self._load_failed(error, before), *self._runner.miss(self._loading_model)]
+                failed = [self._load_failed(error, before), *self._runner.miss(self._loading_model)]
+                return [*failed, *self.side_requests.begin_next()]
             case PromptCounted():
                 if event.count_id != self._count_id:
                     return []
@@ -305,7 +310,7 @@ class ChatSession(Conversations):
                 | GenerationFinished()
             ):
                 has_failed = isinstance(event, GenerationFinished) and event.error is not None
-                applied = self._runner.apply(event)
+                applied = [*self._runner.apply(event), *self.side_requests.apply(event)]
                 held = self.queue.hold() if has_failed else []  # the next one would fail too
                 return self._marked([*applied, *held, *self._begin_next()])
             case _:

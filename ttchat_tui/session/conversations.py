@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,7 @@ from ttchat_tui.session.past_prompts import PastPrompts
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.session.reply_writer import ReplyWriter
 from ttchat_tui.session.running_reply import RunningReply
+from ttchat_tui.session.side_request import SideRequests
 from ttchat_tui.storage.conversations import ConversationStore, StoreMode
 from ttchat_tui.storage.errors import StorageError
 
@@ -73,7 +75,17 @@ class Conversations:
         self._system_prompt = system_prompt
         self._opened = OpenConversation(store, system_prompt)
         self._writer = ReplyWriter(store, clock)
-        self._runner = ReplyRunner(store, host, self._writer, lambda home: home is self._opened, clock)
+        request_ids = itertools.count(1)
+        self.side_requests = SideRequests(host, request_ids, lambda: not self.is_busy)
+        self._runner = ReplyRunner(
+            store,
+            host,
+            self._writer,
+            lambda home: home is self._opened,
+            clock,
+            request_ids,
+            self.side_requests.give_way,
+        )
         self.queue = MessageQueue(store, self._begin_next, self._leave_empty)
         self.prompts = PastPrompts(store, lambda: self.search)
         self._drafts = Drafts(store)
@@ -350,11 +362,12 @@ class Conversations:
         """Send the first queued message if no reply runs and a model is loaded or being loaded.
 
         A message that cannot be sent is reported; those of a deleted conversation are skipped, otherwise the queue is held.
+        Side requests come last.
         """
         updates: list[Update] = []
         while not self.is_busy and self.has_model and (queued := self.queue.next()) is not None:
             updates += self._begin(queued)
-        return self._marked(updates)
+        return self._marked([*updates, *self.side_requests.begin_next()])
 
     def _begin(self, queued: QueuedMessage) -> list[Update]:
         try:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -76,14 +75,22 @@ class ReplyRunner:
         writer: ReplyWriter,
         is_shown: Callable[[OpenConversation], bool],
         clock: Callable[[], float],
+        request_ids: Iterator[int],
+        give_way: Callable[[], None],
     ) -> None:
-        """`is_shown`: whether a conversation is on screen. Of others only the start and the end are reported."""
+        """
+        Args:
+            is_shown: whether a conversation is on screen. Of others only the start and the end are reported.
+            request_ids: numbers for requests, unique in this process.
+            give_way: called before each reply: other work in the engine ends.
+        """
         self._store = store
         self._host = host
         self._writer = writer
         self._is_shown = is_shown
         self._clock = clock
-        self._request_ids = itertools.count(1)
+        self._request_ids = request_ids
+        self._give_way = give_way
         self.running: RunningReply | None = None
         self.meter = Meter()
 
@@ -163,6 +170,7 @@ class ReplyRunner:
             candidates=candidates,
         )
         self.meter = Meter()
+        self._give_way()
         self.running = RunningReply(
             home,
             message,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import GenerationFinished, TokenEvent
+from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.loop import Stepper
@@ -59,7 +60,8 @@ class ByHeart(Stepper):
         self.cache: list[int] = []
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
-        return 0
+        pairs = zip(self.cache, ids[:-1], strict=False)
+        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
     def prefill(self, ids: Sequence[int], report: Callable[[int, int], bool]) -> NDArray[np.float32]:
         self.cache = list(ids)
@@ -79,6 +81,9 @@ class ByHeart(Stepper):
 
 class Talk:
     """One loaded model."""
+
+    cached_tokens = 0
+    """Of the last prompt: those that the cache held already."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.stepper = ByHeart(tokenizer)
@@ -109,6 +114,8 @@ class Talk:
         )
         text, ids = "", ()
         for event in self._responder.generate(request, GenerationControl(sampling)):
+            if isinstance(event, GenerationStarted):
+                self.cached_tokens = event.cached_tokens
             if isinstance(event, TokenEvent):
                 ids += event.token_ids
             if isinstance(event, TokenEvent | GenerationFinished):
@@ -157,6 +164,17 @@ def test_half_a_character_is_not_in_the_next_turns_prompt() -> None:
     fresh = Talk(byte_tokenizer())
     fresh.reply([QUESTION, ChatMessage("assistant", half), QUESTION], 1)
     assert next_turn == fresh.stepper.cache
+
+
+def test_a_question_behind_a_conversation_leaves_its_prompt_in_the_cache() -> None:
+    talk = Talk(byte_tokenizer())
+    said, _ = talk.reply([QUESTION], 9)
+    turns = [QUESTION, ChatMessage("assistant", said)]
+    talk.reply([*turns, ChatMessage("user", "Name it.")], 9)
+    talk.reply([*turns, ChatMessage("user", "Go on.")], 9)
+    assert talk.cached_tokens == len(
+        byte_tokenizer().encode(f"<user>Say it.<end><assistant>{said}<end><user>").ids
+    )
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ class ChatActions(SidebarScreen):
             return "close"
         if self.transcript.selected is not None:
             return "deselect"
-        return ""
+        return "stop" if self.session.side_requests.running is not None else ""
 
     async def action_edit_draft(self) -> None:
         await self.prompt.edit_externally()

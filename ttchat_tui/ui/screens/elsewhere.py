@@ -32,9 +32,12 @@ class Elsewhere(ChatActions):
         return structs.replace(view, note=UNANSWERED) if message.id == last else view
 
     def show_place_of_reply(self) -> None:
-        """Show beside the engine's state in which conversation a reply runs, if that is not on screen."""
-        behind = self.session.answered_elsewhere
-        self.status.set_detail(f"in {behind}" if behind else "")
+        """Show beside the engine's state in which conversation a reply runs, if that is not on screen, or the side request."""
+        behind, aside = self.session.answered_elsewhere, self.session.side_requests.running
+        if aside is not None:
+            self.status.set_detail(f"the {aside.what}", word="writing")
+        else:
+            self.status.set_detail(f"in {behind}" if behind else "")
 
     def show_end_elsewhere(self, update: ReplyEndedElsewhere) -> None:
         """Report the end of a reply elsewhere. The list marks it until the conversation is opened."""

@@ -19,7 +19,6 @@ from ttchat_tui.storage.export import export_json
 from ttchat_tui.storage.export_markdown import export_markdown
 from ttchat_tui.storage.opening import open_store
 from ttchat_tui.storage.repair import repair
-from ttchat_tui.ui.widgets.history.groups import HistoryItem, rows_of
 from ttchat_tui.ui.widgets.transcript.message_format import view_of
 
 COLUMNS = {
@@ -64,9 +63,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def use(store: ConversationStore) -> None:
     """Do what the app does at its start, with each conversation, and for an undo."""
     store.recover()
-    rows_of(
-        [HistoryItem(each.id, each.title, each.updated_at) for each in store.conversations()], None, 1.8e9
-    )
+    store.listed()
     store.conversations(filter="a")
     store.recent_prompts()
     assert isinstance(store.new_draft(), str)
@@ -75,7 +72,7 @@ def use(store: ConversationStore) -> None:
         assert queued.candidates >= 1
         store.queue.edit(queued, queued.content + "!")
         store.queue.swap(queued, queued)
-    if (last := store.last_deleted()) is not None:
+    for last in store.last_deleted():
         with suppress(StorageError):
             store.undelete(last)
     for listed in store.conversations():

@@ -326,8 +326,8 @@ def test_the_last_deleted_conversation_is_known_after_a_restart(
     store.close()
     again = open_store(path, clock=clock)
     brought_back: list[int] = []
-    while (last := again.last_deleted()) is not None:
-        again.undelete(last)
-        brought_back.append(last)
+    while last := again.last_deleted():
+        again.undelete(*last)
+        brought_back += last
     assert brought_back == [made[0], made[1]]
     again.close()

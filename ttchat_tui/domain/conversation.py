@@ -70,6 +70,24 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     draft: str = ""
     """The text in the prompt when it was last saved."""
     message_count: int = 0
+    is_pinned: bool = False
+    """It comes first in the list."""
+    is_archived: bool = False
+    """It is in the list of archived conversations instead, until the user writes in it again."""
+    tags: tuple[str, ...] = ()
+    """As `domain.tags` makes them, in the order in which they were given."""
+
+
+class ListedConversation(msgspec.Struct, frozen=True):
+    """What the list shows of a conversation."""
+
+    id: int
+    title: str
+    updated_at: float
+    """Unix time, seconds."""
+    is_pinned: bool = False
+    is_archived: bool = False
+    tags: tuple[str, ...] = ()
 
 
 class QueuedMessage(msgspec.Struct, frozen=True, kw_only=True):

@@ -244,9 +244,9 @@ class Branching:
         """Bring back what was deleted last, in this session or an earlier one: a conversation, or a branch of one. It is
         opened. The next call brings back what was deleted before. Does nothing if there is nothing."""
         last = self._store.last_deleted()
-        if last is None or not self._store.branches.is_cut(last):
+        if not last or not self._store.branches.is_cut(last[0]):
             return self._session.undelete()
-        return self._session.open_at(self._store.branches.put_back(last))
+        return self._session.open_at(self._store.branches.put_back(last[0]))
 
     # --- inside
 

@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.domain.conversation import Conversation, ListedConversation, Message
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import extract_answer, extract_thoughts
 from ttchat_tui.domain.updates import Update
@@ -158,7 +158,7 @@ def _as_said(message: Message) -> ChatMessage:
     return ChatMessage(message.role, extract_answer(message.content), extract_thoughts(message.content))
 
 
-def name_of(conversation: Conversation) -> str:
+def name_of(conversation: Conversation | ListedConversation) -> str:
     """The conversation's name in a sentence: `“Clock repair”`."""
     return quoted(conversation.title or "Untitled")
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
-from ttchat_tui.domain.conversation import Conversation, Message, QueuedMessage
+from ttchat_tui.domain.conversation import Conversation, ListedConversation, Message, QueuedMessage
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.model_spec import EngineInfo
@@ -31,6 +30,7 @@ from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.drafts import Drafts
 from ttchat_tui.session.message_queue import MessageQueue
 from ttchat_tui.session.notices import not_sent
+from ttchat_tui.session.organising import Organising
 from ttchat_tui.session.past_prompts import PastPrompts
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.session.reply_writer import ReplyWriter
@@ -38,9 +38,6 @@ from ttchat_tui.session.running_reply import RunningReply
 from ttchat_tui.session.side_request import SideRequests
 from ttchat_tui.storage.conversations import ConversationStore, StoreMode
 from ttchat_tui.storage.errors import StorageError
-
-MOST_LISTED: Final = 10_000
-"""The most conversations that are listed; in practice all of them."""
 
 Mark: TypeAlias = Literal["", "running", "queued", "finished", "failed"]
 """A conversation's mark in the list: a reply runs, a message is queued, a reply has ended unseen, or failed."""
@@ -75,19 +72,14 @@ class Conversations:
         self._system_prompt = system_prompt
         self._opened = OpenConversation(store, system_prompt)
         self._writer = ReplyWriter(store, clock)
-        request_ids = itertools.count(1)
-        self.side_requests = SideRequests(host, request_ids, lambda: not self.is_busy)
+        self.side_requests = SideRequests(host, lambda: not self.is_busy)
+        give_way = self.side_requests.give_way
         self._runner = ReplyRunner(
-            store,
-            host,
-            self._writer,
-            lambda home: home is self._opened,
-            clock,
-            request_ids,
-            self.side_requests.give_way,
+            store, host, self._writer, lambda home: home is self._opened, clock, give_way
         )
         self.queue = MessageQueue(store, self._begin_next, self._leave_empty)
         self.prompts = PastPrompts(store, lambda: self.search)
+        self.organising = Organising(store, self._refresh)
         self._drafts = Drafts(store)
         self._clock = clock
         self._draft_fault = ""
@@ -206,11 +198,11 @@ class Conversations:
         """Why conversations are not kept; None if they are."""
         return self._store.notice
 
-    def conversations(self) -> list[Conversation]:
-        """All stored conversations, newest first. Raises StorageError."""
-        return self._store.conversations(limit=MOST_LISTED, with_queued=True)
+    def conversations(self) -> Sequence[ListedConversation]:
+        """All stored conversations, newest first; the same object as before if nothing has changed. Raises StorageError."""
+        return self._store.listed()
 
-    def recovered_elsewhere(self) -> list[Conversation]:
+    def recovered_elsewhere(self) -> list[ListedConversation]:
         """Conversations, other than the one on screen, in which a reply was running when an earlier process died. Raises
         StorageError."""
         on_screen = {message.id for message in self.path}
@@ -284,40 +276,46 @@ class Conversations:
         """Raises StorageError."""
         self._store.rename(conversation_id, title)
         self.queue.refresh()
-        running = self._runner.running
-        for home in (self._opened, running.home if running is not None else self._opened):
-            if home.id == conversation_id:
-                home.refresh()
+        self._refresh([conversation_id])
         return [ConversationsChanged(), QueueChanged()]
 
-    def delete(self, conversation_id: int) -> list[Update]:
-        """Delete a conversation; `undelete` restores it. A reply that runs in it ends with the text it has, and its messages
-        leave the queue.
+    def _refresh(self, ids: Sequence[int]) -> None:
+        """Read these conversations again where they are in memory. Raises StorageError."""
+        running = self._runner.running
+        for home in {self._opened, running.home if running is not None else self._opened}:
+            if home.id in ids:
+                home.refresh()
+
+    def delete(self, *ids: int) -> list[Update]:
+        """Delete conversations; one `undelete` restores them. A reply that runs in one ends with the text it has, and their
+        messages leave the queue.
 
         Raises:
             StorageError: nothing is deleted.
         """
-        self._store.delete(conversation_id)
-        self.queue.leave(conversation_id)
+        self._store.delete(*ids)
+        for each in ids:
+            self.queue.leave(each)
+            self._marks.pop(each, None)
         updates: list[Update] = [QueueChanged()]
         running = self._runner.running
-        if running is not None and running.home.id == conversation_id:
+        if running is not None and running.home.id in ids:
             ended = self._runner.leave()
             updates += [update for update in ended if not isinstance(update, ReplyEndedElsewhere)]
-        if self._opened.id == conversation_id:
+        if self._opened.id in ids:
             updates += self.new_conversation()
-        self._marks.pop(conversation_id, None)
         return [*updates, *self._begin_next(), ConversationsChanged()]
 
     def undelete(self) -> list[Update]:
-        """Restore the conversation that was deleted last, in this session or an earlier one, and open it. What waited in it
-        waits again, held. The next call restores the one before. Does nothing if there is none. Raises StorageError."""
+        """Restore what was deleted last, in this session or an earlier one, and open its newest conversation. What waited
+        there waits again, held. The next call restores what was deleted before. Does nothing if there is nothing. Raises
+        StorageError."""
         last = self._store.last_deleted()
-        if last is None:
+        if not last:
             return []
-        self._store.undelete(last)
+        self._store.undelete(*last)
         try:
-            opened = self.open(last)
+            opened = self.open(last[0])
         except StorageError as error:  # it is in the list again, even if it cannot be read
             opened = [Notice(error.info)]
         return [*opened, *self.queue.restore(), ConversationsChanged()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -75,13 +75,11 @@ class ReplyRunner:
         writer: ReplyWriter,
         is_shown: Callable[[OpenConversation], bool],
         clock: Callable[[], float],
-        request_ids: Iterator[int],
         give_way: Callable[[], None],
     ) -> None:
         """
         Args:
             is_shown: whether a conversation is on screen. Of others only the start and the end are reported.
-            request_ids: numbers for requests, unique in this process.
             give_way: called before each reply: other work in the engine ends.
         """
         self._store = store
@@ -89,7 +87,6 @@ class ReplyRunner:
         self._writer = writer
         self._is_shown = is_shown
         self._clock = clock
-        self._request_ids = request_ids
         self._give_way = give_way
         self.running: RunningReply | None = None
         self.meter = Meter()
@@ -161,7 +158,7 @@ class ReplyRunner:
     ) -> list[Update]:
         assert message.reply is not None
         request = GenerationRequest(
-            id=next(self._request_ids),
+            id=self._host.new_request_id(),
             messages=home.prompt(),
             sampling=sampling,
             seed=message.reply.seed,

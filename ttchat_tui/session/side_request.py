@@ -12,7 +12,7 @@ a prompt that no longer fits into the context with what they add: its oldest mes
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -75,14 +75,9 @@ class _Try:
 class SideRequests:
     """The side requests of a session, in order: at most one runs, the others wait."""
 
-    def __init__(self, host: EngineHost, ids: Iterator[int], is_free: Callable[[], bool]) -> None:
-        """
-        Args:
-            ids: numbers for requests, unique in this process.
-            is_free: no reply runs.
-        """
+    def __init__(self, host: EngineHost, is_free: Callable[[], bool]) -> None:
+        """`is_free`: no reply runs."""
         self._host = host
-        self._ids = ids
         self._is_free = is_free
         self._waiting: deque[SideRequest] = deque()
         self._running: _Try | None = None
@@ -122,7 +117,7 @@ class SideRequests:
             return [*self._end(request, SideAnswer(error=NO_MODEL)), *self.begin_next()]
         request.parts.clear()
         generation = GenerationRequest(
-            id=next(self._ids),
+            id=self._host.new_request_id(),
             messages=request.messages,
             sampling=request.sampling,
             seed=request.sampling.seed if request.sampling.seed is not None else fresh_seed(),

@@ -6,15 +6,17 @@ Every method may raise `StorageError`; then nothing of the call is stored, and i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, TypeAlias
 
-from ttchat_tui.domain.conversation import Conversation
+from ttchat_tui.domain.conversation import Conversation, ListedConversation
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.branches import Branches
+from ttchat_tui.domain.tags import tags_in
 from ttchat_tui.storage.database import Database, Value
 from ttchat_tui.storage.errors import not_found
+from ttchat_tui.storage.listing import Listing
 from ttchat_tui.storage.messages import Messages, update_conversation
 from ttchat_tui.storage.queue import StoredQueue
 from ttchat_tui.storage.rows import CONVERSATION_COLUMNS, conversation_from, encoded_sampling, text_from
@@ -34,8 +36,12 @@ _LISTED: Final = f"""
         AND (EXISTS (SELECT 1 FROM messages WHERE conversation_id = c.id)
             OR ?4 AND EXISTS (SELECT 1 FROM queue WHERE conversation_id = c.id))
         AND (?1 = '' OR instr(folded(title), ?1) > 0)
+        {{conditions}}
     ORDER BY updated_at DESC, id DESC LIMIT ?2 OFFSET ?3
 """
+
+_APART: Final = 1e-3
+"""Seconds between two deletions, so that each can be undone on its own also when the clock stands still."""
 
 
 class ConversationStore(Messages):
@@ -53,6 +59,7 @@ class ConversationStore(Messages):
         super().__init__(database, clock)
         self.queue = StoredQueue(database, clock)
         self.branches = Branches(database, clock)
+        self._listing = Listing(database)
         self.mode: StoreMode = mode
         self.notice = notice
 
@@ -118,19 +125,46 @@ class ConversationStore(Messages):
     ) -> list[Conversation]:
         """Conversations with messages, newest first; with `filter`, those whose title contains it, ignoring case. With
         `with_queued`, those too that have messages in the queue only."""
-        rows = self._database.rows(_LISTED, filter.casefold(), limit, offset, with_queued)
+        rows = self._database.rows(
+            _LISTED.format(conditions=""), filter.casefold(), limit, offset, with_queued
+        )
         return [conversation_from(row, is_listed=True) for row in rows]
 
+    def listed(self) -> Sequence[ListedConversation]:
+        """All conversations with messages, sent or queued, as the list shows them, newest first, archived ones included. The
+        same object as the last time if nothing has changed."""
+        return self._listing.read()
+
     def latest(self) -> Conversation | None:
-        """The conversation that was written to last."""
-        return next(iter(self.conversations(limit=1)), None)
+        """The conversation that was written to last, of those that are not archived."""
+        rows = self._database.rows(_LISTED.format(conditions="AND NOT is_archived"), "", 1, 0, False)
+        return next((conversation_from(row, is_listed=True) for row in rows), None)
 
     def rename(self, conversation_id: int, title: str) -> None:
         self._set(conversation_id, "title = ?", " ".join(title.split()))
 
-    def delete(self, conversation_id: int) -> None:
-        """Hide a conversation. `undelete` restores it for 30 days."""
-        self._set(conversation_id, "deleted_at = ?", self._clock())
+    def set_pinned(self, conversation_ids: Sequence[int], is_pinned: bool) -> None:
+        self._set_all(conversation_ids, "is_pinned = ?", int(is_pinned))
+
+    def set_archived(self, conversation_ids: Sequence[int], is_archived: bool) -> None:
+        self._set_all(conversation_ids, "is_archived = ?", int(is_archived))
+
+    def retag(
+        self, conversation_ids: Sequence[int], *, add: Sequence[str] = (), remove: Sequence[str] = ()
+    ) -> None:
+        """Take the tags of `remove` from each conversation, and give it those of `add`."""
+        with self._database.transaction() as transaction:
+            for each in conversation_ids:
+                kept = [tag for tag in self.conversation(each).tags if tag not in remove]
+                tags = " ".join(tags_in(" ".join((*kept, *add))))
+                update_conversation(transaction, each, "tags = ?", tags)
+
+    def delete(self, *conversation_ids: int) -> None:
+        """Hide conversations. `undelete` restores them for 30 days."""
+        now = self._clock()
+        while self._database.row("SELECT 1 FROM conversations WHERE deleted_at = ?", now) is not None:
+            now += _APART
+        self._set_all(conversation_ids, "deleted_at = ?", now)
 
     def discard(self, conversation_id: int) -> bool:
         """Delete a conversation for good if it has no messages: sent, queued, or in deleted branches. Returns whether it was
@@ -145,21 +179,23 @@ class ConversationStore(Messages):
             )
             return deleted.rowcount > 0
 
-    def undelete(self, conversation_id: int) -> None:
-        """Restore a deleted conversation. Raises StorageError, kind `not_found`, once it is purged."""
+    def undelete(self, *conversation_ids: int) -> None:
+        """Restore deleted conversations. Raises StorageError, kind `not_found`, once one is purged."""
         with self._database.transaction() as transaction:
-            transaction.change(
-                "This conversation",
-                "UPDATE conversations SET deleted_at = NULL WHERE id = ? AND cut_from IS NULL",  # see `Branches.put_back`
-                (conversation_id,),
-            )
+            for each in conversation_ids:
+                transaction.change(
+                    "This conversation",
+                    "UPDATE conversations SET deleted_at = NULL WHERE id = ? AND cut_from IS NULL",  # see `Branches.put_back`
+                    (each,),
+                )
 
-    def last_deleted(self) -> int | None:
-        """The most recently deleted conversation that can be restored."""
-        row = self._database.row(
-            "SELECT id FROM conversations WHERE deleted_at IS NOT NULL ORDER BY deleted_at DESC, id DESC LIMIT 1"
+    def last_deleted(self) -> list[int]:
+        """The conversations of the most recent deletion that can be restored, the newest first."""
+        rows = self._database.rows(
+            "SELECT id FROM conversations WHERE deleted_at = (SELECT max(deleted_at) FROM conversations)"
+            " ORDER BY updated_at DESC, id DESC"
         )
-        return None if row is None else row["id"]
+        return [row["id"] for row in rows]
 
     def set_settings(
         self, conversation_id: int, *, system_prompt: str, sampling: SamplingParams | None, model: str
@@ -202,5 +238,9 @@ class ConversationStore(Messages):
             )
 
     def _set(self, conversation_id: int, assignments: str, *values: Value) -> None:
+        self._set_all([conversation_id], assignments, *values)
+
+    def _set_all(self, conversation_ids: Sequence[int], assignments: str, *values: Value) -> None:
         with self._database.transaction() as transaction:
-            update_conversation(transaction, conversation_id, assignments, *values)
+            for each in conversation_ids:
+                update_conversation(transaction, each, assignments, *values)

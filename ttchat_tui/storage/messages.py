@@ -134,7 +134,7 @@ class Messages:
     ) -> Message:
         """Store a user message and make it the head. On return it is safe from a power loss.
 
-        An untitled conversation gets its title from it. With `queued_id` the message leaves the queue in the same
+        An untitled conversation gets its title from it; an archived one returns to the list. With `queued_id` the message leaves the queue in the same
         transaction, so that it is never sent twice.
 
         Raises:
@@ -152,7 +152,7 @@ class Messages:
             update_conversation(
                 transaction,
                 conversation_id,
-                "head_id = ?, updated_at = ?, title = CASE title WHEN '' THEN ? ELSE title END",
+                "head_id = ?, updated_at = ?, title = CASE title WHEN '' THEN ? ELSE title END, is_archived = 0",
                 *(message_id, now, title_from(content)),
             )
         return self.message(message_id)

@@ -19,6 +19,7 @@ from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.tags import tags_in
 from ttchat_tui.storage.errors import REPAIR, StorageError
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ LATEST_S: Final = 1e11
 
 CONVERSATION_COLUMNS: Final = """
     c.id, c.title, c.created_at, c.updated_at, c.model, c.system_prompt, c.sampling, c.head_id, c.draft,
+    c.is_pinned, c.is_archived, c.tags,
     (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id) AS message_count
 """
 
@@ -73,6 +75,9 @@ def conversation_from(row: sqlite3.Row, *, is_listed: bool = False) -> Conversat
         head_id=_id_from(row["head_id"]),
         draft=text_from(row["draft"]),
         message_count=row["message_count"],
+        is_pinned=bool(row["is_pinned"]),
+        is_archived=bool(row["is_archived"]),
+        tags=tags_in(text_from(row["tags"])),
     )
 
 

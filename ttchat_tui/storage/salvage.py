@@ -17,6 +17,9 @@ from ttchat_tui.storage.titles import title_from
 
 _REPLY: Final = ("model", "engine", "seed", "finish_reason", "error", "sampling", "stats", "token_ids")
 
+_OURS: Final[dict[str, type[int] | type[str]]] = {"is_pinned": int, "is_archived": int, "tags": str}
+"""Columns that a damaged value leaves empty. An older database does not have them."""
+
 _REFERENCES: Final = {"conversation_id", "parent_id"}
 
 
@@ -98,6 +101,9 @@ def _is_conversation(row: StoredRow, now: float) -> bool:
     row["deleted_at"] = _time(row.get("deleted_at"), None)
     if not is_readable_sampling(row.get("sampling")):
         row["sampling"] = None
+    for name in row.keys() & _OURS.keys():
+        if not isinstance(row[name], _OURS[name]):
+            row[name] = _OURS[name]()
     return True
 
 

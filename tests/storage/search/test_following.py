@@ -57,9 +57,7 @@ def act(step: str, store: ConversationStore, chance: random.Random) -> None:
     elif step == "delete":
         store.delete(row["conversation_id"])
     elif step == "undelete":
-        last = store.last_deleted()
-        if last is not None:
-            store.undelete(last)
+        store.undelete(*store.last_deleted())
     elif step == "rename":
         store.rename(row["conversation_id"], text)
 

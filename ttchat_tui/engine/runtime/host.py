@@ -79,6 +79,7 @@ class EngineHost:
             is_shutting_down=self._is_shutting_down,
             clock=clock,
         )
+        self._request_ids = itertools.count(1)
         self._count_ids = itertools.count(1)
         self._last_count_id = 0
         self._is_closing = False
@@ -135,6 +136,10 @@ class EngineHost:
         self._loads.cancel_for_unload()
         self._cancel_replies()
         self._commands.put(Unload())
+
+    def new_request_id(self) -> int:
+        """The id for a new request."""
+        return next(self._request_ids)
 
     def generate(self, request: GenerationRequest) -> GenerationControl:
         """Queue a reply. It always ends with `GenerationFinished`: with error kind `not_ready` if no model is loaded when its

@@ -194,16 +194,22 @@ class ChatActions(SidebarScreen):
 
     def action_delete(self) -> None:
         if self.session.conversation is not None:
-            self.delete_conversation(self.session.conversation.id)
+            self.delete_conversations(self.session.conversation.id)
 
-    def delete_conversation(self, conversation_id: int) -> None:
+    def delete_conversations(self, *ids: int) -> None:
         """Delete without asking, since it can be undone."""
         self.keep_draft()
-        if self.attempt(lambda: self.session.delete(conversation_id)):
-            self.notify("Deleted. /undo brings it back.", markup=False)
+        if self.attempt(lambda: self.session.delete(*ids)):
+            several = len(ids) > 1
+            what = (
+                f"{len(ids):,} conversations deleted. /undo brings them"
+                if several
+                else "Deleted. /undo brings it"
+            )
+            self.notify(f"{what} back.", markup=False)
 
     def action_undo_delete(self) -> None:
-        """Restore the conversation deleted last, in an earlier session too; each further call restores the one before."""
+        """Restore what was deleted last, in an earlier session too; each further call restores what was deleted before."""
 
         def undo() -> list[Update]:
             self.keep_draft()
@@ -348,7 +354,7 @@ class ChatActions(SidebarScreen):
         self.ask_title(event.id)
 
     def on_history_panel_delete_requested(self, event: HistoryPanel.DeleteRequested) -> None:
-        self.delete_conversation(event.id)
+        self.delete_conversations(*event.ids)
 
     def on_system_prompt_left(self) -> None:
         self.prompt.focus()

@@ -10,7 +10,6 @@ from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import ReplyEndedElsewhere
 from ttchat_tui.session import first_words, name_of
-from ttchat_tui.ui import deferred
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.terminal_notice import notice
 from ttchat_tui.ui.textual_patches.privates import write_to_terminal
@@ -72,11 +71,7 @@ class Elsewhere(ChatActions):
         if self.history_panel is None:
             return
         current = self.session.conversation.id if self.session.conversation else None
-        items = [
-            deferred.history_panel.HistoryItem(c.id, c.title, c.updated_at, self.session.mark_of(c.id))
-            for c in self.session.conversations()
-        ]
-        self.history_panel.show(items, current)
+        self.history_panel.show(self.session.conversations(), current)
 
     def announce_reply(self, conversation: Conversation | None, reply: str, error: ErrorInfo | None) -> None:
         """Report the end of a reply, by the conversation's name and the reply's first words."""

@@ -16,6 +16,7 @@ from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 
 if TYPE_CHECKING:
     from ttchat_tui.domain.model_spec import Capabilities
+    from ttchat_tui.session import ChatSession
     from ttchat_tui.ui.services import Services
     from ttchat_tui.ui.widgets.history.panel import HistoryPanel
     from ttchat_tui.ui.widgets.metrics.panel import MetricsPanel
@@ -56,6 +57,7 @@ class SidebarScreen(Screen[None]):
     until it closes."""
 
     services: Services
+    session: ChatSession
     prompt = getters.query_one(Prompt)
     # None until they are mounted, after the first frame.
     history_panel: HistoryPanel | None = None
@@ -68,7 +70,7 @@ class SidebarScreen(Screen[None]):
         """Import and mount the sidebars. The chat keeps their room free until then: no layout comes in between."""
         style_sheets.read_later_ones(self.app)
         columns, chat = self.query_one("#columns"), self.query_one("#chat")
-        history = deferred.history_panel.HistoryPanel()
+        history = deferred.history_panel.HistoryPanel(self.session.mark_of)
         chat.remove_class("-no-left")
         await columns.mount(history, before=chat)
         sampling = deferred.sampling_panel.SamplingPanel()

@@ -1,29 +1,26 @@
-"""Conversations grouped into Today, Yesterday, This week and Older, with their ages. Pure functions."""
+"""The rows of the list: conversations that match the filter, grouped into Pinned, Today, Yesterday, This week and Older.
+
+Pure functions, fast with 10,000 conversations: each keystroke in the filter calls them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Final, TypeAlias
 
-from ttchat_tui.session import Mark
+from ttchat_tui.domain.conversation import ListedConversation
+from ttchat_tui.domain.tags import has_tags
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86_400
 
-
-@dataclass(frozen=True)
-class HistoryItem:
-    """One conversation in the list."""
-
-    id: int
-    title: str
-    updated_at: float
-    """Unix time, seconds."""
-    mark: Mark = ""
-    """A running or queued reply, or one that has ended unseen."""
+TAG: Final = "tag:"
+ARCHIVED: Final = "in:archive"
+"""In the filter: the archived conversations instead of the others."""
 
 
 @dataclass(frozen=True)
@@ -33,50 +30,49 @@ class GroupRow:
     title: str
 
 
-@dataclass(frozen=True)
-class ConversationRow:
-    """One conversation in the drawn list."""
-
-    id: int
-    title: str
-    age: str
-    is_current: bool
-    mark: Mark = ""
+HistoryRow: TypeAlias = GroupRow | ListedConversation
 
 
-HistoryRow: TypeAlias = GroupRow | ConversationRow
+def matching(conversations: Sequence[ListedConversation], query: str) -> list[ListedConversation]:
+    """Those whose titles contain every word of `query`, in any order and case. `tag:word` wants a tag that begins so;
+    `in:archive` shows the archived ones."""
+    words = query.casefold().split()
+    is_archived = ARCHIVED in words
+    tags = [word.removeprefix(TAG).lstrip("#") for word in words if word.startswith(TAG)]
+    words = [word for word in words if word != ARCHIVED and not word.startswith(TAG)]
+    found = [each for each in conversations if each.is_archived == is_archived]
+    if tags:
+        found = [each for each in found if has_tags(each.tags, tags)]
+    for word in words:
+        found = [each for each in found if word in each.title.casefold()]
+    return found
 
 
-def rows_of(items: Iterable[HistoryItem], current: int | None, now: float) -> list[HistoryRow]:
-    """The rows, newest first, with a header before each group. Groups are by local calendar day."""
-    today = date.fromtimestamp(now)
+def rows_of(conversations: Sequence[ListedConversation], now: float) -> list[HistoryRow]:
+    """The rows with a header before each group: pinned conversations, then the others by local calendar day. Both stay in
+    their order, which is newest first."""
     rows: list[HistoryRow] = []
-    group = ""
-    for item in sorted(items, key=lambda item: item.updated_at, reverse=True):
-        title = group_of(_day_of(item.updated_at), today)
-        if title != group:
-            group = title
-            rows.append(GroupRow(group))
-        age = age_of(item.updated_at, now)
-        rows.append(ConversationRow(item.id, item.title, age, item.id == current, item.mark))
+    if pinned := [each for each in conversations if each.is_pinned]:
+        rows += [GroupRow("Pinned"), *pinned]
+    others = [each for each in conversations if not each.is_pinned]
+    begin = 0
+    for title, since in _groups(now):
+        end = bisect_right(others, -since, lo=begin, key=lambda each: -each.updated_at)
+        if end > begin:
+            rows += [GroupRow(title), *others[begin:end]]
+        begin = end
     return rows
 
 
-def _day_of(then: float) -> date:
-    """The local day; a time outside the calendar counts as the oldest."""
-    try:
-        return datetime.fromtimestamp(then).date()
-    except (OverflowError, ValueError, OSError):
-        return date.min
-
-
-def group_of(day: date, today: date) -> str:
-    """The group of a conversation last used on `day`. Days in the future (a clock set back) count as today."""
-    if day >= today:
-        return "Today"
-    if day == today - timedelta(days=1):
-        return "Yesterday"
-    return "This week" if day > today - timedelta(days=7) else "Older"
+def _groups(now: float) -> list[tuple[str, float]]:
+    """Each group and the time of its first second. What is in the future (a clock set back) counts as today."""
+    midnight = datetime.combine(datetime.fromtimestamp(now), time())
+    return [
+        ("Today", midnight.timestamp()),
+        ("Yesterday", (midnight - timedelta(days=1)).timestamp()),
+        ("This week", (midnight - timedelta(days=6)).timestamp()),
+        ("Older", float("-inf")),
+    ]
 
 
 def age_of(then: float, now: float) -> str:
@@ -91,11 +87,3 @@ def age_of(then: float, now: float) -> str:
     if seconds < 14 * _DAY:
         return f"{int(seconds // _DAY)}d"
     return f"{int(seconds // (7 * _DAY))}w" if seconds < 365 * _DAY else f"{int(seconds // (365 * _DAY))}y"
-
-
-def matching(items: Sequence[HistoryItem], query: str) -> Sequence[HistoryItem]:
-    """The items whose titles contain every word of `query`, in any order and case; all if it is blank."""
-    words = query.casefold().split()
-    if not words:
-        return items
-    return [item for item in items if all(word in item.title.casefold() for word in words)]

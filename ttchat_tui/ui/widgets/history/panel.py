@@ -1,4 +1,4 @@
-"""The list of conversations: grouped by day, with a live filter, fast with thousands."""
+"""The list of conversations: grouped by day, with a live filter, fast with ten thousand."""
 
 from __future__ import annotations
 
@@ -12,62 +12,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
-from textual.widgets import Input, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Input, Static
 
-from ttchat_tui.ui.widgets.history.groups import ConversationRow, HistoryItem, HistoryRow, matching, rows_of
-from ttchat_tui.ui.widgets.history.row_visual import RowVisual
+from ttchat_tui.domain.conversation import ListedConversation
+from ttchat_tui.session import Mark
+from ttchat_tui.ui.widgets.history.conversation_list import ConversationList
+from ttchat_tui.ui.widgets.history.groups import ARCHIVED, matching, rows_of
 from ttchat_tui.ui.widgets.line_field import LineField
-
-__all__ = ["HistoryItem", "HistoryPanel"]
-
-
-class ConversationList(OptionList):
-    """The rows. Keys act on the highlighted conversation, through the panel. Letters are not keys here."""
-
-    BINDINGS = [
-        Binding("f2", "panel('rename')", "rename", key_display="F2"),
-        Binding("delete", "delete", "twice: delete", key_display="delete"),
-    ]
-
-    @dataclass
-    class Commanded(Message):
-        """A command for the highlighted conversation: `rename`, `delete`, `ask` to confirm a deletion, or `keep`."""
-
-        command: str
-
-    asked: str | None = None
-    """The conversation that the next press of delete would delete."""
-
-    def action_panel(self, command: str) -> None:
-        self.post_message(self.Commanded(command))
-
-    def action_delete(self) -> None:
-        """The first press asks; a second one right after it deletes."""
-        option = self.highlighted_option
-        if option is None or option.id is None:
-            self.app.bell()
-        elif self.asked == option.id:
-            self.asked = None
-            self.post_message(self.Commanded("delete"))
-        else:
-            self.asked = option.id
-            self.post_message(self.Commanded("ask"))
-
-    def on_key(self, event: events.Key) -> None:
-        if event.key != "delete":
-            self._keep()
-
-    def on_blur(self) -> None:
-        self._keep()
-
-    def on_mouse_down(self) -> None:
-        self._keep()
-
-    def _keep(self) -> None:
-        if self.asked is not None:
-            self.asked = None
-            self.post_message(self.Commanded("keep"))
 
 
 class FilterInput(LineField):
@@ -150,22 +101,29 @@ class HistoryPanel(Vertical):
 
     @dataclass
     class DeleteRequested(Message):
-        """Delete this conversation."""
+        """Delete these conversations."""
 
-        id: int
+        ids: tuple[int, ...]
 
-    def __init__(self, *, clock: Callable[[], float] = time.time, id: str | None = None) -> None:
+    def __init__(
+        self,
+        mark_of: Callable[[int], Mark] = lambda _: "",
+        *,
+        clock: Callable[[], float] = time.time,
+        id: str | None = None,
+    ) -> None:
+        """`mark_of`: a conversation's mark; asked whenever it is drawn."""
         super().__init__(id=id)
+        self._mark_of = mark_of
         self._clock = clock
-        self._items: Sequence[HistoryItem] = ()
+        self._items: Sequence[ListedConversation] = ()
         self._current: int | None = None
-        self._rows: list[HistoryRow] = []
 
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield FilterInput(placeholder="filter", compact=True, select_on_focus=False)
             yield NewButton("+", markup=False)
-        yield ConversationList(markup=False, compact=True)
+        yield ConversationList(self._clock)
         yield Static("", id="history-empty", markup=False)
 
     def on_mount(self) -> None:
@@ -175,17 +133,17 @@ class HistoryPanel(Vertical):
 
     # --- what the screen uses
 
-    def show(self, items: Sequence[HistoryItem], current: int | None) -> None:
-        """Show `items` with `current` marked. Highlight and scroll position stay; unchanged rows are not drawn again.
+    def show(self, items: Sequence[ListedConversation], current: int | None) -> None:
+        """Show `items`, newest first, with `current` marked. Highlight and scroll position stay.
 
         A filter that would hide a newly opened conversation is cleared.
         """
         is_another = current is not None and current != self._current
-        self._items = tuple(items)
+        self._items = items
         self._current = current
         if not self.is_mounted:
             return
-        if is_another and current not in [each.id for each in matching(self._items, self.filter_input.value)]:
+        if is_another and current not in [each.id for each in matching(items, self.filter_input.value)]:
             self.clear_filter()
         self._draw()
 
@@ -197,56 +155,51 @@ class HistoryPanel(Vertical):
         self.filter_input.focus()
 
     def neighbour(self, current: int | None, step: int) -> int | None:
-        """The conversation `step` below (if negative, above) `current`; the newest if `current` is not in the list. None
-        at the ends."""
-        ids = [item.id for item in self._items]
+        """The conversation `step` below (if negative, above) `current` in the list without a filter; the first one if
+        `current` is not in it. None at the ends."""
+        rows = rows_of(matching(self._items, ""), self._clock())
+        ids = [row.id for row in rows if isinstance(row, ListedConversation)]
         place = ids.index(current) + step if current in ids else 0
         return ids[place] if 0 <= place < len(ids) else None
 
     @property
-    def highlighted_id(self) -> int | None:
-        """The conversation under the list's cursor."""
-        option = self.conversations.highlighted_option
-        return int(option.id) if option is not None and option.id is not None else None
+    def acted_on(self) -> tuple[int, ...]:
+        """What a key is for while the list has the focus: the chosen conversations, or the highlighted one, in their order."""
+        ids = self.conversations.acted_on if self.has_focus_within else frozenset[int]()
+        return tuple(each.id for each in self._items if each.id in ids)
 
     # --- drawing
 
     def _draw(self) -> None:
-        rows = rows_of(matching(self._items, self.filter_input.value), self._current, self._clock())
+        listed = self.conversations
+        rows = rows_of(matching(self._items, self.filter_input.value), self._clock())
         self.set_class(not rows, "-empty")
         if not rows:
-            nothing = "No title matches." if self._items else "No conversations yet."
-            self.query_one("#history-empty", Static).update(nothing)
-        if rows == self._rows:
-            return
-        highlighted, place, scroll_y = (
-            self.highlighted_id,
-            self.conversations.highlighted,
-            self.conversations.scroll_y,
-        )
-        self._rows = rows
-        self.conversations.set_options(_option(row) for row in rows)
+            self.query_one("#history-empty", Static).update(self._nothing())
+        highlighted, place, scroll_y = listed.highlighted_id, listed.highlighted, listed.scroll_y
+        listed.highlighted = None  # a row that may not be there any more
+        listed.show_rows(rows, self._current, self._mark_of)
         self._restore(highlighted, place, scroll_y)
+
+    def _nothing(self) -> str:
+        if not self._items:
+            return "No conversations yet."
+        if self.filter_input.value.strip().lower() == ARCHIVED:
+            return "No conversation is archived."
+        return "No title matches." if self.filter_input.value.strip() else "Every conversation is archived."
 
     def _restore(self, highlighted: int | None, place: int | None, scroll_y: float) -> None:
         """Restore highlight and scroll position; a row that has gone is replaced by its neighbour.
 
         While the focus is elsewhere, the open conversation is highlighted.
         """
-        index_of = {row.id: index for index, row in enumerate(self._rows) if isinstance(row, ConversationRow)}
-        if not index_of:
-            return
+        listed = self.conversations
         is_in_use = self.has_focus_within
-        wanted = highlighted if is_in_use and highlighted in index_of else None
-        if wanted is None and (place is None or not is_in_use):
-            wanted = self._current
-        index = index_of.get(wanted) if wanted is not None else None
-        if index is None:
-            nearest = place if place is not None else 0
-            index = min(index_of.values(), key=lambda candidate: (abs(candidate - nearest), candidate))
-        with self.conversations.prevent(OptionList.OptionHighlighted):
-            self.conversations.highlighted = index
-        self.conversations.scroll_to(y=scroll_y, animate=False, force=True, immediate=True)
+        found = listed.place_of(highlighted) if is_in_use else None
+        if found is None and (place is None or not is_in_use):
+            found = listed.place_of(self._current)
+        listed.highlight_near(found if found is not None else place or 0)
+        listed.scroll_to(y=scroll_y, animate=False, force=True, immediate=True)
 
     # --- events from the parts
 
@@ -254,14 +207,13 @@ class HistoryPanel(Vertical):
     def _filter_changed(self, event: Input.Changed) -> None:
         event.stop()
         self._draw()
-        if event.value:  # Enter opens the newest match, not the row highlighted before
+        if event.value:  # Enter opens the first match, not the row highlighted before
             self.conversations.action_first()
 
     @on(Input.Submitted)
     def _filter_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        if self.highlighted_id is not None:
-            self.post_message(self.ConversationChosen(self.highlighted_id))
+        self.conversations.action_select()
 
     @on(FilterInput.Left)
     def _filter_left(self, event: FilterInput.Left) -> None:
@@ -278,28 +230,31 @@ class HistoryPanel(Vertical):
         event.stop()
         self.post_message(self.NewRequested())
 
-    @on(OptionList.OptionSelected)
-    def _conversation_selected(self, event: OptionList.OptionSelected) -> None:
+    @on(ConversationList.Opened)
+    def _conversation_opened(self, event: ConversationList.Opened) -> None:
         event.stop()
-        if event.option_id is not None:
-            self.post_message(self.ConversationChosen(int(event.option_id)))
+        self.post_message(self.ConversationChosen(event.id))
+
+    @on(ConversationList.ChoiceChanged)
+    def _choice_changed(self, event: ConversationList.ChoiceChanged) -> None:
+        event.stop()
+        self._subtitle()
+
+    def _subtitle(self, words: str = "") -> None:
+        count = len(self.conversations.chosen)
+        self.border_subtitle = words or (f"{count:,} chosen" if count else "")
 
     @on(ConversationList.Commanded)
     def _commanded(self, event: ConversationList.Commanded) -> None:
         event.stop()
-        chosen = self.highlighted_id
-        self.border_subtitle = "press delete again" if event.command == "ask" else ""
-        match event.command:
-            case "ask" | "keep":
-                pass
-            case "rename" if chosen is not None:
-                self.post_message(self.RenameRequested(chosen))
-            case "delete" if chosen is not None:
-                self.post_message(self.DeleteRequested(chosen))
-            case _:
+        listed = self.conversations
+        count = len(listed.chosen)
+        what = f"delete {count:,}: press it again" if count > 1 else "press delete again"
+        self._subtitle(what if event.command == "ask" else "")
+        if event.command == "rename":
+            if listed.highlighted_id is None:
                 self.app.bell()
-
-
-def _option(row: HistoryRow) -> Option:
-    is_conversation = isinstance(row, ConversationRow)
-    return Option(RowVisual(row), id=str(row.id) if is_conversation else None, disabled=not is_conversation)
+            else:
+                self.post_message(self.RenameRequested(listed.highlighted_id))
+        elif event.command == "delete":
+            self.post_message(self.DeleteRequested(self.acted_on))

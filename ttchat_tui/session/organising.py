@@ -1,0 +1,54 @@
+"""What the user does with conversations in the list: pin, tag, archive. Each call may raise StorageError; nothing has changed
+then."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from ttchat_tui.domain.conversation import Conversation
+from ttchat_tui.domain.updates import ConversationsChanged, Update
+from ttchat_tui.storage.conversations import ConversationStore
+
+
+class Organising:
+    """Changes one conversation or several at once."""
+
+    def __init__(self, store: ConversationStore, refresh: Callable[[Sequence[int]], None]) -> None:
+        """`refresh` reads these conversations again where they are open."""
+        self._store = store
+        self._refresh = refresh
+
+    def conversation(self, conversation_id: int) -> Conversation:
+        return self._store.conversation(conversation_id)
+
+    def pin(self, ids: Sequence[int]) -> tuple[bool, list[Update]]:
+        """Pin them, or unpin them if all are pinned. Returns whether they are pinned now."""
+        is_pinned = not all(self._store.conversation(each).is_pinned for each in ids)
+        self._store.set_pinned(ids, is_pinned)
+        return is_pinned, self._changed(ids)
+
+    def archive(self, ids: Sequence[int]) -> tuple[bool, list[Update]]:
+        """Archive them, or return them to the list if all are archived. Returns whether they are archived now."""
+        is_archived = not all(self._store.conversation(each).is_archived for each in ids)
+        self._store.set_archived(ids, is_archived)
+        return is_archived, self._changed(ids)
+
+    def tag(self, ids: Sequence[int], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> list[Update]:
+        """Give them tags and take others away."""
+        self._store.retag(ids, add=add, remove=remove)
+        return self._changed(ids)
+
+    def common_tags(self, ids: Iterable[int]) -> tuple[str, ...]:
+        """The tags that all of them have, in the order of the first."""
+        each = [self._store.conversation(id).tags for id in ids]
+        return tuple(tag for tag in each[0] if all(tag in tags for tags in each)) if each else ()
+
+    def known_tags(self) -> list[str]:
+        """Every tag of a listed or archived conversation, the most frequent first."""
+        counts = Counter(tag for each in self._store.listed() for tag in each.tags)
+        return sorted(counts, key=lambda tag: (-counts[tag], tag))
+
+    def _changed(self, ids: Sequence[int]) -> list[Update]:
+        self._refresh(ids)
+        return [ConversationsChanged()]

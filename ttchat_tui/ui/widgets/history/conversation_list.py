@@ -84,10 +84,19 @@ class ConversationList(ScrollView, can_focus=True):
         if rows != self.rows:
             self.rows = rows
             self._hovered = None
-            self.virtual_size = Size(0, len(rows))
+            self._set_height(len(rows))
             if self.chosen:
                 self._choose(self.chosen & {row.id for row in rows if isinstance(row, ListedConversation)})
         self.refresh()
+
+    def _set_height(self, rows: int) -> None:
+        """Textual lays out the whole screen for another height (10 ms), which is needed only if the scrollbar comes or goes."""
+        height = self.size.height
+        if min(rows, self.virtual_size.height) > height > 0:
+            self.set_reactive(ConversationList.virtual_size, Size(0, rows))
+            self.vertical_scrollbar.window_virtual_size = rows
+        else:
+            self.virtual_size = Size(0, rows)
 
     def place_of(self, conversation_id: int | None) -> int | None:
         """The row of a conversation."""

@@ -265,6 +265,7 @@ def open_session(
             system_prompt=config.system_prompt,
             search=_search(store, invocation.paths.database),
         )
+        session.titles.is_automatic = config.ui.auto_title
         try:
             yield session
         finally:

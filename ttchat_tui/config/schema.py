@@ -61,6 +61,8 @@ class UiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """How a model's thoughts are shown: `fold` a line each, `open` with their text, `hide` not at all once they have ended."""
     reduced_motion: bool = False
     """No blinking, no smooth scrolling."""
+    auto_title: bool = False
+    """Let the model write the title of a new conversation after its first reply, in a short request of its own."""
     notify: Literal["never", "unfocused", "always"] = "unfocused"
     """When the terminal reports the end of a load or a reply."""
     notify_with: NoticeWay = "auto"

@@ -312,7 +312,7 @@ class ChatSession(Conversations):
                 has_failed = isinstance(event, GenerationFinished) and event.error is not None
                 applied = [*self._runner.apply(event), *self.side_requests.apply(event)]
                 held = self.queue.hold() if has_failed else []  # the next one would fail too
-                return self._marked([*applied, *held, *self._begin_next()])
+                return self._marked([*applied, *held, *self._begin_next(), *self.titles.after(applied)])
             case _:
                 assert_never(event)
 

@@ -36,6 +36,7 @@ from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.session.reply_writer import ReplyWriter
 from ttchat_tui.session.running_reply import RunningReply
 from ttchat_tui.session.side_request import SideRequests
+from ttchat_tui.session.titles import Titles
 from ttchat_tui.storage.conversations import ConversationStore, StoreMode
 from ttchat_tui.storage.errors import StorageError
 
@@ -80,6 +81,7 @@ class Conversations:
         self.queue = MessageQueue(store, self._begin_next, self._leave_empty)
         self.prompts = PastPrompts(store, lambda: self.search)
         self.organising = Organising(store, self._refresh)
+        self.titles = Titles(store, self.side_requests, lambda: self._runner.last_answered, self.rename)
         self._drafts = Drafts(store)
         self._clock = clock
         self._draft_fault = ""
@@ -216,10 +218,6 @@ class Conversations:
             self._search = self._make_search()
         return self._search
 
-    def title_of(self, conversation_id: int) -> str:
-        """The title of a stored conversation. Raises StorageError."""
-        return self._store.conversation(conversation_id).title
-
     def tree(self) -> list[Message]:
         """All messages of the conversation on screen, all versions included. Raises StorageError."""
         return self._store.tree(self.conversation.id) if self.conversation is not None else []
@@ -288,11 +286,7 @@ class Conversations:
 
     def delete(self, *ids: int) -> list[Update]:
         """Delete conversations; one `undelete` restores them. A reply that runs in one ends with the text it has, and their
-        messages leave the queue.
-
-        Raises:
-            StorageError: nothing is deleted.
-        """
+        messages leave the queue. Raises StorageError: nothing is deleted."""
         self._store.delete(*ids)
         for each in ids:
             self.queue.leave(each)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from ttchat_tui.domain.conversation import Conversation
+from ttchat_tui.domain.conversation import Conversation, ListedConversation, Message
 from ttchat_tui.domain.updates import ConversationsChanged, Update
 from ttchat_tui.storage.conversations import ConversationStore
 
@@ -19,18 +19,18 @@ class Organising:
         self._store = store
         self._refresh = refresh
 
-    def conversation(self, conversation_id: int) -> Conversation:
-        return self._store.conversation(conversation_id)
+    def title_of(self, conversation_id: int) -> str:
+        return self._store.conversation(conversation_id).title
 
     def pin(self, ids: Sequence[int]) -> tuple[bool, list[Update]]:
         """Pin them, or unpin them if all are pinned. Returns whether they are pinned now."""
-        is_pinned = not all(self._store.conversation(each).is_pinned for each in ids)
+        is_pinned = not all(each.is_pinned for each in self._listed(ids))
         self._store.set_pinned(ids, is_pinned)
         return is_pinned, self._changed(ids)
 
     def archive(self, ids: Sequence[int]) -> tuple[bool, list[Update]]:
         """Archive them, or return them to the list if all are archived. Returns whether they are archived now."""
-        is_archived = not all(self._store.conversation(each).is_archived for each in ids)
+        is_archived = not all(each.is_archived for each in self._listed(ids))
         self._store.set_archived(ids, is_archived)
         return is_archived, self._changed(ids)
 
@@ -40,14 +40,23 @@ class Organising:
         return self._changed(ids)
 
     def common_tags(self, ids: Iterable[int]) -> tuple[str, ...]:
-        """The tags that all of them have, in the order of the first."""
-        each = [self._store.conversation(id).tags for id in ids]
-        return tuple(tag for tag in each[0] if all(tag in tags for tags in each)) if each else ()
+        """The tags that all of them have, in the order of the newest."""
+        first, *others = [each.tags for each in self._listed(ids)] or [()]
+        return tuple(tag for tag in first if all(tag in tags for tags in others))
 
     def known_tags(self) -> list[str]:
         """Every tag of a listed or archived conversation, the most frequent first."""
         counts = Counter(tag for each in self._store.listed() for tag in each.tags)
         return sorted(counts, key=lambda tag: (-counts[tag], tag))
+
+    def read(self, conversation_id: int) -> tuple[Conversation, Sequence[Message], Sequence[Message]]:
+        """A stored conversation, its messages as shown, and its whole tree."""
+        conversation = self._store.conversation(conversation_id)
+        return conversation, self._store.shown_path(conversation), self._store.tree(conversation_id)
+
+    def _listed(self, ids: Iterable[int]) -> list[ListedConversation]:
+        wanted = set(ids)
+        return [each for each in self._store.listed() if each.id in wanted]
 
     def _changed(self, ids: Sequence[int]) -> list[Update]:
         self._refresh(ids)

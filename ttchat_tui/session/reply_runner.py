@@ -89,6 +89,8 @@ class ReplyRunner:
         self._clock = clock
         self._give_way = give_way
         self.running: RunningReply | None = None
+        self.last_answered: OpenConversation | None = None
+        """The conversation of the running or the last reply: its prompt is in the engine's cache."""
         self.meter = Meter()
 
     # --- beginnings
@@ -168,6 +170,7 @@ class ReplyRunner:
         )
         self.meter = Meter()
         self._give_way()
+        self.last_answered = home
         self.running = RunningReply(
             home,
             message,

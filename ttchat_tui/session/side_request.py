@@ -37,6 +37,7 @@ from ttchat_tui.domain.updates import NOTE, CapabilitiesChanged, Notice, Update
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session.candidates import fresh_seed
 from ttchat_tui.session.notices import NO_MODEL
+from ttchat_tui.storage.errors import StorageError
 
 _CANCELLED = ErrorInfo(kind=NOTE, message="It was cancelled.")
 
@@ -56,11 +57,14 @@ class SideRequest:
 
     what: str
     """What the model writes, for the status line and notices: `title`."""
-    messages: tuple[ChatMessage, ...]
+    messages: tuple[ChatMessage, ...] | Callable[[], tuple[ChatMessage, ...]]
+    """Or what makes them each time when it begins; may raise StorageError."""
     sampling: SamplingParams
     """Its `max_tokens` also has to hold the thoughts of a reasoning model."""
     on_end: Callable[[SideAnswer], Sequence[Update]]
     """Called once, with the answer or the error, on the session's thread. The error's notice is shown already."""
+    is_enough: Callable[[str], bool] = lambda answer: False
+    """Whether the answer so far, without thoughts, is all that is wanted: it ends there."""
     parts: list[str] = field(default_factory=list[str])
     """The text of the running try so far."""
 
@@ -115,10 +119,14 @@ class SideRequests:
         request = self._waiting.popleft()
         if self._host.info is None:
             return [*self._end(request, SideAnswer(error=NO_MODEL)), *self.begin_next()]
+        try:
+            messages = request.messages() if callable(request.messages) else request.messages
+        except StorageError as error:  # the conversation has been deleted meanwhile
+            return [*self._end(request, SideAnswer(error=error.info)), *self.begin_next()]
         request.parts.clear()
         generation = GenerationRequest(
             id=self._host.new_request_id(),
-            messages=request.messages,
+            messages=messages,
             sampling=request.sampling,
             seed=request.sampling.seed if request.sampling.seed is not None else fresh_seed(),
         )
@@ -135,7 +143,7 @@ class SideRequests:
                 if event.ends_thought:
                     running.request.parts.insert(0, OPENING)
                 running.request.parts.append(event.text)
-                return []
+                return self._end_if_enough(running.request)
             case RequestAdapted(_, notes, capabilities):
                 notices = (Notice(ErrorInfo(kind=NOTE, message=note)) for note in notes)
                 return [CapabilitiesChanged(capabilities), *notices]
@@ -151,6 +159,13 @@ class SideRequests:
         assert self._running is not None
         self._running.control.cancel()
         self._running = None
+
+    def _end_if_enough(self, request: SideRequest) -> list[Update]:
+        answer = extract_answer("".join(request.parts))
+        if not request.is_enough(answer):
+            return []
+        self._stop()
+        return self._end(request, SideAnswer(answer.strip()))
 
     def _finish(self, request: SideRequest, event: GenerationFinished) -> list[Update]:
         self._running = None

@@ -161,6 +161,11 @@ def render(format: ExportFormat | str, conversation: Conversation, messages: Seq
     return _WRITERS[format][1](conversation, messages)
 
 
+def suffix_of(format: ExportFormat | str) -> str:
+    """The file suffix of a format: `.md`."""
+    return _WRITERS[format][0]
+
+
 def code_suffix(language: str) -> str:
     """`.py` for python; `.txt` for a language that is not known."""
     try:

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.screens import rename as rename
     from ttchat_tui.ui.screens import save as save
     from ttchat_tui.ui.screens import save_prompt as save_prompt
+    from ttchat_tui.ui.screens import save_several as save_several
     from ttchat_tui.ui.screens import search as search
+    from ttchat_tui.ui.screens import tags as tags
     from ttchat_tui.ui.screens import template_form as template_form
     from ttchat_tui.ui.screens import theme_picker as theme_picker
     from ttchat_tui.ui.screens import tree as tree
@@ -74,6 +76,8 @@ MODULES: Final[dict[str, str]] = {
     "prompt_search": "ttchat_tui.ui.widgets.prompt_search",
     "edit_queued": "ttchat_tui.ui.screens.edit_queued",
     "rename": "ttchat_tui.ui.screens.rename",
+    "tags": "ttchat_tui.ui.screens.tags",
+    "save_several": "ttchat_tui.ui.screens.save_several",
     "find_bar": "ttchat_tui.ui.widgets.find_bar",
     "search": "ttchat_tui.ui.screens.search",
     "edit_bar": "ttchat_tui.ui.widgets.edit_bar",

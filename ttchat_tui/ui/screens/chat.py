@@ -24,6 +24,7 @@ from ttchat_tui.ui.screens.attaching import Attaching
 from ttchat_tui.ui.screens.branch_actions import BranchActions
 from ttchat_tui.ui.screens.file_actions import FileActions
 from ttchat_tui.ui.screens.finding import Finding
+from ttchat_tui.ui.screens.organising import OrganisingActions
 from ttchat_tui.ui.screens.prompt_actions import PromptActions
 from ttchat_tui.ui.screens.queueing import Queueing
 from ttchat_tui.ui.screens.recalling import Recalling
@@ -52,6 +53,7 @@ class ChatScreen(
     Queueing,
     TranscriptActions,
     FileActions,
+    OrganisingActions,
     PromptActions,
     Attaching,
     ThinkingActions,

@@ -38,6 +38,8 @@ class ChatActions(SidebarScreen):
     status = getters.query_one(StatusLine)
     transcript = getters.query_one(Transcript)
     show_updates: Callable[[list[Update]], None]
+    show_place_of_reply: Callable[[], None]
+    write_title: Callable[[int], None]
     count: Callable[[], None]
 
     class ThemesRead(TextualMessage):
@@ -180,9 +182,11 @@ class ChatActions(SidebarScreen):
         def rename(title: str | None) -> None:
             if title:
                 self.attempt(lambda: self.session.rename(conversation_id, title))
+            elif title is not None:
+                self.write_title(conversation_id)
 
         def ask() -> None:
-            current = self.session.title_of(conversation_id)
+            current = self.session.organising.title_of(conversation_id)
             self.app.push_screen(deferred.rename.Rename(current), rename)
 
         self.attempt(ask)

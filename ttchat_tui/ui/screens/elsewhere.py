@@ -31,7 +31,7 @@ class Elsewhere(ChatActions):
         return structs.replace(view, note=UNANSWERED) if message.id == last else view
 
     def show_place_of_reply(self) -> None:
-        """Show beside the engine's state in which conversation a reply runs, if that is not on screen, or the side request."""
+        """Show beside the engine's state what it writes: in which conversation, if that is not on screen, or for whom."""
         behind, aside = self.session.answered_elsewhere, self.session.side_requests.running
         if aside is not None:
             self.status.set_detail(f"the {aside.what}", word="writing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -37,6 +38,14 @@ class FileActions(ChatActions):
     selected_messages: Callable[[], list[Message]]
 
     def action_save(self) -> None:
+        """Save the open conversation; while the list has the focus, those that are chosen there."""
+        chosen = self.history_panel.acted_on if self.history_panel is not None else ()
+        if chosen and chosen != (self.session.conversation and self.session.conversation.id,):
+            self._ask_for_folder(chosen)
+        else:
+            self._ask_what_to_save()
+
+    def _ask_what_to_save(self) -> None:
         conversation = self._conversation_to_save()
         if conversation is None:
             return
@@ -136,6 +145,31 @@ class FileActions(ChatActions):
             self.show_error(error.info)
         else:
             self.notify(f"Saved to {path}{f', in a new folder: {made}' if made else ''}", markup=False)
+
+    # --- several at once
+
+    def _ask_for_folder(self, ids: Sequence[int]) -> None:
+        def save(saving: Saving | None) -> None:
+            if saving is not None:
+                self.run_worker(self._save_all(ids, saving.format, saving.target), group="save")
+
+        self.app.push_screen(deferred.save_several.SaveSeveral(self._exports_dir(), len(ids)), save)
+
+    async def _save_all(self, ids: Sequence[int], format: str, folder: Path) -> None:
+        """Write one file after the other, each on another thread: a disk may be slow."""
+        export, done = deferred.export, 0
+        for each in ids:
+            try:
+                conversation, path, tree = self.session.organising.read(each)
+                messages = export.export_messages(path, lambda tree=tree: tree, format)
+                file = folder / f"{export.file_name(conversation)}{export.suffix_of(format)}"
+                await asyncio.to_thread(export.write_export, file, format, conversation, messages)
+            except StorageError as error:
+                so_far = f"{error.info.message} {done:,} of {len(ids):,} conversations were saved."
+                self.show_error(msgspec.structs.replace(error.info, message=so_far))
+                return
+            done += 1
+        self.notify(f"{done:,} conversation{'s' * (done != 1)} saved in {folder}", markup=False)
 
     # --- from files
 

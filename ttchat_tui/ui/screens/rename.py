@@ -15,7 +15,7 @@ MAX_LENGTH = 200
 
 
 class Rename(Dialog[str]):
-    """Result: the new title, on one line."""
+    """Result: the new title, on one line; empty: the model is to write it."""
 
     heading = "Rename the conversation"
     placeholder = "Title"
@@ -29,6 +29,8 @@ class Rename(Dialog[str]):
         yield LineField(self._title, max_length=MAX_LENGTH, placeholder=self.placeholder, compact=True)
         with Horizontal(classes="buttons"):
             yield Button("Cancel", id="cancel", compact=True)
+            if not self.may_be_blank:
+                yield Button("Let the model", id="ask", compact=True)
             yield Button("Rename", id="rename", variant="primary", compact=True)
 
     @on(Input.Submitted)
@@ -39,6 +41,10 @@ class Rename(Dialog[str]):
             self.dismiss(title)
         else:
             self.app.bell()
+
+    @on(Button.Pressed, "#ask")
+    def _ask(self) -> None:
+        self.dismiss("")
 
     @on(Button.Pressed, "#cancel")
     def _cancel(self) -> None:

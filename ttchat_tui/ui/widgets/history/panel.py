@@ -151,6 +151,11 @@ class HistoryPanel(Vertical):
         """Show all conversations again."""
         self.filter_input.value = ""
 
+    def show_archived(self) -> None:
+        """Show the archived conversations in place of the others."""
+        self.filter_input.value = f"{ARCHIVED} "
+        self.filter_input.cursor_position = len(self.filter_input.value)
+
     def focus_filter(self) -> None:
         self.filter_input.focus()
 

@@ -1,0 +1,104 @@
+"""Actions that keep many conversations in order: pin, tag, archive, and a title by the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ttchat_tui.domain.tags import tags_in
+from ttchat_tui.domain.updates import Update
+from ttchat_tui.ui import deferred
+from ttchat_tui.ui.screens.chat_actions import ChatActions
+
+
+class OrganisingActions(ChatActions):
+    """While the list has the focus, the actions are for the chosen conversations or the highlighted one; otherwise for the
+    open one."""
+
+    def _acted_on(self) -> tuple[int, ...]:
+        """Empty, with a word about it, for a conversation that is not stored yet."""
+        chosen = self.history_panel.acted_on if self.history_panel is not None else ()
+        if chosen:
+            return chosen
+        if self.session.conversation is None:
+            self.notify("This conversation has no message yet.", markup=False)
+            return ()
+        return (self.session.conversation.id,)
+
+    def action_pin(self) -> None:
+        self._switch(self.session.organising.pin, "pinned", "no longer pinned")
+
+    def action_archive(self) -> None:
+        self._switch(
+            self.session.organising.archive,
+            "archived. /archived shows what is, and the same key brings it back",
+            "back in the list",
+        )
+
+    def _switch(
+        self, change: Callable[[tuple[int, ...]], tuple[bool, list[Update]]], done: str, undone: str
+    ) -> None:
+        ids = self._acted_on()
+
+        def act() -> list[Update]:
+            is_on, updates = change(ids)
+            subject = "1 conversation is" if len(ids) == 1 else f"{len(ids):,} conversations are"
+            self.notify(f"{subject} {done if is_on else undone}.", markup=False)
+            return updates
+
+        if ids:
+            self.attempt(act)
+
+    def action_show_archived(self) -> None:
+        """The list, with the archived conversations in place of the others."""
+        self.action_focus_history()
+        if self.history_panel is not None:
+            self.history_panel.show_archived()
+
+    # --- tags
+
+    def action_tags(self) -> None:
+        ids = self._acted_on()
+        organising = self.session.organising
+
+        def ask() -> None:
+            before = organising.common_tags(ids)
+
+            def keep(tags: tuple[str, ...] | None) -> None:
+                if tags is None:
+                    return
+                removed = [tag for tag in before if tag not in tags]
+                self.attempt(lambda: organising.tag(ids, add=tags, remove=removed))
+
+            dialog = deferred.tags.TagDialog(before, organising.known_tags(), count=len(ids))
+            self.app.push_screen(dialog, keep)
+
+        if ids:
+            self.attempt(ask)
+
+    def command_tags(self, typed: str) -> None:
+        """`/tag work rust`: give the open conversation these tags."""
+        if ids := self._acted_on():
+            self.attempt(lambda: self.session.organising.tag(ids, add=tags_in(typed)))
+
+    def action_untag(self) -> None:
+        """`/untag` alone: take away all tags."""
+        if ids := self._acted_on():
+            self._untag(ids, self.session.organising.common_tags(ids))
+
+    def command_untag(self, typed: str) -> None:
+        if ids := self._acted_on():
+            self._untag(ids, tags_in(typed))
+
+    def _untag(self, ids: tuple[int, ...], tags: tuple[str, ...]) -> None:
+        if self.attempt(lambda: self.session.organising.tag(ids, remove=tags)) and tags:
+            self.notify(f"Removed. /tag {' '.join(tags)} brings them back.", markup=False)
+
+    # --- a title by the model
+
+    def action_title(self) -> None:
+        for each in self._acted_on():
+            self.write_title(each)
+
+    def write_title(self, conversation_id: int) -> None:
+        self.show_updates(self.session.titles.write(conversation_id))
+        self.show_place_of_reply()

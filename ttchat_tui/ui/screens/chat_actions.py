@@ -66,6 +66,13 @@ class ChatActions(SidebarScreen):
         self.show_updates(updates or [])
         return True
 
+    def attempt_for_chosen(self, action: Callable[[], list[Update] | None]) -> bool:
+        """`attempt`; then nothing is chosen in the list any more."""
+        has_succeeded = self.attempt(action)
+        if has_succeeded and self.history_panel is not None:
+            self.history_panel.choose_none()
+        return has_succeeded
+
     async def run_command(self, action: Action, argument: str) -> None:
         """A slash command: `command_<name>` where an argument follows it, otherwise the plain action."""
         command = getattr(self, f"command_{action.name}", None) if argument else None

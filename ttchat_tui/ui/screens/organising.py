@@ -46,7 +46,7 @@ class OrganisingActions(ChatActions):
             return updates
 
         if ids:
-            self.attempt(act)
+            self.attempt_for_chosen(act)
 
     def action_show_archived(self) -> None:
         """The list, with the archived conversations in place of the others."""
@@ -67,7 +67,7 @@ class OrganisingActions(ChatActions):
                 if tags is None:
                     return
                 removed = [tag for tag in before if tag not in tags]
-                self.attempt(lambda: organising.tag(ids, add=tags, remove=removed))
+                self.attempt_for_chosen(lambda: organising.tag(ids, add=tags, remove=removed))
 
             dialog = deferred.tags.TagDialog(before, organising.known_tags(), count=len(ids))
             self.app.push_screen(dialog, keep)
@@ -78,7 +78,7 @@ class OrganisingActions(ChatActions):
     def command_tags(self, typed: str) -> None:
         """`/tag work rust`: give the open conversation these tags."""
         if ids := self._acted_on():
-            self.attempt(lambda: self.session.organising.tag(ids, add=tags_in(typed)))
+            self.attempt_for_chosen(lambda: self.session.organising.tag(ids, add=tags_in(typed)))
 
     def action_untag(self) -> None:
         """`/untag` alone: take away all tags."""
@@ -90,7 +90,7 @@ class OrganisingActions(ChatActions):
             self._untag(ids, tags_in(typed))
 
     def _untag(self, ids: tuple[int, ...], tags: tuple[str, ...]) -> None:
-        if self.attempt(lambda: self.session.organising.tag(ids, remove=tags)) and tags:
+        if self.attempt_for_chosen(lambda: self.session.organising.tag(ids, remove=tags)) and tags:
             self.notify(f"Removed. /tag {' '.join(tags)} brings them back.", markup=False)
 
     # --- a title by the model

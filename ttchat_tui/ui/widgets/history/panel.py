@@ -173,6 +173,10 @@ class HistoryPanel(Vertical):
         ids = self.conversations.acted_on if self.has_focus_within else frozenset[int]()
         return tuple(each.id for each in self._items if each.id in ids)
 
+    def choose_none(self) -> None:
+        """A command was carried out for the chosen conversations: the next one is not for them."""
+        self.conversations.action_choose_none()
+
     # --- drawing
 
     def _draw(self) -> None:

@@ -20,7 +20,7 @@ NO_MARK: Final = "  "
 SIGNS: Final[dict[Mark, str]] = {"running": "●", "queued": "…", "finished": "✓", "failed": "✗"}
 """A conversation's mark → the sign before its age."""
 
-LEAST_TITLE: Final = 12
+LEAST_TITLE: Final = 16
 """Cells of a title that tags leave."""
 
 COMPONENTS: Final = tuple(

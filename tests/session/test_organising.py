@@ -1,0 +1,157 @@
+"""Pins, tags and the archive as the session changes them, and titles by the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import Gate, Script
+from tests.session.test_chat import Chat
+from ttchat_tui.domain.events import GenerationFinished
+from ttchat_tui.domain.updates import ConversationsChanged, Notice
+from ttchat_tui.session.titles import INSTRUCTION, tidied
+from ttchat_tui.storage.errors import StorageError
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Chat]]:
+    chats: list[Chat] = []
+
+    def make(script: Script | None = None, gate: Gate | None = None) -> Chat:
+        chats.append(Chat(tmp_path / "conversations.db", script, gate))
+        return chats[-1]
+
+    yield make
+    for chat in chats:
+        chat.close()
+
+
+def three(chat: Chat) -> list[int]:
+    """Three conversations, the last one open."""
+    made: list[int] = []
+    for text in ("one", "two", "three"):
+        chat.session.new_conversation()
+        chat.ask(text)
+        assert chat.session.conversation is not None
+        made.append(chat.session.conversation.id)
+    return made
+
+
+def test_pins_and_the_archive_are_switched_for_several_at_once(start: Callable[..., Chat]) -> None:
+    chat = start()
+    one, two, _ = three(chat)
+    organising = chat.session.organising
+    assert organising.pin([one]) == (True, [ConversationsChanged()])
+    assert organising.pin([one, two])[0] is True
+    assert {each.id for each in chat.session.conversations() if each.is_pinned} == {one, two}
+    assert organising.pin([one, two])[0] is False
+    assert organising.archive([one, two])[0] is True
+    assert {each.id for each in chat.session.conversations() if each.is_archived} == {one, two}
+    chat.session.open(one)
+    chat.ask("more")
+    assert not chat.store.conversation(one).is_archived, "who writes in it wants it back in the list"
+
+
+def test_tags_of_several_are_changed_together_and_the_open_one_has_them(start: Callable[..., Chat]) -> None:
+    chat = start()
+    one, two, three_ = three(chat)
+    organising = chat.session.organising
+    organising.tag([one, three_], add=["work", "rust"])
+    organising.tag([three_], add=["work", "urgent"], remove=["rust"])
+    assert chat.session.conversation is not None
+    assert chat.session.conversation.tags == ("work", "urgent")
+    assert organising.common_tags([one, three_]) == ("work",)
+    assert organising.common_tags([one, two]) == ()
+    assert organising.known_tags() == ["work", "rust", "urgent"]
+    with pytest.raises(StorageError):
+        organising.tag([one, 99], add=["lost"])
+    assert organising.common_tags([one]) == ("work", "rust")
+
+
+def test_one_undo_restores_everything_that_one_deletion_took(start: Callable[..., Chat]) -> None:
+    chat = start()
+    one, two, three_ = three(chat)
+    chat.session.delete(three_)
+    chat.session.delete(one, two)
+    assert chat.session.conversations() == []
+    chat.session.undelete()
+    assert {each.id for each in chat.session.conversations()} == {one, two}
+    chat.session.undelete()
+    assert {each.id for each in chat.session.conversations()} == {one, two, three_}
+
+
+# --- titles
+
+
+def test_a_title_continues_the_prompt_of_the_reply_before_it(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("Tick tock.", "**Clocks.**\nAnd more that nobody asked for")))
+    chat.ask("How do clocks tick?")
+    conversation = chat.session.conversation
+    assert conversation is not None
+    chat.session.titles.write(conversation.id)
+    updates = chat.until(GenerationFinished)
+    assert ConversationsChanged() in updates
+    assert chat.store.conversation(conversation.id).title == "Clocks"
+    asked, named = (request.messages for request in chat.engine.requests)
+    assert named[: len(asked)] == asked
+    assert [message.content for message in named[len(asked) :]] == ["Tick tock.", INSTRUCTION]
+
+
+def test_a_title_of_another_conversation_is_made_from_its_beginning(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("Tick " * 900, "Clocks"), context_length=4000))
+    chat.ask("How do clocks tick?")
+    first = chat.session.conversation
+    assert first is not None
+    chat.session.new_conversation()
+    chat.ask("Hi")
+    chat.session.titles.write(first.id)
+    chat.until(GenerationFinished)
+    assert chat.store.conversation(first.id).title == "Clocks"
+    assert len(chat.engine.requests[-1].messages[1].content) == 2_000
+
+
+def test_a_title_for_a_conversation_that_went_meanwhile_is_a_notice(start: Callable[..., Chat]) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("Clocks",), stepped=True), gate)
+    gate.open()
+    chat.ask("How do clocks tick?")
+    gate.shut()
+    conversation = chat.session.conversation
+    assert conversation is not None
+    chat.session.titles.write(conversation.id)
+    chat.session.delete(conversation.id)
+    gate.open()
+    (notice,) = [update for update in chat.until(GenerationFinished) if isinstance(update, Notice)]
+    assert notice.error.kind == "not_found"
+
+
+def test_an_automatic_title_follows_the_first_reply_only(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("Tick tock.", "Clocks", "Three")))
+    chat.session.titles.is_automatic = True
+    chat.ask("How do clocks tick?")
+    chat.until(GenerationFinished)
+    assert chat.session.conversation is not None
+    assert chat.session.conversation.title == "Clocks"
+    chat.ask("And watches?")
+    assert chat.session.side_requests.running is None
+    assert len(chat.engine.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "title"),
+    [
+        ('"Clock repair."', "Clock repair"),
+        ("Title: Clock repair", "Clock repair"),
+        ("**Clock repair**", "Clock repair"),
+        ("# Clock repair\n\nmore", "Clock repair"),
+        ("标题：修钟。", "修钟"),
+        ("\x1b[31mRed\x1b[0m", "[31mRed[0m"),
+        ("To be continued...", "To be continued..."),
+        ('""', ""),
+        ("", ""),
+    ],
+)
+def test_a_title_is_tidied(answer: str, title: str) -> None:
+    assert tidied(answer) == title

@@ -1,0 +1,85 @@
+"""Many conversations kept in order with keys: chosen in the list, tagged, pinned, archived, saved, deleted, brought back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual.widgets import Button, Input
+
+from tests.fakes import Script
+from tests.ui.chat_app import ChatApp, paths_in, running, until
+from ttchat_tui.storage.opening import open_store
+from ttchat_tui.ui.commands import BY_NAME
+from ttchat_tui.ui.screens.rename import Rename
+from ttchat_tui.ui.screens.save_several import SaveSeveral
+from ttchat_tui.ui.screens.tags import TagDialog
+from ttchat_tui.ui.widgets.history.groups import GroupRow
+
+
+def rows(chat: ChatApp) -> list[str]:
+    """The list: headers, and titles with their tags."""
+    assert chat.screen.history_panel is not None
+    shown = chat.screen.history_panel.conversations.rows
+    return [row.title if isinstance(row, GroupRow) else " ".join((row.title, *row.tags)) for row in shown]
+
+
+async def test_conversations_are_kept_in_order_with_the_keyboard(tmp_path: Path) -> None:
+    store = open_store(paths_in(tmp_path).database)
+    for title in ("one", "two", "three"):
+        store.add_user_message(store.create_conversation(title=title).id, None, title)
+    store.retag([1], add=["rust"])
+    chat = ChatApp(tmp_path, Script(replies=("Four",)), store=store)
+    async with running(chat) as pilot:
+        panel = chat.screen.history_panel
+        assert panel is not None
+
+        # Two are chosen and tagged; the known tag is completed.
+        await pilot.press("ctrl+f", "down", "home", "space", "space", "alt+g")
+        assert isinstance(chat.app.screen, TagDialog)
+        await pilot.press(*"new ru", "tab")
+        assert chat.app.screen.query_one(Input).value == "new rust "
+        await pilot.press("enter")
+        assert rows(chat) == ["Today", "three new rust", "two new rust", "one rust"]
+        assert panel.border_subtitle == ""
+
+        # What they share is offered and can be taken away.
+        await pilot.press("home", "shift+down", "alt+g")
+        await pilot.press("ctrl+u", *"new", "enter")
+        assert rows(chat) == ["Today", "three new", "two new", "one rust"]
+
+        # One is pinned, another archived and found again.
+        await pilot.press("end", "alt+p")
+        assert rows(chat) == ["Pinned", "one rust", "Today", "three new", "two new"]
+        await pilot.press("end", "alt+a")
+        await chat.screen.run_command(BY_NAME["show_archived"], "")
+        await pilot.pause()
+        assert rows(chat) == ["Today", "two new"]
+        await pilot.press("down", "alt+a", "escape")
+        panel.clear_filter()
+        await pilot.pause()
+        assert rows(chat) == ["Pinned", "one rust", "Today", "three new", "two new"]
+
+        # Filtered by tag, saved, deleted, and brought back by one undo.
+        await pilot.press("ctrl+f", *"tag:new t", "down", "asterisk", "ctrl+s")
+        assert isinstance(chat.app.screen, SaveSeveral)
+        await pilot.press("enter")
+        folder = chat.paths.exports_dir
+        await until(pilot, lambda: len(list(folder.glob("*.md"))) == 2)
+        await until(pilot, lambda: panel.border_subtitle == "")
+        await pilot.press("asterisk", "delete", "delete")
+        assert rows(chat) == []
+        await chat.screen.run_command(BY_NAME["undo_delete"], "")
+        await pilot.pause()
+        panel.clear_filter()
+        await pilot.pause()
+        assert rows(chat) == ["Pinned", "one rust", "Today", "three new", "two new"]
+
+        # Slash commands are for the open conversation; the model names it.
+        await chat.screen.run_command(BY_NAME["tags"], "a, #b")
+        await chat.screen.run_command(BY_NAME["untag"], "a new")
+        assert "three b" in rows(chat)
+        await chat.screen.run_command(BY_NAME["rename"], "")
+        await pilot.pause()
+        assert isinstance(chat.app.screen, Rename)
+        chat.app.screen.query_one("#ask", Button).press()
+        await until(pilot, lambda: "Four b" in rows(chat))

@@ -72,7 +72,7 @@ def ids_by_page(path: Path) -> dict[int, list[int]]:
     data = path.read_bytes()
     found: dict[int, list[int]] = {}
     for start in range(PAGE, len(data), PAGE):
-        if data[start] == TABLE_LEAF:
+        if data[start] == TABLE_LEAF and b"CREATE T" not in data[start : start + PAGE]:
             probe = path.with_name("probe.db")
             probe.write_bytes(data[:start] + bytes(PAGE) + data[start + PAGE :])
             kept = readable_ids(probe)

@@ -80,6 +80,9 @@ def conversation_files(draw: st.DrawFn) -> ConversationFile:
         sampling=draw(st.none() | SAMPLING),
         head_id=draw(st.sampled_from(ids)),
         message_count=count,
+        is_pinned=draw(st.booleans()),
+        is_archived=draw(st.booleans()),
+        tags=draw(st.sampled_from([(), ("work",), ("work/plans", "日本")])),
     )
     return ConversationFile(conversation=conversation, messages=tuple(messages))
 

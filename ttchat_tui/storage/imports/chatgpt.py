@@ -72,6 +72,7 @@ class _Conversation(msgspec.Struct):
     update_time: float | None = None
     current_node: str | None = None
     default_model_slug: str | None = None
+    is_archived: Any = None
 
 
 def read_chatgpt(entry: Entry) -> ImportedConversation:
@@ -88,6 +89,7 @@ def read_chatgpt(entry: Entry) -> ImportedConversation:
         model=conversation.default_model_slug or "",
         messages=turns.messages,
         head=head_of(turns, nodes, conversation.current_node),
+        is_archived=conversation.is_archived is True,
     )
 
 

@@ -43,6 +43,9 @@ class ImportedConversation(msgspec.Struct, frozen=True, kw_only=True):
     messages: list[ImportedMessage]
     head: int | None = None
     """Position of the last message on screen. None: the last one."""
+    is_pinned: bool = False
+    is_archived: bool = False
+    tags: tuple[str, ...] = ()
 
 
 def foreign_reply(model: str, source: str) -> ReplyRecord:

@@ -141,11 +141,13 @@ class Merge:
 
     def _create(self, conversation: StagedConversation) -> None:
         new_id = self._transaction.insert(
-            "INSERT INTO conversations (title, created_at, updated_at, model, system_prompt, sampling)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO conversations"
+            " (title, created_at, updated_at, model, system_prompt, sampling, is_pinned, is_archived, tags)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(conversation.title, conversation.created_at, conversation.updated_at, conversation.model),
                 *(conversation.system_prompt, conversation.sampling),
+                *(conversation.is_pinned, conversation.is_archived, conversation.tags),
             ),
         )
         places: list[int | None] = [None] * len(conversation.messages)

@@ -61,6 +61,8 @@ class _Row(msgspec.Struct):
     title: str | None = None
     created_at: float | None = None
     updated_at: float | None = None
+    pinned: Any = None
+    archived: Any = None
 
 
 def read_open_webui(entry: Entry) -> ImportedConversation:
@@ -81,6 +83,8 @@ def read_open_webui(entry: Entry) -> ImportedConversation:
         system_prompt=system if isinstance(system, str) else "",
         messages=turns.messages,
         head=head_of(turns, nodes, history.current_id),
+        is_pinned=row.pinned is True,
+        is_archived=row.archived is True,
     )
 
 

@@ -40,6 +40,9 @@ def read_own(entry: Entry) -> ImportedConversation:
         sampling=conversation.sampling,
         messages=messages,
         head=places.get(conversation.head_id) if conversation.head_id is not None else None,
+        is_pinned=conversation.is_pinned,
+        is_archived=conversation.is_archived,
+        tags=conversation.tags,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.tags import tags_in
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.imports.imported import EntryError, ImportedConversation, ImportedMessage
 from ttchat_tui.storage.rows import LATEST_S, encoded_ids, encoded_sampling, encoded_stats, storable
@@ -46,6 +47,9 @@ class StagedConversation(msgspec.Struct, frozen=True):
     is_timed: bool
     """The export has its times, so that it is recognised by them."""
     head: int
+    is_pinned: bool
+    is_archived: bool
+    tags: str
     messages: list[StagedMessage]
 
     @property
@@ -74,6 +78,9 @@ def staged(conversation: ImportedConversation, changed_at: float) -> StagedConve
             sampling=encoded_sampling(conversation.sampling) if conversation.sampling else None,
             is_timed=is_timed or bool(times),
             head=len(messages) - 1 if conversation.head is None else conversation.head,
+            is_pinned=conversation.is_pinned,
+            is_archived=conversation.is_archived,
+            tags=" ".join(tags_in(" ".join(conversation.tags))),
             messages=[_staged_message(each, created_at) for each in messages],
         )
     except (StorageError, OverflowError, struct.error) as error:

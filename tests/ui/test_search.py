@@ -62,16 +62,19 @@ async def test_enter_opens_a_hit_in_its_branch_and_marks_it(tmp_path: Path) -> N
     shown = said(chat.store, "Which animal?", "A horse.")
     wanted = sibling(chat.store, shown, "A **zebra**, of course.")
     async with running(chat) as pilot:
-        dialog = await searched(pilot, chat, "zebra")
+        dialog = await searched(pilot, chat, 'zebra "of course"')
         text = "\n".join(screen_text(chat.app))
         assert "1 found" in text
         assert "A **zebra**, of course." in text
         await pilot.press("enter")
         await until(pilot, lambda: chat.app.screen is chat.screen and not dialog.is_attached)
-        await until(pilot, lambda: marked(chat) == ["zebra"])
+        await until(pilot, lambda: marked(chat) == ["zebra", "of course"])
         assert [message.id for message in chat.session.path] == [shown.parent_id, wanted.id]
         assert chat.screen.transcript.selected == wanted.id
         assert isinstance(chat.app.focused, FindBar)
+        await pilot.press("alt+slash")  # the same words find the same
+        assert chat.screen.query_one(FindBar).text == 'zebra "of course"'
+        assert marked(chat) == ["zebra", "of course"]
 
 
 async def test_the_list_follows_the_keys_and_a_newer_query(tmp_path: Path) -> None:
@@ -84,8 +87,14 @@ async def test_the_list_follows_the_keys_and_a_newer_query(tmp_path: Path) -> No
         assert hits.option_count == 2
         await pilot.press("down")
         assert hits.highlighted == 1
+        said(chat.store, "A mesh, newer than both", "Yes.")
+        chosen = dialog._results.hits[1]
+        dialog._search.ask(dialog.typed, dialog._answer)
+        await until(pilot, lambda: hits.option_count == 3)
+        assert hits.highlighted is not None
+        assert dialog._results.hits[hits.highlighted] == chosen, "the hit, not its number"
         await pilot.press("h")
-        await until(pilot, lambda: hits.option_count == 1)
+        await until(pilot, lambda: hits.option_count == 2)
         assert hits.highlighted == 0
         assert isinstance(chat.app.focused, Input)
 
@@ -260,7 +269,7 @@ async def test_the_slash_command_finds_words(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat, (120, 40)) as pilot:
         await long_conversation(chat)
-        chat.screen.prompt.set_draft("/find-here a needle")
+        chat.screen.prompt.set_draft('/find-here "a needle" every')
         await pilot.press("enter")
         await until(pilot, lambda: set(marked(chat)) == {"A needle"})
         await pilot.pause()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
@@ -12,8 +13,21 @@ from ttchat_tui.domain.chat import Role
 MOST_RANKED: Final = 500
 """Messages that are ranked; of more, only the newest."""
 
+_NEEDLE: Final = re.compile(r'"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+)')
+
 Span: TypeAlias = tuple[int, int]
 """Start and end of a hit, in characters."""
+
+
+def needles_in(typed: str) -> tuple[str, ...]:
+    """What is looked for, in a search and in the open conversation: words, each anywhere, and "words together"."""
+    found = (part["phrase"] or part["word"] or "" for part in _NEEDLE.finditer(typed))
+    return tuple(needle for each in found if (needle := each.strip()))
+
+
+def typed_as(needles: Iterable[str]) -> str:
+    """What is typed for these needles."""
+    return " ".join(f'"{needle}"' if " " in needle else needle for needle in needles)
 
 
 class SearchQuery(msgspec.Struct, frozen=True):
@@ -28,16 +42,21 @@ class SearchQuery(msgspec.Struct, frozen=True):
     """Unix seconds; exclusive."""
     after: float | None = None
     """Unix seconds; inclusive."""
+    tags: tuple[str, ...] = ()
+    """Beginnings of tags that the conversation has."""
     in_title: bool = False
     """Only titles are searched."""
+    in_archive: bool = False
+    """Only archived conversations are searched; otherwise all."""
     problem: str = ""
     """A sentence about an operator that was left out; empty: all is understood."""
 
     @property
     def is_empty(self) -> bool:
         """Nothing is asked."""
-        has_filter = self.role or self.models or self.before is not None or self.after is not None
-        return not self.needles and not has_filter
+        has_filter = self.role or self.models or self.tags or self.in_archive
+        has_time = self.before is not None or self.after is not None
+        return not (self.needles or has_filter or has_time)
 
 
 class SearchHit(msgspec.Struct, frozen=True):
@@ -51,6 +70,7 @@ class SearchHit(msgspec.Struct, frozen=True):
     """None: the title was found."""
     role: Role = "user"
     model: str = ""
+    is_archived: bool = False
     snippet: str = ""
     """One line around the hits; untrusted text."""
     spans: tuple[Span, ...] = ()

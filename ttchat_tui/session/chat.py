@@ -223,7 +223,8 @@ class ChatSession(Conversations):
         return True
 
     def drop_unstarted(self) -> list[Update]:
-        """Remove the reply on screen if the engine has not started it, because a load still runs."""
+        """End the reply on screen if the engine has not started it, because a load still runs: it stays, empty and interrupted,
+        and can be asked again."""
         if self.running is None or self.running.has_started or not self.is_answering:
             return []
         return [*self._runner.leave(), *self._begin_next()]

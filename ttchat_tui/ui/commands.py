@@ -91,7 +91,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("copy_message", "Copy the selected messages", "Transcript", "Copy the Markdown source of the selected messages; without one, the last reply's.", "f8", "/copy"),
     Action("copy_reply", "Copy the last reply", "Transcript", "Copy the last reply's Markdown source, whatever is selected.", slash="/copy-reply"),
     Action("copy_code", "Copy a code block", "Transcript", "Copy code block n of the selected message or the last reply (the last block without a number).", "f9", "/code", "n"),
-    Action("find", "Find in this conversation", "Transcript", "Mark words in the open conversation; n and N walk the hits, esc closes.", "alt+slash", "/find-here", "words"),
+    Action("find", "Find in this conversation", "Transcript", "Mark words, or \"words together\", in the open conversation; n and N walk the hits, esc closes.", "alt+slash", "/find-here", "words"),
     Action("show_files", "Unfold or fold attached files", "Transcript", "Show the text of the files of the selected message or the last one with files; a click on a file shows it alone.", slash="/files"),
     Action("toggle_thoughts", "Open or fold the thoughts", "Transcript", "Open or fold the thoughts of the selected message or the last reply; so do enter on a selected one and a click.", "alt+o", "/thoughts"),
     Action("follow_end", "Scroll to the end", "Transcript", "Show the newest text and follow it again.", "ctrl+end", "/end"),

@@ -90,9 +90,25 @@ def test_operators_narrow_a_search(store: ConversationStore, ask: Ask, clock: Ha
         "after:2026-03": [asked.id, reply.id],
         "in:title mesh": [],
         "role:robot mesh": [asked.id, reply.id],
+        "tag:work mesh": [],
+        "in:archive": [],
     }
     assert {typed: found(ask(typed)) for typed in cases} == cases
     assert [hit.conversation_id for hit in ask("in:title mesh").hits] == [asked.conversation_id]
+    other = say(store, "another mesh")
+    store.retag([other.conversation_id], add=["mine/work", "work/plans"])
+    store.set_archived([other.conversation_id], True)
+    cases = {
+        "mesh": [asked.id, reply.id, other.id],
+        "tag:work": [other.id],
+        "tag:Mine mesh tag:work/p": [other.id],
+        "tag:plans": [],
+        "in:archive mesh": [other.id],
+        "in:title tag:wor another": [],
+    }
+    assert {typed: found(ask(typed)) for typed in cases} == cases
+    assert [hit.is_archived for hit in ask("in:title tag:wor another").hits] == [True]
+    assert ask("in:title tag:rust another").hits == ()
 
 
 def test_a_title_is_found_where_no_message_is(store: ConversationStore, ask: Ask) -> None:

@@ -8,7 +8,7 @@ import time
 from typing import Any, Final, cast, get_args
 
 from ttchat_tui.domain.chat import Role
-from ttchat_tui.domain.matching import Matcher, folded, without_markers
+from ttchat_tui.domain.matching import Matcher, without_markers
 from ttchat_tui.domain.search import MOST_RANKED, SearchHit, SearchQuery, SearchResults
 from ttchat_tui.domain.text import visible_line
 from ttchat_tui.storage.rows import text_from, time_from
@@ -27,7 +27,7 @@ _TYPICAL: Final = 600
 _MONTH_S: Final = 30 * 24 * 3600.0
 
 _CANDIDATES: Final = """
-    SELECT m.id, m.conversation_id, m.role, m.model, m.created_at, m.content, c.title
+    SELECT m.id, m.conversation_id, m.role, m.model, m.created_at, m.content, c.title, c.is_archived
     FROM {source}
         JOIN chats.messages m ON m.id = d.message_id
         JOIN chats.conversations c ON c.id = m.conversation_id
@@ -39,9 +39,13 @@ _CANDIDATES: Final = """
 _SAID: Final = "said s CROSS JOIN docs d ON d.message_id = s.rowid"
 """CROSS JOIN keeps the order of the loops: FTS5 yields the newest first, and LIMIT ends it early."""
 
+_TAGGED: Final = "{} IN (SELECT id FROM chats.conversations WHERE instr(' ' || tags, ?) > 0)"
+"""The value is a blank and the beginning of a tag."""
+
 _TITLED: Final = """
-    SELECT c.id, c.title, c.updated_at, c.model FROM titles t JOIN chats.conversations c ON c.id = t.rowid
-    WHERE titles MATCH ? AND c.deleted_at IS NULL ORDER BY t.rowid DESC LIMIT ?
+    SELECT c.id, c.title, c.updated_at, c.model, c.is_archived
+    FROM titles t JOIN chats.conversations c ON c.id = t.rowid
+    WHERE {conditions} AND c.deleted_at IS NULL ORDER BY t.rowid DESC LIMIT ?
 """
 
 
@@ -76,35 +80,28 @@ def _titled(index: SearchIndex, query: SearchQuery, matcher: Matcher) -> list[Se
     match = index.match_of(query.needles, inside=False)
     if not match or query.role is not None:
         return []
-    rows = index.connection.execute(_TITLED, (match, MOST_HITS)).fetchall()
+    conditions, values = _filters(query, "c", "c.updated_at", "c.id")
+    sql = _TITLED.format(conditions=" AND ".join(["titles MATCH ?", *conditions]))
+    rows = index.connection.execute(sql, (match, *values, MOST_HITS)).fetchall()
     hits = [
         SearchHit(
             conversation_id=row["id"],
             title=title,
             created_at=time_from(row["updated_at"]),
             model=text_from(row["model"]),
+            is_archived=bool(row["is_archived"]),
             spans=tuple(matcher.spans(title)),
         )
         for row in rows
         if matcher.has_all(title := visible_line(text_from(row["title"])))
-        and _is_wanted(query, text_from(row["model"]), time_from(row["updated_at"]))
     ]
     return sorted(hits, key=lambda hit: -hit.created_at)
-
-
-def _is_wanted(query: SearchQuery, model: str, at: float) -> bool:
-    """As `_filters`, for a conversation."""
-    return (
-        all(folded(each) in folded(model) for each in query.models)
-        and (query.before is None or at < query.before)
-        and (query.after is None or at >= query.after)
-    )
 
 
 def _candidates(index: SearchIndex, query: SearchQuery) -> list[sqlite3.Row]:
     """The newest messages with the query's words, one more than are ranked."""
     match = index.match_of(query.needles)
-    conditions, values = _filters(query)
+    conditions, values = _filters(query, "d", "d.created_at", "d.conversation_id")
     if match:
         conditions, values = ["said MATCH ?", *conditions], [match, *values]
     sql = _CANDIDATES.format(
@@ -115,18 +112,23 @@ def _candidates(index: SearchIndex, query: SearchQuery) -> list[sqlite3.Row]:
     return index.connection.execute(sql, (*values, MOST_RANKED + 1)).fetchall()
 
 
-def _filters(query: SearchQuery) -> tuple[list[str], list[Any]]:
+def _filters(query: SearchQuery, of: str, at: str, conversation: str) -> tuple[list[str], list[Any]]:
+    """Conditions in SQL and their values. `of` is the table with model and role, `at` the column of the time,
+    `conversation` that of the conversation's id."""
     conditions: list[str] = []
     values: list[Any] = []
     for condition, value in (
-        ("d.role = ?", query.role),
-        ("d.created_at < ?", query.before),
-        ("d.created_at >= ?", query.after),
-        *(("instr(lower(d.model), ?) > 0", model.lower()) for model in query.models),
+        (f"{of}.role = ?", query.role),
+        (f"{at} < ?", query.before),
+        (f"{at} >= ?", query.after),
+        *((f"instr(lower({of}.model), ?) > 0", model.lower()) for model in query.models),
+        *((_TAGGED.format(conversation), f" {tag}") for tag in query.tags),
     ):
         if value is not None:
             conditions.append(condition)
             values.append(value)
+    if query.in_archive:
+        conditions.append(f"{conversation} IN (SELECT id FROM chats.conversations WHERE is_archived)")
     return conditions, values
 
 
@@ -158,6 +160,7 @@ def _hit(row: sqlite3.Row, matcher: Matcher) -> SearchHit:
         message_id=row["id"],
         role=cast(Role, role),
         model=text_from(row["model"]),
+        is_archived=bool(row["is_archived"]),
         snippet=snippet,
         spans=tuple(matcher.spans(snippet)),
     )

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from ttchat_tui.domain.search import SearchQuery
+from ttchat_tui.domain.tags import tags_in
 
 MOST_NEEDLES: Final = 16
 LONGEST_NEEDLE: Final = 200
@@ -34,11 +35,14 @@ def parse_query(typed: str, now: float | None = None) -> SearchQuery:
     fields: dict[str, object] = {}
     needles: list[str] = []
     models: list[str] = []
+    tags: list[str] = []
     problems: list[str] = []
     for part in _PART.finditer(typed[: MOST_NEEDLES * LONGEST_NEEDLE]):
         operator, value = (part["operator"] or "").lower(), (part["value"] or "").strip('"').strip()
         if operator == "model":
             models += [value] if value else []
+        elif operator == "tag":
+            tags += tags_in(value)
         elif operator in _READERS:
             if not value:
                 continue  # still being typed
@@ -48,18 +52,25 @@ def parse_query(typed: str, now: float | None = None) -> SearchQuery:
                 problems.append(_HELP[operator])
             else:
                 fields[name] = found
+        elif operator == "in":
+            if value.lower() in _PLACES:
+                fields[_PLACES[value.lower()]] = True
+            elif value:
+                problems.append("in: takes title or archive.")
         else:
             needles.append(part["phrase"] or part["word"] or part[0])
     kept = [needle.strip()[:LONGEST_NEEDLE] for needle in needles if needle.strip()][:MOST_NEEDLES]
-    return SearchQuery(needles=tuple(kept), models=tuple(models), problem=" ".join(problems), **fields)  # type: ignore[arg-type]
+    return SearchQuery(
+        needles=tuple(kept),
+        models=tuple(models),
+        tags=tuple(tags),
+        problem=" ".join(problems),
+        **fields,  # type: ignore[arg-type]
+    )
 
 
 def _role(value: str, now: float) -> object:
     return _ROLES.get(value.lower())
-
-
-def _place(value: str, now: float) -> object:
-    return True if value.lower() == "title" else None
 
 
 def _moment(value: str, now: float) -> float | None:
@@ -82,16 +93,16 @@ def _moment(value: str, now: float) -> float | None:
         return None
 
 
+_PLACES: Final = {"title": "in_title", "archive": "in_archive"}
+
 _READERS: Final[dict[str, tuple[str, Callable[[str, float], object]]]] = {
     "role": ("role", _role),
-    "in": ("in_title", _place),
     "before": ("before", _moment),
     "after": ("after", _moment),
 }
 
 _HELP: Final = {
     "role": "role: takes user, assistant or system.",
-    "in": "in: takes title.",
     "before": "before: takes a date such as 2026-11-29, 2026-11, 2026, today or yesterday.",
     "after": "after: takes a date such as 2026-11-29, 2026-11, 2026, today or yesterday.",
 }

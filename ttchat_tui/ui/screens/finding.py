@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from ttchat_tui.domain.matching import Matcher
-from ttchat_tui.domain.search import SearchHit, SearchResults
+from ttchat_tui.domain.search import SearchHit, SearchResults, needles_in, typed_as
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
@@ -94,7 +94,7 @@ class Finding(ChatActions):
             return
         self.transcript.select(message_id)
         if needles:
-            (await self._bar()).open(" ".join(needles), to_walk=True)
+            (await self._bar()).open(typed_as(needles), to_walk=True)
             self.transcript.find(Matcher(needles), message_id)
         else:
             self.transcript.bring_into_view(message_id)
@@ -104,12 +104,12 @@ class Finding(ChatActions):
     async def action_find(self) -> None:
         bar = await self._bar()
         bar.open(bar.text, to_walk=False)
-        self.transcript.find(Matcher([bar.text]), self.transcript.selected)
+        self.transcript.find(Matcher(needles_in(bar.text)), self.transcript.selected)
 
     async def command_find(self, text: str) -> None:
         bar = await self._bar()
         bar.open(text, to_walk=True)
-        self.transcript.find(Matcher([text]), self.transcript.selected)
+        self.transcript.find(Matcher(needles_in(text)), self.transcript.selected)
 
     async def _bar(self) -> FindBar:
         if self._find_bar is None:
@@ -140,7 +140,7 @@ class Finding(ChatActions):
         return "unmark" if is_first else super().escape_does()
 
     def on_find_bar_changed(self, event: FindBar.Changed) -> None:
-        self.transcript.find(Matcher([event.text]), self.transcript.selected)
+        self.transcript.find(Matcher(needles_in(event.text)), self.transcript.selected)
 
     def on_find_bar_stepped(self, event: FindBar.Stepped) -> None:
         self.transcript.step_hit(event.step)

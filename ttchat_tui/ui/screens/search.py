@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -24,7 +25,9 @@ from ttchat_tui.ui.widgets.line_field import LineField
 HIT: Final = "bold $text-accent"
 """The style of hits."""
 
-OPERATORS: Final = 'role:user   model:llama   before:2026-11   after:yesterday   in:title   "exact words"'
+OPERATORS: Final = (
+    'role:user  model:llama  before:2026-11  after:yesterday  tag:work  in:title  in:archive  "exact words"'
+)
 
 
 class SearchDialog(Dialog[SearchHit]):
@@ -51,6 +54,8 @@ class SearchDialog(Dialog[SearchHit]):
         self.typed = typed
         """The query."""
         self._results = SearchResults(asked="")
+        self._shown: Sequence[SearchHit] = ()
+        """The hits in the list."""
         self._is_entered = False
         """Enter was pressed before the answer came: it opens the first hit."""
 
@@ -96,11 +101,13 @@ class SearchDialog(Dialog[SearchHit]):
         self._show(keep_place=True)
 
     def _show(self, *, keep_place: bool) -> None:
-        found = self.query_one(OptionList)
+        found, hits = self.query_one(OptionList), self._results.hits
         at = found.highlighted if keep_place else None
-        found.set_options(Option(self._line(hit)) for hit in self._results.hits)
-        if self._results.hits:
-            found.highlighted = min(at or 0, len(self._results.hits) - 1)
+        kept = _place_of(self._shown[at]) if at is not None else None
+        self._shown = hits
+        found.set_options(Option(self._line(hit)) for hit in hits)
+        if hits:
+            found.highlighted = next((at for at, hit in enumerate(hits) if _place_of(hit) == kept), 0)
         self.query_one(".hint", Static).update(self._hint())
 
     def _line(self, hit: SearchHit) -> Content:
@@ -114,7 +121,8 @@ class SearchDialog(Dialog[SearchHit]):
             if hit.role == "user"
             else visible(hit.model) or hit.role
         )
-        about = cut_to_cells(f"{who} · {when}", room)
+        archived = "archived · " if hit.is_archived else ""
+        about = cut_to_cells(f"{archived}{who} · {when}", room)
         title = visible(hit.title) or "Untitled"
         left = max(1, room - len(about) - 2)
         shown = Content(title)
@@ -168,3 +176,8 @@ class SearchDialog(Dialog[SearchHit]):
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(self._results.hits[event.option_index])
+
+
+def _place_of(hit: SearchHit) -> tuple[int, int | None]:
+    """What the hit is in: it stays the same when more is found."""
+    return hit.conversation_id, hit.message_id

@@ -56,7 +56,9 @@ class ChatApp:
             model="scripted",
             default_sampling=config.sampling.over,
             system_prompt=config.system_prompt,
-            search=(lambda: SearchThread(self.paths.database)) if self.store.mode == "read-write" else None,
+            search=(lambda: SearchThread(lambda: self.store.file))
+            if self.store.mode == "read-write"
+            else None,
         )
         self.kept: list[UiState] = []
         services = Services(

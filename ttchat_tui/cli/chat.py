@@ -230,11 +230,12 @@ def _start_backup(store: ConversationStore, database: Path, screen_ready: thread
         threading.Thread(target=back_up, name="backup", daemon=True).start()
 
 
-def _search(store: ConversationStore, database: Path) -> Callable[[], Search] | None:
+def _search(store: ConversationStore) -> Callable[[], Search] | None:
     """Makes the search over what is kept on disk, imported on first use."""
 
     def search() -> Search:
-        made: Search = importlib.import_module("ttchat_tui.storage.search.thread").SearchThread(database)
+        module = importlib.import_module("ttchat_tui.storage.search.thread")
+        made: Search = module.SearchThread(lambda: store.file)
         return made
 
     return search if store.mode == "read-write" else None
@@ -263,7 +264,7 @@ def open_session(
             default_sampling=config.sampling.over,
             expected_sampling=_expected_sampling,
             system_prompt=config.system_prompt,
-            search=_search(store, invocation.paths.database),
+            search=_search(store),
         )
         session.titles.is_automatic = config.ui.auto_title
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from ttchat_tui.domain.conversation import Conversation, ListedConversation
@@ -62,6 +63,11 @@ class ConversationStore(Messages):
         self._listing = Listing(database)
         self.mode: StoreMode = mode
         self.notice = notice
+
+    @property
+    def file(self) -> Path:
+        """Where the conversations are now: beside the first file if another has taken its place."""
+        return self._database.path
 
     def pop_file_notice(self) -> ErrorInfo | None:
         """What has happened to the file since it was opened. Returned once."""

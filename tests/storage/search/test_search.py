@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sqlite3
 import string
 from contextlib import closing
 from datetime import datetime
@@ -22,7 +24,7 @@ from ttchat_tui.storage.conversations import KEPT_AFTER_DELETE_S, ConversationSt
 from ttchat_tui.storage.opening import open_store
 from ttchat_tui.storage.repair import repair
 from ttchat_tui.storage.search.finder import find
-from ttchat_tui.storage.search.index import REMOVED_FOR_S, SearchIndex, index_file
+from ttchat_tui.storage.search.index import REMOVED_FOR_S, SearchIndex, index_file, remove_unused
 from ttchat_tui.storage.search.query import parse_query
 
 SAID = "Die Straße in Zürich: getUserName(日本語のテスト), foo_bar.baz() C++ 🎉 ภาษาไทย 서울에서"
@@ -208,6 +210,65 @@ def test_words_of_removed_messages_leave_the_index_within_a_day(
     index.close()
     assert b"privateword" not in index_file(path).read_bytes()
     index.connection = index._open()
+
+
+def test_words_of_old_titles_leave_the_index_within_a_day_and_nothing_else_is_built_again(
+    store: ConversationStore,
+    index: SearchIndex,
+    ask: Ask,
+    clock: HandClock,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def state() -> sqlite3.Row:
+        return index.connection.execute("SELECT * FROM state").fetchone()
+
+    kept, renamed, purged = (say(store, text).conversation_id for text in ("one", "two", "three"))
+    store.rename(kept, "harmless")
+    store.rename(renamed, "privateone")
+    store.rename(purged, "privatetwo")
+    ask("x")
+    store.rename(renamed, "renamed")
+    store.delete(purged)
+    clock.now += KEPT_AFTER_DELETE_S + 1
+    store.purge_deleted()
+    ask("x")
+    assert state()["titles_removed"] > 0
+    built = state()["built_at"]
+    index.connection.execute(
+        "UPDATE state SET removed = 0"
+    )  # the purged message would build everything again
+    monkeypatch.setattr("ttchat_tui.storage.search.index.time.time", lambda: built + REMOVED_FOR_S + 1)
+    assert len(ask("in:title renamed").hits) == len(ask("in:title harmless").hits) == 1
+    assert (state()["titles_removed"], state()["built_at"]) == (0, built)
+    index.close()
+    data = index_file(path).read_bytes()
+    assert b"renamed" in data
+    assert b"privateone" not in data
+    assert b"privatetwo" not in data
+    index.connection = index._open()
+
+
+def test_versions_of_the_app_have_an_index_each_and_an_unused_one_goes_in_the_end(
+    store: ConversationStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(store, "needle")
+    files: list[Path] = []
+    for version in (9, 10, 9):
+        monkeypatch.setattr("ttchat_tui.storage.search.index.VERSION", version)
+        with closing(SearchIndex(path, index_file(path))) as index:
+            assert index.is_behind == (index_file(path) not in files)
+            while index.is_behind:
+                index.advance()
+            files.append(index_file(path))
+        remove_unused(path)
+    ours, theirs, _ = files
+    legacy = path.with_name("search.db")
+    legacy.touch()
+    for each in (ours, theirs, legacy):
+        os.utime(each, (0, 0))
+    remove_unused(path)
+    assert [each.exists() for each in (ours, theirs, legacy, path)] == [True, False, False, True]
 
 
 def test_a_restored_backup_is_indexed_anew(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from tests.storage.examples import ask as say
 from ttchat_tui.domain.search import SearchResults
 from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.opening import open_store
 from ttchat_tui.storage.search.index import index_file
 from ttchat_tui.storage.search.thread import SearchThread
 
@@ -21,7 +23,7 @@ PATIENCE_S = 60.0
 
 @pytest.fixture
 def search(store: ConversationStore, path: Path) -> Iterator[SearchThread]:
-    search = SearchThread(path)
+    search = SearchThread(lambda: store.file)
     yield search
     search.close()
 
@@ -73,7 +75,7 @@ def test_a_query_is_answered_again_until_all_is_indexed(
 
 def found_once_indexed(path: Path) -> list[int | None]:
     """Messages with "needle", as a new thread finds them when it has indexed everything."""
-    other = SearchThread(path)
+    other = SearchThread(lambda: path)
     answers: queue.SimpleQueue[SearchResults] = queue.SimpleQueue()
     other.ask("needle", answers.put)
     results = answers.get(timeout=PATIENCE_S)
@@ -109,12 +111,47 @@ def test_an_index_with_other_tables_is_built_again(
 
 
 def test_a_database_that_is_gone_is_reported(path: Path) -> None:
-    search = SearchThread(path.parent / "nothing.db")
+    search = SearchThread(lambda: path.parent / "nothing.db")
     path.parent.mkdir(parents=True)
     answers: queue.SimpleQueue[SearchResults] = queue.SimpleQueue()
     search.ask("needle", answers.put)
     assert answers.get(timeout=PATIENCE_S).problem.startswith("Search failed: ")
     search.close()
+
+
+def test_the_search_follows_a_database_that_is_written_anew_or_replaced(
+    store: ConversationStore, path: Path, answered: Answered
+) -> None:
+    first = say(store, "needle")
+    assert [hit.message_id for hit in answered("needle").hits] == [first.id]
+    path.unlink()
+    second = say(store, "another needle")
+    assert store.file == path
+    assert {hit.message_id for hit in answered("needle").hits} == {first.id, second.id}
+    with closing(open_store(path.with_name("other.db"))) as other:
+        say(other, "a needle of somebody else")
+    path.with_name("other.db").rename(path)
+    third = say(store, "a third needle")
+    assert store.file != path
+    assert {hit.message_id for hit in answered("needle").hits} == {first.id, second.id, third.id}
+
+
+def test_an_error_of_any_kind_is_reported_and_the_next_query_answered(
+    store: ConversationStore, search: SearchThread, answered: Answered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = say(store, "needle")
+    with monkeypatch.context() as patched:
+        patched.setattr("ttchat_tui.storage.search.thread.find", lambda *_: 1 // 0)
+        assert answered("needle").problem == "Search failed: integer division or modulo by zero."
+    taken = threading.Event()
+
+    def fail(results: SearchResults) -> None:
+        taken.set()
+        raise ValueError("nobody takes it")
+
+    search.ask("needle", fail)
+    assert taken.wait(PATIENCE_S)
+    assert [hit.message_id for hit in answered("needle").hits] == [said.id]
 
 
 def test_nothing_is_answered_after_the_end(store: ConversationStore, search: SearchThread) -> None:

@@ -18,18 +18,22 @@ from typing import Any, Final
 
 from ttchat_tui.domain.matching import folded, is_alone, words
 from ttchat_tui.storage.database import decoded_text
-from ttchat_tui.storage.files import companions
+from ttchat_tui.storage.files import Identity, companions, identity_of
 from ttchat_tui.storage.rows import text_from, time_from
 
-VERSION: Final = 1
-"""Of this schema and of `domain.matching`: another one in the file means to build it again."""
+VERSION: Final = 2
+"""Of this schema and of `domain.matching`. Each version of the app has a file of its own: two that run in turns would build
+a common one again and again."""
+
+UNUSED_FOR_S: Final = 30 * 24 * 3600.0
+"""After this time without a change, another version's index is deleted."""
 
 BATCH_CHARS: Final = 60_000
 """Text that is indexed in one transaction: about 20 ms."""
 BATCH_MESSAGES: Final = 200
 
 REMOVED_FOR_S: Final = 24 * 3600.0
-"""How long words of removed messages may stay: a build removes them."""
+"""How long words of removed messages and old titles may stay: a build removes them."""
 
 BUSY_TIMEOUT_S: Final = 5.0
 """How long a batch waits for another window that indexes. The thread has time."""
@@ -45,8 +49,12 @@ _SCHEMA: Final = """
         top INTEGER NOT NULL,
         built_at REAL NOT NULL,
         -- Messages removed since then, whose words are still here.
-        removed INTEGER NOT NULL DEFAULT 0
+        removed INTEGER NOT NULL DEFAULT 0,
+        -- The same for titles, which are built again on their own: they change far more often.
+        titles_built_at REAL NOT NULL,
+        titles_removed INTEGER NOT NULL DEFAULT 0
     );
+    CREATE TABLE titled (conversation_id INTEGER PRIMARY KEY);
     CREATE TABLE docs (
         message_id INTEGER PRIMARY KEY,
         conversation_id INTEGER NOT NULL,
@@ -77,19 +85,31 @@ PART: Final = range(3, 41)
 MOST_WORDS: Final = 100
 """Words that have the same letters in the middle, the shortest first: of more, the letters say little."""
 
-_TABLES: Final = ("state", "docs", "said", "titles", "parts", "vocabulary")
+_TABLES: Final = ("state", "docs", "said", "titles", "titled", "parts", "vocabulary")
 
 _MESSAGES: Final = "SELECT id, conversation_id, role, model, created_at, status, content FROM chats.messages"
 
 
 def index_file(database: Path) -> Path:
-    """Where the index of a database is."""
-    return database.with_name("search.db")
+    """Where this version's index of a database is."""
+    return database.with_name(f"{database.name}.search-{VERSION}")
+
+
+def remove_unused(database: Path) -> None:
+    """Delete the indexes of other versions of the app that have not changed for a month. One that cannot be deleted stays:
+    it only takes room."""
+    for each in (database.with_name("search.db"), *database.parent.glob(f"{database.name}.search-*[0-9]")):
+        with suppress(OSError):
+            if each != index_file(database) and time.time() - each.stat().st_mtime > UNUSED_FOR_S:
+                _remove(each)
 
 
 def remove_index(database: Path) -> None:
     """Delete the index; it is built again. Nobody needs to close it first."""
-    file = index_file(database)
+    _remove(index_file(database))
+
+
+def _remove(file: Path) -> None:
     for each in (*companions(file), file):
         each.unlink(missing_ok=True)
 
@@ -103,13 +123,14 @@ class SearchIndex:
     def __init__(self, database: Path, file: Path) -> None:
         self._database = database
         self._file = file
+        with suppress(FileExistsError):
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        self._identities = self._identified()
         self.connection = self._open()
         self._fresh: set[str] = set()
         """Words of the running batch."""
 
     def _open(self) -> sqlite3.Connection:
-        with suppress(FileExistsError):
-            os.close(os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         # `check_same_thread`: `interrupt` comes from other threads.
         connection = sqlite3.connect(
             f"{self._file.absolute().as_uri()}?mode=rw",
@@ -129,6 +150,13 @@ class SearchIndex:
             connection.close()
             raise
         return connection
+
+    def _identified(self) -> tuple[Identity | None, Identity | None]:
+        return identity_of(self._database), identity_of(self._file)
+
+    def is_of(self, database: Path) -> bool:
+        """Whether this is the index of the file at that path. False once either was moved, deleted or replaced."""
+        return database == self._database and self._identified() == self._identities
 
     def interrupt(self) -> None:
         """End the running statement with sqlite3.OperationalError."""
@@ -156,7 +184,9 @@ class SearchIndex:
     def is_behind(self) -> bool:
         """`advance` has something to do."""
         state = self._state()
-        return state is None or state["floor"] > 0 or self._changes(state) != []
+        if state is None or state["floor"] > 0 or self._changes(state) != []:
+            return True
+        return _has_old_titles(state)
 
     def advance(self) -> bool:
         """Index the next batch, in one transaction. Returns whether there may be more to index.
@@ -175,7 +205,10 @@ class SearchIndex:
                 self._apply(changes)
                 has_more = True
             else:
-                has_more = state is not None and self._build_below(state["floor"])
+                assert state is not None
+                if _has_old_titles(state):
+                    self._build_titles()
+                has_more = self._build_below(state["floor"])
             self._add_fresh_words()
             connection.execute("COMMIT")
         except BaseException:
@@ -214,12 +247,19 @@ class SearchIndex:
             self.connection.execute(statement)
         top: int = self.connection.execute("SELECT max(id) FROM chats.messages").fetchone()[0] or 0
         self.connection.execute(
-            "INSERT INTO state (version, seq, mark, floor, top, built_at)"
-            " SELECT ?, seq, mark, ?, ?, ? FROM chats.changes ORDER BY seq DESC LIMIT 1",
+            "INSERT INTO state (version, seq, mark, floor, top, built_at, titles_built_at)"
+            " SELECT ?1, seq, mark, ?2, ?3, ?4, ?4 FROM chats.changes ORDER BY seq DESC LIMIT 1",
             (VERSION, top + 1, top, time.time()),
         )
+        self._build_titles()
+
+    def _build_titles(self) -> None:
+        """Index all titles anew: 0.1 s for 10,000."""
+        self.connection.execute("INSERT INTO titles (titles) VALUES ('delete-all')")
+        self.connection.execute("DELETE FROM titled")
         for row in self.connection.execute("SELECT id, title FROM chats.conversations WHERE title != ''"):
             self._add_title(row["id"], row["title"])
+        self.connection.execute("UPDATE state SET titles_removed = 0, titles_built_at = ?", (time.time(),))
 
     def _apply(self, changes: list[sqlite3.Row]) -> None:
         done, chars = changes[0], 0
@@ -231,10 +271,12 @@ class SearchIndex:
                 elif row["status"] != "streaming":
                     chars += self._add(row)
             elif change["conversation_id"] is not None:
-                for row in self.connection.execute(
-                    "SELECT id, title FROM chats.conversations WHERE id = ?", (change["conversation_id"],)
-                ):
-                    self._add_title(row["id"], row["title"])
+                row = self.connection.execute(
+                    "SELECT title FROM chats.conversations WHERE id = ?", (change["conversation_id"],)
+                ).fetchone()
+                self._drop_title(change["conversation_id"])
+                if row is not None:
+                    self._add_title(change["conversation_id"], row["title"])
             done = change
             if chars > BATCH_CHARS:
                 break
@@ -324,12 +366,23 @@ class SearchIndex:
         return " AND ".join(phrases)
 
     def _add_title(self, conversation_id: int, title: Any) -> None:
+        self.connection.execute("INSERT INTO titled VALUES (?)", (conversation_id,))
         self.connection.execute(
             "INSERT INTO titles (rowid, words) VALUES (?, ?)",
             (conversation_id, " ".join(words(folded(text_from(title))))),
         )
 
+    def _drop_title(self, conversation_id: int) -> None:
+        """Note that a title has gone, if there was one: its words stay until the titles are built again."""
+        gone = self.connection.execute("DELETE FROM titled WHERE conversation_id = ?", (conversation_id,))
+        if gone.rowcount:
+            self.connection.execute("UPDATE state SET titles_removed = titles_removed + 1")
+
     def _drop(self, message_id: int) -> None:
         gone = self.connection.execute("DELETE FROM docs WHERE message_id = ?", (message_id,))
         if gone.rowcount:
             self.connection.execute("UPDATE state SET removed = removed + 1")
+
+
+def _has_old_titles(state: sqlite3.Row) -> bool:
+    return bool(state["titles_removed"]) and time.time() - state["titles_built_at"] > REMOVED_FOR_S

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from ttchat_tui.domain.search import Answer, SearchResults
 from ttchat_tui.storage.errors import to_storage_error
 from ttchat_tui.storage.search.finder import find
-from ttchat_tui.storage.search.index import SearchIndex, index_file, remove_index
+from ttchat_tui.storage.search.index import SearchIndex, index_file, remove_index, remove_unused
 from ttchat_tui.storage.search.query import parse_query
 
 log = logging.getLogger(__name__)
@@ -30,9 +31,10 @@ CLOSING_S: Final = 5.0
 
 
 class SearchThread:
-    """`domain.search.Search` for one database file. The thread starts with the first `ask`."""
+    """`domain.search.Search` for one database. The thread starts with the first `ask`."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Callable[[], Path]) -> None:
+        """`database`: where it is now. The store continues in another file if its own is replaced."""
         self._database = database
         self._changed = threading.Condition()
         self._asked: tuple[str, Answer] | None = None
@@ -92,8 +94,9 @@ class SearchThread:
                 self._is_awake = False
             try:
                 self._work()
-            except (sqlite3.Error, OSError) as error:
-                if "interrupted" not in str(error):  # then there is a newer query
+            except Exception as error:  # noqa: BLE001 (reported; without the thread nothing is ever answered again)
+                is_interrupted = isinstance(error, sqlite3.OperationalError) and "interrupted" in str(error)
+                if not is_interrupted:  # then there is a newer query
                     self._recover(error)
         self._close_index()
 
@@ -128,20 +131,26 @@ class SearchThread:
         return 2 * PAUSE_S
 
     def _opened(self) -> SearchIndex:
-        if self._index is None:
-            index = SearchIndex(self._database, index_file(self._database))
-            with self._changed:
-                self._index = index
-        return self._index
-
-    def _recover(self, error: sqlite3.Error | OSError) -> None:
-        """Build a damaged index again, once. Otherwise report the error; the next query tries again."""
-        log.warning("the search index failed: %s", error)
+        database = self._database()
+        if self._index is not None and self._index.is_of(database):
+            return self._index
         self._close_index()
-        info = to_storage_error(error, index_file(self._database)).info
-        if info.kind in _MENDABLE and not self._has_failed:
+        index = SearchIndex(database, index_file(database))
+        with self._changed:
+            self._index = index
+        remove_unused(database)
+        return index
+
+    def _recover(self, error: Exception) -> None:
+        """Build a damaged index again, once. Otherwise report the error; the next query tries again."""
+        log.warning("the search failed", exc_info=error)
+        self._close_index()
+        database = self._database()
+        is_of_file = isinstance(error, sqlite3.Error | OSError)
+        info = to_storage_error(error, index_file(database)).info if is_of_file else None
+        if info is not None and info.kind in _MENDABLE and not self._has_failed:
             self._has_failed = True
-            remove_index(self._database)
+            remove_index(database)
             self._wake()
             return
         with self._changed:
@@ -165,4 +174,7 @@ class SearchThread:
         with self._changed:
             is_newest = self._asked is not None and self._asked == (typed, answer) and not self._is_new
         if is_newest:
-            answer(results)
+            try:
+                answer(results)
+            except Exception:
+                log.exception("the answer to a search was not taken")

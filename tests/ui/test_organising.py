@@ -6,8 +6,9 @@ from pathlib import Path
 
 from textual.widgets import Button, Input
 
-from tests.fakes import Script
+from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, paths_in, running, until
+from tests.ui.shell_app import screen_text
 from ttchat_tui.storage.opening import open_store
 from ttchat_tui.ui.commands import BY_NAME
 from ttchat_tui.ui.screens.rename import Rename
@@ -28,7 +29,8 @@ async def test_conversations_are_kept_in_order_with_the_keyboard(tmp_path: Path)
     for title in ("one", "two", "three"):
         store.add_user_message(store.create_conversation(title=title).id, None, title)
     store.retag([1], add=["rust"])
-    chat = ChatApp(tmp_path, Script(replies=("Four",)), store=store)
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("Four",), stepped=True), gate, store=store)
     async with running(chat) as pilot:
         panel = chat.screen.history_panel
         assert panel is not None
@@ -82,4 +84,8 @@ async def test_conversations_are_kept_in_order_with_the_keyboard(tmp_path: Path)
         await pilot.pause()
         assert isinstance(chat.app.screen, Rename)
         chat.app.screen.query_one("#ask", Button).press()
+        await until(pilot, lambda: "writing the title" in screen_text(chat.app)[0])
+        assert chat.screen.escape_does() == "stop"
+        gate.open()
         await until(pilot, lambda: "Four b" in rows(chat))
+        assert "writing" not in screen_text(chat.app)[0]

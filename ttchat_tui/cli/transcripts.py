@@ -112,7 +112,7 @@ def _require_conversations(store: ConversationStore, number: int | None, list_on
         if store.mode == "memory":  # the file could not be read
             raise typer.Exit(ENGINE_ERROR)
     store.recover()
-    if store.latest() is None and number is None:
+    if not store.conversations(limit=1) and number is None:
         show_error(NOTHING_YET)
         raise typer.Exit(DONE if list_only else ENGINE_ERROR)
 

@@ -1,7 +1,8 @@
 """The store and the search with years of conversations: 10,000 of them, 100,000 messages, 2,000 siblings.
 
-Opening, listing, filtering titles, opening a conversation, switching a branch, building the search index, a keystroke in the
-search; and in the app, the tree of a conversation of 10,000 messages and a switch of its branch. With `--llm PYTHON`, an interpreter that has simonw/llm, the same messages are searched in its logs.db too.
+Opening, listing, the list in memory with its filter, filtering titles, opening a conversation, switching a branch, building
+the search index, a keystroke in the search; and in the app, the tree of a conversation of 10,000 messages and a switch of its
+branch. With `--llm PYTHON`, an interpreter that has simonw/llm, the same messages are searched in its logs.db too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ttchat_tui.storage.opening import open_store
 from ttchat_tui.storage.search.finder import find
 from ttchat_tui.storage.search.index import SearchIndex, index_file
 from ttchat_tui.storage.search.query import parse_query
+from ttchat_tui.ui.widgets.history.groups import matching, rows_of
 
 TARGET_MS: Final = 50
 QUERIES: Final = 60
@@ -72,6 +74,16 @@ def store_figures(path: Path) -> dict[str, float]:
     listed = store.conversations(limit=10_000)
     figures["conversations"] = len(listed)
     figures["list_all_ms"] = timed(lambda: store.conversations(limit=10_000))
+    began = time.perf_counter()
+    listed_all = store.listed()
+    figures["list_first_ms"] = (time.perf_counter() - began) * 1e3
+
+    def change() -> None:
+        store.set_pinned([listed_all[5000 % len(listed_all)].id], True)
+        store.listed()
+
+    figures["list_after_a_change_ms"] = timed(change)
+    figures["list_filter_key_ms"] = timed(lambda: rows_of(matching(listed_all, "an tag:"), time.time()))
     figures["list_200_ms"] = timed(lambda: store.conversations(limit=200))
     figures["filter_titles_ms"] = timed(lambda: store.conversations(filter=listed[5].title[:6]))
     figures["open_conversation_ms"] = timed(lambda: store.shown_path(listed[5]))

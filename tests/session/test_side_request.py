@@ -29,12 +29,12 @@ class Aside(Chat):
         """What the screen gets until the next end, without the engine's states."""
         return [each for each in self.until(GenerationFinished) if not isinstance(each, EngineChanged)]
 
-    def request(self, **sampling: int) -> SideRequest:
+    def request(self, max_tokens: int = 64) -> SideRequest:
         def keep(answer: SideAnswer) -> list[Notice]:
             self.answers.append(answer)
             return []
 
-        return SideRequest("title", ASKED, SamplingParams(**sampling), keep)
+        return SideRequest("title", ASKED, SamplingParams(max_tokens=max_tokens), keep)
 
 
 @pytest.fixture

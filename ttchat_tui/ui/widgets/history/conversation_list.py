@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.reactive import reactive
+from textual.reactive import Reactive, reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -93,7 +93,7 @@ class ConversationList(ScrollView, can_focus=True):
         """Textual lays out the whole screen for another height (10 ms), which is needed only if the scrollbar comes or goes."""
         height = self.size.height
         if min(rows, self.virtual_size.height) > height > 0:
-            self.set_reactive(ConversationList.virtual_size, Size(0, rows))
+            self.set_reactive(cast("Reactive[Size]", ConversationList.virtual_size), Size(0, rows))
             self.vertical_scrollbar.window_virtual_size = rows
         else:
             self.virtual_size = Size(0, rows)

@@ -86,7 +86,9 @@ def test_one_undo_restores_everything_that_one_deletion_took(start: Callable[...
 
 
 def test_a_title_continues_the_prompt_of_the_reply_before_it(start: Callable[..., Chat]) -> None:
-    chat = start(Script(replies=("Tick tock.", "**Clocks.**\nAnd more that nobody asked for")))
+    reply = ("Tick tock. " * 300).strip()  # longer than a beginning
+    replies = (reply, "**Clocks.**\nAnd more that nobody asked for")
+    chat = start(Script(replies=replies, context_length=4000))
     chat.ask("How do clocks tick?")
     conversation = chat.session.conversation
     assert conversation is not None
@@ -96,7 +98,7 @@ def test_a_title_continues_the_prompt_of_the_reply_before_it(start: Callable[...
     assert chat.store.conversation(conversation.id).title == "Clocks"
     asked, named = (request.messages for request in chat.engine.requests)
     assert named[: len(asked)] == asked
-    assert [message.content for message in named[len(asked) :]] == ["Tick tock.", INSTRUCTION]
+    assert [message.content for message in named[len(asked) :]] == [reply, INSTRUCTION]
 
 
 def test_a_title_of_another_conversation_is_made_from_its_beginning(start: Callable[..., Chat]) -> None:
@@ -144,6 +146,7 @@ def test_an_automatic_title_follows_the_first_reply_only(start: Callable[..., Ch
     [
         ('"Clock repair."', "Clock repair"),
         ("Title: Clock repair", "Clock repair"),
+        ("Título：Clock repair", "Clock repair"),
         ("**Clock repair**", "Clock repair"),
         ("# Clock repair\n\nmore", "Clock repair"),
         ("标题：修钟。", "修钟"),

@@ -316,6 +316,15 @@ def test_the_title_of_a_message_with_words_is_one_line_and_never_empty(content: 
     assert bool(title) == bool(content.strip())
 
 
+def test_two_deletions_are_undone_apart_also_when_the_clock_stands_still(store: ConversationStore) -> None:
+    one, two, three = (ask(store, text).conversation_id for text in ("one", "two", "three"))
+    store.delete(one)
+    store.delete(two, three)
+    assert store.last_deleted() == [three, two]
+    store.undelete(*store.last_deleted())
+    assert store.last_deleted() == [one]
+
+
 def test_the_last_deleted_conversation_is_known_after_a_restart(
     store: ConversationStore, path: Path, clock: HandClock
 ) -> None:

@@ -24,7 +24,7 @@ _LONGEST_LINE: Final = 200
 _LONGEST_TURN: Final = 2_000
 """Characters of each message of which a title is made, where the engine does not have the conversation."""
 
-_LABEL: Final = re.compile(r"^(?:title|titel|titre|título|titolo|标题|タイトル)\s*[:\uff1a]\s*", re.I)
+_LABEL: Final = re.compile(r"^(?:t[ií]t(?:le|el|re|ulo|olo)|标题|タイトル)\s*[:\uff1a]\s*", re.I)
 _QUOTES: Final = "\"'“”„‘’«»「」『』*_` "
 
 

@@ -78,6 +78,8 @@ async def test_conversations_are_kept_in_order_with_the_keyboard(tmp_path: Path)
 
         # Slash commands are for the open conversation; the model names it.
         await chat.screen.run_command(BY_NAME["tags"], "a, #b")
+        assert chat.screen.choices_tags()[0] == ("new", "")
+        assert {tag for tag, _ in chat.screen.choices_untag()} == {"new", "a", "b"}
         await chat.screen.run_command(BY_NAME["untag"], "a new")
         assert "three b" in rows(chat)
         await chat.screen.run_command(BY_NAME["rename"], "")

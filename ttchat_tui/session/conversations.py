@@ -74,9 +74,8 @@ class Conversations:
         self._opened = OpenConversation(store, system_prompt)
         self._writer = ReplyWriter(store, clock)
         self.side_requests = SideRequests(host, lambda: not self.is_busy)
-        give_way = self.side_requests.give_way
         self._runner = ReplyRunner(
-            store, host, self._writer, lambda home: home is self._opened, clock, give_way
+            store, host, self._writer, lambda home: home is self._opened, clock, self.side_requests.give_way
         )
         self.queue = MessageQueue(store, self._begin_next, self._leave_empty)
         self.prompts = PastPrompts(store, lambda: self.search)
@@ -161,11 +160,8 @@ class Conversations:
         running = self._runner.running
         if running is not None and running.home.id == conversation_id:
             return "running"
-        return (
-            "queued"
-            if conversation_id in self.queue.conversation_ids
-            else self._marks.get(conversation_id, "")
-        )
+        is_queued = conversation_id in self.queue.conversation_ids
+        return "queued" if is_queued else self._marks.get(conversation_id, "")
 
     @property
     def has_work(self) -> bool:
@@ -301,9 +297,8 @@ class Conversations:
         return [*updates, *self._begin_next(), ConversationsChanged()]
 
     def undelete(self) -> list[Update]:
-        """Restore what was deleted last, in this session or an earlier one, and open its newest conversation. What waited
-        there waits again, held. The next call restores what was deleted before. Does nothing if there is nothing. Raises
-        StorageError."""
+        """Restore what was deleted last, also in an earlier session, and open its newest conversation; what waited there
+        waits again, held. The next call restores what was deleted before. Empty: there is nothing. Raises StorageError."""
         last = self._store.last_deleted()
         if not last:
             return []

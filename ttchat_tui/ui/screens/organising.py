@@ -80,6 +80,15 @@ class OrganisingActions(ChatActions):
         if ids := self._acted_on():
             self.attempt_for_chosen(lambda: self.session.organising.tag(ids, add=tags_in(typed)))
 
+    def choices_tags(self) -> list[tuple[str, str]]:
+        """Every tag in use, the most frequent first."""
+        return [(tag, "") for tag in self.session.organising.known_tags()]
+
+    def choices_untag(self) -> list[tuple[str, str]]:
+        """The tags of the open conversation."""
+        conversation = self.session.conversation
+        return [(tag, "") for tag in (conversation.tags if conversation is not None else ())]
+
     def action_untag(self) -> None:
         """`/untag` alone: take away all tags."""
         if ids := self._acted_on():

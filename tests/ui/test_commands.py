@@ -272,7 +272,7 @@ async def test_the_footer_shows_the_prompts_keys_and_the_screens() -> None:
 
 async def test_the_help_lists_every_action_with_its_keys_and_closes_by_each_of_its_keys() -> None:
     app = ChatApp()
-    async with app.run_test(size=(84, 80)) as pilot:
+    async with app.run_test(size=(84, 92)) as pilot:
         for key in ("escape", "q", "f12"):
             app.push_screen(HelpScreen({"help": "f12"}))
             await pilot.pause()

@@ -52,11 +52,11 @@ async def test_conversations_are_kept_in_order_with_the_keyboard(tmp_path: Path)
         # One is pinned, another archived and found again.
         await pilot.press("end", "alt+p")
         assert rows(chat) == ["Pinned", "one rust", "Today", "three new", "two new"]
-        await pilot.press("end", "alt+a")
+        await pilot.press("end", "alt+z")
         await chat.screen.run_command(BY_NAME["show_archived"], "")
         await pilot.pause()
         assert rows(chat) == ["Today", "two new"]
-        await pilot.press("down", "alt+a", "escape")
+        await pilot.press("down", "alt+z", "escape")
         panel.clear_filter()
         await pilot.pause()
         assert rows(chat) == ["Pinned", "one rust", "Today", "three new", "two new"]

@@ -70,7 +70,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("pin", "Pin the conversation", "Conversation", "Keep it at the top of the list, or no longer; in the list for all that are chosen.", "alt+p", "/pin"),
     Action("tags", "Tag the conversation", "Conversation", "Give it tags, or take them away; in the list for all that are chosen.", "alt+g", "/tag", "tags"),
     Action("untag", "Remove tags", "Conversation", "Take away these tags, or all.", slash="/untag", argument="tags"),
-    Action("archive", "Archive the conversation", "Conversation", "Take it out of the list without deleting it, or bring it back; in the list for all that are chosen.", "alt+a", "/archive"),
+    Action("archive", "Archive the conversation", "Conversation", "Take it out of the list without deleting it, or bring it back; in the list for all that are chosen.", "alt+z", "/archive"),
     Action("show_archived", "Show archived conversations", "Conversation", "List the archived conversations; esc returns to the others.", slash="/archived"),
     Action("delete", "Delete the conversation", "Conversation", "Delete the conversation; /undo brings it back.", slash="/delete"),
     Action("undo_delete", "Undo the deletion", "Conversation", "Bring back the conversation or the messages that were deleted last.", slash="/undo"),

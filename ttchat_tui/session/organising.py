@@ -19,8 +19,8 @@ class Organising:
         self._store = store
         self._refresh = refresh
 
-    def title_of(self, conversation_id: int) -> str:
-        return self._store.conversation(conversation_id).title
+    def conversation(self, conversation_id: int) -> Conversation:
+        return self._store.conversation(conversation_id)
 
     def pin(self, ids: Sequence[int]) -> tuple[bool, list[Update]]:
         """Pin them, or unpin them if all are pinned. Returns whether they are pinned now."""

@@ -37,7 +37,7 @@ def scripted_session(
     host.start()
     try:
         host.load(model)
-        search = (lambda: SearchThread(store._database.path)) if has_search else None
+        search = (lambda: SearchThread(lambda: store.file)) if has_search else None
         session = ChatSession(store, host, model=model, search=search)
         try:
             yield session

@@ -79,8 +79,10 @@ class Listing:
         found = [each for each in self._session.conversations() if matcher.has_all(each.title)]
         opened = self._session.conversation
         for each in found[:MOST_LISTED]:
-            mark = ", open" if opened is not None and each.id == opened.id else ""
-            self._say(f"{each.id}: {name_of(each)}, {each.message_count} messages{mark}")
+            mark = ", archived" if each.is_archived else ""
+            mark += ", open" if opened is not None and each.id == opened.id else ""
+            count = self._session.organising.conversation(each.id).message_count
+            self._say(f"{each.id}: {name_of(each)}, {count} messages{mark}")
         self._count(len(found), "conversation")
 
     def number_of(self, title: str) -> int:

@@ -193,7 +193,7 @@ class ChatActions(SidebarScreen):
                 self.write_title(conversation_id)
 
         def ask() -> None:
-            current = self.session.organising.title_of(conversation_id)
+            current = self.session.organising.conversation(conversation_id).title
             self.app.push_screen(deferred.rename.Rename(current), rename)
 
         self.attempt(ask)

@@ -77,7 +77,7 @@ async def test_a_selected_message_names_its_keys_and_obeys_them(tmp_path: Path) 
     async with running(chat) as pilot:
         await type_and_send(pilot, chat, "one")
         await type_and_send(pilot, chat, "two")
-        await pilot.press("alt+z")
+        await pilot.press("shift+delete")
         assert last_toast(chat) == "Select the message to delete first: alt+k, or a click."
         await type_and_send(pilot, chat, "/retry temperature=9")
         assert last_toast(chat).startswith("temperature: Expected `float` <= 2.0.")
@@ -100,7 +100,7 @@ async def test_a_selected_message_names_its_keys_and_obeys_them(tmp_path: Path) 
                 "edit",
                 "ctrl+r",
                 "retry",
-                "alt+z",
+                "shift+delete",
                 "delete",
                 "alt+w",
                 "branch",
@@ -116,10 +116,10 @@ async def test_a_selected_message_names_its_keys_and_obeys_them(tmp_path: Path) 
         assert len(chat.session.tree()) == 6
 
         chat.screen.transcript.select(chat.session.path[1].id)
-        await pilot.press("alt+z")
+        await pilot.press("shift+delete")
         assert said(chat) == ["one", "an answer", "two", "WHAT FOLLOWS"]
         chat.screen.transcript.select(chat.session.path[1].id)
-        await pilot.press("alt+z")
+        await pilot.press("shift+delete")
         assert last_toast(chat) == "Deleted, with the 2 messages that followed. /undo brings it back."
         assert said(chat) == ["one"]
         await type_and_send(pilot, chat, "/undo")

@@ -13,8 +13,8 @@ from typing import Final, Literal, TypeAlias
 from ttchat_tui.domain.conversation import Conversation, ListedConversation
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.storage.branches import Branches
 from ttchat_tui.domain.tags import tags_in
+from ttchat_tui.storage.branches import Branches
 from ttchat_tui.storage.database import Database, Value
 from ttchat_tui.storage.errors import not_found
 from ttchat_tui.storage.listing import Listing

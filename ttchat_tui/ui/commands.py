@@ -86,7 +86,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("newer_version", "Show the newer version", "Transcript", "Show the next version of the selected message or the last reply; so does a click on `›`.", "alt+l", "/newer"),
     Action("edit_message", "Edit a message", "Transcript", "Edit the selected message (a reply too), or your last one, in the prompt; what you send becomes another version.", "alt+e", "/edit-message"),
     Action("branch", "Branch into a new conversation", "Transcript", "Copy everything up to the selected message, or the last one, into a new conversation.", "alt+w", "/fork"),
-    Action("delete_message", "Delete a message", "Transcript", "Delete the selected message with all that follows it; /undo brings it back.", "alt+z", "/delete-message"),
+    Action("delete_message", "Delete a message", "Transcript", "Delete the selected message with all that follows it; /undo brings it back.", "shift+delete", "/delete-message"),
     Action("tree", "Show the tree", "Transcript", "Show all branches of the conversation, and jump to a message.", "alt+t", "/tree"),
     Action("copy_message", "Copy the selected messages", "Transcript", "Copy the Markdown source of the selected messages; without one, the last reply's.", "f8", "/copy"),
     Action("copy_reply", "Copy the last reply", "Transcript", "Copy the last reply's Markdown source, whatever is selected.", slash="/copy-reply"),

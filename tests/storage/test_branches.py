@@ -34,8 +34,7 @@ def test_a_deleted_branch_is_found_again_when_it_is_back(tmp_path: Path) -> None
     store.branches.cut(store.message(reply), asked.id)
     assert found(index, "quinces") == []
     assert [each.message_count for each in store.conversations()] == [1]
-    cut = store.last_deleted()
-    assert cut is not None
+    (cut,) = store.last_deleted()
     assert store.branches.put_back(cut) == reply
     assert found(index, "quinces") == [(home.id, reply)]
     index.close()
@@ -52,7 +51,7 @@ def test_a_deleted_branch_is_purged_with_its_conversation(tmp_path: Path) -> Non
     store.delete(home.id)
     now[0] += 31 * 24 * 3600
     store.purge_deleted()
-    assert store.last_deleted() is None
+    assert store.last_deleted() == []
     store.close()
 
 

@@ -108,6 +108,8 @@ def _members(file: IO[bytes], name: str, report: Report) -> Iterator[SourceFile]
         raise UnreadableError(
             f"the zip cannot be read ({error})", "Unpack it, and import the JSON in it."
         ) from error
+    except (OSError, ValueError) as error:  # its directory names a place before the file's beginning
+        raise UnreadableError("the zip is damaged", "Download it again.") from error
     except RuntimeError as error:
         raise UnreadableError("the zip has a password", "Unpack it, and import the JSON in it.") from error
 

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 MODULES = {
     "jinja2": "jinja2",
     "markdown_it": "markdown-it-py",
+    "tomli_w": "tomli-w",
     "textual_serve": "textual-serve",
 }
 """Import names that differ from the name on the package index."""

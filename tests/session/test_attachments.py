@@ -50,8 +50,9 @@ def test_each_file_goes_in_once_and_not_again_into_a_message_that_has_it() -> No
 def test_a_folder_is_listed_with_folders_first(folder: Path) -> None:
     (folder / "src" / "sub").mkdir()
     (folder / "src" / "b\n\x1b[2J.txt").touch()
+    (folder / "src" / "loop").symlink_to("loop")
     block = attach_mentioned("@src/").text.partition("Attached folder src/:\n")[2]
-    assert block == "```\nsub/\na.py\nb ␛[2J.txt\n```"
+    assert block == "```\nsub/\na.py\nb ␛[2J.txt\nloop\n```"
     for number in range(MOST_LISTED):
         (folder / "src" / "sub" / f"{number:04}").touch()
     (folder / "src" / "sub" / "one-more").touch()
@@ -68,6 +69,7 @@ def test_a_folder_is_listed_with_folders_first(folder: Path) -> None:
         "`@src/a.py`",
         "@missing.py",
         "@/no-such-folder/x @~nobody/x",
+        f"@{'x' * 300}/y @{'x' * 5000}/y @{')' * 300}",
     ],
 )
 def test_an_at_sign_in_ordinary_text_is_left_alone(draft: str) -> None:
@@ -121,6 +123,13 @@ def test_files_together_have_a_limit(folder: Path) -> None:
     (folder / "other").write_bytes(b"x" * (MOST_BYTES // 2 + 1))
     with pytest.raises(AttachmentError, match="other cannot be attached: it has more than the 1 MB"):
         attach_named("", ["half", "other"])
+
+
+def test_a_file_that_fills_the_limit_leaves_nothing_for_others(folder: Path) -> None:
+    (folder / "full").write_bytes(b"x" * MOST_BYTES)
+    (folder / "other").write_text("x")
+    with pytest.raises(AttachmentError, match="other cannot be attached: it has more than the 1 MB"):
+        attach_named("", ["full", "other"])
 
 
 def test_a_hostile_name_is_shown_with_symbols() -> None:

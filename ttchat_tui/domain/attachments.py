@@ -18,6 +18,8 @@ _MENTION: Final = re.compile(
     # Not in an address (me@example.org), not after a backslash.
     r'(?<![A-Za-z0-9_.+%@/\\-])@(?:"(?P<quoted>(?:[^"\\\n]|\\.)+)"|(?P<bare>[^\s@`"\'<>|]+))'
 )
+LONGEST_PATH: Final = 4096
+"""Characters; Linux's limit."""
 TRAILING: Final = ".,;:!?)]}"
 """What may follow a mention in a sentence."""
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ import msgspec
 from pygments.lexers import find_lexer_class_for_filename
 
 from ttchat_tui.domain.attachments import (
+    LONGEST_PATH,
     TRAILING,
     AttachmentError,
     Mention,
@@ -65,7 +66,7 @@ def attach_mentioned(draft: str) -> Attached:
         raise AttachmentError(error.info.message, cure, error.info.kind) from error
 
 
-def attach_named(text: str, names: Iterable[str]) -> Attached:
+def attach_named(text: str, names: Sequence[str]) -> Attached:
     """`text` with these files below it.
 
     Raises:
@@ -75,7 +76,7 @@ def attach_named(text: str, names: Iterable[str]) -> Attached:
     left = MOST_BYTES
     for name in names:
         block = _block(name, left)
-        left -= len(block.encode("utf-8", "replace"))
+        left = max(0, left - len(block.encode("utf-8", "replace")))
         blocks.append(block)
     return Attached(with_blocks(text, blocks), tuple(names))
 
@@ -113,17 +114,17 @@ def _name_in(mention: Mention) -> str:
     """
     if mention.is_quoted:
         return mention.path
-    name = mention.path
+    name = mention.path if len(mention.path) <= LONGEST_PATH else ""
     while name:
         path = expanded(name)
-        if os.path.lexists(path) and ("/" in name or not path.is_dir()):
+        if os.path.lexists(path) and ("/" in name or not os.path.isdir(path)):
             return name
         if name[-1] not in TRAILING:
             break
         name = name[:-1]
     name = mention.path.rstrip(TRAILING)
     first = name[: name.index("/", 1) + 1] if "/" in name[1:] else ""
-    return name if first and expanded(first).is_dir() else ""
+    return name if first and os.path.isdir(expanded(first)) else ""
 
 
 def _block(name: str, most: int) -> str:
@@ -150,12 +151,15 @@ def _block(name: str, most: int) -> str:
 
 
 def _read(path: Path, most: int) -> bytes:
-    """At most `most` bytes. Does not wait for a pipe that has taken the file's place."""
+    """At most `most` bytes. Does not wait: for a pipe that has taken the file's place, or for a log of the kernel's to go on."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError("it is no regular file")
-        return file.read(most)
+        data: bytes | None = file.read(most)
+    if data is None:
+        raise OSError("it has no text now")
+    return data
 
 
 def _text(name: str, data: bytes) -> str:
@@ -173,11 +177,17 @@ def _text(name: str, data: bytes) -> str:
 def _listing(folder: Path) -> str:
     """A line for each entry, folders first."""
     with os.scandir(folder) as entries:
-        found = sorted((not entry.is_dir(), entry.name) for entry in entries)
+        found = sorted((not _is_folder(entry), entry.name) for entry in entries)
     lines = [visible_line(f"{name}{'' if is_file else '/'}") for is_file, name in found[:MOST_LISTED]]
     if len(found) > MOST_LISTED:
         lines.append(f"… and {len(found) - MOST_LISTED:,} more")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    with suppress(OSError):  # a loop of links
+        return entry.is_dir()
+    return False
 
 
 def _language(file_name: str) -> str:

@@ -14,6 +14,7 @@ from textual.timer import Timer
 from textual.widgets import TextArea
 
 from ttchat_tui.config.schema import UiSettings
+from ttchat_tui.domain.attachments import LONGEST_PATH
 from ttchat_tui.ui.commands import BY_NAME, binding
 from ttchat_tui.ui.external_editor import EditorError, edit_on_terminal, editor_command
 from ttchat_tui.ui.keys import canonical_key
@@ -36,8 +37,6 @@ ROWS_SHARE = 3
 DRAFT_PAUSE_S = 0.4
 """Pause in typing, in seconds, after which `DraftChanged` is posted."""
 
-LONGEST_PATH = 4096
-"""Characters; Linux's limit."""
 DEFAULTS = UiSettings()
 
 PLACEHOLDER = "Write a message"

@@ -100,6 +100,30 @@ def test_a_call_walks_for_a_bounded_time_and_the_next_one_continues(tmp_path: Pa
     assert counts[-1] == 20
 
 
+def test_a_flat_folder_and_an_ignored_one_are_walked_in_steps_too(tmp_path: Path) -> None:
+    root = tree(tmp_path, *(f"{number:02}.{end}" for number in range(20) for end in ("o", "py")))
+    (root / ".gitignore").write_text("*.o\n")
+    clock = iter(range(1000))
+    finder = FileFinder(root, clock=lambda: next(clock) * 0.01)
+    assert not finder.find("py").is_complete
+    while not (files := finder.find("py")).is_complete:
+        pass
+    assert len(files.paths) == 20
+
+
+def test_a_pattern_with_many_stars_is_skipped_instead_of_matched_for_minutes(tmp_path: Path) -> None:
+    root = tree(tmp_path, "a" * 200, "b.log", "c/d/e.tmp")
+    (root / ".gitignore").write_text(f"{'*a' * 20}*b\n{'**/a/' * 9}b\n*.l*g\n**/d/*.*mp\n")
+    assert found(root) == [".gitignore", "a" * 200, "c/", "c/d/"]
+
+
+def test_a_folder_that_was_deleted_has_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert [FileFinder().find(typed).paths for typed in ("", "x", "./x")] == [(), (), ()]
+
+
 def test_a_folder_with_too_many_names_is_cut_and_says_so(tmp_path: Path) -> None:
     tree(tmp_path, *(f"{number:03}" for number in range(30)), "a/b", "c/d")
     finder = FileFinder(tmp_path, most=20)

@@ -6,8 +6,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,13 +21,15 @@ from ttchat_tui.session.fuzzy import ranked
 
 MOST_FOUND: Final = 50
 MOST_NAMES: Final = 200_000
-"""A larger folder is walked no further."""
+"""Of a larger folder, no more are searched."""
 STEP_S: Final = 0.03
-"""How long a call of `find` walks, in seconds: the first answer comes after it, whatever the size of the folder."""
+"""How long a call of `find` walks, in seconds; only a single folder's list of names may take longer."""
 FRESH_S: Final = 10.0
 """A walk that ended longer ago is repeated."""
+MOST_STARS: Final = 3
+"""Of a pattern in `.gitignore`, for each part between slashes: five take 15 s to match one name, and no other thread runs."""
 IGNORED: Final = frozenset({".git", ".hg", ".svn", ".jj", "node_modules", "__pycache__", ".venv"})
-_LONGEST_IGNORE_FILE: Final = 1 << 18
+_LONGEST_IGNORE_FILE: Final = 1 << 16
 
 
 class FoundFiles(msgspec.Struct, frozen=True):
@@ -65,8 +68,10 @@ class FileFinder:
         self._names: list[str] = []
         """Relative to the root, shallow ones first."""
         self._folded: list[str] = []
-        self._left: deque[tuple[str, _Ignoring | None]] = deque()
-        """Folders to walk, each with the `.gitignore` that applies to it."""
+        self._walk: Iterator[str] | None = None
+        """What is not in `_names` yet; None between two walks."""
+        self._walked = 0
+        """How many entries the walk has looked at."""
         self._walked_root = ""
         self._ended_s = -FRESH_S
 
@@ -75,52 +80,61 @@ class FileFinder:
 
         Walks for `STEP_S` at most; call it again until `is_complete`.
         """
+        # Not under the lock: a network disk that is gone may never answer.
+        is_exact = bool(typed) and os.path.lexists((self._root or Path()) / expanded(typed))
+        if typed.startswith(("/", "~/", "./", "../")):
+            return FoundFiles(_entries(typed), is_exact=is_exact)
         with self._lock:
-            is_exact = bool(typed) and os.path.lexists((self._root or Path()) / expanded(typed))
-            if typed.startswith(("/", "~/", "./", "../")):
-                return FoundFiles(_entries(typed), is_exact=is_exact)
-            if not self._left and self._clock() - self._ended_s >= FRESH_S:
-                self._begin()
-            self._walk()
+            self._continue()
             places = ranked(typed, self._folded, MOST_FOUND)
             return FoundFiles(
                 tuple(self._names[place] for place in places),
-                is_complete=not self._left,
-                is_cut=len(self._names) >= self.most,
+                is_complete=self._walk is None,
+                is_cut=self._walked >= self.most,
                 is_exact=is_exact,
             )
 
-    def _begin(self) -> None:
-        root = self._root or current_folder()
-        self._walked_root = os.path.realpath(root)
-        self._names, self._folded = [], []
-        self._left = deque([("", _ignoring_above(root))])
-
-    def _walk(self) -> None:
+    def _continue(self) -> None:
+        """Walk on for `STEP_S`; from the root, if the last walk ended long ago."""
         until = self._clock() + STEP_S
-        while self._left and self._clock() < until and len(self._names) < self.most:
-            self._visit(*self._left.popleft())
-        if len(self._names) >= self.most:
-            self._left.clear()
-        if not self._left:
-            self._ended_s = self._clock()
-
-    def _visit(self, folder: str, ignoring: _Ignoring | None) -> None:
-        """Add the entries of `folder`, which ends in a slash unless it is the root."""
-        try:
-            with os.scandir(os.path.join(self._walked_root, folder)) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
-        except OSError:  # not readable, or gone meanwhile: it has nothing to offer
-            return
-        if any(entry.name == ".gitignore" for entry in entries):
-            ignoring = _ignoring_in(os.path.join(self._walked_root, folder), ignoring, depth=len(folder))
-        for entry in entries:
-            name = self._offered(entry, folder)
-            if name and not _is_ignored(name, ignoring):
+        if self._walk is None:
+            if until - STEP_S - self._ended_s < FRESH_S:
+                return
+            self._names, self._folded, self._walked = [], [], 0
+            self._walk = self._entries_below()
+        for name in self._walk:
+            self._walked += 1
+            if name:
                 self._names.append(name)
                 self._folded.append(name.casefold())
+            if self._walked >= self.most:
+                break
+            if self._clock() >= until:
+                return
+        self._walk, self._ended_s = None, self._clock()
+
+    def _entries_below(self) -> Iterator[str]:
+        """The names below the root, shallow ones first; empty for an entry that is not offered."""
+        root = self._root or current_folder()
+        self._walked_root = os.path.realpath(root) if root.is_absolute() else ""  # it has been deleted
+        left: deque[tuple[str, _Ignoring | None]] = deque([("", _ignoring_above(root))])
+        while left:
+            folder, ignoring = left.popleft()
+            path = os.path.join(self._walked_root, folder)
+            try:
+                with os.scandir(path) as found:
+                    entries = sorted(islice(found, self.most), key=lambda entry: entry.name)
+            except OSError:  # not readable, or gone meanwhile: it has nothing to offer
+                continue
+            if any(entry.name == ".gitignore" for entry in entries):
+                ignoring = _ignoring_in(path, ignoring, depth=len(folder))
+            for entry in entries:
+                name = self._offered(entry, folder)
+                if name and _is_ignored(name, ignoring):
+                    name = ""
                 if name.endswith("/"):
-                    self._left.append((name, ignoring))
+                    left.append((name, ignoring))
+                yield name
 
     def _offered(self, entry: os.DirEntry[str], folder: str) -> str:
         """The name of an entry below the root; empty for what is not offered: devices, links out of the root or to folders,
@@ -143,7 +157,7 @@ def _entries(typed: str) -> tuple[str, ...]:
     names: list[str] = []
     try:
         with os.scandir(expanded(f"{folder}/")) as entries:
-            for entry in entries:
+            for entry in islice(entries, MOST_NAMES):
                 if visible_line(entry.name) == entry.name and not (
                     entry.name[0] == "." and wanted[:1] != "."
                 ):
@@ -187,7 +201,9 @@ def _ignoring_in(
 
 
 def _is_pattern(line: str) -> bool:
-    """Git skips a line that is no pattern."""
+    """Git skips a line that is no pattern; here one is skipped too that would be slow to match."""
+    if line.count("**") > MOST_STARS or any(part.count("*") > MOST_STARS for part in line.split("/")):
+        return False
     try:
         GitIgnoreSpec.from_lines([line])
     except ValueError:

@@ -9,6 +9,7 @@ import pytest
 from textual.events import Key, Paste
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
+from textual.widgets.text_area import Selection
 
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, until
@@ -55,7 +56,7 @@ async def burst(pilot: Pilot[None], chat: ChatApp, *keys: str | Paste) -> None:
 
 async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
-    for title in ("An apple", "A [bold]plum[/]"):
+    for title in ("Apple", "Apple [bold]plum[/]", "bell\x07\nline"):
         conversation = chat.store.create_conversation(title=title)
         chat.store.add_user_message(conversation.id, None, "Hi")
     async with running(chat, (60, 20)) as pilot:
@@ -88,11 +89,13 @@ async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
         endings = [row.split()[0].rpartition(".")[2] for row in offered(chat)]
         assert endings == ["md", "json", "jsonl", "html", "txt"]
 
-        await burst(pilot, chat, "ctrl+u", "/open plu")
-        assert "A [bold]plum[/]" in offered(chat)[0]
-        await burst(pilot, chat, "escape", "ctrl+u", "/open app", "tab", "enter")
+        await burst(pilot, chat, "ctrl+u", "/open ")
+        assert len(offered(chat)) == 2, "a title that cannot be typed is not offered"
+        await burst(pilot, chat, "plu")
+        assert "Apple [bold]plum[/]" in offered(chat)[0]
+        await burst(pilot, chat, "escape", "ctrl+u", "/open apple", "enter")
         assert chat.session.conversation is not None
-        assert chat.session.conversation.title == "An apple"
+        assert chat.session.conversation.title == "Apple", "not the newer one that contains it"
         await burst(pilot, chat, "/open quince", "enter")
         assert any("No conversation has the title quince" in toast for toast in chat.toasts())
 
@@ -181,6 +184,11 @@ async def test_a_pasted_path_asks_first(tmp_path: Path, folder: Path) -> None:
         chat.screen.transcript.focus()
         await burst(pilot, chat, Paste(f"'{path}'"), "tab", "x")
         assert prompt.text == f'@"{path}" x'
+        prompt.set_draft("hello old")
+        prompt.focus()
+        prompt.selection = Selection((0, 9), (0, 6))
+        await burst(pilot, chat, Paste(f"{path}\n"), "tab")
+        assert prompt.text == f'hello @"{path}" ', "also in place of words, and with the line's end"
         prompt.set_draft("")
         await burst(pilot, chat, Paste("no path at all"))
         assert offered(chat) == []

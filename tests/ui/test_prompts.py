@@ -176,7 +176,8 @@ async def test_files_are_read_again_when_they_change_also_in_an_open_picker(
     chat = app_with(tmp_path, {"prompts/one.md": "One."})
     async with running(chat) as pilot:
         await until(pilot, lambda: "one" in chat.screen.library.templates)
-        await pilot.press("alt+m")
+        chat.screen.action_template()
+        chat.screen._show_library()  # the files are read before the picker is drawn
         await pilot.pause()
         for name, text in {"two": "Two.", "bad": "+++\n"}.items():
             (chat.paths.prompts_dir / f"{name}.md").write_text(text)

@@ -15,7 +15,6 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import NOTE, Update
 from ttchat_tui.domain.user_paths import expanded
 from ttchat_tui.models.errors import ModelError
-from ttchat_tui.session import name_of
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import Action
@@ -161,7 +160,7 @@ class ChatActions(SidebarScreen):
         except StorageError as error:
             self.show_error(error.info)
             return
-        exact = (each.id for each in conversations if name_of(each).casefold() == wanted)
+        exact = (each.id for each in conversations if each.title.casefold() == wanted)
         containing = (each.id for each in conversations if wanted in each.title.casefold())
         found = next(exact, None) or next(containing, None)
         if found is None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ttchat_tui.domain.text import visible_line
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import TABLE, Action
@@ -132,7 +133,8 @@ class Completing(ChatActions):
             return []
         if self._choices[0] != action.name:
             try:
-                found = list(choices())
+                # What a terminal would not show as it is cannot be typed either: titles and names come from others.
+                found = [(name, about) for name, about in choices() if visible_line(name) == name]
             except StorageError as error:
                 self.show_error(error.info)
                 found = []
@@ -170,7 +172,7 @@ class Completing(ChatActions):
             return
         self._taken = None if offer.is_unfinished else offer.value
         self.close_completions()
-        self.prompt.complete(typed.start, offer.value)
+        self.prompt.complete(typed, offer.value)
 
     def on_completion_list_dismissed(self) -> None:
         if self._typed is not None:

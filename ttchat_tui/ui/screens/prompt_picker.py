@@ -72,6 +72,8 @@ class PromptPicker(Dialog[str]):
 
     def refresh_entries(self) -> None:
         """List the entries again: a file has changed."""
+        if not self.is_mounted:  # the files were read before the list is there; `on_resize` follows
+            return
         options = self.query_one(OptionList)
         at = options.highlighted
         before = self._listed[at].name if at is not None else ""

@@ -152,15 +152,17 @@ class Prompt(EditedArea):
 
     def paste(self, text: str) -> None:
         """`write`, and report a paste of one line, which may be a path."""
-        _, start = self.selection.start
+        text = as_draft(text)
+        _, start = min(self.selection)
         if 1 < len(text) <= LONGEST_PATH and "\n" not in text.strip():
             self._pasted = Typed("pasted path", text, start)
         self.write(text)
 
-    def complete(self, start: int, value: str) -> None:
-        """Replace what is between column `start` and the cursor."""
+    def complete(self, typed: Typed, value: str) -> None:
+        """Replace what is typed, which ends at the cursor."""
         row, column = self.cursor_location
-        result = self.replace(value, (row, start), (row, column), maintain_selection_offset=False)
+        start = (row - typed.text.count("\n"), typed.start)
+        result = self.replace(value, start, (row, column), maintain_selection_offset=False)
         self.move_cursor(result.end_location)
 
     def replace_draft(self, text: str) -> None:

@@ -15,13 +15,14 @@ _ESCAPED: Final = re.compile(r"\\(.)")
 
 
 class Typed(msgspec.Struct, frozen=True):
-    """Something in the cursor's line that ends at the cursor."""
+    """Something that ends at the cursor."""
 
     kind: Literal["command", "argument", "file", "pasted path"]
     text: str
     """The command with its slash, the argument, or the path without `@` and quotes."""
     start: int
-    """The column in which it begins, with `@` and quotes."""
+    """The column in which it begins, with `@` and quotes. Only a paste may have begun in the line before, if it ends with a
+    line end."""
     command: str = ""
     """The command that the argument belongs to."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from tests.ui.chat_app import ChatApp, reply_ended, running, until
 from tests.ui.shell_app import screen_text
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import DraftReturned
+from ttchat_tui.session import attachments
 from ttchat_tui.ui.screens.help import HelpScreen
 from ttchat_tui.ui.widgets.prompt.completion_list import CompletionList
 from ttchat_tui.ui.widgets.transcript.attached import AttachmentRow
@@ -170,6 +173,33 @@ async def test_a_mentioned_file_is_counted_sent_folded_and_comes_back_as_its_men
 
         chat.screen.show_updates([DraftReturned(sent, ErrorInfo(kind="busy", message="Not now."))])
         assert prompt.text == draft
+
+
+async def test_what_is_typed_while_files_are_read_stays_and_a_second_enter_sends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = ChatApp(tmp_path)
+    is_answering = threading.Event()  # the disk
+    read = attachments.attach_mentioned
+
+    def read_late(draft: str) -> attachments.Attached:
+        is_answering.wait(30)
+        return read(draft)
+
+    monkeypatch.setattr(attachments, "attach_mentioned", read_late)
+    async with running(chat) as pilot:
+        prompt = chat.screen.prompt
+        prompt.set_draft("see @src/chat.py")
+        prompt.action_send()
+        await asyncio.sleep(0)
+        prompt.write(" and more")
+        prompt.action_send()
+        is_answering.set()
+        await until(pilot, lambda: bool(chat.session.path))
+        await reply_ended(pilot, chat)
+        await pilot.pause()
+        assert [each.content[:16] for each in chat.session.path[::2]] == ["see @src/chat.py"]
+        assert prompt.text == " and more"
 
 
 async def test_a_pasted_path_asks_first(tmp_path: Path, folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from ttchat_tui.domain.attachments import AttachmentError, find_mentions, mention_of
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.ui import deferred
+from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.completing import Completing
 from ttchat_tui.ui.slash import PlainText, parse_submission
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
@@ -32,12 +33,12 @@ class Attaching(Completing):
     async def attached(self, draft: str) -> str | None:
         """`draft` with the files that it mentions; None if one cannot be attached, which is reported.
 
-        Keys wait meanwhile, so that they reach the draft in the order typed.
+        Keys wait meanwhile for a second or two, so that they reach the draft in the order typed.
         """
         self.workers.cancel_group(self, "count")  # its hint is about a draft that is gone then
         if not find_mentions(draft):
             return draft
-        reading = asyncio.to_thread(deferred.attachments.attach_mentioned, draft)
+        reading = in_daemon_thread(deferred.attachments.attach_mentioned, draft)
         try:
             return (await asyncio.wait_for(reading, READING_S)).text
         except AttachmentError as error:
@@ -59,7 +60,7 @@ class Attaching(Completing):
 
     async def _count_attached(self, draft: str) -> None:
         try:
-            attached = await asyncio.to_thread(deferred.attachments.attach_mentioned, draft)
+            attached = await in_daemon_thread(deferred.attachments.attach_mentioned, draft)
         except AttachmentError as error:
             self.prompt.set_attachments(error.info.message)
             self.show_updates(self.session.count(draft))
@@ -71,7 +72,7 @@ class Attaching(Completing):
     # --- pasted paths
 
     async def on_prompt_path_pasted(self, event: Prompt.PathPasted) -> None:
-        looking = asyncio.to_thread(deferred.attachments.pasted_path, event.typed.text)
+        looking = in_daemon_thread(deferred.attachments.pasted_path, event.typed.text)
         try:
             path = await asyncio.wait_for(looking, ASKING_S)
         except asyncio.TimeoutError:

@@ -148,10 +148,13 @@ class ChatScreen(
         match parse_submission(event.text):
             case PlainText(draft):
                 text = await self.attached(draft)
-                if text is None:
-                    return
+                if text is None or not self.prompt.text.startswith(event.text):
+                    return  # a file cannot be attached; or while files were read, it was sent or changed
+                written_since = self.prompt.text.removeprefix(event.text)
                 self.apply_typed_settings()
                 self.prompt.clear_draft()
+                if written_since:
+                    self.prompt.write(written_since)
                 self.transcript.follow()
                 self.show_updates(self.session.submit(text))
                 self.keep_draft()

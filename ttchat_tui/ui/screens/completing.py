@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from ttchat_tui.domain.text import visible_line
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import TABLE, Action
+from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 from ttchat_tui.ui.widgets.prompt.typed import Offer, Typed, file_offer
@@ -152,7 +152,7 @@ class Completing(ChatActions):
         is_mention = typed.kind == "file"
         is_complete = False
         while not is_complete:
-            found = await asyncio.to_thread(self._finder.find, typed.text)
+            found = await in_daemon_thread(self._finder.find, typed.text)
             is_complete = found.is_complete
             if typed != self._typed:
                 return

@@ -21,6 +21,7 @@ from ttchat_tui.domain.updates import DraftReturned
 from ttchat_tui.session import attachments
 from ttchat_tui.ui.screens.help import HelpScreen
 from ttchat_tui.ui.widgets.prompt.completion_list import CompletionList
+from ttchat_tui.ui.widgets.prompt.typed import Offer
 from ttchat_tui.ui.widgets.transcript.attached import AttachmentRow
 from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
 
@@ -76,6 +77,12 @@ async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
         await until(pilot, lambda: any("tab takes" in line for line in screen_text(chat.app)))
         await pilot.click(CompletionList, offset=(3, 1))
         assert (prompt.text, offered(chat), prompt.has_focus) == ("/reload", [], True)
+        await burst(pilot, chat, "ctrl+u", "/re", "down")
+        shown, typed = chat.screen.query_one(CompletionList), chat.screen._typed
+        assert typed is not None
+        await chat.screen.offer_for(typed, [Offer("/first", "found later"), *shown._offers])
+        await burst(pilot, chat, "enter")
+        assert prompt.text.strip() == "/rename", "what an arrow has chosen stays chosen while more is found"
         await burst(pilot, chat, "ctrl+u", "/tmpx", "enter")
         assert prompt.text == "/tmpx", "enter takes no guess"
 
@@ -115,6 +122,8 @@ async def test_the_list_takes_no_key_that_was_typed_fast_and_escape_only_closes_
         await burst(pilot, chat, "escape", "x@src", "tab")
         assert not prompt.has_focus, "without a list tab moves the focus"
         prompt.focus()
+        await burst(pilot, chat, "ctrl+u", "@cha", "enter")
+        assert (prompt.text, chat.session.path) == ("@src/chat.py ", []), "as when typed slowly"
         await burst(pilot, chat, "ctrl+u", "see @cha", "tab", "and @bob", "enter")
         assert chat.session.path[0].content.startswith(
             "see @src/chat.py and @bob\n\nAttached file src/chat.py:"

@@ -23,7 +23,7 @@ from ttchat_tui.ui.widgets.prompt.typed import Offer
 MOST_ROWS: Final = 8
 WIDEST_TITLE: Final = 28
 LONGEST_WAIT_S: Final = 1.0
-"""How long a tab that was typed ahead waits for something to take, in seconds."""
+"""How long a tab or enter that was typed ahead waits for something to take, in seconds."""
 
 
 class CompletionList(OptionList, can_focus=False):
@@ -54,7 +54,7 @@ class CompletionList(OptionList, can_focus=False):
         return bool(self._offers)
 
     def expect(self) -> None:
-        """Offers are being looked for: until they come, tab waits for them."""
+        """Offers are being looked for: until they come, tab and enter wait for them."""
         self._has_answer.clear()
 
     def show(self, offers: Sequence[Offer], *, above: Region, enter_takes: bool, hint: str = "") -> None:
@@ -63,17 +63,17 @@ class CompletionList(OptionList, can_focus=False):
         `enter_takes`: enter takes the first one. Otherwise enter takes an offer only after an arrow key has chosen it.
         """
         self._has_answer.set()
-        keeps_place = self._is_chosen and [each.value for each in offers] == [x.value for x in self._offers]
-        at = self.highlighted if keeps_place else 0
+        values = [offer.value for offer in offers]
+        chosen = self._offers[self.highlighted or 0].value if self._is_chosen else None
         self._offers, self._enter_takes = offers, enter_takes
         if not offers:
             self.close()
             return
-        self._is_chosen = keeps_place
+        self._is_chosen = chosen in values
         self._place(above, min(len(offers), MOST_ROWS, max(1, above.y - 4)))
         width = max(1, above.width - 4)  # the border, and an option's padding
         self.set_options(Option(_row(offer, offers, width)) for offer in offers)
-        self.highlighted = at
+        self.highlighted = values.index(chosen) if chosen in values else 0
         self.border_subtitle = Content(hint or "tab takes · ↑↓ choose · esc closes")
         self.display = True
 
@@ -84,7 +84,7 @@ class CompletionList(OptionList, can_focus=False):
 
     async def press(self, key: str) -> bool:
         """Whether the list takes this key; `enter` stands for each key that sends."""
-        if key == "tab":
+        if key in ("tab", "enter"):
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._has_answer.wait(), LONGEST_WAIT_S)
         if not self.is_open:

@@ -17,6 +17,7 @@ from ttchat_tui.domain.preset import BUILT_IN
 from ttchat_tui.domain.prompt_template import Variable
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.ui import file_watch
+from ttchat_tui.ui.screens import prompt_picker
 from ttchat_tui.ui.screens.prompt_picker import PromptPicker
 from ttchat_tui.ui.screens.template_form import TemplateForm, ValueField
 from ttchat_tui.ui.widgets.sampling.preset_select import PresetMenu
@@ -173,6 +174,7 @@ async def test_files_are_read_again_when_they_change_also_in_an_open_picker(
             yield {*folders}
 
     monkeypatch.setattr(file_watch.watchfiles, "awatch", awatch)
+    monkeypatch.setattr(prompt_picker, "MOST_LISTED", 2)
     chat = app_with(tmp_path, {"prompts/one.md": "One."})
     async with running(chat) as pilot:
         await until(pilot, lambda: "one" in chat.screen.library.templates)
@@ -183,7 +185,8 @@ async def test_files_are_read_again_when_they_change_also_in_an_open_picker(
             (chat.paths.prompts_dir / f"{name}.md").write_text(text)
         saved.put_nowait(None)
         picker = chat.app.screen
-        await until(pilot, lambda: picker.query_one(OptionList).option_count == 3)
+        await until(pilot, lambda: picker.query_one(OptionList).option_count == 2)
+        assert "1 more match" in "\n".join(screen_text(chat.app))
         assert len(chat.toasts()) == 1
         chat.app.clear_notifications()
         (chat.paths.prompts_dir / "one.md").write_text("Another one.")

@@ -113,6 +113,8 @@ def with_blocks(text: str, blocks: list[str]) -> str:
 def find_blocks(text: str) -> list[Block]:
     """The blocks of a message in order."""
     found: list[Block] = []
+    if "Attached " not in text:  # most messages, and a search line by line is slow
+        return found
     at = 0
     while (label := _LABEL.search(text, at)) is not None:
         closing = re.compile(rf"\n{label[3]}(?=\n|$(?!\n))").search(text, label.end())
@@ -130,7 +132,9 @@ def without_mentioned_blocks(text: str) -> str:
     blocks = find_blocks(text)
     if not blocks:
         return text
-    mentioned = [visible_line(mention.path) for mention in find_mentions(text)]
+    starts, ends = (block.start for block in blocks), (0, *(block.end for block in blocks))
+    draft = "\n".join(text[end:start] for end, start in zip(ends, (*starts, len(text)), strict=True))
+    mentioned = [visible_line(mention.path) for mention in find_mentions(draft)]
     kept: list[str] = []
     at = 0
     for block in blocks:

@@ -16,6 +16,8 @@ from ttchat_tui.domain.text import visible
 Result = TypeVar("Result")
 
 CLOSES: Final = "esc closes"
+MOST_PREVIEWED: Final = 2_000
+"""Characters of a text in a preview, which is drawn again with each key."""
 
 
 class DialogBox(Vertical):
@@ -40,7 +42,8 @@ class Dialog(ModalScreen[Result | None]):
 
     def first_lines(self, text: str) -> str:
         """The lines of `text` for which a preview has room, a quarter of the screen."""
-        return "\n".join(visible(text).split("\n")[: max(3, self.app.size.height // 4)])
+        rows = max(3, self.app.size.height // 4)
+        return visible("\n".join(text[:MOST_PREVIEWED].split("\n")[:rows]))
 
     def action_cancel(self) -> None:
         self.dismiss(None)

@@ -14,13 +14,13 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from ttchat_tui.domain.text import visible, visible_line
-from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.ui.screens.dialog import MOST_PREVIEWED, Dialog
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
 from ttchat_tui.ui.widgets.line_field import LineField
 
 WIDEST_NAME = 24
-MOST_PREVIEWED = 2_000
-"""Characters."""
+MOST_LISTED = 200
+"""The rest is found by the filter: a key takes as long as the list is."""
 
 
 class PromptEntry(NamedTuple):
@@ -57,6 +57,8 @@ class PromptPicker(Dialog[str]):
         self._folder = folder
         self._save = save
         self._example = example
+        self._all: Sequence[PromptEntry] = ()
+        """All entries, as they were when a file last changed."""
         self._listed: list[PromptEntry] = []
         """The entries that match the filter, in the list's order."""
 
@@ -71,39 +73,35 @@ class PromptPicker(Dialog[str]):
         self.refresh_entries()
 
     def refresh_entries(self) -> None:
-        """List the entries again: a file has changed."""
-        if not self.is_mounted:  # the files were read before the list is there; `on_resize` follows
-            return
+        """Read the entries again: a file has changed."""
+        if self.is_mounted:  # otherwise `on_resize` follows
+            self._all = self._entries()
+            self._list_matching()
+
+    @on(Input.Changed)
+    def _list_matching(self) -> None:
         options = self.query_one(OptionList)
         at = options.highlighted
         before = self._listed[at].name if at is not None else ""
         wanted = self.query_one(Input).value.strip().casefold()
-        self._listed = [each for each in self._entries() if wanted in f"{each.name} {each.about}".casefold()]
-        options.set_options(Option(self._line(each)) for each in self._listed)
+        matching = [each for each in self._all if wanted in f"{each.name} {each.about}".casefold()]
+        self._listed = matching[:MOST_LISTED]
+        room = options.scrollable_content_region.width - 2  # an option's padding
+        options.set_options(Option(_line(each, room)) for each in self._listed)
         names = [each.name for each in self._listed]
         if names:
             options.highlighted = names.index(before) if before in names else 0
         self._show_preview()
         keys = "↑↓ choose   enter use   " if names else "" if wanted else f"No files in {self._folder}   "
-        self.query_one(".hint", Static).update(f"{visible(keys)}ctrl+s save the current one")
-
-    def _line(self, entry: PromptEntry) -> Content:
-        room = self.query_one(OptionList).scrollable_content_region.width - 2  # an option's padding
-        width = max(1, min(WIDEST_NAME, room // 2))
-        name = pad_to_cells(cut_to_cells(visible_line(entry.name), width), width)
-        about = cut_to_cells(visible_line(entry.about), max(1, room - width - 2))
-        return Content.assemble(name, "  ", (about, "$text-muted" if entry.is_usable else "$text-error"))
+        more = f"{len(matching) - len(names):,} more match   " if len(matching) > len(names) else ""
+        self.query_one(".hint", Static).update(f"{visible(more + keys)}ctrl+s save the current one")
 
     @on(OptionList.OptionHighlighted)
     def _show_preview(self) -> None:
         at = self.query_one(OptionList).highlighted
         chosen = self._listed[at] if at is not None and at < len(self._listed) else None
-        preview = chosen.preview if chosen is not None else "" if self._entries() else self._example
+        preview = chosen.preview if chosen is not None else "" if self._all else self._example
         self.query_one(".preview", Static).update(visible(preview[:MOST_PREVIEWED]))
-
-    @on(Input.Changed)
-    def _filter_changed(self) -> None:
-        self.refresh_entries()
 
     def action_move(self, step: int) -> None:
         """Move in the list while the focus stays in the field."""
@@ -125,3 +123,11 @@ class PromptPicker(Dialog[str]):
             self.dismiss(self._listed[at].name)
         else:
             self.app.bell()
+
+
+def _line(entry: PromptEntry, room: int) -> Content:
+    """Name and description, in `room` cells."""
+    width = max(1, min(WIDEST_NAME, room // 2))
+    name = pad_to_cells(cut_to_cells(visible_line(entry.name), width), width)
+    about = cut_to_cells(visible_line(entry.about), max(1, room - width - 2))
+    return Content.assemble(name, "  ", (about, "$text-muted" if entry.is_usable else "$text-error"))

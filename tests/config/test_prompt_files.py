@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -141,11 +142,16 @@ def test_missing_folders_have_nothing_and_a_name_that_is_not_there_finds_the_nea
 def test_nothing_is_replaced_and_no_name_leaves_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_new(tmp_path, TEMPLATE_SUFFIX, "a b", "one")
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as no_links:
+        no_links.setattr(os, "link", refuse)
+        write_new(tmp_path, TEMPLATE_SUFFIX, "a b", "one")
     with pytest.raises(ConfigError, match="exists, and is not replaced"):
         write_new(tmp_path, TEMPLATE_SUFFIX, "a b", "two")
     assert (tmp_path / "a b.md").read_text() == "one"
-    for name in ("", "../x", "a/b", ".hidden", "-x", "a\nb", "a\x00", "x" * 81, "dot."):
+    for name in ("", "../x", "a/b", ".hidden", "-x", "a\nb", "a\x00", "é" * 101, "dot."):
         assert name_problem(tmp_path, TEMPLATE_SUFFIX, name)
     assert name_problem(tmp_path, PRESET_SUFFIX, "precise")
     assert [file.name for file in tmp_path.iterdir()] == ["a b.md"]

@@ -21,6 +21,7 @@ from ttchat_tui.ui.screens import prompt_picker
 from ttchat_tui.ui.screens.prompt_picker import PromptPicker
 from ttchat_tui.ui.screens.template_form import TemplateForm, ValueField
 from ttchat_tui.ui.widgets.sampling.preset_select import PresetMenu
+from ttchat_tui.ui.widgets.sampling.system_prompt import SystemPrompt
 
 REVIEW = """+++
 [variables.code]
@@ -152,6 +153,17 @@ async def test_a_preset_sets_system_prompt_sampling_and_model_also_in_a_new_conv
         await pilot.press("ctrl+n")
         await pilot.pause()
         assert (chat.session.system_prompt, menu.value == "mine") == ("", False)
+        chat.session.set_system_prompt("Mine")
+        chat.screen._refresh_settings()
+        await command(pilot, chat, "/preset bare")
+        assert "ctrl+z in its field brings the last system prompt back" in chat.toasts()[-1]
+        await until(pilot, lambda: panel.system_prompt == "x")
+        field = panel.query_one(SystemPrompt)
+        field.undo()
+        await pilot.pause()
+        field.report()
+        await pilot.pause()
+        assert chat.session.system_prompt == "Mine"
         await command(pilot, chat, "/preset bare")
         assert (chat.session.system_prompt, chat.session._opened.sampling) == (
             "x",

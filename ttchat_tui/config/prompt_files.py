@@ -42,7 +42,8 @@ _MOST_BYTES: Final = 1_000_000
 """Larger files are no prompts. The whole folder is read whenever one of its files changes."""
 _UNUSABLE: Final = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]|^[.\s-]|[.\s]$')
 """In a name that the app gives to a file: what some system does not allow, and what hides a file or looks like a flag."""
-_LONGEST_NAME: Final = 80
+_LONGEST_NAME: Final = 200
+"""Bytes; most file systems allow 255 with the suffix."""
 
 
 class _Sampling(msgspec.Struct):
@@ -143,7 +144,9 @@ def name_problem(folder: Path, suffix: str, name: str) -> str:
     """Why a new file cannot have this name, in a sentence; empty if it can."""
     if not name:
         return "Enter a name."
-    if _UNUSABLE.search(name) or len(name) > _LONGEST_NAME:
+    if len(name.encode("utf-8", "replace")) > _LONGEST_NAME:
+        return "The name is too long."
+    if _UNUSABLE.search(name):
         return 'A name has no / \\ : * ? " < > | and no dot or hyphen at its start.'
     if suffix == PRESET_SUFFIX and name in (*BUILT_IN, MODEL_DEFAULT):
         return f"{name} is a built-in preset; choose another name."
@@ -172,8 +175,8 @@ def write_new(folder: Path, suffix: str, name: str, text: str) -> Path:
         ConfigError: the name cannot be used, or the file exists or cannot be written.
     """
     file = folder / f"{name}{suffix}"
-    if problem := name_problem(folder, suffix, name):
-        raise ConfigError(str(file), problem)
+    if fault := name_problem(folder, suffix, name):
+        raise ConfigError(str(file), fault)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")
@@ -182,7 +185,7 @@ def write_new(folder: Path, suffix: str, name: str, text: str) -> Path:
                 output.write(text)
                 output.flush()
                 os.fsync(output.fileno())
-            os.link(temporary, file)  # unlike a rename, it replaces nothing
+            _put_in_place(temporary, file)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
@@ -193,6 +196,16 @@ def write_new(folder: Path, suffix: str, name: str, text: str) -> Path:
             str(file), f"cannot be written ({error.strerror})", cure="make the folder writable for you"
         ) from error
     return file
+
+
+def _put_in_place(temporary: str, file: Path) -> None:
+    """Raises FileExistsError, OSError."""
+    try:
+        os.link(temporary, file)  # unlike a rename, it replaces nothing
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        os.rename(temporary, file)
 
 
 def _text(file: Path) -> str:

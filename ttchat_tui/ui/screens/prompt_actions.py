@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -59,7 +60,8 @@ class PromptActions(ChatActions):
     async def _follow_files(self) -> None:
         await asyncio.to_thread(self.library.read)
         self._show_library()
-        folders = [each for each in (self.library.prompts_dir, self.library.presets_dir) if each.is_dir()]
+        # `Path.is_dir` raises if a folder above them may not be searched.
+        folders = list(filter(os.path.isdir, (self.library.prompts_dir, self.library.presets_dir)))
         if not folders:  # the next picker looks again
             return
         try:
@@ -123,9 +125,17 @@ class PromptActions(ChatActions):
             self.keep_draft()
         else:
             self.attempt(lambda: self.session.set_system_prompt(as_draft(text)))
-            self._refresh_settings()
-            self.notify(f"The system prompt is {visible_line(template.name)} now.", markup=False)
+            words = f"The system prompt is {visible_line(template.name)} now."
+            self.notify(f"{words}{self._show_settings()}", markup=False)
         self.count()
+
+    def _show_settings(self) -> str:
+        """Show the settings that were just changed. Returns how the system prompt before comes back, as a line; empty if
+        there was none."""
+        panel, text = self.sampling_panel, self.session.system_prompt
+        is_replaced = panel is not None and panel.replace_system_prompt(text)
+        self._refresh_settings()
+        return "\nctrl+z in its field brings the last system prompt back." if is_replaced else ""
 
     def _template_entries(self) -> list[PromptEntry]:
         entry = deferred.prompt_picker.PromptEntry
@@ -213,13 +223,14 @@ class PromptActions(ChatActions):
     def _use_preset(self, preset: Preset) -> None:
         self.apply_typed_settings()
         self.attempt(lambda: deferred.presets.apply_preset(self.session, preset))
-        self._refresh_settings()
+        way_back = self._show_settings()
         if self.sampling_panel is not None:
             self.sampling_panel.set_preset(preset.name)
         self.count()
         if preset.model and not (preset.model == self.session.model and self.session.has_model):
             self.session.load(preset.model)
-        self.notify(visible_line(f"{preset.name}: {preset.gives}"), title="Preset", markup=False)
+        words = f"{preset.name}: {preset.gives}" if preset.gives else preset.name
+        self.notify(f"{visible_line(words)}{way_back}", title="Preset", markup=False)
 
     def _preset_entries(self) -> list[PromptEntry]:
         entry = deferred.prompt_picker.PromptEntry

@@ -65,6 +65,12 @@ class SystemPrompt(TextArea):
             self._reported = text
             self.load_text(text)
 
+    def put_in_place(self, text: str) -> None:
+        """Show another system prompt in place of this one, which ctrl+z brings back. Posts nothing."""
+        if text != self.text:
+            self._reported = text
+            self.replace(text, (0, 0), self.document.end)
+
     @on(TextArea.Changed)
     def _begin_pause(self, event: TextArea.Changed) -> None:
         event.stop()

@@ -19,7 +19,10 @@ from tests.ui.shell_app import screen_text
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import DraftReturned
 from ttchat_tui.session import attachments
+from ttchat_tui.ui.screens import attaching
 from ttchat_tui.ui.screens.help import HelpScreen
+from ttchat_tui.ui.textual_patches.key_gate import is_idle
+from ttchat_tui.ui.widgets.prompt import completion_list
 from ttchat_tui.ui.widgets.prompt.completion_list import CompletionList
 from ttchat_tui.ui.widgets.prompt.typed import Offer
 from ttchat_tui.ui.widgets.transcript.attached import AttachmentRow
@@ -34,6 +37,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (work / "my notes.md").write_text("one\ntwo\n")
     (work / "picture.png").write_bytes(b"\x89PNG\0")
     monkeypatch.chdir(work)
+    for module, limit in (
+        (attaching, "READING_S"),
+        (attaching, "ASKING_S"),
+        (completion_list, "LONGEST_WAIT_S"),
+    ):
+        monkeypatch.setattr(module, limit, 60.0)  # not a question of the machine's load
     return work
 
 
@@ -53,9 +62,9 @@ async def burst(pilot: Pilot[None], chat: ChatApp, *keys: str | Paste) -> None:
         else:
             for letter in key:
                 await chat.app._post_message(Key(_character_to_key(letter), letter))
-    # Keys that wait for each other are let in one by one.
-    await until(pilot, lambda: chat.app._key_gate._task is None)
-    await pilot.pause()
+    # Keys that wait for each other are let in one by one; the last one has an effect when no handler waits any more.
+    gate = chat.app._key_gate
+    await until(pilot, lambda: gate._task is None and all(map(is_idle, gate._pumps())))
 
 
 async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
@@ -82,7 +91,7 @@ async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
         assert typed is not None
         await chat.screen.offer_for(typed, [Offer("/first", "found later"), *shown._offers])
         await burst(pilot, chat, "enter")
-        assert prompt.text.strip() == "/rename", "what an arrow has chosen stays chosen while more is found"
+        assert prompt.text.strip() == "/recall", "what an arrow has chosen stays chosen while more is found"
         await burst(pilot, chat, "ctrl+u", "/tmpx", "enter")
         assert prompt.text == "/tmpx", "enter takes no guess"
 

@@ -62,6 +62,28 @@ def test_a_line_may_continue_and_may_begin_with_a_slash(store: ConversationStore
     assert said == ["one\ntwo", "/etc/hosts"]
 
 
+def test_a_typed_line_takes_the_files_with_it_that_it_mentions_and_a_piped_one_does_not(
+    store: ConversationStore,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.py").write_text("x = 1\n")
+    (tmp_path / "b").write_bytes(b"\0")
+    said: list[str] = []
+    for is_on_terminal in (True, False):
+        with scripted_session(Script(), store=store) as session:
+            read = reader("see @a.py", "see @b")
+            paths = invocation(None).paths
+            Repl(Driver(session), paths, keeps_history=False, is_on_terminal=is_on_terminal, read=read).run()
+            said += [message.content for message in session.path if message.role == "user"]
+    assert said == ["see @a.py\n\nAttached file a.py:\n```python\nx = 1\n```", "see @a.py", "see @b"]
+    out, err = capsys.readouterr()
+    assert "Attached: a.py\n" in out
+    assert "b cannot be attached: it is no text" in err
+
+
 def test_control_bytes_of_a_model_are_shown_and_not_sent_to_the_terminal(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,6 +31,7 @@ NOTHING_OPEN: Final = ErrorInfo(kind="nothing_to_do", message="The conversation 
 
 ABOUT_LINES: Final = """\
 A line that ends with \\ continues on the next one. A line that begins with // is sent with one /.
+@FILE in a line attaches the file, @"MY FILE" one with spaces, @FOLDER/ the names in a folder.
 Ctrl+c stops a reply and keeps its text so far.
 """
 

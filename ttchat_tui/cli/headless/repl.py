@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ttchat_tui.cli.errors import DONE
+from ttchat_tui.cli.errors import DONE, show_error
 from ttchat_tui.cli.headless.answers import Answers
 from ttchat_tui.cli.headless.commands import Commands
 from ttchat_tui.cli.headless.driver import Driver
 from ttchat_tui.cli.headless.line_history import line_history
 from ttchat_tui.config.paths import Paths
+from ttchat_tui.domain.attachments import AttachmentError
+from ttchat_tui.domain.text import visible_line
+from ttchat_tui.session.attachments import attach_mentioned
 
 ASK: Final = "> "
 MORE: Final = "... "
@@ -71,8 +74,21 @@ class Repl:
         if text.startswith("/") and not text.startswith("//"):
             return self._commands.run(text[1:])
         if text.strip():
-            return self._answers.send(text.removeprefix("/") if text.startswith("//") else text)
+            return self._send(text.removeprefix("/") if text.startswith("//") else text)
         return None
+
+    def _send(self, text: str) -> int | None:
+        """Send a line, if somebody typed it with the files that it mentions: a pipe may have anybody's text."""
+        if self._is_on_terminal:
+            try:
+                attached = attach_mentioned(text)
+            except AttachmentError as error:
+                show_error(error.info)
+                return None
+            if attached.names:
+                self._answers.remark(f"Attached: {', '.join(map(visible_line, attached.names))}")
+            text = attached.text
+        return self._answers.send(text)
 
     def _read(self) -> str:
         lines = [self._read_line(ASK if self._is_on_terminal else "")]

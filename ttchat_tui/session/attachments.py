@@ -9,7 +9,7 @@ import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -156,7 +156,7 @@ def _read(path: Path, most: int) -> bytes:
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError("it is no regular file")
-        data: bytes | None = file.read(most)
+        data = cast("bytes | None", file.read(most))
     if data is None:
         raise OSError("it has no text now")
     return data

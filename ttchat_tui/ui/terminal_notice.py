@@ -70,8 +70,8 @@ def _way_of(environment: Mapping[str, str]) -> NoticeWay:
 
 
 def _line(text: str, length: int) -> str:
-    """Without semicolons, which separate the fields of OSC 777."""
-    line = visible_line(text[: 4 * length]).strip().replace(";", ",")
+    """Without tabs, which end the sequence in some terminals, and semicolons, which separate the fields of OSC 777."""
+    line = " ".join(visible_line(text[: 4 * length]).split()).replace(";", ",")
     return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
 
 

@@ -137,6 +137,39 @@ def test_a_message_that_is_being_edited_keeps_its_place_and_is_waited_for(start:
     assert chat.asked == ["count", "A", "b"]
 
 
+@pytest.mark.parametrize(("kind", "waiting"), [("disk_full", ["a", "b"]), ("not_found", ["b"])])
+def test_an_edited_message_that_cannot_be_stored_returns_and_is_not_sent_as_it_was(
+    start: Start, monkeypatch: pytest.MonkeyPatch, kind: str, waiting: list[str]
+) -> None:
+    chat = Asked(start)
+    chat.session.submit("a")
+    chat.session.submit("b")
+    chat.session.queue.begin_edit(chat.session.queue.messages[0].id)
+    chat.finish()
+
+    def refuse(*_: object) -> None:
+        raise StorageError(ErrorInfo(kind=kind, message="No."))
+
+    monkeypatch.setattr(chat.store.queue, "edit", refuse)
+    assert [each.text for each in of_kind(chat.session.queue.end_edit("A"), DraftReturned)] == ["A"]
+    assert (chat.waiting, chat.session.queue.is_held) == (waiting, True)
+    assert chat.asked == ["count"]
+
+
+def test_a_message_that_returns_to_the_prompt_is_not_in_the_queue(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = Asked(start)
+
+    def refuse(*_: object) -> None:
+        raise StorageError(ErrorInfo(kind="io", message="The disk does not answer."))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ttchat_tui.storage.queue._own", refuse)
+        assert of_kind(chat.session.submit("second"), DraftReturned)
+    assert chat.store.queue.messages() == [], "it is in the prompt again, and only there"
+
+
 def test_stopping_holds_the_queue_until_it_is_released(start: Start) -> None:
     chat = Asked(start)
     chat.session.submit("second")
@@ -167,6 +200,16 @@ def test_a_failed_reply_holds_the_queue(start: Start) -> None:
     chat.finish_all(2)
     assert chat.asked == ["count", "fails"]
     assert (chat.waiting, chat.session.queue.is_held) == (["third"], True)
+
+
+def test_the_failure_of_a_reply_that_was_left_holds_nothing(start: Start) -> None:
+    chat = Asked(start)
+    chat.session.submit("second")
+    assert chat.session.running is not None
+    failed = ErrorInfo(kind="engine_died", message="It crashed.")
+    left = GenerationFinished(chat.session.running.request.id - 1, "error", error=failed)
+    assert chat.session.apply(left) == []
+    assert not chat.session.queue.is_held
 
 
 def test_a_prompt_that_is_too_long_returns_and_holds_the_rest(start: Start) -> None:
@@ -338,6 +381,16 @@ def test_the_queue_of_a_process_is_taken_over_once_it_has_ended(start: Start) ->
         chat.session.queue.restore()
         assert chat.waiting == waiting
     assert chat.session.queue.is_held
+
+
+def test_a_session_that_is_not_kept_takes_no_messages_over(start: Start) -> None:
+    chat = Asked(start)
+    chat.session.submit("second")
+    with chat.store._database.transaction() as transaction:
+        transaction.execute("UPDATE queue SET writer = 'of a process that has ended'")
+    chat.store.mode = "read-only"  # its changes are in a copy: the next start would send them again
+    chat.session.queue.restore()
+    assert chat.waiting == []
 
 
 def test_the_end_of_the_app_reports_waiting_messages_only_if_nothing_is_kept(

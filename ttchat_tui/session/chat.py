@@ -311,8 +311,10 @@ class ChatSession(Conversations):
                 | GenerationFinished()
             ):
                 has_failed = isinstance(event, GenerationFinished) and event.error is not None
-                applied = [*self._runner.apply(event), *self.side_requests.apply(event)]
-                held = self.queue.hold() if has_failed else []  # the next one would fail too
+                replied = self._runner.apply(event)
+                # The next one would fail too. Of a side request or a reply that was left, nothing is applied here.
+                held = self.queue.hold() if has_failed and replied else []
+                applied = [*replied, *self.side_requests.apply(event)]
                 return self._marked([*applied, *held, *self._begin_next(), *self.titles.after(applied)])
             case _:
                 assert_never(event)

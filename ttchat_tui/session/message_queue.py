@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ttchat_tui.domain.conversation import QueuedMessage
-from ttchat_tui.domain.updates import ConversationsChanged, QueueChanged, Update
+from ttchat_tui.domain.updates import ConversationsChanged, DraftReturned, QueueChanged, Update
 from ttchat_tui.storage.conversations import ConversationStore
-from ttchat_tui.storage.errors import not_found
+from ttchat_tui.storage.errors import StorageError, not_found
 
 
 class MessageQueue:
@@ -78,17 +78,18 @@ class MessageQueue:
         return [QueueChanged(), *self._begin_next()]
 
     def restore(self) -> list[Update]:
-        """Take over what processes that have ended left, and what waits in a restored conversation. The queue is then held.
-        Raises StorageError."""
+        """Take over what processes that have ended left (unless nothing of this session is kept: then they would be sent
+        again), and what waits in a restored conversation. The queue is then held. Raises StorageError."""
         known = {each.id for each in self.messages}
-        self._store.queue.adopt()
-        self.refresh()
+        if self._store.mode == "read-write":
+            self._set(self._store.queue.adopt())
+        else:
+            self.refresh()
         return self.hold() if any(each.id not in known for each in self.messages) else []
 
     def add(self, conversation_id: int, text: str, candidates: int) -> list[Update]:
         """Add a message at the end. Raises StorageError."""
-        self._store.queue.add(conversation_id, text, candidates)
-        self.refresh()
+        self._set(self._store.queue.add(conversation_id, text, candidates))
         return [QueueChanged(), ConversationsChanged()]
 
     def begin_edit(self, message_id: int) -> QueuedMessage:
@@ -98,18 +99,23 @@ class MessageQueue:
         return message
 
     def end_edit(self, text: str | None) -> list[Update]:
-        """Store the new text of the edited message; None leaves it as it was. Raises StorageError."""
+        """Store the new text of the edited message; None leaves it as it was. A text that cannot be stored returns to the
+        prompt, and the queue is held: the message in it is not what the user wants to send."""
         message_id, self._edited_id = self._edited_id, None
+        failed: list[Update] = []
         if text is not None and message_id is not None:
-            self._store.queue.edit(self._find(message_id), text)
-            self.refresh()
-        return [QueueChanged(), ConversationsChanged(), *self._begin_next()]
+            try:
+                self._set(self._store.queue.edit(self._find(message_id), text))
+            except StorageError as error:
+                if error.info.kind == "not_found":
+                    self._set([each for each in self.messages if each.id != message_id])
+                failed = [DraftReturned(text, error.info), *self.hold()]
+        return [*failed, QueueChanged(), ConversationsChanged(), *self._begin_next()]
 
     def drop(self, message_id: int) -> list[Update]:
         """Delete a message unsent. Raises StorageError."""
         message = self._find(message_id)
-        self._store.queue.drop(message)
-        self.remove(message)
+        self._set(self._store.queue.drop(message))
         self._leave_empty(message.conversation_id)
         return [QueueChanged(), ConversationsChanged()]
 
@@ -119,8 +125,7 @@ class MessageQueue:
         at = self.messages.index(message)
         if not 0 <= at + step < len(self.messages):
             return []
-        self._store.queue.swap(message, self.messages[at + step])
-        self.refresh()
+        self._set(self._store.queue.swap(message, self.messages[at + step]))
         return [QueueChanged()]
 
     def _find(self, message_id: int) -> QueuedMessage:

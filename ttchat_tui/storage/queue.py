@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from typing import Final
 
@@ -12,7 +13,7 @@ from ttchat_tui.storage.titles import title_from
 from ttchat_tui.storage.writers import has_writer_ended, this_process
 
 THIS: Final = "This queued message"
-"""The subject of errors about one that is gone: sent, dropped, or taken over by another window."""
+"""The subject of errors about one that is gone: sent or dropped, perhaps in a window that has taken it over."""
 
 MOST_CANDIDATES: Final = 1_000
 """A damaged row asks for no more."""
@@ -25,7 +26,8 @@ _OWN: Final = """
 
 
 class StoredQueue:
-    """One transaction per call. Every method may raise `StorageError`; then nothing has changed."""
+    """One transaction per call, in which the queue is read again. Every method may raise `StorageError`; then nothing has
+    changed."""
 
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._database = database
@@ -33,19 +35,10 @@ class StoredQueue:
 
     def messages(self) -> list[QueuedMessage]:
         """This process's queue, first to last, without those of deleted conversations."""
-        return [
-            QueuedMessage(
-                id=row["id"],
-                conversation_id=row["conversation_id"],
-                title=text_from(row["title"]),
-                content=text_from(row["content"]),
-                candidates=_candidates_from(row["candidates"]),
-            )
-            for row in self._database.rows(_OWN, this_process().encoded())
-        ]
+        return list(map(_queued_from, self._database.rows(_OWN, this_process().encoded())))
 
-    def adopt(self) -> None:
-        """Take over what processes that have ended left in their queues."""
+    def adopt(self) -> list[QueuedMessage]:
+        """Take over what processes that have ended left in their queues. Returns this process's queue."""
         now = self._clock()
         with self._database.transaction() as transaction:
             rows = transaction.execute("SELECT id, writer, created_at FROM queue").fetchall()
@@ -58,9 +51,11 @@ class StoredQueue:
                 "UPDATE queue SET writer = ? WHERE id = ?",
                 [(this_process().encoded(), each) for each in ended],
             )
+            return _own(transaction)
 
-    def add(self, conversation_id: int, content: str, candidates: int) -> None:
-        """Add a message at the end. On return it is safe from a power loss. An untitled conversation is named after it."""
+    def add(self, conversation_id: int, content: str, candidates: int) -> list[QueuedMessage]:
+        """Add a message at the end, and return the queue. On return the message is safe from a power loss. An untitled
+        conversation is named after it."""
         now = self._clock()
         with self._database.transaction(is_durable=True) as transaction:
             added = transaction.insert(
@@ -75,21 +70,24 @@ class StoredQueue:
                 " WHERE id = ? AND deleted_at IS NULL",
                 (now, title_from(content), conversation_id),
             )
+            return _own(transaction)
 
-    def edit(self, message: QueuedMessage, content: str) -> None:
-        """Raises StorageError, kind `not_found`."""
+    def edit(self, message: QueuedMessage, content: str) -> list[QueuedMessage]:
+        """Returns the queue. Raises StorageError, kind `not_found`."""
         with self._database.transaction(is_durable=True) as transaction:
             transaction.change(THIS, "UPDATE queue SET content = ? WHERE id = ?", (content, message.id))
             _rename_after(transaction, message, title_from(content))
+            return _own(transaction)
 
-    def drop(self, message: QueuedMessage) -> None:
-        """Raises StorageError, kind `not_found`."""
+    def drop(self, message: QueuedMessage) -> list[QueuedMessage]:
+        """Delete a message, and return the queue. Raises StorageError, kind `not_found`."""
         with self._database.transaction() as transaction:
             transaction.change(THIS, "DELETE FROM queue WHERE id = ?", (message.id,))
             _rename_after(transaction, message, "")
+            return _own(transaction)
 
-    def swap(self, one: QueuedMessage, other: QueuedMessage) -> None:
-        """Exchange the places of two messages. Raises StorageError, kind `not_found`."""
+    def swap(self, one: QueuedMessage, other: QueuedMessage) -> list[QueuedMessage]:
+        """Exchange the places of two messages, and return the queue. Raises StorageError, kind `not_found`."""
         with self._database.transaction() as transaction:
             places = {
                 each.id: row["place"]
@@ -100,6 +98,21 @@ class StoredQueue:
                 transaction.change(
                     THIS, "UPDATE queue SET place = ifnull(?, place) WHERE id = ?", (place, each.id)
                 )
+            return _own(transaction)
+
+
+def _own(transaction: Transaction) -> list[QueuedMessage]:
+    return list(map(_queued_from, transaction.execute(_OWN, (this_process().encoded(),))))
+
+
+def _queued_from(row: sqlite3.Row) -> QueuedMessage:
+    return QueuedMessage(
+        id=row["id"],
+        conversation_id=row["conversation_id"],
+        title=text_from(row["title"]),
+        content=text_from(row["content"]),
+        candidates=_candidates_from(row["candidates"]),
+    )
 
 
 def _candidates_from(value: object) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ttchat_tui.domain.updates import DraftReturned
+from ttchat_tui.domain.attachments import without_mentioned_blocks
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import BY_NAME, keys_label
@@ -50,9 +50,8 @@ class Queueing(ChatActions):
         )
 
     def restore_queue(self) -> None:
-        """Show what waited when an earlier process ended, held. Not in a session that cannot send it for good."""
-        if self.session.storage_mode == "read-write":
-            self.attempt(self.session.queue.restore)
+        """Show what waited when an earlier process ended, held."""
+        self.attempt(self.session.queue.restore)
 
     def action_focus_queue(self) -> None:
         if self._queue_panel is None or not self.session.queue.messages:
@@ -97,17 +96,14 @@ class Queueing(ChatActions):
         if event.change == "edit":
             self._edit_queued(event.message_id)
         elif self.attempt(lambda: self.session.queue.drop(event.message_id)):
-            self.prompt.remember(event.content)
+            self.prompt.remember(without_mentioned_blocks(event.content))
             self.notify("Dropped. ↑ in the prompt brings it back.", markup=False)
 
     def _edit_queued(self, message_id: int) -> None:
         queue = self.session.queue
 
         def keep(text: str | None) -> None:
-            try:
-                self.show_updates(queue.end_edit(text))
-            except StorageError as error:
-                self.show_updates([DraftReturned(text or "", error.info)])
+            self.show_updates(queue.end_edit(text))
 
         try:
             message = queue.begin_edit(message_id)

@@ -45,6 +45,56 @@ store.close()
 """
 
 
+CHANGES_THE_QUEUE_UNTIL_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ttchat_tui.storage.opening import open_store
+
+path = Path(sys.argv[1])
+CHANGES = (
+    lambda store, one, two: store.queue.swap(one, two),
+    lambda store, one, two: store.queue.edit(one, "edited"),
+    lambda store, one, two: store.add_user_message(one.conversation_id, None, one.content, queued_id=one.id),
+)
+
+def killed_at(statement, change, one, two):
+    store = open_store(path)
+    def run(_):
+        nonlocal statement
+        statement -= 1
+        if statement < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    store._database._connection.set_trace_callback(run)
+    change(store, one, two)
+    os._exit(0)
+
+def queue_and_sent():
+    store = open_store(path)
+    found = store.queue.adopt(), store.recent_prompts()
+    store.close()
+    return found
+
+store = open_store(path)
+home = store.create_conversation().id
+store.queue.add(home, "one", 1)
+store.queue.add(home, "two", 1)
+store.close()
+for change in CHANGES:
+    seen = {}
+    (one, two), _ = queue_and_sent()
+    for statement in range(100):
+        child = os.fork()
+        if not child:
+            killed_at(statement, change, one, two)
+        os.waitpid(child, 0)
+        queue, sent = queue_and_sent()
+        seen[",".join(each.content for each in queue) + ";" + ",".join(sent)] = None
+        if len(seen) > 1:
+            break
+    print(statement, *seen, flush=True)
+"""
+
+
 def start(script: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -78,6 +128,15 @@ def test_kill_9_loses_nothing_that_was_said_and_marks_the_reply(path: Path) -> N
     assert store.resume_reply(reply_id).status == "streaming"
     store.close()
     beside.close()
+
+
+def test_kill_9_between_any_two_statements_leaves_the_queue_as_before_or_after(path: Path) -> None:
+    lines = start(CHANGES_THE_QUEUE_UNTIL_KILLED, str(path)).communicate(timeout=60)[0].splitlines()
+    statements, states = zip(*(line.split(" ", 1) for line in lines), strict=True)
+    assert states == ("one,two; two,one;", "two,one; edited,one;", "edited,one; one;edited"), (
+        "sent or queued, once"
+    )
+    assert min(map(int, statements)) >= 4, "it was killed between them"
 
 
 def test_two_instances_write_two_hundred_messages_each_into_one_database(path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,19 @@ def test_after_kill_9_the_next_start_shows_the_reply_as_interrupted(
     again.until("● ready")
     again.type("/continue\r")
     again.until("generating")
+
+
+def test_after_kill_9_every_message_is_sent_or_queued_once(paced: App, tmp_path: Path) -> None:
+    paced.until("● ready")
+    paced.type("one\r")
+    paced.until("generating")
+    paced.type("two\rthree\r")
+    paced.until("2 messages wait")
+    paced.kill(signal.SIGKILL)
+    assert paced.until_end() == -signal.SIGKILL
+    with closing(open_store(tmp_path / "data" / "conversations.db")) as store:
+        assert [each.content for each in store.queue.adopt()] == ["two", "three"]
+        assert store.recent_prompts() == ["one"]
 
 
 def test_the_death_of_the_engine_is_reported_and_a_reload_restores_it(paced: App) -> None:

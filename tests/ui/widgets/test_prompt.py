@@ -345,6 +345,8 @@ async def test_vi_keys_edit_the_draft_and_the_border_has_the_mode() -> None:
         assert prompt.text == "two"
         await pilot.press(*"xxu")
         assert prompt.text == "wo", "each command is undone alone"
+        await pilot.press("c", "w", *"fo", "left", "backspace", "escape", "u")
+        assert prompt.text == "wo", "with all that it has inserted"
         await pilot.press("u", *"0vl")
         assert shown() == ("two", "visual", "t"), "the second character is under the cursor"
         await pilot.press("c", *"f", "enter")

@@ -41,7 +41,7 @@ MORE_EDITING: Mapping[EditingStyle, tuple[tuple[str, str], ...]] = {
         ("esc", "Normal mode; from there it stops the reply"),
         ("i a I A o O", "Write: before, after, at an end, on a new line"),
         ("h j k l w b e 0 ^ $ gg", "Move; G and counts too"),
-        ("d c y, x D C", "Delete, change or copy what is moved over"),
+        ("d c y, x X s S D C Y", "Delete, change or copy what is moved over"),
         ("v", "Select; then d, c or y"),
         ("p P u ctrl+r", "Put what was deleted, undo, redo"),
     ),

@@ -74,6 +74,9 @@ de              |one two        |\stwo
 d$              ab|cd\ne        a|b\ne
 D               ab|cd\ne        a|b\ne
 D               |ab             |
+X               ab|c            a|c
+X               a\n|b           a\n|b
+2X              abc|d           a|d
 d0              ab|cd           |cd
 d^              \s\sab|cd       \s\s|cd
 dj              |a\nb\nc        |c
@@ -92,6 +95,7 @@ ddp             |a\nb\nc        b\n|a\nc
 xp              |ab             b|a
 x3p             |ab             baa|a
 p               |ab             |ab
+Yp              a|b\nc          ab\n|ab\nc
 """
 
 INSERTING = r"""
@@ -109,6 +113,10 @@ cw              one| two        one|two
 cc              a\nb|c\nd       a\n|\nd
 2cc             |a\nb\nc        |\nc
 C               ab|cd\ne        ab|\ne
+s               a|bc            a|c
+s               |               |
+2s              a|bcd           a|d
+S               a\nb|c\nd       a\n|\nd
 c$              ab|cd           ab|
 cb              one |two        |two
 """
@@ -145,6 +153,44 @@ def rows(*tables: str) -> list[tuple[str, str, str]]:
             before, after = (each.replace("\\n", "\n").replace("\\s", " ") for each in texts)
             found.append((keys, before, after))
     return found
+
+
+UNDOING = r"""
+xxu             |abc            |bc
+xxuu            |abc            |abc
+xx2u            |abc            |abc
+xu              |abc            |abc
+uu              a|bc            a|bc
+xxuu^^          |abc            |c
+xux^            |abc            |bc
+cwXY.uxx        |one two        |e two
+A.five.u        |one            on|e
+ione\ntwo.u     |x              |x
+ia.ib.u         |x              |ax
+ddu             a\n|b\nc        a\n|b\nc
+ofive.u         on|e            on|e
+"""
+"""`.` is escape, `^` ctrl+r."""
+
+
+def typed(keys: str, buffer: Buffer) -> Buffer:
+    """The buffer after the keys, which begin in normal mode and may write text."""
+    vi = Vi()
+    vi.press("escape", None, Buffer("", 0))
+    vi.load(buffer.text)
+    for each in keys:
+        key = {".": "escape", "^": "ctrl+r"}.get(each, each)
+        outcome = vi.press(key, key if key == each else None, buffer)
+        if isinstance(outcome, Buffer):
+            buffer = outcome
+        elif vi.is_writing:
+            buffer = Buffer(buffer.text[: buffer.at] + each + buffer.text[buffer.at :], buffer.at + 1)
+    return buffer
+
+
+@pytest.mark.parametrize(("keys", "before", "expected"), rows(UNDOING))
+def test_undo_takes_back_whole_commands_with_what_they_insert(keys: str, before: str, expected: str) -> None:
+    assert typed(keys.replace("\\n", "\n"), buffer_of(before)) == buffer_of(expected)
 
 
 def after(keys: str, buffer: Buffer) -> tuple[Buffer, Vi, Outcome]:
@@ -205,9 +251,9 @@ def place_of(text: str, at: int) -> tuple[int, int]:
 
 MOTIONS = [*"hjklwbe0^$G", "gg"]
 COUNTED = [
-    *MOTIONS, *(o + m for o in "dcy" for m in (*MOTIONS, o)), *"xDC", "yyp", "yyP", "ywp", "ywP", "xp", "ddP",
+    *MOTIONS, *(o + m for o in "dcy" for m in (*MOTIONS, o)), *"xXDC", "yyp", "yyP", "ywp", "ywP", "xp", "ddP",
 ]  # fmt: skip
-PLAIN = [*"iaIAoO", *(f"v{m}{o}" for o in "dcy" for m in MOTIONS)]
+PLAIN = [*"iaIAoOsS", *(f"v{m}{o}" for o in "dcy" for m in MOTIONS)]
 TEXTS = ["", "one", "one two, three", "a.b(c)  d_e", "  in\n\n  two  \nthree four", "x\n y\n  z 9"]
 
 

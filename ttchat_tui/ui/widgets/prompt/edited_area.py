@@ -50,12 +50,22 @@ class EditedArea(TextArea):
                 self.action_cursor_down()
             case "undo":
                 self.action_undo()
-            case "redo":
-                self.action_redo()
             case _:
                 assert_never(outcome)
+        if isinstance(outcome, str) and not self.is_writing:
+            self._rest_on_character()
         self._show_mode()
         return outcome is not None
+
+    def load_text(self, text: str) -> None:
+        super().load_text(text)
+        if self._editing is not None:
+            self._editing.load(self.text)
+
+    def _rest_on_character(self) -> None:
+        """The cursor is on a character, unless its line has none."""
+        line, column = self.cursor_location
+        self.move_cursor((line, min(column, max(0, len(self.document[line]) - 1))))
 
     def _show_buffer(self, before: str, after: Buffer) -> None:
         """Make the one edit that leads from the text `before` to `after`, and move cursor and selection."""

@@ -59,6 +59,7 @@ class Caret:
         text, at = "\n".join(lines), starts[self.at.line] + self.at.column
         anchor = None if self.start is None else starts[self.start.line] + self.start.column
         outcome: Outcome = "moved"
+        self._vi.load(text)  # the text changes by itself, and nothing is undone
         for key in keys:
             done = self._vi.press(key, key, Buffer(text, at, anchor))
             if isinstance(done, Buffer):

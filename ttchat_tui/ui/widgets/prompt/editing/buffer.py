@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 
@@ -14,7 +16,7 @@ class Buffer(NamedTuple):
     anchor: int | None = None
 
 
-Command: TypeAlias = Literal["undo", "redo", "older", "newer"]
+Command: TypeAlias = Literal["undo", "older", "newer"]
 """What only the prompt can do. older, newer: up and down, at the edge of the draft to other prompts."""
 
 Outcome: TypeAlias = Buffer | Command | None
@@ -40,6 +42,10 @@ class Editing(Protocol):
 
     def begin(self) -> None:
         """Text is written now, whatever the mode was: a new draft, a paste."""
+        ...
+
+    def load(self, text: str) -> None:
+        """Another text is in the field: what was done to the one before cannot be undone."""
         ...
 
 
@@ -70,6 +76,11 @@ def index_of(text: str, location: tuple[int, int]) -> int:
 def difference(before: str, after: str) -> tuple[int, int, str]:
     """The one edit that makes `after` of `before`: from index, to index, and what is there instead."""
     most = min(len(before), len(after))
-    start = next((at for at in range(most) if before[at] != after[at]), most)
-    tail = next((at for at in range(most - start) if before[-1 - at] != after[-1 - at]), most - start)
+    start = _longest(most, lambda size: before[:size] == after[:size])
+    tail = _longest(most - start, lambda size: before[len(before) - size :] == after[len(after) - size :])
     return start, len(before) - tail, after[start : len(after) - tail]
+
+
+def _longest(most: int, is_equal: Callable[[int], bool]) -> int:
+    """The highest size up to `most` that is equal, by bisection: a draft may have a million characters."""
+    return bisect.bisect_left(range(1, most + 1), True, key=lambda size: not is_equal(size))

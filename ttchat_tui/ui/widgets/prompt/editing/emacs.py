@@ -33,6 +33,9 @@ class Emacs:
     def begin(self) -> None:
         self._is_killing = False
 
+    def load(self, text: str) -> None:
+        self._is_killing = False
+
     def press(self, key: str, character: str | None, buffer: Buffer) -> Outcome:
         if key in KILLS:
             return self._kill(*_killed_by(key, buffer), buffer)

@@ -1,6 +1,7 @@
 """A part of vi: modes, counts, movements, operators on movements, one register, put, and visual selection.
 
-POSIX (pubs.opengroup.org/onlinepubs/9699919799/utilities/vi.html) with vim's `v`, ctrl+r and multi-level undo.
+POSIX (pubs.opengroup.org/onlinepubs/9699919799/utilities/vi.html) with vim's `v`, ctrl+r and `u` for each
+command.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 from ttchat_tui.ui.widgets.prompt.editing.buffer import Buffer, Outcome, line_end, line_start
+from ttchat_tui.ui.widgets.prompt.editing.undo import Undo
 from ttchat_tui.ui.widgets.prompt.editing.words import next_word, word_end, word_start
 
 KEYS: Final = frozenset({"ctrl+r"})
@@ -21,7 +23,7 @@ _COMMAND: Final = re.compile(
 )
 _UNFINISHED: Final = re.compile(r"(?:[1-9]\d*)?(?:[dcy](?:[1-9]\d*)?)?g?")
 
-_SHORT: Final = {"x": "dl", "D": "d$", "C": "c$"}
+_SHORT: Final = {"x": "dl", "X": "dh", "D": "d$", "C": "c$", "s": "cl", "S": "cc", "Y": "yy"}
 
 MOST: Final = 9_999
 """The highest count."""
@@ -49,6 +51,8 @@ class Vi:
         """Where the visual selection begins."""
         self._column: int | None = None
         """The column that j and k aim at."""
+        self._undo = Undo()
+        """Its steps are commands; an insertion belongs to the command that begins it."""
 
     @property
     def label(self) -> str:
@@ -61,7 +65,18 @@ class Vi:
     def begin(self) -> None:
         self.mode, self._typed = "insert", ""
 
+    def load(self, text: str) -> None:
+        self._undo.forget(text)
+
     def press(self, key: str, character: str | None, buffer: Buffer) -> Outcome:
+        if self.mode != "insert":
+            self._undo.note(buffer.text)
+        outcome = self._press(key, character, buffer)
+        if self.mode != "insert" and isinstance(outcome, Buffer):
+            self._undo.note(outcome.text)
+        return outcome
+
+    def _press(self, key: str, character: str | None, buffer: Buffer) -> Outcome:
         if buffer.anchor is not None:
             self._anchor = buffer.anchor
         if key == "escape":
@@ -70,7 +85,7 @@ class Vi:
             return None
         if key == "ctrl+r":
             self._typed = ""
-            return "redo"
+            return self._stepped(self._undo.redo, 1, buffer)
         if character is None or not character.isprintable():
             self._typed = ""
             return None
@@ -114,6 +129,14 @@ class Vi:
 
     # --- commands
 
+    def _stepped(self, step: Callable[[], Buffer | None], times: int, buffer: Buffer) -> Buffer:
+        for _ in range(times):
+            stepped = step()
+            if stepped is None:
+                break
+            buffer = self._in_line(*stepped[:2])
+        return buffer
+
     def _in_normal(self, operator: str, name: str, count: int | None, buffer: Buffer) -> Outcome:
         if not operator and name in _SHORT:
             operator, name = _SHORT[name]
@@ -145,7 +168,7 @@ class Vi:
             case "p" | "P":
                 return self._put(name == "p", count or 1, buffer)
             case "u":
-                return "undo"
+                return self._stepped(self._undo.undo, count or 1, buffer)
             case _:
                 return buffer
 

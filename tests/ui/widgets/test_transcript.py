@@ -220,7 +220,7 @@ async def test_changes_above_the_view_do_not_move_it() -> None:
         await pilot.pause()
         before = app.lines()
         app.transcript.add(reply(2, "much longer than before\n\n" * 10))
-        app.transcript.remove(4)
+        await app.transcript.remove(4)
         await pilot.pause()
         assert app.lines()[:-1] == before[:-1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from typing import TYPE_CHECKING, NamedTuple
 
 from textual import events
@@ -53,13 +54,14 @@ class TextSelection(MessageHits):
         """Put a cursor into the selected message, else into the last line in view. Returns False if there is no text."""
         lines = self._text_lines()
         if self.selected is not None:
-            wanted = [at for at, each in enumerate(lines) if each.message.view.key == self.selected][:1]
+            of_selected = (at for at, each in enumerate(lines) if each.message.view.key == self.selected)
+            at = next(of_selected, -1)
         else:
             bottom = self.scroll_y + self.size.height
-            wanted = [at for at, each in enumerate(lines) if each.y < bottom][-1:]
-        if not wanted:
+            at = bisect.bisect_left(lines, bottom, key=lambda each: each.y) - 1
+        if at < 0:
             return False
-        self._caret, self._caret_lines = Caret(Point(wanted[0], 0)), lines
+        self._caret, self._caret_lines = Caret(Point(at, 0)), lines
         self.focus()
         self._show_caret()
         self.post_message(self.SelectionChanged())

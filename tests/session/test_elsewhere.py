@@ -77,18 +77,18 @@ def test_a_reply_elsewhere_continues_is_stored_and_its_end_is_reported(start: Ca
     assert away.session.is_busy
     assert not away.session.is_answering
     assert away.session.answered_elsewhere == "“count”"
-    assert away.session.mark_of(away.home) == "running"
+    assert away.session.marks.of(away.home) == "running"
     assert away.step() == [], "nothing of its text is for this screen"
     ended = away.finish()
     reported = of_kind(ended, ReplyEndedElsewhere)
     assert [(update.conversation.id, update.status) for update in reported] == [(away.home, "complete")]
     assert ConversationsChanged() in ended
     assert not of_kind(ended, ReplyEnded, ReplyStreamed)
-    assert away.session.mark_of(away.home) == "finished"
+    assert away.session.marks.of(away.home) == "finished"
     kept = away.store.message(away.reply)
     assert (kept.content, kept.status) == ("one two three", "complete")
     away.session.open(away.home)
-    assert away.session.mark_of(away.home) == "", "it has been looked at"
+    assert away.session.marks.of(away.home) == "", "it has been looked at"
     assert away.session.path[-1].content == "one two three"
 
 
@@ -194,7 +194,7 @@ def test_a_refused_prompt_stays_where_it_was_asked_when_that_is_out_of_sight(
     chat.session.new_conversation()
     ended = of_kind(chat.until(GenerationFinished), ReplyEndedElsewhere, DraftReturned, MessageRemoved)
     assert [type(update) for update in ended] == [ReplyEndedElsewhere]
-    assert chat.session.mark_of(home) == "failed"
+    assert chat.session.marks.of(home) == "failed"
     chat.session.open(home)
     asked, reply = chat.session.path
     assert (asked.content, reply.status) == ("word " * 40, "error")

@@ -87,7 +87,7 @@ def test_messages_of_several_conversations_wait_in_one_queue(start: Start) -> No
     assert chat.session.conversation.title == "elsewhere", "it is named and listed before it has a message"
     assert [each.id for each in chat.session.conversations()] == [other, chat.home]
     assert [each.id for each in chat.store.conversations()] == [chat.home], "no export or resume has it"
-    assert (chat.session.mark_of(other), chat.session.mark_of(chat.home)) == ("queued", "running")
+    assert (chat.session.marks.of(other), chat.session.marks.of(chat.home)) == ("queued", "running")
     chat.session.set_sampling(SHOUTING)
     chat.finish_all(3)
     assert chat.asked == ["count", "second", "elsewhere"]

@@ -2,7 +2,7 @@
 
 from ttchat_tui.session.chat import ChatSession
 from ttchat_tui.session.conversation import first_words, name_of
-from ttchat_tui.session.conversations import Mark
+from ttchat_tui.session.marks import Mark
 from ttchat_tui.session.notices import left_out
 from ttchat_tui.session.past_prompts import PastPrompts
 from ttchat_tui.session.running_reply import CHECKPOINT_S

@@ -173,7 +173,7 @@ class ChatSession(Conversations):
         message = self._store.message(message_id)
         home_id = message.conversation_id
         is_open = self._opened.id == home_id
-        if self.mark_of(home_id) != "running":
+        if self.marks.of(home_id) != "running":
             shown = self.path if is_open else self._store.shown_path(self._store.conversation(home_id))
             if not any(each.id == message_id for each in shown):
                 return self._show_branch(message)
@@ -315,7 +315,8 @@ class ChatSession(Conversations):
                 # The next one would fail too. Of a side request or a reply that was left, nothing is applied here.
                 held = self.queue.hold() if has_failed and replied else []
                 applied = [*replied, *self.side_requests.apply(event)]
-                return self._marked([*applied, *held, *self._begin_next(), *self.titles.after(applied)])
+                self.marks.note(applied)
+                return [*applied, *held, *self._begin_next(), *self.titles.after(applied)]
             case _:
                 assert_never(event)
 

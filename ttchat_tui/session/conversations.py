@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -28,6 +27,7 @@ from ttchat_tui.domain.updates import (
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.drafts import Drafts
+from ttchat_tui.session.marks import Marks
 from ttchat_tui.session.message_queue import MessageQueue
 from ttchat_tui.session.notices import not_sent
 from ttchat_tui.session.organising import Organising
@@ -39,9 +39,6 @@ from ttchat_tui.session.side_request import SideRequests
 from ttchat_tui.session.titles import Titles
 from ttchat_tui.storage.conversations import ConversationStore, StoreMode
 from ttchat_tui.storage.errors import StorageError
-
-Mark: TypeAlias = Literal["", "running", "queued", "finished", "failed"]
-"""A conversation's mark in the list: a reply runs, a message is queued, a reply has ended unseen, or failed."""
 
 
 class Conversations:
@@ -83,9 +80,7 @@ class Conversations:
         self.titles = Titles(store, self.side_requests, lambda: self._runner.last_answered, self.rename)
         self._drafts = Drafts(store)
         self._clock = clock
-        self._draft_fault = ""
-        """The kind of the last reported error that kept a draft from being stored."""
-        self._marks: dict[int, Mark] = {}
+        self.marks = Marks(lambda: self._runner.running, self.queue)
         self._offered: tuple[OpenConversation, str] | None = None
         self._cancel_offered_s = -math.inf
         """When the user was last offered to cancel the load."""
@@ -154,14 +149,6 @@ class Conversations:
         """The name of the conversation elsewhere in which a reply runs; empty if there is none."""
         running = self._runner.running
         return running.home.name if running is not None and running.home is not self._opened else ""
-
-    def mark_of(self, conversation_id: int) -> Mark:
-        """The conversation's mark in the list."""
-        running = self._runner.running
-        if running is not None and running.home.id == conversation_id:
-            return "running"
-        is_queued = conversation_id in self.queue.conversation_ids
-        return "queued" if is_queued else self._marks.get(conversation_id, "")
 
     @property
     def has_work(self) -> bool:
@@ -246,7 +233,7 @@ class Conversations:
         home.show(conversation, path)
         self._runner.overlay(home)
         self._opened = home
-        self._marks.pop(conversation.id, None)
+        self.marks.clear(conversation.id)
         return [ConversationOpened(conversation, tuple(home.path))]
 
     def resume(self, sampling: Mapping[str, object], system_prompt: str | None) -> list[Update]:
@@ -286,7 +273,7 @@ class Conversations:
         self._store.delete(*ids)
         for each in ids:
             self.queue.leave(each)
-            self._marks.pop(each, None)
+        self.marks.clear(*ids)
         updates: list[Update] = [QueueChanged()]
         running = self._runner.running
         if running is not None and running.home.id in ids:
@@ -333,15 +320,8 @@ class Conversations:
         return self._drafts.of(self._opened.conversation)
 
     def save_draft(self, text: str) -> list[Update]:
-        """Store the draft of the conversation on screen. If that fails, it is kept for this session; the failure is reported
-        once."""
-        try:
-            self._drafts.keep(self._opened.id, text)
-        except StorageError as error:
-            is_known, self._draft_fault = error.info.kind == self._draft_fault, error.info.kind
-            return [] if is_known else [Notice(error.info)]
-        self._draft_fault = ""
-        return []
+        """Store the draft of the conversation on screen; see `Drafts.save`."""
+        return self._drafts.save(self._opened.id, text)
 
     # --- queued messages
 
@@ -354,7 +334,8 @@ class Conversations:
         updates: list[Update] = []
         while not self.is_busy and self.has_model and (queued := self.queue.next()) is not None:
             updates += self._begin(queued)
-        return self._marked([*updates, *self.side_requests.begin_next()])
+        self.marks.note(updates)
+        return [*updates, *self.side_requests.begin_next()]
 
     def _begin(self, queued: QueuedMessage) -> list[Update]:
         try:
@@ -390,10 +371,3 @@ class Conversations:
                 self._store.discard(conversation_id)
         elif not self._opened.path:
             self._opened.drop(set())
-
-    def _marked(self, updates: list[Update]) -> list[Update]:
-        """Mark conversations elsewhere in which a reply has ended."""
-        for update in updates:
-            if isinstance(update, ReplyEndedElsewhere):
-                self._marks[update.conversation.id] = "finished" if update.status == "complete" else "failed"
-        return updates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ttchat_tui.domain.conversation import Conversation
+from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.session.notices import Unsaved
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
@@ -14,6 +15,8 @@ class Drafts:
     def __init__(self, store: ConversationStore) -> None:
         self._store = store
         self._unstored: dict[int | None, str] = {}
+        self._fault = ""
+        """The kind of the last reported error that kept a draft from being stored."""
 
     def of(self, conversation: Conversation | None) -> str:
         """Raises StorageError."""
@@ -21,6 +24,16 @@ class Drafts:
         if key in self._unstored:
             return self._unstored[key]
         return self._store.new_draft() if conversation is None else conversation.draft
+
+    def save(self, conversation_id: int | None, text: str) -> list[Update]:
+        """Store `text`. If that fails, it is kept for this session; the failure is reported once."""
+        try:
+            self.keep(conversation_id, text)
+        except StorageError as error:
+            is_known, self._fault = error.info.kind == self._fault, error.info.kind
+            return [] if is_known else [Notice(error.info)]
+        self._fault = ""
+        return []
 
     def keep(self, conversation_id: int | None, text: str) -> None:
         """Store `text`, and drafts that could not be stored before.

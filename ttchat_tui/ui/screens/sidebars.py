@@ -70,7 +70,7 @@ class SidebarScreen(Screen[None]):
         """Import and mount the sidebars. The chat keeps their room free until then: no layout comes in between."""
         style_sheets.read_later_ones(self.app)
         columns, chat = self.query_one("#columns"), self.query_one("#chat")
-        history = deferred.history_panel.HistoryPanel(self.session.mark_of)
+        history = deferred.history_panel.HistoryPanel(self.session.marks.of)
         chat.remove_class("-no-left")
         await columns.mount(history, before=chat)
         sampling = deferred.sampling_panel.SamplingPanel()

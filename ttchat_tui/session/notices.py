@@ -8,6 +8,7 @@ import msgspec
 
 from ttchat_tui.domain.conversation import QueuedMessage
 from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.text import visible
 from ttchat_tui.domain.updates import NOTE
 from ttchat_tui.engine.base import not_loaded
 
@@ -38,8 +39,8 @@ class Unsaved(msgspec.Struct, frozen=True):
 
 
 def quoted(text: str) -> str:
-    """The beginning of `text`, on one line, in a sentence: `“Clock repair”`."""
-    words = " ".join(text[: 4 * _QUOTED].split())
+    """The beginning of `text`, on one line and without control characters, in a sentence: `“Clock repair”`."""
+    words = " ".join(visible(text[: 4 * _QUOTED]).split())
     return f"“{words if len(words) <= _QUOTED else words[: _QUOTED - 1].rstrip() + '…'}”"
 
 

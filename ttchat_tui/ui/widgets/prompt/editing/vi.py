@@ -9,9 +9,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Literal, NamedTuple
 
 from ttchat_tui.ui.widgets.prompt.editing.buffer import Buffer, Outcome, line_end, line_start
+from ttchat_tui.ui.widgets.prompt.editing.lines import (
+    first_character,
+    found,
+    is_all_of_lines,
+    joined,
+    line_away,
+)
 from ttchat_tui.ui.widgets.prompt.editing.undo import Undo
 from ttchat_tui.ui.widgets.prompt.editing.words import next_word, word_end, word_start
 
@@ -19,9 +27,10 @@ KEYS: Final = frozenset({"ctrl+r"})
 """The keys that no action can have with this way of editing."""
 
 _COMMAND: Final = re.compile(
-    r"(?P<count>[1-9]\d*)?(?:(?P<operator>[dcy])(?P<times>[1-9]\d*)?)?(?P<name>gg|[^\d]|0)", re.DOTALL
+    r"(?P<count>[1-9]\d*)?(?:(?P<operator>[dcy])(?P<times>[1-9]\d*)?)?(?P<name>gg|[fFtTr].|[^\d]|0)",
+    re.DOTALL,
 )
-_UNFINISHED: Final = re.compile(r"(?:[1-9]\d*)?(?:[dcy](?:[1-9]\d*)?)?g?")
+_UNFINISHED: Final = re.compile(r"(?:[1-9]\d*)?(?:[dcy](?:[1-9]\d*)?)?[gfFtTr]?")
 
 _SHORT: Final = {"x": "dl", "X": "dh", "D": "d$", "C": "c$", "s": "cl", "S": "cc", "Y": "yy"}
 
@@ -51,6 +60,8 @@ class Vi:
         """Where the visual selection begins."""
         self._column: int | None = None
         """The column that j and k aim at."""
+        self._sought = ""
+        """The last search in a line: `fx`."""
         self._undo = Undo()
         """Its steps are commands; an insertion belongs to the command that begins it."""
 
@@ -86,6 +97,8 @@ class Vi:
         if key == "ctrl+r":
             self._typed = ""
             return self._stepped(self._undo.redo, 1, buffer)
+        if key == "backspace":
+            character = "h"
         if character is None or not character.isprintable():
             self._typed = ""
             return None
@@ -140,6 +153,7 @@ class Vi:
     def _in_normal(self, operator: str, name: str, count: int | None, buffer: Buffer) -> Outcome:
         if not operator and name in _SHORT:
             operator, name = _SHORT[name]
+        buffer = self._in_line(buffer.text, buffer.at)  # a click or the end key may have left it
         text, at = buffer.text, buffer.at
         if operator:
             span = self._span(operator, name, count, buffer)
@@ -148,6 +162,8 @@ class Vi:
             return "newer" if name == "j" else "older"
         if (target := self._moved(name, count, buffer)) is not None:
             return self._in_line(text, target)
+        if (changed := self._changed(name, count or 1, text, at)) is not None:
+            return changed
         start, end = line_start(text, at), line_end(text, at)
         match name:
             case "i":
@@ -155,7 +171,7 @@ class Vi:
             case "a":
                 return self._insert(text, min(at + 1, end))
             case "I":
-                return self._insert(text, _first_character(text, at))
+                return self._insert(text, first_character(text, at))
             case "A":
                 return self._insert(text, end)
             case "o":
@@ -171,6 +187,20 @@ class Vi:
                 return self._stepped(self._undo.undo, count or 1, buffer)
             case _:
                 return buffer
+
+    def _changed(self, name: str, times: int, text: str, at: int) -> Buffer | None:
+        """Replace or join characters; None if `name` does something else."""
+        if name == "J":
+            for _ in range(max(1, times - 1)):
+                text, at = joined(text, at)
+            return self._in_line(text, at)
+        end = at + times
+        if name[0] == "r" and end <= line_end(text, at):
+            return Buffer(text[:at] + name[1] * times + text[end:], end - 1)
+        if name == "~":
+            end = min(end, line_end(text, at))
+            return self._in_line(text[:at] + text[at:end].swapcase() + text[end:], end)
+        return None
 
     def _in_visual(self, name: str, count: int | None, buffer: Buffer) -> Outcome:
         text, at = buffer.text, buffer.at
@@ -198,22 +228,29 @@ class Vi:
                 return min(line_end(text, at), at + times)
             case "j" | "k":
                 self._column = at - line_start(text, at) if column is None else column
-                return _line_away(text, at, times if name == "j" else -times, self._column)
+                return line_away(text, at, times if name == "j" else -times, self._column)
             case "0":
                 return line_start(text, at)
             case "^":
-                return _first_character(text, at)
+                return first_character(text, at)
             case "$":
                 if times > 1 and self._is_at_edge("j", buffer):
                     return at
                 self._column = len(text)
-                return line_end(text, _line_away(text, at, times - 1, 0))
+                return line_end(text, line_away(text, at, times - 1, 0))
             case "gg" | "G":
                 lines = text.count("\n")
                 wanted = count - 1 if count else 0 if name == "gg" else lines
-                return _first_character(text, _line_away(text, 0, min(wanted, lines), 0))
-            case "w" | "b" | "e":
-                return _repeated({"w": next_word, "b": word_start, "e": word_end}[name], times, text, at)
+                return first_character(text, line_away(text, 0, min(wanted, lines), 0))
+            case "w" | "b" | "e" | "W" | "B" | "E":
+                move = {"w": next_word, "b": word_start, "e": word_end}[name.lower()]
+                return _repeated(partial(move, is_big=name.isupper()), times, text, at)
+            case ";" | ",":
+                sought = self._sought if name == ";" else self._sought.swapcase()[:1] + self._sought[1:]
+                return found(sought, times, text, at, is_repeated=True) if sought else None
+            case _ if name[0] in "fFtT":
+                self._sought = name
+                return found(name, times, text, at)
             case _:
                 return None
 
@@ -231,32 +268,33 @@ class Vi:
         if name == operator:
             if times > 1 and self._is_at_edge("j", buffer):
                 return None
-            return _Span(at, _line_away(text, at, times - 1, 0), is_lines=True)
+            return _Span(at, line_away(text, at, times - 1, 0), is_lines=True)
         if name in ("j", "k") and self._is_at_edge(name, buffer):
             return None
         if name == "$" and times > 1 and self._is_at_edge("j", buffer):
             return None
-        if operator == "c" and name == "w" and at < len(text) and not text[at].isspace():
-            name = "e"
+        if operator == "c" and name in ("w", "W") and at < len(text) and not text[at].isspace():
+            name = "e" if name == "w" else "E"
             at -= 1  # a word of one character ends where the cursor is
         target = self._moved(name, count, Buffer(text, at))
         at = buffer.at
-        if target is None or (name == "b" and target == at):
+        if target is None or (name in ("b", "B") and target == at):
             return None
         low, high = sorted((at, target))
         if name in ("j", "k", "gg", "G"):
             return _Span(low, high, is_lines=True)
         starts_line = not text[line_start(text, low) : low].strip()
-        if name == "w":
-            last = _repeated(next_word, times - 1, text, at)
+        if name in ("w", "W"):
+            last = _repeated(partial(next_word, is_big=name == "W"), times - 1, text, at)
             high = min(high, line_end(text, last))  # over the last word of a line, to its end
             if last < len(text) and line_start(text, last) == line_end(text, last):  # an empty line is a word
                 return _Span(low, high, is_lines=starts_line)
-        if name in ("w", "b") and line_start(text, low) < line_start(text, high) == high:
+        if name in ("w", "b", "W", "B") and line_start(text, low) < line_start(text, high) == high:
             # An end at the start of a line is that of the line before, and lines that are whole are lines.
             return _Span(low, high - 1, is_lines=starts_line)
-        high = min(len(text), high + (name == "e"))
-        return _Span(low, high, is_lines=operator == "d" and _is_all_of_lines(text, low, high))
+        kind = {";": self._sought[:1], ",": self._sought[:1].swapcase()}.get(name, name[0])
+        high = min(len(text), high + (kind in ("e", "E", "f", "t")))
+        return _Span(low, high, is_lines=operator == "d" and is_all_of_lines(text, low, high))
 
     def _operate(self, operator: str, span: _Span, buffer: Buffer) -> Buffer:
         text, start, end = buffer.text, span.start, span.end
@@ -273,7 +311,7 @@ class Vi:
         if span.is_lines:  # with the newline after the lines, or before the last one
             start, end = (start, end + 1) if end < len(text) else (max(0, start - 1), end)
             rest = text[:start] + text[end:]
-            return self._in_line(rest, _first_character(rest, min(line_start(text, span.start), len(rest))))
+            return self._in_line(rest, first_character(rest, min(line_start(text, span.start), len(rest))))
         return self._in_line(text[:start] + text[end:], start)
 
     def _put(self, is_after: bool, times: int, buffer: Buffer) -> Buffer:
@@ -285,10 +323,10 @@ class Vi:
             if is_after:
                 at = line_end(text, at)
                 put = f"{text[:at]}\n{lines}{text[at:]}"
-                return self._in_line(put, _first_character(put, at + 1))
+                return self._in_line(put, first_character(put, at + 1))
             at = line_start(text, at)
             put = f"{text[:at]}{lines}\n{text[at:]}"
-            return self._in_line(put, _first_character(put, at))
+            return self._in_line(put, first_character(put, at))
         if is_after and at < line_end(text, at):
             at += 1
         put = text[:at] + self._register * times + text[at:]
@@ -301,29 +339,3 @@ def _repeated(move: Callable[[str, int], int], times: int, text: str, at: int) -
         if at == before:
             break
     return at
-
-
-def _line_away(text: str, at: int, lines: int, column: int) -> int:
-    """`column` of the line so many lines below (above, if negative), or of the last (first) one."""
-    for _ in range(abs(lines)):
-        if lines > 0 and (end := line_end(text, at)) < len(text):
-            at = end + 1
-        elif lines < 0 and (start := line_start(text, at)) > 0:
-            at = start - 1
-        else:
-            break
-    return min(line_start(text, at) + column, line_end(text, at))
-
-
-def _first_character(text: str, at: int) -> int:
-    """The first of the line that is not blank, or the line's end."""
-    at, end = line_start(text, at), line_end(text, at)
-    while at < end and text[at].isspace():
-        at += 1
-    return at
-
-
-def _is_all_of_lines(text: str, start: int, end: int) -> bool:
-    """Several lines of which only blanks would be left: then they go too."""
-    before, after = text[line_start(text, start) : start], text[end : line_end(text, end)]
-    return "\n" in text[start:end] and not before.strip() and not after.strip()

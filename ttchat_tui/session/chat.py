@@ -22,6 +22,7 @@ from ttchat_tui.domain.events import (
     EngineLoaded,
     EngineState,
     EngineStateChanged,
+    GenerationEvent,
     GenerationFinished,
     GenerationStarted,
     LoadProgress,
@@ -310,15 +311,18 @@ class ChatSession(Conversations):
                 | RowFinished()
                 | GenerationFinished()
             ):
-                has_failed = isinstance(event, GenerationFinished) and event.error is not None
-                replied = self._runner.apply(event)
-                # The next one would fail too. Of a side request or a reply that was left, nothing is applied here.
-                held = self.queue.hold() if has_failed and replied else []
-                applied = [*replied, *self.side_requests.apply(event)]
-                self.marks.note(applied)
-                return [*applied, *held, *self._begin_next(), *self.titles.after(applied)]
+                return self._apply_generation(event)
             case _:
                 assert_never(event)
+
+    def _apply_generation(self, event: GenerationEvent) -> list[Update]:
+        has_failed = isinstance(event, GenerationFinished) and event.error is not None
+        replied = self._runner.apply(event)
+        # The next one would fail too. Of a side request or a reply that was left, nothing is applied here.
+        held = self.queue.hold() if has_failed and replied else []
+        applied = [*replied, *self.side_requests.apply(event)]
+        self.marks.note(applied)
+        return [*applied, *held, *self._begin_next(), *self.titles.after(applied)]
 
     def _load_failed(self, error: ErrorInfo, before: PreviousModel) -> Update:
         """After a failed load the previous model is the current one again, unless another load was requested meanwhile."""

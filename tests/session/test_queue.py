@@ -15,7 +15,7 @@ import pytest
 from tests.fakes import Script
 from tests.session.test_chat import Chat
 from tests.session.test_elsewhere import SHOUTING, Away, of_kind
-from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo, ErrorKind
 from ttchat_tui.domain.events import EngineLoaded, EngineStateChanged, GenerationFinished
 from ttchat_tui.domain.updates import (
     DraftReturned,
@@ -53,6 +53,10 @@ class Asked(Away):
     def asked(self) -> list[str]:
         """The last message of each request to the engine."""
         return [request.messages[-1].content for request in self.chat.engine.requests]
+
+    @property
+    def is_held(self) -> bool:
+        return bool(self.waiting) and not self.session.queue.is_waiting
 
     def finish_all(self, replies: int) -> None:
         self.gate.open()
@@ -139,7 +143,7 @@ def test_a_message_that_is_being_edited_keeps_its_place_and_is_waited_for(start:
 
 @pytest.mark.parametrize(("kind", "waiting"), [("disk_full", ["a", "b"]), ("not_found", ["b"])])
 def test_an_edited_message_that_cannot_be_stored_returns_and_is_not_sent_as_it_was(
-    start: Start, monkeypatch: pytest.MonkeyPatch, kind: str, waiting: list[str]
+    start: Start, monkeypatch: pytest.MonkeyPatch, kind: ErrorKind, waiting: list[str]
 ) -> None:
     chat = Asked(start)
     chat.session.submit("a")
@@ -152,7 +156,7 @@ def test_an_edited_message_that_cannot_be_stored_returns_and_is_not_sent_as_it_w
 
     monkeypatch.setattr(chat.store.queue, "edit", refuse)
     assert [each.text for each in of_kind(chat.session.queue.end_edit("A"), DraftReturned)] == ["A"]
-    assert (chat.waiting, chat.session.queue.is_held) == (waiting, True)
+    assert (chat.waiting, chat.is_held) == (waiting, True)
     assert chat.asked == ["count"]
 
 
@@ -162,7 +166,7 @@ def test_a_message_that_returns_to_the_prompt_is_not_in_the_queue(
     chat = Asked(start)
 
     def refuse(*_: object) -> None:
-        raise StorageError(ErrorInfo(kind="io", message="The disk does not answer."))
+        raise StorageError(ErrorInfo(kind="storage_failed", message="The disk does not answer."))
 
     with monkeypatch.context() as patch:
         patch.setattr("ttchat_tui.storage.queue._own", refuse)
@@ -176,11 +180,12 @@ def test_stopping_holds_the_queue_until_it_is_released(start: Start) -> None:
     assert chat.session.interrupt() == [QueueChanged()]
     chat.chat.until(GenerationFinished)
     assert not chat.session.is_busy
-    assert chat.session.queue.is_held
+    assert chat.is_held
     chat.gate.open()
     chat.session.submit("this one first")
-    chat.chat.until(GenerationFinished)
-    assert (chat.asked, chat.waiting) == (["count", "this one first"], ["second"]), (
+    chat.session.submit("and this one")
+    chat.finish_all(2)
+    assert (chat.asked, chat.waiting) == (["count", "this one first", "and this one"], ["second"]), (
         "what is sent now is not held"
     )
     chat.session.branching.regenerate()
@@ -189,7 +194,7 @@ def test_stopping_holds_the_queue_until_it_is_released(start: Start) -> None:
     assert of_kind(chat.session.queue.release(), ReplyBegan)
     chat.chat.until(GenerationFinished)
     assert chat.said[-2:] == ["second", "one two three"]
-    assert not chat.session.queue.is_held
+    assert not chat.session.queue.held
 
 
 def test_a_failed_reply_holds_the_queue(start: Start) -> None:
@@ -199,7 +204,7 @@ def test_a_failed_reply_holds_the_queue(start: Start) -> None:
         chat.session.submit(text)
     chat.finish_all(2)
     assert chat.asked == ["count", "fails"]
-    assert (chat.waiting, chat.session.queue.is_held) == (["third"], True)
+    assert (chat.waiting, chat.is_held) == (["third"], True)
 
 
 def test_the_failure_of_a_reply_that_was_left_holds_nothing(start: Start) -> None:
@@ -209,7 +214,7 @@ def test_the_failure_of_a_reply_that_was_left_holds_nothing(start: Start) -> Non
     failed = ErrorInfo(kind="engine_died", message="It crashed.")
     left = GenerationFinished(chat.session.running.request.id - 1, "error", error=failed)
     assert chat.session.apply(left) == []
-    assert not chat.session.queue.is_held
+    assert not chat.session.queue.held
 
 
 def test_a_prompt_that_is_too_long_returns_and_holds_the_rest(start: Start) -> None:
@@ -223,7 +228,7 @@ def test_a_prompt_that_is_too_long_returns_and_holds_the_rest(start: Start) -> N
     returned = of_kind(chat.chat.until(GenerationFinished), DraftReturned)
     assert [each.text for each in returned] == ["word " * 40]
     assert chat.waiting == ["third"]
-    assert chat.session.queue.is_held
+    assert chat.is_held
 
 
 def test_the_queue_waits_for_a_model(start: Start) -> None:
@@ -261,7 +266,7 @@ def test_a_deleted_conversation_takes_its_messages_along_and_brings_them_back_he
     assert chat.waiting == []
     assert not chat.session.is_busy, "nothing starts in a deleted conversation"
     chat.session.undelete()
-    assert (chat.waiting, chat.session.queue.is_held) == (["second"], True)
+    assert (chat.waiting, chat.is_held) == (["second"], True)
 
 
 def test_a_conversation_that_another_window_deleted_is_skipped_and_reported(start: Start) -> None:
@@ -296,7 +301,7 @@ def test_a_message_that_cannot_be_stored_when_its_turn_comes_is_held(
     assert [each.error.message for each in notices] == [
         "The queued message “second” was not sent. The disk is full."
     ]
-    assert (chat.waiting, chat.session.queue.is_held) == (["second"], True)
+    assert (chat.waiting, chat.is_held) == (["second"], True)
     chat.session.queue.release()
     chat.finish_all(1)
     assert chat.asked == ["count", "second"]
@@ -315,7 +320,7 @@ def test_a_message_whose_reply_cannot_begin_is_sent_and_holds_the_rest(
     with monkeypatch.context() as patch:
         patch.setattr(chat.store, "begin_reply", refuse)
         chat.finish()
-    assert (chat.said[-1], chat.waiting, chat.session.queue.is_held) == ("second", ["third"], True)
+    assert (chat.said[-1], chat.waiting, chat.is_held) == ("second", ["third"], True)
 
 
 def test_a_message_that_another_window_has_taken_is_not_sent_again(start: Start) -> None:
@@ -339,7 +344,7 @@ def test_a_refused_reply_elsewhere_holds_the_queue_too(start: Start) -> None:
     chat.chat.until(GenerationFinished)
     ended = of_kind(chat.chat.until(GenerationFinished), ReplyEndedElsewhere)
     assert [each.status for each in ended] == ["error"]
-    assert (chat.waiting, chat.session.queue.is_held) == (["mine"], True)
+    assert (chat.waiting, chat.is_held) == (["mine"], True)
 
 
 def test_after_a_crash_the_queue_waits_held_and_nothing_is_sent_twice(
@@ -359,7 +364,7 @@ def test_after_a_crash_the_queue_waits_held_and_nothing_is_sent_twice(
     with closing(again):
         assert again.session.queue.restore() == [QueueChanged()]
         assert [each.content for each in again.session.queue.messages] == ["third"]
-        assert again.session.queue.is_held
+        assert not again.session.queue.is_waiting
         assert not again.session.is_busy
         again.session.queue.release()
         again.until(GenerationFinished)
@@ -380,7 +385,7 @@ def test_the_queue_of_a_process_is_taken_over_once_it_has_ended(start: Start) ->
             transaction.execute("UPDATE queue SET writer = ?", (writer.encoded(),))
         chat.session.queue.restore()
         assert chat.waiting == waiting
-    assert chat.session.queue.is_held
+    assert chat.is_held
 
 
 def test_a_session_that_is_not_kept_takes_no_messages_over(start: Start) -> None:

@@ -53,12 +53,21 @@ async def test_waiting_messages_are_changed_held_and_released_in_a_panel(tmp_pat
         await pilot.press("up")
         assert chat.screen.prompt.text == "[b]eta", "what was dropped is not lost"
         await pilot.press("down")
-        gate.open()
+        await pilot.press(*"now", "enter", *"next", "enter")
+        await settle(pilot, chat)
+        assert "1 message waits · 2 held · alt+q, enter sends" in shown(chat)
+        assert [
+            "held" in line for line in shown(chat).splitlines() if "gamma" in line or "  next" in line
+        ] == [
+            True,
+            False,
+        ]
         await pilot.press("alt+q", "enter")
+        gate.open()
         await until(pilot, lambda: not texts() and not chat.session.is_busy)
         await settle(pilot, chat)
         said = [message.content for message in chat.session.path if message.role == "user"]
-        assert said == ["one", "alphabet", "gamma"]
+        assert said == ["one", "now", "alphabet", "gamma", "next"]
         assert "messages" not in shown(chat), "the panel is gone"
 
 

@@ -106,7 +106,7 @@ class ChatSession(Conversations):
             return [DraftReturned(text, msgspec.structs.replace(NO_MODEL, cure=LOAD_AND_SEND))]
         self._offered = None
         is_new = self._opened.id is None
-        waits = self.is_busy or (bool(self.queue.messages) and not self.queue.is_held)
+        waits = self.is_busy or self.queue.is_waiting
         message = None
         try:
             if waits:

@@ -1,12 +1,12 @@
 """Messages that wait for their turn: stored, so that a crash loses none, and sent in order, one at a time.
 
-The queue is held when the user stops a reply, after a failure, and at the next start; then nothing leaves it until it is
-released.
+What waits is held when the user stops a reply, after a failure, and at the next start; then it waits until it is released.
+What is added later is not held, and overtakes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 from ttchat_tui.domain.conversation import QueuedMessage
 from ttchat_tui.domain.updates import ConversationsChanged, DraftReturned, QueueChanged, Update
@@ -33,10 +33,15 @@ class MessageQueue:
         self._leave_empty = leave_empty
         self.messages: Sequence[QueuedMessage] = ()
         """First to last."""
-        self.is_held = False
-        """Nothing leaves the queue until `release`."""
+        self.held: Set[int] = frozenset()
+        """The ids of messages that wait until `release`."""
         self._edited_id: int | None = None
         """This message is being edited: it keeps its place, and the queue waits for it."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """There are messages that are not held."""
+        return len(self.held) < len(self.messages)
 
     @property
     def conversation_ids(self) -> set[int]:
@@ -44,10 +49,9 @@ class MessageQueue:
         return {each.conversation_id for each in self.messages}
 
     def next(self) -> QueuedMessage | None:
-        """The message whose turn it is, which stays in the queue; None while it is held or edited, or if there is none."""
-        if self.is_held or not self.messages or self.messages[0].id == self._edited_id:
-            return None
-        return self.messages[0]
+        """The message whose turn it is, which stays in the queue; None while it is edited, or if all are held."""
+        first = next((each for each in self.messages if each.id not in self.held), None)
+        return None if first is None or first.id == self._edited_id else first
 
     def refresh(self) -> None:
         """Read the queue again. Raises StorageError."""
@@ -63,29 +67,31 @@ class MessageQueue:
 
     def _set(self, messages: Sequence[QueuedMessage]) -> None:
         self.messages = messages
-        self.is_held = self.is_held and bool(messages)
+        self.held &= {each.id for each in messages}
 
     def hold(self) -> list[Update]:
-        """Keep what waits until `release`."""
-        if self.is_held or not self.messages:
+        """Keep what waits now until `release`."""
+        if not self.is_waiting:
             return []
-        self.is_held = True
+        self.held = {each.id for each in self.messages}
         return [QueueChanged()]
 
     def release(self) -> list[Update]:
         """Send what waits, one after the other."""
-        self.is_held = False
+        self.held = frozenset()
         return [QueueChanged(), *self._begin_next()]
 
     def restore(self) -> list[Update]:
         """Take over what processes that have ended left (unless nothing of this session is kept: then they would be sent
-        again), and what waits in a restored conversation. The queue is then held. Raises StorageError."""
+        again), and what waits in a restored conversation. All that is held. Raises StorageError."""
         known = {each.id for each in self.messages}
         if self._store.mode == "read-write":
             self._set(self._store.queue.adopt())
         else:
             self.refresh()
-        return self.hold() if any(each.id not in known for each in self.messages) else []
+        restored = {each.id for each in self.messages} - known
+        self.held |= restored
+        return [QueueChanged()] if restored else []
 
     def add(self, conversation_id: int, text: str, candidates: int) -> list[Update]:
         """Add a message at the end. Raises StorageError."""
@@ -100,7 +106,7 @@ class MessageQueue:
 
     def end_edit(self, text: str | None) -> list[Update]:
         """Store the new text of the edited message; None leaves it as it was. A text that cannot be stored returns to the
-        prompt, and the queue is held: the message in it is not what the user wants to send."""
+        prompt, and what waits is held: the message in it is not what the user wants to send."""
         message_id, self._edited_id = self._edited_id, None
         failed: list[Update] = []
         if text is not None and message_id is not None:

@@ -33,21 +33,24 @@ class Queueing(ChatActions):
         if panel.has_focus and not queue.messages:
             self.prompt.focus()
         open_id = self.session.conversation.id if self.session.conversation else None
-        panel.show(queue.messages, open_id, self._queue_state(), is_held=queue.is_held)
+        panel.show(queue.messages, open_id, self._queue_state(), queue.held)
 
     def _queue_state(self) -> str:
-        """What the messages do, for the title: `wait`."""
+        """How many messages wait, and for what: for the panel's title."""
         queue = self.session.queue
-        does = "waits" if len(queue.messages) == 1 else "wait"
+        held, waiting = len(queue.held), len(queue.messages) - len(queue.held)
         keys = keys_label(BY_NAME["focus_queue"], self.services.config.keys)
-        if queue.is_held:
-            return f"held · {f'{keys}, ' if keys else ''}enter sends"
-        if not self.session.has_model:
-            return f"{does} for a model"
         behind = self.session.answered_elsewhere
-        return (
-            f"{does} for the reply in {behind}" if behind else f"{does}{f' · {keys} edits' if keys else ''}"
-        )
+        what_for = f" for the reply in {behind}" if behind else ""
+        if not self.session.has_model:
+            what_for = " for a model"
+        said = [f"{_messages(waiting)} wait{'s' * (waiting == 1)}{what_for}"] if waiting else []
+        if held:
+            said.append(f"{held:,} held" if waiting else f"{_messages(held)} held")
+            said.append(f"{keys}, enter sends" if keys else "enter sends")
+        elif keys and not what_for:
+            said.append(f"{keys} edits")
+        return " · ".join(said)
 
     def restore_queue(self) -> None:
         """Show what waited when an earlier process ended, held."""
@@ -77,7 +80,7 @@ class Queueing(ChatActions):
         if self._is_in_queue and not self.session.is_answering:
             return "back"
         queue = self.session.queue
-        return super().escape_does() or ("hold" if queue.messages and not queue.is_held else "")
+        return super().escape_does() or ("hold" if queue.is_waiting else "")
 
     def on_descendant_focus(self) -> None:
         self.on_message_selection_selection_changed()  # in the panel, esc does something else
@@ -111,3 +114,7 @@ class Queueing(ChatActions):
             self.show_error(error.info)
             return
         self.app.push_screen(deferred.edit_queued.EditQueued(message.content, self.services.config.ui), keep)
+
+
+def _messages(count: int) -> str:
+    return f"{count:,} message{'s' * (count != 1)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -56,18 +56,20 @@ class QueuePanel(OptionList):
         self.display = False
         self._messages: Sequence[QueuedMessage] = ()
         self._conversation_id: int | None = None
+        self._marked: Set[int] = frozenset()
+        """The held messages, if there are others too."""
 
     def show(
-        self, messages: Sequence[QueuedMessage], conversation_id: int | None, state: str, *, is_held: bool
+        self, messages: Sequence[QueuedMessage], conversation_id: int | None, state: str, held: Set[int]
     ) -> None:
         """Show `messages`; without any, hide. Of those that are not in the conversation `conversation_id`, the title of
-        theirs is shown. `state`: what they wait for."""
+        theirs is shown. `state`: what they wait for. `held`: the ids of those that are."""
         chosen = self._chosen
         self._messages, self._conversation_id = messages, conversation_id
+        self._marked = held if len(held) < len(messages) else frozenset()
         self.display = bool(messages)
-        many = f"{len(messages):,} message{'s' * (len(messages) != 1)}"
-        self.border_title = Content(f"{many} {state}")
-        self.set_class(is_held, "-held")
+        self.border_title = Content(state)
+        self.set_class(bool(held), "-held")
         self._draw(chosen.id if chosen is not None else None)
         self.refresh_bindings()
 
@@ -83,7 +85,9 @@ class QueuePanel(OptionList):
 
     def _line(self, number: int, message: QueuedMessage) -> Content:
         room = max(1, self.scrollable_content_region.width - 2)
-        about = [f"×{message.candidates}"] if message.candidates > 1 else []
+        about = ["held"] if message.id in self._marked else []
+        if message.candidates > 1:
+            about.append(f"×{message.candidates}")
         if message.conversation_id != self._conversation_id:
             about.append(f"in “{cut_to_cells(visible(message.title) or 'Untitled', room // 3)}”")
         right = f"  {'  '.join(about)}" if about else ""

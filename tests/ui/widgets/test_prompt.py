@@ -352,6 +352,12 @@ async def test_vi_keys_edit_the_draft_and_the_border_has_the_mode() -> None:
         await pilot.press("c", *"f", "enter")
         prompt.clear_draft()
         assert shown() == ("", "insert", "")
+        prompt.set_history(["before"])
+        await pilot.press("escape", "k")
+        assert (prompt.text, prompt.cursor_location) == ("before", (0, 5)), "on a character"
+        await pilot.press("u", "end", "x", "backspace", "x")
+        assert prompt.text == "befr", "nothing is undone of another draft, and backspace deletes nothing"
+        prompt.clear_draft()
         await pilot.press("escape", "x")
         prompt.write("pasted")
         assert shown() == ("pasted", "insert", "")

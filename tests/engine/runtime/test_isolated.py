@@ -441,7 +441,7 @@ from ttchat_tui.engine.runtime.commands import Command
 from ttchat_tui.engine.runtime.wire import ChildAnswer, Channel
 
 script = Script(fault={fault!r}, fault_at=1)
-timeouts = Timeouts(heartbeat_s=0.1, load_silence_s=2.0, silence_s=60)
+timeouts = Timeouts(heartbeat_s=0.1, load_silence_s=8.0, silence_s=60)
 engine = IsolatedEngine(Path(sys.argv[1]), factory=SCRIPTED, environment=script.environment(), timeouts=timeouts)
 engine.load(SPEC, ignore)
 for event in engine.generate(REQUEST, GenerationControl(REQUEST.sampling)):
@@ -464,4 +464,4 @@ def test_no_child_outlives_a_killed_parent(tmp_path: Path, fault: str) -> None:
     pid = int(parent.stdout.readline())
     parent.kill()
     parent.communicate()
-    assert wait_until(lambda: is_gone(pid), 30.0)
+    assert wait_until(lambda: is_gone(pid), 60.0)

@@ -117,6 +117,39 @@ async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
         assert chat.session.conversation.title == "Apple", "not the newer one that contains it"
         await burst(pilot, chat, "/open quince", "enter")
         assert any("No conversation has the title quince" in toast for toast in chat.toasts())
+        assert prompt.text == "/open quince", "a command that fails comes back"
+
+        await burst(pilot, chat, "ctrl+u", "/find")
+        assert (offered(chat)[0].split()[0], highlighted(chat)) == ("/find", None), "enter runs it"
+        await burst(pilot, chat, "ctrl+u", "/save a")
+        assert highlighted(chat) is None, "enter saves to a new file"
+        await burst(pilot, chat, "ctrl+u", "/open plu")
+        assert highlighted(chat) == 0
+        await pilot.press("enter")
+        await pilot.pause()
+        assert prompt.text == "/open Apple [bold]plum[/]"
+        await pilot.press("enter")
+        await pilot.pause()
+        assert chat.session.conversation.title == "Apple [bold]plum[/]"
+        await burst(pilot, chat, "/open Apple", "ctrl+u", "/open plu", "enter")
+        assert prompt.text == "", "a command that is typed in one go runs"
+
+
+def highlighted(chat: ChatApp) -> int | None:
+    return chat.screen.query_one(CompletionList).highlighted
+
+
+async def test_enter_takes_the_row_that_is_highlighted_for_a_file(tmp_path: Path, folder: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        prompt = chat.screen.prompt
+        await burst(pilot, chat, "@not")
+        await until(pilot, lambda: offered(chat))
+        await burst(pilot, chat, "enter")
+        assert (prompt.text, offered(chat)) == ('@"my notes.md" ', [])
+        await burst(pilot, chat, "ctrl+u", Paste(f"{folder}/my notes.md"), "enter")
+        assert prompt.text == f'@"{folder}/my notes.md" ', "an open question takes enter"
+        assert chat.session.path == []
 
 
 async def test_the_list_takes_no_key_that_was_typed_fast_and_escape_only_closes_it(tmp_path: Path) -> None:

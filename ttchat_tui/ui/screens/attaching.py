@@ -86,4 +86,4 @@ class Attaching(Completing):
             Offer(f"{mention_of(path)} ", f"Attach the {what}", f"Its {goes} with the message."),
             Offer(event.typed.text, "Keep as text", "Only the path is sent."),
         ]
-        await self.offer_for(event.typed, offers)
+        await self.offer_for(event.typed, offers, enter_takes=True)

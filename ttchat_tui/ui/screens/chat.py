@@ -160,7 +160,8 @@ class ChatScreen(
                 self.keep_draft()
             case SlashCommand(action, argument):
                 self.prompt.clear_draft()
-                await self.run_command(action, argument)
+                if not await self.run_command(action, argument) and not self.prompt.text:
+                    self.prompt.set_draft(event.text)
             case SlashError(sentence):
                 self.show_error(ErrorInfo(kind="usage", message=sentence))
 

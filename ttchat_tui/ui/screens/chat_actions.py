@@ -40,6 +40,8 @@ class ChatActions(SidebarScreen):
     show_place_of_reply: Callable[[], None]
     write_title: Callable[[int], None]
     count: Callable[[], None]
+    _has_failed = False
+    """An error was shown since the last command began."""
 
     class ThemesRead(TextualMessage):
         """The user's theme files were read again."""
@@ -48,6 +50,7 @@ class ChatActions(SidebarScreen):
         """Show an error's message and cure in a toast."""
         text = f"{error.message}\n{error.cure}" if error.cure else error.message
         severity = "information" if error.kind == NOTE else "warning" if error.kind == "busy" else "error"
+        self._has_failed |= error.kind != NOTE
         self.notify(text, severity=severity, markup=False, timeout=5 if error.kind == NOTE else 8)
 
     def show_notes(self, notes: Sequence[str]) -> None:
@@ -72,8 +75,10 @@ class ChatActions(SidebarScreen):
             self.history_panel.choose_none()
         return has_succeeded
 
-    async def run_command(self, action: Action, argument: str) -> None:
-        """A slash command: `command_<name>` where an argument follows it, otherwise the plain action."""
+    async def run_command(self, action: Action, argument: str) -> bool:
+        """A slash command: `command_<name>` where an argument follows it, otherwise the plain action. False: it has shown
+        an error."""
+        self._has_failed = False
         command = getattr(self, f"command_{action.name}", None) if argument else None
         if command is None:
             await self.run_action(action.name)
@@ -81,6 +86,7 @@ class ChatActions(SidebarScreen):
             result = command(argument)
             if inspect.isawaitable(result):
                 await result
+        return not self._has_failed
 
     # --- replies
 

@@ -61,8 +61,9 @@ class Completing(ChatActions):
         action = BY_SLASH.get(typed.command)
         if typed.kind == "command":
             offers, word = self._commands(typed.text), typed.text.lower()
-            is_begun = word not in BY_SLASH and bool(offers) and offers[0].value.startswith(word)
-            await self.offer_for(typed, offers, enter_takes=is_begun)
+            # Enter runs a whole command: it is the first offer, and has no argument yet. A guess is not taken.
+            is_guess = not offers or not offers[0].value.startswith(word)
+            await self.offer_for(typed, offers, enter_takes=not is_guess and word not in BY_SLASH)
         elif typed.kind == "argument" and action is None:
             self.close_completions()
         elif action is None or (action.argument == "file" and not hasattr(self, f"choices_{action.name}")):
@@ -70,16 +71,31 @@ class Completing(ChatActions):
             self._typed, self._dismissed = typed, None
             self.run_worker(partial(self._offer_files, typed), group="completion", exclusive=True)
         else:
-            await self.offer_for(typed, self._arguments(action, typed.text))
+            # Enter runs a command without an argument, and saves to a new file.
+            is_choice = bool(typed.text) and action.argument != "file"
+            offers = self._arguments(action, typed.text)
+            await self.offer_for(typed, offers, enter_takes=is_choice, is_seen_first=True)
 
     async def offer_for(
-        self, typed: Typed, offers: Sequence[Offer], *, enter_takes: bool = False, hint: str = ""
+        self,
+        typed: Typed,
+        offers: Sequence[Offer],
+        *,
+        enter_takes: bool,
+        is_seen_first: bool = False,
+        hint: str = "",
     ) -> None:
-        """Show `offers` for what is typed; none closes the list."""
+        """Show `offers` for what is typed; none closes the list. For the rest see `CompletionList.show`."""
         self._typed, self._dismissed = typed, None
         shown = await self._mounted_list()
         was_open = shown.is_open
-        shown.show(offers, above=self.prompt.region, enter_takes=enter_takes, hint=hint)
+        shown.show(
+            offers,
+            above=self.prompt.region,
+            enter_takes=enter_takes,
+            is_seen_first=is_seen_first,
+            hint=hint,
+        )
         if shown.is_open != was_open:
             self.on_message_selection_selection_changed()
 
@@ -99,9 +115,10 @@ class Completing(ChatActions):
                 self.on_message_selection_selection_changed()
 
     def _commands(self, typed: str) -> list[Offer]:
-        """The commands that begin with what is typed, then those with a word that does; without any, similar ones."""
+        """The command that is typed, those that begin so, those with a word that does; without any, similar ones."""
         wanted = typed[1:].casefold()
         found = [action for action in COMMANDS if action.slash.startswith(f"/{wanted}")]
+        found.sort(key=lambda action: action.slash != f"/{wanted}")
         if wanted:
             words = {
                 each.name: f"{each.slash[1:]} {each.title}".casefold().replace("-", " ") for each in COMMANDS
@@ -160,9 +177,8 @@ class Completing(ChatActions):
             hint = "" if is_complete else "looking for more files"
             if found.is_cut:
                 hint = f"only the first {self._finder.most:,} names are searched"
-            await self.offer_for(
-                typed, offers, enter_takes=not found.is_exact and _begins(typed, found.paths), hint=hint
-            )
+            takes = bool(typed.text) and not found.is_exact
+            await self.offer_for(typed, offers, enter_takes=takes, hint=hint)
 
     # --- what happens then
 
@@ -184,11 +200,3 @@ class Completing(ChatActions):
         return "close" if self.is_completing else super().escape_does()
 
     on_message_selection_selection_changed: Callable[[], None]
-
-
-def _begins(typed: Typed, paths: Sequence[str]) -> bool:
-    """Whether the first path is what is being typed: its name begins like it, and is longer."""
-    if not typed.text or not paths:
-        return False
-    first, wanted = paths[0].casefold(), typed.text.casefold()
-    return first.startswith(wanted) or first.rstrip("/").rpartition("/")[2].startswith(wanted)

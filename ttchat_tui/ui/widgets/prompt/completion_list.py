@@ -46,6 +46,8 @@ class CompletionList(OptionList, can_focus=False):
         self._is_chosen = False
         """An arrow key has chosen the highlighted offer."""
         self._enter_takes = False
+        self._seen_since = 0.0
+        """The time (`Message.time`) from which keys can mean the highlighted offer; 0: keys that were typed before too."""
         self._has_answer = asyncio.Event()
         self._has_answer.set()
 
@@ -57,15 +59,31 @@ class CompletionList(OptionList, can_focus=False):
         """Offers are being looked for: until they come, tab and enter wait for them."""
         self._has_answer.clear()
 
-    def show(self, offers: Sequence[Offer], *, above: Region, enter_takes: bool, hint: str = "") -> None:
+    def show(
+        self,
+        offers: Sequence[Offer],
+        *,
+        above: Region,
+        enter_takes: bool,
+        is_seen_first: bool = False,
+        hint: str = "",
+    ) -> None:
         """Show `offers` over the transcript, above the region of the prompt; none closes the list.
 
-        `enter_takes`: enter takes the first one. Otherwise enter takes an offer only after an arrow key has chosen it.
+        Args:
+            enter_takes: enter takes the first one, which is highlighted. Otherwise enter takes an offer only after an
+                arrow key has chosen it.
+            is_seen_first: not an enter that was pressed before the first one was shown.
         """
         self._has_answer.set()
         values = [offer.value for offer in offers]
         chosen = self._offers[self.highlighted or 0].value if self._is_chosen else None
+        before = self._offers
         self._offers, self._enter_takes = offers, enter_takes
+        if not is_seen_first:
+            self._seen_since = 0.0
+        elif not before or not offers or before[0] != offers[0] or not self._seen_since:
+            self._seen_since = Message().time
         if not offers:
             self.close()
             return
@@ -73,7 +91,7 @@ class CompletionList(OptionList, can_focus=False):
         self._place(above, min(len(offers), MOST_ROWS, max(1, above.y - 4)))
         width = max(1, above.width - 4)  # the border, and an option's padding
         self.set_options(Option(_row(offer, offers, width)) for offer in offers)
-        self.highlighted = values.index(chosen) if chosen in values else 0
+        self.highlighted = values.index(chosen) if chosen in values else 0 if enter_takes else None
         self.border_subtitle = Content(hint or "tab takes · ↑↓ choose · esc closes")
         self.display = True
 
@@ -82,8 +100,9 @@ class CompletionList(OptionList, can_focus=False):
         self._offers, self._is_chosen = (), False
         self.display = False
 
-    async def press(self, key: str) -> bool:
-        """Whether the list takes this key; `enter` stands for each key that sends."""
+    async def press(self, key: str, at: float) -> bool:
+        """Whether the list takes this key, pressed at the time `at` (of its message); `enter` stands for each key that
+        sends."""
         if key in ("tab", "enter"):
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._has_answer.wait(), LONGEST_WAIT_S)
@@ -100,8 +119,8 @@ class CompletionList(OptionList, can_focus=False):
                 }
                 getattr(self, f"action_{move[key]}")()
             case "tab":
-                self._take(self.highlighted)
-            case "enter" if self._enter_takes or self._is_chosen:
+                self._take(self.highlighted or 0)
+            case "enter" if self._is_chosen or (self._enter_takes and at >= self._seen_since):
                 self._take(self.highlighted)
             case "escape":
                 self.close()

@@ -272,7 +272,7 @@ class Prompt(EditedArea):
         # With xterm's modifyOtherKeys Textual names shift+enter "shift+\r".
         key = canonical_key(event.key.replace("\r", "enter"))
         pressed = "enter" if key in self._submit_keys else key
-        if self.completions is not None and await self.completions.press(pressed):
+        if self.completions is not None and await self.completions.press(pressed, event.time):
             pass
         elif key in self._submit_keys:
             self.action_send()

@@ -131,6 +131,12 @@ async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
         await pilot.press("enter")
         await pilot.pause()
         assert chat.session.conversation.title == "Apple [bold]plum[/]"
+        await burst(pilot, chat, "/find-here plum")
+        prompt.report_draft()  # the pause in typing
+        await burst(pilot, chat, "enter")
+        stored = chat.store.conversation(chat.session.conversation.id)
+        assert stored.draft == "", "no command is left as a draft"
+        chat.screen.action_focus_prompt()
         await burst(pilot, chat, "/open Apple", "ctrl+u", "/open plu", "enter")
         assert prompt.text == "", "a command that is typed in one go runs"
 

@@ -160,6 +160,7 @@ class ChatScreen(
                 self.keep_draft()
             case SlashCommand(action, argument):
                 self.prompt.clear_draft()
+                self.keep_draft()  # what was typed of the command
                 if not await self.run_command(action, argument) and not self.prompt.text:
                     self.prompt.set_draft(event.text)
             case SlashError(sentence):

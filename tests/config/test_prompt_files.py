@@ -126,13 +126,17 @@ def test_each_faulty_file_is_named_with_place_and_cure_and_the_good_ones_are_the
         assert words in str(library.preset_faults[f"bad{number}.toml"])
     assert "is a folder" in str(library.template_faults["folder.md"])
     assert "built-in preset; rename the file" in str(library.preset_faults["precise.toml"])
-    assert len(library.faults) == len(TEMPLATE_FAULTS) + len(PRESET_FAULTS) + 2
+    assert (
+        len(library.template_faults) + len(library.preset_faults)
+        == len(TEMPLATE_FAULTS) + len(PRESET_FAULTS) + 2
+    )
 
 
 def test_missing_folders_have_nothing_and_a_name_that_is_not_there_finds_the_nearest(tmp_path: Path) -> None:
     library = PromptLibrary(paths_in(tmp_path))
     library.read()
-    assert (library.templates, library.presets, library.faults) == ({}, BUILT_IN, [])
+    assert (library.templates, library.presets) == ({}, BUILT_IN)
+    assert (library.template_faults, library.preset_faults) == ({}, {})
     with pytest.raises(ConfigError, match="no preset precis; did you mean precise"):
         library.preset("precis")
     with pytest.raises(ConfigError, match=r"no template x; put a file NAME.md there"):

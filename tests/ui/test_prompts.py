@@ -57,7 +57,7 @@ async def test_a_filled_template_joins_the_draft_and_a_system_one_becomes_the_sy
     async with running(chat) as pilot:
         await until(pilot, lambda: len(chat.screen.library.templates) == 2)
         (said,) = chat.toasts()
-        assert "bad.md: line 1: the front matter has no end; end it with a line +++" in said
+        assert said == "bad.md cannot be used: /template shows why."
         assert chat.screen.choices_template() == [("pirate", "[b]arr"), ("review", "")]
         assert chat.screen.choices_new()[0] == ("precise", BUILT_IN["precise"].gives)
         chat.screen.prompt.set_draft("Look:")

@@ -10,8 +10,10 @@ from textual.widgets._toast import Toast, ToastHolder
 
 from tests.fakes import Script
 from tests.ui.chat_app import ChatApp, running
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.models.catalog import catalog
 from ttchat_tui.models.fetch import _offline
+from ttchat_tui.ui.screens.prompt_actions import faulty
 
 PATH = "Saved to /home/someone/.local/share/ttchat-tui/exports/a-title-of-some-length.md"
 
@@ -45,6 +47,47 @@ async def test_the_values_beside_the_chat_stay_visible(tmp_path: Path, width: in
         toasts = [toast.region for toast in chat.app.query(Toast)]
         assert len(toasts) == 2
         assert not any(toast.overlaps(side) for toast in toasts)
+
+
+async def test_a_toast_is_on_the_screen_on_top_only_beside_the_list_and_escape_removes_it(
+    tmp_path: Path,
+) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, (80, 24), toasts=True) as pilot:
+        chat.screen.show_error(ErrorInfo(kind="busy", message=f"A disk is full. {PATH}"))
+        await pilot.pause()
+        await pilot.pause()
+        assert shown_on(chat) == [chat.screen]
+        history = chat.screen.history_panel
+        assert history is not None
+        assert not any(toast.region.overlaps(history.region) for toast in chat.screen.query(Toast))
+        await pilot.press("f1")
+        await pilot.pause()
+        assert shown_on(chat) == [chat.app.screen] != [chat.screen]
+        await pilot.press("escape")
+        await pilot.pause()
+        assert shown_on(chat) == [chat.screen]
+        chat.screen.show_error(ErrorInfo(kind="system", message="A card is hot."))
+        await pilot.pause()
+        chat.screen.drop_busy_toast()
+        assert chat.toasts() == ["A card is hot."]
+        await pilot.press("escape")
+        await pilot.pause()
+        assert (chat.toasts(), shown_on(chat)) == ([], [])
+
+
+def shown_on(chat: ChatApp) -> list[object]:
+    return [
+        screen
+        for screen in chat.app.screen_stack
+        if any(toast in screen._compositor.visible_widgets for toast in screen.query(Toast))
+    ]
+
+
+def test_one_sentence_names_the_first_of_the_prompt_files_that_cannot_be_used() -> None:
+    assert faulty(["a.md"], ["/template"]) == "a.md cannot be used: /template shows why."
+    both = faulty(["a\n.md", "b.md", "c.toml"], ["/template", "/preset"])
+    assert both == "a .md and 2 more cannot be used: /template and /preset show why."
 
 
 async def test_enter_removes_stale_toasts_and_leaves_errors(tmp_path: Path) -> None:

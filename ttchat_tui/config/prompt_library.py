@@ -41,11 +41,6 @@ class PromptLibrary:
         presets, self.preset_faults = _read_all(self.presets_dir, PRESET_SUFFIX, read_preset)
         self.presets = BUILT_IN | presets
 
-    @property
-    def faults(self) -> list[str]:
-        """All faults, each in a line with the place and the cure."""
-        return [str(error) for error in (*self.template_faults.values(), *self.preset_faults.values())]
-
     def template(self, name: str) -> PromptTemplate:
         """One template, from its file as it is now.
 

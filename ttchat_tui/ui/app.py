@@ -154,10 +154,10 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
         for old in toasts.to_drop(self.shown_toasts(), event.notification, self.size.height):
             self.remove_toast(old)
 
-    def drop_stale_toasts(self) -> None:
-        """Remove toasts about what the user has dealt with. Errors stay their time."""
+    def drop_stale_toasts(self, *, with_errors: bool = False) -> None:
+        """Remove toasts about what the user has dealt with. Errors stay their time, or go `with_errors`."""
         for old in self.shown_toasts():
-            if old.severity != "error":
+            if with_errors or old.severity != "error":
                 self.remove_toast(old)
 
     async def action_quit(self) -> None:

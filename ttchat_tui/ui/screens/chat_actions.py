@@ -6,7 +6,7 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from textual import getters
 from textual.message import Message as TextualMessage
@@ -26,6 +26,7 @@ from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 if TYPE_CHECKING:
     from ttchat_tui.models.library import ModelRow
     from ttchat_tui.session import ChatSession
+    from ttchat_tui.ui.app import TtchatApp
     from ttchat_tui.ui.widgets.history.panel import HistoryPanel
     from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
 
@@ -40,6 +41,8 @@ class ChatActions(SidebarScreen):
     show_place_of_reply: Callable[[], None]
     write_title: Callable[[int], None]
     count: Callable[[], None]
+    _busy_words = ""
+    """The last error that ends with the reply."""
     _has_failed = False
     """An error was shown since the last command began."""
 
@@ -51,7 +54,16 @@ class ChatActions(SidebarScreen):
         text = f"{error.message}\n{error.cure}" if error.cure else error.message
         severity = "information" if error.kind == NOTE else "warning" if error.kind == "busy" else "error"
         self._has_failed |= error.kind != NOTE
+        if error.kind == "busy":
+            self._busy_words = text
         self.notify(text, severity=severity, markup=False, timeout=5 if error.kind == NOTE else 8)
+
+    def drop_busy_toast(self) -> None:
+        """The reply has ended, which a toast says is still running."""
+        app = cast("TtchatApp", self.app)
+        for toast in app.shown_toasts():
+            if toast.message == self._busy_words:
+                app.remove_toast(toast)
 
     def show_notes(self, notes: Sequence[str]) -> None:
         """Show an engine's notes about a load, in a toast each."""
@@ -98,6 +110,7 @@ class ChatActions(SidebarScreen):
         elif self.transcript.selected is not None and not is_answering:
             self.transcript.select(None)
         else:
+            cast("TtchatApp", self.app).drop_stale_toasts(with_errors=not self.escape_does())
             self.show_updates(self.session.interrupt())
             self.status.set_cancelling(self.session.is_cancelling_load)
         if not self.overlay:

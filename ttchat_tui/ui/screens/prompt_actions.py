@@ -78,10 +78,12 @@ class PromptActions(ChatActions):
             self.sampling_panel.set_presets(self.library.presets)
         if isinstance(self.app.screen, deferred.prompt_picker.PromptPicker):
             self.app.screen.refresh_entries()
-        faults = self.library.faults
-        if new := [fault for fault in faults if fault not in self._known_faults]:
-            self.notify("\n".join(new), title="Prompts", severity="warning", timeout=10, markup=False)
-        self._known_faults = faults
+        templates, presets = self.library.template_faults, self.library.preset_faults
+        faults = {name: str(error) for name, error in (*templates.items(), *presets.items())}
+        if new := [name for name, fault in faults.items() if fault not in self._known_faults]:
+            places = [each for each, its in (("/template", templates), ("/preset", presets)) if its]
+            self.notify(faulty(new, places), severity="warning", markup=False)
+        self._known_faults = list(faults.values())
 
     # --- templates
 
@@ -278,3 +280,10 @@ class PromptActions(ChatActions):
         else:
             self.notify(f"Saved to {file}", markup=False)
             self.read_prompts()
+
+
+def faulty(names: Sequence[str], places: Sequence[str]) -> str:
+    """A sentence for a toast about prompt files that cannot be used. `places`: the commands that show why."""
+    more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+    show = "shows" if len(places) == 1 else "show"
+    return f"{visible_line(names[0])}{more} cannot be used: {' and '.join(places)} {show} why."

@@ -201,6 +201,7 @@ class UpdateDrawing(Elsewhere):
 
     def _end_reply(self, message: Message, error: ErrorInfo | None) -> None:
         self.prompt.set_busy(self.session.is_answering)
+        self.drop_busy_toast()
         cure = error.cure if error else ""
         if error and self.session.engine_state == "failed":
             cure = with_reload_hint(cure)

@@ -118,7 +118,15 @@ class PatchedApp(App[None]):
     def remove_toast(self, notification: Notification) -> None:
         """Remove a toast before its time. Textual's own `_unnotify` leaves the toast's empty holder on screen."""
         self._unnotify(notification, refresh=False)
-        self.screen.query(f"#{ToastRack._toast_id(notification)}").remove()
+        for screen in self.screen_stack:
+            screen.query(f"#{ToastRack._toast_id(notification)}").remove()
+
+    def _refresh_notifications(self) -> None:
+        """Shows toasts on the screen on top only. Textual leaves them on the screens under a dialog, too."""
+        for screen in self.screen_stack[:-1]:
+            for rack in screen.query_children(ToastRack):
+                rack.display = False
+        super()._refresh_notifications()
 
     # --- errors
 

@@ -56,6 +56,13 @@ async def test_the_list_and_the_status_line_show_where_a_reply_runs(tmp_path: Pa
         assert "one two three" in shown(chat)
         assert "✓" not in shown(chat)
 
+        other = open_store(chat.paths.database)
+        other.add_user_message(other.create_conversation(title="another window").id, None, "Hi")
+        other.close()
+        chat.screen.follow_history()
+        await pilot.pause()
+        assert "another window" in shown(chat)
+
 
 @pytest.mark.parametrize("keys", [(*"more", "enter"), ("ctrl+r",), (*"/continue", "enter")])
 async def test_the_open_conversation_is_marked_in_every_turn(tmp_path: Path, keys: tuple[str, ...]) -> None:

@@ -53,6 +53,23 @@ def lines(app: App[None]) -> list[str]:
     return [line.strip("│ ") for line in screen_text(app)]
 
 
+async def test_the_list_is_drawn_again_when_an_age_a_day_or_a_conversation_is_another() -> None:
+    times = [NOW]
+    panel = HistoryPanel(clock=lambda: times[-1])
+    app = ShellApp(panel)
+    async with app.run_test(size=(40, 24)) as pilot:
+        panel.show(ITEMS, 1)
+        await pilot.pause()
+        drawn: list[float] = []
+        panel.conversations.show_rows = lambda *_: drawn.append(times[-1])  # type: ignore[method-assign]
+        for later in (1, 59, 61, 62, 9 * HOUR, 9 * HOUR + 1):
+            times.append(NOW + later)
+            panel.follow(ITEMS)
+        assert drawn == [NOW + 61, NOW + 9 * HOUR]
+        panel.follow(ITEMS[1:])
+        assert len(drawn) == 3
+
+
 # --- groups and ages
 
 

@@ -22,6 +22,7 @@ from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.screens.attaching import Attaching
 from ttchat_tui.ui.screens.branch_actions import BranchActions
+from ttchat_tui.ui.screens.elsewhere import FOLLOW_S
 from ttchat_tui.ui.screens.file_actions import FileActions
 from ttchat_tui.ui.screens.finding import Finding
 from ttchat_tui.ui.screens.organising import OrganisingActions
@@ -113,6 +114,7 @@ class ChatScreen(
             self.status.set_notice(
                 "nothing is kept" if self.session.storage_mode == "memory" else "read-only"
             )
+        self.set_interval(FOLLOW_S, self.follow_history)
         self.services.on_screen_ready()
 
     def _first_conversation(self) -> Sequence[Update]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from typing import Final
 
 from msgspec import structs
 
@@ -10,11 +12,17 @@ from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import ReplyEndedElsewhere
 from ttchat_tui.session import first_words, name_of
+from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.terminal_notice import notice
 from ttchat_tui.ui.textual_patches.privates import write_to_terminal
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.message_format import view_of
+
+FOLLOW_S: Final = 5.0
+"""How often the list looks for what others have written, in seconds."""
+
+log = logging.getLogger(__name__)
 
 UNANSWERED = "not answered · /retry asks again"
 
@@ -72,6 +80,20 @@ class Elsewhere(ChatActions):
             return
         current = self.session.conversation.id if self.session.conversation else None
         self.history_panel.show(self.session.conversations(), current)
+
+    def follow_history(self) -> None:
+        """Show what other windows and programs have written, and what age it all has by now.
+
+        Without a change this is one look at the counter of commits, a tenth of a millisecond: no work for a thread.
+        """
+        if self.history_panel is None:
+            return
+        try:
+            conversations = self.session.conversations()
+        except StorageError as error:
+            log.warning("the list of conversations could not be read: %s", error)
+            return
+        self.history_panel.follow(conversations)
 
     def announce_reply(self, conversation: Conversation | None, reply: str, error: ErrorInfo | None) -> None:
         """Report the end of a reply, by the conversation's name and the reply's first words."""

@@ -20,7 +20,7 @@ from textual.strip import Strip
 
 from ttchat_tui.domain.conversation import ListedConversation
 from ttchat_tui.session import Mark
-from ttchat_tui.ui.widgets.history.groups import GroupRow, HistoryRow
+from ttchat_tui.ui.widgets.history.groups import GroupRow, HistoryRow, age_of
 from ttchat_tui.ui.widgets.history.row_line import COMPONENTS, RowState, group_line, row_line
 
 
@@ -97,6 +97,15 @@ class ConversationList(ScrollView, can_focus=True):
             self.vertical_scrollbar.window_virtual_size = rows
         else:
             self.virtual_size = Size(0, rows)
+
+    def has_aged(self, drawn_at: float, now: float) -> bool:
+        """Whether an age on screen is another than when it was drawn."""
+        first = int(self.scroll_offset.y)
+        return any(
+            age_of(row.updated_at, drawn_at) != age_of(row.updated_at, now)
+            for row in self.rows[first : first + self.size.height]
+            if isinstance(row, ListedConversation)
+        )
 
     def place_of(self, conversation_id: int | None) -> int | None:
         """The row of a conversation."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import ClassVar
 
 from textual import events, getters, on
@@ -118,6 +119,7 @@ class HistoryPanel(Vertical):
         self._clock = clock
         self._items: Sequence[ListedConversation] = ()
         self._current: int | None = None
+        self._drawn_at = clock()
 
     def compose(self) -> ComposeResult:
         with Horizontal():
@@ -146,6 +148,13 @@ class HistoryPanel(Vertical):
         if is_another and current not in [each.id for each in matching(items, self.filter_input.value)]:
             self.clear_filter()
         self._draw()
+
+    def follow(self, items: Sequence[ListedConversation]) -> None:
+        """`show`, if `items` are others, or if an age or a group on screen is another by now."""
+        now = self._clock()
+        is_another_day = date.fromtimestamp(now) != date.fromtimestamp(self._drawn_at)
+        if items is not self._items or is_another_day or self.conversations.has_aged(self._drawn_at, now):
+            self.show(items, self._current)
 
     def clear_filter(self) -> None:
         """Show all conversations again."""
@@ -181,7 +190,8 @@ class HistoryPanel(Vertical):
 
     def _draw(self) -> None:
         listed = self.conversations
-        rows = rows_of(matching(self._items, self.filter_input.value), self._clock())
+        self._drawn_at = self._clock()
+        rows = rows_of(matching(self._items, self.filter_input.value), self._drawn_at)
         self.set_class(not rows, "-empty")
         if not rows:
             self.query_one("#history-empty", Static).update(self._nothing())

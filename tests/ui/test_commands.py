@@ -23,7 +23,7 @@ from ttchat_tui.ui.key_check import check_keys
 from ttchat_tui.ui.keys import canonical_key, editing_keys, is_known, key_label
 from ttchat_tui.ui.palette import ActionProvider
 from ttchat_tui.ui.screens.chat import ChatScreen
-from ttchat_tui.ui.screens.help import HelpScreen
+from ttchat_tui.ui.screens.help import KEY_WIDTH, HelpScreen, two_columns
 from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 
@@ -45,7 +45,7 @@ def test_every_action_of_the_screen_can_be_reached_by_key_or_slash_command() -> 
 
 
 def test_the_screen_has_a_method_for_every_action_and_one_for_every_argument() -> None:
-    names = {action.name for action in TABLE if action.scope == "screen"}
+    names = {action.name for action in TABLE if action.scope != "prompt"}
     assert {name for name in names if not hasattr(ChatScreen, f"action_{name}")} == set()
     with_argument = {action.name for action in TABLE if action.argument}
     assert {
@@ -181,7 +181,12 @@ def test_two_slashes_send_one() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "said"),
-    [("/newx", "Did you mean /new?"), ("/xyzzy", "F1 lists"), ("/undo it", "takes no argument")],
+    [
+        ("/newx", "Did you mean /new?"),
+        ("/clear", "F1 lists"),
+        ("/xyzzy", "F1 lists"),
+        ("/undo it", "takes no argument"),
+    ],
 )
 def test_the_error_for_an_unknown_command_explains_how_to_send_it(typed: str, said: str) -> None:
     result = parse_submission(typed)
@@ -272,8 +277,8 @@ async def test_the_footer_shows_the_prompts_keys_and_the_screens() -> None:
 
 async def test_the_help_lists_every_action_with_its_keys_and_closes_by_each_of_its_keys() -> None:
     app = ChatApp()
-    async with app.run_test(size=(84, 92)) as pilot:
-        for key in ("escape", "q", "f12"):
+    async with app.run_test(size=(84, 130)) as pilot:
+        for key in ("escape", "f12"):
             app.push_screen(HelpScreen({"help": "f12"}))
             await pilot.pause()
             shown = "\n".join(screen_text(app))
@@ -288,9 +293,22 @@ async def test_the_help_scrolls_on_a_small_screen() -> None:
     async with app.run_test(size=(60, 20)) as pilot:
         app.push_screen(HelpScreen({}))
         await pilot.pause()
-        await pilot.press("end")
+        assert not any("Filter by title" in line for line in screen_text(app))
+        await pilot.press(*["pagedown"] * 12)
         await pilot.pause()
-        assert any("Filter by title" in line for line in screen_text(app))
+        assert any("Back to the default" in line for line in screen_text(app))
+        await pilot.press(*"filter title")
+        await pilot.pause()
+        shown = "\n".join(screen_text(app))
+        assert "Filter by title" in shown
+        assert "In the sampling panel" not in shown
+
+
+@given(st.sampled_from([(action.usage, action.title) for action in TABLE]), st.integers(50, 90))
+def test_the_help_has_two_columns_at_every_width(line: tuple[str, str], width: int) -> None:
+    rows = two_columns(*line, width).plain.split("\n")
+    assert all(row[KEY_WIDTH:].startswith(" ") or row.rstrip() == line[0] for row in rows)
+    assert " ".join("".join(row[KEY_WIDTH:] for row in rows if row.rstrip() != line[0]).split()) == line[1]
 
 
 def test_the_example_config_names_every_action_and_shows_a_valid_key() -> None:

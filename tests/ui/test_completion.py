@@ -76,7 +76,7 @@ async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
         prompt, transcript = chat.screen.prompt, chat.screen.transcript.region
         await burst(pilot, chat, "/re")
         assert [row.split()[0] for row in offered(chat)[:4]] == ["/retry", "/recall", "/rename", "/reload"]
-        assert "Answer" in offered(chat)[0]
+        assert offered(chat)[0].endswith("Regenerate a reply"), "the title, where the sentence would be cut"
         below = "tab takes · ↑↓ choose · esc closes"
         await until(pilot, lambda: below in screen_text(chat.app)[prompt.region.y - 1])
         assert chat.screen.transcript.region == transcript, "the list must not move the text"
@@ -123,6 +123,12 @@ async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
         assert (offered(chat)[0].split()[0], highlighted(chat)) == ("/find", None), "enter runs it"
         await burst(pilot, chat, "ctrl+u", "/save a")
         assert highlighted(chat) is None, "enter saves to a new file"
+        await burst(pilot, chat, "ctrl+u", "/theme nord")
+        assert (highlighted(chat), len(offered(chat)) > 0) == (None, True), "enter takes no guess"
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "There is no theme nord.\nThere are ansi-16, " in chat.toasts()[-1]
+        assert prompt.text == "/theme nord"
         await burst(pilot, chat, "ctrl+u", "/open plu")
         assert highlighted(chat) == 0
         await pilot.press("enter")
@@ -139,6 +145,8 @@ async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
         chat.screen.action_focus_prompt()
         await burst(pilot, chat, "/open Apple", "ctrl+u", "/open plu", "enter")
         assert prompt.text == "", "a command that is typed in one go runs"
+        await burst(pilot, chat, "/exit", "enter")  # another name of /quit
+        assert chat.app.is_leaving
 
 
 def highlighted(chat: ChatApp) -> int | None:

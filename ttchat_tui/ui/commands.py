@@ -38,6 +38,8 @@ class Action(msgspec.Struct, frozen=True):
     footer: str = ""
     """One or two words for the footer; empty: not shown there."""
     scope: Scope = "screen"
+    alias: str = ""
+    """Another slash command for the same, which no list names."""
 
     @property
     def usage(self) -> str:
@@ -111,7 +113,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("show_log", "Show the log", "App", "Show what the app and the engine have logged.", slash="/log"),
     Action("palette", "All commands", "App", "Search and run any command.", "ctrl+p", footer="commands"),
     Action("help", "Help", "App", "Show keys and commands.", "f1", "/help", footer="help"),
-    Action("quit", "Quit", "App", "Close the app; everything is kept.", "ctrl+q", "/quit", scope="app"),
+    Action("quit", "Quit", "App", "Close the app; everything is kept.", "ctrl+q", "/quit", alias="/exit", scope="app"),
 )  # fmt: skip
 
 BY_NAME: Final[dict[str, Action]] = {action.name: action for action in TABLE}

@@ -12,7 +12,11 @@ from ttchat_tui.ui.commands import TABLE, Action
 
 _COMMAND: Final = re.compile(r"/([a-z][a-z-]*)(?:[ \t]+(.*))?\s*", re.IGNORECASE)
 
-_BY_SLASH: Final[dict[str, Action]] = {action.slash: action for action in TABLE if action.slash}
+BY_SLASH: Final[dict[str, Action]] = {
+    slash: action for action in TABLE for slash in (action.slash, action.alias) if slash
+}
+_CLOSE: Final = 0.75
+"""How similar a command must be to be suggested (`difflib`): a letter more, less or exchanged, not `/older` for `/clear`."""
 
 
 class PlainText(msgspec.Struct, frozen=True):
@@ -48,10 +52,11 @@ def parse_submission(text: str) -> Submission:
     if match is None:
         return PlainText(text)
     word, argument = f"/{match[1].lower()}", (match[2] or "").strip()
-    action = _BY_SLASH.get(word)
+    action = BY_SLASH.get(word)
     if action is None:
-        close = difflib.get_close_matches(word, _BY_SLASH, n=1)
-        hint = f"Did you mean {close[0]}?" if close else "F1 lists the commands."
+        names = [each.removeprefix("/") for each in BY_SLASH]
+        close = difflib.get_close_matches(word.removeprefix("/"), names, n=1, cutoff=_CLOSE)
+        hint = f"Did you mean /{close[0]}?" if close else "F1 lists the commands."
         return SlashError(f"There is no command {word}. {hint} To send it as text, start with //")
     if argument and not action.argument:
         return SlashError(f"{word} takes no argument. To send this as text, start with //")

@@ -325,11 +325,11 @@ class ChatActions(SidebarScreen):
 
     def command_theme(self, name: str) -> None:
         errors = self._read_themes()
-        if name in self.app.available_themes:
+        if name in deferred.theme_picker.offered(self.app):
             self.app.theme = name
             self.keep_ui_state(theme=name)
         else:
-            cure = "\n".join(errors) or "/theme lists them."
+            cure = "\n".join(errors) or f"There are {', '.join(deferred.theme_picker.offered(self.app))}."
             self.show_error(ErrorInfo(kind="usage", message=f"There is no theme {name}.", cure=cure))
 
     def choices_theme(self) -> list[tuple[str, str]]:
@@ -343,6 +343,10 @@ class ChatActions(SidebarScreen):
 
     def action_palette(self) -> None:
         self.app.action_command_palette()
+
+    async def action_quit(self) -> None:
+        """From the palette and as `/quit`; the key's action is the app's."""
+        await self.app.action_quit()
 
     def action_help(self) -> None:
         ui = self.services.config.ui

@@ -12,6 +12,7 @@ from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import TABLE, Action
 from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.chat_actions import ChatActions
+from ttchat_tui.ui.slash import BY_SLASH
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 from ttchat_tui.ui.widgets.prompt.typed import Offer, Typed, file_offer
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 MOST_OFFERED = 50
 
 COMMANDS = [action for action in TABLE if action.slash]
-BY_SLASH = {action.slash: action for action in COMMANDS}
 
 
 class Completing(ChatActions):
@@ -71,10 +71,11 @@ class Completing(ChatActions):
             self._typed, self._dismissed = typed, None
             self.run_worker(partial(self._offer_files, typed), group="completion", exclusive=True)
         else:
-            # Enter runs a command without an argument, and saves to a new file.
-            is_choice = bool(typed.text) and action.argument != "file"
-            offers = self._arguments(action, typed.text)
-            await self.offer_for(typed, offers, enter_takes=is_choice, is_seen_first=True)
+            offers, word = self._arguments(action, typed.text), typed.text.casefold()
+            # Enter runs a command without an argument, saves to a new file, and takes no guess.
+            is_begun = bool(word and offers) and word in offers[0].value.casefold()
+            takes = is_begun and action.argument != "file"
+            await self.offer_for(typed, offers, enter_takes=takes, is_seen_first=True)
 
     async def offer_for(
         self,
@@ -121,7 +122,8 @@ class Completing(ChatActions):
         found.sort(key=lambda action: action.slash != f"/{wanted}")
         if wanted:
             words = {
-                each.name: f"{each.slash[1:]} {each.title}".casefold().replace("-", " ") for each in COMMANDS
+                each.name: f"{each.slash[1:]} {each.alias[1:]} {each.title}".casefold().replace("-", " ")
+                for each in COMMANDS
             }
             found += [
                 action
@@ -136,6 +138,7 @@ class Completing(ChatActions):
                 f"{action.slash} " if action.argument else action.slash,
                 action.usage,
                 action.help,
+                action.title,
                 is_unfinished=bool(action.argument),
             )
             for action in found

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
+from rich.cells import cell_len
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from ttchat_tui.config.schema import EditingStyle
 from ttchat_tui.ui.commands import BY_NAME, TABLE, Action, grouped, keys_of
 from ttchat_tui.ui.keys import key_label
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.textual_patches.privates import add_bindings
+from ttchat_tui.ui.widgets.cells import pad_to_cells
+from ttchat_tui.ui.widgets.line_field import LineField
 
 EDITING = (
     ("↑ ↓", "Earlier prompts, from the draft's first and last line"),
@@ -101,34 +106,73 @@ MOST_KEYS = 2
 
 
 class HelpScreen(Dialog[None]):
-    """Scrolls with the arrow and page keys. Escape, q and the keys of help (F1) close it."""
+    """Scrolls with the arrow and page keys while a filter is typed. Escape and the keys of help (F1) close it."""
 
     heading = "Help"
-    AUTO_FOCUS = "VerticalScroll"
-    BINDINGS = [Binding("q", "cancel", "Close", show=False)]
+    AUTO_FOCUS = "Input"
+    BINDINGS = [
+        Binding("down", "scroll_by(1)", "Down", show=False),
+        Binding("up", "scroll_by(-1)", "Up", show=False),
+        Binding("pagedown", "scroll_page(1)", "Page down", show=False),
+        Binding("pageup", "scroll_page(-1)", "Page up", show=False),
+    ]
 
     def __init__(self, overrides: Mapping[str, str], editing: EditingStyle = "default") -> None:
         super().__init__()
-        self._prompt = ("In the prompt", {**dict(EDITING), **dict(MORE_EDITING[editing])}.items())
-        self._overrides = overrides
+        prompt = ("In the prompt", [*{**dict(EDITING), **dict(MORE_EDITING[editing])}.items()])
+        actions = [
+            (title, [(_keys_and_command(action, overrides), action.title) for action in actions])
+            for title, actions in grouped(TABLE)
+        ]
+        self._groups = [*actions, prompt, *PLACES]
+        """Headings, each with its lines: keys, and what they do."""
         close = [Binding(key, "cancel", "Close", show=False) for key in keys_of(BY_NAME["help"], overrides)]
         add_bindings(self, close)
 
     def body(self) -> ComposeResult:
-        with VerticalScroll():
-            for title, actions in grouped(TABLE):
-                yield Static(Content.styled(title, "bold $primary"), classes="group")
-                yield Static(Content("\n").join(self._line(action) for action in actions))
-            for title, lines in (self._prompt, *PLACES):
-                yield Static(Content.styled(title, "bold $primary"), classes="group")
-                yield Static(Content("\n").join(two_columns(keys, text) for keys, text in lines))
+        yield LineField(placeholder="Filter", compact=True)
+        with VerticalScroll(can_focus=False):
+            yield Static()
 
-    def _line(self, action: Action) -> Content:
-        keys = [key_label(key) for key in keys_of(action, self._overrides)[:MOST_KEYS]]
-        how = ", ".join([*keys, action.usage] if action.usage else keys)
-        return two_columns(how, action.title)
+    def on_resize(self) -> None:
+        """Also called as it opens: the words get the width that the keys leave."""
+        self._show()
+
+    @on(Input.Changed)
+    def _show(self) -> None:
+        wanted = self.query_one(Input).value.casefold().split()
+        width = self.query_one(VerticalScroll).scrollable_content_region.width
+        found = [
+            (title, [line for line in lines if all(word in " ".join(line).casefold() for word in wanted)])
+            for title, lines in self._groups
+        ]
+        parts = [
+            Content("\n").join(
+                [Content.styled(title, "bold $primary"), *(two_columns(*each, width) for each in lines)]
+            )
+            for title, lines in found
+            if lines
+        ]
+        self.query_one(Static).update(Content("\n\n").join(parts) if parts else "Nothing found.")
+
+    def action_scroll_by(self, rows: int) -> None:
+        self.query_one(VerticalScroll).scroll_relative(y=rows, animate=False)
+
+    def action_scroll_page(self, pages: int) -> None:
+        scroll = self.query_one(VerticalScroll)
+        scroll.scroll_relative(y=pages * scroll.size.height, animate=False)
 
 
-def two_columns(keys: str, text: str) -> Content:
-    """Keys left, words right; long keys push the words on."""
-    return Content.assemble((keys.ljust(KEY_WIDTH), "$text-secondary"), " ", text)
+def _keys_and_command(action: Action, overrides: Mapping[str, str]) -> str:
+    keys = [key_label(key) for key in keys_of(action, overrides)[:MOST_KEYS]]
+    return ", ".join([*keys, action.usage] if action.usage else keys)
+
+
+def two_columns(keys: str, text: str, width: int) -> Content:
+    """Keys left, words right, in `width` cells; words that do not fit beside the keys go below."""
+    rows = textwrap.wrap(text, max(10, width - KEY_WIDTH - 1)) or [""]
+    if cell_len(keys) > KEY_WIDTH:
+        rows.insert(0, "")
+    space = " " * (KEY_WIDTH + 1)
+    words = f"\n{space}".join(rows)
+    return Content.assemble((pad_to_cells(keys, KEY_WIDTH), "$text-secondary"), " ", words)

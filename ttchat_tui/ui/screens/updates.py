@@ -182,13 +182,17 @@ class UpdateDrawing(Elsewhere):
     def count(self) -> None:
         """Count the tokens that sending would take. Not while a reply streams: its tokens are not in a message yet."""
         if not self.session.is_answering:
-            self.count_draft(self._text_to_send)
+            text = self._text_to_send
+            if not text.strip():
+                self.prompt.set_token_hint("")
+            self.count_draft(text)
 
     @property
     def _text_to_send(self) -> str:
         """The draft as a message; empty for a command, also while it is being typed."""
         submission = parse_submission(self.prompt.text)
-        return submission.text if isinstance(submission, PlainText) else ""
+        is_text = isinstance(submission, PlainText) and self.prompt.text.strip() != "/"
+        return submission.text if is_text else ""
 
     def _begin_reply(self, message: Message) -> None:
         self.prompt.set_busy(True)

@@ -155,7 +155,9 @@ def _row(offer: Offer, offers: Sequence[Offer], width: int) -> Content:
         return Content(_cut_left(title, width))
     column = min(WIDEST_TITLE, width, max(cell_len(each.title) for each in offers))
     shown = pad_to_cells(cut_to_cells(title, column), column)
-    about = cut_to_cells(visible_line(offer.about), width - column - 2)
+    room = width - column - 2
+    about = visible_line(offer.about)
+    about = cut_to_cells(about if cell_len(about) <= room else visible_line(offer.short) or about, room)
     return Content.assemble(shown, "  ", (about, "$text-muted"))
 
 

@@ -35,6 +35,8 @@ class Offer(msgspec.Struct, frozen=True):
     title: str
     about: str = ""
     """One sentence."""
+    short: str = ""
+    """A few words, for a list in which the sentence does not fit; empty: the sentence is cut."""
     is_unfinished: bool = False
     """More is typed after it: the list stays open."""
 

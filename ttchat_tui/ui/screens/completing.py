@@ -82,7 +82,7 @@ class Completing(ChatActions):
         typed: Typed,
         offers: Sequence[Offer],
         *,
-        enter_takes: bool,
+        enter_takes: bool = False,
         is_seen_first: bool = False,
         hint: str = "",
     ) -> None:

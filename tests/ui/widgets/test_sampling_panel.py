@@ -47,7 +47,7 @@ def prompts(app: ControlsApp) -> list[str]:
 
 
 def preset(panel: SamplingPanel) -> str | None:
-    return panel.query_one(PresetMenu).selection
+    return panel.query_one(PresetMenu).selection or None
 
 
 def chosen(app: ControlsApp) -> list[str]:
@@ -156,7 +156,7 @@ async def test_a_preset_leaves_seed_length_and_stop_strings() -> None:
     async with app.run_test(size=SIZE) as pilot:
         panel.set_params(ODD)
         menu = panel.query_one(PresetMenu)
-        await use(pilot, menu, "enter", "home", "down", "down", "down", "enter")
+        await use(pilot, menu, "enter", "home", "down", "down", "enter")
         assert preset(panel) == "creative"
         assert posted(app) == [with_preset(ODD, PRESETS["creative"])]
         assert row_text(row(panel, "temperature")).endswith(" 1.10")
@@ -218,7 +218,7 @@ async def test_choosing_custom_changes_nothing() -> None:
     app = ControlsApp(panel)
     async with app.run_test(size=SIZE) as pilot:
         panel.set_params(PRESETS["balanced"])
-        await use(pilot, panel.query_one(PresetMenu), "enter", "home", "enter")
+        await use(pilot, panel.query_one(PresetMenu), "enter", "end", "enter")
         assert preset(panel) == "balanced"
         assert app.heard == []
 

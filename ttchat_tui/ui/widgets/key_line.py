@@ -90,9 +90,9 @@ class KeyLine(Widget, can_focus=False):
             if binding.show and binding.action not in keys:
                 name = binding.action.rpartition(".")[2].partition("(")[0]
                 label, tip = screen.app.get_key_display(binding), tooltip or binding.description
-                keys[binding.action] = ShownKey(
-                    name, binding.key, label, binding.description, is_enabled, tip
-                )
+                about = binding.description
+                about = about[:1].lower() + about[1:]  # Textual's own, such as that of an open menu
+                keys[binding.action] = ShownKey(name, binding.key, label, about, is_enabled, tip)
         if self._keys != (found := list(keys.values())):
             self._keys = found
             self.refresh()

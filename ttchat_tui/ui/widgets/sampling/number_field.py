@@ -80,6 +80,9 @@ class NumberField(ValueRow["int | None"]):
     def allowed_text(self) -> str:
         return f"{_short(self.low)}–{_short(self.high)}"
 
+    def allowed_words(self) -> str:
+        return f"{_short(self.low)} to {_short(self.high)}"
+
     def stepped(self, steps: int) -> int | None:
         value: int | None = self.value
         if value is None:

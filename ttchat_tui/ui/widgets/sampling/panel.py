@@ -230,7 +230,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._show_preset()
 
     def _offer_presets(self) -> None:
-        names = (*self._bundles, MODEL_DEFAULT) if self._model_default else tuple(self._bundles)
+        names = (MODEL_DEFAULT, *self._bundles) if self._model_default else tuple(self._bundles)
         # One step too far with an arrow key must not replace the system prompt or load a model.
         more = {name for name, each in self._bundles.items() if each.model or each.system_prompt is not None}
         self._presets.set_names(names, [name for name in names if name not in more])
@@ -240,7 +240,8 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         matching = [name for name in self._presets.names if self._is_in_use(name)]
         if self._preset not in matching:
             # Of several equal presets, the chosen one stays; otherwise the model's own comes first.
-            self._preset = matching[-1] if matching else None
+            is_own = MODEL_DEFAULT in matching
+            self._preset = MODEL_DEFAULT if is_own else matching[-1] if matching else None
         self._presets.show(self._preset)
         folded = sum(self._sliders[field.name].is_modified for field in MORE_SLIDERS)
         self._more.title = f"more ({folded} changed)" if folded else "more"
@@ -259,7 +260,8 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         return bundle.system_prompt == self.system_prompt and self._with(preset) == self._params
 
     def focus_first(self) -> None:
-        """Focus the first enabled row."""
+        """Focus the first enabled row, from the top of the panel."""
+        self.scroll_home(animate=False)
         for row in self._rows().values():
             if not row.disabled:
                 row.focus()

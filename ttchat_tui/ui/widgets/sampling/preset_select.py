@@ -21,8 +21,8 @@ CUSTOM = "custom"
 
 
 def _options(names: Sequence[str]) -> list[tuple[Content, str]]:
-    """Without markup: names are those of files too."""
-    return [(Content(visible_line(name)), name) for name in names]
+    """Without markup: names are those of files too. Custom settings come last: they cannot be chosen, only made."""
+    return [*((Content(visible_line(name)), name) for name in names), (Content.styled(CUSTOM, "dim"), "")]
 
 
 class PresetMenu(Select[str], inherit_bindings=False):
@@ -35,7 +35,7 @@ class PresetMenu(Select[str], inherit_bindings=False):
     ]
 
     def __init__(self, names: Sequence[str]) -> None:
-        super().__init__(_options(names), prompt=CUSTOM, compact=True)
+        super().__init__(_options(names), value="", allow_blank=False, compact=True)
         self.names = tuple(names)
         self.stepped = self.names
         """Those that left and right choose."""
@@ -91,7 +91,7 @@ class PresetField(Horizontal):
     def show(self, preset: str | None) -> None:
         """Show the active preset, None for custom settings. Posts nothing."""
         self._preset = preset
-        value = Select.NULL if preset is None else preset
+        value = preset or ""
         if self._menu.is_mounted and self._menu.value != value:
             self._menu.value = value
 
@@ -115,8 +115,8 @@ class PresetField(Horizontal):
         event.stop()
         # Changes made by `show` arrive late and are ignored.
         preset = self._menu.selection
-        if preset is None:
-            self.show(self._preset)  # Custom settings cannot be chosen, only made.
+        if not preset:
+            self.show(self._preset)
         elif preset != self._preset:
             self._preset = preset
             self.post_message(self.Chosen(self, preset))

@@ -110,6 +110,10 @@ class Slider(ValueRow[float]):
         low, high = self.limits
         return f"{low:g}–{high:g}" if low >= 0 else f"{low:g}…{high:g}"
 
+    def allowed_words(self) -> str:
+        low, high = self.limits
+        return f"{'whole, ' if self.is_integer else ''}{low:g} to {high:g}"
+
     def stepped(self, steps: int) -> float:
         return self.ticks.stepped(self.value, steps)
 

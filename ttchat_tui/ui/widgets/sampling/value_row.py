@@ -97,6 +97,10 @@ class ValueRow(Widget, Generic[V], can_focus=True):
         """The allowed range, in a few characters."""
 
     @abstractmethod
+    def allowed_words(self) -> str:
+        """The allowed range in words, for one that was typed outside it: `0 to 1`."""
+
+    @abstractmethod
     def stepped(self, steps: int) -> V:
         """The value `steps` further; the same value at an end."""
 
@@ -265,10 +269,10 @@ class ValueRow(Widget, Generic[V], can_focus=True):
             (text[cursor], self.get_visual_style("value-row--edit", "value-row--cursor")),
             (text[cursor + 1 :], self.get_visual_style("value-row--edit")),
         )
-        hint = self.allowed_text()
-        free = width - len(text)
-        if len(hint) + 2 * GAP > free:
-            hint = ""
-        name = "value-row--error" if self.has_class("-rejected") else "value-row--hint"
+        free, is_rejected = width - len(text), self.has_class("-rejected")
+        words = f"must be {self.allowed_words()}"
+        hints = (words, self.allowed_text()) if is_rejected else (self.allowed_text(),)
+        hint = next((each for each in hints if len(each) + 2 * GAP <= free), "")
+        name = "value-row--error" if is_rejected else "value-row--hint"
         lead = (" " * GAP + hint).ljust(free)
         return Content.assemble((lead, self.get_visual_style(name)), field)

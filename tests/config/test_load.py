@@ -168,7 +168,7 @@ def test_a_wrong_setting_is_one_line_with_file_path_and_cure(paths: Paths, text:
     [
         ("a = 1\nb = = 2\n", "line 2, column 5: "),
         ("[model\n", "line 1, column 7: "),
-        ('name = "open', "end of document: "),
+        ('name = "open', "line 1, the last one: "),
         ("a = 1\na = 2\n", "Cannot overwrite"),
         (b'\xff\xfe = "utf-16"', "is not UTF-8 text (byte 0xff at offset 0); save it as UTF-8"),
     ],

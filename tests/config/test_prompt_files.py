@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,9 @@ from ttchat_tui.config.prompt_files import (
     write_new,
 )
 from ttchat_tui.config.prompt_library import PromptLibrary
-from ttchat_tui.domain.preset import BUILT_IN, preset_of
+from ttchat_tui.domain.preset import BUILT_IN, Preset, preset_of
 from ttchat_tui.domain.prompt_template import PromptTemplate, Variable, placeholders
-from ttchat_tui.domain.sampling import PRESETS, SamplingParams
+from ttchat_tui.domain.sampling import PRESETS, SamplingDefaults, SamplingParams
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=30)
 BODY = st.lists(
@@ -163,3 +164,32 @@ def test_nothing_is_replaced_and_no_name_leaves_the_folder(
     with pytest.raises(ConfigError, match="exists, and is not replaced; choose another name"):
         write_new(tmp_path, TEMPLATE_SUFFIX, "a b", "two")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a b.md", "one")]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('model = "x', "line 1, the last one: "),
+        ("a = 1\nb = [1,\n", "line 2, the last one: "),
+        ("a = 1\nb = = 2\n", "line 2, column 5: "),
+        ("temperatures = 1", "there is no such setting; write `temperature` below [sampling]"),
+        ("top_k = 1", "there is no such setting; write `top_k` below [sampling]"),
+        ("modl = 'x'", "did you mean `model`?"),
+    ],
+)
+def test_a_preset_fault_names_its_line_or_the_section_of_its_key(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        read_preset(file)
+
+
+def test_the_description_of_a_preset_names_all_that_it_changes() -> None:
+    sampling = SamplingDefaults(temperature=0.0, max_tokens=12, stop=("a",), repetition_penalty=1.5)
+    preset = Preset(name="x", sampling=sampling, system_prompt="")
+    assert preset.gives == (
+        "temperature 0, repetition-penalty 1.5, max-tokens 12, 1 stop string, system prompt"
+    )
+    assert BUILT_IN["precise"].gives.count(",") == 3

@@ -14,7 +14,7 @@ from ttchat_tui.cli.standard_output import write_line
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.config.prompt_library import PromptLibrary
-from ttchat_tui.domain.preset import Preset
+from ttchat_tui.domain.preset import BUILT_IN, Preset
 from ttchat_tui.domain.prompt_template import PromptTemplate, TemplateKind, ValueProblem
 from ttchat_tui.domain.text import decoded, visible_line
 
@@ -35,6 +35,8 @@ def list_prompts() -> None:
     _write_table(
         [["name", "kind", "variables", "description"], *map(_template_row, library.templates.values())]
     )
+    if not (library.templates or library.template_faults):
+        notify(f"There are no templates yet. Put a file NAME.md into {library.prompts_dir}")
     _report(library.template_faults)
 
 
@@ -43,6 +45,8 @@ def list_presets() -> None:
     """The built-in presets, and those in the presets folder (`ttchat-tui paths`)."""
     library = _read_library()
     _write_table([["name", "gives", "description"], *map(_preset_row, library.presets.values())])
+    if not (library.presets.keys() - BUILT_IN or library.preset_faults):
+        notify(f"For presets of your own, put a file NAME.toml into {library.presets_dir}")
     _report(library.preset_faults)
 
 

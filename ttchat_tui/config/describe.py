@@ -91,6 +91,9 @@ def known_names(section: Sequence[str], name: str, schema: type | None = None) -
     names = [field.name for field in info.fields] if isinstance(info, inspect.StructType) else []
     old = old_names(".".join(section)) if schema is None else ()
     near = difflib.get_close_matches(name, [*names, *old], n=1)
+    inner = difflib.get_close_matches(name, SamplingParams.__struct_fields__, n=1)
+    if inner and not near and not section and "sampling" in names:
+        return f"write `{inner[0]}` below [sampling]"
     return f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(names)}"
 
 

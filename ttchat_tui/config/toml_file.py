@@ -55,7 +55,7 @@ def parsed_toml(text: str, where: str) -> dict[str, Any]:
     """The values in `text`.
 
     Raises:
-        ConfigError: broken TOML, with line and column.
+        ConfigError: broken TOML, with its line.
     """
     try:
         return msgspec.toml.decode(text, type=decodable(dict[str, Any]))
@@ -66,4 +66,6 @@ def parsed_toml(text: str, where: str) -> dict[str, Any]:
     except msgspec.DecodeError as error:
         place = _TOML_PLACE.match(str(error))
         what, at = place.groups() if place else (str(error), "TOML")
+        if at == "end of document":
+            at = f"line {len(text.rstrip().splitlines())}, the last one"
         raise ConfigError(where, f"{at}: {what}", cure="correct the TOML there") from error

@@ -13,7 +13,7 @@ _KEPT: Final = frozenset({"seed", "max_tokens", "stop"})
 
 
 _NAMED: Final = ("temperature", "top_p", "min_p", "top_k")
-"""Parameters that a list of presets names."""
+"""Parameters that a list of presets names; of others, those that are not the usual ones."""
 
 
 class PresetContent(
@@ -37,10 +37,13 @@ class Preset(PresetContent, frozen=True, kw_only=True):
     @property
     def gives(self) -> str:
         """What it sets, in words: `temperature 0.2, model NAME, system prompt`."""
+        usual = SamplingParams()
         named = [
-            f"{name.replace('_', '-')} {value:g}"
+            f"{name.replace('_', '-')} {f'{value:g}' if isinstance(value, float) else value}"
+            if name != "stop"
+            else f"{len(value)} stop string{'s' * (len(value) != 1)}"
             for name, value in self.sampling.given.items()
-            if name in _NAMED
+            if name in _NAMED or value != getattr(usual, name)
         ]
         rest = [
             *([f"model {self.model}"] if self.model else []),

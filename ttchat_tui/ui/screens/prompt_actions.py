@@ -186,7 +186,11 @@ class PromptActions(ChatActions):
     def action_preset(self) -> None:
         self.read_prompts()
         picker = deferred.prompt_picker.PromptPicker(
-            "Presets", self._preset_entries, self.library.presets_dir, self.action_save_preset
+            "Presets",
+            self._preset_entries,
+            self.library.presets_dir,
+            self.action_save_preset,
+            saves="save these settings as a preset",
         )
         self.app.push_screen(picker, lambda name: self.command_preset(name) if name else None)
 

@@ -39,7 +39,7 @@ class PromptPicker(Dialog[str]):
     BINDINGS = [
         Binding("down", "move(1)", "Next", show=False),
         Binding("up", "move(-1)", "Previous", show=False),
-        Binding("ctrl+s", "save", "Save the current one", show=False),
+        Binding("ctrl+s", "save", "Save", show=False),
     ]
 
     def __init__(
@@ -49,13 +49,14 @@ class PromptPicker(Dialog[str]):
         folder: Path,
         save: Callable[[], None],
         example: str = "",
+        saves: str = "save the draft as a template",
     ) -> None:
-        """`folder`: where the files are. `example`: shown while there are none."""
+        """`folder`: where the files are. `example`: shown while there are none. `saves`: what `save` does."""
         super().__init__()
         self.heading = heading
         self._entries = entries
         self._folder = folder
-        self._save = save
+        self._save, self._saves = save, saves
         self._example = example
         self._all: Sequence[PromptEntry] = ()
         """All entries, as they were when a file last changed."""
@@ -94,7 +95,7 @@ class PromptPicker(Dialog[str]):
         self._show_preview()
         keys = "↑↓ choose   enter use   " if names else "" if wanted else f"No files in {self._folder}   "
         more = f"{len(matching) - len(names):,} more match   " if len(matching) > len(names) else ""
-        self.query_one(".hint", Static).update(f"{visible(more + keys)}ctrl+s save the current one")
+        self.query_one(".hint", Static).update(f"{visible(more + keys)}ctrl+s {self._saves}")
 
     @on(OptionList.OptionHighlighted)
     def _show_preview(self) -> None:

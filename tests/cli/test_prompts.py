@@ -105,4 +105,4 @@ def test_the_lists_name_what_is_usable_and_report_what_is_not(run: Run, tmp_path
         ["pirate", "system"], ["review", "prompt", "code", "[tone]"]
     ]  # fmt: skip
     assert "bad.md: line 1: the front matter has no end" in listed
-    assert "terse     temperature 0.1, model m, system prompt" in run("presets", "list")
+    assert "terse     temperature 0.1, 1 stop string, model m, system prompt" in run("presets", "list")

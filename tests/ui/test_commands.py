@@ -294,7 +294,7 @@ async def test_the_help_scrolls_on_a_small_screen() -> None:
         app.push_screen(HelpScreen({}))
         await pilot.pause()
         assert not any("Filter by title" in line for line in screen_text(app))
-        await pilot.press(*["pagedown"] * 12)
+        await pilot.press(*["pagedown"] * 20)
         await pilot.pause()
         assert any("Back to the default" in line for line in screen_text(app))
         await pilot.press(*"filter title")

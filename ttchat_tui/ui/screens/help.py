@@ -148,7 +148,10 @@ class HelpScreen(Dialog[None]):
         ]
         parts = [
             Content("\n").join(
-                [Content.styled(title, "bold $primary"), *(two_columns(*each, width) for each in lines)]
+                [
+                    Content.styled(title, "bold $primary"),
+                    *(two_columns(keys, text, width) for keys, text in lines),
+                ]
             )
             for title, lines in found
             if lines

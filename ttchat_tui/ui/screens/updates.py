@@ -191,8 +191,8 @@ class UpdateDrawing(Elsewhere):
     def _text_to_send(self) -> str:
         """The draft as a message; empty for a command, also while it is being typed."""
         submission = parse_submission(self.prompt.text)
-        is_text = isinstance(submission, PlainText) and self.prompt.text.strip() != "/"
-        return submission.text if is_text else ""
+        is_begun = self.prompt.text.strip() == "/"
+        return submission.text if isinstance(submission, PlainText) and not is_begun else ""
 
     def _begin_reply(self, message: Message) -> None:
         self.prompt.set_busy(True)

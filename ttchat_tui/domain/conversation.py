@@ -19,10 +19,11 @@ class ReplyRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     engine: str
-    """The engine's label, as shown: `cpu fp32`, `tt n150`."""
-    sampling: SamplingParams
-    seed: int
-    """The seed in use, also if the user asked for a random one."""
+    """The engine's label, as shown: `cpu fp32`, `tt n150`. Of an imported reply the program that it comes from, if known."""
+    sampling: SamplingParams | None = None
+    """None: unknown, as of an imported reply."""
+    seed: int | None = None
+    """The seed in use, also if the user asked for a random one. None: unknown."""
     token_ids: tuple[int, ...] = ()
     finish_reason: FinishReason | None = None
     stats: GenerationStats | None = None

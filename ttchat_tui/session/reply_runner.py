@@ -163,7 +163,7 @@ class ReplyRunner:
             id=self._host.new_request_id(),
             messages=home.prompt(),
             sampling=sampling,
-            seed=message.reply.seed,
+            seed=message.reply.seed if message.reply.seed is not None else fresh_seed(),
             continue_last=continued is not None,
             written_ids=continued.reply.token_ids if continued and continued.reply else (),
             candidates=candidates,

@@ -106,7 +106,7 @@ class ConversationStore(Messages):
     ) -> Conversation:
         """Create an empty conversation. It is listed once it has a message, or one in the queue."""
         now = self._clock()
-        encoded = None if sampling is None else encoded_sampling(sampling)
+        encoded = encoded_sampling(sampling)
         values = (now, now, title, model, system_prompt, encoded)
         with self._database.transaction() as transaction:
             conversation_id = transaction.insert(
@@ -207,7 +207,7 @@ class ConversationStore(Messages):
         self, conversation_id: int, *, system_prompt: str, sampling: SamplingParams | None, model: str
     ) -> None:
         """Raises StorageError, kind `invalid_settings`, for parameters out of range."""
-        encoded = None if sampling is None else encoded_sampling(sampling)
+        encoded = encoded_sampling(sampling)
         self._set(
             conversation_id,
             "system_prompt = ?, sampling = ?, model = ?",

@@ -41,8 +41,8 @@ def export_markdown(conversation: Conversation, messages: Sequence[Message]) -> 
         parts += ["## System", _content(conversation.system_prompt)]
     for message in messages:
         parts += [f"## {HEADINGS[message.role]}", _content(_text_of(message))]
-        if message.reply is not None:
-            parts.append(f"*{' · '.join(figures_of(message))}*")
+        if figures := " · ".join(figures_of(message)):
+            parts.append(f"*{figures}*")
     return "\n\n".join(parts) + "\n"
 
 

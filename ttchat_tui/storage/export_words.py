@@ -24,7 +24,7 @@ def local_time(unix_s: float) -> str:
 
 
 def figures_of(message: Message) -> Iterator[str]:
-    """What made a reply, how fast it was, and how it ended. An imported reply has no seed."""
+    """What made a reply, how fast it was, and how it ended."""
     reply = message.reply
     if reply is None:
         return
@@ -36,7 +36,7 @@ def figures_of(message: Message) -> Iterator[str]:
             yield f"TTFT {stats.ttft_s:.2f} s"
         if stats.decode_tps is not None:
             yield f"{stats.decode_tps:.1f} tok/s"
-    if stats is not None or reply.seed:
+    if reply.seed is not None:
         yield f"seed {reply.seed}"
     if message.status in _STATUS_WORDS:
         yield _STATUS_WORDS[message.status]

@@ -51,7 +51,7 @@ class RowColumns(Protocol):
 
 ROLES: Final = frozenset(get_args(Role))
 STATUSES: Final = frozenset(get_args(MessageStatus))
-_RECORD_KINDS: Final = (("model", str), ("engine", str), ("error", str), ("seed", int))
+_RECORD_KINDS: Final = (("model", str), ("engine", str), ("error", str), ("seed", int | None))
 _FINISH_REASONS: Final = frozenset((None, *get_args(FinishReason)))
 
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
@@ -120,7 +120,7 @@ def _id_from(value: Any) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _sampling(row: sqlite3.Row) -> SamplingParams | None:
+def _sampling(row: RowColumns) -> SamplingParams | None:
     return None if row["sampling"] is None else sampling_from(row["sampling"])
 
 
@@ -152,7 +152,7 @@ def _readable_record(row: sqlite3.Row) -> ReplyRecord:
             raise ValueError("unknown finish reason")
     except (StorageError, TypeError, ValueError, struct.error) as error:
         log.warning("the record of message %s cannot be read: %s", row["id"], error)
-        return ReplyRecord(model="", engine="", sampling=SamplingParams(), seed=0)
+        return ReplyRecord(model="", engine="")
     return record
 
 
@@ -161,7 +161,7 @@ def record_from(row: RowColumns) -> ReplyRecord:
     return ReplyRecord(
         model=row["model"],
         engine=row["engine"],
-        sampling=sampling_from(row["sampling"]),
+        sampling=_sampling(row),
         seed=row["seed"],
         token_ids=ids_from(row["token_ids"]),
         finish_reason=row["finish_reason"],
@@ -170,12 +170,14 @@ def record_from(row: RowColumns) -> ReplyRecord:
     )
 
 
-def encoded_sampling(sampling: SamplingParams) -> str:
-    """As JSON, validated so that it can be read again.
+def encoded_sampling(sampling: SamplingParams | None) -> str | None:
+    """As JSON, validated so that it can be read again; None stays None.
 
     Raises:
         StorageError: `invalid_settings`, naming the field and its range.
     """
+    if sampling is None:
+        return None
     stop = tuple(storable(each) for each in sampling.stop)
     encoded = msgspec.json.encode(msgspec.structs.replace(sampling, stop=stop)).decode()
     try:

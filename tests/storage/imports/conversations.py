@@ -36,7 +36,7 @@ RECORDS = st.builds(
     model=TEXT,
     engine=TEXT,
     sampling=SAMPLING,
-    seed=st.integers(0, 2**63 - 1),
+    seed=st.none() | st.integers(0, 2**63 - 1),
     token_ids=st.lists(st.integers(0, 2**32 - 1), max_size=5).map(tuple),
     finish_reason=st.sampled_from([None, "stop", "length", "cancelled", "error"]),
     stats=st.none()

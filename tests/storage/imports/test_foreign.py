@@ -32,6 +32,7 @@ from tests.storage.imports.foreign import (
     write_json,
 )
 from ttchat_tui.storage.export import ConversationFile, export_jsonl
+from ttchat_tui.storage.export_markdown import export_markdown
 
 TREE = Turn("How?", Turn("First."), Turn("Second.", Turn("Why?", Turn("So."))), Turn("Third."))
 
@@ -89,6 +90,9 @@ def test_title_times_models_and_the_branch_on_screen_are_kept(tmp_path: Path, pr
     assert shown == ["Third." if program in ("LM Studio", "messages") else "So."]
     reply = next(each.reply for each in file.messages if each.role == "assistant")
     assert reply is not None
+    assert (reply.sampling, reply.seed) == (None, None)  # unknown, not our defaults
+    document = export_markdown(file.conversation, file.messages)
+    assert all(word not in document for word in ("sampling", "temperature", "seed", "**"))
     if program == "messages":
         assert (file.conversation.title, reply.model) == ("How?", "")
         return

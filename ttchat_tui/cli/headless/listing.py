@@ -169,11 +169,12 @@ def _speaker(role: str) -> str:
 
 
 def _made_by(message: Message) -> str:
-    return (
-        f", {message.reply.model}, temperature {message.reply.sampling.temperature:g}"
-        if message.reply
-        else ""
-    )
+    """`, smollm2, temperature 0.7`, as far as it is known."""
+    reply = message.reply
+    if reply is None:
+        return ""
+    model = f", {reply.model}" if reply.model else ""
+    return f"{model}, temperature {reply.sampling.temperature:g}" if reply.sampling else model
 
 
 def _around(text: str, matcher: Matcher) -> str:

@@ -49,5 +49,6 @@ class ImportedConversation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def foreign_reply(model: str, source: str) -> ReplyRecord:
-    """The record of a reply that another program generated. `source`: its name, in the place of the engine's label."""
-    return ReplyRecord(model=model, engine=source, sampling=SamplingParams(), seed=0)
+    """The record of a reply that another program generated: sampling and seed are unknown. `source`: its name, in the place
+    of the engine's label."""
+    return ReplyRecord(model=model, engine=source)

@@ -75,7 +75,7 @@ def staged(conversation: ImportedConversation, changed_at: float) -> StagedConve
             updated_at=updated_at,
             model=storable(conversation.model),
             system_prompt=storable(conversation.system_prompt),
-            sampling=encoded_sampling(conversation.sampling) if conversation.sampling else None,
+            sampling=encoded_sampling(conversation.sampling),
             is_timed=is_timed or bool(times),
             head=len(messages) - 1 if conversation.head is None else conversation.head,
             is_pinned=conversation.is_pinned,
@@ -101,7 +101,7 @@ def _staged_message(message: ImportedMessage, created_at: float) -> StagedMessag
     record = message.reply
     if message.role != "assistant" or record is None:
         return plain
-    if not 0 <= record.seed <= _HIGHEST_SEED:
+    if record.seed is not None and not 0 <= record.seed <= _HIGHEST_SEED:
         raise EntryError(f"a seed is out of range: {record.seed}")
     return msgspec.structs.replace(
         plain,

@@ -30,6 +30,7 @@ from ttchat_tui.storage.export import (
     place_for,
     render,
     without_thoughts,
+    preview,
     write_export,
 )
 
@@ -321,3 +322,14 @@ def test_json_cannot_be_asked_to_leave_thoughts_out(store: ConversationStore, tm
     conversation = store.conversation(ask(store, "Why?").conversation_id)
     with pytest.raises(typer.BadParameter, match="JSON has everything"):
         wanted.export(store, conversation)
+
+
+@pytest.mark.parametrize("format", ["markdown", "json", "jsonl", "html", "text"])
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_preview_shows_the_first_words_and_counts_every_message(format: str, count: int) -> None:
+    every = [msgspec.structs.replace(said(f"Message {number}"), id=number) for number in range(1, count + 1)]
+    shown = preview(format, TALK, every, 3)
+    assert [f"Message {number}" in shown for number in (1, 2, 4)] == [True, True, False]
+    assert "Message 1" in "".join(shown.splitlines()[:8])  # of which a small terminal shows no more
+    if format == "markdown":
+        assert shown.splitlines()[0].endswith(f"messages: {count} ---")

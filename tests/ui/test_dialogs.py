@@ -136,9 +136,9 @@ async def test_another_format_changes_the_ending(tmp_path: Path) -> None:
             return [line.split("●")[1].split()[0] for line in screen_text(pilot.app) if "●" in line]
 
         pilot.app.screen.query_one("#formats", RadioSet).focus()
-        assert marked() == ["Branch", "Markdown"], "by more than its colour"
+        assert marked() == ["This", "Markdown"], "by more than its colour"
         await pilot.press("right", "right", "enter")
-        assert marked() == ["Branch", "JSONL"]
+        assert marked() == ["This", "JSONL"]
         await pilot.click("#save")
 
     assert await result_of(saving(tmp_path, "a"), act) == ("jsonl", tmp_path / "a.jsonl", "branch", True)

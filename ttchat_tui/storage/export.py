@@ -24,7 +24,7 @@ from ttchat_tui.domain.thoughts import extract_answer
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export_html import export_html
 from ttchat_tui.storage.export_markdown import excerpt as excerpt
-from ttchat_tui.storage.export_markdown import export_markdown
+from ttchat_tui.storage.export_markdown import export_markdown, preview_markdown
 from ttchat_tui.storage.export_text import export_text
 from ttchat_tui.storage.files import sync_folder
 
@@ -164,6 +164,17 @@ def render(format: ExportFormat | str, conversation: Conversation, messages: Seq
 def suffix_of(format: ExportFormat | str) -> str:
     """The file suffix of a format: `.md`."""
     return _WRITERS[format][0]
+
+
+def preview(
+    format: ExportFormat | str, conversation: Conversation, messages: Sequence[Message], shown: int
+) -> str:
+    """What `render` gives, from the first words on: without what a page or a document has above them, and of the messages only
+    the first `shown`."""
+    if format == "markdown":
+        return preview_markdown(conversation, messages, shown)
+    text = render(format, conversation, messages[:shown])
+    return text.partition("<body>\n")[2] if format == "html" else text
 
 
 def code_suffix(language: str) -> str:

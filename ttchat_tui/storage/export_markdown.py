@@ -36,7 +36,20 @@ def export_markdown(conversation: Conversation, messages: Sequence[Message]) -> 
     Content is unchanged, with two exceptions that keep the turns apart: a block that is left open is closed, and a heading
     that reads like one of ours (`## Assistant`) is escaped with a backslash.
     """
-    parts = [_front_matter(conversation, messages), f"# {one_line(conversation.title) or 'Conversation'}"]
+    fields = _front_matter(conversation, messages)
+    lines = [f"{name}: {msgspec.json.encode(value).decode()}" for name, value in fields.items()]
+    return _document("\n".join(["---", *lines, "---"]), conversation, messages)
+
+
+def preview_markdown(conversation: Conversation, messages: Sequence[Message], shown: int) -> str:
+    """The beginning of what `export_markdown` writes: `shown` messages, and the front matter as the names of its fields."""
+    fields = _front_matter(conversation, messages)
+    names = [f"{name}: {len(messages):,}" if name == "messages" else name for name in fields]
+    return _document(f"--- {', '.join(names)} ---", conversation, messages[:shown])
+
+
+def _document(front_matter: str, conversation: Conversation, messages: Sequence[Message]) -> str:
+    parts = [front_matter, f"# {one_line(conversation.title) or 'Conversation'}"]
     if conversation.system_prompt.strip():
         parts += ["## System", _content(conversation.system_prompt)]
     for message in messages:
@@ -92,8 +105,8 @@ def _is_closed(content: str) -> bool:
     return len(tokens) >= 3 and tokens[-2].content == _NEXT and tokens[-3].level == 0
 
 
-def _front_matter(conversation: Conversation, messages: Sequence[Message]) -> str:
-    """YAML with JSON values, a subset of YAML: no title can break out of it."""
+def _front_matter(conversation: Conversation, messages: Sequence[Message]) -> dict[str, Any]:
+    """What is known of YAML's fields. Their values are written as JSON, a subset of YAML: no title can break out of it."""
     replies = [message.reply for message in messages if message.reply is not None]
     last = replies[-1] if replies else None
     fields: dict[str, Any] = {
@@ -106,8 +119,7 @@ def _front_matter(conversation: Conversation, messages: Sequence[Message]) -> st
         "sampling": _sampling(conversation, last),
         "timings": _timings(last),
     }
-    lines = [f"{name}: {msgspec.json.encode(value).decode()}" for name, value in fields.items() if value]
-    return "\n".join(["---", *lines, "---"])
+    return {name: value for name, value in fields.items() if value}
 
 
 def _sampling(conversation: Conversation, last: ReplyRecord | None) -> SamplingParams | None:

@@ -28,6 +28,8 @@ class Dialog(ModalScreen[Result | None]):
     """Subclasses fill `body`. The result None means that the user cancelled."""
 
     heading = ""
+    keys = CLOSES
+    """The line of keys at the bottom of the box."""
     BINDINGS = [Binding("escape", "cancel", "Cancel", show=False)]
 
     def body(self) -> ComposeResult:
@@ -37,7 +39,7 @@ class Dialog(ModalScreen[Result | None]):
     def compose(self) -> ComposeResult:
         with DialogBox() as box:
             box.border_title = Content(self.heading)
-            box.border_subtitle = Content(CLOSES)
+            box.border_subtitle = Content(self.keys)
             yield from self.body()
 
     def first_lines(self, text: str) -> str:

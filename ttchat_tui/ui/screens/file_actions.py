@@ -121,9 +121,16 @@ class FileActions(ChatActions):
         if part == "code":
             _, code = self._code_block() or ("", "")
             return lambda: code
-        messages = (self.session.path if part == "all" else self._messages_of(part))[:_PREVIEWED_MESSAGES]
-        kept = messages if has_thoughts else deferred.export.without_thoughts(messages)
-        return partial(deferred.export.render, format, _without_prompt(conversation, part), kept)
+        messages = self.session.path if part == "all" else self._messages_of(part)
+        first, rest = messages[:_PREVIEWED_MESSAGES], messages[_PREVIEWED_MESSAGES:]
+        shown = first if has_thoughts else deferred.export.without_thoughts(first)
+        return partial(
+            deferred.export.preview,
+            format,
+            _without_prompt(conversation, part),
+            (*shown, *rest),
+            len(shown),
+        )
 
     def _save(self, format: str, target: Path, part: str, *, has_thoughts: bool = True) -> None:
         conversation = self._conversation_to_save()

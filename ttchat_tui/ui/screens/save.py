@@ -29,7 +29,7 @@ FORMATS: Final[dict[str, tuple[str, str]]] = {
 }
 """Format → its suffix and its label."""
 
-PARTS: Final = {"branch": "Branch", "all": "All", "message": "Message", "code": "Code"}
+PARTS: Final = {"branch": "This branch", "all": "All branches", "message": "Message", "code": "Code"}
 """What is saved: the branch on screen, every branch, the selected messages (or the last reply), their last code block."""
 
 _PREVIEW_LINES: Final = 12
@@ -60,6 +60,7 @@ class MarkedButton(RadioButton):
 
 class SaveTranscript(Dialog[Saving]):
     heading = "Save the transcript"
+    keys = "tab ←→ space choose · enter saves · esc closes"
     AUTO_FOCUS = "Input"
 
     def __init__(

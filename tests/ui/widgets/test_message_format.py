@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
+
 import pytest
 
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
@@ -10,7 +13,13 @@ from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import PromptCost
 from ttchat_tui.ui.widgets.transcript.message import FiguresRow
-from ttchat_tui.ui.widgets.transcript.message_format import cost_hint, fault_view, figures_of, note_of
+from ttchat_tui.ui.widgets.transcript.message_format import (
+    clock_time,
+    cost_hint,
+    fault_view,
+    figures_of,
+    note_of,
+)
 
 
 def test_figures_of_this_machine_are_exact() -> None:
@@ -134,3 +143,21 @@ def test_a_dead_engine_names_the_way_back_once(cure: str) -> None:
     assert LOAD_AGAIN not in note
     for kept in ("Close other programs.", "The engine's log: /x"):
         assert (kept in note) == (kept in cure)
+
+
+@pytest.mark.parametrize(
+    ("now", "shown"),
+    [
+        ((2023, 11, 14, 23, 0), "22:13"),
+        ((2023, 12, 31, 23, 0), "14 Nov 22:13"),
+        ((2024, 1, 1, 0, 0), "14 Nov 2023 22:13"),
+        ((2024, 11, 14, 22, 13), "14 Nov 2023 22:13"),  # the same day of another year
+    ],
+)
+def test_a_time_names_its_day_and_its_year_where_they_are_not_today_s(
+    monkeypatch: pytest.MonkeyPatch, now: tuple[int, ...], shown: str
+) -> None:
+    then, today = (datetime(2023, 11, 14, 22, 13).timestamp(), datetime(*now).timestamp())
+    localtime = time.localtime
+    monkeypatch.setattr(time, "localtime", lambda at=None: localtime(today if at is None else at))
+    assert clock_time(then) == shown

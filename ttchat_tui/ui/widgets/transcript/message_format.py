@@ -69,10 +69,11 @@ def title_of(message: Message) -> str:
 
 
 def clock_time(created_at: float) -> str:
-    """`14:02` today, `21 Nov 14:02` before."""
+    """`14:02` today, `21 Nov 14:02` this year, `21 Nov 2023 14:02` before."""
     then, now = time.localtime(created_at), time.localtime()
-    is_today = (then.tm_year, then.tm_yday) == (now.tm_year, now.tm_yday)
-    return time.strftime("%H:%M" if is_today else "%d %b %H:%M", then)
+    if then.tm_year != now.tm_year:
+        return time.strftime("%d %b %Y %H:%M", then)
+    return time.strftime("%H:%M" if then.tm_yday == now.tm_yday else "%d %b %H:%M", then)
 
 
 def figures_of(stats: GenerationStats) -> str:

@@ -162,6 +162,24 @@ def test_the_suffix_makes_a_page_or_plain_text(branched: None, tmp_path: Path) -
     assert "\n\nhello\n\n=== smollm2" in text
 
 
+def test_only_force_replaces_a_file_and_a_number_is_reported(branched: None, tmp_path: Path) -> None:
+    file = tmp_path / "talk.md"
+    file.write_text("mine")
+    done = export("-o", str(file))
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path}/talk-2.md\n")
+    assert "talk.md exists; it is kept, and this is talk-2.md. --force" in done.stderr
+    assert file.read_text() == "mine"
+    done = export("-o", str(file), "--force")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{file}\n", "")
+    assert "second" in file.read_text()
+
+
+def test_a_format_that_does_not_exist_is_a_usage_error(branched: None, tmp_path: Path) -> None:
+    for arguments in (("-o", "foo.pdf"), ("-o", "foo.md", "-f", "json")):
+        done = export(*arguments)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -28,9 +28,9 @@ from ttchat_tui.storage.export import (
     format_of,
     missing_folder,
     place_for,
+    preview,
     render,
     without_thoughts,
-    preview,
     write_export,
 )
 
@@ -124,6 +124,21 @@ def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
     assert write_export(chosen, "json", TALK, []).name == "my notes.v1-2.json"
 
 
+def test_what_may_be_replaced_is_replaced_unless_it_is_no_regular_file(tmp_path: Path) -> None:
+    (tmp_path / "a-talk.md").symlink_to("/dev/null")
+    names: list[str] = []
+    for text in "abc":  # two conversations of one title in the first run, one in the next
+        kept = names[:1] if text == "b" else []
+
+        def may_replace(file: Path, kept: list[str] = kept) -> bool:
+            return file.name not in kept
+
+        names.append(write_export(tmp_path, "markdown", TALK, [said(text)], may_replace).name)
+    assert names == ["a-talk-2.md", "a-talk-3.md", "a-talk-2.md"]
+    assert (tmp_path / "a-talk.md").is_symlink()
+    assert "\nc\n" in (tmp_path / "a-talk-2.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("typed", "written", "format"),
     [
@@ -158,6 +173,7 @@ def test_an_unknown_suffix_is_refused_with_a_list_of_the_known_ones(tmp_path: Pa
         with pytest.raises(StorageError, match=f"the suffix {Path(name).suffix}") as caught:
             refuse()
         assert caught.value.info.cure.startswith("Known suffixes: .md, .markdown, .json, .jsonl")
+        assert caught.value.info.cure.endswith(f"For example: {Path(name).stem}.md")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -68,7 +68,7 @@ def _errors_reported() -> Generator[None, None, None]:
         sys.exit(USAGE_ERROR)
     except AppError as error:
         show_error(error.info)
-        sys.exit(ENGINE_ERROR)
+        sys.exit(USAGE_ERROR if error.info.kind == "usage" else ENGINE_ERROR)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:

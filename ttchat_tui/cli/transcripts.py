@@ -52,6 +52,9 @@ def export(
             help="A file or a folder: an existing one, or DIR/. With --all a folder; - is stdout.",
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace existing files; without it a new one gets a number.")
+    ] = False,
     branches: Annotated[bool, typer.Option("--branches", help="JSONL with a line for every branch.")] = False,
     message: Annotated[
         int | None, typer.Option("--message", min=1, help="Only this message of those shown: 1 is the first.")
@@ -87,6 +90,7 @@ def export(
         message=message,
         code=code,
         has_thoughts=thoughts,
+        is_forced=force,
     )
     with closing(open_store(paths.database)) as store:
         _require_conversations(store, conversation, list_only)

@@ -17,6 +17,7 @@ from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.export import (
     code_suffix,
     export_messages,
+    file_path,
     format_of,
     missing_folder,
     place_for,
@@ -44,6 +45,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     code: int | None
     """The place of a code block in its message, from 1."""
     has_thoughts: bool = True
+    is_forced: bool = False
+    """Replace files, but for those of the same run."""
+    _written: set[Path] = msgspec.field(default_factory=set[Path])
 
     def export(self, store: ConversationStore, conversation: Conversation) -> None:
         """Raises StorageError; typer.BadParameter: there is no such message or code block."""
@@ -70,7 +74,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             write_document(render(format, conversation, messages))
         else:
             self._name_new_folder(file)
-            write_path(write_export(file, format, conversation, messages))
+            self._report(file, write_export(file, format, conversation, messages, self._may_replace))
 
     def _export_code(self, conversation: Conversation, path: Sequence[Message], number: int) -> None:
         blocks = fences(_chosen(path, self.message).content)
@@ -85,9 +89,22 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             return
         file = place_for(self.place, Path(), conversation)
         self._name_new_folder(file)
-        write_path(
-            write_code(file if file.suffix else file.with_name(f"{file.name}{code_suffix(language)}"), code)
-        )
+        named = file if file.suffix else file.with_name(f"{file.name}{code_suffix(language)}")
+        self._report(file, write_code(named, code, self._may_replace))
+
+    def _may_replace(self, file: Path) -> bool:
+        return self.is_forced and file not in self._written
+
+    def _report(self, asked: Path, written: Path) -> None:
+        """`asked`: without a suffix if the format's was added."""
+        self._written.add(written)
+        is_named = self.is_place_given and asked == file_path(self.place)
+        stem = asked.stem if asked.suffix else asked.name
+        if is_named and written.stem != stem:
+            notify(
+                f"{stem}{written.suffix} exists; it is kept, and this is {written.name}. --force replaces it."
+            )
+        write_path(written)
 
     def _name_new_folder(self, file: Path) -> None:
         if self.is_place_given and (made := missing_folder(file)) is not None:

@@ -1,5 +1,5 @@
 """Transcript files: Markdown, HTML and text to read, JSON with everything, JSONL in the messages format. No file is
-overwritten."""
+overwritten that the caller does not name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pygments.util import ClassNotFound
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Conversation, Message
-from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo, ErrorKind
 from ttchat_tui.domain.thoughts import extract_answer
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export_html import export_html
@@ -29,6 +29,9 @@ from ttchat_tui.storage.export_text import export_text
 from ttchat_tui.storage.files import sync_folder
 
 ExportFormat: TypeAlias = Literal["markdown", "json", "jsonl", "html", "text"]
+
+MayReplace: TypeAlias = Callable[[Path], bool]
+"""Whether a file of that name may be replaced; otherwise the new one gets a number."""
 
 FORMAT: Final = "ttchat-tui conversation"
 VERSION: Final = 1
@@ -113,7 +116,7 @@ def format_of(target: Path) -> ExportFormat:
     """The format by suffix; Markdown without one.
 
     Raises:
-        StorageError: kind `export_failed`: no format has that suffix.
+        StorageError: kind `usage`: no format has that suffix.
     """
     if not target.suffix:
         return "markdown"
@@ -187,20 +190,28 @@ def code_suffix(language: str) -> str:
     return suffix if re.fullmatch(r"\.\w+", suffix) else ".txt"
 
 
-def write_code(target: Path, code: str) -> Path:
+def _never(file: Path) -> bool:
+    return False
+
+
+def write_code(target: Path, code: str, may_replace: MayReplace = _never) -> Path:
     """Write a code block (0600) and return its path: `target`, with a number if that name is taken.
 
     Raises:
         StorageError: `export_failed`.
     """
     try:
-        return _write_new(target, f"{code}\n".encode("utf-8", "replace"))
+        return _write(target, f"{code}\n".encode("utf-8", "replace"), may_replace)
     except OSError as error:
         raise _unwritten(error, target) from error
 
 
 def write_export(
-    folder_or_file: Path, format: ExportFormat | str, conversation: Conversation, messages: Sequence[Message]
+    folder_or_file: Path,
+    format: ExportFormat | str,
+    conversation: Conversation,
+    messages: Sequence[Message],
+    may_replace: MayReplace = _never,
 ) -> Path:
     """Write a transcript (0600) and return its path.
 
@@ -208,7 +219,7 @@ def write_export(
     created. A name that is taken gets a number: `title-2.md`. The file is written completely or not at all.
 
     Raises:
-        StorageError: `export_failed`; also for a suffix that is not the format's.
+        StorageError: `export_failed`; `usage` for a suffix that is not the format's.
     """
     text = render(format, conversation, messages)
     suffix = _WRITERS[format][0]
@@ -220,7 +231,7 @@ def write_export(
             target = target.with_name(f"{target.name}{suffix}")
         elif ENDINGS.get(target.suffix.lower()) != format:
             raise _wrong_ending(target, format)
-        return _write_new(target, text.encode("utf-8", "replace"))
+        return _write(target, text.encode("utf-8", "replace"), may_replace)
     except OSError as error:
         raise _unwritten(error, target) from error
 
@@ -277,7 +288,7 @@ def file_name(conversation: Conversation) -> str:
     return name or f"conversation-{conversation.id}"
 
 
-def _write_new(target: Path, data: bytes) -> Path:
+def _write(target: Path, data: bytes, may_replace: MayReplace) -> Path:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.")  # 0600
     try:
@@ -285,7 +296,7 @@ def _write_new(target: Path, data: bytes) -> Path:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        final = _reserve_name(target)
+        final = _reserve_name(target, may_replace)
         os.replace(partial, final)
     except BaseException:
         Path(partial).unlink(missing_ok=True)
@@ -294,10 +305,13 @@ def _write_new(target: Path, data: bytes) -> Path:
     return final
 
 
-def _reserve_name(target: Path) -> Path:
-    """Reserve the first free name with an empty file, to be replaced at once."""
+def _reserve_name(target: Path, may_replace: MayReplace) -> Path:
+    """The first name that may be replaced, or a free one, reserved with an empty file to be replaced at once. Only a
+    regular file is replaced."""
     name, number = target, 1
     while True:
+        if os.path.isfile(name) and may_replace(name):
+            return name
         try:
             name.touch(mode=0o600, exist_ok=False)
         except FileExistsError:
@@ -310,7 +324,8 @@ def _reserve_name(target: Path) -> Path:
 def _unknown_ending(target: Path) -> StorageError:
     return _failed(
         f"There is no export format with the suffix {target.suffix}.",
-        f"Known suffixes: {', '.join(ENDINGS)}. For example: {target.name}.md",
+        f"Known suffixes: {', '.join(ENDINGS)}. For example: {target.with_suffix('.md').name}",
+        "usage",
     )
 
 
@@ -320,8 +335,9 @@ def _wrong_ending(target: Path, format: str) -> StorageError:
     return _failed(
         f"{target.name} does not have the suffix of {format}.",
         f"Name it {target.with_suffix(_WRITERS[format][0]).name}, or choose another format.",
+        "usage",
     )
 
 
-def _failed(message: str, cure: str) -> StorageError:
-    return StorageError(ErrorInfo(kind="export_failed", message=message, cure=cure))
+def _failed(message: str, cure: str, kind: ErrorKind = "export_failed") -> StorageError:
+    return StorageError(ErrorInfo(kind=kind, message=message, cure=cure))

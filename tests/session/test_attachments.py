@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ttchat_tui.domain.attachments import AttachmentError
+from ttchat_tui.domain.attachments import AttachmentError, without_mentioned_blocks
 from ttchat_tui.session.attachments import (
     MOST_BYTES,
     MOST_LISTED,
@@ -33,6 +33,23 @@ def test_a_file_goes_in_as_a_labelled_block_with_its_language_and_a_longer_fence
         "Explain @src/a.py, please.\n\nAttached file src/a.py:\n````python\nx = '```'\n````"
     )
     assert attached.names == ("src/a.py",)
+
+
+@pytest.mark.parametrize(
+    ("draft", "names"),
+    [
+        ("@at@sign.txt", ["at@sign.txt"]),
+        ("see @at@sign.txt, then", ["at@sign.txt"]),
+        ("@plain@home", ["plain"]),
+        ("@plain,@at@sign.txt", ["plain", "at@sign.txt"]),
+        ("me@plain and @angular/core@17", []),
+    ],
+)
+def test_a_name_may_have_an_at_sign(folder: Path, draft: str, names: list[str]) -> None:
+    (folder / "at@sign.txt").write_text("here")
+    attached = attach_mentioned(draft)
+    assert list(attached.names) == names
+    assert without_mentioned_blocks(attached.text) == draft
 
 
 def test_a_name_with_a_space_is_quoted_and_line_ends_are_newlines() -> None:

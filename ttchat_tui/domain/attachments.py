@@ -16,7 +16,8 @@ from ttchat_tui.domain.text import visible_line
 
 _MENTION: Final = re.compile(
     # Not in an address (me@example.org), not after a backslash.
-    r'(?<![A-Za-z0-9_.+%@/\\-])@(?:"(?P<quoted>(?:[^"\\\n]|\\.)+)"|(?P<bare>[^\s@`"\'<>|]+))'
+    r'(?<![A-Za-z0-9_.+%@/\\-])@(?:"(?P<quoted>(?:[^"\\\n]|\\.)+)"'
+    r"|(?P<bare>(?:[^\s@`\"'<>|]|(?<=[A-Za-z0-9_.+%/-])@)+))"
 )
 LONGEST_PATH: Final = 4096
 """Characters; Linux's limit."""
@@ -127,6 +128,12 @@ def find_blocks(text: str) -> list[Block]:
     return found
 
 
+def _may_mean(path: str, name: str) -> bool:
+    """Whether the mention of `path` may be that of the file `name`: punctuation or a second `@` may follow it."""
+    rest = path.removeprefix(name)
+    return path.startswith(name) and (not rest.strip(TRAILING) or rest.startswith("@"))
+
+
 def without_mentioned_blocks(text: str) -> str:
     """A sent message as the draft that it was: blocks whose file is mentioned are left out, since sending adds them again."""
     blocks = find_blocks(text)
@@ -138,10 +145,7 @@ def without_mentioned_blocks(text: str) -> str:
     kept: list[str] = []
     at = 0
     for block in blocks:
-        # Punctuation may follow the mention.
-        if any(
-            path.startswith(block.name) and not path[len(block.name) :].strip(TRAILING) for path in mentioned
-        ):
+        if any(_may_mean(path, block.name) for path in mentioned):
             kept.append(text[at : block.start].rstrip("\n"))
             at = block.end
     return "".join((*kept, text[at:]))

@@ -107,7 +107,7 @@ def _spellings(text: str) -> list[str]:
 
 
 def _name_in(mention: Mention) -> str:
-    """The path that is meant, without the punctuation that follows it in a sentence; empty if it is no path.
+    """The path that is meant, without the punctuation or the `@` that follows it; empty if it is no path.
 
     A path that does not exist is one if its first folder does: `@src/gone.py`, but not `@angular/core`. A folder is one
     if it has a slash: `@src/`.
@@ -119,9 +119,10 @@ def _name_in(mention: Mention) -> str:
         path = expanded(name)
         if os.path.lexists(path) and ("/" in name or not os.path.isdir(path)):
             return name
-        if name[-1] not in TRAILING:
-            break
-        name = name[:-1]
+        if name[-1] in TRAILING:
+            name = name[:-1]
+        else:
+            name = name.rpartition("@")[0]
     name = mention.path.rstrip(TRAILING)
     first = name[: name.index("/", 1) + 1] if "/" in name[1:] else ""
     return name if first and os.path.isdir(expanded(first)) else ""

@@ -13,6 +13,7 @@ from ttchat_tui.session.attachments import (
     MOST_LISTED,
     attach_mentioned,
     attach_named,
+    mentioned_file,
     pasted_path,
 )
 
@@ -50,6 +51,12 @@ def test_a_name_may_have_an_at_sign(folder: Path, draft: str, names: list[str]) 
     attached = attach_mentioned(draft)
     assert list(attached.names) == names
     assert without_mentioned_blocks(attached.text) == draft
+
+
+def test_a_mentioned_file_is_found_without_opening_it(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    assert mentioned_file("me@plain, @nobody and `@plain`, @src/gone.py, @pipe, @plain") == "pipe"
+    assert mentioned_file(attach_mentioned("@plain").text) == ""
 
 
 def test_a_name_with_a_space_is_quoted_and_line_ends_are_newlines() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, cast
@@ -56,14 +56,24 @@ def attach_mentioned(draft: str) -> Attached:
     Raises:
         AttachmentError: a mentioned file cannot be attached.
     """
-    there = {block.name for block in find_blocks(draft)}
-    named = [name for mention in find_mentions(draft) if (name := _name_in(mention))]
-    names = [name for name in dict.fromkeys(named) if visible_line(name) not in there]
     try:
-        return attach_named(draft, names)
+        return attach_named(draft, list(dict.fromkeys(_mentioned(draft))))
     except AttachmentError as error:
         cure = f"{error.info.cure} {AS_TEXT}".strip()
         raise AttachmentError(error.info.message, cure, error.info.kind) from error
+
+
+def mentioned_file(text: str) -> str:
+    """The first file or folder that `text` mentions and does not have the block of; empty if there is none. Opens nothing."""
+    return next((name for name in _mentioned(text) if os.path.lexists(expanded(name))), "")
+
+
+def _mentioned(text: str) -> Iterator[str]:
+    """The names in the mentions of `text`, but for those of its blocks."""
+    there = {block.name for block in find_blocks(text)}
+    for mention in find_mentions(text):
+        if (name := _name_in(mention)) and visible_line(name) not in there:
+            yield name
 
 
 def attach_named(text: str, names: Sequence[str]) -> Attached:

@@ -47,6 +47,18 @@ def test_text_is_the_reply_and_one_newline_and_nothing_else_is_written(
     assert shown.err == "", "a scheduler would send it as mail"
 
 
+def test_a_mentioned_file_is_not_read_and_a_note_says_how_to_attach_it(
+    store: ConversationStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file := tmp_path / "my notes.md").write_text("secret")
+    prompt = f'Read @"{file}" @nobody'
+    assert answer(store, Script(replies=("Hi.",)), prompt) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "Hi.\n"
+    assert shown.err == (f"ttchat-tui: @\"{file}\" is sent as it is: --attach '{file}' attaches the file.\n")
+    assert store.path(2)[0].content == prompt
+
+
 def test_deviations_of_a_load_are_reported_on_stderr(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

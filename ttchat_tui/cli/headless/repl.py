@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ttchat_tui.cli.errors import DONE, show_error
+from ttchat_tui.cli.errors import DONE, notify, show_error
 from ttchat_tui.cli.headless.answers import Answers
 from ttchat_tui.cli.headless.commands import Commands
 from ttchat_tui.cli.headless.driver import Driver
 from ttchat_tui.cli.headless.line_history import line_history
 from ttchat_tui.config.paths import Paths
-from ttchat_tui.domain.attachments import AttachmentError
+from ttchat_tui.domain.attachments import AttachmentError, mention_of
 from ttchat_tui.domain.text import visible_line
-from ttchat_tui.session.attachments import attach_mentioned
+from ttchat_tui.session.attachments import attach_mentioned, mentioned_file
 
 ASK: Final = "> "
 MORE: Final = "... "
@@ -41,6 +41,8 @@ class Repl:
         self._history_file = paths.state_dir / "plain_history" if keeps_history else None
         self._read_line = read
         self._is_on_terminal = is_on_terminal
+        self._is_noted = False
+        """That files are not attached has been said."""
 
     def run(self) -> int:
         """Run until the user quits; returns the exit code."""
@@ -78,17 +80,20 @@ class Repl:
         return None
 
     def _send(self, text: str) -> int | None:
-        """Send a line, if somebody typed it with the files that it mentions: a pipe may have anybody's text."""
-        if self._is_on_terminal:
-            try:
-                attached = attach_mentioned(text)
-            except AttachmentError as error:
-                show_error(error.info)
-                return None
-            if attached.names:
-                self._answers.remark(f"Attached: {', '.join(map(visible_line, attached.names))}")
-            text = attached.text
-        return self._answers.send(text)
+        """Files that a typed message mentions go with it. Lines from a pipe are not to open files of whoever runs them."""
+        if not self._is_on_terminal:
+            if not self._is_noted and (name := mentioned_file(text)):
+                self._is_noted = True
+                notify(f"{mention_of(name)} is sent as it is: only -p has --attach, which attaches files.")
+            return self._answers.send(text)
+        try:
+            attached = attach_mentioned(text)
+        except AttachmentError as error:
+            show_error(error.info)
+            return None
+        if attached.names:
+            self._answers.remark(f"Attached: {', '.join(map(visible_line, attached.names))}")
+        return self._answers.send(attached.text)
 
     def _read(self) -> str:
         lines = [self._read_line(ASK if self._is_on_terminal else "")]

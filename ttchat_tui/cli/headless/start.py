@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import Final
 
@@ -15,13 +16,14 @@ from ttchat_tui.cli.headless.repl import Repl
 from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.standard_output import abandon_output
+from ttchat_tui.domain.attachments import mention_of
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.engine.base import BatchTooLarge, require_rows
 from ttchat_tui.session import ChatSession
-from ttchat_tui.session.attachments import attach_named
+from ttchat_tui.session.attachments import attach_named, mentioned_file
 from ttchat_tui.signals import EndingSignals
 
 NOTHING_TO_CONTINUE: Final = ErrorInfo(
@@ -43,6 +45,8 @@ def run(session: ChatSession, invocation: Invocation) -> int:
             return Repl(
                 driver, invocation.paths, keeps_history=invocation.save, is_on_terminal=is_on_terminal
             ).run()
+        if name := mentioned_file(invocation.prompt):
+            notify(f"{mention_of(name)} is sent as it is: --attach {shlex.quote(name)} attaches the file.")
         is_kept = invocation.save and session.storage_mode == "read-write"
         output = output_for(invocation.output, sys.stdout, is_kept=is_kept, candidates=invocation.candidates)
         return run_prompt(driver, invocation.prompt, output, invocation.candidates)

@@ -43,7 +43,7 @@ def test_a_name_with_control_characters_reaches_the_terminal_as_symbols(
     done = run(str(file))
     assert done.returncode == 1
     assert "\x1b" not in done.stderr + done.stdout
-    assert "\u241b[31mred.json, entry 1: it is no conversation" in done.stderr
+    assert "\u241b[31mred.json, entry 1: it is not a conversation" in done.stderr
 
 
 def test_a_database_that_cannot_be_written_is_one_sentence(own_folders: Path, tmp_path: Path) -> None:

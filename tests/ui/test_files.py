@@ -42,10 +42,12 @@ async def test_an_import_is_tried_made_and_listed(tmp_path: Path) -> None:
         await until(pilot, lambda: isinstance(chat.app.screen, ImportFiles))
         await pilot.pause()
         hint = chat.app.screen.query_one(".hint", Static)
-        await pilot.click("#try")
         await until(pilot, lambda: "1 conversation added, 1 skipped" in str(hint.render()))
-        assert "my export.json, entry 2: it is no conversation" in str(hint.render())
+        assert "my export.json, entry 2: it is not a conversation" in str(hint.render())
+        assert "Nothing is changed yet" in str(hint.render()), "it is checked without a key"
         assert chat.session.conversations() == []
+        await pilot.click("#check")
+        await until(pilot, lambda: "Enter imports" in str(hint.render()))
         await pilot.click("#import")
         await until(pilot, lambda: bool(chat.session.conversations()))
         await until(pilot, lambda: chat.app.screen is chat.screen)
@@ -76,9 +78,9 @@ async def test_escape_stops_an_import_and_reports_what_is_stored(tmp_path: Path,
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
         results: list[ImportReport | None] = []
-        chat.app.push_screen(ImportFiles(endless, "x.json"), results.append)
+        chat.app.push_screen(ImportFiles(endless), results.append)
         await pilot.pause()
-        await pilot.press("enter")
+        await pilot.press("x", "enter")
         await until(pilot, began.is_set)
         await pilot.press("escape")
         await until(pilot, lambda: bool(results))
@@ -94,7 +96,6 @@ async def test_a_fault_of_a_reader_is_reported_and_the_app_goes_on(tmp_path: Pat
         chat.app.push_screen(ImportFiles(faulty, "x.json"))
         await pilot.pause()
         hint = chat.app.screen.query_one(".hint", Static)
-        await pilot.press("enter")
         await until(pilot, lambda: "internal error (KeyError)" in str(hint.render()))
         await pilot.press("escape")
         assert chat.app.screen is chat.screen
@@ -119,8 +120,6 @@ async def test_quitting_stops_an_import(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
         chat.app.push_screen(ImportFiles(endless, "x.json"))
-        await pilot.pause()
-        await pilot.press("enter")
         await until(pilot, began.is_set)
     assert stopped.wait(5)
 

@@ -38,6 +38,8 @@ def import_(
     finally:
         if progress is not None:
             progress.close()
+    for note in report.notes:
+        notify(note)
     for problem in report.problems:
         notify(f"skipped {problem}")
     if (more := report.skipped - len(report.problems)) > 0:

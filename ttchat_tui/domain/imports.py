@@ -40,6 +40,8 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     """The first ones, in the order of the files."""
     skipped: int = 0
     """How many problems there were."""
+    notes: tuple[str, ...] = ()
+    """Sentences on what was left out although nothing is wrong with it: the other files of a zip."""
     is_stopped: bool = False
     """It was stopped before the end of the files."""
 

@@ -20,6 +20,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.tags import tags_in
+from ttchat_tui.storage.decode_words import clause_of
 from ttchat_tui.storage.errors import REPAIR, StorageError
 
 log = logging.getLogger(__name__)
@@ -184,7 +185,10 @@ def encoded_sampling(sampling: SamplingParams | None) -> str | None:
         _known_sampling(encoded)
     except msgspec.ValidationError as error:
         raise StorageError(
-            ErrorInfo(kind="invalid_settings", message=f"These sampling parameters cannot be stored: {error}")
+            ErrorInfo(
+                kind="invalid_settings",
+                message=f"These sampling parameters cannot be stored: {clause_of(error)}.",
+            )
         ) from error
     return encoded
 

@@ -117,6 +117,7 @@ def test_a_zip_is_read_without_unpacking_it(tmp_path: Path, names: tuple[str, ..
         archive.writestr("chat.html", "<html>")
     report = run(tmp_path / "store.db", path)
     assert (report.added, report.skipped) == (len(names), 0)
+    assert report.notes == ("Not read in export.zip: user.json, shared_conversations.json, chat.html.",)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["export.zip", "store.db"]
 
 
@@ -189,7 +190,7 @@ def test_thoughts_tools_and_attachments_of_claude_are_kept(tmp_path: Path) -> No
     ]
     file = imported(tmp_path, [made])
     assert [each.content for each in file.messages] == [
-        "Look.\n\n*[a.txt]*\n\n```\ninside\n```",
+        "Look.\n\nAttached file a.txt:\n```\ninside\n```",
         "<think>\nHm.\n</think>\n\n*Clock*\n\n```python\ntick()\n```\n\n```\nOK\n```\n\nDone.",
     ]
 

@@ -79,6 +79,7 @@ def require_whole(database: Path, report: ImportReport) -> None:
         assert problem.place
         assert problem.reason
         assert "\n" not in str(problem)
+        assert not any(mark in str(problem) for mark in ("`", "$.", "..")), "in words"
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         stored = connection.execute("SELECT count(*) FROM conversations").fetchone()[0]
@@ -206,7 +207,8 @@ def test_a_string_without_end_is_not_read_to_its_end(
 def test_another_encoding_is_named_with_the_way_to_convert_it(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "export.json"
     path.write_bytes(json.dumps([chatgpt(TREE)]).encode(encoding))
-    assert "UTF-16 or UTF-32. Convert it to UTF-8: iconv" in reason_of(tmp_path, path)
+    name = encoding[:6].upper()
+    assert f"in {name}. Convert it to UTF-8: iconv -f {name} -t UTF-8" in reason_of(tmp_path, path)
 
 
 def test_bytes_that_are_not_utf_8_are_named(tmp_path: Path) -> None:
@@ -215,6 +217,15 @@ def test_bytes_that_are_not_utf_8_are_named(tmp_path: Path) -> None:
     assert "export.json, entry 1 (near byte" in reason_of(tmp_path, path)
     path.write_bytes(json.dumps(messages(Turn("über", Turn("x"))), ensure_ascii=False).encode("latin-1"))
     assert "is not UTF-8" in reason_of(tmp_path, path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [bytes(range(99)), b"\0\x01\xff" * 50, b"\xc8\x07\0\x03" * 50, b"\x89PNG\r\n\x1a\n", b"\xff\xfe\0\1"],
+)
+def test_bytes_that_are_no_text_are_named_so(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "photo.json").write_bytes(data)
+    assert "photo.json: it is not text. ttchat-tui imports" in reason_of(tmp_path, tmp_path / "photo.json")
 
 
 def test_a_byte_order_mark_and_space_before_the_text_do_no_harm(tmp_path: Path) -> None:
@@ -237,7 +248,7 @@ def test_a_bad_line_is_named_and_the_others_are_read(tmp_path: Path) -> None:
     report = run(tmp_path / "store.db", path)
     assert report.added == 1
     assert [each.place for each in report.problems] == [f"talks.jsonl, line {n}" for n in (1, 3, 4, 5)]
-    assert "$.messages is wrong: expected `array`, got `int`" in str(report.problems[1])
+    assert "line 3: messages is not a list." in str(report.problems[1])
 
 
 @pytest.mark.parametrize("text", ['[{"mapping": 1DIGITS}]', '{"messages": 1DIGITS}'])
@@ -265,7 +276,7 @@ def test_messages_in_a_circle_are_refused(tmp_path: Path) -> None:
 def test_an_unknown_export_is_named_with_the_known_ones(tmp_path: Path) -> None:
     said = reason_of(tmp_path, write_json([{"id": 1}], tmp_path / "bills.json"))
     assert said.startswith(
-        "bills.json, entry 1: it is no conversation in a known format. ttchat-tui imports its own"
+        "bills.json, entry 1: it is not a conversation in a known format. ttchat-tui imports its own"
     )
 
 

@@ -236,9 +236,8 @@ class Commands:
         report: ImportReport = import_files(
             self._paths.database, [expanded(unquoted(file))], lambda progress: None
         )
-        for problem in report.problems:
-            self._say(f"Skipped {problem}")
-        self._say(f"{report}.")
+        for line in (*report.notes, *(f"Skipped {each}" for each in report.problems), f"{report}."):
+            self._say(line)
 
     # --- the model
 

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from ttchat_tui.domain.attachments import block_of
 from ttchat_tui.storage.imports.entries import Entry
 from ttchat_tui.storage.imports.imported import ImportedConversation
 from ttchat_tui.storage.imports.turns import (
@@ -125,6 +126,6 @@ def _result(content: Any) -> str:
 
 
 def _attachment(attachment: _Attachment) -> str:
-    name = f"*[{attachment.file_name}]*"
+    """A file's text as a block of our own; a file without text by its name."""
     text = attachment.extracted_content
-    return f"{name}\n\n{fenced(text)}" if text else name
+    return block_of(attachment.file_name or "", text) if text else f"*[{attachment.file_name}]*"

@@ -18,7 +18,14 @@ import msgspec
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.imports import ImportProblem
 from ttchat_tui.storage.imports.array import LARGEST, TOO_DEEP, TOO_LARGE, Skipped, elements
-from ttchat_tui.storage.imports.files import NOT_AN_EXPORT, ByteFile, SourceFile, open_sources
+from ttchat_tui.storage.imports.files import (
+    NOT_AN_EXPORT,
+    NOT_TEXT,
+    ByteFile,
+    SourceFile,
+    is_text,
+    open_sources,
+)
 
 _VALUE_BYTES: Final = 40
 """Memory of a value beyond its text. A comma or an opening bracket precedes nearly every value, so that their number
@@ -63,7 +70,8 @@ def _entries_of(source: SourceFile) -> Iterator[Entry | ImportProblem]:
         elif first == b"{":
             yield from _objects(source, reader)
         elif first:
-            yield ImportProblem(source.name, "it is not JSON", NOT_AN_EXPORT)
+            reason = "it is not JSON" if is_text(reader.read()) else NOT_TEXT
+            yield ImportProblem(source.name, reason, NOT_AN_EXPORT)
         else:
             yield ImportProblem(source.name, "it is empty")
     except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import codecs
 import os
 import re
 import zipfile
@@ -23,10 +24,13 @@ NOT_AN_EXPORT: Final = (
 
 _CONVERSATIONS: Final = re.compile(r"conversations(-\d+)?\.json")
 """ChatGPT and Claude: beside these are files about the account."""
+_NAMED: Final = 8
+"""Of the files that are not read. An export may have thousands of pictures."""
 _BOMB_RATIO: Final = 200
 """Text shrinks to a tenth, the same line a million times to a thousandth."""
 _BOMB_BYTES: Final = 64 << 20
-_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+_OTHER_ENCODINGS: Final = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
+NOT_TEXT: Final = "it is not text"
 
 Report = Callable[[int, int, str], None]
 """Takes the bytes read so far, the bytes of all, and the name of the file."""
@@ -74,7 +78,7 @@ def open_sources(path: Path, report: Report) -> Iterator[SourceFile]:
         UnreadableError.
     """
     with open_regular(path) as file:
-        head = file.read(4)
+        head = file.read(64)
         file.seek(0)
         if head.startswith(b"PK\x03\x04"):
             yield from _members(file, path.name, report)
@@ -86,10 +90,23 @@ def open_sources(path: Path, report: Report) -> Iterator[SourceFile]:
 
 
 def _require_utf_8(head: bytes) -> None:
-    if head.startswith(_UTF_16) or b"\0" in head[:2]:
-        raise UnreadableError(
-            "it is in UTF-16 or UTF-32", "Convert it to UTF-8: iconv -f UTF-16 -t UTF-8 FILE > NEW"
-        )
+    for encoding in _OTHER_ENCODINGS if b"\0" in head[:4] else ():
+        if head.decode(encoding, "ignore").lstrip("\ufeff \t\r\n").startswith(("[", "{")):
+            raise UnreadableError(
+                f"it is in {encoding[:6].upper()}",
+                f"Convert it to UTF-8: iconv -f {encoding[:6].upper()} -t UTF-8 FILE > NEW",
+            )
+    if b"\0" in head[:2]:
+        raise UnreadableError(NOT_TEXT, NOT_AN_EXPORT)
+
+
+def is_text(start: bytes) -> bool:
+    """Whether a file that begins with `start` is text in UTF-8, in which no text has a null character."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in start
 
 
 def _members(file: IO[bytes], name: str, report: Report) -> Iterator[SourceFile]:
@@ -112,6 +129,19 @@ def _members(file: IO[bytes], name: str, report: Report) -> Iterator[SourceFile]
         raise UnreadableError("the zip is damaged", "Download it again.") from error
     except RuntimeError as error:
         raise UnreadableError("the zip has a password", "Unpack it, and import the JSON in it.") from error
+
+
+def ignored_in(path: Path) -> str:
+    """A sentence on the files in the zip at `path` that are not read; empty if all are, and for any other file."""
+    try:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            read = {each.filename for each in _chosen(archive)}
+            ignored = [each for each in archive.namelist() if each not in read and not each.endswith("/")]
+    except (UnreadableError, zipfile.BadZipFile, OSError):  # reading it reports that
+        return ""
+    more = len(ignored) - _NAMED
+    names = f"{', '.join(ignored[:_NAMED])}{f' and {more:,} more' if more > 0 else ''}"
+    return f"Not read in {path.name}: {names}." if ignored else ""
 
 
 def _chosen(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

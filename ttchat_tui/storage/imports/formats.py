@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.storage.decode_words import clause_of
 from ttchat_tui.storage.imports.chatgpt import read_chatgpt
 from ttchat_tui.storage.imports.claude import read_claude
 from ttchat_tui.storage.imports.entries import Entry
@@ -36,13 +37,7 @@ def read_conversation(entry: Entry) -> ImportedConversation:
             try:
                 return read(entry)
             except (msgspec.ValidationError, msgspec.DecodeError) as error:
-                raise EntryError(_clause(error)) from error
+                raise EntryError(clause_of(error)) from error
             except RecursionError as error:
                 raise EntryError("it is nested too deeply") from error
-    raise EntryError("it is no conversation in a known format", NOT_AN_EXPORT)
-
-
-def _clause(error: Exception) -> str:
-    """msgspec's sentence, such as ``Expected `str`, got `int` - at `$.title` ``, inside one of ours."""
-    reason, _, place = str(error).partition(" - at ")
-    return f"{place.strip('`')} is wrong: {reason[:1].lower()}{reason[1:]}" if place else reason
+    raise EntryError("it is not a conversation in a known format", NOT_AN_EXPORT)

@@ -17,7 +17,7 @@ from ttchat_tui.domain.imports import ImportProblem, ImportReport, ImportStopped
 from ttchat_tui.storage.database import Database, open_copy, open_database, open_in_memory
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.imports.entries import read_entries
-from ttchat_tui.storage.imports.files import UnreadableError
+from ttchat_tui.storage.imports.files import UnreadableError, ignored_in
 from ttchat_tui.storage.imports.formats import read_conversation
 from ttchat_tui.storage.imports.imported import EntryError, ImportedConversation
 from ttchat_tui.storage.imports.llm_logs import is_database, read_llm_logs
@@ -46,10 +46,13 @@ def import_files(
             the message.
     """
     problems: list[ImportProblem] = []
+    notes: list[str] = []
     with closing(_opened(path, is_dry_run)) as database:
         store = _Store(database)
         try:
             for each in files:
+                if note := ignored_in(each):
+                    notes.append(note)
                 for found in _conversations(each, report):
                     if isinstance(found, ImportProblem):
                         problems.append(found)
@@ -59,7 +62,10 @@ def import_files(
         except ImportStopped:
             store.report = msgspec.structs.replace(store.report, is_stopped=True)
     return msgspec.structs.replace(
-        store.report, problems=tuple(problems[:_NAMED_PROBLEMS]), skipped=len(problems)
+        store.report,
+        problems=tuple(problems[:_NAMED_PROBLEMS]),
+        skipped=len(problems),
+        notes=tuple(notes),
     )
 
 

@@ -84,7 +84,7 @@ def staged(conversation: ImportedConversation, changed_at: float) -> StagedConve
             messages=[_staged_message(each, created_at) for each in messages],
         )
     except (StorageError, OverflowError, struct.error) as error:
-        raise EntryError(f"a value is out of range: {error}") from error
+        raise EntryError(f"a value is out of range: {str(error).rstrip('.')}") from error
 
 
 def _staged_message(message: ImportedMessage, created_at: float) -> StagedMessage:

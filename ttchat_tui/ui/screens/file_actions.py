@@ -15,6 +15,7 @@ from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import ProgressReporter
 from ttchat_tui.domain.imports import ImportReport
+from ttchat_tui.domain.text import visible
 from ttchat_tui.domain.thoughts import TAG
 from ttchat_tui.domain.updates import ConversationsChanged
 from ttchat_tui.domain.user_paths import unquoted
@@ -186,7 +187,7 @@ class FileActions(ChatActions):
         self.command_import_files("")
 
     def command_import_files(self, typed: str) -> None:
-        """`/import conversations.zip`: the dialog, with the file in it."""
+        """`/import conversations.zip`: the dialog, which checks the file at once."""
         if self.session.storage_mode != "read-write":
             message = "Nothing can be imported: the conversations of this session are not kept."
             notice = self.session.storage_notice
@@ -206,9 +207,13 @@ class FileActions(ChatActions):
         for problem in report.problems:
             log.warning("not imported: %s", problem)
         more = "\nWhat was skipped is in the log (/log)." if report.skipped else ""
+        more += "".join(f"\n{note}" for note in report.notes)
         more += "\nThe same import again brings the rest." if report.is_stopped else ""
         self.notify(
-            f"{report}.{more}", severity="warning" if more else "information", markup=False, timeout=8
+            visible(f"{report}.{more}"),
+            severity="warning" if more else "information",
+            markup=False,
+            timeout=8,
         )
         self.show_updates([ConversationsChanged()])
         self.start_search()  # it indexes what is new

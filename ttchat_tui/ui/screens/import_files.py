@@ -32,13 +32,14 @@ another thread."""
 
 
 class ImportFiles(Dialog[ImportReport]):
-    """Result: the report of what was imported. Escape stops a running import, whose report then says so; a second one
+    """Result: the report of what was imported. A file that is named from the start is checked at once. Escape stops a running import, whose report then says so; a second one
     leaves it, if its file does not answer."""
 
     heading = "Import conversations"
     AUTO_FOCUS = "Input"
 
     def __init__(self, run: RunImport, typed: str = "") -> None:
+        """`typed`: the file, if it is named already."""
         super().__init__()
         self._run = run
         self._typed = typed
@@ -55,19 +56,21 @@ class ImportFiles(Dialog[ImportReport]):
         yield Static("", classes="hint", markup=False)
         with Horizontal(classes="buttons"):
             yield Button("Cancel", id="cancel", compact=True)
-            yield Button("Try", id="try", compact=True, tooltip="Report what would be imported.")
+            yield Button("Check", id="check", compact=True, tooltip="Report what would be imported.")
             yield Button("Import", id="import", variant="primary", compact=True)
 
     def on_mount(self) -> None:
         self.set_interval(REDRAW_S, self._draw_progress)
+        if self._typed:
+            self._check()
 
     @on(Input.Submitted)
     @on(Button.Pressed, "#import")
     def _import(self) -> None:
         self._begin(is_dry_run=False)
 
-    @on(Button.Pressed, "#try")
-    def _try(self) -> None:
+    @on(Button.Pressed, "#check")
+    def _check(self) -> None:
         self._begin(is_dry_run=True)
 
     def _begin(self, *, is_dry_run: bool) -> None:
@@ -101,7 +104,7 @@ class ImportFiles(Dialog[ImportReport]):
             self.dismiss(None)
         else:
             problems = [f"Skipped {each}" for each in report.problems[:3]]
-            self._say("\n".join(map(visible_line, [f"{report}.", *problems])))
+            self._say("\n".join(map(visible_line, [_words(report, is_dry_run), *report.notes, *problems])))
 
     def action_cancel(self) -> None:
         if self._is_running and not self._stop.is_set():
@@ -138,3 +141,13 @@ class ImportFiles(Dialog[ImportReport]):
     @on(Button.Pressed, "#cancel")
     def _cancel(self) -> None:
         self.action_cancel()
+
+
+def _words(report: ImportReport, is_dry_run: bool) -> str:
+    if not is_dry_run:
+        return f"{report}."
+    return (
+        f"Nothing is changed yet: {report}. Enter imports it."
+        if report.has_changes
+        else f"Nothing to import: {report}."
+    )

@@ -37,10 +37,10 @@ def reader(*lines: str | type[BaseException]) -> Callable[[str], str]:
     return read
 
 
-def chat(session: ChatSession, *lines: str | type[BaseException], is_typed: bool = True) -> int:
+def chat(session: ChatSession, *lines: str | type[BaseException]) -> int:
     paths = invocation(None).paths
     read = reader(*lines)
-    return Repl(Driver(session), paths, keeps_history=False, is_on_terminal=is_typed, read=read).run()
+    return Repl(Driver(session), paths, keeps_history=False, is_on_terminal=True, read=read).run()
 
 
 def test_a_conversation_has_several_turns_and_is_kept(
@@ -53,26 +53,6 @@ def test_a_conversation_has_several_turns_and_is_kept(
     out = capsys.readouterr().out
     assert "scripted is ready" in out
     assert "First.\n[1 tokens, first after 0.10 s]\nSecond.\n[" in out
-
-
-@pytest.mark.parametrize("is_typed", [True, False])
-def test_a_typed_line_attaches_a_file_and_a_piped_one_says_that_it_does_not(
-    store: ConversationStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], is_typed: bool
-) -> None:
-    (tmp_path / "notes.md").write_text("secret")
-    (tmp_path / "binary").write_bytes(b"\0")
-    lines = [f"Read @{tmp_path}/notes.md", f"And @{tmp_path}/binary"]
-    with scripted_session(Script(), store=store) as session:
-        chat(session, *lines, is_typed=is_typed)
-        said = [message.content for message in session.path if message.role == "user"]
-    shown = capsys.readouterr()
-    if is_typed:
-        assert [text.count("secret") for text in said] == [1]
-        assert "Attached: " in shown.out
-        assert "binary cannot be attached" in shown.err
-    else:
-        assert said == lines
-        assert shown.err.count("is sent as it is") == 1
 
 
 def test_a_line_may_continue_and_may_begin_with_a_slash(store: ConversationStore) -> None:
@@ -102,6 +82,7 @@ def test_a_typed_line_takes_the_files_with_it_that_it_mentions_and_a_piped_one_d
     out, err = capsys.readouterr()
     assert "Attached: a.py\n" in out
     assert "b cannot be attached: it is no text" in err
+    assert err.count("@a.py is sent as it is: only -p has --attach") == 1
 
 
 def test_control_bytes_of_a_model_are_shown_and_not_sent_to_the_terminal(

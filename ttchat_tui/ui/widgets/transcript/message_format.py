@@ -35,7 +35,7 @@ def view_of(message: Message, *, error_cure: str = "", differing: Sequence[str] 
     that are to be shown, because those of other versions differ."""
     reply = message.reply
     figures = [figures_of(reply.stats)] if reply and reply.stats else []
-    if reply:
+    if reply and reply.sampling:
         figures += setting_words(reply.sampling, differing)
     return MessageView(
         key=message.id,

@@ -183,7 +183,7 @@ def test_a_format_that_does_not_exist_is_a_usage_error(branched: None, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--message", "3"), "there is no message 3; 2 messages are shown"),
+        (("--message", "3"), "there is no message 3; the conversation shows 2 messages"),
         (("--code", "3"), "the message has 2 code blocks"),
         (("--code", "1", "--message", "1"), "the message has no code blocks"),
         (("--branches", "--message", "1"), "--message: it cannot be combined with --branches"),

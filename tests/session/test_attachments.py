@@ -106,7 +106,7 @@ def test_an_at_sign_in_ordinary_text_is_left_alone(draft: str) -> None:
     [
         ("src/gone.py", "there is no such file"),
         ("./gone", "there is no such file"),
-        ("binary", "it is no text (it has null bytes)"),
+        ("binary", "it is not text (it has null bytes)"),
         ("latin-1.txt", "it is not UTF-8 (byte 2)"),
         ("utf-16.txt", "it is UTF-16, and only UTF-8 can be attached"),
         ("huge", "it has more than the 1 MB that a message may attach"),

@@ -77,13 +77,13 @@ async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
         await burst(pilot, chat, "/re")
         assert [row.split()[0] for row in offered(chat)[:4]] == ["/retry", "/recall", "/rename", "/reload"]
         assert offered(chat)[0].endswith("Regenerate a reply"), "the title, where the sentence would be cut"
-        below = "tab takes · ↑↓ choose · esc closes"
+        below = "tab accepts · ↑↓ choose · esc closes"
         await until(pilot, lambda: below in screen_text(chat.app)[prompt.region.y - 1])
         assert chat.screen.transcript.region == transcript, "the list must not move the text"
         await pilot.press("down", "down", "down", "enter")
         assert (prompt.text, offered(chat)) == ("/reload", [])
         await pilot.press("backspace")
-        await until(pilot, lambda: any("tab takes" in line for line in screen_text(chat.app)))
+        await until(pilot, lambda: any("tab accepts" in line for line in screen_text(chat.app)))
         await pilot.click(CompletionList, offset=(3, 1))
         assert (prompt.text, offered(chat), prompt.has_focus) == ("/reload", [], True)
         await burst(pilot, chat, "ctrl+u", "/re", "down")
@@ -202,10 +202,10 @@ async def test_a_mentioned_file_is_counted_sent_folded_and_comes_back_as_its_men
         prompt = chat.screen.prompt
         await burst(pilot, chat, "see @picture.png")
         prompt.report_draft()  # the pause in typing
-        await until(pilot, lambda: "it is no text" in str(prompt.border_subtitle))
+        await until(pilot, lambda: "it is not text" in str(prompt.border_subtitle))
         await burst(pilot, chat, "enter")
         assert (prompt.text, chat.session.path) == ("see @picture.png", [])
-        assert any("picture.png cannot be attached: it is no text" in toast for toast in chat.toasts())
+        assert any("picture.png cannot be attached: it is not text" in toast for toast in chat.toasts())
 
         draft = 'What? @"my notes.md" @src/chat.py'
         await burst(pilot, chat, "ctrl+u", 'What? @"my', "tab", "@src/chat.py")

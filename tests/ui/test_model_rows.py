@@ -49,7 +49,7 @@ def test_other_servers_that_were_found_on_this_machine_have_a_row_each() -> None
 @pytest.mark.parametrize(
     ("remote", "where"),
     [
-        (RemoteOptions(), "this machine"),
+        (RemoteOptions(), "a server on this machine"),
         (RemoteOptions(base_url="http://lab/v1"), "http://lab/v1"),
     ],
 )

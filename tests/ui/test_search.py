@@ -245,7 +245,7 @@ async def test_other_letters_still_reach_the_prompt(tmp_path: Path) -> None:
         await long_conversation(chat)
         await pilot.press("alt+slash", *"needle", "enter", *"what now")
         assert chat.screen.prompt.text == "what now"
-        assert chat.screen.escape_does() == "unmark"
+        assert chat.screen.escape_does() == "end find"
         await pilot.press("escape")
         assert marked(chat) == []
 

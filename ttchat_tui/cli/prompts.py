@@ -42,7 +42,10 @@ def list_prompts() -> None:
 
 @presets.command("list")
 def list_presets() -> None:
-    """The built-in presets, and those in the presets folder (`ttchat-tui paths`)."""
+    """The built-in presets and your own.
+
+    Yours are in the presets folder (`ttchat-tui paths`).
+    """
     library = _read_library()
     _write_table([["name", "gives", "description"], *map(_preset_row, library.presets.values())])
     if not (library.presets.keys() - BUILT_IN or library.preset_faults):

@@ -13,6 +13,7 @@ import typer
 from ttchat_tui.cli.errors import notify
 from ttchat_tui.cli.standard_output import write_document, write_path
 from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.domain.text import counted
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.export import (
     code_suffix,
@@ -118,6 +119,7 @@ def _chosen(path: Sequence[Message], number: int | None) -> Message:
     if not found:
         what = f"message {number}" if number is not None else "reply"
         raise typer.BadParameter(
-            f"there is no {what}; {len(path)} messages are shown", param_hint="--message"
+            f"there is no {what}; the conversation shows {counted(len(path), 'message')}",
+            param_hint="--message",
         )
     return found[0]

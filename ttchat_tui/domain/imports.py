@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ttchat_tui.domain.text import counted
+
 
 class ImportStopped(Exception):
     """Raised by whoever takes the progress, to stop an import. What is stored so far stays."""
@@ -52,17 +54,13 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         """`12 conversations added, 3 already here, 1 skipped (340 new messages)`."""
         parts = [
-            f"{_count(self.added, 'conversation')} added" if self.added else "",
-            f"{_count(self.extended, 'conversation')} extended" if self.extended else "",
-            f"{_count(self.restored, 'conversation')} restored" if self.restored else "",
+            f"{counted(self.added, 'conversation')} added" if self.added else "",
+            f"{counted(self.extended, 'conversation')} extended" if self.extended else "",
+            f"{counted(self.restored, 'conversation')} restored" if self.restored else "",
             f"{self.unchanged:,} already here" if self.unchanged else "",
             f"{self.empty:,} without messages" if self.empty else "",
             f"{self.skipped:,} skipped" if self.skipped else "",
         ]
-        new = f" ({_count(self.messages, 'new message')})" if self.messages else ""
-        counted = (", ".join(filter(None, parts)) or "no conversations found") + new
-        return f"stopped before the end: {counted}" if self.is_stopped else counted
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
+        new = f" ({counted(self.messages, 'new message')})" if self.messages else ""
+        parts_counted = (", ".join(filter(None, parts)) or "no conversations found") + new
+        return f"stopped before the end: {parts_counted}" if self.is_stopped else parts_counted

@@ -155,6 +155,11 @@ class VisibleReply:
         return self._shown.feed(self._newlines.decode("", final=True))
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 message`, `1,234 messages`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def json_escaped(document: str) -> str:
     r"""A JSON document with all control characters as \uXXXX: the same value, and safe for the terminal.
 

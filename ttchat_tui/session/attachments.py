@@ -154,7 +154,7 @@ def _block(name: str, most: int) -> str:
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise _refused(name, getattr(error, "strerror", None) or str(error)) from error
     if b"\0" in data and not data.startswith(_UTF_16):
-        raise _refused(name, "it is no text (it has null bytes)")
+        raise _refused(name, "it is not text (it has null bytes)")
     if len(data) > most:
         size = f"it has more than the {MOST_BYTES >> 20} MB that a message may attach"
         raise _refused(name, size, "Paste the part that matters.")
@@ -166,7 +166,7 @@ def _read(path: Path, most: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError("it is no regular file")
+            raise OSError("it is not a regular file")
         data = cast("bytes | None", file.read(most))
     if data is None:
         raise OSError("it has no text now")

@@ -10,7 +10,7 @@ from ttchat_tui.models.library import ModelRow
 
 REMOTE_PREFIX: Final = "remote:"
 """Prefix of served models: `remote:lab/llama-3`."""
-USUAL_PLACES: Final = "this machine"
+USUAL_PLACES: Final = "a server on this machine"
 
 
 def offered(

@@ -57,7 +57,7 @@ def parse_submission(text: str) -> Submission:
         names = [each.removeprefix("/") for each in BY_SLASH]
         close = difflib.get_close_matches(word.removeprefix("/"), names, n=1, cutoff=_CLOSE)
         hint = f"Did you mean /{close[0]}?" if close else "F1 lists the commands."
-        return SlashError(f"There is no command {word}. {hint} To send it as text, start with //")
+        return SlashError(f"There is no command {word}. {hint} To send it as text, start with //.")
     if argument and not action.argument:
-        return SlashError(f"{word} takes no argument. To send this as text, start with //")
+        return SlashError(f"{word} takes no argument. To send this as text, start with //.")
     return SlashCommand(action, argument)

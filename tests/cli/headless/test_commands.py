@@ -51,7 +51,7 @@ def test_versions_are_made_listed_and_shown(
         *("2, reply, version 1 of 2:", *one),
         "Two.",
         *("2, reply, version 2 of 2:", *one),
-        "There are 2 versions. Usage: /branch [message] [n]",
+        "The message has 2 versions. Usage: /branch [message] [n]",
         *("2, reply, version 2 of 2:", *one),
     ]
 

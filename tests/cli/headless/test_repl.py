@@ -52,7 +52,7 @@ def test_a_conversation_has_several_turns_and_is_kept(
     assert kept == [("user", "Hello"), ("assistant", "First."), ("user", "And?"), ("assistant", "Second.")]
     out = capsys.readouterr().out
     assert "scripted is ready" in out
-    assert "First.\n[1 tokens, first after 0.10 s]\nSecond.\n[" in out
+    assert "First.\n[1 token, first after 0.10 s]\nSecond.\n[" in out
 
 
 def test_a_line_may_continue_and_may_begin_with_a_slash(store: ConversationStore) -> None:
@@ -81,7 +81,7 @@ def test_a_typed_line_takes_the_files_with_it_that_it_mentions_and_a_piped_one_d
     assert said == ["see @a.py\n\nAttached file a.py:\n```python\nx = 1\n```", "see @a.py", "see @b"]
     out, err = capsys.readouterr()
     assert "Attached: a.py\n" in out
-    assert "b cannot be attached: it is no text" in err
+    assert "b cannot be attached: it is not text" in err
     assert err.count("@a.py is sent as it is: only -p has --attach") == 1
 
 
@@ -208,7 +208,7 @@ def test_piped_lines_are_answered_on_stdout_and_figures_go_to_stderr(own_folders
     assert process.stdout == "First.\nSecond.\n"
     ready, *figures = process.stderr.splitlines()
     assert "scripted is ready" in ready
-    assert [each.startswith("[1 tokens") for each in figures] == [True, True]
+    assert [each.startswith("[1 token") for each in figures] == [True, True]
 
 
 class Terminal:

@@ -16,7 +16,7 @@ from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import GenerationFinished, LoadProgress
 from ttchat_tui.domain.generation import END_NOTES
 from ttchat_tui.domain.reply_settings import ReplySettings
-from ttchat_tui.domain.text import VisibleReply, visible
+from ttchat_tui.domain.text import VisibleReply, counted, visible
 from ttchat_tui.domain.updates import Update
 from ttchat_tui.engine.base import not_loaded
 
@@ -135,7 +135,7 @@ def _figures(message: Message) -> str:
     stats = message.reply.stats
     words: list[str] = []
     if stats is not None:
-        words.append(f"{stats.completion_tokens} tokens")
+        words.append(counted(stats.completion_tokens, "token"))
         if stats.cached_tokens:
             words.append(f"{stats.cached_tokens:,} of {stats.prompt_tokens:,} prompt tokens cached")
         if stats.ttft_s is not None:

@@ -18,7 +18,7 @@ from ttchat_tui.domain.imports import ImportReport
 from ttchat_tui.domain.preset import Preset
 from ttchat_tui.domain.prompt_template import PromptTemplate
 from ttchat_tui.domain.reply_settings import ReplySettings, parse_reply_settings
-from ttchat_tui.domain.text import visible_line
+from ttchat_tui.domain.text import counted, visible_line
 from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.domain.user_paths import current_folder, expanded, unquoted
 from ttchat_tui.engine.base import require_rows
@@ -32,7 +32,7 @@ NOTHING_OPEN: Final = ErrorInfo(kind="nothing_to_do", message="The conversation 
 ABOUT_LINES: Final = """\
 A line that ends with \\ continues on the next one. A line that begins with // is sent with one /.
 @FILE in a line attaches the file, @"MY FILE" one with spaces, @FOLDER/ the names in a folder.
-Ctrl+c stops a reply and keeps its text so far.
+ctrl+c stops a reply and keeps its text so far.
 """
 
 
@@ -54,10 +54,12 @@ class Commands:
         if command is None:
             near = difflib.get_close_matches(name, COMMANDS, n=1)
             hint = f"Did you mean /{near[0]}? " if near else ""
-            self._say(f"There is no command /{name}. {hint}/help lists them; // sends a line with a slash.")
+            self._say(
+                f"There is no command /{name}. {hint}/help lists all commands; a line that starts with // is sent with one slash."
+            )
             return None
         if argument.strip() and not command.argument:
-            self._say(f"/{name} takes no argument; // sends a line with a slash.")
+            self._say(f"/{name} takes no argument. A line that starts with // is sent with one slash.")
             return None
         try:
             return command.run(self, argument.strip())
@@ -171,7 +173,9 @@ class Commands:
             self._show(self._session.open(number))
         if self._session.conversation is not None:
             count = len(self._session.path)
-            self._say(f"{name_of(self._session.conversation)}, {count} messages. /show reads them.")
+            self._say(
+                f"{name_of(self._session.conversation)}, {counted(count, 'message')}. /show reads them."
+            )
 
     def rename(self, title: str) -> None:
         self._show(self._session.rename(self._open_id(), title))

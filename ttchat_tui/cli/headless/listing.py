@@ -10,7 +10,7 @@ from typing import Final
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.matching import Matcher
 from ttchat_tui.domain.search import Search, SearchHit, SearchResults
-from ttchat_tui.domain.text import visible_line
+from ttchat_tui.domain.text import counted, visible_line
 from ttchat_tui.session import ChatSession, first_words, name_of
 
 MOST_LISTED: Final = 30
@@ -49,7 +49,7 @@ class Listing:
         replies = [number for number, each in enumerate(path, start=1) if each.role == "assistant"]
         at = given[0] if len(given) > 1 else replies[-1] if replies else len(path)
         if len(given) > 2 or not 1 <= at <= len(path):
-            raise UsageError(f"There are {len(path)} messages.")
+            raise UsageError(f"The conversation has {counted(len(path), 'message')}.")
         shown = path[at - 1]
         found = [each for each in self._session.tree() if each.parent_id == shown.parent_id]
         if given:
@@ -63,7 +63,7 @@ class Listing:
 
     def _show_version(self, at: int, shown: Message, found: list[Message], number: int) -> None:
         if not 1 <= number <= len(found):
-            raise UsageError(f"There are {len(found)} versions.")
+            raise UsageError(f"The message has {counted(len(found), 'version')}.")
         place = next(place for place, each in enumerate(found) if each.id == shown.id)
         self._session.show_version(shown.id, number - 1 - place)
         path = self._session.path

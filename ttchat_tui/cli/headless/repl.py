@@ -15,7 +15,7 @@ from ttchat_tui.cli.headless.driver import Driver
 from ttchat_tui.cli.headless.line_history import line_history
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.domain.attachments import AttachmentError, mention_of
-from ttchat_tui.domain.text import visible_line
+from ttchat_tui.domain.text import counted, visible_line
 from ttchat_tui.session.attachments import attach_mentioned, mentioned_file
 
 ASK: Final = "> "
@@ -56,7 +56,9 @@ class Repl:
     def _greet(self) -> None:
         conversation = self._session.conversation
         if conversation is not None:
-            self._answers.remark(f"Continuing: {conversation.title} ({conversation.message_count} messages)")
+            self._answers.remark(
+                f"Continuing: {conversation.title} ({counted(conversation.message_count, 'message')})"
+            )
         if self._session.recovered:
             self._answers.remark(
                 "A reply was cut off when the last session ended; its text so far is kept. /continue resumes it."

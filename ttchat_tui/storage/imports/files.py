@@ -154,7 +154,7 @@ def _chosen(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         if each.file_size > _BOMB_BYTES and each.file_size > _BOMB_RATIO * each.compress_size:
             raise UnreadableError(
                 f"it would unpack to {each.file_size >> 20:,} MB from {each.compress_size >> 10:,} kB",
-                "No text shrinks that much: this is no export.",
+                "No text shrinks that much: this is not an export.",
                 each.filename,
             )
     return named or members

@@ -56,7 +56,7 @@ def parse_query(typed: str, now: float | None = None) -> SearchQuery:
             if value.lower() in _PLACES:
                 fields[_PLACES[value.lower()]] = True
             elif value:
-                problems.append("in: takes title or archive.")
+                problems.append("in: needs title or archive.")
         else:
             needles.append(part["phrase"] or part["word"] or part[0])
     kept = [needle.strip()[:LONGEST_NEEDLE] for needle in needles if needle.strip()][:MOST_NEEDLES]
@@ -102,7 +102,7 @@ _READERS: Final[dict[str, tuple[str, Callable[[str, float], object]]]] = {
 }
 
 _HELP: Final = {
-    "role": "role: takes user, assistant or system.",
-    "before": "before: takes a date such as 2026-11-29, 2026-11, 2026, today or yesterday.",
-    "after": "after: takes a date such as 2026-11-29, 2026-11, 2026, today or yesterday.",
+    "role": "role: needs user, assistant or system.",
+    "before": "before: needs a date such as 2026-11-29, 2026-11, 2026, today or yesterday.",
+    "after": "after: needs a date such as 2026-11-29, 2026-11, 2026, today or yesterday.",
 }

@@ -137,7 +137,7 @@ class Finding(ChatActions):
 
     def escape_does(self) -> str:
         is_first = self.is_finding and not self.session.is_answering
-        return "unmark" if is_first else super().escape_does()
+        return "end find" if is_first else super().escape_does()
 
     def on_find_bar_changed(self, event: FindBar.Changed) -> None:
         self.transcript.find(Matcher(needles_in(event.text)), self.transcript.selected)

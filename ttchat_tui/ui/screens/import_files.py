@@ -49,7 +49,7 @@ class ImportFiles(Dialog[ImportReport]):
 
     def body(self) -> ComposeResult:
         yield Static(
-            "Our JSON; ChatGPT, Claude, Open WebUI, LM Studio (JSON or zip); llm's logs.db; JSONL of messages.",
+            "From ttchat-tui's own JSON, the exports of ChatGPT, Claude, Open WebUI and LM Studio (JSON or zip), llm's logs.db, and JSONL in the messages format.",
             classes="about",
         )
         yield LineField(self._typed, placeholder="File", compact=True)

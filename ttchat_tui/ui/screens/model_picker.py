@@ -83,7 +83,7 @@ class ModelPicker(Dialog[str]):
         shown = row.name.removeprefix(REMOTE_PREFIX).removeprefix(f"{row.endpoint}/")
         room = self.query_one(OptionList).scrollable_content_region.width - 2  # an option's padding
         width = max(1, min(WIDEST_NAME, room - BESIDE_NAME))
-        name = pad_to_cells(cut_to_cells(visible(shown or "first served model"), width), width)
+        name = pad_to_cells(cut_to_cells(visible(shown or "its first model"), width), width)
         if row.endpoint:
             return Content.assemble(mark, name, "  ", ("at ", "dim"), visible(row.endpoint))
         size = f"{format_size(row.size_bytes) if row.size_bytes else '':>8}"

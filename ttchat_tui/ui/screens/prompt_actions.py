@@ -127,7 +127,7 @@ class PromptActions(ChatActions):
             self.keep_draft()
         else:
             self.attempt(lambda: self.session.set_system_prompt(as_draft(text)))
-            words = f"The system prompt is {visible_line(template.name)} now."
+            words = f"The system prompt is now the text of {visible_line(template.name)}."
             self.notify(f"{words}{self._show_settings()}", markup=False)
         self.count()
 

@@ -148,7 +148,7 @@ class SearchDialog(Dialog[SearchHit]):
             parts.append(f"the newest {MOST_RANKED:,} are ranked")
         if results.indexed < 1:
             parts.append(f"indexing, {results.indexed:.0%} of the messages so far")
-        keys = "   ↑↓ choose   enter open   esc back" if results.hits else ""
+        keys = "   ↑↓ choose   enter open" if results.hits else ""
         return Content(" · ".join(filter(None, parts)) + keys)
 
     def action_move(self, step: int) -> None:

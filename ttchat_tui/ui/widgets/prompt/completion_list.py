@@ -92,7 +92,7 @@ class CompletionList(OptionList, can_focus=False):
         width = max(1, above.width - 4)  # the border, and an option's padding
         self.set_options(Option(_row(offer, offers, width)) for offer in offers)
         self.highlighted = values.index(chosen) if chosen in values else 0 if enter_takes else None
-        self.border_subtitle = Content(hint or "tab takes · ↑↓ choose · esc closes")
+        self.border_subtitle = Content(hint or "tab accepts · ↑↓ choose · esc closes")
         self.display = True
 
     def close(self) -> None:

@@ -153,5 +153,5 @@ def welcome() -> Content:
     return Content.assemble(
         ("ttchat", "bold $primary"),
         "\n\n",
-        ("Type a message and press Enter.\nCtrl+P lists all commands, F1 shows help.", "$text-muted"),
+        ("Type a message and press Enter.\nctrl+p lists all commands, F1 shows help.", "$text-muted"),
     )

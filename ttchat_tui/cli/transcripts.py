@@ -18,6 +18,7 @@ from ttchat_tui.domain.conversation import Conversation
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.export_words import local_time, one_line
 from ttchat_tui.storage.opening import about_the_file, open_store
 
 NOTHING_YET: Final = ErrorInfo(kind="not_found", message="There is no conversation yet.")
@@ -95,11 +96,23 @@ def export(
     with closing(open_store(paths.database)) as store:
         _require_conversations(store, conversation, list_only)
         if list_only:
+            write_line("\t".join(("number", "updated", "messages", "title")))
             for each in store.conversations(limit=10**9):
-                write_line(f"{each.id:>6}  {each.message_count:>4} messages  {each.title}")
+                write_line(_row(each))
             return
         for each in _chosen(store, conversation, every):
             wanted.export(store, each)
+
+
+def _row(conversation: Conversation) -> str:
+    """Its number, when it was last changed, its messages and its title, with tabs between: a title has none."""
+    columns = (
+        str(conversation.id),
+        local_time(conversation.updated_at),
+        str(conversation.message_count),
+        one_line(conversation.title),
+    )
+    return "\t".join(columns)
 
 
 def _refuse(flag: str, is_given: bool, single: dict[str, int | None]) -> None:

@@ -18,10 +18,10 @@ from tests.fakes import MODEL_MISSING, Gate, Script
 from ttchat_tui.cli import chat
 from ttchat_tui.cli.errors import exit_codes
 from ttchat_tui.cli.headless import run, with_attachments
-from ttchat_tui.cli.headless.outputs import TextOutput
+from ttchat_tui.cli.headless.outputs import JsonLinesOutput, TextOutput
 from ttchat_tui.cli.prompt_argument import prompt_text
 from ttchat_tui.domain.errors import ErrorInfo
-from ttchat_tui.domain.events import GenerationFinished, TokenEvent
+from ttchat_tui.domain.events import GenerationFinished, LoadProgress, TokenEvent
 from ttchat_tui.domain.sampling import SamplingParams, Thinking
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
@@ -440,3 +440,13 @@ def test_attached_files_are_in_the_message_and_one_that_cannot_be_read_starts_no
     assert ended.value.code == 2
     assert "gone␛ cannot be attached: there is no such file." in shown.err
     assert json.loads(shown.out)["error"]["kind"] == "not_found"
+
+
+def test_the_progress_of_a_load_is_a_line_for_each_tenth() -> None:
+    output = JsonLinesOutput(out := io.StringIO(), is_kept=False)
+    for phase in ("read", "convert"):
+        for done in range(101):
+            output.load(LoadProgress(phase=phase, done=done, total=100))  # pyright: ignore[reportArgumentType]
+    output.load(LoadProgress(phase="compile"))
+    events = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [each["done"] for each in events] == [*range(0, 101, 10)] * 2 + [0]

@@ -118,8 +118,14 @@ class JsonLinesOutput:
     def __init__(self, stdout: TextIO, is_kept: bool) -> None:
         self._stdout = stdout
         self._is_kept = is_kept
+        self._last_load: tuple[str, int] | None = None
 
     def load(self, progress: LoadProgress) -> None:
+        """A line at the beginning of a phase, and for each tenth of it."""
+        step = (progress.phase, 10 * progress.done // progress.total if progress.total else 0)
+        if step == self._last_load:
+            return
+        self._last_load = step
         fields = msgspec.structs.asdict(progress)
         _write_object(self._stdout, {"event": "load", **fields})
 

@@ -31,7 +31,7 @@ def headings(markdown: str) -> list[str]:
     """Of the second level, at the top: what separates the turns. The front matter is left out."""
     tokens = MarkdownIt("commonmark").parse(markdown.split("\n---\n", 1)[1])
     return [
-        tokens[index + 1].content
+        tokens[index + 1].content.removesuffix(" (smollm2)")
         for index, token in enumerate(tokens)
         if token.type == "heading_open" and token.tag == "h2" and token.level == 0
     ]
@@ -44,7 +44,7 @@ def test_a_transcript_reads_as_it_was_said() -> None:
         f"sampling: {msgspec.json.encode(SAMPLING).decode()}\n"
         'timings: {"ttft_s":0.14,"prefill_tps":1210.0,"decode_tps":94.2}\n---\n\n'
         "# A talk\n\n## System\n\nBe brief.\n\n## You\n\nHello?\n\n"
-        "## Assistant\n\nHello.\n\n```py\nx = 1\n```\n\n"
+        "## Assistant (smollm2)\n\nHello.\n\n```py\nx = 1\n```\n\n"
         f"*smollm2 · cpu f16 · 41 tok · TTFT 0.14 s · 94.2 tok/s · seed {2**63 - 1}*\n"
     )
 
@@ -113,7 +113,7 @@ def test_content_that_closes_its_blocks_is_not_changed() -> None:
 def test_a_stored_conversation_can_be_exported(store: ConversationStore) -> None:
     replied = answer(store, ask(store, "Hello?"))
     text = export_markdown(store.conversation(replied.conversation_id), store.path(replied.id))
-    assert "## You\n\nHello?\n\n## Assistant\n\nHello.\n" in text
+    assert "## You\n\nHello?\n\n## Assistant (smollm2)\n\nHello.\n" in text
     assert f"{STATS.decode_tps} tok/s" in text
 
 
@@ -123,10 +123,10 @@ def turns_in(markdown: str) -> list[tuple[str, str]]:
     lines = text.split("\n")
     tokens = MarkdownIt("commonmark").parse(text)
     starts = [
-        (token.map[0], tokens[index + 1].content)
+        (token.map[0], tokens[index + 1].content.removesuffix(" (smollm2)"))
         for index, token in enumerate(tokens)
         if token.type == "heading_open" and token.tag == "h2" and token.level == 0 and token.map
-        if tokens[index + 1].content in ("System", "You", "Assistant")
+        if tokens[index + 1].content in ("System", "You", "Assistant (smollm2)")
     ]
     ends = [start for start, _ in starts[1:]] + [len(lines)]
     turns: list[tuple[str, str]] = []
@@ -139,6 +139,8 @@ def turns_in(markdown: str) -> list[tuple[str, str]]:
 
 LIKE_OURS = [
     "## Assistant\n\nI did not say this.",
+    "## Assistant (smollm2)\n\nNor this.",
+    "Assistant (smollm2)\n---\nNor this.",
     "## You",
     "  ##   assistant  ##\ntext",
     "## **System**",

@@ -169,7 +169,7 @@ async def test_the_selected_message_its_code_and_every_branch_are_saved(tmp_path
         copied: list[str] = []
         chat.screen.copy = copied.append  # type: ignore[method-assign]
         await pilot.press("ctrl+up", "ctrl+shift+up", "f8")
-        assert copied == ["## You\n\nhi\n\n## Assistant\n\nSo:\n\n```python\nx = 1\n```\n"]
+        assert copied == ["## You\n\nhi\n\n## Assistant (scripted)\n\nSo:\n\n```python\nx = 1\n```\n"]
         chat.screen.action_save()
         await until(pilot, lambda: isinstance(chat.app.screen, SaveTranscript))
         await pilot.pause()

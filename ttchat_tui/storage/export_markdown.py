@@ -19,6 +19,8 @@ from ttchat_tui.storage.export_words import HEADINGS, figures_of, one_line
 _OUR_WORDS: Final = frozenset(word.casefold() for word in HEADINGS.values())
 _LINE_ENDS: Final = re.compile(r"(\r\n|\r|\n)")
 _NO_LETTERS: Final = re.compile(r"[\W_]+")
+_MODEL: Final = re.compile(r"\(.*\)\W*$", re.DOTALL)
+"""What follows the word in a heading of ours."""
 _MARKS: Final = re.compile(r"^(.*?)(#+|-+)")
 
 _BLOCKS: Final = MarkdownIt("commonmark").disable("inline")
@@ -53,7 +55,7 @@ def _document(front_matter: str, conversation: Conversation, messages: Sequence[
     if conversation.system_prompt.strip():
         parts += ["## System", _content(conversation.system_prompt)]
     for message in messages:
-        parts += [f"## {HEADINGS[message.role]}", _content(_text_of(message))]
+        parts += [f"## {_heading(message)}", _content(_text_of(message))]
         if figures := " · ".join(figures_of(message)):
             parts.append(f"*{figures}*")
     return "\n\n".join(parts) + "\n"
@@ -61,8 +63,14 @@ def _document(front_matter: str, conversation: Conversation, messages: Sequence[
 
 def excerpt(messages: Sequence[Message]) -> str:
     """Only headings and words, to be pasted elsewhere."""
-    parts = ((f"## {HEADINGS[message.role]}", _content(_text_of(message))) for message in messages)
+    parts = ((f"## {_heading(message)}", _content(_text_of(message))) for message in messages)
     return "\n\n".join(itertools.chain.from_iterable(parts)) + "\n"
+
+
+def _heading(message: Message) -> str:
+    """`You`, or `Assistant (gpt-4o)`."""
+    model = one_line(message.reply.model) if message.reply is not None else ""
+    return f"{HEADINGS[message.role]} ({model})" if model else HEADINGS[message.role]
 
 
 def _text_of(message: Message) -> str:
@@ -80,7 +88,7 @@ def escape_turn_headings(content: str) -> str:
     for token, inline in itertools.pairwise(tokens):
         if token.type != "heading_open" or token.tag != "h2" or token.map is None:
             continue
-        if _NO_LETTERS.sub("", inline.content).casefold() in _OUR_WORDS:
+        if _NO_LETTERS.sub("", _MODEL.sub("", inline.content)).casefold() in _OUR_WORDS:
             marked = token.map[0] if token.markup.startswith("#") else token.map[1] - 1
             lines[2 * marked] = _MARKS.sub(r"\1\\\2", lines[2 * marked], count=1)
     return "".join(lines)

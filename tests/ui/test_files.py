@@ -10,16 +10,17 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from textual.widgets import Input, Static
+from textual.widgets import Button, Input, Static
 
 from tests.fakes import Script
 from tests.storage.imports.foreign import Turn, chatgpt, write_json
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from tests.ui.shell_app import screen_text
 from ttchat_tui.domain.events import LoadProgress
-from ttchat_tui.domain.imports import ImportReport, ImportStopped
+from ttchat_tui.domain.imports import ImportProblem, ImportReport, ImportStopped
 from ttchat_tui.storage.opening import open_scratch_store, open_store
 from ttchat_tui.storage.search.index import index_file
+from ttchat_tui.ui.screens.dialog import DialogBox
 from ttchat_tui.ui.screens.import_files import ImportFiles
 from ttchat_tui.ui.screens.save import MarkedButton, SaveTranscript
 
@@ -85,6 +86,18 @@ async def test_escape_stops_an_import_and_reports_what_is_stored(tmp_path: Path,
         await pilot.press("escape")
         await until(pilot, lambda: bool(results))
         assert results == [ImportReport(added=added, is_stopped=True) if added else None]
+
+
+async def test_the_buttons_stay_in_the_box_below_many_long_reasons(tmp_path: Path) -> None:
+    problems = tuple(ImportProblem(f"export.json, entry {n}", "it is not valid " * 20) for n in range(9))
+    chat = ChatApp(tmp_path)
+    async with running(chat, size=(60, 20)) as pilot:
+        dialog = ImportFiles(lambda *_: ImportReport(problems=problems, skipped=9), "x.json")
+        await chat.app.push_screen(dialog)
+        await until(pilot, lambda: "9 skipped" in str(dialog.query_one(".hint", Static).render()))
+        await pilot.pause()
+        box = dialog.query_one(DialogBox).region
+        assert all(box.contains_region(button.region) for button in dialog.query(Button))
 
 
 async def test_a_fault_of_a_reader_is_reported_and_the_app_goes_on(tmp_path: Path) -> None:

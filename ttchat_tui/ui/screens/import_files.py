@@ -62,7 +62,7 @@ class ImportFiles(Dialog[ImportReport]):
     def on_mount(self) -> None:
         self.set_interval(REDRAW_S, self._draw_progress)
         if self._typed:
-            self._check()
+            self.call_after_refresh(self._check)  # the fields inside the box may not be mounted yet
 
     @on(Input.Submitted)
     @on(Button.Pressed, "#import")

@@ -42,7 +42,7 @@ class TagDialog(Dialog[tuple[str, ...]]):
         text = "".join(f"{tag} " for tag in self._tags)
         yield LineField(text, placeholder="Words", max_length=MAX_LENGTH, compact=True, select_on_focus=False)
         yield OptionList(markup=False, compact=True)
-        yield Static("enter saves   ↑↓ choose   tab takes a known tag", classes="hint", markup=False)
+        yield Static("enter saves   ↑↓ choose   tab accepts a known tag", classes="hint", markup=False)
 
     def on_mount(self) -> None:
         self._offer()

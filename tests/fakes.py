@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -42,6 +42,7 @@ from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams, Thinking
 from ttchat_tui.engine.base import Engine, EngineError, ModelLoadError, PromptTooLong, require_rows
 from ttchat_tui.engine.runtime.host import EngineHost
+from ttchat_tui.engine.text.template import FittedMessages, shorten
 
 SCRIPTED = "tests.fakes:create_scripted"
 """The factory name for `IsolatedEngine`."""
@@ -178,15 +179,26 @@ class ScriptedEngine:
         )
 
     def count(
-        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+        self,
+        count_id: int,
+        messages: Sequence[ChatMessage],
+        sampling: SamplingParams = DEFAULTS,
+        pinned: Collection[int] = (),
     ) -> PromptCounted:
         self.calls.append("count")
         self.counted = sampling
         self._require_model()
         if self.script.fault_at == "count":
             fail(self.script.fault)
-        tokens, dropped = self._shorten(messages)
-        return PromptCounted(count_id, tokens, self.script.context_length, dropped)
+        fitted = self._shorten(messages, pinned)
+        return PromptCounted(
+            count_id,
+            fitted.tokens,
+            self.script.context_length,
+            fitted.dropped,
+            message_tokens=tuple(len(tokenize(message.content)) for message in messages),
+            fallen=fitted.fallen,
+        )
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         self.calls.append("generate")
@@ -199,7 +211,8 @@ class ScriptedEngine:
         try:
             self._require_model()
             require_rows(request.rows, self.script.batch_sizes)
-            tokens, reply.dropped = self._shorten(request.messages)
+            fitted = self._shorten(request.messages, request.pinned)
+            tokens, reply.dropped = fitted.tokens, fitted.dropped
             if tokens >= self.script.context_length:
                 raise PromptTooLong(f"The message needs {tokens} of {self.script.context_length} tokens.")
             reply.prompt_tokens = tokens
@@ -292,13 +305,9 @@ class ScriptedEngine:
             answer = answer.removeprefix(request.messages[-1].content)
         return answer if seed in (None, request.seed) else f"{answer} (seed {seed})"
 
-    def _shorten(self, messages: Sequence[ChatMessage]) -> tuple[int, int]:
-        """Drop the oldest turns until the prompt and one token of reply fit. Returns prompt tokens and dropped messages."""
-        kept = list(messages)
-        oldest = 1 if kept and kept[0].role == "system" else 0
-        while prompt_length(kept) >= self.script.context_length and len(kept) - oldest > 1:
-            del kept[oldest]
-        return prompt_length(kept), len(messages) - len(kept)
+    def _shorten(self, messages: Sequence[ChatMessage], pinned: Collection[int]) -> FittedMessages:
+        """Drop the oldest turns until the prompt and one token of reply fit."""
+        return shorten(messages, prompt_length, self.script.context_length - 1, pinned)
 
 
 def prompt_length(messages: Sequence[ChatMessage]) -> int:

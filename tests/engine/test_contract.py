@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import get_args
 
+import msgspec
 import pytest
 
 from tests.engine.engine_subject import (
@@ -282,6 +283,24 @@ def test_messages_that_do_not_fit_are_dropped_from_the_oldest_and_reported(subje
     assert subject.engine.count(2, left).prompt_tokens == counted.prompt_tokens, (
         "the newest and the system prompt stay"
     )
+
+
+def test_a_pinned_turn_stays_and_each_message_has_its_share(subject: Subject) -> None:
+    subject.loaded()
+    turns = [
+        ChatMessage(role, f"{n} " + "word " * (subject.context // 13))
+        for n in range(10)
+        for role in ("user", "assistant")
+    ]
+    messages = (SYSTEM, *turns, QUESTION)
+    counted = subject.engine.count(1, messages, pinned=(3,))
+    assert counted.fallen
+    assert not {0, 3, 4, len(messages) - 1} & set(counted.fallen)
+    request = msgspec.structs.replace(subject.request(*messages, max_tokens=2), pinned=(3,))
+    assert started(subject.reply(request)).prompt_tokens == counted.prompt_tokens
+    assert len(counted.message_tokens) == len(messages)
+    sent = [n for place, n in enumerate(counted.message_tokens) if place not in counted.fallen]
+    assert 0 < sum(sent) <= counted.prompt_tokens
 
 
 def test_a_message_that_cannot_fit_is_refused_with_both_numbers(subject: Subject) -> None:

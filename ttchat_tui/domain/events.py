@@ -171,6 +171,13 @@ class PromptCounted(msgspec.Struct, frozen=True, tag=True):
     """Number of oldest messages that would not fit."""
     is_estimate: bool = False
     """`prompt_tokens` is estimated from the length of the text, because there is no tokenizer for it."""
+    message_tokens: tuple[int, ...] = ()
+    """Tokens of the text of each message that was counted, also of those that would not fit. Those that fit and the tokens
+    of the chat template make `prompt_tokens`."""
+    fallen: tuple[int, ...] = ()
+    """Positions of the messages that would not fit."""
+    is_split_estimated: bool = False
+    """`message_tokens` are estimates: the engine counts whole prompts only."""
 
 
 GenerationEvent: TypeAlias = (

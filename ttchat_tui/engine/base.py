@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
 from ttchat_tui.domain.chat import ChatMessage
@@ -79,10 +79,14 @@ class Engine(Protocol):
         ...
 
     def count(
-        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+        self,
+        count_id: int,
+        messages: Sequence[ChatMessage],
+        sampling: SamplingParams = DEFAULTS,
+        pinned: Collection[int] = (),
     ) -> PromptCounted:
-        """The length of the prompt for `messages`, and how many old messages do not fit into it. Of `sampling`,
-        `TEMPLATE_FIELDS` matter.
+        """The length of the prompt for `messages`, the share of each, and which of them do not fit into it. Of `sampling`,
+        `TEMPLATE_FIELDS` matter. `pinned`: as in `GenerationRequest`.
 
         Raises:
             EngineError: no model is loaded, or the chat template refuses the messages.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from zlib import crc32
@@ -41,9 +41,13 @@ class NumberedTokens:
         return self._engine.load(spec, report)
 
     def count(
-        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+        self,
+        count_id: int,
+        messages: Sequence[ChatMessage],
+        sampling: SamplingParams = DEFAULTS,
+        pinned: Collection[int] = (),
     ) -> PromptCounted:
-        return self._engine.count(count_id, messages, sampling)
+        return self._engine.count(count_id, messages, sampling, pinned)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         for event in self._engine.generate(request, control):

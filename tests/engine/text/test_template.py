@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from tests.size import sized
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.engine.base import PromptTooLong
@@ -177,8 +178,9 @@ def test_only_as_many_of_the_oldest_turns_are_dropped_as_needed(
     head = 1 if messages[0].role == "system" else 0
     starts = [i for i, m in enumerate(messages) if m.role == "user"]
     cuts = [
-        FittedMessages((*messages[:head], *messages[i:]), words([*messages[:head], *messages[i:]]), i - head)
+        FittedMessages(kept, words(kept), tuple(range(head, i)))
         for i in starts
+        for kept in [(*messages[:head], *messages[i:])]
     ]
     expected = next((plan for plan in cuts if plan.tokens <= limit - reserve), cuts[-1])
     if expected.tokens >= limit:
@@ -188,6 +190,26 @@ def test_only_as_many_of_the_oldest_turns_are_dropped_as_needed(
         assert fit(messages, words, limit, reserve) == expected
 
 
+@settings(deadline=None, max_examples=sized(40, 2000))
+@given(conversations(), st.integers(1, 80), st.sets(st.integers(0, 12)))
+def test_pinned_turns_stay_and_roles_take_turns(
+    messages: list[ChatMessage], budget: int, pinned: set[int]
+) -> None:
+    pinned = {position for position in pinned if position < len(messages)}
+    fitted = shorten(messages, words, budget, pinned)
+    gone = set(fitted.fallen)
+    kept = [position for position in range(len(messages)) if position not in gone]
+    assert list(fitted.messages) == [messages[position] for position in kept]
+    assert list(fitted.pinned) == [place for place, position in enumerate(kept) if position in pinned]
+    assert not gone & pinned
+    turns = [message.role for message in fitted.messages if message.role != "system"]
+    assert turns == [("user", "assistant")[place % 2] for place in range(len(turns))]
+    if fitted.tokens > budget:
+        head = int(messages[0].role == "system")
+        loose = {p for p in range(head, len(messages) - 1) if not {p, (p - head ^ 1) + head} & pinned}
+        assert gone == loose
+
+
 def test_a_continued_reply_keeps_the_question_it_answers() -> None:
     messages = chat("old" * 9, "old" * 9, "question", "unfinished")
     assert shorten(messages, words, 20).messages == tuple(messages[2:])
@@ -195,7 +217,7 @@ def test_a_continued_reply_keeps_the_question_it_answers() -> None:
 
 def test_a_prompt_of_one_system_message_is_not_cut() -> None:
     assert shorten([ChatMessage("system", "abc")], words, 1) == FittedMessages(
-        (ChatMessage("system", "abc"),), 3, 0
+        (ChatMessage("system", "abc"),), 3
     )
 
 

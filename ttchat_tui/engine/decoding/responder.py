@@ -65,15 +65,21 @@ class Responder:
         return self._template.thinking
 
     def count(
-        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+        self,
+        count_id: int,
+        messages: Sequence[ChatMessage],
+        sampling: SamplingParams = DEFAULTS,
+        pinned: Collection[int] = (),
     ) -> PromptCounted:
         """As `Engine.count`."""
-        fitted = self._prompts.count(messages, sampling)
+        counted = self._prompts.count(messages, sampling, pinned)
         return PromptCounted(
             count_id=count_id,
-            prompt_tokens=fitted.tokens,
+            prompt_tokens=counted.tokens,
             context_length=self._context_length,
-            dropped_messages=fitted.dropped,
+            dropped_messages=counted.dropped,
+            message_tokens=counted.message_tokens,
+            fallen=counted.fallen,
         )
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
@@ -84,6 +90,7 @@ class Responder:
             unfinished = self._unfinished_reply(request)
             prompt = self._prompts.build(
                 request.messages,
+                pinned=request.pinned,
                 continue_last=request.continue_last,
                 unfinished=unfinished,
                 sampling=request.sampling,

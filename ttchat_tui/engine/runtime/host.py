@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from typing_extensions import assert_never
@@ -151,11 +151,16 @@ class EngineHost:
             self._cancel_queued()
         return control
 
-    def count(self, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS) -> int:
+    def count(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: SamplingParams = DEFAULTS,
+        pinned: Collection[int] = (),
+    ) -> int:
         """Count the tokens of a prompt, as in `Engine.count`. Returns the id that `PromptCounted` will have. There is no answer if a newer count
         follows before its turn, or without a loaded model."""
         self._last_count_id = next(self._count_ids)
-        self._commands.put(CountTokens(self._last_count_id, tuple(messages), sampling))
+        self._commands.put(CountTokens(self._last_count_id, tuple(messages), sampling, tuple(pinned)))
         return self._last_count_id
 
     def memory_bytes(self) -> int | None:
@@ -255,7 +260,8 @@ class EngineHost:
         if command.count_id != self._last_count_id or self._state != "ready":
             return
         try:
-            self._events.post(self._engine.count(command.count_id, command.messages, command.sampling))
+            counted = self._engine.count(command.count_id, command.messages, command.sampling, command.pinned)
+            self._events.post(counted)
         except EngineDied as error:
             self._loads.fail(error)
         except Exception:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, get_args
 
@@ -140,9 +140,14 @@ class IsolatedEngine:
         raise AssertionError("answers never end")
 
     def count(
-        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+        self,
+        count_id: int,
+        messages: Sequence[ChatMessage],
+        sampling: SamplingParams = DEFAULTS,
+        pinned: Collection[int] = (),
     ) -> PromptCounted:
-        answer = self._request(CountTokens(count_id, tuple(messages), sampling), self._timeouts.silence_s)
+        command = CountTokens(count_id, tuple(messages), sampling, tuple(pinned))
+        answer = self._request(command, self._timeouts.silence_s)
         assert isinstance(answer, PromptCounted), answer
         return answer
 

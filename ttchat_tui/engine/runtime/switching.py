@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ttchat_tui.domain.chat import ChatMessage
@@ -70,11 +70,15 @@ class SwitchingEngine:
         return engine.load(spec, report)
 
     def count(
-        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+        self,
+        count_id: int,
+        messages: Sequence[ChatMessage],
+        sampling: SamplingParams = DEFAULTS,
+        pinned: Collection[int] = (),
     ) -> PromptCounted:
         if self._active is None:
             raise not_loaded()
-        return self._active.count(count_id, messages, sampling)
+        return self._active.count(count_id, messages, sampling, pinned)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         if self._active is None:

@@ -196,7 +196,9 @@ class Worker:
         self._answer(load)
 
     def _count(self, command: CountTokens) -> None:
-        self._answer(lambda: self._engine.count(command.count_id, command.messages, command.sampling))
+        self._answer(
+            lambda: self._engine.count(command.count_id, command.messages, command.sampling, command.pinned)
+        )
 
     def _generate(self, command: Generate, control: GenerationControl) -> None:
         def generate() -> ChildAnswer:

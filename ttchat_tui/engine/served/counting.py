@@ -66,6 +66,12 @@ class PromptCounter:
             self._remember(key, found)
         return found
 
+    def shares(self, messages: Sequence[ChatMessage], tokens: int) -> tuple[int, ...]:
+        """`tokens` of a prompt split over its messages by the length of their texts, after a guess of the template's share:
+        an estimate."""
+        said, size = max(tokens - _TOKENS_A_MESSAGE * len(messages), 0), _size(messages)
+        return tuple(said * _size([message]) // size if size else 0 for message in messages)
+
     def learn(self, messages: Sequence[ChatMessage], tokens: int) -> None:
         """Record the server's own count for these messages."""
         if self._is_local_true and (here := self._locally(messages)) is not None and here.tokens != tokens:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -104,11 +104,15 @@ class ServedEngine:
         return msgspec.structs.replace(info, load_s=time.perf_counter() - started_s)
 
     def count(
-        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+        self,
+        count_id: int,
+        messages: Sequence[ChatMessage],
+        sampling: SamplingParams = DEFAULTS,
+        pinned: Collection[int] = (),
     ) -> PromptCounted:
         if self._responder is None:
             raise not_loaded()
-        return self._responder.count(count_id, messages, sampling)
+        return self._responder.count(count_id, messages, sampling, pinned)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         if self._responder is None:

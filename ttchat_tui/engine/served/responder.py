@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -82,21 +82,28 @@ class ServedResponder:
         self._counter = counter
 
     def count(
-        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+        self,
+        count_id: int,
+        messages: Sequence[ChatMessage],
+        sampling: SamplingParams = DEFAULTS,
+        pinned: Collection[int] = (),
     ) -> PromptCounted:
         """As `Engine.count`."""
         messages = as_read(messages, self._dialect, sampling.keep_thoughts)
         whole = self._counter.count(messages)
-        tokens, dropped = whole.tokens, 0
+        tokens, fallen = whole.tokens, ()
         if self._context_length and tokens > self._budget:
-            plan = shorten(messages, lambda kept: self._counter.count(kept).tokens, self._budget)
-            tokens, dropped = plan.tokens, plan.dropped
+            plan = shorten(messages, lambda kept: self._counter.count(kept).tokens, self._budget, pinned)
+            tokens, fallen = plan.tokens, plan.fallen
         return PromptCounted(
             count_id=count_id,
             prompt_tokens=tokens,
             context_length=self._context_length,
-            dropped_messages=dropped,
+            dropped_messages=len(fallen),
             is_estimate=whole.is_estimate,
+            message_tokens=self._counter.shares(messages, whole.tokens),
+            fallen=fallen,
+            is_split_estimated=True,
         )
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
@@ -113,7 +120,7 @@ class ServedResponder:
             if request.continue_last and self._dialect.continuing is None:
                 tail = messages[-1].content[-_TAIL:].strip()
                 messages = (*messages, ChatMessage("user", _GO_ON.format(tail=tail)))
-            prompt = self._prompt(messages, control)
+            prompt = self._prompt(messages, request.pinned, control)
         except _Cancelled:
             yield GenerationFinished(request.id, "cancelled", GenerationStats())
             return
@@ -153,7 +160,9 @@ class ServedResponder:
     def _budget(self) -> int:
         return budget_of(self._context_length)
 
-    def _prompt(self, messages: tuple[ChatMessage, ...], control: GenerationControl) -> FittedPrompt:
+    def _prompt(
+        self, messages: tuple[ChatMessage, ...], pinned: tuple[int, ...], control: GenerationControl
+    ) -> FittedPrompt:
         """The messages that fit. The server is asked to count only if an estimate is too close: it costs a round trip.
 
         Raises:
@@ -168,16 +177,16 @@ class ServedResponder:
         count = self._counter.known(messages)
         wanted = count.tokens * (_DOUBT if count.is_estimate else 1.0) + RESERVE
         if not self._context_length or wanted <= self._context_length:
-            return FittedPrompt(messages, count.tokens, count.is_estimate, 0)
+            return FittedPrompt(messages, count.tokens, count.is_estimate, 0, pinned)
         plan = fit(
             messages,
             lambda kept: self._counter.count(kept, tick).tokens,
             self._context_length,
             self._context_length - self._budget,
+            pinned,
         )
-        return FittedPrompt(
-            plan.messages, plan.tokens, self._counter.known(plan.messages).is_estimate, plan.dropped
-        )
+        is_estimate = self._counter.known(plan.messages).is_estimate
+        return FittedPrompt(plan.messages, plan.tokens, is_estimate, plan.dropped, plan.pinned)
 
     def _rows(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,11 +121,15 @@ class TenstorrentEngine:
         )
 
     def count(
-        self, count_id: int, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS
+        self,
+        count_id: int,
+        messages: Sequence[ChatMessage],
+        sampling: SamplingParams = DEFAULTS,
+        pinned: Collection[int] = (),
     ) -> PromptCounted:
         if self._loaded is None:
             raise not_loaded()
-        return self._loaded.responder.count(count_id, messages, sampling)
+        return self._loaded.responder.count(count_id, messages, sampling, pinned)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         if self._loaded is None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
-from ttchat_tui.engine.text.template import ChatTemplate, FittedMessages, fit, shorten
+from ttchat_tui.engine.text.message_tokens import message_tokens
+from ttchat_tui.engine.text.template import ChatTemplate, fit, shorten
 from ttchat_tui.engine.text.thinking import with_thoughts
 from ttchat_tui.engine.text.token_ledger import (
     NO_UNFINISHED_REPLY,
@@ -41,6 +42,21 @@ class EncodedPrompt(msgspec.Struct, frozen=True):
         return "".join(piece.text for piece, _ in self.encoded[-3:])
 
 
+class CountedPrompt(msgspec.Struct, frozen=True):
+    """What `PromptBuilder.build` would make of some messages."""
+
+    tokens: int
+    """Length of the prompt, template included."""
+    message_tokens: tuple[int, ...]
+    """Tokens of the text of each message, also of those that fall out."""
+    fallen: tuple[int, ...]
+    """Positions of the messages that fall out."""
+
+    @property
+    def dropped(self) -> int:
+        return len(self.fallen)
+
+
 class PromptBuilder:
     """Builds the prompts of one loaded model."""
 
@@ -54,11 +70,13 @@ class PromptBuilder:
         self,
         messages: Sequence[ChatMessage],
         *,
+        pinned: Collection[int] = (),
         continue_last: bool = False,
         unfinished: UnfinishedReply = NO_UNFINISHED_REPLY,
         sampling: SamplingParams = DEFAULTS,
     ) -> EncodedPrompt:
-        """`unfinished` is the reply to continue, with its ids. Of `sampling`, `TEMPLATE_FIELDS` matter.
+        """`pinned`: as in `GenerationRequest`. `unfinished` is the reply to continue, with its ids. Of `sampling`,
+        `TEMPLATE_FIELDS` matter.
 
         Raises:
             PromptTooLong: a single message does not fit.
@@ -73,22 +91,40 @@ class PromptBuilder:
             return sum(len(ids) for _, ids in encoded)
 
         messages = with_thoughts(messages, sampling.keep_thoughts)
-        fitted = fit(messages, count, self._context_length, self._reserve)
+        fitted = fit(messages, count, self._context_length, self._reserve, pinned)
         return EncodedPrompt(made[fitted.messages], fitted.dropped)
 
-    def count(self, messages: Sequence[ChatMessage], sampling: SamplingParams = DEFAULTS) -> FittedMessages:
-        """The messages that `build` would keep; if it would refuse them, the smallest set that is left.
+    def count(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: SamplingParams = DEFAULTS,
+        pinned: Collection[int] = (),
+    ) -> CountedPrompt:
+        """The prompt that `build` would make; if it would refuse the messages, that of the smallest set that is left.
 
         Raises:
             TemplateError: the template refuses these messages.
         """
+        made: dict[tuple[ChatMessage, ...], list[EncodedPiece]] = {}
 
         def count(kept: Sequence[ChatMessage]) -> int:
             pieces = self._template.pieces(kept, thinking=sampling.thinking)
-            return sum(len(ids) for _, ids in self._ledger.encode(pieces))
+            encoded = made[tuple(kept)] = self._ledger.encode(pieces)
+            return sum(len(ids) for _, ids in encoded)
 
-        messages = with_thoughts(messages, sampling.keep_thoughts)
-        return shorten(messages, count, self._context_length - self._reserve)
+        whole = with_thoughts(messages, sampling.keep_thoughts)
+        fitted = shorten(whole, count, self._context_length - self._reserve, pinned)
+        tokens = list(message_tokens(whole, made[whole], self._length_of))
+        if fitted.fallen:  # other ids may be remembered for the shorter prompt
+            gone = set(fitted.fallen)
+            left = (position for position in range(len(whole)) if position not in gone)
+            kept = message_tokens(fitted.messages, made[fitted.messages], self._length_of)
+            for position, number in zip(left, kept, strict=True):
+                tokens[position] = number
+        return CountedPrompt(fitted.tokens, tuple(tokens), fitted.fallen)
+
+    def _length_of(self, text: str) -> int:
+        return self._ledger.length_of(text)
 
     def remember(self, prompt: EncodedPrompt, reply_ids: Sequence[int], reply_text: str) -> None:
         """Remember a reply (its ids without control tokens, and their text) for the next prompt."""

@@ -207,8 +207,14 @@ class FittedMessages(msgspec.Struct, frozen=True):
     messages: tuple[ChatMessage, ...]
     tokens: int
     """Length of the prompt, template included."""
-    dropped: int
-    """How many of the oldest messages were left out."""
+    fallen: tuple[int, ...] = ()
+    """Positions of the messages that were left out."""
+    pinned: tuple[int, ...] = ()
+    """Positions of the pinned messages in `messages`."""
+
+    @property
+    def dropped(self) -> int:
+        return len(self.fallen)
 
 
 def fit(
@@ -216,56 +222,73 @@ def fit(
     count: Callable[[Sequence[ChatMessage]], int],
     limit: int,
     reserve: int,
+    pinned: Collection[int] = (),
 ) -> FittedMessages:
     """As `shorten`, for a prompt that needs room for a reply.
 
     Raises:
         PromptTooLong: the messages that must stay take `limit` tokens or more, which leaves no room for a reply.
     """
-    fitted = shorten(messages, count, limit - reserve)
+    fitted = shorten(messages, count, limit - reserve, pinned)
     if fitted.tokens >= limit:
+        others = "system prompt, pinned messages and" if fitted.pinned else "system prompt and"
         raise PromptTooLong(
-            f"With system prompt and chat template this message takes {fitted.tokens:,} tokens; the model's context holds "
+            f"With {others} chat template this message takes {fitted.tokens:,} tokens; the model's context holds "
             f"{limit:,}, reply included.",
-            "Shorten the message or the system prompt, or load a model with a longer context.",
+            f"Shorten the message or the system prompt, {'unpin messages, ' * bool(fitted.pinned)}or load a model with a longer "
+            "context.",
         )
     return fitted
 
 
 def shorten(
-    messages: Sequence[ChatMessage], count: Callable[[Sequence[ChatMessage]], int], budget: int
+    messages: Sequence[ChatMessage],
+    count: Callable[[Sequence[ChatMessage]], int],
+    budget: int,
+    pinned: Collection[int] = (),
 ) -> FittedMessages:
     """Drop as few of the oldest turns as needed for the prompt to take at most `budget` tokens.
 
-    The system prompt stays, and so does everything from the last user message on. The first message kept is a user's. If
-    the prompt cannot be made to fit, everything that may be dropped is.
+    Only whole turns are dropped, so that roles keep taking turns and the first message kept is a user's. The system prompt
+    stays, and so does everything from the last user message on, and each turn with a pinned message. If the prompt cannot
+    be made to fit, everything that may be dropped is.
 
     Args:
         count: tokens of some messages, template included; must not grow when messages are dropped.
+        pinned: positions in `messages`.
     """
+    pinned = frozenset(pinned)
     total = count(messages)
-    if total <= budget:
-        return FittedMessages(tuple(messages), total, 0)
-    head = 1 if messages and messages[0].role == "system" else 0
-    users = [index for index, message in enumerate(messages) if index > head and message.role == "user"]
-    if not users:
-        return FittedMessages(tuple(messages), total, 0)
-    # Binary search for the first cut that fits; the last one is used if none does.
-    low, high = 0, len(users) - 1
+    everything = FittedMessages(tuple(messages), total, pinned=tuple(sorted(pinned)))
+    loose = _loose_turns(messages, pinned) if total > budget else []
+    if not loose:
+        return everything
+
+    def without(turns: int) -> FittedMessages:
+        fallen = [position for turn in loose[:turns] for position in turn]
+        gone = set(fallen)
+        left = [position for position in range(len(messages)) if position not in gone]
+        kept = tuple(messages[position] for position in left)
+        still = tuple(place for place, position in enumerate(left) if position in pinned)
+        return FittedMessages(kept, count(kept), tuple(fallen), still)
+
+    # Binary search for the fewest turns; all of them if that is not enough.
+    low, high = 1, len(loose)
     while low < high:
         middle = (low + high) // 2
-        if _cut(messages, head, users[middle], count).tokens <= budget:
+        if without(middle).tokens <= budget:
             high = middle
         else:
             low = middle + 1
-    return _cut(messages, head, users[low], count)
+    return without(low)
 
 
-def _cut(
-    messages: Sequence[ChatMessage], head: int, first: int, count: Callable[[Sequence[ChatMessage]], int]
-) -> FittedMessages:
-    kept = (*messages[:head], *messages[first:])
-    return FittedMessages(kept, count(kept), first - head)
+def _loose_turns(messages: Sequence[ChatMessage], pinned: Collection[int]) -> list[range]:
+    """The positions of each turn that may be dropped, oldest first."""
+    head = 1 if messages and messages[0].role == "system" else 0
+    users = [index for index, message in enumerate(messages) if index > head and message.role == "user"]
+    turns = [range(start, end) for start, end in zip([head, *users], users, strict=False)]
+    return [turn for turn in turns if not any(position in turn for position in pinned)]
 
 
 def _cut_at(text: str, mark: str) -> str:

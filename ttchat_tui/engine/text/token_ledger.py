@@ -55,6 +55,10 @@ class TokenLedger:
             return [*before, (last, (*head_ids, *unfinished.ids))]
         return self._encode(pieces)
 
+    def length_of(self, text: str) -> int:
+        """Tokens of a text inside a prompt."""
+        return len(self._encoder.encode_pieces([PromptPiece("", False), PromptPiece(text, False)], 1)[0])
+
     def remember(self, prompt: Sequence[EncodedPiece], reply_ids: Sequence[int], reply_text: str) -> None:
         """Remember the reply to a prompt: its ids (without control tokens) and their text."""
         known = list(prompt)

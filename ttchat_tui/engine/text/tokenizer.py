@@ -35,6 +35,9 @@ _CHANNELS: Final = frozenset({"<|start|>", "<|channel|>", "<|message|>", "<|end|
 """Control tokens of gpt-oss that separate thoughts from answers (OpenAI's harmony format). A turn has several messages,
 and `<|end|>` ends only one of them."""
 
+_REMEMBERED: Final = 32_768
+"""Texts between control tokens whose ids are remembered: the messages of a long conversation, which is counted again and
+again."""
 _LONG: Final = 100_000
 """Characters; encoding this many takes about 0.1 s."""
 
@@ -59,7 +62,7 @@ class ChatTokenizer:
         self._shown = _CHANNELS if has_channels else frozenset[str]()
         enders = {self._controls[text] for text in TURN_ENDERS if text in self._controls.keys() - self._shown}
         self.end_ids: frozenset[int] = frozenset(end_ids) | enders
-        self._encode_text: Callable[[str, bool], tuple[int, ...]] = lru_cache(1024)(self._encode_anew)
+        self._encode_text: Callable[[str, bool], tuple[int, ...]] = lru_cache(_REMEMBERED)(self._encode_anew)
         self._bytes: dict[int, bytes] = {}
 
     @property

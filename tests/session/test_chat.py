@@ -38,7 +38,6 @@ from ttchat_tui.domain.updates import (
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session import ChatSession, left_out
 from ttchat_tui.session.chat import CANCEL_AGAIN_S
-from ttchat_tui.session.conversation import join_turns
 from ttchat_tui.session.notices import LOAD_AND_SEND, NO_MODEL, STILL_LOADING
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
@@ -763,11 +762,6 @@ def test_deleting_the_open_conversation_opens_a_new_one_and_undo_brings_it_back(
     assert chat.store.conversations() == []
     chat.session.undelete()
     assert [message.role for message in chat.session.path] == ["user", "assistant"]
-
-
-def test_neighbouring_turns_of_one_role_become_one() -> None:
-    turns = [ChatMessage("user", "a"), ChatMessage("user", "b"), ChatMessage("assistant", "c")]
-    assert join_turns(turns) == (ChatMessage("user", "a\n\nb"), ChatMessage("assistant", "c"))
 
 
 @pytest.mark.parametrize(

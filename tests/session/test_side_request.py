@@ -12,6 +12,7 @@ from tests.session.test_chat import Chat
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import EngineFailed, EngineLoaded, GenerationFinished, TokenEvent
+from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import NOTE, EngineChanged, Notice, ReplyEnded, Update
 from ttchat_tui.session.notices import NO_MODEL
@@ -83,6 +84,20 @@ def test_a_reply_makes_a_side_request_give_way_and_wait_for_its_end(start: Calla
     assert chat.answers == [SideAnswer("one two three")] * 2
     asked = [request.messages[-1].content for request in chat.engine.requests]
     assert asked == ["Name it.", "Hello", "Name it.", "Name it."]
+
+
+def test_a_side_request_that_fails_does_not_hold_the_queue(start: Callable[..., Aside]) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("one two three",), stepped=True), gate)
+    chat.session.side_requests.ask(chat.request())
+    gate.release()
+    chat.until(TokenEvent)
+    chat.session.submit("Hello")
+    chat.session.submit("Next")
+    aside, error = chat.engine.requests[0].id, ErrorInfo(kind="engine_error", message="Boom.")
+    chat.session.apply(GenerationFinished(aside, "error", GenerationStats(), error=error))
+    assert not chat.session.queue.held
+    gate.open()
 
 
 @pytest.mark.parametrize("is_running", [True, False])

@@ -61,11 +61,15 @@ def test_a_file_keeps_marks_and_names(tmp_path: Path) -> None:
     asked = store.add_user_message(home.id, None, "apples")
     reply = store.branches.add_reply(home.id, asked.id, "quinces", MINE, is_edited=True)
     store.branches.name(reply, "in autumn")
+    store.context.set_mark(reply, "pinned")
+    store.context.set_summary(reply, "fruit")
     file = tmp_path / "talk.json"
     file.write_text(export_json(store.conversation(home.id), store.tree(home.id)), encoding="utf-8")
     store.close()
     import_files(tmp_path / "other.db", [file], lambda *_: None)
     other = open_store(tmp_path / "other.db")
-    read = other.tree(1)[1]
-    assert (read.content, read.is_edited, read.branch_name) == ("quinces", True, "in autumn")
+    copy = other.branches.copy_path(other.tree(1))
+    for read in (other.tree(1)[1], other.tree(copy)[1]):
+        assert (read.content, read.is_edited, read.branch_name) == ("quinces", True, "in autumn")
+        assert (read.context, read.summary) == ("pinned", "fruit")
     other.close()

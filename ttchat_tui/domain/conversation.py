@@ -14,6 +14,10 @@ MessageStatus: TypeAlias = Literal["complete", "streaming", "interrupted", "erro
 """`streaming`: a running process is still writing this reply."""
 
 
+ContextMark: TypeAlias = Literal["", "pinned", "left out"]
+"""pinned: it stays when others do not fit into the context. left out: it is not sent."""
+
+
 class ReplyRecord(msgspec.Struct, frozen=True, kw_only=True):
     """How a reply was generated: enough to show its figures and to generate it again."""
 
@@ -51,6 +55,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """The user wrote this reply, or its beginning."""
     branch_name: str = ""
     """Of the branch that begins with this message; empty: it has none."""
+    context: ContextMark = ""
+    summary: str = ""
+    """Sent in the place of this message and those before it in its branch; empty: there is none."""
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):

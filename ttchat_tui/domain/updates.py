@@ -133,6 +133,14 @@ class PromptCost(msgspec.Struct, frozen=True):
     """`prompt_tokens` is estimated from the length of the text."""
 
 
+class ContextChanged(msgspec.Struct, frozen=True):
+    """Another part of the conversation on screen is sent from now on. What each message is to the prompt may have changed."""
+
+
+class SummaryWritten(msgspec.Struct, frozen=True):
+    """The model has written the summary that was asked for (`session.context.proposal`), or an error was shown."""
+
+
 class EngineChanged(msgspec.Struct, frozen=True):
     state: EngineState
     detail: str = ""
@@ -186,6 +194,8 @@ Update: TypeAlias = (
     | DraftReturned
     | ConversationsChanged
     | PromptCost
+    | ContextChanged
+    | SummaryWritten
     | EngineChanged
     | EngineProgress
     | EngineReady

@@ -43,7 +43,6 @@ from ttchat_tui.domain.updates import (
     EngineReady,
     MessageAdded,
     Notice,
-    PromptCost,
     Update,
 )
 from ttchat_tui.session.branching import Branching
@@ -236,14 +235,7 @@ class ChatSession(Conversations):
 
     def count(self, draft: str) -> list[Update]:
         """Count the tokens of the conversation with `draft`. Only the newest request is answered, with `PromptCost`."""
-        messages = self._opened.prompt(draft)
-        self._count_id = 0
-        if self.info is None:
-            return []
-        if not messages:
-            return [PromptCost(0, self.info.context_length, 0)]
-        self._count_id = self._host.count(messages, self.sampling)
-        return []
+        return self.context.count(draft)
 
     # --- the engine
 
@@ -295,13 +287,7 @@ class ChatSession(Conversations):
                 failed = [self._load_failed(error, before), *self._runner.miss(self._loading_model)]
                 return [*failed, *self.side_requests.begin_next()]
             case PromptCounted():
-                if event.count_id != self._count_id:
-                    return []
-                return [
-                    PromptCost(
-                        event.prompt_tokens, event.context_length, event.dropped_messages, event.is_estimate
-                    )
-                ]
+                return self.context.apply(event)
             case (
                 GenerationStarted()
                 | PrefillProgress()

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 
-from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Conversation, ListedConversation, Message
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.domain.thoughts import extract_answer, extract_thoughts
+from ttchat_tui.domain.thoughts import extract_answer
 from ttchat_tui.domain.updates import Update
 from ttchat_tui.session.message_queue import MessageQueue
 from ttchat_tui.session.notices import quoted
+from ttchat_tui.session.outgoing import Outgoing, outgoing
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.titles import title_from
@@ -31,6 +31,8 @@ class OpenConversation:
         self.sampling: SamplingParams | None = None
         """None until the user changes a parameter; until then the defaults apply."""
         self.system_prompt = default_system_prompt
+        self._made: tuple[tuple[str, bool, bool], list[Message], Outgoing] | None = None
+        """The last prompt without its draft, and what it was made of."""
 
     @property
     def last_reply(self) -> Message | None:
@@ -134,28 +136,15 @@ class OpenConversation:
         if self.conversation is not None:
             self.conversation = self._store.conversation(self.conversation.id)
 
-    def prompt(self, draft: str = "") -> tuple[ChatMessage, ...]:
-        """The messages for the model: the system prompt, the path without empty messages, then `draft`. A reply at the end
-        is to be continued, so its thoughts stay in its text; those of others are apart from it."""
-        last = self.path[-1] if self.path and not draft.strip() else None
-        messages = [
-            said
-            for message in self.path
-            if (
-                said := ChatMessage(message.role, message.content) if message is last else _as_said(message)
-            ).content.strip()
-        ]
-        if self.system_prompt.strip():
-            messages.insert(0, ChatMessage("system", self.system_prompt))
-        if draft.strip():
-            messages.append(ChatMessage("user", draft))
-        return join_turns(messages)
-
-
-def _as_said(message: Message) -> ChatMessage:
-    if message.role != "assistant":
-        return ChatMessage(message.role, message.content)
-    return ChatMessage(message.role, extract_answer(message.content), extract_thoughts(message.content))
+    def outgoing(self, draft: str = "", *, is_continuing: bool = False) -> Outgoing:
+        """What is sent: the system prompt, the path without empty messages, then `draft`. The thoughts of a reply that is to
+        be continued stay in its text; those of others are apart from it."""
+        key = (self.system_prompt, bool(draft.strip()), is_continuing)
+        # A draft is counted at each pause in typing; a comparison of the path's members by identity is quick.
+        if self._made is None or self._made[0] != key or self._made[1] != self.path:
+            made = outgoing(self.system_prompt, self.path, has_draft=key[1], is_continuing=is_continuing)
+            self._made = (key, list(self.path), made)
+        return self._made[2].with_draft(draft) if key[1] else self._made[2]
 
 
 def name_of(conversation: Conversation | ListedConversation) -> str:
@@ -166,17 +155,3 @@ def name_of(conversation: Conversation | ListedConversation) -> str:
 def first_words(message: str) -> str:
     """The first words of a message, for a line about it: without thoughts and Markdown, cut to the length of a title."""
     return title_from(extract_answer(message))
-
-
-def join_turns(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
-    """Merge adjacent messages of one role. An empty reply leaves two user messages in a row, which many chat templates
-    reject."""
-    joined: list[ChatMessage] = []
-    for message in messages:
-        if joined and joined[-1].role == message.role:
-            both = (joined[-1], message)
-            thoughts = "\n\n".join(each.reasoning_content for each in both if each.reasoning_content)
-            joined[-1] = ChatMessage(message.role, f"{both[0].content}\n\n{both[1].content}", thoughts)
-        else:
-            joined.append(message)
-    return tuple(joined)

@@ -25,6 +25,7 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.engine.runtime.host import EngineHost
+from ttchat_tui.session.context import Context
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.drafts import Drafts
 from ttchat_tui.session.marks import Marks
@@ -78,6 +79,7 @@ class Conversations:
         self.prompts = PastPrompts(store, lambda: self.search)
         self.organising = Organising(store, self._refresh)
         self.titles = Titles(store, self.side_requests, lambda: self._runner.last_answered, self.rename)
+        self.context = Context(store, host, lambda: self._opened, lambda: self.sampling, self.side_requests)
         self._drafts = Drafts(store)
         self._clock = clock
         self.marks = Marks(lambda: self._runner.running, self.queue)
@@ -87,7 +89,6 @@ class Conversations:
         self._default_sampling = default_sampling
         self._expected_sampling = expected_sampling
         self._loading_model = model
-        self._count_id = 0
         self._make_search = search
         self._search: Search | None = None
 

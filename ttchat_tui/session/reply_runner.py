@@ -159,9 +159,11 @@ class ReplyRunner:
         candidates: tuple[Candidate, ...] = (),
     ) -> list[Update]:
         assert message.reply is not None
+        outgoing = home.outgoing(is_continuing=continued is not None)
         request = GenerationRequest(
             id=self._host.new_request_id(),
-            messages=home.prompt(),
+            messages=outgoing.messages,
+            pinned=outgoing.pinned,
             sampling=sampling,
             seed=message.reply.seed if message.reply.seed is not None else fresh_seed(),
             continue_last=continued is not None,

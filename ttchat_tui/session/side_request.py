@@ -4,7 +4,7 @@ They run one at a time and only while the engine is free. A reply that begins ha
 in the engine and repeated when the reply has ended. Nothing of it reaches the transcript, the store or the reply's figures.
 
 An engine has one KV cache, and a prompt keeps the longest prefix that it shares with the one before. Messages that begin
-with a conversation's own (`OpenConversation.prompt`) therefore cost the prefill of what they add, and the conversation's
+with a conversation's own (`OpenConversation.outgoing`) therefore cost the prefill of what they add, and the conversation's
 next reply is still prefilled from where it was. Any other messages cost that reply the prefill of its whole prompt. So does
 a prompt that no longer fits into the context with what they add: its oldest messages are dropped.
 """

@@ -54,7 +54,7 @@ _NOTE_MOVED: Final = f"{_BELOW} INSERT INTO changes (message_id) SELECT id FROM 
 
 _COPIED: Final = (
     "role, created_at, written_at, model, engine, seed, finish_reason, error, sampling, stats, content, token_ids,"
-    " is_edited, branch_name"
+    " is_edited, branch_name, context, summary"
 )
 
 

@@ -15,6 +15,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.tags import tags_in
 from ttchat_tui.storage.branches import Branches
+from ttchat_tui.storage.context_marks import ContextMarks
 from ttchat_tui.storage.database import Database, Value
 from ttchat_tui.storage.errors import not_found
 from ttchat_tui.storage.listing import Listing
@@ -61,6 +62,7 @@ class ConversationStore(Messages):
         self.queue = StoredQueue(database, clock)
         self.branches = Branches(database, clock)
         self._listing = Listing(database)
+        self.context = ContextMarks(database)
         self.mode: StoreMode = mode
         self.notice = notice
 

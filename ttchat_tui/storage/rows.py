@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, get_args
 import msgspec
 
 from ttchat_tui.domain.chat import Role
-from ttchat_tui.domain.conversation import Conversation, Message, MessageStatus, ReplyRecord
+from ttchat_tui.domain.conversation import ContextMark, Conversation, Message, MessageStatus, ReplyRecord
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
@@ -36,7 +36,7 @@ CONVERSATION_COLUMNS: Final = """
 
 MESSAGE_COLUMNS: Final = """
     m.id, m.conversation_id, m.parent_id, m.role, m.content, m.status, m.created_at, m.model, m.engine, m.seed,
-    m.finish_reason, m.error, m.sampling, m.stats, m.token_ids, m.is_edited, m.branch_name,
+    m.finish_reason, m.error, m.sampling, m.stats, m.token_ids, m.is_edited, m.branch_name, m.context, m.summary,
     (SELECT count(*) FROM messages s WHERE s.conversation_id = m.conversation_id
         AND s.parent_id IS m.parent_id AND s.id < m.id) AS sibling_index,
     (SELECT count(*) FROM messages s WHERE s.conversation_id = m.conversation_id
@@ -102,6 +102,8 @@ def message_from(row: sqlite3.Row) -> Message:
         reply=_readable_record(row) if role == "assistant" else None,
         is_edited=row["is_edited"] == 1,
         branch_name=text_from(row["branch_name"]),
+        context=row["context"] if row["context"] in get_args(ContextMark) else "",
+        summary=text_from(row["summary"]),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ttchat_tui.domain.chat import Role
-from ttchat_tui.domain.conversation import MessageStatus, ReplyRecord
+from ttchat_tui.domain.conversation import ContextMark, MessageStatus, ReplyRecord
 from ttchat_tui.domain.sampling import SamplingParams
 
 
@@ -30,6 +30,8 @@ class ImportedMessage(msgspec.Struct, frozen=True, kw_only=True):
     is_edited: bool = False
     """The user wrote this reply, or its beginning."""
     branch_name: str = ""
+    context: ContextMark = ""
+    summary: str = ""
 
 
 class ImportedConversation(msgspec.Struct, frozen=True, kw_only=True):

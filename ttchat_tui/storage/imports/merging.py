@@ -18,9 +18,9 @@ from ttchat_tui.storage.imports.staging import NO_PARENT, StagedConversation, St
 from ttchat_tui.storage.rows import text_from
 
 _INSERT_MESSAGE = (
-    "INSERT INTO messages (conversation_id, parent_id, role, content, status, created_at, is_edited, branch_name, model,"
-    " engine, seed, finish_reason, error, sampling, stats, token_ids)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO messages (conversation_id, parent_id, role, content, status, created_at, is_edited, branch_name, context,"
+    " summary, model, engine, seed, finish_reason, error, sampling, stats, token_ids)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 

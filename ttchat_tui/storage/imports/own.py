@@ -59,4 +59,6 @@ def _message(message: Message, places: dict[int, int]) -> ImportedMessage:
         reply=message.reply,
         is_edited=message.is_edited,
         branch_name=message.branch_name,
+        context=message.context,
+        summary=message.summary,
     )

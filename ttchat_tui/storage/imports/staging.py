@@ -27,6 +27,8 @@ class StagedMessage(msgspec.Struct, frozen=True):
     created_at: float
     is_edited: bool = False
     branch_name: str = ""
+    context: str = ""
+    summary: str = ""
     model: str | None = None
     engine: str | None = None
     seed: int | None = None
@@ -97,6 +99,8 @@ def _staged_message(message: ImportedMessage, created_at: float) -> StagedMessag
         created_at=message.created_at if _is_time(message.created_at) else created_at,
         is_edited=message.is_edited and message.role == "assistant",
         branch_name=storable(" ".join(message.branch_name.split())),
+        context=message.context,
+        summary=storable(message.summary),
     )
     record = message.reply
     if message.role != "assistant" or record is None:

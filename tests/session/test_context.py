@@ -1,0 +1,264 @@
+"""What the next prompt holds: pins, messages left out, summaries, and the ledger that says so before sending."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fakes import Script
+from tests.session.test_chat import Chat
+from tests.size import sized
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.conversation import ContextMark, Message
+from ttchat_tui.domain.events import GenerationFinished, PromptCounted
+from ttchat_tui.domain.ledger import Fate, Ledger, LedgerRow
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.updates import ContextChanged, Notice, PromptCost, SummaryWritten
+from ttchat_tui.session.outgoing import SUMMARY_HEADING, Outgoing, outgoing
+from ttchat_tui.session.summary import asked_of, parts_of
+
+
+def path_of(*marks: ContextMark, summaries: dict[int, str] | None = None) -> list[Message]:
+    """u1 a2 u3 a4 …, with these marks."""
+    return [
+        Message(
+            id=at,
+            conversation_id=1,
+            parent_id=at - 1 or None,
+            role=("assistant", "user")[at % 2],
+            content=f"{'au'[at % 2]}{at}",
+            created_at=0.0,
+            context=mark,
+            summary=(summaries or {}).get(at, ""),
+        )
+        for at, mark in enumerate(marks, start=1)
+    ]
+
+
+def sent(path: list[Message], *, draft: str = "", is_continuing: bool = False) -> list[str]:
+    made = made_of(path, draft=draft, is_continuing=is_continuing)
+    return [message.content for message in made.messages]
+
+
+def made_of(path: list[Message], *, draft: str = "", is_continuing: bool = False) -> Outgoing:
+    made = outgoing(
+        "",
+        path,
+        has_draft=bool(draft),
+        is_continuing=is_continuing,
+    )
+    return made.with_draft(draft) if draft else made
+
+
+LEFT: ContextMark = "left out"
+PIN: ContextMark = "pinned"
+
+
+@pytest.mark.parametrize(
+    ("marks", "draft", "is_continuing", "expected"),
+    [
+        (("", "", "", ""), "x", False, ["u1", "a2", "u3", "a4", "x"]),
+        ((LEFT, "", "", ""), "x", False, ["u3", "a4", "x"]),
+        (("", LEFT, "", ""), "x", False, ["u1\n\nu3", "a4", "x"]),
+        (("", "", "", LEFT), "x", False, ["u1", "a2", "u3\n\nx"]),
+        (("", "", LEFT), "", False, ["u1", "a2", "u3"]),
+        (("", "", LEFT, LEFT), "", True, ["u1", "a2", "u3", "a4"]),
+        (("", "", LEFT, LEFT), "", False, ["u1", "a2"]),
+    ],
+)
+def test_what_is_left_out_is_not_sent_unless_it_has_to_be_answered(
+    marks: tuple[ContextMark, ...], draft: str, is_continuing: bool, expected: list[str]
+) -> None:
+    assert sent(path_of(*marks), draft=draft, is_continuing=is_continuing) == expected
+
+
+def test_a_summary_takes_the_place_of_what_is_before_it_but_for_pinned_turns() -> None:
+    path = path_of("", "", "", PIN, "", "", "", "", summaries={2: "first", 6: "both"})
+    made = made_of(path, draft="x")
+    assert [each.content for each in made.messages] == [
+        f"{SUMMARY_HEADING}\nboth", "u3", "a4", "u7", "a8", "x",
+    ]  # fmt: skip
+    assert made.unsent == {1: "summarised", 2: "summarised", 5: "summarised", 6: "summarised"}
+    assert made.messages[0].role == "system"
+    assert made.pinned == (2,)
+
+
+def test_thoughts_are_apart_from_answers_but_in_the_text_of_a_reply_to_continue() -> None:
+    path = path_of("", "", "", "")
+    path[1] = msgspec.structs.replace(path[1], content="<think>\nhm\n</think>\n\na2")
+    path[3] = msgspec.structs.replace(path[3], content="<think>\nunfinished")
+    assert made_of(path, draft="x").messages == (
+        ChatMessage("user", "u1"), ChatMessage("assistant", "a2", "hm"), ChatMessage("user", "u3\n\nx"),
+    )  # fmt: skip
+    assert made_of(path, is_continuing=True).messages[2:] == (
+        ChatMessage("user", "u3"), ChatMessage("assistant", "<think>\nunfinished"),
+    )  # fmt: skip
+    path[2] = msgspec.structs.replace(path[2], role="assistant", content="<think>\nso\n</think>\n\na3")
+    assert made_of(path, draft="x").messages[1] == ChatMessage("assistant", "a2\n\na3", "hm\n\nso")
+
+
+paths = st.lists(st.sampled_from(["", "", "pinned", "left out"]), max_size=9)
+
+
+@settings(deadline=None, max_examples=sized(40, 3000))
+@given(paths, st.dictionaries(st.sampled_from([2, 4, 6]), st.just("so far")), st.booleans())
+def test_roles_take_turns_whatever_is_marked(
+    marks: list[ContextMark], summaries: dict[int, str], has_draft: bool
+) -> None:
+    path = path_of(*marks, summaries=summaries)
+    made = made_of(path, draft="x" if has_draft else "")
+    roles = [message.role for message in made.messages if message.role != "system"]
+    assert roles == [("user", "assistant")[at % 2] for at in range(len(roles))]
+    found = [part.message_id for parts in made.parts for part in parts if part.kind == "message"]
+    assert sorted([*found, *made.unsent]) == [message.id for message in path]
+    if has_draft or len(path) % 2:
+        assert roles[-1] == "user"
+
+
+# --- the session
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[Script], Chat]]:
+    opened: list[Chat] = []
+
+    def begin(script: Script) -> Chat:
+        opened.append(Chat(tmp_path / "chat.db", script))
+        return opened[-1]
+
+    yield begin
+    for chat in opened:
+        chat.session.close()
+        chat.host.shutdown()
+        chat.store.close()
+
+
+def say(chat: Chat, text: str) -> None:
+    chat.session.submit(text)
+    chat.until(GenerationFinished)
+
+
+def counted(chat: Chat, draft: str = "") -> PromptCost:
+    chat.session.count(draft)
+    (cost,) = (each for each in chat.until(PromptCounted) if isinstance(each, PromptCost))
+    return cost
+
+
+def fates(ledger: Ledger) -> list[tuple[str, Fate]]:
+    return [(row.text, row.fate) for row in ledger.rows]
+
+
+def row_of(chat: Chat, text: str) -> LedgerRow:
+    (row,) = (row for row in chat.session.context.ledger().rows if row.text == text)
+    return row
+
+
+def test_the_ledger_says_before_sending_what_a_reply_then_has(start: Callable[[Script], Chat]) -> None:
+    chat = start(Script(replies=("one two three",), context_length=30))
+    for text in ("a b", "c d", "e f"):
+        say(chat, text)
+    cost = counted(chat, "g h")
+    ledger = chat.session.context.ledger()
+    assert cost.dropped_messages == 2
+    assert fates(ledger) == [
+        ("a b", "falls out"), ("one two three", "falls out"),
+        ("c d", "sent"), ("one two three", "sent"), ("e f", "sent"), ("one two three", "sent"), ("g h", "sent"),
+    ]  # fmt: skip
+    tokens = [row.tokens or 0 for row in ledger.rows if row.fate == "sent"]
+    assert ledger.template_tokens == cost.prompt_tokens - sum(tokens) == 1 + 2 * len(tokens)
+    assert ledger.left_for_reply == 30 - cost.prompt_tokens
+    chat.session.submit("g h")
+    (end,) = (u.message for u in chat.until(GenerationFinished) if hasattr(u, "message") and u.message.reply)
+    assert end.reply is not None
+    assert end.reply.stats is not None
+    assert end.reply.stats.prompt_tokens == ledger.prompt_tokens
+
+
+def test_a_pin_and_a_message_left_out_are_kept_and_change_what_is_sent(
+    start: Callable[[Script], Chat], tmp_path: Path
+) -> None:
+    chat = start(Script(replies=("one two three",), context_length=30))
+    for text in ("a b", "c d", "e f"):
+        say(chat, text)
+    first, _, third, *_ = chat.session.path
+    assert chat.session.context.mark(first.id, "pinned") == [ContextChanged()]
+    counted(chat, "g h")
+    assert [row_of(chat, text).fate for text in ("a b", "c d")] == ["sent", "falls out"]
+    chat.session.context.mark(third.id, "left out")
+    assert counted(chat, "g h").dropped_messages == 0
+    assert row_of(chat, "c d").fate == "left out"
+    assert chat.session.context.unsent() == {third.id: "left out", third.id + 1: "left out"}
+    say(chat, "g h")
+    assert [m.content for m in chat.engine.requests[-1].messages][::2] == ["a b", "e f", "g h"]
+    assert chat.engine.requests[-1].pinned == (0,)
+    conversation = chat.session.conversation
+    assert conversation is not None
+    chat.session.new_conversation()
+    chat.session.open(conversation.id)
+    assert [message.context for message in chat.session.path[:3]] == ["pinned", "", "left out"]
+    chat.session.context.mark(third.id, "left out")
+    assert not chat.session.context.unsent(), "the same mark again takes it away"
+
+
+def test_what_falls_out_is_summarised_aside_and_the_summary_is_sent_once_it_is_accepted(
+    start: Callable[[Script], Chat],
+) -> None:
+    chat = start(Script(replies=("one two three",), context_length=200))
+    context, long = chat.session.context, "long " * 50
+    for text in ("a b", "c d", "e f"):
+        say(chat, long + text)
+    counted(chat, long + "g h")
+    assert context.summarise() == []
+    assert context.is_summarising
+    assert any(isinstance(each, Notice) for each in context.summarise()), "one at a time"
+    assert SummaryWritten() in chat.until(GenerationFinished)
+    asked = chat.engine.requests[-1].messages[0].content
+    assert asked.endswith(f"User: {long}a b\n\nAssistant: one two three")
+    assert context.proposal is not None
+    assert context.summary is None, "nothing is sent before the user accepts it"
+    covered = chat.session.path[1].id
+    assert context.proposal.message_id == covered
+    context.set_summary(covered, "They counted.")
+    assert context.proposal is None
+    counted(chat, "g h")
+    assert [fate for _, fate in fates(context.ledger())[:3]] == ["sent", "summarised", "summarised"]
+    assert context.ledger().rows[0].kind == "summary"
+    say(chat, "g h")
+    assert chat.engine.requests[-1].messages[0].content == f"{SUMMARY_HEADING}\nThey counted."
+    assert chat.session.path[0].content == f"{long}a b", "nothing is lost"
+    context.set_summary(covered, "")
+    assert chat.session.context.unsent() == {}
+
+
+def test_without_anything_to_summarise_a_notice_says_so(start: Callable[[Script], Chat]) -> None:
+    chat = start(Script())
+    say(chat, "a b")
+    counted(chat)
+    (notice,) = chat.session.context.summarise(chat.session.path[0].id)
+    assert isinstance(notice, Notice)
+    assert notice.error.kind == "nothing_to_do"
+    say(chat, "c d")
+    assert chat.session.context.summarise(chat.session.path[0].id) == []
+
+
+def test_the_ledger_may_open_by_itself_once(start: Callable[[Script], Chat]) -> None:
+    chat = start(Script())
+    assert not chat.session.context.take_ledger_turn(), "nothing is stored yet"
+    say(chat, "a b")
+    assert [chat.session.context.take_ledger_turn() for _ in range(2)] == [True, False]
+
+
+def test_a_long_conversation_is_summarised_in_parts_that_fit() -> None:
+    path = path_of(*([""] * 9))
+    path = [Message(**{f: getattr(m, f) for f in m.__struct_fields__} | {"content": "x" * 500}) for m in path]
+    parts = parts_of(made_of(path, draft="y"), 6, context_length=300)
+    assert all(len(part) <= 600 for part in parts)
+    assert sum(part.count("x") for part in parts) == 6 * 500
+    messages, sampling = asked_of(parts[1], "So far.", SamplingParams(stop=("x",)), 400)
+    assert "So far." in messages[0].content
+    assert (sampling.max_tokens, sampling.stop) == (100, ())

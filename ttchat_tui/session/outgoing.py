@@ -1,0 +1,156 @@
+"""From a conversation to the messages of its next prompt, and back from each of those to what it was made of.
+
+Rules, so that roles stay valid for every chat template (a user's message first, then taking turns):
+
+- A message that was left out is not sent, and neither are the replies to a user's message that was left out.
+- A summary is sent in the place of the message that has it and all before it, but for turns with a pinned message. It
+  follows the system prompt, since that never falls out.
+- The message to answer, or the reply to continue with its question, is always sent.
+- Adjacent messages of one role become one. An empty reply is not sent, so that two of the user's can be adjacent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage, Role
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.ledger import Fate, RowKind
+from ttchat_tui.domain.thoughts import extract_answer, extract_thoughts
+
+SUMMARY_HEADING = "Summary of the conversation so far, in the place of its oldest messages:"
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A part of a prompt's message."""
+
+    kind: RowKind
+    role: Role
+    content: str
+    message_id: int = 0
+    thoughts: str = ""
+    """Of a reply; they are not in its content."""
+    is_pinned: bool = False
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """The messages of a prompt, before any fall out."""
+
+    messages: tuple[ChatMessage, ...]
+    parts: tuple[tuple[Part, ...], ...]
+    """What each of the messages was made of."""
+    unsent: dict[int, Fate]
+    """Why messages of the conversation are not in it, by id."""
+    summary_of: int = 0
+    """The message whose summary is sent; 0: none."""
+    pinned: tuple[int, ...] = ()
+    """Positions in `messages`."""
+
+    def with_draft(self, draft: str) -> Outgoing:
+        """The same with the user's `draft` at the end."""
+        part = Part("draft", "user", draft)
+        follows_user = bool(self.parts) and self.parts[-1][0].role == "user"
+        kept = len(self.parts) - follows_user
+        last = (*self.parts[-1], part) if follows_user else (part,)
+        return msgspec.structs.replace(
+            self, messages=(*self.messages[:kept], _message(last)), parts=(*self.parts[:kept], last)
+        )
+
+
+def outgoing(
+    system_prompt: str,
+    path: Sequence[Message],
+    *,
+    has_draft: bool = False,
+    is_continuing: bool = False,
+) -> Outgoing:
+    """
+    Args:
+        has_draft: a draft follows, so that nothing of the path has to be answered.
+        is_continuing: the reply at the end is to be continued, as it is.
+    """
+    said = [(message, as_said(message.role, message.content)) for message in path]
+    if is_continuing and path:
+        said[-1] = (path[-1], ChatMessage(path[-1].role, path[-1].content))
+    said = [(message, each) for message, each in said if each.content.strip()]
+    is_answered = is_continuing or (bool(said) and said[-1][0].role == "user")
+    needed = _last_question(said) if is_answered and not has_draft else len(said)
+    unsent, summary = _unsent([message for message, _ in said], needed)
+    parts: list[Part] = []
+    if system_prompt.strip():
+        parts.append(Part("system", "system", system_prompt))
+    if summary is not None:
+        parts.append(Part("summary", "system", f"{SUMMARY_HEADING}\n{summary.summary}", summary.id))
+    for message, each in said:
+        if message.id not in unsent:
+            is_pinned = message.context == "pinned"
+            parts.append(
+                Part("message", each.role, each.content, message.id, each.reasoning_content, is_pinned)
+            )
+    joined = _joined(parts)
+    return Outgoing(
+        messages=tuple(map(_message, joined)),
+        parts=joined,
+        unsent=unsent,
+        summary_of=summary.id if summary is not None else 0,
+        pinned=tuple(at for at, each in enumerate(joined) if any(part.is_pinned for part in each)),
+    )
+
+
+@lru_cache(32_768)
+def as_said(role: Role, content: str) -> ChatMessage:
+    """A message of a conversation as a model reads it: thoughts are apart from the answer. Remembered for the messages of a
+    long conversation: it is counted at each pause in typing."""
+    if role != "assistant":
+        return ChatMessage(role, content)
+    return ChatMessage(role, extract_answer(content), extract_thoughts(content))
+
+
+def _message(parts: Sequence[Part]) -> ChatMessage:
+    return ChatMessage(
+        parts[0].role,
+        "\n\n".join(part.content for part in parts),
+        "\n\n".join(part.thoughts for part in parts if part.thoughts),
+    )
+
+
+def _last_question(said: Sequence[tuple[Message, ChatMessage]]) -> int:
+    """The index of the last user's message; 0 without one."""
+    return next((index for index in reversed(range(len(said))) if said[index][0].role == "user"), 0)
+
+
+def _unsent(path: Sequence[Message], needed: int) -> tuple[dict[int, Fate], Message | None]:
+    """The fate of messages that are not sent, and the message with the summary that is sent. Those from index `needed` on
+    are."""
+    summarised = next((index for index in reversed(range(needed)) if path[index].summary), -1)
+    unsent: dict[int, Fate] = {}
+    for turn in _turns(path[:needed]):
+        is_pinned = any(path[index].context == "pinned" for index in turn)
+        is_left_out = False
+        for index in turn:
+            message = path[index]
+            is_left_out = is_left_out or (message.role == "user" and message.context == "left out")
+            if is_left_out or message.context == "left out":
+                unsent[message.id] = "left out"
+            elif index <= summarised and not is_pinned:
+                unsent[message.id] = "summarised"
+    return unsent, path[summarised] if summarised >= 0 else None
+
+
+def _turns(path: Sequence[Message]) -> list[range]:
+    """The indexes of each user's message with the replies to it; replies before the first are a turn of their own."""
+    starts = [index for index, message in enumerate(path) if index == 0 or message.role == "user"]
+    return [range(start, end) for start, end in zip(starts, [*starts[1:], len(path)], strict=False)]
+
+
+def _joined(parts: Sequence[Part]) -> tuple[tuple[Part, ...], ...]:
+    joined: list[list[Part]] = []
+    for part in parts:
+        if joined and joined[-1][0].role == part.role:
+            joined[-1].append(part)
+        else:
+            joined.append([part])
+    return tuple(map(tuple, joined))

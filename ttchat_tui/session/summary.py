@@ -1,0 +1,88 @@
+"""The request for a summary: what falls out, in parts that fit into the context, and what the model is asked."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.session.outgoing import Outgoing, Part
+
+_LONGEST: Final = 1024
+"""Tokens of a summary, the thoughts of a reasoning model included; a quarter of a small context."""
+_CHARACTERS_A_TOKEN: Final = 3
+"""Fewer than English text has (about four), so that a part fits."""
+_UNKNOWN_CONTEXT: Final = 4096
+_TEMPERATURE: Final = 0.3
+
+_TASK: Final = (
+    "Summarise the conversation below so that it can be continued from the summary alone. Keep names, numbers, facts, "
+    "decisions and open questions, and code that still matters. Write in the language of the conversation, without an "
+    "introduction, at most 200 words."
+)
+_BEFORE: Final = "A summary of what was said before:"
+_AFTER: Final = "The conversation:"
+
+
+class Summary(msgspec.Struct, frozen=True):
+    message_id: int
+    """The last message that it stands for."""
+    text: str
+
+
+def parts_of(prompt: Outgoing, covered: int, context_length: int) -> list[str]:
+    """What is to be summarised up to the message `covered`: an earlier summary and all that is sent but pinned turns, in
+    parts of at most half a context."""
+    size = max((context_length or _UNKNOWN_CONTEXT) // 2 * _CHARACTERS_A_TOKEN, 1)
+    texts = [_said(part) for part in _covered(prompt, covered)]
+    parts: list[str] = []
+    for text in texts:
+        for start in range(0, len(text), size):
+            piece = text[start : start + size]
+            if parts and len(parts[-1]) + len(piece) + 2 <= size:
+                parts[-1] += f"\n\n{piece}"
+            else:
+                parts.append(piece)
+    return parts or [""]
+
+
+def asked_of(
+    part: str, before: str, sampling: SamplingParams, context_length: int
+) -> tuple[tuple[ChatMessage, ...], SamplingParams]:
+    """The messages and parameters of the request. `before`: the summary of earlier parts."""
+    earlier = f"{_BEFORE}\n{before}\n\n" if before else ""
+    task = f"{_TASK}\n\n{earlier}{_AFTER}\n\n{part}"
+    longest = min(_LONGEST, (context_length or _UNKNOWN_CONTEXT) // 4)
+    chosen = msgspec.structs.replace(
+        sampling, temperature=_TEMPERATURE, max_tokens=longest, stop=(), seed=None
+    )
+    return (ChatMessage("user", task),), chosen
+
+
+def _covered(prompt: Outgoing, covered: int) -> list[Part]:
+    found: list[Part] = []
+    turn: list[Part] = []
+    is_over = False
+    for part in (part for parts in prompt.parts for part in parts):
+        if part.kind in ("system", "draft"):
+            continue
+        if part.kind == "summary":
+            found.append(part)
+            continue
+        if part.role == "user":
+            found += [] if any(each.is_pinned for each in turn) else turn
+            turn = []
+            if is_over:
+                break
+        turn.append(part)
+        is_over = is_over or part.message_id == covered
+    if is_over and not any(each.is_pinned for each in turn):
+        found += turn
+    return found
+
+
+def _said(part: Part) -> str:
+    who = {"user": "User: ", "assistant": "Assistant: "}.get(part.role, "")
+    return f"{who}{part.content}"

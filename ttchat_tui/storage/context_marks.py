@@ -1,0 +1,35 @@
+"""What the user decides about the context: pinned messages, those left out, and summaries."""
+
+from __future__ import annotations
+
+from ttchat_tui.domain.conversation import ContextMark
+from ttchat_tui.storage.database import Database
+
+
+class ContextMarks:
+    """The marks of the messages of one database. Every method may raise `StorageError`; then nothing is stored."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def set_mark(self, message_id: int, mark: ContextMark) -> None:
+        self._set(message_id, "context", mark)
+
+    def set_summary(self, message_id: int, text: str) -> None:
+        """Send `text` in the place of this message and those before it; empty: send them again."""
+        self._set(message_id, "summary", text)
+
+    def _set(self, message_id: int, column: str, value: str) -> None:
+        with self._database.transaction() as transaction:
+            transaction.change(
+                "This message", f"UPDATE messages SET {column} = ? WHERE id = ?", (value, message_id)
+            )
+
+    def take_ledger_turn(self, conversation_id: int) -> bool:
+        """Whether the ledger may open by itself in this conversation: true once."""
+        with self._database.transaction() as transaction:
+            taken = transaction.execute(
+                "UPDATE conversations SET ledger_shown = 1 WHERE id = ? AND ledger_shown = 0",
+                (conversation_id,),
+            )
+        return taken.rowcount > 0

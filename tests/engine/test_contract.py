@@ -288,7 +288,7 @@ def test_messages_that_do_not_fit_are_dropped_from_the_oldest_and_reported(subje
 def test_a_pinned_turn_stays_and_each_message_has_its_share(subject: Subject) -> None:
     subject.loaded()
     turns = [
-        ChatMessage(role, f"{n} " + "word " * (subject.context // 13))
+        ChatMessage(role, f"{n} " + "word " * (subject.context // 13 + 3 * (n == 1)))
         for n in range(10)
         for role in ("user", "assistant")
     ]

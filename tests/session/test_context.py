@@ -18,7 +18,7 @@ from ttchat_tui.domain.conversation import ContextMark, Message
 from ttchat_tui.domain.events import GenerationFinished, PromptCounted
 from ttchat_tui.domain.ledger import Fate, Ledger, LedgerRow
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.domain.updates import ContextChanged, Notice, PromptCost, SummaryWritten
+from ttchat_tui.domain.updates import ContextChanged, Notice, PromptCost, ReplyEnded, SummaryWritten
 from ttchat_tui.session.outgoing import SUMMARY_HEADING, Outgoing, outgoing
 from ttchat_tui.session.summary import asked_of, parts_of
 
@@ -173,7 +173,7 @@ def test_the_ledger_says_before_sending_what_a_reply_then_has(start: Callable[[S
     assert ledger.template_tokens == cost.prompt_tokens - sum(tokens) == 1 + 2 * len(tokens)
     assert ledger.left_for_reply == 30 - cost.prompt_tokens
     chat.session.submit("g h")
-    (end,) = (u.message for u in chat.until(GenerationFinished) if hasattr(u, "message") and u.message.reply)
+    (end,) = (each.message for each in chat.until(GenerationFinished) if isinstance(each, ReplyEnded))
     assert end.reply is not None
     assert end.reply.stats is not None
     assert end.reply.stats.prompt_tokens == ledger.prompt_tokens
@@ -186,13 +186,15 @@ def test_a_pin_and_a_message_left_out_are_kept_and_change_what_is_sent(
     for text in ("a b", "c d", "e f"):
         say(chat, text)
     first, _, third, *_ = chat.session.path
-    assert chat.session.context.mark(first.id, "pinned") == [ContextChanged()]
+    assert chat.session.context.mark([first.id], "pinned") == [ContextChanged()]
     counted(chat, "g h")
     assert [row_of(chat, text).fate for text in ("a b", "c d")] == ["sent", "falls out"]
-    chat.session.context.mark(third.id, "left out")
+    chat.session.context.mark([third.id], "left out")
     assert counted(chat, "g h").dropped_messages == 0
     assert row_of(chat, "c d").fate == "left out"
-    assert chat.session.context.unsent() == {third.id: "left out", third.id + 1: "left out"}
+    assert chat.session.context.marks() == {
+        first.id: "pinned", third.id: "left out", third.id + 1: "left out",
+    }  # fmt: skip
     say(chat, "g h")
     assert [m.content for m in chat.engine.requests[-1].messages][::2] == ["a b", "e f", "g h"]
     assert chat.engine.requests[-1].pinned == (0,)
@@ -201,8 +203,8 @@ def test_a_pin_and_a_message_left_out_are_kept_and_change_what_is_sent(
     chat.session.new_conversation()
     chat.session.open(conversation.id)
     assert [message.context for message in chat.session.path[:3]] == ["pinned", "", "left out"]
-    chat.session.context.mark(third.id, "left out")
-    assert not chat.session.context.unsent(), "the same mark again takes it away"
+    chat.session.context.mark([third.id], "left out")
+    assert chat.session.context.marks() == {first.id: "pinned"}, "the same mark again takes it away"
 
 
 def test_what_falls_out_is_summarised_aside_and_the_summary_is_sent_once_it_is_accepted(
@@ -232,7 +234,7 @@ def test_what_falls_out_is_summarised_aside_and_the_summary_is_sent_once_it_is_a
     assert chat.engine.requests[-1].messages[0].content == f"{SUMMARY_HEADING}\nThey counted."
     assert chat.session.path[0].content == f"{long}a b", "nothing is lost"
     context.set_summary(covered, "")
-    assert chat.session.context.unsent() == {}
+    assert context.marks() == {}
 
 
 def test_without_anything_to_summarise_a_notice_says_so(start: Callable[[Script], Chat]) -> None:
@@ -254,8 +256,9 @@ def test_the_ledger_may_open_by_itself_once(start: Callable[[Script], Chat]) -> 
 
 
 def test_a_long_conversation_is_summarised_in_parts_that_fit() -> None:
-    path = path_of(*([""] * 9))
-    path = [Message(**{f: getattr(m, f) for f in m.__struct_fields__} | {"content": "x" * 500}) for m in path]
+    marks: list[ContextMark] = [""] * 9
+    path = path_of(*marks)
+    path = [msgspec.structs.replace(message, content="x" * 500) for message in path]
     parts = parts_of(made_of(path, draft="y"), 6, context_length=300)
     assert all(len(part) <= 600 for part in parts)
     assert sum(part.count("x") for part in parts) == 6 * 500

@@ -134,7 +134,7 @@ async def test_a_command_costs_no_tokens_also_while_it_is_typed(tmp_path: Path) 
         for draft in ("/cont", "/continue", "/model some-name", "/nonsense"):
             chat.screen.prompt.set_draft(draft)
             chat.screen.count()
-            await until(pilot, lambda: chat.session._count_id == 0)
+            await until(pilot, lambda: chat.session.context._asked is None)
             await settle(pilot, chat)
             assert not chat.screen.prompt.border_subtitle, draft
         chat.screen.prompt.set_draft("//cont is text")

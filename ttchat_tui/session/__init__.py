@@ -1,10 +1,20 @@
 """One user's chat with one engine: user actions and engine events in, stored rows and updates out. No Textual."""
 
 from ttchat_tui.session.chat import ChatSession
+from ttchat_tui.session.context import Context
 from ttchat_tui.session.conversation import first_words, name_of
 from ttchat_tui.session.marks import Mark
 from ttchat_tui.session.notices import left_out
 from ttchat_tui.session.past_prompts import PastPrompts
 from ttchat_tui.session.running_reply import CHECKPOINT_S
 
-__all__ = ["CHECKPOINT_S", "ChatSession", "Mark", "PastPrompts", "first_words", "left_out", "name_of"]
+__all__ = [
+    "CHECKPOINT_S",
+    "ChatSession",
+    "Context",
+    "Mark",
+    "PastPrompts",
+    "first_words",
+    "left_out",
+    "name_of",
+]

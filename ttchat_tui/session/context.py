@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, TypeAlias
 
 import msgspec
 
 from ttchat_tui.domain.conversation import ContextMark, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import PromptCounted
-from ttchat_tui.domain.ledger import Fate, Ledger, LedgerRow
+from ttchat_tui.domain.ledger import Ledger, LedgerRow
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import ContextChanged, Notice, PromptCost, SummaryWritten, Update
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session.conversation import OpenConversation
-from ttchat_tui.session.outgoing import Outgoing, Part, as_said
+from ttchat_tui.session.outgoing import SUMMARY_HEADING, Outgoing, Part, as_said
 from ttchat_tui.session.side_request import SideAnswer, SideRequest, SideRequests
 from ttchat_tui.session.summary import Summary, asked_of, parts_of
 from ttchat_tui.storage.conversations import ConversationStore
@@ -31,10 +33,34 @@ NOTHING_FALLS_OUT: Final = ErrorInfo(
 BEING_WRITTEN: Final = ErrorInfo(kind="busy", message="A summary is being written already.")
 
 
-class _Counted(msgspec.Struct, frozen=True):
+_Key: TypeAlias = tuple[str, int]
+"""Kind and message of a part."""
+
+
+@dataclass(eq=False)
+class _Counted:
     home: OpenConversation
     outgoing: Outgoing
     counted: PromptCounted
+
+    @cached_property
+    def tokens(self) -> dict[_Key, int]:
+        """The tokens of each part. Parts of one message share its tokens by length."""
+        tokens: dict[_Key, int] = {}
+        for parts, total in zip(self.outgoing.parts, self.counted.message_tokens, strict=False):
+            first, *others = parts
+            left, size = total, sum(len(part.content) for part in parts) if others else 1
+            for part in others:
+                tokens[part.kind, part.message_id] = found = total * len(part.content) // size
+                left -= found
+            tokens[first.kind, first.message_id] = left
+        return tokens
+
+    @cached_property
+    def fallen(self) -> set[_Key]:
+        """The parts that fall out."""
+        gone = (part for at in self.counted.fallen for part in self.outgoing.parts[at])
+        return {(part.kind, part.message_id) for part in gone}
 
 
 class Context:
@@ -58,9 +84,8 @@ class Context:
         """The count that was asked for last: its id, and of what."""
         self._counted: _Counted | None = None
         self._draft = ""
-        self._writing: Summary | None = None
-        self.proposal: Summary | None = None
-        """A summary that the user has not accepted yet."""
+        self.is_summarising = False
+        self._proposal: Summary | None = None
 
     # --- counting
 
@@ -69,7 +94,7 @@ class Context:
         home, self._draft, self._asked = self._home(), draft, None
         if self._host.info is None:
             return []
-        prompt = home.outgoing(draft)
+        prompt = home.next_prompt(draft)
         if not prompt.messages:
             self._counted = None
             return [PromptCost(0, self._host.info.context_length, 0)]
@@ -90,10 +115,9 @@ class Context:
     def ledger(self) -> Ledger:
         """What sending the draft now would send, with the newest counts that there are."""
         home = self._home()
-        prompt = home.outgoing(self._draft)
+        prompt = home.next_prompt(self._draft)
         counted = self._counted if self._counted is not None and self._counted.home is home else None
-        tokens, fallen = _by_part(counted)
-        rows = [_row(part, tokens, fallen) for parts in prompt.parts for part in parts]
+        rows = [_row(part, counted) for parts in prompt.parts for part in parts]
         if prompt.unsent:
             rows = _with_unsent(rows, home.path, prompt)
         count = counted.counted if counted is not None else None
@@ -107,9 +131,12 @@ class Context:
             is_split_estimated=count is not None and count.is_split_estimated,
         )
 
-    def unsent(self) -> Mapping[int, Fate]:
-        """Why messages on screen are not sent, by id: left out or summarised. Those that fall out are not in it."""
-        return self._home().outgoing(self._draft).unsent
+    def marks(self) -> Mapping[int, str]:
+        """A word for messages on screen, by id: `pinned`, or why it is not sent. Those that fall out are not in it."""
+        prompt = self._home().next_prompt(self._draft)
+        pinned = [part for at in prompt.pinned for part in prompt.parts[at] if part.is_pinned]
+        ends_summary = {prompt.summary_of: "summarised to here"} if prompt.summary_of else {}
+        return {**prompt.unsent, **ends_summary, **{part.message_id: "pinned" for part in pinned}}
 
     def take_ledger_turn(self) -> bool:
         """Whether the ledger may open by itself: true once for each conversation. Raises StorageError."""
@@ -118,15 +145,14 @@ class Context:
 
     # --- what the user decides
 
-    def mark(self, message_id: int, mark: ContextMark) -> list[Update]:
-        """Pin a message or leave it out; if it is marked so already, send it as usual again. Raises StorageError."""
+    def mark(self, message_ids: Collection[int], mark: ContextMark) -> list[Update]:
+        """Pin messages or leave them out; if all are marked so already, send them as usual again. Raises StorageError."""
         home = self._home()
-        message = next((each for each in home.path if each.id == message_id), None)
-        if message is None:
-            return []
-        new: ContextMark = "" if message.context == mark else mark
-        self._store.context.set_mark(message_id, new)
-        home.replace(msgspec.structs.replace(message, context=new))
+        messages = [each for each in home.path if each.id in message_ids]
+        new: ContextMark = "" if all(message.context == mark for message in messages) else mark
+        for message in messages:
+            self._store.context.set_mark(message.id, new)
+            home.replace(msgspec.structs.replace(message, context=new))
         return [ContextChanged()]
 
     def set_summary(self, message_id: int, text: str) -> list[Update]:
@@ -136,35 +162,41 @@ class Context:
         for message in home.path:
             if message.id == message_id:
                 home.replace(msgspec.structs.replace(message, summary=text.strip()))
-        if self.proposal is not None and self.proposal.message_id == message_id:
-            self.proposal = None
+        if self._proposal is not None and self._proposal.message_id == message_id:
+            self._proposal = None
         return [ContextChanged()]
+
+    @property
+    def proposal(self) -> Summary | None:
+        """A summary of the conversation on screen that the user has not accepted yet."""
+        proposed = self._proposal
+        is_here = proposed is not None and any(each.id == proposed.message_id for each in self._home().path)
+        return proposed if is_here else None
+
+    def discard_proposal(self) -> None:
+        self._proposal = None
 
     @property
     def summary(self) -> Summary | None:
         """The summary that is sent, or None."""
         home = self._home()
-        found = home.outgoing(self._draft).summary_of
+        found = home.next_prompt(self._draft).summary_of
         return next((Summary(each.id, each.summary) for each in home.path if each.id == found), None)
-
-    @property
-    def is_summarising(self) -> bool:
-        return self._writing is not None
 
     def summarise(self, through: int = 0) -> list[Update]:
         """Let the model summarise what falls out; if nothing does, everything up to the turn of the message `through`. Ends
         with `SummaryWritten`. Nothing is stored before `set_summary`."""
-        if self._writing is not None:
+        if self.is_summarising:
             return [Notice(BEING_WRITTEN)]
         home = self._home()
         counted = self._counted if self._counted is not None and self._counted.home is home else None
         covered = _last_fallen(counted) or _end_of_turn(home.path, through)
         if not covered:
             return [Notice(NOTHING_FALLS_OUT)]
-        prompt = home.outgoing(self._draft)
+        prompt = home.next_prompt(self._draft)
         info = self._host.info
         parts = parts_of(prompt, covered, info.context_length if info else 0)
-        self._writing, self.proposal = Summary(covered, ""), None
+        self.is_summarising, self._proposal = True, None
         return self._ask(home, covered, parts, before="")
 
     def _ask(self, home: OpenConversation, covered: int, parts: list[str], before: str) -> list[Update]:
@@ -174,47 +206,26 @@ class Context:
 
         def on_end(answer: SideAnswer) -> list[Update]:
             if answer.error is not None:
-                self._writing = None
+                self.is_summarising = False
                 return [SummaryWritten()]
             if len(parts) > 1:
                 return self._ask(home, covered, parts[1:], answer.text)
-            self._writing = None
-            if self._home().id == home.id:
-                self.proposal = Summary(covered, answer.text)
+            self.is_summarising = False
+            self._proposal = Summary(covered, answer.text, answer.is_cut)
             return [SummaryWritten()]
 
         return self._side_requests.ask(SideRequest("summary", messages, sampling, on_end))
 
 
-def _by_part(counted: _Counted | None) -> tuple[dict[tuple[str, int], int], set[tuple[str, int]]]:
-    """The tokens of each part by kind and id, and those that fall out. Parts of one message share its tokens by length."""
-    tokens: dict[tuple[str, int], int] = {}
-    fallen: set[tuple[str, int]] = set()
-    if counted is None:
-        return tokens, fallen
-    gone = set(counted.counted.fallen)
-    for at, (parts, total) in enumerate(
-        zip(counted.outgoing.parts, counted.counted.message_tokens, strict=False)
-    ):
-        size, left = sum(len(part.content) for part in parts), total
-        for part in parts[1:]:
-            tokens[part.kind, part.message_id] = share = total * len(part.content) // size
-            left -= share
-        tokens[parts[0].kind, parts[0].message_id] = left
-        if at in gone:
-            fallen.update((part.kind, part.message_id) for part in parts)
-    return tokens, fallen
-
-
-def _row(part: Part, tokens: Mapping[tuple[str, int], int], fallen: set[tuple[str, int]]) -> LedgerRow:
+def _row(part: Part, counted: _Counted | None) -> LedgerRow:
     key = (part.kind, part.message_id)
     return LedgerRow(
         kind=part.kind,
         message_id=part.message_id,
         role=part.role,
-        text=part.content[:_SHOWN],
-        tokens=tokens.get(key),
-        fate="falls out" if key in fallen else "sent",
+        text=part.content.removeprefix(f"{SUMMARY_HEADING}\n")[:_SHOWN],
+        tokens=counted.tokens.get(key) if counted else None,
+        fate="falls out" if counted and key in counted.fallen else "sent",
         is_pinned=part.is_pinned,
     )
 

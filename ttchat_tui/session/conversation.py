@@ -136,15 +136,24 @@ class OpenConversation:
         if self.conversation is not None:
             self.conversation = self._store.conversation(self.conversation.id)
 
-    def outgoing(self, draft: str = "", *, is_continuing: bool = False) -> Outgoing:
-        """What is sent: the system prompt, the path without empty messages, then `draft`. The thoughts of a reply that is to
-        be continued stay in its text; those of others are apart from it."""
-        key = (self.system_prompt, bool(draft.strip()), is_continuing)
+    def outgoing(self, *, is_continuing: bool = False) -> Outgoing:
+        """What a reply to the end of the path is sent: the system prompt and the path without empty messages. The thoughts
+        of a reply that is to be continued stay in its text; those of others are apart from it."""
+        return self._outgoing(has_draft=False, is_continuing=is_continuing)
+
+    def next_prompt(self, draft: str) -> Outgoing:
+        """What would be sent with `draft`; after a reply also with an empty one, since a message has to come next."""
+        if draft.strip() or (self.path and self.path[-1].role == "assistant"):
+            return self._outgoing(has_draft=True).with_draft(draft if draft.strip() else "")
+        return self._outgoing(has_draft=False)
+
+    def _outgoing(self, *, has_draft: bool, is_continuing: bool = False) -> Outgoing:
+        key = (self.system_prompt, has_draft, is_continuing)
         # A draft is counted at each pause in typing; a comparison of the path's members by identity is quick.
         if self._made is None or self._made[0] != key or self._made[1] != self.path:
-            made = outgoing(self.system_prompt, self.path, has_draft=key[1], is_continuing=is_continuing)
+            made = outgoing(self.system_prompt, self.path, has_draft=has_draft, is_continuing=is_continuing)
             self._made = (key, list(self.path), made)
-        return self._made[2].with_draft(draft) if key[1] else self._made[2]
+        return self._made[2]
 
 
 def name_of(conversation: Conversation | ListedConversation) -> str:

@@ -30,6 +30,8 @@ class Summary(msgspec.Struct, frozen=True):
     message_id: int
     """The last message that it stands for."""
     text: str
+    is_cut: bool = False
+    """The model reached its limit of tokens."""
 
 
 def parts_of(prompt: Outgoing, covered: int, context_length: int) -> list[str]:

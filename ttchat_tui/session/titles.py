@@ -94,12 +94,12 @@ class Titles:
         conversation = self._store.conversation(conversation_id)
         answered = self._last_answered()
         if answered is not None and answered.id == conversation_id:
-            return answered.outgoing(INSTRUCTION).messages
+            return answered.next_prompt(INSTRUCTION).messages
         begun = OpenConversation(self._store, "")
         begun.show(conversation, self._store.shown_path(conversation)[:4])
         return tuple(
             ChatMessage(each.role, each.content[:_LONGEST_TURN])
-            for each in begun.outgoing(INSTRUCTION).messages
+            for each in begun.next_prompt(INSTRUCTION).messages
         )
 
 

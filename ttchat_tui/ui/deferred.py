@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.screens import edited_reply as edited_reply
     from ttchat_tui.ui.screens import help as help
     from ttchat_tui.ui.screens import import_files as import_files
+    from ttchat_tui.ui.screens import ledger as ledger
     from ttchat_tui.ui.screens import log as log
     from ttchat_tui.ui.screens import model_picker as model_picker
     from ttchat_tui.ui.screens import prompt_picker as prompt_picker
@@ -83,6 +84,7 @@ MODULES: Final[dict[str, str]] = {
     "edit_bar": "ttchat_tui.ui.widgets.edit_bar",
     "edited_reply": "ttchat_tui.ui.screens.edited_reply",
     "tree": "ttchat_tui.ui.screens.tree",
+    "ledger": "ttchat_tui.ui.screens.ledger",
     "import_files": "ttchat_tui.ui.screens.import_files",
     "importing": "ttchat_tui.storage.imports.importing",
     "prompt_files": "ttchat_tui.config.prompt_files",

@@ -65,7 +65,7 @@ ERROR = ErrorInfo(kind="internal", message="m", cure="c")
 COMMANDS: list[Command] = [
     Load(ModelSpec(name="m", path="/tmp/x.gguf")),
     CancelLoad(),
-    CountTokens(3, (ChatMessage("system", "s"),)),
+    CountTokens(3, (ChatMessage("system", "s"),), SAMPLING, (0, 2)),
     Generate(REQUEST),
     Cancel(7),
     SetSampling(7, SAMPLING),
@@ -76,7 +76,7 @@ ANSWERS: list[ChildAnswer] = [
     Heartbeat(),
     LoadProgress(phase="read", done=1, total=2, unit="tensors"),
     EngineLoaded(INFO),
-    PromptCounted(3, 10, 20, 1),
+    PromptCounted(3, 10, 20, 1, message_tokens=(4, 5), fallen=(1,), is_split_estimated=True),
     GenerationStarted(7, 10, 4, 2048, 1),
     PrefillProgress(7, 5, 10),
     TokenEvent(7, (1, 2), "x\x00\x1b", (0.1, 0.2), (-0.5, -1.25)),

@@ -25,6 +25,7 @@ UNSURE_OF_A_REAL_ONE: Final = {
     "test_a_full_context_ends_the_reply": "not every server reports its context",
     "test_a_count_equals_the_length_of_the_prompt": "not every server counts",
     "test_messages_that_do_not_fit_are_dropped_from_the_oldest_and_reported": "not every server reports its context",
+    "test_a_pinned_turn_stays_and_each_message_has_its_share": "not every server reports its context",
     "test_a_message_that_cannot_fit_is_refused_with_both_numbers": "not every server refuses: some drop or stretch",
     "test_a_prompt_that_cannot_fit_is_refused_once": "not every server refuses: some drop or stretch",
     "test_a_reply_can_be_continued": "not every server continues a message",

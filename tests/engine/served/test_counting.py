@@ -88,6 +88,15 @@ def test_without_a_tokenizer_the_count_is_marked_as_an_estimate(counter: type[Wo
     assert loaded(RawServer(other=unknown_kind), counter, name).count(1, HELLO).is_estimate
 
 
+def test_what_each_message_takes_is_an_estimate_that_adds_up_to_the_count() -> None:
+    messages = [ChatMessage("user", "one two " * 20), ChatMessage("assistant", "three four")]
+    count = loaded(RawServer(other=unknown_kind)).count(1, messages)
+    assert not count.is_estimate
+    assert count.is_split_estimated
+    assert count.message_tokens[0] > 10 * count.message_tokens[1] > 0, "by length"
+    assert sum(count.message_tokens) <= count.prompt_tokens
+
+
 def test_a_local_count_that_the_server_contradicts_is_an_estimate_from_then_on() -> None:
     chat = stream(said("Hi"), end("stop"), usage(9, 1))
     engine = loaded(RawServer(chat, unknown_kind))

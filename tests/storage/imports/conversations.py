@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from ttchat_tui.domain.chat import Role
-from ttchat_tui.domain.conversation import Conversation, Message, ReplyRecord
+from ttchat_tui.domain.conversation import ContextMark, Conversation, Message, ReplyRecord
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.imports import ImportReport
@@ -68,6 +68,8 @@ def conversation_files(draw: st.DrawFn) -> ConversationFile:
                 else "complete",
                 created_at=draw(TIMES),
                 reply=draw(RECORDS) if role == "assistant" else None,
+                context=draw(st.sampled_from(get_args(ContextMark))),
+                summary=draw(TEXT),
             )
         )
     conversation = Conversation(

@@ -17,6 +17,7 @@ from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.updates import (
     BranchShown,
     CapabilitiesChanged,
+    ContextChanged,
     ConversationOpened,
     ConversationsChanged,
     DraftReturned,
@@ -38,6 +39,7 @@ from ttchat_tui.domain.updates import (
     ReplyRewritten,
     ReplyStarted,
     ReplyStreamed,
+    SummaryWritten,
     Update,
 )
 from ttchat_tui.session import left_out
@@ -63,6 +65,9 @@ class UpdateDrawing(Elsewhere):
     metrics: LiveMetrics
     show_queue: Callable[[], None]
     selection_keys: Callable[[], Sequence[ShownKey]]
+    has_answered: bool
+    show_count: Callable[[PromptCost], None]
+    show_summary_end: Callable[[], None]
     _context_shown: Mapping[str, int] = MappingProxyType({})
     """Of the running reply, or of what sending the draft would take."""
 
@@ -123,6 +128,11 @@ class UpdateDrawing(Elsewhere):
                 self.refresh_history()
             case PromptCost():
                 self._show_cost(update)
+                self.show_count(update)
+            case ContextChanged():
+                self.count()
+            case SummaryWritten():
+                self.show_summary_end()
             case EngineChanged(state, detail):
                 self._show_state(state, detail)
             case EngineProgress(progress):
@@ -139,6 +149,7 @@ class UpdateDrawing(Elsewhere):
                 assert_never(update)
 
     def _open(self, conversation: Conversation | None, messages: Sequence[Message]) -> None:
+        self.has_answered = False
         self.transcript.show([self.view(message) for message in messages])
         self.transcript.set_placeholder(None if messages else welcome())
         self.prompt.set_draft(self.session.draft)
@@ -181,6 +192,7 @@ class UpdateDrawing(Elsewhere):
 
     def count(self) -> None:
         """Count the tokens that sending would take. Not while a reply streams: its tokens are not in a message yet."""
+        self.transcript.set_context(self.session.context.marks())
         if not self.session.is_answering:
             text = self._text_to_send
             if not text.strip():
@@ -204,6 +216,7 @@ class UpdateDrawing(Elsewhere):
             self.status.set_detail(f"the prompt {done:,} / {total:,}", word="reading")
 
     def _end_reply(self, message: Message, error: ErrorInfo | None) -> None:
+        self.has_answered = True
         self.prompt.set_busy(self.session.is_answering)
         self.drop_busy_toast()
         cure = error.cure if error else ""

@@ -117,6 +117,7 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         self._opened: set[int] = set()
         """Places of the attached files that are unfolded."""
         self._current: int | None = None
+        self._mark = ""
         self._header = MessageChunk([_header(view)], classes="message--header")
         self._chunks = [_drawn(chunk) for chunk in self._whole()]
         self._footer = MessageChunk(_footer(view), classes="message--footer")
@@ -143,8 +144,7 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         header, width = self._header.content_region, len(_versions(self.view))
         if event.button != 1 or event.screen_y != header.y:
             return
-        from_right = cell_len(f"{_versions(self.view)}   {self.view.time}")
-        column = event.screen_x - header.right + from_right
+        column = event.screen_x - header.right + cell_len(_from_versions_on(self.view, self._mark))
         if 0 <= column < width:
             event.stop()
             self.post_message(self.VersionRequested(self.view.key, -1 if column < width // 2 else 1))
@@ -152,10 +152,17 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
     def show(self, view: MessageView) -> None:
         """Show another title, time, status, figures and note. The text stays."""
         self.view = view
-        self._header.show([_header(view)])
+        self._header.show([_header(view, self._mark)])
         rows = _footer(view)
         self._footer.display = bool(rows)
         self._footer.show(rows)
+
+    def show_mark(self, mark: str) -> None:
+        """What the message is to the next prompt: `pinned`, or why it is not sent, which dims it."""
+        if mark != self._mark:
+            self._mark = mark
+            self._header.show([_header(self.view, mark)])
+            self.set_class(bool(mark) and mark != "pinned", "-unsent")
 
     def feed(self, text: str) -> None:
         """Append `text` to a streaming reply."""
@@ -319,10 +326,10 @@ def _drawn(chunk: RenderChunk) -> MessageChunk:
     return MessageChunk(chunk.rows, classes="-thought" if chunk.is_thought else None)
 
 
-def _header(view: MessageView) -> HeaderRow:
+def _header(view: MessageView, mark: str = "") -> HeaderRow:
     return HeaderRow(
         Content.styled(visible(view.title), f".role-{view.role}"),
-        Content.styled(_right(view), ".md-faint"),
+        Content.styled(_right(view, mark), ".md-faint"),
     )
 
 
@@ -331,9 +338,13 @@ def _versions(view: MessageView) -> str:
     return f"‹ {index + 1}/{count} ›" if count > 1 else ""
 
 
-def _right(view: MessageView) -> str:
+def _right(view: MessageView, mark: str) -> str:
     branch = cut_to_cells(visible(view.branch), _WIDEST_BRANCH)
-    return "   ".join(filter(None, (branch, _versions(view), view.time)))
+    return "   ".join(filter(None, (branch, _from_versions_on(view, mark))))
+
+
+def _from_versions_on(view: MessageView, mark: str) -> str:
+    return "   ".join(filter(None, (_versions(view), mark, view.time)))
 
 
 def _footer(view: MessageView) -> list[RenderRow]:

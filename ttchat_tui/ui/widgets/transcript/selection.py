@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -34,6 +35,7 @@ class MessageSelection(VerticalScroll):
     _selected: int | None = None
     _range_start: int | None = None
     """The other end of a selected range; None: one message is selected."""
+    _prompt_marks: Mapping[int, str] = MappingProxyType({})
 
     class SelectionChanged(Message):
         """Another message is selected, or none."""
@@ -65,11 +67,18 @@ class MessageSelection(VerticalScroll):
         self.mark_selected()
         self.post_message(self.SelectionChanged())
 
+    def set_context(self, marks: Mapping[int, str]) -> None:
+        """Words about what messages are to the next prompt, by key: `pinned`; any other word dims a message."""
+        if marks != self._prompt_marks:
+            self._prompt_marks = dict(marks)
+            self.mark_selected()
+
     def mark_selected(self) -> None:
-        """Highlight the selected messages that are mounted."""
+        """Highlight the selected messages, and show what messages are to the next prompt, on those that are mounted."""
         chosen = set(self.selected_keys) if self._selected is not None else set()
         for key, widget in self._widgets.items():
             widget.set_class(key in chosen, "-selected")
+            widget.show_mark(self._prompt_marks.get(key, ""))
 
     def select_neighbour(self, step: int) -> None:
         """Select the message above (-1) or below (1), and bring it into view. Without a selection, select the last message

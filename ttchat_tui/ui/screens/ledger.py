@@ -1,0 +1,223 @@
+"""The context ledger: a row for each message with its tokens, what is sent, and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from textual import events, getters, on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.widgets import Button, Static, TextArea
+
+from ttchat_tui.domain.conversation import ContextMark
+from ttchat_tui.domain.ledger import Ledger
+from ttchat_tui.domain.updates import Update
+from ttchat_tui.session import Context
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.ui.widgets.ledger_rows import LedgerRows
+from ttchat_tui.ui.widgets.metrics.figures import bar_text, count_text, share
+
+KEYS: Final = "↑↓ choose   enter go there   p pin   x leave out   s summarise"
+UNASKED: Final = "↑↓ look at it   any letter goes to the prompt   esc closes"
+_METER_CELLS: Final = 20
+
+
+class LedgerDialog(Dialog[int | str]):
+    """Result: the message to go to, or what was typed for the prompt.
+
+    A ledger that has opened by itself takes no letters: what is being typed goes to the prompt.
+    """
+
+    heading = "Context"
+    _rows = getters.query_one(LedgerRows)
+    AUTO_FOCUS = "LedgerRows"
+    BINDINGS = [
+        Binding("p", "mark('pinned')", "Pin", show=False),
+        Binding("x", "mark('left out')", "Leave out", show=False),
+        Binding("s", "summarise", "Summarise", show=False),
+        Binding("delete", "take_back", "Take the summary back", show=False),
+    ]
+
+    def __init__(
+        self, context: Context, decide: Callable[[list[Update]], None], *, is_asked: bool = True
+    ) -> None:
+        """`decide` draws what a decision here has changed."""
+        super().__init__()
+        self._chat_context = context
+        self._decide = decide
+        self._is_asked = is_asked
+
+    def body(self) -> ComposeResult:
+        yield Static("", id="sums", markup=False)
+        yield LedgerRows()
+        yield Static("", classes="hint", markup=False)
+
+    def on_mount(self) -> None:
+        self.show_rows()
+
+    def show_rows(self) -> None:
+        """Show the newest counts. The cursor stays."""
+        for rows in self.query(LedgerRows):  # there are none before it is composed
+            ledger = self._chat_context.ledger()
+            rows.show(ledger)
+            self.query_one("#sums", Static).update(_sums(ledger))
+            self._show_hint()
+
+    def _show_hint(self) -> None:
+        row = self._rows.chosen
+        hint = KEYS if self._is_asked else UNASKED
+        if self._chat_context.is_summarising:
+            hint = "the model writes the summary …"
+        elif self._is_asked and self._chat_context.proposal is not None:
+            hint = "s shows the summary that is written   " + hint.removesuffix("   s summarise")
+        elif self._is_asked and row is not None and row.kind == "summary":
+            hint = "enter read and edit the summary   delete take it back"
+        self.query_one(".hint", Static).update(hint)
+
+    # --- keys
+
+    def on_key(self, event: events.Key) -> None:
+        """While nobody has looked at it, letters go to the prompt, also those that are keys here."""
+        if not self._is_asked and event.is_printable and event.character is not None:
+            event.stop().prevent_default()
+            self.dismiss(event.character)
+        elif event.key in ("up", "down", "pageup", "pagedown", "home", "end", "tab"):
+            self._accept()
+
+    def on_mouse_down(self) -> None:
+        self._accept()
+
+    def _accept(self) -> None:
+        """The user looks at the ledger: from now on its letters work."""
+        if not self._is_asked:
+            self._is_asked = True
+            self._show_hint()
+
+    def action_mark(self, mark: ContextMark) -> None:
+        row = self._rows.chosen
+        if row is None or row.kind != "message":
+            self.app.bell()
+            return
+        self._attempt(lambda: self._chat_context.mark([row.message_id], mark))
+
+    def action_summarise(self) -> None:
+        if self._chat_context.proposal is not None:
+            self.show_proposal()
+            return
+        row = self._rows.chosen
+        self._attempt(lambda: self._chat_context.summarise(row.message_id if row is not None else 0))
+
+    def action_take_back(self) -> None:
+        row = self._rows.chosen
+        if row is not None and row.kind == "summary":
+            self._attempt(lambda: self._chat_context.set_summary(row.message_id, ""))
+        else:
+            self.app.bell()
+
+    def show_proposal(self) -> None:
+        """Show the summary that the model has written, to be edited and accepted."""
+        proposal = self._chat_context.proposal
+        if proposal is None or self.app.screen is not self:
+            return
+
+        def end(text: str | None) -> None:
+            if text:
+                self._attempt(lambda: self._chat_context.set_summary(proposal.message_id, text))
+            elif text is not None:
+                self._chat_context.discard_proposal()
+                self.show_rows()
+
+        self.app.push_screen(SummaryDialog(proposal.text, is_new=True, is_cut=proposal.is_cut), end)
+
+    def _edit_summary(self) -> None:
+        summary = self._chat_context.summary
+        if summary is None:
+            return
+
+        def end(text: str | None) -> None:
+            if text is not None:
+                self._attempt(lambda: self._chat_context.set_summary(summary.message_id, text))
+
+        self.app.push_screen(SummaryDialog(summary.text, is_new=False), end)
+
+    def _attempt(self, action: Callable[[], list[Update]]) -> None:
+        try:
+            self._decide(action())
+        except StorageError as error:
+            self.notify(f"{error.info.message}\n{error.info.cure}".strip(), severity="error", markup=False)
+
+    @on(LedgerRows.Moved)
+    def _highlighted(self) -> None:
+        self._show_hint()
+
+    @on(LedgerRows.Chosen)
+    def _selected(self) -> None:
+        row = self._rows.chosen
+        if row is not None and row.kind == "summary":
+            self._edit_summary()
+        else:
+            self.dismiss(row.message_id if row is not None and row.message_id else None)
+
+
+class SummaryDialog(Dialog[str]):
+    """Result: the summary to send; empty: none."""
+
+    AUTO_FOCUS = "TextArea"
+    BINDINGS = [Binding("ctrl+s", "send", "Send it", show=False)]
+
+    def __init__(self, text: str, *, is_new: bool, is_cut: bool = False) -> None:
+        """`is_new`: it was just written, and is not sent yet. `is_cut`: it ends where the tokens did."""
+        super().__init__()
+        self.heading = "Summary by the model" if is_new else "Summary"
+        self._text = text
+        self._is_new = is_new
+        self._is_cut = is_cut
+
+    def body(self) -> ComposeResult:
+        yield Static(
+            "Sent with the system prompt, in the place of the older messages. They stay in the conversation, and "
+            f"pinned ones are sent as they are.{' It was cut off at the limit of tokens.' * self._is_cut}",
+            classes="about",
+            markup=False,
+        )
+        yield TextArea(
+            self._text, soft_wrap=True, compact=True, tab_behavior="focus", show_line_numbers=False
+        )
+        yield Static("ctrl+s sends it from now on   esc decides later", classes="hint", markup=False)
+        with Horizontal(classes="buttons"):
+            yield Button("Discard" if self._is_new else "Take it back", id="none", compact=True)
+            yield Button("Send it", id="send", variant="primary", compact=True)
+
+    @on(Button.Pressed, "#send")
+    def action_send(self) -> None:
+        text = self.query_one(TextArea).text.strip()
+        if text:
+            self.dismiss(text)
+        else:
+            self.app.bell()
+
+    @on(Button.Pressed, "#none")
+    def _none(self) -> None:
+        self.dismiss("")
+
+
+def _sums(ledger: Ledger) -> Content:
+    if ledger.prompt_tokens is None:
+        return Content("Not counted: no model is loaded, or a reply runs.")
+    about = "~" if ledger.is_estimate else ""
+    used, length = ledger.prompt_tokens, ledger.context_length
+    whole = f" / {length:,}" if length else ""
+    full, rest = bar_text(share(used, length), _METER_CELLS) if length else ("", "")
+    gone = [row for row in ledger.rows if row.fate == "falls out"]
+    parts = [f"template {count_text(ledger.template_tokens)}"]
+    if gone:
+        parts.append(f"{len(gone):,} fall out ({sum(row.tokens or 0 for row in gone):,})")
+    left = f"left for the reply {count_text(ledger.left_for_reply)} of max {ledger.max_tokens:,}"
+    first = Content.assemble(
+        (full, "$primary"), (rest, "$text-muted"), "  " * bool(length), f"{about}{used:,}{whole} tok sent"
+    )
+    return Content("\n").join([first, Content.styled(" · ".join([*parts, left]), "$text-muted")])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -81,7 +81,7 @@ def responder(model: Model, context_length: int, seed: int) -> Responder:
     return Responder(tokenizer=tokenizer, template=template, context_length=context_length, stepper=stepper)
 
 
-texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=30).map(" ".join)
+texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=30).map(" ".join).filter(str.strip)
 
 
 @settings(deadline=None, max_examples=sized(40, 1000))
@@ -92,6 +92,7 @@ texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=30).map(" ".join)
     st.sets(st.integers(1, 9)),
     st.integers(0, 99),
 )
+@example(["the"] * 3, False, 120, set(), 98)  # a reply that is a part of its role's name
 def test_a_count_equals_the_figures_of_the_reply(
     model: Model, said: list[str], has_system: bool, context_length: int, pins: set[int], seed: int
 ) -> None:
@@ -115,7 +116,8 @@ def test_a_count_equals_the_figures_of_the_reply(
         assert end.stats.dropped_messages == counted.dropped_messages == len(counted.fallen)
         check_shares(model, messages, counted.message_tokens, counted.fallen, counted.prompt_tokens)
         reply = "".join(event.text for event in events if isinstance(event, TokenEvent)) + end.text
-        messages.append(ChatMessage("assistant", reply or "…"))
+        # A session sends no blank messages.
+        messages.append(ChatMessage("assistant", reply if reply.strip() else "…"))
 
 
 def check_shares(
@@ -168,6 +170,8 @@ def test_shares_follow_the_text_through_the_template(
         (("<u>", "q", "<a>", "(hmm) yes", "<u>", "hmm"), (1, 6, 3)),
         (("<u>", "q", "<a>", "<think>", "hmm", "</think>", "yes", "<u>", "hmm"), (1, 6, 3)),
         (("<u>", "q", "<a>", "yes", "<u>", "hmm"), (1, 3, 3)),
+        (("<u>", "q", "<a>", "(hmm yes hmm) yes", "<u>", "hmm"), (1, 6, 3)),
+        (("<u>", "q", "<a>", "<think>", "hmm", "</think>", "hmm yes", "<u>", "hmm"), (1, 6, 3)),
     ],
 )
 def test_thoughts_that_a_template_keeps_belong_to_their_message(
@@ -175,6 +179,11 @@ def test_thoughts_that_a_template_keeps_belong_to_their_message(
 ) -> None:
     said = [ChatMessage("user", "q"), ChatMessage("assistant", "yes", "hmm"), ChatMessage("user", "hmm")]
     assert message_tokens(said, encoded(*pieces), letters) == expected
+
+
+def test_an_answer_may_repeat_its_thoughts() -> None:
+    said = [ChatMessage("assistant", "yes", "yes")]
+    assert message_tokens(said, encoded("(yes) yes"), letters) == (6,)
 
 
 def test_texts_that_a_template_hides_cost_no_search_of_everything() -> None:

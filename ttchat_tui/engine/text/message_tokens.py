@@ -47,44 +47,53 @@ def message_tokens(
     return tuple(tokens)
 
 
-def _spans(messages: Sequence[ChatMessage], encoded: Sequence[EncodedPiece]) -> list[list[_Span]]:
-    """Where each message's text is, by piece: its content, and its thoughts if they are there before it. The search goes
-    forward only."""
-    spans: list[list[_Span]] = [[] for _ in encoded]
-    at, after = 0, 0
-    for position, message in enumerate(messages):
-        content = _search(message.content, encoded, at, after)
-        thoughts = _search(message.reasoning_content, encoded, at, after)
-        if thoughts and content and (thoughts.piece, thoughts.end) > (content.piece, content.start):
-            thoughts = None  # words of a later message
-        for place in filter(None, (thoughts, content)):
-            at, after = place.piece, place.end
-            spans[at].append(_Span(position, place.start, place.end))
-    return spans
-
-
 class _Place(NamedTuple):
     piece: int
     start: int
     end: int
 
 
-def _search(text: str, encoded: Sequence[EncodedPiece], at: int, after: int) -> _Place | None:
+def _spans(messages: Sequence[ChatMessage], encoded: Sequence[EncodedPiece]) -> list[list[_Span]]:
+    """Where each message's text is, by piece: its content, and its thoughts if they are there before it. The search goes
+    forward only."""
+    spans: list[list[_Span]] = [[] for _ in encoded]
+    at, after = 0, 0
+    for position, message in enumerate(messages):
+        thoughts = _search(message.reasoning_content, encoded, at, after, is_content=False)
+        content = _search(message.content, encoded, thoughts.piece, thoughts.end) if thoughts else None
+        if (
+            content is None
+        ):  # the template has dropped the thoughts: what was found are words of a later message
+            thoughts, content = None, _search(message.content, encoded, at, after)
+        for place in filter(None, (thoughts, content)):
+            at, after = place.piece, place.end
+            spans[at].append(_Span(position, place.start, place.end))
+    return spans
+
+
+def _search(
+    text: str, encoded: Sequence[EncodedPiece], at: int, after: int, *, is_content: bool = True
+) -> _Place | None:
     """The first place of `text` in the pieces from `at` on, there after the letter `after`."""
     if not text.strip():
         return None
     for index in range(at, min(at + _AHEAD, len(encoded))):
         piece = encoded[index][0]
-        place = None if piece.is_control else _find(text, piece.text, after if index == at else 0)
+        if piece.is_control:
+            continue
+        place = _find(text, piece.text, after if index == at else 0, is_content=is_content)
         if place is not None:
             return _Place(index, *place)
     return None
 
 
-def _find(content: str, text: str, after: int) -> tuple[int, int] | None:
-    """Start and end of `content` in `text`; templates may trim it."""
-    for wanted in (content, content.strip()):
-        start = text.find(wanted, after)
+def _find(wanted: str, text: str, after: int, *, is_content: bool) -> tuple[int, int] | None:
+    """Start and end of `wanted` in `text`; templates may trim it. A content is best at the end: the words before it (the
+    role) may hold a short one, too."""
+    for each in (wanted, wanted.strip()):
+        at_end = len(text) - len(each)
+        is_at_end = is_content and at_end >= after and text.endswith(each)
+        start = at_end if is_at_end else text.find(each, after)
         if start >= 0:
-            return start, start + len(wanted)
+            return start, start + len(each)
     return None

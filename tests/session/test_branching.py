@@ -96,6 +96,7 @@ def test_settings_are_those_of_one_reply(start: Callable[..., Chat]) -> None:
     chat.until(GenerationFinished)
     made = chat.session.path[-1].reply
     assert made is not None
+    assert made.sampling is not None
     assert (made.sampling.temperature, made.seed) == (SHOUT, 7)
     assert chat.session.sampling.temperature != SHOUT
 
@@ -107,6 +108,7 @@ def test_another_model_is_loaded_for_the_reply_which_keeps_its_settings(start: C
     chat.until(GenerationFinished)
     made = chat.session.path[-1].reply
     assert made is not None
+    assert made.sampling is not None
     assert made.sampling.temperature == SHOUT, "the model's own defaults do not replace it"
 
 

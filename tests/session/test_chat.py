@@ -95,6 +95,7 @@ def test_a_reply_is_stored_with_everything_needed_to_run_it_again(start: Callabl
     assert (user.content, reply.content, reply.status) == ("Two and two?", "Four.", "complete")
     assert reply.reply is not None
     assert reply.reply.seed == 7
+    assert reply.reply.sampling is not None
     assert reply.reply.sampling.temperature == 0.3
     assert (reply.reply.model, reply.reply.engine, reply.reply.finish_reason) == (
         "scripted",
@@ -424,6 +425,7 @@ def test_a_message_sent_during_the_load_uses_the_models_recommendation(tmp_path:
         session.apply(event)
     assert session.last_reply is not None
     assert session.last_reply.reply is not None
+    assert session.last_reply.reply.sampling is not None
     assert session.last_reply.reply.sampling.temperature == 0.6
     assert session.loaded_model == "scripted"
     host.shutdown()

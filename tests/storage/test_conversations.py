@@ -231,6 +231,7 @@ def test_lone_surrogates_are_replaced_in_every_column(store: ConversationStore) 
     ended = store.finish_reply(reply.id, half, "error", msgspec.structs.replace(record, error=half))
     assert ended.reply is not None
     assert (ended.content, ended.reply.model, ended.reply.engine) == (mark, mark, mark)
+    assert ended.reply.sampling is not None
     assert (ended.reply.error, ended.reply.sampling.stop) == (mark, (mark,))
     store.rename(made.id, half)
     store.set_draft(made.id, half)

@@ -29,10 +29,12 @@ def test_a_reply_streams_and_then_keeps_its_whole_record(store: ConversationStor
 @pytest.mark.parametrize("seed", [2**53 + 1, 2**63 - 1])
 def test_a_long_seed_keeps_all_its_digits(store: ConversationStore, seed: int) -> None:
     asked = ask(store)
+    assert STARTED.sampling is not None
     sampling = msgspec.structs.replace(STARTED.sampling, seed=seed)
     begun = msgspec.structs.replace(STARTED, seed=seed, sampling=sampling)
     kept = store.message(store.begin_reply(asked.conversation_id, asked.id, begun).id).reply
     assert kept is not None
+    assert kept.sampling is not None
     assert (kept.seed, kept.sampling.seed) == (seed, seed)
 
 

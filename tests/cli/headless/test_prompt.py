@@ -76,6 +76,7 @@ def test_think_reaches_the_engine_or_is_reported_as_without_effect(
         session.set_sampling(SamplingParams(thinking=level))
         assert run(session, invocation("Hello")) == 0
     assert session.path[-1].reply is not None
+    assert session.path[-1].reply.sampling is not None
     assert session.path[-1].reply.sampling.thinking == level
     why = "“off” has no effect: the chat template of scripted does not understand it."
     assert (why in capsys.readouterr().err) != is_heeded

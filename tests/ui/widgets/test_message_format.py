@@ -155,7 +155,7 @@ def test_a_dead_engine_names_the_way_back_once(cure: str) -> None:
     ],
 )
 def test_a_time_names_its_day_and_its_year_where_they_are_not_today_s(
-    monkeypatch: pytest.MonkeyPatch, now: tuple[int, ...], shown: str
+    monkeypatch: pytest.MonkeyPatch, now: tuple[int, int, int, int, int], shown: str
 ) -> None:
     then, today = (datetime(2023, 11, 14, 22, 13).timestamp(), datetime(*now).timestamp())
     localtime = time.localtime

@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 from tests.ui.chat_app import until
 from tests.ui.markdown.screen import drawn_text, whole
 from ttchat_tui.domain.matching import Matcher
+from ttchat_tui.ui.markdown.fenced_code import fenced_code
 from ttchat_tui.ui.textual_patches.privates import DockArrangeResult
 from ttchat_tui.ui.themes import DEFAULT_THEME, load_themes
 from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
@@ -301,7 +302,7 @@ async def test_sources_and_code_come_back_as_they_were_written() -> None:
         app.transcript.show([reply(1, "older"), reply(2, text), user(3)])
         assert app.transcript.source_of(2) == text
         assert app.transcript.last_reply_source() == text
-        assert app.transcript.code_blocks(2) == ["\tx", "y"]
+        assert fenced_code(app.transcript.source_of(2)) == ["\tx", "y"]
         app.transcript.begin(reply(4, ""))
         assert app.transcript.last_reply_source() == text
         app.transcript.feed(4, "new")

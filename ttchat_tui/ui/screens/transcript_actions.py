@@ -41,7 +41,7 @@ class TranscriptActions(ChatActions):
     def command_copy_code(self, number: str) -> None:
         last = self.session.last_reply
         key = self.transcript.selected or (last.id if last else None)
-        blocks = self.transcript.code_blocks(key) if key is not None else []
+        blocks = deferred.fenced_code.fenced_code(self.transcript.source_of(key)) if key is not None else []
         place = int(number) if number.isdecimal() else len(blocks) if not number else 0
         if key is None:
             self.notify("There is no reply yet.", markup=False)

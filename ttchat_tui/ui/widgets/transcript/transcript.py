@@ -232,10 +232,6 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
         replies = (self.source_of(view.key) for view in reversed(self._views) if view.role == "assistant")
         return next(filter(None, replies), "")
 
-    def code_blocks(self, key: int) -> list[str]:
-        """The contents of the fences in the message's answer, in order."""
-        return deferred.fenced_code.fenced_code(self.source_of(key))
-
     def on_message_chunk_code_header_clicked(self, event: MessageChunk.CodeHeaderClicked) -> None:
         event.stop()
         message = event.chunk.parent
@@ -385,12 +381,11 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
         kept = {key: widget for key, widget in self._widgets.items() if key in keys}
         self._widgets = {view.key: kept.get(view.key) or self._new_widget(view) for view in wanted}
         self.mark_selected()
-        if not self._pill.is_attached:
-            return
-        with self.app.batch_update():
-            if gone:
-                self.remove_children(gone)
-            self._mount_missing(kept)
+        if self._pill.is_attached:
+            with self.app.batch_update():
+                if gone:
+                    self.remove_children(gone)
+                self._mount_missing(kept)
 
     def _mount_missing(self, kept: dict[int, MessageWidget]) -> None:
         """Mount the widgets that are not in `kept`, in runs, each before the next kept widget."""

@@ -189,7 +189,7 @@ async def test_it_follows_the_end_until_the_reader_scrolls_up_and_again_at_the_e
         await stream(app, pilot, ["more\n\n"] * 12)
         assert app.transcript.scroll_y == at
         assert app.lines()[:-1] == before[:-1]
-        assert "↓ 24 new lines" in app.lines()[-1]
+        await until(pilot, lambda: "↓ 24 new lines" in app.lines()[-1])
         await pilot.press("end")
         await pilot.pause()
         assert app.transcript.scroll_y == app.transcript.max_scroll_y

@@ -213,7 +213,7 @@ SAVED: tuple[tuple[str, str, str | None], ...] = (
     ("x.json", "Saved to ", "x.json"),
     ('"my notes.md"', "Saved to ", "my notes.md"),
     ("'my notes'", "Saved to ", "my notes.md"),
-    ("v1.2", "v1.2.md", None),
+    ("v1.2", "For example: v1.md", None),
 )
 """What is typed, a part of the toast, and the file that is there afterwards."""
 

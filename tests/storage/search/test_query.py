@@ -47,7 +47,7 @@ def test_a_query_is_understood(typed: str, query: SearchQuery) -> None:
 def test_a_value_that_makes_no_sense_is_left_out_and_explained(typed: str) -> None:
     query = parse_query(f"{typed} mesh", NOW)
     assert query.needles == ("mesh",)
-    assert query.problem.startswith(f"{typed.split(':')[0]}: takes ")
+    assert query.problem.startswith(f"{typed.split(':')[0]}: needs ")
     assert query.role is query.before is query.after is None
 
 

@@ -115,6 +115,28 @@ async def test_a_fault_of_a_reader_is_reported_and_the_app_goes_on(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("keys_while_a_thread_works")
+async def test_enter_during_the_check_imports_after_it(tmp_path: Path) -> None:
+    began, go_on = threading.Event(), threading.Event()
+    dry_runs: list[bool] = []
+
+    def slow(file: Path, report: object, is_dry_run: bool) -> ImportReport:
+        dry_runs.append(is_dry_run)
+        began.set()
+        go_on.wait(20)
+        return ImportReport(added=1)
+
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        results: list[ImportReport | None] = []
+        chat.app.push_screen(ImportFiles(slow, "x.json"), results.append)
+        await until(pilot, began.is_set)
+        await pilot.press("enter")
+        go_on.set()
+        await until(pilot, lambda: bool(results))
+        assert (dry_runs, results) == ([True, False], [ImportReport(added=1)])
+
+
+@pytest.mark.usefixtures("keys_while_a_thread_works")
 async def test_quitting_stops_an_import(tmp_path: Path) -> None:
     began, stopped = threading.Event(), threading.Event()
 

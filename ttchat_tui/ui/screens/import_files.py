@@ -32,8 +32,8 @@ another thread."""
 
 
 class ImportFiles(Dialog[ImportReport]):
-    """Result: the report of what was imported. A file that is named from the start is checked at once. Escape stops a running import, whose report then says so; a second one
-    leaves it, if its file does not answer."""
+    """Result: the report of what was imported. A file that is named from the start is checked at once. Escape stops a running
+    import, whose report then says so; a second one leaves it, if its file does not answer."""
 
     heading = "Import conversations"
     AUTO_FOCUS = "Input"
@@ -45,7 +45,9 @@ class ImportFiles(Dialog[ImportReport]):
         self._typed = typed
         self._progress: LoadProgress | None = None
         self._stop = threading.Event()
-        self._is_running = False
+        self._is_running = self._is_checking = False
+        self._is_wanted = False
+        """Enter was pressed while the file was checked."""
 
     def body(self) -> ComposeResult:
         yield Static(
@@ -67,7 +69,10 @@ class ImportFiles(Dialog[ImportReport]):
     @on(Input.Submitted)
     @on(Button.Pressed, "#import")
     def _import(self) -> None:
-        self._begin(is_dry_run=False)
+        if self._is_checking:
+            self._is_wanted = True  # when the check has ended
+        else:
+            self._begin(is_dry_run=False)
 
     @on(Button.Pressed, "#check")
     def _check(self) -> None:
@@ -79,6 +84,7 @@ class ImportFiles(Dialog[ImportReport]):
             self.app.bell()
             return
         self._mark(is_running=True)
+        self._is_checking = is_dry_run
         self._say("reading …")
         self.run_worker(self._work(expanded(unquoted(typed)), is_dry_run))
 
@@ -96,6 +102,9 @@ class ImportFiles(Dialog[ImportReport]):
             self._show(report, is_dry_run)
         finally:
             self._mark(is_running=False)
+            self._is_checking, is_wanted, self._is_wanted = False, self._is_wanted, False
+        if is_wanted and self.is_attached and not self._stop.is_set():
+            self._begin(is_dry_run=False)
 
     def _show(self, report: ImportReport, is_dry_run: bool) -> None:
         if report.has_changes and not is_dry_run:

@@ -212,7 +212,6 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
 
     def _note_frame(self, start: float) -> None:
         self._frame_s = time.thread_time() - start
-        self._announce_unseen()
 
     # --- copying
 
@@ -286,6 +285,7 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
             tops = {placement.widget: placement.region.y for placement in result.placements}
             kept = y_of(self._place, tops) if self._place is not None else None
             y = min(self.scroll_y if kept is None else kept, bottom)
+            self.call_after_refresh(self._announce_unseen)
         self._hold(y)
         return result
 

@@ -316,7 +316,7 @@ def test_an_unexpected_exception_in_the_child_is_reported_and_ends_nothing(
 
 
 def test_a_cancelled_load_leaves_the_same_child_ready_for_the_next(make: Make, tmp_path: Path) -> None:
-    engine = make(Script(stepped_load=True, gate=str(tmp_path / "gate")))
+    engine = make(Script(stepped_load=True, gate=str(tmp_path / "gate")), timeouts=Timeouts(cancel_s=40))
     gate = Gate(str(tmp_path / "gate"))
     engine.start()
     pid = engine.pid

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -13,19 +12,6 @@ from ttchat_tui.domain.events import GenerationFinished
 from ttchat_tui.domain.updates import ConversationsChanged, Notice
 from ttchat_tui.session.titles import INSTRUCTION, tidied
 from ttchat_tui.storage.errors import StorageError
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Chat]]:
-    chats: list[Chat] = []
-
-    def make(script: Script | None = None, gate: Gate | None = None) -> Chat:
-        chats.append(Chat(tmp_path / "conversations.db", script, gate))
-        return chats[-1]
-
-    yield make
-    for chat in chats:
-        chat.close()
 
 
 def three(chat: Chat) -> list[int]:

@@ -96,12 +96,16 @@ def export(
     with closing(open_store(paths.database)) as store:
         _require_conversations(store, conversation, list_only)
         if list_only:
-            write_line("\t".join(("number", "updated", "messages", "title")))
-            for each in store.conversations(limit=10**9):
-                write_line(_row(each))
+            _write_list(store)
             return
         for each in _chosen(store, conversation, every):
             wanted.export(store, each)
+
+
+def _write_list(store: ConversationStore) -> None:
+    write_line("\t".join(("number", "updated", "messages", "title")))
+    for each in store.conversations(limit=10**9):
+        write_line(_row(each))
 
 
 def _row(conversation: Conversation) -> str:

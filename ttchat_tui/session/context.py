@@ -17,7 +17,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import ContextChanged, Notice, PromptCost, SummaryWritten, Update
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session.conversation import OpenConversation
-from ttchat_tui.session.outgoing import SUMMARY_HEADING, Outgoing, Part, as_said
+from ttchat_tui.session.outgoing import SUMMARY_HEADING, Outgoing, OutgoingPart, as_said
 from ttchat_tui.session.side_request import SideAnswer, SideRequest, SideRequests
 from ttchat_tui.session.summary import Summary, asked_of, parts_of
 from ttchat_tui.storage.conversations import ConversationStore
@@ -217,7 +217,7 @@ class Context:
         return self._side_requests.ask(SideRequest("summary", messages, sampling, on_end))
 
 
-def _row(part: Part, counted: _Counted | None) -> LedgerRow:
+def _row(part: OutgoingPart, counted: _Counted | None) -> LedgerRow:
     key = (part.kind, part.message_id)
     return LedgerRow(
         kind=part.kind,

@@ -24,7 +24,7 @@ from ttchat_tui.domain.thoughts import extract_answer, extract_thoughts
 SUMMARY_HEADING = "Summary of the conversation so far, in the place of its oldest messages:"
 
 
-class Part(msgspec.Struct, frozen=True):
+class OutgoingPart(msgspec.Struct, frozen=True):
     """A part of a prompt's message."""
 
     kind: RowKind
@@ -40,7 +40,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     """The messages of a prompt, before any fall out."""
 
     messages: tuple[ChatMessage, ...]
-    parts: tuple[tuple[Part, ...], ...]
+    parts: tuple[tuple[OutgoingPart, ...], ...]
     """What each of the messages was made of."""
     unsent: dict[int, Fate]
     """Why messages of the conversation are not in it, by id."""
@@ -51,7 +51,7 @@ class Outgoing(msgspec.Struct, frozen=True):
 
     def with_draft(self, draft: str) -> Outgoing:
         """The same with the user's `draft` at the end."""
-        part = Part("draft", "user", draft)
+        part = OutgoingPart("draft", "user", draft)
         follows_user = bool(self.parts) and self.parts[-1][0].role == "user"
         kept = len(self.parts) - follows_user
         last = (*self.parts[-1], part) if follows_user else (part,)
@@ -79,16 +79,18 @@ def outgoing(
     is_answered = is_continuing or (bool(said) and said[-1][0].role == "user")
     needed = _last_question(said) if is_answered and not has_draft else len(said)
     unsent, summary = _unsent([message for message, _ in said], needed)
-    parts: list[Part] = []
+    parts: list[OutgoingPart] = []
     if system_prompt.strip():
-        parts.append(Part("system", "system", system_prompt))
+        parts.append(OutgoingPart("system", "system", system_prompt))
     if summary is not None:
-        parts.append(Part("summary", "system", f"{SUMMARY_HEADING}\n{summary.summary}", summary.id))
+        parts.append(OutgoingPart("summary", "system", f"{SUMMARY_HEADING}\n{summary.summary}", summary.id))
     for message, each in said:
         if message.id not in unsent:
             is_pinned = message.context == "pinned"
             parts.append(
-                Part("message", each.role, each.content, message.id, each.reasoning_content, is_pinned)
+                OutgoingPart(
+                    "message", each.role, each.content, message.id, each.reasoning_content, is_pinned
+                )
             )
     joined = _joined(parts)
     return Outgoing(
@@ -109,7 +111,7 @@ def as_said(role: Role, content: str) -> ChatMessage:
     return ChatMessage(role, extract_answer(content), extract_thoughts(content))
 
 
-def _message(parts: Sequence[Part]) -> ChatMessage:
+def _message(parts: Sequence[OutgoingPart]) -> ChatMessage:
     return ChatMessage(
         parts[0].role,
         "\n\n".join(part.content for part in parts),
@@ -146,8 +148,8 @@ def _turns(path: Sequence[Message]) -> list[range]:
     return [range(start, end) for start, end in zip(starts, [*starts[1:], len(path)], strict=False)]
 
 
-def _joined(parts: Sequence[Part]) -> tuple[tuple[Part, ...], ...]:
-    joined: list[list[Part]] = []
+def _joined(parts: Sequence[OutgoingPart]) -> tuple[tuple[OutgoingPart, ...], ...]:
+    joined: list[list[OutgoingPart]] = []
     for part in parts:
         if joined and joined[-1][0].role == part.role:
             joined[-1].append(part)

@@ -8,7 +8,7 @@ import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.session.outgoing import Outgoing, Part
+from ttchat_tui.session.outgoing import Outgoing, OutgoingPart
 
 _LONGEST: Final = 1024
 """Tokens of a summary, the thoughts of a reasoning model included; a quarter of a small context."""
@@ -63,9 +63,9 @@ def asked_of(
     return (ChatMessage("user", task),), chosen
 
 
-def _covered(prompt: Outgoing, covered: int) -> list[Part]:
-    found: list[Part] = []
-    turn: list[Part] = []
+def _covered(prompt: Outgoing, covered: int) -> list[OutgoingPart]:
+    found: list[OutgoingPart] = []
+    turn: list[OutgoingPart] = []
     is_over = False
     for part in (part for parts in prompt.parts for part in parts):
         if part.kind in ("system", "draft"):
@@ -85,6 +85,6 @@ def _covered(prompt: Outgoing, covered: int) -> list[Part]:
     return found
 
 
-def _said(part: Part) -> str:
+def _said(part: OutgoingPart) -> str:
     who = {"user": "User: ", "assistant": "Assistant: "}.get(part.role, "")
     return f"{who}{part.content}"

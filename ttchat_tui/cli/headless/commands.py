@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from ttchat_tui.cli.errors import DONE, show_error
 from ttchat_tui.cli.headless.answers import NO_MODEL, Answers
-from ttchat_tui.cli.headless.listing import Listing, UsageError
+from ttchat_tui.cli.headless.listing import PlainListing, UsageError
 from ttchat_tui.cli.headless.sampling_words import changed, described
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.prompt_library import PromptLibrary
@@ -43,7 +43,7 @@ class Commands:
         self._answers = answers
         self._say = answers.say
         self._session = answers.session
-        self._listing = Listing(answers.session, answers.say)
+        self._listing = PlainListing(answers.session, answers.say)
         self._paths = paths
         self._library = PromptLibrary(paths)
 

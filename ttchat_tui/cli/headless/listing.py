@@ -25,7 +25,7 @@ class UsageError(Exception):
     """A command that is not typed as it should be. `str()` is a sentence."""
 
 
-class Listing:
+class PlainListing:
     """Numbers of messages count those of the open branch from 1; numbers of conversations are those of `export --list`."""
 
     def __init__(self, session: ChatSession, say: Callable[[str], None]) -> None:

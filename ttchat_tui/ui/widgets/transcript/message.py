@@ -26,7 +26,7 @@ from ttchat_tui.ui.widgets.transcript.attached import AttachmentRow, message_chu
 from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
 from ttchat_tui.ui.widgets.transcript.folding import Folding
 from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
-from ttchat_tui.ui.widgets.transcript.reply_text import ReplyText
+from ttchat_tui.ui.widgets.transcript.reply_document import ReplyDocument
 
 _WIDEST_BRANCH: Final = 24
 _EMPTY_ROW: Final = TextRow(Content(""))
@@ -112,7 +112,7 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         self._folding = folding
         self._found: frozenset[int] = frozenset()
         """The thoughts that are open because words are found in them."""
-        self._reply: ReplyText | None = None
+        self._reply: ReplyDocument | None = None
         self._matcher: Matcher | None = None
         self._opened: set[int] = set()
         """Places of the attached files that are unfolded."""
@@ -292,9 +292,9 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         self._reply = self._reply_of(view.text, is_streaming=view.status == "streaming")
         return self._reply.chunks
 
-    def _reply_of(self, text: str, *, is_streaming: bool) -> ReplyText:
+    def _reply_of(self, text: str, *, is_streaming: bool) -> ReplyDocument:
         """`text` with the thoughts open that are to be."""
-        reply = ReplyText(self.view.key, self._folding, found=self._found, is_streaming=is_streaming)
+        reply = ReplyDocument(self.view.key, self._folding, found=self._found, is_streaming=is_streaming)
         reply.figures = self.view.thoughts
         reply.feed(text)
         if is_streaming:

@@ -16,7 +16,7 @@ from ttchat_tui.ui.widgets.transcript.folding import Folding
 from ttchat_tui.ui.widgets.transcript.thought_rows import LastLine, ThoughtHeader, thought_words
 
 
-class ReplyText:
+class ReplyDocument:
     """Fed and updated like a `Document`, which each part of the text is drawn by."""
 
     def __init__(

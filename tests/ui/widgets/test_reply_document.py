@@ -15,7 +15,7 @@ from ttchat_tui.domain.generation import ThoughtFigures
 from ttchat_tui.ui.markdown.code_rows import CodeHeader
 from ttchat_tui.ui.markdown.fenced_code import code_at
 from ttchat_tui.ui.widgets.transcript.folding import Folding, ThoughtDisplay
-from ttchat_tui.ui.widgets.transcript.reply_text import ReplyText
+from ttchat_tui.ui.widgets.transcript.reply_document import ReplyDocument
 from ttchat_tui.ui.widgets.transcript.thought_rows import LastLine, ThoughtHeader
 
 THOUGHT = "What is a mesh?\n\n- **many** chips\n\n```\nx = 1\n```"
@@ -23,8 +23,8 @@ TEXT = f"<think>\n{THOUGHT}\n</think>\n\nA *mesh*.\n\n<think>\nOr not?\n</think>
 FIGURES = (ThoughtFigures(312, 8.44), ThoughtFigures(1, 75.0))
 
 
-def streamed(pieces: Sequence[str], display: ThoughtDisplay = "fold", *, ends: bool = True) -> ReplyText:
-    text = ReplyText(1, Folding(display), is_streaming=True)
+def streamed(pieces: Sequence[str], display: ThoughtDisplay = "fold", *, ends: bool = True) -> ReplyDocument:
+    text = ReplyDocument(1, Folding(display), is_streaming=True)
     text.figures = FIGURES
     for piece in pieces:
         text.feed(piece)
@@ -34,7 +34,7 @@ def streamed(pieces: Sequence[str], display: ThoughtDisplay = "fold", *, ends: b
     return text
 
 
-def lines(text: ReplyText, width: int = 44) -> list[str]:
+def lines(text: ReplyDocument, width: int = 44) -> list[str]:
     return drawn_text(text, width)  # type: ignore[arg-type]  # it reads the chunks only
 
 
@@ -113,7 +113,7 @@ WHOLE_TAGS = [piece for piece in re.split(r"(</?think>)", TEXT) if piece]
 @pytest.mark.parametrize("display", ["fold", "open", "hide"])
 def test_an_update_names_the_first_chunk_that_changed(display: ThoughtDisplay, pieces: list[str]) -> None:
     """What a widget shows that follows the updates is what a fresh one shows."""
-    text, shown = ReplyText(1, Folding(display), is_streaming=True), list[list[str]]()
+    text, shown = ReplyDocument(1, Folding(display), is_streaming=True), list[list[str]]()
     for piece in [*pieces, ""]:
         text.feed(piece)
         first = text.update() if piece else text.finish()
@@ -148,7 +148,7 @@ def test_code_is_copied_from_the_part_it_is_drawn_in() -> None:
     )
     folding = Folding("fold")
     folding.choose(1, 1, True)  # the first one stays folded
-    text = ReplyText(1, folding)
+    text = ReplyDocument(1, folding)
     text.feed(source)
     text.finish()
     rows = [row for chunk in text.chunks for row in chunk.rows]

@@ -33,6 +33,7 @@ TEXTS = st.lists(st.sampled_from([*"ab`~\n @:", "```\n", "Attached file x:\n", "
         ("看看@a.py", ["a.py"]),
         ("me@example.org, git@host:x, a/@b, \\@c", []),
         ("in `@a.py` code, ``@b`` too", []),
+        ('@"`0`" and `@"a` @"`b"', ["`0`", "`b"]),
         ("```\n@a.py\n```\n@b.py", ["b.py"]),
         ("~~~~ python\n@a.py\n~~~\n@b.py\n~~~~~\n@c.py", ["c.py"]),
         ("an open fence\n```\n@a.py", []),

@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Footer, OptionList
 
+from tests.ui.chat_app import until
 from tests.ui.shell_app import screen_text
 from ttchat_tui.ui import style_sheets
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bindings, docs_table, grouped, keys_of
@@ -295,8 +296,7 @@ async def test_the_help_scrolls_on_a_small_screen() -> None:
         await pilot.pause()
         assert not any("Filter by title" in line for line in screen_text(app))
         await pilot.press(*["pagedown"] * 20)
-        await pilot.pause()
-        assert any("Back to the default" in line for line in screen_text(app))
+        await until(pilot, lambda: any("Back to the default" in line for line in screen_text(app)))
         await pilot.press(*"filter title")
         await pilot.pause()
         shown = "\n".join(screen_text(app))

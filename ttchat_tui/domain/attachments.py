@@ -18,6 +18,8 @@ _MENTION: Final = re.compile(
     # Not in an address (me@example.org), not after a backslash.
     r'(?<![A-Za-z0-9_.+%@/\\-])@(?:"(?P<quoted>(?:[^"\\\n]|\\.)+)"'
     r"|(?P<bare>(?:[^\s@`\"'<>|]|(?<=[A-Za-z0-9_.+%/-])@)+))"
+    # Inline code has none. What begins first counts: a quoted path may have backticks, and code may have quotes.
+    r"|(?<!`)(?P<ticks>`+)(?!`).{1,1000}?(?<!`)(?P=ticks)(?!`)"
 )
 LONGEST_PATH: Final = 4096
 """Characters; Linux's limit."""
@@ -27,7 +29,6 @@ TRAILING: Final = ".,;:!?)]}"
 _ESCAPED: Final = re.compile(r"\\(.)")
 _NEEDS_QUOTES: Final = re.compile(r"""[\s@`"'<>|\\]|[.,;:!?)\]}]$""")
 _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})")
-_INLINE_CODE: Final = re.compile(r"(?<!`)(`+)(?!`).{1,1000}?(?<!`)\1(?!`)")
 _TICKS: Final = re.compile(r"`{3,}")
 _LABEL: Final = re.compile(r"^Attached (file|folder) (.+):\n(`{3,})[^\n`]*(?=\n)", re.MULTILINE)
 
@@ -81,11 +82,12 @@ def find_mentions(text: str) -> list[Mention]:
         )
         for start, line in _prose(text)
         for match in _MENTION.finditer(line)
+        if match["ticks"] is None
     ]
 
 
 def _prose(text: str) -> Iterator[tuple[int, str]]:
-    """The lines outside fences with their offsets. Inline code is replaced by as many backticks."""
+    """The lines outside fences that have an `@`, with their offsets."""
     fence, at = "", 0
     for line in text.splitlines(keepends=True):
         mark = _FENCE.match(line)
@@ -95,7 +97,7 @@ def _prose(text: str) -> Iterator[tuple[int, str]]:
         elif mark and not (mark[1][0] == "`" and "`" in line[mark.end() :]):
             fence = mark[1]
         elif "@" in line:
-            yield at, _INLINE_CODE.sub(lambda match: "`" * len(match.group()), line)
+            yield at, line
         at += len(line)
 
 

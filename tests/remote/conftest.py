@@ -65,6 +65,15 @@ def _mlx(folder: Path, gguf: Path) -> RealServer:
     return RealServer("OpenAI-compatible", command, folder / "log", str(model))
 
 
+_TURNS: Final = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+_OPENING: Final = "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n"
+_CLOSING: Final = "{% if enable_thinking is defined and not enable_thinking %}\n</think>\n\n{% endif %}"
+THINKING: Final = {
+    "left in the text": _TURNS + _OPENING + "{% endif %}",
+    "sent apart": _TURNS + _OPENING + _CLOSING + "{% endif %}",
+}
+"""Chat templates that open a thought. llama.cpp's server takes the thought out of the text if the template can close it."""
+
 SERVERS: Final = {
     "llama-cpp-python": _llama_cpp_python,
     "llama-server": _llama_server,
@@ -78,6 +87,28 @@ SERVERS: Final = {
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
     folder = tmp_path_factory.mktemp("server")
     one = SERVERS[request.param](folder, request.getfixturevalue("default_model_path"))
+    one.start()
+    yield one
+    one.stop()
+
+
+@pytest.fixture(scope="session", params=THINKING)
+def thinking_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, default_model_path: Path
+) -> Iterator[RealServer]:
+    """llama.cpp's server over a model that thinks before it answers."""
+    folder = tmp_path_factory.mktemp("thinking")
+    template = folder / "thinking.jinja"
+    template.write_text(THINKING[request.param])
+    script = str(Path(__file__).with_name("llama_server.py"))
+    command = [
+        python_of(".venv-remote-llama-server"),
+        script,
+        str(default_model_path),
+        "{port}",
+        str(template),
+    ]
+    one = RealServer("llama.cpp", command, folder / "log", "small")
     one.start()
     yield one
     one.stop()

@@ -18,6 +18,7 @@ from ttchat_tui.domain.events import GenerationEvent, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.thoughts import OPENING, extract_answer, extract_thoughts, normalised
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.cpu.local_count import LocalCounter
 from ttchat_tui.engine.served.engine import ServedEngine
@@ -78,6 +79,18 @@ def test_a_local_tokenizer_counts_as_the_server_does(server: RealServer, engine:
     stats = finished(stream(engine, asking(max_tokens=2))).stats
     assert counted.prompt_tokens == stats.prompt_tokens
     assert not engine.count(2, [COUNT, COUNT]).is_estimate, "the server's figure bears it out"
+
+
+def test_a_thought_is_marked_in_the_reply(thinking_server: RealServer) -> None:
+    engine, _ = connect(thinking_server)
+    events = stream(engine, asking(max_tokens=120))
+    engine.close()
+    is_unopened = any(event.ends_thought for event in events if isinstance(event, TokenEvent))
+    reply = normalised(OPENING * is_unopened + text(events))
+    thought, answer = extract_thoughts(reply), extract_answer(reply)
+    assert len(thought) >= 40
+    assert answer
+    assert "think>" not in thought + answer
 
 
 def test_the_length_is_kept(engine: ServedEngine) -> None:

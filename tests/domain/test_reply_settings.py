@@ -54,3 +54,28 @@ def test_settings_lie_over_others() -> None:
     names = differing([base, made])
     assert setting_words(made, names) == ["temperature 0.2", "stop 'a b'"]
     assert differing([base]) == []
+
+
+_OTHERS: dict[str, tuple[object, list[str]]] = {
+    "temperature": (0.25, ["temperature 0.25"]),
+    "top_k": (1000, ["top-k 1000"]),
+    "top_p": (1.0, ["top-p 1"]),
+    "min_p": (0.05, ["min-p 0.05"]),
+    "repetition_penalty": (1.1, ["repetition-penalty 1.1"]),
+    "presence_penalty": (-2.0, ["presence-penalty -2"]),
+    "frequency_penalty": (2.0, ["frequency-penalty 2"]),
+    "seed": (2**63 - 1, ["seed 9223372036854775807"]),
+    "max_tokens": (1_048_575, ["max-tokens 1048575"]),
+    "stop": (("\x1b[2J", "b"), ["stop '\\x1b[2J'", "stop 'b'"]),
+    "thinking": ("off", ["thinking off"]),
+    "keep_thoughts": ("never", ["keep-thoughts never"]),
+}
+
+
+def test_every_field_has_words_with_its_exact_value() -> None:
+    assert [*_OTHERS] == [*SamplingParams.__struct_fields__]
+    for name, (value, words) in _OTHERS.items():
+        made = ReplySettings("", {name: value}).over(SamplingParams())
+        names = differing([SamplingParams(), made])
+        assert (names, setting_words(made, names)) == ([name], words)
+        setting_words(SamplingParams(), names)

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from ttchat_tui.domain.sampling import PRESETS, SamplingDefaults, SamplingParams, with_preset
+from ttchat_tui.domain.sampling import PRESETS, SamplingDefaults, SamplingParams, shown_value, with_preset
 
 _KEPT: Final = frozenset({"seed", "max_tokens", "stop"})
 """Parameters that the built-in presets do not give."""
@@ -39,7 +39,7 @@ class Preset(PresetContent, frozen=True, kw_only=True):
         """What it sets, in words: `temperature 0.2, model NAME, system prompt`."""
         usual = SamplingParams()
         named = [
-            f"{name.replace('_', '-')} {f'{value:g}' if isinstance(value, float) else value}"
+            f"{name.replace('_', '-')} {shown_value(value)}"
             if name != "stop"
             else f"{len(value)} stop string{'s' * (len(value) != 1)}"
             for name, value in self.sampling.given.items()

@@ -10,7 +10,7 @@ import msgspec
 
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.errors import ErrorInfo
-from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.sampling import SamplingParams, shown_value
 
 _NO_SEED: Final = ("none", "random")
 
@@ -66,14 +66,14 @@ def differing(samplings: Sequence[SamplingParams]) -> list[str]:
 
 
 def setting_words(sampling: SamplingParams, names: Iterable[str]) -> list[str]:
-    """These fields in words: `temperature 0.2`, `top-k 0`."""
+    """These fields in words: `temperature 0.2`, `top-k 0`, `thinking off`."""
     words: list[str] = []
     for name in names:
         value = getattr(sampling, name)
         if name == "stop":
             words += [f"stop {string!r}" for string in value]
         elif value is not None:  # a random seed
-            words.append(f"{name.replace('_', '-')} {value:g}")
+            words.append(f"{name.replace('_', '-')} {shown_value(value)}")
     return words
 
 

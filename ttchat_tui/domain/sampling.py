@@ -53,6 +53,11 @@ TEMPLATE_FIELDS: Final = frozenset({"thinking", "keep_thoughts"})
 DEFAULTS: Final = SamplingParams()
 
 
+def shown_value(value: float | str) -> str:
+    """The value of a field as it is shown: `0.2`, `1048576`, `off`."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 class SamplingDefaults(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.sampling import Thinking
+from ttchat_tui.domain.sampling import Thinking, shown_value
 from ttchat_tui.engine.served.dialects import Dialect
 from ttchat_tui.engine.served.refusal import Refusal
 
@@ -104,7 +104,7 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
             if before.ceilings.get(name) != ceiling:
                 notes.append(f"{who} accepts at most {ceiling:,} as {name}: requests do not exceed it.")
         for name, value in sorted(self.refused_values - before.refused_values):
-            notes.append(f"{who} does not accept {name} {value:g}: its own default applies.")
+            notes.append(f"{who} does not accept {name} {shown_value(value)}: its own default applies.")
         if self.system_role == "user" != before.system_role:
             notes.append(
                 f"{who} does not support system prompts: yours is put in front of your first message."

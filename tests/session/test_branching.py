@@ -223,7 +223,8 @@ def test_a_branch_that_is_not_on_screen_is_deleted_under_it(start: Callable[...,
     other = chat.session.path[0]
     chat.session.branching.edit(other.id, "uno")
     chat.until(GenerationFinished)
-    chat.session.branching.delete(other.id)
+    count, _ = chat.session.branching.delete(other.id)
+    assert count == 4, "the message and all that followed it"
     assert said(chat) == ["uno", "A"]
     assert chat.session.path[0].sibling_count == 1
     assert len(chat.session.tree()) == 2
@@ -262,6 +263,17 @@ def test_a_reply_that_another_process_writes_is_not_deleted(start: Callable[...,
     assert len(chat.session.tree()) == 4
 
 
+def test_a_message_that_another_window_has_deleted_is_not_deleted_again(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start)
+    asked, reply = chat.session.path[2:]
+    chat.store.branches.cut(asked, asked.parent_id)
+    with pytest.raises(StorageError) as refused:
+        chat.store.branches.cut(reply, asked.id)
+    assert refused.value.info.kind == "not_found"
+    chat.session.branching.undo()
+    assert said(chat) == TWO_TURNS
+
+
 def test_a_named_branch_has_its_name_on_screen(start: Callable[..., Chat]) -> None:
     chat = two_turns(start)
     chat.session.branching.name(chat.session.path[1].id, "  the\nshort one ")
@@ -283,7 +295,7 @@ def test_nothing_changes_while_a_reply_runs(start: Callable[..., Chat]) -> None:
         branching.continue_reply(reply.id),
         branching.write(reply.id, "Mine", to_continue=False),
         branching.write(reply.id, "Mine", to_continue=True),
-        branching.delete(asked.id),
+        branching.delete(asked.id)[1],
     ):
         assert [update.error.kind for update in refused if isinstance(update, Notice)] == ["busy"]
     assert len(chat.session.tree()) == 2

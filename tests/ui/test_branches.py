@@ -120,7 +120,7 @@ async def test_a_selected_message_names_its_keys_and_obeys_them(tmp_path: Path) 
         assert said(chat) == ["one", "an answer", "two", "WHAT FOLLOWS"]
         chat.screen.transcript.select(chat.session.path[1].id)
         await pilot.press("shift+delete")
-        assert last_toast(chat) == "Deleted, with the 2 messages that followed. /undo brings it back."
+        assert last_toast(chat) == "Deleted, with the 3 messages that followed. /undo brings it back."
         assert said(chat) == ["one"]
         await type_and_send(pilot, chat, "/undo")
         assert len(said(chat)) == 4
@@ -165,8 +165,13 @@ async def test_the_tree_shows_jumps_names_and_deletes(tmp_path: Path) -> None:
         assert len(chat.session.tree()) == 5, "another key in between"
         await pilot.press("escape", "alt+t", "home", "down")
         assert tree_of(chat)._chosen.entry.id == loud.id
+        assert loud.reply is not None
+        chat.store.resume_reply(loud.id)
         await pilot.press("delete", "delete")
-        assert last_toast(chat) == "Deleted. /undo brings it back."
+        assert last_toast(chat).startswith("This reply is being written already."), "nothing is deleted"
+        chat.store.finish_reply(loud.id, loud.content, "complete", loud.reply)
+        await pilot.press("delete", "delete")
+        assert last_toast(chat) == "Deleted, with the 2 messages that followed. /undo brings it back."
         assert [message.id for message in chat.session.tree()] == [1, first.id]
         await pilot.press("home", "delete", "delete")
         assert chat.session.conversation is None

@@ -218,27 +218,29 @@ class Branching:
         copied = self._store.branches.copy_path(self._session.path[: self._place(message_id) + 1])
         return [*self._session.open(copied), ConversationsChanged()]
 
-    def delete(self, message_id: int) -> list[Update]:
+    def delete(self, message_id: int) -> tuple[int, list[Update]]:
         """Delete a message with all that follows it, on screen or in another branch. `undo` brings it back. Without the only
-        first message nothing is left: then the conversation is deleted."""
+        first message nothing is left: then the conversation is deleted. Returns how many messages are deleted; none while a
+        reply runs."""
         if why := self._why_not_here():
-            return [Notice(why)]
+            return 0, [Notice(why)]
         home, message = self._home(), self._store.message(message_id)
         versions = self._store.children(message.parent_id, message.conversation_id)
         if message.parent_id is None and len(versions) == 1:
-            return self._session.delete(message.conversation_id)
+            count = self._store.conversation(message.conversation_id).message_count
+            return count, self._session.delete(message.conversation_id)
         at = next((at for at, each in enumerate(home.path) if each.id == message_id), None)
         if at is None:
             assert home.path
-            self._store.branches.cut(message, home.path[-1].id)
-            return self._shown_again(lambda each: each.parent_id == message.parent_id)
+            count = self._store.branches.cut(message, home.path[-1].id)
+            return count, self._shown_again(lambda each: each.parent_id == message.parent_id)
         ids = [each.id for each in versions]
         place = ids.index(message_id)
         beside = [*reversed(ids[:place]), *ids[place + 1 :]]
         leaf_id = self._store.leaf_of(beside[0]).id if beside else message.parent_id
         assert leaf_id is not None
-        self._store.branches.cut(message, leaf_id)
-        return self._show_from(home, at, leaf_id)
+        count = self._store.branches.cut(message, leaf_id)
+        return count, self._show_from(home, at, leaf_id)
 
     def undo(self) -> list[Update]:
         """Bring back what was deleted last, in this session or an earlier one: a conversation, or a branch of one. It is

@@ -43,6 +43,10 @@ _BELOW: Final = """
     )
 """
 
+_STATUSES: Final = f"""
+    {_BELOW} SELECT status FROM below JOIN messages USING (id) WHERE below.conversation_id = ?2
+"""
+
 _MOVE: Final = f"""
     {_BELOW} UPDATE messages SET conversation_id = ?2,
         parent_id = CASE id WHEN ?1 THEN ?3 ELSE parent_id END
@@ -145,19 +149,21 @@ class Branches:
             update_conversation(transaction, target, "head_id = ?", parent)
         return target
 
-    def cut(self, message: Message, head_id: int | None) -> None:
-        """Delete a message with all that follows it. `put_back` undoes it for 30 days. `head_id`: the end of the path that
-        is on screen afterwards.
+    def cut(self, message: Message, head_id: int | None) -> int:
+        """Delete a message with all that follows it, in every branch, and return their number. `put_back` undoes it for 30
+        days. `head_id`: the end of the path that is on screen afterwards.
 
         Raises:
-            StorageError: `reply_busy` while a reply in it is being written.
+            StorageError: `reply_busy` while a reply in it is being written; `not_found` if it is no longer there.
         """
         now = self._clock()
         with self._database.transaction() as transaction:
-            busy = (
-                f"{_BELOW} SELECT 1 FROM messages WHERE status = 'streaming' AND id IN (SELECT id FROM below)"
-            )
-            if transaction.execute(busy, (message.id,)).fetchone():
+            statuses = [
+                row["status"] for row in transaction.execute(_STATUSES, (message.id, message.conversation_id))
+            ]
+            if not statuses:
+                raise not_found("This message")
+            if "streaming" in statuses:
                 raise StorageError(REPLY_BUSY)
             update_conversation(transaction, message.conversation_id, "head_id = ?", head_id)
             target = transaction.insert(
@@ -166,6 +172,7 @@ class Branches:
                 (now, now, now, message.conversation_id, message.parent_id),
             )
             _move(transaction, message.id, target, None)
+        return len(statuses)
 
     def is_cut(self, conversation_id: int) -> bool:
         """Whether this deleted conversation is a branch that was cut off."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings, parse_reply_settings
+from ttchat_tui.domain.text import counted
 from ttchat_tui.domain.updates import ConversationOpened, Update
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import BY_NAME, keys_of
@@ -164,21 +165,21 @@ class BranchActions(ChatActions):
             self._delete(message.id)
 
     def _delete(self, message_id: int) -> bool:
-        count = len(self.session.path)
-        at = next((at for at, each in enumerate(self.session.path) if each.id == message_id), count)
+        """Returns whether it is deleted; otherwise a notice says why not."""
         self.keep_draft()
-        before = self.session.conversation
-        if not self._change(lambda: self.session.branching.delete(message_id)) and at < count:
+        count = 0
+
+        def delete() -> list[Update]:
+            nonlocal count
+            count, updates = self.session.branching.delete(message_id)
+            return updates
+
+        self._change(delete)
+        if not count:
             return False
-        more = count - at - 1
-        what = (
-            "The conversation is deleted."
-            if self.session.conversation is None and before is not None
-            else "Deleted."
-            if more < 1
-            else f"Deleted, with the {more:,} message{'s' * (more != 1)} that followed."
-        )
-        self.notify(f"{what} /undo brings it back.", markup=False)
+        followed = f", with the {counted(count - 1, 'message')} that followed" if count > 1 else ""
+        what = "The conversation is deleted" if self.session.conversation is None else f"Deleted{followed}"
+        self.notify(f"{what}. /undo brings it back.", markup=False)
         return True
 
     # --- the tree

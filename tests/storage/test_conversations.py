@@ -317,10 +317,20 @@ def test_the_title_of_a_message_with_words_is_one_line_and_never_empty(content: 
     assert bool(title) == bool(content.strip())
 
 
-def test_two_deletions_are_undone_apart_also_when_the_clock_stands_still(store: ConversationStore) -> None:
+@pytest.mark.parametrize("set_back_s", [0.0, 3600.0])
+def test_the_last_deletion_is_undone_first_whatever_the_clock_shows(
+    store: ConversationStore, clock: HandClock, set_back_s: float
+) -> None:
     one, two, three = (ask(store, text).conversation_id for text in ("one", "two", "three"))
+    home = ask(store, "four")
+    branch = store.add_user_message(home.conversation_id, home.id, "five")
     store.delete(one)
+    clock.now -= set_back_s
     store.delete(two, three)
+    clock.now -= set_back_s
+    store.branches.cut(branch, home.id)
+    (cut,) = store.last_deleted()
+    assert store.branches.put_back(cut) == branch.id
     assert store.last_deleted() == [three, two]
     store.undelete(*store.last_deleted())
     assert store.last_deleted() == [one]

@@ -13,7 +13,7 @@ from ttchat_tui.domain.outline import OutlineEntry
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.database import Database, Transaction
 from ttchat_tui.storage.errors import StorageError, not_found
-from ttchat_tui.storage.messages import REPLY_BUSY, update_conversation
+from ttchat_tui.storage.messages import REPLY_BUSY, deletion_time, update_conversation
 from ttchat_tui.storage.rows import (
     ROLES,
     STATUSES,
@@ -169,7 +169,7 @@ class Branches:
             target = transaction.insert(
                 "INSERT INTO conversations (created_at, updated_at, deleted_at, cut_from, cut_below)"
                 " VALUES (?, ?, ?, ?, ?)",
-                (now, now, now, message.conversation_id, message.parent_id),
+                (now, now, deletion_time(transaction, now), message.conversation_id, message.parent_id),
             )
             _move(transaction, message.id, target, None)
         return len(statuses)

@@ -19,7 +19,7 @@ from ttchat_tui.storage.context_marks import ContextMarks
 from ttchat_tui.storage.database import Database, Value
 from ttchat_tui.storage.errors import not_found
 from ttchat_tui.storage.listing import Listing
-from ttchat_tui.storage.messages import Messages, update_conversation
+from ttchat_tui.storage.messages import Messages, deletion_time, update_conversation
 from ttchat_tui.storage.queue import StoredQueue
 from ttchat_tui.storage.rows import CONVERSATION_COLUMNS, conversation_from, encoded_sampling, text_from
 
@@ -41,9 +41,6 @@ _LISTED: Final = f"""
         {{conditions}}
     ORDER BY updated_at DESC, id DESC LIMIT ?2 OFFSET ?3
 """
-
-_APART: Final = 1e-3
-"""Seconds between two deletions, so that each can be undone on its own also when the clock stands still."""
 
 
 class ConversationStore(Messages):
@@ -169,10 +166,10 @@ class ConversationStore(Messages):
 
     def delete(self, *conversation_ids: int) -> None:
         """Hide conversations. `undelete` restores them for 30 days."""
-        now = self._clock()
-        while self._database.row("SELECT 1 FROM conversations WHERE deleted_at = ?", now) is not None:
-            now += _APART
-        self._set_all(conversation_ids, "deleted_at = ?", now)
+        with self._database.transaction() as transaction:
+            now = deletion_time(transaction, self._clock())
+            for each in conversation_ids:
+                update_conversation(transaction, each, "deleted_at = ?", now)
 
     def discard(self, conversation_id: int) -> bool:
         """Delete a conversation for good if it has no messages: sent, queued, or in deleted branches. Returns whether it was

@@ -28,6 +28,9 @@ REPLY_BUSY: Final = ErrorInfo(
     cure="Wait until it ends, or stop it where it runs.",
 )
 
+_APART: Final = 1e-3
+"""Seconds between two deletions."""
+
 _ONE: Final = f"SELECT {MESSAGE_COLUMNS} FROM messages m WHERE m.id = ?"
 
 _CHILDREN: Final = f"""
@@ -284,6 +287,13 @@ def update_conversation(
         f"UPDATE conversations SET {assignments} WHERE id = ? AND deleted_at IS NULL",
         (*values, conversation_id),
     )
+
+
+def deletion_time(transaction: Transaction, now: float) -> float:
+    """The time of a deletion: `now`, but later than every other, so that each is undone on its own and the last one first,
+    also when the clock stands still or was set back."""
+    (last,) = transaction.execute("SELECT max(deleted_at) FROM conversations").fetchone()
+    return max(now, time_from(last) + _APART)
 
 
 def _missing() -> StorageError:

@@ -102,6 +102,16 @@ def test_only_a_reply_can_be_finished_or_resumed(store: ConversationStore) -> No
         store.resume_reply(99)
 
 
+def test_a_reply_that_was_deleted_in_another_window_is_not_continued(store: ConversationStore) -> None:
+    asked = ask(store)
+    reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
+    reply = store.finish_reply(reply.id, "Half", "interrupted", FINISHED)
+    store.branches.cut(reply, asked.id)
+    with pytest.raises(StorageError, match="no longer exists"):
+        store.resume_reply(reply.id)
+    assert store.message(reply.id).status == "interrupted", "the text would go into the deleted branch"
+
+
 def test_siblings_know_their_place(store: ConversationStore) -> None:
     asked = ask(store)
     replies = [answer(store, asked, text) for text in "abc"]

@@ -224,20 +224,23 @@ class Messages:
         """Mark an ended reply as streaming in this process, to continue it.
 
         Raises:
-            StorageError: `not_found`; `reply_busy` while another process (or this one) streams into it.
+            StorageError: `not_found`, also for a deleted one; `reply_busy` while another process (or this one) streams
+                into it.
         """
+        now = self._clock()
         with self._database.transaction() as transaction:
-            changed = transaction.execute(
+            message = self.message(message_id)
+            if message.role != "assistant":
+                raise not_found("This reply")
+            if message.status == "streaming":
+                raise StorageError(REPLY_BUSY)
+            update_conversation(transaction, message.conversation_id, "updated_at = ?", now)
+            transaction.execute(
                 "UPDATE messages SET status = 'streaming', writer = ?, written_at = ?, finish_reason = NULL, error = ''"
-                " WHERE id = ? AND role = 'assistant' AND status != 'streaming'",
-                (this_process().encoded(), self._clock(), message_id),
+                " WHERE id = ?",
+                (this_process().encoded(), now, message_id),
             )
-        message = self.message(message_id)
-        if message.role != "assistant":
-            raise not_found("This reply")
-        if changed.rowcount == 0:
-            raise StorageError(REPLY_BUSY)
-        return message
+        return self.message(message_id)
 
     def remove_message(self, message_id: int) -> None:
         """Delete a message that has no children; a head on it moves to its parent.

@@ -88,6 +88,15 @@ def test_a_summary_takes_the_place_of_what_is_before_it_but_for_pinned_turns() -
     assert made.pinned == (2,)
 
 
+@pytest.mark.parametrize("unsent", [{"content": ""}, {"content": "<think>\nhm"}, {"context": LEFT}])
+def test_a_summary_up_to_a_reply_that_is_not_sent_ends_there(unsent: dict[str, str]) -> None:
+    path = path_of(*[""] * 8)
+    path[3] = msgspec.structs.replace(path[3], **unsent)
+    assert parts_of(made_of(path, draft="x"), 4, 4096, {}) == ["User: u1\n\nAssistant: a2\n\nUser: u3"]
+    path[3] = msgspec.structs.replace(path[3], summary="They counted.")
+    assert sent(path, draft="x") == [f"{SUMMARY_HEADING}\nThey counted.", "u5", "a6", "u7", "a8", "x"]
+
+
 def test_thoughts_are_apart_from_answers_but_in_the_text_of_a_reply_to_continue() -> None:
     path = path_of("", "", "", "")
     path[1] = msgspec.structs.replace(path[1], content="<think>\nhm\n</think>\n\na2")
@@ -245,7 +254,13 @@ def test_without_anything_to_summarise_a_notice_says_so(start: Callable[[Script]
     assert isinstance(notice, Notice)
     assert notice.error.kind == "nothing_to_do"
     say(chat, "c d")
-    assert chat.session.context.summarise(chat.session.path[0].id) == []
+    reply = chat.session.path[1]
+    chat.session.context.set_summary(reply.id, "They counted.")
+    (notice,) = chat.session.context.summarise(reply.id)
+    assert isinstance(notice, Notice)
+    assert notice.error.message == "This message is summarised already."
+    chat.session.context.set_summary(reply.id, "")
+    assert chat.session.context.summarise(reply.id) == []
 
 
 def test_the_ledger_may_open_by_itself_once(start: Callable[[Script], Chat]) -> None:
@@ -259,8 +274,11 @@ def test_a_long_conversation_is_summarised_in_parts_that_fit() -> None:
     marks: list[ContextMark] = [""] * 9
     path = path_of(*marks)
     path = [msgspec.structs.replace(message, content="x" * 500) for message in path]
-    parts = parts_of(made_of(path, draft="y"), 6, context_length=300)
+    parts = parts_of(made_of(path, draft="y"), 6, 300, {})
     assert all(len(part) <= 600 for part in parts)
+    assert sum(part.count("x") for part in parts) == 6 * 500
+    parts = parts_of(made_of(path, draft="y"), 6, 300, {("message", at): 1000 for at in range(1, 7)})
+    assert all(part.count("x") <= 75 for part in parts), "half a context, at two tokens a character"
     assert sum(part.count("x") for part in parts) == 6 * 500
     messages, sampling = asked_of(parts[1], "So far.", SamplingParams(stop=("x",)), 400)
     assert "So far." in messages[0].content

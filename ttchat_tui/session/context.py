@@ -12,7 +12,7 @@ import msgspec
 from ttchat_tui.domain.conversation import ContextMark, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import PromptCounted
-from ttchat_tui.domain.ledger import Ledger, LedgerRow
+from ttchat_tui.domain.ledger import Ledger, LedgerRow, RowKind
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import ContextChanged, Notice, PromptCost, SummaryWritten, Update
 from ttchat_tui.engine.runtime.host import EngineHost
@@ -30,10 +30,15 @@ NOTHING_FALLS_OUT: Final = ErrorInfo(
     message="Nothing falls out yet.",
     cure="Choose an older message in the ledger: everything up to it is summarised.",
 )
+SUMMARISED_ALREADY: Final = ErrorInfo(
+    kind="nothing_to_do",
+    message="This message is summarised already.",
+    cure="Choose a newer one, or edit the summary: enter on its row.",
+)
 BEING_WRITTEN: Final = ErrorInfo(kind="busy", message="A summary is being written already.")
 
 
-_Key: TypeAlias = tuple[str, int]
+_Key: TypeAlias = tuple[RowKind, int]
 """Kind and message of a part."""
 
 
@@ -190,12 +195,20 @@ class Context:
             return [Notice(BEING_WRITTEN)]
         home = self._home()
         counted = self._counted if self._counted is not None and self._counted.home is home else None
-        covered = _last_fallen(counted) or _end_of_turn(home.path, through)
+        fallen = _last_fallen(
+            counted
+        )  # perhaps of another branch, if the engine has not counted this one yet
+        is_here = any(each.id == fallen for each in home.path)
+        covered = fallen if is_here else _end_of_turn(home.path, through)
         if not covered:
             return [Notice(NOTHING_FALLS_OUT)]
         prompt = home.next_prompt(self._draft)
+        if covered <= prompt.summary_of:
+            return [Notice(SUMMARISED_ALREADY)]
         info = self._host.info
-        parts = parts_of(prompt, covered, info.context_length if info else 0)
+        parts = parts_of(
+            prompt, covered, info.context_length if info else 0, counted.tokens if counted else {}
+        )
         self.is_summarising, self._proposal = True, None
         return self._ask(home, covered, parts, before="")
 

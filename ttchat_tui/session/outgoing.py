@@ -78,7 +78,8 @@ def outgoing(
     said = [(message, each) for message, each in said if each.content.strip()]
     is_answered = is_continuing or (bool(said) and said[-1][0].role == "user")
     needed = _last_question(said) if is_answered and not has_draft else len(said)
-    unsent, summary = _unsent([message for message, _ in said], needed)
+    summary = _summary_in(path, before=said[needed][0].id if needed < len(said) else None)
+    unsent = _unsent([message for message, _ in said[:needed]], summary.id if summary is not None else 0)
     parts: list[OutgoingPart] = []
     if system_prompt.strip():
         parts.append(OutgoingPart("system", "system", system_prompt))
@@ -124,12 +125,18 @@ def _last_question(said: Sequence[tuple[Message, ChatMessage]]) -> int:
     return next((index for index in reversed(range(len(said))) if said[index][0].role == "user"), 0)
 
 
-def _unsent(path: Sequence[Message], needed: int) -> tuple[dict[int, Fate], Message | None]:
-    """The fate of messages that are not sent, and the message with the summary that is sent. Those from index `needed` on
-    are."""
-    summarised = next((index for index in reversed(range(needed)) if path[index].summary), -1)
+def _summary_in(path: Sequence[Message], before: int | None) -> Message | None:
+    """The message with the newest summary, which may be an empty reply; only those before the message `before` count."""
+    return next(
+        (each for each in reversed(path) if each.summary and (before is None or each.id < before)), None
+    )
+
+
+def _unsent(path: Sequence[Message], summarised: int) -> dict[int, Fate]:
+    """The fate of messages that are not sent. `summarised`: the last message that the summary stands for; ids grow along a
+    path."""
     unsent: dict[int, Fate] = {}
-    for turn in _turns(path[:needed]):
+    for turn in _turns(path):
         is_pinned = any(path[index].context == "pinned" for index in turn)
         is_left_out = False
         for index in turn:
@@ -137,9 +144,9 @@ def _unsent(path: Sequence[Message], needed: int) -> tuple[dict[int, Fate], Mess
             is_left_out = is_left_out or (message.role == "user" and message.context == "left out")
             if is_left_out or message.context == "left out":
                 unsent[message.id] = "left out"
-            elif index <= summarised and not is_pinned:
+            elif message.id <= summarised and not is_pinned:
                 unsent[message.id] = "summarised"
-    return unsent, path[summarised] if summarised >= 0 else None
+    return unsent
 
 
 def _turns(path: Sequence[Message]) -> list[range]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.ledger import RowKind
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.session.outgoing import Outgoing, OutgoingPart
 
 _LONGEST: Final = 1024
 """Tokens of a summary, the thoughts of a reasoning model included; a quarter of a small context."""
 _CHARACTERS_A_TOKEN: Final = 3
-"""Fewer than English text has (about four), so that a part fits."""
+"""Where the engine has not counted: fewer than English text has (about four), so that a part fits."""
 _UNKNOWN_CONTEXT: Final = 4096
 _TEMPERATURE: Final = 0.3
 
@@ -34,19 +36,27 @@ class Summary(msgspec.Struct, frozen=True):
     """The model reached its limit of tokens."""
 
 
-def parts_of(prompt: Outgoing, covered: int, context_length: int) -> list[str]:
-    """What is to be summarised up to the message `covered`: an earlier summary and all that is sent but pinned turns, in
-    parts of at most half a context."""
-    size = max((context_length or _UNKNOWN_CONTEXT) // 2 * _CHARACTERS_A_TOKEN, 1)
-    texts = [_said(part) for part in _covered(prompt, covered)]
+def parts_of(
+    prompt: Outgoing, covered: int, context_length: int, tokens: Mapping[tuple[RowKind, int], int]
+) -> list[str]:
+    """What is to be summarised up to the turn of the message `covered`: an earlier summary and all that is sent but pinned
+    turns, in parts of at most half a context. `tokens`: of what is sent, by kind and message, as far as it was counted."""
+    most = max((context_length or _UNKNOWN_CONTEXT) // 2, 1)
     parts: list[str] = []
-    for text in texts:
-        for start in range(0, len(text), size):
-            piece = text[start : start + size]
-            if parts and len(parts[-1]) + len(piece) + 2 <= size:
+    room = 0
+    for part in _covered(prompt, covered):
+        text = _said(part)
+        size = tokens.get((part.kind, part.message_id)) or len(text) // _CHARACTERS_A_TOKEN + 1
+        pieces = -(-size // most)
+        length = -(-len(text) // pieces)
+        for start in range(0, len(text), length):
+            piece = text[start : start + length]
+            if parts and room >= size / pieces:
                 parts[-1] += f"\n\n{piece}"
             else:
                 parts.append(piece)
+                room = most
+            room -= size / pieces
     return parts or [""]
 
 
@@ -65,23 +75,17 @@ def asked_of(
 
 def _covered(prompt: Outgoing, covered: int) -> list[OutgoingPart]:
     found: list[OutgoingPart] = []
-    turn: list[OutgoingPart] = []
-    is_over = False
+    turns: list[list[OutgoingPart]] = []
     for part in (part for parts in prompt.parts for part in parts):
-        if part.kind in ("system", "draft"):
-            continue
         if part.kind == "summary":
             found.append(part)
-            continue
-        if part.role == "user":
-            found += [] if any(each.is_pinned for each in turn) else turn
-            turn = []
-            if is_over:
-                break
-        turn.append(part)
-        is_over = is_over or part.message_id == covered
-    if is_over and not any(each.is_pinned for each in turn):
-        found += turn
+        elif part.kind == "message":
+            if part.role == "user" or not turns:
+                turns.append([])
+            turns[-1].append(part)
+    for turn in turns:  # ids grow along a path, and the message itself may be one that is not sent
+        if turn[0].message_id <= covered and not any(part.is_pinned for part in turn):
+            found += turn
     return found
 
 

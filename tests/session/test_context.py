@@ -15,7 +15,7 @@ from tests.session.test_chat import Chat
 from tests.size import sized
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import ContextMark, Message
-from ttchat_tui.domain.events import GenerationFinished, PromptCounted
+from ttchat_tui.domain.events import EngineStateChanged, GenerationFinished, PromptCounted
 from ttchat_tui.domain.ledger import Fate, Ledger, LedgerRow
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import ContextChanged, Notice, PromptCost, ReplyEnded, SummaryWritten
@@ -181,6 +181,11 @@ def test_the_ledger_says_before_sending_what_a_reply_then_has(start: Callable[[S
     tokens = [row.tokens or 0 for row in ledger.rows if row.fate == "sent"]
     assert ledger.template_tokens == cost.prompt_tokens - sum(tokens) == 1 + 2 * len(tokens)
     assert ledger.left_for_reply == 30 - cost.prompt_tokens
+    chat.session.context.mark([chat.session.path[2].id], "left out")
+    assert chat.session.context.ledger().template_tokens == ledger.template_tokens, (
+        "until it is counted again"
+    )
+    chat.session.context.mark([chat.session.path[2].id], "left out")
     chat.session.submit("g h")
     (end,) = (each.message for each in chat.until(GenerationFinished) if isinstance(each, ReplyEnded))
     assert end.reply is not None
@@ -261,6 +266,16 @@ def test_without_anything_to_summarise_a_notice_says_so(start: Callable[[Script]
     assert notice.error.message == "This message is summarised already."
     chat.session.context.set_summary(reply.id, "")
     assert chat.session.context.summarise(reply.id) == []
+
+
+def test_without_a_model_the_ledger_has_no_counts(start: Callable[[Script], Chat]) -> None:
+    chat = start(Script())
+    say(chat, "a b")
+    counted(chat)
+    assert chat.session.context.ledger().prompt_tokens is not None
+    chat.session.unload()
+    chat.until(EngineStateChanged, state="empty")
+    assert chat.session.context.ledger().prompt_tokens is None, "they are of another tokenizer"
 
 
 def test_the_ledger_may_open_by_itself_once(start: Callable[[Script], Chat]) -> None:

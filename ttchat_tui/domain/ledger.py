@@ -33,6 +33,8 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     """In the order of the prompt."""
     prompt_tokens: int | None = None
     """All that is sent, the chat template included; None until the engine has counted."""
+    template_tokens: int | None = None
+    """Those of them that the chat template adds to the texts."""
     context_length: int = 0
     """0: unknown."""
     max_tokens: int = 0
@@ -41,14 +43,6 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     """`prompt_tokens` is an estimate."""
     is_split_estimated: bool = False
     """The tokens of each row are estimates."""
-
-    @property
-    def template_tokens(self) -> int | None:
-        """What the chat template adds to the texts that are sent."""
-        if self.prompt_tokens is None:
-            return None
-        sent = sum(row.tokens or 0 for row in self.rows if row.fate == "sent")
-        return max(0, self.prompt_tokens - sent)
 
     @property
     def left_for_reply(self) -> int | None:

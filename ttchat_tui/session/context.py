@@ -62,6 +62,12 @@ class _Counted:
         return tokens
 
     @cached_property
+    def template_tokens(self) -> int:
+        """What the chat template adds to the texts that are sent."""
+        sent = sum(tokens for key, tokens in self.tokens.items() if key not in self.fallen)
+        return max(0, self.counted.prompt_tokens - sent)
+
+    @cached_property
     def fallen(self) -> set[_Key]:
         """The parts that fall out."""
         gone = (part for at in self.counted.fallen for part in self.outgoing.parts[at])
@@ -115,13 +121,20 @@ class Context:
             PromptCost(event.prompt_tokens, event.context_length, event.dropped_messages, event.is_estimate)
         ]
 
+    @property
+    def _counts(self) -> _Counted | None:
+        """The newest counts of the conversation on screen by the loaded model."""
+        counted = self._counted
+        is_valid = counted is not None and counted.home is self._home() and self._host.info is not None
+        return counted if is_valid else None
+
     # --- the ledger
 
     def ledger(self) -> Ledger:
         """What sending the draft now would send, with the newest counts that there are."""
         home = self._home()
         prompt = home.next_prompt(self._draft)
-        counted = self._counted if self._counted is not None and self._counted.home is home else None
+        counted = self._counts
         rows = [_row(part, counted) for parts in prompt.parts for part in parts]
         if prompt.unsent:
             rows = _with_unsent(rows, home.path, prompt)
@@ -130,6 +143,7 @@ class Context:
         return Ledger(
             rows=tuple(rows),
             prompt_tokens=count.prompt_tokens if count else None,
+            template_tokens=counted.template_tokens if counted else None,
             context_length=count.context_length if count else info.context_length if info else 0,
             max_tokens=self._sampling().max_tokens,
             is_estimate=count is not None and count.is_estimate,
@@ -194,7 +208,7 @@ class Context:
         if self.is_summarising:
             return [Notice(BEING_WRITTEN)]
         home = self._home()
-        counted = self._counted if self._counted is not None and self._counted.home is home else None
+        counted = self._counts
         fallen = _last_fallen(
             counted
         )  # perhaps of another branch, if the engine has not counted this one yet

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.widgets import TextArea
 
-from tests.fakes import Script
+from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from ttchat_tui.domain.ledger import LedgerRow
 from ttchat_tui.ui.screens.ledger import LedgerDialog, SummaryDialog
@@ -55,6 +55,24 @@ async def test_it_opens_by_itself_once_and_gives_letters_to_the_prompt(tmp_path:
         await pilot.press("alt+c")
         await pilot.pause()
         assert isinstance(chat.app.screen, LedgerDialog)
+
+
+async def test_while_a_reply_runs_what_was_sent_is_no_draft_any_more(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(stepped=True), gate)
+    async with running(chat) as pilot:
+        chat.screen.prompt.set_draft("a b")
+        chat.screen.count()
+        assert [row.text for row in chat.session.context.ledger().rows] == ["a b"]
+        await pilot.press("enter")
+        await until(pilot, lambda: chat.session.is_answering)
+        chat.screen.count()  # after a pause in typing
+        assert [row.text for row in chat.session.context.ledger().rows] == ["a b", ""]
+        await pilot.press("c")
+        chat.screen.count()
+        assert [row.text for row in chat.session.context.ledger().rows] == ["a b", "c"]
+        gate.open()
+        await reply_ended(pilot, chat)
 
 
 async def test_its_keys_pin_leave_out_summarise_and_go_to_a_message(tmp_path: Path) -> None:

@@ -94,7 +94,8 @@ class Context:
         self._asked: tuple[int, OpenConversation, Outgoing] | None = None
         """The count that was asked for last: its id, and of what."""
         self._counted: _Counted | None = None
-        self._draft = ""
+        self.draft = ""
+        """What would be sent now; `count` sets it too, with the text of attached files."""
         self.is_summarising = False
         self._proposal: Summary | None = None
 
@@ -102,7 +103,7 @@ class Context:
 
     def count(self, draft: str) -> list[Update]:
         """Count the tokens of the conversation with `draft`. Only the newest request is answered, with `PromptCost`."""
-        home, self._draft, self._asked = self._home(), draft, None
+        home, self.draft, self._asked = self._home(), draft, None
         if self._host.info is None:
             return []
         prompt = home.next_prompt(draft)
@@ -133,7 +134,7 @@ class Context:
     def ledger(self) -> Ledger:
         """What sending the draft now would send, with the newest counts that there are."""
         home = self._home()
-        prompt = home.next_prompt(self._draft)
+        prompt = home.next_prompt(self.draft)
         counted = self._counts
         rows = [_row(part, counted) for parts in prompt.parts for part in parts]
         if prompt.unsent:
@@ -152,7 +153,7 @@ class Context:
 
     def marks(self) -> Mapping[int, str]:
         """A word for messages on screen, by id: `pinned`, or why it is not sent. Those that fall out are not in it."""
-        prompt = self._home().next_prompt(self._draft)
+        prompt = self._home().next_prompt(self.draft)
         pinned = [part for at in prompt.pinned for part in prompt.parts[at] if part.is_pinned]
         ends_summary = {prompt.summary_of: "summarised to here"} if prompt.summary_of else {}
         return {**prompt.unsent, **ends_summary, **{part.message_id: "pinned" for part in pinned}}
@@ -199,7 +200,7 @@ class Context:
     def summary(self) -> Summary | None:
         """The summary that is sent, or None."""
         home = self._home()
-        found = home.next_prompt(self._draft).summary_of
+        found = home.next_prompt(self.draft).summary_of
         return next((Summary(each.id, each.summary) for each in home.path if each.id == found), None)
 
     def summarise(self, through: int = 0) -> list[Update]:
@@ -216,7 +217,7 @@ class Context:
         covered = fallen if is_here else _end_of_turn(home.path, through)
         if not covered:
             return [Notice(NOTHING_FALLS_OUT)]
-        prompt = home.next_prompt(self._draft)
+        prompt = home.next_prompt(self.draft)
         if covered <= prompt.summary_of:
             return [Notice(SUMMARISED_ALREADY)]
         info = self._host.info

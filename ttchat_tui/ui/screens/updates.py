@@ -192,9 +192,10 @@ class UpdateDrawing(Elsewhere):
 
     def count(self) -> None:
         """Count the tokens that sending would take. Not while a reply streams: its tokens are not in a message yet."""
+        text = self._text_to_send
+        self.session.context.draft = text
         self.transcript.set_context(self.session.context.marks())
         if not self.session.is_answering:
-            text = self._text_to_send
             if not text.strip():
                 self.prompt.set_token_hint("")
             self.count_draft(text)

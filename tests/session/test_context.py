@@ -21,6 +21,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import ContextChanged, Notice, PromptCost, ReplyEnded, SummaryWritten
 from ttchat_tui.session.outgoing import SUMMARY_HEADING, Outgoing, outgoing
 from ttchat_tui.session.summary import asked_of, parts_of
+from ttchat_tui.storage.errors import StorageError
 
 
 def path_of(*marks: ContextMark, summaries: dict[int, str] | None = None) -> list[Message]:
@@ -219,6 +220,17 @@ def test_a_pin_and_a_message_left_out_are_kept_and_change_what_is_sent(
     assert [message.context for message in chat.session.path[:3]] == ["pinned", "", "left out"]
     chat.session.context.mark([third.id], "left out")
     assert chat.session.context.marks() == {first.id: "pinned"}, "the same mark again takes it away"
+
+
+def test_messages_are_marked_together_or_not_at_all(start: Callable[[Script], Chat]) -> None:
+    chat = start(Script())
+    say(chat, "a b")
+    first, gone = chat.session.path
+    chat.store.remove_message(gone.id)
+    with pytest.raises(StorageError, match="no longer exists"):
+        chat.session.context.mark([first.id, gone.id], "pinned")
+    assert chat.session.context.marks() == {}
+    assert chat.store.message(first.id).context == ""
 
 
 def test_what_falls_out_is_summarised_aside_and_the_summary_is_sent_once_it_is_accepted(

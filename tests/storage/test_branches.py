@@ -61,7 +61,7 @@ def test_a_file_keeps_marks_and_names(tmp_path: Path) -> None:
     asked = store.add_user_message(home.id, None, "apples")
     reply = store.branches.add_reply(home.id, asked.id, "quinces", MINE, is_edited=True)
     store.branches.name(reply, "in autumn")
-    store.context.set_mark(reply, "pinned")
+    store.context.set_mark([reply], "pinned")
     store.context.set_summary(reply, "fruit")
     file = tmp_path / "talk.json"
     file.write_text(export_json(store.conversation(home.id), store.tree(home.id)), encoding="utf-8")

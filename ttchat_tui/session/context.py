@@ -170,8 +170,8 @@ class Context:
         home = self._home()
         messages = [each for each in home.path if each.id in message_ids]
         new: ContextMark = "" if all(message.context == mark for message in messages) else mark
+        self._store.context.set_mark([message.id for message in messages], new)
         for message in messages:
-            self._store.context.set_mark(message.id, new)
             home.replace(msgspec.structs.replace(message, context=new))
         return [ContextChanged()]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ttchat_tui.domain.conversation import ContextMark
 from ttchat_tui.storage.database import Database
 
@@ -12,18 +14,19 @@ class ContextMarks:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def set_mark(self, message_id: int, mark: ContextMark) -> None:
-        self._set(message_id, "context", mark)
+    def set_mark(self, message_ids: Iterable[int], mark: ContextMark) -> None:
+        self._set(message_ids, "context", mark)
 
     def set_summary(self, message_id: int, text: str) -> None:
         """Send `text` in the place of this message and those before it; empty: send them again."""
-        self._set(message_id, "summary", text)
+        self._set([message_id], "summary", text)
 
-    def _set(self, message_id: int, column: str, value: str) -> None:
+    def _set(self, message_ids: Iterable[int], column: str, value: str) -> None:
         with self._database.transaction() as transaction:
-            transaction.change(
-                "This message", f"UPDATE messages SET {column} = ? WHERE id = ?", (value, message_id)
-            )
+            for each in message_ids:
+                transaction.change(
+                    "This message", f"UPDATE messages SET {column} = ? WHERE id = ?", (value, each)
+                )
 
     def take_ledger_turn(self, conversation_id: int) -> bool:
         """Whether the ledger may open by itself in this conversation: true once."""

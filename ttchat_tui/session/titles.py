@@ -83,9 +83,13 @@ class Titles:
 
     def _name_new(self, conversation_id: int) -> list[Update]:
         conversation = self._store.conversation(conversation_id)
-        tree = self._store.tree(conversation_id)
-        is_first = len(tree) == 2 and tree[1].status == "complete"
-        if not is_first or conversation.title != title_from(tree[0].content):
+        if conversation.head_id is None:
+            return []
+        reply = self._store.message(conversation.head_id)
+        is_first = reply.status == "complete" and conversation.message_count == 1 + reply.sibling_count
+        if not is_first or reply.parent_id is None:
+            return []
+        if conversation.title != title_from(self._store.message(reply.parent_id).content):
             return []
         return self.write(conversation_id, replaced=conversation.title)
 

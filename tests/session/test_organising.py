@@ -116,9 +116,7 @@ def test_a_title_for_a_conversation_that_went_meanwhile_is_a_notice(start: Calla
 
 
 @pytest.mark.parametrize("candidates", [1, 3])
-def test_an_automatic_title_follows_the_first_reply_only(
-    start: Callable[..., Chat], candidates: int
-) -> None:
+def test_an_automatic_title_follows_the_first_reply_only(start: Callable[..., Chat], candidates: int) -> None:
     chat = start(Script(replies=("Tick tock.", "Clocks", "Three"), batch_sizes=(1, 4)))
     chat.session.titles.is_automatic = True
     chat.session.submit("How do clocks tick?", candidates)

@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 
 from tests.ui.shell_app import ShellApp, screen_text
 from ttchat_tui.domain.conversation import ListedConversation
+from ttchat_tui.domain.tags import tags_in
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
 from ttchat_tui.ui.widgets.history.groups import GroupRow, age_of, matching, rows_of
 from ttchat_tui.ui.widgets.history.panel import FilterInput, HistoryPanel
@@ -106,6 +107,15 @@ def test_the_filter_wants_every_word_in_any_order_and_case() -> None:
     assert [item.id for item in matching(ITEMS, "BORROW rust")] == [3]
     assert matching(ITEMS, "  ") == list(ITEMS)
     assert matching(ITEMS, "rust haiku") == []
+
+
+@pytest.mark.parametrize(
+    "typed", ["tag:straße", "TAG:#Straße", "tag:caf\u00e9", "tag:cafe\u0301", "tag:str tag:ca"]
+)
+def test_the_filter_reads_a_tag_as_it_was_given(typed: str) -> None:
+    tagged = ListedConversation(1, "One", 0.0, tags=tags_in("Straße cafe\u0301"))
+    assert matching([tagged], typed) == [tagged]
+    assert matching([tagged], f"{typed}x") == []
 
 
 @given(st.text(max_size=30), st.integers(0, 40))

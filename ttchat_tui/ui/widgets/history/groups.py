@@ -12,7 +12,7 @@ from datetime import datetime, time, timedelta
 from typing import Final, TypeAlias
 
 from ttchat_tui.domain.conversation import ListedConversation
-from ttchat_tui.domain.tags import has_tags
+from ttchat_tui.domain.tags import has_tags, tags_in
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
@@ -38,7 +38,7 @@ def matching(conversations: Sequence[ListedConversation], query: str) -> list[Li
     `in:archive` shows the archived ones."""
     words = query.casefold().split()
     is_archived = ARCHIVED in words
-    tags = [word.removeprefix(TAG).lstrip("#") for word in words if word.startswith(TAG)]
+    tags = tags_in(" ".join(word[len(TAG) :] for word in query.split() if word.casefold().startswith(TAG)))
     words = [word for word in words if word != ARCHIVED and not word.startswith(TAG)]
     found = [each for each in conversations if each.is_archived == is_archived]
     if tags:

@@ -8,6 +8,7 @@ are left alone.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -138,11 +139,12 @@ def normalised(text: str) -> str:
             blocks.append(OPENING + part.text.lstrip("\n"))
         else:
             blocks.append(f"{OPENING}{part.text.strip(chr(10))}{CLOSING}")
-    joined = blocks[0]
+    pieces = blocks[:1]
     for before, block in zip(found, blocks[1:], strict=False):
-        joined = joined + "\n" if before.is_thought else joined.rstrip("\n") + "\n\n"
-        joined += block
-    return joined
+        if not before.is_thought:
+            pieces[-1] = pieces[-1].rstrip("\n")
+        pieces += ["\n" if before.is_thought else "\n\n", block]
+    return "".join(pieces)
 
 
 @lru_cache(maxsize=20_000)  # by each count of a prompt, for each of its replies
@@ -217,11 +219,7 @@ def _later_opener(
     unclosed: set[int | None] = set()
     for match in _LINE_OPENER.finditer(text, start):
         number = match.lastindex
-        if (
-            dialect not in (None, number)
-            or number in unclosed
-            or any(begin <= match.start() < end for begin, end in code)
-        ):
+        if dialect not in (None, number) or number in unclosed or _is_within(match.start(), code):
             continue
         if _closers_of(number).search(text, match.end()) or (is_growing and _is_alone(text, match)):
             return match
@@ -262,7 +260,13 @@ def _around(text: str, match: re.Match[str]) -> tuple[str, str]:
 def _is_code(text: str, match: re.Match[str], fences: list[tuple[int, int]]) -> bool:
     before, after = _around(text, match)
     in_ticks = before.count("`") % 2 == 1 and "`" in after
-    return in_ticks or any(begin <= match.start() < end for begin, end in fences)
+    return in_ticks or _is_within(match.start(), fences)
+
+
+def _is_within(position: int, ranges: list[tuple[int, int]]) -> bool:
+    """Whether one of these ranges, which are in order, has the position."""
+    after = bisect_right(ranges, position, key=lambda each: each[0])
+    return after > 0 and position < ranges[after - 1][1]
 
 
 @lru_cache(maxsize=2)

@@ -325,6 +325,23 @@ def test_a_zip_without_json_is_named(tmp_path: Path, content: dict[str, str]) ->
     assert "the zip has no JSON file" in reason_of(tmp_path, path) if content else reason_of(tmp_path, path)
 
 
+@pytest.mark.parametrize(
+    ("at", "byte", "reason"),
+    [(6, 99, "the zip cannot be read (zip file version 9.9)"), (46, 0xFF, "the zip is damaged")],
+    ids=["version", "name"],
+)
+def test_a_zip_whose_directory_cannot_be_read_is_named(
+    tmp_path: Path, at: int, byte: int, reason: str
+) -> None:
+    path = tmp_path / "strange.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("chät.json", "[]")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + at] = byte
+    path.write_bytes(data)
+    assert reason in reason_of(tmp_path, path)
+
+
 def test_a_zip_with_a_password_is_named(tmp_path: Path) -> None:
     path = tmp_path / "locked.zip"
     with zipfile.ZipFile(path, "w") as archive:

@@ -8,8 +8,8 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final, Protocol
 
@@ -109,35 +109,42 @@ def is_text(start: bytes) -> bool:
     return b"\0" not in start
 
 
-def _members(file: IO[bytes], name: str, report: Report) -> Iterator[SourceFile]:
+@contextmanager
+def _opened_zip(file: IO[bytes]) -> Generator[zipfile.ZipFile]:
+    """Raises UnreadableError, also for what is read in the block."""
     try:
         with zipfile.ZipFile(file) as archive:
-            members = _chosen(archive)
-            total, before = sum(each.file_size for each in members), 0
-            for member in members:
-                with archive.open(member) as opened:
-                    counted = _CountedFile(opened, lambda done, at=before: report(at + done, total, name))
-                    yield SourceFile(f"{name}, {member.filename}", counted, _time_of(member))
-                before += member.file_size
+            yield archive
     except zipfile.BadZipFile as error:
         raise UnreadableError(f"the zip is damaged ({error})", "Download it again.") from error
     except NotImplementedError as error:  # an unknown kind of compression
         raise UnreadableError(
             f"the zip cannot be read ({error})", "Unpack it, and import the JSON in it."
         ) from error
-    except (OSError, ValueError) as error:  # its directory names a place before the file's beginning
+    except (OSError, ValueError) as error:  # a place before the file's beginning, or a name that is not UTF-8
         raise UnreadableError("the zip is damaged", "Download it again.") from error
     except RuntimeError as error:
         raise UnreadableError("the zip has a password", "Unpack it, and import the JSON in it.") from error
 
 
+def _members(file: IO[bytes], name: str, report: Report) -> Iterator[SourceFile]:
+    with _opened_zip(file) as archive:
+        members = _chosen(archive)
+        total, before = sum(each.file_size for each in members), 0
+        for member in members:
+            with archive.open(member) as opened:
+                counted = _CountedFile(opened, lambda done, at=before: report(at + done, total, name))
+                yield SourceFile(f"{name}, {member.filename}", counted, _time_of(member))
+            before += member.file_size
+
+
 def ignored_in(path: Path) -> str:
     """A sentence on the files in the zip at `path` that are not read; empty if all are, and for any other file."""
     try:
-        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+        with open_regular(path) as file, _opened_zip(file) as archive:
             read = {each.filename for each in _chosen(archive)}
             ignored = [each for each in archive.namelist() if each not in read and not each.endswith("/")]
-    except (UnreadableError, zipfile.BadZipFile, OSError):  # reading it reports that
+    except UnreadableError:  # reading it reports that
         return ""
     more = len(ignored) - _NAMED
     names = f"{', '.join(ignored[:_NAMED])}{f' and {more:,} more' if more > 0 else ''}"

@@ -131,6 +131,7 @@ def test_any_bytes_give_sentences(content: bytes, name: str) -> None:
 @settings(max_examples=sized(25, 2000), deadline=None)
 @given(at=st.floats(0, 1), byte=st.integers(0, 255), kind=st.sampled_from(["zip", "db"]))
 @example(at=255 / 256, byte=1, kind="zip")  # its directory begins before the file
+@example(at=11 / 256, byte=1, kind="zip")  # another length of the name
 def test_one_changed_byte_in_a_zip_or_a_database_is_survived(at: float, byte: int, kind: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / f"export.{kind}"

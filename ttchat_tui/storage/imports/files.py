@@ -115,13 +115,12 @@ def _opened_zip(file: IO[bytes]) -> Generator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(file) as archive:
             yield archive
-    except zipfile.BadZipFile as error:
-        raise UnreadableError(f"the zip is damaged ({error})", "Download it again.") from error
     except NotImplementedError as error:  # an unknown kind of compression
         raise UnreadableError(
             f"the zip cannot be read ({error})", "Unpack it, and import the JSON in it."
         ) from error
-    except (OSError, ValueError) as error:  # a place before the file's beginning, or a name that is not UTF-8
+    # Zipfile's words are about its format. The others: a place before the file's beginning, a name that is not UTF-8.
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise UnreadableError("the zip is damaged", "Download it again.") from error
     except RuntimeError as error:
         raise UnreadableError("the zip has a password", "Unpack it, and import the JSON in it.") from error
@@ -185,9 +184,7 @@ class _CountedFile:
         try:
             chunk = self._file.read(size)
         except (zlib.error, EOFError, zipfile.BadZipFile) as error:
-            raise UnreadableError(
-                f"the zip is damaged ({error or 'it ends too early'})", "Download it again."
-            ) from error
+            raise UnreadableError("the zip is damaged", "Download it again.") from error
         except OSError as error:
             raise UnreadableError(f"it cannot be read: {error.strerror}") from error
         self._done += len(chunk)

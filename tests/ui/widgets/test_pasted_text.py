@@ -9,6 +9,8 @@ from textual.events import Paste
 from textual.widgets import Input
 
 from tests.ui.chat_app import ChatApp, running
+from tests.ui.test_branches import on_screen_of
+from ttchat_tui.ui.screens.ledger import SummaryDialog
 from ttchat_tui.ui.textual_patches.paste_parser import PASTED_ESCAPE
 from ttchat_tui.ui.widgets.sampling.system_prompt import SystemPrompt
 
@@ -47,3 +49,22 @@ async def test_every_other_field_is_as_safe(tmp_path: Path) -> None:
             await pilot.pause()
         assert system_prompt.text == "be brief"
         assert chat.screen.query_one("FilterInput", Input).value == "be brief"
+
+
+async def test_stored_text_is_drawn_without_control_characters(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        stored = chat.store.create_conversation(system_prompt="sys\x1b[2J")
+        chat.store.add_user_message(stored.id, None, "said\x1b[2J")
+        chat.screen.open_conversation(stored.id)
+        await pilot.press("up")
+        await pilot.pause()
+        drawn = "\n".join(on_screen_of(chat))
+        assert chat.screen.prompt.text == "said\x1b[2J"
+        assert drawn.count("said␛[2J") == 2, "the message and the recalled prompt"
+        assert "sys␛[2J" in drawn
+        chat.app.push_screen(SummaryDialog("summary\x1b[2J", is_new=True))
+        await pilot.pause()
+        drawn += "\n".join(on_screen_of(chat))
+        assert "summary␛[2J" in drawn
+        assert "\x1b" not in drawn

@@ -20,6 +20,7 @@ from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.ledger_rows import LedgerRows
 from ttchat_tui.ui.widgets.metrics.figures import bar_text, count_text, share
+from ttchat_tui.ui.widgets.visible_area import VisibleArea
 
 KEYS: Final = "↑↓ choose   enter go there   p pin   x leave out   s summarise"
 UNASKED: Final = "↑↓ look at it   any letter goes to the prompt   esc closes"
@@ -184,7 +185,7 @@ class SummaryDialog(Dialog[str]):
             classes="about",
             markup=False,
         )
-        yield TextArea(
+        yield VisibleArea(
             self._text, soft_wrap=True, compact=True, tab_behavior="focus", show_line_numbers=False
         )
         yield Static("ctrl+s sends it from now on   esc decides later", classes="hint", markup=False)

@@ -17,9 +17,10 @@ from ttchat_tui.domain.text import visible_line
 from ttchat_tui.ui.keys import canonical_key, key_label
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
+from ttchat_tui.ui.widgets.visible_area import VisibleArea
 
 
-class ValueField(TextArea):
+class ValueField(VisibleArea):
     """A text of one or more lines. The keys that send a message leave the field; those of a new line work as in the prompt."""
 
     DEFAULT_CSS = """

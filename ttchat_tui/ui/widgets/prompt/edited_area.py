@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from textual.content import Content
-from textual.widgets import TextArea
 from textual.widgets.text_area import Selection
 from typing_extensions import assert_never
 
 from ttchat_tui.config.schema import EditingStyle
 from ttchat_tui.ui.editing_keys import STYLES
 from ttchat_tui.ui.widgets.prompt.editing import Buffer, difference, index_of, location_of
+from ttchat_tui.ui.widgets.visible_area import VisibleArea
 
 
-class EditedArea(TextArea):
+class EditedArea(VisibleArea):
     """A base of `Prompt`, which gives it the keys that it does not use itself."""
 
     def __init__(self, editing: EditingStyle, **options: Any) -> None:

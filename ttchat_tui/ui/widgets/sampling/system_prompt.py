@@ -12,11 +12,13 @@ from textual.timer import Timer
 from textual.widgets import TextArea
 from textual.widgets.text_area import Selection
 
+from ttchat_tui.ui.widgets.visible_area import VisibleArea
+
 PAUSE_S = 0.6
 """Pause in typing, in seconds, after which the text is reported."""
 
 
-class SystemPrompt(TextArea):
+class SystemPrompt(VisibleArea):
     """Posts `Edited` when the user pauses or leaves, if the text differs from the last reported or set one.
 
     Tab leaves the field.

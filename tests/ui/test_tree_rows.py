@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
+from textual.style import Style
 
 from tests.size import sized
 from ttchat_tui.domain.outline import OutlineEntry
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.ui.screens.tree_rows import TreeRow, beginning_of, guides_of, marks_of, rows_of
+from ttchat_tui.ui.screens.tree_rows import (
+    RowStyles,
+    TreeRow,
+    beginning_of,
+    guides_of,
+    marks_of,
+    rows_of,
+    strip_of,
+)
 
 
 def entry(number: int, parent: int | None, **fields: Any) -> OutlineEntry:
@@ -77,3 +88,20 @@ def test_a_beginning_is_one_line_without_the_thought_and_without_control_bytes()
     assert "\x1b" not in beginning_of(row)
     assert beginning_of(row).startswith("It")
     assert "\n" not in beginning_of(row)
+
+
+def test_a_reply_that_is_still_in_its_thoughts_begins_with_them_without_their_tag() -> None:
+    for text in ("<think>\nOkay, the user", "[THINK]Okay, the user"):
+        assert beginning_of(OutlineEntry(1, None, "assistant", "complete", 0.0, text)) == "Okay, the user"
+    said = "<think> is a tag"
+    assert beginning_of(OutlineEntry(1, None, "user", "complete", 0.0, said)) == said
+
+
+def test_a_row_shows_the_day_of_an_old_message_where_there_is_room() -> None:
+    style = Style()
+    row = TreeRow(entry(1, None), 0, is_fork=False, is_open=True)
+    shown = {
+        width: strip_of(row, width, RowStyles(style, style, style, style)).text for width in (120, 80, 40)
+    }
+    assert {width: cell_len(text) for width, text in shown.items()} == {120: 120, 80: 80, 40: 40}
+    assert [str(time.localtime(0.0).tm_year) in text for text in shown.values()] == [True, False, False]

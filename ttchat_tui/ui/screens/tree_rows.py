@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from functools import lru_cache
@@ -18,12 +17,13 @@ from ttchat_tui.domain.outline import OutlineEntry
 from ttchat_tui.domain.reply_settings import differing, setting_words
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.text import visible
-from ttchat_tui.domain.thoughts import extract_answer
+from ttchat_tui.domain.thoughts import extract_answer, extract_thoughts
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
+from ttchat_tui.ui.widgets.transcript.message_format import clock_time
 
 _WIDEST_AUTHOR: Final = 24
-_TIME_FROM: Final = 50
-"""The width from which the time is shown."""
+_TIME_SHARE: Final = 6
+"""The time is shown if it takes at most this part of the row."""
 _ENDINGS: Final = {"error": "failed", "interrupted": "stopped", "streaming": "writing"}
 
 
@@ -92,9 +92,12 @@ def author_of(entry: OutlineEntry) -> str:
 
 
 def beginning_of(entry: OutlineEntry) -> str:
-    """The message's beginning on one line, without a thought if the answer begins in time."""
-    text = extract_answer(entry.beginning) if entry.role == "assistant" else entry.beginning
-    return " ".join(visible(text or entry.beginning).split())
+    """The beginning of the message on one line; of a reply that of the answer, or of its thoughts if they are longer than what
+    the outline has."""
+    text = entry.beginning
+    if entry.role == "assistant":
+        text = extract_answer(text) or extract_thoughts(text)
+    return " ".join(visible(text).split())
 
 
 def marks_of(row: TreeRow) -> list[str]:
@@ -117,7 +120,8 @@ class RowStyles(msgspec.Struct, frozen=True):
 def strip_of(row: TreeRow, width: int, styles: RowStyles) -> Strip:
     """The row on one line: guides, whether it is open, the branch's name, who, what is special, its beginning, the time."""
     entry = row.entry
-    when = f" {time.strftime('%H:%M', time.localtime(entry.created_at))} " if width >= _TIME_FROM else " "
+    when = f" {clock_time(entry.created_at)} "
+    when = when if len(when) <= width // _TIME_SHARE else " "
     name = cut_to_cells(visible(entry.branch_name), width // 4)
     pieces = [
         (guides_of(row, width), styles.muted),

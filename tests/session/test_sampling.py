@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.fakes import Recorder, ScriptedEngine, prepare_scripted
+from tests.session.test_chat import Chat
 from ttchat_tui.cli.chat import _expected_sampling
 from ttchat_tui.config.schema import SamplingDefaults
 from ttchat_tui.domain.events import EngineLoaded
@@ -73,3 +74,16 @@ def test_a_running_reply_keeps_what_its_template_got(host: EngineHost) -> None:
     assert session.running.control.sampling == SamplingParams(temperature=1.5)
     assert session.sampling.thinking == "low", "for the next one"
     session.close()
+
+
+def test_two_windows_change_what_their_users_change(start: Callable[..., Chat]) -> None:
+    here = start()
+    here.ask("one")
+    there = start()
+    conversation = here.session.conversation
+    assert conversation is not None
+    there.session.open(conversation.id)
+    here.session.set_system_prompt("Be brief.")
+    there.session.set_sampling(SamplingParams(temperature=0.1))
+    stored = here.store.conversation(conversation.id)
+    assert (stored.system_prompt, stored.sampling) == ("Be brief.", SamplingParams(temperature=0.1))

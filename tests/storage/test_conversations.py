@@ -57,7 +57,8 @@ def test_opening_a_conversation_does_not_move_it_up(store: ConversationStore, cl
     store.rename(older.conversation_id, "Renamed")
     store.set_head(older.conversation_id, older.id)
     store.set_draft(older.conversation_id, "x")
-    store.set_settings(older.conversation_id, system_prompt="", sampling=SAMPLING, model="other")
+    store.set_sampling(older.conversation_id, SAMPLING)
+    store.set_system_prompt(older.conversation_id, "Be brief.")
     assert [each.id for each in store.conversations()] == [newer.conversation_id, older.conversation_id]
 
 
@@ -162,18 +163,19 @@ def test_the_head_is_a_message_of_the_conversation_or_nothing(store: Conversatio
         store.set_head(mine.conversation_id, other.id)
 
 
-def test_settings_are_replaced_as_a_whole(store: ConversationStore) -> None:
+def test_each_setting_is_stored_by_itself(store: ConversationStore) -> None:
     made = store.create_conversation(model="m", system_prompt="s", sampling=SAMPLING)
-    store.set_settings(made.id, system_prompt="", sampling=None, model="n")
-    found = store.conversation(made.id)
-    assert (found.system_prompt, found.sampling, found.model) == ("", None, "n")
+    store.set_system_prompt(made.id, "t")
+    assert store.conversation(made.id) == msgspec.structs.replace(made, system_prompt="t")
+    store.set_sampling(made.id, None)
+    assert store.conversation(made.id) == msgspec.structs.replace(made, system_prompt="t", sampling=None)
 
 
 @pytest.mark.parametrize("sampling", [SamplingParams(temperature=9.0), SamplingParams(top_p=float("nan"))])
 def test_invalid_sampling_parameters_are_refused(store: ConversationStore, sampling: SamplingParams) -> None:
     made = store.create_conversation()
     with pytest.raises(StorageError) as caught:
-        store.set_settings(made.id, system_prompt="", sampling=sampling, model="")
+        store.set_sampling(made.id, sampling)
     assert caught.value.info.kind == "invalid_settings"
     assert store.conversation(made.id) == made
 
@@ -236,7 +238,8 @@ def test_lone_surrogates_are_replaced_in_every_column(store: ConversationStore) 
     store.rename(made.id, half)
     store.set_draft(made.id, half)
     store.set_new_draft(half)
-    store.set_settings(made.id, system_prompt=half, sampling=None, model=half)
+    store.set_system_prompt(made.id, half)
+    assert store.conversation(made.id).system_prompt == mark
     assert [each.draft for each in store.conversations(filter=half)] == [mark]
     assert store.new_draft() == mark
 

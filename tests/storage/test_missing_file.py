@@ -66,7 +66,7 @@ WRITES: dict[str, Callable[[ConversationStore, int], object]] = {
     "draft": lambda store, it: store.set_draft(it, "typed"),
     "new draft": lambda store, it: store.set_new_draft("typed"),
     "title": lambda store, it: store.rename(it, "Renamed"),
-    "settings": lambda store, it: store.set_settings(it, system_prompt="Be brief.", sampling=None, model=""),
+    "settings": lambda store, it: store.set_system_prompt(it, "Be brief."),
     "deletion": lambda store, it: store.delete(it),
     "partial reply": lambda store, it: store.begin_reply(it, 1, STARTED),
 }

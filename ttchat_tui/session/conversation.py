@@ -54,21 +54,14 @@ class OpenConversation:
     def set_sampling(self, sampling: SamplingParams) -> None:
         """Raises StorageError: the change applies to this session only."""
         self.sampling = sampling
-        self._store_settings()
+        if self.conversation is not None:
+            self._store.set_sampling(self.conversation.id, sampling)
 
     def set_system_prompt(self, text: str) -> None:
         """Raises StorageError: the change applies to this session only."""
         self.system_prompt = text
-        self._store_settings()
-
-    def _store_settings(self) -> None:
         if self.conversation is not None:
-            self._store.set_settings(
-                self.conversation.id,
-                system_prompt=self.system_prompt,
-                sampling=self.sampling,
-                model=self.conversation.model,
-            )
+            self._store.set_system_prompt(self.conversation.id, text)
 
     def add_user_message(self, text: str, model: str, *, queued_id: int | None = None) -> Message:
         """Store a message at the end of the path. The first message also stores the conversation. See the store for

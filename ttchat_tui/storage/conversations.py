@@ -202,18 +202,12 @@ class ConversationStore(Messages):
         )
         return [row["id"] for row in rows]
 
-    def set_settings(
-        self, conversation_id: int, *, system_prompt: str, sampling: SamplingParams | None, model: str
-    ) -> None:
+    def set_sampling(self, conversation_id: int, sampling: SamplingParams | None) -> None:
         """Raises StorageError, kind `invalid_settings`, for parameters out of range."""
-        encoded = encoded_sampling(sampling)
-        self._set(
-            conversation_id,
-            "system_prompt = ?, sampling = ?, model = ?",
-            system_prompt,
-            encoded,
-            model,
-        )
+        self._set(conversation_id, "sampling = ?", encoded_sampling(sampling))
+
+    def set_system_prompt(self, conversation_id: int, text: str) -> None:
+        self._set(conversation_id, "system_prompt = ?", text)
 
     def set_head(self, conversation_id: int, message_id: int | None) -> None:
         """Set the end of the path on screen. Raises StorageError, kind `not_found`, for a message of another conversation."""

@@ -228,7 +228,7 @@ def test_messages_are_marked_together_or_not_at_all(start: Callable[[Script], Ch
     first, gone = chat.session.path
     chat.store.remove_message(gone.id)
     with pytest.raises(StorageError, match="no longer exists"):
-        chat.session.context.mark([first.id, gone.id], "pinned")
+        chat.session.context.mark([first.id, gone.id], LEFT)
     assert chat.session.context.marks() == {}
     assert chat.store.message(first.id).context == ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 
 from tests.fakes import Script
@@ -131,7 +132,9 @@ async def test_a_selected_message_names_its_keys_and_obeys_them(tmp_path: Path) 
         assert len(chat.session.conversations()) == 2
 
 
-async def test_the_tree_shows_jumps_names_and_deletes(tmp_path: Path) -> None:
+async def test_the_tree_shows_jumps_names_and_deletes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chat = ChatApp(tmp_path, Script(replies=REPLIES))
     async with running(chat) as pilot:
         await type_and_send(pilot, chat, "one")
@@ -173,7 +176,17 @@ async def test_the_tree_shows_jumps_names_and_deletes(tmp_path: Path) -> None:
         await pilot.press("delete", "delete")
         assert last_toast(chat) == "Deleted, with the 2 messages that followed. /undo brings it back."
         assert [message.id for message in chat.session.tree()] == [1, first.id]
-        await pilot.press("home", "delete", "delete")
+        with monkeypatch.context() as other_window:
+            other_window.setattr(chat.store.branches, "outline", lambda _: [])
+            await pilot.press("f2", "x", "enter")
+            assert chat.app.screen is chat.screen, "the tree cannot be shown any more"
+            assert (
+                last_toast(chat)
+                == "This conversation no longer exists: it was deleted, perhaps in another window."
+            )
+            await pilot.press("alt+t")
+            assert chat.app.screen is chat.screen
+        await pilot.press("alt+t", "home", "delete", "delete")
         assert chat.session.conversation is None
         assert chat.app.screen is chat.screen, "nothing is left to show"
 

@@ -12,6 +12,7 @@ from textual.widgets import TextArea
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from ttchat_tui.domain.ledger import LedgerRow
+from ttchat_tui.storage.errors import not_found
 from ttchat_tui.ui.screens.ledger import LedgerDialog, SummaryDialog
 from ttchat_tui.ui.widgets.ledger_rows import pieces_of
 
@@ -75,7 +76,13 @@ async def test_while_a_reply_runs_what_was_sent_is_no_draft_any_more(tmp_path: P
         await reply_ended(pilot, chat)
 
 
-async def test_its_keys_pin_leave_out_summarise_and_go_to_a_message(tmp_path: Path) -> None:
+def refuse(*_: object) -> None:
+    raise not_found("This message")
+
+
+async def test_its_keys_pin_leave_out_summarise_and_go_to_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chat = ChatApp(tmp_path, Script(replies=("one two",), context_length=200))
     long = "long " * 50
     async with running(chat) as pilot:
@@ -104,7 +111,12 @@ async def test_its_keys_pin_leave_out_summarise_and_go_to_a_message(tmp_path: Pa
         await pilot.press("alt+c", "home", "down", "s")
         await until(pilot, lambda: isinstance(chat.app.screen, SummaryDialog))
         assert chat.app.screen.query_one(TextArea).text == "one two"
-        await pilot.press(*"So ", "ctrl+s")
+        with monkeypatch.context() as broken:
+            broken.setattr(chat.store.context, "set_summary", refuse)
+            await pilot.press(*"So ", "ctrl+s")
+            await pilot.pause()
+            assert chat.app.screen.query_one(TextArea).text == "So one two", "what was typed is not lost"
+        await pilot.press("ctrl+s")
         await settle(pilot, chat)
         assert chat.session.context.summary is not None
         assert chat.session.context.summary.text == "So one two"

@@ -7,6 +7,7 @@ from ttchat_tui.session.marks import Mark
 from ttchat_tui.session.notices import left_out
 from ttchat_tui.session.past_prompts import PastPrompts
 from ttchat_tui.session.running_reply import CHECKPOINT_S
+from ttchat_tui.session.summary import Summary
 
 __all__ = [
     "CHECKPOINT_S",
@@ -14,6 +15,7 @@ __all__ = [
     "Context",
     "Mark",
     "PastPrompts",
+    "Summary",
     "first_words",
     "left_out",
     "name_of",

@@ -172,9 +172,13 @@ class Branching:
     # --- branches
 
     def outline(self) -> list[OutlineEntry]:
-        """All messages of the conversation on screen, parents before children."""
+        """All messages of the conversation on screen, parents before children. Empty for a new conversation."""
         home_id = self._home().id
-        return [] if home_id is None else self._store.branches.outline(home_id)
+        if home_id is None:
+            return []
+        if entries := self._store.branches.outline(home_id):
+            return entries
+        raise not_found("This conversation")
 
     def differing(self, message: Message) -> list[str]:
         """The names of the sampling parameters in which the versions of a reply differ."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from msgspec import structs
 from textual import events, getters, on
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -15,7 +16,7 @@ from textual.widgets import Button, Static, TextArea
 from ttchat_tui.domain.conversation import ContextMark
 from ttchat_tui.domain.ledger import Ledger
 from ttchat_tui.domain.updates import Update
-from ttchat_tui.session import Context
+from ttchat_tui.session import Context, Summary
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.ledger_rows import LedgerRows
@@ -122,34 +123,31 @@ class LedgerDialog(Dialog[int | str]):
     def show_proposal(self) -> None:
         """Show the summary that the model has written, to be edited and accepted."""
         proposal = self._chat_context.proposal
-        if proposal is None or self.app.screen is not self:
-            return
+        if proposal is not None and self.app.screen is self:
+            self._edit_summary(proposal, is_new=True)
 
+    def _edit_summary(self, summary: Summary, *, is_new: bool) -> None:
         def end(text: str | None) -> None:
-            if text:
-                self._attempt(lambda: self._chat_context.set_summary(proposal.message_id, text))
-            elif text is not None:
+            if text is None:
+                return
+            if is_new and not text:
                 self._chat_context.discard_proposal()
                 self.show_rows()
+            elif not self._attempt(lambda: self._chat_context.set_summary(summary.message_id, text)) and text:
+                self._edit_summary(
+                    structs.replace(summary, text=text), is_new=is_new
+                )  # it cannot be stored now
 
-        self.app.push_screen(SummaryDialog(proposal.text, is_new=True, is_cut=proposal.is_cut), end)
+        self.app.push_screen(SummaryDialog(summary.text, is_new=is_new, is_cut=summary.is_cut), end)
 
-    def _edit_summary(self) -> None:
-        summary = self._chat_context.summary
-        if summary is None:
-            return
-
-        def end(text: str | None) -> None:
-            if text is not None:
-                self._attempt(lambda: self._chat_context.set_summary(summary.message_id, text))
-
-        self.app.push_screen(SummaryDialog(summary.text, is_new=False), end)
-
-    def _attempt(self, action: Callable[[], list[Update]]) -> None:
+    def _attempt(self, action: Callable[[], list[Update]]) -> bool:
+        """Returns whether it succeeded; otherwise a toast says why not."""
         try:
             self._decide(action())
         except StorageError as error:
             self.notify(f"{error.info.message}\n{error.info.cure}".strip(), severity="error", markup=False)
+            return False
+        return True
 
     @on(LedgerRows.Moved)
     def _highlighted(self) -> None:
@@ -158,8 +156,9 @@ class LedgerDialog(Dialog[int | str]):
     @on(LedgerRows.Chosen)
     def _selected(self) -> None:
         row = self._rows.chosen
-        if row is not None and row.kind == "summary":
-            self._edit_summary()
+        summary = self._chat_context.summary
+        if row is not None and row.kind == "summary" and summary is not None:
+            self._edit_summary(summary, is_new=False)
         else:
             self.dismiss(row.message_id if row is not None and row.message_id else None)
 

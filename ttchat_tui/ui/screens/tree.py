@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from ttchat_tui.domain.outline import OutlineEntry
+from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.screens.rename import NameBranch
 from ttchat_tui.ui.screens.tree_list import TreeList
@@ -75,11 +76,16 @@ class TreeScreen(Dialog[int]):
 
     def _read_again(self) -> None:
         """After a change: nothing is left if the conversation was deleted."""
-        self._rows = rows_of(self._outline(), self._open_ids())
-        if not self._rows:
+        try:
+            rows = rows_of(self._outline(), self._open_ids())
+        except StorageError as error:
+            self.notify(error.info.message, severity="error", markup=False)
+            rows = []
+        if not rows:
             self.dismiss(None)
             return
-        self._list.show(self._rows, self._list.highlighted)
+        self._rows = rows
+        self._list.show(rows, self._list.highlighted)
 
     @on(TreeList.Highlighted)
     def _highlighted(self) -> None:

@@ -63,8 +63,8 @@ class SideRequest:
     """Its `max_tokens` also has to hold the thoughts of a reasoning model."""
     on_end: Callable[[SideAnswer], Sequence[Update]]
     """Called once, with the answer or the error, on the session's thread. The error's notice is shown already."""
-    is_enough: Callable[[str], bool] = lambda answer: False
-    """Whether the answer so far, without thoughts, is all that is wanted: it ends there."""
+    is_enough: Callable[[str], bool] | None = None
+    """Whether the answer so far, without thoughts, is all that is wanted: it ends there. None: the model ends it."""
     parts: list[str] = field(default_factory=list[str])
     """The text of the running try so far."""
 
@@ -161,6 +161,8 @@ class SideRequests:
         self._running = None
 
     def _end_if_enough(self, request: SideRequest) -> list[Update]:
+        if request.is_enough is None:
+            return []
         answer = extract_answer("".join(request.parts))
         if not request.is_enough(answer):
             return []

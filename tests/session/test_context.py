@@ -91,7 +91,8 @@ def test_a_summary_takes_the_place_of_what_is_before_it_but_for_pinned_turns() -
 
 @pytest.mark.parametrize("unsent", [{"content": ""}, {"content": "<think>\nhm"}, {"context": LEFT}])
 def test_a_summary_up_to_a_reply_that_is_not_sent_ends_there(unsent: dict[str, str]) -> None:
-    path = path_of(*[""] * 8)
+    marks: list[ContextMark] = [""] * 8
+    path = path_of(*marks)
     path[3] = msgspec.structs.replace(path[3], **unsent)
     assert parts_of(made_of(path, draft="x"), 4, 4096, {}) == ["User: u1\n\nAssistant: a2\n\nUser: u3"]
     path[3] = msgspec.structs.replace(path[3], summary="They counted.")

@@ -19,7 +19,7 @@ from ttchat_tui.domain.events import EngineStateChanged, GenerationFinished, Pro
 from ttchat_tui.domain.ledger import Fate, Ledger, LedgerRow
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import ContextChanged, Notice, PromptCost, ReplyEnded, SummaryWritten
-from ttchat_tui.session.outgoing import SUMMARY_HEADING, Outgoing, outgoing
+from ttchat_tui.session.outgoing import SUMMARY_HEADING, Outgoing, as_said, outgoing
 from ttchat_tui.session.summary import asked_of, parts_of
 from ttchat_tui.storage.errors import StorageError
 
@@ -111,6 +111,11 @@ def test_thoughts_are_apart_from_answers_but_in_the_text_of_a_reply_to_continue(
     )  # fmt: skip
     path[2] = msgspec.structs.replace(path[2], role="assistant", content="<think>\nso\n</think>\n\na3")
     assert made_of(path, draft="x").messages[1] == ChatMessage("assistant", "a2\n\na3", "hm\n\nso")
+
+
+def test_replies_are_split_once_and_messages_of_the_user_are_not_kept() -> None:
+    assert as_said("assistant", "x" * 9) is as_said("assistant", "x" * 9)
+    assert as_said("user", "x" * 9) is not as_said("user", "x" * 9)
 
 
 paths = st.lists(st.sampled_from(["", "", "pinned", "left out"]), max_size=9)

@@ -103,13 +103,16 @@ def outgoing(
     )
 
 
-@lru_cache(32_768)
 def as_said(role: Role, content: str) -> ChatMessage:
-    """A message of a conversation as a model reads it: thoughts are apart from the answer. Remembered for the messages of a
-    long conversation: it is counted at each pause in typing."""
-    if role != "assistant":
-        return ChatMessage(role, content)
-    return ChatMessage(role, extract_answer(content), extract_thoughts(content))
+    """A message of a conversation as a model reads it: thoughts are apart from the answer."""
+    return _reply_as_said(content) if role == "assistant" else ChatMessage(role, content)
+
+
+@lru_cache(32_768)
+def _reply_as_said(content: str) -> ChatMessage:
+    """Remembered for the replies of a long conversation: it is counted at each pause in typing. A user's message, which may
+    have whole files in it, is not."""
+    return ChatMessage("assistant", extract_answer(content), extract_thoughts(content))
 
 
 def _message(parts: Sequence[OutgoingPart]) -> ChatMessage:

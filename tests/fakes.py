@@ -68,6 +68,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """Sampling parameters that the engine says it honours."""
     thinking: tuple[Thinking, ...] = ()
     """What the engine says of thinking."""
+    logprobs: bool = False
+    """Each token comes with made-up probabilities."""
     notes: tuple[str, ...] = ()
     """Notes of a load."""
     refuses: tuple[str, Capabilities] | None = None
@@ -170,6 +172,7 @@ class ScriptedEngine:
             capabilities=Capabilities(
                 sampling=self.script.honours,
                 thinking=self.script.thinking,
+                logprobs=self.script.logprobs,
                 kv_reuse=True,
                 batch_sizes=self.script.batch_sizes,
             ),
@@ -203,11 +206,9 @@ class ScriptedEngine:
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         self.calls.append("generate")
         self.requests.append(request)
-        reply = ScriptedReply(request, self.script.context_length)
-        rows = [
-            reply,
-            *(ScriptedReply(request, self.script.context_length, row) for row in range(1, request.rows)),
-        ]
+        length, has_logprobs = self.script.context_length, self.script.logprobs
+        rows = [ScriptedReply(request, length, row, has_logprobs=has_logprobs) for row in range(request.rows)]
+        reply = rows[0]
         try:
             self._require_model()
             require_rows(request.rows, self.script.batch_sizes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from zlib import crc32
@@ -16,6 +17,7 @@ from ttchat_tui.domain.events import (
     TokenEvent,
 )
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
+from ttchat_tui.domain.recording import ALTERNATIVES, Cut, Distribution, packed
 from ttchat_tui.domain.sampling import SamplingParams
 
 PREFILL_S, STEP_S = 0.1, 0.02
@@ -25,7 +27,9 @@ PREFILL_S, STEP_S = 0.1, 0.02
 class ScriptedReply:
     """One reply as it grows: ids, made-up times, and the text that may be the start of a stop string."""
 
-    def __init__(self, request: GenerationRequest, context_length: int, row: int = 0) -> None:
+    def __init__(
+        self, request: GenerationRequest, context_length: int, row: int = 0, *, has_logprobs: bool = False
+    ) -> None:
         self.request = request
         self.row = row
         candidate = request.candidates[row - 1] if row else None
@@ -37,6 +41,7 @@ class ScriptedReply:
         self.dropped = 0
         self.count = 0
         self.is_stopped = False
+        self.has_logprobs = has_logprobs
         self._held = ""
 
     def started(self) -> GenerationStarted:
@@ -48,12 +53,20 @@ class ScriptedReply:
     def token(self, text: str, control: GenerationControl) -> TokenEvent:
         time_s = PREFILL_S + STEP_S * self.count
         self.count += 1
-        return TokenEvent(
+        event = TokenEvent(
             self.request.id,
             (token_id(text),),
             self._release(text, self.sampling(control).stop),
             (time_s,),
             row=self.row,
+        )
+        if self.request.record == "off":
+            return event
+        if not self.has_logprobs:
+            return msgspec.structs.replace(event, pieces={token_id(text): text.encode()})
+        logprob, distribution, pieces = made_up(text, self.count)
+        return msgspec.structs.replace(
+            event, logprobs=(logprob,), distributions=(distribution,), pieces=pieces
         )
 
     def end(self, sampling: SamplingParams) -> FinishReason | None:
@@ -97,6 +110,21 @@ class ScriptedReply:
             total_s=PREFILL_S + STEP_S * max(0, n - 1),
             dropped_messages=self.dropped,
         )
+
+
+def made_up(text: str, count: int) -> tuple[float, Distribution, dict[int, bytes]]:
+    """The log-probability of the `count`-th token, its distribution, and the pieces in it: twenty tokens, each half as
+    probable as the one before. The chosen one is the most probable, every third time the second. Top-p leaves three."""
+    rank = int(count % 3 == 0)
+    others = [f" other{number}" for number in range(ALTERNATIVES - 1)]
+    words = [*others[:rank], text, *others[rank:]]
+    logprobs = [-(place + 1) * math.log(2) for place in range(ALTERNATIVES)]
+    ids = [token_id(word) for word in words]
+    cuts: list[Cut] = ["kept" if place < 3 else "top-p" for place in range(ALTERNATIVES)]
+    entropy = -sum(each * math.exp(each) for each in logprobs)
+    distribution = Distribution(rank, entropy, packed(list(zip(ids, logprobs, cuts, strict=True))))
+    pieces = {each: word.encode() for each, word in zip(ids, words, strict=True)}
+    return logprobs[rank], distribution, pieces
 
 
 def batch_finished(rows: Sequence[ScriptedReply]) -> GenerationFinished:

@@ -9,6 +9,8 @@ import msgspec
 from tests.ui.chat_app import ChatApp, running, until
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import PrefillProgress, TokenEvent
+from ttchat_tui.domain.recording import Distribution, SamplingChange
+from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.ui.engine_pump import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, merge_tokens, next_pause_s
 
 
@@ -34,9 +36,32 @@ def test_adjacent_token_events_of_a_request_are_merged_without_loss() -> None:
     ]
 
 
-def test_an_event_has_logprobs_for_all_its_tokens_or_for_none() -> None:
+def test_a_merged_event_says_which_tokens_have_no_logprob() -> None:
     drawn_by_a_device = msgspec.structs.replace(token(2), logprobs=())
-    assert [event.logprobs for event in merge_tokens([token(1), drawn_by_a_device])] == [()]  # type: ignore[union-attr]
+    (event,) = merge_tokens([token(1), drawn_by_a_device])
+    assert isinstance(event, TokenEvent)
+    assert event.logprobs == (-0.5, None)
+
+
+def test_what_is_recorded_keeps_its_token_when_events_are_merged() -> None:
+    first, third = Distribution(0, 0.5, b""), Distribution(3, 1.5, b"")
+    warmer = SamplingParams(temperature=1.5)
+    (event,) = merge_tokens(
+        [
+            msgspec.structs.replace(token(1), distributions=(first,), pieces={1: b"a"}),
+            token(2),
+            msgspec.structs.replace(
+                token(3),
+                distributions=(third,),
+                pieces={3: b"c"},
+                sampling_changes=(SamplingChange(0, warmer),),
+            ),
+        ]
+    )
+    assert isinstance(event, TokenEvent)
+    assert event.distributions == (first, None, third)
+    assert event.pieces == {1: b"a", 3: b"c"}
+    assert event.sampling_changes == (SamplingChange(2, warmer),)
 
 
 def test_an_event_says_of_each_token_whether_it_was_drafted() -> None:

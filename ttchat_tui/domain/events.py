@@ -10,6 +10,7 @@ import msgspec
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo
+from ttchat_tui.domain.recording import Distribution, SamplingChange
 
 EngineState: TypeAlias = Literal["empty", "loading", "ready", "generating", "unloading", "failed"]
 
@@ -117,8 +118,9 @@ class TokenEvent(msgspec.Struct, frozen=True, tag=True):
     times_s: tuple[float, ...]
     """One for each token, or for each chunk of a server that does not count tokens: seconds since the engine received the
     request."""
-    logprobs: tuple[float, ...] = ()
-    """Natural logarithm of each token's probability before truncation and temperature, if the engine reports it."""
+    logprobs: tuple[float | None, ...] = ()
+    """Natural logarithm of each token's probability before truncation and temperature, if the engine reports it. None: the
+    logits of this one were never seen, as a device drew it."""
     drafted: tuple[bool, ...] = ()
     """For each time whether speculation drafted the token, so that it came from the same forward as the one before it.
     Empty if none was drafted."""
@@ -126,6 +128,12 @@ class TokenEvent(msgspec.Struct, frozen=True, tag=True):
     """The row of a batch; 0 without candidates."""
     ends_thought: bool = False
     """A thought that began with the reply ends in `text`. Its opening tag (`thoughts.OPENING`) belongs before the reply."""
+    distributions: tuple[Distribution | None, ...] = ()
+    """For each token what the request's `record` asks for, as far as it is known; empty: nothing is."""
+    pieces: dict[int, bytes] = {}
+    """The bytes of tokens and alternatives that are in no earlier event of this row. Empty if nothing is recorded."""
+    sampling_changes: tuple[SamplingChange, ...] = ()
+    """Tokens of this event from which on other parameters applied."""
 
 
 class RowFinished(msgspec.Struct, frozen=True, tag=True):

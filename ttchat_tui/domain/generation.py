@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.recording import RecordLevel
 from ttchat_tui.domain.sampling import SamplingParams
 
 FinishReason: TypeAlias = Literal["stop", "length", "context", "cancelled", "error"]
@@ -53,6 +54,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     character. Ids that do not decode to the message's text are ignored."""
     candidates: tuple[Candidate, ...] = ()
     """Rows 1, 2 … of the batch. Row 0 has the request's own seed and sampling."""
+    record: RecordLevel = "off"
+    """What is recorded of each token, of every row."""
 
     @property
     def rows(self) -> int:

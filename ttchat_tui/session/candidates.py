@@ -12,6 +12,7 @@ from ttchat_tui.domain.events import GenerationFinished, RowFinished, TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import normalised
+from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.thought_meter import ThoughtMeter
 from ttchat_tui.storage.conversations import ConversationStore
 
@@ -43,14 +44,18 @@ class _CandidateRow(msgspec.Struct):
     thoughts: ThoughtMeter
     parts: list[str] = []
     token_ids: list[int] = []
+    recorder: Recorder | None = None
     end: RowFinished | None = None
 
 
 class CandidateRows:
     """The rows of one request. Row 0 streams as a reply like any other: only its end is kept here."""
 
-    def __init__(self, candidates: tuple[Candidate, ...]) -> None:
-        self._rows = [_CandidateRow(candidate.seed, ThoughtMeter()) for candidate in candidates]
+    def __init__(self, candidates: tuple[Candidate, ...], *, is_recorded: bool = False) -> None:
+        self._rows = [
+            _CandidateRow(candidate.seed, ThoughtMeter(), recorder=Recorder() if is_recorded else None)
+            for candidate in candidates
+        ]
         self.first_end: RowFinished | None = None
         """How row 0 ended."""
 
@@ -59,6 +64,8 @@ class CandidateRows:
         row.thoughts.add(event)
         row.parts.append(event.text)
         row.token_ids.extend(event.token_ids)
+        if row.recorder is not None:
+            row.recorder.add(event)
 
     def end_row(self, event: RowFinished) -> None:
         if event.row == 0:
@@ -99,7 +106,8 @@ class CandidateRows:
                 stats=msgspec.structs.replace(end.stats, thoughts=row.thoughts.figures),
                 error=end.error.message if end.error else "",
             )
-            stored.append(store.finish_reply(begun.id, normalised(text), status_of(end), ended))
+            recorded = row.recorder.unwritten() if row.recorder is not None else ()
+            stored.append(store.finish_reply(begun.id, normalised(text), status_of(end), ended, recorded))
         if stored:
             store.set_head(first.conversation_id, first.id)
         return tuple(stored)

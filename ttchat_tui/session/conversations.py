@@ -13,6 +13,7 @@ from ttchat_tui.domain.conversation import Conversation, ListedConversation, Mes
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.model_spec import EngineInfo
+from ttchat_tui.domain.recording import RecordLevel
 from ttchat_tui.domain.sampling import SamplingParams, checked
 from ttchat_tui.domain.search import Search
 from ttchat_tui.domain.updates import (
@@ -33,6 +34,7 @@ from ttchat_tui.session.message_queue import MessageQueue
 from ttchat_tui.session.notices import not_sent
 from ttchat_tui.session.organising import Organising
 from ttchat_tui.session.past_prompts import PastPrompts
+from ttchat_tui.session.recordings import RecordedReplies
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.session.reply_writer import ReplyWriter
 from ttchat_tui.session.running_reply import RunningReply
@@ -55,11 +57,12 @@ class Conversations:
         expected_sampling: Callable[[str], SamplingParams | None] = lambda model: None,
         system_prompt: str = "",
         search: Callable[[], Search] | None = None,
+        record: RecordLevel = "full",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`default_sampling` applies the user's config to the model's recommendation (its argument). Until the model is
         loaded, that is `expected_sampling` of its name. `search` makes the search on first use; None: there is none, since
-        nothing is kept on disk."""
+        nothing is kept on disk. `record`: what is recorded of each token of a reply."""
         self._store = store
         self._host = host
         self.model = model
@@ -73,8 +76,15 @@ class Conversations:
         self._writer = ReplyWriter(store, clock)
         self.side_requests = SideRequests(host, lambda: not self.is_busy)
         self._runner = ReplyRunner(
-            store, host, self._writer, lambda home: home is self._opened, clock, self.side_requests.give_way
+            store,
+            host,
+            self._writer,
+            lambda home: home is self._opened,
+            clock,
+            self.side_requests.give_way,
+            record,
         )
+        self.recordings = RecordedReplies(store, lambda: self._runner.running)
         self.queue = MessageQueue(store, self._begin_next, self._leave_empty)
         self.prompts = PastPrompts(store, lambda: self.search)
         self.organising = Organising(store, self._refresh)

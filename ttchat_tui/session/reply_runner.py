@@ -22,6 +22,7 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import Candidate, FinishReason, GenerationRequest
 from ttchat_tui.domain.meter import Meter
+from ttchat_tui.domain.recording import RecordLevel
 from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import (
@@ -46,6 +47,7 @@ from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session.candidates import draw_candidates, fresh_seed
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.elsewhere import out_of_sight
+from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.reply_writer import ReplyWriter
 from ttchat_tui.session.running_reply import RunningReply
 from ttchat_tui.storage.conversations import ConversationStore
@@ -76,9 +78,11 @@ class ReplyRunner:
         is_shown: Callable[[OpenConversation], bool],
         clock: Callable[[], float],
         give_way: Callable[[], None],
+        record: RecordLevel = "full",
     ) -> None:
         """
         Args:
+            record: what is recorded of each token.
             is_shown: whether a conversation is on screen. Of others only the start and the end are reported.
             give_way: called before each reply: other work in the engine ends.
         """
@@ -88,6 +92,7 @@ class ReplyRunner:
         self._is_shown = is_shown
         self._clock = clock
         self._give_way = give_way
+        self._record: RecordLevel = record
         self.running: RunningReply | None = None
         self.last_answered: OpenConversation | None = None
         """The conversation of the running or the last reply: its prompt is in the engine's cache."""
@@ -169,6 +174,7 @@ class ReplyRunner:
             continue_last=continued is not None,
             written_ids=continued.reply.token_ids if continued and continued.reply else (),
             candidates=candidates,
+            record=self._record,
         )
         self.meter = Meter()
         self._give_way()
@@ -184,8 +190,16 @@ class ReplyRunner:
             settings=settings,
             continued=continued,
             now=self._clock(),
+            recorder=self._new_recorder(continued),
         )
         return self._for_screen(home, [ReplyBegan(message)])
+
+    def _new_recorder(self, continued: Message | None) -> Recorder | None:
+        if self._record == "off":
+            return None
+        if continued is None or continued.reply is None:
+            return Recorder()
+        return Recorder(max(len(continued.reply.token_ids), self._store.recordings.end_of(continued.id)))
 
     def _for_screen(self, home: OpenConversation, updates: list[Update]) -> list[Update]:
         return updates if self._is_shown(home) else out_of_sight(home, updates, is_over=self.running is None)
@@ -335,7 +349,7 @@ class ReplyRunner:
     ) -> list[Update]:
         """Store the finished reply. If that fails, it stays on screen and `tick` retries."""
         self.running = None
-        message, notices = self._writer.finish(running.home, running.ended(status, record))
+        message, notices = self._writer.finish(running.home, running.ended(status, record), running.recorder)
         return [ReplyEnded(message, error), ConversationsChanged(), *notices]
 
     def _end_as_before(self, running: RunningReply) -> list[Update]:

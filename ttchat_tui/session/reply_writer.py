@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -11,9 +11,11 @@ from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.session.conversation import OpenConversation
+from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.running_reply import CHECKPOINT_S, LONGEST_BACKOFF_S, RunningReply
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.recordings import StoredPart
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ class ReplyWriter:
     def __init__(self, store: ConversationStore, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        self._unsaved: dict[int, Message] = {}
+        self._unsaved: dict[int, tuple[Message, Sequence[StoredPart]]] = {}
         self._backoff_s = CHECKPOINT_S
         self._due = 0.0
         self._reported_kind = ""
@@ -36,7 +38,7 @@ class ReplyWriter:
 
     def overlay(self, home: OpenConversation) -> None:
         """Add finished replies that are not on disk to the path of a conversation that was just read."""
-        for message in self._unsaved.values():
+        for message, _ in self._unsaved.values():
             home.replace(message)
 
     def tick(self, running: RunningReply | None) -> list[Update]:
@@ -53,14 +55,17 @@ class ReplyWriter:
         notice = self._store.pop_file_notice()
         return [Notice(notice)] if notice is not None else []
 
-    def finish(self, home: OpenConversation, message: Message) -> tuple[Message, list[Update]]:
-        """Store a finished reply of `home`. If that fails, it stays on screen, the failure is reported, and `tick`
-        retries."""
+    def finish(
+        self, home: OpenConversation, message: Message, recorder: Recorder | None
+    ) -> tuple[Message, list[Update]]:
+        """Store a finished reply of `home` with its recording. If that fails, it stays on screen, the failure is reported,
+        and `tick` retries."""
         notices: list[Update] = []
+        recorded = recorder.unwritten() if recorder is not None else ()
         try:
-            message = self._write(message)
+            message = self._write(message, recorded)
         except StorageError as failure:
-            self._unsaved[message.id] = message
+            self._unsaved[message.id] = message, recorded
             self._due = self._clock() + self._backoff_s
             notices = self.report_once(failure.info)
         else:
@@ -78,8 +83,8 @@ class ReplyWriter:
             return False
         self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
         self._due = self._clock() + self._backoff_s
-        for message in list(self._unsaved.values()):
-            self._write(message)
+        for message, recorded in list(self._unsaved.values()):
+            self._write(message, recorded)
             del self._unsaved[message.id]
         self._backoff_s = CHECKPOINT_S
         return True
@@ -100,10 +105,10 @@ class ReplyWriter:
         self._reported_kind = error.kind
         return [Notice(error)]
 
-    def _write(self, message: Message) -> Message:
+    def _write(self, message: Message, recorded: Sequence[StoredPart]) -> Message:
         """One UPDATE with the whole reply. Raises StorageError."""
         assert message.reply is not None
-        return self._store.finish_reply(message.id, message.content, message.status, message.reply)
+        return self._store.finish_reply(message.id, message.content, message.status, message.reply, recorded)
 
 
 def _refresh(home: OpenConversation) -> None:

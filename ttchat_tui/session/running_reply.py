@@ -15,6 +15,7 @@ from ttchat_tui.domain.sampling import TEMPLATE_FIELDS, SamplingParams
 from ttchat_tui.domain.thoughts import OPENING, normalised
 from ttchat_tui.session.candidates import CandidateRows
 from ttchat_tui.session.conversation import OpenConversation
+from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.thought_meter import ThoughtMeter
 from ttchat_tui.storage.conversations import ConversationStore
 
@@ -44,6 +45,7 @@ class RunningReply:
         settings: ReplySettings = NO_SETTINGS,
         continued: Message | None = None,
         now: float = 0.0,
+        recorder: Recorder | None = None,
     ) -> None:
         """
         Args:
@@ -55,6 +57,7 @@ class RunningReply:
             settings: of this reply alone.
             continued: the row before it was continued; restored if nothing is added.
             now: the session's clock, seconds.
+            recorder: None: nothing is recorded.
         """
         assert message.reply is not None
         self.home = home
@@ -67,7 +70,8 @@ class RunningReply:
         self.settings = settings
         self.continued = continued
         self.record: ReplyRecord = message.reply
-        self.candidates = CandidateRows(request.candidates)
+        self.recorder = recorder
+        self.candidates = CandidateRows(request.candidates, is_recorded=recorder is not None)
         known = continued.reply.stats if continued and continued.reply else None
         self.thoughts = ThoughtMeter(message.content, known.thoughts if known else ())
         self._parts = [message.content] if message.content else []
@@ -96,6 +100,8 @@ class RunningReply:
             self._parts.insert(0, OPENING)
         self._parts.append(event.text)
         self._token_ids.extend(event.token_ids)
+        if self.recorder is not None:
+            self.recorder.add(event)
         self._is_dirty = True
 
     def add_held_back(self, text: str) -> None:
@@ -112,7 +118,10 @@ class RunningReply:
             return False
         self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
         try:
-            store.checkpoint(self.message.id, self.text, tuple(self._token_ids))
+            recorded = self.recorder.unwritten() if self.recorder is not None else ()
+            store.checkpoint(self.message.id, self.text, tuple(self._token_ids), recorded)
+            if self.recorder is not None:
+                self.recorder.note_written()
             self._backoff_s = CHECKPOINT_S
             self._is_dirty = False
         finally:

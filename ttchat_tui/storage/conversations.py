@@ -21,6 +21,7 @@ from ttchat_tui.storage.errors import not_found
 from ttchat_tui.storage.listing import Listing
 from ttchat_tui.storage.messages import Messages, deletion_time, update_conversation
 from ttchat_tui.storage.queue import StoredQueue
+from ttchat_tui.storage.recordings import Recordings
 from ttchat_tui.storage.rows import CONVERSATION_COLUMNS, conversation_from, encoded_sampling, text_from
 
 StoreMode: TypeAlias = Literal["read-write", "read-only", "memory"]
@@ -60,6 +61,7 @@ class ConversationStore(Messages):
         self.branches = Branches(database, clock)
         self._listing = Listing(database)
         self.context = ContextMarks(database)
+        self.recordings = Recordings(database)
         self.mode: StoreMode = mode
         self.notice = notice
 

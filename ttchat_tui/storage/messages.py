@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ttchat_tui.domain.conversation import Conversation, Message, MessageStatus, ReplyRecord
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.database import Database, Transaction, Value
 from ttchat_tui.storage.errors import StorageError, not_found
+from ttchat_tui.storage.recordings import StoredPart, write_parts
 from ttchat_tui.storage.rows import (
     MESSAGE_COLUMNS,
     encoded_ids,
@@ -183,22 +184,35 @@ class Messages:
             )
         return self.message(message_id)
 
-    def checkpoint(self, message_id: int, content: str, token_ids: tuple[int, ...]) -> None:
-        """Store the reply so far, without statistics: those of an earlier part are outdated.
+    def checkpoint(
+        self,
+        message_id: int,
+        content: str,
+        token_ids: tuple[int, ...],
+        recorded: Sequence[StoredPart] = (),
+    ) -> None:
+        """Store the reply so far and what was recorded of it, without statistics: those of an earlier part are outdated.
 
         A reply that is no longer streaming is not changed.
         """
         with self._database.transaction() as transaction:
-            transaction.execute(
+            updated = transaction.execute(
                 "UPDATE messages SET content = ?, token_ids = ?, written_at = ?, stats = NULL"
                 " WHERE id = ? AND status = 'streaming'",
                 (content, encoded_ids(token_ids), self._clock(), message_id),
             )
+            if updated.rowcount:
+                write_parts(transaction, message_id, recorded)
 
     def finish_reply(
-        self, message_id: int, content: str, status: MessageStatus, record: ReplyRecord
+        self,
+        message_id: int,
+        content: str,
+        status: MessageStatus,
+        record: ReplyRecord,
+        recorded: Sequence[StoredPart] = (),
     ) -> Message:
-        """Store a complete reply. On return it is safe from a power loss. `status` is not `streaming`."""
+        """Store a complete reply, and what was recorded of it since the last checkpoint. On return it is safe from a power loss. `status` is not `streaming`."""
         now = self._clock()
         sampling = encoded_sampling(record.sampling)
         with self._database.transaction(is_durable=True) as transaction:
@@ -218,6 +232,7 @@ class Messages:
                 " WHERE id = (SELECT conversation_id FROM messages WHERE id = ?)",
                 (now, record.model, message_id),
             )
+            write_parts(transaction, message_id, recorded)
         return self.message(message_id)
 
     def resume_reply(self, message_id: int) -> Message:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any
 
 import msgspec
 
 from ttchat_tui.domain.events import EngineEvent, TokenEvent
+from ttchat_tui.domain.recording import SamplingChange
 from ttchat_tui.domain.updates import Update
 from ttchat_tui.session import CHECKPOINT_S, ChatSession
 
@@ -38,16 +41,12 @@ def merge_tokens(events: Sequence[EngineEvent]) -> list[EngineEvent]:
                 token_ids=tuple(token for event in run for token in event.token_ids),
                 text="".join(event.text for event in run),
                 times_s=tuple(time for event in run for time in event.times_s),
-                # Tokens sampled on a device have none: a list with gaps would be assigned to the wrong tokens.
-                logprobs=tuple(value for event in run for value in event.logprobs)
-                if all(event.logprobs for event in run)
-                else (),
-                drafted=tuple(
-                    value for event in run for value in event.drafted or (False,) * len(event.times_s)
-                )
-                if any(event.drafted for event in run)
-                else (),
+                logprobs=_aligned(run, "logprobs", None),
+                drafted=_aligned(run, "drafted", False),
                 ends_thought=any(event.ends_thought for event in run),
+                distributions=_aligned(run, "distributions", None),
+                pieces={token_id: piece for event in run for token_id, piece in event.pieces.items()},
+                sampling_changes=_changes(run),
             )
         )
         run.clear()
@@ -62,6 +61,23 @@ def merge_tokens(events: Sequence[EngineEvent]) -> list[EngineEvent]:
             merged.append(event)
     close_run()
     return merged
+
+
+def _aligned(run: Sequence[TokenEvent], field: str, missing: object) -> tuple[Any, ...]:
+    """That field of all events, with a value for each time: `missing` for an event without. Empty if no event has it."""
+    if not any(getattr(event, field) for event in run):
+        return ()
+    return tuple(value for event in run for value in getattr(event, field) or (missing,) * len(event.times_s))
+
+
+def _changes(run: Sequence[TokenEvent]) -> tuple[SamplingChange, ...]:
+    """The changes of all events, each with its place among the tokens of the run."""
+    before = accumulate((len(event.times_s) for event in run), initial=0)
+    return tuple(
+        msgspec.structs.replace(each, at=at + each.at)
+        for at, event in zip(before, run, strict=False)
+        for each in event.sampling_changes
+    )
 
 
 class EnginePump:

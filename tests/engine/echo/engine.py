@@ -97,7 +97,10 @@ class WordTokenizer:
         ]
 
     def new_decoder(self, *, is_start: bool) -> Utf8Decoder:
-        return Utf8Decoder(lambda token_id: self._words[token_id].encode())
+        return Utf8Decoder(self.piece_of)
+
+    def piece_of(self, token_id: int) -> bytes:
+        return self._words[token_id].encode() if token_id < len(self._words) else b""
 
     def _id(self, word: str) -> int:
         if word not in self._words:

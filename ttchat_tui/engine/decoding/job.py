@@ -46,6 +46,8 @@ class ReplyJob(msgspec.Struct, frozen=True, kw_only=True):
     """Monotonic, in seconds."""
     received_s: float
     """When the request arrived, on `clock`."""
+    piece_of: Callable[[int], bytes] = lambda _token_id: b""
+    """The bytes of a token, or the name of a control token, for the recording."""
     dropped_messages: int = 0
     prefill_chunk: int = PREFILL_CHUNK
 

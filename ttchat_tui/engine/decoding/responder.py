@@ -30,6 +30,8 @@ class ReplyTokenizer(PieceEncoder, Protocol):
 
     def new_decoder(self, *, is_start: bool) -> IncrementalDecoder: ...
 
+    def piece_of(self, token_id: int) -> bytes: ...
+
 
 class Responder:
     """Answers requests with one loaded model. Remembers the ids of each reply for the next prompt."""
@@ -162,6 +164,7 @@ class Responder:
             context_length=self._context_length,
             clock=time.perf_counter,
             received_s=received_s,
+            piece_of=self._tokenizer.piece_of,
             dropped_messages=prompt.dropped,
             prefill_chunk=self._prefill_chunk,
         )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ttchat_tui.domain.events import GenerationFinished, RowFinished, TokenEvent
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.meter import Meter
+from ttchat_tui.domain.recording import Distribution, SamplingChange, ids_of
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.ending import Ending
 from ttchat_tui.engine.decoding.job import ReplyJob, ReplyText
@@ -54,6 +55,7 @@ class ReplyRow(Ending):
         self._sampler: Sampler | None = None
         self._sampling_before = sampling()
         self._sampling_changes = 0
+        self._sent_pieces = set[int]()
 
     def accept(self, output: NDArray[np.float32] | Drawn, *, is_drafted: bool) -> TokenEvent | None:
         """The next token, from the stepper's output: logits [vocab] or a drawn token.
@@ -68,7 +70,11 @@ class ReplyRow(Ending):
             return None
 
     def _accept(self, output: NDArray[np.float32] | Drawn, is_drafted: bool) -> TokenEvent | None:
-        token_id, logprobs = self._draw(output)
+        sampling = self._sampling()
+        is_changed = sampling != self._sampling_before
+        self._sampling_before = sampling
+        self._sampling_changes += is_changed
+        token_id, logprobs, distribution = self._draw(output, sampling)
         if token_id in self._job.stop_ids:
             self.reason = "stop"
             return None
@@ -84,25 +90,42 @@ class ReplyRow(Ending):
             logprobs=logprobs,
             drafted=(True,) if is_drafted else (),
             row=self.number,
+            distributions=(distribution,) if distribution is not None else (),
+            pieces=self._new_pieces(token_id, distribution),
+            sampling_changes=(SamplingChange(0, sampling),) if is_changed else (),
         )
 
-    def _draw(self, output: NDArray[np.float32] | Drawn) -> tuple[int, tuple[float, ...]]:
-        """A token, and its log probability if the host has its logits."""
+    def _draw(
+        self, output: NDArray[np.float32] | Drawn, sampling: SamplingParams
+    ) -> tuple[int, tuple[float, ...], Distribution | None]:
+        """A token, and its log probability and distribution if the host has its logits."""
         if isinstance(output, Drawn):
-            return output.token_id, ()
+            return output.token_id, (), None
         if self._sampler is None:
             self._sampler = Sampler(len(output), self._seed, self._job.prompt_ids)
-        sampled = self._sampler.sample(output, self._sampling())
-        return sampled.token_id, (sampled.logprob,)
+        record = self._job.request.record
+        if record == "off":
+            token_id, logprob = self._sampler.sample(output, sampling)
+            return token_id, (logprob,), None
+        (token_id, logprob), distribution = self._sampler.sample_recorded(
+            output, sampling, with_alternatives=record == "full"
+        )
+        return token_id, (logprob,), distribution
+
+    def _new_pieces(self, token_id: int, distribution: Distribution | None) -> dict[int, bytes]:
+        """The bytes of the token and its alternatives, of those that were not sent yet."""
+        if self._job.request.record == "off":
+            return {}
+        ids = ids_of(distribution.alternatives) if distribution is not None else ()
+        new = {token_id, *ids} - self._sent_pieces
+        self._sent_pieces |= new
+        return {each: self._job.piece_of(each) for each in new}
 
     def check_finished(self) -> None:
         """Set `reason` if the latest token ends the reply."""
-        sampling = self._sampling()
-        self._sampling_changes += sampling != self._sampling_before
-        self._sampling_before = sampling
         if self._text_stream.is_stopped:
             self.reason = "stop"
-        elif self.meter.completion_tokens >= sampling.max_tokens:
+        elif self.meter.completion_tokens >= self._sampling().max_tokens:
             self.reason = "length"
         elif self.meter.context_used >= self._job.context_length:
             self.reason = "context"

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ttchat_tui.domain.recording import ALTERNATIVES, Cut, Distribution, packed
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
 
@@ -28,6 +29,9 @@ Ids: TypeAlias = NDArray[np.intp]
 
 _TINY: Final = 2.0**-126
 """Smallest normal float32: the smallest weight that can be drawn (precision is lost below it) and the lowest temperature."""
+
+_NEVER: Final = np.float32(-200.0)
+"""Below it exp() is 0 in float32."""
 
 _BLOCK: Final = 256
 """Weights per block in the first step of `_draw`."""
@@ -51,6 +55,20 @@ class Sampled(NamedTuple):
     token_id: int
     logprob: float
     """Natural log of its probability in the model's own distribution: no penalty, temperature 1, no truncation."""
+
+
+class _Kept(NamedTuple):
+    """What is left to draw from."""
+
+    ids: Ids
+    """Ascending."""
+    weights: Floats
+    """Their unnormalised probabilities, all above 0."""
+    line: Cut
+    """The rule that cut the most probable token of those that top-k left."""
+    top_k: Ids | None = None
+    """What top-k left, ascending; None: it was off."""
+    is_penalised: bool = False
 
 
 class History:
@@ -118,12 +136,31 @@ class Sampler:
         Raises:
             NoUsableLogits: no token can be drawn.
         """
-        uniform = (int(self._bits.random_raw()) >> 11) * 2.0**-53
         scores = _usable(logits)
-        ids, weights = _candidates(scores, params, self.history)
-        token_id = _draw(ids, weights, uniform)
+        token_id, _ = self._draw(scores, params)
+        return Sampled(token_id, float(scores[token_id]) - _log_total(scores))
+
+    def sample_recorded(
+        self, logits: Floats, params: SamplingParams, *, with_alternatives: bool
+    ) -> tuple[Sampled, Distribution]:
+        """`sample`, and what a recording keeps of the model's own distribution. Raises NoUsableLogits."""
+        scores = _usable(logits)
+        token_id, kept = self._draw(scores, params)
+        log_total, entropy = _log_total_and_entropy(scores)
+        top = _most_probable(scores, kept)
+        distribution = Distribution(
+            rank=_rank(scores, token_id, top),
+            entropy=entropy,
+            alternatives=_alternatives(scores[top] - log_total, top, kept) if with_alternatives else b"",
+        )
+        return Sampled(token_id, float(scores[token_id]) - log_total), distribution
+
+    def _draw(self, scores: Floats, params: SamplingParams) -> tuple[int, _Kept]:
+        uniform = (int(self._bits.random_raw()) >> 11) * 2.0**-53
+        kept = _candidates(scores, params, self.history)
+        token_id = _draw(kept.ids, kept.weights, uniform)
         self.history.add(token_id)
-        return Sampled(token_id, _logprob(scores, token_id))
+        return token_id, kept
 
 
 def distribution(logits: Floats, params: SamplingParams, history: History) -> tuple[Ids, NDArray[np.float64]]:
@@ -134,7 +171,7 @@ def distribution(logits: Floats, params: SamplingParams, history: History) -> tu
     Raises:
         NoUsableLogits: no token can be drawn.
     """
-    ids, weights = _candidates(_usable(logits), params, history)
+    ids, weights, *_ = _candidates(_usable(logits), params, history)
     order = np.lexsort((ids, -weights))
     probabilities = weights[order].astype(np.float64)
     return ids[order], probabilities / probabilities.sum()
@@ -156,11 +193,13 @@ def _usable(logits: Floats) -> Floats:
 
 
 @np.errstate(over="ignore")
-def _candidates(scores: Floats, params: SamplingParams, history: History) -> tuple[Ids, Floats]:
-    """The ids that can be drawn, ascending, and their unnormalised probabilities, all above 0."""
-    scores = _usable(_penalised(scores, params, history))
+def _candidates(own: Floats, params: SamplingParams, history: History) -> _Kept:
+    """What can be drawn. `own`: the model's scores."""
+    scores = _usable(_penalised(own, params, history))
+    is_penalised = scores is not own
     if params.temperature == 0.0:
-        return np.array([scores.argmax()], dtype=np.intp), np.ones(1, dtype=np.float32)
+        first = np.array([scores.argmax()], dtype=np.intp)
+        return _Kept(first, np.ones(1, dtype=np.float32), "temperature", is_penalised=is_penalised)
     top = scores.max()
     ids: Ids | None = None
     if 0 < params.top_k < len(scores):
@@ -168,8 +207,8 @@ def _candidates(scores: Floats, params: SamplingParams, history: History) -> tup
         scores = scores[ids]
     # Dividing after the subtraction keeps the smallest temperature from making a NaN, and the top weight exactly 1.
     weights: Floats = np.exp((scores - top) / np.float32(max(params.temperature, _TINY)))
-    kept = _nucleus(weights, params.top_p, params.min_p)
-    return (kept if ids is None else ids[kept]), weights[kept]
+    kept, line = _nucleus(weights, params.top_p, params.min_p)
+    return _Kept(kept if ids is None else ids[kept], weights[kept], line, ids, is_penalised)
 
 
 def _penalised(scores: Floats, params: SamplingParams, history: History) -> Floats:
@@ -218,8 +257,9 @@ def _kth_highest_at_least(scores: Floats, k: int) -> float:
     return float(np.partition(maxima, groups - k)[groups - k])
 
 
-def _nucleus(weights: Floats, top_p: float, min_p: float) -> Ids:
-    """Positions, ascending, of the smallest set of top weights that holds at least `top_p` of the total.
+def _nucleus(weights: Floats, top_p: float, min_p: float) -> tuple[Ids, Cut]:
+    """Positions, ascending, of the smallest set of top weights that holds at least `top_p` of the total, and the rule that
+    ended it.
 
     Weights below `min_p` are left out too; the largest weight is 1, so at least one position remains. Of equal weights
     at the edge the lower ids stay.
@@ -228,8 +268,9 @@ def _nucleus(weights: Floats, top_p: float, min_p: float) -> Ids:
     1 - top_p, and weights below min_p, since both sets are prefixes of one order; (2) sum the rest into bins by the
     leading bits of the float, which sort as the weights do; (3) sort only the bin in which the sum passes top_p.
     """
+    floor: Cut = "min-p" if min_p >= _TINY else "temperature"
     if top_p >= 1.0:
-        return np.flatnonzero(weights >= max(min_p, _TINY))
+        return np.flatnonzero(weights >= max(min_p, _TINY)), floor
     total = float(weights.sum(dtype=np.float64))
     target = top_p * total
     negligible = (1.0 - top_p) * total / len(weights)
@@ -240,7 +281,8 @@ def _nucleus(weights: Floats, top_p: float, min_p: float) -> Ids:
     from_top = np.cumsum(np.bincount(bins, weights=values)[::-1])
     passed = int(np.searchsorted(from_top, target))
     if passed == len(from_top):
-        return near  # min-p leaves less than top_p, or the sum falls short of it by rounding
+        # min-p leaves less than top_p, or the sum falls short of it by rounding.
+        return near, "top-p" if negligible > max(min_p, _TINY) else floor
     edge = len(from_top) - 1 - passed
     above = float(from_top[passed - 1]) if passed else 0.0
     in_edge = np.flatnonzero(bins == edge)
@@ -248,7 +290,7 @@ def _nucleus(weights: Floats, top_p: float, min_p: float) -> Ids:
     needed = int(np.searchsorted(above + np.cumsum(values[ranked], dtype=np.float64), target)) + 1
     is_kept = bins > edge
     is_kept[ranked[:needed]] = True
-    return near[is_kept]
+    return near[is_kept], "top-p"
 
 
 def _draw(ids: Ids, weights: Floats, uniform: float) -> int:
@@ -262,6 +304,53 @@ def _draw(ids: Ids, weights: Floats, uniform: float) -> int:
     return int(ids[block * _BLOCK + position])
 
 
-def _logprob(scores: Floats, token_id: int) -> float:
+def _log_total(scores: Floats) -> float:
+    """Natural log of the sum of exp(scores): a score minus it is a log-probability."""
     top = scores.max()
-    return float(scores[token_id] - top) - math.log(float(np.exp(scores - top).sum(dtype=np.float64)))
+    return float(top) + math.log(float(np.exp(scores - top).sum(dtype=np.float64)))
+
+
+def _log_total_and_entropy(scores: Floats) -> tuple[float, float]:
+    """`_log_total`, and from the same pass the entropy in nats: log Z minus the mean score."""
+    top = scores.max()
+    shifted = np.maximum(scores - top, _NEVER)
+    weights = np.exp(shifted)
+    total = float(weights.sum(dtype=np.float64))
+    np.multiply(weights, shifted, out=shifted)
+    log_total = math.log(total)
+    return float(top) + log_total, max(0.0, log_total - float(shifted.sum(dtype=np.float64)) / total)
+
+
+def _most_probable(scores: Floats, kept: _Kept) -> Ids:
+    """The ids of the highest scores, highest first, at most `ALTERNATIVES`; without those at -inf."""
+    near = kept.top_k
+    if near is None or kept.is_penalised or len(near) < ALTERNATIVES:
+        near = _top_k(scores, ALTERNATIVES) if len(scores) > ALTERNATIVES else np.arange(len(scores))
+    values = scores[near]
+    order = np.argsort(-values, kind="stable")[:ALTERNATIVES]
+    return near[order[values[order] > -np.inf]]
+
+
+def _rank(scores: Floats, token_id: int, top: Ids) -> int:
+    """How many tokens come before this one. `top`: the first ones."""
+    found = np.flatnonzero(top == token_id)
+    if len(found):
+        return int(found[0])
+    score = scores[token_id]
+    return int((scores > score).sum()) + int((scores[:token_id] == score).sum())
+
+
+def _alternatives(logprobs: Floats, ids: Ids, kept: _Kept) -> bytes:
+    """`ids`, most probable first, with the rule that cut each."""
+    is_kept = _are_in(kept.ids, ids)
+    has_passed_k = is_kept if kept.top_k is None else _are_in(kept.top_k, ids)
+    cuts: list[Cut] = [
+        "kept" if is_drawable else kept.line if has_passed or kept.top_k is None else "top-k"
+        for is_drawable, has_passed in zip(is_kept.tolist(), has_passed_k.tolist(), strict=True)
+    ]
+    return packed(list(zip(ids.tolist(), logprobs.tolist(), cuts, strict=True)))
+
+
+def _are_in(ascending: Ids, ids: Ids) -> NDArray[np.bool_]:
+    places = np.searchsorted(ascending, ids)
+    return ascending[np.minimum(places, len(ascending) - 1)] == ids

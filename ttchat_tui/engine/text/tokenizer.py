@@ -89,6 +89,11 @@ class ChatTokenizer:
             known = self._bytes[token_id] = self._spell(token_id)
         return known
 
+    def piece_of(self, token_id: int) -> bytes:
+        """The UTF-8 bytes of a token; of a control token its name."""
+        added = self._added.get(token_id)
+        return self.token_bytes(token_id) if added is None else added.content.encode()
+
     def _encode_piece(self, pieces: Sequence[PromptPiece], index: int) -> tuple[int, ...]:
         text, is_control = pieces[index]
         if is_control:

@@ -1,0 +1,158 @@
+"""The recording of a reply: what the model and the sampler did at each token.
+
+Standard library and msgspec only: engines fill it, the session stores it, the screen reads it.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, TypeAlias, get_args
+
+import msgspec
+
+from ttchat_tui.domain.sampling import SamplingParams
+
+RecordLevel: TypeAlias = Literal["full", "chosen", "off"]
+"""full: everything · chosen: log-probability, rank and entropy, without the alternatives · off: nothing is recorded."""
+
+Cut: TypeAlias = Literal["kept", "temperature", "top-k", "top-p", "min-p", "unknown"]
+"""What the sampler did with an alternative: it could be drawn, or the rule that cut it, in the order in which the sampler
+applies its rules. temperature: 0 is greedy, and a low one leaves a share too small to draw. Of top-p and min-p the one that
+cuts more is named. unknown: a server does not say."""
+
+ALTERNATIVES: Final = 20
+"""The most alternatives of a token that are recorded, the chosen one among them if it is one of the most probable."""
+
+STEPS_PER_NAT: Final = 64
+"""Precision of the alternatives' log-probabilities: they are off by at most 1/128 nat, 0.8 % of a probability."""
+
+CUTS: Final[tuple[Cut, ...]] = get_args(Cut)
+_CODES: Final = {cut: code for code, cut in enumerate(CUTS)}
+_LOWEST: Final = 0xFFFF
+_PACKED_BYTES: Final = 7
+
+
+class Alternative(msgspec.Struct, frozen=True):
+    """A token that the model might have written."""
+
+    token_id: int
+    """A key of `Recording.pieces`; negative for a piece of a server that sends no ids."""
+    logprob: float
+    """Natural logarithm of its probability in the model's own distribution: no penalty, temperature 1, no truncation."""
+    cut: Cut
+
+
+class Distribution(msgspec.Struct, frozen=True, array_like=True):
+    """What an engine records of the distribution that a token was drawn from."""
+
+    rank: int | None
+    """How many tokens were more probable in the model's own distribution, of equal ones those with lower ids. None: the
+    server does not list it."""
+    entropy: float | None
+    """Of the model's own distribution, in nats. None: unknown, as a server lists the most probable tokens only."""
+    alternatives: bytes = b""
+    """See `packed`."""
+    token_id: int | None = None
+    """The key of the token's piece; None: it is in the event's `token_ids`."""
+
+
+class SamplingChange(msgspec.Struct, frozen=True):
+    at: int
+    """The first token that was drawn with the new parameters; 0 is the first one of the reply (in an event: of the event)."""
+    sampling: SamplingParams
+
+
+class RecordedToken(msgspec.Struct, frozen=True):
+    """One token of a reply, or a chunk of a server that does not count tokens."""
+
+    token_id: int
+    """A key of `Recording.pieces`; negative where there is no id."""
+    time_s: float
+    """When it came, in seconds since the engine received the request."""
+    is_drafted: bool = False
+    """Speculation drafted it: it came from the same forward as the token before it."""
+    logprob: float | None = None
+    """As `Alternative.logprob`. None: its logits were never seen, because a card drew it or a server does not report it."""
+    rank: int | None = None
+    entropy: float | None = None
+    """As in `Distribution`."""
+    alternatives: bytes = b""
+    """See `alternatives_of`. Empty: not recorded."""
+
+
+class Recording(msgspec.Struct, frozen=True):
+    """Of one reply. Tokens before the first recorded one (of a reply that the user began, say) are not in it."""
+
+    tokens: Sequence[RecordedToken] = ()
+    first: int = 0
+    """Number of tokens of the reply before `tokens[0]`."""
+    changes: Sequence[SamplingChange] = ()
+    """In order; before the first one, the reply's own parameters apply."""
+    pieces: Mapping[int, bytes] = {}
+    """The bytes of every token and alternative. A control token has its name. One token may be a part of a character."""
+
+    def piece_of(self, token_id: int) -> bytes:
+        return self.pieces.get(token_id, b"")
+
+    def sampling_at(self, index: int, own: SamplingParams) -> SamplingParams:
+        """The parameters that token `index` of the reply was drawn with; `own`: those of the reply's record."""
+        return next((each.sampling for each in reversed(self.changes) if each.at <= index), own)
+
+
+def text_id(piece: bytes, taken: Mapping[int, bytes]) -> int:
+    """A negative id for a piece without one, the same in every reply unless another piece in `taken` has it."""
+    token_id = -1 - (zlib.crc32(piece) & 0x7FFF_FFFF)
+    while taken.get(token_id, piece) != piece:
+        token_id = -1 - (-token_id & 0x7FFF_FFFF)
+    return token_id
+
+
+NOT_RECORDED: Final = text_id(b"", {})
+"""The id of a token in a gap: a part of the reply that was generated without a recording."""
+
+
+def packed(alternatives: Sequence[tuple[int, float, Cut]]) -> bytes:
+    """Alternatives as (id, log-probability, cut), the most probable first, in 7 bytes each.
+
+    Three columns, little-endian: ids as int32; log-probabilities in steps of 1/64 nat, each as the difference to the one
+    before, as uint16 (nothing is below -1,023 nats); cuts as bytes.
+    """
+    before, steps = 0, list[int]()
+    for _, logprob, _ in alternatives:
+        step = max(before, min(round(-logprob * STEPS_PER_NAT), _LOWEST))
+        steps.append(step - before)
+        before = step
+    count = len(steps)
+    ids = [token_id for token_id, _, _ in alternatives]
+    cuts = bytes([_CODES[cut] for _, _, cut in alternatives])
+    return struct.pack(f"<{count}i{count}H", *ids, *steps) + cuts
+
+
+def ids_of(alternatives: bytes) -> tuple[int, ...]:
+    """The first column of `packed`."""
+    return struct.unpack_from(f"<{len(alternatives) // _PACKED_BYTES}i", alternatives)
+
+
+def steps_of(alternatives: bytes) -> bytes:
+    """The second column of `packed`."""
+    count = len(alternatives) // _PACKED_BYTES
+    return alternatives[4 * count : 6 * count]
+
+
+def cuts_of(alternatives: bytes) -> bytes:
+    """The third column of `packed`."""
+    return alternatives[6 * (len(alternatives) // _PACKED_BYTES) :]
+
+
+def alternatives_of(token: RecordedToken) -> tuple[Alternative, ...]:
+    """The alternatives of a token, most probable first."""
+    data = token.alternatives
+    ids, steps = ids_of(data), struct.unpack(f"<{len(data) // _PACKED_BYTES}H", steps_of(data))
+    found, step = list[Alternative](), 0
+    for token_id, more, code in zip(ids, steps, cuts_of(data), strict=True):
+        step += more
+        cut = CUTS[code] if code < len(CUTS) else "unknown"
+        found.append(Alternative(token_id, -step / STEPS_PER_NAT, cut))
+    return tuple(found)

@@ -1,0 +1,98 @@
+"""The recording of a running reply, as its events come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from ttchat_tui.domain.events import TokenEvent
+from ttchat_tui.domain.recording import RecordedToken, Recording, SamplingChange, text_id
+from ttchat_tui.storage.recordings import StoredPart, encoded
+
+PART_TOKENS: Final = 512
+"""Tokens of a stored part. A checkpoint encodes the last part anew, which takes a few milliseconds at most."""
+
+
+class _Mark(NamedTuple):
+    """How much there was when a part began."""
+
+    tokens: int = 0
+    changes: int = 0
+
+
+class Recorder:
+    """Takes token events; gives the recording so far, and the parts of it that are to be stored."""
+
+    def __init__(self, first: int = 0) -> None:
+        """`first`: tokens of the reply that are there already."""
+        self._first = first
+        self._tokens: list[RecordedToken] = []
+        self._changes: list[SamplingChange] = []
+        self._pieces: dict[int, bytes] = {}
+        self._parts = [_Mark()]
+        self._written = 0
+        """Parts that are complete and stored."""
+
+    @property
+    def first(self) -> int:
+        """Tokens of the reply before the first one that it takes."""
+        return self._first
+
+    @property
+    def recording(self) -> Recording:
+        """A view: it grows with the reply."""
+        return Recording(self._tokens, self._first, self._changes, self._pieces)
+
+    def add(self, event: TokenEvent) -> None:
+        at = self._first + len(self._tokens)
+        self._changes += [SamplingChange(at + each.at, each.sampling) for each in event.sampling_changes]
+        self._pieces.update(event.pieces)
+        self._tokens += self._tokens_of(event)
+        if len(self._tokens) - self._parts[-1].tokens >= PART_TOKENS:
+            self._parts.append(self._mark())
+
+    def unwritten(self) -> tuple[StoredPart, ...]:
+        """The parts that are not stored, or not in full. Raises StorageError: see `encoded`."""
+        marks = [*self._parts[self._written :], self._mark()]
+        return tuple(
+            encoded(self._between(begin, end)) for begin, end in pairwise(marks) if begin.tokens < end.tokens
+        )
+
+    def note_written(self) -> None:
+        """What `unwritten` returned is stored, and nothing was added since."""
+        self._written = len(self._parts) - 1
+
+    def _mark(self) -> _Mark:
+        return _Mark(len(self._tokens), len(self._changes))
+
+    def _between(self, begin: _Mark, end: _Mark) -> Recording:
+        return Recording(
+            tokens=self._tokens[begin.tokens : end.tokens],
+            first=self._first + begin.tokens,
+            changes=self._changes[begin.changes : end.changes],
+            pieces=self._pieces,
+        )
+
+    def _tokens_of(self, event: TokenEvent) -> Iterator[RecordedToken]:
+        """One for each token of the event; of a server that does not name them, one for its text."""
+        drafted = event.drafted or (False,) * len(event.times_s)
+        logprobs = event.logprobs or (None,) * len(event.times_s)
+        known = event.distributions or (None,) * len(event.times_s)
+        if not event.token_ids and not event.distributions:
+            piece = event.text.encode("utf-8", "replace")
+            token_id = text_id(piece, self._pieces)
+            self._pieces[token_id] = piece
+            yield RecordedToken(token_id, event.times_s[-1], drafted[-1])
+            return
+        for place, (time_s, seen) in enumerate(zip(event.times_s, known, strict=True)):
+            named = seen.token_id if seen is not None else None
+            yield RecordedToken(
+                token_id=event.token_ids[place] if named is None else named,
+                time_s=time_s,
+                is_drafted=drafted[place],
+                logprob=logprobs[place],
+                rank=seen.rank if seen else None,
+                entropy=seen.entropy if seen else None,
+                alternatives=seen.alternatives if seen else b"",
+            )

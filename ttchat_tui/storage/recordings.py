@@ -1,0 +1,272 @@
+"""Recordings of replies: a table of parts that are read only when they are asked for.
+
+The format of a part, in `data`: a version byte, then zlib over msgpack of columns (`_Columns`). Each number is split into its
+bytes: all first bytes, then all second ones, which compress far better. Ids are places in the part's own list of pieces.
+Precision: log-probabilities of chosen tokens as float32, of alternatives in steps of 1/64 nat (`domain.recording.packed`),
+entropies in steps of 1/4096 nat, times in microseconds.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain, pairwise
+from typing import Final, NamedTuple
+
+import msgspec
+
+from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.recording import (
+    NOT_RECORDED,
+    RecordedToken,
+    Recording,
+    SamplingChange,
+    cuts_of,
+    ids_of,
+    steps_of,
+)
+from ttchat_tui.storage.database import Database, Transaction
+from ttchat_tui.storage.errors import REPAIR, StorageError
+from ttchat_tui.storage.rows import encoded_sampling, sampling_from
+
+VERSION: Final = 1
+_LEVEL: Final = 6
+_UNKNOWN_RANK: Final = 0xFFFF_FFFF
+_UNKNOWN_ENTROPY: Final = 0xFFFF
+_ENTROPY_STEPS: Final = 4096
+"""Per nat: the entropy of a vocabulary of 8 million tokens still fits."""
+_DRAFTED, _SEEN, _LISTED = 1, 2, 4
+"""Speculation drafted the token · its log-probability is known · it is the alternative of its rank."""
+
+
+class StoredPart(NamedTuple):
+    """A row of the table, as it is written."""
+
+    first: int
+    """Number of tokens of the reply before it."""
+    tokens: int
+    data: bytes
+
+
+class _Columns(msgspec.Struct, array_like=True, frozen=True):
+    flags: bytes
+    """For each token bits of `_DRAFTED`, `_SEEN` and `_LISTED`."""
+    logprobs: bytes
+    """float32"""
+    ranks: bytes
+    """uint32"""
+    entropies: bytes
+    """uint16"""
+    pauses: bytes
+    """uint64: microseconds since the token before, of the first one since the request."""
+    counts: bytes
+    """uint8: how many alternatives each token has."""
+    steps: bytes
+    """Of all alternatives: uint16"""
+    cuts: bytes
+    places: bytes
+    """uint32, of all alternatives, then of the tokens without `_LISTED`: where a piece is in the list, from 1, or 0 for the
+    one that follows the latest new one."""
+    piece_ids: bytes
+    """int32"""
+    piece_lengths: bytes
+    """uint32"""
+    pieces: bytes
+    changes: tuple[tuple[int, str], ...]
+    """Index in the reply, and the sampling parameters as JSON."""
+
+
+class Recordings:
+    """The recordings of one database. Every method may raise StorageError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of(self, message_id: int, before: int = sys.maxsize) -> Recording:
+        """The recording of a reply, of the parts that begin before its token `before`; without tokens if there is none.
+        Raises StorageError, kind `database_corrupt`."""
+        rows = self._database.rows(
+            "SELECT first, data FROM recordings WHERE message_id = ? AND first < ? ORDER BY first",
+            message_id,
+            before,
+        )
+        return joined([decoded(row["first"], row["data"]) for row in rows])
+
+    def end_of(self, message_id: int) -> int:
+        """Number of tokens of the reply up to the last recorded one; 0: nothing is recorded."""
+        sql = "SELECT max(first + tokens) FROM recordings WHERE message_id = ?"
+        row = self._database.row(sql, message_id)
+        return row[0] if row is not None and isinstance(row[0], int) else 0
+
+
+def write_parts(transaction: Transaction, message_id: int, parts: Sequence[StoredPart]) -> None:
+    """Store parts in the place of those that begin at the same tokens."""
+    transaction.executemany(
+        "REPLACE INTO recordings (message_id, first, tokens, data) VALUES (?, ?, ?, ?)",
+        [(message_id, *part) for part in parts],
+    )
+
+
+def copy_recording(transaction: Transaction, source_id: int, target_id: int) -> None:
+    """Give the message `target_id` the recording of another one."""
+    transaction.execute(
+        "INSERT INTO recordings (message_id, first, tokens, data)"
+        " SELECT ?, first, tokens, data FROM recordings WHERE message_id = ?",
+        (target_id, source_id),
+    )
+
+
+def joined(parts: Sequence[Recording]) -> Recording:
+    """One recording of several in order. What lies between two is filled with tokens that were not recorded."""
+    if len(parts) < 2:
+        return parts[0] if parts else Recording()
+    first = parts[0].first
+    tokens: list[RecordedToken] = []
+    for part in parts:
+        tokens += [RecordedToken(NOT_RECORDED, 0.0)] * (part.first - first - len(tokens))
+        tokens += part.tokens
+    return Recording(
+        tokens=tokens,
+        first=first,
+        changes=[change for part in parts for change in part.changes],
+        pieces={token_id: piece for part in parts for token_id, piece in part.pieces.items()},
+    )
+
+
+def encoded(recording: Recording) -> StoredPart:
+    """Raises StorageError, kind `invalid_settings`, for parameters out of range."""
+    tokens = recording.tokens
+    times = [0, *(round(token.time_s * 1e6) for token in tokens)]
+    listed = [ids_of(token.alternatives) for token in tokens]
+    flags = [_flags(token, ids) for token, ids in zip(tokens, listed, strict=True)]
+    ids = [*chain.from_iterable(listed)]
+    ids += [token.token_id for token, bits in zip(tokens, flags, strict=True) if not bits & _LISTED]
+    piece_ids, places = _placed(ids)
+    pieces = [recording.piece_of(each) for each in piece_ids]
+    columns = _Columns(
+        flags=bytes(flags),
+        logprobs=_column("f", [token.logprob or 0.0 for token in tokens]),
+        ranks=_column("I", [_UNKNOWN_RANK if token.rank is None else token.rank for token in tokens]),
+        entropies=_column("H", [_entropy_steps(token.entropy) for token in tokens]),
+        pauses=_column("Q", [max(0, after - before) for before, after in pairwise(times)]),
+        counts=bytes(map(len, listed)),
+        steps=_planes(b"".join(steps_of(token.alternatives) for token in tokens), 2),
+        cuts=b"".join(cuts_of(token.alternatives) for token in tokens),
+        places=_column("I", places),
+        piece_ids=_column("i", piece_ids),
+        piece_lengths=_column("I", list(map(len, pieces))),
+        pieces=b"".join(pieces),
+        changes=tuple((each.at, encoded_sampling(each.sampling) or "") for each in recording.changes),
+    )
+    data = bytes([VERSION]) + zlib.compress(msgspec.msgpack.encode(columns), _LEVEL)
+    return StoredPart(recording.first, len(tokens), data)
+
+
+def decoded(first: int, data: object) -> Recording:
+    """Raises StorageError, kind `database_corrupt`."""
+    try:
+        if not isinstance(data, bytes) or data[:1] != bytes([VERSION]):
+            raise ValueError("its version is unknown")
+        columns = msgspec.msgpack.decode(zlib.decompress(data[1:]), type=decodable(_Columns))
+        piece_ids = _numbers("i", columns.piece_ids)
+        return Recording(
+            tokens=_tokens(columns, _unplaced(piece_ids, _numbers("I", columns.places))),
+            first=first,
+            changes=[SamplingChange(at, sampling_from(each)) for at, each in columns.changes],
+            pieces=dict(zip(piece_ids, _pieces(columns), strict=True)),
+        )
+    except (ValueError, IndexError, OverflowError, struct.error, zlib.error) as error:
+        raise StorageError(
+            ErrorInfo(
+                kind="database_corrupt",
+                message=f"The recording of this reply cannot be read: {error}.",
+                cure=REPAIR,
+            )
+        ) from error
+
+
+def _tokens(columns: _Columns, ids: Sequence[int]) -> list[RecordedToken]:
+    """`ids`: of all alternatives, then of the tokens that are not among theirs."""
+    ends = [0, *accumulate(columns.counts)]
+    others = struct.pack(f"<{ends[-1]}i", *ids[: ends[-1]])
+    steps = _joined_planes(columns.steps, 2)
+    if not len(steps) == 2 * len(columns.cuts) == 2 * ends[-1]:
+        raise ValueError("its alternatives do not match")
+    own = iter(ids[ends[-1] :])
+    return [
+        RecordedToken(
+            token_id=ids[begin + rank] if flags & _LISTED else next(own),
+            time_s=time / 1e6,
+            is_drafted=bool(flags & _DRAFTED),
+            logprob=logprob if flags & _SEEN else None,
+            rank=None if rank == _UNKNOWN_RANK else rank,
+            entropy=None if entropy == _UNKNOWN_ENTROPY else entropy / _ENTROPY_STEPS,
+            alternatives=others[4 * begin : 4 * end] + steps[2 * begin : 2 * end] + columns.cuts[begin:end],
+        )
+        for time, flags, logprob, rank, entropy, (begin, end) in zip(
+            accumulate(_numbers("Q", columns.pauses)),
+            columns.flags,
+            _numbers("f", columns.logprobs),
+            _numbers("I", columns.ranks),
+            _numbers("H", columns.entropies),
+            pairwise(ends),
+            strict=True,
+        )
+    ]
+
+
+def _placed(ids: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The different ids in the order in which they come, and for each of `ids` its place: see `_Columns.places`."""
+    known, places = dict[int, int](), list[int]()
+    for each in ids:
+        place = known.get(each, 0)
+        if not place:
+            known[each] = len(known) + 1
+        places.append(place)
+    return list(known), places
+
+
+def _unplaced(piece_ids: Sequence[int], places: Sequence[int]) -> list[int]:
+    new = iter(piece_ids)
+    return [piece_ids[place - 1] if place else next(new, NOT_RECORDED) for place in places]
+
+
+def _pieces(columns: _Columns) -> Iterator[bytes]:
+    ends = accumulate(_numbers("I", columns.piece_lengths), initial=0)
+    return (columns.pieces[begin:end] for begin, end in pairwise(ends))
+
+
+def _entropy_steps(entropy: float | None) -> int:
+    return _UNKNOWN_ENTROPY if entropy is None else min(round(entropy * _ENTROPY_STEPS), _UNKNOWN_ENTROPY - 1)
+
+
+def _flags(token: RecordedToken, ids: Sequence[int]) -> int:
+    is_listed = token.rank is not None and token.rank < len(ids) and ids[token.rank] == token.token_id
+    return _DRAFTED * token.is_drafted | _SEEN * (token.logprob is not None) | _LISTED * is_listed
+
+
+def _column(kind: str, numbers: Sequence[float]) -> bytes:
+    return _planes(struct.pack(f"<{len(numbers)}{kind}", *numbers), struct.calcsize(f"<{kind}"))
+
+
+def _numbers(kind: str, column: bytes) -> tuple[int, ...]:
+    width = struct.calcsize(f"<{kind}")
+    return struct.unpack(f"<{len(column) // width}{kind}", _joined_planes(column, width))
+
+
+def _planes(data: bytes, width: int) -> bytes:
+    """All first bytes of numbers of this width, then all second ones, and so on."""
+    return b"".join(data[place::width] for place in range(width))
+
+
+def _joined_planes(planes: bytes, width: int) -> bytes:
+    count, rest = divmod(len(planes), width)
+    if rest:
+        raise ValueError("a column has a broken number")
+    data = bytearray(len(planes))
+    for place in range(width):
+        data[place::width] = planes[place * count : (place + 1) * count]
+    return bytes(data)

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttchat_tui.domain.text import VisibleStream, json_escaped, visible, visible_line, without_hidden
+from ttchat_tui.domain.text import (
+    VisibleStream,
+    json_escaped,
+    visible,
+    visible_line,
+    visible_piece,
+    without_hidden,
+)
 
 ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=60)
 HOSTILE = st.text(st.sampled_from("a\n\t\r\x1b\x07\x00\x7f\x80\x9b\x9f\u202e\u2066\ud800é界🙂"), max_size=40)
@@ -143,3 +150,42 @@ def test_a_line_stays_one_and_keeps_its_indentation(text: str) -> None:
     assert "\n" not in line
     assert line.startswith("  x")
     assert visible_line(line) == line
+
+
+@pytest.mark.parametrize(
+    ("piece", "shown"),
+    [
+        (b" the", "␣the"),
+        (b"\n\n", "⏎⏎"),
+        (b"\t\x1b[31m", "⇥␛[31m"),
+        (b"\xe2\x80", "⟨E2 80⟩"),
+        ("é 日".encode(), "é␣日"),
+        ("\u200d\xa0".encode(), "⟨E2 80 8D C2 A0⟩"),
+        ("␣".encode(), "⟨E2 90 A3⟩"),
+    ],
+)
+def test_the_piece_of_a_token_is_shown_unmistakably(piece: bytes, shown: str) -> None:
+    assert visible_piece(piece) == shown
+
+
+def bytes_shown(shown: str) -> bytes:
+    symbols = {"␣": b" ", "⏎": b"\n", "⇥": b"\t", "␡": b"\x7f"}
+    found = b""
+    for part in re.findall("⟨[0-9A-F ]+⟩|.", shown):
+        if part.startswith("⟨"):
+            found += bytes.fromhex(part[1:-1])
+        elif 0x2400 <= ord(part) < 0x2420:
+            found += bytes([ord(part) - 0x2400])
+        else:
+            found += symbols.get(part, part.encode())
+    return found
+
+
+@given(
+    st.binary(max_size=12) | (ANY_TEXT | HOSTILE | HIDDEN).map(lambda text: text.encode("utf-8", "replace"))
+)
+def test_the_shown_piece_names_exactly_its_bytes_and_nothing_that_a_terminal_acts_on(piece: bytes) -> None:
+    shown = visible_piece(piece)
+    assert bytes_shown(shown) == piece
+    assert visible(shown) == shown
+    assert not any(char.isspace() for char in shown)

@@ -265,6 +265,7 @@ def open_session(
             expected_sampling=_expected_sampling,
             system_prompt=config.system_prompt,
             search=_search(store),
+            record=config.engine.record,
         )
         session.titles.is_automatic = config.ui.auto_title
         try:

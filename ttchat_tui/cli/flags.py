@@ -10,6 +10,7 @@ import typer
 
 from ttchat_tui.cli.choices import engine_settings
 from ttchat_tui.domain import model_spec
+from ttchat_tui.domain.recording import RecordLevel
 from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.domain.text import decoded
 
@@ -23,6 +24,9 @@ ContextLength: TypeAlias = Annotated[
     int | None, typer.Option(help="Tokens of prompt and reply; 0: the model's own.")
 ]
 Isolation: TypeAlias = Annotated[model_spec.Isolation | None, typer.Option(help="Where the engine runs.")]
+Record: TypeAlias = Annotated[
+    RecordLevel | None, typer.Option(help="What is stored of each token's probability and alternatives.")
+]
 Prompt: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -86,6 +90,7 @@ _SETTINGS: Final[dict[str, str]] = {
     "model": "model.name",
     "context_length": "model.context_length",
     "isolation": "model.isolation",
+    "record": "engine.record",
     "system": "system_prompt",
     "theme": "ui.theme",
     "think": "sampling.thinking",

@@ -101,6 +101,7 @@ def start(
     model: flags.Model = None,
     context_length: flags.ContextLength = None,
     isolation: flags.Isolation = None,
+    record: flags.Record = None,
     prompt: flags.Prompt = None,
     template: flags.Template = None,
     var: flags.Values = None,

@@ -15,6 +15,7 @@ from ttchat_tui.domain.model_spec import (
     RemoteOptions,
     TenstorrentOptions,
 )
+from ttchat_tui.domain.recording import RecordLevel
 from ttchat_tui.domain.sampling import SamplingDefaults
 from ttchat_tui.engine.factory import ENGINES
 
@@ -79,8 +80,11 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long an engine may be silent before it counts as hung, in seconds."""
+    """What is recorded of each reply, and how long an engine may be silent before it counts as hung, in seconds."""
 
+    record: RecordLevel = "full"
+    """Stored with each reply for every token: `full` its probability and the 20 most probable alternatives, about 80 bytes;
+    `chosen` its probability, rank and entropy; `off` nothing."""
     hang_timeout_s: Annotated[float, Meta(gt=0)] = 5.0
     """Without a sign of life from the engine's process while it works."""
     load_hang_timeout_s: Annotated[float, Meta(gt=0)] = 30.0

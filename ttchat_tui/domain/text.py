@@ -79,6 +79,21 @@ _PICTURES: Final[dict[str, str]] = {
 }
 
 
+_PIECE_SYMBOLS: Final = {
+    **{chr(code): chr(0x2400 + code) for code in range(0x20)},
+    " ": "\u2423",
+    "\n": "\u23ce",
+    "\t": "\u21e5",
+    "\x7f": "\u2421",
+}
+
+_NEEDS_NO_SYMBOL: Final = re.compile(
+    f"[^{_CONTROLS}{_MARKS}{_INVISIBLE}\\s\u00ad\u2800\u2400-\u2426\u23ce\u21e5\u27e8\u27e9"
+    "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f\ufff9-\uffff]"
+)
+"""Characters that a reader sees and that mean nothing else in `visible_piece`. Not those that only change the one before."""
+
+
 def visible(text: str) -> str:
     r"""`text` with every control and every invisible character shown as a symbol; newline and tab stay.
 
@@ -123,6 +138,24 @@ def decoded(text: str) -> str:
     Python keeps each byte that is not UTF-8 as a lone surrogate, which no file, server or database accepts.
     """
     return _SURROGATES.sub(_REPLACEMENT, text)
+
+
+def visible_piece(piece: bytes) -> str:
+    """The bytes of one token, unmistakably and on one line: space is ␣, newline ⏎, tab ⇥, ESC ␛, and a byte that is not
+    UTF-8 by itself or a character that cannot be seen is in brackets, ⟨E2 80⟩. So are the symbols used here."""
+    shown: list[str] = []
+    hidden = b""
+    for char in piece.decode("utf-8", "surrogateescape"):
+        if char in _PIECE_SYMBOLS or _NEEDS_NO_SYMBOL.match(char):
+            shown += (_bracketed(hidden), _PIECE_SYMBOLS.get(char, char))
+            hidden = b""
+        else:
+            hidden += char.encode("utf-8", "surrogateescape")
+    return "".join((*shown, _bracketed(hidden)))
+
+
+def _bracketed(hidden: bytes) -> str:
+    return f"\u27e8{hidden.hex(' ').upper()}\u27e9" if hidden else ""
 
 
 class VisibleStream:

@@ -11,6 +11,7 @@ from tests.fakes import Gate, Script
 from tests.session.test_chat import Chat
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.recording import alternatives_of
+from ttchat_tui.domain.sampling import SamplingParams
 
 KNOWN = Script(replies=("One two three four.",), logprobs=True, batch_sizes=(1, 2))
 
@@ -68,3 +69,49 @@ def test_each_candidate_has_a_recording_of_its_own(start: Callable[..., Chat]) -
         recording = chat.session.recordings.of(reply.id)
         assert tuple(token.token_id for token in recording.tokens) == reply.reply.token_ids
     assert len({len(chat.session.recordings.of(reply.id).tokens) for reply in replies}) == 2
+
+
+def test_a_continued_reply_keeps_its_recording_and_adds_to_it(start: Callable[..., Chat]) -> None:
+    chat = start(KNOWN)
+    chat.session.set_sampling(SamplingParams(max_tokens=2))
+    chat.ask("Count.")
+    chat.session.set_sampling(SamplingParams())
+    chat.session.branching.continue_reply()
+    chat.until(GenerationFinished)
+    reply = chat.session.path[-1]
+    assert reply.reply is not None
+    recording = chat.session.recordings.of(reply.id)
+    assert tuple(token.token_id for token in recording.tokens) == reply.reply.token_ids
+    assert len(recording.tokens) == 4
+
+
+def test_a_copy_of_a_reply_has_its_recording_and_a_deleted_one_takes_it_along(
+    start: Callable[..., Chat],
+) -> None:
+    chat = start(KNOWN)
+    chat.ask("Count.")
+    first = chat.session.path[-1]
+    recording = chat.session.recordings.of(first.id)
+    chat.session.branching.branch_off(first.id)
+    copied = chat.session.path[-1]
+    assert copied.id != first.id
+    assert chat.session.recordings.of(copied.id) == recording
+    chat.store.remove_message(copied.id)
+    assert not chat.session.recordings.of(copied.id).tokens
+    assert chat.session.recordings.of(first.id) == recording
+
+
+def test_a_reply_that_others_follow_is_continued_in_a_copy_with_its_recording(
+    start: Callable[..., Chat],
+) -> None:
+    chat = start(Script(replies=("One two three four.", "Five."), logprobs=True))
+    chat.session.set_sampling(SamplingParams(max_tokens=2))
+    chat.ask("Count.")
+    first = chat.session.path[-1]
+    chat.ask("On.")
+    chat.session.branching.continue_reply(first.id)
+    chat.until(GenerationFinished)
+    copied = chat.session.path[-1]
+    assert copied.id != first.id
+    assert len(chat.session.recordings.of(copied.id).tokens) == 4
+    assert len(chat.session.recordings.of(first.id).tokens) == 2

@@ -107,7 +107,9 @@ class Branching:
         if at == len(before) - 1:
             return self._continue(())
         assert message.reply is not None
-        shown = self._add_reply(at, message.content, message.reply, is_edited=message.is_edited)
+        shown = self._add_reply(
+            at, message.content, message.reply, is_edited=message.is_edited, recorded_in=message.id
+        )
         return [*shown, *self._continue(tuple(before[at:]))]
 
     def _continue(self, replaced: tuple[Message, ...]) -> list[Update]:
@@ -158,12 +160,19 @@ class Branching:
         shown = self._add_reply(at + (message.role == "user"), text, record, is_edited=True)
         return [*shown, *self._continue(())] if to_continue else [*shown, ConversationsChanged()]
 
-    def _add_reply(self, at: int, text: str, record: ReplyRecord, *, is_edited: bool) -> list[Update]:
+    def _add_reply(
+        self, at: int, text: str, record: ReplyRecord, *, is_edited: bool, recorded_in: int | None = None
+    ) -> list[Update]:
         """Store a complete reply, and show it in place of the path from `at` on."""
         home = self._home()
         parent = home.path[at - 1]
         reply_id = self._store.branches.add_reply(
-            parent.conversation_id, parent.id, text, record, is_edited=is_edited
+            parent.conversation_id,
+            parent.id,
+            text,
+            record,
+            is_edited=is_edited,
+            recorded_in=recorded_in,
         )
         reply = self._store.message(reply_id)
         home.path = [*home.path[:at], reply]

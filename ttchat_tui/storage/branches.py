@@ -14,6 +14,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.database import Database, Transaction
 from ttchat_tui.storage.errors import StorageError, not_found
 from ttchat_tui.storage.messages import REPLY_BUSY, deletion_time, update_conversation
+from ttchat_tui.storage.recordings import copy_recording
 from ttchat_tui.storage.rows import (
     ROLES,
     STATUSES,
@@ -106,10 +107,17 @@ class Branches:
             )
 
     def add_reply(
-        self, conversation_id: int, parent_id: int, content: str, record: ReplyRecord, *, is_edited: bool
+        self,
+        conversation_id: int,
+        parent_id: int,
+        content: str,
+        record: ReplyRecord,
+        *,
+        is_edited: bool,
+        recorded_in: int | None = None,
     ) -> int:
         """Store a complete reply with this text, make it the head, and return its id. `is_edited`: the user wrote it. Its
-        figures are left out: they are those of another text."""
+        figures are left out: they are those of another text. `recorded_in`: the message whose recording it has too."""
         now = self._clock()
         sampling, ids = encoded_sampling(record.sampling), encoded_ids(record.token_ids)
         with self._database.transaction(is_durable=True) as transaction:
@@ -122,6 +130,8 @@ class Branches:
                     *(sampling, content, ids, is_edited),
                 ),
             )
+            if recorded_in is not None:
+                copy_recording(transaction, recorded_in, message_id)
             update_conversation(
                 transaction, conversation_id, "head_id = ?, updated_at = ?", *(message_id, now)
             )
@@ -146,6 +156,7 @@ class Branches:
                     " FROM messages WHERE id = ?",
                     (target, parent, message.id),
                 )
+                copy_recording(transaction, message.id, parent)
             update_conversation(transaction, target, "head_id = ?", parent)
         return target
 

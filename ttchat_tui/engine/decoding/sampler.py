@@ -31,7 +31,7 @@ _TINY: Final = 2.0**-126
 """Smallest normal float32: the smallest weight that can be drawn (precision is lost below it) and the lowest temperature."""
 
 _NEVER: Final = np.float32(-200.0)
-"""Below it exp() is 0 in float32."""
+"""exp() of it is 0 in float32."""
 
 _BLOCK: Final = 256
 """Weights per block in the first step of `_draw`."""
@@ -307,18 +307,20 @@ def _draw(ids: Ids, weights: Floats, uniform: float) -> int:
 def _log_total(scores: Floats) -> float:
     """Natural log of the sum of exp(scores): a score minus it is a log-probability."""
     top = scores.max()
-    return float(top) + math.log(float(np.exp(scores - top).sum(dtype=np.float64)))
+    return float(top) + math.log(float(np.exp(scores - top).sum()))
 
 
 def _log_total_and_entropy(scores: Floats) -> tuple[float, float]:
     """`_log_total`, and from the same pass the entropy in nats: log Z minus the mean score."""
     top = scores.max()
-    shifted = np.maximum(scores - top, _NEVER)
+    shifted = scores - top
     weights = np.exp(shifted)
-    total = float(weights.sum(dtype=np.float64))
-    np.multiply(weights, shifted, out=shifted)
-    log_total = math.log(total)
-    return float(top) + log_total, max(0.0, log_total - float(shifted.sum(dtype=np.float64)) / total)
+    total = float(weights.sum())
+    # Not np.dot: BLAS would wake threads that the forward needs.
+    weighted = float(np.einsum("i,i->", weights, shifted))
+    if math.isnan(weighted):  # 0 * -inf: a masked token
+        weighted = float(np.einsum("i,i->", weights, np.maximum(shifted, _NEVER)))
+    return float(top) + math.log(total), max(0.0, math.log(total) - weighted / total)
 
 
 def _most_probable(scores: Floats, kept: _Kept) -> Ids:

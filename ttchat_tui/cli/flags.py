@@ -10,7 +10,7 @@ import typer
 
 from ttchat_tui.cli.choices import engine_settings
 from ttchat_tui.domain import model_spec
-from ttchat_tui.domain.recording import RecordLevel
+from ttchat_tui.domain.recording import ALTERNATIVES, RecordLevel
 from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.domain.text import decoded
 
@@ -75,6 +75,14 @@ Think: TypeAlias = Annotated[
 Output: TypeAlias = Annotated[OutputFormat, typer.Option(help="With -p: what goes to stdout.")]
 Candidates: TypeAlias = Annotated[
     int, typer.Option(min=1, help="With -p: this many replies at once, each with its own seed.")
+]
+Logprobs: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=ALTERNATIVES,
+        help="With --output jsonl: each token's probability and this many alternatives.",
+    ),
 ]
 NoSave: TypeAlias = Annotated[bool, typer.Option("--no-save", help="Do not store this conversation.")]
 Continue: TypeAlias = Annotated[

@@ -26,6 +26,8 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     output: str
     candidates: int = 1
     """Number of replies to `prompt`."""
+    alternatives: int | None = None
+    """How many alternatives each token of `jsonl` comes with; None: tokens are not listed."""
     save: bool
     resume: bool
     plain: bool

@@ -119,6 +119,7 @@ def start(
     think: flags.Think = None,
     output: flags.Output = "text",
     candidates: flags.Candidates = 1,
+    logprobs: flags.Logprobs = None,
     no_save: flags.NoSave = False,
     resume: flags.Continue = False,
     plain: flags.Plain = False,
@@ -170,12 +171,18 @@ def _invocation(given: dict[str, Any]) -> Invocation:
     preset = prompts.preset_settings(given["preset"]) if given["preset"] else {}
     template = _template(given)
     prompt = prompt_text(given["prompt"], template.get("prompt", ""))
-    for name, usual in (("output", "text"), ("candidates", 1), ("attach", None)):
+    for name, usual in (
+        ("output", "text"),
+        ("candidates", 1),
+        ("attach", None),
+        ("logprobs", None),
+    ):
         if prompt is None and given[name] and given[name] != usual:
             raise typer.BadParameter("it needs -p", param_hint=f"--{name}")
+    recorded = _recorded(given["logprobs"], given["output"], typed)
     system = {"system_prompt": template["system"]} if "system" in template else {}
     return Invocation(
-        flags=preset | typed | system,
+        flags=preset | typed | system | recorded,
         model_flag="--preset" if "model.name" in preset and "model.name" not in typed else "--model",
         config_file=given["config"],
         paths=find_paths(os.environ),
@@ -183,10 +190,26 @@ def _invocation(given: dict[str, Any]) -> Invocation:
         attached=tuple(given["attach"] or ()),
         output=given["output"],
         candidates=given["candidates"],
+        alternatives=given["logprobs"],
         save=not given["no_save"],
         resume=given["resume"],
         plain=given["plain"],
     )
+
+
+def _recorded(alternatives: int | None, output: str, typed: dict[str, Any]) -> dict[str, Any]:
+    """The settings that `--logprobs` needs.
+
+    Raises:
+        typer.BadParameter
+    """
+    if alternatives is None:
+        return {}
+    if output != "jsonl":
+        raise typer.BadParameter("it needs --output jsonl", param_hint="--logprobs")
+    if typed.get("engine.record", "full") != "full":
+        raise typer.BadParameter("it needs --record full", param_hint="--logprobs")
+    return {"engine.record": "full", "remote.logprobs": True}
 
 
 def _template(given: dict[str, Any]) -> dict[TemplateKind, str]:

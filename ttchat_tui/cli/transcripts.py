@@ -67,6 +67,10 @@ def export(
     thoughts: Annotated[
         bool, typer.Option("--thoughts/--no-thoughts", help="With or without the model's thoughts.")
     ] = True,
+    trace: Annotated[
+        bool,
+        typer.Option("--trace", help="JSON with the probabilities and alternatives of every token."),
+    ] = False,
 ) -> None:
     """Save transcripts as Markdown, JSON, JSONL, HTML or text. Prints the path of each file.
 
@@ -80,17 +84,21 @@ def export(
     _refuse("--all", every, single)
     _refuse("--branches", branches, single)
     _refuse("--format", file_format is not None, {"--code": code})
+    if trace and (branches or (file_format or Format.json) is not Format.json):
+        raise typer.BadParameter("it is for --format json", param_hint="--trace")
+    _refuse("--trace", trace, {"--code": code})
     paths = find_paths(os.environ)
     config = load_config(paths, environ=os.environ, file=context.obj)
     folder = target or config.storage.exports_dir or str(paths.exports_dir)
     wanted = Wanted(
         place=f"{folder}/" if target is None or (every and target != STDOUT) else target,
         is_place_given=target is not None,
-        format="jsonl" if branches else file_format.value if file_format is not None else None,
+        format=_format_of(file_format, branches, trace),
         has_branches=branches,
         message=message,
         code=code,
         has_thoughts=thoughts,
+        has_recordings=trace,
         is_forced=force,
     )
     with closing(open_store(paths.database)) as store:
@@ -100,6 +108,13 @@ def export(
             return
         for each in _chosen(store, conversation, every):
             wanted.export(store, each)
+
+
+def _format_of(given: Format | None, has_branches: bool, has_recordings: bool) -> str | None:
+    """None: the suffix decides."""
+    if has_branches or has_recordings:
+        return "jsonl" if has_branches else "json"
+    return given.value if given is not None else None
 
 
 def _write_list(store: ConversationStore) -> None:

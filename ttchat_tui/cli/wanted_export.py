@@ -27,6 +27,7 @@ from ttchat_tui.storage.export import (
     write_code,
     write_export,
 )
+from ttchat_tui.storage.export_recording import FileRecording, to_file
 from ttchat_tui.ui.markdown.fenced_code import fences
 
 STDOUT: Final = "-"
@@ -46,6 +47,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     code: int | None
     """The place of a code block in its message, from 1."""
     has_thoughts: bool = True
+    has_recordings: bool = False
+    """JSON with what was recorded of each token."""
     is_forced: bool = False
     """Replace files, but for those of the same run."""
     _written: set[Path] = msgspec.field(default_factory=set[Path])
@@ -71,11 +74,16 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
                     "JSON has everything; choose another format", param_hint="--no-thoughts"
                 )
             messages = without_thoughts(messages)
+        recordings: list[FileRecording] = []
+        if self.has_recordings:
+            found = ((message.id, store.recordings.of(message.id)) for message in messages)
+            recordings = [to_file(message_id, each) for message_id, each in found if each.tokens]
         if is_stdout:
-            write_document(render(format, conversation, messages))
+            write_document(render(format, conversation, messages, recordings))
         else:
             self._name_new_folder(file)
-            self._report(file, write_export(file, format, conversation, messages, self._may_replace))
+            written = write_export(file, format, conversation, messages, self._may_replace, recordings)
+            self._report(file, written)
 
     def _export_code(self, conversation: Conversation, path: Sequence[Message], number: int) -> None:
         blocks = fences(_chosen(path, self.message).content)

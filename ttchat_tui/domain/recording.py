@@ -121,7 +121,7 @@ def packed(alternatives: Sequence[tuple[int, float, Cut]]) -> bytes:
     """
     before, steps = 0, list[int]()
     for _, logprob, _ in alternatives:
-        step = max(before, min(round(-logprob * STEPS_PER_NAT), _LOWEST))
+        step = max(before, min(round(min(-logprob, _LOWEST) * STEPS_PER_NAT), _LOWEST))
         steps.append(step - before)
         before = step
     count = len(steps)

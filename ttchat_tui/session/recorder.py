@@ -7,7 +7,13 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from ttchat_tui.domain.events import TokenEvent
-from ttchat_tui.domain.recording import RecordedToken, Recording, SamplingChange, text_id
+from ttchat_tui.domain.recording import (
+    NOT_RECORDED,
+    RecordedToken,
+    Recording,
+    SamplingChange,
+    text_id,
+)
 from ttchat_tui.storage.recordings import StoredPart, encoded
 
 PART_TOKENS: Final = 512
@@ -48,7 +54,7 @@ class Recorder:
         at = self._first + len(self._tokens)
         self._changes += [SamplingChange(at + each.at, each.sampling) for each in event.sampling_changes]
         self._pieces.update(event.pieces)
-        self._tokens += self._tokens_of(event)
+        self._tokens += tokens_of(event, self._pieces)
         if len(self._tokens) - self._parts[-1].tokens >= PART_TOKENS:
             self._parts.append(self._mark())
 
@@ -74,25 +80,28 @@ class Recorder:
             pieces=self._pieces,
         )
 
-    def _tokens_of(self, event: TokenEvent) -> Iterator[RecordedToken]:
-        """One for each token of the event; of a server that does not name them, one for its text."""
-        drafted = event.drafted or (False,) * len(event.times_s)
-        logprobs = event.logprobs or (None,) * len(event.times_s)
-        known = event.distributions or (None,) * len(event.times_s)
-        if not event.token_ids and not event.distributions:
-            piece = event.text.encode("utf-8", "replace")
-            token_id = text_id(piece, self._pieces)
-            self._pieces[token_id] = piece
-            yield RecordedToken(token_id, event.times_s[-1], drafted[-1])
-            return
-        for place, (time_s, seen) in enumerate(zip(event.times_s, known, strict=True)):
-            named = seen.token_id if seen is not None else None
-            yield RecordedToken(
-                token_id=event.token_ids[place] if named is None else named,
-                time_s=time_s,
-                is_drafted=drafted[place],
-                logprob=logprobs[place],
-                rank=seen.rank if seen else None,
-                entropy=seen.entropy if seen else None,
-                alternatives=seen.alternatives if seen else b"",
-            )
+
+def tokens_of(event: TokenEvent, pieces: dict[int, bytes]) -> Iterator[RecordedToken]:
+    """One for each token of the event; of a server that does not name them, one for its text, whose piece is added to
+    `pieces`."""
+    drafted = event.drafted or (False,) * len(event.times_s)
+    logprobs = event.logprobs or (None,) * len(event.times_s)
+    known = event.distributions or (None,) * len(event.times_s)
+    if not event.token_ids and not event.distributions:
+        piece = event.text.encode("utf-8", "replace")
+        token_id = text_id(piece, pieces)
+        pieces[token_id] = piece
+        yield RecordedToken(token_id, event.times_s[-1], drafted[-1])
+        return
+    for place, (time_s, seen) in enumerate(zip(event.times_s, known, strict=True)):
+        named = seen.token_id if seen is not None else None
+        ids = event.token_ids
+        yield RecordedToken(
+            token_id=named if named is not None else ids[place] if ids else NOT_RECORDED,
+            time_s=time_s,
+            is_drafted=drafted[place],
+            logprob=logprobs[place],
+            rank=seen.rank if seen else None,
+            entropy=seen.entropy if seen else None,
+            alternatives=seen.alternatives if seen else b"",
+        )

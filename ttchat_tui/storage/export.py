@@ -25,6 +25,7 @@ from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export_html import export_html
 from ttchat_tui.storage.export_markdown import excerpt as excerpt
 from ttchat_tui.storage.export_markdown import export_markdown, preview_markdown
+from ttchat_tui.storage.export_recording import FileRecording
 from ttchat_tui.storage.export_text import export_text
 from ttchat_tui.storage.files import sync_folder
 
@@ -45,17 +46,25 @@ class ConversationFile(msgspec.Struct, frozen=True, kw_only=True):
     conversation: Conversation
     messages: tuple[Message, ...]
     """Parents before their children: the path on screen, or the whole tree (`conversation.head_id` names the path)."""
+    recordings: tuple[FileRecording, ...] = ()
+    """What was recorded of each token, of the messages that have a recording, if the export was to have it."""
 
 
-def export_json(conversation: Conversation, messages: Sequence[Message]) -> str:
+def export_json(
+    conversation: Conversation, messages: Sequence[Message], recordings: Sequence[FileRecording] = ()
+) -> str:
     """Everything stored but the unsent draft, one message per line. `messages`: a path, or the whole tree."""
     head = msgspec.json.encode(msgspec.structs.replace(conversation, draft="")).decode()
-    lines = ",\n".join(f"    {msgspec.json.encode(message).decode()}" for message in messages)
-    body = f"[\n{lines}\n  ]" if messages else "[]"
+    more = f',\n  "recordings": {_listed(recordings)}' if recordings else ""
     return (
         f'{{\n  "format": "{FORMAT}",\n  "version": {VERSION},\n'
-        f'  "conversation": {head},\n  "messages": {body}\n}}\n'
+        f'  "conversation": {head},\n  "messages": {_listed(messages)}{more}\n}}\n'
     )
+
+
+def _listed(found: Sequence[msgspec.Struct]) -> str:
+    lines = ",\n".join(f"    {msgspec.json.encode(each).decode()}" for each in found)
+    return f"[\n{lines}\n  ]" if found else "[]"
 
 
 def export_jsonl(conversation: Conversation, messages: Sequence[Message]) -> str:
@@ -157,10 +166,18 @@ def without_thoughts(messages: Sequence[Message]) -> list[Message]:
     ]
 
 
-def render(format: ExportFormat | str, conversation: Conversation, messages: Sequence[Message]) -> str:
-    """The text of a transcript. Raises StorageError, kind `export_failed`, for an unknown format."""
+def render(
+    format: ExportFormat | str,
+    conversation: Conversation,
+    messages: Sequence[Message],
+    recordings: Sequence[FileRecording] = (),
+) -> str:
+    """The text of a transcript; only JSON has `recordings`. Raises StorageError, kind `export_failed`, for an unknown
+    format."""
     if format not in _WRITERS:
         raise _failed(f"There is no export format {format!r}.", f"Choose one of: {', '.join(_WRITERS)}.")
+    if recordings:
+        return export_json(conversation, messages, recordings)
     return _WRITERS[format][1](conversation, messages)
 
 
@@ -212,6 +229,7 @@ def write_export(
     conversation: Conversation,
     messages: Sequence[Message],
     may_replace: MayReplace = _never,
+    recordings: Sequence[FileRecording] = (),
 ) -> Path:
     """Write a transcript (0600) and return its path.
 
@@ -221,7 +239,7 @@ def write_export(
     Raises:
         StorageError: `export_failed`; `usage` for a suffix that is not the format's.
     """
-    text = render(format, conversation, messages)
+    text = render(format, conversation, messages, recordings)
     suffix = _WRITERS[format][0]
     target = file_path(str(folder_or_file))
     try:

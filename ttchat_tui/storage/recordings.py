@@ -38,6 +38,8 @@ _UNKNOWN_RANK: Final = 0xFFFF_FFFF
 _UNKNOWN_ENTROPY: Final = 0xFFFF
 _ENTROPY_STEPS: Final = 4096
 """Per nat: the entropy of a vocabulary of 8 million tokens still fits."""
+_LOWEST_LOGPROB: Final = -1e30
+"""Below it a float32 ends."""
 _DRAFTED, _SEEN, _LISTED = 1, 2, 4
 """Speculation drafted the token · its log-probability is known · it is the alternative of its rank."""
 
@@ -148,7 +150,7 @@ def encoded(recording: Recording) -> StoredPart:
     pieces = [recording.piece_of(each) for each in piece_ids]
     columns = _Columns(
         flags=bytes(flags),
-        logprobs=_column("f", [token.logprob or 0.0 for token in tokens]),
+        logprobs=_column("f", [max(token.logprob or 0.0, _LOWEST_LOGPROB) for token in tokens]),
         ranks=_column("I", [_UNKNOWN_RANK if token.rank is None else token.rank for token in tokens]),
         entropies=_column("H", [_entropy_steps(token.entropy) for token in tokens]),
         pauses=_column("Q", [max(0, after - before) for before, after in pairwise(times)]),

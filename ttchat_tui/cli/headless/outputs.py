@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, TextIO
 
 import msgspec
@@ -14,8 +15,10 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import LoadProgress, TokenEvent
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
+from ttchat_tui.domain.recording import alternatives_of
 from ttchat_tui.domain.text import VisibleReply, json_escaped
 from ttchat_tui.domain.thoughts import find_unopened_end
+from ttchat_tui.session.recorder import tokens_of
 
 
 class Output(Protocol):
@@ -115,9 +118,13 @@ class JsonOutput:
 class JsonLinesOutput:
     """A line per event with the key `event`: `load` (last with phase `ready`), `token`, `done` (as `result`)."""
 
-    def __init__(self, stdout: TextIO, is_kept: bool) -> None:
+    def __init__(self, stdout: TextIO, is_kept: bool, alternatives: int | None = None) -> None:
+        """`alternatives`: how many of them each token comes with; None: tokens are not listed."""
         self._stdout = stdout
         self._is_kept = is_kept
+        self._alternatives = alternatives
+        self._pieces: defaultdict[int, dict[int, bytes]] = defaultdict(dict)
+        """Of each row."""
         self._last_load: tuple[str, int] | None = None
 
     def load(self, progress: LoadProgress) -> None:
@@ -147,8 +154,33 @@ class JsonLinesOutput:
                 "token_ids": tokens.token_ids if tokens else (),
                 "times_s": tokens.times_s if tokens else (),
                 "logprobs": tokens.logprobs if tokens else (),
+                **self._listed(tokens),
             },
         )
+
+    def _listed(self, event: TokenEvent | None) -> dict[str, Any]:
+        """The tokens of an event with their alternatives, if they are asked for."""
+        if self._alternatives is None:
+            return {}
+        if event is None:
+            return {"tokens": ()}
+        pieces = self._pieces[event.row]
+        pieces.update(event.pieces)
+        return {
+            "tokens": [
+                {
+                    **_named(token.token_id, pieces),
+                    "logprob": token.logprob,
+                    "rank": token.rank,
+                    "entropy": token.entropy,
+                    "alternatives": [
+                        {**_named(each.token_id, pieces), "logprob": each.logprob, "cut": each.cut}
+                        for each in alternatives_of(token)[: self._alternatives]
+                    ],
+                }
+                for token in tokens_of(event, pieces)
+            ]
+        }
 
     def done(self, message: Message, info: EngineInfo, replied: Replied) -> None:
         _write_object(self._stdout, {"event": "done", **result(message, info, replied, self._is_kept)})
@@ -162,10 +194,14 @@ OUTPUTS: Final[dict[str, Callable[[TextIO, bool], Output]]] = {
 """Classes by the value of `--output`, called with stdout and whether the conversation is stored."""
 
 
-def output_for(choice: str, stdout: TextIO, *, is_kept: bool, candidates: int) -> Output:
+def output_for(
+    choice: str, stdout: TextIO, *, is_kept: bool, candidates: int, alternatives: int | None = None
+) -> Output:
     """The output for a value of `--output`. `is_kept`: the conversation is stored on disk."""
     if choice == "text" and candidates > 1:
         return CandidatesTextOutput(stdout, is_kept)
+    if alternatives is not None:
+        return JsonLinesOutput(stdout, is_kept, alternatives)
     return OUTPUTS[choice](stdout, is_kept)
 
 
@@ -211,6 +247,13 @@ def result(message: Message, info: EngineInfo, replied: Replied, is_kept: bool) 
 def no_result(error: ErrorInfo) -> dict[str, Any]:
     """The object in place of `result` if there is no reply."""
     return {"text": "", "finish_reason": "error", "error": msgspec.to_builtins(error)}
+
+
+def _named(token_id: int, pieces: Mapping[int, bytes]) -> dict[str, Any]:
+    """A token as OpenAI's API names it: a part of a character is U+FFFD in its text, and the bytes are exact."""
+    piece = pieces.get(token_id, b"")
+    known_id = token_id if token_id >= 0 else None
+    return {"id": known_id, "token": piece.decode("utf-8", "replace"), "bytes": list(piece)}
 
 
 def _candidate(message: Message, record: ReplyRecord, is_kept: bool) -> dict[str, Any]:

@@ -48,7 +48,13 @@ def run(session: ChatSession, invocation: Invocation) -> int:
         if name := mentioned_file(invocation.prompt):
             notify(f"{mention_of(name)} is sent as it is: --attach {shlex.quote(name)} attaches the file.")
         is_kept = invocation.save and session.storage_mode == "read-write"
-        output = output_for(invocation.output, sys.stdout, is_kept=is_kept, candidates=invocation.candidates)
+        output = output_for(
+            invocation.output,
+            sys.stdout,
+            is_kept=is_kept,
+            candidates=invocation.candidates,
+            alternatives=invocation.alternatives,
+        )
         return run_prompt(driver, invocation.prompt, output, invocation.candidates)
 
 

@@ -6,13 +6,13 @@ never cost a reply.
 
 from __future__ import annotations
 
-import math
 import re
 from html import unescape
 from typing import Any, Final, cast
 
 import msgspec
 
+from ttchat_tui.engine.served.listed_tokens import ListedToken, listed_tokens
 from ttchat_tui.engine.served.loose_json import count_of, decoded, first_count, object_of
 from ttchat_tui.engine.served.message_parts import NOTHING, MessageParts, parts_of
 
@@ -59,8 +59,8 @@ class ChunkChoice(msgspec.Struct, frozen=True):
     message: MessageParts = NOTHING
     """The whole reply: of an answer that was not streamed, or repeated at the end of a stream."""
     finish_reason: str = ""
-    logprobs: tuple[float, ...] = ()
-    """Natural logarithm of each token's probability."""
+    tokens: tuple[ListedToken, ...] = ()
+    """Its tokens with their probabilities; empty: the server does not list them."""
 
 
 class StreamChunk(msgspec.Struct, frozen=True):
@@ -116,7 +116,7 @@ def _choice(fields: dict[str, Any]) -> ChunkChoice:
         delta=delta,
         message=parts_of(fields.get("message")),
         finish_reason=_word(fields.get("finish_reason")),
-        logprobs=_logprobs(fields.get("logprobs")),
+        tokens=listed_tokens(fields.get("logprobs")),
     )
 
 
@@ -146,27 +146,6 @@ def _progress(found: object) -> Progress | None:
     fields = object_of(found)
     done, total = count_of(fields.get("processed")), count_of(fields.get("total"))
     return Progress(min(done, total), total) if done is not None and total else None
-
-
-def _logprobs(found: object) -> tuple[float, ...]:
-    """The log-probability of every token; empty if one is missing."""
-    fields = object_of(found)
-    content = fields.get("content")
-    values = (
-        [object_of(each).get("logprob") for each in cast("list[object]", content)]
-        if isinstance(content, list)
-        else fields.get("token_logprobs")
-    )
-    numbers = [
-        float(each)
-        for each in (cast("list[object]", values) if isinstance(values, list) else ())
-        if isinstance(each, (int, float)) and not isinstance(each, bool) and math.isfinite(each)
-    ]
-    return (
-        tuple(numbers)
-        if isinstance(values, list) and len(numbers) == len(cast("list[object]", values))
-        else ()
-    )
 
 
 def _error_of(fields: dict[str, Any]) -> str | None:

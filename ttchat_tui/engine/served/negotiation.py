@@ -12,6 +12,7 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationStarted, RequestAdapted
 from ttchat_tui.domain.generation import GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities
+from ttchat_tui.domain.recording import ALTERNATIVES
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError, PromptTooLong
 from ttchat_tui.engine.served.adaptation import LENGTHS, Adaptation
@@ -128,6 +129,7 @@ class Negotiation:
             continue_last=self._request.continue_last and self._dialect.continuing is not None,
             max_tokens=max(min(sampling.max_tokens, room), 1),
             logprobs=self._asks_logprobs,
+            alternatives=ALTERNATIVES if self._request.record == "full" else 0,
         )
         fields = self._quirks.adaptation.applied(body)
         fields["messages"] = [as_sent(message, self._dialect) for message in fields["messages"]]

@@ -51,11 +51,13 @@ def body_of(
     continue_last: bool = False,
     max_tokens: int,
     logprobs: bool = False,
+    alternatives: int = 0,
 ) -> dict[str, Any]:
     """Build the body. Neutral parameters are sent too: servers have defaults of their own.
 
     Args:
         max_tokens: the longest reply, in place of `sampling.max_tokens`.
+        logprobs: ask for each token's probability, where the dialect has it; `alternatives`: of how many tokens in its place.
     """
     body: dict[str, Any] = {"model": model, "messages": list(messages), "stream": True, **dialect.extra}
     values: dict[str, Any] = {
@@ -71,6 +73,8 @@ def body_of(
         body["stream_options"] = dict(dialect.stream_options)
     if logprobs and dialect.logprobs:
         body["logprobs"] = True
+        if alternatives:
+            body["top_logprobs"] = alternatives
     body |= dialect.thinking.get(sampling.thinking, {})
     if continue_last:
         body |= dialect.continuing or {}

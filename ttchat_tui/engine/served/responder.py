@@ -206,6 +206,7 @@ class ServedResponder:
                 sampling.stop,
                 seam=self._seam(request),
                 prompt_tokens=negotiation.prompt.tokens,
+                is_recorded=request.record != "off",
             )
             terms = RowSampling(sampling, seed)
             transport = Transport(

@@ -10,6 +10,7 @@ from ttchat_tui.domain.events import PrefillProgress, TokenEvent
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.meter import HONEST_S, Meter
 from ttchat_tui.engine.served.chunks import ChunkChoice, StreamChunk, Usage
+from ttchat_tui.engine.served.listed_tokens import distribution_of
 from ttchat_tui.engine.served.reply_assembler import WHOLE, ReplyAssembler, ReplyPiece, Seam
 from ttchat_tui.engine.served.side_content import SideContent
 from ttchat_tui.engine.text.text_stream import TextStream, WholeText
@@ -44,7 +45,14 @@ class ServedReply:
     from its log-probabilities, else it counts as one until the server's usage corrects it."""
 
     def __init__(
-        self, request_id: int, row: int, stop: tuple[str, ...], *, seam: Seam = WHOLE, prompt_tokens: int
+        self,
+        request_id: int,
+        row: int,
+        stop: tuple[str, ...],
+        *,
+        seam: Seam = WHOLE,
+        prompt_tokens: int,
+        is_recorded: bool = False,
     ) -> None:
         self.finish_reason = ""
         """The server's finish reason; empty until it comes."""
@@ -62,6 +70,9 @@ class ServedReply:
         self._is_counted = True
         """Every chunk stated its number of tokens."""
         self._times_s: list[float] = []
+        self._is_recorded = is_recorded
+        self._pieces: dict[int, bytes] = {}
+        """Of the tokens so far and their alternatives."""
 
     @property
     def has_begun(self) -> bool:
@@ -155,10 +166,17 @@ class ServedReply:
     def _token_event(self, choice: ChunkChoice, usage: Usage, time_s: float) -> TokenEvent | None:
         piece = self._assembler.add(choice)
         self._side_content.add(choice)
-        values = choice.logprobs
-        if not piece.thinking and not piece.said and not values:
+        tokens = choice.tokens
+        if not piece.thinking and not piece.said and not tokens:
             return None  # a role, a finish reason, a keep-alive
-        count = self._count(usage, len(values))
+        count = self._count(usage, len(tokens))
+        is_listed = len(tokens) == count
+        pieces: dict[int, bytes] = {}
+        distributions = (
+            tuple(distribution_of(token, self._pieces, pieces) for token in tokens)
+            if is_listed and self._is_recorded
+            else ()
+        )
         self._tokens += count
         self._times_s.append(time_s)
         self.meter.token(time_s)
@@ -167,9 +185,11 @@ class ServedReply:
             token_ids=(),
             text=self._filtered(piece),
             times_s=(time_s,) * count,
-            logprobs=values if len(values) == count else (),
+            logprobs=tuple(token.logprob for token in tokens) if is_listed else (),
             row=self._row,
             ends_thought=piece.ends_thought,
+            distributions=distributions,
+            pieces=pieces,
         )
 
     def _filtered(self, piece: ReplyPiece) -> str:

@@ -6,6 +6,7 @@ import msgspec
 
 from ttchat_tui.domain.chat import Role
 from ttchat_tui.domain.conversation import ContextMark, MessageStatus, ReplyRecord
+from ttchat_tui.domain.recording import Recording
 from ttchat_tui.domain.sampling import SamplingParams
 
 
@@ -32,6 +33,7 @@ class ImportedMessage(msgspec.Struct, frozen=True, kw_only=True):
     branch_name: str = ""
     context: ContextMark = ""
     summary: str = ""
+    recording: Recording | None = None
 
 
 class ImportedConversation(msgspec.Struct, frozen=True, kw_only=True):

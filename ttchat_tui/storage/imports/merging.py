@@ -15,6 +15,7 @@ import msgspec
 from ttchat_tui.domain.imports import ImportReport
 from ttchat_tui.storage.database import Database, Transaction
 from ttchat_tui.storage.imports.staging import NO_PARENT, StagedConversation, StagedMessage
+from ttchat_tui.storage.recordings import write_parts
 from ttchat_tui.storage.rows import text_from
 
 _INSERT_MESSAGE = (
@@ -163,10 +164,10 @@ class Merge:
         for position, message in enumerate(messages):
             if places[position] is None:
                 parent_id = None if message.parent == NO_PARENT else places[message.parent]
-                columns = msgspec.structs.astuple(message)[1:]
-                places[position] = self._transaction.insert(
-                    _INSERT_MESSAGE, (conversation_id, parent_id, *columns)
-                )
+                columns = msgspec.structs.astuple(message)[2:]
+                message_id = self._transaction.insert(_INSERT_MESSAGE, (conversation_id, parent_id, *columns))
+                write_parts(self._transaction, message_id, message.recorded)
+                places[position] = message_id
                 added += 1
         return added
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+
 import msgspec
 
 from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.recording import Recording
 from ttchat_tui.storage.export import VERSION, ConversationFile
+from ttchat_tui.storage.export_recording import FileRecording, from_file
 from ttchat_tui.storage.imports.entries import Entry
 from ttchat_tui.storage.imports.imported import EntryError, ImportedConversation, ImportedMessage
 
@@ -23,12 +27,13 @@ def read_own(entry: Entry) -> ImportedConversation:
             "Use the newer version of ttchat-tui.",
         )
     file: ConversationFile = entry.decode(ConversationFile)
+    recordings = {each.message_id: _recording(each) for each in file.recordings}
     places: dict[int, int] = {}
     messages: list[ImportedMessage] = []
     for message in file.messages:
         if message.id in places:
             raise EntryError(f"two messages have the id {message.id}")
-        messages.append(_message(message, places))
+        messages.append(_message(message, places, recordings.get(message.id)))
         places[message.id] = len(places)
     conversation = file.conversation
     return ImportedConversation(
@@ -46,7 +51,14 @@ def read_own(entry: Entry) -> ImportedConversation:
     )
 
 
-def _message(message: Message, places: dict[int, int]) -> ImportedMessage:
+def _recording(file: FileRecording) -> Recording:
+    try:
+        return from_file(file)
+    except struct.error as error:
+        raise EntryError(f"the recording of message {file.message_id} is out of range: {error}") from error
+
+
+def _message(message: Message, places: dict[int, int], recording: Recording | None) -> ImportedMessage:
     """The messages above one that was exported alone are not in the file: it has no parent then."""
     if message.parent_id is not None and message.parent_id >= message.id:
         raise EntryError(f"message {message.id} follows message {message.parent_id}, which is not older")
@@ -61,4 +73,5 @@ def _message(message: Message, places: dict[int, int]) -> ImportedMessage:
         branch_name=message.branch_name,
         context=message.context,
         summary=message.summary,
+        recording=recording,
     )

@@ -10,6 +10,7 @@ import msgspec
 from ttchat_tui.domain.tags import tags_in
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.imports.imported import EntryError, ImportedConversation, ImportedMessage
+from ttchat_tui.storage.recordings import StoredPart, encoded
 from ttchat_tui.storage.rows import LATEST_S, encoded_ids, encoded_sampling, encoded_stats, storable
 from ttchat_tui.storage.titles import title_from
 
@@ -18,9 +19,10 @@ _HIGHEST_SEED: Final = 2**63 - 1
 
 
 class StagedMessage(msgspec.Struct, frozen=True):
-    """The columns of a row, and the position of its parent (or `NO_PARENT`)."""
+    """The position of its parent (or `NO_PARENT`), its recording, and the columns of its row."""
 
     parent: int
+    recorded: tuple[StoredPart, ...]
     role: str
     content: str
     status: str
@@ -93,6 +95,7 @@ def _staged_message(message: ImportedMessage, created_at: float) -> StagedMessag
     is_streaming = message.status == "streaming"  # in the process that exported it
     plain = StagedMessage(
         parent=NO_PARENT if message.parent is None else message.parent,
+        recorded=(encoded(message.recording),) if message.recording and message.recording.tokens else (),
         role=message.role,
         content=storable(message.content),
         status="interrupted" if is_streaming else message.status,

@@ -1,0 +1,103 @@
+"""Recordings in the JSON format: readable, and read back as they were."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from ttchat_tui.domain.recording import (
+    Alternative,
+    Cut,
+    RecordedToken,
+    Recording,
+    SamplingChange,
+    alternatives_of,
+    packed,
+)
+
+FilePiece: TypeAlias = str | tuple[Annotated[int, Meta(ge=0, le=255)], ...]
+"""A token's text, or its bytes where they are not UTF-8 by themselves."""
+
+
+class FileToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A `RecordedToken`; what is unknown is left out."""
+
+    token_id: int
+    time_s: float
+    is_drafted: bool = False
+    logprob: float | None = None
+    rank: int | None = None
+    entropy: float | None = None
+    alternatives: Annotated[tuple[tuple[int, float, Cut], ...], Meta(max_length=255)] = ()
+    """Id, log-probability, and the rule of the sampler that cut it or `kept`; the most probable first."""
+
+
+class FileRecording(msgspec.Struct, frozen=True, kw_only=True):
+    """The `Recording` of one message."""
+
+    message_id: int
+    first: int = 0
+    tokens: tuple[FileToken, ...] = ()
+    changes: tuple[SamplingChange, ...] = ()
+    pieces: tuple[tuple[int, FilePiece], ...] = ()
+    """The text of every id, negative ones too, which stand for tokens of a server without ids."""
+
+
+def to_file(message_id: int, recording: Recording) -> FileRecording:
+    return FileRecording(
+        message_id=message_id,
+        first=recording.first,
+        tokens=tuple(map(_to_file, recording.tokens)),
+        changes=tuple(recording.changes),
+        pieces=tuple((token_id, _piece_to_file(piece)) for token_id, piece in recording.pieces.items()),
+    )
+
+
+def from_file(file: FileRecording) -> Recording:
+    """Raises struct.error: an id is out of range."""
+    return Recording(
+        tokens=[_from_file(token) for token in file.tokens],
+        first=file.first,
+        changes=file.changes,
+        pieces={
+            token_id: piece.encode("utf-8", "replace") if isinstance(piece, str) else bytes(piece)
+            for token_id, piece in file.pieces
+        },
+    )
+
+
+def _to_file(token: RecordedToken) -> FileToken:
+    return FileToken(
+        token_id=token.token_id,
+        time_s=token.time_s,
+        is_drafted=token.is_drafted,
+        logprob=token.logprob,
+        rank=token.rank,
+        entropy=token.entropy,
+        alternatives=tuple(map(_alternative, alternatives_of(token))),
+    )
+
+
+def _alternative(found: Alternative) -> tuple[int, float, Cut]:
+    return found.token_id, found.logprob, found.cut
+
+
+def _from_file(token: FileToken) -> RecordedToken:
+    return RecordedToken(
+        token_id=token.token_id,
+        time_s=token.time_s,
+        is_drafted=token.is_drafted,
+        logprob=token.logprob,
+        rank=token.rank,
+        entropy=token.entropy,
+        alternatives=packed(token.alternatives),
+    )
+
+
+def _piece_to_file(piece: bytes) -> FilePiece:
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return tuple(piece)

@@ -1,0 +1,197 @@
+"""Recordings as they are stored: exact within the precision that the format promises, and never a reason to fail."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.size import sized
+from tests.storage.examples import FINISHED, STARTED, answer, ask
+from tests.storage.imports.conversations import run
+from ttchat_tui.domain.recording import (
+    Cut,
+    RecordedToken,
+    Recording,
+    SamplingChange,
+    alternatives_of,
+    packed,
+    text_id,
+)
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.export import export_json
+from ttchat_tui.storage.export_recording import to_file
+from ttchat_tui.storage.opening import open_store
+from ttchat_tui.storage.recordings import decoded, encoded, joined
+
+IDS = st.integers(0, 200_000) | st.integers(-(2**31), 2**31 - 1)
+LOGPROBS = st.floats(-50, 0)
+CUTS = st.sampled_from(("kept", "top-k", "top-p", "min-p", "temperature", "unknown"))
+ALTERNATIVES = st.lists(st.tuples(IDS, LOGPROBS, CUTS), max_size=20, unique_by=lambda each: each[0]).map(
+    lambda found: sorted(found, key=lambda each: -each[1])
+)
+
+
+@st.composite
+def recordings(draw: st.DrawFn) -> Recording:
+    tokens: list[RecordedToken] = []
+    time_s = 0.0
+    for _ in range(draw(st.integers(0, 6))):
+        others: list[tuple[int, float, Cut]] = draw(ALTERNATIVES)
+        rank = draw(st.none() | st.integers(0, 200_000))
+        is_listed = rank is not None and rank < len(others)
+        time_s += draw(st.floats(0, 10_000))
+        tokens.append(
+            RecordedToken(
+                token_id=others[rank][0] if is_listed and rank is not None else draw(IDS),
+                time_s=time_s,
+                is_drafted=draw(st.booleans()),
+                logprob=draw(st.none() | LOGPROBS),
+                rank=rank,
+                entropy=draw(st.none() | st.floats(0, 12)),
+                alternatives=packed(others),
+            )
+        )
+    ids = {each.token_id for each in tokens} | {
+        each.token_id for token in tokens for each in alternatives_of(token)
+    }
+    return Recording(
+        tokens=tokens,
+        first=draw(st.integers(0, 1000)),
+        changes=[SamplingChange(0, SamplingParams(temperature=1.5))] if draw(st.booleans()) else [],
+        pieces={each: draw(st.binary(max_size=8)) for each in ids},
+    )
+
+
+@settings(max_examples=sized(40, 2000), deadline=None)
+@given(recordings())
+def test_a_recording_comes_back_within_its_precision(recording: Recording) -> None:
+    part = encoded(recording)
+    found = decoded(part.first, part.data)
+    assert part.tokens == len(recording.tokens)
+    assert (found.first, list(found.changes)) == (recording.first, list(recording.changes))
+    assert dict(found.pieces) == dict(recording.pieces)
+    for token, read in zip(recording.tokens, found.tokens, strict=True):
+        assert (read.token_id, read.rank, read.is_drafted) == (token.token_id, token.rank, token.is_drafted)
+        assert read.time_s == pytest.approx(token.time_s, abs=2e-6)
+        assert (read.logprob is None) == (token.logprob is None)
+        assert read.logprob is None or read.logprob == pytest.approx(token.logprob, rel=1e-6, abs=1e-30)
+        assert read.entropy == (None if token.entropy is None else pytest.approx(token.entropy, abs=1 / 8192))
+        assert read.alternatives == token.alternatives
+
+
+@settings(max_examples=sized(60, 2000), deadline=None)
+@given(
+    st.lists(st.tuples(IDS, LOGPROBS, CUTS), max_size=20).map(lambda all: sorted(all, key=lambda e: -e[1]))
+)
+def test_alternatives_are_off_by_half_a_step_at_most(others: list[tuple[int, float, Cut]]) -> None:
+    found = alternatives_of(RecordedToken(0, 0.0, alternatives=packed(others)))
+    assert [(each.token_id, each.cut) for each in found] == [(each, cut) for each, _, cut in others]
+    for one, (_, logprob, _) in zip(found, others, strict=True):
+        assert one.logprob == pytest.approx(logprob, abs=1 / 128 + 1e-9)
+
+
+def test_what_no_number_can_hold_is_stored_as_the_lowest() -> None:
+    others: list[tuple[int, float, Cut]] = [(1, -0.1, "unknown"), (2, -1e308, "unknown")]
+    part = encoded(Recording([RecordedToken(1, 0.1, logprob=-1e308, rank=0, alternatives=packed(others))]))
+    (token,) = decoded(0, part.data).tokens
+    assert [each.logprob < -1000 for each in alternatives_of(token)] == [False, True]
+    assert token.logprob is not None
+    assert token.logprob < -1e29
+
+
+def test_a_piece_without_an_id_gets_the_same_one_unless_it_is_taken() -> None:
+    first = text_id(b"the", {})
+    assert -(2**31) <= first < 0
+    assert text_id(b"the", {first: b"the"}) == first
+    other = text_id(b"the", {first: b"another piece"})
+    assert other not in (first, 0)
+    assert text_id(b"the", {first: b"another piece", other: b"the"}) == other
+
+
+RECORDED = Recording(
+    tokens=[
+        RecordedToken(5, 0.25, False, -0.125, 0, 1.5, packed([(5, -0.125, "kept"), (7, -3.5, "top-p")])),
+        RecordedToken(9, 0.5, True),
+    ],
+    changes=[SamplingChange(1, SamplingParams(temperature=0.5))],
+    pieces={5: b" a", 7: b"\xe2\x80", 9: b"b"},
+)
+
+
+def recorded_reply(store: ConversationStore) -> int:
+    asked = ask(store)
+    reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
+    store.finish_reply(reply.id, " ab", "complete", FINISHED, [encoded(RECORDED)])
+    return reply.id
+
+
+def test_a_recording_is_deleted_with_its_message(store: ConversationStore) -> None:
+    reply_id = recorded_reply(store)
+    assert store.recordings.of(reply_id) == RECORDED
+    assert store.recordings.end_of(reply_id) == 2
+    store.remove_message(reply_id)
+    assert store.recordings.of(reply_id) == Recording()
+    assert store.recordings.end_of(reply_id) == 0
+
+
+def test_what_lies_between_two_parts_was_not_recorded() -> None:
+    later = Recording([RecordedToken(8, 3.0)], first=4)
+    found = joined([RECORDED, later])
+    assert [token.logprob for token in found.tokens] == [-0.125, None, None, None, None]
+    assert found.tokens[4].token_id == 8
+    assert found.piece_of(found.tokens[2].token_id) == b""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        "text",
+        b"",
+        b"\x02" + encoded(RECORDED).data[1:],
+        encoded(RECORDED).data[:-9],
+        b"\x01" + zlib.compress(b"\x90"),
+        b"\x01" + zlib.compress(zlib.decompress(encoded(RECORDED).data[1:])[:-40] + bytes(40)),
+    ],
+)
+def test_a_damaged_recording_is_reported_and_the_reply_can_be_read(
+    store: ConversationStore, path: Path, data: object
+) -> None:
+    reply_id = recorded_reply(store)
+    with store._database.transaction() as transaction:
+        transaction.execute("UPDATE recordings SET data = ifnull(?, 7)", (data,))
+    with pytest.raises(StorageError) as caught:
+        store.recordings.of(reply_id)
+    assert caught.value.info.kind == "database_corrupt"
+    assert store.message(reply_id).content == " ab"
+
+
+def test_an_export_with_recordings_is_read_back(store: ConversationStore, tmp_path: Path) -> None:
+    reply_id = recorded_reply(store)
+    (conversation,) = store.conversations()
+    tree = store.tree(conversation.id)
+    file = tmp_path / "talk.json"
+    recording = to_file(reply_id, store.recordings.of(reply_id))
+    file.write_text(export_json(conversation, tree, [recording]), encoding="utf-8")
+    assert '"recordings"' not in export_json(conversation, tree)
+    assert (run(tmp_path / "other.db", file).added) == 1
+    other = open_store(tmp_path / "other.db")
+    (again,) = other.conversations()
+    reply = other.shown_path(again)[-1]
+    assert other.recordings.of(reply.id) == RECORDED
+    other.close()
+
+
+def test_a_checkpoint_of_a_deleted_reply_writes_nothing(store: ConversationStore) -> None:
+    asked = ask(store)
+    reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
+    store.remove_message(reply.id)
+    store.checkpoint(reply.id, "text", (), [encoded(RECORDED)])
+    assert store.recordings.of(reply.id) == Recording()
+    assert answer(store, asked).content == "Hello."

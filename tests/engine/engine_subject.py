@@ -156,6 +156,7 @@ def _scripted(name: str, folder: Path) -> Subject:
         stepped=True,
         gate=str(folder / "gate"),
         replies=(LONG_REPLY,),
+        logprobs=True,
         context_length=CONTEXT,
         batch_sizes=(1, 2, 4),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.engine.engine_subject import QUESTION, Subject, finished
@@ -18,6 +19,7 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import BatchTooLarge
+from ttchat_tui.session.recorder import Recorder
 
 SHORT = SamplingParams(temperature=0.0, max_tokens=5)
 
@@ -58,6 +60,20 @@ def test_every_row_streams_ends_once_and_the_batch_ends_last(subject: Subject) -
     )
     last = finished(events)
     assert (last.reason, last.text, last.stats.completion_tokens) == ("length", "", 23)
+
+
+def test_each_row_is_recorded_with_its_own_pieces(subject: Subject) -> None:
+    request = batch(subject, Candidate(seed=2), max_tokens=4, temperature=1.0)
+    events = subject.reply(msgspec.structs.replace(request, record="full"))
+    for row in range(2):
+        recorder = Recorder()
+        for event in tokens(events, row):
+            recorder.add(event)
+        recording = recorder.recording
+        assert [token.token_id for token in recording.tokens] == ids(events, row)
+        assert all(recording.piece_of(token.token_id) for token in recording.tokens)
+        seen = [token.logprob is not None for token in recording.tokens[1:]]
+        assert set(seen) == {subject.loaded().capabilities.logprobs}
 
 
 def test_greedy_rows_start_like_a_single_reply(subject: Subject) -> None:

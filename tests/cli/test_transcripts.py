@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli import program
 from tests.storage.examples import STARTED, answer, ask
+from tests.storage.test_recordings import recorded_reply
 from ttchat_tui.storage import writers
 from ttchat_tui.storage.opening import open_store
 
@@ -64,6 +65,20 @@ def test_json_has_every_version_of_a_reply_and_markdown_the_one_on_screen(own_fo
     markdown = Path(export().stdout.strip()).read_text()
     assert "second answer" in markdown
     assert "first answer" not in markdown
+
+
+def test_trace_adds_what_was_recorded_of_each_token_to_json(own_folders: Path) -> None:
+    store = open_store(own_folders / "data" / "conversations.db")
+    recorded_reply(store)
+    store.close()
+    document = json.loads(export("--trace", "--to", "-").stdout)
+    (recording,) = document["recordings"]
+    assert recording["message_id"] == document["messages"][-1]["id"]
+    assert recording["pieces"] == [[5, " a"], [7, [0xE2, 0x80]], [9, "b"]]
+    assert recording["tokens"][0]["alternatives"] == [[5, -0.125, "kept"], [7, -3.5, "top-p"]]
+    assert "recordings" not in json.loads(export("-f", "json", "--to", "-").stdout)
+    refused = export("--trace", "-f", "text")
+    assert (refused.returncode, "it is for --format json" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("arguments", [(), ("--list",), ("--all",), ("1",)])

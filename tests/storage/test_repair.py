@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from tests.size import sized
 from tests.storage.examples import HandClock, answer, ask, mode_of, version_of, without_root
+from tests.storage.test_recordings import RECORDED, recorded_reply
 from ttchat_tui.storage.backups import back_up, backup_folder, backups_of
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.migration import MIGRATIONS, steps
@@ -294,6 +295,21 @@ def test_damage_beside_the_messages_costs_none(
     assert [rows_in(filled, table) for table in ("messages", "conversations")] == before
     store = open_store(filled)
     assert store.new_draft() == "not sent"
+    store.close()
+
+
+def test_recordings_are_kept_if_they_can_be_read(filled: Path) -> None:
+    store = open_store(filled)
+    reply_id, damaged_id = recorded_reply(store), recorded_reply(store)
+    store.close()
+    with closing(sqlite3.connect(filled)) as connection, connection:
+        connection.execute("UPDATE recordings SET data = 'text' WHERE message_id = ?", (damaged_id,))
+        connection.execute("UPDATE messages SET sampling = '{' WHERE id = ?", (damaged_id,))
+    assert repair(filled) is not None
+    store = open_store(filled)
+    assert store.recordings.of(reply_id) == RECORDED
+    assert not store.recordings.of(damaged_id).tokens
+    assert store.message(damaged_id).content == " ab"
     store.close()
 
 

@@ -32,6 +32,8 @@ class SavedRows(msgspec.Struct):
     messages: dict[int, StoredRow] = {}
     queue: dict[int, StoredRow] = {}
     """Messages that wait. Not taken from a backup: they may have been sent since."""
+    recordings: dict[tuple[int, int], StoredRow] = {}
+    """Parts of recordings, by message and first token."""
     places: dict[int, tuple[int, int | None]] = {}
     """Conversation and parent by message id, from the index `messages_by_parent`: it has those of lost messages too."""
     sequences: dict[str, int] = {}
@@ -103,6 +105,11 @@ def read_rows(select: Select) -> SavedRows:
     homes += [conversation for conversation in named if is_id(conversation)]
     found.conversations = _read_table(select, "conversations", homes)
     found.queue = {row["id"]: dict(row) for row in select("SELECT * FROM queue") if is_id(row["id"])}
+    found.recordings = {
+        (row["message_id"], row["first"]): dict(row)
+        for row in select("SELECT message_id, first, tokens, data FROM recordings")
+        if is_id(row["message_id"]) and isinstance(row["first"], int)
+    }
     for row in select("SELECT value FROM app_state WHERE key = 'new_draft'"):
         found.draft = row["value"] if isinstance(row["value"], str) else None
     return found

@@ -176,7 +176,8 @@ def _read(copy: Path, first_page: bytes, now: float, migrations: Path) -> SavedR
         drop_invalid(reading, now)
     preferred = (unchanged, with_our_schema) if is_older else (with_our_schema, unchanged)
     found = max(preferred, key=lambda rows: rows.size)
-    found.queue = unchanged.queue  # only the file's own schema knows where it begins
+    # Only the file's own schema knows where these tables begin.
+    found.queue, found.recordings = unchanged.queue, unchanged.recordings
     return found
 
 
@@ -235,6 +236,7 @@ def _write(found: SavedRows, target: Path, migrations: Path) -> Path:
             _insert(transaction, "conversations", headless)
             parents_first = [row for _, row in sorted(found.messages.items())]
             _insert(transaction, "messages", parents_first)
+            _insert(transaction, "recordings", found.recordings.values())
             transaction.executemany(
                 "UPDATE conversations SET head_id = ? WHERE id = ?",
                 [(row["head_id"], conversation) for conversation, row in found.conversations.items()],

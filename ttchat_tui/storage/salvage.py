@@ -57,6 +57,7 @@ def add_backup(found: SavedRows, backup: SavedRows) -> int:
         if read is None or time_from(read["written_at"]) <= time_from(row["written_at"]):
             found.messages[message_id] = row
     found.conversations = {**backup.conversations, **found.conversations}
+    found.recordings = {**backup.recordings, **found.recordings}
     for table, highest in backup.sequences.items():
         found.sequences[table] = max(highest, found.sequences.get(table, 0))
     if found.draft is None:
@@ -156,6 +157,11 @@ def mend_references(found: SavedRows) -> None:
         shown = found.messages.get(head) if isinstance(head, int) else None
         if shown is None or shown["conversation_id"] != conversation:
             row["head_id"] = newest.get(conversation)
+    found.recordings = {
+        each: row
+        for each, row in found.recordings.items()
+        if each[0] in found.messages and isinstance(row["tokens"], int) and isinstance(row["data"], bytes)
+    }
     found.queue = {
         each: row
         for each, row in found.queue.items()

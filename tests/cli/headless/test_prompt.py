@@ -188,6 +188,24 @@ def test_json_lines_tell_load_tokens_and_the_end(
     assert events[len(loads) :] == [*tokens, events[-1]]
 
 
+def test_json_lines_list_each_token_with_as_many_alternatives_as_are_asked_for(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Script(replies=("One two.",), logprobs=True)
+    assert answer(store, script, output="jsonl", alternatives=2) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    listed = [event["tokens"][0] for event in events if event["event"] == "token" and event["tokens"]]
+    assert [(each["token"], bytes(each["bytes"]), each["rank"]) for each in listed] == [
+        ("One", b"One", 0),
+        (" two.", b" two.", 0),
+    ]
+    assert [(each["token"], each["cut"]) for each in listed[1]["alternatives"]] == [
+        (" two.", "kept"),
+        (" other0", "kept"),
+    ]
+    assert listed[0]["alternatives"][0]["logprob"] == pytest.approx(listed[0]["logprob"], abs=0.01)
+
+
 def test_json_lines_bring_the_text_that_was_held_back_at_the_end(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

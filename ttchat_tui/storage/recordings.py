@@ -200,7 +200,7 @@ def _tokens(columns: _Columns, ids: Sequence[int]) -> list[RecordedToken]:
     own = iter(ids[ends[-1] :])
     return [
         RecordedToken(
-            token_id=ids[begin + rank] if flags & _LISTED else next(own),
+            token_id=ids[begin + rank] if flags & _LISTED else next(own, NOT_RECORDED),
             time_s=time / 1e6,
             is_drafted=bool(flags & _DRAFTED),
             logprob=logprob if flags & _SEEN else None,
@@ -208,12 +208,15 @@ def _tokens(columns: _Columns, ids: Sequence[int]) -> list[RecordedToken]:
             entropy=None if entropy == _UNKNOWN_ENTROPY else entropy / _ENTROPY_STEPS,
             alternatives=others[4 * begin : 4 * end] + steps[2 * begin : 2 * end] + columns.cuts[begin:end],
         )
-        for time, flags, logprob, rank, entropy, (begin, end) in zip(
+        for time, (flags, logprob, rank, entropy), (begin, end) in zip(
             accumulate(_numbers("Q", columns.pauses)),
-            columns.flags,
-            _numbers("f", columns.logprobs),
-            _numbers("I", columns.ranks),
-            _numbers("H", columns.entropies),
+            zip(
+                columns.flags,
+                _numbers("f", columns.logprobs),
+                _numbers("I", columns.ranks),
+                _numbers("H", columns.entropies),
+                strict=True,
+            ),
             pairwise(ends),
             strict=True,
         )

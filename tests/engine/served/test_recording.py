@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
+import json
+
 import pytest
 
 from ttchat_tui.domain.chat import ChatMessage
@@ -21,7 +22,7 @@ def recorded(*choices: dict[str, object], is_recorded: bool = True) -> Recording
     reply = ServedReply(1, 0, (), prompt_tokens=3, is_recorded=is_recorded)
     recorder = Recorder()
     for number, choice in enumerate(choices):
-        data = msgspec.json.encode({"choices": [{"index": 0, **choice}]}).decode()
+        data = json.dumps({"choices": [{"index": 0, **choice}]})
         for chunk in parse_chunks(data):
             for event in reply.add_chunk(chunk, number / 10):
                 assert isinstance(event, TokenEvent)
@@ -82,6 +83,7 @@ def test_the_older_api_has_three_lists() -> None:
         7,
         {"content": None},
         {"content": [{"token": "Hi", "logprob": None}]},
+        {"content": [{"token": "Hi", "logprob": 10**400}]},
         {"content": [{"token": "Hi", "logprob": "-1"}, {"token": "!", "logprob": -1.0}]},
     ],
 )

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -20,6 +20,7 @@ _LONGEST_PIECE: Final = 1024
 """Bytes of a token that are kept."""
 _MOST_LISTED: Final = 100
 """Alternatives of a token that are read: some servers send more than are asked for."""
+_MOST: Final = sys.float_info.max
 _UNKNOWN: Final[Cut] = "unknown"
 
 
@@ -112,8 +113,9 @@ def _list_of(found: object, count: int) -> list[object]:
 
 
 def _number(found: object) -> float | None:
-    is_number = isinstance(found, int | float) and not isinstance(found, bool)
-    return float(found) if is_number and math.isfinite(found) else None
+    if not isinstance(found, int | float) or isinstance(found, bool):
+        return None
+    return float(found) if abs(found) <= _MOST else None  # an int may be too large for a float
 
 
 def _piece(text: object, numbers: object) -> bytes:

@@ -21,6 +21,7 @@ from ttchat_tui.domain.events import (
     GenerationFinished,
     TokenEvent,
 )
+from ttchat_tui.domain.recording import RecordLevel
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import (
     BranchShown,
@@ -54,12 +55,15 @@ class Chat:
         gate: Gate | None = None,
         *,
         is_loaded: bool = True,
+        record: RecordLevel = "full",
     ) -> None:
         self.now = 0.0
         self.engine = ScriptedEngine(script, gate)
         self.host = EngineHost(self.engine, prepare_scripted)
         self.store: ConversationStore = open_store(path)
-        self.session = ChatSession(self.store, self.host, model="scripted", clock=lambda: self.now)
+        self.session = ChatSession(
+            self.store, self.host, model="scripted", record=record, clock=lambda: self.now
+        )
         self.recorder = Recorder(self.host)
         self.applied = 0
         self.host.start()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.fakes import Gate, Script
 from tests.session.test_chat import Chat
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
-from ttchat_tui.domain.recording import alternatives_of
+from ttchat_tui.domain.recording import Recording, SamplingChange, alternatives_of
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.session.recorder import PART_TOKENS, Recorder
+from ttchat_tui.storage.recordings import decoded, joined
 
 KNOWN = Script(replies=("One two three four.",), logprobs=True, batch_sizes=(1, 2))
 
@@ -115,3 +118,56 @@ def test_a_reply_that_others_follow_is_continued_in_a_copy_with_its_recording(
     assert copied.id != first.id
     assert len(chat.session.recordings.of(copied.id).tokens) == 4
     assert len(chat.session.recordings.of(first.id).tokens) == 2
+
+
+def test_off_records_nothing(tmp_path: Path) -> None:
+    chat = Chat(tmp_path / "conversations.db", KNOWN, record="off")
+    chat.ask("Count.")
+    assert chat.engine.requests[-1].record == "off"
+    assert not chat.session.recordings.of(chat.session.path[-1].id).tokens
+    chat.close()
+
+
+def test_a_running_reply_can_be_looked_at_also_when_it_was_continued(start: Callable[..., Chat]) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("One two three four.",), logprobs=True, stepped=True), gate)
+    chat.session.set_sampling(SamplingParams(max_tokens=2))
+    gate.release(2)
+    chat.ask("Count.")
+    reply_id = chat.session.path[-1].id
+    chat.session.set_sampling(SamplingParams())
+    chat.session.branching.continue_reply()
+    for count in (3, 4):
+        gate.release(1)
+        chat.until(TokenEvent)
+        recording = chat.session.recordings.of(reply_id)
+        pieces = [recording.piece_of(token.token_id) for token in recording.tokens]
+        assert pieces == [b"One", b" two", b" three", b" four."][:count]
+    chat.until(GenerationFinished)
+
+
+def test_a_long_recording_is_stored_in_parts_and_changes_keep_their_place() -> None:
+    recorder = Recorder(first=10)
+    warm = SamplingParams(temperature=1.5)
+
+    def event(number: int) -> TokenEvent:
+        changes = (SamplingChange(0, warm),) if number == 600 else ()
+        return TokenEvent(1, (number,), "x", (number / 100,), pieces={number: b"x"}, sampling_changes=changes)
+
+    parts: dict[int, Recording] = {}
+    for number in range(1200):
+        recorder.add(event(number))
+        if number % 100 == 0:
+            for part in recorder.unwritten():
+                parts[part.first] = decoded(part.first, part.data)
+            recorder.note_written()
+    assert len(recorder.unwritten()) == 1
+    for part in recorder.unwritten():
+        parts[part.first] = decoded(part.first, part.data)
+    assert [len(part.tokens) for part in parts.values()] == [PART_TOKENS, PART_TOKENS, 1200 - 2 * PART_TOKENS]
+    whole = joined(list(parts.values()))
+    assert [token.token_id for token in whole.tokens] == list(range(1200))
+    assert [token.time_s for token in whole.tokens] == [number / 100 for number in range(1200)]
+    assert (whole.first, whole.changes) == (10, [SamplingChange(610, warm)])
+    own = SamplingParams()
+    assert [whole.sampling_at(place, own) for place in (609, 610)] == [own, warm]

@@ -172,6 +172,15 @@ def test_a_damaged_recording_is_reported_and_the_reply_can_be_read(
     assert store.message(reply_id).content == " ab"
 
 
+@pytest.mark.parametrize("first", [-1, 2**40])
+def test_a_damaged_place_is_reported(store: ConversationStore, first: int) -> None:
+    reply_id = recorded_reply(store)
+    with store._database.transaction() as transaction:
+        transaction.execute("UPDATE recordings SET first = ?", (first,))
+    with pytest.raises(StorageError):
+        store.recordings.of(reply_id)
+
+
 def test_an_export_with_recordings_is_read_back(store: ConversationStore, tmp_path: Path) -> None:
     reply_id = recorded_reply(store)
     (conversation,) = store.conversations()

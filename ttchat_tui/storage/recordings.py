@@ -40,6 +40,8 @@ _ENTROPY_STEPS: Final = 4096
 """Per nat: the entropy of a vocabulary of 8 million tokens still fits."""
 _LOWEST_LOGPROB: Final = -1e30
 """Below it a float32 ends."""
+_MOST_TOKENS: Final = 10_000_000
+"""Tokens in a reply; a damaged place would ask for endless memory."""
 _DRAFTED, _SEEN, _LISTED = 1, 2, 4
 """Speculation drafted the token · its log-probability is known · it is the alternative of its rank."""
 
@@ -167,11 +169,13 @@ def encoded(recording: Recording) -> StoredPart:
     return StoredPart(recording.first, len(tokens), data)
 
 
-def decoded(first: int, data: object) -> Recording:
+def decoded(first: object, data: object) -> Recording:
     """Raises StorageError, kind `database_corrupt`."""
     try:
         if not isinstance(data, bytes) or data[:1] != bytes([VERSION]):
             raise ValueError("its version is unknown")
+        if not isinstance(first, int) or not 0 <= first <= _MOST_TOKENS:
+            raise ValueError("its place is wrong")
         columns = msgspec.msgpack.decode(zlib.decompress(data[1:]), type=decodable(_Columns))
         piece_ids = _numbers("i", columns.piece_ids)
         return Recording(

@@ -18,6 +18,8 @@ from ttchat_tui.domain.events import (
     TokenEvent,
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.recording import RecordLevel, SamplingChange
+from ttchat_tui.domain.recording import ids_of as alternative_ids
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineDied, OutOfMemory
 from ttchat_tui.engine.decoding.job import ReplyJob
@@ -108,6 +110,7 @@ class Run:
     stop: str = ""
     seed: int = 1
     prefill_chunk: int = 256
+    record: RecordLevel = "off"
     text: BytesText = field(init=False)
     control: GenerationControl = field(init=False)
 
@@ -117,7 +120,10 @@ class Run:
 
     def __iter__(self) -> Iterator[GenerationEvent]:
         job = ReplyJob(
-            request=GenerationRequest(id=7, messages=(), sampling=self.sampling, seed=self.seed),
+            request=GenerationRequest(
+                id=7, messages=(), sampling=self.sampling, seed=self.seed, record=self.record
+            ),
+            piece_of=lambda token_id: f"<{token_id}>".encode(),
             control=self.control,
             prompt_ids=self.prompt_ids,
             text_streams=[self.text],
@@ -194,6 +200,28 @@ def test_times_and_figures_count_from_the_receipt_of_the_request() -> None:
 def test_every_token_carries_its_logprob() -> None:
     (event, *_) = tokens(Run(RecitingStepper("Hi")).events)
     assert event.logprobs == (pytest.approx(-np.log1p((VOCAB - 1) * np.exp(-20.0)), abs=1e-6),)
+
+
+def test_each_token_brings_the_pieces_that_are_new() -> None:
+    events = tokens(Run(RecitingStepper("Hi!!"), record="full").events)
+    assert [token_id in event.pieces for event in events for token_id in event.token_ids] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert {token_id for event in events for token_id in event.pieces} >= set(
+        alternative_ids(events[-1].distributions[0].alternatives)  # type: ignore[union-attr]
+    )
+    assert events[0].pieces[events[0].token_ids[0]] == b"<72>"
+
+
+def test_of_the_chosen_token_alone_the_alternatives_are_left_out() -> None:
+    (event, *_) = tokens(Run(RecitingStepper("Hi"), record="chosen").events)
+    (distribution,) = event.distributions
+    assert distribution is not None
+    assert (distribution.rank, distribution.alternatives, len(event.pieces)) == (0, b"", 1)
+    assert distribution.entropy == pytest.approx(0.0, abs=1e-4)
 
 
 def test_max_tokens_ends_with_length_and_does_not_compute_a_token_too_many() -> None:
@@ -311,6 +339,11 @@ def test_parameters_are_read_for_every_token() -> None:
             run.control.set_sampling(SamplingParams(temperature=0.0, max_tokens=6))
     assert (finished(events).reason, text_of(events)) == ("length", "Hello,")
     assert finished(events).stats.sampling_changes == 1
+    changed = [place for place, event in enumerate(tokens(events)) if event.sampling_changes]
+    assert changed == [4]
+    assert tokens(events)[4].sampling_changes == (
+        SamplingChange(0, SamplingParams(temperature=0.0, max_tokens=6)),
+    )
 
 
 def test_unchanged_parameters_count_as_no_change() -> None:

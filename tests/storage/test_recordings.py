@@ -161,7 +161,7 @@ def test_what_lies_between_two_parts_was_not_recorded() -> None:
     ],
 )
 def test_a_damaged_recording_is_reported_and_the_reply_can_be_read(
-    store: ConversationStore, path: Path, data: object
+    store: ConversationStore, data: str | bytes | None
 ) -> None:
     reply_id = recorded_reply(store)
     with store._database.transaction() as transaction:

@@ -28,9 +28,13 @@ def listed(found: Distribution) -> tuple[Alternative, ...]:
     return alternatives_of(RecordedToken(0, 0.0, alternatives=found.alternatives))
 
 
+def usable(logits: list[float]) -> list[float]:
+    return [-math.inf if math.isnan(each) else float(np.float32(each)) for each in logits]
+
+
 def softmax(logits: list[float]) -> np.ndarray:
     """In double precision; NaN counts as impossible."""
-    scores = np.array([-math.inf if math.isnan(each) else each for each in np.float32(logits)])
+    scores = np.array(usable(logits))
     weights = np.exp(scores - scores.max())
     return weights / weights.sum()
 
@@ -64,7 +68,7 @@ def test_the_alternatives_are_the_head_of_a_sort_with_their_fate(
         array(logits), params, with_alternatives=True
     )
     probabilities = softmax(logits)
-    scores = [-math.inf if math.isnan(each) else each for each in np.float32(logits).tolist()]
+    scores = usable(logits)
     ranked = sorted(range(len(scores)), key=lambda each: (-scores[each], each))
     head = [each for each in ranked[:ALTERNATIVES] if scores[each] > -math.inf]
     assert [each.token_id for each in listed(found)] == head

@@ -134,3 +134,11 @@ def test_a_penalty_changes_what_is_kept_but_not_the_models_own_order() -> None:
     (token_id, _), found = Sampler(5, 1, [0]).sample_recorded(array(FLAT), params, with_alternatives=True)
     assert token_id == found.rank == 1
     assert [each.cut for each in listed(found)][:2] == ["temperature", "kept"]
+
+
+def test_what_a_penalty_takes_out_of_top_k_is_still_an_alternative() -> None:
+    logits = [-20.0 - place / 10 for place in range(100)]
+    params = SamplingParams(temperature=1.0, top_k=40, top_p=1.0, repetition_penalty=2.0)
+    _, found = Sampler(100, 1, range(10)).sample_recorded(array(logits), params, with_alternatives=True)
+    assert [each.token_id for each in listed(found)] == list(range(20))
+    assert [each.cut for each in listed(found)] == ["top-k"] * 10 + ["kept"] * 10

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, chain, pairwise
 from typing import Final, NamedTuple
 
@@ -129,14 +129,16 @@ def joined(parts: Sequence[Recording]) -> Recording:
         return parts[0] if parts else Recording()
     first = parts[0].first
     tokens: list[RecordedToken] = []
+    pieces: dict[int, bytes] = {}
     for part in parts:
+        pieces.update(part.pieces)
         tokens += [RecordedToken(NOT_RECORDED, 0.0)] * (part.first - first - len(tokens))
         tokens += part.tokens
     return Recording(
         tokens=tokens,
         first=first,
         changes=[change for part in parts for change in part.changes],
-        pieces={token_id: piece for part in parts for token_id, piece in part.pieces.items()},
+        pieces=pieces,
     )
 
 
@@ -243,9 +245,9 @@ def _unplaced(piece_ids: Sequence[int], places: Sequence[int]) -> list[int]:
     return [piece_ids[place - 1] if place else next(new, NOT_RECORDED) for place in places]
 
 
-def _pieces(columns: _Columns) -> Iterator[bytes]:
-    ends = accumulate(_numbers("I", columns.piece_lengths), initial=0)
-    return (columns.pieces[begin:end] for begin, end in pairwise(ends))
+def _pieces(columns: _Columns) -> list[bytes]:
+    ends, text = accumulate(_numbers("I", columns.piece_lengths), initial=0), columns.pieces
+    return [text[begin:end] for begin, end in pairwise(ends)]
 
 
 def _entropy_steps(entropy: float | None) -> int:

@@ -132,6 +132,7 @@ def test_every_token_has_its_time_and_times_only_grow(subject: Subject) -> None:
     events = subject.reply(subject.request(max_tokens=20))
     assert all(len(event.token_ids) == len(event.times_s) >= 1 for event in tokens(events))
     assert all(len(event.logprobs) in (0, len(event.token_ids)) for event in tokens(events))
+    assert {(event.distributions, *event.pieces) for event in tokens(events)} == {((),)}, "not asked for"
     times = [time for event in tokens(events) for time in event.times_s]
     assert times == sorted(times)
     assert times[0] > 0
@@ -161,12 +162,6 @@ def test_what_is_recorded_is_whole_and_says_which_logits_were_never_seen(subject
     if not has_logprobs:
         assert {token.logprob for token in recording.tokens[1:]} == {None}
         assert {token.alternatives for token in recording.tokens[1:]} == {b""}
-
-
-def test_nothing_is_recorded_unless_it_is_asked_for(subject: Subject) -> None:
-    subject.loaded()
-    events = tokens(subject.reply(subject.request(max_tokens=3)))
-    assert [(event.distributions, event.pieces) for event in events] == [((), {})] * len(events)
 
 
 def test_the_figures_at_the_end_are_those_of_the_events(subject: Subject) -> None:

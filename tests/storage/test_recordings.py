@@ -68,7 +68,7 @@ def recordings(draw: st.DrawFn) -> Recording:
     )
 
 
-@settings(max_examples=sized(40, 2000), deadline=None)
+@settings(max_examples=sized(20, 2000), deadline=None)
 @given(recordings())
 def test_a_recording_comes_back_within_its_precision(recording: Recording) -> None:
     part = encoded(recording)
@@ -85,7 +85,7 @@ def test_a_recording_comes_back_within_its_precision(recording: Recording) -> No
         assert read.alternatives == token.alternatives
 
 
-@settings(max_examples=sized(60, 2000), deadline=None)
+@settings(max_examples=sized(25, 2000), deadline=None)
 @given(
     st.lists(st.tuples(IDS, LOGPROBS, CUTS), max_size=20).map(lambda all: sorted(all, key=lambda e: -e[1]))
 )

@@ -39,7 +39,7 @@ def softmax(logits: list[float]) -> np.ndarray:
     return weights / weights.sum()
 
 
-@settings(max_examples=sized(60, 2000), deadline=None)
+@settings(max_examples=sized(30, 2000), deadline=None)
 @given(LOGITS, PARAMS, st.integers(0, 2**32), st.data())
 def test_a_recorded_draw_is_the_same_draw(
     logits: list[float], params: SamplingParams, seed: int, data: st.DataObject
@@ -56,7 +56,7 @@ def test_a_recorded_draw_is_the_same_draw(
         assert bool(found.alternatives) == is_full
 
 
-@settings(max_examples=sized(60, 2000), deadline=None)
+@settings(max_examples=sized(30, 2000), deadline=None)
 @given(LOGITS, PARAMS, st.data())
 def test_the_alternatives_are_the_head_of_a_sort_with_their_fate(
     logits: list[float], params: SamplingParams, data: st.DataObject
@@ -92,7 +92,7 @@ def rule_is_on(cut: str, params: SamplingParams) -> bool:
             return cut == "temperature"
 
 
-@settings(max_examples=sized(60, 2000), deadline=None)
+@settings(max_examples=sized(30, 2000), deadline=None)
 @given(LOGITS)
 def test_the_entropy_is_that_of_the_models_own_distribution(logits: list[float]) -> None:
     assume(any(math.isfinite(each) for each in logits))

@@ -75,6 +75,7 @@ class Conversations:
         self._opened = OpenConversation(store, system_prompt)
         self._writer = ReplyWriter(store, clock)
         self.side_requests = SideRequests(host, lambda: not self.is_busy)
+        self.recordings = RecordedReplies(store, lambda: self._runner.running, record)
         self._runner = ReplyRunner(
             store,
             host,
@@ -82,9 +83,8 @@ class Conversations:
             lambda home: home is self._opened,
             clock,
             self.side_requests.give_way,
-            record,
+            self.recordings,
         )
-        self.recordings = RecordedReplies(store, lambda: self._runner.running)
         self.queue = MessageQueue(store, self._begin_next, self._leave_empty)
         self.prompts = PastPrompts(store, lambda: self.search)
         self.organising = Organising(store, self._refresh)

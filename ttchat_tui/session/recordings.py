@@ -4,20 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ttchat_tui.domain.recording import Recording
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.recording import Recording, RecordLevel
+from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.running_reply import RunningReply
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.recordings import joined
 
 
 class RecordedReplies:
-    """Reads recordings when they are asked for."""
+    """Makes the recorders of new replies, and reads recordings when they are asked for."""
 
-    def __init__(self, store: ConversationStore, running: Callable[[], RunningReply | None]) -> None:
+    def __init__(
+        self, store: ConversationStore, running: Callable[[], RunningReply | None], level: RecordLevel
+    ) -> None:
+        self.level: RecordLevel = level
+        """What is recorded of each token."""
         self._store = store
         self._running = running
         self._before: tuple[RunningReply, Recording] | None = None
         """The running reply, and what was recorded of it before it was continued."""
+
+    def new_recorder(self, continued: Message | None) -> Recorder | None:
+        """A recorder of a reply, or of the rest of one; None: nothing is recorded. Raises StorageError."""
+        if self.level == "off":
+            return None
+        if continued is None or continued.reply is None:
+            return Recorder()
+        return Recorder(max(len(continued.reply.token_ids), self._store.recordings.end_of(continued.id)))
 
     def of(self, message_id: int) -> Recording:
         """The recording of a reply, also of the running one; without tokens if nothing was recorded.

@@ -22,7 +22,6 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import Candidate, FinishReason, GenerationRequest
 from ttchat_tui.domain.meter import Meter
-from ttchat_tui.domain.recording import RecordLevel
 from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import (
@@ -47,7 +46,7 @@ from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session.candidates import draw_candidates, fresh_seed
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.elsewhere import out_of_sight
-from ttchat_tui.session.recorder import Recorder
+from ttchat_tui.session.recordings import RecordedReplies
 from ttchat_tui.session.reply_writer import ReplyWriter
 from ttchat_tui.session.running_reply import RunningReply
 from ttchat_tui.storage.conversations import ConversationStore
@@ -78,11 +77,10 @@ class ReplyRunner:
         is_shown: Callable[[OpenConversation], bool],
         clock: Callable[[], float],
         give_way: Callable[[], None],
-        record: RecordLevel = "full",
+        recordings: RecordedReplies,
     ) -> None:
         """
         Args:
-            record: what is recorded of each token.
             is_shown: whether a conversation is on screen. Of others only the start and the end are reported.
             give_way: called before each reply: other work in the engine ends.
         """
@@ -92,7 +90,7 @@ class ReplyRunner:
         self._is_shown = is_shown
         self._clock = clock
         self._give_way = give_way
-        self._record: RecordLevel = record
+        self._recordings = recordings
         self.running: RunningReply | None = None
         self.last_answered: OpenConversation | None = None
         """The conversation of the running or the last reply: its prompt is in the engine's cache."""
@@ -128,13 +126,7 @@ class ReplyRunner:
         home.path.append(message)
         candidates = draw_candidates(sampling, rows)
         return self._generate(
-            home,
-            message,
-            sampling,
-            asked=asked,
-            replaced=replaced,
-            settings=settings,
-            candidates=candidates,
+            home, message, sampling, asked=asked, replaced=replaced, settings=settings, candidates=candidates
         )
 
     def continue_reply(
@@ -174,7 +166,7 @@ class ReplyRunner:
             continue_last=continued is not None,
             written_ids=continued.reply.token_ids if continued and continued.reply else (),
             candidates=candidates,
-            record=self._record,
+            record=self._recordings.level,
         )
         self.meter = Meter()
         self._give_way()
@@ -190,16 +182,9 @@ class ReplyRunner:
             settings=settings,
             continued=continued,
             now=self._clock(),
-            recorder=self._new_recorder(continued),
+            recorder=self._recordings.new_recorder(continued),
         )
         return self._for_screen(home, [ReplyBegan(message)])
-
-    def _new_recorder(self, continued: Message | None) -> Recorder | None:
-        if self._record == "off":
-            return None
-        if continued is None or continued.reply is None:
-            return Recorder()
-        return Recorder(max(len(continued.reply.token_ids), self._store.recordings.end_of(continued.id)))
 
     def _for_screen(self, home: OpenConversation, updates: list[Update]) -> list[Update]:
         return updates if self._is_shown(home) else out_of_sight(home, updates, is_over=self.running is None)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 
 import pytest
 
 from tests.engine.engine_subject import subject
+from tests.engine.short_model import shorten
 
 __all__ = ["earlier_objects_are_kept", "subject"]
 
@@ -19,3 +21,9 @@ def earlier_objects_are_kept() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def short_model_path(default_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GGUF file that loads in a third of the default model's time; its text makes no sense."""
+    return shorten(default_model_path, tmp_path_factory.mktemp("short") / "short.gguf")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-import gguf
 import msgspec
 import pytest
 
@@ -41,7 +39,6 @@ CARD_CONTEXT = 1024
 GREEDY = SamplingParams(temperature=0.0, max_tokens=64)
 SYSTEM = ChatMessage("system", "You are brief.")
 QUESTION = ChatMessage("user", "Count from one to one hundred in words, and nothing else.")
-LAYERS = 4
 LONG_REPLY = " ".join(f"word{n}" for n in range(100))
 
 
@@ -182,11 +179,9 @@ def _echo(name: str, folder: Path) -> Subject:
 
 
 def _torch(name: str, folder: Path, request: pytest.FixtureRequest) -> Subject:
-    path = folder / "short.gguf"
-    shorten(request.getfixturevalue("default_model_path"), path)
     spec = ModelSpec(
         name="smollm2-135m-instruct",
-        path=str(path),
+        path=str(request.getfixturevalue("short_model_path")),
         context_length=CONTEXT,
         # One thread: with two, the barriers of OpenMP collapse where other tests run beside this one.
         options=CpuOptions(threads=1),
@@ -195,16 +190,6 @@ def _torch(name: str, folder: Path, request: pytest.FixtureRequest) -> Subject:
     if name == "torch-thread":
         return Subject(create_engine("cpu"), spec, None, late=0)
     return Subject(IsolatedEngine(folder / "log", warm=ENGINES["cpu"].warm_modules), spec, None, late=100)
-
-
-def shorten(model: Path, path: Path) -> None:
-    """Write a GGUF file of `model` with its first layers only: real tokens, template and weights at a fifth of the cost."""
-    content = bytearray(model.read_bytes())
-    key = b"llama.block_count"
-    kind, _ = struct.unpack_from("<II", content, at := content.index(key) + len(key))
-    assert kind == gguf.GGUFValueType.UINT32
-    struct.pack_into("<I", content, at + 4, LAYERS)
-    path.write_bytes(content)
 
 
 def _card(name: str, folder: Path) -> Iterator[Subject]:

@@ -323,8 +323,8 @@ print(*{"transformers", "gguf", "accelerate"} & set(sys.modules))
 
 
 @pytest.mark.model
-def test_smollm2_is_loaded_without_transformers(default_model_path: Path) -> None:
+def test_smollm2_is_loaded_without_transformers(short_model_path: Path) -> None:
     """They take seconds to import; `benchmarks/bench_startup.py` has the figures."""
-    command = [sys.executable, "-c", _LOAD, str(default_model_path)]
+    command = [sys.executable, "-c", _LOAD, str(short_model_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

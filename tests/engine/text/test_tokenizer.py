@@ -244,7 +244,7 @@ def test_a_tokenizer_that_cannot_be_built_exactly_is_refused(metadata: dict[str,
         tokenizer_from_gguf(metadata)
 
 
-def test_encoding_megabytes_lets_other_threads_run() -> None:
+def test_encoding_half_a_megabyte_lets_other_threads_run() -> None:
     """The engine's heartbeat is one: without it the engine is taken for hung, and killed."""
     metadata = {
         "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2", "tokenizer.ggml.tokens": BYTES,
@@ -260,10 +260,10 @@ def test_encoding_megabytes_lets_other_threads_run() -> None:
 
     heart = threading.Thread(target=beat)
     heart.start()
-    ((*ids,),) = tokenizer.encode_pieces([PromptPiece("word " * 400_000, False)])
+    ((*ids,),) = tokenizer.encode_pieces([PromptPiece("word " * 100_000, False)])
     is_over.set()
     heart.join()
-    assert len(ids) == 2_000_000
+    assert len(ids) == 500_000
     assert beats > 5
 
 

@@ -1,5 +1,5 @@
 """The default model on real text: in float32 its logits and greedy replies are transformers' own, reduced precision stays
-within its budget of them."""
+within its budget of them, and speculation changes no id."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tests.divergence import divergence
 from tests.engine.cpu.native_kernel import kernel_folder
 from tests.engine.cpu.reference_model import reference_model
+from tests.engine.cpu.test_lookup import reply
 from tests.real_text import KINDS, all_real_text_ids, real_text_ids
 from tests.size import sized
 from ttchat_tui.domain.chat import ChatMessage
@@ -35,7 +36,7 @@ KL_BUDGET, TOP1_BUDGET = 0.003, 0.95
 NATIVE_KL: Final = 1e-5
 """The file's own bits and activations of 16: measured 1e-6."""
 
-TOKENS: Final = sized(32, 64)
+TOKENS: Final = sized(16, 64)
 """Of a greedy reply."""
 END: Final = 2
 """<|im_end|>."""
@@ -53,6 +54,15 @@ PROMPTS: Final = (
     "Why is the sky blue?",
     "List three prime numbers.",
 )[: sized(3, 10)]
+
+TEXT: Final = (
+    "The harbour was quiet that morning. Two boats lay at the pier, and a man with a red scarf mended his nets beside "
+    "the smaller one. Nobody had told him that the ferry would not come. He looked up when the bell rang."
+)
+QUOTING: Final = f"Repeat the following text word for word:\n\n{TEXT}"
+STORY: Final = "Write a story about a lighthouse keeper who finds a letter."
+SOME, FEW = sized((24, 6), (40, 20))
+"""Tokens."""
 
 
 def load(path: Path, precision: Any, kernel_dir: str = "") -> LoadedModel:
@@ -104,9 +114,10 @@ def prompt_logits(stepper: Any, ids: list[int]) -> NDArray[np.float32]:
 
 
 def reply_logits(stepper: Any, ids: list[int]) -> NDArray[np.float32]:
-    """After each id, the way a reply goes: one at a time."""
-    first = stepper.prefill(ids[:1], go_on).copy()
-    return np.stack([first, *(stepper.step(token_id).copy() for token_id in ids[1:])])
+    """After the last ids, the way a reply goes: one at a time. Each takes as long as ten of a prompt."""
+    steps = sized(8, len(ids) - 1)
+    first = stepper.prefill(ids[:-steps], go_on).copy()
+    return np.stack([first, *(stepper.step(token_id).copy() for token_id in ids[-steps:])])
 
 
 def go_on(_done: int, _total: int) -> bool:
@@ -120,23 +131,25 @@ def test_float32_logits_are_those_of_transformers(fp32: LoadedModel, reference: 
     expected: NDArray[np.float64] = reference(tuple(ids)).numpy()
     np.testing.assert_allclose(prompt_logits(fp32.stepper, ids), expected, atol=TOLERANCE, rtol=0)
     fp32.stepper.prefill(ids[-1:], go_on)
-    np.testing.assert_allclose(reply_logits(fp32.stepper, ids), expected, atol=TOLERANCE, rtol=0)
+    found = reply_logits(fp32.stepper, ids)
+    np.testing.assert_allclose(found, expected[-len(found) :], atol=TOLERANCE, rtol=0)
 
 
 @pytest.fixture(scope="module")
-def expected(fp32: LoadedModel) -> tuple[list[list[int]], NDArray[np.float32]]:
-    """A piece of each kind of text, and float32's logits along them."""
+def expected(fp32: LoadedModel) -> list[tuple[list[int], NDArray[np.float32]]]:
+    """A piece of each kind of text, and float32's logits along it."""
     texts = [real_text_ids(fp32.tokenizer, kind)[:SLICE] for kind in KINDS]
-    return texts, np.concatenate([prompt_logits(fp32.stepper, ids) for ids in texts])
+    return [(ids, prompt_logits(fp32.stepper, ids)) for ids in texts]
 
 
 @pytest.mark.model
 @pytest.mark.parametrize("logits_of", [prompt_logits, reply_logits])
 def test_reduced_precision_stays_within_its_budget(
-    reduced: LoadedModel, expected: Any, logits_of: Any
+    reduced: LoadedModel, expected: list[tuple[list[int], NDArray[np.float32]]], logits_of: Any
 ) -> None:
-    texts, exact = expected
-    found = divergence(exact, np.concatenate([logits_of(reduced.stepper, ids) for ids in texts]))
+    computed = [logits_of(reduced.stepper, ids) for ids, _ in expected]
+    exact = [rows[-len(few) :] for (_, rows), few in zip(expected, computed, strict=True)]
+    found = divergence(np.concatenate(exact), np.concatenate(computed))
     print(f"{reduced.label}: {found}")
     assert found.kl <= KL_BUDGET
     assert found.top1 >= TOP1_BUDGET
@@ -207,6 +220,27 @@ def test_f16_and_native_replies_part_from_transformers_at_ties_only(
         equal += int(behind.max() == 0)
     print(f"{equal} of {len(PROMPTS)} {reduced.label} replies equal the reference's, token for token")
     assert equal >= len(PROMPTS) - 1
+
+
+# -- speculation
+
+
+@pytest.mark.model
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("reduced", ["f16", *sized([], ["fp32"])], indirect=True)
+def test_a_quoted_text_is_the_same_in_far_fewer_forwards(reduced: LoadedModel) -> None:
+    model = reduced
+    assert model.lookup is not None
+    for prompt, temperature, tokens in ((QUOTING, 0.0, SOME), (QUOTING, 0.8, FEW), (STORY, 0.0, FEW)):
+        expected, _ = reply(model, model.stepper, prompt, temperature, tokens)
+        same, stats = reply(model, model.lookup, prompt, temperature, tokens)
+        assert same == expected, (prompt, temperature)
+        assert stats.decode_forwards is not None
+        print(
+            f"{model.label}, temperature {temperature}: {len(same)} tokens, {stats.decode_forwards} forwards"
+        )
+        if prompt is QUOTING and temperature == 0.0:
+            assert stats.decode_forwards < len(same) / 2
 
 
 def test_the_divergence_of_two_coins_is_what_the_formula_says() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from ttchat_tui.config.paths import find_paths
-from ttchat_tui.engine.cpu.native import build
+from ttchat_tui.engine.cpu.native import build, sealed
 from ttchat_tui.engine.cpu.native.library import Library
 
 PROCESSORS = ("native", "x86-64-v3")
@@ -43,11 +44,14 @@ def lend_kernel(cache: Path) -> None:
 def remembering_compiler(folder: Path) -> str:
     """A command that compiles a kernel once for each set of flags and copies it from then on.
 
-    A kernel takes seconds to compile; the tests are about what becomes of it. Skips the test without a C compiler.
+    It begins with those of the user's folder. A kernel takes seconds to compile; the tests are about what becomes of it.
+    Skips the test without a C compiler.
     """
     command = build.compiler(os.environ)
     if command is None:
         pytest.skip("there is no C compiler here")
+    for processor in PROCESSORS:
+        _keep(folder, processor)
     path = folder / f"remembering-cc-{os.getpid()}"
     path.write_text(f"""#!/bin/sh
 case "$*" in *-shared*decode.c*) ;; *) exec {shlex.join(command)} "$@" ;; esac
@@ -63,3 +67,15 @@ fi
 """)
     path.chmod(0o755)
     return str(path)
+
+
+def _keep(folder: Path, processor: str) -> None:
+    """Put the user's kernel, as it was before it was sealed, where the compiler keeps what `build` asks it for."""
+    arguments = shlex.join((f"-march={processor}", *build._FLAGS, str(build._HERE / build._SOURCE)))  # pyright: ignore[reportPrivateUsage]
+    key = subprocess.run(["cksum"], input=arguments, capture_output=True, text=True, check=True).stdout
+    library = Path(build.load(KERNELS, os.environ, processor)._name)
+    with suppress(FileNotFoundError):  # The user's folder is not used.
+        copy = folder / f"copy-{os.getpid()}"
+        copy.write_bytes(library.read_bytes()[: -sealed._SEAL_BYTES])  # pyright: ignore[reportPrivateUsage]
+        copy.chmod(0o755)
+        os.replace(copy, folder / f"{'-'.join(key.split())}.so")

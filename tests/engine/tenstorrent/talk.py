@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -27,6 +28,7 @@ SECOND = (*FIRST, ChatMessage("assistant", " buli fado"), ChatMessage("user", "w
 WORDY = (ChatMessage("user", "Say it again: " + " ".join(word.lstrip("Ġ") for word in WORDS[::2])),)
 """Half of the vocabulary, so that a penalty on a prompt's tokens shows."""
 _CONTEXT = 1024
+_PROMPTS: dict[tuple[ChatMessage, ...], list[int]] = {}
 
 
 def load(engine: TenstorrentEngine, installed: Installation, **options: object) -> EngineInfo:
@@ -69,10 +71,14 @@ def reply(
 
 
 def prompt_ids(installed: Installation, messages: tuple[ChatMessage, ...]) -> list[int]:
-    tokenizer = tokenizer_from_folder(installed.checkpoint)
-    data = template_from_folder(installed.checkpoint)
-    template = ChatTemplate(data.source, data.special, tokenizer.controls)
-    return list(PromptBuilder(template, tokenizer, _CONTEXT).build(messages, continue_last=False).ids)
+    """The same for every installation: each has a checkpoint of the same content."""
+    if messages not in _PROMPTS:
+        tokenizer = tokenizer_from_folder(installed.checkpoint)
+        data = template_from_folder(installed.checkpoint)
+        template = ChatTemplate(data.source, data.special, tokenizer.controls)
+        builder = PromptBuilder(template, tokenizer, _CONTEXT)
+        _PROMPTS[messages] = list(builder.build(messages, continue_last=False).ids)
+    return list(_PROMPTS[messages])
 
 
 def anew(ids: Sequence[int]) -> torch.Tensor:
@@ -95,11 +101,18 @@ def expected(
         sampling: parameters of the token at this place of the reply; greedy ones.
         so_far: how the reply begins.
     """
-    prompt = prompt_ids(installed, messages)
+    params = tuple(sampling(place) for place in range(count))
+    return list(_expected(tuple(prompt_ids(installed, messages)), params, tuple(so_far)))
+
+
+@functools.cache  # Each generation is asked the same.
+def _expected(
+    prompt: tuple[int, ...], params: tuple[SamplingParams, ...], so_far: tuple[int, ...]
+) -> list[int]:
     said = list(so_far)
     sampler = Sampler(VOCAB, 0, prompt)
     for token in said:
         sampler.history.add(token)
-    while len(said) < count:
-        said.append(sampler.sample(anew([*prompt, *said]).numpy(), sampling(len(said))).token_id)
+    for each in params[len(said) :]:
+        said.append(sampler.sample(anew([*prompt, *said]).numpy(), each).token_id)
     return said

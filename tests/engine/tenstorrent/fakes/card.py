@@ -8,6 +8,7 @@ gives NaN.
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 import weakref
@@ -190,10 +191,15 @@ class Transformer:
         pages[: len(table)] = table[: len(pages)].long().numpy()
         found = self._pages[pages].reshape(-1)[: position + 1]
         state = _mix(np.array([(found * self._weights[: position + 1]).sum()], dtype=np.uint64))
-        noise = np.random.Generator(np.random.Philox(key=state[0])).standard_normal(VOCAB, dtype=np.float32)
-        logits = np.full(VOCAB, _NEVER, dtype=np.float32)
-        logits[FIRST_WORD:LAST_WORD] = 3.0 * noise[FIRST_WORD:LAST_WORD]
-        return torch.from_numpy(logits)
+        return _drawn(int(state[0])).clone()
+
+
+@functools.lru_cache(maxsize=4096)  # The same conversations are had with each generation.
+def _drawn(state: int) -> torch.Tensor:
+    noise = np.random.Generator(np.random.Philox(key=state)).standard_normal(VOCAB, dtype=np.float32)
+    logits = np.full(VOCAB, _NEVER, dtype=np.float32)
+    logits[FIRST_WORD:LAST_WORD] = 3.0 * noise[FIRST_WORD:LAST_WORD]
+    return torch.from_numpy(logits)
 
 
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

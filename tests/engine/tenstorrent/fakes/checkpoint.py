@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from itertools import product
 from pathlib import Path
@@ -55,6 +56,7 @@ def write_checkpoint(parent: Path) -> Path:
     return folder
 
 
+@functools.cache
 def _tokenizer() -> Tokenizer:
     names = [*_LETTERS, *WORDS, "word", "Ġword"]
     tokenizer = Tokenizer(

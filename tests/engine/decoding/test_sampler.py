@@ -195,7 +195,7 @@ def test_a_nan_is_never_drawn_and_an_infinite_logit_always(temperature: float) -
     ],
 )
 def test_tokens_are_drawn_with_their_probability(params: SamplingParams) -> None:
-    draws = 12_000
+    draws = sized(4_000, 12_000)
     logits = array(np.random.default_rng(7).normal(0.0, 1.5, 600).tolist())
     ids, probabilities = distribution(logits, params, History(600))
     sampler = Sampler(600, seed=11)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,12 @@ LONGEST_FIRST = (
 )  # fmt: skip
 """Files and folders whose tests take long: where they come last, one process works and the others have nothing left."""
 
+SHARE_A_PROCESS = (
+    ("tests/engine/cpu/",),
+    ("tests/engine/text/", "tests/cli/test_awkward_surroundings.py", "tests/cli/test_hostile_text.py"),
+)
+"""Files and folders of which one process runs all: most of them need transformers' models, 3 s to import."""
+
 gc.disable()  # Imports and the collection of tests make millions of objects, and hardly any garbage.
 _USER_ENVIRON = dict(os.environ)
 _USER_MODELS = find_paths(_USER_ENVIRON).models_dir
@@ -45,6 +52,19 @@ _NUMBERS = itertools.count()
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two processes per core: tests spend a third of their time waiting for other processes."""
     return 2 * (os.cpu_count() or 1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests run in one process, and so do those of the files in `SHARE_A_PROCESS`."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            shared = (starts[0] for starts in SHARE_A_PROCESS if nodeid.startswith(starts))
+            return next(shared, nodeid.split("::", 1)[0])
+
+    return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

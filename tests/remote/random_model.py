@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
-
 
 def write_random_model(gguf: Path, folder: Path) -> Path:
     """A Llama of two narrow layers: it writes nonsense, at the speed of its server."""
+    import torch  # here, since each test process imports this module, and hardly any needs these 4 s
+    from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
+
     tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
     torch.manual_seed(0)
     config = LlamaConfig(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
-from transformers.initialization import no_init_weights
 
+from tests.late_transformers import from_transformers
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
 
 _HF_NAMES: Final = {
@@ -20,14 +19,14 @@ _HF_NAMES: Final = {
 def reference_model(checkpoint: Checkpoint) -> Any:
     """A `LlamaForCausalLM` with a tied head, as SmolLM2 is one, without a detour through transformers' own reader."""
     config = checkpoint.config
-    shape = LlamaConfig(
+    shape = from_transformers("LlamaConfig")(
         vocab_size=config.vocab_size, hidden_size=config.hidden_size, intermediate_size=config.ffn_size,
         num_hidden_layers=config.layers, num_attention_heads=config.heads, num_key_value_heads=config.kv_heads,
         max_position_embeddings=config.context_length, rms_norm_eps=config.norm_eps,
         rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta}, tie_word_embeddings=True,
     )  # fmt: skip
-    with no_init_weights():
-        model = LlamaForCausalLM(shape)
+    with from_transformers("no_init_weights", "transformers.initialization")():
+        model = from_transformers("LlamaForCausalLM")(shape)
     model.tie_weights()
     state: dict[str, torch.Tensor] = {}
     for name in checkpoint.names:

@@ -10,18 +10,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
 
 from tests.engine.cpu.gguf_files import write_gguf
 from tests.engine.cpu.native_kernel import PROCESSORS, kernel
-from tests.engine.cpu.tiny_models import VOCAB, save
+from tests.engine.cpu.tiny_models import VOCAB, random_model, save
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.cpu.forward.model import DecoderModel
@@ -46,18 +38,18 @@ _SHAPE: dict[str, Any] = {
 def _model(name: str) -> Any:
     match name:
         case "llama":
-            return LlamaForCausalLM(LlamaConfig(**_SHAPE, tie_word_embeddings=True))
+            return random_model("Llama", **_SHAPE, tie_word_embeddings=True)
         case "llama-bias":
-            return LlamaForCausalLM(LlamaConfig(**{**_SHAPE, "head_dim": 16}, attention_bias=True))
+            return random_model("Llama", **{**_SHAPE, "head_dim": 16}, attention_bias=True)
         case "llama-wide-heads":
             shape = {**_SHAPE, "head_dim": 128, "num_attention_heads": 3, "num_key_value_heads": 1}
-            return LlamaForCausalLM(LlamaConfig(**shape))
+            return random_model("Llama", **shape)
         case "qwen2-sliding":
-            config = Qwen2Config(**_SHAPE, use_sliding_window=True, sliding_window=40, max_window_layers=1)
-            return Qwen2ForCausalLM(config)
+            sliding: dict[str, Any] = {"sliding_window": 40, "max_window_layers": 1}
+            return random_model("Qwen2", **_SHAPE, use_sliding_window=True, **sliding)
         case "qwen3":
             shape = {**_SHAPE, "head_dim": 32, "num_attention_heads": 8}
-            return Qwen3ForCausalLM(Qwen3Config(**shape))
+            return random_model("Qwen3", **shape)
         case _:
             raise ValueError(name)
 
@@ -215,7 +207,7 @@ def test_any_number_of_threads_gives_the_same_bits(oracle: Any) -> None:
 
 def test_a_model_whose_shape_does_not_fit_runs_on_the_other_kernels(tmp_path: Path) -> None:
     shape = {**_SHAPE, "intermediate_size": 112}
-    folder = save(LlamaForCausalLM(LlamaConfig(**shape)), tmp_path)
+    folder = save(random_model("Llama", **shape), tmp_path)
     checkpoint = SafetensorsFolder(folder)
     library = kernel()
     plan = WeightPlan(format="int4", rest="f16", requantize=True, is_native=True)

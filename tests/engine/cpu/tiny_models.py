@@ -8,18 +8,8 @@ from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+
+from tests.late_transformers import from_transformers
 
 VOCAB = 260
 CHATML = (
@@ -38,8 +28,14 @@ _LLAMA3 = {
 _STRETCHED = {"rope_theta": 500.0, "factor": 4.0, "original_max_position_embeddings": 64}
 
 
+def random_model(family: str, **config: Any) -> Any:
+    """A causal language model of "Llama", "Qwen2"… with random weights."""
+    settings = from_transformers(f"{family}Config")(**config)
+    return from_transformers("GPT2LMHeadModel" if family == "GPT2" else f"{family}ForCausalLM")(settings)
+
+
 def _llama(**options: Any) -> Any:
-    return LlamaForCausalLM(LlamaConfig(**_SHAPE, **options))
+    return random_model("Llama", **_SHAPE, **options)
 
 
 def build(name: str) -> Any:
@@ -61,19 +57,17 @@ def build(name: str) -> Any:
         case "llama-dynamic-rope":
             model = _llama(rope_parameters={**_STRETCHED, "rope_type": "dynamic"})
         case "mistral":
-            model = MistralForCausalLM(MistralConfig(**_SHAPE, sliding_window=50))
+            model = random_model("Mistral", **_SHAPE, sliding_window=50)
         case "qwen2":
-            model = Qwen2ForCausalLM(Qwen2Config(**_SHAPE))
+            model = random_model("Qwen2", **_SHAPE)
         case "qwen2-sliding":
-            config = Qwen2Config(**_SHAPE, use_sliding_window=True, sliding_window=40, max_window_layers=1)
-            model = Qwen2ForCausalLM(config)
+            sliding: dict[str, Any] = {"sliding_window": 40, "max_window_layers": 1}
+            model = random_model("Qwen2", **_SHAPE, use_sliding_window=True, **sliding)
         case "qwen3":
-            model = Qwen3ForCausalLM(Qwen3Config(**{**_SHAPE, "head_dim": 32}))
+            model = random_model("Qwen3", **{**_SHAPE, "head_dim": 32})
         case "gpt2":
-            model = GPT2LMHeadModel(
-                GPT2Config(
-                    vocab_size=VOCAB, n_positions=256, n_embd=48, n_layer=2, n_head=4, eos_token_id=258
-                )
+            model = random_model(
+                "GPT2", vocab_size=VOCAB, n_positions=256, n_embd=48, n_layer=2, n_head=4, eos_token_id=258
             )
         case _:
             raise ValueError(name)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers.utils.chat_template_utils import render_jinja_template
 
+from tests.late_transformers import from_transformers
 from tests.size import sized
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.sampling import Thinking
@@ -73,7 +73,8 @@ def template(source: str) -> ChatTemplate:
 def by_transformers(source: str, messages: list[ChatMessage], **options: bool) -> str:
     dicts = [{"role": m.role, "content": m.content} for m in messages]
     given: dict[str, Any] = {**options, **SPECIAL}
-    rendered, _ = render_jinja_template([dicts], chat_template=source, **given)
+    render = from_transformers("render_jinja_template", "transformers.utils.chat_template_utils")
+    rendered, _ = render([dicts], chat_template=source, **given)
     return rendered[0]
 
 

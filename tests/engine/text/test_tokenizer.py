@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoTokenizer, Qwen2Tokenizer
-from transformers.convert_slow_tokenizer import TikTokenConverter
 
 from tests.engine.decoding.decoded import decoded
+from tests.late_transformers import from_transformers
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
@@ -42,7 +41,9 @@ def smollm(default_model_path: Path) -> Any:
     file = GgufFile(default_model_path)
     tokenizer = tokenizer_from_gguf(file.metadata)
     template = ChatTemplate(file.template.source, file.template.special, tokenizer.controls)
-    oracle = AutoTokenizer.from_pretrained(default_model_path.parent, gguf_file=default_model_path.name)
+    oracle = from_transformers("AutoTokenizer").from_pretrained(
+        default_model_path.parent, gguf_file=default_model_path.name
+    )
     # transformers ignores `tokenizer.ggml.pre`: "smollm" is the splitting of SmolLM2's own tokenizer.json, each digit
     # for itself (it matters for ², Ⅷ and other numbers that have merges with the space before them).
     digits = pre_tokenizers.Digits(individual_digits=True)
@@ -108,14 +109,17 @@ def test_qwen2_splits_as_transformers_does(smollm: Any) -> None:
     metadata = {**smollm[3], "tokenizer.ggml.pre": "qwen2"}
     tokens = metadata["tokenizer.ggml.tokens"]
     merges: Any = [tuple(line.split(" ", 1)) for line in metadata["tokenizer.ggml.merges"]]
-    oracle = Qwen2Tokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=merges)
+    oracle = from_transformers("Qwen2Tokenizer")(
+        vocab={token: i for i, token in enumerate(tokens)}, merges=merges
+    )
     tokenizer = tokenizer_from_gguf(metadata)
     for text in TRICKY:
         assert ids_of(tokenizer, text) == oracle.encode(text, add_special_tokens=False), text
 
 
 def test_llama3_splits_by_tiktokens_pattern() -> None:
-    assert TikTokenConverter().pattern == LLAMA3_SPLIT
+    converter = from_transformers("TikTokenConverter", "transformers.convert_slow_tokenizer")
+    assert converter().pattern == LLAMA3_SPLIT
 
 
 BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())

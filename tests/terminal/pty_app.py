@@ -14,6 +14,7 @@ import pyte
 from ptyprocess import PtyProcess
 
 from tests.patience import Patience
+from tests.terminal import fork_server
 from ttchat_tui.signals import STACKS_SIGNAL
 
 NO_MODEL: Final[dict[str, Any]] = {"TTCHAT_ENGINE": "remote", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
@@ -40,8 +41,10 @@ class App:
         python: str = sys.executable,
         cwd: str | None = None,
         program: Sequence[str] = ("-m", "ttchat_tui"),
+        is_forked: bool = False,
         **environ: str,
     ) -> None:
+        """`is_forked`: from a process that has imported the modules, for tests of what comes after the start."""
         self.columns, self.rows = size
         self._state_dir = folder / "state"
         self.screen = _Screen(self.columns, self.rows)
@@ -52,12 +55,12 @@ class App:
             f"TTCHAT_{each}_DIR": str(folder / each.lower()) for each in ("CONFIG", "DATA", "CACHE", "STATE")
         }
         variables |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", **environ}
-        self.process = PtyProcess.spawn(
-            [python, *program, *arguments],
-            cwd=cwd,
-            dimensions=(self.rows, self.columns),
-            env=variables,
-        )
+        dimensions = (self.rows, self.columns)
+        if is_forked:
+            self.process = fork_server.start(program[1], arguments, dimensions, cwd or os.getcwd(), variables)
+        else:
+            command = [python, *program, *arguments]
+            self.process = PtyProcess.spawn(command, cwd=cwd, dimensions=dimensions, env=variables)
 
     def type(self, text: str) -> None:
         self.process.write(text.encode())

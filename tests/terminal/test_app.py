@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,9 +32,9 @@ def start(tmp_path: Path, default_model_path: Path) -> Iterator[Callable[..., Ap
     apps: list[App] = []
     lend_kernel(tmp_path / "cache")
 
-    def make(*arguments: str, size: tuple[int, int] = (79, 30), **environ: str) -> App:
+    def make(*arguments: str, size: tuple[int, int] = (79, 30), **settings: Any) -> App:
         apps.append(
-            App(tmp_path, "--model", str(default_model_path), *ENDLESS, *arguments, size=size, **environ)
+            App(tmp_path, "--model", str(default_model_path), *ENDLESS, *arguments, size=size, **settings)
         )
         return apps[-1]
 
@@ -45,7 +46,14 @@ def start(tmp_path: Path, default_model_path: Path) -> Iterator[Callable[..., Ap
 @pytest.fixture
 def paced(tmp_path: Path) -> Iterator[App]:
     """The app on a scripted engine in a process of its own, whose reply never ends: for what is no matter of the model."""
-    app = App(tmp_path, size=(79, 30), program=PACED_APP, cwd=str(ROOT), TTCHAT_BENCH_TOKENS_PER_S="40")
+    app = App(
+        tmp_path,
+        size=(79, 30),
+        program=PACED_APP,
+        cwd=str(ROOT),
+        is_forked=True,
+        TTCHAT_BENCH_TOKENS_PER_S="40",
+    )
     yield app
     app.close()
 
@@ -131,7 +139,7 @@ def test_ctrl_c_stops_the_reply_and_pressed_twice_quits(paced: App) -> None:
 def test_a_terminating_signal_leaves_terminal_engine_and_conversation_intact(
     start: Callable[..., App], tmp_path: Path, number: signal.Signals
 ) -> None:
-    app = start()
+    app = start(is_forked=True)
     ask_for_an_essay(app)
     engines = app.engine_pids()
     assert engines
@@ -147,14 +155,14 @@ def test_a_terminating_signal_leaves_terminal_engine_and_conversation_intact(
 def test_after_kill_9_the_next_start_shows_the_reply_as_interrupted(
     start: Callable[..., App], tmp_path: Path
 ) -> None:
-    app = start()
+    app = start(is_forked=True)
     ask_for_an_essay(app)
     # The first checkpoint, however fast the reply comes.
     app.until(lambda _: len(replies(tmp_path, after_the_app=False)[-1][1].split()) > 3)
     engines = app.engine_pids()
     app.kill(signal.SIGKILL)
     assert app.until_end() == -signal.SIGKILL
-    again = start("-c")
+    again = start("-c", is_forked=True)
     shown = again.until("interrupted")
     assert not any(is_running(pid) for pid in engines)
     status, text = replies(tmp_path)[-1]

@@ -44,7 +44,7 @@ class Day:
         self.app = self._started()
 
     def _started(self, *flags: str) -> App:
-        app = App(self.folder, *flags, size=(100, 30), **self._environ)
+        app = App(self.folder, *flags, size=(100, 30), is_forked=bool(flags), **self._environ)
         app.until("● ready")
         return app
 

@@ -66,7 +66,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
     def make(**environ: str) -> App:
         no_editor = {"VISUAL": "true", "EDITOR": "true"}  # ctrl+g may be among random bytes
         variables = {**NO_MODEL, **no_editor, **environ}
-        apps.append(App(tmp_path, **variables))
+        apps.append(App(tmp_path, is_forked="PYTHONPATH" not in environ, **variables))
         return apps[-1]
 
     yield make

@@ -71,7 +71,12 @@ class Typist:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.app = App(
-            folder, size=(79, 30), program=PACED_APP, cwd=str(ROOT), TTCHAT_BENCH_TOKENS_PER_S="40"
+            folder,
+            size=(79, 30),
+            program=PACED_APP,
+            cwd=str(ROOT),
+            is_forked=True,
+            TTCHAT_BENCH_TOKENS_PER_S="40",
         )
         self.app.until("● ready")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
     apps: list[App] = []
 
     def make(**environ: Any) -> App:
-        apps.append(App(tmp_path, **(environ or NO_MODEL)))
+        apps.append(App(tmp_path, **(environ or NO_MODEL), is_forked=not environ))
         return apps[-1]
 
     yield make
@@ -37,6 +38,15 @@ def settings(app: App) -> list[object]:
     return list(termios.tcgetattr(app.process.fd))
 
 
+@pytest.fixture
+def line_mode() -> Iterator[object]:
+    """The local modes of a terminal that nobody has used."""
+    ours, theirs = pty.openpty()
+    yield termios.tcgetattr(ours)[3]
+    os.close(ours)
+    os.close(theirs)
+
+
 @pytest.mark.parametrize(
     "number",
     [
@@ -44,15 +54,16 @@ def settings(app: App) -> list[object]:
         *sized([], ["SIGALRM", "SIGTERM", "SIGUSR2", "SIGVTALRM", "SIGPROF", "SIGXCPU"]),
     ],
 )  # fmt: skip
-def test_each_signal_restores_the_terminal_and_is_named(start: Callable[..., App], number: str) -> None:
+def test_each_signal_restores_the_terminal_and_is_named(
+    start: Callable[..., App], line_mode: object, number: str
+) -> None:
     app = start()
-    before = settings(app)
     app.until("Write a message")
     wanted = int(getattr(signal, number))
     app.kill(wanted)
     assert app.until_end() == 128 + wanted
     assert is_restored(bytes(app.received))
-    assert settings(app)[3] == before[3]
+    assert settings(app)[3] == line_mode
     assert f"ttchat-tui: ended by {number}" in app.received.decode()
 
 

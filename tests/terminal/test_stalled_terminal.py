@@ -22,7 +22,14 @@ PACED_APP = ("-m", "benchmarks.paced_app")
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[App]:
     """The app while a reply streams."""
-    app = App(tmp_path, program=PACED_APP, cwd=str(ROOT), size=(120, 40), TTCHAT_BENCH_TOKENS_PER_S="300")
+    app = App(
+        tmp_path,
+        program=PACED_APP,
+        cwd=str(ROOT),
+        size=(120, 40),
+        is_forked=True,
+        TTCHAT_BENCH_TOKENS_PER_S="300",
+    )
     app.until("● ready")
     app.type("go\r")
     app.until("generating")

@@ -115,7 +115,8 @@ def _keep(request: Any, requests: socket.socket) -> NoReturn:
     ours, theirs = socket.socketpair()
     pid, terminal = pty.fork()
     if pid == 0:
-        os.closerange(3, 256)
+        for each in (requests, ours, theirs):
+            os.close(each.detach())
         _become(request)
     socket.send_fds(requests, [str(pid).encode()], [terminal, theirs.fileno()])
     for each in (requests.detach(), terminal, theirs.detach()):

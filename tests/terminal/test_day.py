@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ class Day:
     def __init__(self, folder: Path, server: ScriptedServer, gate: StreamGate) -> None:
         self.folder = folder
         self.gate = gate
-        self._environ = {
+        self._environ: dict[str, Any] = {
             "TTCHAT_ENGINE": "remote",
             "TTCHAT_MODEL": MODEL,
             "OPENAI_BASE_URL": server.base_url,

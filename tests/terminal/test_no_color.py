@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def start(tmp_path: Path, default_model_path: Path) -> Iterator[Callable[..., Ap
     apps: list[App] = []
     lend_kernel(tmp_path / "cache")
 
-    def make(*arguments: str, **environ: str) -> App:
+    def make(*arguments: str, **environ: Any) -> App:
         apps.append(App(tmp_path, *arguments, size=(120, 36), **environ))
         return apps[-1]
 

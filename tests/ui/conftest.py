@@ -111,7 +111,8 @@ def match_once(sheet: Stylesheet, node: DOMNode, *, animate: bool = False, cache
     look = tuple(map(look_of, node.css_path_nodes))
     if look in known:
         found, flags = known[look]
-        node.__dict__.update(zip(_FLAGS, flags, strict=True))
+        for name, flag in zip(_FLAGS, flags, strict=True):
+            setattr(node, name, flag)
         sheet.replace_rules(node, found, animate=animate)
         sheet._process_component_classes(node)
     else:

@@ -90,23 +90,33 @@ def every_dialog() -> list[Dialog[Any]]:
     ]
 
 
-@pytest.mark.parametrize("number", range(9))
-async def test_escape_and_a_click_beside_the_box_give_no_result(number: int) -> None:
-    assert await result_of(every_dialog()[number], pressing("escape")) is None
-    assert await result_of(every_dialog()[number], clicking(None, (0, 19))) is None
+@pytest.mark.parametrize("act", [pressing("escape"), clicking(None, (0, 19))], ids=["escape", "click"])
+async def test_escape_and_a_click_beside_the_box_give_no_result(act: Act) -> None:
+    app = ShellApp()
+    results: list[object] = []
+    async with app.run_test(size=(60, 20)) as pilot:
+        for dialog in every_dialog():
+            app.push_screen(dialog, results.append)
+            await pilot.pause()
+            await act(pilot)
+            await pilot.pause()
+            assert results == [None], dialog
+            results.clear()
 
 
-@pytest.mark.parametrize("number", range(9))
-async def test_every_dialog_is_whole_at_60_by_20(number: int) -> None:
-    async def act(pilot: Pilot[None]) -> None:
-        box = pilot.app.screen.query_one(DialogBox).region
-        assert pilot.app.screen.region.contains_region(box)
-        for field in pilot.app.screen.query("Input, Button, RadioButton"):
-            assert box.contains_region(field.region), field
-        assert pilot.app.screen.query_one(DialogBox).scrollbars_enabled == (False, False)
-        assert "esc closes" in "\n".join(screen_text(pilot.app))
-
-    await result_of(every_dialog()[number], act)
+async def test_every_dialog_is_whole_at_60_by_20() -> None:
+    app = ShellApp()
+    async with app.run_test(size=(60, 20)) as pilot:
+        for dialog in every_dialog():
+            app.push_screen(dialog)
+            await pilot.pause()
+            box = dialog.query_one(DialogBox)
+            assert dialog.region.contains_region(box.region), dialog
+            for field in dialog.query("Input, Button, RadioButton"):
+                assert box.region.contains_region(field.region), field
+            assert box.scrollbars_enabled == (False, False), dialog
+            assert "esc closes" in "\n".join(screen_text(app)), dialog
+            app.pop_screen()
 
 
 # --- rename

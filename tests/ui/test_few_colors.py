@@ -76,25 +76,32 @@ def test_any_colour_keeps_its_hue_or_has_none(triplet: ColorTriplet) -> None:
     assert shown(shown(triplet)) == shown(triplet)
 
 
-@pytest.mark.parametrize("theme", [*THEMES, *ANSI], ids=lambda theme: theme.name)
-async def test_the_whole_screen_is_drawn_with_colours_of_the_palette(tmp_path: Path, theme: Theme) -> None:
+async def test_the_whole_screen_is_drawn_with_colours_of_the_palette(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     honour_256_colors(chat.app)
+    screens = set[str]()
     async with running(chat) as pilot:
-        chat.app.theme = theme.name
-        await pilot.pause()
-        strips = [
-            strip.apply_filter(each, Color(0, 0, 0))
-            for strip in chat.screen._compositor.render_strips()
-            for each in chat.app._filters[-1:]
-        ]
-        colours: list[RichColor] = [
-            each
-            for strip in strips
-            for segment in strip
-            if segment.style is not None
-            for each in (segment.style.color, segment.style.bgcolor)
-            if each is not None
-        ]
-        assert colours
-        assert ColorType.TRUECOLOR not in {each.type for each in colours}
+        for theme in (*THEMES, *ANSI):
+            chat.app.theme = theme.name
+            await pilot.pause()
+            colours = colours_on_screen(chat)
+            assert colours, theme.name
+            assert ColorType.TRUECOLOR not in {each.type for each in colours}, theme.name
+            screens.add(str(colours))
+    assert len(screens) == len(THEMES) + len(ANSI), "some theme was not drawn"
+
+
+def colours_on_screen(chat: ChatApp) -> list[RichColor]:
+    strips = [
+        strip.apply_filter(each, Color(0, 0, 0))
+        for strip in chat.screen._compositor.render_strips()
+        for each in chat.app._filters[-1:]
+    ]
+    return [
+        each
+        for strip in strips
+        for segment in strip
+        if segment.style is not None
+        for each in (segment.style.color, segment.style.bgcolor)
+        if each is not None
+    ]

@@ -22,32 +22,31 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
         await pilot.pause()
 
 
-@pytest.mark.parametrize(
-    ("key", "first"), [("f3", FilterInput), ("f4", Slider), ("f5", Slider), ("ctrl+f", FilterInput)]
-)
-async def test_opening_an_overlay_focuses_it_and_hides_the_prompt(
-    tmp_path: Path, key: str, first: type
-) -> None:
+async def test_opening_an_overlay_focuses_it_and_hides_the_prompt(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat, NARROW) as pilot:
-        await press(pilot, *"draft", key)
-        assert isinstance(chat.app.focused, first)
-        assert not chat.screen.prompt.display
-        await press(pilot, "escape")
-        assert isinstance(chat.app.focused, Prompt)
-        assert chat.screen.prompt.display
-        assert chat.screen.prompt.text == "draft"
+        await press(pilot, *"draft")
+        for key, first in (("f3", FilterInput), ("f4", Slider), ("f5", Slider), ("ctrl+f", FilterInput)):
+            await press(pilot, key)
+            assert isinstance(chat.app.focused, first), key
+            assert not chat.screen.prompt.display, key
+            await press(pilot, "escape")
+            assert isinstance(chat.app.focused, Prompt), key
+            assert chat.screen.prompt.display, key
+            assert chat.screen.prompt.text == "draft", key
 
 
-@pytest.mark.parametrize("keys", [("f3", "f3"), ("f4", "f4"), ("f4", "ctrl+l"), ("f3", "tab", "n")])
-async def test_closing_an_overlay_focuses_the_prompt(tmp_path: Path, keys: tuple[str, ...]) -> None:
+async def test_closing_an_overlay_focuses_the_prompt(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat, NARROW) as pilot:
         await press(pilot, *"hi", "enter")
         await reply_ended(pilot, chat)
-        await press(pilot, *keys)
-        assert chat.screen.overlay == ""
-        assert isinstance(chat.app.focused, Prompt)
+        for open_it, *close_it in (("f3", "f3"), ("f4", "f4"), ("f4", "ctrl+l"), ("f3", "tab", "n")):
+            await press(pilot, open_it)
+            assert chat.screen.overlay != "", open_it
+            await press(pilot, *close_it)
+            assert chat.screen.overlay == "", close_it
+            assert isinstance(chat.app.focused, Prompt), close_it
 
 
 async def test_one_overlay_replaces_the_other(tmp_path: Path) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import pytest
+from typing import Final
 
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, running, until
@@ -20,22 +19,24 @@ def words_below(chat: ChatApp) -> str:
     return " ".join(screen_text(chat.app)[-1].split())
 
 
-@pytest.mark.parametrize(
-    ("width", "words"),
-    [
-        (120, EVERYTHING),
-        (100, EVERYTHING.replace("ctrl+p", "F4 panel ctrl+p")),
-        (80, "enter send ctrl+j newline ctrl+n new F4 panel ctrl+p commands F1 help"),
-        (60, "enter send F3 chats F4 panel ctrl+p commands F1 help"),
-        (50, "enter send F3 chats ctrl+p commands F1 help"),
-        (30, "enter send F1 help"),
-        (9, "F1 help"),
-    ],
-)
-async def test_a_narrow_row_leaves_whole_keys_out(tmp_path: Path, width: int, words: str) -> None:
+WORDS_AT_WIDTH: Final = {
+    9: "F1 help",
+    30: "enter send F1 help",
+    50: "enter send F3 chats ctrl+p commands F1 help",
+    60: "enter send F3 chats F4 panel ctrl+p commands F1 help",
+    80: "enter send ctrl+j newline ctrl+n new F4 panel ctrl+p commands F1 help",
+    100: EVERYTHING.replace("ctrl+p", "F4 panel ctrl+p"),
+    120: EVERYTHING,
+}
+
+
+async def test_a_narrow_row_leaves_whole_keys_out(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
-    async with running(chat, (width, 20)):
-        assert words_below(chat) == words
+    async with running(chat, (min(WORDS_AT_WIDTH), 20)) as pilot:
+        for width, words in WORDS_AT_WIDTH.items():
+            await pilot.resize_terminal(width, 20)
+            await pilot.pause()
+            assert words_below(chat) == words
 
 
 async def test_escape_is_named_by_what_it_does_now(tmp_path: Path) -> None:

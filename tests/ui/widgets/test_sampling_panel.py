@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 import pytest
 from textual import events
@@ -93,29 +95,29 @@ async def test_parameters_set_before_it_is_on_screen_are_shown() -> None:
         assert app.heard == []
 
 
-@pytest.mark.parametrize(
-    ("name", "keys", "fields"),
-    [
-        ("temperature", ["right"], {"temperature": 0.75}),
-        ("top_p", ["left"], {"top_p": 0.94}),
-        ("min_p", ["right"], {"min_p": 0.01}),
-        ("top_k", ["right"], {"top_k": 41}),
-        ("repetition_penalty", ["right"], {"repetition_penalty": 1.01}),
-        ("max_tokens", ["right"], {"max_tokens": 1088}),
-        ("seed", ["7", "enter"], {"seed": 7}),
-    ],
+CHANGES: Final[tuple[tuple[str, list[str], object], ...]] = (
+    ("temperature", ["right"], 0.75),
+    ("top_p", ["left"], 0.94),
+    ("min_p", ["right"], 0.01),
+    ("top_k", ["right"], 41),
+    ("repetition_penalty", ["right"], 1.01),
+    ("max_tokens", ["right"], 1088),
+    ("seed", ["7", "enter"], 7),
 )
-async def test_a_row_changes_its_parameter_and_no_other(
-    name: str, keys: list[str], fields: dict[str, object]
-) -> None:
+
+
+async def test_a_row_changes_its_parameter_and_no_other() -> None:
     panel = SamplingPanel()
     app = ControlsApp(panel)
+    expected = SamplingParams()
     async with app.run_test(size=SIZE) as pilot:
-        await use(pilot, row(panel, name), *keys)
-        expected = msgspec.structs.replace(SamplingParams(), **fields)
-        assert app.heard == [SamplingPanel.ParamsChanged(expected)]
-        assert panel.params == expected
-        assert isinstance(getattr(panel.params, name), type(getattr(expected, name)))
+        for name, keys, value in CHANGES:
+            app.heard.clear()
+            await use(pilot, row(panel, name), *keys)
+            expected = msgspec.structs.replace(expected, **{name: value})
+            assert app.heard == [SamplingPanel.ParamsChanged(expected)]
+            assert panel.params == expected
+            assert isinstance(getattr(panel.params, name), type(value))
 
 
 @pytest.mark.parametrize("name", ["presence_penalty", "frequency_penalty"])

@@ -48,9 +48,12 @@ store.close()
 CHANGES_THE_QUEUE_UNTIL_KILLED = """
 import os, signal, sys
 from pathlib import Path
+from ttchat_tui.storage import queue
 from ttchat_tui.storage.opening import open_store
 
 path = Path(sys.argv[1])
+this = queue.this_process()
+queue.this_process = lambda: this  # the forked processes change the queue of this one
 CHANGES = (
     lambda store, one, two: store.queue.swap(one, two),
     lambda store, one, two: store.queue.edit(one, "edited"),

@@ -80,12 +80,13 @@ class ChatSession(Conversations):
         """End the session: a running reply is stored as far as it has come.
 
         Returns what cannot be kept (a reply stays as of its last checkpoint; the text of a draft is in the report). Queued
-        messages wait for the next start, unless nothing of this session is kept.
+        messages wait for another window or the next start, unless nothing of this session is kept.
         """
         if self._search is not None:
             self._search.close()
         self._runner.leave()
         error = self._writer.flush()
+        self.queue.give_up()
         unsent = map(not_kept, self.queue.messages if self.storage_mode != "read-write" else ())
         return [*([Unsaved(error.message)] if error is not None else []), *unsent, *self._drafts.close()]
 
@@ -231,7 +232,12 @@ class ChatSession(Conversations):
 
     def tick(self) -> list[Update]:
         """Write to disk what is due. The pump calls it between events."""
+        self._presence.beat()
         return self._writer.tick(self.running)
+
+    def follow(self) -> list[Update]:
+        """Take note of other windows. The screen calls it every few seconds. Raises StorageError."""
+        return [*self.tick(), *self.queue.follow()]
 
     def count(self, draft: str) -> list[Update]:
         """Count the tokens of the conversation with `draft`. Only the newest request is answered, with `PromptCost`."""

@@ -6,12 +6,17 @@ What is added later is not held, and overtakes it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence, Set
 
 from ttchat_tui.domain.conversation import QueuedMessage
-from ttchat_tui.domain.updates import ConversationsChanged, DraftReturned, QueueChanged, Update
+from ttchat_tui.domain.updates import ConversationsChanged, DraftReturned, Notice, QueueChanged, Update
+from ttchat_tui.session.notices import queue_left, queue_taken
 from ttchat_tui.storage.conversations import ConversationStore
-from ttchat_tui.storage.errors import StorageError, not_found
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.queue import GONE
+
+log = logging.getLogger(__name__)
 
 
 class MessageQueue:
@@ -65,9 +70,12 @@ class MessageQueue:
         """Take the messages of a deleted conversation off the list."""
         self._set([each for each in self.messages if each.conversation_id != conversation_id])
 
-    def _set(self, messages: Sequence[QueuedMessage]) -> None:
+    def _set(self, messages: Sequence[QueuedMessage], *, is_added: bool = False) -> None:
+        """Show `messages`. One that was not known is held (its conversation is back, or another process left it), unless
+        it `is_added`, which is the newest."""
+        known, ids = {each.id for each in self.messages}, {each.id for each in messages}
         self.messages = messages
-        self.held &= {each.id for each in messages}
+        self.held = (self.held & ids) | (ids - known - ({max(ids)} if is_added else set()))
 
     def hold(self) -> list[Update]:
         """Keep what waits now until `release`."""
@@ -89,13 +97,33 @@ class MessageQueue:
             self._set(self._store.queue.adopt())
         else:
             self.refresh()
-        restored = {each.id for each in self.messages} - known
-        self.held |= restored
-        return [QueueChanged()] if restored else []
+        return [QueueChanged()] if {each.id for each in self.messages} != known else []
+
+    def follow(self) -> list[Update]:
+        """Show what has become of the queue meanwhile: messages of other windows that have ended are in it, held; messages
+        that another window has taken over, since this one seemed to have ended, are not. Raises StorageError."""
+        if self._store.mode != "read-write":
+            return []
+        known = {each.id for each in self.messages}
+        changed = self.restore()
+        ids = {each.id for each in self.messages}
+        notices = [
+            *([Notice(queue_left(len(ids - known)))] if ids - known else []),
+            *([Notice(queue_taken(len(known - ids)))] if known - ids else []),
+        ]
+        return [*notices, *changed, ConversationsChanged()] if changed else []
+
+    def give_up(self) -> None:
+        """Leave what waits to the next window that looks, at the end of the session."""
+        try:
+            if self.messages:
+                self._store.queue.leave()
+        except StorageError as error:  # then it is taken over once this process is gone
+            log.info("the queue could not be given up: %s", error)
 
     def add(self, conversation_id: int, text: str, candidates: int) -> list[Update]:
         """Add a message at the end. Raises StorageError."""
-        self._set(self._store.queue.add(conversation_id, text, candidates))
+        self._set(self._store.queue.add(conversation_id, text, candidates), is_added=True)
         return [QueueChanged(), ConversationsChanged()]
 
     def begin_edit(self, message_id: int) -> QueuedMessage:
@@ -137,5 +165,5 @@ class MessageQueue:
     def _find(self, message_id: int) -> QueuedMessage:
         message = next((each for each in self.messages if each.id == message_id), None)
         if message is None:
-            raise not_found("This queued message")
+            raise StorageError(GONE)
         return message

@@ -67,6 +67,22 @@ def not_sent(queued: QueuedMessage, error: ErrorInfo) -> ErrorInfo:
     return msgspec.structs.replace(error, message=f"The queued message {words} was not sent. {error.message}")
 
 
+def queue_left(count: int) -> ErrorInfo:
+    """Another window has ended, and `count` messages waited in it."""
+    what = "a message that waits. It is" if count == 1 else f"{count:,} messages that wait. They are"
+    return ErrorInfo(kind=NOTE, message=f"Another window has ended with {what} held here.")
+
+
+def queue_taken(count: int) -> ErrorInfo:
+    """`count` messages are no longer in this window's queue, and it has not sent or dropped them."""
+    what, they = ("A message", "it") if count == 1 else (f"{count:,} messages", "they")
+    return ErrorInfo(
+        kind=NOTE,
+        message=f"{what} that waited here cannot be sent: {they} went with a deleted conversation, or another window, which "
+        f"took this one for closed, holds {they if count == 1 else 'them'}.",
+    )
+
+
 def not_kept(queued: QueuedMessage) -> Unsaved:
     """The app ends, and nothing of this session is kept."""
     name = quoted(queued.title or "Untitled")

@@ -10,6 +10,8 @@ from ttchat_tui.domain.conversation import Conversation, Message, MessageStatus,
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.database import Database, Transaction, Value
 from ttchat_tui.storage.errors import StorageError, not_found
+from ttchat_tui.storage.presence import ALIVE_AT
+from ttchat_tui.storage.queue import change_own
 from ttchat_tui.storage.recordings import StoredPart, write_parts
 from ttchat_tui.storage.rows import (
     MESSAGE_COLUMNS,
@@ -138,16 +140,16 @@ class Messages:
     ) -> Message:
         """Store a user message and make it the head. On return it is safe from a power loss.
 
-        An untitled conversation gets its title from it; an archived one returns to the list. With `queued_id` the message leaves the queue in the same
-        transaction, so that it is never sent twice.
+        An untitled conversation gets its title from it; an archived one returns to the list. With `queued_id` the message leaves
+        this process's queue in the same transaction, so that it is never sent twice.
 
         Raises:
-            StorageError: `not_found`: the conversation is deleted, or the queue no longer has the message.
+            StorageError: `not_found`: the conversation is deleted, or the message is no longer in this process's queue.
         """
         now = self._clock()
         with self._database.transaction(is_durable=True) as transaction:
             if queued_id is not None:
-                transaction.change("This queued message", "DELETE FROM queue WHERE id = ?", (queued_id,))
+                change_own(transaction, "DELETE FROM queue", message_id=queued_id)
             message_id = transaction.insert(
                 "INSERT INTO messages (conversation_id, parent_id, role, content, created_at)"
                 " VALUES (?, ?, 'user', ?, ?)",
@@ -282,7 +284,7 @@ class Messages:
     def recover(self) -> list[Message]:
         """Mark replies whose writer has ended as interrupted, and return them."""
         now = self._clock()
-        streaming = "SELECT id, writer, written_at FROM messages WHERE status = 'streaming'"
+        streaming = f"SELECT id, writer, max(written_at, {ALIVE_AT}) AS written_at FROM messages WHERE status = 'streaming'"
         with self._database.transaction() as transaction:
             ended = [
                 row["id"]

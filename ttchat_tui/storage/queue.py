@@ -7,13 +7,20 @@ from collections.abc import Callable
 from typing import Final
 
 from ttchat_tui.domain.conversation import QueuedMessage
-from ttchat_tui.storage.database import Database, Transaction
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.storage.database import Database, Transaction, Value
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.presence import ALIVE_AT, beat
 from ttchat_tui.storage.rows import text_from, time_from
 from ttchat_tui.storage.titles import title_from
 from ttchat_tui.storage.writers import has_writer_ended, this_process
 
-THIS: Final = "This queued message"
-"""The subject of errors about one that is gone: sent or dropped, perhaps in a window that has taken it over."""
+GONE: Final = ErrorInfo(
+    kind="not_found",
+    message="This queued message is no longer in the queue of this window: another window has taken it over, or its "
+    "conversation was deleted.",
+    cure="A message that was taken over waits there, held.",
+)
 
 MOST_CANDIDATES: Final = 1_000
 """A damaged row asks for no more."""
@@ -27,7 +34,7 @@ _OWN: Final = """
 
 class StoredQueue:
     """One transaction per call, in which the queue is read again. Every method may raise `StorageError`; then nothing has
-    changed."""
+    changed. Only the process in whose queue a message is changes or sends it; for others it is `GONE`."""
 
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._database = database
@@ -38,20 +45,36 @@ class StoredQueue:
         return list(map(_queued_from, self._database.rows(_OWN, this_process().encoded())))
 
     def adopt(self) -> list[QueuedMessage]:
-        """Take over what processes that have ended left in their queues. Returns this process's queue."""
-        now = self._clock()
+        """Take over what processes that have ended left in their queues. Returns this process's queue. Writes nothing if
+        there is nothing to take over."""
+        this = this_process().encoded()
+        ended = self._ended(this)
+        if not ended:
+            return self.messages()
         with self._database.transaction() as transaction:
-            rows = transaction.execute("SELECT id, writer, created_at FROM queue").fetchall()
-            ended = [
-                row["id"]
-                for row in rows
-                if has_writer_ended(text_from(row["writer"]), now - time_from(row["created_at"]))
-            ]
+            beat(transaction, self._clock())  # what it takes over is old already
+            # With the writer as it was: of several processes that see its end, one takes over.
             transaction.executemany(
-                "UPDATE queue SET writer = ? WHERE id = ?",
-                [(this_process().encoded(), each) for each in ended],
+                "UPDATE queue SET writer = ? WHERE writer = ?", [(this, each) for each in ended]
             )
             return _own(transaction)
+
+    def _ended(self, this: str) -> list[str]:
+        """The processes with a queue that have ended."""
+        now = self._clock()
+        rows = self._database.rows(
+            f"SELECT writer, max(created_at, {ALIVE_AT}) AS written_at FROM queue WHERE writer != ?", this
+        )
+        silent_s: dict[str, float] = {}
+        for row in rows:
+            writer, silence = text_from(row["writer"]), now - time_from(row["written_at"])
+            silent_s[writer] = min(silence, silent_s.get(writer, silence))
+        return [writer for writer, silence in silent_s.items() if has_writer_ended(writer, silence)]
+
+    def leave(self) -> None:
+        """Give this process's queue up: the next one that looks takes it over."""
+        with self._database.transaction() as transaction:
+            transaction.execute("UPDATE queue SET writer = '' WHERE writer = ?", (this_process().encoded(),))
 
     def add(self, conversation_id: int, content: str, candidates: int) -> list[QueuedMessage]:
         """Add a message at the end, and return the queue. On return the message is safe from a power loss. An untitled
@@ -75,14 +98,14 @@ class StoredQueue:
     def edit(self, message: QueuedMessage, content: str) -> list[QueuedMessage]:
         """Returns the queue. Raises StorageError, kind `not_found`."""
         with self._database.transaction(is_durable=True) as transaction:
-            transaction.change(THIS, "UPDATE queue SET content = ? WHERE id = ?", (content, message.id))
+            change_own(transaction, "UPDATE queue SET content = ?", content, message_id=message.id)
             _rename_after(transaction, message, title_from(content))
             return _own(transaction)
 
     def drop(self, message: QueuedMessage) -> list[QueuedMessage]:
         """Delete a message, and return the queue. Raises StorageError, kind `not_found`."""
         with self._database.transaction() as transaction:
-            transaction.change(THIS, "DELETE FROM queue WHERE id = ?", (message.id,))
+            change_own(transaction, "DELETE FROM queue", message_id=message.id)
             _rename_after(transaction, message, "")
             return _own(transaction)
 
@@ -95,10 +118,17 @@ class StoredQueue:
                 for row in transaction.execute("SELECT place FROM queue WHERE id = ?", (each.id,))
             }
             for each, place in ((one, places.get(other.id)), (other, places.get(one.id))):
-                transaction.change(
-                    THIS, "UPDATE queue SET place = ifnull(?, place) WHERE id = ?", (place, each.id)
+                change_own(
+                    transaction, "UPDATE queue SET place = ifnull(?, place)", place, message_id=each.id
                 )
             return _own(transaction)
+
+
+def change_own(transaction: Transaction, sql: str, *values: Value, message_id: int) -> None:
+    """Change or delete a message in this process's queue. `sql` has no condition. Raises StorageError: it is `GONE`."""
+    conditions = (message_id, this_process().encoded())
+    if transaction.execute(f"{sql} WHERE id = ? AND writer = ?", (*values, *conditions)).rowcount == 0:
+        raise StorageError(GONE)
 
 
 def _own(transaction: Transaction) -> list[QueuedMessage]:

@@ -116,8 +116,13 @@ class ChatScreen(
             self.status.set_notice(
                 "nothing is kept" if self.session.storage_mode == "memory" else "read-only"
             )
-        self.set_interval(FOLLOW_S, self.follow_history)
+        self.set_interval(FOLLOW_S, self.follow_others)
         self.services.on_screen_ready()
+
+    def follow_others(self) -> None:
+        """Take note of other windows and programs."""
+        self.follow_queue()
+        self.follow_history()
 
     def _first_conversation(self) -> Sequence[Update]:
         resume = self.services.resume

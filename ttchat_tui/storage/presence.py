@@ -1,0 +1,38 @@
+"""Signs of life of the processes that write, for those that cannot look for them: on another host or in another container."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ttchat_tui.storage.database import Database, Transaction
+from ttchat_tui.storage.writers import this_process
+
+KEPT_S: Final = 86_400.0
+"""Signs of life older than this are removed."""
+
+ALIVE_AT: Final = "ifnull((SELECT CAST(value AS REAL) FROM app_state WHERE key = 'alive ' || writer), 0)"
+"""In a query of rows with a `writer`: when that process last gave a sign of life; 0: never."""
+
+
+class Presence:
+    """May raise `StorageError`."""
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+
+    def beat(self) -> None:
+        """Store a sign of life of this process."""
+        with self._database.transaction() as transaction:
+            beat(transaction, self._clock())
+
+
+def beat(transaction: Transaction, now: float) -> None:
+    """Store a sign of life of this process at the time `now`."""
+    transaction.execute(
+        "REPLACE INTO app_state (key, value) VALUES (?, ?)", (f"alive {this_process().encoded()}", str(now))
+    )
+    transaction.execute(
+        "DELETE FROM app_state WHERE key LIKE 'alive %' AND CAST(value AS REAL) < ?", (now - KEPT_S,)
+    )

@@ -34,7 +34,9 @@ from ttchat_tui.storage.writers import SILENCE_S, Writer
 def as_process(writer: Writer) -> Iterator[None]:
     with ExitStack() as patches:
         for module in ("queue", "presence", "messages"):
-            patches.enter_context(mock.patch(f"ttchat_tui.storage.{module}.this_process", lambda: writer))
+            patches.enter_context(
+                mock.patch(f"ttchat_tui.storage.{module}.this_process", return_value=writer)
+            )
         yield
 
 
@@ -178,15 +180,14 @@ class Windows(RuleBasedStateMachine):
         window.is_alive = False
 
     @precondition(lambda self: self.has_several)
-    @rule(at=st.integers(0, 2))
-    def pause(self, at: int) -> None:
-        self.window(at).runs = False
-
-    @rule()
-    def resume(self) -> None:
-        """They do whatever comes next with what they knew before."""
-        for window in self.all:
-            window.runs = True
+    @rule(at=st.integers(0, 2), silences=st.integers(0, 2))
+    def stop_and_resume(self, at: int, silences: int) -> None:
+        """Then it does whatever comes next with what it knew before."""
+        stopped = self.window(at)
+        stopped.runs = False
+        self.wait(silences)
+        self.follow(at)
+        stopped.runs = True
 
     @rule(silences=st.integers(1, 4))
     def wait(self, silences: int) -> None:

@@ -792,3 +792,15 @@ def test_thoughts_are_stored_as_a_block_and_not_sent_back(
         [sent] if sent else []
     )
     assert messages[-1].content.endswith("And one?")
+
+
+def test_what_the_engine_has_said_by_the_end_is_kept(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("Four.",)))
+    chat.session.submit("Two and two?")
+    reply = chat.session.path[-1].id
+    chat.recorder.until(GenerationFinished)
+    left = chat.recorder.events[chat.applied :]
+    chat.session.events = lambda: left  # type: ignore[method-assign]  # a screen that was stuck has not applied them
+    chat.session.close()
+    kept = chat.store.message(reply)
+    assert (kept.content, kept.status) == ("Four.", "complete")

@@ -84,6 +84,9 @@ class ChatSession(Conversations):
         """
         if self._search is not None:
             self._search.close()
+        for event in self.events():  # a screen that was stuck has left some
+            if isinstance(event, GenerationEvent):
+                self._runner.apply(event)
         self._runner.leave()
         error = self._writer.flush()
         self.queue.give_up()

@@ -9,6 +9,7 @@ import math
 import signal
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from textual.binding import Binding
 from textual.driver import Driver
@@ -17,8 +18,9 @@ from textual.notifications import Notify, SeverityLevel
 from textual.theme import Theme
 
 from ttchat_tui.signals import ENDING, STACKS_SIGNAL
-from ttchat_tui.ui import deferred, lost_terminal, style_sheets, toasts
+from ttchat_tui.ui import deferred, style_sheets, toasts
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bindings, keys_label
+from ttchat_tui.ui.last_resort import LastResort
 from ttchat_tui.ui.loop_signals import LoopSignals
 from ttchat_tui.ui.no_color import honour_no_color
 from ttchat_tui.ui.palette import ActionProvider
@@ -60,6 +62,7 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
         self._requested_return_code: int | None = None
         self._interrupted_at = -math.inf
         self._signals: LoopSignals | None = None
+        self._last_resort = LastResort()
         self.use_command_palette = True
         add_bindings(self, bindings(TABLE, services.config.keys, "app"))
         for theme in themes:
@@ -81,6 +84,15 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
         else:
             self._handle_exception(error)
 
+    def run(self, **options: Any) -> None:
+        """Run the app to its end. Raises SystemExit if it does not end by itself after a signal, or without its terminal."""
+        try:
+            with self._last_resort:
+                super().run(**options)
+        except SystemExit:
+            self.stop_input()
+            raise
+
     @property
     def is_leaving(self) -> bool:
         return self._requested_return_code is not None
@@ -96,7 +108,6 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
 
     def on_mount(self) -> None:
         self._install_signal_handlers()  # again: the driver may have set its own
-        lost_terminal.watch(lambda: self._leave(128 + signal.SIGHUP))
         self.on_chat_actions_themes_read()
         # Modules imported by now are never freed: the collector need not scan them again. The caller of the app has
         # disabled collection until here.
@@ -234,7 +245,7 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
 
     def on_driver_built(self, driver: Driver) -> None:
         if not driver.is_headless:
-            self._signals = LoopSignals(lambda number: self._leave(128 + number))
+            self._signals = LoopSignals(lambda number: self._leave(128 + number), self._last_resort.ask)
             self._install_signal_handlers()
 
     def _install_signal_handlers(self) -> None:

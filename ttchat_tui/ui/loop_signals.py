@@ -21,7 +21,9 @@ class LoopSignals:
     (`terminal.captured`).
     """
 
-    def __init__(self, on_signal: Callable[[int], object]) -> None:
+    def __init__(self, on_signal: Callable[[int], object], at_once: Callable[[int], object]) -> None:
+        """`at_once` is called in the handler itself, before the loop gets to `on_signal`; it may raise."""
+        self._at_once = at_once
         self._loop, self._on_signal = asyncio.get_running_loop(), on_signal
         self._context = contextvars.copy_context()  # the app's: a signal may arrive in any other
         # Python runs handlers between bytecode instructions: a waiting loop has to be woken up.
@@ -42,5 +44,6 @@ class LoopSignals:
             self._woken.recv(4096)
 
     def _arrive(self, number: int, _frame: FrameType | None) -> None:
+        self._at_once(number)
         with suppress(RuntimeError):  # the loop is closed: the app has ended
             self._loop.call_soon_threadsafe(self._on_signal, number, context=self._context)

@@ -71,6 +71,11 @@ class PatchedApp(App[None]):
         self._key_gate.accept(message)
         return True
 
+    def stop_input(self) -> None:
+        """End the input thread, which the process would wait for, where the driver was not stopped."""
+        if isinstance(self._driver, TerminalDriver):
+            self._driver.exit_event.set()
+
     def open_key_gate(self) -> None:
         """There is a screen now: let input in."""
         self._key_gate.begin()

@@ -43,7 +43,7 @@ class ScreenWriter(WriterThread):
                 texts.append(self._queue.get())
             is_ended = None in texts
             data = "".join(filter(None, texts)).encode("utf-8", "replace")
-            is_gone = is_gone or not _write(self._descriptor, data)  # `lost_terminal` reports it
+            is_gone = is_gone or not _write(self._descriptor, data)  # `last_resort` reports it
         os.close(self._descriptor)
 
     def stop(self) -> None:

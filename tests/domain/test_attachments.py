@@ -13,6 +13,7 @@ from ttchat_tui.domain.attachments import (
     find_mentions,
     mention_of,
     with_blocks,
+    with_blocks_of,
     without_mentioned_blocks,
 )
 
@@ -75,6 +76,23 @@ def test_a_sent_message_becomes_its_draft_again_if_the_draft_mentions_the_file()
     assert without_mentioned_blocks(sent) == draft
     by_command_line = with_blocks("compare", [block_of("a.py", "x")])
     assert without_mentioned_blocks(by_command_line) == by_command_line
+
+
+@pytest.mark.parametrize(
+    ("changed", "kept"),
+    [
+        ("compare @a.py and @b.py.", "ab"),
+        ("only @b.py, please", "b"),
+        ("neither", ""),
+        ("@b.py and @new.py", "b"),
+        (with_blocks("@a.py", [block_of("a.py", "old")]), "a"),
+    ],
+)
+def test_a_changed_draft_keeps_the_files_that_it_still_mentions(changed: str, kept: str) -> None:
+    blocks = {"a": block_of("a.py", "old"), "b": block_of("b.py", "@a.py\n")}
+    sent = with_blocks("compare @a.py and @b.py.", list(blocks.values()))
+    draft = without_mentioned_blocks(changed)
+    assert with_blocks_of(sent, changed) == with_blocks(draft, [blocks[each] for each in kept])
 
 
 def test_a_name_cannot_break_out_of_its_label() -> None:

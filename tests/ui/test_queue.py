@@ -7,8 +7,10 @@ from pathlib import Path
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, running, settle, until
 from tests.ui.test_elsewhere import shown
+from ttchat_tui.domain.attachments import block_of, with_blocks
 from ttchat_tui.ui.screens.edit_queued import EditQueued
 from ttchat_tui.ui.widgets.key_line import KeyLine
+from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 
 
 async def test_waiting_messages_are_changed_held_and_released_in_a_panel(tmp_path: Path) -> None:
@@ -86,7 +88,19 @@ async def test_a_message_of_another_conversation_names_it_and_what_it_waits_for(
         await settle(pilot, chat)
         assert "3 messages wait for the reply in “co␛unt”" in shown(chat)
         assert "\x1b" not in shown(chat)
-        chat.session.queue.drop(chat.session.queue.messages[-1].id)
+        block = block_of("a.py", "was = 1\n")
+        chat.screen.show_updates(chat.session.submit(with_blocks("see @a.py", [block])))
+        await pilot.press("alt+q", "end", "e")
+        await until(pilot, lambda: isinstance(chat.app.screen, EditQueued))
+        await pilot.pause()
+        assert chat.app.screen.query_one(Prompt).text == "see @a.py", (
+            "what was typed, without the file's text"
+        )
+        await pilot.press(*" now", "enter")
+        await until(pilot, lambda: chat.app.screen is chat.screen)
+        assert chat.session.queue.messages[-1].content == with_blocks("see @a.py now", [block])
+        for _ in range(2):
+            chat.session.queue.drop(chat.session.queue.messages[-1].id)
         chat.host.unload()
         await until(pilot, lambda: chat.host.state == "empty" and not chat.session.is_busy)
         await settle(pilot, chat)

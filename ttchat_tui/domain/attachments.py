@@ -141,9 +141,7 @@ def without_mentioned_blocks(text: str) -> str:
     blocks = find_blocks(text)
     if not blocks:
         return text
-    starts, ends = (block.start for block in blocks), (0, *(block.end for block in blocks))
-    draft = "\n".join(text[end:start] for end, start in zip(ends, (*starts, len(text)), strict=True))
-    mentioned = [visible_line(mention.path) for mention in find_mentions(draft)]
+    mentioned = _mentioned_beside(text, blocks)
     kept: list[str] = []
     at = 0
     for block in blocks:
@@ -151,3 +149,23 @@ def without_mentioned_blocks(text: str) -> str:
             kept.append(text[at : block.start].rstrip("\n"))
             at = block.end
     return "".join((*kept, text[at:]))
+
+
+def with_blocks_of(message: str, draft: str) -> str:
+    """`draft` with the blocks of `message`, of which it is the changed draft, whose files it still mentions: as they were
+    read then."""
+    there = find_blocks(draft)
+    mentioned, names = _mentioned_beside(draft, there), {block.name for block in there}
+    blocks = [
+        message[block.start : block.end]
+        for block in find_blocks(message)
+        if block.name not in names and any(_may_mean(path, block.name) for path in mentioned)
+    ]
+    return with_blocks(draft, blocks)
+
+
+def _mentioned_beside(text: str, blocks: list[Block]) -> list[str]:
+    """What `text` mentions outside its blocks, as blocks name it."""
+    starts, ends = (block.start for block in blocks), (0, *(block.end for block in blocks))
+    draft = "\n".join(text[end:start] for end, start in zip(ends, (*starts, len(text)), strict=True))
+    return [visible_line(mention.path) for mention in find_mentions(draft)]

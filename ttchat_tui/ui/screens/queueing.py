@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from ttchat_tui.domain.attachments import without_mentioned_blocks
@@ -22,6 +22,7 @@ class Queueing(ChatActions):
     """One method for each action, and the panel that shows the queue."""
 
     on_message_selection_selection_changed: Callable[[], None]
+    attached: Callable[[str], Awaitable[str | None]]
     _queue_panel: QueuePanel | None = None
     """Mounted with the first message that waits."""
 
@@ -123,7 +124,8 @@ class Queueing(ChatActions):
         except StorageError as error:
             self.show_error(error.info)
             return
-        self.app.push_screen(deferred.edit_queued.EditQueued(message.content, self.services.config.ui), keep)
+        dialog = deferred.edit_queued.EditQueued(message.content, self.services.config.ui, self.attached)
+        self.app.push_screen(dialog, keep)
 
 
 def _messages(count: int) -> str:

@@ -115,8 +115,9 @@ class ChatSession(Conversations):
             if waits:
                 updates = self._opened.queue(text, self.model, self.queue, candidates)
             else:
+                caught_up = self._opened.catch_up()
                 message = self._opened.add_user_message(text, self.model)
-                updates = [MessageAdded(message), ConversationsChanged()]
+                updates = [*caught_up, MessageAdded(message), ConversationsChanged()]
         except StorageError as error:
             return [DraftReturned(text, error.info)]
         if is_new:

@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 from ttchat_tui.domain.conversation import Conversation, ListedConversation, Message
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import extract_answer
-from ttchat_tui.domain.updates import Update
+from ttchat_tui.domain.updates import MessageChanged, Update
 from ttchat_tui.session.message_queue import MessageQueue
-from ttchat_tui.session.notices import quoted
+from ttchat_tui.session.notices import WRITTEN_ELSEWHERE, quoted
 from ttchat_tui.session.outgoing import Outgoing, outgoing
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
@@ -62,6 +62,22 @@ class OpenConversation:
         self.system_prompt = text
         if self.conversation is not None:
             self._store.set_system_prompt(self.conversation.id, text)
+
+    def catch_up(self) -> list[Update]:
+        """Read the last reply again if another window was writing it when it was read. For a time when nothing runs here.
+
+        Raises:
+            StorageError: `reply_busy`: the other window still writes it.
+        """
+        last = self.path[-1] if self.path else None
+        if last is None or last.status != "streaming":
+            return []
+        self._store.recover()  # that window may have died
+        message = self._store.message(last.id)
+        if message.status == "streaming":
+            raise StorageError(WRITTEN_ELSEWHERE)
+        self.replace(message)
+        return [MessageChanged(message)]
 
     def add_user_message(self, text: str, model: str, *, queued_id: int | None = None) -> Message:
         """Store a message at the end of the path. The first message also stores the conversation. See the store for

@@ -353,6 +353,7 @@ class Conversations:
     def _begin(self, queued: QueuedMessage) -> list[Update]:
         try:
             home = self._home_of(queued.conversation_id)
+            caught_up = home.catch_up()
             message = home.add_user_message(queued.content, self.model, queued_id=queued.id)
         except StorageError as error:
             notice = Notice(not_sent(queued, error.info))
@@ -363,7 +364,7 @@ class Conversations:
         self.queue.remove(queued)
         sampling = home.sampling or self.default_sampling
         began = self._runner.begin(home, sampling, self.model, asked=message, rows=queued.candidates)
-        added = [MessageAdded(message)] if home is self._opened else []
+        added = [*caught_up, MessageAdded(message)] if home is self._opened else []
         held = [] if self.is_busy else self.queue.hold()
         return [*added, QueueChanged(), *began, *held, ConversationsChanged()]
 

@@ -26,6 +26,12 @@ STILL_LOADING = ErrorInfo(
     kind=NOTE, message="The model is still loading.", cure="Press Esc again to cancel the load."
 )
 
+WRITTEN_ELSEWHERE = ErrorInfo(
+    kind="reply_busy",
+    message="The last reply of this conversation is still being written in another window, so no message can follow it yet.",
+    cure="Send it again when the reply has ended.",
+)
+
 _QUOTED: Final = 40
 """The most characters of a title or a message in a sentence."""
 

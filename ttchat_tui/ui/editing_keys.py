@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from ttchat_tui.config.schema import EditingStyle
-from ttchat_tui.ui.widgets.prompt.editing import EMACS_KEYS, VI_KEYS, Editing, Emacs, Vi
+from ttchat_tui.ui.widgets.prompt.editing import EMACS_KEYS, VI_KEYS, Clipboard, Editing, Emacs, Vi
 
-STYLES: Final[Mapping[EditingStyle, Callable[[], Editing] | None]] = {
+STYLES: Final[Mapping[EditingStyle, Callable[[Clipboard], Editing] | None]] = {
     "default": None,
-    "emacs": Emacs,
+    "emacs": lambda clipboard: Emacs(),
     "vi": Vi,
 }
 

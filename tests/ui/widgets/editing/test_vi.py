@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import random
 import re
-import shutil
-import subprocess
-import time
-from pathlib import Path
 
 import pytest
 
-from tests.size import sized
-from ttchat_tui.ui.widgets.prompt.editing import Buffer, Outcome, Vi
+from ttchat_tui.ui.widgets.prompt.editing import Buffer, Clipboard, Outcome, Vi
 
 NORMAL = r"""
 h               ab|c            a|bc
@@ -202,9 +194,15 @@ ofive.u         on|e            on|e
 """`.` is escape, `^` ctrl+r."""
 
 
+def vi_with(copied: str = "") -> Vi:
+    """With `copied` in the clipboard."""
+    clipboard = [copied]
+    return Vi(Clipboard(clipboard.append, lambda: clipboard[-1]))
+
+
 def typed(keys: str, buffer: Buffer) -> Buffer:
     """The buffer after the keys, which begin in normal mode and may write text."""
-    vi = Vi()
+    vi = vi_with()
     vi.press("escape", None, Buffer("", 0))
     vi.load(buffer.text)
     for each in keys:
@@ -224,7 +222,7 @@ def test_undo_takes_back_whole_commands_with_what_they_insert(keys: str, before:
 
 def after(keys: str, buffer: Buffer) -> tuple[Buffer, Vi, Outcome]:
     """The buffer after the keys, typed in normal mode, and what the last one did."""
-    vi, outcome = Vi(), None
+    vi, outcome = vi_with(), None
     vi.press("escape", None, Buffer("", 0))
     for key in keys:
         outcome = vi.press(key, key, buffer)
@@ -239,88 +237,3 @@ def test_each_command_does_what_vi_does(keys: str, before: str, expected: str) -
     assert vi.mode == (
         "insert" if (keys, before, expected) in rows(INSERTING) else "visual" if "[" in expected else "normal"
     )
-
-
-VIM = shutil.which("vim")
-
-SCRIPT = r"""
-set nocompatible startofline whichwrap= virtualedit= backspace=indent,eol,start noautoindent
-let results = []
-for [keys, lines, line, column] in json_decode(join(readfile($CASES), ''))
-    %delete _
-    call setline(1, lines)
-    call setreg('"', '')
-    call setcursorcharpos(line, column)
-    execute 'normal! ' .. keys
-    call add(results, [getline(1, '$'), getcursorcharpos()[1:2]])
-endfor
-call writefile([json_encode(results)], $RESULTS)
-qall!
-"""
-
-
-def by_vim(cases: list[tuple[str, Buffer]], folder: Path) -> list[Buffer]:
-    """What vim does with each case: all in one process."""
-    (folder / "script.vim").write_text(SCRIPT)
-    encoded = [(keys, b.text.split("\n"), *place_of(b.text, b.at)) for keys, b in cases]
-    (folder / "cases").write_text(json.dumps(encoded))
-    env = {**os.environ, "CASES": str(folder / "cases"), "RESULTS": str(folder / "results")}
-    vim = [str(VIM), "-u", "NONE", "-i", "NONE", "-n", "-es", "-S", str(folder / "script.vim")]
-    subprocess.run(vim, env=env, timeout=60, check=False)
-    found: list[Buffer] = []
-    for lines, (line, column) in json.loads((folder / "results").read_text()):
-        found.append(Buffer("\n".join(lines), sum(len(each) + 1 for each in lines[: line - 1]) + column - 1))
-    return found
-
-
-def place_of(text: str, at: int) -> tuple[int, int]:
-    """Line and column, from 1."""
-    return text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1
-
-
-MOTIONS = [*"hjklwbeWBE0^$G", "gg", "fo", "to", "Fo", "To", "f.", "T "]
-COUNTED = [
-    *MOTIONS, *(o + m for o in "dcy" for m in (*MOTIONS, o)), *"xXDC~", "rz", "yyp", "yyP", "ywp", "ywP", "xp", "ddP",
-]  # fmt: skip
-REPEATED = ["fo;", "to;", "Fo;", "To;", "fo,", "Fo,", "to,", "foto,", "tod;"]
-PLAIN = [*"iaIAoOsSJ", *REPEATED, *(f"v{m}{o}" for o in "dcy" for m in MOTIONS)]
-TEXTS = ["", "one", "one two, three", "a.b(c)  d_e", "  in\n\n  two  \nthree four", "x\n y\n  z 9"]
-
-
-@pytest.mark.skipif(VIM is None, reason="vim is not installed")
-def test_any_command_anywhere_does_what_vim_does(tmp_path: Path) -> None:
-    chosen = random.Random(sized(7, int(time.time())))
-    cases = [
-        (keys, buffer_of(before))
-        for keys, before, expected in rows(NORMAL, INSERTING, SELECTING)
-        if "[" not in expected
-    ]
-    for _ in range(sized(400, 20_000)):
-        text = chosen.choice(TEXTS)
-        at = after("", Buffer(text, 0))[1]._in_line(text, chosen.randint(0, len(text))).at
-        keys = chosen.choice(
-            [*(f"{count}{each}" for each in COUNTED for count in ("", "", "2", "3", "12")), *PLAIN]
-        )
-        buffer = Buffer(text, at)
-        if keys[0] == "v" and after(keys[1:-1], buffer)[0] == buffer:
-            continue  # the movement fails, and vim's `normal` then skips the rest
-        steps = [after(keys[:typed], buffer)[0] for typed in range(0, len(keys), 2)]
-        if keys in REPEATED and len(set(steps)) < len(steps):
-            continue  # the same
-        cases.append((keys, buffer))
-    typed: list[tuple[str, Buffer]] = []
-    expected: list[Buffer] = []
-    for keys, buffer in cases:
-        result, vi, _ = after(keys, buffer)
-        if vi.mode == "insert":  # vim is made to show where it inserts
-            result = Buffer(f"{result.text[: result.at]}~{result.text[result.at :]}", result.at)
-            keys += "~"
-        typed.append((keys, buffer))
-        expected.append(result)
-    found = by_vim(typed, tmp_path)
-    wrong = [
-        f"{keys!r} on {buffer}: vim {vim}, here {here}"
-        for (keys, buffer), vim, here in zip(typed, found, expected, strict=True)
-        if vim != here
-    ]
-    assert not wrong, "\n".join(dict.fromkeys(wrong))

@@ -10,7 +10,7 @@ from typing_extensions import assert_never
 
 from ttchat_tui.config.schema import EditingStyle
 from ttchat_tui.ui.editing_keys import STYLES
-from ttchat_tui.ui.widgets.prompt.editing import Buffer, difference, index_of, location_of
+from ttchat_tui.ui.widgets.prompt.editing import Buffer, Clipboard, difference, index_of, location_of
 from ttchat_tui.ui.widgets.visible_area import VisibleArea
 
 
@@ -20,7 +20,8 @@ class EditedArea(VisibleArea):
     def __init__(self, editing: EditingStyle, **options: Any) -> None:
         super().__init__(**options)
         make = STYLES[editing]
-        self._editing = make() if make is not None else None
+        clipboard = Clipboard(lambda text: self.app.copy_to_clipboard(text), lambda: self.app.clipboard)
+        self._editing = make(clipboard) if make is not None else None
 
     @property
     def is_writing(self) -> bool:

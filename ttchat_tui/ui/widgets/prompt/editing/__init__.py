@@ -15,6 +15,7 @@ from ttchat_tui.ui.widgets.prompt.editing.buffer import (
 )
 from ttchat_tui.ui.widgets.prompt.editing.emacs import KEYS as EMACS_KEYS
 from ttchat_tui.ui.widgets.prompt.editing.emacs import Emacs
+from ttchat_tui.ui.widgets.prompt.editing.registers import Clipboard
 from ttchat_tui.ui.widgets.prompt.editing.vi import KEYS as VI_KEYS
 from ttchat_tui.ui.widgets.prompt.editing.vi import Vi
 
@@ -22,6 +23,7 @@ __all__ = [
     "EMACS_KEYS",
     "VI_KEYS",
     "Buffer",
+    "Clipboard",
     "Command",
     "Editing",
     "Emacs",

@@ -1,69 +1,54 @@
-"""A part of vi: modes, counts, movements, operators on movements, one register, put, and visual selection.
+"""A part of vi: modes, counts, registers, movements and text objects with and without operators, repetition with `.`.
 
-POSIX (pubs.opengroup.org/onlinepubs/9699919799/utilities/vi.html) with vim's `v`, ctrl+r and `u` for each
+POSIX (pubs.opengroup.org/onlinepubs/9699919799/utilities/vi.html) with vim's `v`, `V`, text objects, ctrl+r and `u` for each
 command.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable
-from functools import partial
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
-from ttchat_tui.ui.widgets.prompt.editing.buffer import Buffer, Outcome, line_end, line_start
-from ttchat_tui.ui.widgets.prompt.editing.lines import (
-    first_character,
-    found,
-    is_all_of_lines,
-    joined,
-    line_away,
-)
+from ttchat_tui.ui.widgets.prompt.editing.buffer import Buffer, Outcome, difference, line_end, line_start
+from ttchat_tui.ui.widgets.prompt.editing.lines import first_character, joined
+from ttchat_tui.ui.widgets.prompt.editing.movements import Movements
+from ttchat_tui.ui.widgets.prompt.editing.registers import Clipboard, Register, Registers
+from ttchat_tui.ui.widgets.prompt.editing.text_objects import Span
 from ttchat_tui.ui.widgets.prompt.editing.undo import Undo
-from ttchat_tui.ui.widgets.prompt.editing.words import next_word, word_end, word_start
+from ttchat_tui.ui.widgets.prompt.editing.vi_commands import (
+    INSERTS,
+    MOST_INSERTED,
+    Command,
+    Edit,
+    extent_of,
+    is_unfinished,
+    parse,
+    span_of,
+)
 
 KEYS: Final = frozenset({"ctrl+r"})
 """The keys that no action can have with this way of editing."""
-
-_COMMAND: Final = re.compile(
-    r"(?P<count>[1-9]\d*)?(?:(?P<operator>[dcy])(?P<times>[1-9]\d*)?)?(?P<name>gg|[fFtTr].|[^\d]|0)",
-    re.DOTALL,
-)
-_UNFINISHED: Final = re.compile(r"(?:[1-9]\d*)?(?:[dcy](?:[1-9]\d*)?)?[gfFtTr]?")
-
-_SHORT: Final = {"x": "dl", "X": "dh", "D": "d$", "C": "c$", "s": "cl", "S": "cc", "Y": "yy"}
-
-MOST: Final = 9_999
-"""The highest count."""
-
-
-class _Span(NamedTuple):
-    """What an operator acts on: text[start:end], or the whole lines from `start` to `end`."""
-
-    start: int
-    end: int
-    is_lines: bool = False
 
 
 class Vi:
     """Begins in insert mode, in which all keys but escape are left to the field."""
 
-    def __init__(self) -> None:
-        self.mode: Literal["insert", "normal", "visual"] = "insert"
+    def __init__(self, clipboard: Clipboard) -> None:
+        self.mode: Literal["insert", "normal", "visual", "visual line"] = "insert"
         self._typed = ""
         """The command so far: `2d`."""
-        self._register = ""
-        self._is_lines = False
-        """The register has whole lines."""
+        self._registers = Registers(clipboard)
         self._anchor = 0
         """Where the visual selection begins."""
-        self._column: int | None = None
-        """The column that j and k aim at."""
-        self._sought = ""
-        """The last search in a line: `fx`."""
+        self._cursor: tuple[int, int] | None = None
+        """In a selection of lines: where the cursor is shown, and where it is."""
+        self._movements = Movements()
         self._undo = Undo()
         """Its steps are commands; an insertion belongs to the command that begins it."""
+        self._last: Command | None = None
+        """What `.` repeats."""
+        self._begun: tuple[Command, Buffer] | None = None
+        """The command whose insertion is being written, and the text where it began."""
 
     @property
     def label(self) -> str:
@@ -73,8 +58,12 @@ class Vi:
     def is_writing(self) -> bool:
         return self.mode == "insert"
 
+    @property
+    def _is_selecting(self) -> bool:
+        return self.mode in ("visual", "visual line")
+
     def begin(self) -> None:
-        self.mode, self._typed = "insert", ""
+        self.mode, self._typed, self._begun = "insert", "", None
 
     def load(self, text: str) -> None:
         self._undo.forget(text)
@@ -88,8 +77,11 @@ class Vi:
         return outcome
 
     def _press(self, key: str, character: str | None, buffer: Buffer) -> Outcome:
-        if buffer.anchor is not None:
+        if self._cursor is not None and self._is_selecting and buffer.at == self._cursor[0]:
+            buffer = Buffer(buffer.text, self._cursor[1])
+        elif buffer.anchor is not None:
             self._anchor = buffer.anchor
+        self._cursor = None
         if key == "escape":
             return self._escape(buffer)
         if self.mode == "insert":
@@ -103,17 +95,18 @@ class Vi:
             self._typed = ""
             return None
         self._typed += character
-        if _UNFINISHED.fullmatch(self._typed) and not (self.mode == "visual" and character in "dcy"):
+        if is_unfinished(self._typed, is_selecting=self._is_selecting):
             return self._shown(buffer)
         typed, self._typed = self._typed, ""
-        match = _COMMAND.fullmatch(typed)
-        if match is None:
+        command = parse(typed, is_selecting=self._is_selecting)
+        if command is None:
             return self._shown(buffer)
-        given = [min(int(each[:5]), MOST) for each in (match["count"], match["times"]) if each]
-        count = min(math.prod(given), MOST) if given else None
-        if self.mode == "visual":
-            return self._in_visual(match["operator"] or match["name"], count, buffer)
-        return self._in_normal(match["operator"] or "", match["name"], count, buffer)
+        if self._is_selecting:
+            return self._in_visual(command, buffer)
+        buffer = self._in_line(buffer.text, buffer.at)  # a click or the end key may have left it
+        if (command.operator, command.name) == ("", "."):
+            return self._again(command.count, command.register, buffer)
+        return self._run(command, buffer)
 
     # --- modes
 
@@ -123,9 +116,34 @@ class Vi:
         self.mode, self._typed = "normal", ""
         if before == "normal":
             return buffer if typed else None
+        if before == "insert":
+            buffer = self._end_insertion(buffer)
         text, at = buffer.text, buffer.at
         is_inside = before == "insert" and at > line_start(text, at)
         return self._in_line(text, at - 1 if is_inside else at)
+
+    def _end_insertion(self, buffer: Buffer) -> Buffer:
+        """Keep what was written for `.`, and write it as often as the command's count says."""
+        begun, self._begun = self._begun, None
+        if begun is None:
+            return buffer
+        command, before = begun
+        at, more = before.at, len(buffer.text) - len(before.text)
+        if more >= 0 and buffer.text == before.text[:at] + buffer.text[at : at + more] + before.text[at:]:
+            written = buffer.text[at : at + more]
+            edit = Edit(0, 0, written)
+            is_plain = not command.operator and command.extent is None
+            if is_plain and command.count and command.count > 1:
+                between = "\n" if command.name in "oO" else ""
+                times = min(command.count, 1 + MOST_INSERTED // max(1, more))
+                repeated = between.join([written] * times)
+                end = at + len(repeated)
+                buffer = Buffer(before.text[:at] + repeated + before.text[at:], end)
+        else:
+            start, end, written = difference(before.text, buffer.text)
+            edit = Edit(start - at, end - at, written)
+        self._last = command._replace(edit=edit)
+        return buffer
 
     def _insert(self, text: str, at: int) -> Buffer:
         self.mode = "insert"
@@ -137,10 +155,48 @@ class Vi:
         return Buffer(text, max(line_start(text, at), min(at, line_end(text, at) - 1)))
 
     def _shown(self, buffer: Buffer) -> Buffer:
-        anchor = min(self._anchor, len(buffer.text)) if self.mode == "visual" else None
-        return Buffer(buffer.text, buffer.at, anchor)
+        text, at, anchor = buffer.text, buffer.at, min(self._anchor, len(buffer.text))
+        if self.mode == "visual line":
+            is_down = anchor <= at
+            start, end = line_start(text, min(anchor, at)), line_end(text, max(anchor, at))
+            self._cursor = (end if is_down else start, at)
+            return Buffer(text, self._cursor[0], start if is_down else max(start, end - 1))
+        return Buffer(text, at, anchor if self.mode == "visual" else None)
 
     # --- commands
+
+    def _run(self, command: Command, buffer: Buffer) -> Outcome:
+        """In normal mode."""
+        outcome = self._in_normal(command, buffer)
+        if not isinstance(outcome, Buffer):
+            return outcome
+        if self.mode == "insert":
+            self._begun = (command, outcome)
+        elif outcome.text != buffer.text and command.name != "u":
+            self._last = command
+        return outcome
+
+    def _again(self, count: int | None, register: str, buffer: Buffer) -> Outcome:
+        """Do what the last change did, here."""
+        if self._last is None:
+            return buffer
+        last = self._last
+        command = last._replace(register=register or last.register)
+        if count is not None:
+            command = command._replace(count=count)
+        if command.extent is not None:
+            outcome: Outcome = self._act_on_selection(command, span_of(command.extent, buffer), buffer)
+            if self.mode == "insert" and isinstance(outcome, Buffer):
+                self._begun = (command, outcome)
+        else:
+            outcome = self._run(command, buffer)
+        if self.mode == "insert" and isinstance(outcome, Buffer) and command.edit is not None:
+            text, (start, end, written) = outcome.text, command.edit
+            start, end = max(0, outcome.at + start), max(0, outcome.at + end)
+            outcome = self._escape(Buffer(text[:start] + written + text[end:], start + len(written)))
+        has_failed = self.mode == "normal" and isinstance(outcome, Buffer) and outcome.text == buffer.text
+        self._last = last if has_failed else command
+        return outcome
 
     def _stepped(self, step: Callable[[], Buffer | None], times: int, buffer: Buffer) -> Buffer:
         for _ in range(times):
@@ -150,47 +206,49 @@ class Vi:
             buffer = self._in_line(*stepped[:2])
         return buffer
 
-    def _in_normal(self, operator: str, name: str, count: int | None, buffer: Buffer) -> Outcome:
-        if not operator and name in _SHORT:
-            operator, name = _SHORT[name]
-        buffer = self._in_line(buffer.text, buffer.at)  # a click or the end key may have left it
-        text, at = buffer.text, buffer.at
-        if operator:
-            span = self._span(operator, name, count, buffer)
-            return self._in_line(text, at) if span is None else self._operate(operator, span, buffer)
-        if name in "jk" and self._is_at_edge(name, buffer):
+    def _in_normal(self, command: Command, buffer: Buffer) -> Outcome:
+        name, count, text, at = command.name, command.count, buffer.text, buffer.at
+        if command.operator:
+            span = self._movements.span(command.operator, name, count, buffer)
+            return buffer if span is None else self._operate(command.operator, span, command.register, buffer)
+        if name in "jk" and self._movements.is_at_edge(name, buffer):
             return "newer" if name == "j" else "older"
-        if (target := self._moved(name, count, buffer)) is not None:
+        if (target := self._movements.moved(name, count, buffer)) is not None:
             return self._in_line(text, target)
         if (changed := self._changed(name, count or 1, text, at)) is not None:
             return changed
-        start, end = line_start(text, at), line_end(text, at)
+        if name in INSERTS:
+            return self._inserting(name, text, at)
         match name:
-            case "i":
-                return self._insert(text, at)
-            case "a":
-                return self._insert(text, min(at + 1, end))
-            case "I":
-                return self._insert(text, first_character(text, at))
-            case "A":
-                return self._insert(text, end)
-            case "o":
-                return self._insert(f"{text[:end]}\n{text[end:]}", end + 1)
-            case "O":
-                return self._insert(f"{text[:start]}\n{text[start:]}", start)
-            case "v":
-                self.mode, self._anchor = "visual", at
+            case "v" | "V":
+                self.mode, self._anchor = "visual" if name == "v" else "visual line", at
                 return self._shown(buffer)
             case "p" | "P":
-                return self._put(name == "p", count or 1, buffer)
+                return self._put(name == "p", count or 1, self._registers.content(command.register), buffer)
             case "u":
                 return self._stepped(self._undo.undo, count or 1, buffer)
             case _:
                 return buffer
 
+    def _inserting(self, name: str, text: str, at: int) -> Buffer:
+        start, end = line_start(text, at), line_end(text, at)
+        match name:
+            case "o":
+                return self._insert(f"{text[:end]}\n{text[end:]}", end + 1)
+            case "O":
+                return self._insert(f"{text[:start]}\n{text[start:]}", start)
+            case "a":
+                return self._insert(text, min(at + 1, end))
+            case "I":
+                return self._insert(text, first_character(text, at))
+            case _:
+                return self._insert(text, at if name == "i" else end)
+
     def _changed(self, name: str, times: int, text: str, at: int) -> Buffer | None:
         """Replace or join characters; None if `name` does something else."""
         if name == "J":
+            if times > 2 and line_end(text, at) == len(text):
+                return Buffer(text, line_start(text, at))  # as vim does
             for _ in range(max(1, times - 1)):
                 text, at = joined(text, at)
             return self._in_line(text, at)
@@ -202,110 +260,79 @@ class Vi:
             return self._in_line(text[:at] + text[at:end].swapcase() + text[end:], end)
         return None
 
-    def _in_visual(self, name: str, count: int | None, buffer: Buffer) -> Outcome:
-        text, at = buffer.text, buffer.at
+    # --- selections
+
+    def _in_visual(self, command: Command, buffer: Buffer) -> Outcome:
+        name, text, at = command.name, buffer.text, buffer.at
         low, high = sorted((min(self._anchor, len(text)), at))
-        operator = {"d": "d", "x": "d", "c": "c", "s": "c", "y": "y"}.get(name)
-        if operator is not None:
+        if name in ("d", "x", "c", "s", "y", "~", "J"):
+            span = Span(low, min(len(text), high + 1))
+            if self.mode == "visual line" or name == "J":
+                is_upward = at == low and "\n" in text[low:high]  # then the cursor stays in its column
+                start = low if is_upward or self.mode == "visual" else line_start(text, low)
+                span = Span(start, high, is_lines=True)
             self.mode = "normal"
-            return self._operate(operator, _Span(low, min(len(text), high + 1)), buffer)
-        if name == "v":
-            self.mode = "normal"
-        elif (target := self._moved(name, count, buffer)) is not None:
-            return self._shown(Buffer(text, target))  # onto the newline too
+            command = command._replace(extent=extent_of(low, high, text, is_lines=span.is_lines))
+            outcome = self._act_on_selection(command, span, buffer)
+            if self.mode == "insert":
+                self._begun = (command, outcome)
+            elif outcome.text != text:
+                self._last = command
+            return outcome
+        if name in ("v", "V"):
+            mode: Literal["visual", "visual line"] = "visual" if name == "v" else "visual line"
+            self.mode = "normal" if self.mode == mode else mode
+        elif name[0] in "ia":
+            return self._select_object(command, buffer)
+        elif (target := self._movements.moved(name, command.count, buffer)) is not None:
+            is_to_blank = name == "^" and target == line_end(text, target)
+            return self._shown(
+                self._in_line(text, target) if is_to_blank else Buffer(text, target)
+            )  # or its newline
         return self._shown(buffer)
 
-    # --- movements
+    def _select_object(self, command: Command, buffer: Buffer) -> Buffer:
+        """Select a text object, or the next one too if more than a character is selected."""
+        is_more = self._anchor != buffer.at
+        at = min(buffer.at + is_more, len(buffer.text))
+        span = self._movements.span("v", command.name, command.count, Buffer(buffer.text, at))
+        if span is None or (span.start == span.end and not span.is_lines):
+            return self._shown(buffer)
+        if not is_more:
+            self._anchor = span.start
+        if span.is_lines and command.name[1] == "p":
+            self.mode = "visual line"
+        elif span.is_lines:
+            span = Span(span.start, line_end(buffer.text, span.end) + 1)
+        return self._shown(Buffer(buffer.text, span.end if span.is_lines else span.end - 1))
 
-    def _moved(self, name: str, count: int | None, buffer: Buffer) -> int | None:
-        """Where the movement `name` leads; None if it is no movement."""
-        text, at, times = buffer.text, buffer.at, count or 1
-        column, self._column = self._column, None
-        match name:
-            case "h":
-                return max(line_start(text, at), at - times)
-            case "l" | " ":
-                return min(line_end(text, at), at + times)
-            case "j" | "k":
-                self._column = at - line_start(text, at) if column is None else column
-                return line_away(text, at, times if name == "j" else -times, self._column)
-            case "0":
-                return line_start(text, at)
-            case "^":
-                return first_character(text, at)
-            case "$":
-                if times > 1 and self._is_at_edge("j", buffer):
-                    return at
-                self._column = len(text)
-                return line_end(text, line_away(text, at, times - 1, 0))
-            case "gg" | "G":
-                lines = text.count("\n")
-                wanted = count - 1 if count else 0 if name == "gg" else lines
-                return first_character(text, line_away(text, 0, min(wanted, lines), 0))
-            case "w" | "b" | "e" | "W" | "B" | "E":
-                move = {"w": next_word, "b": word_start, "e": word_end}[name.lower()]
-                return _repeated(partial(move, is_big=name.isupper()), times, text, at)
-            case ";" | ",":
-                sought = self._sought if name == ";" else self._sought.swapcase()[:1] + self._sought[1:]
-                return found(sought, times, text, at, is_repeated=True) if sought else None
-            case _ if name[0] in "fFtT":
-                self._sought = name
-                return found(name, times, text, at)
-            case _:
-                return None
-
-    @staticmethod
-    def _is_at_edge(name: str, buffer: Buffer) -> bool:
-        """There is no line below (j) or above (k)."""
-        text, at = buffer.text, buffer.at
-        return line_end(text, at) == len(text) if name == "j" else line_start(text, at) == 0
+    def _act_on_selection(self, command: Command, span: Span, buffer: Buffer) -> Buffer:
+        text, start, end = buffer.text, span.start, span.end
+        match command.name:
+            case "J":
+                for _ in range(max(1, text.count("\n", start, end))):
+                    text, start = joined(text, start)
+                return self._in_line(text, start)
+            case "~":
+                if span.is_lines:
+                    start, end = line_start(text, start), line_end(text, end)
+                return self._in_line(text[:start] + text[start:end].swapcase() + text[end:], span.start)
+            case name:
+                operator = {"x": "d", "s": "c"}.get(name, name)
+                return self._operate(operator, span, command.register, buffer)
 
     # --- operators
 
-    def _span(self, operator: str, name: str, count: int | None, buffer: Buffer) -> _Span | None:
-        """What the operator acts on with the movement `name`; None if there is none."""
-        text, at, times = buffer.text, buffer.at, count or 1
-        if name == operator:
-            if times > 1 and self._is_at_edge("j", buffer):
-                return None
-            return _Span(at, line_away(text, at, times - 1, 0), is_lines=True)
-        if name in ("j", "k") and self._is_at_edge(name, buffer):
-            return None
-        if name == "$" and times > 1 and self._is_at_edge("j", buffer):
-            return None
-        if operator == "c" and name in ("w", "W") and at < len(text) and not text[at].isspace():
-            name = "e" if name == "w" else "E"
-            at -= 1  # a word of one character ends where the cursor is
-        target = self._moved(name, count, Buffer(text, at))
-        at = buffer.at
-        if target is None or (name in ("b", "B") and target == at):
-            return None
-        low, high = sorted((at, target))
-        if name in ("j", "k", "gg", "G"):
-            return _Span(low, high, is_lines=True)
-        starts_line = not text[line_start(text, low) : low].strip()
-        if name in ("w", "W"):
-            last = _repeated(partial(next_word, is_big=name == "W"), times - 1, text, at)
-            high = min(high, line_end(text, last))  # over the last word of a line, to its end
-            if last < len(text) and line_start(text, last) == line_end(text, last):  # an empty line is a word
-                return _Span(low, high, is_lines=starts_line)
-        if name in ("w", "b", "W", "B") and line_start(text, low) < line_start(text, high) == high:
-            # An end at the start of a line is that of the line before, and lines that are whole are lines.
-            return _Span(low, high - 1, is_lines=starts_line)
-        kind = {";": self._sought[:1], ",": self._sought[:1].swapcase()}.get(name, name[0])
-        high = min(len(text), high + (kind in ("e", "E", "f", "t")))
-        return _Span(low, high, is_lines=operator == "d" and is_all_of_lines(text, low, high))
-
-    def _operate(self, operator: str, span: _Span, buffer: Buffer) -> Buffer:
+    def _operate(self, operator: str, span: Span, register: str, buffer: Buffer) -> Buffer:
         text, start, end = buffer.text, span.start, span.end
         if span.is_lines:
             low, high = sorted((start, end))
             start, end = line_start(text, low), line_end(text, high)
-        if start == end and not span.is_lines and operator != "c":
+        if start == end and not span.is_lines and operator == "d":
             return self._in_line(text, start)
-        self._register, self._is_lines = text[start:end], span.is_lines
+        self._registers.keep(register, Register(text[start:end], span.is_lines))
         if operator == "y":
-            return self._in_line(text, min(buffer.at, span.start) if span.is_lines else start)
+            return self._in_line(text, span.start)
         if operator == "c":
             return self._insert(text[:start] + text[end:], start)
         if span.is_lines:  # with the newline after the lines, or before the last one
@@ -314,12 +341,13 @@ class Vi:
             return self._in_line(rest, first_character(rest, min(line_start(text, span.start), len(rest))))
         return self._in_line(text[:start] + text[end:], start)
 
-    def _put(self, is_after: bool, times: int, buffer: Buffer) -> Buffer:
+    def _put(self, is_after: bool, times: int, register: Register, buffer: Buffer) -> Buffer:
         text, at = buffer.text, buffer.at
-        if not self._register and not self._is_lines:
+        if not register:
             return buffer
-        if self._is_lines:
-            lines = "\n".join([self._register] * times)
+        times = min(times, 1 + MOST_INSERTED // max(1, len(register.text)))
+        if register.is_lines:
+            lines = "\n".join([register.text] * times)
             if is_after:
                 at = line_end(text, at)
                 put = f"{text[:at]}\n{lines}{text[at:]}"
@@ -329,13 +357,5 @@ class Vi:
             return self._in_line(put, first_character(put, at))
         if is_after and at < line_end(text, at):
             at += 1
-        put = text[:at] + self._register * times + text[at:]
-        return self._in_line(put, at if "\n" in self._register else at + len(self._register) * times - 1)
-
-
-def _repeated(move: Callable[[str, int], int], times: int, text: str, at: int) -> int:
-    for _ in range(times):
-        before, at = at, move(text, at)
-        if at == before:
-            break
-    return at
+        put = text[:at] + register.text * times + text[at:]
+        return self._in_line(put, at if "\n" in register.text else at + len(register.text) * times - 1)

@@ -361,6 +361,11 @@ async def test_vi_keys_edit_the_draft_and_the_border_has_the_mode() -> None:
         await pilot.press("escape", "x")
         prompt.write("pasted")
         assert shown() == ("pasted", "insert", "")
+        await pilot.press("escape", "V", "h")
+        assert shown() == ("pasted", "visual line", "pasted")
+        await pilot.press('"', "+", "y", "A", *"!", "escape", ".")
+        assert shown() == ("pasted!!", "normal", "")
+        assert pilot.app.clipboard == "pasted\n"
 
     assert submitted(await with_prompt(act, Prompt(UiSettings(editing="vi")))) == ["fo"]
 

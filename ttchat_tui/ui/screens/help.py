@@ -45,11 +45,13 @@ MORE_EDITING: Mapping[EditingStyle, tuple[tuple[str, str], ...]] = {
     "vi": (
         ("esc", "Normal mode; from there it stops the reply"),
         ("i a I A o O", "Write: before, after, at an end, on a new line"),
-        ("h j k l w b e 0 ^ $ gg", "Move; W B E f t F T ; , G and counts too"),
+        ("h j k l w b e 0 ^ $ gg", "Move; W B E f t F T ; , % G and counts too"),
         ("d c y, x X s S D C Y", "Delete, change or copy what is moved over"),
-        ("v", "Select; then d, c or y"),
-        ("r ~ J", "Replace a character, change its case, join lines"),
-        ("p P u ctrl+r", "Put what was deleted, undo, redo"),
+        ('iw aw i" i( ip', "After d c y v: a word, a string, brackets, a paragraph"),
+        ("v V", "Select characters or lines; then d, c, y, ~ or J"),
+        ("r ~ J .", "Replace, change case, join lines; the last change again"),
+        ('p P "a "+', "Put what was deleted; from or to a register, the clipboard"),
+        ("u ctrl+r", "Undo, redo"),
     ),
 }
 """Further keys of the way of editing, or other uses of a key."""

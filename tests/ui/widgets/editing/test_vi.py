@@ -237,3 +237,49 @@ def test_each_command_does_what_vi_does(keys: str, before: str, expected: str) -
     assert vi.mode == (
         "insert" if (keys, before, expected) in rows(INSERTING) else "visual" if "[" in expected else "normal"
     )
+
+
+def test_registers_keep_what_they_are_given_and_the_clipboard_is_one_of_them() -> None:
+    copied: list[str] = ["from elsewhere"]
+    vi = Vi(Clipboard(copied.append, lambda: copied[-1]))
+    vi.press("escape", None, Buffer("", 0))
+    buffer = Buffer("one two\nthree", 0)
+
+    def press(keys: str) -> Buffer:
+        nonlocal buffer
+        for key in keys:
+            outcome = vi.press(key, key, buffer)
+            assert isinstance(outcome, Buffer)
+            buffer = outcome
+        return buffer
+
+    assert press('"+P').text == "from elsewhereone two\nthree"
+    assert press('u"+yy"_dw').text == "two\nthree"
+    assert copied[-1] == "one two\n", "whole lines with their end"
+    assert press('"+P').text == "one two\ntwo\nthree", "and put as lines again"
+    assert press('"').at == buffer.at
+    assert vi.label == 'normal "', "what is typed of a command is shown"
+    assert press('ayw"Ayw"bdd"ap').text.count("one one ") == 1
+
+
+@pytest.mark.parametrize(("keys", "at", "anchor"), [("V", 7, 4), ("Vk", 0, 6), ("Vkj", 7, 4), ("kVj", 7, 0)])
+def test_selected_lines_are_shown_whole_and_the_cursor_keeps_its_column(
+    keys: str, at: int, anchor: int
+) -> None:
+    buffer, vi, _ = after(keys, Buffer("one\ntwo", 5))
+    assert buffer == Buffer("one\ntwo", at, anchor)
+    assert vi.mode == "visual line"
+    assert vi.press("l", "l", buffer) == buffer, "the whole line is selected already"
+    is_one = keys in ("V", "Vkj")
+    assert vi.press("d", "d", buffer) == Buffer("one" if is_one else "", 0)
+
+
+def test_a_count_does_not_make_more_text_than_a_prompt_can_hold() -> None:
+    vi = vi_with()
+    vi.press("escape", None, Buffer("", 0))
+    buffer = Buffer("x" * 1_000, 0)
+    for key in "yy9999p":
+        outcome = vi.press(key, key, buffer)
+        assert isinstance(outcome, Buffer)
+        buffer = outcome
+    assert len(buffer.text) < 1_100_000

@@ -42,9 +42,9 @@ class Movements:
             case "^":
                 return first_character(text, at)
             case "$":
+                self._column = len(text)
                 if times > 1 and self.is_at_edge("j", buffer):
                     return at
-                self._column = len(text)
                 return line_end(text, line_away(text, at, times - 1, 0))
             case "gg" | "G":
                 lines = text.count("\n")
@@ -57,7 +57,7 @@ class Movements:
                 return self._percent(count, text, at)
             case ";" | ",":
                 sought = self._sought if name == ";" else self._sought.swapcase()[:1] + self._sought[1:]
-                return found(sought, times, text, at, is_repeated=True) if sought else None
+                return found(sought, times, text, at, is_repeated=times == 1) if sought else None
             case _ if name[0] in "fFtT":
                 self._sought = name
                 return found(name, times, text, at)
@@ -109,6 +109,10 @@ class Movements:
         at = buffer.at
         if target is None or (name in ("b", "B") and target == at):
             return None
+        if name in ("b", "B") and target == 0 and text.startswith("\n"):
+            before = _repeated(partial(word_start, is_big=name == "B"), times - 1, text, at)
+            if before == 0:  # there are not so many words
+                return None
         low, high = sorted((at, target))
         if name in ("j", "k", "gg", "G") or (name == "%" and count):
             return Span(low, high, is_lines=True)

@@ -49,8 +49,8 @@ def _words(times: int, text: str, at: int, *, is_around: bool, is_big: bool) -> 
         last += 1
         if last >= len(runs):
             return None
-        if begins_blank:  # blanks, and the word after them
-            last += runs[last][2] == 0
+        if begins_blank and runs[last][2] == 0:  # blanks, and the word after them
+            last += 1
             if last >= len(runs):
                 return None
         elif last + 1 < len(runs) and runs[last + 1][2] == 0:

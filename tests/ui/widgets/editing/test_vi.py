@@ -194,15 +194,9 @@ ofive.u         on|e            on|e
 """`.` is escape, `^` ctrl+r."""
 
 
-def vi_with(copied: str = "") -> Vi:
-    """With `copied` in the clipboard."""
-    clipboard = [copied]
-    return Vi(Clipboard(clipboard.append, lambda: clipboard[-1]))
-
-
 def typed(keys: str, buffer: Buffer) -> Buffer:
     """The buffer after the keys, which begin in normal mode and may write text."""
-    vi = vi_with()
+    vi = Vi()
     vi.press("escape", None, Buffer("", 0))
     vi.load(buffer.text)
     for each in keys:
@@ -222,7 +216,7 @@ def test_undo_takes_back_whole_commands_with_what_they_insert(keys: str, before:
 
 def after(keys: str, buffer: Buffer) -> tuple[Buffer, Vi, Outcome]:
     """The buffer after the keys, typed in normal mode, and what the last one did."""
-    vi, outcome = vi_with(), None
+    vi, outcome = Vi(), None
     vi.press("escape", None, Buffer("", 0))
     for key in keys:
         outcome = vi.press(key, key, buffer)
@@ -275,7 +269,7 @@ def test_selected_lines_are_shown_whole_and_the_cursor_keeps_its_column(
 
 
 def test_a_count_does_not_make_more_text_than_a_prompt_can_hold() -> None:
-    vi = vi_with()
+    vi = Vi()
     vi.press("escape", None, Buffer("", 0))
     buffer = Buffer("x" * 1_000, 0)
     for key in "yy9999p":

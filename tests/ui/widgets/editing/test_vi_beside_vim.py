@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.size import sized
-from tests.ui.widgets.editing.test_vi import INSERTING, NORMAL, SELECTING, buffer_of, rows, vi_with
+from tests.ui.widgets.editing.test_vi import INSERTING, NORMAL, SELECTING, buffer_of, rows
 from ttchat_tui.ui.widgets.prompt.editing import Buffer, Vi
 
 VIM = shutil.which("vim")
@@ -107,7 +107,7 @@ class Chooser:
 
     def case(self) -> Case:
         text = self._chance.choice(TEXTS)
-        at = vi_with()._in_line(text, self._chance.randint(0, len(text))).at
+        at = Vi()._in_line(text, self._chance.randint(0, len(text))).at
         steps = self._chance.choice([
             [self.change], [self.on_object], [self.selected], [self.in_register],
             [self.change, self.move, self.again, self.again], [self.selected, self.move, self.again],
@@ -190,7 +190,7 @@ def _is_found(vi: Vi, name: str, times: int, before: Buffer) -> bool:
 
 def expected(commands: list[str], buffer: Buffer) -> Buffer | None:
     """What it becomes here; None if vim's answer says nothing."""
-    vi = vi_with()
+    vi = Vi()
     run(vi, ESCAPE, Buffer("", 0))
     vi.load(buffer.text)
     for number, command in enumerate(commands):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Clipboard(NamedTuple):
@@ -11,6 +11,9 @@ class Clipboard(NamedTuple):
 
     write: Callable[[str], object]
     read: Callable[[], str]
+
+
+NO_CLIPBOARD: Final = Clipboard(lambda text: None, lambda: "")
 
 
 class Register(NamedTuple):

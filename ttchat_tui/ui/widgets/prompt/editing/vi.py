@@ -12,7 +12,7 @@ from typing import Final, Literal
 from ttchat_tui.ui.widgets.prompt.editing.buffer import Buffer, Outcome, difference, line_end, line_start
 from ttchat_tui.ui.widgets.prompt.editing.lines import first_character, joined
 from ttchat_tui.ui.widgets.prompt.editing.movements import Movements
-from ttchat_tui.ui.widgets.prompt.editing.registers import Clipboard, Register, Registers
+from ttchat_tui.ui.widgets.prompt.editing.registers import NO_CLIPBOARD, Clipboard, Register, Registers
 from ttchat_tui.ui.widgets.prompt.editing.text_objects import Span
 from ttchat_tui.ui.widgets.prompt.editing.undo import Undo
 from ttchat_tui.ui.widgets.prompt.editing.vi_commands import (
@@ -33,7 +33,7 @@ KEYS: Final = frozenset({"ctrl+r"})
 class Vi:
     """Begins in insert mode, in which all keys but escape are left to the field."""
 
-    def __init__(self, clipboard: Clipboard) -> None:
+    def __init__(self, clipboard: Clipboard = NO_CLIPBOARD) -> None:
         self.mode: Literal["insert", "normal", "visual", "visual line"] = "insert"
         self._typed = ""
         """The command so far: `2d`."""

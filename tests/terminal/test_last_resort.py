@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_whatever_the_main_thread_is_stuck_in_it_ends(how: str, said: str, numbe
         assert process.returncode == 128 + number
 
 
-def app_that(patch: str, folder: Path, **environ: str) -> App:
+def app_that(patch: str, folder: Path, **environ: Any) -> App:
     return App(folder, program=("-c", APP.format(patch=patch)), **(environ or NO_MODEL))
 
 

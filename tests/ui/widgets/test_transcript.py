@@ -204,7 +204,7 @@ async def test_a_click_on_the_pill_follows_again() -> None:
     async with app.run_test(size=(60, 20)) as pilot:
         app.transcript.show([*talk(8), reply(99, "", status="streaming")])
         await pilot.pause()
-        app.transcript.scroll_relative(y=-12, animate=False)
+        app.transcript.scroll_relative(y=-12, animate=False, immediate=True)
         await stream(app, pilot, ["text"])
         await pilot.click("NewTextPill")
         await pilot.pause()
@@ -217,7 +217,7 @@ async def test_changes_above_the_view_do_not_move_it() -> None:
     async with app.run_test(size=(60, 20)) as pilot:
         app.transcript.show(talk(12))
         await pilot.pause()
-        app.transcript.scroll_relative(y=-10, animate=False)
+        app.transcript.scroll_relative(y=-10, animate=False, immediate=True)
         await pilot.pause()
         before = app.lines()
         app.transcript.add(reply(2, "much longer than before\n\n" * 10))
@@ -231,7 +231,7 @@ async def test_after_a_resize_the_reader_is_still_at_the_same_text() -> None:
     async with app.run_test(size=(100, 20)) as pilot:
         app.transcript.show(talk(12))
         await pilot.pause()
-        app.transcript.scroll_relative(y=-30, animate=False)
+        app.transcript.scroll_relative(y=-30, animate=False, immediate=True)
         await pilot.pause()
         top = next(line for line in app.lines() if "question" in line)
         await pilot.resize_terminal(60, 20)
@@ -249,7 +249,7 @@ async def test_a_long_conversation_mounts_its_end_and_more_when_the_reader_comes
         assert "question 499" in app.lines()
         seen = {line for line in app.lines() if line.startswith("question")}
         for _ in itertools.repeat(None, 36):
-            app.transcript.scroll_relative(y=-20, animate=False)
+            app.transcript.scroll_relative(y=-20, animate=False, immediate=True)
             await pilot.pause()
             before = app.lines()
             await pilot.pause()
@@ -273,7 +273,7 @@ async def test_home_shows_the_very_beginning_and_end_the_very_end() -> None:
         await pilot.pause()
         assert "question 1" in app.lines()
         for _ in range(40):
-            app.transcript.scroll_relative(y=20, animate=False)
+            app.transcript.scroll_relative(y=20, animate=False, immediate=True)
             await pilot.pause()
         assert len(app.query(MessageWidget)) <= 40
         assert any(line.startswith("question") and int(line.split()[1]) > 60 for line in app.lines())
@@ -373,7 +373,7 @@ async def test_the_pill_counts_the_lines_that_came_since_the_reader_left_the_end
     async with app.run_test(size=(60, 20)) as pilot:
         app.transcript.show([*talk(8), reply(99, "", status="streaming")])
         await pilot.pause()
-        app.transcript.scroll_relative(y=-12, animate=False)
+        app.transcript.scroll_relative(y=-12, animate=False, immediate=True)
         await pilot.pause()
         for texts, label in ((["one"], "↓ 1 new line"), (["two", "three", "four"], "↓ 7 new lines")):
             await stream(app, pilot, [f"{text}\n\n" for text in texts])
@@ -483,7 +483,7 @@ async def test_below_a_very_long_message_a_short_one_leaves_a_way_back_up() -> N
         await stream(app, pilot, ["short"], key=4)
         assert "short" in app.lines()
         assert "line 2999" in app.lines()
-        app.transcript.scroll_relative(y=-20, animate=False)
+        app.transcript.scroll_relative(y=-20, animate=False, immediate=True)
         await pilot.pause()
         assert "line 2970" in app.lines()
         app.transcript.remove(4)
@@ -523,7 +523,7 @@ async def test_thoughts_open_by_key_and_click_and_stay_open_when_the_message_is_
         assert 98 not in transcript._widgets
         transcript.bring_into_view(98)
         await until(pilot, lambda: shown()[:2] == opened)
-        transcript.scroll_to(y=transcript.scroll_y + 15, animate=False)
+        transcript.scroll_to(y=transcript.scroll_y + 15, animate=False, immediate=True)
         await until(pilot, lambda: "▾ thought" not in app.lines())
         assert transcript.toggle_thoughts(98)
         await until(pilot, lambda: shown()[:3] == folded)  # the line comes back into view

@@ -197,7 +197,7 @@ def expected(commands: list[str], buffer: Buffer) -> Buffer | None:
         before, last, state = buffer, vi._last, deepcopy(vi)
         if command.endswith(".") and command[:-1].isdigit() | (command == "."):
             if last is None or (last.name[:1] in ("i", "a") and len(last.name) == 2):
-                if last is None or not _is_found(vi, last.name, int(command[:-1] or last.count or 1), buffer):
+                if last is None or not _is_found(vi, last.name, int(command[:-1] or last.times or 1), buffer):
                     return None
             elif last.extent is not None and (last.name == "J" or command != "."):
                 return None

@@ -29,7 +29,8 @@ def text_object(name: str, times: int, text: str, at: int) -> Span | None:
         return _paragraphs(times, text, at, is_around=is_around)
     if kind in QUOTES:
         return _quoted(kind, times, text, at, is_around=is_around)
-    return _bracketed(*BRACKETS[kind], times, text, at, is_around=is_around)
+    opening, closing = BRACKETS[kind]
+    return _bracketed(opening, closing, times, text, at, is_around=is_around)
 
 
 def _words(times: int, text: str, at: int, *, is_around: bool, is_big: bool) -> Span | None:

@@ -105,7 +105,7 @@ class Vi:
             return self._in_visual(command, buffer)
         buffer = self._in_line(buffer.text, buffer.at)  # a click or the end key may have left it
         if (command.operator, command.name) == ("", "."):
-            return self._again(command.count, command.register, buffer)
+            return self._again(command.times, command.register, buffer)
         return self._run(command, buffer)
 
     # --- modes
@@ -133,9 +133,9 @@ class Vi:
             written = buffer.text[at : at + more]
             edit = Edit(0, 0, written)
             is_plain = not command.operator and command.extent is None
-            if is_plain and command.count and command.count > 1:
+            if is_plain and command.times and command.times > 1:
                 between = "\n" if command.name in "oO" else ""
-                times = min(command.count, 1 + MOST_INSERTED // max(1, more))
+                times = min(command.times, 1 + MOST_INSERTED // max(1, more))
                 repeated = between.join([written] * times)
                 end = at + len(repeated)
                 buffer = Buffer(before.text[:at] + repeated + before.text[at:], end)
@@ -183,7 +183,7 @@ class Vi:
         last = self._last
         command = last._replace(register=register or last.register)
         if count is not None:
-            command = command._replace(count=count)
+            command = command._replace(times=count)
         if command.extent is not None:
             outcome: Outcome = self._act_on_selection(command, span_of(command.extent, buffer), buffer)
             if self.mode == "insert" and isinstance(outcome, Buffer):
@@ -207,7 +207,7 @@ class Vi:
         return buffer
 
     def _in_normal(self, command: Command, buffer: Buffer) -> Outcome:
-        name, count, text, at = command.name, command.count, buffer.text, buffer.at
+        name, count, text, at = command.name, command.times, buffer.text, buffer.at
         if command.operator:
             span = self._movements.span(command.operator, name, count, buffer)
             return buffer if span is None else self._operate(command.operator, span, command.register, buffer)
@@ -284,7 +284,7 @@ class Vi:
             self.mode = "normal" if self.mode == mode else mode
         elif name[0] in "ia":
             return self._select_object(command, buffer)
-        elif (target := self._movements.moved(name, command.count, buffer)) is not None:
+        elif (target := self._movements.moved(name, command.times, buffer)) is not None:
             is_to_blank = name == "^" and target == line_end(text, target)
             return self._shown(
                 self._in_line(text, target) if is_to_blank else Buffer(text, target)
@@ -295,7 +295,7 @@ class Vi:
         """Select a text object, or the next one too if more than a character is selected."""
         is_more = self._anchor != buffer.at
         at = min(buffer.at + is_more, len(buffer.text))
-        span = self._movements.span("v", command.name, command.count, Buffer(buffer.text, at))
+        span = self._movements.span("v", command.name, command.times, Buffer(buffer.text, at))
         if span is None or (span.start == span.end and not span.is_lines):
             return self._shown(buffer)
         if not is_more:

@@ -46,7 +46,7 @@ class Edit(NamedTuple):
 class Command(NamedTuple):
     operator: str
     name: str
-    count: int | None = None
+    times: int | None = None
     register: str = ""
     extent: Extent | None = None
     """It acts on a selection of this size."""

@@ -77,6 +77,13 @@ async def test_a_message_of_another_conversation_names_it_and_what_it_waits_for(
     gate = Gate()
     chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
     async with running(chat) as pilot:
+        chat.store.queue.add(chat.store.create_conversation(title="Closed").id, "left over", 1)
+        chat.store.queue.leave()
+        chat.screen.follow_queue()
+        await settle(pilot, chat)
+        assert any("1  left over  in “Closed”" in line for line in shown(chat).splitlines())
+        assert any("Another window has ended" in toast for toast in chat.toasts())
+        chat.session.queue.drop(chat.session.queue.messages[0].id)
         await pilot.press(*"count", "enter", *"more", "enter", "ctrl+n", *"hi", "enter")
         await settle(pilot, chat)
         assert "2 messages wait for the reply in “count”" in shown(chat)

@@ -71,6 +71,8 @@ class QueuePanel(OptionList):
         self.border_title = Content(state)
         self.set_class(bool(held), "-held")
         self._draw(chosen.id if chosen is not None else None)
+        if not self.scrollable_content_region.width:  # it has been mounted just now
+            self.call_after_refresh(self.on_resize)
         self.refresh_bindings()
 
     def on_resize(self) -> None:

@@ -116,6 +116,14 @@ J               |a\n\s\sb       a|\sb
 J               |a\n)           a|)
 J               |a              |a
 3J              |a\nb\nc        a b|\sc
+3J              a\nb|c          a\n|bc
+Dk              ab\nc|d         |ab\nc
+tb2;            |acbcbcb        acb|cbcb
+vjd.            |abc\nabc\nxyz\nuv  |yz\nuv
+x.              |abc            |c
+2x.             |abcde          |e
+2x3.            |abcdef         |f
+dw.             |a b c          |c
 J               |a\n\nb         |a\nb
 """
 
@@ -266,6 +274,10 @@ def test_selected_lines_are_shown_whole_and_the_cursor_keeps_its_column(
     assert vi.press("l", "l", buffer) == buffer, "the whole line is selected already"
     is_one = keys in ("V", "Vkj")
     assert vi.press("d", "d", buffer) == Buffer("one" if is_one else "", 0)
+
+
+def test_a_repetition_that_fails_does_not_count() -> None:
+    assert after("dfb2..", Buffer("abcbx", 0))[0] == Buffer("x", 0), "the next one is as before"
 
 
 def test_a_count_does_not_make_more_text_than_a_prompt_can_hold() -> None:

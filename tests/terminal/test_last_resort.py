@@ -15,6 +15,7 @@ import pytest
 from tests.engine.served.scripted_server import ScriptedServer, StreamGate, serving
 from tests.engine.served.shapes import MODEL, VLLM
 from tests.fakes import Script
+from tests.size import IS_NIGHTLY, sized
 from tests.terminal.pty_app import NO_MODEL, App, is_restored
 from ttchat_tui.storage.opening import open_store
 
@@ -66,7 +67,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGHUP, *sized([], [signal.SIGTERM])])
 @pytest.mark.parametrize(
     ("how", "said"), [("loops", "in order\n"), ("waits", "in order\n"), ("catches_everything", "")]
 )
@@ -85,6 +86,7 @@ def app_that(patch: str, folder: Path, **environ: Any) -> App:
     return App(folder, program=("-c", APP.format(patch=patch)), **(environ or NO_MODEL))
 
 
+@pytest.mark.skipif(not IS_NIGHTLY, reason="a whole app; the one below is stuck and has a reply")
 def test_an_app_that_fails_to_leave_ends_in_order(tmp_path: Path) -> None:
     with closing(app_that("TtchatApp._leave = fails", tmp_path)) as app:
         app.until("ctrl+p")

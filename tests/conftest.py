@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -46,6 +47,20 @@ _USER_ENVIRON = dict(os.environ)
 _USER_MODELS = find_paths(_USER_ENVIRON).models_dir
 _SCOPES = ("CONFIG", "DATA", "CACHE", "STATE")
 _NUMBERS = itertools.count()
+ROOM_FOR_FILES = 4 << 30
+"""Bytes. A run leaves the files of failed tests only (`tmp_path_retention_policy`)."""
+
+
+def pytest_configure() -> None:
+    """Keep the tests' files in memory where there is room: on a disk, a store waits for it at each commit."""
+    memory = Path("/dev/shm")
+    if "TMPDIR" in os.environ or not memory.is_dir():
+        return
+    system = os.statvfs(memory)
+    may_run_programs = not system.f_flag & os.ST_NOEXEC
+    if may_run_programs and system.f_bavail * system.f_frsize > ROOM_FOR_FILES:
+        os.environ["TMPDIR"] = str(memory)
+        tempfile.tempdir = None  # It was read before.
 
 
 @pytest.hookimpl(optionalhook=True)  # The venv of `make test-tt` has no xdist.

@@ -169,7 +169,7 @@ def test_the_piece_of_a_token_is_shown_unmistakably(piece: bytes, shown: str) ->
 
 
 def bytes_shown(shown: str) -> bytes:
-    symbols = {"␣": b" ", "⏎": b"\n", "⇥": b"\t", "␡": b"\x7f"}
+    symbols: dict[str, bytes] = {"␣": b" ", "⏎": b"\n", "⇥": b"\t", "␡": b"\x7f"}
     found = b""
     for part in re.findall("⟨[0-9A-F ]+⟩|.", shown):
         if part.startswith("⟨"):

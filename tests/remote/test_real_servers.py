@@ -105,7 +105,8 @@ def test_log_probabilities_come_if_the_server_has_them(server: RealServer) -> No
     engine.close()
     if not info.capabilities.logprobs:
         pytest.skip(f"{server.name} does not offer log-probabilities in chat")
-    assert all(value <= 0.0 for event in events if isinstance(event, TokenEvent) for value in event.logprobs)
+    tokens = [event for event in events if isinstance(event, TokenEvent)]
+    assert all(value is not None and value <= 0.0 for event in tokens for value in event.logprobs)
 
 
 def test_cancel_ends_the_reply_within_a_tenth_of_a_second_and_the_server_continues(

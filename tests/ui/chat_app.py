@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from textual.pilot import Pilot
 
@@ -99,7 +100,7 @@ async def running(
         chat.store.close()
 
 
-async def until(pilot: Pilot[None], condition: object, rounds: int = 400) -> None:
+async def until(pilot: Pilot[Any], condition: object, rounds: int = 400) -> None:
     """Let the app run until `condition()` holds. Fails if it never does."""
     assert callable(condition)
     for _ in range(rounds):

@@ -44,7 +44,7 @@ def reply_of(events: Iterable[GenerationEvent], row: int = 0) -> Reply:
     assert last.error is None, last.error
     return Reply(
         ids=tuple(token_id for event in tokens for token_id in event.token_ids),
-        logprobs=tuple(logprob for event in tokens for logprob in event.logprobs),
+        logprobs=tuple(value for event in tokens for value in event.logprobs if value is not None),
         text="".join(event.text for event in tokens),
         reason=ends[0].reason if ends else last.reason,
         prompt_tokens=started.prompt_tokens,

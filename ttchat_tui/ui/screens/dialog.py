@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
+from ttchat_tui.ui.textual_patches.dimmed_backdrop import DimmingScreen
 
 from ttchat_tui.domain.text import visible
 
@@ -24,7 +24,7 @@ class DialogBox(Vertical):
     """The box itself; looks are in styles/dialogs.tcss."""
 
 
-class Dialog(ModalScreen[Result | None]):
+class Dialog(DimmingScreen[Result | None]):
     """Subclasses fill `body`. The result None means that the user cancelled."""
 
     heading = ""

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.screen import ModalScreen
+from ttchat_tui.ui.textual_patches.dimmed_backdrop import DimmingScreen
 from textual.widgets import RichLog, Static
 
 from ttchat_tui.domain.text import visible
@@ -15,7 +15,7 @@ from ttchat_tui.domain.text import visible
 TAIL_BYTES = 128 * 1024
 
 
-class LogScreen(ModalScreen[None]):
+class LogScreen(DimmingScreen[None]):
     """Reads the files when opened; `r` reads them again."""
 
     BINDINGS = [

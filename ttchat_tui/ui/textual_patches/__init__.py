@@ -14,8 +14,11 @@ a letter typed right after a key that moves the focus goes to the old widget; on
 | `app` | `App._handle_exception`, `_exit`, `_exception`, `_close_messages_no_wait` | \
 widgets that are removed while they mount count as a crash at exit |
 | `app` | `App._fatal_error` | the traceback shows the values of variables, which include the user's text |
-| `dirty_span_compositor` | `Compositor.render_partial_update`, `Screen._compositor` | one new word renders every \
-message in view, and five layers of background |
+| `dimmed_backdrop` | `Screen.render` | the colours of the chat behind a dialog are mixed anew for each piece of text |
+| `dirty_span_compositor` | `Compositor.render_partial_update`, `render_full_update`, `render_strips`, \
+`Screen._compositor` | one new word renders every message in view, and five layers of background |
+| `dirty_span_compositor` | `Screen._compositor_refresh`, `Screen._screen_resized` | the chat behind a dialog is laid out \
+when that opens, and rendered whole with each update of the dialog |
 | `no_second_layout` | `Widget._size_updated` | a layout that changes a widget's size leads to a second one |
 | `one_shot_timer` | `Timer` in `message_pump` (public) | a one-shot timer that starts late never fires: a busy machine loses a \
 resize and all later ones |

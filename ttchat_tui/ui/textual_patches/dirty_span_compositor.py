@@ -1,9 +1,9 @@
 """A compositor whose partial updates render only the cells that they send.
 
-Overrides `Compositor.render_partial_update` and sets `Screen._compositor` of Textual 8.2.8. Textual renders every widget
+Overrides the rendering of `Compositor` and sets `Screen._compositor` of Textual 8.2.8. Textual renders every widget
 whose *clip* meets the bounding box of all changes, on all of the widget's lines there, and the containers behind it. All
 messages share the transcript's clip, so each streamed word would render every message in view, and five hidden layers of
-background.
+background. A screen behind a dialog it renders whole with each update of the dialog; here only the lines that have changed.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import TypeAlias, cast
 
-from textual._compositor import ChopsUpdate, Compositor
-from textual.geometry import Region
+from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate, ReflowResult
+from textual.geometry import Region, Size
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
+from textual.widget import Widget
 
 Span: TypeAlias = tuple[int, int, int]
 """A line, its first column, and the column after its last."""
@@ -26,6 +27,38 @@ Chops: TypeAlias = dict[int, "Strip | None"]
 
 class DirtySpanCompositor(Compositor):
     """Its updates equal Textual's, cell for cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._behind: dict[int, Strip] = {}
+        """The lines that a screen in front of this one has drawn, as far as they are unchanged."""
+
+    def render_strips(self, size: Size | None = None) -> list[Strip]:
+        """The whole screen, for the screen in front of it."""
+        width, height = size or self.size
+        spans = [(y, 0, width) for y in range(min(height, len(self.cuts))) if y not in self._behind]
+        if spans:
+            chops = cast("list[dict[int, Strip]]", self._render_spans(spans))
+            self._behind |= {y: Strip.join(chops[y].values()) for y, _, _ in spans}
+        return [self._behind[y] for y in range(min(height, len(self.cuts)))]
+
+    def forget_changed_lines(self) -> None:
+        """Render the lines of changed regions again when they are wanted next."""
+        for y in {y for region in self._dirty_regions for y in region.line_range}:
+            self._behind.pop(y, None)
+
+    def reflow(self, parent: Widget, size: Size) -> ReflowResult:
+        if size != self.size:
+            self._behind.clear()
+        return super().reflow(parent, size)
+
+    def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
+        if simplify:
+            return super().render_full_update(simplify)
+        self._dirty_regions.clear()
+        spans = [(y, 0, self.size.width) for y in range(len(self.cuts))]
+        chops = cast("list[dict[int, Strip]]", self._render_spans(spans))
+        return LayoutUpdate([line.values() for line in chops], self.size.region)
 
     def render_partial_update(self) -> ChopsUpdate | None:
         screen_region = self.size.region
@@ -75,6 +108,24 @@ class DirtySpanCompositor(Compositor):
 class DirtySpanScreen(Screen[ScreenResultType]):
     """A screen with a `DirtySpanCompositor`."""
 
+    _compositor: DirtySpanCompositor
+
     def __init__(self) -> None:
         super().__init__()
         self._compositor = DirtySpanCompositor()
+
+    def _compositor_refresh(self) -> None:
+        """Behind a dialog, Textual also has the whole screen repainted at the next change."""
+        compositor, front = self._compositor, self.app.screen
+        compositor.forget_changed_lines()
+        if front is self or self not in self.app._background_screens:
+            super()._compositor_refresh()
+        elif compositor._dirty_regions:
+            front.refresh(*compositor._dirty_regions)
+            compositor._dirty_regions.clear()
+            self._dirty_widgets.clear()
+
+    def _screen_resized(self, size: Size) -> None:
+        """Textual lays out the screen behind a dialog when that opens: its size is not another then."""
+        if self.app.screen is self or size != self._compositor.size:
+            super()._screen_resized(size)

@@ -9,9 +9,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from ttchat_tui.ui.textual_patches.dimmed_backdrop import DimmingScreen
 
 from ttchat_tui.domain.text import visible
+from ttchat_tui.ui.textual_patches.dimmed_backdrop import DimmingScreen
 
 Result = TypeVar("Result")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
-from ttchat_tui.ui.textual_patches.dimmed_backdrop import DimmingScreen
 from textual.widgets import RichLog, Static
 
 from ttchat_tui.domain.text import visible
+from ttchat_tui.ui.textual_patches.dimmed_backdrop import DimmingScreen
 
 TAIL_BYTES = 128 * 1024
 

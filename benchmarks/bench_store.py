@@ -1,8 +1,9 @@
 """The store and the search with years of conversations: 10,000 of them, 100,000 messages, 2,000 siblings.
 
 Opening, listing, the list in memory with its filter, filtering titles, opening a conversation, switching a branch, building
-the search index, a keystroke in the search; and in the app, the tree of a conversation of 10,000 messages and a switch of its
-branch. With `--llm PYTHON`, an interpreter that has simonw/llm, the same messages are searched in its logs.db too.
+the search index, a keystroke in the search, import and export of everything; and in the app, the tree of a conversation of
+10,000 messages and a switch of its branch. With `--llm PYTHON`, an interpreter that has simonw/llm, the same messages are
+searched in its logs.db and exported from it too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import long_tree
+from benchmarks import long_tree, store_transfer
+from benchmarks.foreign_load import ForeignLoad
 from benchmarks.report import finish
 from benchmarks.synthetic_chats import Vocabulary, fill
 from ttchat_tui.storage.opening import open_store
@@ -86,12 +88,12 @@ def store_figures(path: Path) -> dict[str, float]:
     figures["list_filter_key_ms"] = timed(lambda: rows_of(matching(listed_all, "an tag:"), time.time()))
     figures["list_200_ms"] = timed(lambda: store.conversations(limit=200))
     figures["filter_titles_ms"] = timed(lambda: store.conversations(filter=listed[5].title[:6]))
-    figures["open_conversation_ms"] = timed(lambda: store.shown_path(listed[5]))
+    figures["open_conversation_ms"] = timed(lambda: list(store.shown_path(listed[5])))
     middle = store.tree(listed[5].id)[2]
 
     def switch() -> None:
         leaf = store.leaf_of(middle.id)
-        store.path(leaf.id)
+        list(store.path(leaf.id))
         store.set_head(leaf.conversation_id, leaf.id)
 
     figures["switch_branch_ms"] = timed(switch)
@@ -148,7 +150,8 @@ rows = sqlite3.connect(source).execute(
     " WHERE m.role = 'assistant'")
 with db.conn:
     db["responses"].insert_all(
-        {"id": f"{row[0]:026}", "model": row[1], "prompt": row[2], "response": row[3], "conversation_id": str(row[4])}
+        {"id": f"{row[0]:026}", "model": row[1], "prompt": row[2], "response": row[3], "conversation_id": str(row[4]),
+         "datetime_utc": "2026-01-01T00:00:00"}
         for row in rows)
 build = time.perf_counter() - start
 walls, cpus, found = [], [], 0
@@ -190,10 +193,16 @@ def main() -> None:
         path = folder / "conversations.db"
         vocabulary = fill(path, options.scale)
         asked = queries(vocabulary, random.Random(2))
-        record: dict[str, Any] = {"store": store_figures(path), "search": search_figures(path, asked)}
-        record["tree"] = asyncio.run(long_tree.measure())
+        record: dict[str, Any] = {"store": store_figures(path)}
+        load = ForeignLoad(set())
+        record["search"] = search_figures(path, asked)
+        record["search"]["foreign_cores"] = load.share()
         if options.llm:
             record["llm"] = llm_figures(options.llm, path, asked)
+        record["transfer"] = store_transfer.figures(path)
+        if options.llm:
+            record["llm"] |= store_transfer.llm_export(options.llm, path.with_name("llm.db"))
+        record["tree"] = asyncio.run(long_tree.measure())
     for part, figures in record.items():
         print(part, {name: round(value, 1) for name, value in figures.items()})
     tree = record["tree"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from tests.size import sized
@@ -45,6 +45,42 @@ def test_the_list_follows_every_change_of_this_window_and_of_others(path: Path, 
                 pass  # there is no such conversation
             assert store.listed() == Listing(other._database).read(), (step, name)
         assert len(store.listed()) > 3
+
+
+def test_a_list_read_on_another_thread_has_what_this_window_did_meanwhile(
+    path: Path, clock: HandClock
+) -> None:
+    chance = random.Random(11)
+    with closing(open_store(path, clock=clock)) as store, closing(open_store(path, clock=clock)) as other:
+
+        def change(changed: ConversationStore, count: int) -> None:
+            for _ in range(count):
+                clock.now += 1
+                with suppress(StorageError):  # there is no such conversation
+                    STEPS[chance.choice(list(STEPS))](changed, chance.randint(1, 12), chance.choice("abcd"))
+
+        adopted = 0
+        for _ in range(sized(40, 1000)):
+            store.listed()
+            change(other, 3)
+            change(store, chance.randrange(3))
+            before = store.listing.read(waits=False)
+            read = store.listing.read_aside()
+            if read is None:  # no step of `other` was possible
+                continue
+            change(store, chance.randrange(3))
+            is_read_here = chance.random() < 0.1
+            if is_read_here:
+                store.listed()
+            else:
+                store.listing.read(waits=False)
+            found = read()
+            change(store, chance.randrange(3))
+            store.listing.adopt(found)
+            fresh = Listing(other._database).read()
+            assert store.listing.read(waits=False) == fresh
+            adopted += before != fresh
+        assert adopted > 10
 
 
 def test_an_unchanged_list_is_the_same_object(store: ConversationStore) -> None:

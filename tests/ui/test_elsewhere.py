@@ -60,8 +60,7 @@ async def test_the_list_and_the_status_line_show_where_a_reply_runs(tmp_path: Pa
         other.add_user_message(other.create_conversation(title="another window").id, None, "Hi")
         other.close()
         chat.screen.follow_history()
-        await pilot.pause()
-        assert "another window" in shown(chat)
+        await until(pilot, lambda: "another window" in shown(chat))
 
 
 @pytest.mark.parametrize("keys", [(*"more", "enter"), ("ctrl+r",), (*"/continue", "enter")])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ttchat_tui.domain.conversation import Conversation, ListedConversation, Message
 from ttchat_tui.domain.updates import ConversationsChanged, Update
 from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.listing import ReadList
 
 
 class Organising:
@@ -18,6 +19,18 @@ class Organising:
         """`refresh` reads these conversations again where they are open."""
         self._store = store
         self._refresh = refresh
+
+    def listed(self) -> Sequence[ListedConversation]:
+        """All conversations, newest first; the same object as before if nothing has changed. What other windows have written
+        may be missing: see `read_aside`."""
+        return self._store.listing.read(waits=False)
+
+    def read_aside(self) -> Callable[[], ReadList] | None:
+        """What reads the list on another thread, if other windows have written. Its result is for `adopt`."""
+        return self._store.listing.read_aside()
+
+    def adopt(self, found: ReadList) -> None:
+        self._store.listing.adopt(found)
 
     def conversation(self, conversation_id: int) -> Conversation:
         return self._store.conversation(conversation_id)
@@ -52,7 +65,8 @@ class Organising:
     def read(self, conversation_id: int) -> tuple[Conversation, Sequence[Message], Sequence[Message]]:
         """A stored conversation, its messages as shown, and its whole tree."""
         conversation = self._store.conversation(conversation_id)
-        return conversation, self._store.shown_path(conversation), self._store.tree(conversation_id)
+        path = list(self._store.shown_path(conversation))
+        return conversation, path, self._store.tree(conversation_id)
 
     def _listed(self, ids: Iterable[int]) -> list[ListedConversation]:
         wanted = set(ids)

@@ -61,7 +61,7 @@ class ConversationStore(Messages):
         self.queue = StoredQueue(database, clock)
         self.presence = Presence(database, clock)
         self.branches = Branches(database, clock)
-        self._listing = Listing(database)
+        self.listing = Listing(database)
         self.context = ContextMarks(database)
         self.recordings = Recordings(database)
         self.mode: StoreMode = mode
@@ -142,7 +142,7 @@ class ConversationStore(Messages):
     def listed(self) -> Sequence[ListedConversation]:
         """All conversations with messages, sent or queued, as the list shows them, newest first, archived ones included. The
         same object as the last time if nothing has changed."""
-        return self._listing.read()
+        return self.listing.read()
 
     def latest(self) -> Conversation | None:
         """The conversation that was written to last, of those that are not archived."""

@@ -174,6 +174,12 @@ def open_database(path: Path, *, migrations: Path = MIGRATIONS) -> Database:
     return Database(connection, path, is_at_path=True)
 
 
+def rows_beside(path: Path, sql: str) -> list[sqlite3.Row]:
+    """Rows of the file, over a connection of its own, for another thread. Raises StorageError."""
+    with raising_storage_errors(path), closing(_connect(f"{path.absolute().as_uri()}?mode=ro")) as connection:
+        return _prepared(connection).execute(sql).fetchall()
+
+
 def open_copy(path: Path, *, migrations: Path = MIGRATIONS, is_on_disk: bool = False) -> Database:
     """Copy `path` to memory, or to a nameless file that ends with the connection (`is_on_disk`), where it can be read and
     changed. The file is not changed.

@@ -2,16 +2,17 @@
 
 Reading 10,000 rows takes 20 ms, more than a frame, and the list is wanted at the begin and end of each reply. Triggers that
 exist on this connection only note the conversations that it changes; `PRAGMA data_version` tells whether others have written.
+Then another thread reads the list, over a connection of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
 
 from ttchat_tui.domain.conversation import ListedConversation
 from ttchat_tui.domain.tags import tags_in
-from ttchat_tui.storage.database import Database
+from ttchat_tui.storage.database import Database, rows_beside
 from ttchat_tui.storage.rows import RowColumns, text_from, time_from
 
 _LISTED: Final = """
@@ -37,6 +38,15 @@ _NOTED: Final = [
 ]
 
 
+class ReadList(NamedTuple):
+    """The list as another thread has read it."""
+
+    reading: int
+    version: int
+    known: dict[int, ListedConversation]
+    listed: Sequence[ListedConversation]
+
+
 class Listing:
     """The conversations of one database. May raise `StorageError`; the next call reads again."""
 
@@ -46,26 +56,61 @@ class Listing:
         """`data_version` when it was last read; None: not yet."""
         self._known: dict[int, ListedConversation] = {}
         self._sorted: Sequence[ListedConversation] = ()
+        self._readings = 0
+        """How often it was read whole."""
+        self._changed: set[int] = set()
+        """What this connection has changed since the reading on another thread began."""
 
-    def read(self) -> Sequence[ListedConversation]:
-        """Newest first; the same object as before if nothing has changed."""
+    def read(self, *, waits: bool = True) -> Sequence[ListedConversation]:
+        """Newest first; the same object as before if nothing has changed. Without `waits`, what others have written is not
+        read: see `read_aside`."""
         version = self._read_version()
-        if version != self._version:
-            rows = self._database.rows(_LISTED.format(which=""))
-            self._known = {row["id"]: _listed(row) for row in rows}
-        elif touched := [row["id"] for row in self._database.rows("SELECT id FROM temp.touched")]:
-            for each in touched:
-                row = self._database.row(_LISTED.format(which="id = ? AND"), each)
-                if row is None:
-                    self._known.pop(each, None)
-                else:
-                    self._known[each] = _listed(row)
+        touched = [row["id"] for row in self._database.rows("SELECT id FROM temp.touched")]
+        if self._version is None or (waits and version != self._version):
+            self._known = _by_id(self._database.rows(_LISTED.format(which="")))
+            self._version = version
+            self._readings += 1
+        elif touched:
+            self._read_rows(touched)
+            self._changed.update(touched)
         else:
             return self._sorted
         self._database.rows("DELETE FROM temp.touched")
-        self._version = version
-        self._sorted = sorted(self._known.values(), key=lambda each: (-each.updated_at, -each.id))
+        self._sorted = _in_order(self._known)
         return self._sorted
+
+    def read_aside(self) -> Callable[[], ReadList] | None:
+        """What reads the list on another thread, for `adopt`; None: nobody else has written."""
+        version = self._read_version()
+        if version == self._version or self._version is None:
+            return None
+        path, reading, before = self._database.path, self._readings, self._sorted
+        self._changed = set()
+
+        def read() -> ReadList:
+            known = _by_id(rows_beside(path, _LISTED.format(which="")))
+            listed = _in_order(known)
+            return ReadList(reading, version, known, before if listed == before else listed)
+
+        return read
+
+    def adopt(self, found: ReadList) -> None:
+        """Take over what `read_aside` has read, with what this connection has changed since."""
+        if found.reading != self._readings:  # it was read here meanwhile
+            return
+        self._readings += 1
+        self._version, self._known, self._sorted = found.version, found.known, found.listed
+        if self._changed:
+            self._read_rows(self._changed)
+            self._sorted = _in_order(self._known)
+
+    def _read_rows(self, ids: Iterable[int]) -> None:
+        for each in ids:
+            row = self._database.row(_LISTED.format(which="id = ? AND"), each)
+            if row is None:
+                self._known.pop(each, None)
+            else:
+                self._known[each] = _listed(row)
 
     def _read_version(self) -> int:
         """Changes with each commit of another connection. Forgets what is known if this connection is a new one."""
@@ -77,6 +122,14 @@ class Listing:
         row = database.row("PRAGMA data_version")
         assert row is not None
         return row[0]
+
+
+def _by_id(rows: Iterable[RowColumns]) -> dict[int, ListedConversation]:
+    return {row["id"]: _listed(row) for row in rows}
+
+
+def _in_order(known: dict[int, ListedConversation]) -> Sequence[ListedConversation]:
+    return sorted(known.values(), key=lambda each: (-each.updated_at, -each.id))
 
 
 def _listed(row: RowColumns) -> ListedConversation:

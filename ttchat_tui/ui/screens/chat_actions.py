@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from textual import getters
@@ -20,6 +20,7 @@ from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import Action
 from ttchat_tui.ui.screens.sidebars import SidebarScreen
 from ttchat_tui.ui.themes import load_themes
+from ttchat_tui.ui.widgets.history.groups import day_of
 from ttchat_tui.ui.widgets.status_line import StatusLine
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
@@ -175,7 +176,7 @@ class ChatActions(SidebarScreen):
         """Open the conversation with this title, or the newest whose title contains it."""
         wanted = title.casefold()
         try:
-            conversations = self.session.conversations()
+            conversations = self.session.organising.listed()
         except StorageError as error:
             self.show_error(error.info)
             return
@@ -188,16 +189,13 @@ class ChatActions(SidebarScreen):
         else:
             self.open_conversation(found)
 
-    def choices_open(self) -> list[tuple[str, str]]:
+    def choices_open(self) -> list[tuple[str, Callable[[], str]]]:
         """The titles, of equal ones the newest. Raises StorageError."""
         ages: dict[str, float] = {}
-        for each in self.session.conversations():
+        for each in self.session.organising.listed():
             ages.setdefault(each.title, each.updated_at)
         ages.pop("", None)
-        return [
-            (title, time.strftime("%d %b %Y", time.localtime(updated_at)))
-            for title, updated_at in ages.items()
-        ]
+        return [(title, partial(day_of, updated_at)) for title, updated_at in ages.items()]
 
     def action_rename(self) -> None:
         if self.session.conversation is not None:

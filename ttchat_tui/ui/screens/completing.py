@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ttchat_tui.domain.text import visible_line
 from ttchat_tui.storage.errors import StorageError
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 MOST_OFFERED = 50
 
+Choice: TypeAlias = tuple[str, str | Callable[[], str]]
+"""An argument, and a few words about it, which are made when it is offered."""
+
 COMMANDS = [action for action in TABLE if action.slash]
 
 
@@ -37,7 +40,7 @@ class Completing(ChatActions):
     """Kind and start of what escape was pressed on: the list stays closed while that is typed on."""
     _taken: str | None = None
     """What was taken last. The list stays closed until something else is typed."""
-    _choices: tuple[str, list[tuple[str, str]], list[str]] = ("", [], [])
+    _choices: tuple[str, list[Choice], list[str]] = ("", [], [])
     """The choices of the command whose argument is being typed, and their names in casefolded form."""
     _finder: FileFinder | None = None
 
@@ -146,15 +149,12 @@ class Completing(ChatActions):
 
     def _arguments(self, action: Action, typed: str) -> list[Offer]:
         """The matching choices. They are read once for each argument that is typed."""
-        choices: Callable[[], Sequence[tuple[str, str]]] | None = getattr(
-            self, f"choices_{action.name}", None
-        )
+        choices: Callable[[], Sequence[Choice]] | None = getattr(self, f"choices_{action.name}", None)
         if choices is None:
             return []
         if self._choices[0] != action.name:
             try:
-                # What a terminal would not show as it is cannot be typed either: titles and names come from others.
-                found = [(name, about) for name, about in choices() if visible_line(name) == name]
+                found = list(choices())
             except StorageError as error:
                 self.show_error(error.info)
                 found = []
@@ -163,7 +163,12 @@ class Completing(ChatActions):
         if typed.casefold() in names:
             return []
         matching = (found[at] for at in deferred.fuzzy.ranked(typed, names, MOST_OFFERED))
-        return [Offer(name, name, about) for name, about in matching]
+        return [
+            Offer(name, name, about if isinstance(about, str) else about())
+            for name, about in matching
+            # What a terminal would not show as it is cannot be typed either: titles and names come from others.
+            if visible_line(name) == name
+        ]
 
     async def _offer_files(self, typed: Typed) -> None:
         """Offer what is found, again and again until the folder is walked."""

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from time import localtime, strftime
 from typing import Final, TypeAlias
 
 from ttchat_tui.domain.conversation import ListedConversation
@@ -73,6 +74,11 @@ def _groups(now: float) -> list[tuple[str, float]]:
         ("This week", (midnight - timedelta(days=6)).timestamp()),
         ("Older", float("-inf")),
     ]
+
+
+def day_of(seconds: float) -> str:
+    """`21 Nov 2026`."""
+    return strftime("%d %b %Y", localtime(seconds))
 
 
 def age_of(then: float, now: float) -> str:

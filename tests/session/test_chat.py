@@ -42,6 +42,7 @@ from ttchat_tui.session.chat import CANCEL_AGAIN_S
 from ttchat_tui.session.notices import LOAD_AND_SEND, NO_MODEL, STILL_LOADING
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.message_path import MessagePath
 from ttchat_tui.storage.opening import open_store
 
 
@@ -687,7 +688,7 @@ def test_a_version_that_another_window_has_removed_is_reported(start: Callable[.
     assert shown.session.path is path
 
 
-@pytest.mark.parametrize("fails", ["leaf_of", "path_ids", "path", "set_head"])
+@pytest.mark.parametrize("fails", ["newest_ids", "messages", "set_head"])
 def test_a_version_that_cannot_be_read_changes_nothing(
     start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
@@ -698,7 +699,8 @@ def test_a_version_that_cannot_be_read_changes_nothing(
         raise StorageError(ErrorInfo(kind="database_locked", message="It is locked."))
 
     with monkeypatch.context() as patch:
-        patch.setattr(shown.store, fails, refuse)
+        broken, name = (MessagePath, "_require") if fails == "messages" else (shown.store, fails)
+        patch.setattr(broken, name, refuse)
         with pytest.raises(StorageError):
             shown.session.show_version(shown.newer.id, -1)
     assert shown.session.path is path

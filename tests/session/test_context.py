@@ -22,6 +22,7 @@ from ttchat_tui.domain.updates import ContextChanged, Notice, PromptCost, ReplyE
 from ttchat_tui.session.outgoing import SUMMARY_HEADING, Outgoing, as_said, outgoing
 from ttchat_tui.session.summary import asked_of, parts_of
 from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.message_path import PAGE
 
 
 def path_of(*marks: ContextMark, summaries: dict[int, str] | None = None) -> list[Message]:
@@ -316,3 +317,35 @@ def test_a_long_conversation_is_summarised_in_parts_that_fit() -> None:
     messages, sampling = asked_of(parts[1], "So far.", SamplingParams(stop=("x",)), 400)
     assert "So far." in messages[0].content
     assert (sampling.max_tokens, sampling.stop) == (100, ())
+
+
+def test_a_long_conversation_is_read_when_it_is_wanted_and_sent_whole(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("Yes.",)))
+    store, count = chat.store, 2 * PAGE + 41
+    home = store.create_conversation().id
+    at: int | None = None
+    for number in range(count):
+        at = store.add_user_message(home, at, f"message {number}").id
+    first = store.path(at or 0).ids[0]
+    session = chat.session
+    session.open(home)
+    assert session.path[-1].content == f"message {count - 1}"
+    assert not session.path.is_read
+    assert (session.context.marks(), session.count("draft")) == ({}, [])
+    session.context.mark([first], "pinned")
+    assert store.message(first).context == "pinned", "also what is not read yet"
+    pieces = []
+    while not session.path.is_read:
+        pieces.append(session.context.read_on()[1])
+    assert pieces[-1] == [ContextChanged()]
+    assert pieces[:-1] == [[]] * (len(pieces) - 1)
+    assert session.context.marks() == {first: "pinned"}
+    assert session.context.read_on() == (True, [])
+    session.open(home)
+    assert not session.path.is_read
+    rows = session.context.ledger().rows
+    assert [row.text for row in rows if row.kind == "message"] == [f"message {at}" for at in range(count)]
+    session.open(home)
+    chat.ask("the last one")
+    [sent] = chat.engine.requests[-1].messages
+    assert sent.content.split("\n\n") == [*(f"message {at}" for at in range(count)), "the last one"]

@@ -78,7 +78,7 @@ def use(store: ConversationStore) -> None:
     for listed in store.conversations():
         with suppress(StorageError):  # settings that cannot be read are said, with `repair` as the cure
             conversation = store.conversation(listed.id)
-            path = store.shown_path(conversation)
+            path = list(store.shown_path(conversation))
             assert path, "every listed conversation has messages, and shows them"
             look_at(path)
             export_markdown(conversation, path)

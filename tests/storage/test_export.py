@@ -48,7 +48,7 @@ def branched(store: ConversationStore) -> tuple[Conversation, list[Message], lis
     asked = store.add_user_message(made.id, None, "Hello?\n\u2028 \x1b[31m ünï 👩‍🚀")
     answer(store, asked, "First.")
     last = answer(store, asked, "Second.")
-    return store.conversation(made.id), store.path(last.id), store.tree(made.id)
+    return store.conversation(made.id), list(store.path(last.id)), store.tree(made.id)
 
 
 def test_json_has_everything_and_decodes_to_the_same(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -17,14 +18,15 @@ class ConversationOpened(msgspec.Struct, frozen=True):
     """Another conversation is open now. None: a new one, which is stored with its first message."""
 
     conversation: Conversation | None
-    messages: tuple[Message, ...]
+    messages: Sequence[Message]
+    """Read when they are asked for."""
 
 
 class BranchShown(msgspec.Struct, frozen=True):
     """Another branch of the conversation on screen: its first `kept` messages stay, and `messages` follow them."""
 
     kept: int
-    messages: tuple[Message, ...]
+    messages: Sequence[Message]
     at: int | None = None
     """The message to bring into view; None: the end."""
 

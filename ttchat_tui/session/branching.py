@@ -5,7 +5,7 @@ Nothing is overwritten: what replaces a message is stored as its sibling.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -27,6 +27,7 @@ from ttchat_tui.session.notices import ASKED_IN_WORDS, NOTHING_TO_DO, still_runn
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import not_found
+from ttchat_tui.storage.message_path import MessagePath
 
 if TYPE_CHECKING:
     from ttchat_tui.session.chat import ChatSession
@@ -75,10 +76,10 @@ class Branching:
             return [Notice(NOTHING_TO_DO)]
         if settings.model:
             self._session.load(settings.model)
-        return self._begin(before[:at], tuple(before[at:]), settings)
+        return self._begin(before[:at], before[at:], settings)
 
     def _begin(
-        self, asked: list[Message], replaced: tuple[Message, ...], settings: ReplySettings = NO_SETTINGS
+        self, asked: MessagePath, replaced: Sequence[Message], settings: ReplySettings = NO_SETTINGS
     ) -> list[Update]:
         """Answer the path `asked` in place of `replaced`."""
         home, session, before = self._home(), self._session, self._session.path
@@ -110,9 +111,9 @@ class Branching:
         shown = self._add_reply(
             at, message.content, message.reply, is_edited=message.is_edited, recorded_in=message.id
         )
-        return [*shown, *self._continue(tuple(before[at:]))]
+        return [*shown, *self._continue(before[at:])]
 
-    def _continue(self, replaced: tuple[Message, ...]) -> list[Update]:
+    def _continue(self, replaced: Sequence[Message]) -> list[Update]:
         """Continue the end of the path. `replaced` returns to the screen if nothing is added."""
         session = self._session
         session.load_if_none()
@@ -141,9 +142,7 @@ class Branching:
             raise
         session.load_if_none()
         shown = BranchShown(at, (message,))
-        began = self._runner.begin(
-            home, session.sampling, session.model, asked=message, replaced=tuple(before[at:])
-        )
+        began = self._runner.begin(home, session.sampling, session.model, asked=message, replaced=before[at:])
         return [shown, *began, ConversationsChanged()]
 
     def write(self, message_id: int, text: str, *, to_continue: bool) -> list[Update]:
@@ -175,7 +174,8 @@ class Branching:
             recorded_in=recorded_in,
         )
         reply = self._store.message(reply_id)
-        home.path = [*home.path[:at], reply]
+        home.path = home.path[:at]
+        home.path.append(reply)
         return [BranchShown(at, (reply,))]
 
     # --- branches
@@ -198,37 +198,33 @@ class Branching:
     def name(self, message_id: int, name: str) -> list[Update]:
         """Name the branch that begins with this message."""
         self._store.branches.name(message_id, name)
-        return self._shown_again(lambda each: each.id == message_id)
+        return self._shown_again(self._home().path.place_of(message_id))
 
     def show(self, message: Message) -> list[Update]:
         """Show a message of the conversation on screen with its newest continuation, and keep that branch. What the path
         has already is not read again."""
         home = self._home()
-        leaf = self._store.leaf_of(message.id)
-        ids = self._store.path_ids(leaf.id)
-        shared = 0
-        for known, wanted in zip(home.path, ids, strict=False):
-            if known.id != wanted:
-                break
-            shared += 1
-        return self._show_from(home, shared, leaf.id, message.id)
+        ids = self._store.newest_ids(message)
+        pairs = enumerate(zip(home.path.ids, ids, strict=False))
+        shared = next((at for at, (known, wanted) in pairs if known != wanted), min(len(home.path), len(ids)))
+        return self._show_path(home, ids, shared, message.id)
 
-    def _show_from(
-        self, home: OpenConversation, kept: int, leaf_id: int, at: int | None = None
+    def _show_path(
+        self, home: OpenConversation, ids: Sequence[int], kept: int, at: int | None = None
     ) -> list[Update]:
-        """Show the path to `leaf_id`, whose first `kept` messages are on screen, with the message `at` in view."""
-        above = home.path[kept - 1].id if kept else None
-        fresh = self._store.path(leaf_id, below=above) if leaf_id != above else []
+        """Show the path `ids`, whose first `kept` messages are on screen, with the message `at` in view."""
+        path = home.path.switched(ids, kept)
+        path.message(ids[-1] if at is None else at)  # what the screen shows is read before anything changes
         assert home.conversation is not None
-        self._store.set_head(home.conversation.id, leaf_id)
-        home.conversation = structs.replace(home.conversation, head_id=leaf_id)
-        home.path = [*home.path[:kept], *fresh]
+        self._store.set_head(home.conversation.id, ids[-1])
+        home.conversation = structs.replace(home.conversation, head_id=ids[-1])
+        home.path = path
         self._runner.overlay(home)
-        return [BranchShown(kept, tuple(home.path[kept:]), at)]
+        return [BranchShown(kept, home.path[kept:], at)]
 
     def branch_off(self, message_id: int) -> list[Update]:
         """Copy the path up to this message into a new conversation, and open that."""
-        copied = self._store.branches.copy_path(self._session.path[: self._place(message_id) + 1])
+        copied = self._store.branches.copy_path(list(self._session.path[: self._place(message_id) + 1]))
         return [*self._session.open(copied), ConversationsChanged()]
 
     def delete(self, message_id: int) -> tuple[int, list[Update]]:
@@ -242,18 +238,19 @@ class Branching:
         if message.parent_id is None and len(versions) == 1:
             count = self._store.conversation(message.conversation_id).message_count
             return count, self._session.delete(message.conversation_id)
-        at = next((at for at, each in enumerate(home.path) if each.id == message_id), None)
+        at = home.path.place_of(message_id)
         if at is None:
             assert home.path
-            count = self._store.branches.cut(message, home.path[-1].id)
-            return count, self._shown_again(lambda each: each.parent_id == message.parent_id)
+            count = self._store.branches.cut(message, home.path.ids[-1])
+            above = home.path.place_of(message.parent_id)
+            place = 0 if message.parent_id is None else None if above is None else above + 1
+            return count, self._shown_again(place)
         ids = [each.id for each in versions]
         place = ids.index(message_id)
         beside = [*reversed(ids[:place]), *ids[place + 1 :]]
-        leaf_id = self._store.leaf_of(beside[0]).id if beside else message.parent_id
-        assert leaf_id is not None
-        count = self._store.branches.cut(message, leaf_id)
-        return count, self._show_from(home, at, leaf_id)
+        left = self._store.newest_ids(versions[ids.index(beside[0])]) if beside else home.path.ids[:at]
+        count = self._store.branches.cut(message, left[-1])
+        return count, self._show_path(home, left, at)
 
     def undo(self) -> list[Update]:
         """Bring back what was deleted last, in this session or an earlier one: a conversation, or a branch of one. It is
@@ -271,23 +268,22 @@ class Branching:
 
     def _place(self, message_id: int) -> int:
         """The position on the path. Raises StorageError, kind `not_found`."""
-        for at, message in enumerate(self._session.path):
-            if message.id == message_id:
-                return at
-        raise not_found("This message")
+        at = self._session.path.place_of(message_id)
+        if at is None:
+            raise not_found("This message")
+        return at
 
-    def _shown_again(self, is_changed: Callable[[Message], bool]) -> list[Update]:
-        """Read the changed message of the path again, if it has one."""
+    def _shown_again(self, place: int | None) -> list[Update]:
+        """Read the changed message of the path again, if it has one there."""
         home = self._home()
-        for known in home.path:
-            if is_changed(known):
-                message = self._store.message(known.id)
-                home.replace(message)
-                return [MessageChanged(message)]
-        return []
+        if place is None or place >= len(home.path):
+            return []
+        message = self._store.message(home.path.ids[place])
+        home.replace(message)
+        return [MessageChanged(message)]
 
 
-def _removed(kept: int, replaced: tuple[Message, ...]) -> list[Update]:
+def _removed(kept: int, replaced: Sequence[Message]) -> list[Update]:
     """What follows the first `kept` messages leaves the screen."""
     if len(replaced) > 1:
         return [BranchShown(kept, ())]

@@ -157,7 +157,7 @@ class ChatSession(Conversations):
         """
         if self.is_answering:
             return [Notice(still_running("Press Esc to stop it, then choose a version."))]
-        shown = next((message for message in self.path if message.id == message_id), None)
+        shown = self.path.message(message_id)
         if shown is None:
             return []
         versions = [each.id for each in self._store.children(shown.parent_id, shown.conversation_id)]
@@ -180,10 +180,10 @@ class ChatSession(Conversations):
         is_open = self._opened.id == home_id
         if self.marks.of(home_id) != "running":
             shown = self.path if is_open else self._store.shown_path(self._store.conversation(home_id))
-            if not any(each.id == message_id for each in shown):
+            if message_id not in shown.ids:
                 return self._show_branch(message)
         updates = [] if is_open else self.open(home_id)
-        if any(each.id == message_id for each in self.path):
+        if message_id in self.path.ids:
             return updates
         return [*updates, Notice(still_running("Press Esc to stop it, then try again."))]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, TypeAlias
@@ -101,10 +101,19 @@ class Context:
 
     # --- counting
 
+    def read_on(self) -> tuple[bool, list[Update]]:
+        """Read some more of a long conversation on screen, of which only a part was read when it was opened: 3 ms. Returns
+        whether all is read now, and what has changed. Raises StorageError."""
+        path = self._home().path
+        was_read = path.is_read
+        path.read_some()
+        return path.is_read, [ContextChanged()] if path.is_read and not was_read else []
+
     def count(self, draft: str) -> list[Update]:
-        """Count the tokens of the conversation with `draft`. Only the newest request is answered, with `PromptCost`."""
+        """Count the tokens of the conversation with `draft`. Only the newest request is answered, with `PromptCost`. None is
+        while the conversation is being read."""
         home, self.draft, self._asked = self._home(), draft, None
-        if self._host.info is None:
+        if self._host.info is None or not home.path.is_read:
             return []
         prompt = home.next_prompt(draft)
         if not prompt.messages:
@@ -152,7 +161,10 @@ class Context:
         )
 
     def marks(self) -> Mapping[int, str]:
-        """A word for messages on screen, by id: `pinned`, or why it is not sent. Those that fall out are not in it."""
+        """A word for messages on screen, by id: `pinned`, or why it is not sent. Those that fall out are not in it. Empty
+        while the conversation is being read."""
+        if not self._home().path.is_read:
+            return {}
         prompt = self._home().next_prompt(self.draft)
         pinned = [part for at in prompt.pinned for part in prompt.parts[at] if part.is_pinned]
         ends_summary = {prompt.summary_of: "summarised to here"} if prompt.summary_of else {}
@@ -168,20 +180,20 @@ class Context:
     def mark(self, message_ids: Collection[int], mark: ContextMark) -> list[Update]:
         """Pin messages or leave them out; if all are marked so already, send them as usual again. Raises StorageError."""
         home = self._home()
-        messages = [each for each in home.path if each.id in message_ids]
+        messages = [each for id in message_ids if (each := home.path.message(id)) is not None]
         new: ContextMark = "" if all(message.context == mark for message in messages) else mark
         self._store.context.set_mark([message.id for message in messages], new)
-        for message in messages:
-            home.replace(msgspec.structs.replace(message, context=new))
+        home.path = home.path.with_messages(
+            *(msgspec.structs.replace(message, context=new) for message in messages)
+        )
         return [ContextChanged()]
 
     def set_summary(self, message_id: int, text: str) -> list[Update]:
         """Send `text` in the place of this message and those before it; empty: send them again. Raises StorageError."""
         home = self._home()
         self._store.context.set_summary(message_id, text.strip())
-        for message in home.path:
-            if message.id == message_id:
-                home.replace(msgspec.structs.replace(message, summary=text.strip()))
+        if (message := home.path.message(message_id)) is not None:
+            home.replace(msgspec.structs.replace(message, summary=text.strip()))
         if self._proposal is not None and self._proposal.message_id == message_id:
             self._proposal = None
         return [ContextChanged()]
@@ -190,7 +202,7 @@ class Context:
     def proposal(self) -> Summary | None:
         """A summary of the conversation on screen that the user has not accepted yet."""
         proposed = self._proposal
-        is_here = proposed is not None and any(each.id == proposed.message_id for each in self._home().path)
+        is_here = proposed is not None and proposed.message_id in self._home().path.ids
         return proposed if is_here else None
 
     def discard_proposal(self) -> None:
@@ -200,8 +212,8 @@ class Context:
     def summary(self) -> Summary | None:
         """The summary that is sent, or None."""
         home = self._home()
-        found = home.next_prompt(self.draft).summary_of
-        return next((Summary(each.id, each.summary) for each in home.path if each.id == found), None)
+        found = home.path.message(home.next_prompt(self.draft).summary_of)
+        return Summary(found.id, found.summary) if found is not None else None
 
     def summarise(self, through: int = 0) -> list[Update]:
         """Let the model summarise what falls out; if nothing does, everything up to the turn of the message `through`. Ends
@@ -258,7 +270,7 @@ def _row(part: OutgoingPart, counted: _Counted | None) -> LedgerRow:
     )
 
 
-def _with_unsent(rows: list[LedgerRow], path: list[Message], prompt: Outgoing) -> list[LedgerRow]:
+def _with_unsent(rows: list[LedgerRow], path: Sequence[Message], prompt: Outgoing) -> list[LedgerRow]:
     """The rows with those of messages that are not sent, in the order of the conversation."""
     head = [row for row in rows if row.kind in ("system", "summary")]
     sent = {row.message_id: row for row in rows if row.kind == "message"}
@@ -291,7 +303,7 @@ def _last_fallen(counted: _Counted | None) -> int:
     return max(part.message_id for part in parts)
 
 
-def _end_of_turn(path: list[Message], message_id: int) -> int:
+def _end_of_turn(path: Sequence[Message], message_id: int) -> int:
     """The last message of the turn that has this one; 0 in the last turn, which has to be sent."""
     at = next((index for index, message in enumerate(path) if message.id == message_id), None)
     if at is None:

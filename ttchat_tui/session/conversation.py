@@ -5,7 +5,7 @@ One is on screen. Another may have the running reply.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 from ttchat_tui.domain.conversation import Conversation, ListedConversation, Message
@@ -17,6 +17,7 @@ from ttchat_tui.session.notices import WRITTEN_ELSEWHERE, quoted
 from ttchat_tui.session.outgoing import Outgoing, outgoing
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.message_path import MessagePath
 from ttchat_tui.storage.titles import title_from
 
 
@@ -26,7 +27,7 @@ class OpenConversation:
     def __init__(self, store: ConversationStore, default_system_prompt: str) -> None:
         self._store = store
         self.conversation: Conversation | None = None
-        self.path: list[Message] = []
+        self.path = store.no_path()
         """The messages on screen, first to last."""
         self.sampling: SamplingParams | None = None
         """None until the user changes a parameter; until then the defaults apply."""
@@ -47,8 +48,8 @@ class OpenConversation:
         """See `name_of`; `a new conversation` before its first message."""
         return name_of(self.conversation) if self.conversation is not None else "a new conversation"
 
-    def show(self, conversation: Conversation, path: Sequence[Message]) -> None:
-        self.conversation, self.path = conversation, list(path)
+    def show(self, conversation: Conversation, path: MessagePath) -> None:
+        self.conversation, self.path = conversation, path
         self.sampling, self.system_prompt = conversation.sampling, conversation.system_prompt
 
     def set_sampling(self, sampling: SamplingParams) -> None:
@@ -87,7 +88,7 @@ class OpenConversation:
             StorageError: nothing has changed.
         """
         with self._stored(model) as conversation:
-            parent_id = self.path[-1].id if self.path else None
+            parent_id = self.path.ids[-1] if self.path else None
             message = self._store.add_user_message(conversation.id, parent_id, text, queued_id=queued_id)
         self.path.append(message)
         if parent_id is None:
@@ -127,12 +128,13 @@ class OpenConversation:
 
     def replace(self, message: Message) -> None:
         """Replace a message of the path by a newer copy of it."""
-        self.path = [message if known.id == message.id else known for known in self.path]
+        if message.id in self.path.ids:
+            self.path = self.path.with_messages(message)
 
     def drop(self, ids: set[int]) -> None:
         """Remove messages that are no longer stored. A conversation without messages becomes a new one again: no list
         shows it or its draft."""
-        self.path = [message for message in self.path if message.id not in ids]
+        self.path = self.path.without(ids)
         if self.conversation is None or self.path:
             return
         with suppress(StorageError):  # it stays stored, empty and unlisted
@@ -159,9 +161,10 @@ class OpenConversation:
     def _outgoing(self, *, has_draft: bool, is_continuing: bool = False) -> Outgoing:
         key = (self.system_prompt, has_draft, is_continuing)
         # A draft is counted at each pause in typing; a comparison of the path's members by identity is quick.
-        if self._made is None or self._made[0] != key or self._made[1] != self.path:
-            made = outgoing(self.system_prompt, self.path, has_draft=has_draft, is_continuing=is_continuing)
-            self._made = (key, list(self.path), made)
+        path = list(self.path)
+        if self._made is None or self._made[0] != key or self._made[1] != path:
+            made = outgoing(self.system_prompt, path, has_draft=has_draft, is_continuing=is_continuing)
+            self._made = (key, path, made)
         return self._made[2]
 
 

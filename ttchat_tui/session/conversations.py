@@ -43,6 +43,7 @@ from ttchat_tui.session.side_request import SideRequests
 from ttchat_tui.session.titles import Titles
 from ttchat_tui.storage.conversations import ConversationStore, StoreMode
 from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.message_path import MessagePath
 
 
 class Conversations:
@@ -112,9 +113,13 @@ class Conversations:
         return self._opened.conversation
 
     @property
-    def path(self) -> list[Message]:
+    def path(self) -> MessagePath:
         """The messages on screen, first to last."""
         return self._opened.path
+
+    def message(self, message_id: int) -> Message:
+        """A message on screen, or another stored one. Raises StorageError."""
+        return self.path.message(message_id) or self._store.message(message_id)
 
     @property
     def last_reply(self) -> Message | None:
@@ -203,8 +208,7 @@ class Conversations:
     def recovered_elsewhere(self) -> list[ListedConversation]:
         """Conversations, other than the one on screen, in which a reply was running when an earlier process died. Raises
         StorageError."""
-        on_screen = {message.id for message in self.path}
-        ids = {each.conversation_id for each in self.recovered if each.id not in on_screen}
+        ids = {each.conversation_id for each in self.recovered if each.id not in self.path.ids}
         return [each for each in self.conversations() if each.id in ids] if ids else []
 
     @property
@@ -240,14 +244,12 @@ class Conversations:
             path = self._store.shown_path(conversation)
         return self._show(home, conversation, path)
 
-    def _show(
-        self, home: OpenConversation, conversation: Conversation, path: Sequence[Message]
-    ) -> list[Update]:
+    def _show(self, home: OpenConversation, conversation: Conversation, path: MessagePath) -> list[Update]:
         home.show(conversation, path)
         self._runner.overlay(home)
         self._opened = home
         self.marks.clear(conversation.id)
-        return [ConversationOpened(conversation, tuple(home.path))]
+        return [ConversationOpened(conversation, home.path[:])]
 
     def resume(self, sampling: Mapping[str, object], system_prompt: str | None) -> list[Update]:
         """Open the latest conversation, if there is one. The settings given here override its own.

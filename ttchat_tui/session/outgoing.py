@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
 
 import msgspec
 
@@ -60,6 +62,9 @@ class Outgoing(msgspec.Struct, frozen=True):
         )
 
 
+_IS_PINNED = attrgetter("is_pinned")
+
+
 def outgoing(
     system_prompt: str,
     path: Sequence[Message],
@@ -99,7 +104,7 @@ def outgoing(
         parts=joined,
         unsent=unsent,
         summary_of=summary.id if summary is not None else 0,
-        pinned=tuple(at for at, each in enumerate(joined) if any(part.is_pinned for part in each)),
+        pinned=tuple(at for at, each in enumerate(joined) if any(map(_IS_PINNED, each))),
     )
 
 
@@ -116,6 +121,8 @@ def _reply_as_said(content: str) -> ChatMessage:
 
 
 def _message(parts: Sequence[OutgoingPart]) -> ChatMessage:
+    if len(parts) == 1:  # nearly all
+        return ChatMessage(parts[0].role, parts[0].content, parts[0].thoughts)
     return ChatMessage(
         parts[0].role,
         "\n\n".join(part.content for part in parts),
@@ -140,10 +147,11 @@ def _unsent(path: Sequence[Message], summarised: int) -> dict[int, Fate]:
     path."""
     unsent: dict[int, Fate] = {}
     for turn in _turns(path):
-        is_pinned = any(path[index].context == "pinned" for index in turn)
-        is_left_out = False
-        for index in turn:
-            message = path[index]
+        messages = path[turn.start : turn.stop]
+        is_pinned = is_left_out = False
+        for message in messages:
+            is_pinned = is_pinned or message.context == "pinned"
+        for index, message in zip(turn, messages, strict=True):
             is_left_out = is_left_out or (message.role == "user" and message.context == "left out")
             if is_left_out or message.context == "left out":
                 unsent[message.id] = "left out"
@@ -159,10 +167,4 @@ def _turns(path: Sequence[Message]) -> list[range]:
 
 
 def _joined(parts: Sequence[OutgoingPart]) -> tuple[tuple[OutgoingPart, ...], ...]:
-    joined: list[list[OutgoingPart]] = []
-    for part in parts:
-        if joined and joined[-1][0].role == part.role:
-            joined[-1].append(part)
-        else:
-            joined.append([part])
-    return tuple(map(tuple, joined))
+    return tuple(tuple(run) for _, run in groupby(parts, key=attrgetter("role")))

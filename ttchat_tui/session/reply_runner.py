@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -105,7 +105,7 @@ class ReplyRunner:
         model: str,
         *,
         asked: Message | None = None,
-        replaced: tuple[Message, ...] = (),
+        replaced: Sequence[Message] = (),
         settings: ReplySettings = NO_SETTINGS,
         rows: int = 1,
     ) -> list[Update]:
@@ -130,7 +130,7 @@ class ReplyRunner:
         )
 
     def continue_reply(
-        self, home: OpenConversation, sampling: SamplingParams, replaced: tuple[Message, ...] = ()
+        self, home: OpenConversation, sampling: SamplingParams, replaced: Sequence[Message] = ()
     ) -> list[Update]:
         """Continue the last reply of `home` where it ended. With `replaced` it is a copy, which is removed if nothing is
         added."""
@@ -150,7 +150,7 @@ class ReplyRunner:
         sampling: SamplingParams,
         *,
         asked: Message | None = None,
-        replaced: tuple[Message, ...] = (),
+        replaced: Sequence[Message] = (),
         settings: ReplySettings = NO_SETTINGS,
         continued: Message | None = None,
         candidates: tuple[Candidate, ...] = (),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -41,7 +41,7 @@ class RunningReply:
         *,
         uses_defaults: bool = False,
         asked: Message | None = None,
-        replaced: tuple[Message, ...] = (),
+        replaced: Sequence[Message] = (),
         settings: ReplySettings = NO_SETTINGS,
         continued: Message | None = None,
         now: float = 0.0,

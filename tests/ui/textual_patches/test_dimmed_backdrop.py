@@ -35,9 +35,7 @@ def as_textual_dims(app: App[None], width: int, height: int) -> list[Strip]:
     own, base._compositor = base._compositor, whole  # type: ignore[assignment]
     try:
         visual = RichVisual(front, BackgroundScreen(base, front.styles.background))
-        return visual.render_strips(
-            width, height, front.visual_style, RenderOptions(lambda _: Style(), front.styles)
-        )
+        return visual.render_strips(width, height, front.visual_style, RenderOptions(lambda _: Style(), {}))
     finally:
         base._compositor = own
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.ui.chat_app import until
 from tests.ui.widgets.test_transcript import TranscriptApp, reply, user
 from ttchat_tui.ui.widgets.transcript.caret import Caret, Point
+from ttchat_tui.ui.widgets.transcript.window import MOST_MESSAGES
 
 LINES = ["first line", "", "the third"]
 
@@ -73,7 +75,8 @@ async def test_text_is_selected_with_keys_across_lines_and_messages_and_copied_a
         transcript.show([user(key, f"line {key}") for key in range(1, 46)])
         await pilot.pause()
         transcript.start_caret()
+        await until(pilot, lambda: len(transcript._mounted()) == MOST_MESSAGES)
         await pilot.press(*"gg", "k")
-        await pilot.pause()
+        await until(pilot, lambda: 1 in transcript._widgets)
         await pilot.press(*"ggv$y")
         assert copied[-1] == "line 1", "what is above was loaded"

@@ -522,6 +522,7 @@ async def test_thoughts_open_by_key_and_click_and_stay_open_when_the_message_is_
         transcript.action_scroll_home()  # far enough for its widget to go
         assert 98 not in transcript._widgets
         transcript.bring_into_view(98)
+        await pilot.pause()
         await until(pilot, lambda: shown()[:2] == opened)
         transcript.scroll_to(y=transcript.scroll_y + 15, animate=False, immediate=True)
         await until(pilot, lambda: "▾ thought" not in app.lines())

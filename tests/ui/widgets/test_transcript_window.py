@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textual.geometry import Size
 
 from ttchat_tui.ui.widgets.transcript import window as windows
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
@@ -25,13 +27,21 @@ def lines_in(views: Views, window: Window) -> int:
     return sum(windows.estimated_lines(view) for view in views[window.first : window.end])
 
 
-def is_enough(views: Views, window: Window) -> bool:
+def is_enough(views: Views, window: Window, least: int = FIRST_LINES) -> bool:
     """It fills a screen, or holds all there is, or as many messages as it may."""
     is_all = window == Window(0, len(views))
-    return is_all or len(window) >= MOST_MESSAGES or lines_in(views, window) >= FIRST_LINES
+    return is_all or len(window) >= MOST_MESSAGES or lines_in(views, window) >= least
 
 
-@pytest.mark.parametrize("make", [windows.newest, windows.oldest])
+@given(LENGTHS, st.builds(Size, st.integers(1, 300), st.integers(1, 100)))
+def test_a_conversation_opens_with_two_screens(lengths: list[int], size: Size) -> None:
+    views = of(lengths)
+    window = windows.newest(views, size)
+    assert window.end == len(views)
+    assert is_enough(views, window, 2 * size.height)
+
+
+@pytest.mark.parametrize("make", [partial(windows.newest, size=Size(0, 0)), windows.oldest])
 @given(lengths=LENGTHS)
 def test_a_conversation_opens_with_enough(lengths: list[int], make: Callable[[Views], Window]) -> None:
     views = of(lengths)
@@ -65,5 +75,6 @@ def test_a_window_that_lost_a_message_is_filled_again(lengths: list[int], data: 
 def test_a_window_of_folded_thoughts_fills_the_screen() -> None:
     thinking = "<think>\n" + "Hm.\n" * 2_000 + "</think>\n\nYes."
     views = [MessageView(key, "assistant", thinking) for key in range(100)]
-    assert len(windows.newest(views)) > 20
-    assert len(windows.newest([MessageView(key, "assistant", "Hm.\n" * 2_000) for key in range(100)])) == 1
+    assert len(windows.newest(views, Size(0, 0))) > 20
+    said = [MessageView(key, "assistant", "Hm.\n" * 2_000) for key in range(100)]
+    assert len(windows.newest(said, Size(80, 24))) == 1

@@ -158,7 +158,7 @@ class BranchActions(ChatActions):
 
     def action_delete_message(self) -> None:
         """Without a selection nothing is deleted: a stray key must not destroy anything."""
-        message = self._selected_or(lambda each: False)
+        message = self._selected_message
         if message is None:
             self.notify("Select the message to delete first: alt+k, or a click.", markup=False)
         else:
@@ -193,8 +193,8 @@ class BranchActions(ChatActions):
         def ask() -> None:
             tree = deferred.tree.TreeScreen(
                 self.session.branching.outline,
-                lambda: [message.id for message in self.session.path],
-                self.transcript.selected or path[-1].id,
+                lambda: self.session.path.ids,
+                self.transcript.selected or path.ids[-1],
                 lambda message_id, name: self.attempt(lambda: self.session.branching.name(message_id, name)),
                 self._delete,
             )
@@ -206,11 +206,11 @@ class BranchActions(ChatActions):
         """Show the branch with this message, select it and bring it into view."""
         if message_id is None:
             return
-        if not any(message.id == message_id for message in self.session.path):
+        if message_id not in self.session.path.ids:
             self.keep_draft()
             if not self.attempt(lambda: self.session.open_at(message_id)):
                 return
-        if any(message.id == message_id for message in self.session.path):
+        if message_id in self.session.path.ids:
             self.transcript.select(message_id)
             self.transcript.bring_into_view(message_id)
 
@@ -218,7 +218,7 @@ class BranchActions(ChatActions):
 
     def selection_keys(self) -> list[ShownKey]:
         """The keys for what can be done with the selected message, the most important first."""
-        message = self._selected_or(lambda each: False)
+        message = self._selected_message
         if message is None or self.is_editing:
             return []
         names = dict(ON_SELECTED)
@@ -232,13 +232,15 @@ class BranchActions(ChatActions):
             if (keys := keys_of(BY_NAME[name], self.services.config.keys))
         ]
 
+    @property
+    def _selected_message(self) -> Message | None:
+        return self.session.path.message(self.transcript.selected)
+
     def _selected_or(self, is_wanted: Callable[[Message], bool]) -> Message | None:
         """The selected message, else the last one on the path that is wanted."""
-        selected = self.transcript.selected
-        for message in reversed(self.session.path):
-            if message.id == selected or (selected is None and is_wanted(message)):
-                return message
-        return None
+        if self.transcript.selected is not None:
+            return self._selected_message
+        return next(filter(is_wanted, reversed(self.session.path)), None)
 
     def _change(self, action: Callable[[], list[Update]]) -> bool:
         """Run an action on the branch on screen, and follow its end. Returns whether another branch is on screen now: if it

@@ -88,7 +88,7 @@ class ChatScreen(
         config = self.services.config.ui
         yield StatusLine()
         with Horizontal(id="columns"), Vertical(id="chat", classes="-no-left -no-right"):
-            yield Transcript(thoughts=config.thoughts)
+            yield Transcript(self.view_of_key, thoughts=config.thoughts)
             with Center(id="writing"):
                 yield Prompt(config)
         yield KeyLine(narrower_than={each.toggle: each.fits_from for each in SIDEBARS.values()})

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import structs
+from textual.timer import Timer
 
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
-from ttchat_tui.domain.updates import ReplyEndedElsewhere
+from ttchat_tui.domain.updates import ReplyEndedElsewhere, Update
 from ttchat_tui.session import first_words, name_of
 from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.listing import ReadList
+from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.terminal_notice import notice
 from ttchat_tui.ui.textual_patches.privates import write_to_terminal
@@ -22,6 +26,10 @@ from ttchat_tui.ui.widgets.transcript.message_format import view_of
 FOLLOW_S: Final = 5.0
 """How often the list looks for what others have written, in seconds."""
 
+READ_AFTER_S: Final = 0.1
+READ_EVERY_S: Final = 0.02
+"""Before the first piece of a long conversation and between two of them, each of 3 ms."""
+
 log = logging.getLogger(__name__)
 
 UNANSWERED = "not answered · /retry asks again"
@@ -30,13 +38,43 @@ UNANSWERED = "not answered · /retry asks again"
 class Elsewhere(ChatActions):
     """Draws the list of conversations, and reports what has happened in others."""
 
+    show_updates: Callable[[Sequence[Update]], None]
+    _reading: Timer | None = None
+    """Until the next piece of a long conversation is read."""
+
     def view(self, message: Message) -> MessageView:
         """`message` for the transcript, with a note if it has no reply."""
         view = view_of(message, differing=self.session.branching.differing(message))
         if message.role != "user":
             return view
-        last = self.session.path[-1].id if self.session.path else None
-        return structs.replace(view, note=UNANSWERED) if message.id == last else view
+        is_last = self.session.path.ids[-1:] == [message.id]
+        return structs.replace(view, note=UNANSWERED) if is_last else view
+
+    def view_of_key(self, message_id: int) -> MessageView:
+        """A message on screen that comes into view for the first time."""
+        try:
+            return self.view(self.session.message(message_id))
+        except StorageError as error:
+            log.warning("message %s could not be read: %s", message_id, error)
+            return MessageView(
+                message_id, "system", "", status="error", title="Not readable", note=error.info.message
+            )
+
+    def begin_reading(self) -> None:
+        """Read the rest of a long conversation, a piece at a time, once its end is drawn."""
+        if self._reading is not None:
+            self._reading.stop()
+        self._reading = None if self.session.path.is_read else self.set_timer(READ_AFTER_S, self._read_on)
+
+    def _read_on(self) -> None:
+        try:
+            is_read, updates = self.session.context.read_on()
+        except StorageError as error:
+            self.show_error(error.info)
+            return
+        if updates:
+            self.show_updates(updates)
+        self._reading = None if is_read else self.set_timer(READ_EVERY_S, self._read_on)
 
     def show_place_of_reply(self) -> None:
         """Show beside the engine's state what it writes: in which conversation, if that is not on screen, or for whom."""
@@ -79,21 +117,35 @@ class Elsewhere(ChatActions):
         if self.history_panel is None:
             return
         current = self.session.conversation.id if self.session.conversation else None
-        self.history_panel.show(self.session.conversations(), current)
+        self.history_panel.show(self.session.organising.listed(), current)
 
     def follow_history(self) -> None:
         """Show what other windows and programs have written, and what age it all has by now.
 
-        Without a change this is one look at the counter of commits, a tenth of a millisecond: no work for a thread.
+        Without a change this is one look at the counter of commits, a tenth of a millisecond: no work for a thread. With one,
+        10,000 conversations are read on another thread.
         """
         if self.history_panel is None:
             return
         try:
-            conversations = self.session.conversations()
+            read = self.session.organising.read_aside()
+            if read is None:
+                self.history_panel.follow(self.session.organising.listed())
         except StorageError as error:
             log.warning("the list of conversations could not be read: %s", error)
             return
-        self.history_panel.follow(conversations)
+        if read is not None:
+            self.run_worker(self._adopt_history(read), group="history", exclusive=True)
+
+    async def _adopt_history(self, read: Callable[[], ReadList]) -> None:
+        try:
+            self.session.organising.adopt(await in_daemon_thread(read))
+            listed = self.session.organising.listed()
+        except StorageError as error:
+            log.warning("the list of conversations could not be read: %s", error)
+            return
+        if self.history_panel is not None:
+            self.history_panel.follow(listed)
 
     def announce_reply(self, conversation: Conversation | None, reply: str, error: ErrorInfo | None) -> None:
         """Report the end of a reply, by the conversation's name and the reply's first words."""

@@ -110,11 +110,11 @@ class FileActions(ChatActions):
         """Raises StorageError."""
         match part:
             case "all":
-                return deferred.export.export_messages(self.session.path, self.session.tree, "json")
+                return deferred.export.export_messages(list(self.session.path), self.session.tree, "json")
             case "message":
                 return self._chosen_messages()
             case _:
-                return self.session.path
+                return list(self.session.path)
 
     def _preview(
         self, conversation: Conversation, format: str, part: str, has_thoughts: bool
@@ -122,7 +122,7 @@ class FileActions(ChatActions):
         if part == "code":
             _, code = self._code_block() or ("", "")
             return lambda: code
-        messages = self.session.path if part == "all" else self._messages_of(part)
+        messages = list(self.session.path) if part == "all" else self._messages_of(part)
         first, rest = messages[:_PREVIEWED_MESSAGES], messages[_PREVIEWED_MESSAGES:]
         shown = first if has_thoughts else deferred.export.without_thoughts(first)
         return partial(

@@ -90,7 +90,7 @@ class Finding(ChatActions):
         if not self.attempt(lambda: self.session.open_at(message_id)):
             return
         self.close_overlay()
-        if not any(message.id == message_id for message in self.session.path):
+        if message_id not in self.session.path.ids:
             return
         self.transcript.select(message_id)
         if needles:

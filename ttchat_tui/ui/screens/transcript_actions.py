@@ -64,11 +64,9 @@ class TranscriptActions(ChatActions):
 
     def selected_messages(self) -> list[Message]:
         """The selected messages, with the text that is on screen."""
-        chosen = set(self.transcript.selected_keys)
         return [
-            structs.replace(message, content=self.transcript.source_of(message.id))
-            for message in self.session.path
-            if message.id in chosen
+            structs.replace(self.session.message(key), content=self.transcript.source_of(key))
+            for key in self.transcript.selected_keys
         ]
 
     def action_toggle_thoughts(self) -> None:
@@ -120,7 +118,7 @@ class TranscriptActions(ChatActions):
         """Show another version of the message `key`, the selected one, or the last reply. It stays in view, and selected."""
         selected, last = self.transcript.selected, self.session.last_reply
         wanted = key or selected or (last.id if last else None)
-        at = next((at for at, message in enumerate(self.session.path) if message.id == wanted), None)
+        at = self.session.path.place_of(wanted)
         if wanted is None or at is None:
             self.notify("There is no reply yet.", markup=False)
             return
@@ -151,7 +149,7 @@ class TranscriptActions(ChatActions):
 
     def action_show_files(self) -> None:
         selected = self.transcript.selected
-        messages = [each for each in self.session.path if selected in (None, each.id)]
+        messages = [self.session.message(selected)] if selected is not None else self.session.path
         with_files = next((each for each in reversed(messages) if find_blocks(each.content)), None)
         if with_files is None:
             which = "The selected message has" if selected else "This conversation has"

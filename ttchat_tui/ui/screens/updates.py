@@ -44,6 +44,7 @@ from ttchat_tui.domain.updates import (
 )
 from ttchat_tui.session import left_out
 from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.message_path import MessagePath
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.screens.elsewhere import Elsewhere
 from ttchat_tui.ui.slash import PlainText, parse_submission
@@ -56,6 +57,7 @@ from ttchat_tui.ui.widgets.transcript.message_format import (
     welcome,
     with_reload_hint,
 )
+from ttchat_tui.ui.widgets.transcript.views import Entry
 
 
 class UpdateDrawing(Elsewhere):
@@ -82,7 +84,7 @@ class UpdateDrawing(Elsewhere):
 
     def on_message_selection_selection_changed(self) -> None:
         """Show what escape does now."""
-        for line in self.query(KeyLine):
+        for line in self.query_children(KeyLine):
             line.set_escape(self.escape_does())
             line.set_selection(self.selection_keys())
 
@@ -150,7 +152,7 @@ class UpdateDrawing(Elsewhere):
 
     def _open(self, conversation: Conversation | None, messages: Sequence[Message]) -> None:
         self.has_answered = False
-        self.transcript.show([self.view(message) for message in messages])
+        self.transcript.show(self._entries(messages))
         self.transcript.set_placeholder(None if messages else welcome())
         self.prompt.set_draft(self.session.draft)
         self.prompt.set_history(list(map(without_mentioned_blocks, self.session.prompts.recent())))
@@ -166,14 +168,20 @@ class UpdateDrawing(Elsewhere):
         self.show_queue()
         self._refresh_metrics()
         self.count()
+        self.begin_reading()
 
     def _show_branch(self, kept: int, messages: Sequence[Message], at: int | None) -> None:
-        self.transcript.show([self.view(message) for message in messages], kept=kept, at=at)
+        self.transcript.show(self._entries(messages), kept=kept, at=at)
         self._welcome_if_empty()
         self.metrics.last_stats = next((m.reply.stats for m in reversed(self.session.path) if m.reply), None)
         self._show_last_context()
         self._refresh_metrics()
         self.count()
+        self.begin_reading()
+
+    def _entries(self, messages: Sequence[Message]) -> Sequence[Entry]:
+        """Messages that are not read yet become views when they come into view."""
+        return messages.ids if isinstance(messages, MessagePath) else [self.view(each) for each in messages]
 
     def _show_last_context(self) -> None:
         """Show the context after the last reply. While a reply runs elsewhere, the engine cannot count anything newer."""

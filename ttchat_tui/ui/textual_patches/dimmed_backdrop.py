@@ -55,7 +55,7 @@ def _dimmed(style: RichStyle | None, base: RichStyle, color: Color) -> RichStyle
 class DimmingScreen(DirtySpanScreen[ScreenResultType], ModalScreen[ScreenResultType]):
     """A modal screen with a `DimmedBackdrop`."""
 
-    def render(self) -> RenderResult:
+    def render(self) -> RenderResult:  # pyright: ignore[reportIncompatibleMethodOverride]
         rendered = super().render()
         if not isinstance(rendered, BackgroundScreen):
             return rendered

@@ -58,8 +58,12 @@ class MessageThoughts(MessageHits):
 
     def toggle_thoughts(self, key: int) -> bool:
         """Open all thoughts of a message, or fold them if one is open. Returns False if it has none."""
-        view = next((view for view in self._views if view.key == key and view.role == "assistant"), None)
-        count = sum(part.is_thought for part in split_thoughts(view.text)) if view is not None else 0
+        place = self._views.place_of(key)
+        view = self._views[place] if place is not None else None
+        is_reply = view is not None and view.role == "assistant"
+        count = (
+            sum(part.is_thought for part in split_thoughts(view.text)) if view is not None and is_reply else 0
+        )
         is_open = any(self.folding.is_open(key, number) for number in range(count))
         for number in range(count):
             self.folding.choose(key, number, not is_open)

@@ -14,6 +14,7 @@ from textual.message import Message
 from ttchat_tui.ui.widgets.transcript import window as windows
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.place import Place, place_at
+from ttchat_tui.ui.widgets.transcript.views import Views
 from ttchat_tui.ui.widgets.transcript.window import Window
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class MessageSelection(VerticalScroll):
         Binding("shift+down", "screen.extend_down", show=False),
     ]
 
-    _views: list[MessageView]
+    _views: Views
     _window: Window
     _widgets: dict[int, MessageWidget]
     _place: Place | None
@@ -56,7 +57,7 @@ class MessageSelection(VerticalScroll):
         return keys[min(at, start) : max(at, start) + 1]
 
     def _selectable(self) -> list[int]:
-        return [view.key for view in self._views if is_selectable(view)]
+        return self._views.message_keys
 
     def select(self, key: int | None) -> None:
         """Select the message `key`, or none. Does not scroll."""
@@ -130,7 +131,8 @@ class MessageSelection(VerticalScroll):
 
     def mount_around(self, key: int) -> None:
         """Mount the message `key` with its neighbours, if it is not."""
-        at = next(index for index, view in enumerate(self._views) if view.key == key)
+        at = self._views.place_of(key)
+        assert at is not None
         if not self._window.first <= at < self._window.end:
             self._move_to(windows.around(self._views, at))
 
@@ -164,10 +166,7 @@ class MessageSelection(VerticalScroll):
             return
         clicked = set(event.widget.ancestors_with_self) if event.widget is not None else set()
         key = next((key for key, widget in self._widgets.items() if widget in clicked), None)
-        is_wanted = key != self._selected and any(
-            view.key == key and is_selectable(view) for view in self._views
-        )
-        self.select(key if is_wanted else None)
+        self.select(key if key != self._selected and key in self._selectable() else None)
 
 
 def is_selectable(view: MessageView) -> bool:

@@ -65,7 +65,13 @@ class TextSelection(MessageHits):
         self.focus()
         self._show_caret()
         self.post_message(self.SelectionChanged())
+        self.call_after_refresh(self._mount_more)
         return True
+
+    def _mount_more(self) -> None:
+        """Only mounted text can be selected."""
+        if (window := windows.filled(self._views, self._window)) != self._window:
+            self._move_to(window)
 
     @property
     def has_caret(self) -> bool:
@@ -92,13 +98,16 @@ class TextSelection(MessageHits):
                 self._leave_caret()
             case "moved":
                 self._show_caret()
-            case _ if self._caret.start is not None:  # only mounted text can be selected
-                self._show_caret()
             case edge:
                 moved = windows.moved_up if edge == "above" else windows.moved_down
-                if (window := moved(self._views, self._window)) != self._window:
+                before, window = self._window, moved(self._views, self._window)
+                is_more = window.first <= before.first and window.end >= before.end
+                # Only mounted text can be selected: nothing may go while a selection is being made.
+                if window != before and (is_more or self._caret.start is None):
                     self._move_to(window)
                     self.call_after_refresh(self._press, key, character)
+                elif self._caret.start is not None:
+                    self._show_caret()
 
     def on_blur(self) -> None:
         self._caret = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -27,8 +27,8 @@ from ttchat_tui.ui.widgets.transcript.folding import Folding, MessageThoughts, T
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.new_text_pill import NewTextPill
 from ttchat_tui.ui.widgets.transcript.place import Place, end_of, lines_since, place_at, y_of
-from ttchat_tui.ui.widgets.transcript.selection import is_selectable
 from ttchat_tui.ui.widgets.transcript.text_selection import TextSelection
+from ttchat_tui.ui.widgets.transcript.views import Entry, Views
 from ttchat_tui.ui.widgets.transcript.window import Window
 
 if TYPE_CHECKING:
@@ -69,11 +69,14 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
 
         text: str
 
-    def __init__(self, *, thoughts: ThoughtDisplay = "fold", id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(
+        self, make_view: Callable[[int], MessageView] | None = None, *, thoughts: ThoughtDisplay = "fold"
+    ) -> None:
+        """`make_view` makes the view of a message of which `show` got the key."""
+        super().__init__()
         self.folding = Folding(thoughts)
         self.is_following = True
-        self._views: list[MessageView] = []
+        self._views = Views([], make_view or {}.__getitem__)
         self._window = Window(0, 0)
         self._widgets: dict[int, MessageWidget] = {}
         self._fed: dict[int, str] = {}
@@ -93,17 +96,17 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
 
     # --- messages
 
-    def show(self, messages: Sequence[MessageView], *, kept: int = 0, at: int | None = None) -> None:
-        """Show these messages after the first `kept` ones, scrolled to the message `at`, or to the end. Only the nearest are
-        mounted."""
-        above = [view for view in self._views if is_selectable(view)][:kept]
-        self._views = [*above, *messages]
+    def show(self, messages: Sequence[Entry], *, kept: int = 0, at: int | None = None) -> None:
+        """Show these messages, views or keys, after the first `kept` ones, scrolled to the message `at`, or
+        to the end. Only the nearest are mounted."""
+        self._views = self._views.begin_with(kept, messages)
+        above = set(self._views.message_keys[:kept])
         self._fed.clear()
         self._place = self._seen = self._selected = self._at_hit = None
-        window, place = windows.newest(self._views), self._index(at) if at is not None else None
-        if place is not None:
-            window = windows.near(self._views, place, self.size)
-        self._move_to(window, known={view.key for view in above})
+        place = self._views.place_of(at) if at is not None else None
+        near = windows.near(self._views, place, self.size) if place is not None else None
+        window = near or windows.newest(self._views, self.size)
+        self._move_to(window, known=above)
         if window.end == len(self._views):
             self.follow()
         if self._matcher is not None:
@@ -116,7 +119,7 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
 
     def add(self, view: MessageView) -> None:
         """Append a message, or replace the one with the same key."""
-        index = self._index(view.key)
+        index = self._views.place_of(view.key)
         if index is not None:
             self._views[index] = view
             self._redraw(view)
@@ -135,7 +138,7 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
         """Remove the message `key`; without a key, the transcript itself, as in `Widget`."""
         if key is None:
             return super().remove()
-        index = self._index(key)
+        index = self._views.place_of(key)
         if index is None:
             return self.remove_children([])
         del self._views[index]
@@ -152,7 +155,7 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
 
     def update(self, view: MessageView) -> None:
         """Update everything but the text: title, time, status, figures, note."""
-        index = self._index(view.key)
+        index = self._views.place_of(view.key)
         if index is None:
             return
         view = replace(view, text=self._views[index].text)
@@ -173,7 +176,7 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
 
     def rewrite(self, key: int, text: str, thoughts: tuple[ThoughtFigures, ...] = ()) -> None:
         """Replace the whole text of a streaming message, and the figures of its thoughts."""
-        index = self._index(key)
+        index = self._views.place_of(key)
         if index is None:
             return
         self._fed.pop(key, None)
@@ -186,7 +189,7 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
             return 0.0
         start = time.thread_time()
         for key, text in self._fed.items():
-            index = self._index(key)
+            index = self._views.place_of(key)
             if index is None or not text:
                 continue
             view = self._views[index]
@@ -201,7 +204,7 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
     def finish(self, view: MessageView) -> None:
         """The reply is complete. What is shown then equals a full parse of `view.text`."""
         self.flush()
-        index = self._index(view.key)
+        index = self._views.place_of(view.key)
         if index is None:
             self.add(view)
             return
@@ -216,12 +219,8 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
     # --- copying
 
     def source_of(self, key: int) -> str:
-        """The message's source, undrawn text included.
-
-        Raises:
-            KeyError: no such message.
-        """
-        index = self._index(key)
+        """The message's source, undrawn text included. Raises KeyError: no such message."""
+        index = self._views.place_of(key)
         if index is None:
             raise KeyError(key)
         return self._views[index].text + self._fed.get(key, "")
@@ -244,7 +243,7 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
     def follow(self) -> None:
         """Show the end, and keep it in view from now on."""
         if self._window.end < len(self._views):
-            self._move_to(windows.newest(self._views))
+            self._move_to(windows.newest(self._views, self.size))
         self._set_following(True)
         self.refresh(layout=True)
 
@@ -256,7 +255,7 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
         self._place = None
         self._move_to(windows.oldest(self._views))
         self._held_y = 0.0
-        self.scroll_to(y=0, animate=False)
+        self.scroll_to(y=0, animate=False, immediate=True)  # before what is asked for next
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -286,6 +285,8 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
             kept = y_of(self._place, tops) if self._place is not None else None
             y = min(self.scroll_y if kept is None else kept, bottom)
             self.call_after_refresh(self._announce_unseen)
+        elif bottom < size.height and self._window.first > 0:
+            self.call_after_refresh(self._grow_up)  # less than two screens: scrolling up would not work
         self._hold(y)
         return result
 
@@ -336,10 +337,6 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
 
     # --- mounting
 
-    def _index(self, key: int) -> int | None:
-        """The message's index, searched from the end, where it nearly always is."""
-        return next((i for i in reversed(range(len(self._views))) if self._views[i].key == key), None)
-
     def _mounted(self) -> list[MessageWidget]:
         return [
             self._widgets[view.key]
@@ -360,6 +357,9 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
             self.mount(fresh, after=old)
             old.remove()
         self.mark_selected()
+
+    def _grow_up(self) -> None:
+        self._grow(windows.moved_up(self._views, self._window))
 
     def _grow(self, window: Window) -> None:
         """Move the window when the reader comes near its end, one step at a time."""

@@ -17,8 +17,8 @@ MOST_LINES: Final = 1500
 STEP: Final = 10
 """Messages to add when the reader reaches an end of the window."""
 FIRST_LINES: Final = 300
-"""Estimated lines of a new window: several screens, so that a conversation opens fast. A window has at least so many, if
-there are messages: it must fill the screen to be scrolled to its end."""
+"""Estimated lines of a window that moves, several screens. It has at least so many, if there are messages: it must fill the
+screen to be scrolled to its end."""
 
 _COLUMNS: Final = 80
 _FRAME_LINES: Final = 4
@@ -47,9 +47,16 @@ class Window(msgspec.Struct, frozen=True):
         return self.end - self.first
 
 
-def newest(views: Sequence[MessageView]) -> Window:
-    """The window at the end, with which a conversation opens."""
-    return _back_from(views, len(views), FIRST_LINES, MOST_MESSAGES)
+def newest(views: Sequence[MessageView], size: Size) -> Window:
+    """The window at the end, with which a conversation opens: enough for one look on a screen of `size`. The transcript adds
+    more if that turns out to be too little."""
+    lines = _lines_of_one_look(size)
+    return _back_from(views, len(views), lines, MOST_MESSAGES, least=lines)
+
+
+def _lines_of_one_look(size: Size) -> int:
+    """Two screens; the estimates are for 80 columns."""
+    return 2 * size.height * (1 + size.width // _COLUMNS) or FIRST_LINES
 
 
 def oldest(views: Sequence[MessageView]) -> Window:
@@ -68,11 +75,11 @@ def around(views: Sequence[MessageView], at: int) -> Window:
 def near(views: Sequence[MessageView], at: int, size: Size) -> Window:
     """Message `at` with the one before it, and two screens of `size` from it on: enough for one look. Scrolling adds
     more."""
-    end, lines = at, 2 * size.height * (1 + size.width // _COLUMNS)
+    end, lines = at, _lines_of_one_look(size)
     while end < len(views) and end - at < MOST_MESSAGES and lines > 0:
         lines -= estimated_lines(views[end])
         end += 1
-    return newest(views) if lines > 0 else Window(max(0, at - 1), end)
+    return newest(views, size) if lines > 0 else Window(max(0, at - 1), end)
 
 
 def moved_up(views: Sequence[MessageView], window: Window) -> Window:
@@ -111,12 +118,14 @@ def filled(views: Sequence[MessageView], window: Window) -> Window:
     return Window(first, end)
 
 
-def _back_from(views: Sequence[MessageView], end: int, most_lines: int, most_messages: int) -> Window:
-    """The messages before `end` within the limits, but at least a screenful. The first of them may be long."""
+def _back_from(
+    views: Sequence[MessageView], end: int, most_lines: int, most_messages: int, least: int = FIRST_LINES
+) -> Window:
+    """The messages before `end` within the limits, but at least `least` lines. The first of them may be long."""
     first, lines = end, 0
     while first > 0 and end - first < most_messages:
         more = estimated_lines(views[first - 1])
-        if lines + more > most_lines and lines >= FIRST_LINES:
+        if lines + more > most_lines and lines >= least:
             break
         lines += more
         first -= 1

@@ -1,0 +1,115 @@
+"""The messages of a branch, read from the database when somebody asks for them.
+
+A branch of 10,000 messages is on screen with some thirty of them. Ids are cheap: 5 ms for all; whole messages cost 0.2 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Final, cast, overload
+
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.storage.errors import not_found
+
+PAGE: Final = 64
+"""Messages that are read at once around one that is asked for: 1.5 ms."""
+
+Read = Callable[[Sequence[int]], Iterable[Message]]
+
+
+class MessagePath(Sequence[Message]):
+    """First to last. Whatever returns messages raises StorageError if they cannot be read; to iterate reads all of them.
+
+    Slices share what is read. On the thread of the store only.
+    """
+
+    def __init__(self, read: Read, ids: Sequence[int] = (), known: dict[int, Message] | None = None) -> None:
+        """`read` reads the messages of these ids that are there, in any order."""
+        self._read = read
+        self.ids = list(ids)
+        """The ids of all messages, in order."""
+        self._known: dict[int, Message] = {} if known is None else known
+
+    # --- reading
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, place: int) -> Message: ...
+    @overload
+    def __getitem__(self, place: slice) -> MessagePath: ...
+    def __getitem__(self, place: int | slice) -> Message | MessagePath:
+        if isinstance(place, slice):
+            return MessagePath(self._read, self.ids[place], self._known)
+        wanted = self.ids[place]
+        if wanted not in self._known:
+            count = len(self.ids)
+            first = max(0, min(place % count - PAGE // 2, count - PAGE))
+            self._require(self.ids[first : first + PAGE])
+        return self._known[wanted]
+
+    def __iter__(self) -> Iterator[Message]:
+        self._require(self.ids)
+        return iter([self._known[each] for each in self.ids])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, list | tuple | MessagePath):
+            return NotImplemented
+        return list(self) == list(cast("Sequence[Message]", other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def place_of(self, message_id: int | None) -> int | None:
+        """The place of a message; None: it is not on this path."""
+        try:
+            return self.ids.index(message_id) if message_id is not None else None
+        except ValueError:
+            return None
+
+    def message(self, message_id: int | None) -> Message | None:
+        """The message of this id; None: it is not on this path."""
+        place = self.place_of(message_id)
+        return None if place is None else self[place]
+
+    @property
+    def is_read(self) -> bool:
+        return len(self._known) >= len(self.ids) and all(each in self._known for each in self.ids)
+
+    def read_some(self) -> None:
+        """Read the last `2 * PAGE` messages that are not read yet."""
+        unread = [each for each in self.ids if each not in self._known]
+        self._require(unread[-2 * PAGE :])
+
+    def _require(self, ids: Sequence[int]) -> None:
+        unread = [each for each in ids if each not in self._known]
+        if not unread:
+            return
+        self._known.update((message.id, message) for message in self._read(unread))
+        if not all(each in self._known for each in unread):  # deleted for good in another window
+            raise not_found("This message")
+
+    # --- changing
+
+    def append(self, message: Message) -> None:
+        self.ids.append(message.id)
+        self._known[message.id] = message
+
+    def __iadd__(self, messages: Sequence[Message]) -> MessagePath:
+        ids = messages.ids if isinstance(messages, MessagePath) else [each.id for each in messages]
+        known = messages._known if isinstance(messages, MessagePath) else {each.id: each for each in messages}
+        self.ids += ids
+        self._known |= known
+        return self
+
+    def with_messages(self, *newer: Message) -> MessagePath:
+        """The same path with newer copies of some of its messages."""
+        return MessagePath(self._read, self.ids, self._known | {each.id: each for each in newer})
+
+    def without(self, ids: Collection[int]) -> MessagePath:
+        return MessagePath(self._read, [each for each in self.ids if each not in ids], self._known)
+
+    def switched(self, ids: Sequence[int], kept: int) -> MessagePath:
+        """The path `ids`, which begins with the first `kept` messages of this one: those are not read again."""
+        known = {each: self._known[each] for each in ids[:kept] if each in self._known}
+        return MessagePath(self._read, ids, known)

@@ -8,13 +8,17 @@ from ttchat_tui.session.notices import left_out
 from ttchat_tui.session.past_prompts import PastPrompts
 from ttchat_tui.session.running_reply import CHECKPOINT_S
 from ttchat_tui.session.summary import Summary
+from ttchat_tui.storage.listing import ReadList
+from ttchat_tui.storage.message_path import MessagePath
 
 __all__ = [
     "CHECKPOINT_S",
     "ChatSession",
     "Context",
     "Mark",
+    "MessagePath",
     "PastPrompts",
+    "ReadList",
     "Summary",
     "first_words",
     "left_out",

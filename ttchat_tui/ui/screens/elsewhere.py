@@ -13,9 +13,8 @@ from textual.timer import Timer
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import ReplyEndedElsewhere, Update
-from ttchat_tui.session import first_words, name_of
+from ttchat_tui.session import ReadList, first_words, name_of
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.storage.listing import ReadList
 from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.terminal_notice import notice

@@ -42,9 +42,8 @@ from ttchat_tui.domain.updates import (
     SummaryWritten,
     Update,
 )
-from ttchat_tui.session import left_out
+from ttchat_tui.session import MessagePath, left_out
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.storage.message_path import MessagePath
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.screens.elsewhere import Elsewhere
 from ttchat_tui.ui.slash import PlainText, parse_submission

@@ -69,12 +69,12 @@ def test_a_list_read_on_another_thread_has_what_this_window_did_meanwhile(
             if read is None:  # no step of `other` was possible
                 continue
             change(store, chance.randrange(3))
-            is_read_here = chance.random() < 0.1
-            if is_read_here:
-                store.listed()
-            else:
-                store.listing.read(waits=False)
             found = read()
+            change(store, chance.randrange(3))
+            store.listing.read(waits=False)
+            if chance.random() < 0.2:  # it is read whole here meanwhile
+                change(other, 3)
+                store.listed()
             change(store, chance.randrange(3))
             store.listing.adopt(found)
             fresh = Listing(other._database).read()

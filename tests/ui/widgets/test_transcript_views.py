@@ -13,6 +13,7 @@ from tests.ui.widgets.test_transcript import TranscriptApp, reply, talk, user
 from ttchat_tui.domain.matching import Matcher
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
+from ttchat_tui.ui.widgets.transcript.views import Views
 
 TALK = {view.key: view for view in talk(160)}
 BRANCH = {view.key: view for view in (reply(key, f"other {key} " * 30) for key in range(1000, 1060))}
@@ -121,3 +122,11 @@ async def test_copying_a_range_takes_what_was_never_on_screen() -> None:
         assert keys == list(range(9, 160))
         assert [app.transcript.source_of(key) for key in keys] == [TALK[key].text for key in keys]
         assert len(app.made) == len(set(app.made)), "each is made once"
+
+
+def test_a_branch_follows_the_messages_that_stay_and_notices_go() -> None:
+    views = Views([1, reply(2), MessageView(-1, "notice", ""), 3], TALK.__getitem__)
+    assert [each.key for each in views] == [1, 2, -1, 3]
+    other = views.begin_with(2, [7, reply(8)])
+    assert other.message_keys == [each.key for each in other] == [1, 2, 7, 8]
+    assert (other.place_of(7), other.place_of(-1)) == (2, None)

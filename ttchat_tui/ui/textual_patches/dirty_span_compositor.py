@@ -12,11 +12,10 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import TypeAlias, cast
 
-from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate, ReflowResult
+from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
 from textual.geometry import Region, Size
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
-from textual.widget import Widget
 
 Span: TypeAlias = tuple[int, int, int]
 """A line, its first column, and the column after its last."""
@@ -46,11 +45,6 @@ class DirtySpanCompositor(Compositor):
         """Render the lines of changed regions again when they are wanted next."""
         for y in {y for region in self._dirty_regions for y in region.line_range}:
             self._behind.pop(y, None)
-
-    def reflow(self, parent: Widget, size: Size) -> ReflowResult:
-        if size != self.size:
-            self._behind.clear()
-        return super().reflow(parent, size)
 
     def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
         if simplify:

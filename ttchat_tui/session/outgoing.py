@@ -151,7 +151,7 @@ def _unsent(path: Sequence[Message], summarised: int) -> dict[int, Fate]:
         is_pinned = is_left_out = False
         for message in messages:
             is_pinned = is_pinned or message.context == "pinned"
-        for index, message in zip(turn, messages, strict=True):
+        for message in messages:
             is_left_out = is_left_out or (message.role == "user" and message.context == "left out")
             if is_left_out or message.context == "left out":
                 unsent[message.id] = "left out"

@@ -13,6 +13,7 @@ import pytest
 
 from tests.fakes import Gate, Script
 from tests.session.test_chat import Chat
+from ttchat_tui.domain.conversation import Edit
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
     GenerationFinished,
@@ -256,10 +257,14 @@ def test_a_draft_that_cannot_be_stored_is_there_when_its_conversation_is_found_a
         chat.session.save_draft("another")
         chat.session.open(home)
         assert chat.session.draft == "half a thought"
+        edit = Edit(1, "hello again")
+        chat.session.save_draft("half a thought", edit)
+        assert chat.session.edit_in_progress == edit
         why = "The disk is full. This was written and not sent:"
-        assert chat.session.close() == [Unsaved(why, "half a thought"), Unsaved(why, "another")]
-    chat.session.save_draft("a whole thought")
-    assert chat.store.conversation(home).draft == "a whole thought"
+        lost = ("another", "half a thought", "hello again")
+        assert sorted(chat.session.close(), key=str) == [Unsaved(why, each) for each in lost]
+    chat.session.save_draft("a whole thought", edit)
+    assert (chat.store.conversation(home).draft, chat.store.edit(home)) == ("a whole thought", edit)
     assert chat.store.new_draft() == "another", "the others are stored as well, once it can be done"
     assert chat.session.close() == []
 

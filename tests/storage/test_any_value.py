@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.size import sized
 from tests.storage.examples import answer, ask
-from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.conversation import Edit, Message
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import export_json
@@ -55,6 +55,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     answer(store, store.add_user_message(first.conversation_id, first.id, "And now?"))
     store.delete(answer(store, ask(store, "Gone")).conversation_id)
     store.set_new_draft("a draft")
+    store.set_draft(first.conversation_id, "", Edit(first.id, "Hello!"))
     store.queue.add(first.conversation_id, "Later", 2)
     store.close()
     return path.read_bytes()
@@ -77,6 +78,7 @@ def use(store: ConversationStore) -> None:
             store.undelete(last)
     for listed in store.conversations():
         with suppress(StorageError):  # settings that cannot be read are said, with `repair` as the cure
+            store.edit(listed.id)
             conversation = store.conversation(listed.id)
             path = list(store.shown_path(conversation))
             assert path, "every listed conversation has messages, and shows them"

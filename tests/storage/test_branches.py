@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ttchat_tui.domain.conversation import ReplyRecord
+from ttchat_tui.domain.conversation import Edit, ReplyRecord
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.export import export_json
 from ttchat_tui.storage.imports.importing import import_files
@@ -48,10 +48,14 @@ def test_a_deleted_branch_is_purged_with_its_conversation(tmp_path: Path) -> Non
     asked = store.add_user_message(home.id, None, "apples")
     reply = store.branches.add_reply(home.id, asked.id, "quinces", MINE, is_edited=True)
     store.branches.cut(store.message(reply), asked.id)
+    other = store.create_conversation()
+    for each in (home, other):
+        store.set_draft(each.id, "", Edit(asked.id, "pears"))
     store.delete(home.id)
     now[0] += 31 * 24 * 3600
     store.purge_deleted()
     assert store.last_deleted() == []
+    assert (store.edit(home.id), store.edit(other.id)) == (None, Edit(asked.id, "pears"))
     store.close()
 
 

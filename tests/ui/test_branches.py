@@ -8,8 +8,9 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.fakes import Script
-from tests.ui.chat_app import ChatApp, reply_ended, running, settle
+from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from tests.ui.test_versions import on_screen, said
+from ttchat_tui.domain.conversation import Edit
 from ttchat_tui.ui.screens.edited_reply import EditedReply
 from ttchat_tui.ui.screens.tree import TreeScreen
 from ttchat_tui.ui.screens.tree_list import TreeList
@@ -46,13 +47,23 @@ async def test_messages_are_edited_in_the_prompt(tmp_path: Path) -> None:
         assert not chat.screen.query_one(EditBar).display
 
         await pilot.press("alt+e", "space", *"more")
-        chat.screen.keep_draft()
+        await until(
+            pilot, lambda: chat.store.edit(1) == Edit(1, "one more")
+        )  # a pause in typing: kill -9 may come
         assert chat.store.conversations()[0].draft == "draft", "an edit is no draft"
+        chat.screen.action_new()
+        assert prompt.text == ""
+        chat.screen.open_conversation(1)
+        assert prompt.text == "one more", "the edit goes on where it was left"
+        assert "Editing your message of" in on_screen(chat)
+        await pilot.press("alt+e")
+        assert prompt.text == "one more", "the same key does not begin it again"
         await pilot.press("enter")
         await reply_ended(pilot, chat)
         assert said(chat) == ["one more", "an answer"]
         assert "‹ 2/2 ›" in on_screen(chat)
         assert prompt.text == "draft"
+        assert chat.store.edit(1) is None, "it was sent"
 
         await pilot.press("alt+k", "alt+e")
         assert prompt.text == "an answer"
@@ -71,6 +82,13 @@ async def test_messages_are_edited_in_the_prompt(tmp_path: Path) -> None:
         chat.screen.action_new()
         assert not chat.screen.is_editing, "another conversation has its own draft"
         assert prompt.text == ""
+
+        chat.store.set_draft(1, "draft", Edit(1, "of the other branch"))
+        chat.screen.open_conversation(1)
+        assert (chat.screen.is_editing, prompt.text) == (False, "draft")
+        await pilot.press("up")
+        assert prompt.text == "of the other branch"
+        assert last_toast(chat).startswith("The message that you were editing is not on this branch.")
 
 
 async def test_a_selected_message_names_its_keys_and_obeys_them(tmp_path: Path) -> None:

@@ -60,6 +60,13 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """Sent in the place of this message and those before it in its branch; empty: there is none."""
 
 
+class Edit(msgspec.Struct, frozen=True):
+    """An edit of a message that is not sent yet. It is kept beside the draft."""
+
+    message_id: int
+    text: str
+
+
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     """One conversation and its settings."""
 

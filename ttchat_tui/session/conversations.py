@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import msgspec
 
-from ttchat_tui.domain.conversation import Conversation, ListedConversation, Message, QueuedMessage
+from ttchat_tui.domain.conversation import Conversation, Edit, ListedConversation, Message, QueuedMessage
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.model_spec import EngineInfo
@@ -334,9 +334,14 @@ class Conversations:
         """The unsent draft of the conversation on screen. Raises StorageError."""
         return self._drafts.of(self._opened.conversation)
 
-    def save_draft(self, text: str) -> list[Update]:
-        """Store the draft of the conversation on screen; see `Drafts.save`."""
-        return self._drafts.save(self._opened.id, text)
+    @property
+    def edit_in_progress(self) -> Edit | None:
+        """The unsent edit of a message of the conversation on screen. Raises StorageError."""
+        return self._drafts.edit_in(self._opened.id)
+
+    def save_draft(self, text: str, edit: Edit | None = None) -> list[Update]:
+        """Store draft and edit of the conversation on screen; see `Drafts.save`."""
+        return self._drafts.save(self._opened.id, text, edit)
 
     # --- queued messages
 

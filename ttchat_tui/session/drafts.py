@@ -1,8 +1,8 @@
-"""Unsent drafts: stored with their conversations, and kept in memory while the database cannot be written."""
+"""Unsent drafts and edits: stored with their conversations, and kept in memory while the database cannot be written."""
 
 from __future__ import annotations
 
-from ttchat_tui.domain.conversation import Conversation
+from ttchat_tui.domain.conversation import Conversation, Edit
 from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.session.notices import Unsaved
 from ttchat_tui.storage.conversations import ConversationStore
@@ -14,7 +14,7 @@ class Drafts:
 
     def __init__(self, store: ConversationStore) -> None:
         self._store = store
-        self._unstored: dict[int | None, str] = {}
+        self._unstored: dict[int | None, tuple[str, Edit | None]] = {}
         self._fault = ""
         """The kind of the last reported error that kept a draft from being stored."""
 
@@ -22,26 +22,32 @@ class Drafts:
         """Raises StorageError."""
         key = None if conversation is None else conversation.id
         if key in self._unstored:
-            return self._unstored[key]
+            return self._unstored[key][0]
         return self._store.new_draft() if conversation is None else conversation.draft
 
-    def save(self, conversation_id: int | None, text: str) -> list[Update]:
-        """Store `text`. If that fails, it is kept for this session; the failure is reported once."""
+    def edit_in(self, conversation_id: int | None) -> Edit | None:
+        """The edit in this conversation that was not sent. Raises StorageError."""
+        if conversation_id in self._unstored:
+            return self._unstored[conversation_id][1]
+        return None if conversation_id is None else self._store.edit(conversation_id)
+
+    def save(self, conversation_id: int | None, text: str, edit: Edit | None) -> list[Update]:
+        """Store both. If that fails, they are kept for this session; the failure is reported once."""
         try:
-            self.keep(conversation_id, text)
+            self.keep(conversation_id, text, edit)
         except StorageError as error:
             is_known, self._fault = error.info.kind == self._fault, error.info.kind
             return [] if is_known else [Notice(error.info)]
         self._fault = ""
         return []
 
-    def keep(self, conversation_id: int | None, text: str) -> None:
-        """Store `text`, and drafts that could not be stored before.
+    def keep(self, conversation_id: int | None, text: str, edit: Edit | None = None) -> None:
+        """Store `text` and `edit`, and drafts that could not be stored before.
 
         Raises:
             StorageError: the draft stays in memory; a later call stores it.
         """
-        self._unstored[conversation_id] = text
+        self._unstored[conversation_id] = text, edit
         self._write(conversation_id)
         for each in list(self._unstored):
             try:
@@ -54,18 +60,20 @@ class Drafts:
     def close(self) -> list[Unsaved]:
         """Store drafts that could not be stored before. Returns those that are lost, with the reason."""
         lost: list[Unsaved] = []
-        for key, text in list(self._unstored.items()):
+        for key, (text, edit) in list(self._unstored.items()):
             try:
                 self._write(key)
             except StorageError as error:
-                if text.strip():
-                    lost.append(Unsaved(f"{error.info.message} This was written and not sent:", text))
+                unsent = filter(str.strip, (text, "" if edit is None else edit.text))
+                lost += [
+                    Unsaved(f"{error.info.message} This was written and not sent:", each) for each in unsent
+                ]
         return lost
 
     def _write(self, conversation_id: int | None) -> None:
-        text = self._unstored[conversation_id]
+        text, edit = self._unstored[conversation_id]
         if conversation_id is None:
             self._store.set_new_draft(text)
         else:
-            self._store.set_draft(conversation_id, text)
+            self._store.set_draft(conversation_id, text, edit)
         del self._unstored[conversation_id]

@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from ttchat_tui.domain.conversation import Conversation, ListedConversation
+import msgspec
+
+from ttchat_tui.domain.conversation import Conversation, Edit, ListedConversation
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.tags import tags_in
@@ -43,6 +45,9 @@ _LISTED: Final = f"""
         {{conditions}}
     ORDER BY updated_at DESC, id DESC LIMIT ?2 OFFSET ?3
 """
+
+_EDIT: Final = "edit "
+"""The key in `app_state` of the edit in a conversation: this and the conversation's id."""
 
 
 class ConversationStore(Messages):
@@ -219,8 +224,24 @@ class ConversationStore(Messages):
             raise not_found("This message")
         self._set(conversation_id, "head_id = ?", message_id)
 
-    def set_draft(self, conversation_id: int, text: str) -> None:
-        self._set(conversation_id, "draft = ?", text)
+    def set_draft(self, conversation_id: int, text: str, edit: Edit | None = None) -> None:
+        """Store the draft, and the edit that is in the prompt in its place."""
+        key = f"{_EDIT}{conversation_id}"
+        with self._database.transaction() as transaction:
+            update_conversation(transaction, conversation_id, "draft = ?", text)
+            if edit is None:
+                transaction.execute("DELETE FROM app_state WHERE key = ?", (key,))
+            else:
+                value = msgspec.json.encode(edit).decode()
+                transaction.execute("REPLACE INTO app_state (key, value) VALUES (?, ?)", (key, value))
+
+    def edit(self, conversation_id: int) -> Edit | None:
+        """The edit that was not sent; None if there is none, or if it cannot be read."""
+        row = self._database.row("SELECT value FROM app_state WHERE key = ?", f"{_EDIT}{conversation_id}")
+        try:
+            return None if row is None else msgspec.json.decode(text_from(row["value"]), type=Edit)
+        except (msgspec.DecodeError, RecursionError):
+            return None
 
     def new_draft(self) -> str:
         """The draft of a conversation that is not created yet."""
@@ -236,6 +257,10 @@ class ConversationStore(Messages):
         oldest = self._clock() - KEPT_AFTER_DELETE_S
         with self._database.transaction() as transaction:
             transaction.execute("DELETE FROM conversations WHERE deleted_at <= ?", (oldest,))
+            transaction.execute(
+                "DELETE FROM app_state WHERE key GLOB ? AND substr(key, ?) NOT IN (SELECT id FROM conversations)",
+                (f"{_EDIT}*", len(_EDIT) + 1),
+            )
             transaction.execute(
                 "DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes) - ?", (KEPT_CHANGES,)
             )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.conversation import Edit, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings, parse_reply_settings
 from ttchat_tui.domain.text import counted
 from ttchat_tui.domain.updates import ConversationOpened, Update
+from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import BY_NAME, keys_of
 from ttchat_tui.ui.keys import key_label
@@ -69,24 +70,29 @@ class BranchActions(ChatActions):
         """The prompt has the text of a message."""
         return self._edited is not None
 
-    async def action_edit_message(self) -> None:
+    def action_edit_message(self) -> None:
         message = self._selected_or(lambda each: each.role == "user")
         if message is None:
             self.notify("There is no message to edit yet.", markup=False)
         else:
-            await self._edit(message)
+            if self._edited is None:
+                self.keep_draft()
+            elif self._edited.id == message.id:
+                return  # its text stays as it is by now
+            else:
+                self.prompt.remember(self.prompt.text)
+            self._begin_edit(message, message.content)
 
-    async def _edit(self, message: Message) -> None:
+    def _begin_edit(self, message: Message, text: str) -> None:
         if not self.is_editing:
-            self.keep_draft()
             self._draft_before = self.prompt.text
         self._edited = message
         if self._edit_bar is None:
             self._edit_bar = deferred.edit_bar.EditBar()
-            await self.query_one("#chat").mount(self._edit_bar, before="#writing")
+            self.query_one("#chat").mount(self._edit_bar, before="#writing")
         self._edit_bar.open(message)
         self.transcript.select(message.id)
-        self.prompt.set_draft(message.content)
+        self.prompt.set_draft(text)
         self.prompt.set_token_hint("")
         self.close_overlay()
         self.prompt.focus()
@@ -114,6 +120,7 @@ class BranchActions(ChatActions):
         """Put the draft back into the prompt."""
         self._end_edit()
         self.prompt.set_draft(self._draft_before)
+        self.keep_draft()
         self.count()
 
     def _end_edit(self) -> None:
@@ -122,15 +129,40 @@ class BranchActions(ChatActions):
             self._edit_bar.display = False
 
     def keep_draft(self) -> None:
-        """The text of a message is not the draft."""
-        if not self.is_editing:
+        """The text of a message is not the draft. It is kept beside it once it is changed."""
+        message, text = self._edited, self.prompt.text
+        if message is None:
             super().keep_draft()
+        else:
+            edit = Edit(message.id, text) if text != message.content else None
+            self.show_updates(self.session.save_draft(self._draft_before, edit))
 
     def show_updates(self, updates: Sequence[Update]) -> None:
-        """Another conversation brings its own draft."""
-        if self.is_editing and any(isinstance(update, ConversationOpened) for update in updates):
+        """Another conversation brings its own draft, and the edit that was left in it."""
+        is_opened = any(isinstance(update, ConversationOpened) for update in updates)
+        if is_opened:
             self._end_edit()
         super().show_updates(updates)  # pyright: ignore[reportArgumentType]
+        if is_opened:
+            self._resume_edit()
+
+    def _resume_edit(self) -> None:
+        try:
+            edit = self.session.edit_in_progress
+        except StorageError as error:
+            self.show_error(error.info)
+            return
+        if edit is None:
+            return
+        message = next((each for each in self.session.path if each.id == edit.message_id), None)
+        if message is not None:
+            self._begin_edit(message, edit.text)
+        else:  # another window has deleted it, or shows another branch
+            self.prompt.remember(edit.text)
+            self.notify(
+                "The message that you were editing is not on this branch. ↑ brings the text back.",
+                markup=False,
+            )
 
     def action_stop(self) -> None:
         """Esc: first leave the edit, unless a reply is to be stopped."""

@@ -7,7 +7,8 @@ from ttchat_tui.domain.text import visible
 
 
 class ConfigError(AppError):
-    """A setting that cannot be used. `str()` is one line: the file or variable, the setting, what is wrong, the cure."""
+    """A setting that cannot be used. `str()` is one line: the file or variable, the setting, what is wrong, the cure. In
+    `info` the cure is a sentence."""
 
     kind = "config"
 
@@ -22,15 +23,22 @@ class ConfigError(AppError):
         """
         setting = setting.removeprefix("$").removeprefix(".")
         place = ": ".join(part for part in (where, setting) if part)
-        super().__init__(_one_line(about(place, what)), _one_line(cure))
+        self._cure = _one_line(cure)
+        super().__init__(_one_line(about(place, what)), _sentence(self._cure))
 
     def __str__(self) -> str:
-        return f"{self.info.message}; {self.info.cure}" if self.info.cure else self.info.message
+        return f"{self.info.message}; {self._cure}" if self._cure else self.info.message
 
 
 def about(place: str, what: str) -> str:
     """What is wrong at `place`: `x.toml: there is no such file`, and `x.toml is a folder` where `what` has no subject."""
     return f"{place} {what}" if what.startswith(("is ", "cannot be ")) else f"{place}: {what}"
+
+
+def _sentence(words: str) -> str:
+    """`words` for a line of their own, such as below a message in a toast."""
+    ending = "." if words[-1:].isalnum() else ""
+    return f"{words[:1].upper()}{words[1:]}{ending}"
 
 
 def _one_line(text: str) -> str:

@@ -57,7 +57,7 @@ async def burst(pilot: Pilot[None], chat: ChatApp, *keys: str | Paste) -> None:
     for key in keys:
         if isinstance(key, Paste):
             await chat.app._post_message(key)
-        elif key in ("enter", "tab", "escape", "up", "down", "ctrl+u"):
+        elif key in ("enter", "tab", "escape", "up", "down", "left", "end", "ctrl+u"):
             await chat.app._post_message(Key(key, None))
         else:
             for letter in key:
@@ -108,7 +108,32 @@ async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
         endings = [row.split()[0].rpartition(".")[2] for row in offered(chat)]
         assert endings == ["md", "json", "jsonl", "html", "txt"]
 
-        await burst(pilot, chat, "ctrl+u", "/open ")
+        chat.store.retag([1], add=("rust", "work"))
+        await burst(pilot, chat, "ctrl+u", "/tag ru", "tab", "wo")
+        assert (prompt.text, offered(chat), highlighted(chat)) == ("/tag rust wo", ["work"], None)
+        await burst(pilot, chat, "tab")
+        assert (prompt.text, offered(chat)) == ("/tag rust work ", []), "no tag twice"
+        await burst(pilot, chat, "ctrl+u", "/tag w rust", *["left"] * 5, "o", "tab")
+        assert prompt.text == "/tag work rust", "the word at the cursor"
+        await burst(pilot, chat, "end", " apples", "enter")
+        await pilot.pause()
+        no_message = "This conversation has no message yet."
+        assert (prompt.text, chat.toasts()[-1]) == ("", no_message), "enter runs it: a tag may be new"
+        await burst(pilot, chat, "ctrl+u", "/retry temp")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert prompt.text == "/retry temperature="
+        assert [row.split() for row in offered(chat)] == [["0.6", "now", "·", "0", "to", "2"]]
+        await burst(pilot, chat, "1.3")
+        assert [row.split() for row in offered(chat)] == [["1.3", "0", "to", "2"]]
+        await burst(pilot, chat, " model=smol", "tab")
+        assert prompt.text == "/retry temperature=1.3 model=smollm2-135m-instruct "
+        assert not any(row.startswith(("model", "temperature")) for row in offered(chat)), "none twice"
+        await burst(pilot, chat, "thin", "tab", "o", "tab")
+        assert prompt.text.endswith(" thinking=auto ")
+
+        prompt.clear_draft()
+        await burst(pilot, chat, "/open ")
         assert len(offered(chat)) == 2, "a title that cannot be typed is not offered"
         await burst(pilot, chat, "plu")
         assert "Apple [bold]plum[/]" in offered(chat)[0]

@@ -12,6 +12,9 @@ from ttchat_tui.ui.keys import canonical_key, key_label, split_keys
 
 Group: TypeAlias = Literal["Reply", "Conversation", "Transcript", "Model", "View", "App"]
 
+Parts: TypeAlias = Literal["whole", "words", "settings"]
+"""How an argument is completed: as a whole, each of its words, or each of its settings `name=value`."""
+
 Scope: TypeAlias = Literal["app", "screen", "prompt"]
 """Where a key works. `app`: in dialogs too. `screen`: anywhere in the chat. `prompt`: only in the prompt, which handles it
 itself; its keys are config's `ui.submit_keys` and `ui.newline_keys`."""
@@ -35,6 +38,11 @@ class Action(msgspec.Struct, frozen=True):
     argument: str = ""
     """The name of the slash command's argument in the help; empty: it takes none. A `file` is completed as a path; for
     others the screen may have `choices_<name>()`, which lists what is offered: the argument, and a few words about it."""
+    parts: Parts = "whole"
+    """`choices_<name>()` lists what one part can be. For settings these are their names, and `values_<name>(setting)` lists
+    the values of one."""
+    is_new: bool = False
+    """The argument may be something new: enter runs the command with what is typed, and completes nothing."""
     footer: str = ""
     """One or two words for the footer; empty: not shown there."""
     scope: Scope = "screen"
@@ -56,7 +64,7 @@ TABLE: Final[tuple[Action, ...]] = (
         "ctrl+j,shift+enter,alt+enter", footer="newline", scope="prompt",
     ),
     Action("stop", "Stop the reply, or cancel the load", "Reply", "Stop the reply, keep its text, and hold what waits in the queue; pressed twice, cancel a load.", "escape", "/stop", footer="stop"),
-    Action("regenerate", "Regenerate a reply", "Reply", "Answer again, at the selected message or the last one; the old reply stays. /retry model=NAME temperature=0.2 changes settings for this reply.", "ctrl+r", "/retry", "settings"),
+    Action("regenerate", "Regenerate a reply", "Reply", "Answer again, at the selected message or the last one; the old reply stays. /retry model=NAME temperature=0.2 changes settings for this reply.", "ctrl+r", "/retry", "settings", parts="settings"),
     Action("continue_reply", "Continue a reply", "Reply", "Resume the selected or the last reply where it was cut off or stopped.", slash="/continue"),
     Action("edit_draft", "Edit the draft in $EDITOR", "Reply", "Edit the draft in $VISUAL or $EDITOR.", "ctrl+g", "/edit"),
     Action("template", "Use a prompt template", "Reply", "Put a template into the prompt, or make it the system prompt.", "alt+m", "/template", "template"),
@@ -70,14 +78,14 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("rename", "Rename the conversation", "Conversation", "Give the conversation another title.", "f2", "/rename", "title"),
     Action("title", "Let the model write the title", "Conversation", "The model names the conversation, beside it: nothing is added to it.", slash="/title"),
     Action("pin", "Pin the conversation", "Conversation", "Keep it at the top of the list, or no longer; in the list for all that are chosen.", "alt+p", "/pin"),
-    Action("tags", "Tag the conversation", "Conversation", "Give it tags, or take them away; in the list for all that are chosen.", "alt+g", "/tag", "tags"),
-    Action("untag", "Remove tags", "Conversation", "Take away these tags, or all.", slash="/untag", argument="tags"),
+    Action("tags", "Tag the conversation", "Conversation", "Give it tags, or take them away; in the list for all that are chosen.", "alt+g", "/tag", "tags", parts="words", is_new=True),
+    Action("untag", "Remove tags", "Conversation", "Take away these tags, or all.", slash="/untag", argument="tags", parts="words"),
     Action("archive", "Archive the conversation", "Conversation", "Take it out of the list without deleting it, or bring it back; in the list for all that are chosen.", "alt+z", "/archive"),
     Action("show_archived", "Show archived conversations", "Conversation", "List the archived conversations; esc returns to the others.", slash="/archived"),
     Action("delete", "Delete the conversation", "Conversation", "Delete the conversation; /undo brings it back.", slash="/delete"),
     Action("undo_delete", "Undo the deletion", "Conversation", "Bring back the conversation or the messages that were deleted last.", slash="/undo"),
     Action("search", "Search everything said", "Conversation", "Search all messages and titles of all conversations as you type.", "alt+s", "/search", "words"),
-    Action("save", "Save the transcript", "Conversation", "Write the conversation, a message or a code block to a file: Markdown, JSON, JSONL, HTML or text.", "ctrl+s", "/save", "file"),
+    Action("save", "Save the transcript", "Conversation", "Write the conversation, a message or a code block to a file: Markdown, JSON, JSONL, HTML or text.", "ctrl+s", "/save", "file", is_new=True),
     Action("context", "Show the context", "Conversation", "Show the tokens of each message, what is sent and what falls out; pin, leave out, summarise.", "alt+c", "/context"),
     Action("import_files", "Import conversations", "Conversation", "Read conversations of this and other programs from a file.", slash="/import", argument="file"),
     Action("select_previous", "Select the message above", "Transcript", "Select the message above; a click selects one too, esc deselects.", "ctrl+up,alt+k"),

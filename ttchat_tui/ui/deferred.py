@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ttchat_tui.ui import clipboard as clipboard
     from ttchat_tui.ui import file_watch as file_watch
     from ttchat_tui.ui import model_rows as model_rows
+    from ttchat_tui.ui import setting_choices as setting_choices
     from ttchat_tui.ui.markdown import fenced_code as fenced_code
     from ttchat_tui.ui.screens import edit_queued as edit_queued
     from ttchat_tui.ui.screens import edited_reply as edited_reply
@@ -81,6 +82,7 @@ MODULES: Final[dict[str, str]] = {
     "save_several": "ttchat_tui.ui.screens.save_several",
     "find_bar": "ttchat_tui.ui.widgets.find_bar",
     "search": "ttchat_tui.ui.screens.search",
+    "setting_choices": "ttchat_tui.ui.setting_choices",
     "edit_bar": "ttchat_tui.ui.widgets.edit_bar",
     "edited_reply": "ttchat_tui.ui.screens.edited_reply",
     "tree": "ttchat_tui.ui.screens.tree",

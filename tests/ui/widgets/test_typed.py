@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ttchat_tui.domain.attachments import find_mentions
-from ttchat_tui.ui.widgets.prompt.typed import Typed, file_offer, typed_before
+from ttchat_tui.ui.commands import Parts
+from ttchat_tui.ui.widgets.prompt.typed import Typed, file_offer, part_of, typed_before
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,32 @@ def test_a_command_is_the_whole_draft_and_a_mention_may_be_anywhere() -> None:
     assert typed_before("/re", 3, is_only_line=False) is None
     assert typed_before("/retry", 3, is_only_line=True) is None
     assert typed_before("see @src now", 6, is_only_line=False) == Typed("file", "s", 4)
+
+
+@pytest.mark.parametrize(
+    ("line", "parts", "text", "start", "setting"),
+    [
+        ("/tag work ru|", "words", "ru", 10, ""),
+        ("/tag wo| rust", "words", "wo", 5, ""),
+        ("/tag work,#ru|", "words", "ru", 10, ""),
+        ("/tag work |", "words", "", 10, ""),
+        ("/retry te|", "settings", "te", 7, ""),
+        ("/retry top-k=4 te| seed=1", "settings", "te", 15, ""),
+        ("/retry model=|", "settings", "", 13, "model"),
+        ('/retry model="a b|', "settings", "a b", 13, "model"),
+        ("/retry stop='a b' stop=c=|", "settings", "c=", 23, "stop"),
+    ],
+)
+def test_the_part_of_an_argument_at_the_cursor_is_completed(
+    line: str, parts: Parts, text: str, start: int, setting: str
+) -> None:
+    before, _, after = line.partition("|")
+    argument = typed_before(before + after, len(before), is_only_line=True)
+    assert argument is not None
+    part = part_of(argument, parts)
+    assert part is not None
+    assert (part.text, part.start, part.setting) == (text, start, setting)
+    assert (part_of(argument, "whole") is None) == bool(after)
 
 
 @pytest.mark.parametrize("path", ["a.py", "my notes.md", 'a"b', "a`b.md", "(a)", "src/"])

@@ -18,6 +18,7 @@ from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.widgets.key_line import ShownKey
 
 if TYPE_CHECKING:
+    from ttchat_tui.ui.setting_choices import SettingValues
     from ttchat_tui.ui.widgets.edit_bar import EditBar
 
 ON_SELECTED: Final = {
@@ -56,6 +57,17 @@ class BranchActions(ChatActions):
             self.show_error(fault)
         else:
             self._regenerate(settings)
+
+    def choices_regenerate(self) -> list[tuple[str, str]]:
+        """The names of the settings."""
+        return deferred.setting_choices.setting_names(self.session.sampling)
+
+    def values_regenerate(self, setting: str) -> SettingValues:
+        choices, session = deferred.setting_choices, self.session
+        if setting.lower() == choices.MODEL:
+            return choices.SettingValues(self.choices_model())
+        levels = session.info.capabilities.thinking if session.info is not None else ()
+        return choices.setting_values(setting, session.sampling, session.recommended_sampling, levels)
 
     def _regenerate(self, settings: ReplySettings) -> None:
         self._change(lambda: self.session.branching.regenerate(self.transcript.selected, settings))

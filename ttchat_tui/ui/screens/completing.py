@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
 
 from ttchat_tui.domain.text import visible_line
 from ttchat_tui.storage.errors import StorageError
@@ -14,10 +17,11 @@ from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.slash import BY_SLASH
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
-from ttchat_tui.ui.widgets.prompt.typed import Offer, Typed, file_offer
+from ttchat_tui.ui.widgets.prompt.typed import Offer, Typed, file_offer, part_of
 
 if TYPE_CHECKING:
     from ttchat_tui.session.file_finder import FileFinder
+    from ttchat_tui.ui.setting_choices import SettingValues
     from ttchat_tui.ui.widgets.prompt.completion_list import CompletionList
 
 MOST_OFFERED = 50
@@ -28,9 +32,24 @@ Choice: TypeAlias = tuple[str, str | Callable[[], str]]
 COMMANDS = [action for action in TABLE if action.slash]
 
 
+class Choices(msgspec.Struct, frozen=True):
+    """What one argument, or one part of it, can be."""
+
+    of: tuple[str, str]
+    """The name of the action, and the setting that this is the value of."""
+    found: Sequence[Choice]
+    """What can be typed, and a few words about each."""
+    folded: Sequence[str]
+    """The same in casefolded form."""
+    allowed: str
+    """What else may be typed, in words; empty: nothing else."""
+    is_open: bool
+    """Enter completes nothing: something else may be meant."""
+
+
 class Completing(ChatActions):
     """A command whose argument can be completed has a method `choices_<name>`, which lists the choices: the argument, and a
-    sentence about it. An argument called `file` is completed as a path, without a method."""
+    sentence about it. An argument called `file` is completed as a path, without a method. See also `Action.parts`."""
 
     _list: CompletionList | None = None
     """Mounted on first use."""
@@ -40,8 +59,8 @@ class Completing(ChatActions):
     """Kind and start of what escape was pressed on: the list stays closed while that is typed on."""
     _taken: str | None = None
     """What was taken last. The list stays closed until something else is typed."""
-    _choices: tuple[str, list[Choice], list[str]] = ("", [], [])
-    """The choices of the command whose argument is being typed, and their names in casefolded form."""
+    _choices: Choices | None = None
+    """Of the argument that is being typed."""
     _finder: FileFinder | None = None
 
     # --- what is offered
@@ -55,13 +74,15 @@ class Completing(ChatActions):
 
     async def complete(self, typed: Typed | None) -> None:
         """Offer completions of what is typed; None closes the list."""
+        action = BY_SLASH.get(typed.command) if typed is not None else None
+        if typed is not None and action is not None:
+            typed = part_of(typed, action.parts)
         place = (typed.kind, typed.start) if typed is not None else None
         if typed is None or place == self._dismissed or typed.text == self._taken:
             self._dismissed = place if place == self._dismissed else None
             self.close_completions()
             return
         self._taken = None
-        action = BY_SLASH.get(typed.command)
         if typed.kind == "command":
             offers, word = self._commands(typed.text), typed.text.lower()
             # Enter runs a whole command: it is the first offer, and has no argument yet. A guess is not taken.
@@ -74,10 +95,10 @@ class Completing(ChatActions):
             self._typed, self._dismissed = typed, None
             self.run_worker(partial(self._offer_files, typed), group="completion", exclusive=True)
         else:
-            offers, word = self._arguments(action, typed.text), typed.text.casefold()
+            offers, word = self._arguments(action, typed), typed.text.casefold()
             # Enter runs a command without an argument, saves to a new file, and takes no guess.
             is_begun = bool(word and offers) and word in offers[0].value.casefold()
-            takes = is_begun and action.argument != "file"
+            takes = is_begun and not self._choices_of(action, typed.setting).is_open
             await self.offer_for(typed, offers, enter_takes=takes, is_seen_first=True)
 
     async def offer_for(
@@ -110,7 +131,7 @@ class Completing(ChatActions):
         return self._list
 
     def close_completions(self) -> None:
-        self._typed, self._choices = None, ("", [], [])
+        self._typed = self._choices = None
         self.workers.cancel_group(self, "completion")
         if self._list is not None:
             was_open = self._list.is_open
@@ -147,28 +168,56 @@ class Completing(ChatActions):
             for action in found
         ]
 
-    def _arguments(self, action: Action, typed: str) -> list[Offer]:
-        """The matching choices. They are read once for each argument that is typed."""
-        choices: Callable[[], Sequence[Choice]] | None = getattr(self, f"choices_{action.name}", None)
-        if choices is None:
+    def _arguments(self, action: Action, typed: Typed) -> list[Offer]:
+        """The matching choices for the part of the argument that is typed."""
+        choices = self._choices_of(action, typed.setting)
+        if typed.text.casefold() in choices.folded:
             return []
-        if self._choices[0] != action.name:
-            try:
-                found = list(choices())
-            except StorageError as error:
-                self.show_error(error.info)
-                found = []
-            self._choices = (action.name, found, [name.casefold() for name, _ in found])
-        _, found, names = self._choices
-        if typed.casefold() in names:
-            return []
-        matching = (found[at] for at in deferred.fuzzy.ranked(typed, names, MOST_OFFERED))
-        return [
-            Offer(name, name, about if isinstance(about, str) else about())
-            for name, about in matching
-            # What a terminal would not show as it is cannot be typed either: titles and names come from others.
+        if choices.allowed and typed.text:  # a number: no other one is meant
+            fitting = [at for at, name in enumerate(choices.folded) if name.startswith(typed.text.casefold())]
+            if not fitting:
+                return [Offer(typed.text, typed.text, choices.allowed)]
+        else:
+            fitting = deferred.fuzzy.ranked(typed.text, choices.folded, MOST_OFFERED)
+        # What a terminal would not show as it is cannot be typed either: titles and names come from others.
+        matching = [
+            (name, about if isinstance(about, str) else about())
+            for name, about in map(choices.found.__getitem__, fitting)
             if visible_line(name) == name
         ]
+        if action.parts == "whole":
+            return [Offer(name, name, about) for name, about in matching]
+        given = {
+            word.partition("=")[0].lstrip("#").casefold() for word in (typed.before + typed.after).split()
+        }
+        ending = "=" if action.parts == "settings" and not typed.setting else "" if typed.after else " "
+        return [
+            Offer(f"{shlex.quote(name)}{ending}", name, about, is_unfinished=bool(ending))
+            for name, about in matching
+            if typed.setting or name == "stop" or name.casefold() not in given
+        ]
+
+    def _choices_of(self, action: Action, setting: str) -> Choices:
+        """They are read once for each argument that is typed."""
+        if self._choices is None or self._choices.of != (action.name, setting):
+            found, allowed = self._read_choices(action, setting)
+            folded = [name.casefold() for name, _ in found]
+            self._choices = Choices(
+                (action.name, setting), found, folded, allowed, action.is_new or bool(allowed)
+            )
+        return self._choices
+
+    def _read_choices(self, action: Action, setting: str) -> tuple[Sequence[Choice], str]:
+        """The choices, and what else is allowed."""
+        try:
+            if setting:
+                values: SettingValues = getattr(self, f"values_{action.name}")(setting)
+                return values.offered, values.allowed
+            choices: Callable[[], Sequence[Choice]] | None = getattr(self, f"choices_{action.name}", None)
+            return (choices() if choices is not None else ()), ""
+        except StorageError as error:
+            self.show_error(error.info)
+            return (), ""
 
     async def _offer_files(self, typed: Typed) -> None:
         """Offer what is found, again and again until the folder is walked."""

@@ -8,9 +8,12 @@ from typing import Final, Literal
 import msgspec
 
 from ttchat_tui.domain.attachments import mention_of
+from ttchat_tui.ui.commands import Parts
 
 _COMMAND: Final = re.compile(r"(/[A-Za-z-]*)(?:[ \t]+(.*))?")
 _MENTION: Final = re.compile(r'(?<![A-Za-z0-9_.+%@/\\-])@(?:"((?:[^"\\]|\\.)*)|([^\s@`"\'<>|]*))$')
+_SETTING: Final = re.compile(r"""(?:[^\s"']|"[^"]*(?:"|$)|'[^']*(?:'|$))+""")
+"""As `shlex.split` sees it; the last quotation mark may have no partner yet."""
 _ESCAPED: Final = re.compile(r"\\(.)")
 
 
@@ -25,6 +28,12 @@ class Typed(msgspec.Struct, frozen=True):
     line end."""
     command: str = ""
     """The command that the argument belongs to."""
+    setting: str = ""
+    """The name of the setting that it is a value of."""
+    before: str = ""
+    """Of an argument, what is before this part of it."""
+    after: str = ""
+    """Of an argument, what is after the cursor."""
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -42,18 +51,40 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 def typed_before(line: str, column: int, *, is_only_line: bool) -> Typed | None:
-    """What ends at `column` of `line`. Commands have only one line."""
+    """What ends at `column` of `line`. Commands have only one line; the cursor is at its end, or between two words."""
     before, after = line[:column], line[column:]
-    command = _COMMAND.fullmatch(before) if is_only_line and not after else None
-    if command is not None:
-        if command[2] is None:
-            return Typed("command", command[1], 0)
-        return Typed("argument", command[2], command.start(2), command[1].lower())
+    command = _COMMAND.fullmatch(before) if is_only_line and after[:1] in ("", " ") else None
+    if command is not None and command[2] is not None:
+        return Typed("argument", command[2], command.start(2), command[1].lower(), after=after)
+    if command is not None and not after:
+        return Typed("command", command[1], 0)
     mention = _MENTION.search(before)
     if mention is None:
         return None
     path = mention[2] if mention[1] is None else _ESCAPED.sub(r"\1", mention[1])
     return Typed("file", path, mention.start())
+
+
+def part_of(argument: Typed, parts: Parts) -> Typed | None:
+    """The part of an argument that ends at the cursor; None if there is none to complete."""
+    text = argument.text
+    if parts == "whole":
+        return None if argument.after else argument
+    if parts == "words":
+        start = max(text.rfind(" "), text.rfind(","), text.rfind("\t")) + 1
+    else:
+        last = [each.start() for each in _SETTING.finditer(text) if each.end() == len(text)]
+        start = last[0] if last else len(text)
+    word, setting = text[start:], ""
+    if parts == "settings" and "=" in word:
+        setting, _, word = word.partition("=")
+    return msgspec.structs.replace(
+        argument,
+        text=word.lstrip("#") if parts == "words" else word[1:] if word[:1] in ("'", '"') else word,
+        start=argument.start + len(text) - len(word),
+        setting=setting,
+        before=text[:start],
+    )
 
 
 def file_offer(path: str, *, is_mention: bool) -> Offer:

@@ -43,6 +43,17 @@ async def test_digits_still_type_a_value_on_a_slider(tmp_path: Path) -> None:
         assert chat.screen.prompt.text == ""
 
 
+async def test_a_letter_after_a_number_keeps_the_number_and_begins_a_message(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        for row, typed in (("Slider", "1.5"), ("NumberField", "77")):
+            chat.app.set_focus(chat.screen.query(row).first())
+            await pilot.press(*typed, "h", "i")
+            assert (chat.screen.prompt.text, chat.app.focused) == ("hi", chat.screen.prompt), row
+            await pilot.press("ctrl+u")
+        assert (chat.session.sampling.temperature, chat.session.sampling.max_tokens) == (1.5, 77)
+
+
 async def test_tab_from_the_system_prompt_goes_to_the_prompt(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:

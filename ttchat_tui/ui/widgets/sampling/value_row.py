@@ -25,6 +25,7 @@ class ValueRow(Widget, Generic[V], can_focus=True):
 
     Setting `value` (`set_value`, `data_bind`) posts nothing; only the user's changes post `Changed`. While a value is
     typed, the row handles the keys of a line editor: Enter commits, Escape cancels, leaving the row commits a valid text.
+    Other characters leave the row too: they are the prompt's.
     An invalid text stays beside the allowed range, and the row has the class `-rejected`.
 
     The wheel changes the value only if the row has the focus and is under the pointer; elsewhere it scrolls the panel.
@@ -184,11 +185,11 @@ class ValueRow(Widget, Generic[V], can_focus=True):
             self._end()
         elif self._edit.press(event.key):
             self._show_edit()
-        elif event.character is not None and event.is_printable:
+        elif event.character is not None and event.character in self.TYPEABLE:
             self._edit.insert(event.character)
             self._show_edit()
         else:
-            return  # tab, up, down and the app's keys
+            return  # tab, up, down, the app's keys, and letters, which are for the prompt
         event.stop()
 
     def _show_edit(self) -> None:

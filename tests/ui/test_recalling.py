@@ -39,6 +39,14 @@ async def test_earlier_prompts_are_found_as_you_type_and_put_in_the_prompt(tmp_p
         assert prompt.text == "the oldest one"
         await pilot.press("alt+r", "escape")
         assert (prompt.text, prompt.has_focus) == ("the oldest one", True)
+        await pilot.press("alt+r", "ctrl+t")
+        await settle(pilot, chat)
+        assert "3 prompts ·" not in shown(chat), "it closes when the focus goes elsewhere"
+        assert chat.screen.transcript.has_focus
+        await pilot.press("alt+r", "f1", "escape")
+        await settle(pilot, chat)
+        assert "3 prompts ·" in shown(chat), "a dialog over it is not elsewhere"
+        await pilot.press("escape")
         chat.session._make_search = None  # nothing is kept on disk
         chat.session._search = None
         await pilot.press("alt+r", *"OLD poem", "enter")

@@ -36,11 +36,12 @@ class Recalling(ChatActions):
             await self.query_one("#writing").mount(self._prompt_search, before=self.prompt)
         self._prompt_search.open(words, recent)
 
-    def _close_prompt_search(self) -> None:
+    def _close_prompt_search(self, *, to_prompt: bool = True) -> None:
         if self._prompt_search is not None:
             self._prompt_search.close()
             self.start_search()  # the list's questions have taken its place
-        self.prompt.focus()
+        if to_prompt:
+            self.prompt.focus()
 
     @property
     def _is_recalling(self) -> bool:
@@ -58,8 +59,8 @@ class Recalling(ChatActions):
 
     # --- messages from the list, handled by name: its class is imported later
 
-    def on_prompt_search_closed(self) -> None:
-        self._close_prompt_search()
+    def on_prompt_search_closed(self, event: PromptSearch.Closed) -> None:
+        self._close_prompt_search(to_prompt=not event.is_left)
 
     def on_prompt_search_chosen(self, event: PromptSearch.Chosen) -> None:
         chosen = event.prompt

@@ -53,8 +53,12 @@ class PromptSearch(Vertical):
 
         prompt: str | int
 
+    @dataclass
     class Closed(Message):
-        """Escape."""
+        """Escape, or the focus has gone elsewhere."""
+
+        is_left: bool = False
+        """The focus is elsewhere, and stays there."""
 
     def __init__(self, prompts: PastPrompts) -> None:
         super().__init__()
@@ -122,6 +126,11 @@ class PromptSearch(Vertical):
             self._list.action_cursor_up()
         else:
             self._list.action_cursor_down()
+
+    def on_descendant_blur(self) -> None:
+        # Not when the terminal loses the focus, or a dialog opens.
+        if self.display and self.app.app_focus and self.screen.is_current:
+            self.post_message(self.Closed(is_left=True))
 
     def action_close(self) -> None:
         self.post_message(self.Closed())

@@ -1,4 +1,4 @@
-"""What the next prompt holds: pins, messages left out, summaries, and the ledger that says so before sending."""
+"""What the next prompt holds: kept messages, messages left out, summaries, and the ledger that says so before sending."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def made_of(path: list[Message], *, draft: str = "", is_continuing: bool = False
 
 
 LEFT: ContextMark = "left out"
-PIN: ContextMark = "pinned"
+KEEP: ContextMark = "kept"
 
 
 @pytest.mark.parametrize(
@@ -79,15 +79,15 @@ def test_what_is_left_out_is_not_sent_unless_it_has_to_be_answered(
     assert sent(path_of(*marks), draft=draft, is_continuing=is_continuing) == expected
 
 
-def test_a_summary_takes_the_place_of_what_is_before_it_but_for_pinned_turns() -> None:
-    path = path_of("", "", "", PIN, "", "", "", "", summaries={2: "first", 6: "both"})
+def test_a_summary_takes_the_place_of_what_is_before_it_but_for_kept_turns() -> None:
+    path = path_of("", "", "", KEEP, "", "", "", "", summaries={2: "first", 6: "both"})
     made = made_of(path, draft="x")
     assert [each.content for each in made.messages] == [
         f"{SUMMARY_HEADING}\nboth", "u3", "a4", "u7", "a8", "x",
     ]  # fmt: skip
     assert made.unsent == {1: "summarised", 2: "summarised", 5: "summarised", 6: "summarised"}
     assert made.messages[0].role == "system"
-    assert made.pinned == (2,)
+    assert made.keep == (2,)
 
 
 @pytest.mark.parametrize("unsent", [{"content": ""}, {"content": "<think>\nhm"}, {"context": LEFT}])
@@ -119,7 +119,7 @@ def test_replies_are_split_once_and_messages_of_the_user_are_not_kept() -> None:
     assert as_said("user", "x" * 9) is not as_said("user", "x" * 9)
 
 
-paths = st.lists(st.sampled_from(["", "", "pinned", "left out"]), max_size=9)
+paths = st.lists(st.sampled_from(["", "", "kept", "left out"]), max_size=9)
 
 
 @settings(deadline=None, max_examples=sized(40, 3000))
@@ -208,14 +208,14 @@ def test_a_pin_and_a_message_left_out_are_kept_and_change_what_is_sent(
     for text in ("a b", "c d", "e f"):
         say(chat, text)
     first, _, third, *_ = chat.session.path
-    assert chat.session.context.mark([first.id], "pinned") == [ContextChanged()]
+    assert chat.session.context.mark([first.id], "kept") == [ContextChanged()]
     counted(chat, "g h")
     assert [row_of(chat, text).fate for text in ("a b", "c d")] == ["sent", "falls out"]
     chat.session.context.mark([third.id], "left out")
     assert counted(chat, "g h").dropped_messages == 0
     assert row_of(chat, "c d").fate == "left out"
     assert chat.session.context.marks() == {
-        first.id: "pinned", third.id: "left out", third.id + 1: "left out",
+        first.id: "kept", third.id: "left out", third.id + 1: "left out",
     }  # fmt: skip
     say(chat, "g h")
     assert [m.content for m in chat.engine.requests[-1].messages][::2] == ["a b", "e f", "g h"]
@@ -224,9 +224,9 @@ def test_a_pin_and_a_message_left_out_are_kept_and_change_what_is_sent(
     assert conversation is not None
     chat.session.new_conversation()
     chat.session.open(conversation.id)
-    assert [message.context for message in chat.session.path[:3]] == ["pinned", "", "left out"]
+    assert [message.context for message in chat.session.path[:3]] == ["kept", "", "left out"]
     chat.session.context.mark([third.id], "left out")
-    assert chat.session.context.marks() == {first.id: "pinned"}, "the same mark again takes it away"
+    assert chat.session.context.marks() == {first.id: "kept"}, "the same mark again takes it away"
 
 
 def test_messages_are_marked_together_or_not_at_all(start: Callable[[Script], Chat]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
-from ttchat_tui.domain.conversation import Edit, ReplyRecord
+from ttchat_tui.domain.conversation import ContextMark, Edit, ReplyRecord
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.export import export_json
 from ttchat_tui.storage.imports.importing import import_files
@@ -65,15 +66,18 @@ def test_a_file_keeps_marks_and_names(tmp_path: Path) -> None:
     asked = store.add_user_message(home.id, None, "apples")
     reply = store.branches.add_reply(home.id, asked.id, "quinces", MINE, is_edited=True)
     store.branches.name(reply, "in autumn")
-    store.context.set_mark([reply], "pinned")
+    store.context.set_mark([reply], cast("ContextMark", "pinned"))  # the old name
+    assert store.tree(home.id)[1].context == "kept"
     store.context.set_summary(reply, "fruit")
     file = tmp_path / "talk.json"
-    file.write_text(export_json(store.conversation(home.id), store.tree(home.id)), encoding="utf-8")
+    exported = export_json(store.conversation(home.id), store.tree(home.id))
     store.close()
-    import_files(tmp_path / "other.db", [file], lambda *_: None)
-    other = open_store(tmp_path / "other.db")
-    copy = other.branches.copy_path(other.tree(1))
-    for read in (other.tree(1)[1], other.tree(copy)[1]):
-        assert (read.content, read.is_edited, read.branch_name) == ("quinces", True, "in autumn")
-        assert (read.context, read.summary) == ("pinned", "fruit")
-    other.close()
+    for name in ("kept", "pinned"):
+        file.write_text(exported.replace('"kept"', f'"{name}"'), encoding="utf-8")
+        import_files(tmp_path / f"{name}.db", [file], lambda *_: None)
+        other = open_store(tmp_path / f"{name}.db")
+        copy = other.branches.copy_path(other.tree(1))
+        for read in (other.tree(1)[1], other.tree(copy)[1]):
+            assert (read.content, read.is_edited, read.branch_name) == ("quinces", True, "in autumn")
+            assert (read.context, read.summary) == ("kept", "fruit")
+        other.close()

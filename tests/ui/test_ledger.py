@@ -91,10 +91,10 @@ async def test_its_keys_pin_leave_out_summarise_and_go_to_a_message(
         if chat.app.screen is not chat.screen:
             await pilot.press("escape")
         first, reply, second, *_ = (message.id for message in chat.session.path)
-        await pilot.press("alt+c", "home", "p")
+        await pilot.press("alt+c", "home", "k")
         await settle(pilot, chat)
-        assert chat.session.path[0].context == "pinned"
-        await pilot.press("p", "down", "down", "x")
+        assert chat.session.path[0].context == "kept"
+        await pilot.press("k", "down", "down", "x")
         await settle(pilot, chat)
         assert [message.context for message in chat.session.path[:3]] == ["", "", "left out"]
         await pilot.press("enter")
@@ -104,7 +104,7 @@ async def test_its_keys_pin_leave_out_summarise_and_go_to_a_message(
         await pilot.press("alt+minus")
         assert not chat.screen.transcript._widgets[second].has_class("-unsent")
         await pilot.press("alt+u")
-        assert chat.session.path[2].context == "pinned"
+        assert chat.session.path[2].context == "kept"
         assert not chat.screen.transcript._widgets[second].has_class("-unsent")
         await pilot.press("alt+u", "escape")
 
@@ -135,7 +135,7 @@ ROWS = [
     ),
     LedgerRow(kind="message", message_id=2, role="assistant", text="", fate="summarised"),
     LedgerRow(kind="draft", text="", tokens=0),
-    LedgerRow(kind="summary", role="system", text="[b]so far[/b]", tokens=12, is_pinned=True),
+    LedgerRow(kind="summary", role="system", text="[b]so far[/b]", tokens=12, is_kept=True),
 ]
 
 

@@ -14,8 +14,8 @@ MessageStatus: TypeAlias = Literal["complete", "streaming", "interrupted", "erro
 """`streaming`: a running process is still writing this reply."""
 
 
-ContextMark: TypeAlias = Literal["", "pinned", "left out"]
-"""pinned: it stays when others do not fit into the context. left out: it is not sent."""
+ContextMark: TypeAlias = Literal["", "kept", "left out"]
+"""kept: it stays when others do not fit into the context. left out: it is not sent."""
 
 
 class ReplyRecord(msgspec.Struct, frozen=True, kw_only=True):

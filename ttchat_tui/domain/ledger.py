@@ -25,7 +25,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int | None = None
     """None: not counted."""
     fate: Fate = "sent"
-    is_pinned: bool = False
+    is_kept: bool = False
 
 
 class Ledger(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The context of the conversation on screen: its ledger, pinned and left-out messages, and summaries."""
+"""The context of the conversation on screen: its ledger, kept and left-out messages, and summaries."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Context:
         if not prompt.messages:
             self._counted = None
             return [PromptCost(0, self._host.info.context_length, 0)]
-        self._asked = (self._host.count(prompt.messages, self._sampling(), prompt.pinned), home, prompt)
+        self._asked = (self._host.count(prompt.messages, self._sampling(), prompt.keep), home, prompt)
         return []
 
     def apply(self, event: PromptCounted) -> list[Update]:
@@ -161,14 +161,14 @@ class Context:
         )
 
     def marks(self) -> Mapping[int, str]:
-        """A word for messages on screen, by id: `pinned`, or why it is not sent. Those that fall out are not in it. Empty
+        """A word for messages on screen, by id: `kept`, or why it is not sent. Those that fall out are not in it. Empty
         while the conversation is being read."""
         if not self._home().path.is_read:
             return {}
         prompt = self._home().next_prompt(self.draft)
-        pinned = [part for at in prompt.pinned for part in prompt.parts[at] if part.is_pinned]
+        kept = [part for at in prompt.keep for part in prompt.parts[at] if part.is_kept]
         ends_summary = {prompt.summary_of: "summarised to here"} if prompt.summary_of else {}
-        return {**prompt.unsent, **ends_summary, **{part.message_id: "pinned" for part in pinned}}
+        return {**prompt.unsent, **ends_summary, **{part.message_id: "kept" for part in kept}}
 
     def take_ledger_turn(self) -> bool:
         """Whether the ledger may open by itself: true once for each conversation. Raises StorageError."""
@@ -178,7 +178,8 @@ class Context:
     # --- what the user decides
 
     def mark(self, message_ids: Collection[int], mark: ContextMark) -> list[Update]:
-        """Pin messages or leave them out; if all are marked so already, send them as usual again. Raises StorageError."""
+        """Keep messages when others fall out, or leave them out; if all are marked so already, send them as usual again.
+        Raises StorageError."""
         home = self._home()
         messages = [each for id in message_ids if (each := home.path.message(id)) is not None]
         new: ContextMark = "" if all(message.context == mark for message in messages) else mark
@@ -266,7 +267,7 @@ def _row(part: OutgoingPart, counted: _Counted | None) -> LedgerRow:
         text=part.content.removeprefix(f"{SUMMARY_HEADING}\n")[:_SHOWN],
         tokens=counted.tokens.get(key) if counted else None,
         fate="falls out" if counted and key in counted.fallen else "sent",
-        is_pinned=part.is_pinned,
+        is_kept=part.is_kept,
     )
 
 
@@ -281,7 +282,7 @@ def _with_unsent(rows: list[LedgerRow], path: Sequence[Message], prompt: Outgoin
             said.append(sent[message.id])
         elif (fate := prompt.unsent.get(message.id)) is not None:
             text = as_said(message.role, message.content).content[:_SHOWN]
-            is_pinned = message.context == "pinned"
+            is_kept = message.context == "kept"
             said.append(
                 LedgerRow(
                     kind="message",
@@ -289,7 +290,7 @@ def _with_unsent(rows: list[LedgerRow], path: Sequence[Message], prompt: Outgoin
                     role=message.role,
                     text=text,
                     fate=fate,
-                    is_pinned=is_pinned,
+                    is_kept=is_kept,
                 )
             )
     return [*head, *said, *draft]

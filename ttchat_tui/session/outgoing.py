@@ -3,7 +3,7 @@
 Rules, so that roles stay valid for every chat template (a user's message first, then taking turns):
 
 - A message that was left out is not sent, and neither are the replies to a user's message that was left out.
-- A summary is sent in the place of the message that has it and all before it, but for turns with a pinned message. It
+- A summary is sent in the place of the message that has it and all before it, but for turns with a kept message. It
   follows the system prompt, since that never falls out.
 - The message to answer, or the reply to continue with its question, is always sent.
 - Adjacent messages of one role become one. An empty reply is not sent, so that two of the user's can be adjacent.
@@ -35,7 +35,7 @@ class OutgoingPart(msgspec.Struct, frozen=True):
     message_id: int = 0
     thoughts: str = ""
     """Of a reply; they are not in its content."""
-    is_pinned: bool = False
+    is_kept: bool = False
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -48,8 +48,8 @@ class Outgoing(msgspec.Struct, frozen=True):
     """Why messages of the conversation are not in it, by id."""
     summary_of: int = 0
     """The message whose summary is sent; 0: none."""
-    pinned: tuple[int, ...] = ()
-    """Positions in `messages`."""
+    keep: tuple[int, ...] = ()
+    """Positions in `messages` of those that are kept when others fall out."""
 
     def with_draft(self, draft: str) -> Outgoing:
         """The same with the user's `draft` at the end."""
@@ -62,7 +62,7 @@ class Outgoing(msgspec.Struct, frozen=True):
         )
 
 
-_IS_PINNED = attrgetter("is_pinned")
+_IS_KEPT = attrgetter("is_kept")
 
 
 def outgoing(
@@ -92,11 +92,9 @@ def outgoing(
         parts.append(OutgoingPart("summary", "system", f"{SUMMARY_HEADING}\n{summary.summary}", summary.id))
     for message, each in said:
         if message.id not in unsent:
-            is_pinned = message.context == "pinned"
+            is_kept = message.context == "kept"
             parts.append(
-                OutgoingPart(
-                    "message", each.role, each.content, message.id, each.reasoning_content, is_pinned
-                )
+                OutgoingPart("message", each.role, each.content, message.id, each.reasoning_content, is_kept)
             )
     joined = _joined(parts)
     return Outgoing(
@@ -104,7 +102,7 @@ def outgoing(
         parts=joined,
         unsent=unsent,
         summary_of=summary.id if summary is not None else 0,
-        pinned=tuple(at for at, each in enumerate(joined) if any(map(_IS_PINNED, each))),
+        keep=tuple(at for at, each in enumerate(joined) if any(map(_IS_KEPT, each))),
     )
 
 
@@ -148,14 +146,14 @@ def _unsent(path: Sequence[Message], summarised: int) -> dict[int, Fate]:
     unsent: dict[int, Fate] = {}
     for turn in _turns(path):
         messages = path[turn.start : turn.stop]
-        is_pinned = is_left_out = False
+        is_kept = is_left_out = False
         for message in messages:
-            is_pinned = is_pinned or message.context == "pinned"
+            is_kept = is_kept or message.context == "kept"
         for message in messages:
             is_left_out = is_left_out or (message.role == "user" and message.context == "left out")
             if is_left_out or message.context == "left out":
                 unsent[message.id] = "left out"
-            elif message.id <= summarised and not is_pinned:
+            elif message.id <= summarised and not is_kept:
                 unsent[message.id] = "summarised"
     return unsent
 

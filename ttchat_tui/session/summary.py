@@ -84,7 +84,7 @@ def _covered(prompt: Outgoing, covered: int) -> list[OutgoingPart]:
                 turns.append([])
             turns[-1].append(part)
     for turn in turns:  # ids grow along a path, and the message itself may be one that is not sent
-        if turn[0].message_id <= covered and not any(part.is_pinned for part in turn):
+        if turn[0].message_id <= covered and not any(part.is_kept for part in turn):
             found += turn
     return found
 

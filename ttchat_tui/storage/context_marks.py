@@ -1,4 +1,4 @@
-"""What the user decides about the context: pinned messages, those left out, and summaries."""
+"""What the user decides about the context: kept messages, those left out, and summaries."""
 
 from __future__ import annotations
 

@@ -102,9 +102,14 @@ def message_from(row: sqlite3.Row) -> Message:
         reply=_readable_record(row) if role == "assistant" else None,
         is_edited=row["is_edited"] == 1,
         branch_name=text_from(row["branch_name"]),
-        context=row["context"] if row["context"] in get_args(ContextMark) else "",
+        context=mark_from(row["context"]),
         summary=text_from(row["summary"]),
     )
+
+
+def mark_from(value: Any) -> ContextMark:
+    """A mark from a column or a file with any value. `pinned` is the old name of `kept`."""
+    return "kept" if value == "pinned" else value if value in get_args(ContextMark) else ""
 
 
 def text_from(value: Any) -> str:

@@ -210,7 +210,7 @@ class FittedMessages(msgspec.Struct, frozen=True):
     fallen: tuple[int, ...] = ()
     """Positions of the messages that were left out."""
     pinned: tuple[int, ...] = ()
-    """Positions of the pinned messages in `messages`."""
+    """Positions of the kept messages in `messages`."""
 
     @property
     def dropped(self) -> int:
@@ -231,11 +231,11 @@ def fit(
     """
     fitted = shorten(messages, count, limit - reserve, pinned)
     if fitted.tokens >= limit:
-        others = "system prompt, pinned messages and" if fitted.pinned else "system prompt and"
+        others = "system prompt, kept messages and" if fitted.pinned else "system prompt and"
         raise PromptTooLong(
             f"With {others} chat template this message takes {fitted.tokens:,} tokens; the model's context holds "
             f"{limit:,}, reply included.",
-            f"Shorten the message or the system prompt, {'unpin messages, ' * bool(fitted.pinned)}or load a model with a longer "
+            f"Shorten the message or the system prompt, {'keep fewer messages, ' * bool(fitted.pinned)}or load a model with a longer "
             "context.",
         )
     return fitted

@@ -12,6 +12,16 @@ from ttchat_tui.storage.export import VERSION, ConversationFile
 from ttchat_tui.storage.export_recording import FileRecording, from_file
 from ttchat_tui.storage.imports.entries import Entry
 from ttchat_tui.storage.imports.imported import EntryError, ImportedConversation, ImportedMessage
+from ttchat_tui.storage.rows import mark_from
+
+
+class _Message(Message, frozen=True, kw_only=True):
+    context: str = ""
+    """A mark, also by its old name."""
+
+
+class _File(ConversationFile, frozen=True, kw_only=True):
+    messages: tuple[_Message, ...]
 
 
 class _Version(msgspec.Struct):
@@ -26,7 +36,7 @@ def read_own(entry: Entry) -> ImportedConversation:
             f"a newer ttchat-tui wrote it (version {version} of the format, this one knows {VERSION})",
             "Use the newer version of ttchat-tui.",
         )
-    file: ConversationFile = entry.decode(ConversationFile)
+    file = entry.decode(_File)
     recordings = {each.message_id: _recording(each) for each in file.recordings}
     places: dict[int, int] = {}
     messages: list[ImportedMessage] = []
@@ -58,7 +68,7 @@ def _recording(file: FileRecording) -> Recording:
         raise EntryError(f"the recording of message {file.message_id} is out of range: {error}") from error
 
 
-def _message(message: Message, places: dict[int, int], recording: Recording | None) -> ImportedMessage:
+def _message(message: _Message, places: dict[int, int], recording: Recording | None) -> ImportedMessage:
     """The messages above one that was exported alone are not in the file: it has no parent then."""
     if message.parent_id is not None and message.parent_id >= message.id:
         raise EntryError(f"message {message.id} follows message {message.parent_id}, which is not older")
@@ -71,7 +81,7 @@ def _message(message: Message, places: dict[int, int], recording: Recording | No
         reply=message.reply,
         is_edited=message.is_edited,
         branch_name=message.branch_name,
-        context=message.context,
+        context=mark_from(message.context),
         summary=message.summary,
         recording=recording,
     )

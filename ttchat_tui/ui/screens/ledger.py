@@ -23,7 +23,7 @@ from ttchat_tui.ui.widgets.ledger_rows import LedgerRows
 from ttchat_tui.ui.widgets.metrics.figures import bar_text, count_text, share
 from ttchat_tui.ui.widgets.visible_area import VisibleArea
 
-KEYS: Final = "↑↓ choose   enter go there   p pin   x leave out   s summarise"
+KEYS: Final = "↑↓ choose   enter go there   k keep   x leave out   s summarise"
 UNASKED: Final = "↑↓ look at it   any letter goes to the prompt   esc closes"
 _METER_CELLS: Final = 20
 
@@ -38,7 +38,7 @@ class LedgerDialog(Dialog[int | str]):
     _rows = getters.query_one(LedgerRows)
     AUTO_FOCUS = "LedgerRows"
     BINDINGS = [
-        Binding("p", "mark('pinned')", "Pin", show=False),
+        Binding("k", "mark('kept')", "Keep", show=False),
         Binding("x", "mark('left out')", "Leave out", show=False),
         Binding("s", "summarise", "Summarise", show=False),
         Binding("delete", "take_back", "Take the summary back", show=False),
@@ -180,7 +180,7 @@ class SummaryDialog(Dialog[str]):
     def body(self) -> ComposeResult:
         yield Static(
             "Sent with the system prompt, in the place of the older messages. They stay in the conversation, and "
-            f"pinned ones are sent as they are.{' It was cut off at the limit of tokens.' * self._is_cut}",
+            f"kept ones are sent as they are.{' It was cut off at the limit of tokens.' * self._is_cut}",
             classes="about",
             markup=False,
         )

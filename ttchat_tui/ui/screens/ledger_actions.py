@@ -1,4 +1,4 @@
-"""Actions of the chat screen on the context: the ledger, pinned messages, and messages that are left out."""
+"""Actions of the chat screen on the context: the ledger, kept messages, and messages that are left out."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ class LedgerActions(ChatActions):
             how = keys_label(BY_NAME["context"], self.services.config.keys) or "/context"
             self.notify(f"The summary is written: {how}, then s shows it.", markup=False)
 
-    def action_pin_message(self) -> None:
-        self._mark_selected("pinned")
+    def action_keep_message(self) -> None:
+        self._mark_selected("kept")
 
     def action_leave_out(self) -> None:
         self._mark_selected("left out")

@@ -132,7 +132,7 @@ def pieces_of(row: LedgerRow, width: int, most: int, is_estimate: bool) -> list[
     bar = _BAR_CELLS + 1 if width >= _BAR_FROM else 0
     room = max(0, width - _WHO_CELLS - _FATE_CELLS - _TOKEN_CELLS - bar)
     is_sent = row.fate == "sent"
-    word = "pinned" if row.is_pinned and is_sent else "" if is_sent else row.fate
+    word = "kept" if row.is_kept and is_sent else "" if is_sent else row.fate
     style = "sent" if is_sent else "unsent"
     said = one_line(row.text) or ("your next message" if row.kind == "draft" else "")
     tokens = NOTHING if row.tokens is None else f"{'~' if is_estimate else ''}{row.tokens:,}"

@@ -158,11 +158,11 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         self._footer.show(rows)
 
     def show_mark(self, mark: str) -> None:
-        """What the message is to the next prompt: `pinned`, or why it is not sent, which dims it."""
+        """What the message is to the next prompt: `kept`, or why it is not sent, which dims it."""
         if mark != self._mark:
             self._mark = mark
             self._header.show([_header(self.view, mark)])
-            self.set_class(bool(mark) and mark != "pinned", "-unsent")
+            self.set_class(bool(mark) and mark != "kept", "-unsent")
 
     def feed(self, text: str) -> None:
         """Append `text` to a streaming reply."""

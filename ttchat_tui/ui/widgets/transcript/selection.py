@@ -69,7 +69,7 @@ class MessageSelection(VerticalScroll):
         self.post_message(self.SelectionChanged())
 
     def set_context(self, marks: Mapping[int, str]) -> None:
-        """Words about what messages are to the next prompt, by key: `pinned`; any other word dims a message."""
+        """Words about what messages are to the next prompt, by key: `kept`; any other word dims a message."""
         if marks != self._prompt_marks:
             self._prompt_marks = dict(marks)
             self.mark_selected()

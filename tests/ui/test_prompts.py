@@ -156,7 +156,7 @@ async def test_a_preset_sets_system_prompt_sampling_and_model_also_in_a_new_conv
         chat.session.set_system_prompt("Mine")
         chat.screen._refresh_settings()
         await command(pilot, chat, "/preset bare")
-        assert "ctrl+z in its field brings the last system prompt back" in chat.toasts()[-1]
+        assert chat.toasts()[-1].endswith("\n/undo brings the settings before it back.")
         await until(pilot, lambda: panel.system_prompt == "x")
         field = panel.query_one(SystemPrompt)
         field.undo()
@@ -171,6 +171,16 @@ async def test_a_preset_sets_system_prompt_sampling_and_model_also_in_a_new_conv
         )  # the model's own applies
         await command(pilot, chat, "/preset precise")
         assert chat.session.sampling == BUILT_IN["precise"].sampling_over(default, default)
+        await command(pilot, chat, "/undo")
+        assert chat.toasts()[-1] == "The settings before precise are back."
+        assert (chat.session._opened.sampling, panel.system_prompt) == (None, "x")
+        await command(pilot, chat, "/undo")
+        assert chat.toasts()[-1].startswith("There is no deleted"), "one step"
+        await command(pilot, chat, "/preset precise")
+        chat.session.set_system_prompt("changed since")
+        chat.screen._refresh_settings()
+        await command(pilot, chat, "/undo")
+        assert chat.session.system_prompt == "changed since"
         await command(pilot, chat, "/new [b]terse")
         assert (chat.session.path, chat.session.system_prompt, menu.value) == ([], "Be brief.", "[b]terse")
 

@@ -58,6 +58,7 @@ from ttchat_tui.session.notices import (
     runs_elsewhere,
     still_running,
 )
+from ttchat_tui.session.presets import Presets
 from ttchat_tui.storage.errors import StorageError, not_found
 
 CANCEL_AGAIN_S: Final = 5.0
@@ -71,6 +72,10 @@ class ChatSession(Conversations):
     def branching(self) -> Branching:
         """What can be done to the tree on screen."""
         return Branching(self, self._store, self._runner, lambda: self._opened, self._why_not)
+
+    @cached_property
+    def presets(self) -> Presets:
+        return Presets(self, lambda: self._opened)
 
     def flush_unsaved(self) -> ErrorInfo | None:
         """Write replies that could not be stored when they ended. Returns the error if that fails again."""

@@ -52,7 +52,7 @@ class OpenConversation:
         self.conversation, self.path = conversation, path
         self.sampling, self.system_prompt = conversation.sampling, conversation.system_prompt
 
-    def set_sampling(self, sampling: SamplingParams) -> None:
+    def set_sampling(self, sampling: SamplingParams | None) -> None:
         """Raises StorageError: the change applies to this session only."""
         self.sampling = sampling
         if self.conversation is not None:

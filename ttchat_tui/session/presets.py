@@ -1,25 +1,83 @@
-"""Presets applied to the conversation on screen, and made from it."""
+"""Presets applied to the conversation on screen, taken back, and made from it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
 from ttchat_tui.domain.preset import Preset, preset_of
-from ttchat_tui.session.chat import ChatSession
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.session.conversation import OpenConversation
+
+if TYPE_CHECKING:
+    from ttchat_tui.session.chat import ChatSession
 
 
-def apply_preset(session: ChatSession, preset: Preset) -> None:
-    """Set the sampling and the system prompt that a preset gives. The caller checks its model's name and loads it.
-
-    Raises:
-        StorageError: they apply to this session only.
-    """
-    try:
-        if preset.sampling.given:  # else the conversation may go on following the model's recommendation
-            session.set_sampling(preset.sampling_over(session.sampling, session.default_sampling))
-    finally:
-        if preset.system_prompt is not None:
-            session.set_system_prompt(preset.system_prompt)
+class _Settings(NamedTuple):
+    sampling: SamplingParams | None
+    """None: the defaults apply."""
+    system_prompt: str
+    model: str
 
 
-def current_preset(session: ChatSession) -> Preset:
-    """The settings of the conversation on screen, as a preset without a name."""
-    return preset_of("", session.sampling, model=session.model, system_prompt=session.system_prompt)
+class _Applied(NamedTuple):
+    preset: str
+    home: OpenConversation
+    before: _Settings
+    after: _Settings
+
+
+class Presets:
+    """Part of a `ChatSession`. The last preset can be taken back until the settings that it made are changed."""
+
+    def __init__(self, session: ChatSession, home: Callable[[], OpenConversation]) -> None:
+        """`home`: the conversation on screen."""
+        self._session = session
+        self._home = home
+        self._applied: _Applied | None = None
+
+    def apply(self, preset: Preset) -> None:
+        """Set the sampling and the system prompt that a preset gives. The caller checks its model's name and loads it.
+
+        Raises:
+            StorageError: they apply to this session only.
+        """
+        session, before = self._session, self._settings()
+        try:
+            if preset.sampling.given:  # else the conversation may go on following the model's recommendation
+                session.set_sampling(preset.sampling_over(session.sampling, session.default_sampling))
+        finally:
+            try:
+                if preset.system_prompt is not None:
+                    session.set_system_prompt(preset.system_prompt)
+            finally:
+                after = self._settings()._replace(model=preset.model or session.model)
+                self._applied = _Applied(preset.name, self._home(), before, after)
+
+    def take_back(self) -> str:
+        """Set the settings as they were before the last preset. Returns its name; empty if there is none, if its settings have
+        been changed, or if another conversation is on screen. Raises StorageError: they apply to this session only."""
+        applied, self._applied = self._applied, None
+        home = self._home()
+        if applied is None or applied.home is not home or self._settings() != applied.after:
+            return ""
+        session, (sampling, system_prompt, model) = self._session, applied.before
+        if model != session.model:
+            session.load(model)
+        if sampling != home.sampling:
+            session.set_sampling(sampling or session.default_sampling)
+            home.set_sampling(sampling)
+        session.set_system_prompt(system_prompt)
+        return applied.preset
+
+    def forget(self) -> None:
+        """Something else is the last that can be undone."""
+        self._applied = None
+
+    def current(self) -> Preset:
+        """The settings of the conversation on screen, as a preset without a name."""
+        session = self._session
+        return preset_of("", session.sampling, model=session.model, system_prompt=session.system_prompt)
+
+    def _settings(self) -> _Settings:
+        return _Settings(self._home().sampling, self._session.system_prompt, self._session.model)

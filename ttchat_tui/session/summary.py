@@ -39,7 +39,7 @@ class Summary(msgspec.Struct, frozen=True):
 def parts_of(
     prompt: Outgoing, covered: int, context_length: int, tokens: Mapping[tuple[RowKind, int], int]
 ) -> list[str]:
-    """What is to be summarised up to the turn of the message `covered`: an earlier summary and all that is sent but pinned
+    """What is to be summarised up to the turn of the message `covered`: an earlier summary and all that is sent but kept
     turns, in parts of at most half a context. `tokens`: of what is sent, by kind and message, as far as it was counted."""
     most = max((context_length or _UNKNOWN_CONTEXT) // 2, 1)
     parts: list[str] = []

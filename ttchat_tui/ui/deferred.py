@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ttchat_tui.session import attachments as attachments
     from ttchat_tui.session import file_finder as file_finder
     from ttchat_tui.session import fuzzy as fuzzy
-    from ttchat_tui.session import presets as presets
     from ttchat_tui.storage import export as export
     from ttchat_tui.storage.imports import importing as importing
     from ttchat_tui.ui import clipboard as clipboard
@@ -91,7 +90,6 @@ MODULES: Final[dict[str, str]] = {
     "importing": "ttchat_tui.storage.imports.importing",
     "prompt_files": "ttchat_tui.config.prompt_files",
     "prompt_library": "ttchat_tui.config.prompt_library",
-    "presets": "ttchat_tui.session.presets",
     "prompt_picker": "ttchat_tui.ui.screens.prompt_picker",
     "template_form": "ttchat_tui.ui.screens.template_form",
     "save_prompt": "ttchat_tui.ui.screens.save_prompt",

@@ -23,7 +23,6 @@ from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.domain.user_paths import current_folder, expanded, unquoted
 from ttchat_tui.engine.base import require_rows
 from ttchat_tui.session import name_of
-from ttchat_tui.session.presets import apply_preset
 from ttchat_tui.storage.export import export_messages, format_of, missing_folder, place_for, write_export
 
 NOTHING_TO_SAVE: Final = ErrorInfo(kind="nothing_to_do", message="There is nothing to save yet.")
@@ -141,7 +140,7 @@ class Commands:
         return None
 
     def _use(self, preset: Preset) -> int | None:
-        apply_preset(self._session, preset)
+        self._session.presets.apply(preset)
         self._say(f"{preset.name}: {preset.gives}")
         is_loaded = preset.model == self._session.model and self._session.has_model
         return self._answers.load(preset.model) if preset.model and not is_loaded else None

@@ -42,6 +42,7 @@ class ChatActions(SidebarScreen):
     show_place_of_reply: Callable[[], None]
     write_title: Callable[[int], None]
     count: Callable[[], None]
+    take_back_preset: Callable[[], bool]
     _busy_words = ""
     """The last error that ends with the reply."""
     _has_failed = False
@@ -227,6 +228,7 @@ class ChatActions(SidebarScreen):
         """Delete without asking, since it can be undone."""
         self.keep_draft()
         if self.attempt(lambda: self.session.delete(*ids)):
+            self.session.presets.forget()
             several = len(ids) > 1
             what = (
                 f"{len(ids):,} conversations deleted. /undo brings them"
@@ -236,7 +238,10 @@ class ChatActions(SidebarScreen):
             self.notify(f"{what} back.", markup=False)
 
     def action_undo_delete(self) -> None:
-        """Restore what was deleted last, in an earlier session too; each further call restores what was deleted before."""
+        """Take back the preset that was applied last, else restore what was deleted last, in an earlier session too; each
+        further call restores what was deleted before."""
+        if self.take_back_preset():
+            return
 
         def undo() -> list[Update]:
             self.keep_draft()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ttchat_tui.config.errors import ConfigError
+from ttchat_tui.domain.preset import Preset
 from ttchat_tui.domain.text import visible_line
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.screens.chat_actions import ChatActions, lasting_name
@@ -19,13 +20,14 @@ from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
 
 if TYPE_CHECKING:
     from ttchat_tui.config.prompt_library import PromptLibrary
-    from ttchat_tui.domain.preset import Preset
     from ttchat_tui.domain.prompt_template import PromptTemplate
     from ttchat_tui.ui.screens.prompt_picker import PromptEntry
     from ttchat_tui.ui.screens.save_prompt import SavedPrompt
     from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
 
 log = logging.getLogger(__name__)
+
+_WAY_BACK = "/undo brings the settings before it back."
 
 _DRAFT, _MESSAGE, _SYSTEM = "The draft", "Your last message", "The system prompt"
 
@@ -126,18 +128,38 @@ class PromptActions(ChatActions):
             self.prompt.focus()
             self.keep_draft()
         else:
-            self.attempt(lambda: self.session.set_system_prompt(as_draft(text)))
+            self._apply(Preset(name=template.name, system_prompt=as_draft(text)))
             words = f"The system prompt is now the text of {visible_line(template.name)}."
-            self.notify(f"{words}{self._show_settings()}", markup=False)
+            self.notify(f"{words}\n{_WAY_BACK}", markup=False)
         self.count()
 
-    def _show_settings(self) -> str:
-        """Show the settings that were just changed. Returns how the system prompt before comes back, as a line; empty if
-        there was none."""
-        panel, text = self.sampling_panel, self.session.system_prompt
-        is_replaced = panel is not None and panel.replace_system_prompt(text)
+    def _apply(self, preset: Preset) -> None:
+        """Apply a preset without its model, and show the settings."""
+        self.apply_typed_settings()
+        self.attempt(lambda: self.session.presets.apply(preset))
+        self._show_settings()
+
+    def _show_settings(self) -> None:
+        """Show the settings that were just changed. ctrl+z in the system prompt's field brings the one before back."""
+        if self.sampling_panel is not None:
+            self.sampling_panel.replace_system_prompt(self.session.system_prompt)
         self._refresh_settings()
-        return "\nctrl+z in its field brings the last system prompt back." if is_replaced else ""
+
+    def take_back_preset(self) -> bool:
+        """Undo the last preset, if its settings are still in use here. Returns whether they were."""
+        name = ""
+
+        def take_back() -> None:
+            nonlocal name
+            name = self.session.presets.take_back()
+
+        self.apply_typed_settings()
+        self.attempt(take_back)
+        if name:
+            self._show_settings()
+            self.count()
+            self.notify(f"The settings before {visible_line(name)} are back.", markup=False)
+        return bool(name)
 
     def _template_entries(self) -> list[PromptEntry]:
         entry = deferred.prompt_picker.PromptEntry
@@ -227,16 +249,14 @@ class PromptActions(ChatActions):
         return None
 
     def _use_preset(self, preset: Preset) -> None:
-        self.apply_typed_settings()
-        self.attempt(lambda: deferred.presets.apply_preset(self.session, preset))
-        way_back = self._show_settings()
+        self._apply(preset)
         if self.sampling_panel is not None:
             self.sampling_panel.set_preset(preset.name)
         self.count()
         if preset.model and not (preset.model == self.session.model and self.session.has_model):
             self.session.load(preset.model)
         words = f"{preset.name}: {preset.gives}" if preset.gives else preset.name
-        self.notify(f"{visible_line(words)}{way_back}", title="Preset", markup=False)
+        self.notify(f"{visible_line(words)}\n{_WAY_BACK}", title="Preset", markup=False)
 
     def _preset_entries(self) -> list[PromptEntry]:
         entry = deferred.prompt_picker.PromptEntry
@@ -253,7 +273,7 @@ class PromptActions(ChatActions):
         """`/save-preset name`: the dialog, with the name in it."""
         self.apply_typed_settings()
         files, folder = deferred.prompt_files, self.library.presets_dir
-        preset = deferred.presets.current_preset(self.session)
+        preset = self.session.presets.current()
         preset = msgspec.structs.replace(preset, model=lasting_name(preset.model))
 
         def save(chosen: SavedPrompt | None) -> None:

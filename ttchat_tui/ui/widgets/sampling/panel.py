@@ -167,12 +167,9 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._system_prompt.set_text(text)
         self._show_preset()
 
-    def replace_system_prompt(self, text: str) -> bool:
-        """Show this system prompt, and keep the one before for ctrl+z in its field. Posts nothing. Returns whether there was
-        another one."""
-        is_other = self.system_prompt not in ("", text)
+    def replace_system_prompt(self, text: str) -> None:
+        """Show this system prompt, and keep the one before for ctrl+z in its field. Posts nothing."""
         self._system_prompt.put_in_place(text)
-        return is_other
 
     def set_preset(self, name: str) -> None:
         """Show this preset, if it matches the settings, before others that match too. Posts nothing."""

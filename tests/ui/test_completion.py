@@ -210,7 +210,10 @@ async def test_the_list_takes_no_key_that_was_typed_fast_and_escape_only_closes_
             "see @src/chat.py and @bob\n\nAttached file src/chat.py:"
         )
         assert chat.session.is_answering
-        await burst(pilot, chat, "/re", "escape")
+        await burst(pilot, chat, "@gone.md ")
+        prompt.report_draft()
+        await until(pilot, lambda: str(prompt.border_subtitle) == "gone.md: no such file, sent as text")
+        await burst(pilot, chat, "ctrl+u", "/re", "escape")
         assert (prompt.text, offered(chat), chat.session.is_answering) == ("/re", [], True)
         assert chat.session.running is not None
         assert not chat.session.running.control.is_cancelled
@@ -231,6 +234,16 @@ async def test_a_mentioned_file_is_counted_sent_folded_and_comes_back_as_its_men
         await burst(pilot, chat, "enter")
         assert (prompt.text, chat.session.path) == ("see @picture.png", [])
         assert any("picture.png cannot be attached: it is not text" in toast for toast in chat.toasts())
+        await burst(pilot, chat, "ctrl+u")
+        assert prompt.border_subtitle is None, "it goes with what it is about"
+        await burst(pilot, chat, "see @picture.pn")
+        prompt.report_draft()
+        await until(pilot, lambda: "tok" in str(prompt.border_subtitle))
+        assert "no such file" not in str(prompt.border_subtitle), "it may still become one"
+        await burst(pilot, chat, "x @property")
+        prompt.report_draft()
+        note = "picture.pnx: no such file, sent as text"
+        await until(pilot, lambda: str(prompt.border_subtitle).startswith(note))
 
         draft = 'What? @"my notes.md" @src/chat.py'
         await burst(pilot, chat, "ctrl+u", 'What? @"my', "tab", "@src/chat.py")

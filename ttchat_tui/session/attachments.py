@@ -4,6 +4,7 @@ thread."""
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import stat
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,9 @@ MOST_LISTED: Final = 1000
 
 AS_TEXT: Final = "To send the words as they are, put them in `backticks`."
 
+_LIKE_PATH: Final = re.compile(r"/|\w\.\w")
+"""`notes.md` and `src/a`, not `property`."""
+
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -47,6 +51,8 @@ class Attached(msgspec.Struct, frozen=True):
     """The draft, and a block for each file."""
     names: tuple[str, ...]
     """The files and folders, as the draft names them."""
+    unknown: tuple[str, ...] = ()
+    """Mentions that look like paths and name no file: they are sent as they are."""
 
 
 def attach_mentioned(draft: str) -> Attached:
@@ -57,10 +63,12 @@ def attach_mentioned(draft: str) -> Attached:
         AttachmentError: a mentioned file cannot be attached.
     """
     try:
-        return attach_named(draft, list(dict.fromkeys(_mentioned(draft))))
+        attached = attach_named(draft, list(dict.fromkeys(_mentioned(draft))))
     except AttachmentError as error:
         cure = f"{error.info.cure} {AS_TEXT}".strip()
         raise AttachmentError(error.info.message, cure, error.info.kind) from error
+    names = (mention.path.rstrip(TRAILING) for mention in find_mentions(draft) if not _name_in(mention))
+    return msgspec.structs.replace(attached, unknown=tuple(dict.fromkeys(filter(_LIKE_PATH.search, names))))
 
 
 def mentioned_file(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 
 from ttchat_tui.domain.attachments import AttachmentError, find_mentions, mention_of
 from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.text import visible_line
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.completing import Completing
@@ -50,24 +51,37 @@ class Attaching(Completing):
     # --- before sending
 
     def count_draft(self, draft: str) -> None:
-        """Count the tokens of the conversation with `draft` and the files that it mentions."""
+        """Count the tokens of the conversation with `draft` and the files that it mentions, and say which cannot be attached.
+        Nothing is counted while a reply streams: its tokens are not in a message yet."""
         self.workers.cancel_group(self, "count")
         if find_mentions(draft):
             self.run_worker(partial(self._count_attached, draft), group="count")
         else:
             self.prompt.set_attachments("")
-            self.show_updates(self.session.count(draft))
+            self._count_text(draft)
+
+    def _count_text(self, text: str) -> None:
+        if not self.session.is_answering:
+            self.show_updates(self.session.count(text))
 
     async def _count_attached(self, draft: str) -> None:
         try:
             attached = await in_daemon_thread(deferred.attachments.attach_mentioned, draft)
         except AttachmentError as error:
-            self.prompt.set_attachments(error.info.message)
-            self.show_updates(self.session.count(draft))
+            self.prompt.set_attachments("" if self._is_naming_file else error.info.message)
+            self._count_text(draft)
             return
         count = len(attached.names)
-        self.prompt.set_attachments(f"{count} file{'s' * (count != 1)}" if count else "")
-        self.show_updates(self.session.count(attached.text))
+        files = f"{count} file{'s' * (count != 1)}" if count else ""
+        unknown = "" if self._is_naming_file else ", ".join(map(visible_line, attached.unknown))
+        note = f"{unknown}: no such file, sent as text" if unknown else ""
+        self.prompt.set_attachments(" · ".join(filter(None, (files, note))))
+        self._count_text(attached.text)
+
+    @property
+    def _is_naming_file(self) -> bool:
+        """A name is typed that may still become that of a file."""
+        return self.is_completing and self._typed is not None and self._typed.kind == "file"
 
     # --- pasted paths
 

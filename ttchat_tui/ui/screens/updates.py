@@ -198,14 +198,13 @@ class UpdateDrawing(Elsewhere):
             self.transcript.set_placeholder(welcome())
 
     def count(self) -> None:
-        """Count the tokens that sending would take. Not while a reply streams: its tokens are not in a message yet."""
+        """Count the tokens that sending would take."""
         text = self._text_to_send
         self.session.context.draft = text
         self.transcript.set_context(self.session.context.marks())
-        if not self.session.is_answering:
-            if not text.strip():
-                self.prompt.set_token_hint("")
-            self.count_draft(text)
+        if not text.strip():
+            self.prompt.set_token_hint("")
+        self.count_draft(text)
 
     @property
     def _text_to_send(self) -> str:

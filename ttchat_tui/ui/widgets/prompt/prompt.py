@@ -294,6 +294,8 @@ class Prompt(EditedArea):
     def _draft_edited(self, event: TextArea.Changed) -> None:
         event.stop()
         self._fit_height()
+        if not self.text:
+            self.set_attachments("")
         if self._pause is not None:
             self._pause.stop()
         self._pause = self.set_timer(DRAFT_PAUSE_S, self.report_draft)

@@ -28,6 +28,7 @@ EDITING = (
     ("ctrl+w alt+d", "Delete the word before or after the cursor"),
     ("ctrl+u ctrl+k", "Delete to the start or the end of the line"),
     ("F7", "Select the whole draft; delete clears it"),
+    ("tab", "Unfold the pasted text at the cursor"),
     ("ctrl+z", "Undo"),
     ("ctrl+y", "Redo"),
     ("//text", "Send text that starts with a slash"),

@@ -22,6 +22,7 @@ when that opens, and rendered whole with each update of the dialog |
 | `no_second_layout` | `Widget._size_updated` | a layout that changes a widget's size leads to a second one |
 | `one_shot_timer` | `Timer` in `message_pump` (public) | a one-shot timer that starts late never fires: a busy machine loses a \
 resize and all later ones |
+| `undo_of_long_text` | `TextArea.scroll_cursor_visible` (public) | undoing the paste of a long text is a crash |
 | `style_rules` | `RuleSet.__hash__` (public) | written in Python, it takes a twentieth of the start |
 | `style_cache` | `Widget._styles_cache` | the style caches of removed widgets stay in memory with all their lines |
 | `terminal_driver` | `LinuxDriver._sigcont_application`, `_run_input_thread` | a SIGCONT without a suspension starts \

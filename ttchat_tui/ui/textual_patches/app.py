@@ -22,6 +22,7 @@ from textual.widgets._toast import ToastRack
 from ttchat_tui.ui.textual_patches import one_shot_timer as one_shot_timer  # replaces Textual's
 from ttchat_tui.ui.textual_patches import paste_parser
 from ttchat_tui.ui.textual_patches import style_rules as style_rules  # replaces a method of Textual's
+from ttchat_tui.ui.textual_patches import undo_of_long_text as undo_of_long_text
 from ttchat_tui.ui.textual_patches.key_gate import GATED, KeyGate
 from ttchat_tui.ui.textual_patches.terminal_driver import TerminalDriver
 

@@ -17,3 +17,8 @@ def cut_to_cells(text: str, width: int) -> str:
 def pad_to_cells(text: str, width: int) -> str:
     """`text` padded with blanks to `width` cells."""
     return text + " " * max(0, width - cell_len(text))
+
+
+def size_words(size: int) -> str:
+    """A number of bytes in words: `812 bytes`, `28.9 kB`."""
+    return f"{size / 1000:,.1f} kB" if size >= 1000 else f"{size} bytes"

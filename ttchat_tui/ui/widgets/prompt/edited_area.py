@@ -38,7 +38,8 @@ class EditedArea(VisibleArea):
         """Give a key to the way of editing. Returns whether it has done something."""
         if self._editing is None:
             return False
-        before = Buffer(self.text, index_of(self.text, self.cursor_location))
+        text = self.document.text
+        before = Buffer(text, index_of(text, self.cursor_location))
         outcome = self._editing.press(key, character, before)
         match outcome:
             case None:
@@ -61,7 +62,7 @@ class EditedArea(VisibleArea):
     def load_text(self, text: str) -> None:
         super().load_text(text)
         if self._editing is not None:
-            self._editing.load(self.text)
+            self._editing.load(self.document.text)
 
     def _rest_on_character(self) -> None:
         """The cursor is on a character, unless its line has none."""

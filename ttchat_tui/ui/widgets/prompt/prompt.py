@@ -19,7 +19,7 @@ from ttchat_tui.ui.commands import BY_NAME, binding
 from ttchat_tui.ui.external_editor import EditorError, edit_on_terminal, editor_command
 from ttchat_tui.ui.keys import canonical_key
 from ttchat_tui.ui.textual_patches.privates import add_bindings
-from ttchat_tui.ui.widgets.prompt.edited_area import EditedArea
+from ttchat_tui.ui.widgets.prompt.folding_area import FoldingArea
 from ttchat_tui.ui.widgets.prompt.history import PromptHistory
 from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
 from ttchat_tui.ui.widgets.prompt.typed import Typed, typed_before
@@ -43,7 +43,7 @@ PLACEHOLDER = "Write a message"
 BUSY_PLACEHOLDER = "Type ahead: it is sent next; esc stops the reply"
 
 
-class Prompt(EditedArea):
+class Prompt(FoldingArea):
     """The draft. The handler of `Submitted` calls `clear_draft` if it accepts the text."""
 
     DEFAULT_CSS = """
@@ -156,7 +156,7 @@ class Prompt(EditedArea):
         _, start = min(self.selection)
         if 1 < len(text) <= LONGEST_PATH and "\n" not in text.strip():
             self._pasted = Typed("pasted path", text, start)
-        self.write(text)
+        self.write(self._pastes.label(text))
 
     def complete(self, typed: Typed, value: str) -> None:
         """Replace what is typed, which ends at the cursor."""
@@ -203,7 +203,8 @@ class Prompt(EditedArea):
             self._show_hints()
 
     def _show_hints(self) -> None:
-        hints = " · ".join(filter(None, (self._attachments, self._token_hint)))
+        fold = "tab or a click unfolds" if self.has_folded else ""
+        hints = " · ".join(filter(None, (fold, self._attachments, self._token_hint)))
         self.border_subtitle = Content(hints) if hints else None
 
     def report_draft(self) -> None:
@@ -278,6 +279,8 @@ class Prompt(EditedArea):
             self.action_send()
         elif key in self._newline_keys:
             self.action_newline()
+        elif key == "tab" and self.unfold(self.cursor_location, from_behind=True):
+            pass
         elif not self.edit_by_key(key, event.character):
             return
         event.stop()
@@ -294,8 +297,9 @@ class Prompt(EditedArea):
     def _draft_edited(self, event: TextArea.Changed) -> None:
         event.stop()
         self._fit_height()
-        if not self.text:
-            self.set_attachments("")
+        if not self.document.text:
+            self._attachments = ""
+        self._show_hints()
         if self._pause is not None:
             self._pause.stop()
         self._pause = self.set_timer(DRAFT_PAUSE_S, self.report_draft)

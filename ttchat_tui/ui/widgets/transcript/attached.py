@@ -11,6 +11,7 @@ from ttchat_tui.domain.text import visible_line
 from ttchat_tui.ui.markdown.document import RenderChunk
 from ttchat_tui.ui.markdown.plain import plain_chunks
 from ttchat_tui.ui.markdown.rows import TextRow
+from ttchat_tui.ui.widgets.cells import size_words
 
 
 class AttachmentRow(TextRow):
@@ -18,8 +19,7 @@ class AttachmentRow(TextRow):
 
     def __init__(self, block: Block, index: int, source: str, *, is_open: bool) -> None:
         lines, size = block.content.count("\n"), len(block.content.encode("utf-8", "replace"))
-        size_words = f"{size / 1000:,.1f} kB" if size >= 1000 else f"{size} bytes"
-        figures = f" · {lines:,} line{'s' * (lines != 1)} · {size_words}"
+        figures = f" · {lines:,} line{'s' * (lines != 1)} · {size_words(size)}"
         name = visible_line(block.name)
         label = Content.assemble(("▾ " if is_open else "▸ ", ".md-marker"), name, (figures, ".md-faint"))
         super().__init__(label)

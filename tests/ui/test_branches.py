@@ -171,6 +171,13 @@ async def test_the_tree_shows_jumps_names_and_deletes(
             "● scripted what follows",
         ]
         assert tree.query_one(TreeList).highlighted == 4
+        await pilot.click(TreeList, offset=(5, 0))
+        assert (tree.query_one(TreeList).highlighted, chat.app.screen is tree) == (0, True)
+        await pilot.click(TreeList, offset=(5, 0))
+        await pilot.pause()
+        assert chat.screen.transcript.selected == chat.session.path[0].id, "a click on the shown row is enter"
+        await pilot.press("escape", "alt+t")
+        tree = chat.app.screen
 
         await pilot.press("left", "left", "f2", *"calm", "enter")
         assert chat.store.message(first.id).branch_name == "calm"

@@ -14,7 +14,7 @@ from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from ttchat_tui.domain.ledger import LedgerRow
 from ttchat_tui.storage.errors import not_found
 from ttchat_tui.ui.screens.ledger import LedgerDialog, SummaryDialog
-from ttchat_tui.ui.widgets.ledger_rows import pieces_of
+from ttchat_tui.ui.widgets.ledger_rows import LedgerRows, pieces_of
 
 
 async def say(pilot: Pilot[None], chat: ChatApp, text: str) -> None:
@@ -97,7 +97,11 @@ async def test_its_keys_pin_leave_out_summarise_and_go_to_a_message(
         await pilot.press("k", "down", "down", "x")
         await settle(pilot, chat)
         assert [message.context for message in chat.session.path[:3]] == ["", "", "left out"]
-        await pilot.press("enter")
+        await pilot.click(LedgerRows, offset=(5, 0))
+        assert isinstance(chat.app.screen, LedgerDialog), "a click only moves the cursor"
+        await pilot.click(LedgerRows, offset=(5, 2))
+        await pilot.click(LedgerRows, offset=(5, 2))
+        await pilot.pause()
         assert chat.app.screen is chat.screen
         assert chat.screen.transcript.selected == second
         assert chat.screen.transcript._widgets[second].has_class("-unsent")

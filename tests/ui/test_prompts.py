@@ -208,6 +208,9 @@ async def test_files_are_read_again_when_they_change_also_in_an_open_picker(
         saved.put_nowait(None)
         picker = chat.app.screen
         await until(pilot, lambda: picker.query_one(OptionList).option_count == 2)
+        picker.query_one(OptionList).highlighted = 0
+        await pilot.click(OptionList, offset=(3, 1))
+        assert (picker.query_one(OptionList).highlighted, chat.app.screen is picker) == (1, True)
         assert "1 more match" in "\n".join(screen_text(chat.app))
         assert len(chat.toasts()) == 1
         chat.app.clear_notifications()

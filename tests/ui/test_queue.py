@@ -11,6 +11,7 @@ from ttchat_tui.domain.attachments import block_of, with_blocks
 from ttchat_tui.ui.screens.edit_queued import EditQueued
 from ttchat_tui.ui.widgets.key_line import KeyLine
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
+from ttchat_tui.ui.widgets.queue_panel import QueuePanel
 
 
 async def test_waiting_messages_are_changed_held_and_released_in_a_panel(tmp_path: Path) -> None:
@@ -32,7 +33,13 @@ async def test_waiting_messages_are_changed_held_and_released_in_a_panel(tmp_pat
         assert "3 messages wait · alt+q edits" in shown(chat)
         assert "2  [b]eta" in shown(chat), "it is not markup"
 
-        await pilot.press("alt+q", "down", "K")
+        await pilot.click(QueuePanel, offset=(3, 2))
+        assert chat.app.screen is chat.screen, "a click only chooses a message"
+        await pilot.click(QueuePanel, offset=(3, 2))
+        await pilot.pause()
+        assert isinstance(chat.app.screen, EditQueued)
+        await pilot.press("escape")
+        await pilot.press("home", "down", "K")
         await settle(pilot, chat)
         assert texts() == ["[b]eta", "alpha", "gamma"]
         assert " e edit  d drop  K earlier  J later" in shown(chat)

@@ -10,6 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.content import Content
+from textual.events import Click
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -30,6 +31,16 @@ class PromptEntry(NamedTuple):
     preview: str
     is_usable: bool = True
     """False: the file has a fault, which is the preview."""
+
+
+class PreviewedList(OptionList):
+    """A click shows another entry, and chooses the one that is shown."""
+
+    def on_click(self, event: Click) -> None:
+        clicked = event.style.meta.get("option")
+        if clicked is not None and clicked != self.highlighted:
+            self.highlighted = clicked
+            event.prevent_default()
 
 
 class PromptPicker(Dialog[str]):
@@ -65,7 +76,7 @@ class PromptPicker(Dialog[str]):
 
     def body(self) -> ComposeResult:
         yield LineField(placeholder="Filter", compact=True)
-        yield OptionList(markup=False, compact=True)
+        yield PreviewedList(markup=False, compact=True)
         yield Static("", classes="preview", markup=False)
         yield Static("", classes="hint", markup=False)
 

@@ -38,7 +38,7 @@ class TreeList(ScrollView, can_focus=True):
         """Another row is highlighted."""
 
     class Chosen(Message):
-        """Enter, or a click on the highlighted row."""
+        """Enter, or a click on the row that is highlighted already."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,6 +92,7 @@ class TreeList(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         index = round(self.scroll_y) + event.y
-        if 0 <= index < len(self._rows):
-            self.highlighted = index
+        if index == self.highlighted:
             self.post_message(self.Chosen())
+        elif 0 <= index < len(self._rows):
+            self.highlighted = index

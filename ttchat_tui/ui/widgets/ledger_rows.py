@@ -61,7 +61,7 @@ class LedgerRows(ScrollView, can_focus=True):
 
     @dataclass
     class Chosen(Message):
-        """Enter or a double click on the row under the cursor."""
+        """Enter, or a click on the row under the cursor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,10 +121,10 @@ class LedgerRows(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         index = event.y + self.scroll_offset.y
-        if index < len(self._ledger.rows):
+        if index == self._cursor:
+            self.action_choose()
+        elif index < len(self._ledger.rows):
             self._move_to(index)
-            if event.chain == 2:
-                self.action_choose()
 
 
 def pieces_of(row: LedgerRow, width: int, most: int, is_estimate: bool) -> list[Piece]:

@@ -58,6 +58,8 @@ class QueuePanel(OptionList):
         self._conversation_id: int | None = None
         self._marked: Set[int] = frozenset()
         """The held messages, if there are others too."""
+        self._clicked: QueuedMessage | None = None
+        """The message that was clicked last."""
 
     def show(
         self, messages: Sequence[QueuedMessage], conversation_id: int | None, state: str, held: Set[int]
@@ -105,6 +107,16 @@ class QueuePanel(OptionList):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only held messages can be released."""
         return self.has_class("-held") if action == "release" else super().check_action(action, parameters)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """A click; enter releases. The second one on a message edits it."""
+        event.stop()
+        if self._clicked == (chosen := self._chosen):
+            self.action_change("edit")
+        self._clicked = chosen
+
+    def on_blur(self) -> None:
+        self._clicked = None
 
     def action_release(self) -> None:
         self.post_message(self.Released())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from rich.color import Color as RichColor
+from textual.app import App
 from textual.color import Color
+from textual.widget import Widget
 
 XTERM = [
     "#000000", "#cd0000", "#00cd00", "#cdcd00", "#0000ee", "#cd00cd", "#00cdcd", "#e5e5e5",
@@ -17,6 +20,24 @@ def ratio(foreground: Color, background: Color) -> float:
         (_luminance(background.blend(foreground, foreground.a)), _luminance(background))
     )[::-1]
     return (lighter + 0.05) / (darker + 0.05)
+
+
+def faintest(app: App[None], widget: Widget, row: int) -> float:
+    """The lowest contrast of a letter or digit in a row of `widget` as it is drawn."""
+    ground = Color.parse("black" if app.current_theme.dark else "white")
+    strips = app.screen._compositor.render_strips()
+    strip = strips[widget.region.y + row].crop(widget.region.x, widget.region.right)
+    return min(
+        ratio(_drawn(style.color, ground.inverse), _drawn(style.bgcolor, ground))
+        for text, style, _ in strip
+        if style is not None and any(map(str.isalnum, text))
+    )
+
+
+def _drawn(color: RichColor | None, default: Color) -> Color:
+    if color is None or color.is_default:
+        return default
+    return Color(*color.triplet) if color.triplet is not None else Color.parse(XTERM[color.number or 0])
 
 
 def resolve(value: str, background: Color, *, default: Color) -> Color:

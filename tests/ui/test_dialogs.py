@@ -146,9 +146,9 @@ async def test_another_format_changes_the_ending(tmp_path: Path) -> None:
             return [line.split("●")[1].split()[0] for line in screen_text(pilot.app) if "●" in line]
 
         pilot.app.screen.query_one("#formats", RadioSet).focus()
-        assert marked() == ["This", "Markdown"], "by more than its colour"
+        assert marked() == ["Branch", "Markdown"], "by more than its colour"
         await pilot.press("right", "right", "enter")
-        assert marked() == ["This", "JSONL"]
+        assert marked() == ["Branch", "JSONL"]
         await pilot.click("#save")
 
     assert await result_of(saving(tmp_path, "a"), act) == ("jsonl", tmp_path / "a.jsonl", "branch", True)

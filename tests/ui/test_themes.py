@@ -13,7 +13,7 @@ from textual.theme import Theme
 from textual.widgets import Static
 
 from tests.ui.chat_app import ChatApp, running, until
-from tests.ui.contrast import ratio, resolve
+from tests.ui.contrast import faintest, ratio, resolve
 from ttchat_tui.config.paths import shipped
 from ttchat_tui.config.schema import Config, UiSettings
 from ttchat_tui.config.ui_state import UiState
@@ -43,6 +43,32 @@ PAIRS = (
 """Texts on other backgrounds than the three surfaces."""
 
 ENOUGH = 4.5
+
+
+async def test_a_highlighted_row_and_a_placeholder_are_readable_as_they_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("textual.constants.COLOR_SYSTEM", "truecolor")
+    chat = ChatApp(tmp_path)
+    made = chat.store.create_conversation(title="one")
+    chat.store.add_user_message(made.id, None, "Hi")
+    async with running(chat, (80, 24)) as pilot:
+        for theme in ("paper", "ansi-16-light", DEFAULT_THEME):
+            chat.app.theme = theme
+            await pilot.press("ctrl+f")
+            field = chat.screen.query_one("FilterInput")
+            assert faintest(chat.app, field, 0) > ENOUGH, theme
+            await pilot.press("tab")
+            rows = chat.screen.query_one("ConversationList")
+            assert rows.has_focus
+            assert faintest(chat.app, rows, 1) > ENOUGH, theme
+            await pilot.press("ctrl+p")
+            await pilot.pause()
+            await until(pilot, lambda: bool(chat.app.screen.query("CommandList.--visible")))
+            await pilot.pause()
+            palette = chat.app.screen.query_one("CommandList")
+            assert min(faintest(chat.app, palette, row) for row in (1, 2)) > ENOUGH, theme
+            await pilot.press("escape", "escape")
 
 
 @pytest.mark.parametrize(

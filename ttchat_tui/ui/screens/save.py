@@ -29,7 +29,7 @@ FORMATS: Final[dict[str, tuple[str, str]]] = {
 }
 """Format → its suffix and its label."""
 
-PARTS: Final = {"branch": "This branch", "all": "All branches", "message": "Message", "code": "Code"}
+PARTS: Final = {"branch": "Branch", "all": "All branches", "message": "Message", "code": "Code"}
 """What is saved: the branch on screen, every branch, the selected messages (or the last reply), their last code block."""
 
 _PREVIEW_LINES: Final = 12

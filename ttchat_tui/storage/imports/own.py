@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import msgspec
 
@@ -16,7 +17,7 @@ from ttchat_tui.storage.rows import mark_from
 
 
 class _Message(Message, frozen=True, kw_only=True):
-    context: str = ""
+    context: Any = ""
     """A mark, also by its old name."""
 
 

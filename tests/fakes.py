@@ -186,14 +186,14 @@ class ScriptedEngine:
         count_id: int,
         messages: Sequence[ChatMessage],
         sampling: SamplingParams = DEFAULTS,
-        pinned: Collection[int] = (),
+        keep: Collection[int] = (),
     ) -> PromptCounted:
         self.calls.append("count")
         self.counted = sampling
         self._require_model()
         if self.script.fault_at == "count":
             fail(self.script.fault)
-        fitted = self._shorten(messages, pinned)
+        fitted = self._shorten(messages, keep)
         return PromptCounted(
             count_id,
             fitted.tokens,
@@ -212,7 +212,7 @@ class ScriptedEngine:
         try:
             self._require_model()
             require_rows(request.rows, self.script.batch_sizes)
-            fitted = self._shorten(request.messages, request.pinned)
+            fitted = self._shorten(request.messages, request.keep)
             tokens, reply.dropped = fitted.tokens, fitted.dropped
             if tokens >= self.script.context_length:
                 raise PromptTooLong(f"The message needs {tokens} of {self.script.context_length} tokens.")
@@ -306,9 +306,9 @@ class ScriptedEngine:
             answer = answer.removeprefix(request.messages[-1].content)
         return answer if seed in (None, request.seed) else f"{answer} (seed {seed})"
 
-    def _shorten(self, messages: Sequence[ChatMessage], pinned: Collection[int]) -> FittedMessages:
+    def _shorten(self, messages: Sequence[ChatMessage], keep: Collection[int]) -> FittedMessages:
         """Drop the oldest turns until the prompt and one token of reply fit."""
-        return shorten(messages, prompt_length, self.script.context_length - 1, pinned)
+        return shorten(messages, prompt_length, self.script.context_length - 1, keep)
 
 
 def prompt_length(messages: Sequence[ChatMessage]) -> int:

@@ -323,10 +323,10 @@ def test_a_pinned_turn_stays_and_each_message_has_its_share(subject: Subject) ->
         for role in ("user", "assistant")
     ]
     messages = (SYSTEM, *turns, QUESTION)
-    counted = subject.engine.count(1, messages, pinned=(3,))
+    counted = subject.engine.count(1, messages, keep=(3,))
     assert counted.fallen
     assert not {0, 3, 4, len(messages) - 1} & set(counted.fallen)
-    request = msgspec.structs.replace(subject.request(*messages, max_tokens=2), pinned=(3,))
+    request = msgspec.structs.replace(subject.request(*messages, max_tokens=2), keep=(3,))
     assert started(subject.reply(request)).prompt_tokens == counted.prompt_tokens
     assert len(counted.message_tokens) == len(messages)
     sent = [n for place, n in enumerate(counted.message_tokens) if place not in counted.fallen]

@@ -219,7 +219,7 @@ def test_a_pin_and_a_message_left_out_are_kept_and_change_what_is_sent(
     }  # fmt: skip
     say(chat, "g h")
     assert [m.content for m in chat.engine.requests[-1].messages][::2] == ["a b", "e f", "g h"]
-    assert chat.engine.requests[-1].pinned == (0,)
+    assert chat.engine.requests[-1].keep == (0,)
     conversation = chat.session.conversation
     assert conversation is not None
     chat.session.new_conversation()

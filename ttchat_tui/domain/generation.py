@@ -42,7 +42,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[ChatMessage, ...]
     """The system prompt if there is one, then the turns. The last one is the user's new message, or with `continue_last`
     the unfinished reply."""
-    pinned: tuple[int, ...] = ()
+    keep: tuple[int, ...] = ()
     """Positions in `messages` that stay when others do not fit: each keeps its whole turn."""
     sampling: SamplingParams
     seed: int

@@ -83,10 +83,10 @@ class Engine(Protocol):
         count_id: int,
         messages: Sequence[ChatMessage],
         sampling: SamplingParams = DEFAULTS,
-        pinned: Collection[int] = (),
+        keep: Collection[int] = (),
     ) -> PromptCounted:
         """The length of the prompt for `messages`, the share of each, and which of them do not fit into it. Of `sampling`,
-        `TEMPLATE_FIELDS` matter. `pinned`: as in `GenerationRequest`.
+        `TEMPLATE_FIELDS` matter. `keep`: as in `GenerationRequest`.
 
         Raises:
             EngineError: no model is loaded, or the chat template refuses the messages.

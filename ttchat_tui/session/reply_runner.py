@@ -160,7 +160,7 @@ class ReplyRunner:
         request = GenerationRequest(
             id=self._host.new_request_id(),
             messages=outgoing.messages,
-            pinned=outgoing.keep,
+            keep=outgoing.keep,
             sampling=sampling,
             seed=message.reply.seed if message.reply.seed is not None else fresh_seed(),
             continue_last=continued is not None,

@@ -63,11 +63,11 @@ class EchoEngine:
         count_id: int,
         messages: Sequence[ChatMessage],
         sampling: SamplingParams = DEFAULTS,
-        pinned: Collection[int] = (),
+        keep: Collection[int] = (),
     ) -> PromptCounted:
         if self._responder is None:
             raise not_loaded()
-        return self._responder.count(count_id, messages, sampling, pinned)
+        return self._responder.count(count_id, messages, sampling, keep)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         if self._responder is None:

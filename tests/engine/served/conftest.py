@@ -45,9 +45,9 @@ class NumberedTokens:
         count_id: int,
         messages: Sequence[ChatMessage],
         sampling: SamplingParams = DEFAULTS,
-        pinned: Collection[int] = (),
+        keep: Collection[int] = (),
     ) -> PromptCounted:
-        return self._engine.count(count_id, messages, sampling, pinned)
+        return self._engine.count(count_id, messages, sampling, keep)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         for event in self._engine.generate(request, control):

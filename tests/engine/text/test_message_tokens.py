@@ -94,17 +94,15 @@ texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=30).map(" ".join).
 )
 @example(["the"] * 3, False, 120, set(), 98)  # a reply that is a part of its role's name
 def test_a_count_equals_the_figures_of_the_reply(
-    model: Model, said: list[str], has_system: bool, context_length: int, pins: set[int], seed: int
+    model: Model, said: list[str], has_system: bool, context_length: int, kept: set[int], seed: int
 ) -> None:
     engine = responder(model, context_length, seed)
     messages = [ChatMessage("system", "Be brief.")] if has_system else []
     for number, text in enumerate(said, start=1):
         messages.append(ChatMessage("user", text))
-        pinned = tuple(sorted(pin for pin in pins if pin < len(messages)))
-        counted = engine.count(number, messages, pinned=pinned)
-        request = GenerationRequest(
-            id=number, messages=tuple(messages), pinned=pinned, sampling=GREEDY, seed=1
-        )
+        keep = tuple(sorted(place for place in kept if place < len(messages)))
+        counted = engine.count(number, messages, keep=keep)
+        request = GenerationRequest(id=number, messages=tuple(messages), keep=keep, sampling=GREEDY, seed=1)
         events = list(engine.generate(request, GenerationControl(GREEDY)))
         end = events[-1]
         assert isinstance(end, GenerationFinished)

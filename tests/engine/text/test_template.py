@@ -194,20 +194,20 @@ def test_only_as_many_of_the_oldest_turns_are_dropped_as_needed(
 @settings(deadline=None, max_examples=sized(40, 2000))
 @given(conversations(), st.integers(1, 80), st.sets(st.integers(0, 12)))
 def test_pinned_turns_stay_and_roles_take_turns(
-    messages: list[ChatMessage], budget: int, pinned: set[int]
+    messages: list[ChatMessage], budget: int, keep: set[int]
 ) -> None:
-    pinned = {position for position in pinned if position < len(messages)}
-    fitted = shorten(messages, words, budget, pinned)
+    keep = {position for position in keep if position < len(messages)}
+    fitted = shorten(messages, words, budget, keep)
     gone = set(fitted.fallen)
     kept = [position for position in range(len(messages)) if position not in gone]
     assert list(fitted.messages) == [messages[position] for position in kept]
-    assert list(fitted.pinned) == [place for place, position in enumerate(kept) if position in pinned]
-    assert not gone & pinned
+    assert list(fitted.keep) == [place for place, position in enumerate(kept) if position in keep]
+    assert not gone & keep
     turns = [message.role for message in fitted.messages if message.role != "system"]
     assert turns == [("user", "assistant")[place % 2] for place in range(len(turns))]
     if fitted.tokens > budget:
         head = int(messages[0].role == "system")
-        loose = {p for p in range(head, len(messages) - 1) if not {p, (p - head ^ 1) + head} & pinned}
+        loose = {p for p in range(head, len(messages) - 1) if not {p, (p - head ^ 1) + head} & keep}
         assert gone == loose
 
 

@@ -71,10 +71,10 @@ class Responder:
         count_id: int,
         messages: Sequence[ChatMessage],
         sampling: SamplingParams = DEFAULTS,
-        pinned: Collection[int] = (),
+        keep: Collection[int] = (),
     ) -> PromptCounted:
         """As `Engine.count`."""
-        counted = self._prompts.count(messages, sampling, pinned)
+        counted = self._prompts.count(messages, sampling, keep)
         return PromptCounted(
             count_id=count_id,
             prompt_tokens=counted.tokens,
@@ -92,7 +92,7 @@ class Responder:
             unfinished = self._unfinished_reply(request)
             prompt = self._prompts.build(
                 request.messages,
-                pinned=request.pinned,
+                keep=request.keep,
                 continue_last=request.continue_last,
                 unfinished=unfinished,
                 sampling=request.sampling,

@@ -20,7 +20,7 @@ class CountTokens(msgspec.Struct, frozen=True, tag=True):
     count_id: int
     messages: tuple[ChatMessage, ...]
     sampling: SamplingParams = DEFAULTS
-    pinned: tuple[int, ...] = ()
+    keep: tuple[int, ...] = ()
 
 
 class Generate(msgspec.Struct, frozen=True, tag=True):

@@ -155,12 +155,12 @@ class EngineHost:
         self,
         messages: Sequence[ChatMessage],
         sampling: SamplingParams = DEFAULTS,
-        pinned: Collection[int] = (),
+        keep: Collection[int] = (),
     ) -> int:
         """Count the tokens of a prompt, as in `Engine.count`. Returns the id that `PromptCounted` will have. There is no answer if a newer count
         follows before its turn, or without a loaded model."""
         self._last_count_id = next(self._count_ids)
-        self._commands.put(CountTokens(self._last_count_id, tuple(messages), sampling, tuple(pinned)))
+        self._commands.put(CountTokens(self._last_count_id, tuple(messages), sampling, tuple(keep)))
         return self._last_count_id
 
     def memory_bytes(self) -> int | None:
@@ -260,7 +260,7 @@ class EngineHost:
         if command.count_id != self._last_count_id or self._state != "ready":
             return
         try:
-            counted = self._engine.count(command.count_id, command.messages, command.sampling, command.pinned)
+            counted = self._engine.count(command.count_id, command.messages, command.sampling, command.keep)
             self._events.post(counted)
         except EngineDied as error:
             self._loads.fail(error)

@@ -144,9 +144,9 @@ class IsolatedEngine:
         count_id: int,
         messages: Sequence[ChatMessage],
         sampling: SamplingParams = DEFAULTS,
-        pinned: Collection[int] = (),
+        keep: Collection[int] = (),
     ) -> PromptCounted:
-        command = CountTokens(count_id, tuple(messages), sampling, tuple(pinned))
+        command = CountTokens(count_id, tuple(messages), sampling, tuple(keep))
         answer = self._request(command, self._timeouts.silence_s)
         assert isinstance(answer, PromptCounted), answer
         return answer

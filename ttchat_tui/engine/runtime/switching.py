@@ -74,11 +74,11 @@ class SwitchingEngine:
         count_id: int,
         messages: Sequence[ChatMessage],
         sampling: SamplingParams = DEFAULTS,
-        pinned: Collection[int] = (),
+        keep: Collection[int] = (),
     ) -> PromptCounted:
         if self._active is None:
             raise not_loaded()
-        return self._active.count(count_id, messages, sampling, pinned)
+        return self._active.count(count_id, messages, sampling, keep)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         if self._active is None:

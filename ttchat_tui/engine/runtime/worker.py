@@ -202,7 +202,7 @@ class Worker:
 
     def _count(self, command: CountTokens) -> None:
         self._answer(
-            lambda: self._engine.count(command.count_id, command.messages, command.sampling, command.pinned)
+            lambda: self._engine.count(command.count_id, command.messages, command.sampling, command.keep)
         )
 
     def _generate(self, command: Generate, control: GenerationControl) -> None:

@@ -51,7 +51,7 @@ class FittedPrompt(msgspec.Struct, frozen=True):
     tokens: int
     is_estimate: bool
     dropped: int
-    pinned: tuple[int, ...] = ()
+    keep: tuple[int, ...] = ()
     """Positions in `messages`."""
 
 
@@ -196,7 +196,7 @@ class Negotiation:
         # Without numbers from the server, our own count has been too low.
         has_numbers = bool(tokens and limit)
         budget = budget_of(limit) if has_numbers else min(int(known * _SHORTER), budget_of(limit or known))
-        plan = shorten(prompt.messages, lambda kept: self._counter.known(kept).tokens, budget, prompt.pinned)
+        plan = shorten(prompt.messages, lambda kept: self._counter.known(kept).tokens, budget, prompt.keep)
         if has_numbers and tokens < limit and (tokens <= budget or not plan.dropped):
             room = limit - tokens
             if room < terms.sampling.max_tokens and room != self._longest:
@@ -207,7 +207,7 @@ class Negotiation:
         self._longest = 0
         dropped = prompt.dropped + plan.dropped
         is_estimate = self._counter.known(plan.messages).is_estimate
-        self.prompt = FittedPrompt(plan.messages, plan.tokens, is_estimate, dropped, plan.pinned)
+        self.prompt = FittedPrompt(plan.messages, plan.tokens, is_estimate, dropped, plan.keep)
         self._news.append(self.started())
         return self.body(terms)
 

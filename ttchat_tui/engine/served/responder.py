@@ -86,14 +86,14 @@ class ServedResponder:
         count_id: int,
         messages: Sequence[ChatMessage],
         sampling: SamplingParams = DEFAULTS,
-        pinned: Collection[int] = (),
+        keep: Collection[int] = (),
     ) -> PromptCounted:
         """As `Engine.count`."""
         messages = as_read(messages, self._dialect, sampling.keep_thoughts)
         whole = self._counter.count(messages)
         tokens, fallen = whole.tokens, ()
         if self._context_length and tokens > self._budget:
-            plan = shorten(messages, lambda kept: self._counter.count(kept).tokens, self._budget, pinned)
+            plan = shorten(messages, lambda kept: self._counter.count(kept).tokens, self._budget, keep)
             tokens, fallen = plan.tokens, plan.fallen
         return PromptCounted(
             count_id=count_id,
@@ -120,7 +120,7 @@ class ServedResponder:
             if request.continue_last and self._dialect.continuing is None:
                 tail = messages[-1].content[-_TAIL:].strip()
                 messages = (*messages, ChatMessage("user", _GO_ON.format(tail=tail)))
-            prompt = self._prompt(messages, request.pinned, control)
+            prompt = self._prompt(messages, request.keep, control)
         except _Cancelled:
             yield GenerationFinished(request.id, "cancelled", GenerationStats())
             return
@@ -161,7 +161,7 @@ class ServedResponder:
         return budget_of(self._context_length)
 
     def _prompt(
-        self, messages: tuple[ChatMessage, ...], pinned: tuple[int, ...], control: GenerationControl
+        self, messages: tuple[ChatMessage, ...], keep: tuple[int, ...], control: GenerationControl
     ) -> FittedPrompt:
         """The messages that fit. The server is asked to count only if an estimate is too close: it costs a round trip.
 
@@ -177,16 +177,16 @@ class ServedResponder:
         count = self._counter.known(messages)
         wanted = count.tokens * (_DOUBT if count.is_estimate else 1.0) + RESERVE
         if not self._context_length or wanted <= self._context_length:
-            return FittedPrompt(messages, count.tokens, count.is_estimate, 0, pinned)
+            return FittedPrompt(messages, count.tokens, count.is_estimate, 0, keep)
         plan = fit(
             messages,
             lambda kept: self._counter.count(kept, tick).tokens,
             self._context_length,
             self._context_length - self._budget,
-            pinned,
+            keep,
         )
         is_estimate = self._counter.known(plan.messages).is_estimate
-        return FittedPrompt(plan.messages, plan.tokens, is_estimate, plan.dropped, plan.pinned)
+        return FittedPrompt(plan.messages, plan.tokens, is_estimate, plan.dropped, plan.keep)
 
     def _rows(
         self,

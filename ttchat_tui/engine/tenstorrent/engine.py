@@ -125,11 +125,11 @@ class TenstorrentEngine:
         count_id: int,
         messages: Sequence[ChatMessage],
         sampling: SamplingParams = DEFAULTS,
-        pinned: Collection[int] = (),
+        keep: Collection[int] = (),
     ) -> PromptCounted:
         if self._loaded is None:
             raise not_loaded()
-        return self._loaded.responder.count(count_id, messages, sampling, pinned)
+        return self._loaded.responder.count(count_id, messages, sampling, keep)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         if self._loaded is None:

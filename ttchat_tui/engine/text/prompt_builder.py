@@ -70,12 +70,12 @@ class PromptBuilder:
         self,
         messages: Sequence[ChatMessage],
         *,
-        pinned: Collection[int] = (),
+        keep: Collection[int] = (),
         continue_last: bool = False,
         unfinished: UnfinishedReply = NO_UNFINISHED_REPLY,
         sampling: SamplingParams = DEFAULTS,
     ) -> EncodedPrompt:
-        """`pinned`: as in `GenerationRequest`. `unfinished` is the reply to continue, with its ids. Of `sampling`,
+        """`keep`: as in `GenerationRequest`. `unfinished` is the reply to continue, with its ids. Of `sampling`,
         `TEMPLATE_FIELDS` matter.
 
         Raises:
@@ -91,14 +91,14 @@ class PromptBuilder:
             return sum(len(ids) for _, ids in encoded)
 
         messages = with_thoughts(messages, sampling.keep_thoughts)
-        fitted = fit(messages, count, self._context_length, self._reserve, pinned)
+        fitted = fit(messages, count, self._context_length, self._reserve, keep)
         return EncodedPrompt(made[fitted.messages], fitted.dropped)
 
     def count(
         self,
         messages: Sequence[ChatMessage],
         sampling: SamplingParams = DEFAULTS,
-        pinned: Collection[int] = (),
+        keep: Collection[int] = (),
     ) -> CountedPrompt:
         """The prompt that `build` would make; if it would refuse the messages, that of the smallest set that is left.
 
@@ -113,7 +113,7 @@ class PromptBuilder:
             return sum(len(ids) for _, ids in encoded)
 
         whole = with_thoughts(messages, sampling.keep_thoughts)
-        fitted = shorten(whole, count, self._context_length - self._reserve, pinned)
+        fitted = shorten(whole, count, self._context_length - self._reserve, keep)
         tokens = list(message_tokens(whole, made[whole], self._length_of))
         if fitted.fallen:  # other ids may be remembered for the shorter prompt
             gone = set(fitted.fallen)

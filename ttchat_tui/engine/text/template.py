@@ -209,7 +209,7 @@ class FittedMessages(msgspec.Struct, frozen=True):
     """Length of the prompt, template included."""
     fallen: tuple[int, ...] = ()
     """Positions of the messages that were left out."""
-    pinned: tuple[int, ...] = ()
+    keep: tuple[int, ...] = ()
     """Positions of the kept messages in `messages`."""
 
     @property
@@ -222,20 +222,20 @@ def fit(
     count: Callable[[Sequence[ChatMessage]], int],
     limit: int,
     reserve: int,
-    pinned: Collection[int] = (),
+    keep: Collection[int] = (),
 ) -> FittedMessages:
     """As `shorten`, for a prompt that needs room for a reply.
 
     Raises:
         PromptTooLong: the messages that must stay take `limit` tokens or more, which leaves no room for a reply.
     """
-    fitted = shorten(messages, count, limit - reserve, pinned)
+    fitted = shorten(messages, count, limit - reserve, keep)
     if fitted.tokens >= limit:
-        others = "system prompt, kept messages and" if fitted.pinned else "system prompt and"
+        others = "system prompt, kept messages and" if fitted.keep else "system prompt and"
         raise PromptTooLong(
             f"With {others} chat template this message takes {fitted.tokens:,} tokens; the model's context holds "
             f"{limit:,}, reply included.",
-            f"Shorten the message or the system prompt, {'keep fewer messages, ' * bool(fitted.pinned)}or load a model with a longer "
+            f"Shorten the message or the system prompt, {'keep fewer messages, ' * bool(fitted.keep)}or load a model with a longer "
             "context.",
         )
     return fitted
@@ -245,22 +245,22 @@ def shorten(
     messages: Sequence[ChatMessage],
     count: Callable[[Sequence[ChatMessage]], int],
     budget: int,
-    pinned: Collection[int] = (),
+    keep: Collection[int] = (),
 ) -> FittedMessages:
     """Drop as few of the oldest turns as needed for the prompt to take at most `budget` tokens.
 
     Only whole turns are dropped, so that roles keep taking turns and the first message kept is a user's. The system prompt
-    stays, and so does everything from the last user message on, and each turn with a pinned message. If the prompt cannot
+    stays, and so does everything from the last user message on, and each turn with a kept message. If the prompt cannot
     be made to fit, everything that may be dropped is.
 
     Args:
         count: tokens of some messages, template included; must not grow when messages are dropped.
-        pinned: positions in `messages`.
+        keep: positions in `messages`.
     """
-    pinned = frozenset(pinned)
+    keep = frozenset(keep)
     total = count(messages)
-    everything = FittedMessages(tuple(messages), total, pinned=tuple(sorted(pinned)))
-    loose = _loose_turns(messages, pinned) if total > budget else []
+    everything = FittedMessages(tuple(messages), total, keep=tuple(sorted(keep)))
+    loose = _loose_turns(messages, keep) if total > budget else []
     if not loose:
         return everything
 
@@ -269,7 +269,7 @@ def shorten(
         gone = set(fallen)
         left = [position for position in range(len(messages)) if position not in gone]
         kept = tuple(messages[position] for position in left)
-        still = tuple(place for place, position in enumerate(left) if position in pinned)
+        still = tuple(place for place, position in enumerate(left) if position in keep)
         return FittedMessages(kept, count(kept), tuple(fallen), still)
 
     # Binary search for the fewest turns; all of them if that is not enough.
@@ -283,12 +283,12 @@ def shorten(
     return without(low)
 
 
-def _loose_turns(messages: Sequence[ChatMessage], pinned: Collection[int]) -> list[range]:
+def _loose_turns(messages: Sequence[ChatMessage], keep: Collection[int]) -> list[range]:
     """The positions of each turn that may be dropped, oldest first."""
     head = 1 if messages and messages[0].role == "system" else 0
     users = [index for index, message in enumerate(messages) if index > head and message.role == "user"]
     turns = [range(start, end) for start, end in zip([head, *users], users, strict=False)]
-    return [turn for turn in turns if not any(position in turn for position in pinned)]
+    return [turn for turn in turns if not any(position in turn for position in keep)]
 
 
 def _cut_at(text: str, mark: str) -> str:

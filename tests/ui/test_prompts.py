@@ -181,6 +181,19 @@ async def test_a_preset_sets_system_prompt_sampling_and_model_also_in_a_new_conv
         chat.screen._refresh_settings()
         await command(pilot, chat, "/undo")
         assert chat.session.system_prompt == "changed since"
+        for _ in range(2):
+            await command(pilot, chat, "/preset bare")
+        await command(pilot, chat, "/undo")
+        assert chat.toasts()[-1] == "The settings before bare are back."
+        await command(pilot, chat, "/undo")
+        assert chat.toasts()[-1].startswith("There is no deleted"), "also if it changed nothing"
+        other = chat.store.create_conversation(title="other")
+        chat.store.add_user_message(other.id, None, "Hi")
+        await command(pilot, chat, "/preset bare")
+        chat.screen.delete_conversations(other.id)
+        await command(pilot, chat, "/undo")
+        assert chat.session.conversation is not None, "what was done last"
+        chat.screen.action_new()
         await command(pilot, chat, "/new [b]terse")
         assert (chat.session.path, chat.session.system_prompt, menu.value) == ([], "Be brief.", "[b]terse")
 

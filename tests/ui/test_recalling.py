@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from textual.events import AppBlur, AppFocus
+
 from tests.ui.chat_app import ChatApp, running, settle, until
 from tests.ui.test_elsewhere import shown
 
@@ -46,6 +48,11 @@ async def test_earlier_prompts_are_found_as_you_type_and_put_in_the_prompt(tmp_p
         await pilot.press("alt+r", "f1", "escape")
         await settle(pilot, chat)
         assert "3 prompts ·" in shown(chat), "a dialog over it is not elsewhere"
+        chat.app.post_message(AppBlur())
+        await settle(pilot, chat)
+        assert "3 prompts ·" in shown(chat), "nor is another window"
+        chat.app.post_message(AppFocus())
+        await settle(pilot, chat)
         await pilot.press("escape")
         chat.session._make_search = None  # nothing is kept on disk
         chat.session._search = None

@@ -128,8 +128,8 @@ class PromptSearch(Vertical):
             self._list.action_cursor_down()
 
     def on_descendant_blur(self) -> None:
-        # Not when the terminal loses the focus, or a dialog opens.
-        if self.display and self.app.app_focus and self.screen.is_current:
+        # Not when the terminal loses the focus. A dialog leaves it in place.
+        if self.display and self.app.app_focus:
             self.post_message(self.Closed(is_left=True))
 
     def action_close(self) -> None:
